@@ -1,0 +1,78 @@
+"""The command line: one file per command, assembled here.
+
+Each command parses, loads, calls, saves and says; heavy imports happen inside it, so that ``--help``
+answers at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from viz_diffusion import __version__
+from viz_diffusion.cli import train
+from viz_diffusion.errors import VizdiffError
+
+app = typer.Typer(
+    name="vizdiff",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help=(
+        "Example: vizdiff report --digit 5 --open\n\n"
+        "See how a diffusion model works: train one on MNIST, record every step of a generation, draw it, "
+        "and put it all into one offline HTML report. Bundled weights make every command work at once."
+    ),
+)
+for command in (train,):
+    app.command(command.__name__.rsplit(".", 1)[-1], help=command.HELP)(command.run_command)
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(f"vizdiff {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: bool = typer.Option(
+        False, "--version", callback=_version, is_eager=True, help="Print the version and leave."
+    ),
+) -> None:
+    """Hold the options that belong to no command."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; return its exit code. Every error becomes one line on stderr, never a traceback."""
+    command = typer.main.get_command(app)
+    try:
+        code = command.main(
+            args=None if argv is None else list(argv), prog_name="vizdiff", standalone_mode=False
+        )
+        return code if isinstance(code, int) else 0
+    except VizdiffError as error:
+        return _say(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        return _say("stopped", 130)
+    except BrokenPipeError:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  (whoever read our output has left)
+        return 0
+    except Exception as error:
+        if hasattr(error, "format_message"):  # typer's own: a wrong option or value
+            return _say(f"{error.format_message()} See: vizdiff --help", 2)
+        if type(error).__name__ == "Abort":  # typer's name for Ctrl-C
+            return _say("stopped", 130)
+        if os.environ.get("VIZDIFF_DEBUG"):
+            raise
+        kind = type(error).__name__
+        return _say(f"unexpected {kind}: {error} (a bug; VIZDIFF_DEBUG=1 shows where, please report it)", 1)
+
+
+def _say(message: str, code: int) -> int:
+    line = " ".join(message.split())
+    print(f"vizdiff: {line}", file=sys.stderr)
+    return code

@@ -1,0 +1,182 @@
+"""What the commands share: options spelled alike, messages on stderr, one JSON object on stdout.
+
+Imports nothing heavy: torch is loaded by the first function that needs it, after something was said.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from viz_diffusion.errors import VizdiffUsageError
+from viz_diffusion.files import to_json
+
+if TYPE_CHECKING:
+    import torch
+
+    from viz_diffusion.model import SimpleUNet
+    from viz_diffusion.run import Run
+
+RunOption = Annotated[
+    str | None,
+    typer.Option(
+        "--run",
+        metavar="PATH|bundled",
+        help="Run folder to load; by default the newest finished one under runs/, else the bundled weights.",
+    ),
+]
+DigitOption = Annotated[int, typer.Option("--digit", help="Digit to ask for, 0 to 9.")]
+SeedOption = Annotated[
+    int, typer.Option("--seed", help="Seed of the first image's noise; image k takes seed+k.")
+]
+SamplerOption = Annotated[
+    str, typer.Option("--sampler", help="ddpm (adds fresh noise each step) or ddim (adds none).")
+]
+StepsOption = Annotated[
+    int | None, typer.Option("--steps", help="Network evaluations, 1 to 1000; 1000 by default.")
+]
+GuidanceOption = Annotated[
+    float, typer.Option("--guidance", help="Guidance scale s: 1 is none, 1.5 insists on the digit a little.")
+]
+DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 or mps.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", help="Say nothing on stderr but errors.")]
+
+
+class Voice:
+    """Says what happens: a labelled line a stage on stderr, and at the end the result.
+
+    Parameters
+    ----------
+    as_json
+        Whether the result goes to stdout as one JSON object.
+    quiet
+        Whether lines and progress bars are left out.
+    """
+
+    def __init__(self, as_json: bool, quiet: bool) -> None:
+        self._as_json = as_json
+        self._quiet = quiet
+        self._begun = time.perf_counter()
+
+    @property
+    def seconds(self) -> float:
+        """Wall time since the command began."""
+        return time.perf_counter() - self._begun
+
+    def say(self, label: str, text: str) -> None:
+        """Print one line: the label in its column, then the text."""
+        if not self._quiet:
+            print(f"{label:<10}{text}", file=sys.stderr, flush=True)
+
+    @contextmanager
+    def progress(
+        self, label: str, text: str, total: int | None
+    ) -> Iterator[Callable[[int, int | None, str], None]]:
+        """Show a bar on a terminal, a line elsewhere; give ``update(done, total, text)``."""
+        if self._quiet or not sys.stderr.isatty():
+            self.say(label, text)
+            yield lambda done, total, text: None
+            return
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (
+            TextColumn(f"{label:<10}{{task.description}}"),
+            BarColumn(bar_width=30),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, console=Console(stderr=True)) as bar:
+            task = bar.add_task(text, total=total)
+            yield lambda done, total, text: bar.update(task, completed=done, total=total, description=text)
+
+    def result(self, values: dict[str, Any]) -> None:
+        """End a command: the JSON object, where it was asked for."""
+        if self._as_json:
+            print(to_json(values), flush=True)
+
+
+def check_digit(digit: int) -> int:
+    """Return a digit that exists."""
+    if not 0 <= digit <= 9:
+        raise VizdiffUsageError(f"--digit must lie in 0..9, found {digit}")
+    return digit
+
+
+def check_at_least(option: str, value: float, least: float) -> None:
+    """Refuse a number that is too small (or no number), naming its option."""
+    if not value >= least or value == float("inf"):
+        raise VizdiffUsageError(f"{option} must be at least {least:g}, found {value:g}")
+
+
+def check_seed(seed: int, count: int = 1) -> None:
+    """Refuse seeds that a generator does not take."""
+    if not 0 <= seed <= 2**63 - count:
+        raise VizdiffUsageError(f"--seed must lie in 0..{2**63 - count}, found {seed}")
+
+
+def check_sampling(sampler: str, steps: int | None, guidance: float) -> None:
+    """Refuse sampling options before anything is loaded."""
+    if sampler not in ("ddpm", "ddim"):
+        raise VizdiffUsageError(f"--sampler must be ddpm or ddim, found {sampler!r}")
+    if steps is not None and not 1 <= steps <= 1000:
+        raise VizdiffUsageError(f"--steps must lie in 1..1000, found {steps}")
+    if not 0 <= guidance <= 100:
+        raise VizdiffUsageError(f"--guidance must lie in 0..100, found {guidance:g}")
+
+
+def pick_device(choice: str) -> torch.device:
+    """Return the device asked for, or with ``auto`` the fastest there is."""
+    import torch
+
+    if choice == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(choice)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise VizdiffUsageError(
+            f"--device {choice!r} cannot be used here ({reason}); try --device cpu"
+        ) from None
+    return device
+
+
+def load_run(choice: str | None, device: str, voice: Voice) -> tuple[Run, SimpleUNet, str]:
+    """Open the run asked for, say which one it is, and return it with its network and weights hash."""
+    voice.say("Loading", "PyTorch")
+    from viz_diffusion.run import Run
+
+    run = Run.choose(choice)
+    model, digest = run.load_model(pick_device(device))
+    if run.is_bundled:
+        voice.say("Weights", f"bundled (60,000 MNIST digits, {digest[:8]}); yours: --run PATH")
+    else:
+        unfinished = "" if run.is_finished else ", unfinished"
+        voice.say(
+            "Weights", f"{run.path} ({run.config.dataset}, {digest[:8]}{unfinished}); bundled: --run bundled"
+        )
+    return run, model, digest
+
+
+def show_path(path: Path) -> str:
+    """Return a path as a user would type it: relative where it lies below the current folder."""
+    try:
+        return str(path.resolve().relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
+
+
+def show_size(path: Path) -> str:
+    """Return a file's size for people."""
+    size = path.stat().st_size
+    return f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{size / 1e3:.0f} kB"

@@ -1,0 +1,197 @@
+"""``vizdiff train``: a model of one's own, in minutes."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from viz_diffusion.cli.common import (
+    DeviceOption,
+    JsonOption,
+    QuietOption,
+    Voice,
+    check_at_least,
+    check_seed,
+    pick_device,
+    show_path,
+)
+from viz_diffusion.errors import VizdiffUsageError
+
+if TYPE_CHECKING:
+    from viz_diffusion.data import Digits
+    from viz_diffusion.run import Run
+    from viz_diffusion.train import TrainState
+
+HELP = (
+    "Example: vizdiff train --minutes 10\n\n"
+    "Train a model on MNIST (bundled, no network needed). Ctrl-C saves; --resume goes on."
+)
+DEFAULT_MINUTES = 10.0
+EPILOGUE_STEPS = 3  # how many steps a signal may at most wait for
+
+
+def run_command(
+    minutes: Annotated[float | None, typer.Option(help="Wall time to spend; 10 by default.")] = None,
+    epochs: Annotated[float | None, typer.Option(help="Passes over the data, instead of --minutes.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Optimizer steps, instead of --minutes.")] = None,
+    dataset: Annotated[str, typer.Option(help="mnist, fashion-mnist or kmnist.")] = "mnist",
+    data_dir: Annotated[Path | None, typer.Option(help="Folder of IDX files, plain or .gz.")] = None,
+    batch_size: Annotated[int, typer.Option(help="Images per step.")] = 64,
+    checkpoint_every: Annotated[int, typer.Option(help="Steps between two checkpoints.")] = 1000,
+    seed: Annotated[int, typer.Option(help="Decides weights, order and noise.")] = 0,
+    device: DeviceOption = "auto",
+    resume: Annotated[Path | None, typer.Option(help="Run folder to go on with.")] = None,
+    out: Annotated[Path | None, typer.Option(help="New run folder; by default under runs/.")] = None,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Train a model and write a run folder."""
+    voice = Voice(as_json, quiet)
+    if sum(budget is not None for budget in (minutes, epochs, steps)) > 1:
+        raise VizdiffUsageError("--minutes, --epochs and --steps exclude each other; give one")
+    for option, value in (("--minutes", minutes), ("--epochs", epochs)):
+        if value is not None and not 0 < value < 1e6:
+            raise VizdiffUsageError(f"{option} must be a number above 0, found {value:g}")
+    for option, least, whole in (("--steps", 1, steps), ("--batch-size", 1, batch_size)):
+        check_at_least(option, least if whole is None else whole, least)
+    check_at_least("--checkpoint-every", checkpoint_every, 1)
+    check_seed(seed)
+    if resume is not None and (out is not None or any(b is not None for b in (minutes, epochs, steps))):
+        raise VizdiffUsageError(
+            "--resume goes on with the run's own folder and number of steps; leave the rest out"
+        )
+    voice.say("Loading", "PyTorch")
+    if resume is None:
+        if epochs is None and steps is None:
+            minutes = minutes or DEFAULT_MINUTES
+        begun = _begin(minutes, epochs, steps, dataset, data_dir, batch_size, seed, device, out, voice)
+    else:
+        begun = _continue(resume, data_dir, device, voice)
+    run, state, data, heldout, metrics_bytes = begun
+    _train(run, state, data, heldout, minutes, checkpoint_every, metrics_bytes, voice)
+
+
+def _begin(
+    minutes: float | None,
+    epochs: float | None,
+    steps: int | None,
+    dataset: str,
+    data_dir: Path | None,
+    batch_size: int,
+    seed: int,
+    device: str,
+    out: Path | None,
+    voice: Voice,
+) -> tuple[Run, TrainState, Digits, Digits, int]:
+    from viz_diffusion.data import load_digits
+    from viz_diffusion.model import ModelConfig
+    from viz_diffusion.run import RUNS_DIR, Run, RunConfig
+    from viz_diffusion.train import TrainConfig, TrainState, faster_precision
+
+    place = pick_device(device)
+    data, heldout = (load_digits(split, dataset, data_dir) for split in ("train", "test"))
+    if epochs is not None:
+        steps = max(1, round(epochs * len(data) / batch_size))
+    training = TrainConfig(
+        steps=steps or TrainConfig.steps,
+        batch_size=batch_size,
+        seed=seed,
+        precision=faster_precision(place),
+    )
+    name = "data-dir" if data_dir is not None else dataset
+    config = RunConfig(ModelConfig(), training, dataset=name)
+    run = Run.create(out or RUNS_DIR / time.strftime(f"{name}-%Y%m%d-%H%M%S"), config)
+    state = TrainState.create(training, config.model, place)
+    budget = (
+        f"{minutes:g} minutes" if minutes is not None else f"{training.steps:,} steps of {batch_size} images"
+    )
+    parameters = sum(weight.numel() for weight in state.model.parameters())
+    voice.say("Budget", f"{budget} on {place}, {training.precision}; Ctrl-C keeps your work")
+    voice.say("Model", f"{parameters / 1e6:.1f} million parameters, {len(data):,} images of {name}")
+    return run, state, data, heldout, 0
+
+
+def _continue(
+    resume: Path, data_dir: Path | None, device: str, voice: Voice
+) -> tuple[Run, TrainState, Digits, Digits, int]:
+    from viz_diffusion.data import load_digits
+    from viz_diffusion.run import Run
+
+    run = Run.open(resume)
+    if run.config.dataset == "data-dir" and data_dir is None:
+        raise VizdiffUsageError(f"{resume} was trained on a folder of IDX files; give it again as --data-dir")
+    dataset = "mnist" if data_dir is not None else run.config.dataset
+    state, metrics_bytes = run.resume(pick_device(device))
+    data, heldout = (load_digits(split, dataset, data_dir) for split in ("train", "test"))
+    voice.say("Resuming", f"{resume} at step {state.step:,} of {run.config.training.steps:,}")
+    return run, state, data, heldout, metrics_bytes
+
+
+def _train(
+    run: Run,
+    state: TrainState,
+    data: Digits,
+    heldout: Digits,
+    minutes: float | None,
+    checkpoint_every: int,
+    metrics_bytes: int,
+    voice: Voice,
+) -> None:
+    from viz_diffusion.fit import fit
+
+    loss, speed, begun = None, 0.0, time.perf_counter()
+    progress = fit(
+        run, state, data, heldout,
+        minutes=minutes, checkpoint_every=checkpoint_every, metrics_bytes=metrics_bytes,
+    )  # fmt: skip
+    with _stop_signal() as stopped, voice.progress("Training", "", None) as update:
+        for now in progress:
+            loss = now.loss if loss is None else loss + 0.02 * (now.loss - loss)
+            speed = now.images_per_second
+            update(now.step, now.steps, f"loss {loss:.4f}  {speed:.0f} images/s")
+            if stopped:
+                progress.close()
+                voice.say(
+                    "Stopped",
+                    f"at step {state.step:,}; go on with: vizdiff train --resume {show_path(run.path)}",
+                )
+                raise typer.Exit(128 + stopped[0])
+    digest = run.open(run.path).load_model()[1]
+    seconds = time.perf_counter() - begun
+    smoothed = "" if loss is None else f", loss {loss:.4f}"
+    voice.say(
+        "Done",
+        f"{show_path(run.path)} ({state.step:,} steps, {speed:.0f} images/s, {seconds:.0f} s{smoothed})",
+    )
+    voice.say("Next", "vizdiff trajectory --digit 5")
+    voice.result({
+        "run": str(run.path), "steps": state.step, "images_per_second": round(speed, 1),
+        "seconds": round(seconds, 1), "loss": loss, "weights_sha256": digest,
+    })  # fmt: skip
+
+
+@contextmanager
+def _stop_signal() -> Iterator[list[int]]:
+    """Collect SIGINT and SIGTERM, so that a step in progress ends whole; a second one acts at once."""
+    received: list[int] = []
+    before: dict[int, Any] = {}
+
+    def note(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+        for known, handler in before.items():
+            signal.signal(known, handler)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        before[number] = signal.signal(number, note)
+    try:
+        yield received
+    finally:
+        for known, handler in before.items():
+            signal.signal(known, handler)

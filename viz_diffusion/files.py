@@ -1,0 +1,155 @@
+"""Files that are either whole or not there: atomic writes, checksums, JSON without surprises.
+
+Knows nothing about what the files mean.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any
+
+from viz_diffusion.errors import VizdiffInputError, VizdiffIOError
+
+
+def sha256_bytes(data: bytes) -> str:
+    """Return the SHA-256 of ``data`` as 64 hexadecimal digits."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def sha256_file(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes as 64 hexadecimal digits."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+@contextmanager
+def io_errors(action: str, path: Path) -> Iterator[None]:
+    """Turn an ``OSError`` into one line: ``cannot <action> <path>: <the system's reason>``."""
+    try:
+        yield
+    except OSError as error:
+        raise VizdiffIOError(f"cannot {action} {path}: {error.strerror or error}") from error
+
+
+def make_dir(path: Path) -> Path:
+    """Create a folder and its parents where they are missing; return it.
+
+    Raises
+    ------
+    VizdiffIOError
+        Where the folder cannot be made or cannot be written to.
+    """
+    with io_errors("write to folder", path):
+        path.mkdir(parents=True, exist_ok=True)
+        probe = path / f".probe-{secrets.token_hex(4)}"
+        probe.touch()
+        probe.unlink()
+    return path
+
+
+def _sync_dir(path: Path) -> None:
+    """Flush a folder's entry list to disk, where the system lets a folder be opened (not on Windows)."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def atomic_write(path: Path) -> Iterator[IO[bytes]]:
+    """Open a binary handle whose bytes become ``path`` all at once, or not at all.
+
+    Writes to a temporary file in the same folder, flushes it to disk, renames it over ``path`` and
+    flushes the folder. On any failure the temporary file is removed and ``path`` is as it was.
+
+    Raises
+    ------
+    VizdiffIOError
+        Where the system refuses (no space, no permission, read-only).
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    with io_errors("write", path):
+        try:
+            with temporary.open("xb") as handle:
+                yield handle
+                handle.flush()
+                os.fsync(handle.fileno())
+            os.replace(temporary, path)
+            _sync_dir(path.parent)
+        finally:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_dir(path: Path, remove: Callable[[Path], None]) -> Iterator[Path]:
+    """Give a temporary folder that becomes ``path`` when the block ends without an error.
+
+    A folder already at ``path`` is kept until the new one is whole, and then replaced. ``remove``
+    deletes a folder tree (``shutil.rmtree``); it is a parameter so that a caller may keep the old one.
+    """
+    path = Path(path)
+    token = secrets.token_hex(4)
+    temporary = path.with_name(f".{path.name}.{token}.tmp")
+    retired = path.with_name(f".{path.name}.{token}.old")
+    with io_errors("write", path):
+        try:
+            temporary.mkdir(parents=True)
+            yield temporary
+            if path.exists():
+                os.replace(path, retired)
+            os.replace(temporary, path)
+            _sync_dir(path.parent)
+        except BaseException:
+            if retired.exists() and not path.exists():
+                os.replace(retired, path)
+            if temporary.exists():
+                remove(temporary)
+            raise
+        if retired.exists():
+            remove(retired)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write ``data`` to ``path`` atomically."""
+    with atomic_write(path) as handle:
+        handle.write(data)
+
+
+def to_json(value: Any, *, indent: int | None = None) -> str:
+    """Return strict JSON: no NaN, no infinity (``ValueError``), Unicode kept as it is."""
+    return json.dumps(value, indent=indent, allow_nan=False, ensure_ascii=False)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write ``value`` as indented JSON, atomically."""
+    write_bytes(path, (to_json(value, indent=2) + "\n").encode())
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read one JSON object.
+
+    Raises
+    ------
+    VizdiffInputError
+        Where the file is missing, is not JSON, or is not an object.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise VizdiffInputError(f"{path} is missing") from None
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise VizdiffInputError(f"{path} is not readable JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise VizdiffInputError(f"{path} must hold a JSON object, found {type(value).__name__}")
+    return value

@@ -1,0 +1,180 @@
+"""Training a run: the loop around :func:`train` that measures, samples, saves and can be stopped.
+
+Knows nothing about terminals: it yields :class:`Progress`, and whoever listens shows it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+
+from viz_diffusion.data import NUM_LABELS, Digits, to_bytes
+from viz_diffusion.files import io_errors, to_json
+from viz_diffusion.run import Run
+from viz_diffusion.sample import ImageNoise, sampling_steps
+from viz_diffusion.train import TrainConfig, TrainState, heldout_loss, train
+
+TIMED_STEPS = 50
+"""Steps after which a time budget becomes a number of steps; the first ten only warm the machine up."""
+NUM_LOOKS = 12
+"""How often, over a run, the held-out loss is measured and thumbnails are drawn; ever more rarely."""
+LOG_EVERY = 10
+"""Steps between two lines of training loss."""
+_WARM_STEPS = 10
+_OVERHEAD = 0.06  # share of a time budget that goes to held-out loss, thumbnails and checkpoints
+_UNDECIDED = 1_000_000_000
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where training stands after a step."""
+
+    step: int
+    """Steps done."""
+    steps: int | None
+    """Steps in all; None while a time budget is still being measured."""
+    loss: float
+    """Training loss of this step."""
+    images_per_second: float
+    """Images trained on per second, since training or resuming began."""
+
+
+def fit(
+    run: Run,
+    state: TrainState,
+    data: Digits,
+    heldout: Digits,
+    *,
+    minutes: float | None = None,
+    checkpoint_every: int | None = None,
+    metrics_bytes: int = 0,
+) -> Iterator[Progress]:
+    """Train a run to its end; the folder is whole whenever this is stopped.
+
+    Closing the generator (``close()``, what Ctrl-C does on the command line) saves a checkpoint. Stops
+    belong between steps: an exception thrown into the middle of one leaves the last checkpoint as it was.
+
+    Parameters
+    ----------
+    minutes
+        Replaces the config's number of steps by what fits into this wall time, after timing the first
+        steps. The number is then written into the run's config: from there on time plays no part.
+    metrics_bytes
+        Where resuming: how much of ``metrics.jsonl`` belongs to the checkpoint.
+    """
+    if minutes is not None:
+        state.config = replace(state.config, steps=_UNDECIDED)
+    metrics = Metrics(run, metrics_bytes)
+    thumbnails = Thumbnails(run, state)
+    begun, first = time.perf_counter(), state.step
+    warm = begun
+    saved = -1
+    try:
+        for trained in train(state, data, run.config.noise_schedule):
+            now = time.perf_counter()
+            if state.step == first + _WARM_STEPS:
+                warm = now
+            if minutes is not None and state.step == TIMED_STEPS:
+                seconds_per_step = (now - warm) / (TIMED_STEPS - _WARM_STEPS)
+                left = minutes * 60 * (1 - _OVERHEAD) - (now - begun)
+                steps = TIMED_STEPS + max(0, int(left / seconds_per_step))
+                state.config = replace(state.config, steps=steps)
+                run = run.update_config(replace(run.config, training=state.config))
+            decided = state.config.steps != _UNDECIDED
+            if state.step % LOG_EVERY == 0 or state.step == 1:
+                metrics.write(step=state.step, loss=trained.loss, learning_rate=trained.learning_rate)
+            if decided and state.step in look_steps(state.config):
+                losses = heldout_loss(state.ema, run.config.noise_schedule, heldout)
+                metrics.write(step=state.step, heldout_loss=losses)
+                thumbnails.draw(run, state)
+            if checkpoint_every and state.step % checkpoint_every == 0:
+                run.save_checkpoint(state, metrics.flush())
+                saved = state.step
+            elapsed = time.perf_counter() - begun
+            yield Progress(
+                state.step,
+                state.config.steps if decided else None,
+                trained.loss,
+                (state.step - first) * state.config.batch_size / elapsed,
+            )
+        if state.step != saved:
+            run.save_checkpoint(state, metrics.flush())
+        run.finish(state)
+    except GeneratorExit:
+        if state.step != saved:
+            run.save_checkpoint(state, metrics.flush())
+        raise
+    finally:
+        metrics.close()
+
+
+@lru_cache(maxsize=1)
+def look_steps(config: TrainConfig) -> frozenset[int]:
+    """Return the steps after which the network is looked at: about evenly spaced in log, and the last."""
+    spaced = np.geomspace(min(100, config.steps), config.steps, NUM_LOOKS)
+    return frozenset(int(step) for step in np.round(spaced))
+
+
+class Metrics:
+    """Appends JSON lines to a run's ``metrics.jsonl``, from a given length on."""
+
+    def __init__(self, run: Run, length: int) -> None:
+        path = run.path / "metrics.jsonl"
+        with io_errors("write", path):
+            self._handle = path.open("r+b" if path.exists() else "w+b")
+            self._handle.truncate(length)
+            self._handle.seek(length)
+        self._path = path
+
+    def write(self, **values: Any) -> None:
+        """Append one object."""
+        with io_errors("write", self._path):
+            self._handle.write((to_json(values) + "\n").encode())
+
+    def flush(self) -> int:
+        """Hand what was written to the system; return the file's length in bytes."""
+        with io_errors("write", self._path):
+            self._handle.flush()
+            return self._handle.tell()
+
+    def close(self) -> None:
+        """Close the file."""
+        with io_errors("write", self._path):
+            self._handle.close()
+
+
+class Thumbnails:
+    """The ten digits from one fixed noise, drawn again and again while the network learns."""
+
+    SEED = 0
+    STEPS = 20
+    GUIDANCE_SCALE = 1.5
+
+    def __init__(self, run: Run, state: TrainState) -> None:
+        self._steps: list[int] = []
+        self._images: list[torch.Tensor] = []
+        earlier = run.load_samples() if state.step else None
+        for step, images in zip(*earlier, strict=True) if earlier else ():
+            if step <= state.step:
+                self._steps.append(int(step))
+                self._images.append(images)
+
+    def draw(self, run: Run, state: TrainState) -> None:
+        """Sample the ten digits by DDIM with the averaged weights and write them into the run."""
+        labels = torch.arange(NUM_LABELS, device=state.device)
+        noise = ImageNoise([self.SEED] * NUM_LABELS)
+        for step in sampling_steps(
+            state.ema, run.config.noise_schedule, noise, labels,
+            sampler="ddim", steps=self.STEPS, guidance_scale=self.GUIDANCE_SCALE,
+            null_label=state.ema.null_label,
+        ):  # fmt: skip
+            images = step.x_prev
+        self._steps.append(state.step)
+        self._images.append(torch.from_numpy(to_bytes(images)))
+        run.save_samples(self._steps, torch.stack(self._images))

@@ -1,0 +1,314 @@
+"""A run: a folder of config, weights and metrics, whole or recognisably unfinished.
+
+Layout (the Hugging Face one, plus what resuming needs)::
+
+    config.json                    model, training, schedule, data set
+    metrics.jsonl                  one JSON object a line
+    samples.safetensors            thumbnails from one fixed noise, over training
+    training/step-00001000/        a checkpoint: model, ema, optimizer, state.json, manifest.json
+    model.safetensors              the averaged weights, written when training is done
+    manifest.json                  SHA-256 of each file; written last, so its presence means "finished"
+
+No pickle anywhere. Knows nothing about sampling, figures or the command line.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor, nn
+
+from viz_diffusion.errors import VizdiffInputError
+from viz_diffusion.files import (
+    atomic_dir,
+    io_errors,
+    make_dir,
+    read_json,
+    sha256_bytes,
+    sha256_file,
+    write_bytes,
+    write_json,
+)
+from viz_diffusion.model import ModelConfig, SimpleUNet
+from viz_diffusion.schedule import NoiseSchedule
+from viz_diffusion.train import TrainConfig, TrainState
+
+FORMAT_VERSION = 1
+BUNDLED_DIR = Path(__file__).parent / "assets" / "weights"
+RUNS_DIR = Path("runs")
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """What decides a run; written to ``config.json`` before the first step."""
+
+    model: ModelConfig
+    """The network."""
+    training: TrainConfig
+    """How it is trained."""
+    schedule: str = "linear"
+    """Name of the noise schedule."""
+    num_train_timesteps: int = 1000
+    """T."""
+    dataset: str = "mnist"
+    """mnist, fashion-mnist, kmnist, or the folder given as --data-dir."""
+
+    @property
+    def noise_schedule(self) -> NoiseSchedule:
+        """The schedule, built."""
+        return NoiseSchedule.named(self.schedule, self.num_train_timesteps)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what is written as JSON."""
+        return {"format_version": FORMAT_VERSION, **asdict(self)}
+
+    @classmethod
+    def read(cls, path: Path) -> RunConfig:
+        """Read ``config.json``; raise VizdiffInputError naming the file where it does not fit."""
+        values = read_json(path)
+        version = values.pop("format_version", None)
+        if version != FORMAT_VERSION:
+            raise VizdiffInputError(f"{path}: expected format_version {FORMAT_VERSION}, found {version}")
+        try:
+            model, training = values.pop("model"), values.pop("training")
+            return cls(model=ModelConfig.from_dict(model), training=TrainConfig(**training), **values)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise VizdiffInputError(f"{path} is not the config of a run: {error}") from error
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run folder."""
+
+    path: Path
+    """The folder."""
+    config: RunConfig
+    """What decided it."""
+
+    @classmethod
+    def create(cls, path: Path, config: RunConfig) -> Run:
+        """Begin a run in a folder that does not hold one yet."""
+        if (path / "config.json").exists():
+            raise VizdiffInputError(
+                f"{path} already holds a run; go on with --resume {path}, or choose another --out"
+            )
+        make_dir(path)
+        write_json(path / "config.json", config.to_dict())
+        return cls(path, config)
+
+    @classmethod
+    def open(cls, path: Path) -> Run:
+        """Open a run folder, finished or not."""
+        if not path.is_dir():
+            raise VizdiffInputError(f"there is no run at {path}; train one with: vizdiff train")
+        if not (path / "config.json").is_file():
+            raise VizdiffInputError(
+                f"{path} holds no config.json, so it is no run; train one with: vizdiff train"
+            )
+        return cls(path, RunConfig.read(path / "config.json"))
+
+    @classmethod
+    def bundled(cls) -> Run:
+        """Open the weights that come with the package."""
+        return cls.open(BUNDLED_DIR)
+
+    @classmethod
+    def choose(cls, choice: str | None = None) -> Run:
+        """Open a path, or ``bundled``, or by default the newest finished run under ``runs/``, else bundled."""
+        if choice == "bundled":
+            return cls.bundled()
+        if choice is not None:
+            return cls.open(Path(choice))
+        finished = sorted(RUNS_DIR.glob("*/manifest.json"), key=lambda path: path.stat().st_mtime)
+        return cls.open(finished[-1].parent) if finished else cls.bundled()
+
+    @property
+    def is_bundled(self) -> bool:
+        """Whether these are the weights that come with the package."""
+        return self.path == BUNDLED_DIR
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether training reached its last step and everything was written."""
+        return (self.path / "manifest.json").is_file()
+
+    @property
+    def name(self) -> str:
+        """What the run is called in captions; never a full path."""
+        return "bundled" if self.is_bundled else self.path.name
+
+    def update_config(self, config: RunConfig) -> Run:
+        """Write a changed config (a time budget that became a number of steps) and return the run with it."""
+        write_json(self.path / "config.json", config.to_dict())
+        return Run(self.path, config)
+
+    # -- what samples are drawn with -------------------------------------------------------------
+
+    def load_model(self, device: torch.device | str = "cpu") -> tuple[SimpleUNet, str]:
+        """Return the averaged network, ready to sample, and the SHA-256 of its weights file.
+
+        An unfinished run gives the weights of its newest checkpoint.
+
+        Raises
+        ------
+        VizdiffInputError
+            Where weights are missing, damaged, or of another shape than the config says.
+        """
+        if self.is_finished:
+            folder, name = self.path, "model.safetensors"
+        else:
+            folder, name = self._newest_checkpoint(), "ema.safetensors"
+        weights, digest = _read_checked(folder, name)
+        model = SimpleUNet(self.config.model)
+        _load_weights(model, weights, folder / name)
+        model = model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return model.eval().requires_grad_(False), digest
+
+    # -- training --------------------------------------------------------------------------------
+
+    def checkpoints(self) -> list[Path]:
+        """Return the folders of all whole checkpoints, oldest first."""
+        return sorted(path.parent for path in self.path.glob("training/step-*/manifest.json"))
+
+    def _newest_checkpoint(self) -> Path:
+        found = self.checkpoints()
+        if not found:
+            raise VizdiffInputError(
+                f"{self.path} is half-written: it has neither finished weights nor a checkpoint; train again "
+                "with another --out"
+            )
+        return found[-1]
+
+    def save_checkpoint(self, state: TrainState, metrics_bytes: int) -> None:
+        """Write all that resuming needs to a new folder, then drop the checkpoint before the last."""
+        target = self.path / "training" / f"step-{state.step:08d}"
+        with atomic_dir(target, shutil.rmtree) as folder:
+            files = {
+                "model.safetensors": _to_bytes(state.model.state_dict()),
+                "ema.safetensors": _to_bytes(state.ema.state_dict()),
+                "optimizer.safetensors": _to_bytes(_optimizer_tensors(state.optimizer)),
+            }
+            for name, data in files.items():
+                write_bytes(folder / name, data)
+            write_json(folder / "state.json", {"step": state.step, "metrics_bytes": metrics_bytes})
+            _write_manifest(folder, [*files, "state.json"])
+        for old in self.checkpoints()[:-2]:
+            shutil.rmtree(old)
+
+    def resume(self, device: torch.device | str = "cpu") -> tuple[TrainState, int]:
+        """Return the newest checkpoint's state and the length its metrics file had, in bytes."""
+        folder = self._newest_checkpoint()
+        facts = _checked_json(folder, "state.json")
+        state = TrainState.create(self.config.training, self.config.model, device)
+        for module, name in ((state.model, "model.safetensors"), (state.ema, "ema.safetensors")):
+            _load_weights(module, _read_checked(folder, name)[0], folder / name)
+        _load_optimizer(state.optimizer, _read_checked(folder, "optimizer.safetensors")[0], device)
+        state.step = int(facts["step"])
+        return state, int(facts["metrics_bytes"])
+
+    def finish(self, state: TrainState) -> str:
+        """Write the finished weights, then the manifest; return the weights' SHA-256."""
+        write_bytes(self.path / "model.safetensors", _to_bytes(state.ema.state_dict()))
+        names = ["config.json", "metrics.jsonl", "samples.safetensors", "model.safetensors"]
+        return _write_manifest(self.path, [name for name in names if (self.path / name).is_file()])[
+            "model.safetensors"
+        ]
+
+    # -- what was written along the way ----------------------------------------------------------
+
+    def save_samples(self, steps: list[int], images: Tensor) -> None:
+        """Write thumbnails: (M,) step numbers and (M, N, 28, 28) bytes."""
+        data = save({"steps": torch.tensor(steps, dtype=torch.int64), "images": images})
+        write_bytes(self.path / "samples.safetensors", data)
+
+    def load_samples(self) -> tuple[Tensor, Tensor] | None:
+        """Return what :meth:`save_samples` wrote, or None where there are none."""
+        path = self.path / "samples.safetensors"
+        if not path.is_file():
+            return None
+        tensors = _parse(path, path.read_bytes())
+        return tensors["steps"], tensors["images"]
+
+
+def _to_bytes(tensors: Mapping[str, Tensor]) -> bytes:
+    return save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
+
+
+def _write_manifest(folder: Path, names: list[str]) -> dict[str, str]:
+    digests = {name: sha256_file(folder / name) for name in names}
+    write_json(folder / "manifest.json", {"format_version": FORMAT_VERSION, "sha256": digests})
+    return digests
+
+
+def _checked_bytes(folder: Path, name: str) -> tuple[bytes, str]:
+    """Read a file and compare it with its folder's manifest."""
+    path = folder / name
+    expected = read_json(folder / "manifest.json").get("sha256", {}).get(name)
+    if not path.is_file():
+        raise VizdiffInputError(
+            f"{path} is missing: the run is half-written; train again or choose another --run"
+        )
+    with io_errors("read", path):
+        data = path.read_bytes()
+    digest = sha256_bytes(data)
+    if digest != expected:
+        raise VizdiffInputError(
+            f"{path} is not what was written: SHA-256 {digest[:12]}…, expected {str(expected)[:12]}…; "
+            "restore it or choose another --run"
+        )
+    return data, digest
+
+
+def _read_checked(folder: Path, name: str) -> tuple[dict[str, Tensor], str]:
+    data, digest = _checked_bytes(folder, name)
+    return _parse(folder / name, data), digest
+
+
+def _checked_json(folder: Path, name: str) -> dict[str, Any]:
+    _checked_bytes(folder, name)
+    return read_json(folder / name)
+
+
+def _parse(path: Path, data: bytes) -> dict[str, Tensor]:
+    try:
+        return load(data)
+    except (SafetensorError, ValueError) as error:
+        raise VizdiffInputError(f"{path} is not a safetensors file: {error}") from error
+
+
+def _load_weights(module: nn.Module, weights: dict[str, Tensor], path: Path) -> None:
+    """Copy weights into a network of exactly that shape."""
+    expected = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
+    found = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+    if expected != found:
+        odd = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
+        name = odd[0]
+        raise VizdiffInputError(
+            f"{path} does not fit the config: {name} should have shape {expected.get(name)}, "
+            f"found {found.get(name)} ({len(odd)} such)"
+        )
+    if not all(torch.isfinite(tensor).all() for tensor in weights.values()):
+        raise VizdiffInputError(f"{path} holds numbers that are not finite; train again")
+    module.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
+
+
+def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    states = optimizer.state_dict()["state"]
+    return {f"{index}.{key}": value for index, entry in states.items() for key, value in entry.items()}
+
+
+def _load_optimizer(
+    optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor], device: torch.device | str
+) -> None:
+    states: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        index, key = name.split(".")
+        states.setdefault(int(index), {})[key] = tensor.to(device)
+    optimizer.load_state_dict({"state": states, "param_groups": optimizer.state_dict()["param_groups"]})

@@ -1,0 +1,241 @@
+"""Sampling: from a block of noise to a digit, one :class:`Step` after another.
+
+The samplers are generators that read like the papers' algorithm boxes. They know nothing about
+recording, files, figures or progress bars: those belong to whoever listens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from viz_diffusion.errors import VizdiffUsageError
+from viz_diffusion.schedule import NoiseSchedule
+
+Denoiser = Callable[..., Tensor]
+"""(x (B,C,H,W), timesteps (B,), labels (B,)) -> ε̂ (B,C,H,W); without labels where none are given."""
+
+SAMPLERS = ("ddpm", "ddim")
+VARIANCES = ("beta", "beta_tilde")
+BATCH_SIZE = 20
+"""Bulk sampling pads every batch to this many images, so that an image does not depend on its batch."""
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """What one step of sampling is, and what a listener sees. Tensors are (B, C, H, W) float32."""
+
+    t: int
+    """The timestep the denoiser was asked at, in 0 .. T-1."""
+    x_t: Tensor
+    """The images before the step."""
+    eps_pred: Tensor
+    """The predicted noise that was used, after guidance."""
+    eps_cond: Tensor | None
+    """The prediction under the label; None without guidance."""
+    eps_uncond: Tensor | None
+    """The prediction under the null label; None without guidance."""
+    x0_raw: Tensor
+    """The finished images this prediction implies, before clipping."""
+    x0_pred: Tensor
+    """The same after clipping to [-1, 1], as used; equal to ``x0_raw`` where clipping is off."""
+    noise: Tensor | None
+    """The fresh noise that was injected (unit variance); None where there was none."""
+    x_prev: Tensor
+    """The images after the step."""
+
+
+class ImageNoise:
+    """Standard normal noise, drawn on the CPU from one generator per image.
+
+    Image k sees the same noise at any batch size, on any device, and in any company.
+
+    Parameters
+    ----------
+    seeds
+        One seed per image, each in 0 .. 2**63-1.
+    shape
+        (C, H, W) of one image.
+    """
+
+    def __init__(self, seeds: Sequence[int], shape: tuple[int, ...] = (1, 28, 28)) -> None:
+        self._generators = [torch.Generator().manual_seed(int(seed)) for seed in seeds]
+        self._shape = shape
+
+    def draw(self, device: torch.device | str = "cpu") -> Tensor:
+        """Return the next (B, C, H, W) float32 draw."""
+        rows = [torch.randn(self._shape, generator=generator) for generator in self._generators]
+        return torch.stack(rows).to(device)
+
+
+def trailing_timesteps(num_train_timesteps: int, steps: int) -> NDArray[np.int64]:
+    """Return ``steps`` falling timesteps, evenly spaced, from T-1 on ("trailing", Lin et al. 2023, table 2).
+
+    Raises
+    ------
+    VizdiffUsageError
+        Where ``steps`` is not in 1 .. T.
+    """
+    if not 1 <= steps <= num_train_timesteps:
+        raise VizdiffUsageError(f"--steps must lie in 1..{num_train_timesteps}, found {steps}")
+    rising = np.round(np.arange(1, steps + 1) * num_train_timesteps / steps).astype(np.int64) - 1
+    return rising[::-1].copy()
+
+
+def guided_eps(
+    denoiser: Denoiser, x_t: Tensor, t: int, labels: Tensor | None, guidance_scale: float, null_label: int
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """Return ε̂ as used, and its conditional and unconditional halves where guidance mixes them.
+
+    ε̂ = ε_∅ + s (ε_y - ε_∅), which is Ho & Salimans 2022, eq. 6 with s = 1 + w; s = 1 asks the denoiser
+    once, any other s asks it once with a doubled batch.
+    """
+    timesteps = torch.full((len(x_t),), t, device=x_t.device)
+    if labels is None or guidance_scale == 1:
+        eps = denoiser(x_t, timesteps) if labels is None else denoiser(x_t, timesteps, labels)
+        return eps, None, None
+    nulls = torch.full_like(labels, null_label)
+    doubled = denoiser(torch.cat([x_t, x_t]), torch.cat([timesteps, timesteps]), torch.cat([labels, nulls]))
+    eps_cond, eps_uncond = doubled.chunk(2)
+    return eps_uncond + guidance_scale * (eps_cond - eps_uncond), eps_cond, eps_uncond
+
+
+@torch.no_grad()
+def ddpm_steps(
+    denoiser: Denoiser,
+    schedule: NoiseSchedule,
+    noise: ImageNoise,
+    labels: Tensor | None,
+    *,
+    timesteps: NDArray[np.int64] | None = None,
+    variance: str = "beta",
+    guidance_scale: float = 1.0,
+    clip: bool = True,
+    null_label: int = 10,
+) -> Iterator[Step]:
+    """Sample by ancestral steps (Ho et al. 2020, algorithm 2), by default over t = T-1 .. 0.
+
+    Parameters
+    ----------
+    labels
+        (B,) int64 on the denoiser's device, or None for a denoiser that takes no labels.
+    timesteps
+        Falling timesteps to visit; all of them by default.
+    variance
+        Of the injected noise: ``beta`` (β_t) or ``beta_tilde`` (β̃_t), the two of section 3.2.
+    clip
+        Clip x̂_0 to [-1, 1] before it is used.
+    """
+    if variance not in VARIANCES:
+        raise VizdiffUsageError(f"variance {variance!r} is unknown; choose from {', '.join(VARIANCES)}")
+    visited = np.arange(schedule.num_train_timesteps)[::-1] if timesteps is None else timesteps
+    spaced = schedule.respaced(visited[::-1])
+    variances = spaced.betas if variance == "beta" else spaced.posterior_variance
+    device = "cpu" if labels is None else labels.device
+    # 1: x_T ~ N(0, I)
+    x = noise.draw(device)
+    # 2: for t = T, ..., 1
+    for i, t in zip(reversed(range(len(visited))), visited.tolist(), strict=True):
+        eps, eps_cond, eps_uncond = guided_eps(denoiser, x, t, labels, guidance_scale, null_label)
+        # x̂_0 = (x_t - √(1-ᾱ) ε̂) / √ᾱ (eq. 15)
+        x0_raw = spaced.predict_x0(x, eps, i)
+        x0 = x0_raw.clamp(-1, 1) if clip else x0_raw
+        # 3: z ~ N(0, I) if t > 1, else z = 0
+        z = noise.draw(device) if i > 0 else None
+        # 4: x_{t-1} = μ̃_t(x_t, x̂_0) + σ_t z (eq. 7)
+        x_prev = spaced.posterior_mean(x0, x, i)
+        if z is not None:
+            x_prev = x_prev + float(np.sqrt(variances[i])) * z
+        yield Step(t, x, eps, eps_cond, eps_uncond, x0_raw, x0, z, x_prev)
+        x = x_prev
+
+
+@torch.no_grad()
+def ddim_steps(
+    denoiser: Denoiser,
+    schedule: NoiseSchedule,
+    noise: ImageNoise,
+    labels: Tensor | None,
+    *,
+    timesteps: NDArray[np.int64] | None = None,
+    guidance_scale: float = 1.0,
+    clip: bool = True,
+    null_label: int = 10,
+) -> Iterator[Step]:
+    """Sample without fresh noise (Song et al. 2021, eq. 12 with σ = 0); parameters as in ddpm_steps."""
+    visited = np.arange(schedule.num_train_timesteps)[::-1] if timesteps is None else timesteps
+    spaced = schedule.respaced(visited[::-1])
+    signal_prev = np.sqrt(spaced.alphas_cumprod_prev)
+    spread_prev = np.sqrt(1 - spaced.alphas_cumprod_prev)
+    # x_T ~ N(0, I)
+    x = noise.draw("cpu" if labels is None else labels.device)
+    for i, t in zip(reversed(range(len(visited))), visited.tolist(), strict=True):
+        eps, eps_cond, eps_uncond = guided_eps(denoiser, x, t, labels, guidance_scale, null_label)
+        # "predicted x_0"
+        x0_raw = spaced.predict_x0(x, eps, i)
+        x0 = x0_raw.clamp(-1, 1) if clip else x0_raw
+        # √ᾱ_{t-1} "predicted x_0" + √(1-ᾱ_{t-1}) "direction pointing to x_t"
+        x_prev = float(signal_prev[i]) * x0 + float(spread_prev[i]) * eps
+        yield Step(t, x, eps, eps_cond, eps_uncond, x0_raw, x0, None, x_prev)
+        x = x_prev
+
+
+def sampling_steps(
+    denoiser: Denoiser,
+    schedule: NoiseSchedule,
+    noise: ImageNoise,
+    labels: Tensor | None,
+    *,
+    sampler: str = "ddpm",
+    steps: int | None = None,
+    guidance_scale: float = 1.0,
+    clip: bool = True,
+    null_label: int = 10,
+) -> Iterator[Step]:
+    """Choose a sampler by name and visit ``steps`` evenly spaced timesteps (all of them by default)."""
+    timesteps = trailing_timesteps(schedule.num_train_timesteps, steps or schedule.num_train_timesteps)
+    if sampler == "ddpm":
+        return ddpm_steps(
+            denoiser, schedule, noise, labels,
+            timesteps=timesteps, guidance_scale=guidance_scale, clip=clip, null_label=null_label,
+        )  # fmt: skip
+    if sampler == "ddim":
+        return ddim_steps(
+            denoiser, schedule, noise, labels,
+            timesteps=timesteps, guidance_scale=guidance_scale, clip=clip, null_label=null_label,
+        )  # fmt: skip
+    raise VizdiffUsageError(f"--sampler {sampler!r} is unknown; choose from {', '.join(SAMPLERS)}")
+
+
+def sample_images(
+    denoiser: Denoiser,
+    schedule: NoiseSchedule,
+    labels: Tensor,
+    seeds: Sequence[int],
+    *,
+    sampler: str = "ddim",
+    steps: int | None = 50,
+    guidance_scale: float = 1.0,
+    null_label: int = 10,
+    image_shape: tuple[int, ...] = (1, 28, 28),
+) -> Iterator[Tensor]:
+    """Sample in bulk: yield finished images, (b, C, H, W) float32 on the CPU, batch after batch.
+
+    Every batch is padded to ``BATCH_SIZE``, so that image k is bit-identical whatever the count.
+    """
+    for start in range(0, len(seeds), BATCH_SIZE):
+        part = list(seeds[start : start + BATCH_SIZE])
+        padding = BATCH_SIZE - len(part)
+        batch_labels = torch.cat([labels[start : start + BATCH_SIZE], labels.new_zeros(padding)])
+        noise = ImageNoise(part + [0] * padding, image_shape)
+        for step in sampling_steps(
+            denoiser, schedule, noise, batch_labels,
+            sampler=sampler, steps=steps, guidance_scale=guidance_scale, null_label=null_label,
+        ):  # fmt: skip
+            x0 = step.x_prev
+        yield x0[: len(part)].cpu()

@@ -1,0 +1,159 @@
+"""The noise schedule: how much of the image and how much noise there is at each timestep.
+
+Knows nothing about networks, images or devices; its tables are NumPy float64, and its formulas work on
+NumPy arrays and on tensors alike.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from viz_diffusion.errors import VizdiffUsageError
+
+Float64 = NDArray[np.float64]
+ArrayT = TypeVar("ArrayT", bound=Any)
+"""A NumPy array or a tensor of shape (B, ...); what goes in comes out."""
+
+
+def linear_betas(num_train_timesteps: int = 1000, start: float = 1e-4, end: float = 0.02) -> Float64:
+    """Return betas rising in a straight line from ``start`` to ``end`` (Ho et al. 2020, section 4)."""
+    return np.linspace(start, end, num_train_timesteps, dtype=np.float64)
+
+
+def cosine_betas(num_train_timesteps: int = 1000, offset: float = 0.008, largest: float = 0.999) -> Float64:
+    """Return the betas of the squared-cosine schedule (Nichol & Dhariwal 2021, eq. 17), at most ``largest``."""
+    grid = np.arange(num_train_timesteps + 1, dtype=np.float64) / num_train_timesteps
+    signal = np.cos((grid + offset) / (1 + offset) * np.pi / 2) ** 2
+    return np.minimum(1 - signal[1:] / signal[:-1], largest)
+
+
+_BETAS = {"linear": linear_betas, "cosine": cosine_betas}
+SCHEDULE_NAMES = tuple(_BETAS)
+
+
+@dataclass(frozen=True, eq=False)
+class NoiseSchedule:
+    """The variances of the forward process; everything else follows from them.
+
+    Raises
+    ------
+    VizdiffUsageError
+        Where ``betas`` is not one-dimensional, is empty, or leaves the open interval (0, 1).
+    """
+
+    betas: Float64
+    """(T,) float64, unitless: the share of variance replaced by noise at each timestep, in (0, 1)."""
+    name: str = "custom"
+    """What the schedule is called in captions: linear, cosine or custom."""
+
+    def __post_init__(self) -> None:
+        betas = np.array(self.betas, dtype=np.float64)
+        if betas.ndim != 1 or betas.size == 0 or not np.all((betas > 0) & (betas < 1)):
+            raise VizdiffUsageError("betas must be a non-empty row of numbers strictly between 0 and 1")
+        betas.flags.writeable = False
+        object.__setattr__(self, "betas", betas)
+
+    @classmethod
+    def named(cls, name: str = "linear", num_train_timesteps: int = 1000) -> NoiseSchedule:
+        """Build the ``linear`` (1e-4 to 0.02) or the ``cosine`` schedule with T timesteps."""
+        if name not in _BETAS:
+            raise VizdiffUsageError(f"schedule {name!r} is unknown; choose from {', '.join(SCHEDULE_NAMES)}")
+        return cls(_BETAS[name](num_train_timesteps), name)
+
+    def respaced(self, timesteps: NDArray[np.integer[Any]]) -> NoiseSchedule:
+        """Return the schedule that visits only ``timesteps`` (rising), with the same ᾱ at each of them.
+
+        Its own index runs over 0 .. len(timesteps)-1 (Nichol & Dhariwal 2021, section 4).
+        """
+        kept = np.asarray(timesteps)
+        if kept.size == self.num_train_timesteps:
+            return self
+        alphas_cumprod = self.alphas_cumprod[kept]
+        return NoiseSchedule(1 - alphas_cumprod / np.concatenate([[1.0], alphas_cumprod[:-1]]), self.name)
+
+    @property
+    def num_train_timesteps(self) -> int:
+        """T, the number of timesteps; t runs over 0 .. T-1."""
+        return int(self.betas.size)
+
+    @cached_property
+    def alphas(self) -> Float64:
+        """(T,) α_t = 1 - β_t."""
+        return 1 - self.betas
+
+    @cached_property
+    def alphas_cumprod(self) -> Float64:
+        """(T,) ᾱ_t, the signal's share of power, falling (Ho et al. 2020, eq. 4)."""
+        return np.cumprod(self.alphas)
+
+    @cached_property
+    def alphas_cumprod_prev(self) -> Float64:
+        """(T,) ᾱ_{t-1}, with 1 before the first timestep."""
+        return np.concatenate([[1.0], self.alphas_cumprod[:-1]])
+
+    @cached_property
+    def snr(self) -> Float64:
+        """(T,) ᾱ_t / (1 - ᾱ_t): signal-to-noise power ratio for a signal of unit power."""
+        return self.alphas_cumprod / (1 - self.alphas_cumprod)
+
+    @cached_property
+    def log_snr(self) -> Float64:
+        """(T,) ln SNR, in nats (twice DPM-Solver's λ)."""
+        return np.log(self.snr)
+
+    @cached_property
+    def posterior_variance(self) -> Float64:
+        """(T,) β̃_t, the variance of q(x_{t-1} | x_t, x_0); 0 at t = 0 (Ho et al. 2020, eq. 7)."""
+        return (1 - self.alphas_cumprod_prev) / (1 - self.alphas_cumprod) * self.betas
+
+    @cached_property
+    def snr_below_one(self) -> int | None:
+        """The first t whose SNR is below 1, or None where none is."""
+        below = np.flatnonzero(self.snr < 1)
+        return int(below[0]) if below.size else None
+
+    def add_noise(self, x0: ArrayT, noise: ArrayT, t: Any) -> ArrayT:
+        """Return x_t = √ᾱ_t x_0 + √(1-ᾱ_t) ε (Ho et al. 2020, eq. 4).
+
+        ``x0`` and ``noise`` are (B, ...); ``t`` is one index or B of them, each in 0 .. T-1.
+        """
+        signal, spread = np.sqrt(self.alphas_cumprod), np.sqrt(1 - self.alphas_cumprod)
+        return self._at(signal, t, x0) * x0 + self._at(spread, t, x0) * noise
+
+    def predict_x0(self, x_t: ArrayT, eps: ArrayT, t: Any) -> ArrayT:
+        """Return x̂_0 = (x_t - √(1-ᾱ_t) ε̂) / √ᾱ_t, unclipped (Ho et al. 2020, eq. 15)."""
+        signal, spread = np.sqrt(self.alphas_cumprod), np.sqrt(1 - self.alphas_cumprod)
+        return (x_t - self._at(spread, t, x_t) * eps) / self._at(signal, t, x_t)
+
+    def predict_eps(self, x_t: ArrayT, x0: ArrayT, t: Any) -> ArrayT:
+        """Return the ε that turns ``x0`` into ``x_t``: the inverse of :meth:`predict_x0`."""
+        signal, spread = np.sqrt(self.alphas_cumprod), np.sqrt(1 - self.alphas_cumprod)
+        return (x_t - self._at(signal, t, x_t) * x0) / self._at(spread, t, x_t)
+
+    def posterior_mean(self, x0: ArrayT, x_t: ArrayT, t: Any) -> ArrayT:
+        """Return the mean of q(x_{t-1} | x_t, x_0) (Ho et al. 2020, eq. 7)."""
+        to_x0 = np.sqrt(self.alphas_cumprod_prev) * self.betas / (1 - self.alphas_cumprod)
+        to_x_t = np.sqrt(self.alphas) * (1 - self.alphas_cumprod_prev) / (1 - self.alphas_cumprod)
+        return self._at(to_x0, t, x_t) * x0 + self._at(to_x_t, t, x_t) * x_t
+
+    def _at(self, table: Float64, t: Any, like: ArrayT) -> ArrayT:
+        """Return ``table[t]`` in the kind, dtype and device of ``like``, shaped to multiply (B, ...).
+
+        The value is cast on the CPU first: some devices have no float64.
+        """
+        index = np.asarray(t.cpu() if hasattr(t, "cpu") else t)
+        if index.size and (index.min() < 0 or index.max() >= self.num_train_timesteps):
+            raise VizdiffUsageError(
+                f"t must lie in 0..{self.num_train_timesteps - 1}, found {index.min()}..{index.max()}"
+            )
+        value = table[index]
+        value = value.reshape(value.shape + (1,) * (like.ndim - value.ndim)) if value.ndim else value
+        if isinstance(like, np.ndarray):
+            return value.astype(like.dtype)
+        wide = np.float64 if str(like.dtype) == "torch.float64" else np.float32
+        return like.new_tensor(np.asarray(value, dtype=wide), dtype=like.dtype)

@@ -1,0 +1,245 @@
+"""Training: destroy real images with noise, and learn to guess the noise.
+
+Knows no folder and draws no sample: :func:`train` yields one :class:`TrainStep` after another, and what
+is logged, saved or shown is its caller's business.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from viz_diffusion.data import Digits
+from viz_diffusion.errors import VizdiffNonFiniteError, VizdiffUsageError
+from viz_diffusion.model import ModelConfig, SimpleUNet
+from viz_diffusion.schedule import NoiseSchedule
+
+NUM_QUARTERS = 4
+"""Held-out loss is told for each quarter of the timesteps."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Everything that decides how training goes; the learning rate depends on the step alone."""
+
+    steps: int = 5000
+    """Optimizer steps in all."""
+    batch_size: int = 128
+    """Images per step."""
+    learning_rate: float = 2e-3
+    """Peak learning rate of AdamW, reached after the warm-up and then falling linearly to 0."""
+    warmup_steps: int = 100
+    """Steps over which the learning rate rises from 0 to its peak."""
+    weight_decay: float = 0.01
+    """AdamW's decoupled weight decay."""
+    max_grad_norm: float = 1.0
+    """Gradients whose joint norm is larger are scaled down to it."""
+    ema_decay: float = 0.999
+    """Largest decay of the moving average of the weights, approached as (1 + n) / (10 + n)."""
+    label_dropout: float = 0.1
+    """Share of training images shown under the null label (Ho & Salimans 2022, algorithm 1)."""
+    precision: str = "float32"
+    """Number format of the forward pass: float32 or bfloat16 (autocast)."""
+    seed: int = 0
+    """Decides the initial weights, the order of the images, and each step's timesteps and noise."""
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_size", "warmup_steps"):
+            if getattr(self, name) < 1:
+                raise VizdiffUsageError(f"{name} must be at least 1, found {getattr(self, name)}")
+        if self.precision not in ("float32", "bfloat16"):
+            raise VizdiffUsageError(f"precision must be float32 or bfloat16, found {self.precision!r}")
+
+    def learning_rate_at(self, step: int) -> float:
+        """Return the learning rate of step 0 .. steps-1: a straight rise, then a straight fall."""
+        rise = min(1.0, (step + 1) / self.warmup_steps)
+        fall = 1 - max(0, step - self.warmup_steps) / max(1, self.steps - self.warmup_steps)
+        return self.learning_rate * rise * max(0.0, fall)
+
+
+@dataclass(frozen=True)
+class TrainStep:
+    """What one optimizer step was."""
+
+    step: int
+    """How many steps are done, this one included; 1 for the first."""
+    loss: float
+    """Mean squared error per pixel between the noise and its guess, over the batch."""
+    learning_rate: float
+    """The learning rate of this step."""
+    grad_norm: float
+    """Joint norm of all gradients before clipping."""
+
+
+@dataclass
+class TrainState:
+    """Everything that changes during training. Each step's draws follow from the seed and the step."""
+
+    config: TrainConfig
+    """How to train; replaced once where a time budget becomes a number of steps."""
+    model: SimpleUNet
+    """The network that is trained."""
+    ema: SimpleUNet
+    """The moving average of its weights, which is what samples are drawn with."""
+    optimizer: torch.optim.AdamW
+    """Holds the moments of each weight's gradient."""
+    step: int = 0
+    """Steps done."""
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    """Where the network lives."""
+
+    @classmethod
+    def create(
+        cls, config: TrainConfig, model_config: ModelConfig, device: torch.device | str = "cpu"
+    ) -> TrainState:
+        """Build a network with weights that follow from the seed, and an optimizer for it."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            model = SimpleUNet(model_config)
+        model = model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        ema = copy.deepcopy(model).eval().requires_grad_(False)
+        optimizer = torch.optim.AdamW(
+            model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
+        )
+        return cls(config, model, ema, optimizer, device=torch.device(device))
+
+
+def train(state: TrainState, data: Digits, schedule: NoiseSchedule) -> Iterator[TrainStep]:
+    """Train until ``state.config.steps`` are done (Ho et al. 2020, algorithm 1), yielding after each step.
+
+    Raises
+    ------
+    VizdiffNonFiniteError
+        Where the loss or a gradient is no finite number; the weights are as they were before the step.
+    """
+    state.model.train()
+    while state.step < state.config.steps:
+        config = state.config
+        generator = _generator(config.seed, state.step)
+        rows = _batch_rows(config, state.step, len(data))
+        x0, labels = data.images[rows], data.labels[rows]
+        # label dropout: some images are shown without saying what they are
+        dropped = torch.rand(len(rows), generator=generator) < config.label_dropout
+        labels = labels.where(~dropped, torch.tensor(state.model.null_label))
+        # t ~ Uniform(0 .. T-1), one draw in each of B equal slices (Kingma et al. 2021, appendix I.1)
+        share = (torch.arange(len(rows)) + torch.rand(1, generator=generator)) / len(rows)
+        t = (share % 1 * schedule.num_train_timesteps).long()
+        # ε ~ N(0, I), and x_t from x_0 in one go
+        noise = torch.randn(x0.shape, generator=generator)
+        x_t = schedule.add_noise(x0, noise, t)
+        # a gradient step on ‖ε - ε_θ(x_t, t, y)‖²
+        x_t, t, labels, noise = (a.to(state.device) for a in (x_t, t, labels, noise))
+        learning_rate = config.learning_rate_at(state.step)
+        loss, grad_norm = _optimize(state, x_t, t, labels, noise, learning_rate)
+        state.step += 1
+        _update_ema(state)
+        yield TrainStep(state.step, loss, learning_rate, grad_norm)
+
+
+def _optimize(
+    state: TrainState, x_t: Tensor, t: Tensor, labels: Tensor, noise: Tensor, learning_rate: float
+) -> tuple[float, float]:
+    """Make one optimizer step; return the loss and the gradient's norm."""
+    with torch.autocast(state.device.type, torch.bfloat16, enabled=state.config.precision == "bfloat16"):
+        eps_pred = state.model(x_t, t, labels)
+    loss = functional.mse_loss(eps_pred.float(), noise)
+    state.optimizer.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    grad_norm = nn.utils.clip_grad_norm_(state.model.parameters(), state.config.max_grad_norm)
+    if not (torch.isfinite(loss) and torch.isfinite(grad_norm)):
+        raise VizdiffNonFiniteError(
+            f"step {state.step + 1}: loss {loss.item()}, gradient norm {grad_norm.item()}; "
+            "try a smaller learning rate or another seed"
+        )
+    for group in state.optimizer.param_groups:
+        group["lr"] = learning_rate
+    state.optimizer.step()
+    return loss.item(), grad_norm.item()
+
+
+@torch.no_grad()
+def _update_ema(state: TrainState) -> None:
+    """Move the average a little towards the weights: much at first, 1 - ema_decay later."""
+    decay = min(state.config.ema_decay, (1 + state.step) / (10 + state.step))
+    for average, weight in zip(state.ema.parameters(), state.model.parameters(), strict=True):
+        average.lerp_(weight, 1 - decay)
+
+
+def _generator(seed: int, index: int) -> torch.Generator:
+    """Return the generator of draw number ``index``: no state has to be saved to go on after a stop."""
+    mixed = (seed * 0x9E3779B97F4A7C15 + index * 0xBF58476D1CE4E5B9) % 2**63
+    return torch.Generator().manual_seed(mixed)
+
+
+def _batch_rows(config: TrainConfig, step: int, num_images: int) -> Tensor:
+    """Return the indices of the images of a step: each epoch visits every image once, in its own order."""
+    positions = torch.arange(step * config.batch_size, (step + 1) * config.batch_size)
+    rows = torch.empty_like(positions)
+    for epoch in torch.unique(positions // num_images).tolist():
+        here = positions // num_images == epoch
+        rows[here] = _order(config.seed, epoch, num_images)[positions[here] % num_images]
+    return rows
+
+
+@lru_cache(maxsize=2)
+def _order(seed: int, epoch: int, num_images: int) -> Tensor:
+    return torch.randperm(num_images, generator=_generator(seed, -1 - epoch))
+
+
+@torch.inference_mode()
+def heldout_loss(
+    denoiser: nn.Module, schedule: NoiseSchedule, data: Digits, count: int = 1000, batch_size: int = 100
+) -> list[float]:
+    """Return the mean squared error of ε̂ per pixel on ``count`` images, by quarter of the timesteps.
+
+    Images, timesteps (spread evenly over 0 .. T-1) and noise are the same at every call, so that two
+    calls differ by the denoiser alone.
+    """
+    device = next(denoiser.parameters()).device
+    generator = torch.Generator().manual_seed(2006)
+    count = min(count, len(data))
+    rows = torch.randperm(len(data), generator=generator)[:count]
+    t = torch.arange(count) * schedule.num_train_timesteps // count
+    noise = torch.randn((count, *data.images.shape[1:]), generator=generator)
+    errors = []
+    for start in range(0, count, batch_size):
+        part = slice(start, start + batch_size)
+        x_t = schedule.add_noise(data.images[rows[part]], noise[part], t[part])
+        labels = data.labels[rows[part]]
+        eps_pred = denoiser(x_t.to(device), t[part].to(device), labels.to(device))
+        errors.append((eps_pred.float().cpu() - noise[part]).square().mean(dim=(1, 2, 3)))
+    error = torch.cat(errors)
+    quarter = t * NUM_QUARTERS // schedule.num_train_timesteps
+    return [error[quarter == q].mean().item() for q in range(NUM_QUARTERS)]
+
+
+def faster_precision(device: torch.device, batch_size: int = 16, gain: float = 1.2) -> str:
+    """Time one convolution forward and back in both formats; return bfloat16 where it is ``gain`` faster.
+
+    Many CPUs have no bfloat16 arithmetic and take ten times as long to imitate it.
+    """
+    layer = nn.Conv2d(64, 64, 3, padding=1).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    x = torch.randn(batch_size, 64, 14, 14, device=device).to(memory_format=torch.channels_last)
+    seconds = {}
+    for precision in ("float32", "bfloat16"):
+        for repeat in range(4):
+            if repeat == 1:  # the first pass only warms up
+                _wait(device)
+                start = time.perf_counter()
+            with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+                layer(x).sum().backward()
+        _wait(device)
+        seconds[precision] = time.perf_counter() - start
+    return "bfloat16" if seconds["float32"] > gain * seconds["bfloat16"] else "float32"
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
