@@ -51,12 +51,19 @@ class Digits:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def first_of(self, digit: int) -> Tensor:
-        """Return the (1, 28, 28) first image that carries the label ``digit``."""
-        found = (self.labels == digit).nonzero()
-        if not len(found):
+    def typical_of(self, digit: int) -> Tensor:
+        """Return the (1, 28, 28) image labelled ``digit`` that lies nearest to the mean of its kind.
+
+        Raises
+        ------
+        VizdiffInputError
+            Where no image carries that label.
+        """
+        images = self.images[self.labels == digit]
+        if not len(images):
             raise VizdiffInputError(f"the data hold no image with the label {digit}")
-        return self.images[int(found[0])]
+        distances = (images - images.mean(dim=0)).square().sum(dim=(1, 2, 3))
+        return images[int(distances.argmin())]
 
 
 def to_unit_range(pixels: NDArray[np.uint8]) -> Tensor:
@@ -140,17 +147,13 @@ def _read_idx(path: Path, magic: int, bundled: bool) -> NDArray[np.uint8]:
             _check_header(path, magic, found, shape)
             payload = _read_exactly(handle, int(np.prod(shape, dtype=object)), path, "its data")
             if handle.read(1):
-                raise VizdiffInputError(
-                    f"{path}: more bytes follow than its header announces ({len(payload)})"
-                )
+                raise VizdiffInputError(f"{path}: more bytes follow than its header announces ({len(payload)})")
     except (OSError, EOFError, zlib.error) as error:
         raise VizdiffInputError(f"{path}: cannot be read: {error}") from error
     if bundled:
         digest = hashlib.sha256(header + payload).hexdigest()
         if digest != _BUNDLED_SHA256[path.name.removesuffix(".gz")]:
-            raise VizdiffInputError(
-                f"{path}: SHA-256 is {digest[:12]}…, not MNIST's; install the package again"
-            )
+            raise VizdiffInputError(f"{path}: SHA-256 is {digest[:12]}…, not MNIST's; install the package again")
     values = np.frombuffer(payload, np.uint8).reshape(shape)
     if magic == _LABELS and values.max() >= NUM_LABELS:
         raise VizdiffInputError(f"{path}: labels must lie in 0..{NUM_LABELS - 1}, found {values.max()}")

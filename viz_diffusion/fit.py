@@ -6,7 +6,7 @@ Knows nothing about terminals: it yields :class:`Progress`, and whoever listens 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -54,7 +54,7 @@ def fit(
     minutes: float | None = None,
     checkpoint_every: int | None = None,
     metrics_bytes: int = 0,
-) -> Iterator[Progress]:
+) -> Generator[Progress, None, None]:
     """Train a run to its end; the folder is whole whenever this is stopped.
 
     Closing the generator (``close()``, what Ctrl-C does on the command line) saves a checkpoint. Stops
@@ -136,6 +136,7 @@ class Metrics:
         """Append one object."""
         with io_errors("write", self._path):
             self._handle.write((to_json(values) + "\n").encode())
+            self._handle.flush()  # so that a run can be watched
 
     def flush(self) -> int:
         """Hand what was written to the system; return the file's length in bytes."""

@@ -86,9 +86,7 @@ class ResidualBlock(nn.Module):
         self.condition = nn.Linear(embedding_dim, 2 * out_channels)
         self.norm2 = nn.GroupNorm(8, out_channels)
         self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
-        self.shortcut = (
-            nn.Conv2d(in_channels, out_channels, 1) if in_channels != out_channels else nn.Identity()
-        )
+        self.shortcut = nn.Conv2d(in_channels, out_channels, 1) if in_channels != out_channels else nn.Identity()
         nn.init.zeros_(self.conv2.weight)
         nn.init.zeros_(_bias(self.conv2))
 
@@ -98,7 +96,7 @@ class ResidualBlock(nn.Module):
         scale, shift = self.condition(functional.silu(embedding))[:, :, None, None].chunk(2, dim=1)
         h = self.norm2(h) * (1 + scale) + shift
         h = self.conv2(functional.silu(h))
-        return h + self.shortcut(x)  # type: ignore[no-any-return]
+        return h + self.shortcut(x)
 
 
 class AttentionBlock(nn.Module):
@@ -120,7 +118,7 @@ class AttentionBlock(nn.Module):
         q, k, v = qkv.transpose(-1, -2).unbind(1)
         h = functional.scaled_dot_product_attention(q, k, v)
         h = h.transpose(-1, -2).reshape(batch, channels, height, width)
-        return x + self.out(h)  # type: ignore[no-any-return]
+        return x + self.out(h)
 
 
 class SimpleUNet(nn.Module):
@@ -168,7 +166,7 @@ class SimpleUNet(nn.Module):
         """Return the (B, D) sum of the time and the label embedding; no labels means the null label."""
         if labels is None:
             labels = torch.full_like(timesteps, self.null_label)
-        return self.time_mlp(timesteps) + self.label_emb(labels)  # type: ignore[no-any-return]
+        return self.time_mlp(timesteps) + self.label_emb(labels)
 
     def forward(self, x: Tensor, timesteps: Tensor, labels: Tensor | None = None) -> Tensor:
         """Return the predicted noise ε̂.

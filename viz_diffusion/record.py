@@ -202,15 +202,11 @@ class Recorder:
         null = joined.labels == (-2 if self._null_label is None else self._null_label)
         if not null.any() or null.all():
             if len(calls) > 1:
-                raise VizdiffUsageError(
-                    f"t = {joined.t} was visited {len(calls)} times under the same labels"
-                )
+                raise VizdiffUsageError(f"t = {joined.t} was visited {len(calls)} times under the same labels")
             return (joined,)
         if null.sum() * 2 != null.size:
             raise VizdiffUsageError(f"t = {joined.t}: labelled and unlabelled predictions are not as many")
-        return tuple(
-            _Call(joined.t, joined.x[rows], joined.eps[rows], joined.labels[rows]) for rows in (~null, null)
-        )
+        return tuple(_Call(joined.t, joined.x[rows], joined.eps[rows], joined.labels[rows]) for rows in (~null, null))
 
 
 def record_generation(

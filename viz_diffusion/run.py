@@ -96,9 +96,7 @@ class Run:
     def create(cls, path: Path, config: RunConfig) -> Run:
         """Begin a run in a folder that does not hold one yet."""
         if (path / "config.json").exists():
-            raise VizdiffInputError(
-                f"{path} already holds a run; go on with --resume {path}, or choose another --out"
-            )
+            raise VizdiffInputError(f"{path} already holds a run; go on with --resume {path}, or choose another --out")
         make_dir(path)
         write_json(path / "config.json", config.to_dict())
         return cls(path, config)
@@ -109,9 +107,7 @@ class Run:
         if not path.is_dir():
             raise VizdiffInputError(f"there is no run at {path}; train one with: vizdiff train")
         if not (path / "config.json").is_file():
-            raise VizdiffInputError(
-                f"{path} holds no config.json, so it is no run; train one with: vizdiff train"
-            )
+            raise VizdiffInputError(f"{path} holds no config.json, so it is no run; train one with: vizdiff train")
         return cls(path, RunConfig.read(path / "config.json"))
 
     @classmethod
@@ -217,9 +213,7 @@ class Run:
         """Write the finished weights, then the manifest; return the weights' SHA-256."""
         write_bytes(self.path / "model.safetensors", _to_bytes(state.ema.state_dict()))
         names = ["config.json", "metrics.jsonl", "samples.safetensors", "model.safetensors"]
-        return _write_manifest(self.path, [name for name in names if (self.path / name).is_file()])[
-            "model.safetensors"
-        ]
+        return _write_manifest(self.path, [name for name in names if (self.path / name).is_file()])["model.safetensors"]
 
     # -- what was written along the way ----------------------------------------------------------
 
@@ -252,9 +246,7 @@ def _checked_bytes(folder: Path, name: str) -> tuple[bytes, str]:
     path = folder / name
     expected = read_json(folder / "manifest.json").get("sha256", {}).get(name)
     if not path.is_file():
-        raise VizdiffInputError(
-            f"{path} is missing: the run is half-written; train again or choose another --run"
-        )
+        raise VizdiffInputError(f"{path} is missing: the run is half-written; train again or choose another --run")
     with io_errors("read", path):
         data = path.read_bytes()
     digest = sha256_bytes(data)
@@ -304,9 +296,7 @@ def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     return {f"{index}.{key}": value for index, entry in states.items() for key, value in entry.items()}
 
 
-def _load_optimizer(
-    optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor], device: torch.device | str
-) -> None:
+def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor], device: torch.device | str) -> None:
     states: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         index, key = name.split(".")

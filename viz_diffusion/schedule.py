@@ -89,7 +89,7 @@ class NoiseSchedule:
     @cached_property
     def alphas_cumprod(self) -> Float64:
         """(T,) ᾱ_t, the signal's share of power, falling (Ho et al. 2020, eq. 4)."""
-        return np.cumprod(self.alphas)
+        return np.cumprod(self.alphas, dtype=np.float64)
 
     @cached_property
     def alphas_cumprod_prev(self) -> Float64:

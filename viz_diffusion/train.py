@@ -96,9 +96,7 @@ class TrainState:
     """Where the network lives."""
 
     @classmethod
-    def create(
-        cls, config: TrainConfig, model_config: ModelConfig, device: torch.device | str = "cpu"
-    ) -> TrainState:
+    def create(cls, config: TrainConfig, model_config: ModelConfig, device: torch.device | str = "cpu") -> TrainState:
         """Build a network with weights that follow from the seed, and an optimizer for it."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)

@@ -74,10 +74,9 @@ class Trajectory:
         shape = self.x_t.shape
         if len(shape) != 5 or self.timesteps.shape != shape[1:2]:
             raise VizdiffInputError(
-                f"a trajectory needs x_t of shape (B,S,C,H,W) and S timesteps, found {shape} and "
-                f"{self.timesteps.shape}"
+                f"a trajectory needs x_t of shape (B,S,C,H,W) and S timesteps, found {shape} and {self.timesteps.shape}"
             )
-        expected = {name: shape for name in _FIELDS}
+        expected: dict[str, tuple[int, ...]] = dict.fromkeys(_FIELDS, shape)
         expected |= {"x0": shape[:1] + shape[2:], "labels": shape[:1], "seeds": shape[:1]}
         for name, want in expected.items():
             array = getattr(self, name)
@@ -88,9 +87,7 @@ class Trajectory:
         if not np.all(np.diff(self.timesteps) < 0):
             raise VizdiffInputError("a trajectory's timesteps must fall strictly")
         if shape[1] and not 0 <= self.timesteps[-1] <= self.timesteps[0] < self.schedule.num_train_timesteps:
-            raise VizdiffInputError(
-                f"a trajectory's timesteps must lie below {self.schedule.num_train_timesteps}"
-            )
+            raise VizdiffInputError(f"a trajectory's timesteps must lie below {self.schedule.num_train_timesteps}")
 
     @property
     def num_images(self) -> int:
@@ -194,7 +191,5 @@ def _read(group: Any, name: str, path: Path) -> Any:
     array = group[name]
     missing = array.nchunks - array.nchunks_initialized
     if missing:
-        raise VizdiffInputError(
-            f"{path / name}: {missing} of {array.nchunks} chunks are missing; record it again"
-        )
+        raise VizdiffInputError(f"{path / name}: {missing} of {array.nchunks} chunks are missing; record it again")
     return array[...]

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import typer
 
 from viz_diffusion import __version__
-from viz_diffusion.cli import train
+from viz_diffusion.cli import embeddings, forward, info, report, sample, train, trajectory
 from viz_diffusion.errors import VizdiffError
 
 app = typer.Typer(
@@ -27,7 +27,7 @@ app = typer.Typer(
         "and put it all into one offline HTML report. Bundled weights make every command work at once."
     ),
 )
-for command in (train,):
+for command in (report, trajectory, forward, embeddings, sample, train, info):
     app.command(command.__name__.rsplit(".", 1)[-1], help=command.HELP)(command.run_command)
 
 
@@ -50,9 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code. Every error becomes one line on stderr, never a traceback."""
     command = typer.main.get_command(app)
     try:
-        code = command.main(
-            args=None if argv is None else list(argv), prog_name="vizdiff", standalone_mode=False
-        )
+        code = command.main(args=None if argv is None else list(argv), prog_name="vizdiff", standalone_mode=False)
         return code if isinstance(code, int) else 0
     except VizdiffError as error:
         return _say(str(error), error.exit_code)
@@ -63,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     except Exception as error:
         if hasattr(error, "format_message"):  # typer's own: a wrong option or value
-            return _say(f"{error.format_message()} See: vizdiff --help", 2)
+            return _say(error.format_message().rstrip(".") + "; see vizdiff --help", 2)
         if type(error).__name__ == "Abort":  # typer's name for Ctrl-C
             return _say("stopped", 130)
         if os.environ.get("VIZDIFF_DEBUG"):

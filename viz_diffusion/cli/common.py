@@ -32,15 +32,9 @@ RunOption = Annotated[
     ),
 ]
 DigitOption = Annotated[int, typer.Option("--digit", help="Digit to ask for, 0 to 9.")]
-SeedOption = Annotated[
-    int, typer.Option("--seed", help="Seed of the first image's noise; image k takes seed+k.")
-]
-SamplerOption = Annotated[
-    str, typer.Option("--sampler", help="ddpm (adds fresh noise each step) or ddim (adds none).")
-]
-StepsOption = Annotated[
-    int | None, typer.Option("--steps", help="Network evaluations, 1 to 1000; 1000 by default.")
-]
+SeedOption = Annotated[int, typer.Option("--seed", help="Seed of the first image's noise; image k takes seed+k.")]
+SamplerOption = Annotated[str, typer.Option("--sampler", help="ddpm (adds fresh noise each step) or ddim (adds none).")]
+StepsOption = Annotated[int | None, typer.Option("--steps", help="Network evaluations, 1 to 1000; 1000 by default.")]
 GuidanceOption = Annotated[
     float, typer.Option("--guidance", help="Guidance scale s: 1 is none, 1.5 insists on the digit a little.")
 ]
@@ -76,13 +70,11 @@ class Voice:
             print(f"{label:<10}{text}", file=sys.stderr, flush=True)
 
     @contextmanager
-    def progress(
-        self, label: str, text: str, total: int | None
-    ) -> Iterator[Callable[[int, int | None, str], None]]:
+    def progress(self, label: str, text: str, total: int | None) -> Iterator[Callable[[int, int | None, str], None]]:
         """Show a bar on a terminal, a line elsewhere; give ``update(done, total, text)``."""
         if self._quiet or not sys.stderr.isatty():
             self.say(label, text)
-            yield lambda done, total, text: None
+            yield lambda *_: None
             return
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -145,9 +137,7 @@ def pick_device(choice: str) -> torch.device:
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise VizdiffUsageError(
-            f"--device {choice!r} cannot be used here ({reason}); try --device cpu"
-        ) from None
+        raise VizdiffUsageError(f"--device {choice!r} cannot be used here ({reason}); try --device cpu") from None
     return device
 
 
@@ -162,9 +152,7 @@ def load_run(choice: str | None, device: str, voice: Voice) -> tuple[Run, Simple
         voice.say("Weights", f"bundled (60,000 MNIST digits, {digest[:8]}); yours: --run PATH")
     else:
         unfinished = "" if run.is_finished else ", unfinished"
-        voice.say(
-            "Weights", f"{run.path} ({run.config.dataset}, {digest[:8]}{unfinished}); bundled: --run bundled"
-        )
+        voice.say("Weights", f"{run.path} ({run.config.dataset}, {digest[:8]}{unfinished}); bundled: --run bundled")
     return run, model, digest
 
 

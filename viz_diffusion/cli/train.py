@@ -34,7 +34,6 @@ HELP = (
     "Train a model on MNIST (bundled, no network needed). Ctrl-C saves; --resume goes on."
 )
 DEFAULT_MINUTES = 10.0
-EPILOGUE_STEPS = 3  # how many steps a signal may at most wait for
 
 
 def run_command(
@@ -64,9 +63,7 @@ def run_command(
     check_at_least("--checkpoint-every", checkpoint_every, 1)
     check_seed(seed)
     if resume is not None and (out is not None or any(b is not None for b in (minutes, epochs, steps))):
-        raise VizdiffUsageError(
-            "--resume goes on with the run's own folder and number of steps; leave the rest out"
-        )
+        raise VizdiffUsageError("--resume goes on with the run's own folder and number of steps; leave the rest out")
     voice.say("Loading", "PyTorch")
     if resume is None:
         if epochs is None and steps is None:
@@ -109,9 +106,7 @@ def _begin(
     config = RunConfig(ModelConfig(), training, dataset=name)
     run = Run.create(out or RUNS_DIR / time.strftime(f"{name}-%Y%m%d-%H%M%S"), config)
     state = TrainState.create(training, config.model, place)
-    budget = (
-        f"{minutes:g} minutes" if minutes is not None else f"{training.steps:,} steps of {batch_size} images"
-    )
+    budget = f"{minutes:g} minutes" if minutes is not None else f"{training.steps:,} steps of {batch_size} images"
     parameters = sum(weight.numel() for weight in state.model.parameters())
     voice.say("Budget", f"{budget} on {place}, {training.precision}; Ctrl-C keeps your work")
     voice.say("Model", f"{parameters / 1e6:.1f} million parameters, {len(data):,} images of {name}")
@@ -183,7 +178,7 @@ def _stop_signal() -> Iterator[list[int]]:
     received: list[int] = []
     before: dict[int, Any] = {}
 
-    def note(number: int, frame: FrameType | None) -> None:
+    def note(number: int, _: FrameType | None) -> None:
         received.append(number)
         for known, handler in before.items():
             signal.signal(known, handler)

@@ -1,0 +1,78 @@
+"""Small things that several test files share: a tiny network, the linear schedule, MNIST's test digits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from viz_diffusion.data import Digits, load_digits
+from viz_diffusion.model import ModelConfig, SimpleUNet
+from viz_diffusion.schedule import NoiseSchedule
+
+TINY = ModelConfig(channels=(8, 8), embedding_dim=16, time_dim=8, num_heads=2)
+
+
+@pytest.fixture(scope="session")
+def tiny_config() -> ModelConfig:
+    return TINY
+
+
+@pytest.fixture(scope="session")
+def make_unet() -> Callable[..., SimpleUNet]:
+    """Build a network whose zero-initialised layers hold random numbers, so that every path counts."""
+
+    def make(seed: int = 0, config: ModelConfig = TINY) -> SimpleUNet:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            unet = SimpleUNet(config)
+            for module in unet.modules():
+                if isinstance(module, nn.Conv2d) and not module.weight.any():
+                    nn.init.normal_(module.weight, std=0.2)
+        return unet.eval().requires_grad_(False)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def linear() -> NoiseSchedule:
+    return NoiseSchedule.named("linear")
+
+
+@pytest.fixture(scope="session")
+def test_digits() -> Digits:
+    return load_digits("test")
+
+
+@pytest.fixture
+def few_digits(test_digits: Digits) -> Digits:
+    return Digits(test_digits.images[:40], test_digits.labels[:40])
+
+
+class FixedNoise:
+    """Gives a first state and then fresh draws of any dtype; stands in for ImageNoise."""
+
+    def __init__(self, first: Tensor, seed: int = 0) -> None:
+        self.first: Tensor | None = first
+        self.like = first
+        self.generator = torch.Generator().manual_seed(seed)
+
+    def draw(self, device: object = "cpu") -> Tensor:
+        assert str(device) == "cpu"
+        if self.first is not None:
+            first, self.first = self.first, None
+            return first
+        return torch.randn(self.like.shape, generator=self.generator, dtype=self.like.dtype)
+
+
+@pytest.fixture(scope="session")
+def fixed_noise() -> type[FixedNoise]:
+    return FixedNoise
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)

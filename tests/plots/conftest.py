@@ -1,0 +1,193 @@
+"""One figure of every kind, drawn from made-up arrays of the right shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from viz_diffusion.plots import curves, diagram, grid, heatmap, strip
+from viz_diffusion.schedule import NoiseSchedule
+
+LINEAR, COSINE = NoiseSchedule.named("linear"), NoiseSchedule.named("cosine")
+DEFAULT_STEPS = (1000, 800, 650, 550, 450, 350, 250, 150, 50)
+
+
+def noise(*shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal((*shape, 28, 28))
+
+
+def make_steps(steps_left: tuple[int, ...] = DEFAULT_STEPS) -> strip.StepFrames:
+    left = np.array(steps_left, dtype=int)
+    count = len(left)
+    return strip.StepFrames(
+        x_t=1.5 * noise(count, seed=1),
+        x0_pred=np.clip(noise(count, seed=2), -1, 1),
+        eps_pred=noise(count, seed=3),
+        timesteps=left - 1,
+        alphas_cumprod=LINEAR.alphas_cumprod[left - 1],
+        steps_left=left,
+        x0=np.clip(noise(seed=4), -1, 1),
+    )
+
+
+def make_training() -> grid.TrainingFrames:
+    real, guess = noise(3, seed=5), noise(3, seed=6)
+    return grid.TrainingFrames(
+        timesteps=np.array([100, 300, 600]),
+        x0=np.clip(noise(3, seed=7), -1, 1),
+        noise=real,
+        x_t=noise(3, seed=8),
+        eps_pred=guess,
+        error=guess - real,
+        mean_squared_error=np.array([0.1234, 0.05, 0.0071]),
+    )
+
+
+def make_snr() -> curves.SnrCurve:
+    return curves.SnrCurve(
+        timesteps=np.arange(1000),
+        snr_db=10 * np.log10(LINEAR.snr),
+        cosine_db=10 * np.log10(COSINE.snr),
+        crossing=259,
+        thumbnails=noise(6, seed=9),
+        thumbnail_timesteps=np.array([0, 100, 259, 450, 700, 999]),
+    )
+
+
+def make_loss(rows: int = 4, references: tuple[tuple[float, str], ...] = ((0.03, "$G$"),)) -> curves.LossHistory:
+    steps, heldout = np.arange(1, 601) * 10, np.arange(0, 6001, 200)
+    smooth = 0.03 + np.exp(-steps / 150)
+    moments = np.array([200, 500, 1000, 1500, 2500, 3500, 5000, 6000]) if rows else np.array([], dtype=int)
+    return curves.LossHistory(
+        steps=steps,
+        train=smooth * np.exp(0.1 * np.random.default_rng(10).standard_normal(len(steps))),
+        train_smooth=smooth,
+        heldout_steps=heldout,
+        heldout=np.stack([low + np.exp(-heldout / 150) for low in (0.09, 0.031, 0.015, 0.006)], axis=1),
+        quarters=np.array([[0, 249], [250, 499], [500, 749], [750, 999]]),
+        sample_steps=moments,
+        samples=np.clip(noise(len(moments), rows, seed=11), -1, 1),
+        references=references,
+    )
+
+
+def make_clock() -> heatmap.TimeEmbedding:
+    t = np.arange(1000)
+    angles = np.exp(-np.log(1e4) * np.arange(64) / 64)[:, None] * t
+    codes = np.concatenate([np.sin(angles), np.cos(angles)])
+    some = np.arange(0, 1000, 8)
+    cosine = codes[:, some].T @ codes[:, some] / 64
+    return heatmap.TimeEmbedding(t, codes, 3 * np.repeat(codes, 2, axis=0), 2.8936, some, cosine, cosine**2)
+
+
+def make_labels() -> heatmap.LabelEmbedding:
+    turn = 2 * np.pi * np.arange(10) / 10
+    ring = np.stack([3 * np.cos(turn), 2 * np.sin(turn)], axis=1)
+    cosine = np.cos(turn[:, None] - turn[None, :])
+    mesh = np.stack([np.arange(10) % 4, np.arange(10) // 4], axis=1).astype(float)
+    return heatmap.LabelEmbedding(np.arange(10), cosine, ring, np.array([0.414, 0.23]), np.stack([mesh] * 3))
+
+
+def make_model(num_blocks: int = 1) -> diagram.ModelShape:
+    def row(name: str, channels: int, resolution: int) -> tuple[diagram.BlockShape, ...]:
+        return tuple(diagram.BlockShape(f"{name}{n}", channels, resolution) for n in range(num_blocks))
+
+    return diagram.ModelShape(
+        time_dim=128,
+        embedding_dim=256,
+        num_labels=10,
+        input_size=28,
+        down=row("down_outer", 64, 14) + row("down_inner", 128, 7),
+        mid=(diagram.BlockShape("mid1", 128, 7, True), diagram.BlockShape("mid2", 128, 7)),
+        up=row("up_inner", 128, 7) + row("up_outer", 64, 14),
+        num_parameters=1634564,
+    )
+
+
+FORWARD_T = np.array([50, 100, 150, 200, 250, 300, 350, 450, 600, 999])
+
+
+def draw_forward() -> Figure:
+    return grid.draw_forward(noise(5, 11), FORWARD_T, LINEAR.alphas_cumprod[FORWARD_T], 259)
+
+
+def draw_ten_digits() -> Figure:
+    left = np.array([1000, 800, 600, 450, 300, 200, 100, 0])
+    return strip.draw_ten_digits(noise(10, 8), left, np.arange(10))
+
+
+FIGURES: dict[str, Callable[[], Figure]] = {
+    "steps": lambda: strip.draw_steps(make_steps()),
+    "steps_one": lambda: strip.draw_steps(make_steps((1000,))),
+    "steps_eleven": lambda: strip.draw_steps(make_steps(tuple(range(1000, 0, -90))[:11])),
+    "steps_twelve": lambda: strip.draw_steps(make_steps(tuple(range(1000, 0, -80))[:12])),
+    "steps_twenty": lambda: strip.draw_steps(make_steps(tuple(range(1000, 0, -50)))),
+    "ten_digits": draw_ten_digits,
+    "forward": draw_forward,
+    "training_step": lambda: grid.draw_training_step(make_training()),
+    "snr": lambda: curves.draw_snr(make_snr()),
+    "loss": lambda: curves.draw_loss(make_loss()),
+    "loss_one_row": lambda: curves.draw_loss(make_loss(1, ())),
+    "loss_without_samples": lambda: curves.draw_loss(make_loss(0)),
+    "time_embedding": lambda: heatmap.draw_time_embedding(make_clock()),
+    "label_embedding": lambda: heatmap.draw_label_embedding(make_labels()),
+    "model": lambda: diagram.draw_model(make_model()),
+    "model_deep": lambda: diagram.draw_model(make_model(2)),
+}
+
+
+@pytest.fixture(scope="session")
+def draw() -> Callable[[str], Figure]:
+    """Draw a figure by its name, anew each time."""
+    return lambda name: FIGURES[name]()
+
+
+@pytest.fixture(scope="session")
+def drawn() -> Callable[[str], Figure]:
+    """Give a figure by its name, drawn once."""
+    kept: dict[str, Figure] = {}
+
+    def get(name: str) -> Figure:
+        if name not in kept:
+            kept[name] = FIGURES[name]()
+        return kept[name]
+
+    return get
+
+
+@pytest.fixture(params=list(FIGURES))
+def any_figure(request: pytest.FixtureRequest, drawn: Callable[[str], Figure]) -> Figure:
+    return drawn(request.param)
+
+
+@pytest.fixture(scope="session")
+def make() -> SimpleNamespace:
+    """The makers of the figures' data, to build variants with."""
+    return SimpleNamespace(
+        steps=make_steps, training=make_training, snr=make_snr, loss=make_loss, clock=make_clock,
+        labels=make_labels, model=make_model, noise=noise, linear=LINEAR, forward_t=FORWARD_T,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def words() -> Callable[[Figure], list[str]]:
+    """Give all non-empty text in a figure."""
+    return lambda figure: [text.get_text() for text in figure.findobj(Text) if text.get_text()]
+
+
+@pytest.fixture(scope="session")
+def pictures() -> Callable[..., list[np.ndarray]]:
+    """Give the arrays of a figure's 28x28 images of one colour map, cut back to their own pixels."""
+
+    def get(figure: Figure, colours: str) -> list[np.ndarray]:
+        found = [image for axes in figure.axes for image in axes.images if image.get_cmap().name == colours]
+        arrays = [np.asarray(image.get_array()) for image in found]
+        squares = [array for array in arrays if array.shape[0] == array.shape[1] and array.shape[0] % 28 == 0]
+        return [array[:: len(array) // 28, :: len(array) // 28] for array in squares]
+
+    return get

@@ -1,0 +1,121 @@
+"""Strips: which image stands where, and what is written over it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from viz_diffusion.errors import VizdiffInputError
+from viz_diffusion.plots import strip, theme
+
+Drawn = Callable[[str], Figure]
+
+
+def image_axes(figure: Figure, colours: str, least: int = 28) -> list[Axes]:
+    found = [a for a in figure.axes if a.images and a.images[0].get_cmap().name == colours]
+    return [a for a in found if a.images[0].get_array().shape[0] > least]
+
+
+def test_steps_show_every_array_in_order(drawn: Drawn, make: SimpleNamespace, pictures: Callable[..., Any]) -> None:
+    frames = make.steps()
+    greys, noises = pictures(drawn("steps"), "gray"), pictures(drawn("steps"), "PuOr")
+    assert len(greys) == 9 + 9 + 1
+    assert len(noises) == 9
+    for index in range(9):
+        assert (greys[2 * index] == frames.x_t[index]).all()
+        assert (greys[2 * index + 1] == frames.x0_pred[index]).all()
+        assert (noises[index] == frames.eps_pred[index]).all()
+    assert (greys[-1] == frames.x0).all()
+
+
+def test_steps_are_ten_columns_of_three_rows(drawn: Drawn) -> None:
+    figure = drawn("steps")
+    places = [axes.get_position() for axes in image_axes(figure, "gray")]
+    large = [place for place in places if round(place.width * 3200) == 280]
+    small = [place for place in places if round(place.width * 3200) == 196]
+    assert (len(large), len(small)) == (10, 9)
+    assert len({round(place.y0, 6) for place in large}) == 1
+    assert np.all(np.diff([place.x0 for place in large]) > 0)
+    for above, below in zip(large, small, strict=False):
+        assert (above.x0 + above.x1) == pytest.approx(below.x0 + below.x1, abs=1e-3)
+        assert below.y1 < above.y0
+    finished = large[-1]
+    assert not any(a.get_position().x0 > finished.x0 - 0.02 for a in image_axes(figure, "PuOr", 100))
+
+
+def test_steps_are_labelled_by_steps_left_t_and_power(drawn: Drawn, words: Callable[..., list[str]]) -> None:
+    said = words(drawn("steps"))
+    for label in ("1000", "50", "0", "999", "49", "0%", "0.2%", "13%", "97%", "$x_t$", "$t$"):
+        assert label in said
+    assert "100%" not in said
+
+
+def test_steps_gauges_show_the_share_of_power(drawn: Drawn, make: SimpleNamespace) -> None:
+    page = drawn("steps").axes[0]
+    bars = [patch for patch in page.patches if isinstance(patch, Rectangle)]
+    full, filled = bars[0::2], bars[1::2]
+    shares = [part.get_width() / whole.get_width() for part, whole in zip(filled, full, strict=True)]
+    assert shares == pytest.approx([*make.steps().alphas_cumprod, 1.0])
+
+
+@pytest.mark.parametrize(("name", "bands"), [("steps", 1), ("steps_twenty", 2)])
+def test_an_arrow_to_the_right_runs_over_every_band(name: str, bands: int, drawn: Drawn) -> None:
+    pages = [axes for axes in drawn(name).axes if axes.get_zorder() == -1]
+    assert len(pages) == bands
+    for page in pages:
+        (arrow,) = page.texts
+        assert arrow.xy[0] > arrow.get_position()[0] + 1500
+        assert arrow.xy[1] == arrow.get_position()[1]
+
+
+@pytest.mark.parametrize("count", [1, 2, 11, 12, 20, 23])
+def test_any_number_of_frames_fits(count: int, make: SimpleNamespace) -> None:
+    figure = strip.draw_steps(make.steps(tuple(range(1000, 0, -40))[:count]))
+    for axes in figure.axes:
+        box = axes.get_position()
+        assert min(box.x0, box.y0) >= -1e-9
+        assert max(box.x1, box.y1) <= 1 + 1e-9
+    tops = {round(a.get_position().y1, 6) for a in image_axes(figure, "gray")}
+    assert len(tops) == (2 if count < 12 else 4)
+
+
+@pytest.mark.parametrize("count", [0, 24])
+def test_too_few_or_too_many_frames_are_refused(count: int, make: SimpleNamespace) -> None:
+    with pytest.raises(VizdiffInputError, match="1 to 23 frames"):
+        make.steps(tuple(range(1000, 0, -40))[:count])
+
+
+def test_arrays_of_different_length_are_refused(make: SimpleNamespace) -> None:
+    with pytest.raises(VizdiffInputError):
+        replace(make.steps(), eps_pred=make.noise(3))
+
+
+def test_ten_digits_are_columns_of_labels_and_rows_of_frames(
+    drawn: Drawn, make: SimpleNamespace, pictures: Callable[..., Any]
+) -> None:
+    images = make.noise(10, 8)
+    greys = pictures(drawn("ten_digits"), "gray")
+    assert len(greys) == 80
+    assert all((greys[8 * label + row] == images[label, row]).all() for label in range(10) for row in range(8))
+    places = [axes.get_position() for axes in drawn("ten_digits").axes]
+    centres = {round((place.x0 + place.x1) / 2, 2) for place in places}
+    assert len(centres) == 10
+    assert [round(place.width * theme.PAGE_WIDTH) for place in places[:8]] == [168] * 7 + [252]
+
+
+def test_ten_digits_are_labelled(drawn: Drawn, words: Callable[..., list[str]]) -> None:
+    said = words(drawn("ten_digits"))
+    assert sorted(said) == sorted([str(n) for n in range(10)] + ["1000", "800", "600", "450", "300", "200", "100", "0"])
+
+
+def test_ten_digits_of_the_wrong_shape_are_refused(make: SimpleNamespace) -> None:
+    with pytest.raises(VizdiffInputError, match=r"\(10, 8, H, W\)"):
+        strip.draw_ten_digits(make.noise(8, 10), np.arange(8), np.arange(10))

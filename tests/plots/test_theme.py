@@ -1,0 +1,209 @@
+"""The rules that hold for every picture, and the helpers that put pixels on the page."""
+
+from __future__ import annotations
+
+import base64
+import io
+import itertools
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from xml.etree import ElementTree
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+from PIL import Image
+
+from viz_diffusion.errors import VizdiffInputError, VizdiffIOError, VizdiffNonFiniteError, VizdiffUsageError
+from viz_diffusion.plots import theme
+
+SYMBOL_WORDS = {"SNR", "dB", "sin", "cos", "MLP", "PC", "SNE", "hat", "bar", "sqrt", "varepsilon", "alpha"}
+SYMBOL_WORDS |= {"langle", "rangle", "theta", "QK"}
+
+
+def texts(figure: Figure) -> list[Text]:
+    return [text for text in figure.findobj(Text) if text.get_text().strip() and text.get_visible()]
+
+
+def test_every_image_has_a_fixed_scale(any_figure: Figure) -> None:
+    allowed = {"gray": {1.0}, "PuOr": {3.0}, "RdBu": {1.0, 2.8936}}
+    for axes in any_figure.axes:
+        for image in axes.images:
+            low, high = image.get_clim()
+            assert low == -high
+            assert high in allowed[image.get_cmap().name]
+            assert image.get_interpolation() == "none"
+
+
+def test_no_type_is_smaller_than_18_points(any_figure: Figure) -> None:
+    sizes = {text.get_text(): text.get_fontsize() for text in texts(any_figure)}
+    assert sizes
+    assert {text: size for text, size in sizes.items() if size < 18} == {}
+    subscripts = {text: size for text, size in sizes.items() if "_" in text or "^" in text}
+    assert {text: size for text, size in subscripts.items() if 0.7 * size < 18} == {}
+
+
+def test_texts_do_not_overlap_and_stay_on_the_page(any_figure: Figure) -> None:
+    with theme.use_theme():
+        renderer = FigureCanvasAgg(any_figure).get_renderer()
+        any_figure.draw(renderer)
+        boxes = [(text.get_text(), text.get_window_extent(renderer)) for text in texts(any_figure)]
+    for name, box in boxes:
+        assert box.x0 >= 0, name
+        assert box.y0 >= 0, name
+        assert box.x1 <= theme.PAGE_WIDTH, name
+        assert box.y1 <= theme.PAGE_HEIGHT, name
+    for (one, first), (two, second) in itertools.combinations(boxes, 2):
+        across = min(first.x1, second.x1) - max(first.x0, second.x0)
+        down = min(first.y1, second.y1) - max(first.y0, second.y0)
+        assert min(across, down) <= 1, (one, two, across, down)
+
+
+def test_texts_do_not_lie_on_images(any_figure: Figure) -> None:
+    """Only the label matrix writes on its cells, so numbers of at most 1 are not looked at."""
+    with theme.use_theme():
+        renderer = FigureCanvasAgg(any_figure).get_renderer()
+        any_figure.draw(renderer)
+        frames = [axes.get_window_extent(renderer) for axes in any_figure.axes if axes.images]
+        for text in texts(any_figure):
+            box = text.get_window_extent(renderer).padded(-12)
+            if text.get_text().lstrip("−").startswith(".") or text.get_text() in ("0", "1", "−1"):
+                continue
+            assert not any(box.overlaps(frame) for frame in frames), text.get_text()
+
+
+def test_pictures_hold_symbols_and_numbers_only(any_figure: Figure) -> None:
+    for text in texts(any_figure):
+        letters = "".join(c if c.isascii() and c.isalpha() else " " for c in text.get_text())
+        assert {word for word in letters.split() if len(word) > 1} <= SYMBOL_WORDS
+
+
+def test_png_is_3200x1800_and_the_same_every_time(drawn: Callable[[str], Figure], tmp_path: Path) -> None:
+    figure = drawn("steps")
+    theme.save_figure(figure, tmp_path / "one.png", description="ε̂ at t = 499")
+    theme.save_figure(figure, tmp_path / "two.PNG", description="ε̂ at t = 499")
+    assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.PNG").read_bytes()
+    with Image.open(tmp_path / "one.png") as image:
+        assert image.size == (3200, 1800)
+        assert image.text == {"Description": "ε̂ at t = 499"}
+    assert {path.name for path in tmp_path.iterdir()} == {"one.png", "two.PNG"}
+
+
+@pytest.mark.parametrize("name", ["steps", "snr", "model"])
+def test_drawing_and_saving_twice_gives_the_same_svg(name: str, draw: Callable[[str], Figure]) -> None:
+    one, two = (theme.figure_bytes(draw(name), "svg", description="a & b <ε̂>") for _ in range(2))
+    assert one == two
+    root = ElementTree.fromstring(one)
+    assert [float(n) for n in root.attrib["viewBox"].split()] == [0, 0, 960, 540]
+    note = root.find(".//{http://purl.org/dc/elements/1.1/}description")
+    assert note is not None
+    assert note.text == "a & b <ε̂>"
+    assert root.find(".//{http://www.w3.org/2000/svg}text") is None
+    assert root.find(".//{http://purl.org/dc/elements/1.1/}date") is None
+
+
+def test_svg_holds_the_enlarged_pixels(drawn: Callable[[str], Figure]) -> None:
+    root = ElementTree.fromstring(theme.figure_bytes(drawn("steps_one"), "svg"))
+    images = list(root.iter("{http://www.w3.org/2000/svg}image"))
+    links = [image.attrib["{http://www.w3.org/1999/xlink}href"] for image in images]
+    sizes = [Image.open(io.BytesIO(base64.b64decode(link.split(",")[1]))).size for link in links]
+    assert sizes.count((336, 336)) == 2
+    assert sizes.count((224, 224)) == 2
+
+
+def test_an_image_reaches_the_png_pixel_by_pixel() -> None:
+    values = np.random.default_rng(0).uniform(-1.5, 1.5, (28, 28))
+    with theme.use_theme():
+        figure = theme.new_figure()
+        theme.place_digit(figure, 301, 205, 9, values)
+    page = np.asarray(Image.open(io.BytesIO(theme.figure_bytes(figure, "png"))).convert("L")).astype(int)
+    grey = np.clip((theme.enlarge(values, 9) + 1) / 2 * 256, 0, 255).astype(int)
+    assert np.abs(page[205 : 205 + 252, 301 : 301 + 252] - grey).max() <= 1
+    assert (page[204, 301:553] == 255).all()
+    assert (page[205:457, 553] == 255).all()
+
+
+def test_the_theme_leaves_matplotlib_as_it_was() -> None:
+    before = dict(mpl.rcParams)
+    with theme.use_theme():
+        assert mpl.rcParams["svg.fonttype"] == "path"
+        assert mpl.rcParams["mathtext.fontset"] == "dejavusans"
+    assert dict(mpl.rcParams) == before
+
+
+def test_a_users_style_does_not_change_a_picture(draw: Callable[[str], Figure]) -> None:
+    plain = theme.figure_bytes(draw("snr"), "png")
+    with mpl.rc_context({"font.size": 5, "axes.grid": True, "lines.linestyle": "--", "savefig.bbox": "tight"}):
+        styled = theme.figure_bytes(draw("snr"), "png")
+    assert styled == plain
+
+
+def test_drawing_everything_needs_neither_pyplot_nor_torch() -> None:
+    program = (
+        "import sys; sys.path.insert(0, sys.argv[1]); import conftest\n"
+        "from viz_diffusion.plots import film, theme\n"
+        "for draw in conftest.FIGURES.values(): draw()\n"
+        "theme.figure_bytes(conftest.FIGURES['snr'](), 'svg')\n"
+        "bad = {'matplotlib.pyplot', 'torch', 'seaborn'} & set(sys.modules)\n"
+        "sys.exit(', '.join(bad) or 0)\n"
+    )
+    command = [sys.executable, "-c", program, str(Path(__file__).parent)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2])
+    assert done.returncode == 0, done.stderr
+
+
+def test_quarter_colours_stay_apart_in_grey() -> None:
+    greys = [np.dot(mpl.colors.to_rgb(colour), (0.299, 0.587, 0.114)) for colour in (*theme.QUARTERS, "white")]
+    assert min(np.diff(greys)) > 0.18
+
+
+def test_enlarge_repeats_each_pixel() -> None:
+    big = theme.enlarge(np.array([[1, 2], [3, 4]]), 3)
+    assert big.shape == (6, 6)
+    assert (big[:3, 3:] == 2).all()
+    assert (big[3:, :3] == 3).all()
+
+
+def test_fit_nearest_repeats_and_skips_but_never_blends() -> None:
+    table = np.arange(12).reshape(3, 4)
+    assert (theme.fit_nearest(table, 6, 4) == np.repeat(table, 2, axis=0)).all()
+    assert (theme.fit_nearest(table, 3, 2) == table[:, ::2]).all()
+
+
+def test_spread_keeps_order_distance_and_limits() -> None:
+    places = theme.spread(np.array([0.0, 1, 2, 90, 99]), 10, 0, 100)
+    assert places.tolist() == [0, 10, 20, 90, 100]
+    assert theme.spread(np.array([5.0, 6, 7]), 60, 0, 100).tolist() == [0, 50, 100]
+    assert theme.spread(np.array([]), 60, 0, 100).size == 0
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [(0.0, "0%"), (4e-5, "0%"), (0.002, "0.2%"), (0.0786, "8%"), (0.13, "13%"), (0.9999, "100%")],
+)
+def test_percent(share: float, text: str) -> None:
+    assert theme.percent(share) == text
+
+
+def test_number_has_a_true_minus() -> None:
+    assert theme.number(-2.8936) == "−2.89"
+
+
+def test_unknown_formats_are_named(tmp_path: Path) -> None:
+    with pytest.raises(VizdiffUsageError, match="'pdf'"):
+        theme.save_figure(theme.new_figure(), tmp_path / "a.pdf")
+    with pytest.raises(VizdiffIOError, match="cannot write"):
+        theme.save_figure(theme.new_figure(), tmp_path / "missing" / "a.png")
+
+
+def test_images_that_cannot_be_drawn_are_refused() -> None:
+    figure = theme.new_figure()
+    with pytest.raises(VizdiffNonFiniteError):
+        theme.place_noise(figure, 0, 0, 1, np.full((28, 28), np.nan))
+    with pytest.raises(VizdiffInputError, match=r"\(1, 28, 28\)"):
+        theme.show_digit(theme.add_axes(figure, 0, 0, 28, 28), np.zeros((1, 28, 28)))

@@ -1,0 +1,54 @@
+"""``vizdiff embeddings``: what the network makes of time and label."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from viz_diffusion.cli.common import JsonOption, QuietOption, RunOption, Voice, load_run, show_path
+from viz_diffusion.files import make_dir, write_json
+
+HELP = (
+    "Example: vizdiff embeddings\n\n"
+    "Draw the time embedding, the label embedding and the network that both of them reach."
+)
+
+
+def run_command(
+    run: RunOption = None,
+    out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("reports/embeddings"),
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Measure, draw, write."""
+    voice = Voice(as_json, quiet)
+    make_dir(out)
+    chosen, model, digest = load_run(run, "cpu", voice)
+    from viz_diffusion.lessons import clock, label, network
+    from viz_diffusion.report.chapters import drawings, save_drawing
+    from viz_diffusion.report.text import load_texts
+
+    voice.say("Drawing", "time, labels and network")
+    schedule, texts = chosen.config.noise_schedule, load_texts("en")
+    times = clock.measure(model, schedule.num_train_timesteps, schedule.snr_below_one)
+    labels, shape = label.measure_embedding(model), network.measure(model)
+    facts = {
+        "time_embedding": clock.facts(times),
+        "label_embedding": label.facts_embedding(labels),
+        "model": network.facts(shape),
+    }
+    figures = clock.draw(times) | label.draw_embedding(labels) | network.draw(shape)
+    captions = {}
+    for name, figure in figures.items():
+        (drawing,) = drawings({name: figure}, facts[name], texts)
+        save_drawing(drawing, out)
+        captions[name] = drawing.caption
+    result = {
+        "out": str(out), "run": "bundled" if chosen.is_bundled else str(chosen.path),
+        "weights_sha256": digest, "seconds": round(voice.seconds, 1), **facts, "captions": captions,
+    }  # fmt: skip
+    write_json(out / "embeddings.json", result)
+    voice.say("Done", f"{show_path(out)} ({', '.join(figures)}, {voice.seconds:.0f} s)")
+    voice.result(result)

@@ -1,0 +1,60 @@
+"""``vizdiff forward``: real digits, destroyed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from viz_diffusion.cli.common import (
+    DigitOption,
+    JsonOption,
+    QuietOption,
+    SeedOption,
+    Voice,
+    check_digit,
+    check_seed,
+    show_path,
+)
+from viz_diffusion.files import make_dir
+
+HELP = (
+    "Example: vizdiff forward --digit 5\n\n"
+    "Destroy five real digits with noise, step by step, and draw the schedule that decides how fast."
+)
+
+
+def run_command(
+    digit: DigitOption = 5,
+    schedule: Annotated[str, typer.Option(help="linear or cosine.")] = "linear",
+    dataset: Annotated[str, typer.Option(help="mnist, fashion-mnist or kmnist.")] = "mnist",
+    data_dir: Annotated[Path | None, typer.Option(help="Folder of IDX files, plain or .gz.")] = None,
+    seed: SeedOption = 0,
+    out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("reports/forward"),
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Noise, draw, write."""
+    voice = Voice(as_json, quiet)
+    check_digit(digit)
+    check_seed(seed)
+    from viz_diffusion.schedule import NoiseSchedule
+
+    process = NoiseSchedule.named(schedule)
+    make_dir(out)
+    voice.say("Loading", "PyTorch")
+    from viz_diffusion.data import load_digits
+    from viz_diffusion.lessons import noising
+    from viz_diffusion.report.chapters import noising_drawings, save_drawing
+    from viz_diffusion.report.text import load_texts
+
+    data = noising.measure(load_digits("test", dataset, data_dir), process, digit, seed)
+    voice.say("Drawing", f"{schedule} schedule, digit {digit} and the next four")
+    drawn = noising_drawings(data, load_texts("en"))
+    for drawing in drawn:
+        save_drawing(drawing, out)
+    captions = {drawing.name: drawing.caption for drawing in drawn}
+    voice.say("Done", f"{show_path(out)} (forward and snr, .png and .svg, {voice.seconds:.0f} s)")
+    result = noising.facts(data) | {"captions": captions}
+    voice.result({"out": str(out), "seconds": round(voice.seconds, 1), **result})

@@ -1,0 +1,114 @@
+"""``vizdiff report``: all of it, in one page."""
+
+from __future__ import annotations
+
+import shlex
+import webbrowser
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from viz_diffusion.cli.common import (
+    DeviceOption,
+    DigitOption,
+    GuidanceOption,
+    JsonOption,
+    QuietOption,
+    RunOption,
+    SamplerOption,
+    SeedOption,
+    StepsOption,
+    Voice,
+    check_digit,
+    check_sampling,
+    check_seed,
+    load_run,
+    show_path,
+    show_size,
+)
+from viz_diffusion.errors import VizdiffInputError
+from viz_diffusion.files import make_dir
+
+if TYPE_CHECKING:
+    from viz_diffusion.trajectory import Trajectory
+
+HELP = (
+    "Example: vizdiff report --digit 5 --open\n\n"
+    "Record a digit, measure and draw everything, and write one HTML file that opens offline."
+)
+
+
+def run_command(
+    digit: DigitOption = 5,
+    run: RunOption = None,
+    trajectory: Annotated[
+        Path | None,
+        typer.Option(help="Folder written by vizdiff trajectory; its digit is not sampled again."),
+    ] = None,
+    sampler: SamplerOption = "ddpm",
+    steps: StepsOption = None,
+    guidance: GuidanceOption = 1.5,
+    seed: SeedOption = 0,
+    device: DeviceOption = "auto",
+    open_page: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
+    figures: Annotated[Path | None, typer.Option(help="Folder for the nine pictures, PNG and SVG.")] = None,
+    out: Annotated[Path, typer.Option(help="HTML file to write.")] = Path("reports/report.html"),
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Record, measure, draw, write."""
+    voice = Voice(as_json, quiet)
+    check_digit(digit)
+    check_sampling(sampler, steps, guidance)
+    check_seed(seed)
+    make_dir(out.parent)
+    recorded = None if trajectory is None else _open(trajectory)
+    chosen, model, digest = load_run(run, device, voice)
+    if recorded is None:
+        from viz_diffusion.cli.trajectory import record
+
+        recorded = record(chosen, model, digest, digit, seed, 1, sampler, steps, guidance, voice)
+    elif recorded.weights_sha256 != digest:
+        raise VizdiffInputError(
+            f"{trajectory} was recorded with weights {recorded.weights_sha256[:8]}, not {digest[:8]}; "
+            "give the run it came from as --run"
+        )
+    from viz_diffusion.report import write_report
+    from viz_diffusion.report.chapters import draw_core, save_drawing
+    from viz_diffusion.report.gather import assemble, measure_core, sample_others
+    from viz_diffusion.report.text import load_texts
+
+    total = recorded.num_steps
+    with voice.progress("Sampling", "the other nine digits, same noise", total) as update:
+        others = sample_others(model, recorded, on_step=lambda done: update(done, total, "the other nine digits"))
+    measured = measure_core(chosen, model, recorded, others)
+    texts = load_texts("en")
+    drawn = []
+    with voice.progress("Drawing", "nine pictures", 9) as update:
+        for drawing in draw_core(measured, texts):
+            drawn.append(drawing)
+            if figures is not None:
+                save_drawing(drawing, make_dir(figures))
+            update(len(drawn), 9, drawing.name)
+        page = assemble(chosen, recorded, others, measured, drawn, _command(digit, seed, chosen.name), texts)
+    write_report(page, out)
+    voice.say("Done", f"{show_path(out)} ({show_size(out)}, {voice.seconds:.0f} s)")
+    voice.say("Next", "vizdiff train   (10 min; Ctrl-C keeps your work)")
+    voice.result({
+        "out": str(out), "bytes": out.stat().st_size, "digit": int(recorded.labels[0]),
+        "seed": int(recorded.seeds[0]), "weights_sha256": digest, "seconds": round(voice.seconds, 1),
+    })  # fmt: skip
+    if open_page:
+        webbrowser.open(out.resolve().as_uri())
+
+
+def _open(folder: Path) -> Trajectory:
+    """Open the recording in a folder written by ``vizdiff trajectory``, or the store itself."""
+    from viz_diffusion.trajectory import Trajectory
+
+    return Trajectory.open(folder if (folder / "zarr.json").is_file() else folder / "trajectory.zarr")
+
+
+def _command(digit: int, seed: int, run: str) -> str:
+    return f"vizdiff report --digit {digit} --seed {seed} --run {shlex.quote(run)}"

@@ -1,0 +1,135 @@
+"""``vizdiff trajectory``: one generation, every step of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from viz_diffusion.cli.common import (
+    DeviceOption,
+    DigitOption,
+    GuidanceOption,
+    JsonOption,
+    QuietOption,
+    RunOption,
+    SamplerOption,
+    SeedOption,
+    StepsOption,
+    Voice,
+    check_at_least,
+    check_digit,
+    check_sampling,
+    check_seed,
+    load_run,
+    show_path,
+    show_size,
+)
+from viz_diffusion.files import make_dir, write_json
+
+if TYPE_CHECKING:
+    from viz_diffusion.model import SimpleUNet
+    from viz_diffusion.run import Run
+    from viz_diffusion.trajectory import Trajectory
+
+HELP = (
+    "Example: vizdiff trajectory --digit 5\n\n"
+    "Record a generation, every step of it, and draw it: a zarr store, a strip and a film."
+)
+FILM_FRAMES = 100
+
+
+def run_command(
+    digit: DigitOption = 5,
+    run: RunOption = None,
+    count: Annotated[int, typer.Option(help="Images in all; the first one is drawn.")] = 1,
+    sampler: SamplerOption = "ddpm",
+    steps: StepsOption = None,
+    guidance: GuidanceOption = 1.5,
+    seed: SeedOption = 0,
+    frames: Annotated[
+        str | None, typer.Option(help="A number of frames, or a list of steps left such as 1000,500,1.")
+    ] = None,
+    device: DeviceOption = "auto",
+    out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("reports/trajectory"),
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Record, draw, write."""
+    voice = Voice(as_json, quiet)
+    check_digit(digit)
+    check_at_least("--count", count, 1)
+    check_sampling(sampler, steps, guidance)
+    check_seed(seed, count)
+    from viz_diffusion.lessons.guess import choose_frames
+
+    choose_frames(steps or 1000, frames)  # refuses a bad list before anything is sampled
+    make_dir(out)
+    chosen, model, digest = load_run(run, device, voice)
+    recorded = record(chosen, model, digest, digit, seed, count, sampler, steps, guidance, voice)
+    recorded.save(out / "trajectory.zarr")
+    facts = _draw(recorded, frames, out, voice)
+    result = {
+        "out": str(out), "run": "bundled" if chosen.is_bundled else str(chosen.path),
+        "weights_sha256": digest, "count": count, "seconds": round(voice.seconds, 1), **facts,
+    }  # fmt: skip
+    write_json(out / "trajectory.json", result)
+    voice.say("Done", f"{show_path(out)} (steps.png {show_size(out / 'steps.png')}, {voice.seconds:.0f} s)")
+    voice.say("Next", f"vizdiff report --trajectory {show_path(out)} --open")
+    voice.result(result)
+
+
+def record(
+    chosen: Run,
+    model: SimpleUNet,
+    digest: str,
+    digit: int,
+    seed: int,
+    count: int,
+    sampler: str,
+    steps: int | None,
+    guidance: float,
+    voice: Voice,
+) -> Trajectory:
+    """Record ``count`` generations of one digit with seeds ``seed`` and on, showing progress."""
+    import torch
+
+    from viz_diffusion.record import record_generation
+
+    total = steps or chosen.config.num_train_timesteps
+    place = next(model.parameters()).device
+    text = f"digit {digit}, seed {seed}"
+    done = 0
+    with voice.progress("Sampling", text, total) as update:
+
+        def count_step(_: object) -> None:
+            nonlocal done
+            done += 1
+            update(done, total, text)
+
+        return record_generation(
+            model, chosen.config.noise_schedule, torch.full((count,), digit, device=place),
+            range(seed, seed + count), sampler=sampler, steps=steps, guidance_scale=guidance,
+            weights_sha256=digest, on_step=count_step,
+        )  # fmt: skip
+
+
+def _draw(recorded: Trajectory, frames: str | None, out: Path, voice: Voice) -> dict[str, object]:
+    """Write the strip and the film; return what the JSON file says of them."""
+    import numpy as np
+
+    from viz_diffusion.lessons import guess
+    from viz_diffusion.plots.film import film_frames, write_gif
+    from viz_diffusion.report.chapters import drawings, run_facts, save_drawing
+    from viz_diffusion.report.text import load_texts
+
+    voice.say("Drawing", "strip and film")
+    texts = load_texts("en")
+    data = guess.measure(recorded, frames=frames)
+    facts = run_facts(data, texts)
+    for drawing in drawings(guess.draw(data), facts, texts):
+        save_drawing(drawing, out)
+    states = np.concatenate([recorded.x_t[0, :, 0], recorded.x0[0]])
+    write_gif(states[film_frames(len(states), min(FILM_FRAMES, len(states)))], out / "steps.gif")
+    return facts | {"caption": drawing.caption}

@@ -1,0 +1,116 @@
+"""The vision in the stone: what does the model see now?
+
+Looks at one recorded generation; knows nothing about networks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from viz_diffusion.errors import VizdiffUsageError
+from viz_diffusion.plots.strip import StepFrames, draw_steps
+from viz_diffusion.trajectory import Trajectory
+
+DEFAULT_SHARES = (1.0, 0.8, 0.65, 0.55, 0.45, 0.35, 0.25, 0.15, 0.05)
+"""Shares of all steps that are left at the default frames: 1000, 800, … 50 of 1000, then finished."""
+
+
+@dataclass(frozen=True, eq=False)
+class Guess:
+    """Chosen frames of one image of a recording."""
+
+    frames: StepFrames
+    """What is drawn."""
+    trajectory: Trajectory
+    """The recording they come from."""
+    sample: int
+    """Which image of it."""
+
+
+def choose_frames(num_steps: int, frames: str | None = None) -> NDArray[np.int64]:
+    """Return the indices 0 .. S-1 of the steps to show, most noise first.
+
+    Parameters
+    ----------
+    num_steps
+        S, the recorded steps.
+    frames
+        None for the default nine; a number N for N evenly spaced ones; or a list of steps left, such as
+        ``1000,500,1``.
+
+    Raises
+    ------
+    VizdiffUsageError
+        Where ``frames`` is neither, or names a step that was not recorded.
+    """
+    if frames is None:
+        left = np.unique(np.maximum(1, np.round(np.array(DEFAULT_SHARES) * num_steps))).astype(np.int64)[::-1]
+        return num_steps - left
+    try:
+        numbers = [int(word) for word in frames.split(",")]
+    except ValueError:
+        raise VizdiffUsageError(f"--frames takes a number or a list such as 1000,500,1, found {frames!r}") from None
+    if len(numbers) == 1 and "," not in frames:
+        if not 1 <= numbers[0] <= min(num_steps, 50):
+            raise VizdiffUsageError(f"--frames must lie in 1..{min(num_steps, 50)}, found {numbers[0]}")
+        return np.unique(np.round(np.linspace(0, num_steps - 1, numbers[0])).astype(np.int64))
+    outside = [n for n in numbers if not 1 <= n <= num_steps]
+    if outside:
+        raise VizdiffUsageError(f"--frames: steps left must lie in 1..{num_steps}, found {outside[0]}")
+    return num_steps - np.array(sorted(set(numbers), reverse=True))
+
+
+def measure(trajectory: Trajectory, sample: int = 0, frames: str | None = None) -> Guess:
+    """Pick the frames of image number ``sample``."""
+    shown = choose_frames(trajectory.num_steps, frames)
+    return Guess(
+        StepFrames(
+            x_t=trajectory.x_t[sample, shown, 0],
+            x0_pred=trajectory.x0_pred[sample, shown, 0],
+            eps_pred=trajectory.eps_pred[sample, shown, 0],
+            timesteps=trajectory.timesteps[shown],
+            alphas_cumprod=trajectory.alphas_cumprod[shown],
+            steps_left=trajectory.steps_left[shown],
+            x0=trajectory.x0[sample, 0],
+        ),
+        trajectory,
+        sample,
+    )
+
+
+def draw(data: Guess) -> dict[str, Figure]:
+    """Draw ``steps``, the strip."""
+    return {"steps": draw_steps(data.frames)}
+
+
+def facts(data: Guess) -> dict[str, Any]:
+    """Return the numbers that captions and tables are filled with."""
+    trajectory = data.trajectory
+    clipped = (np.abs(data.frames.x_t) > 1).mean(axis=(1, 2))
+    raw = trajectory.schedule.predict_x0(data.frames.x_t, data.frames.eps_pred, data.frames.timesteps)
+    return {
+        "digit": int(trajectory.labels[data.sample]),
+        "seed": int(trajectory.seeds[data.sample]),
+        "sampler": trajectory.sampler.upper(),
+        "variance": trajectory.variance,
+        "guidance_scale": trajectory.guidance_scale,
+        "clip": trajectory.clip,
+        "num_steps": trajectory.num_steps,
+        "frames": len(data.frames.timesteps),
+        "steps_left": [int(n) for n in data.frames.steps_left],
+        "timesteps": [int(t) for t in data.frames.timesteps],
+        "alphas_cumprod": [float(a) for a in data.frames.alphas_cumprod],
+        "snr_db": [float(v) for v in 10 * np.log10(trajectory.schedule.snr[data.frames.timesteps])],
+        "x_t_beyond_scale": [float(v) for v in clipped],
+        "x0_clipped": [float(v) for v in (np.abs(raw) > 1).mean(axis=(1, 2))],
+        "x0_change": [float(v) for v in _rms(data.frames.x0_pred - data.frames.x0)],
+    }
+
+
+def _rms(images: NDArray[np.float32]) -> NDArray[np.float64]:
+    return np.sqrt(np.square(images, dtype=np.float64).mean(axis=(1, 2)))

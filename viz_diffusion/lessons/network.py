@@ -1,0 +1,52 @@
+"""The workshop: how do time and label reach every block?
+
+Reads widths from a loaded network; nothing here is assumed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from viz_diffusion.model import ResidualBlock, SimpleUNet
+from viz_diffusion.plots.diagram import BlockShape, ModelShape, draw_model
+
+
+def measure(model: SimpleUNet) -> ModelShape:
+    """Read the network's blocks, in the order in which data pass them."""
+    size = model.config.image_size
+
+    def shape(name: str, block: Any, resolution: int, attention: bool = False) -> BlockShape:
+        assert isinstance(block, ResidualBlock)
+        return BlockShape(name, block.conv2.out_channels, resolution, attention)
+
+    half, quarter = size // 2, size // 4
+    down = [shape(f"down_outer.{i}", block, half) for i, block in enumerate(model.down_outer)]
+    down += [shape(f"down_inner.{i}", block, quarter) for i, block in enumerate(model.down_inner)]
+    up = [shape(f"up_inner.{i}", block, quarter) for i, block in enumerate(model.up_inner)]
+    up += [shape(f"up_outer.{i}", block, half) for i, block in enumerate(model.up_outer)]
+    return ModelShape(
+        time_dim=model.config.time_dim,
+        embedding_dim=model.label_emb.embedding_dim,
+        num_labels=model.config.num_labels,
+        input_size=size,
+        down=tuple(down),
+        mid=(shape("mid1", model.mid1, quarter, attention=True), shape("mid2", model.mid2, quarter)),
+        up=tuple(up),
+        num_parameters=sum(weight.numel() for weight in model.parameters()),
+    )
+
+
+def draw(data: ModelShape) -> dict[str, Figure]:
+    """Draw ``model``."""
+    return {"model": draw_model(data)}
+
+
+def facts(data: ModelShape) -> dict[str, Any]:
+    """Return the numbers that captions and tables are filled with."""
+    return asdict(data) | {
+        "num_blocks": len(data.down) + len(data.mid) + len(data.up),
+        "millions": data.num_parameters / 1e6,
+    }

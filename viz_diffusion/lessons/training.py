@@ -1,0 +1,125 @@
+"""Learning the chisel: what is the exam, and how did training go?
+
+Knows nothing about sampling beyond the thumbnails that the run itself kept.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from viz_diffusion.data import Digits
+from viz_diffusion.errors import VizdiffInputError
+from viz_diffusion.model import SimpleUNet
+from viz_diffusion.plots.curves import LossHistory, draw_loss
+from viz_diffusion.plots.grid import TrainingFrames, draw_training_step
+from viz_diffusion.run import Run
+from viz_diffusion.sample import ImageNoise
+from viz_diffusion.train import NUM_QUARTERS, heldout_loss
+
+TIMESTEPS = (100, 300, 600)
+HELDOUT_COUNT = 1000
+
+
+@dataclass(frozen=True, eq=False)
+class Training:
+    """Three questions of the exam with the network's answers, and the run's own history."""
+
+    frames: TrainingFrames
+    """The held-out digit, its noise and the guess, at three timesteps."""
+    history: LossHistory
+    """Losses and thumbnails over the training steps."""
+    heldout: NDArray[np.float64]
+    """(4,) float64: mean squared error per pixel on held-out digits, by quarter of the timesteps."""
+    heldout_count: int
+    """How many held-out digits that is measured on."""
+    digit: int
+    """The digit of the three questions."""
+    seed: int
+    """Of their noise."""
+
+
+def measure(run: Run, model: SimpleUNet, heldout: Digits, digit: int = 5, seed: int = 0) -> Training:
+    """Ask the network three questions about one held-out digit, and read the run's metrics."""
+    schedule = run.config.noise_schedule
+    device = next(model.parameters()).device
+    t = torch.tensor(TIMESTEPS) * (schedule.num_train_timesteps - 1) // 999
+    noise = ImageNoise([seed]).draw().expand(len(t), -1, -1, -1)
+    x0 = heldout.typical_of(digit).expand(len(t), -1, -1, -1)
+    x_t = schedule.add_noise(x0, noise, t)
+    with torch.no_grad():
+        eps_pred = model(x_t.to(device), t.to(device), torch.full_like(t, digit).to(device)).cpu()
+    error = eps_pred - noise
+    frames = TrainingFrames(
+        timesteps=t.numpy(),
+        x0=x0[:, 0].numpy(),
+        noise=noise[:, 0].numpy(),
+        x_t=x_t[:, 0].numpy(),
+        eps_pred=eps_pred[:, 0].numpy(),
+        error=error[:, 0].numpy(),
+        mean_squared_error=error.square().mean(dim=(1, 2, 3)).numpy(),
+    )
+    losses = heldout_loss(model, schedule, heldout, HELDOUT_COUNT)
+    count = min(HELDOUT_COUNT, len(heldout))
+    return Training(frames, read_history(run), np.array(losses), count, digit, seed)
+
+
+def read_history(run: Run) -> LossHistory:
+    """Read ``metrics.jsonl`` and the thumbnails of a run."""
+    path = run.path / "metrics.jsonl"
+    try:
+        entries = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        trained = [(entry["step"], entry["loss"]) for entry in entries if "loss" in entry]
+        looked = [(entry["step"], entry["heldout_loss"]) for entry in entries if "heldout_loss" in entry]
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise VizdiffInputError(f"{path} cannot be read ({error}); train again or choose another --run") from error
+    if not trained:
+        raise VizdiffInputError(f"{path} holds no losses; train again or choose another --run")
+    steps, losses = (np.array(column) for column in zip(*trained, strict=True))
+    samples = run.load_samples()
+    last = run.config.num_train_timesteps // NUM_QUARTERS
+    return LossHistory(
+        steps=steps,
+        train=losses,
+        train_smooth=_smooth(losses),
+        heldout_steps=np.array([step for step, _ in looked], dtype=np.int64),
+        heldout=np.array([values for _, values in looked], dtype=np.float64).reshape(-1, NUM_QUARTERS),
+        quarters=np.array([(last * q, last * (q + 1) - 1) for q in range(NUM_QUARTERS)]),
+        sample_steps=np.zeros(0, np.int64) if samples is None else samples[0].numpy(),
+        samples=np.zeros((0, 1, 28, 28)) if samples is None else samples[1].numpy() / 127.5 - 1,
+    )
+
+
+def draw(data: Training) -> dict[str, Figure]:
+    """Draw ``training_step``, the exam, and ``loss``, the history."""
+    return {"training_step": draw_training_step(data.frames), "loss": draw_loss(data.history)}
+
+
+def facts(data: Training) -> dict[str, Any]:
+    """Return the numbers that captions and tables are filled with."""
+    return {
+        "digit": data.digit,
+        "seed": data.seed,
+        "timesteps": [int(t) for t in data.frames.timesteps],
+        "mean_squared_error": [float(v) for v in data.frames.mean_squared_error],
+        "steps": int(data.history.steps[-1]),
+        "loss": float(data.history.train_smooth[-1]),
+        "quarters": [[int(a), int(b)] for a, b in data.history.quarters],
+        "heldout": [float(v) for v in data.heldout],
+        "heldout_mean": float(data.heldout.mean()),
+        "heldout_count": data.heldout_count,
+    }
+
+
+def _smooth(values: NDArray[np.float64], share: float = 0.05) -> NDArray[np.float64]:
+    """Return the running mean over a window that grows with the step: a share of all steps so far."""
+    sums = np.concatenate([[0.0], np.cumsum(values)])
+    ends = np.arange(1, len(values) + 1)
+    starts = np.minimum(ends - 1, np.floor(ends * (1 - share)).astype(int))
+    return (sums[ends] - sums[starts]) / (ends - starts)

@@ -1,0 +1,200 @@
+"""The model as a diagram: time and label are summed, and the sum reaches every block of the U-Net.
+
+Knows nothing about networks; the widths are given.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Circle, PathPatch, Rectangle
+from matplotlib.path import Path
+
+from viz_diffusion.errors import VizdiffInputError
+from viz_diffusion.plots import theme
+
+_MIDDLE, _BUS, _CHAIN = 620, 960, 1370
+_MARGIN, _END = 70, 300
+_SHEETS = ("#e4dcf0", "#cfc2e4")
+
+
+@dataclass(frozen=True)
+class BlockShape:
+    """One residual block of the U-Net."""
+
+    name: str
+    """What the network calls it; kept as the SVG's element id, not written in the picture."""
+    channels: int
+    """Feature channels it gives out."""
+    resolution: int
+    """Height and width of its feature maps, in pixels."""
+    has_attention: bool = False
+    """Whether self-attention follows it."""
+
+
+@dataclass(frozen=True)
+class ModelShape:
+    """The widths of a label-conditioned U-Net, read from a loaded model."""
+
+    time_dim: int
+    """Width of the sinusoidal time code."""
+    embedding_dim: int
+    """Width of the time and label embeddings, and of their sum."""
+    num_labels: int
+    """Labels without the null label, which is drawn as ∅."""
+    input_size: int
+    """Height and width of x_t and ε̂, in pixels."""
+    down: tuple[BlockShape, ...]
+    """Blocks on the way down, in order; each hands its output across to its mirror in ``up``."""
+    mid: tuple[BlockShape, ...]
+    """Blocks at the bottom, in order."""
+    up: tuple[BlockShape, ...]
+    """Blocks on the way up, in order."""
+    num_parameters: int
+    """Trainable numbers in all."""
+
+
+def draw_model(shape: ModelShape) -> Figure:
+    """Draw x_t → blocks → ε̂ with skip connections above; t and y, summed, reach every block from below.
+
+    A block is a stack of feature maps: its side tells the resolution, its depth the channels, and both
+    are written on it; QKᵀ over a block marks attention.
+    """
+    blocks = (*shape.down, *shape.mid, *shape.up)
+    if not 1 <= len(blocks) <= 14:
+        raise VizdiffInputError(f"the diagram holds 1 to 14 blocks, found {len(blocks)}")
+    with theme.use_theme():
+        figure = theme.new_figure()
+        page = theme.page_axes(figure)
+        ends = _END if len(blocks) <= 8 else 170
+        left, right = _MARGIN + ends + 60, theme.PAGE_WIDTH - _MARGIN - ends - 60
+        pitch = (right - left) / len(blocks)
+        stacks = [_stack(block, shape.input_size, pitch) for block in blocks]
+        centres = [left + (index + 0.5) * pitch for index in range(len(blocks))]
+        stops = [(left - 52.0, left - 52.0)]
+        for centre, block, (side, depth) in zip(centres, blocks, stacks, strict=True):
+            _draw_block(figure, page, block, (centre - depth / 2, side, depth))
+            stops.append((centre - (side + depth) / 2 - 8, centre + (side + depth) / 2 + 8))
+        stops.append((right + 52.0, right + 52.0))
+        for (_, start), (end, _) in pairwise(stops):
+            theme.arrow(page, (start, _MIDDLE), (end, _MIDDLE), mutation_scale=26 if pitch > 250 else 15)
+        _draw_ends(figure, page, shape.input_size, ends)
+        _draw_skips(page, shape, centres, [_MIDDLE - side / 2 - depth - 10 for side, depth in stacks])
+        _draw_bus(
+            page,
+            [(x - depth / 2, _MIDDLE + side / 2) for x, (side, depth) in zip(centres, stacks, strict=True)],
+        )
+        _draw_time(figure, page, shape)
+        _draw_label(figure, page, shape)
+        count = f"{shape.num_parameters:,}".replace(",", "\N{NO-BREAK SPACE}")
+        theme.write(figure, theme.PAGE_WIDTH / 2, 1715, rf"$|\theta|$ = {count}", 20, color=theme.MUTED)
+        return figure
+
+
+def _stack(block: BlockShape, input_size: int, pitch: float) -> tuple[float, float]:
+    """Return the side and the depth of a block's stack, in page pixels."""
+    depth = min(11.0, (pitch - 120) / 24) * _sheets(block)
+    side = 400 * (block.resolution / input_size) ** 0.5
+    return min(side, pitch - depth - 32), depth
+
+
+def _sheets(block: BlockShape) -> int:
+    """Return how many sheets stand behind the first one: one for each 16 channels, at most 8."""
+    return int(np.clip(block.channels // 16 - 1, 1, 8))
+
+
+def _draw_block(figure: Figure, page: Axes, block: BlockShape, place: tuple[float, float, float]) -> None:
+    """Draw one block as sheets, one behind another; ``place`` is (centre of the first, side, depth)."""
+    centre, side, depth = place
+    sheets = _sheets(block)
+    for sheet in range(sheets, -1, -1):
+        shift = depth * sheet / sheets
+        colour = theme.PURPLE if sheet == 0 else _SHEETS[sheet % 2]
+        corner = (centre - side / 2 + shift, _MIDDLE - side / 2 - shift)
+        patch = Rectangle(corner, side, side, fc=colour, ec="white", lw=0.9)
+        if sheet == 0:
+            patch.set_gid(f"block-{block.name}")
+        page.add_patch(patch)
+    theme.write(figure, centre, _MIDDLE - 8, str(block.channels), 22 if side > 160 else 18, color="white")
+    theme.write(figure, centre, _MIDDLE + 62, f"{block.resolution}²", color="white")
+    if block.has_attention:
+        y = _MIDDLE - side / 2 - depth - 34
+        theme.write(figure, centre + depth / 2, y, "$QK^T$", 26, color=theme.PURPLE)
+
+
+def _draw_ends(figure: Figure, page: Axes, input_size: int, side: float) -> None:
+    """Draw x_t at the left and ε̂ at the right as empty squares of the input's size."""
+    for x, symbol in ((_MARGIN, theme.X_T), (theme.PAGE_WIDTH - _MARGIN - side, theme.EPS_PRED)):
+        page.add_patch(Rectangle((x, _MIDDLE - side / 2), side, side, fc="white", ec=theme.INK, lw=3))
+        inside = side > 250
+        theme.write(figure, x + side / 2, _MIDDLE + (10 if inside else 30), symbol, 40 if inside else 30)
+        y = _MIDDLE + side / 2 + (-28 if inside else 72)
+        theme.write(figure, x + side / 2, y, f"{input_size}²", color=theme.MUTED)
+
+
+def _draw_skips(page: Axes, shape: ModelShape, centres: list[float], tops: list[float]) -> None:
+    """Draw each skip connection: up from a block, level across, down into its mirror."""
+    pairs, bend = min(len(shape.down), len(shape.up)), 40.0
+    for index in range(pairs):
+        other, level = len(centres) - 1 - index, 110 + min(90.0, 220 / pairs) * index
+        (x, y), (x_end, y_end) = (centres[index], tops[index]), (centres[other], tops[other])
+        corners = [(x, y), (x, level + bend), (x, level), (x + bend, level), (x_end - bend, level)]
+        corners += [(x_end, level), (x_end, level + bend), (x_end, y_end - 40)]
+        codes = [Path.MOVETO, Path.LINETO, *[Path.CURVE3] * 2, Path.LINETO, *[Path.CURVE3] * 2, Path.LINETO]
+        line = PathPatch(Path(np.array(corners), codes), fc="none", ec=theme.MUTED, lw=2, gid=f"skip-{index}")
+        page.add_patch(line)
+        theme.arrow(page, (x_end, y_end - 60), (x_end, y_end))
+
+
+def _draw_bus(page: Axes, feet: list[tuple[float, float]]) -> None:
+    """Draw the sum, the line it runs along, and an arrow from the line into the foot of every block."""
+    heart = theme.PAGE_WIDTH / 2
+    xs = [heart, *(x for x, _ in feet)]
+    page.plot([min(xs), max(xs)], [_BUS, _BUS], color=theme.ORANGE, lw=5)
+    page.plot([heart, heart], [_BUS, _CHAIN - 70], color=theme.ORANGE, lw=5)
+    for x, foot in feet:
+        theme.arrow(page, (x, _BUS), (x, foot + 10), color=theme.ORANGE, lw=5, mutation_scale=32)
+    page.add_patch(Circle((heart, _CHAIN), 70, fc="white", ec=theme.ORANGE, lw=5))
+    page.plot([heart - 38, heart + 38], [_CHAIN, _CHAIN], color=theme.INK, lw=4)
+    page.plot([heart, heart], [_CHAIN - 38, _CHAIN + 38], color=theme.INK, lw=4)
+
+
+def _draw_time(figure: Figure, page: Axes, shape: ModelShape) -> None:
+    """Draw t → sinusoids → MLP → sum, with the widths beneath."""
+    theme.write(figure, 110, _CHAIN + 26, "$t$", 40)
+    for left, width, dim in ((270, 500, shape.time_dim), (930, 360, shape.embedding_dim)):
+        page.add_patch(Rectangle((left, _CHAIN - 130), width, 260, fc="white", ec=theme.INK, lw=2.4))
+        theme.write(figure, left + width / 2, _CHAIN + 210, str(dim), 20, color=theme.MUTED)
+    wave = np.linspace(0, 1, 400)
+    for row, turns in enumerate((14, 6.5, 3, 1.4)):
+        y = _CHAIN - 90 + 60 * row - 22 * np.sin(2 * np.pi * turns * wave)
+        page.plot(310 + 420 * wave, y, color=theme.PURPLE, lw=2.4)
+    theme.write(figure, 1110, _CHAIN + 34, "MLP", theme.NUMBER_SIZE)
+    for start, end in ((170, 262), (778, 922), (1298, theme.PAGE_WIDTH / 2 - 78)):
+        theme.arrow(page, (start, _CHAIN), (end, _CHAIN))
+
+
+def _draw_label(figure: Figure, page: Axes, shape: ModelShape) -> None:
+    """Draw y → look-up table → sum: a column for each label and the null label, one of them taken."""
+    names = [str(label) for label in range(shape.num_labels)]
+    if len(names) > 10:
+        names = [*names[:8], "…", names[-1]]
+    names.append("∅")
+    left, right = 1910, 2930
+    wide = (right - left) / len(names)
+    for index, name in enumerate(names):
+        taken = index == min(5, len(names) - 2)
+        corner = (left + index * wide, _CHAIN - 130)
+        colour = theme.ORANGE if taken else "white"
+        page.add_patch(Rectangle(corner, wide, 260, fc=colour, ec=theme.INK, lw=2.4))
+        size = theme.TEXT_SIZE if len(name) > 1 else 22
+        theme.write(figure, left + (index + 0.5) * wide, _CHAIN + 28, name, size)
+    width = f"{shape.num_labels + 1} × {shape.embedding_dim}"
+    theme.write(figure, (left + right) / 2, _CHAIN + 210, width, 20, color=theme.MUTED)
+    theme.write(figure, theme.PAGE_WIDTH - 110, _CHAIN + 14, "$y$", 40)
+    theme.arrow(page, (theme.PAGE_WIDTH - 170, _CHAIN), (right + 8, _CHAIN))
+    theme.arrow(page, (left - 8, _CHAIN), (theme.PAGE_WIDTH / 2 + 78, _CHAIN))

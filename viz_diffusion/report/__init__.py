@@ -1,0 +1,8 @@
+"""One offline HTML file from a recording, pictures and words.
+
+Knows nothing about networks, sampling or drawing: arrays, picture bytes and text come in, a page goes out.
+"""
+
+from viz_diffusion.report.page import Chapter, Page, Picture, Player, Table, render, write_report
+
+__all__ = ["Chapter", "Page", "Picture", "Player", "Table", "render", "write_report"]
