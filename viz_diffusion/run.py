@@ -25,6 +25,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
+from viz_diffusion.data import Digits, load_digits
 from viz_diffusion.errors import VizdiffInputError
 from viz_diffusion.files import (
     atomic_dir,
@@ -58,12 +59,20 @@ class RunConfig:
     num_train_timesteps: int = 1000
     """T."""
     dataset: str = "mnist"
-    """mnist, fashion-mnist, kmnist, or the folder given as --data-dir."""
+    """mnist, fashion-mnist, kmnist; or data-dir, where ``data_dir`` says which folder."""
+    data_dir: str | None = None
+    """The folder of IDX files it is trained on, where it is not one of the data sets known by name."""
 
     @property
     def noise_schedule(self) -> NoiseSchedule:
         """The schedule, built."""
         return NoiseSchedule.named(self.schedule, self.num_train_timesteps)
+
+    def load_digits(self, split: str) -> Digits:
+        """Load the data the run is trained on (``train``) or held against (``test``)."""
+        if self.data_dir is not None:
+            return load_digits(split, data_dir=Path(self.data_dir))
+        return load_digits(split, self.dataset)
 
     def to_dict(self) -> dict[str, Any]:
         """Return what is written as JSON."""

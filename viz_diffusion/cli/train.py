@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
@@ -62,15 +63,15 @@ def run_command(
         check_at_least(option, least if whole is None else whole, least)
     check_at_least("--checkpoint-every", checkpoint_every, 1)
     check_seed(seed)
-    if resume is not None and (out is not None or any(b is not None for b in (minutes, epochs, steps))):
-        raise VizdiffUsageError("--resume goes on with the run's own folder and number of steps; leave the rest out")
+    if resume is not None and any(given is not None for given in (out, minutes, epochs, steps, data_dir)):
+        raise VizdiffUsageError("--resume goes on with the run's own folder, data and budget; leave the rest out")
     voice.say("Loading", "PyTorch")
     if resume is None:
         if epochs is None and steps is None:
             minutes = minutes or DEFAULT_MINUTES
         begun = _begin(minutes, epochs, steps, dataset, data_dir, batch_size, seed, device, out, voice)
     else:
-        begun = _continue(resume, data_dir, device, voice)
+        begun = _continue(resume, device, voice)
     run, state, data, heldout, metrics_bytes = begun
     _train(run, state, data, heldout, minutes, checkpoint_every, metrics_bytes, voice)
 
@@ -87,44 +88,35 @@ def _begin(
     out: Path | None,
     voice: Voice,
 ) -> tuple[Run, TrainState, Digits, Digits, int]:
-    from viz_diffusion.data import load_digits
     from viz_diffusion.model import ModelConfig
     from viz_diffusion.run import RUNS_DIR, Run, RunConfig
     from viz_diffusion.train import TrainConfig, TrainState, faster_precision
 
     place = pick_device(device)
-    data, heldout = (load_digits(split, dataset, data_dir) for split in ("train", "test"))
+    name = "data-dir" if data_dir is not None else dataset
+    training = TrainConfig(batch_size=batch_size, seed=seed, precision=faster_precision(place))
+    folder = None if data_dir is None else str(data_dir.resolve())
+    config = RunConfig(ModelConfig(), training, dataset=name, data_dir=folder)
+    data, heldout = config.load_digits("train"), config.load_digits("test")
     if epochs is not None:
         steps = max(1, round(epochs * len(data) / batch_size))
-    training = TrainConfig(
-        steps=steps or TrainConfig.steps,
-        batch_size=batch_size,
-        seed=seed,
-        precision=faster_precision(place),
-    )
-    name = "data-dir" if data_dir is not None else dataset
-    config = RunConfig(ModelConfig(), training, dataset=name)
+    config = replace(config, training=replace(training, steps=steps or training.steps))
     run = Run.create(out or RUNS_DIR / time.strftime(f"{name}-%Y%m%d-%H%M%S"), config)
-    state = TrainState.create(training, config.model, place)
-    budget = f"{minutes:g} minutes" if minutes is not None else f"{training.steps:,} steps of {batch_size} images"
+    state = TrainState.create(config.training, config.model, place)
+    budget = f"{minutes:g} minutes" if minutes is not None else f"{config.training.steps:,} steps"
     parameters = sum(weight.numel() for weight in state.model.parameters())
-    voice.say("Budget", f"{budget} on {place}, {training.precision}; Ctrl-C keeps your work")
+    where = f"{batch_size} images a step on {place}, {training.precision}"
+    voice.say("Budget", f"{budget}, {where}; Ctrl-C keeps your work")
     voice.say("Model", f"{parameters / 1e6:.1f} million parameters, {len(data):,} images of {name}")
     return run, state, data, heldout, 0
 
 
-def _continue(
-    resume: Path, data_dir: Path | None, device: str, voice: Voice
-) -> tuple[Run, TrainState, Digits, Digits, int]:
-    from viz_diffusion.data import load_digits
+def _continue(resume: Path, device: str, voice: Voice) -> tuple[Run, TrainState, Digits, Digits, int]:
     from viz_diffusion.run import Run
 
     run = Run.open(resume)
-    if run.config.dataset == "data-dir" and data_dir is None:
-        raise VizdiffUsageError(f"{resume} was trained on a folder of IDX files; give it again as --data-dir")
-    dataset = "mnist" if data_dir is not None else run.config.dataset
     state, metrics_bytes = run.resume(pick_device(device))
-    data, heldout = (load_digits(split, dataset, data_dir) for split in ("train", "test"))
+    data, heldout = run.config.load_digits("train"), run.config.load_digits("test")
     voice.say("Resuming", f"{resume} at step {state.step:,} of {run.config.training.steps:,}")
     return run, state, data, heldout, metrics_bytes
 

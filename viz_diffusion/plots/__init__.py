@@ -1,5 +1,5 @@
 """The pictures: NumPy arrays in, a matplotlib ``Figure`` out.
 
-Knows nothing about networks, runs or files of data, and never imports torch or pyplot. Each module
-holds one family of pictures; ``theme`` holds what they share.
+Knows nothing about networks, runs or files of data, and never imports torch; nothing is drawn through
+pyplot. Each module holds one family of pictures; ``theme`` holds what they share.
 """

@@ -147,18 +147,19 @@ def _draw_map(axes: Axes, places: Array, labels: Array, size: float) -> None:
 
 def _draw_matrix(figure: Figure, labels: LabelEmbedding) -> None:
     """Draw the cosines, each with its value, the labels above and at the left."""
+    import seaborn as sns  # takes a second to load, and only this picture needs it
+
     count = len(labels.labels)
     left, top, wide, high = 160, 160, 1600 // count, 1400 // count
     axes = theme.add_axes(figure, left, top, wide * count, high * count)
-    theme.show_signed(axes, theme.fit_nearest(labels.cosine, high * count, wide * count))
+    written = np.array([[_short(float(value)) for value in row] for row in labels.cosine])
+    sns.heatmap(
+        labels.cosine, ax=axes, vmin=-1, vmax=1, cmap=theme.SIGNED_MAP, cbar=False,
+        xticklabels=False, yticklabels=False, annot=written, fmt="", annot_kws={"size": theme.TEXT_SIZE},
+    )  # fmt: skip
     for row, label in enumerate(labels.labels):
-        y = top + (row + 0.5) * high
-        theme.write(figure, left - 50, y, str(int(label)), 24, va="center")
+        theme.write(figure, left - 50, top + (row + 0.5) * high, str(int(label)), 24, va="center")
         theme.write(figure, left + (row + 0.5) * wide, top - 36, str(int(label)), 24)
-        for column, value in enumerate(labels.cosine[row]):
-            colour = "white" if abs(value) > 0.62 else theme.INK
-            x = left + (column + 0.5) * wide
-            theme.write(figure, x, y, _short(float(value)), va="center_baseline", color=colour)
     theme.colour_bar(figure, (left, top + high * count + 50, wide * count, 28), theme.SIGNED_MAP, 1.0)
 
 

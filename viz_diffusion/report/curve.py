@@ -110,9 +110,7 @@ def snr_curve(alphas_cumprod: NDArray[np.float64]) -> Curve:
     chosen = np.unique(np.round(np.linspace(0, steps - 1, min(steps, 250))).astype(int))[::-1]
     points = [f"{axes.x(t + 1):g} {axes.y(snr[t]):g}" for t in chosen]
     shown = sorted({max(1, round(steps * k / 10)) for k in range(11)}, reverse=True)
-    rows = tuple(
-        (str(n), str(n - 1), format_share(alphas_cumprod[n - 1]), format_db(snr[n - 1])) for n in shown
-    )
+    rows = tuple((str(n), str(n - 1), format_share(alphas_cumprod[n - 1]), format_db(snr[n - 1])) for n in shown)
     quarters = dict.fromkeys(round(steps * k / 4) for k in (4, 3, 2, 1, 0))
     marks = range(int(np.ceil(low / 20)) * 20, int(high) + 1, 20)
     return Curve(

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from viz_diffusion import __version__
-from viz_diffusion.data import NUM_LABELS, load_digits
+from viz_diffusion.data import NUM_LABELS
 from viz_diffusion.lessons import clock, guess, label, network, noising, training
 from viz_diffusion.report.chapters import Drawing, Measured, build_chapters, run_facts
 from viz_diffusion.report.page import Page, Player
@@ -95,7 +95,7 @@ def sample_others(
 def measure_core(run: Run, model: SimpleUNet, trajectory: Trajectory, others: Others, sample: int = 0) -> Measured:
     """Measure the core chapters on a loaded run and its recording."""
     digit, seed = int(trajectory.labels[sample]), int(trajectory.seeds[sample])
-    heldout = load_digits("test", run.config.dataset if run.config.dataset != "data-dir" else "mnist")
+    heldout = run.config.load_digits("test")
     schedule = run.config.noise_schedule
     left = label.frames_left(trajectory.num_steps)
     states = others.states | {digit: _states(trajectory, sample, left)}

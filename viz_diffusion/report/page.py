@@ -63,37 +63,24 @@ class Player:
 
     def __post_init__(self) -> None:
         count, shape = len(self.timesteps), np.shape(self.x0_pred)
-        if (
-            count == 0
-            or len(shape) != 3
-            or shape[0] != count
-            or np.shape(self.x_t) != (count + 1, *shape[1:])
-        ):
+        if count == 0 or len(shape) != 3 or shape[0] != count or np.shape(self.x_t) != (count + 1, *shape[1:]):
             raise VizdiffUsageError(
                 f"digit {self.digit}: {count} timesteps need x0_pred ({count}, H, W) and x_t ({count + 1}, H, W), "
                 f"found {shape} and {np.shape(self.x_t)}"
             )
         if self.eps_pred is not None and np.shape(self.eps_pred) != shape:
-            raise VizdiffUsageError(
-                f"digit {self.digit}: eps_pred must be {shape}, found {np.shape(self.eps_pred)}"
-            )
+            raise VizdiffUsageError(f"digit {self.digit}: eps_pred must be {shape}, found {np.shape(self.eps_pred)}")
         for name, row in (("timesteps", self.timesteps), ("steps_left", self.left)):
             if np.shape(row) != (count,) or not (np.diff(row) < 0).all() or np.min(row) < 0:
-                raise VizdiffUsageError(
-                    f"digit {self.digit}: {name} must be {count} strictly falling numbers >= 0"
-                )
+                raise VizdiffUsageError(f"digit {self.digit}: {name} must be {count} strictly falling numbers >= 0")
         if np.ndim(self.alphas_cumprod) != 1 or np.max(self.timesteps) >= len(self.alphas_cumprod):
-            raise VizdiffUsageError(
-                f"digit {self.digit}: alphas_cumprod must be (T,) and hold every timestep"
-            )
+            raise VizdiffUsageError(f"digit {self.digit}: alphas_cumprod must be (T,) and hold every timestep")
         if not ((self.alphas_cumprod >= 0) & (self.alphas_cumprod <= 1)).all():
             raise VizdiffUsageError(f"digit {self.digit}: alphas_cumprod must lie in 0..1")
         for name in ("x_t", "x0_pred", "eps_pred"):
             field = getattr(self, name)
             if field is not None and not np.isfinite(field).all():
-                raise VizdiffNonFiniteError(
-                    f"digit {self.digit}: {name} holds NaN or infinity; the run is not usable"
-                )
+                raise VizdiffNonFiniteError(f"digit {self.digit}: {name} holds NaN or infinity; the run is not usable")
 
     @property
     def left(self) -> Int64:
@@ -185,9 +172,7 @@ class Chapter:
 
     def __post_init__(self) -> None:
         if not _ANCHOR.fullmatch(self.id) or self.id.startswith("ui-"):
-            raise VizdiffUsageError(
-                f"chapter id {self.id!r} must be small letters, digits, - or _, not ui-..."
-            )
+            raise VizdiffUsageError(f"chapter id {self.id!r} must be small letters, digits, - or _, not ui-...")
 
 
 @dataclass(frozen=True, eq=False)
@@ -231,9 +216,7 @@ def render(page: Page) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    style, head_script, script = (
-        _inline(environment, name) for name in ("report.css", "head.js", "report.js")
-    )
+    style, head_script, script = (_inline(environment, name) for name in ("report.css", "head.js", "report.js"))
     main, curve = page.players[0], snr_curve(page.players[0].alphas_cumprod)
     runs = [(index, player, _png(player.finished)) for index, player in enumerate(page.players)]
     eps = main.eps_pred
@@ -315,7 +298,5 @@ def _run_data(player: Player) -> dict[str, Any]:
         "left": [int(n) for n in player.left],
         "timesteps": [int(t) for t in player.timesteps],
         "share": [float(f"{player.alphas_cumprod[t]:.10g}") for t in player.timesteps],
-        "sprites": {
-            name: sprite and {"uri": sprite.uri, "columns": sprite.columns} for name, sprite in fields.items()
-        },
+        "sprites": {name: sprite and {"uri": sprite.uri, "columns": sprite.columns} for name, sprite in fields.items()},
     }

@@ -95,12 +95,7 @@ def make_sprite(frames: UInt8) -> Sprite:
     VizdiffUsageError
         Where there is no frame, the shape is another, or the sheet would be larger than WebP allows.
     """
-    if (
-        frames.dtype != np.uint8
-        or frames.ndim not in (3, 4)
-        or frames.shape[3:] not in ((), (3,))
-        or 0 in frames.shape
-    ):
+    if frames.dtype != np.uint8 or frames.ndim not in (3, 4) or frames.shape[3:] not in ((), (3,)) or 0 in frames.shape:
         raise VizdiffUsageError(
             f"a sprite needs uint8 frames (N, H, W) or (N, H, W, 3), found {frames.dtype} {frames.shape}"
         )
@@ -108,9 +103,7 @@ def make_sprite(frames: UInt8) -> Sprite:
     columns = math.ceil(math.sqrt(count * height / width))
     rows = math.ceil(count / columns)
     if max(columns * width, rows * height) > WEBP_LARGEST:
-        raise VizdiffUsageError(
-            f"{count} frames of {height}x{width} do not fit in one WebP; record fewer frames"
-        )
+        raise VizdiffUsageError(f"{count} frames of {height}x{width} do not fit in one WebP; record fewer frames")
     cells = np.zeros((rows * columns, *frames.shape[1:]), dtype=np.uint8)
     cells[:count] = frames
     grid = cells.reshape(rows, columns, height, width, -1).swapaxes(1, 2)

@@ -53,9 +53,7 @@ class Texts(Mapping[str, str]):
         try:
             return self[key].format(**values)
         except (KeyError, IndexError, ValueError) as error:
-            raise VizdiffInputError(
-                f"text {key!r} of {self.lang}.toml does not fit its values: {error}"
-            ) from error
+            raise VizdiffInputError(f"text {key!r} of {self.lang}.toml does not fit its values: {error}") from error
 
     def section(self, prefix: str) -> dict[str, str]:
         """Return every text under ``prefix`` by what follows it.
@@ -66,9 +64,7 @@ class Texts(Mapping[str, str]):
             Where there is none.
         """
         start = prefix + "."
-        found = {
-            key.removeprefix(start): text for key, text in self._entries.items() if key.startswith(start)
-        }
+        found = {key.removeprefix(start): text for key, text in self._entries.items() if key.startswith(start)}
         if not found:
             raise VizdiffInputError(f"section {prefix!r} is missing from the catalogue {self.lang}.toml")
         return found
@@ -87,9 +83,7 @@ def load_texts(lang: str = "en") -> Texts:
     known = languages()
     if lang not in known:
         raise VizdiffUsageError(f"language {lang!r} has no catalogue; choose from {', '.join(known)}")
-    source = (
-        resources.files("viz_diffusion.report").joinpath("text", f"{lang}.toml").read_text(encoding="utf-8")
-    )
+    source = resources.files("viz_diffusion.report").joinpath("text", f"{lang}.toml").read_text(encoding="utf-8")
     try:
         tree = tomllib.loads(source)
     except tomllib.TOMLDecodeError as error:

@@ -1,0 +1,79 @@
+"""A Chromium with no network, where there is one; else every browser test is skipped and says why."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "report"))  # report_fakes
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    executable = next(filter(None, map(shutil.which, NAMES)), None)
+    if importlib.util.find_spec("playwright") is None:
+        pytest.skip("playwright is not installed")
+    if executable is None:
+        pytest.skip(f"no Chromium on PATH: looked for {', '.join(NAMES)}")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=executable, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(chromium: Any) -> Iterator[Callable[..., Any]]:
+    """Open a file; what it asked for, said and threw is in ``.requests``, ``.messages``, ``.dialogs``.
+
+    The content policy forbids eval, so wait with locators, never with ``wait_for_function``.
+    After the test no page may have asked for anything but its own file, said anything, or opened a dialog.
+    """
+    visits: list[SimpleNamespace] = []
+
+    def open_page(path: Path, *, ready: bool = True, **options: Any) -> SimpleNamespace:
+        options = {"viewport": {"width": 1280, "height": 800}, "reduced_motion": "reduce", **options}
+        context = chromium.new_context(offline=True, **options)
+        page = context.new_page()
+        seen = SimpleNamespace(page=page, context=context, requests=[], messages=[], dialogs=[], url=path.as_uri())
+
+        def count(route: Any) -> None:
+            seen.requests.append(route.request.url)
+            route.continue_()
+
+        context.route(re.compile("^(?!data:)"), count)
+        page.on("console", lambda message: seen.messages.append(message.text))
+        page.on("pageerror", lambda error: seen.messages.append(str(error)))
+        page.on("dialog", lambda dialog: (seen.dialogs.append(dialog.message), dialog.dismiss()))
+        visits.append(seen)
+        page.goto(seen.url)
+        if ready and options.get("java_script_enabled", True):
+            page.locator("#ui-scrubber[aria-valuetext]").wait_for()
+        return seen
+
+    yield open_page
+    for seen in visits:
+        seen.context.close()
+        asked = {url for url in seen.requests if url.partition("#")[0] != seen.url}
+        assert asked == set()
+        assert seen.messages == []
+        assert seen.dialogs == []
