@@ -18,9 +18,9 @@ import torch
 from safetensors.torch import load_file, save
 
 from viz_diffusion.data import load_digits
-from viz_diffusion.files import make_dir, read_json, sha256_file, write_bytes, write_json
+from viz_diffusion.files import make_dir, read_json, write_bytes, write_json, write_manifest
 from viz_diffusion.quality import read_as_asked
-from viz_diffusion.run import BUNDLED_DIR, FORMAT_VERSION, Run
+from viz_diffusion.run import BUNDLED_DIR, Run
 from viz_diffusion.sample import sample_images
 from viz_diffusion.train import heldout_loss
 
@@ -45,8 +45,7 @@ def main() -> None:
         shutil.copyfile(source.path / name, BUNDLED_DIR / name)
     weights = load_file(source.path / "model.safetensors")
     write_bytes(BUNDLED_DIR / "model.safetensors", save({k: v.half().contiguous() for k, v in weights.items()}))
-    digests = {name: sha256_file(BUNDLED_DIR / name) for name in (*KEPT, "model.safetensors")}
-    write_json(BUNDLED_DIR / "manifest.json", {"format_version": FORMAT_VERSION, "sha256": digests})
+    write_manifest(BUNDLED_DIR, [*KEPT, "model.safetensors"])
 
     run = Run.bundled()
     model, digest = run.load_model()

@@ -153,3 +153,34 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise VizdiffInputError(f"{path} must hold a JSON object, found {type(value).__name__}")
     return value
+
+
+def write_manifest(folder: Path, names: list[str]) -> dict[str, str]:
+    """Write ``manifest.json``, the SHA-256 of each named file; written last, it says that a folder is whole."""
+    digests = {name: sha256_file(folder / name) for name in names}
+    write_json(folder / "manifest.json", {"format_version": 1, "sha256": digests})
+    return digests
+
+
+def read_checked(folder: Path, name: str) -> tuple[bytes, str]:
+    """Read a file of a folder with a manifest; return its bytes and SHA-256.
+
+    Raises
+    ------
+    VizdiffInputError
+        Where the file is missing or is not what was written.
+    """
+    path = folder / name
+    digests = read_json(folder / "manifest.json").get("sha256")
+    expected = digests.get(name) if isinstance(digests, dict) else None
+    if not path.is_file():
+        raise VizdiffInputError(f"{path} is missing: the run is half-written; train again or choose another --run")
+    with io_errors("read", path):
+        data = path.read_bytes()
+    digest = sha256_bytes(data)
+    if digest != expected:
+        raise VizdiffInputError(
+            f"{path} is not what was written: SHA-256 {digest[:12]}…, expected {str(expected)[:12]}…; "
+            "restore it or choose another --run"
+        )
+    return data, digest

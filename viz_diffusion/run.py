@@ -29,13 +29,12 @@ from viz_diffusion.data import Digits, load_digits
 from viz_diffusion.errors import VizdiffInputError
 from viz_diffusion.files import (
     atomic_dir,
-    io_errors,
     make_dir,
+    read_checked,
     read_json,
-    sha256_bytes,
-    sha256_file,
     write_bytes,
     write_json,
+    write_manifest,
 )
 from viz_diffusion.model import ModelConfig, SimpleUNet
 from viz_diffusion.schedule import NoiseSchedule
@@ -170,7 +169,7 @@ class Run:
             folder, name = self.path, "model.safetensors"
         else:
             folder, name = self._newest_checkpoint(), "ema.safetensors"
-        weights, digest = _read_checked(folder, name)
+        weights, digest = _read_tensors(folder, name)
         model = SimpleUNet(self.config.model)
         _load_weights(model, weights, folder / name)
         model = model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -203,7 +202,7 @@ class Run:
             for name, data in files.items():
                 write_bytes(folder / name, data)
             write_json(folder / "state.json", {"step": state.step, "metrics_bytes": metrics_bytes})
-            _write_manifest(folder, [*files, "state.json"])
+            write_manifest(folder, [*files, "state.json"])
         for old in self.checkpoints()[:-2]:
             shutil.rmtree(old)
 
@@ -213,8 +212,9 @@ class Run:
         facts = _checked_json(folder, "state.json")
         state = TrainState.create(self.config.training, self.config.model, device)
         for module, name in ((state.model, "model.safetensors"), (state.ema, "ema.safetensors")):
-            _load_weights(module, _read_checked(folder, name)[0], folder / name)
-        _load_optimizer(state.optimizer, _read_checked(folder, "optimizer.safetensors")[0], device)
+            _load_weights(module, _read_tensors(folder, name)[0], folder / name)
+        moments, _ = _read_tensors(folder, "optimizer.safetensors")
+        _load_optimizer(state.optimizer, moments, folder / "optimizer.safetensors")
         state.step = int(facts["step"])
         return state, int(facts["metrics_bytes"])
 
@@ -222,7 +222,7 @@ class Run:
         """Write the finished weights, then the manifest; return the weights' SHA-256."""
         write_bytes(self.path / "model.safetensors", _to_bytes(state.ema.state_dict()))
         names = ["config.json", "metrics.jsonl", "samples.safetensors", "model.safetensors"]
-        return _write_manifest(self.path, [name for name in names if (self.path / name).is_file()])["model.safetensors"]
+        return write_manifest(self.path, [name for name in names if (self.path / name).is_file()])["model.safetensors"]
 
     # -- what was written along the way ----------------------------------------------------------
 
@@ -244,36 +244,13 @@ def _to_bytes(tensors: Mapping[str, Tensor]) -> bytes:
     return save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
 
 
-def _write_manifest(folder: Path, names: list[str]) -> dict[str, str]:
-    digests = {name: sha256_file(folder / name) for name in names}
-    write_json(folder / "manifest.json", {"format_version": FORMAT_VERSION, "sha256": digests})
-    return digests
-
-
-def _checked_bytes(folder: Path, name: str) -> tuple[bytes, str]:
-    """Read a file and compare it with its folder's manifest."""
-    path = folder / name
-    expected = read_json(folder / "manifest.json").get("sha256", {}).get(name)
-    if not path.is_file():
-        raise VizdiffInputError(f"{path} is missing: the run is half-written; train again or choose another --run")
-    with io_errors("read", path):
-        data = path.read_bytes()
-    digest = sha256_bytes(data)
-    if digest != expected:
-        raise VizdiffInputError(
-            f"{path} is not what was written: SHA-256 {digest[:12]}…, expected {str(expected)[:12]}…; "
-            "restore it or choose another --run"
-        )
-    return data, digest
-
-
-def _read_checked(folder: Path, name: str) -> tuple[dict[str, Tensor], str]:
-    data, digest = _checked_bytes(folder, name)
+def _read_tensors(folder: Path, name: str) -> tuple[dict[str, Tensor], str]:
+    data, digest = read_checked(folder, name)
     return _parse(folder / name, data), digest
 
 
 def _checked_json(folder: Path, name: str) -> dict[str, Any]:
-    _checked_bytes(folder, name)
+    read_checked(folder, name)
     return read_json(folder / name)
 
 
@@ -305,9 +282,20 @@ def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     return {f"{index}.{key}": value for index, entry in states.items() for key, value in entry.items()}
 
 
-def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor], device: torch.device | str) -> None:
+def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor], path: Path) -> None:
+    """Give each weight its moments back, in the weight's own memory layout.
+
+    The layout matters: a fused optimizer walks weight and moments side by side in memory.
+    """
+    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
     states: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in tensors.items():
-        index, key = name.split(".")
-        states.setdefault(int(index), {})[key] = tensor.to(device)
-    optimizer.load_state_dict({"state": states, "param_groups": optimizer.state_dict()["param_groups"]})
+    try:
+        for name, tensor in tensors.items():
+            index, key = name.split(".")
+            like = weights[int(index)]
+            if tensor.shape == like.shape:
+                tensor = torch.empty_like(like, dtype=tensor.dtype).copy_(tensor)
+            states.setdefault(int(index), {})[key] = tensor
+        optimizer.load_state_dict({"state": states, "param_groups": optimizer.state_dict()["param_groups"]})
+    except (ValueError, IndexError, KeyError) as error:
+        raise VizdiffInputError(f"{path} does not fit the config: {error}") from error

@@ -64,7 +64,7 @@ class Trajectory:
     variance: str = ""
     """Of the injected noise: beta, beta_tilde, or nothing where none was injected."""
     guidance_scale: float = 1.0
-    """s in ε_∅ + s (ε_y - ε_∅); 1 means no guidance."""
+    """s in ε_∅ + s (ε_y - ε_∅); 1 means no guidance, NaN that it is not known."""
     clip: bool = True
     """Whether x̂_0 was clipped to [-1, 1]."""
     weights_sha256: str = ""
@@ -151,6 +151,8 @@ class Trajectory:
                 )  # fmt: skip
                 array[...] = data
             facts = {name: getattr(self, name) for name in _FACTS}
+            if np.isnan(self.guidance_scale):
+                facts["guidance_scale"] = None  # JSON has no NaN
             group.attrs.update({"schema_version": SCHEMA_VERSION, "schedule": self.schedule.name, **facts})
             group.attrs["status"] = "complete"
 
@@ -179,6 +181,7 @@ class Trajectory:
                 arrays = {name: _read(group, name, path) for name in (*_FIELDS, "x0", "betas")}
                 arrays |= {name: _read(group, name, path) for name in ("timesteps", "labels", "seeds")}
                 facts = {name: attrs[name] for name in _FACTS}
+                facts["guidance_scale"] = np.nan if facts["guidance_scale"] is None else facts["guidance_scale"]
             except (KeyError, ValueError, TypeError) as error:
                 raise VizdiffInputError(f"{path} is damaged ({error}); record it again") from error
         return cls(schedule=NoiseSchedule(arrays.pop("betas"), str(attrs["schedule"])), **arrays, **facts)
