@@ -117,8 +117,8 @@ def test_sample_writes_an_archive_and_a_grid(trained: Path, tmp_path: Path, caps
     assert 0 <= low <= said["read_as_asked"] / 12 <= high <= 1
 
     run_json(capsys, *argv, "--digit", "7", "--out", str(tmp_path / "a.png"))
-    sheet = np.asarray(Image.open(tmp_path / "a.png"))
-    assert sheet.shape == (4 * (2 * 29 + 1), 4 * (10 * 29 + 1))
+    with Image.open(tmp_path / "a.png") as sheet:
+        assert sheet.size == (4 * (10 * 29 + 1), 4 * (2 * 29 + 1))
 
 
 def test_an_image_does_not_depend_on_how_many_are_sampled(
@@ -152,9 +152,10 @@ def test_trajectory_records_every_step(recorded: Path, trained: Path) -> None:
     said = json.loads((recorded / "trajectory.json").read_text())
     assert said["steps_left"] == [1000, 800, 650, 550, 450, 350, 250, 150, 50]
     assert "digit 3" in said["caption"]
-    assert Image.open(recorded / "steps.png").size == (3200, 1800)
+    with Image.open(recorded / "steps.png") as strip, Image.open(recorded / "steps.gif") as film:
+        assert strip.size == (3200, 1800)
+        assert film.n_frames > 50
     assert (recorded / "steps.svg").read_text().startswith("<?xml")
-    assert Image.open(recorded / "steps.gif").n_frames > 50
 
 
 def test_frames_can_be_chosen(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -189,14 +190,16 @@ def test_embeddings_writes_its_pictures(trained: Path, tmp_path: Path, capsys: p
 
 
 def test_report_is_one_file_with_the_runs_own_numbers(
-    trained: Path, recorded: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    out, figures = tmp_path / "report.html", tmp_path / "figures"
+    out, figures, recorded = tmp_path / "report.html", tmp_path / "figures", tmp_path / "recorded"
+    short = ["--digit", "3", "--sampler", "ddim", "--steps", "20", "--seed", "4"]
+    run_json(capsys, "trajectory", "--run", str(trained), *short, "--out", str(recorded))
     argv = ["report", "--run", str(trained), "--trajectory", str(recorded), "--figures", str(figures)]
     said = run_json(capsys, *argv, "--out", str(out))
     page = out.read_text(encoding="utf-8")
-    assert said["digit"] == 3
-    assert "A model makes a 3 from noise, in 1000 recorded steps." in page
+    assert (said["digit"], said["seed"]) == (3, 4)
+    assert "A model makes a 3 from noise, in 20 recorded steps." in page
     assert Run.open(trained).load_model()[1] in page
     assert str(Path.home()) not in page
     assert str(tmp_path) not in page

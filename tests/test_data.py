@@ -55,12 +55,16 @@ def test_a_changed_bundled_file_is_refused(tmp_path: Path, monkeypatch: pytest.M
         load_digits("test")
 
 
-def test_first_of(test_digits: Digits) -> None:
+def test_typical_of(test_digits: Digits) -> None:
+    images = test_digits.images.double().numpy()
     for digit in range(10):
-        index = test_digits.labels.tolist().index(digit)
-        assert torch.equal(test_digits.first_of(digit), test_digits.images[index])
+        ours = images[test_digits.labels.numpy() == digit].reshape(-1, 784)
+        distances = np.linalg.norm(ours - ours.mean(axis=0), axis=1)
+        found = test_digits.typical_of(digit)
+        assert found.shape == (1, 28, 28)
+        np.testing.assert_array_equal(found.flatten().double().numpy(), ours[distances.argmin()])
     with pytest.raises(VizdiffInputError, match="label 3"):
-        Digits(test_digits.images[:2], torch.tensor([1, 2])).first_of(3)
+        Digits(test_digits.images[:2], torch.tensor([1, 2])).typical_of(3)
 
 
 # -- pixels ----------------------------------------------------------------------------------------
@@ -119,7 +123,7 @@ MALFORMED = {
     "little-endian": (IMAGES, images(3, magic=0x03080000), "0x0803", "0x3080000"),
     "type byte": (IMAGES, images(3, magic=0x0D03), "0x0803", "0x0d03"),
     "dimensions": (IMAGES, idx(0x0802, (3, 784), PIXELS), "0x0803", "0x0802"),
-    "labels for images": (IMAGES, GOOD[LABELS], "0x0803", "0x0801"),
+    "labels for images": (IMAGES, idx(0x0801, (99,), bytes(99)), "0x0803", "0x0801"),
     "images for labels": (LABELS, GOOD[IMAGES], "0x0801", "0x0803"),
     "27x28": (IMAGES, images(3, 27, 28, PIXELS[: 3 * 27 * 28]), "28x28", "27x28"),
     "28x0": (IMAGES, images(3, 28, 0, b""), "28x28", "28x0"),
@@ -173,7 +177,7 @@ def test_damaged_gzip_is_refused(place: int, tmp_path: Path) -> None:
 
 
 def test_missing_files_and_folders_are_named(tmp_path: Path) -> None:
-    with pytest.raises(VizdiffInputError, match="nowhere.*no such folder"):
+    with pytest.raises(VizdiffInputError, match=r"nowhere.*no such folder"):
         load_digits("test", data_dir=tmp_path / "nowhere")
     write(tmp_path)
     with pytest.raises(VizdiffInputError, match="train-images-idx3-ubyte"):
@@ -184,7 +188,7 @@ def test_missing_files_and_folders_are_named(tmp_path: Path) -> None:
 
 
 def test_unknown_dataset_is_refused() -> None:
-    with pytest.raises(VizdiffUsageError, match="cifar.*mnist, fashion-mnist, kmnist"):
+    with pytest.raises(VizdiffUsageError, match=r"cifar.*mnist, fashion-mnist, kmnist"):
         load_digits("test", dataset="cifar")
 
 

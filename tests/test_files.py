@@ -6,7 +6,6 @@ import errno
 import hashlib
 import json
 import os
-import shutil
 from pathlib import Path
 
 import pytest
@@ -45,15 +44,18 @@ def test_atomic_write_replaces_all_at_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("error", [ValueError("no"), KeyboardInterrupt(), SystemExit(3)], ids=repr)
 @pytest.mark.parametrize("old", [b"old", None])
-def test_an_error_in_the_block_changes_nothing(
-    error: BaseException, old: bytes | None, tmp_path: Path
-) -> None:
+def test_an_error_in_the_block_changes_nothing(error: BaseException, old: bytes | None, tmp_path: Path) -> None:
     path = tmp_path / "kept.bin"
     if old is not None:
         path.write_bytes(old)
-    with pytest.raises(type(error)), files.atomic_write(path) as handle:
-        handle.write(b"half")
-        raise error
+
+    def write_half() -> None:
+        with files.atomic_write(path) as handle:
+            handle.write(b"half")
+            raise error
+
+    with pytest.raises(type(error)):
+        write_half()
     assert names(tmp_path) == ([] if old is None else ["kept.bin"])
     assert old is None or path.read_bytes() == old
 
@@ -84,9 +86,7 @@ def test_a_really_full_device_is_told_as_one_line() -> None:
         handle.write(b"x" * 100_000)
 
 
-def test_what_is_written_is_flushed_before_it_is_renamed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_written_is_flushed_before_it_is_renamed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The order that survives a power cut: file, rename, folder."""
     calls = []
     fsync, replace = os.fsync, os.replace
@@ -107,7 +107,7 @@ def test_what_is_written_is_flushed_before_it_is_renamed(
 
 
 def test_writing_into_a_missing_folder_is_told(tmp_path: Path) -> None:
-    with pytest.raises(VizdiffIOError, match="cannot write .*nowhere"):
+    with pytest.raises(VizdiffIOError, match=r"cannot write .*nowhere"):
         files.write_bytes(tmp_path / "nowhere" / "a", b"x")
 
 
@@ -116,7 +116,7 @@ def test_make_dir(tmp_path: Path) -> None:
     assert made.is_dir()
     assert names(made) == []
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(VizdiffIOError, match="cannot write to folder .*file"):
+    with pytest.raises(VizdiffIOError, match=r"cannot write to folder .*file"):
         files.make_dir(tmp_path / "file")
 
 
@@ -127,7 +127,7 @@ def test_atomic_dir_replaces_all_at_once(tmp_path: Path) -> None:
     target = tmp_path / "store"
     target.mkdir()
     (target / "old").write_bytes(b"old")
-    with files.atomic_dir(target, shutil.rmtree) as folder:
+    with files.atomic_dir(target) as folder:
         (folder / "new").write_bytes(b"new")
         assert names(target) == ["old"]
     assert names(target) == ["new"]
@@ -139,17 +139,19 @@ def test_an_error_keeps_the_old_folder(error: BaseException, tmp_path: Path) -> 
     target = tmp_path / "store"
     target.mkdir()
     (target / "old").write_bytes(b"old")
-    wanted = VizdiffIOError if error is FULL else type(error)
-    with pytest.raises(wanted), files.atomic_dir(target, shutil.rmtree) as folder:
-        (folder / "new").write_bytes(b"new")
-        raise error
+
+    def write_half() -> None:
+        with files.atomic_dir(target) as folder:
+            (folder / "new").write_bytes(b"new")
+            raise error
+
+    with pytest.raises(VizdiffIOError if error is FULL else type(error)):
+        write_half()
     assert names(target) == ["old"]
     assert names(tmp_path) == ["store"]
 
 
-def test_a_failing_rename_brings_the_old_folder_back(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failing_rename_brings_the_old_folder_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     target = tmp_path / "store"
     target.mkdir()
     (target / "old").write_bytes(b"old")
@@ -164,7 +166,7 @@ def test_a_failing_rename_brings_the_old_folder_back(
     monkeypatch.setattr(os, "replace", second_fails)
     with (
         pytest.raises(VizdiffIOError, match="Input/output"),
-        files.atomic_dir(target, shutil.rmtree) as folder,
+        files.atomic_dir(target) as folder,
     ):
         (folder / "new").write_bytes(b"new")
     assert names(target) == ["old"]
@@ -223,3 +225,25 @@ def test_write_json_is_what_was_asked(tmp_path: Path) -> None:
     files.write_json(path, {"b": 1, "a": [2]})
     assert json.loads(path.read_text()) == {"b": 1, "a": [2]}
     assert hashlib.sha256(path.read_bytes()).hexdigest() == files.sha256_file(path)
+
+
+# -- manifests -------------------------------------------------------------------------------------
+
+
+def test_a_manifest_vouches_for_its_files(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"abc")
+    (tmp_path / "b").write_bytes(b"")
+    digests = files.write_manifest(tmp_path, ["a"])
+    assert digests == {"a": hashlib.sha256(b"abc").hexdigest()}
+    assert files.read_checked(tmp_path, "a") == (b"abc", digests["a"])
+    with pytest.raises(VizdiffInputError, match="b is not what was written"):  # nobody vouches for it
+        files.read_checked(tmp_path, "b")
+    (tmp_path / "a").write_bytes(b"abd")
+    with pytest.raises(VizdiffInputError, match=r"a is not what was written.*restore"):
+        files.read_checked(tmp_path, "a")
+    (tmp_path / "a").unlink()
+    with pytest.raises(VizdiffInputError, match="a is missing"):
+        files.read_checked(tmp_path, "a")
+    (tmp_path / "manifest.json").unlink()
+    with pytest.raises(VizdiffInputError, match=r"manifest\.json is missing"):
+        files.read_checked(tmp_path, "b")

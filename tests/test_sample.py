@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import diffusers.schedulers.scheduling_ddpm as their_ddpm
 import numpy as np
@@ -114,12 +115,8 @@ def test_ddpm_with_fewer_steps_equals_diffusers(
 
 
 @pytest.mark.parametrize("steps", [1, 2, 50, 250])
-def test_ddim_with_fewer_steps_equals_diffusers(
-    steps: int, fixed_noise: type, linear: NoiseSchedule
-) -> None:
-    scheduler = in_float64(
-        DDIMScheduler(set_alpha_to_one=True, timestep_spacing="trailing", clip_sample=True), linear
-    )
+def test_ddim_with_fewer_steps_equals_diffusers(steps: int, fixed_noise: type, linear: NoiseSchedule) -> None:
+    scheduler = in_float64(DDIMScheduler(set_alpha_to_one=True, timestep_spacing="trailing", clip_sample=True), linear)
     scheduler.set_timesteps(steps)
     visited = []
     noise = fixed_noise(start(torch.float64))
@@ -152,13 +149,9 @@ def test_golden_sums_of_ddpm(linear: NoiseSchedule, fixed_noise: type) -> None:
 
 
 @pytest.mark.parametrize("variance", ["beta", "beta_tilde"])
-def test_golden_sums_tell_the_two_variances_apart(
-    variance: str, linear: NoiseSchedule, fixed_noise: type
-) -> None:
+def test_golden_sums_tell_the_two_variances_apart(variance: str, linear: NoiseSchedule, fixed_noise: type) -> None:
     """A control: with the other variance the golden sum is missed."""
-    for step in ddpm_steps(
-        golden_denoiser, linear, fixed_noise(golden_start(), seed=0), None, variance=variance
-    ):
+    for step in ddpm_steps(golden_denoiser, linear, fixed_noise(golden_start(), seed=0), None, variance=variance):
         last = step.x_prev
     assert (abs(last.abs().sum().item() - 258.9606) < 1e-2) == (variance == "beta_tilde")
 
@@ -193,9 +186,7 @@ def test_the_true_noise_gives_back_the_image(
     assert (step.x_prev - x0).abs().max() < 1e-12
 
 
-def test_ddim_under_the_added_noise_walks_back_along_the_forward_path(
-    fixed_noise: type, linear: NoiseSchedule
-) -> None:
+def test_ddim_under_the_added_noise_walks_back_along_the_forward_path(fixed_noise: type, linear: NoiseSchedule) -> None:
     """Fed the very ε that was added, DDIM's x_t is add_noise(x0, ε, t) at every t."""
     generator = torch.Generator().manual_seed(3)
     x0 = torch.rand(SHAPE, generator=generator, dtype=torch.float64) * 2 - 1
@@ -210,14 +201,12 @@ def test_ddim_under_the_added_noise_walks_back_along_the_forward_path(
 
 
 @pytest.mark.parametrize("variance", ["beta", "beta_tilde"])
-def test_steps_hang_together_and_the_last_has_no_noise(
-    variance: str, linear: NoiseSchedule, fixed_noise: type
-) -> None:
+def test_steps_hang_together_and_the_last_has_no_noise(variance: str, linear: NoiseSchedule, fixed_noise: type) -> None:
     sigma = np.sqrt(linear.betas if variance == "beta" else linear.posterior_variance)
     noise = fixed_noise(start(torch.float64))
     steps = list(ddpm_steps(half_random, linear, noise, None, variance=variance))
     assert [step.t for step in steps if step.noise is None] == [0]
-    for step, following in zip(steps, steps[1:], strict=False):
+    for step, following in pairwise(steps):
         assert torch.equal(step.x_prev, following.x_t)
     for step in steps:
         assert torch.equal(step.x0_pred, step.x0_raw.clamp(-1, 1))
@@ -251,8 +240,7 @@ def _second_draw() -> Tensor:
 def test_sampling_leaves_gradients_and_the_global_generator_alone(linear: NoiseSchedule) -> None:
     before = torch.get_rng_state()
     seen = [
-        torch.is_grad_enabled()
-        for _ in sampling_steps(half_random, linear, ImageNoise([0], (1, 2, 2)), None, steps=5)
+        torch.is_grad_enabled() for _ in sampling_steps(half_random, linear, ImageNoise([0], (1, 2, 2)), None, steps=5)
     ]
     assert seen == [True] * 5
     assert torch.equal(torch.get_rng_state(), before)
@@ -345,9 +333,7 @@ def test_scale_zero_is_a_sampling_without_an_order(sampler: str, linear: NoiseSc
 @pytest.mark.parametrize("scale", [0.0, 1.0, 3.0])
 def test_steps_carry_the_halves_of_guidance(scale: float, linear: NoiseSchedule) -> None:
     noise = ImageNoise([1, 2], (1, 2, 2))
-    for step in sampling_steps(
-        Labelled(), linear, noise, torch.tensor([3, 4]), steps=5, guidance_scale=scale
-    ):
+    for step in sampling_steps(Labelled(), linear, noise, torch.tensor([3, 4]), steps=5, guidance_scale=scale):
         if scale == 1:
             assert step.eps_cond is None
             assert step.eps_uncond is None

@@ -7,6 +7,7 @@ import pytest
 import torch
 from diffusers import DDPMScheduler
 
+from viz_diffusion.data import Digits
 from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.schedule import NoiseSchedule, cosine_betas, linear_betas
 
@@ -93,7 +94,7 @@ def test_single_steps_add_up_to_the_closed_form(name: str) -> None:
         assert schedule.add_noise(nothing, one, t).item() ** 2 == pytest.approx(variance, rel=1e-11)
 
 
-def test_power_of_noised_digits(linear: NoiseSchedule, test_digits) -> None:  # noqa: ANN001
+def test_power_of_noised_digits(linear: NoiseSchedule, test_digits: Digits) -> None:
     """E‖x_t‖²/784 = ᾱ m + 1 - ᾱ, where m is the digits' own mean square (0.9254 for the training set)."""
     x0 = test_digits.images[:5000]
     power = x0.square().mean().item()
@@ -164,9 +165,7 @@ def test_a_respaced_schedule_keeps_the_share_of_signal(kept: list[int], linear: 
     np.testing.assert_allclose(spaced.alphas_cumprod, linear.alphas_cumprod[kept], rtol=rounding)
     x0, noise = np.full((1, 1), 0.3), np.full((1, 1), -2.0)
     for i, t in enumerate(kept):
-        np.testing.assert_allclose(
-            spaced.add_noise(x0, noise, i), linear.add_noise(x0, noise, t), rtol=rounding
-        )
+        np.testing.assert_allclose(spaced.add_noise(x0, noise, i), linear.add_noise(x0, noise, t), rtol=rounding)
 
 
 def test_respacing_to_all_timesteps_changes_nothing(linear: NoiseSchedule) -> None:
@@ -228,16 +227,14 @@ def test_t_outside_is_refused(method: str, t: int | list[int], kind: str, linear
         getattr(linear, method)(array, array, steps)
 
 
-@pytest.mark.parametrize(
-    "betas", [[], [0.0], [1.0], [-0.1], [0.5, np.nan], [np.inf], [[0.1, 0.2]], 0.1], ids=str
-)
+@pytest.mark.parametrize("betas", [[], [0.0], [1.0], [-0.1], [0.5, np.nan], [np.inf], [[0.1, 0.2]], 0.1], ids=str)
 def test_bad_betas_are_refused(betas: object) -> None:
     with pytest.raises(VizdiffUsageError, match="betas"):
         NoiseSchedule(np.array(betas))
 
 
 def test_unknown_schedule_is_refused() -> None:
-    with pytest.raises(VizdiffUsageError, match="sigmoid.*linear, cosine"):
+    with pytest.raises(VizdiffUsageError, match=r"sigmoid.*linear, cosine"):
         NoiseSchedule.named("sigmoid")
 
 

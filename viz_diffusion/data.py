@@ -11,6 +11,7 @@ import os
 import sys
 import zlib
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 from typing import IO
 
@@ -100,6 +101,8 @@ def load_digits(split: str = "train", dataset: str = "mnist", data_dir: Path | N
     """
     if dataset not in DATASETS:
         raise VizdiffUsageError(f"dataset {dataset!r} is unknown; choose from {', '.join(DATASETS)}")
+    if split not in _FILES:
+        raise VizdiffUsageError(f"split {split!r} is unknown; choose from {', '.join(_FILES)}")
     bundled = data_dir is None and dataset == "mnist"
     if data_dir is None:
         data_dir = _BUNDLED_DIR if bundled else _download(dataset)
@@ -198,8 +201,8 @@ def _download(dataset: str) -> Path:
     try:
         for train in (True, False):
             kind(str(root), train=train, download=True)
-    except (OSError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0]
+    except (OSError, RuntimeError, HTTPException) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise VizdiffIOError(
             f"cannot download {dataset} into {root} ({reason}); without network, copy its IDX files and "
             "give their folder as --data-dir"

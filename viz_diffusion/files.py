@@ -9,7 +9,8 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Callable, Iterator
+import shutil
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
@@ -92,16 +93,22 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
 
 
 @contextmanager
-def atomic_dir(path: Path, remove: Callable[[Path], None]) -> Iterator[Path]:
+def atomic_dir(path: Path) -> Iterator[Path]:
     """Give a temporary folder that becomes ``path`` when the block ends without an error.
 
-    A folder already at ``path`` is kept until the new one is whole, and then replaced. ``remove``
-    deletes a folder tree (``shutil.rmtree``); it is a parameter so that a caller may keep the old one.
+    A folder already at ``path`` is kept until the new one is whole, and then replaced.
+
+    Raises
+    ------
+    VizdiffIOError
+        Where the system refuses, or ``path`` is a file.
     """
     path = Path(path)
     token = secrets.token_hex(4)
     temporary = path.with_name(f".{path.name}.{token}.tmp")
     retired = path.with_name(f".{path.name}.{token}.old")
+    if path.exists() and not path.is_dir():
+        raise VizdiffIOError(f"cannot write {path}: a file is in the place of the folder")
     with io_errors("write", path):
         try:
             temporary.mkdir(parents=True)
@@ -112,12 +119,11 @@ def atomic_dir(path: Path, remove: Callable[[Path], None]) -> Iterator[Path]:
             _sync_dir(path.parent)
         except BaseException:
             if retired.exists() and not path.exists():
-                os.replace(retired, path)
-            if temporary.exists():
-                remove(temporary)
+                with suppress(OSError):
+                    os.replace(retired, path)
+            shutil.rmtree(temporary, ignore_errors=True)
             raise
-        if retired.exists():
-            remove(retired)
+        shutil.rmtree(retired, ignore_errors=True)
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -127,8 +133,9 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def to_json(value: Any, *, indent: int | None = None) -> str:
-    """Return strict JSON: no NaN, no infinity (``ValueError``), Unicode kept as it is."""
-    return json.dumps(value, indent=indent, allow_nan=False, ensure_ascii=False)
+    """Return strict JSON: no NaN, no infinity (``ValueError``), Unicode kept, lone surrogates escaped."""
+    text = json.dumps(value, indent=indent, allow_nan=False, ensure_ascii=False)
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -148,7 +155,7 @@ def read_json(path: Path) -> dict[str, Any]:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise VizdiffInputError(f"{path} is missing") from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise VizdiffInputError(f"{path} is not readable JSON: {error}") from error
     if not isinstance(value, dict):
         raise VizdiffInputError(f"{path} must hold a JSON object, found {type(value).__name__}")
@@ -173,6 +180,8 @@ def read_checked(folder: Path, name: str) -> tuple[bytes, str]:
     path = folder / name
     digests = read_json(folder / "manifest.json").get("sha256")
     expected = digests.get(name) if isinstance(digests, dict) else None
+    if not isinstance(expected, str):
+        raise VizdiffInputError(f"{folder / 'manifest.json'} holds no SHA-256 of {name}; choose another --run")
     if not path.is_file():
         raise VizdiffInputError(f"{path} is missing: the run is half-written; train again or choose another --run")
     with io_errors("read", path):
@@ -180,7 +189,7 @@ def read_checked(folder: Path, name: str) -> tuple[bytes, str]:
     digest = sha256_bytes(data)
     if digest != expected:
         raise VizdiffInputError(
-            f"{path} is not what was written: SHA-256 {digest[:12]}…, expected {str(expected)[:12]}…; "
+            f"{path} is not what was written: SHA-256 {digest[:12]}…, expected {expected[:12]}…; "
             "restore it or choose another --run"
         )
     return data, digest

@@ -47,6 +47,16 @@ class ModelConfig:
         numbers = [n for n in (*asdict(config).values(), *config.channels) if not isinstance(n, tuple)]
         if len(config.channels) != 2 or not all(type(n) is int and 0 < n <= 65536 for n in numbers):
             raise VizdiffInputError(f"the model's config must hold positive whole numbers, found {values}")
+        divisions = (
+            ("channels", config.channels[0], 8),
+            ("channels", config.channels[1], 8),
+            ("channels", config.channels[1], config.num_heads),
+            ("image_size", config.image_size, 4),
+            ("time_dim", config.time_dim, 2),
+        )
+        for name, number, divisor in divisions:
+            if number % divisor:
+                raise VizdiffInputError(f"the model's {name} must be divisible by {divisor}, found {number}")
         return config
 
 

@@ -8,6 +8,7 @@ mixes two predictions, which images came out at the end) it is told.
 from __future__ import annotations
 
 import inspect
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -75,7 +76,7 @@ class Recorder:
         clip: bool = True,
         null_label: int | None = None,
     ) -> None:
-        self._denoiser = denoiser
+        self._denoiser = weakref.ref(denoiser)  # a recording must not keep a network alive
         self._schedule = schedule
         self._guidance_scale = guidance_scale
         self._clip = clip
@@ -87,9 +88,12 @@ class Recorder:
     def __enter__(self) -> Recorder:
         if self._handle is not None:
             raise VizdiffUsageError("this Recorder is already listening; use one Recorder for each block")
+        denoiser = self._denoiser()
+        if denoiser is None:
+            raise VizdiffUsageError("the denoiser of this Recorder no longer exists")
         self._calls.clear()
         self._x0 = None
-        self._handle = self._denoiser.register_forward_hook(self._hear, with_kwargs=True)
+        self._handle = denoiser.register_forward_hook(self._hear, with_kwargs=True)
         return self
 
     def __exit__(
@@ -169,7 +173,7 @@ class Recorder:
             eps_pred=eps_pred,
             x0_pred=x0_pred,
             x0=np.full_like(x_t[:, 0], np.nan) if self._x0 is None else self._x0,
-            labels=steps[0][0].labels.copy(),
+            labels=self._asked(steps[0][0].labels),
             seeds=np.full(num_images, -1) if seeds is None else np.asarray(seeds, dtype=np.int64),
             eps_cond=eps_cond if guided else None,
             eps_uncond=eps_uncond,
@@ -179,6 +183,10 @@ class Recorder:
             clip=self._clip,
             weights_sha256=weights_sha256,
         )
+
+    def _asked(self, labels: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the labels with -1 in the place of the null label."""
+        return labels.copy() if self._null_label is None else np.where(labels == self._null_label, -1, labels)
 
     def _steps(self) -> Iterator[tuple[_Call, ...]]:
         """Join what belongs to one step: (under the label,) or (under the label, under the null label)."""
@@ -199,7 +207,9 @@ class Recorder:
             np.concatenate([call.eps for call in calls]),
             np.concatenate([call.labels for call in calls]),
         )
-        null = joined.labels == (-2 if self._null_label is None else self._null_label)
+        null = joined.labels == -1  # called without labels: the null label, beside calls that have some
+        if self._null_label is not None:
+            null |= joined.labels == self._null_label
         if not null.any() or null.all():
             if len(calls) > 1:
                 raise VizdiffUsageError(f"t = {joined.t} was visited {len(calls)} times under the same labels")

@@ -26,7 +26,7 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from viz_diffusion.data import Digits, load_digits
-from viz_diffusion.errors import VizdiffInputError
+from viz_diffusion.errors import VizdiffError, VizdiffInputError
 from viz_diffusion.files import (
     atomic_dir,
     make_dir,
@@ -86,9 +86,11 @@ class RunConfig:
             raise VizdiffInputError(f"{path}: expected format_version {FORMAT_VERSION}, found {version}")
         try:
             model, training = values.pop("model"), values.pop("training")
-            return cls(model=ModelConfig.from_dict(model), training=TrainConfig(**training), **values)
-        except (KeyError, TypeError, AttributeError) as error:
+            config = cls(model=ModelConfig.from_dict(model), training=TrainConfig(**training), **values)
+            _ = config.noise_schedule  # refuses what no schedule can be built from
+        except (VizdiffError, KeyError, TypeError, AttributeError, ValueError) as error:
             raise VizdiffInputError(f"{path} is not the config of a run: {error}") from error
+        return config
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,10 @@ class Run:
             raise VizdiffInputError(f"there is no run at {path}; train one with: vizdiff train")
         if not (path / "config.json").is_file():
             raise VizdiffInputError(f"{path} holds no config.json, so it is no run; train one with: vizdiff train")
-        return cls(path, RunConfig.read(path / "config.json"))
+        run = cls(path, RunConfig.read(path / "config.json"))
+        if run.is_finished:
+            read_checked(path, "config.json")
+        return run
 
     @classmethod
     def bundled(cls) -> Run:
@@ -193,7 +198,7 @@ class Run:
     def save_checkpoint(self, state: TrainState, metrics_bytes: int) -> None:
         """Write all that resuming needs to a new folder, then drop the checkpoint before the last."""
         target = self.path / "training" / f"step-{state.step:08d}"
-        with atomic_dir(target, shutil.rmtree) as folder:
+        with atomic_dir(target) as folder:
             files = {
                 "model.safetensors": _to_bytes(state.model.state_dict()),
                 "ema.safetensors": _to_bytes(state.ema.state_dict()),
@@ -236,7 +241,12 @@ class Run:
         path = self.path / "samples.safetensors"
         if not path.is_file():
             return None
-        tensors = _parse(path, path.read_bytes())
+        data = read_checked(self.path, path.name)[0] if self.is_finished else path.read_bytes()
+        tensors = _parse(path, data)
+        if set(tensors) != {"steps", "images"}:
+            raise VizdiffInputError(
+                f"{path} must hold steps and images, found {', '.join(sorted(tensors)) or 'nothing'}"
+            )
         return tensors["steps"], tensors["images"]
 
 

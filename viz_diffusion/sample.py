@@ -95,6 +95,8 @@ def guided_eps(
     ε̂ = ε_∅ + s (ε_y - ε_∅), which is Ho & Salimans 2022, eq. 6 with s = 1 + w; s = 1 asks the denoiser
     once, any other s asks it once with a doubled batch.
     """
+    if labels is None and guidance_scale != 1:
+        raise VizdiffUsageError(f"guidance needs labels; without them --guidance must be 1, found {guidance_scale:g}")
     timesteps = torch.full((len(x_t),), t, device=x_t.device)
     if labels is None or guidance_scale == 1:
         eps = denoiser(x_t, timesteps) if labels is None else denoiser(x_t, timesteps, labels)
@@ -198,7 +200,9 @@ def sampling_steps(
     null_label: int = 10,
 ) -> Iterator[Step]:
     """Choose a sampler by name and visit ``steps`` evenly spaced timesteps (all of them by default)."""
-    timesteps = trailing_timesteps(schedule.num_train_timesteps, steps or schedule.num_train_timesteps)
+    timesteps = trailing_timesteps(
+        schedule.num_train_timesteps, schedule.num_train_timesteps if steps is None else steps
+    )
     if sampler == "ddpm":
         return ddpm_steps(
             denoiser, schedule, noise, labels,

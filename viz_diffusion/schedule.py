@@ -55,6 +55,8 @@ class NoiseSchedule:
         betas = np.array(self.betas, dtype=np.float64)
         if betas.ndim != 1 or betas.size == 0 or not np.all((betas > 0) & (betas < 1)):
             raise VizdiffUsageError("betas must be a non-empty row of numbers strictly between 0 and 1")
+        if np.prod(1 - betas) == 0:
+            raise VizdiffUsageError("betas are so large that nothing of the image is left: ᾱ underflows to 0")
         betas.flags.writeable = False
         object.__setattr__(self, "betas", betas)
 
@@ -63,6 +65,8 @@ class NoiseSchedule:
         """Build the ``linear`` (1e-4 to 0.02) or the ``cosine`` schedule with T timesteps."""
         if name not in _BETAS:
             raise VizdiffUsageError(f"schedule {name!r} is unknown; choose from {', '.join(SCHEDULE_NAMES)}")
+        if num_train_timesteps < 1:
+            raise VizdiffUsageError(f"a schedule needs at least 1 timestep, found {num_train_timesteps}")
         return cls(_BETAS[name](num_train_timesteps), name)
 
     def respaced(self, timesteps: NDArray[np.integer[Any]]) -> NoiseSchedule:
@@ -71,6 +75,8 @@ class NoiseSchedule:
         Its own index runs over 0 .. len(timesteps)-1 (Nichol & Dhariwal 2021, section 4).
         """
         kept = np.asarray(timesteps)
+        if kept.size == 0 or np.any(np.diff(kept) <= 0) or not 0 <= kept[0] <= kept[-1] < self.num_train_timesteps:
+            raise VizdiffUsageError(f"timesteps must rise within 0..{self.num_train_timesteps - 1}, found {kept}")
         if kept.size == self.num_train_timesteps:
             return self
         alphas_cumprod = self.alphas_cumprod[kept]
@@ -147,6 +153,10 @@ class NoiseSchedule:
         The value is cast on the CPU first: some devices have no float64.
         """
         index = np.asarray(t.cpu() if hasattr(t, "cpu") else t)
+        if index.dtype.kind not in "iu":
+            raise VizdiffUsageError(f"t must be whole numbers, found {index.dtype}")
+        if "float" not in str(like.dtype):
+            raise VizdiffUsageError(f"images must be floating-point numbers, found {like.dtype}")
         if index.size and (index.min() < 0 or index.max() >= self.num_train_timesteps):
             raise VizdiffUsageError(
                 f"t must lie in 0..{self.num_train_timesteps - 1}, found {index.min()}..{index.max()}"

@@ -54,6 +54,11 @@ class TrainConfig:
         for name in ("steps", "batch_size", "warmup_steps"):
             if getattr(self, name) < 1:
                 raise VizdiffUsageError(f"{name} must be at least 1, found {getattr(self, name)}")
+        if not 0 <= self.learning_rate < float("inf"):
+            raise VizdiffUsageError(f"learning_rate must be a number of at least 0, found {self.learning_rate}")
+        for name in ("label_dropout", "ema_decay"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise VizdiffUsageError(f"{name} must lie in 0..1, found {getattr(self, name)}")
         if self.precision not in ("float32", "bfloat16"):
             raise VizdiffUsageError(f"precision must be float32 or bfloat16, found {self.precision!r}")
 
@@ -202,8 +207,8 @@ def heldout_loss(
     """
     device = next(denoiser.parameters()).device
     generator = torch.Generator().manual_seed(2006)
-    count = min(count, len(data))
-    rows = torch.randperm(len(data), generator=generator)[:count]
+    count = max(NUM_QUARTERS, min(count, len(data)))
+    rows = torch.randperm(len(data), generator=generator)[torch.arange(count) % len(data)]
     t = torch.arange(count) * schedule.num_train_timesteps // count
     noise = torch.randn((count, *data.images.shape[1:]), generator=generator)
     errors = []

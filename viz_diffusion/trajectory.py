@@ -5,7 +5,6 @@ Knows nothing about networks or figures, and never imports torch.
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from viz_diffusion.errors import VizdiffInputError
+from viz_diffusion.errors import VizdiffError, VizdiffInputError
 from viz_diffusion.files import atomic_dir, io_errors
 from viz_diffusion.schedule import NoiseSchedule
 
@@ -127,7 +126,10 @@ class Trajectory:
         """
         import zarr
 
-        with atomic_dir(path, shutil.rmtree) as folder:
+        path = Path(path)
+        if path.is_dir() and any(path.iterdir()) and not (path / "zarr.json").is_file():
+            raise VizdiffInputError(f"{path} is a folder of something else; choose another place for the recording")
+        with atomic_dir(path) as folder:
             group = zarr.create_group(str(folder))
             images = ("sample", "step", "channel", "y", "x")
             dimensions = dict.fromkeys(_FIELDS, images) | {
@@ -175,16 +177,15 @@ class Trajectory:
                 group = zarr.open_group(str(path), mode="r")
                 attrs: dict[str, Any] = dict(group.attrs)
                 if attrs.get("schema_version") != SCHEMA_VERSION or attrs.get("status") != "complete":
-                    raise VizdiffInputError(
-                        f"{path} is not a complete recording of schema {SCHEMA_VERSION}; record it again"
-                    )
+                    raise VizdiffInputError(f"not a complete recording of schema {SCHEMA_VERSION}")
                 arrays = {name: _read(group, name, path) for name in (*_FIELDS, "x0", "betas")}
                 arrays |= {name: _read(group, name, path) for name in ("timesteps", "labels", "seeds")}
                 facts = {name: attrs[name] for name in _FACTS}
                 facts["guidance_scale"] = np.nan if facts["guidance_scale"] is None else facts["guidance_scale"]
-            except (KeyError, ValueError, TypeError) as error:
+                schedule = NoiseSchedule(arrays.pop("betas"), str(attrs["schedule"]))
+                return cls(schedule=schedule, **arrays, **facts)
+            except (VizdiffError, KeyError, ValueError, TypeError, AttributeError) as error:
                 raise VizdiffInputError(f"{path} is damaged ({error}); record it again") from error
-        return cls(schedule=NoiseSchedule(arrays.pop("betas"), str(attrs["schedule"])), **arrays, **facts)
 
 
 def _read(group: Any, name: str, path: Path) -> Any:
@@ -194,5 +195,5 @@ def _read(group: Any, name: str, path: Path) -> Any:
     array = group[name]
     missing = array.nchunks - array.nchunks_initialized
     if missing:
-        raise VizdiffInputError(f"{path / name}: {missing} of {array.nchunks} chunks are missing; record it again")
+        raise VizdiffInputError(f"{path / name}: {missing} of {array.nchunks} chunks are missing")
     return array[...]

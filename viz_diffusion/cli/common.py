@@ -146,8 +146,9 @@ def load_run(choice: str | None, device: str, voice: Voice) -> tuple[Run, Simple
     voice.say("Loading", "PyTorch")
     from viz_diffusion.run import Run
 
+    place = pick_device(device)
     run = Run.choose(choice)
-    model, digest = run.load_model(pick_device(device))
+    model, digest = run.load_model(place)
     if run.is_bundled:
         voice.say("Weights", f"bundled (60,000 MNIST digits, {digest[:8]}); yours: --run PATH")
     else:

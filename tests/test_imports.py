@@ -1,0 +1,77 @@
+"""What importing loads, and which floor may stand on which."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import viz_diffusion
+
+ROOT = Path(__file__).parents[1]
+HEAVY = ("torch", "torchvision", "matplotlib", "seaborn", "zarr", "sklearn", "PIL")
+
+
+def python(code: str, *argv: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        [sys.executable, "-c", code, *argv], capture_output=True, text=True, check=False, env=environment
+    )
+
+
+REPORT = f"print('loaded:', [name for name in {HEAVY} if name in sys.modules])"
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import viz_diffusion; dir(viz_diffusion); viz_diffusion.__version__",
+        "from viz_diffusion import NoiseSchedule; NoiseSchedule.named()",
+        "import viz_diffusion.cli",
+    ],
+)
+def test_importing_loads_nothing_heavy(code: str) -> None:
+    done = python(f"import sys; {code}; {REPORT}")
+    assert done.stdout.strip() == "loaded: []", done.stderr
+
+
+@pytest.mark.parametrize("argv", [["--help"], ["--version"], ["sample", "--help"], ["no-such-command"]])
+def test_help_loads_nothing_heavy(argv: list[str]) -> None:
+    code = f"import sys; from viz_diffusion.cli import main; code = main(sys.argv[1:]); {REPORT}; print(code)"
+    done = python(code, *argv)
+    assert done.stdout.splitlines()[-2:] == ["loaded: []", "2" if argv == ["no-such-command"] else "0"], done.stderr
+
+
+def test_control_the_check_can_fail() -> None:
+    assert "'zarr'" in python(f"import sys; import zarr; {REPORT}").stdout
+
+
+def test_drawing_schedules_and_recordings_never_touch_torch() -> None:
+    modules = ("schedule", "trajectory", "plots.strip", "plots.grid", "plots.curves", "plots.heatmap", "plots.film")
+    imports = "; ".join(f"import viz_diffusion.{module}" for module in modules)
+    done = python(f"import sys; {imports}; print('torch' in sys.modules)")
+    assert done.stdout.strip() == "False", done.stderr
+
+
+def test_every_public_name_loads_and_is_listed() -> None:
+    assert dir(viz_diffusion) == sorted(viz_diffusion.__all__)
+    for name in viz_diffusion.__all__:
+        value = getattr(viz_diffusion, name)
+        assert name == "__version__" or value.__module__.startswith("viz_diffusion.")
+    with pytest.raises(AttributeError, match="no_such_name"):
+        _ = viz_diffusion.no_such_name
+
+
+def test_floors_hold() -> None:
+    lint_imports = Path(sys.executable).with_name("lint-imports")
+    if not lint_imports.is_file():
+        pytest.skip("import-linter is not installed")
+    done = subprocess.run(
+        [lint_imports, "--no-cache"], cwd=ROOT, capture_output=True, text=True, check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "0 broken" in done.stdout
