@@ -17,6 +17,7 @@ from PIL import Image
 
 from viz_diffusion import Trajectory
 from viz_diffusion.cli import main
+from viz_diffusion.files import write_manifest
 from viz_diffusion.run import Run
 
 MNIST = Path(__file__).parents[1] / "viz_diffusion" / "assets" / "mnist"
@@ -281,11 +282,11 @@ def test_a_missing_or_half_written_run_is_named(
 def test_weights_of_another_shape_are_named(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     other = tmp_path / "other"
     other.mkdir()
-    for name in ("manifest.json", "metrics.jsonl", "model.safetensors"):
-        (other / name).write_bytes((trained / name).read_bytes())
+    (other / "model.safetensors").write_bytes((trained / "model.safetensors").read_bytes())
     config = json.loads((trained / "config.json").read_text())
     config["model"]["channels"] = [16, 64]
     (other / "config.json").write_text(json.dumps(config))
+    write_manifest(other, ["config.json", "model.safetensors"])
     said = refused(capsys, 3, "trajectory", "--run", str(other), "--out", str(tmp_path / "out"))
     assert "model.safetensors" in said
     assert "shape" in said

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from sklearn.manifold import TSNE
 
 from viz_diffusion.model import SimpleUNet
 from viz_diffusion.plots.heatmap import LabelEmbedding, draw_label_embedding
@@ -41,6 +40,8 @@ def measure_embedding(model: SimpleUNet) -> LabelEmbedding:
     t-SNE's perplexity is capped at (n-1)/3 = 3 for ten points; it starts from PCA and is run with three
     seeds, whose disagreement shows how little of it is evidence.
     """
+    from sklearn.manifold import TSNE  # takes over a second to load, and only this needs it
+
     vectors = model.label_emb.weight[: model.config.num_labels].detach().cpu().numpy().astype(np.float64)
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     centred = vectors - vectors.mean(axis=0)
