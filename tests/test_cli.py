@@ -242,7 +242,7 @@ def test_info_names_weights_and_device(capsys: pytest.CaptureFixture[str]) -> No
         (["train", "--steps", "5", "--minutes", "1"], "--minutes"),
         (["train", "--batch-size", "0"], "--batch-size"),
         (["train", "--dataset", "cifar"], "cifar"),
-        (["train", "--resume", "x", "--steps", "5"], "--resume"),
+        (["train", "--resume", "x", "--epochs", "5"], "--resume"),
         (["train", "--unheard-of"], "--unheard-of"),
         (["paint"], "paint"),
     ],

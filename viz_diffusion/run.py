@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -157,6 +157,11 @@ class Run:
         """Write a changed config (a time budget that became a number of steps) and return the run with it."""
         write_json(self.path / "config.json", config.to_dict())
         return Run(self.path, config)
+
+    def extend(self, training: TrainConfig) -> Run:
+        """Give the run another number of steps; a finished one is unfinished again until they are done."""
+        (self.path / "manifest.json").unlink(missing_ok=True)
+        return self.update_config(replace(self.config, training=training))
 
     # -- what samples are drawn with -------------------------------------------------------------
 

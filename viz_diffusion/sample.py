@@ -181,8 +181,10 @@ def ddim_steps(
         # "predicted x_0"
         x0_raw = spaced.predict_x0(x, eps, i)
         x0 = x0_raw.clamp(-1, 1) if clip else x0_raw
+        # the ε that goes with the clipped x̂_0: the raw one beside it would leave too much noise
+        direction = spaced.predict_eps(x, x0, i) if clip else eps
         # √ᾱ_{t-1} "predicted x_0" + √(1-ᾱ_{t-1}) "direction pointing to x_t"
-        x_prev = float(signal_prev[i]) * x0 + float(spread_prev[i]) * eps
+        x_prev = float(signal_prev[i]) * x0 + float(spread_prev[i]) * direction
         yield Step(t, x, eps, eps_cond, eps_uncond, x0_raw, x0, None, x_prev)
         x = x_prev
 

@@ -40,7 +40,7 @@ DEFAULT_MINUTES = 10.0
 def run_command(
     minutes: Annotated[float | None, typer.Option(help="Wall time to spend; 10 by default.")] = None,
     epochs: Annotated[float | None, typer.Option(help="Passes over the data, instead of --minutes.")] = None,
-    steps: Annotated[int | None, typer.Option(help="Optimizer steps, instead of --minutes.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Optimizer steps in all, instead of --minutes.")] = None,
     dataset: Annotated[str, typer.Option(help="mnist, fashion-mnist or kmnist.")] = "mnist",
     data_dir: Annotated[Path | None, typer.Option(help="Folder of IDX files, plain or .gz.")] = None,
     batch_size: Annotated[int, typer.Option(help="Images per step.")] = 64,
@@ -63,15 +63,15 @@ def run_command(
         check_at_least(option, least if whole is None else whole, least)
     check_at_least("--checkpoint-every", checkpoint_every, 1)
     check_seed(seed)
-    if resume is not None and any(given is not None for given in (out, minutes, epochs, steps, data_dir)):
-        raise VizdiffUsageError("--resume goes on with the run's own folder, data and budget; leave the rest out")
+    if resume is not None and any(given is not None for given in (out, minutes, epochs, data_dir)):
+        raise VizdiffUsageError("--resume goes on with the run's own folder and data; add nothing but --steps")
     voice.say("Loading", "PyTorch")
     if resume is None:
         if epochs is None and steps is None:
             minutes = minutes or DEFAULT_MINUTES
         begun = _begin(minutes, epochs, steps, dataset, data_dir, batch_size, seed, device, out, voice)
     else:
-        begun = _continue(resume, device, voice)
+        begun = _continue(resume, steps, device, voice)
     run, state, data, heldout, metrics_bytes = begun
     _train(run, state, data, heldout, minutes, checkpoint_every, metrics_bytes, voice)
 
@@ -111,11 +111,18 @@ def _begin(
     return run, state, data, heldout, 0
 
 
-def _continue(resume: Path, device: str, voice: Voice) -> tuple[Run, TrainState, Digits, Digits, int]:
+def _continue(
+    resume: Path, steps: int | None, device: str, voice: Voice
+) -> tuple[Run, TrainState, Digits, Digits, int]:
     from viz_diffusion.run import Run
 
     run = Run.open(resume)
     state, metrics_bytes = run.resume(pick_device(device))
+    if steps is not None:
+        if steps < state.step:
+            raise VizdiffUsageError(f"--steps must be at least the {state.step} steps that are done, found {steps}")
+        state.config = replace(state.config, steps=steps)
+        run = run.extend(state.config)
     data, heldout = run.config.load_digits("train"), run.config.load_digits("test")
     voice.say("Resuming", f"{resume} at step {state.step:,} of {run.config.training.steps:,}")
     return run, state, data, heldout, metrics_bytes
