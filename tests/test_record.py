@@ -209,7 +209,8 @@ def foreign_loop(ask: Callable[[Tensor, int, Tensor], Tensor], schedule: NoiseSc
         share_before = 1.0 if before is None else schedule.alphas_cumprod[before]
         eps = ask(x, t, LABELS)
         x0 = ((x - (1 - share) ** 0.5 * eps) / share**0.5).clamp(-1, 1)
-        x = share_before**0.5 * x0 + (1 - share_before) ** 0.5 * eps
+        direction = (x - share**0.5 * x0) / (1 - share) ** 0.5
+        x = share_before**0.5 * x0 + (1 - share_before) ** 0.5 * direction
     return x
 
 

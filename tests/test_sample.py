@@ -90,7 +90,7 @@ def test_ddim_equals_diffusers_at_every_t(
         in_float64(scheduler, linear)
     visited = []
     for step in ddim_steps(half_random, linear, fixed_noise(start(dtype)), None, clip=clip):
-        answer = scheduler.step(step.eps_pred, step.t, step.x_t, eta=0.0)
+        answer = scheduler.step(step.eps_pred, step.t, step.x_t, eta=0.0, use_clipped_model_output=clip)
         assert relative(step.x_prev, answer.prev_sample) < tolerance, step.t
         assert relative(step.x0_pred, answer.pred_original_sample) < tolerance, step.t
         visited.append(step.t)
@@ -121,7 +121,7 @@ def test_ddim_with_fewer_steps_equals_diffusers(steps: int, fixed_noise: type, l
     visited = []
     noise = fixed_noise(start(torch.float64))
     for step in ddim_steps(half_random, linear, noise, None, timesteps=trailing_timesteps(1000, steps)):
-        answer = scheduler.step(step.eps_pred, step.t, step.x_t)
+        answer = scheduler.step(step.eps_pred, step.t, step.x_t, use_clipped_model_output=True)
         assert relative(step.x_prev, answer.prev_sample) < EXACT, step.t
         visited.append(step.t)
     assert visited == scheduler.timesteps.tolist()

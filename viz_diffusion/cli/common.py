@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from viz_diffusion.model import SimpleUNet
     from viz_diffusion.run import Run
 
+DEFAULT_GUIDANCE = 1.5
+"""Where a picture is made for show; 1, no guidance, where something is measured."""
+
 RunOption = Annotated[
     str | None,
     typer.Option(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from viz_diffusion.cli.common import (
+    DEFAULT_GUIDANCE,
     DeviceOption,
     DigitOption,
     GuidanceOption,
@@ -31,6 +32,7 @@ from viz_diffusion.errors import VizdiffInputError
 from viz_diffusion.files import make_dir
 
 if TYPE_CHECKING:
+    from viz_diffusion.run import Run
     from viz_diffusion.trajectory import Trajectory
 
 HELP = (
@@ -48,7 +50,7 @@ def run_command(
     ] = None,
     sampler: SamplerOption = "ddpm",
     steps: StepsOption = None,
-    guidance: GuidanceOption = 1.5,
+    guidance: GuidanceOption = DEFAULT_GUIDANCE,
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
@@ -91,7 +93,7 @@ def run_command(
             if figures is not None:
                 save_drawing(drawing, make_dir(figures))
             update(len(drawn), 9, drawing.name)
-        page = assemble(chosen, recorded, others, measured, drawn, _command(digit, seed, chosen.name), texts)
+        page = assemble(chosen, recorded, others, measured, drawn, _command(recorded, chosen), texts)
     write_report(page, out)
     voice.say("Done", f"{show_path(out)} ({show_size(out)}, {voice.seconds:.0f} s)")
     voice.say("Next", "vizdiff train   (10 min; Ctrl-C keeps your work)")
@@ -110,5 +112,15 @@ def _open(folder: Path) -> Trajectory:
     return Trajectory.open(folder if (folder / "zarr.json").is_file() else folder / "trajectory.zarr")
 
 
-def _command(digit: int, seed: int, run: str) -> str:
-    return f"vizdiff report --digit {digit} --seed {seed} --run {shlex.quote(run)}"
+def _command(recorded: Trajectory, run: Run) -> str:
+    """Return the command that makes the same page again; no path outside the current folder is told."""
+    words = ["vizdiff", "report", "--digit", str(recorded.labels[0]), "--seed", str(recorded.seeds[0])]
+    if recorded.sampler != "ddpm":
+        words += ["--sampler", recorded.sampler]
+    if recorded.num_steps != recorded.schedule.num_train_timesteps:
+        words += ["--steps", str(recorded.num_steps)]
+    if recorded.guidance_scale != DEFAULT_GUIDANCE:
+        words += ["--guidance", f"{recorded.guidance_scale:g}"]
+    inside = run.path.resolve().is_relative_to(Path.cwd())
+    words += ["--run", run.name if run.is_bundled or not inside else show_path(run.path)]
+    return shlex.join(words)

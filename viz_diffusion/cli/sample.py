@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from viz_diffusion.cli.common import (
+    DEFAULT_GUIDANCE,
     DeviceOption,
     GuidanceOption,
     JsonOption,
@@ -44,7 +45,7 @@ def run_command(
     count: Annotated[int, typer.Option(help="Images in all.")] = 100,
     sampler: SamplerOption = "ddpm",
     steps: StepsOption = None,
-    guidance: GuidanceOption = 1.5,
+    guidance: GuidanceOption = DEFAULT_GUIDANCE,
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,

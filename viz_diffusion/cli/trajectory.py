@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from viz_diffusion.cli.common import (
+    DEFAULT_GUIDANCE,
     DeviceOption,
     DigitOption,
     GuidanceOption,
@@ -46,7 +47,7 @@ def run_command(
     count: Annotated[int, typer.Option(help="Images in all; the first one is drawn.")] = 1,
     sampler: SamplerOption = "ddpm",
     steps: StepsOption = None,
-    guidance: GuidanceOption = 1.5,
+    guidance: GuidanceOption = DEFAULT_GUIDANCE,
     seed: SeedOption = 0,
     frames: Annotated[
         str | None, typer.Option(help="A number of frames, or a list of steps left such as 1000,500,1.")
