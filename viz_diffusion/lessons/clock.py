@@ -5,6 +5,7 @@ Measures the time embedding before and after its MLP; knows nothing about images
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,16 +20,28 @@ OFFSETS = (1, 10, 100, 500)
 """Distances in t at which the likeness of two codes is told."""
 
 
+@dataclass(frozen=True, eq=False)
+class Clock:
+    """The time codes, and what taking out their mean hides."""
+
+    embedding: TimeEmbedding
+    """The codes before and after the MLP; those after it without their mean over t."""
+    cosine_with_mean_min: float
+    """The smallest cosine between any two codes after the MLP, their mean left in."""
+
+
 @torch.no_grad()
-def measure(model: SimpleUNet, num_train_timesteps: int = 1000, crossing: int | None = 259) -> TimeEmbedding:
+def measure(model: SimpleUNet, num_train_timesteps: int = 1000, crossing: int | None = 259) -> Clock:
     """Compute the code of every timestep, raw and after the MLP, and how alike the codes are."""
     t = torch.arange(num_train_timesteps, device=next(model.parameters()).device)
     sinusoids = model.time_mlp[0](t).cpu().numpy().T
     after = model.time_mlp(t).cpu().numpy().T
+    # all codes share a large part, which would make any two look alike: it is taken out, and told
+    whole, after = after, after - after.mean(axis=1, keepdims=True)
     order = np.argsort(after.argmax(axis=1), kind="stable")
     compared = np.unique(np.linspace(0, num_train_timesteps - 1, NUM_COMPARED).round().astype(np.int64))
     last = num_train_timesteps - 1
-    return TimeEmbedding(
+    embedding = TimeEmbedding(
         timesteps=np.arange(num_train_timesteps),
         sinusoids=sinusoids,
         mlp=after[order],
@@ -38,15 +51,17 @@ def measure(model: SimpleUNet, num_train_timesteps: int = 1000, crossing: int | 
         cosine_mlp=_cosines(after[:, compared]),
         marks=(0, last) if crossing is None else (0, crossing, last),
     )
+    return Clock(embedding, float(_cosines(whole[:, compared]).min()))
 
 
-def draw(data: TimeEmbedding) -> dict[str, Figure]:
+def draw(data: Clock) -> dict[str, Figure]:
     """Draw ``time_embedding``."""
-    return {"time_embedding": draw_time_embedding(data)}
+    return {"time_embedding": draw_time_embedding(data.embedding)}
 
 
-def facts(data: TimeEmbedding) -> dict[str, Any]:
+def facts(clock: Clock) -> dict[str, Any]:
     """Return the numbers that captions and tables are filled with."""
+    data = clock.embedding
     kept = [d for d in (*OFFSETS, len(data.timesteps) - 1) if d < len(data.timesteps)]
     return {
         "time_dim": data.sinusoids.shape[0],
@@ -54,6 +69,7 @@ def facts(data: TimeEmbedding) -> dict[str, Any]:
         "offsets": kept,
         "cosine_raw": [_mean_cosine(data.sinusoids, d) for d in kept],
         "cosine_mlp": [_mean_cosine(data.mlp, d) for d in kept],
+        "cosine_mlp_with_mean_min": clock.cosine_with_mean_min,
         "mlp_limit": data.mlp_limit,
         "compared": len(data.cosine_timesteps),
     }

@@ -25,6 +25,9 @@ from viz_diffusion.train import NUM_QUARTERS, heldout_loss
 
 TIMESTEPS = (100, 300, 600)
 HELDOUT_COUNT = 1000
+SHOWN_DIGITS = (2, 3, 5, 8)
+NUM_SHOWN_LOOKS = 7
+"""How many of the run's looks at itself are drawn, and which of their ten digits: more would be specks."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +85,7 @@ def read_history(run: Run) -> LossHistory:
     if not trained:
         raise VizdiffInputError(f"{path} holds no losses; train again or choose another --run")
     steps, losses = (np.array(column) for column in zip(*trained, strict=True))
-    samples = run.load_samples()
+    looks, samples = _shown_samples(run)
     last = run.config.num_train_timesteps // NUM_QUARTERS
     return LossHistory(
         steps=steps,
@@ -91,9 +94,19 @@ def read_history(run: Run) -> LossHistory:
         heldout_steps=np.array([step for step, _ in looked], dtype=np.int64),
         heldout=np.array([values for _, values in looked], dtype=np.float64).reshape(-1, NUM_QUARTERS),
         quarters=np.array([(last * q, last * (q + 1) - 1) for q in range(NUM_QUARTERS)]),
-        sample_steps=np.zeros(0, np.int64) if samples is None else samples[0].numpy(),
-        samples=np.zeros((0, 1, 28, 28)) if samples is None else samples[1].numpy() / 127.5 - 1,
+        sample_steps=looks,
+        samples=samples,
     )
+
+
+def _shown_samples(run: Run) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return the steps and thumbnails to draw: a few looks, the first and the last among them."""
+    kept = run.load_samples()
+    if kept is None:
+        return np.zeros(0, np.int64), np.zeros((0, 1, 28, 28))
+    steps, images = kept[0].numpy(), kept[1].numpy()
+    shown = np.unique(np.round(np.linspace(0, len(steps) - 1, NUM_SHOWN_LOOKS)).astype(np.int64))
+    return steps[shown], images[shown][:, SHOWN_DIGITS] / 127.5 - 1
 
 
 def draw(data: Training) -> dict[str, Figure]:
@@ -110,6 +123,7 @@ def facts(data: Training) -> dict[str, Any]:
         "mean_squared_error": [float(v) for v in data.frames.mean_squared_error],
         "steps": int(data.history.steps[-1]),
         "loss": float(data.history.train_smooth[-1]),
+        "shown_digits": ", ".join(map(str, SHOWN_DIGITS)),
         "quarters": [[int(a), int(b)] for a, b in data.history.quarters],
         "heldout": [float(v) for v in data.heldout],
         "heldout_mean": float(data.heldout.mean()),

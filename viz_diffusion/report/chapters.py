@@ -16,7 +16,7 @@ from PIL import Image
 
 from viz_diffusion.lessons import clock, guess, label, network, noising, training
 from viz_diffusion.plots.diagram import ModelShape
-from viz_diffusion.plots.heatmap import LabelEmbedding, TimeEmbedding
+from viz_diffusion.plots.heatmap import LabelEmbedding
 from viz_diffusion.plots.theme import figure_bytes, save_figure
 from viz_diffusion.report.page import Chapter, Picture, Table
 from viz_diffusion.report.text import Texts
@@ -57,7 +57,7 @@ class Measured:
     """The exam and the run's history."""
     labels: LabelEmbedding
     """The label vectors."""
-    clock: TimeEmbedding
+    clock: clock.Clock
     """The time codes."""
     network: ModelShape
     """The network's widths."""
