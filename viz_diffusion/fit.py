@@ -27,7 +27,7 @@ NUM_LOOKS = 12
 LOG_EVERY = 10
 """Steps between two lines of training loss."""
 _WARM_STEPS = 10
-_OVERHEAD = 0.06  # share of a time budget that goes to held-out loss, thumbnails and checkpoints
+_OVERHEAD = 0.02  # share of a time budget that goes to held-out loss, thumbnails and checkpoints
 _UNDECIDED = 1_000_000_000
 
 
