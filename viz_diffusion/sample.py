@@ -88,17 +88,18 @@ def trailing_timesteps(num_train_timesteps: int, steps: int) -> NDArray[np.int64
 
 
 def guided_eps(
-    denoiser: Denoiser, x_t: Tensor, t: int, labels: Tensor | None, guidance_scale: float, null_label: int
+    denoiser: Denoiser, x_t: Tensor, t: int, labels: Tensor | None, guidance_scale: float | Tensor, null_label: int
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
     """Return ε̂ as used, and its conditional and unconditional halves where guidance mixes them.
 
     ε̂ = ε_∅ + s (ε_y - ε_∅), which is Ho & Salimans 2022, eq. 6 with s = 1 + w; s = 1 asks the denoiser
-    once, any other s asks it once with a doubled batch.
+    once, any other s asks it once with a doubled batch. A (B, 1, 1, 1) tensor gives every image its own s.
     """
-    if labels is None and guidance_scale != 1:
-        raise VizdiffUsageError(f"guidance needs labels; without them --guidance must be 1, found {guidance_scale:g}")
+    unguided = not isinstance(guidance_scale, Tensor) and guidance_scale == 1
+    if labels is None and not unguided:
+        raise VizdiffUsageError(f"guidance needs labels; without them --guidance must be 1, found {guidance_scale}")
     timesteps = torch.full((len(x_t),), t, device=x_t.device)
-    if labels is None or guidance_scale == 1:
+    if labels is None or unguided:
         eps = denoiser(x_t, timesteps) if labels is None else denoiser(x_t, timesteps, labels)
         return eps, None, None
     nulls = torch.full_like(labels, null_label)
@@ -116,7 +117,7 @@ def ddpm_steps(
     *,
     timesteps: NDArray[np.int64] | None = None,
     variance: str = "beta",
-    guidance_scale: float = 1.0,
+    guidance_scale: float | Tensor = 1.0,
     clip: bool = True,
     null_label: int = 10,
 ) -> Iterator[Step]:
@@ -165,7 +166,7 @@ def ddim_steps(
     labels: Tensor | None,
     *,
     timesteps: NDArray[np.int64] | None = None,
-    guidance_scale: float = 1.0,
+    guidance_scale: float | Tensor = 1.0,
     clip: bool = True,
     null_label: int = 10,
 ) -> Iterator[Step]:
@@ -197,7 +198,7 @@ def sampling_steps(
     *,
     sampler: str = "ddpm",
     steps: int | None = None,
-    guidance_scale: float = 1.0,
+    guidance_scale: float | Tensor = 1.0,
     clip: bool = True,
     null_label: int = 10,
 ) -> Iterator[Step]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from viz_diffusion.report import Chapter, Page, Picture, Player, Table
+from viz_diffusion.report import Chapter, Chart, Line, Page, Picture, Player, Table
 from viz_diffusion.report.sprites import encode
 from viz_diffusion.schedule import NoiseSchedule
 
@@ -32,9 +32,13 @@ def fake_picture(name: str = "snr", words: str = "A small grey square.") -> Pict
 def fake_page(players: tuple[Player, ...] | None = None, words: str = "plain words") -> Page:
     """Every text field of the page holds ``words``."""
     table = Table(f"Table: {words}", (words, "share"), ((words, "12.5%"), ("row", "−3.0")))
+    left = np.arange(1000, 0, -1)
+    lines = (Line(f"down {words}", left / 1000), Line(f"up {words}", 1 - left / 2000))
+    chart = Chart("lengths", f"Chart {words}", f"Chart caption {words}", left, lines)
     return Page(
         title=f"Title {words}",
         lede=f"Lede {words}",
+        comparisons=(fake_player(5, 30, noise=False, seed=1),),
         players=players or (fake_player(5, 40), fake_player(3, 20, noise=False), fake_player(8, 20, noise=False)),
         command=f"vizdiff report {words}",
         facts=(("seed", "0"), (words, words)),
@@ -46,8 +50,12 @@ def fake_page(players: tuple[Player, ...] | None = None, words: str = "plain wor
                 f"Question {words}?",
                 (fake_picture("a", words), fake_picture("b", words)),
                 (f"Paragraph {words}",),
+                (chart,),
                 (table,),
                 f"vizdiff lesson {words}",
+                f"Say {words}",
+                f"Exercise {words}?",
+                f"Answer {words}.",
             ),
             Chapter("layers", f"Folded {words}", f"Folded question {words}?", (fake_picture("c", words),), folded=True),
         ),

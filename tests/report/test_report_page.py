@@ -192,8 +192,8 @@ def test_missing_catalogue_is_refused() -> None:
 
 
 def test_a_missing_text_stops_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    from viz_diffusion.catalogue import Texts, load_texts
     from viz_diffusion.report import page
-    from viz_diffusion.report.text import Texts, load_texts
 
     full = dict(load_texts("en"))
     del full["interface.skip"]

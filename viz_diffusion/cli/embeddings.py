@@ -26,9 +26,9 @@ def run_command(
     voice = Voice(as_json, quiet)
     make_dir(out)
     chosen, model, digest = load_run(run, "cpu", voice)
+    from viz_diffusion.catalogue import load_texts
     from viz_diffusion.lessons import clock, label, network
-    from viz_diffusion.report.chapters import drawings, save_drawing
-    from viz_diffusion.report.text import load_texts
+    from viz_diffusion.report.chapters import drawings, save_drawing, wording
 
     voice.say("Drawing", "time, labels and network")
     schedule, texts = chosen.config.noise_schedule, load_texts("en")
@@ -42,7 +42,7 @@ def run_command(
     figures = clock.draw(times) | label.draw_embedding(labels) | network.draw(shape)
     captions = {}
     for name, figure in figures.items():
-        (drawing,) = drawings({name: figure}, facts[name], texts)
+        (drawing,) = drawings({name: figure}, wording(facts[name], texts), texts)
         save_drawing(drawing, out)
         captions[name] = drawing.caption
     result = {

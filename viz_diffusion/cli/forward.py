@@ -44,14 +44,15 @@ def run_command(
     process = NoiseSchedule.named(schedule)
     make_dir(out)
     voice.say("Loading", "PyTorch")
+    from viz_diffusion.catalogue import load_texts
     from viz_diffusion.data import load_digits
     from viz_diffusion.lessons import noising
-    from viz_diffusion.report.chapters import noising_drawings, save_drawing
-    from viz_diffusion.report.text import load_texts
+    from viz_diffusion.report.chapters import drawings, save_drawing, wording
 
     data = noising.measure(load_digits("test", dataset, data_dir), process, digit, seed)
     voice.say("Drawing", f"{schedule} schedule, digit {digit} and the next four")
-    drawn = noising_drawings(data, load_texts("en"))
+    texts = load_texts("en")
+    drawn = drawings(noising.draw(data), wording(noising.facts(data), texts), texts)
     for drawing in drawn:
         save_drawing(drawing, out)
     captions = {drawing.name: drawing.caption for drawing in drawn}

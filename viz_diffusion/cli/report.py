@@ -32,6 +32,8 @@ from viz_diffusion.errors import VizdiffInputError
 from viz_diffusion.files import make_dir
 
 if TYPE_CHECKING:
+    from viz_diffusion.lessons.companions import Companions
+    from viz_diffusion.model import SimpleUNet
     from viz_diffusion.run import Run
     from viz_diffusion.trajectory import Trajectory
 
@@ -76,24 +78,26 @@ def run_command(
             f"{trajectory} was recorded with weights {recorded.weights_sha256[:8]}, not {digest[:8]}; "
             "give the run it came from as --run"
         )
+    from viz_diffusion.catalogue import load_texts
     from viz_diffusion.report import write_report
-    from viz_diffusion.report.chapters import draw_core, save_drawing
-    from viz_diffusion.report.gather import assemble, measure_core, sample_others
-    from viz_diffusion.report.text import load_texts
+    from viz_diffusion.report.chapters import Drawing, save_drawing, tell
+    from viz_diffusion.report.gather import assemble, study
 
-    total = recorded.num_steps
-    with voice.progress("Sampling", "the other nine digits, same noise", total) as update:
-        others = sample_others(model, recorded, on_step=lambda done: update(done, total, "the other nine digits"))
-    measured = measure_core(chosen, model, recorded, others)
+    companions = _companions(model, recorded, trajectory, voice)
+    with voice.progress("Measuring", "the lessons", None) as update:
+        found = study(chosen, model, recorded, companions, on_finding=lambda f: update(0, None, f.lesson.name))
     texts = load_texts("en")
-    drawn = []
-    with voice.progress("Drawing", "nine pictures", 9) as update:
-        for drawing in draw_core(measured, texts):
-            drawn.append(drawing)
+    pictures = {}
+    with voice.progress("Drawing", "the pictures", None) as update:
+
+        def keep(drawing: Drawing) -> None:
+            pictures[drawing.name] = drawing.picture()
             if figures is not None:
                 save_drawing(drawing, make_dir(figures))
-            update(len(drawn), 9, drawing.name)
-        page = assemble(chosen, recorded, others, measured, drawn, _command(recorded, chosen), texts)
+            update(len(pictures), None, drawing.name)
+
+        told = tell(found.findings, found.recording, texts, keep)
+        page = assemble(found, told, pictures, _command(recorded, chosen), texts)
     write_report(page, out)
     voice.say("Done", f"{show_path(out)} ({show_size(out)}, {voice.seconds:.0f} s)")
     voice.say("Next", "vizdiff train   (10 min; Ctrl-C keeps your work)")
@@ -103,6 +107,22 @@ def run_command(
     })  # fmt: skip
     if open_page:
         webbrowser.open(out.resolve().as_uri())
+
+
+def _companions(model: SimpleUNet, recorded: Trajectory, folder: Path | None, voice: Voice) -> Companions:
+    """Return the recording's companions: those beside it in its folder, or new ones, kept there."""
+    from viz_diffusion.lessons.companions import load_companions, sample_companions, save_companions
+
+    kept = None if folder is None else (folder if folder.suffix != ".zarr" else folder.parent) / "companions.npz"
+    found = None if kept is None else load_companions(kept, recorded)
+    if found is not None:
+        return found
+    text = "its companions, same noise"
+    with voice.progress("Sampling", text, None) as update:
+        found = sample_companions(model, recorded, on_step=lambda done, total: update(done, total, text))
+    if kept is not None:
+        save_companions(found, recorded, kept)
+    return found
 
 
 def _open(folder: Path) -> Trajectory:

@@ -120,16 +120,16 @@ def _draw(recorded: Trajectory, frames: str | None, out: Path, voice: Voice) -> 
     """Write the strip and the film; return what the JSON file says of them."""
     import numpy as np
 
+    from viz_diffusion.catalogue import load_texts
     from viz_diffusion.lessons import guess
     from viz_diffusion.plots.film import film_frames, write_gif
-    from viz_diffusion.report.chapters import drawings, run_facts, save_drawing
-    from viz_diffusion.report.text import load_texts
+    from viz_diffusion.report.chapters import drawings, save_drawing, wording
 
     voice.say("Drawing", "strip and film")
     texts = load_texts("en")
     data = guess.measure(recorded, frames=frames)
-    facts = run_facts(data, texts)
-    for drawing in drawings(guess.draw(data), facts, texts):
+    facts = guess.facts(data)
+    for drawing in drawings(guess.draw(data), wording(facts, texts), texts):
         save_drawing(drawing, out)
     states = np.concatenate([recorded.x_t[0, :, 0], recorded.x0[0]])
     write_gif(states[film_frames(len(states), min(FILM_FRAMES, len(states)))], out / "steps.gif")

@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
+from viz_diffusion.catalogue import Texts
+from viz_diffusion.lessons.lesson import Lesson, Material, Rows
 from viz_diffusion.model import SimpleUNet
 from viz_diffusion.plots.heatmap import TimeEmbedding, draw_time_embedding
 
@@ -75,6 +77,13 @@ def facts(clock: Clock) -> dict[str, Any]:
     }
 
 
+def rows(facts: dict[str, Any], _: Texts) -> Rows:
+    """Lay out how alike two codes are, by their distance."""
+    columns = zip(facts["offsets"], facts["cosine_raw"], facts["cosine_mlp"], strict=True)
+    lines = ((str(offset), f"{raw:.3f}", f"{after:.3f}") for offset, raw, after in columns)
+    return Rows(("offset", "raw", "mlp"), tuple(lines))
+
+
 def _cosines(columns: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     unit = columns / np.linalg.norm(columns, axis=0)
     return unit.T @ unit
@@ -84,3 +93,11 @@ def _mean_cosine(columns: np.ndarray[Any, Any], offset: int) -> float:
     """Return the mean cosine between codes ``offset`` timesteps apart."""
     unit = columns / np.linalg.norm(columns, axis=0)
     return float((unit[:, offset:] * unit[:, : unit.shape[1] - offset]).sum(axis=0).mean())
+
+
+def _measure(material: Material) -> Clock:
+    schedule = material.schedule
+    return measure(material.model, schedule.num_train_timesteps, schedule.snr_below_one)
+
+
+LESSON = Lesson("clock", 60, _measure, draw, facts, rows)

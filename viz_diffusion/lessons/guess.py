@@ -12,7 +12,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from viz_diffusion.catalogue import Texts
 from viz_diffusion.errors import VizdiffUsageError
+from viz_diffusion.lessons.lesson import Lesson, Rows, Series, recording_facts
 from viz_diffusion.plots.strip import StepFrames, draw_steps
 from viz_diffusion.trajectory import Trajectory
 
@@ -94,13 +96,7 @@ def facts(data: Guess) -> dict[str, Any]:
     clipped = (np.abs(data.frames.x_t) > 1).mean(axis=(1, 2))
     raw = trajectory.schedule.predict_x0(data.frames.x_t, data.frames.eps_pred, data.frames.timesteps)
     return {
-        "digit": int(trajectory.labels[data.sample]),
-        "seed": int(trajectory.seeds[data.sample]),
-        "sampler": trajectory.sampler.upper(),
-        "variance": trajectory.variance,
-        "guidance_scale": trajectory.guidance_scale,
-        "clip": trajectory.clip,
-        "num_steps": trajectory.num_steps,
+        **recording_facts(trajectory, data.sample),
         "frames": len(data.frames.timesteps),
         "steps_left": [int(n) for n in data.frames.steps_left],
         "timesteps": [int(t) for t in data.frames.timesteps],
@@ -112,5 +108,25 @@ def facts(data: Guess) -> dict[str, Any]:
     }
 
 
+def rows(facts: dict[str, Any], _: Texts) -> Rows:
+    """Lay out the frames of the strip."""
+    names = ("steps_left", "timesteps", "alphas_cumprod", "snr_db", "x0_change", "x0_clipped")
+    lines = (
+        (str(left), str(t), f"{share:.2%}", f"{snr:.1f}", f"{change:.3f}", f"{clipped:.1%}")
+        for left, t, share, snr, change, clipped in zip(*(facts[name] for name in names), strict=True)
+    )
+    return Rows(("left", "t", "signal", "snr", "change", "clipped"), tuple(lines))
+
+
+def series(data: Guess) -> tuple[Series, ...]:
+    """Return how far each step's guess is from the finished picture."""
+    trajectory = data.trajectory
+    change = _rms(trajectory.x0_pred[data.sample, :, 0] - trajectory.x0[data.sample, 0])
+    return (Series("change", trajectory.steps_left, {"change": change}),)
+
+
 def _rms(images: NDArray[np.float32]) -> NDArray[np.float64]:
     return np.sqrt(np.square(images, dtype=np.float64).mean(axis=(1, 2)))
+
+
+LESSON = Lesson("guess", 30, lambda material: measure(material.trajectory, material.sample), draw, facts, rows, series)

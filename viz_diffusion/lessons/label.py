@@ -5,6 +5,7 @@ Looks at ten recordings from one noise and at the rows of the label embedding.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,14 +13,14 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from viz_diffusion.catalogue import Texts
+from viz_diffusion.lessons.companions import shown_steps_left
+from viz_diffusion.lessons.lesson import Lesson, Material, Rows, Series
 from viz_diffusion.model import SimpleUNet
 from viz_diffusion.plots.heatmap import LabelEmbedding, draw_label_embedding
 from viz_diffusion.plots.strip import draw_ten_digits
 
 TSNE_SEEDS = (0, 1, 2)
-NUM_FRAMES = 8
-SHARES_LEFT = (1.0, 0.65, 0.55, 0.45, 0.35, 0.25, 0.1)
-"""Shares of the steps that are left at the frames of the ten digits; the finished image comes after them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +33,43 @@ class TenDigits:
     """(F,) int64, falling to 0."""
     labels: NDArray[np.int64]
     """(10,) int64."""
+
+
+@dataclass(frozen=True, eq=False)
+class Label:
+    """What the label does to a generation, and what its vectors hold."""
+
+    ten_digits: TenDigits
+    """Ten generations from one noise."""
+    embedding: LabelEmbedding
+    """The label vectors, compared."""
+    embedding_dim: int
+    """How many numbers a label vector holds."""
+    steps_left: NDArray[np.int64]
+    """(S,) int64, falling: of the recording."""
+    influence: NDArray[np.float64] | None
+    """(S,) float64: RMS per pixel of ε̂(label) - ε̂(null label); None for a recording without guidance."""
+
+
+def measure(material: Material) -> Label:
+    """Line up the ten digits, compare the label vectors, and measure how much the label changes ε̂."""
+    trajectory, sample = material.trajectory, material.sample
+    shown = shown_steps_left(trajectory.num_steps)
+    own = np.stack([*(trajectory.x_t[sample, trajectory.num_steps - n, 0] for n in shown), trajectory.x0[sample, 0]])
+    left = np.append(shown, 0)
+    states = {one.digit: one.states_at(left) for one in material.others} | {material.digit: own}
+    labels = np.array(sorted(states))
+    influence = None
+    if trajectory.eps_cond is not None and trajectory.eps_uncond is not None:
+        gap = trajectory.eps_cond[sample] - trajectory.eps_uncond[sample]
+        influence = np.sqrt(np.square(gap, dtype=np.float64).mean(axis=(1, 2, 3)))
+    return Label(
+        TenDigits(np.stack([states[int(k)] for k in labels]), left, labels),
+        measure_embedding(material.model),
+        material.model.label_emb.embedding_dim,
+        trajectory.steps_left,
+        influence,
+    )
 
 
 def measure_embedding(model: SimpleUNet) -> LabelEmbedding:
@@ -82,11 +120,6 @@ def draw_digits(data: TenDigits) -> dict[str, Figure]:
     return {"ten_digits": draw_ten_digits(data.images, data.steps_left, data.labels)}
 
 
-def frames_left(num_steps: int) -> NDArray[np.int64]:
-    """Return the steps left of the frames of the ten digits, falling, without the finished one."""
-    return np.unique(np.maximum(1, np.round(np.array(SHARES_LEFT) * num_steps)).astype(np.int64))[::-1]
-
-
 def facts_embedding(data: LabelEmbedding) -> dict[str, Any]:
     """Return the numbers that captions and tables are filled with."""
     pairs = np.triu_indices(len(data.labels), 1)
@@ -117,3 +150,32 @@ def facts_embedding(data: LabelEmbedding) -> dict[str, Any]:
 def _distances(points: NDArray[np.float64]) -> NDArray[np.float64]:
     differences = points[:, None] - points[None]
     return np.sqrt((differences**2).sum(-1))[np.triu_indices(len(points), 1)]
+
+
+def draw(data: Label) -> dict[str, Figure]:
+    """Draw ``ten_digits`` and ``label_embedding``."""
+    return draw_digits(data.ten_digits) | draw_embedding(data.embedding)
+
+
+def facts(data: Label) -> dict[str, Any]:
+    """Return the numbers that captions and tables are filled with."""
+    width = data.embedding_dim
+    return facts_embedding(data.embedding) | {"width": width, "cosine_chance": 1 / math.sqrt(width)}
+
+
+def rows(facts: dict[str, Any], texts: Texts) -> Rows:
+    """Lay out the extremes of the cosine matrix."""
+    lines = (
+        (texts("chapter.label.row_max", pair=facts["nearest_pair"]), f"{facts['cosine_max']:.3f}"),
+        (texts("chapter.label.row_min", pair=facts["farthest_pair"]), f"{facts['cosine_min']:.3f}"),
+        (texts["chapter.label.row_mean"], f"{facts['cosine_mean']:.3f}"),
+    )
+    return Rows(("what", "cosine"), lines)
+
+
+def series(data: Label) -> tuple[Series, ...]:
+    """Return how much the label changes the predicted noise at each step."""
+    return () if data.influence is None else (Series("influence", data.steps_left, {"influence": data.influence}),)
+
+
+LESSON = Lesson("label", 50, measure, draw, facts, rows, series)

@@ -10,6 +10,8 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from viz_diffusion.catalogue import Texts
+from viz_diffusion.lessons.lesson import Lesson, Rows
 from viz_diffusion.model import ResidualBlock, SimpleUNet
 from viz_diffusion.plots.diagram import BlockShape, ModelShape, draw_model
 
@@ -50,3 +52,13 @@ def facts(data: ModelShape) -> dict[str, Any]:
         "num_blocks": len(data.down) + len(data.mid) + len(data.up),
         "millions": data.num_parameters / 1e6,
     }
+
+
+def rows(facts: dict[str, Any], _: Texts) -> Rows:
+    """Lay out the blocks, in the order in which data pass them."""
+    blocks = (*facts["down"], *facts["mid"], *facts["up"])
+    lines = ((b["name"], str(b["channels"]), f"{b['resolution']} × {b['resolution']}") for b in blocks)
+    return Rows(("block", "channels", "resolution"), tuple(lines))
+
+
+LESSON = Lesson("network", 70, lambda material: measure(material.model), draw, facts, rows)

@@ -12,7 +12,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from viz_diffusion.catalogue import Texts
 from viz_diffusion.data import Digits
+from viz_diffusion.lessons.lesson import Lesson, Rows
 from viz_diffusion.plots.curves import SnrCurve, draw_snr
 from viz_diffusion.plots.grid import draw_forward
 from viz_diffusion.sample import ImageNoise
@@ -103,3 +105,13 @@ def facts(data: Noising) -> dict[str, Any]:
         "cosine_crossing": NoiseSchedule.named("cosine", schedule.num_train_timesteps).snr_below_one,
         "seed": data.seed,
     }
+
+
+def rows(facts: dict[str, Any], _: Texts) -> Rows:
+    """Lay out what is left of the digit, by timestep."""
+    columns = zip(facts["timesteps"], facts["alphas_cumprod"], facts["snr_db"], facts["clipped"], strict=True)
+    lines = ((str(t), f"{share:.2%}", f"{snr:.1f}", f"{beyond:.1%}") for t, share, snr, beyond in columns)
+    return Rows(("t", "signal", "snr", "clipped"), tuple(lines))
+
+
+LESSON = Lesson("noising", 10, lambda m: measure(m.heldout, m.schedule, m.digit, m.seed), draw, facts, rows)

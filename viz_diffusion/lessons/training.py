@@ -14,8 +14,10 @@ import torch
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from viz_diffusion.catalogue import Texts
 from viz_diffusion.data import Digits
 from viz_diffusion.errors import VizdiffInputError
+from viz_diffusion.lessons.lesson import Lesson, Rows
 from viz_diffusion.model import SimpleUNet
 from viz_diffusion.plots.curves import LossHistory, draw_loss
 from viz_diffusion.plots.grid import TrainingFrames, draw_training_step
@@ -131,9 +133,20 @@ def facts(data: Training) -> dict[str, Any]:
     }
 
 
+def rows(facts: dict[str, Any], texts: Texts) -> Rows:
+    """Lay out the held-out loss by quarter of t."""
+    quarters = zip(facts["quarters"], facts["heldout"], strict=True)
+    lines = [(f"{first}–{last}", f"{loss:.4f}") for (first, last), loss in quarters]
+    lines.append((texts["chapter.training.mean"], f"{facts['heldout_mean']:.4f}"))
+    return Rows(("quarter", "heldout"), tuple(lines))
+
+
 def _smooth(values: NDArray[np.float64], share: float = 0.05) -> NDArray[np.float64]:
     """Return the running mean over a window that grows with the step: a share of all steps so far."""
     sums = np.concatenate([[0.0], np.cumsum(values)])
     ends = np.arange(1, len(values) + 1)
     starts = np.minimum(ends - 1, np.floor(ends * (1 - share)).astype(int))
     return (sums[ends] - sums[starts]) / (ends - starts)
+
+
+LESSON = Lesson("training", 20, lambda m: measure(m.run, m.model, m.heldout, m.digit, m.seed), draw, facts, rows)

@@ -3,6 +3,6 @@
 Knows nothing about networks, sampling or drawing: arrays, picture bytes and text come in, a page goes out.
 """
 
-from viz_diffusion.report.page import Chapter, Page, Picture, Player, Table, render, write_report
+from viz_diffusion.report.page import Chapter, Chart, Line, Page, Picture, Player, Table, render, write_report
 
-__all__ = ["Chapter", "Page", "Picture", "Player", "Table", "render", "write_report"]
+__all__ = ["Chapter", "Chart", "Line", "Page", "Picture", "Player", "Table", "render", "write_report"]

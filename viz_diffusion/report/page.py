@@ -18,11 +18,11 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
+from viz_diffusion.catalogue import load_texts
 from viz_diffusion.errors import VizdiffNonFiniteError, VizdiffUsageError
 from viz_diffusion.files import to_json, write_bytes
 from viz_diffusion.report import sprites
 from viz_diffusion.report.curve import snr_curve
-from viz_diffusion.report.text import load_texts
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
@@ -60,6 +60,10 @@ class Player:
     """(T,) float64, unitless, 0..1: the signal's share of power at every timestep of the schedule."""
     steps_left: Int64 | None = None
     """(S,) int, strictly falling, last >= 1: steps left before each step. None means t + 1."""
+    sampler: str = "ddpm"
+    """ddpm or ddim."""
+    guidance_scale: float = 1.0
+    """s; 1 is none."""
 
     def __post_init__(self) -> None:
         count, shape = len(self.timesteps), np.shape(self.x0_pred)
@@ -150,6 +154,39 @@ class Table:
 
 
 @dataclass(frozen=True, eq=False)
+class Line:
+    """One line of a chart."""
+
+    name: str
+    """What it shows, a few words."""
+    values: Float64
+    """(S,) float64, finite."""
+
+
+@dataclass(frozen=True, eq=False)
+class Chart:
+    """Numbers with one value at each recorded step; the page's scrubber moves along it."""
+
+    name: str
+    """Unique within its chapter."""
+    title: str
+    """What is drawn, with its unit."""
+    caption: str
+    """What to see."""
+    steps_left: Int64
+    """(S,) int64, strictly falling, in 1 .. S."""
+    lines: tuple[Line, ...]
+    """One line or more."""
+
+    def __post_init__(self) -> None:
+        count = len(self.steps_left)
+        if not self.lines or any(np.shape(line.values) != (count,) for line in self.lines):
+            raise VizdiffUsageError(f"chart {self.name!r}: every line needs {count} values")
+        if not all(np.isfinite(line.values).all() for line in self.lines):
+            raise VizdiffNonFiniteError(f"chart {self.name!r} holds NaN or infinity")
+
+
+@dataclass(frozen=True, eq=False)
 class Chapter:
     """One question with its figures, words and numbers."""
 
@@ -163,10 +200,18 @@ class Chapter:
     """Figures, in order."""
     paragraphs: tuple[str, ...] = ()
     """Plain text, one string a paragraph."""
+    charts: tuple[Chart, ...] = ()
+    """What has one value at each recorded step."""
     tables: tuple[Table, ...] = ()
     """Numbers, in order."""
     try_this: str = ""
     """A command to run next; empty for none."""
+    say: str = ""
+    """One sentence for the speaker; empty for none."""
+    exercise: str = ""
+    """A question for the class; empty for none."""
+    answer: str = ""
+    """Its answer, shown on demand."""
     folded: bool = False
     """Whether an advanced chapter starts closed."""
 
@@ -185,6 +230,8 @@ class Page:
     """What follows it, one or two sentences."""
     players: tuple[Player, ...]
     """Recorded runs from one noise; the first is shown when the page opens."""
+    comparisons: tuple[Player, ...]
+    """The same digit from the same noise, guided or sampled otherwise; to stand beside the first."""
     command: str
     """The command that makes this page again."""
     facts: tuple[tuple[str, str], ...]

@@ -5,8 +5,8 @@ from importlib import resources
 
 import pytest
 
+from viz_diffusion.catalogue import Texts, languages, load_texts
 from viz_diffusion.errors import VizdiffInputError, VizdiffUsageError
-from viz_diffusion.report.text import Texts, languages, load_texts
 
 
 def test_english_is_there_and_every_text_says_something() -> None:

@@ -1,6 +1,6 @@
-"""The words of the report: one TOML catalogue for each language, read by dotted key.
+"""The words of reports, decks and worksheets: one TOML catalogue for each language, read by dotted key.
 
-Knows nothing about pages; a new language is one new file in ``text/``.
+Knows nothing about pages; a new language is one new file in ``catalogues/``.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from viz_diffusion.errors import VizdiffInputError, VizdiffUsageError
 
 def languages() -> tuple[str, ...]:
     """Return the languages that have a catalogue, such as ``("en",)``."""
-    folder = resources.files("viz_diffusion.report").joinpath("text")
+    folder = resources.files("viz_diffusion").joinpath("catalogues")
     names = (entry.name for entry in folder.iterdir())
     return tuple(sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml")))
 
@@ -83,7 +83,7 @@ def load_texts(lang: str = "en") -> Texts:
     known = languages()
     if lang not in known:
         raise VizdiffUsageError(f"language {lang!r} has no catalogue; choose from {', '.join(known)}")
-    source = resources.files("viz_diffusion.report").joinpath("text", f"{lang}.toml").read_text(encoding="utf-8")
+    source = resources.files("viz_diffusion").joinpath("catalogues", f"{lang}.toml").read_text(encoding="utf-8")
     try:
         tree = tomllib.loads(source)
     except tomllib.TOMLDecodeError as error:

@@ -1,0 +1,127 @@
+"""Strike and dust: is a step only a subtraction?
+
+Takes each recorded step apart; knows nothing about networks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from viz_diffusion.catalogue import Texts
+from viz_diffusion.lessons.lesson import Lesson, Rows, Series
+from viz_diffusion.plots.ledger import StepLedger, draw_ledger
+from viz_diffusion.trajectory import Trajectory
+
+SHARES_LEFT = (0.9, 0.5, 0.1)
+"""Shares of the steps that are left where a step is drawn whole."""
+SHARES_TOLD = (1.0, 0.9, 0.75, 0.5, 0.25, 0.1, 0.01)
+"""Shares of the steps that are left in the table."""
+
+
+@dataclass(frozen=True, eq=False)
+class StepParts:
+    """Every recorded step as a sum: x_{t-1} = x_t + rescaled + removed + injected."""
+
+    trajectory: Trajectory
+    """The recording."""
+    sample: int
+    """Which image of it."""
+    rescaled: NDArray[np.float32]
+    """(S, H, W) float32: what enlarging the picture adds, (1/√α - 1) x_t."""
+    removed: NDArray[np.float32]
+    """(S, H, W) float32: what is taken away as predicted noise, a negative multiple of ε̂ (after clipping)."""
+    injected: NDArray[np.float32]
+    """(S, H, W) float32: the fresh noise; zero throughout for DDIM and at the last step."""
+
+
+def measure(trajectory: Trajectory, sample: int = 0) -> StepParts:
+    """Take each step apart (Ho et al. 2020, algorithm 2, line 4; Song et al. 2021, eq. 12).
+
+    The mean of DDPM's step is recomputed from the recorded x̂_0; whatever the next state holds beyond it
+    was injected. DDIM's step has no such rest: all of it but the rescaling counts as removed.
+    """
+    x = np.concatenate([trajectory.x_t[sample, :, 0], trajectory.x0[sample]])
+    x_t, x_prev = x[:-1], x[1:]
+    spaced = trajectory.schedule.respaced(trajectory.timesteps[::-1])
+    index = np.arange(trajectory.num_steps)[::-1]
+    scale = (1 / np.sqrt(spaced.alphas[index])).astype(np.float32)[:, None, None]
+    rescaled = (scale - 1) * x_t
+    mean = spaced.posterior_mean(trajectory.x0_pred[sample, :, 0], x_t, index) if trajectory.variance else x_prev
+    return StepParts(trajectory, sample, rescaled, mean - x_t - rescaled, x_prev - mean)
+
+
+def draw(data: StepParts) -> dict[str, Figure]:
+    """Draw ``ledger``: three steps taken apart."""
+    rows = _rows_at(data, SHARES_LEFT)
+    trajectory = data.trajectory
+    x = np.concatenate([trajectory.x_t[data.sample, :, 0], trajectory.x0[data.sample]])
+    ledger = StepLedger(
+        steps_left=trajectory.steps_left[rows],
+        timesteps=trajectory.timesteps[rows],
+        x_t=x[rows],
+        rescaled=data.rescaled[rows],
+        removed=data.removed[rows],
+        injected=data.injected[rows],
+        x_prev=x[rows + 1],
+    )
+    return {"ledger": draw_ledger(ledger)}
+
+
+def facts(data: StepParts) -> dict[str, Any]:
+    """Return the numbers that captions and tables are filled with."""
+    trajectory = data.trajectory
+    told = _rows_at(data, SHARES_TOLD)
+    norms = {name: _norms(getattr(data, name)) for name in ("rescaled", "removed", "injected")}
+    more = norms["injected"] > norms["removed"]
+    # the pixel that the drawn middle step changes most
+    row = int(_rows_at(data, SHARES_LEFT)[1])
+    y, x = np.unravel_index(np.argmax(np.abs(data.injected[row] + data.removed[row])), data.removed[row].shape)
+    after = trajectory.x_t[data.sample, row + 1, 0] if row + 1 < trajectory.num_steps else trajectory.x0[data.sample, 0]
+    pixel = [float(a[y, x]) for a in (trajectory.x_t[data.sample, row, 0], data.rescaled[row], data.removed[row])]
+    return {
+        "shown_left": [int(n) for n in trajectory.steps_left[_rows_at(data, SHARES_LEFT)]],
+        "told_left": [int(n) for n in trajectory.steps_left[told]],
+        "told_t": [int(t) for t in trajectory.timesteps[told]],
+        **{name: [float(v) for v in values[told]] for name, values in norms.items()},
+        "injects_more": int(more.sum()),
+        "pixel_left": int(trajectory.steps_left[row]),
+        "pixel_y": int(y),
+        "pixel_x": int(x),
+        "pixel": [*pixel, float(data.injected[row, y, x]), float(after[y, x])],
+    }
+
+
+def rows(facts: dict[str, Any], _: Texts) -> Rows:
+    """Lay out the norms of the parts."""
+    names = ("told_left", "told_t", "rescaled", "removed", "injected")
+    lines = (
+        (str(left), str(t), *(f"{v:.2f}" for v in norms))
+        for left, t, *norms in zip(*(facts[name] for name in names), strict=True)
+    )
+    return Rows(("left", "t", "rescaled", "removed", "injected"), tuple(lines))
+
+
+def series(data: StepParts) -> tuple[Series, ...]:
+    """Return how large what was removed and what was injected are, at each step."""
+    lines = {"removed": _norms(data.removed), "injected": _norms(data.injected)}
+    return (Series("parts", data.trajectory.steps_left, lines),)
+
+
+def _rows_at(data: StepParts, shares: tuple[float, ...]) -> NDArray[np.int64]:
+    """Return the indices of the steps with these shares of all steps left, without repeats."""
+    count = data.trajectory.num_steps
+    left = np.unique(np.maximum(1, np.round(np.array(shares) * count)).astype(np.int64))[::-1]
+    return count - left
+
+
+def _norms(images: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the L2 norm of each image."""
+    return np.sqrt(np.square(images, dtype=np.float64).sum(axis=(1, 2)))
+
+
+LESSON = Lesson("step", 40, lambda m: measure(m.trajectory, m.sample), draw, facts, rows, series)

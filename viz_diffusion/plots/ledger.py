@@ -1,0 +1,76 @@
+"""One step of sampling as an account: what was there, what was added, what was taken, what is left.
+
+Knows nothing about samplers; it draws what it is given.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from viz_diffusion.plots import theme
+from viz_diffusion.plots.theme import Array
+
+
+@dataclass(frozen=True, eq=False)
+class StepLedger:
+    """R steps, each as x_t + rescaled + removed + injected = x_{t-1}."""
+
+    steps_left: Array
+    """(R,) int, at least 1."""
+    timesteps: Array
+    """(R,) int."""
+    x_t: Array
+    """(R, H, W) float, about [-3, 3]."""
+    rescaled: Array
+    """(R, H, W) float."""
+    removed: Array
+    """(R, H, W) float."""
+    injected: Array
+    """(R, H, W) float."""
+    x_prev: Array
+    """(R, H, W) float: the picture after the step."""
+
+
+def draw_ledger(ledger: StepLedger) -> Figure:
+    """Draw one row per step; the three changes share one diverging scale, their L2 norms stand beneath them."""
+    parts = np.stack([ledger.rescaled, ledger.removed, ledger.injected])
+    limit = max(float(np.ceil(np.quantile(np.abs(parts), 0.999) * 10) / 10), 0.1)
+    with theme.use_theme():
+        figure = theme.new_figure()
+        rows, side = len(ledger.steps_left), ledger.x_t.shape[-1]
+        top, bottom, left, gap = 232, 1606, 330, 118
+        factor = max(1, min(13, int((bottom - top) / rows - 96) // side))
+        size = side * factor
+        pitch = (bottom - top) / rows
+        symbols = (
+            theme.X_T,
+            r"$\left(\frac{1}{\sqrt{\alpha}}-1\right)x_t$",
+            r"$-\frac{\beta}{\sqrt{\alpha(1-\bar{\alpha})}}\,\hat{\varepsilon}$",
+            r"$\sigma z$",
+            r"$x_{t-1}$",
+        )
+        for column, symbol in enumerate(symbols):
+            x = left + column * (size + gap)
+            theme.write(figure, x + size / 2, top - 80, symbol, 30)
+            for row in range(rows):
+                y = top + row * pitch
+                image = (ledger.x_t, ledger.rescaled, ledger.removed, ledger.injected, ledger.x_prev)[column][row]
+                if column in (0, 4):
+                    theme.place_digit(figure, x, y, factor, image)
+                else:
+                    theme.place_noise(figure, x, y, factor, image * (theme.NOISE_LIMIT / limit))
+                    norm = float(np.linalg.norm(image))
+                    theme.write(figure, x + size / 2, y + size + 58, f"‖·‖ = {norm:.2f}", 20)
+                if column < 4:
+                    sign = ("+", "+", "+", "=")[column]
+                    theme.write(figure, x + size + gap / 2, y + size / 2, sign, 32, va="center")
+        theme.write(figure, 80, top - 80, "$t+1$", 30, ha="left")
+        for row in range(rows):
+            y = top + row * pitch + size / 2 + 40
+            theme.write(figure, 80, y, str(int(ledger.steps_left[row])), theme.NUMBER_SIZE, ha="left")
+        theme.colour_bar(figure, (left, 1640, size, 28), theme.DIGIT_MAP, theme.DIGIT_LIMIT)
+        theme.colour_bar(figure, (left + 2 * (size + gap), 1640, size, 28), theme.NOISE_MAP, limit)
+        return figure
