@@ -42,6 +42,7 @@ GuidanceOption = Annotated[
     float, typer.Option("--guidance", help="Guidance scale s: 1 is none, 1.5 insists on the digit a little.")
 ]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 or mps.")]
+LangOption = Annotated[str, typer.Option("--lang", help="Language of the words: en or zh.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", help="Say nothing on stderr but errors.")]
 

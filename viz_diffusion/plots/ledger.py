@@ -41,20 +41,20 @@ def draw_ledger(ledger: StepLedger) -> Figure:
     with theme.use_theme():
         figure = theme.new_figure()
         rows, side = len(ledger.steps_left), ledger.x_t.shape[-1]
-        top, bottom, left, gap = 232, 1606, 330, 118
-        factor = max(1, min(13, int((bottom - top) / rows - 96) // side))
+        top, bottom, left, gap = 232, 1606, 330, 230
+        factor = max(1, min(13, int((bottom - top) / rows - 92) // side))
         size = side * factor
         pitch = (bottom - top) / rows
         symbols = (
             theme.X_T,
-            r"$\left(\frac{1}{\sqrt{\alpha}}-1\right)x_t$",
-            r"$-\frac{\beta}{\sqrt{\alpha(1-\bar{\alpha})}}\,\hat{\varepsilon}$",
-            r"$\sigma z$",
+            r"$(a-1)\,x_t$",
+            r"$-\,b\,\hat{\varepsilon}$",
+            r"$\sigma\,z$",
             r"$x_{t-1}$",
         )
         for column, symbol in enumerate(symbols):
             x = left + column * (size + gap)
-            theme.write(figure, x + size / 2, top - 80, symbol, 30)
+            theme.write(figure, x + size / 2, top - 60, symbol, 36)
             for row in range(rows):
                 y = top + row * pitch
                 image = (ledger.x_t, ledger.rescaled, ledger.removed, ledger.injected, ledger.x_prev)[column][row]
@@ -67,8 +67,7 @@ def draw_ledger(ledger: StepLedger) -> Figure:
                 if column < 4:
                     sign = ("+", "+", "+", "=")[column]
                     theme.write(figure, x + size + gap / 2, y + size / 2, sign, 32, va="center")
-        theme.write(figure, 80, top - 80, "$t+1$", 30, ha="left")
-        for row in range(rows):
+                for row in range(rows):
             y = top + row * pitch + size / 2 + 40
             theme.write(figure, 80, y, str(int(ledger.steps_left[row])), theme.NUMBER_SIZE, ha="left")
         theme.colour_bar(figure, (left, 1640, size, 28), theme.DIGIT_MAP, theme.DIGIT_LIMIT)

@@ -1,0 +1,94 @@
+"""What report, deck and worksheet begin with: a recording, its companions, and what the lessons found."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from viz_diffusion.cli.common import Voice, check_digit, check_sampling, check_seed, load_run
+from viz_diffusion.errors import VizdiffInputError
+
+if TYPE_CHECKING:
+    from viz_diffusion.lessons.companions import Companions
+    from viz_diffusion.model import SimpleUNet
+    from viz_diffusion.report.gather import Study
+    from viz_diffusion.trajectory import Trajectory
+
+TrajectoryOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--trajectory",
+        metavar="DIR",
+        help="Folder written by vizdiff trajectory; its digit is not sampled again.",
+    ),
+]
+
+
+def prepare(
+    digit: int,
+    run: str | None,
+    trajectory: Path | None,
+    sampler: str,
+    steps: int | None,
+    guidance: float,
+    seed: int,
+    device: str,
+    voice: Voice,
+) -> Study:
+    """Open or make a recording, sample its companions, and measure every lesson on it.
+
+    Raises
+    ------
+    VizdiffUsageError
+        Where an option has no possible value.
+    VizdiffInputError
+        Where the recording was made with other weights than the run's, or cannot be read.
+    """
+    check_digit(digit)
+    check_sampling(sampler, steps, guidance)
+    check_seed(seed)
+    recorded = None if trajectory is None else _open(trajectory)
+    chosen, model, digest = load_run(run, device, voice)
+    if recorded is None:
+        from viz_diffusion.cli.trajectory import record
+
+        recorded = record(chosen, model, digest, digit, seed, 1, sampler, steps, guidance, voice)
+    elif recorded.weights_sha256 != digest:
+        raise VizdiffInputError(
+            f"{trajectory} was recorded with weights {recorded.weights_sha256[:8]}, not {digest[:8]}; "
+            "give the run it came from as --run"
+        )
+    from viz_diffusion.report.gather import study
+
+    companions = _companions(model, recorded, trajectory, voice)
+    with voice.progress("Measuring", "the lessons", None) as update:
+        return study(chosen, model, recorded, companions, on_finding=lambda f: update(0, None, f.lesson.name))
+
+
+def _companions(model: SimpleUNet, recorded: Trajectory, folder: Path | None, voice: Voice) -> Companions:
+    """Return the recording's companions: those beside it in its folder, or new ones, kept there."""
+    from viz_diffusion.lessons.companions import load_companions, sample_companions, save_companions
+
+    kept = None if folder is None else (folder.parent if _is_store(folder) else folder) / "companions.npz"
+    found = None if kept is None else load_companions(kept, recorded)
+    if found is not None:
+        return found
+    text = "its companions, same noise"
+    with voice.progress("Sampling", text, None) as update:
+        found = sample_companions(model, recorded, on_step=lambda done, total: update(done, total, text))
+    if kept is not None:
+        save_companions(found, recorded, kept)
+    return found
+
+
+def _open(folder: Path) -> Trajectory:
+    """Open the recording in a folder written by ``vizdiff trajectory``, or the store itself."""
+    from viz_diffusion.trajectory import Trajectory
+
+    return Trajectory.open(folder if _is_store(folder) else folder / "trajectory.zarr")
+
+
+def _is_store(folder: Path) -> bool:
+    return (folder / "zarr.json").is_file()
