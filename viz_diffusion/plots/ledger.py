@@ -67,7 +67,7 @@ def draw_ledger(ledger: StepLedger) -> Figure:
                 if column < 4:
                     sign = ("+", "+", "+", "=")[column]
                     theme.write(figure, x + size + gap / 2, y + size / 2, sign, 32, va="center")
-                for row in range(rows):
+        for row in range(rows):
             y = top + row * pitch + size / 2 + 40
             theme.write(figure, 80, y, str(int(ledger.steps_left[row])), theme.NUMBER_SIZE, ha="left")
         theme.colour_bar(figure, (left, 1640, size, 28), theme.DIGIT_MAP, theme.DIGIT_LIMIT)
