@@ -221,7 +221,7 @@ def load_companions(path: Path, trajectory: Trajectory, sample: int = 0) -> Comp
     if not path.is_file():
         return None
     try:
-        with io_errors("read", path), np.load(path, allow_pickle=False) as stored:
+        with io_errors("read", path), path.open("rb") as handle, np.load(handle, allow_pickle=False) as stored:
             header = json.loads(str(stored["header"]))
             if header["of"] != _identity(trajectory, sample):
                 return None

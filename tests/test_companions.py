@@ -1,0 +1,140 @@
+"""Companions of a recording: the same noise, another order, guidance or sampler."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from viz_diffusion.errors import VizdiffInputError
+from viz_diffusion.lessons.companions import (
+    Companions,
+    kept_steps_left,
+    load_companions,
+    sample_companions,
+    save_companions,
+    shown_steps_left,
+)
+from viz_diffusion.model import ModelConfig, SimpleUNet
+from viz_diffusion.record import record_generation
+from viz_diffusion.sample import ImageNoise, guided_eps, sampling_steps
+from viz_diffusion.schedule import NoiseSchedule
+from viz_diffusion.trajectory import Trajectory
+
+SCHEDULE = NoiseSchedule.named("linear", 120)
+
+
+@pytest.fixture(scope="module")
+def model() -> SimpleUNet:
+    torch.manual_seed(0)
+    model = SimpleUNet(ModelConfig(channels=(8, 16), embedding_dim=24)).eval()
+    for weight in model.parameters():  # zero-initialised layers would make labels and guidance do nothing
+        torch.nn.init.normal_(weight, std=0.08)
+    return model
+
+
+@pytest.fixture(scope="module")
+def recorded(model: SimpleUNet) -> Trajectory:
+    return record_generation(model, SCHEDULE, torch.tensor([5]), [7], guidance_scale=1.5, weights_sha256="ab")
+
+
+@pytest.fixture(scope="module")
+def companions(model: SimpleUNet, recorded: Trajectory) -> Companions:
+    return sample_companions(model, recorded)
+
+
+@pytest.mark.parametrize(("num_steps", "count"), [(1000, 50), (1000, 100), (120, 50), (50, 50), (50, 100), (7, 50)])
+def test_kept_frames_are_as_many_as_asked_and_hold_the_shown_ones(num_steps: int, count: int) -> None:
+    kept = kept_steps_left(num_steps, count)
+    assert len(kept) == min(num_steps, count)
+    assert np.all(np.diff(kept) < 0)
+    assert kept[0] == num_steps
+    assert set(shown_steps_left(num_steps)) <= set(kept)
+
+
+def test_companions_are_nine_digits_two_guidances_and_the_other_sampler(companions: Companions) -> None:
+    assert [one.digit for one in companions.others] == [0, 1, 2, 3, 4, 6, 7, 8, 9]
+    assert {(one.sampler, one.guidance_scale) for one in companions.others} == {("ddpm", 1.5)}
+    assert [(one.digit, one.sampler, one.guidance_scale, one.num_steps) for one in companions.comparisons] == [
+        (5, "ddpm", 1.0, 120),
+        (5, "ddpm", 3.0, 120),
+        (5, "ddim", 1.5, 100),
+    ]
+    assert {len(one.steps_left) for one in companions.others} == {50}
+    assert {len(one.steps_left) for one in companions.comparisons} == {100}
+
+
+def test_all_begin_with_the_recordings_noise_and_end_elsewhere(companions: Companions, recorded: Trajectory) -> None:
+    for one in (*companions.others, *companions.comparisons):
+        assert np.array_equal(one.x_t[0], recorded.x_t[0, 0, 0])
+        assert np.abs(one.x_t[-1] - recorded.x0[0, 0]).max() > 1e-3
+
+
+@pytest.mark.parametrize("index", [2, 9, 10, 11])
+def test_a_companion_is_what_sampling_it_alone_gives(index: int, model: SimpleUNet, companions: Companions) -> None:
+    one = (*companions.others, *companions.comparisons)[index]
+    steps = list(
+        sampling_steps(
+            model, SCHEDULE, ImageNoise([7]), torch.tensor([one.digit]), sampler=one.sampler,
+            steps=one.num_steps, guidance_scale=one.guidance_scale,
+        )
+    )  # fmt: skip
+    alone = np.stack([steps[one.num_steps - n].x_t[0, 0].numpy() for n in one.steps_left])
+    assert np.allclose(one.x_t[:-1], alone, atol=2e-4)
+    assert np.allclose(one.x_t[-1], steps[-1].x_prev[0, 0].numpy(), atol=2e-4)
+    assert [steps[one.num_steps - n].t for n in one.steps_left] == one.timesteps.tolist()
+
+
+def test_every_image_may_have_its_own_guidance(model: SimpleUNet) -> None:
+    x, labels = torch.randn(3, 1, 28, 28), torch.tensor([1, 2, 3])
+    scales = torch.tensor([1.0, 3.0, 0.5]).reshape(-1, 1, 1, 1)
+    with torch.no_grad():
+        together = guided_eps(model, x, 50, labels, scales, 10)[0]
+        for k, scale in enumerate((1.0, 3.0, 0.5)):
+            alone = guided_eps(model, x[k : k + 1], 50, labels[k : k + 1], scale, 10)[0]
+            assert torch.allclose(together[k : k + 1], alone, atol=1e-5)
+
+
+def test_states_are_found_by_steps_left(companions: Companions) -> None:
+    one = companions.others[0]
+    states = one.states_at(np.array([120, int(one.steps_left[3]), 0]))
+    assert np.array_equal(states, one.x_t[[0, 3, -1]])
+    missing = next(n for n in range(1, 120) if n not in one.steps_left)
+    with pytest.raises(VizdiffInputError, match=f"{missing} steps left was not kept"):
+        one.states_at(np.array([missing]))
+
+
+def test_companions_are_kept_for_their_recording_alone(
+    companions: Companions, recorded: Trajectory, tmp_path: Path
+) -> None:
+    path = tmp_path / "companions.npz"
+    assert load_companions(path, recorded) is None
+    save_companions(companions, recorded, path)
+    loaded = load_companions(path, recorded)
+    assert loaded is not None
+    for before, after in zip(companions.comparisons, loaded.comparisons, strict=True):
+        assert np.array_equal(before.x_t, after.x_t)
+        assert (before.sampler, before.guidance_scale) == (after.sampler, after.guidance_scale)
+    assert len(loaded.others) == 9
+    for change in ({"weights_sha256": "cd"}, {"seeds": np.array([8])}, {"clip": False}, {"guidance_scale": 2.0}):
+        assert load_companions(path, dataclasses.replace(recorded, **change)) is None
+
+
+@pytest.mark.parametrize("damage", ["cut", "text", "empty"])
+def test_damaged_companions_are_named(
+    damage: str, companions: Companions, recorded: Trajectory, tmp_path: Path
+) -> None:
+    path = tmp_path / "companions.npz"
+    save_companions(companions, recorded, path)
+    whole = path.read_bytes()
+    path.write_bytes({"cut": whole[: len(whole) // 2], "text": b"no archive", "empty": b""}[damage])
+    with pytest.raises(VizdiffInputError, match=r"companions\.npz is damaged .*delete it"):
+        load_companions(path, recorded)
+
+
+def test_a_recording_without_seed_has_no_companions(model: SimpleUNet, recorded: Trajectory) -> None:
+    with pytest.raises(VizdiffInputError, match="seed and digit"):
+        sample_companions(model, dataclasses.replace(recorded, seeds=np.array([-1])))
