@@ -516,3 +516,11 @@ def test_the_newest_finished_run_is_chosen(
     assert Run.choose(str(tmp_path / "runs" / "a-newer")).path.name == "a-newer"
     with pytest.raises(VizdiffInputError, match="there is no run at nothing"):
         Run.choose("nothing")
+
+
+def test_a_config_from_before_the_weighting_means_no_weighting(tmp_path: Path) -> None:
+    config = RunConfig(ModelConfig(channels=(8, 16), embedding_dim=24), TrainConfig(steps=3))
+    values = config.to_dict()
+    assert config.training.snr_cap == values["training"].pop("snr_cap") > 0
+    (tmp_path / "config.json").write_text(json.dumps(values))
+    assert RunConfig.read(tmp_path / "config.json").training.snr_cap == 0

@@ -15,7 +15,7 @@ from viz_diffusion.data import Digits
 from viz_diffusion.errors import VizdiffNonFiniteError, VizdiffUsageError
 from viz_diffusion.model import ModelConfig
 from viz_diffusion.schedule import NoiseSchedule
-from viz_diffusion.train import TrainConfig, TrainState, heldout_loss, train
+from viz_diffusion.train import TrainConfig, TrainState, heldout_loss, loss_weights, train
 
 SHORT = TrainConfig(steps=5, batch_size=4, warmup_steps=2)
 
@@ -348,3 +348,24 @@ def test_heldout_loss_of_few_images_is_a_number(
     """A folder of one's own may hold few test images; NaN would stop training when it is written."""
     few = Digits(few_digits.images[:count], few_digits.labels[:count])
     assert np.isfinite(heldout_loss(make_unet(), linear, few)).all()
+
+
+def test_loss_weights_by_hand() -> None:
+    schedule = NoiseSchedule.named("linear")
+    weights = loss_weights(schedule, 5.0).double().numpy()
+    assert weights.mean() == pytest.approx(1)
+    low, high = weights[:50], weights[schedule.snr <= 5]
+    assert np.allclose(high, high[0])  # below the cap all count alike
+    assert np.allclose(low / high[0], 5 / schedule.snr[:50])
+    assert torch.equal(loss_weights(schedule, 0.0), torch.ones(1000))
+
+
+def test_weights_reach_the_gradient_and_not_the_told_loss(tiny_config: ModelConfig, test_digits: Digits) -> None:
+    schedule = NoiseSchedule.named("linear")
+    steps, ends = [], []
+    for cap in (0.0, 1e-3):
+        state = TrainState.create(replace(SHORT, snr_cap=cap, max_grad_norm=1e9), tiny_config)
+        steps.append(next(train(state, test_digits, schedule)))
+        ends.append(state.model.conv_out.weight.detach().clone())
+    assert steps[0].loss == pytest.approx(steps[1].loss, rel=1e-6)
+    assert steps[0].grad_norm != pytest.approx(steps[1].grad_norm, rel=1e-2)

@@ -14,6 +14,7 @@ No pickle anywhere. Knows nothing about sampling, figures or the command line.
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -36,6 +37,7 @@ from viz_diffusion.files import (
     write_json,
     write_manifest,
 )
+from viz_diffusion.fragments import facts, whole
 from viz_diffusion.model import ModelConfig, SimpleUNet
 from viz_diffusion.schedule import NoiseSchedule
 from viz_diffusion.train import TrainConfig, TrainState
@@ -86,7 +88,10 @@ class RunConfig:
             raise VizdiffInputError(f"{path}: expected format_version {FORMAT_VERSION}, found {version}")
         try:
             model, training = values.pop("model"), values.pop("training")
-            config = cls(model=ModelConfig.from_dict(model), training=TrainConfig(**training), **values)
+            # a config without snr_cap is from before errors were weighted
+            config = cls(
+                model=ModelConfig.from_dict(model), training=TrainConfig(**{"snr_cap": 0.0, **training}), **values
+            )
             _ = config.noise_schedule  # refuses what no schedule can be built from
         except (VizdiffError, KeyError, TypeError, AttributeError, ValueError) as error:
             raise VizdiffInputError(f"{path} is not the config of a run: {error}") from error
@@ -152,6 +157,46 @@ class Run:
     def name(self) -> str:
         """What the run is called in captions; never a full path."""
         return "bundled" if self.is_bundled else self.path.name
+
+    def _repr_html_(self) -> str:
+        """Say in a notebook what the run is and how far it came; nothing is loaded, nothing is checked."""
+        steps = self.config.training.steps
+        trained, losses = self._last_metrics()
+        state = "finished" if self.is_finished else f"unfinished, {trained:,} of {steps:,} steps"
+        folder = self.path if self.is_finished else next(reversed(self.checkpoints()), None)
+        weights = "none yet"
+        if folder is not None:
+            name = "model.safetensors" if self.is_finished else "ema.safetensors"
+            try:
+                weights = str(read_json(folder / "manifest.json")["sha256"][name])
+            except (VizdiffError, KeyError, TypeError):
+                weights = "not known"
+        config = self.config
+        pairs = (
+            ("data set", config.dataset),
+            ("steps", f"{steps:,} of {config.training.batch_size} images"),
+            *losses,
+            ("schedule", f"{config.schedule}, T = {config.num_train_timesteps}"),
+            ("weights", weights),
+        )
+        return whole(f"Run {self.name}", f"({config.dataset}, {steps:,} steps, {state})", facts("facts", pairs))
+
+    def _last_metrics(self) -> tuple[int, list[tuple[str, str]]]:
+        """Return the last step in the metrics, and the last losses in words; nothing where they cannot be read."""
+        step, last = 0, {}
+        try:
+            for line in (self.path / "metrics.jsonl").read_text(encoding="utf-8").splitlines():
+                entry = json.loads(line)
+                step = int(entry["step"])
+                last |= {name: entry[name] for name in ("loss", "heldout_loss") if name in entry}
+        except (OSError, ValueError, TypeError, KeyError):
+            pass  # a line that is being written, or no file yet: what was read so far stands
+        told = []
+        if isinstance(last.get("loss"), float):
+            told.append(("last loss", f"{last['loss']:.4f} (one batch)"))
+        if isinstance(last.get("heldout_loss"), list):
+            told.append(("held-out loss, by quarter of t", ", ".join(f"{v:.4f}" for v in last["heldout_loss"])))
+        return step, told
 
     def update_config(self, config: RunConfig) -> Run:
         """Write a changed config (a time budget that became a number of steps) and return the run with it."""

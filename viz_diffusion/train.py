@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 
+import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from viz_diffusion.data import Digits
 from viz_diffusion.errors import VizdiffNonFiniteError, VizdiffUsageError
@@ -33,7 +33,7 @@ class TrainConfig:
     """Optimizer steps in all."""
     batch_size: int = 128
     """Images per step."""
-    learning_rate: float = 2e-3
+    learning_rate: float = 4e-3
     """Peak learning rate of AdamW, reached after the warm-up and then falling linearly to 0."""
     warmup_steps: int = 100
     """Steps over which the learning rate rises from 0 to its peak."""
@@ -45,6 +45,9 @@ class TrainConfig:
     """Largest decay of the moving average of the weights, approached as (1 + n) / (10 + n)."""
     label_dropout: float = 0.1
     """Share of training images shown under the null label (Ho & Salimans 2022, algorithm 1)."""
+    snr_cap: float = 5.0
+    """γ: the squared error at t counts min(SNR, γ) / SNR as much (Hang et al. 2023, "min-SNR-γ", for
+    ε-prediction); 0 lets every t count alike, as in Ho et al. 2020, eq. 14."""
     precision: str = "float32"
     """Number format of the forward pass: float32 or bfloat16 (autocast)."""
     seed: int = 0
@@ -54,8 +57,9 @@ class TrainConfig:
         for name in ("steps", "batch_size", "warmup_steps"):
             if getattr(self, name) < 1:
                 raise VizdiffUsageError(f"{name} must be at least 1, found {getattr(self, name)}")
-        if not 0 <= self.learning_rate < float("inf"):
-            raise VizdiffUsageError(f"learning_rate must be a number of at least 0, found {self.learning_rate}")
+        for name in ("learning_rate", "snr_cap"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise VizdiffUsageError(f"{name} must be a number of at least 0, found {getattr(self, name)}")
         for name in ("label_dropout", "ema_decay"):
             if not 0 <= getattr(self, name) <= 1:
                 raise VizdiffUsageError(f"{name} must lie in 0..1, found {getattr(self, name)}")
@@ -76,7 +80,7 @@ class TrainStep:
     step: int
     """How many steps are done, this one included; 1 for the first."""
     loss: float
-    """Mean squared error per pixel between the noise and its guess, over the batch."""
+    """Mean squared error per pixel between the noise and its guess, over the batch; every t counts alike."""
     learning_rate: float
     """The learning rate of this step."""
     grad_norm: float
@@ -123,6 +127,7 @@ def train(state: TrainState, data: Digits, schedule: NoiseSchedule) -> Iterator[
         Where the loss or a gradient is no finite number; the weights are as they were before the step.
     """
     state.model.train()
+    weights = loss_weights(schedule, state.config.snr_cap)
     while state.step < state.config.steps:
         config = state.config
         generator = _generator(config.seed, state.step)
@@ -137,24 +142,25 @@ def train(state: TrainState, data: Digits, schedule: NoiseSchedule) -> Iterator[
         # ε ~ N(0, I), and x_t from x_0 in one go
         noise = torch.randn(x0.shape, generator=generator)
         x_t = schedule.add_noise(x0, noise, t)
-        # a gradient step on ‖ε - ε_θ(x_t, t, y)‖²
-        x_t, t, labels, noise = (a.to(state.device) for a in (x_t, t, labels, noise))
+        # a gradient step on w_t ‖ε - ε_θ(x_t, t, y)‖²
+        x_t, t, labels, noise, weight = (a.to(state.device) for a in (x_t, t, labels, noise, weights[t]))
         learning_rate = config.learning_rate_at(state.step)
-        loss, grad_norm = _optimize(state, x_t, t, labels, noise, learning_rate)
+        loss, grad_norm = _optimize(state, x_t, t, labels, noise, weight, learning_rate)
         state.step += 1
         _update_ema(state)
         yield TrainStep(state.step, loss, learning_rate, grad_norm)
 
 
 def _optimize(
-    state: TrainState, x_t: Tensor, t: Tensor, labels: Tensor, noise: Tensor, learning_rate: float
+    state: TrainState, x_t: Tensor, t: Tensor, labels: Tensor, noise: Tensor, weight: Tensor, learning_rate: float
 ) -> tuple[float, float]:
     """Make one optimizer step; return the loss and the gradient's norm."""
     with torch.autocast(state.device.type, torch.bfloat16, enabled=state.config.precision == "bfloat16"):
         eps_pred = state.model(x_t, t, labels)
-    loss = functional.mse_loss(eps_pred.float(), noise)
+    errors = (eps_pred.float() - noise).square().mean(dim=(1, 2, 3))
+    loss = errors.mean()
     state.optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
+    (weight * errors).mean().backward()  # type: ignore[no-untyped-call]
     grad_norm = nn.utils.clip_grad_norm_(state.model.parameters(), state.config.max_grad_norm)
     if not (torch.isfinite(loss) and torch.isfinite(grad_norm)):
         raise VizdiffNonFiniteError(
@@ -165,6 +171,17 @@ def _optimize(
         group["lr"] = learning_rate
     state.optimizer.step()
     return loss.item(), grad_norm.item()
+
+
+def loss_weights(schedule: NoiseSchedule, snr_cap: float) -> Tensor:
+    """Return (T,) float32 weights w_t = min(SNR, γ) / SNR, scaled to a mean of 1; all 1 where γ is 0.
+
+    Where SNR is high the error in ε is largest, and matters least to the picture: √((1-ᾱ)/ᾱ) of it enters x̂_0.
+    """
+    if not snr_cap:
+        return torch.ones(schedule.num_train_timesteps)
+    weights = np.minimum(schedule.snr, snr_cap) / schedule.snr
+    return torch.from_numpy(weights / weights.mean()).float()
 
 
 @torch.no_grad()
