@@ -64,7 +64,7 @@ def run_command(
     import torch
 
     labels = torch.tensor([digits[i % len(digits)] for i in range(count)])
-    images = _sample(chosen.config.noise_schedule, model, labels, seed, sampler, steps, guidance, voice)
+    images = sample_all(chosen.config.noise_schedule, model, labels, seed, sampler, steps, guidance, voice)
     _write(out, images, labels)
     result = {
         "out": str(out), "count": count, "run": str(chosen.path) if not chosen.is_bundled else "bundled",
@@ -92,7 +92,7 @@ def _digits(choice: str) -> list[int]:
     return [check_digit(int(choice))]
 
 
-def _sample(
+def sample_all(
     schedule: object,
     model: torch.nn.Module,
     labels: torch.Tensor,
@@ -102,6 +102,7 @@ def _sample(
     guidance: float,
     voice: Voice,
 ) -> torch.Tensor:
+    """Return (N, 1, 28, 28) samples of N labels with seeds ``seed`` and on, showing progress."""
     import torch
 
     from viz_diffusion.sample import sample_images

@@ -1,0 +1,149 @@
+"""How far one set of images is from another, in a feature space: Fréchet distance, KID, precision, recall, copies.
+
+Arrays in, numbers out; knows nothing about classifiers, samplers or files. Whatever extracts the features
+belongs in the name under which a number is told ("FID-MNIST(hash)"): the numbers of two extractors do not compare.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from viz_diffusion.errors import VizdiffInputError, VizdiffNonFiniteError
+
+Float64 = NDArray[np.float64]
+_BLOCK = 500
+"""Rows whose distances to a whole set are held at once."""
+
+
+def frechet_distance(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
+    """Return ‖μ_a - μ_b‖² + tr(C_a + C_b - 2 (C_a C_b)^½), the squared Fréchet distance of two Gaussians.
+
+    Parameters
+    ----------
+    a, b
+        (N, D) and (M, D) features, N and M at least 2. Small sets look far apart: compare only at equal N
+        (Heusel et al. 2017, eq. 6; the bias: Chong & Forsyth 2020).
+    """
+    a, b = _features(a), _features(b)
+    covariances = [np.atleast_2d(np.cov(x, rowvar=False)) for x in (a, b)]
+    # tr (AB)^½ = tr (A^½ B A^½)^½, whose argument is symmetric
+    values, vectors = np.linalg.eigh(covariances[0])
+    root = (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
+    inner = np.linalg.eigvalsh(root @ covariances[1] @ root)
+    gap = a.mean(axis=0) - b.mean(axis=0)
+    cross = np.sqrt(np.maximum(inner, 0)).sum()
+    return float(max(0.0, gap @ gap + np.trace(covariances[0]) + np.trace(covariances[1]) - 2 * cross))
+
+
+def kernel_distance(
+    a: NDArray[np.floating], b: NDArray[np.floating], subsets: int = 100, size: int = 1000, seed: int = 2006
+) -> tuple[float, float]:
+    """Return KID as mean and standard deviation over random subsets.
+
+    Each is the unbiased MMD² with the kernel (uᵀv / D + 1)³ (Bińkowski et al. 2018, section 3, eq. 4); it may be
+    negative, and is 0 on average for two draws of one distribution.
+    """
+    a, b = _features(a), _features(b)
+    size = max(2, min(size, len(a) // 2, len(b) // 2))
+    rng = np.random.default_rng(seed)
+    values = [
+        _mmd2(a[rng.choice(len(a), size, replace=False)], b[rng.choice(len(b), size, replace=False)])
+        for _ in range(subsets)
+    ]
+    return float(np.mean(values)), float(np.std(values))
+
+
+def _mmd2(a: Float64, b: Float64) -> float:
+    def kernel(u: Float64, v: Float64) -> Float64:
+        return (u @ v.T / u.shape[1] + 1) ** 3
+
+    n = len(a)
+    aa, bb = kernel(a, a), kernel(b, b)
+    within = (aa.sum() - np.trace(aa) + bb.sum() - np.trace(bb)) / (n * (n - 1))
+    return float(within - 2 * kernel(a, b).mean())
+
+
+def precision_recall(
+    real: NDArray[np.floating], made: NDArray[np.floating], neighbours: int = 3
+) -> tuple[float, float]:
+    """Return precision and recall (Kynkäänniemi et al. 2019, eq. 1 and 2), each 0 .. 1.
+
+    Precision is the share of made images that lie within the reach of some real one, recall the share of
+    real images within the reach of some made one; a reach is the distance to the k-th nearest of its own set.
+    """
+    real, made = _features(real), _features(made)
+    if min(len(real), len(made)) <= neighbours:
+        raise VizdiffInputError(f"precision and recall need more than {neighbours} images on both sides")
+    return _covered(made, real, _reach(real, neighbours)), _covered(real, made, _reach(made, neighbours))
+
+
+def _reach(x: Float64, neighbours: int) -> Float64:
+    """Return (N,) squared distances to the k-th nearest other row."""
+    blocks = (_squared_distances(x[start : start + _BLOCK], x) for start in range(0, len(x), _BLOCK))
+    return np.concatenate([np.partition(block, neighbours, axis=1)[:, neighbours] for block in blocks])
+
+
+def _covered(points: Float64, centres: Float64, reach: Float64) -> float:
+    """Return the share of points that lie within the reach of at least one centre."""
+    inside = [
+        (_squared_distances(points[start : start + _BLOCK], centres) <= reach).any(axis=1)
+        for start in range(0, len(points), _BLOCK)
+    ]
+    return float(np.concatenate(inside).mean())
+
+
+@dataclass(frozen=True, eq=False)
+class Nearest:
+    """The two nearest training images of each image, in pixels."""
+
+    first: Float64
+    """(N,) float64: L2 distance to the nearest one."""
+    second: Float64
+    """(N,) float64: to the second nearest."""
+    index: NDArray[np.int64]
+    """(N,) int64: which one the nearest is."""
+
+    @property
+    def num_copies(self) -> int:
+        """How many are near-copies: more than three times as near to one training image as to any other.
+
+        That is d1/d2 < 1/3 (Yoon et al. 2023, section 4).
+        """
+        return int((3 * self.first < self.second).sum())
+
+
+def nearest_neighbours(images: NDArray[np.floating], training: NDArray[np.floating]) -> Nearest:
+    """Find the two nearest of (M, …) training images for each of (N, …) images, by L2 over the pixels."""
+    points = np.ascontiguousarray(images.reshape(len(images), -1), dtype=np.float32)
+    centres = np.ascontiguousarray(training.reshape(len(training), -1), dtype=np.float32)
+    lengths = np.square(centres, dtype=np.float64).sum(axis=1)
+    first, second, index = [], [], []
+    for start in range(0, len(points), _BLOCK):
+        block = points[start : start + _BLOCK]
+        squared = lengths - 2.0 * (block @ centres.T)
+        two = np.argpartition(squared, 1, axis=1)[:, :2]
+        # the two are found by a fast formula that cancels; their distances are then taken exactly
+        exact = np.sqrt(np.square(block[:, None] - centres[two], dtype=np.float64).sum(axis=2))
+        order = np.argsort(exact, axis=1)
+        first.append(np.take_along_axis(exact, order, 1)[:, 0])
+        second.append(np.take_along_axis(exact, order, 1)[:, 1])
+        index.append(np.take_along_axis(two, order, 1)[:, 0])
+    return Nearest(np.concatenate(first), np.concatenate(second), np.concatenate(index).astype(np.int64))
+
+
+def _squared_distances(a: Float64, b: Float64) -> Float64:
+    squared = (a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1) - 2 * a @ b.T
+    return np.asarray(np.maximum(squared, 0), dtype=np.float64)
+
+
+def _features(x: NDArray[np.floating]) -> Float64:
+    """Return features as (N, D) float64; refuse other shapes, fewer than two rows, and NaN."""
+    wide = np.asarray(x, dtype=np.float64)
+    if wide.ndim != 2 or len(wide) < 2:
+        raise VizdiffInputError(f"features must be (N, D) with N at least 2, found {wide.shape}")
+    if not np.isfinite(wide).all():
+        raise VizdiffNonFiniteError("the features hold NaN or infinity; the images cannot be judged")
+    return wide
