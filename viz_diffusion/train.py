@@ -160,7 +160,7 @@ def _optimize(
     errors = (eps_pred.float() - noise).square().mean(dim=(1, 2, 3))
     loss = errors.mean()
     state.optimizer.zero_grad(set_to_none=True)
-    (weight * errors).mean().backward()  # type: ignore[no-untyped-call]
+    (weight * errors).mean().backward()
     grad_norm = nn.utils.clip_grad_norm_(state.model.parameters(), state.config.max_grad_norm)
     if not (torch.isfinite(loss) and torch.isfinite(grad_norm)):
         raise VizdiffNonFiniteError(

@@ -15,6 +15,10 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "report"))  # report_fakes
 
+from report_fakes import fake_page, fake_player
+
+from viz_diffusion.report import Player, write_report
+
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 FLAGS = [
     "--no-sandbox",
@@ -39,6 +43,18 @@ def chromium() -> Iterator[Any]:
         browser = driver.chromium.launch(executable_path=executable, args=FLAGS)
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="session")
+def players() -> tuple[Player, ...]:
+    return fake_player(5, 1000), fake_player(3, 50, noise=False), fake_player(8, 50, noise=False)
+
+
+@pytest.fixture(scope="session")
+def report(players: tuple[Player, ...], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("report") / "report.html"
+    write_report(fake_page(players), path)
+    return path
 
 
 @pytest.fixture

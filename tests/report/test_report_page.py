@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from report_fakes import fake_page, fake_picture, fake_player
+from report_fakes import HOSTILE, fake_comparisons, fake_page, fake_picture, fake_player
 
 from viz_diffusion.errors import VizdiffInputError, VizdiffIOError, VizdiffNonFiniteError, VizdiffUsageError
 from viz_diffusion.report import Chapter, Picture, Table, render, write_report
@@ -19,17 +19,10 @@ from viz_diffusion.report.curve import format_db, format_share, snr_curve
 from viz_diffusion.report.page import _json_for_html
 from viz_diffusion.schedule import NoiseSchedule
 
-HOSTILE = [
-    '"><img src=x onerror=alert(1)>',
-    "</script><script>alert(1)</script>",
-    "</style><style>*{display:none}</style>",
-    "<!--<script>",
-    "' onmouseover='alert(1)",
-    "{{ 7 * 7 }} {% raw %} {0}",
-    "javascript:alert(1)",
-    "a\u2028b\u2029c",
-    "]]>&lt;&amp;",
-]
+PLACES = (
+    *("Title", "Lede", "Caption:", "Table:", "Story", "Question", "Paragraph", "vizdiff lesson", "vizdiff report"),
+    *("Chart", "Chart caption", "down", "up", "Say", "Exercise", "Answer", "Folded", "Folded question"),
+)
 
 
 class Reader(HTMLParser):
@@ -73,8 +66,16 @@ def test_hostile_words_stay_words(html: str, words: str) -> None:
     shapes = [[(tag, sorted(a)) for tag, a in page.tags if (tag, a) != ("span", {})] for page in (plain, attacked)]
     assert shapes[0] == shapes[1]
     text = "".join(attacked.text)
-    for place in ("Title", "Lede", "Caption:", "Table:", "Story", "Question", "Paragraph", "vizdiff lesson"):
+    for place in PLACES:
         assert f"{place} {words}" in text, place
+    spoken = [value or "" for _, attributes in attacked.tags for value in attributes.values()]
+    assert any(f"Chart {words}. Chart caption {words}" == value for value in spoken)
+    data = json.loads(next(text for text in attacked.raw["script"] if text.startswith("{")))
+    assert [line["name"] for line in data["charts"][0]["lines"]] == [f"down {words}", f"up {words}"]
+
+
+def test_there_are_enough_hostile_words() -> None:
+    assert len(set(HOSTILE)) >= 30
 
 
 def test_lone_surrogates_do_not_stop_the_page(tmp_path: Path) -> None:
@@ -136,13 +137,16 @@ def test_page_says_its_language_and_title(html: str) -> None:
 def test_1000_noise_frames_of_three_fields_fit_in_5_mb(tmp_path: Path) -> None:
     players = (fake_player(5), *(fake_player(digit, 50, noise=False) for digit in (0, 1, 2, 3, 4, 6, 7, 8, 9)))
     path = tmp_path / "report.html"
-    write_report(fake_page(players), path)
+    left = np.arange(1000, 0, -10)
+    guided = dataclasses.replace(fake_player(5, 100, noise=False), guidance_scale=3.0)
+    ddim = dataclasses.replace(fake_player(5, 100, noise=False, seed=1), sampler="ddim", steps_left=left // 10)
+    write_report(dataclasses.replace(fake_page(players), comparisons=(guided, guided, ddim)), path)
     assert path.stat().st_size <= 5_000_000
 
 
 def test_each_sprite_is_embedded_once(html: str) -> None:
     sheets = re.findall(r"data:image/webp;base64,([A-Za-z0-9+/=]+)", html)
-    assert len(sheets) == 3 + 2 + 2
+    assert len(sheets) == 3 + 2 + 2 + 2 * len(fake_comparisons())
     assert len(set(sheets)) == len(sheets)
 
 

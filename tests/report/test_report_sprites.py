@@ -36,6 +36,16 @@ def test_diverging8_ends_and_middle() -> None:
     assert colours[5, 2] > colours[5, 1], "above zero is purple"
 
 
+def test_diverging8_is_near_enough_everywhere() -> None:
+    eps = np.linspace(-3, 3, 5001)
+    exact = PUOR[np.round((eps / 3 + 1) * 127.5).astype(int)].astype(int)
+    shown = to_diverging8(eps).astype(int)
+    assert len(np.unique(shown, axis=0)) == 65
+    assert np.abs(shown - exact).max() <= 8, "of 255, beside a colour of the full scale"
+    assert shown[0].tolist() == exact[0].tolist()
+    assert shown[-1].tolist() == exact[-1].tolist()
+
+
 def test_diverging_colours_are_all_different() -> None:
     assert len({tuple(colour) for colour in PUOR.tolist()}) == 256
 

@@ -3,6 +3,7 @@
 Knows nothing about networks, sampling or drawing: arrays, picture bytes and text come in, a page goes out.
 """
 
-from viz_diffusion.report.page import Chapter, Chart, Line, Page, Picture, Player, Table, render, write_report
+from viz_diffusion.report.page import render, write_report
+from viz_diffusion.report.parts import Chapter, Chart, Line, Page, Picture, Player, Table
 
 __all__ = ["Chapter", "Chart", "Line", "Page", "Picture", "Player", "Table", "render", "write_report"]

@@ -17,7 +17,10 @@ from PIL import Image
 from viz_diffusion.catalogue import Texts
 from viz_diffusion.lessons.lesson import Finding, Series
 from viz_diffusion.plots.theme import figure_bytes, save_figure
-from viz_diffusion.report.page import Chapter, Chart, Line, Picture, Table
+from viz_diffusion.report.parts import Chapter, Chart, Line, Picture, Table
+
+LARGE_PICTURE = 100_000
+"""Bytes from which a picture of the page is reduced to the 256 colours that suit it best."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,11 +39,18 @@ class Drawing:
     """What stands beneath it."""
 
     def picture(self) -> Picture:
-        """Return it as a lossless WebP for the page."""
+        """Return it as a WebP for the page: lossless, and in 256 colours where it would be large."""
         image = Image.open(BytesIO(figure_bytes(self.figure, "png"))).convert("RGB")
-        data = BytesIO()
-        image.save(data, "WEBP", lossless=True, method=4)
-        return Picture(self.name, data.getvalue(), self.alt, self.caption, *image.size, mime="image/webp")
+        data = _webp(image)
+        if len(data) > LARGE_PICTURE:
+            data = _webp(image.quantize(256, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).convert("RGB"))
+        return Picture(self.name, data, self.alt, self.caption, *image.size, mime="image/webp")
+
+
+def _webp(image: Image.Image) -> bytes:
+    buffer = BytesIO()
+    image.save(buffer, "WEBP", lossless=True, method=4)
+    return buffer.getvalue()
 
 
 @dataclass(frozen=True, eq=False)

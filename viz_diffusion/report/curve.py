@@ -5,56 +5,19 @@ Knows nothing about HTML; the template writes the SVG and the script moves its d
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-WIDTH, HEIGHT = 480, 225
+from viz_diffusion.report.axes import Axes, Tick, quarter_ticks
+
+WIDTH, HEIGHT = 480, 220
 LEFT, TOP, RIGHT, BOTTOM = 44, 8, 8, 28
 """The chart and the margins around its plotting area, in SVG units."""
 
 LOWEST_DB, HIGHEST_DB = -45.0, 45.0
 """What the vertical axis shows at least; a schedule that goes further widens it, down to -100 dB."""
-
-
-@dataclass(frozen=True)
-class Tick:
-    """One mark on an axis."""
-
-    at: float
-    """Position along its axis, in SVG units."""
-    label: str
-    """The number beside it."""
-
-
-@dataclass(frozen=True)
-class Axes:
-    """What maps (steps left, dB) to SVG units."""
-
-    left: float
-    """Where the first step stands, x in SVG units."""
-    width: float
-    """From the first step to the finished picture, in SVG units."""
-    top: float
-    """Where ``high`` stands, y in SVG units."""
-    height: float
-    """From ``high`` down to ``low``, in SVG units."""
-    low: float
-    """Decibels at the bottom."""
-    high: float
-    """Decibels at the top."""
-    steps: int
-    """T, the number of timesteps of the schedule."""
-
-    def x(self, steps_left: float) -> float:
-        """Return x for a number of steps left: T at the left edge, 0 at the right."""
-        return round(self.left + self.width * (1 - steps_left / self.steps), 2)
-
-    def y(self, decibels: float) -> float:
-        """Return y for an SNR in decibels, held inside the axis."""
-        inside = min(max(decibels, self.low), self.high)
-        return round(self.top + self.height * (self.high - inside) / (self.high - self.low), 2)
 
 
 @dataclass(frozen=True)
@@ -70,10 +33,6 @@ class Curve:
     """The same as numbers: steps left, t, share of power, SNR in dB."""
     width: int = WIDTH
     height: int = HEIGHT
-
-    def for_script(self) -> dict[str, float]:
-        """Return the axes as plain numbers."""
-        return asdict(self.axes)
 
 
 def decibels(alphas_cumprod: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -111,12 +70,11 @@ def snr_curve(alphas_cumprod: NDArray[np.float64]) -> Curve:
     points = [f"{axes.x(t + 1):g} {axes.y(snr[t]):g}" for t in chosen]
     shown = sorted({max(1, round(steps * k / 10)) for k in range(11)}, reverse=True)
     rows = tuple((str(n), str(n - 1), format_share(alphas_cumprod[n - 1]), format_db(snr[n - 1])) for n in shown)
-    quarters = dict.fromkeys(round(steps * k / 4) for k in (4, 3, 2, 1, 0))
     marks = range(int(np.ceil(low / 20)) * 20, int(high) + 1, 20)
     return Curve(
         axes,
         "M" + "L".join(points),
-        tuple(Tick(axes.x(n), str(n)) for n in quarters),
+        quarter_ticks(axes),
         tuple(Tick(axes.y(db), str(db).replace("-", "−")) for db in marks),
         rows,
     )

@@ -19,7 +19,7 @@ from viz_diffusion.catalogue import Texts
 from viz_diffusion.lessons.companions import Companions, Generation
 from viz_diffusion.lessons.lesson import Finding, Lesson, Material, all_lessons, recording_facts
 from viz_diffusion.report.chapters import Told, wording
-from viz_diffusion.report.page import Page, Picture, Player
+from viz_diffusion.report.parts import Page, Picture, Player
 from viz_diffusion.trajectory import Trajectory
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def study(
 def assemble(found: Study, told: Sequence[Told], pictures: dict[str, Picture], command: str, texts: Texts) -> Page:
     """Join what was told into the report's page; ``pictures`` are the drawings by name, ``steps`` among them."""
     trajectory, facts = found.trajectory, wording(found.recording, texts)
-    weights, schedule = trajectory.weights_sha256, trajectory.schedule
+    weights = trajectory.weights_sha256
     return Page(
         title=texts("report.title", **facts),
         lede=texts("report.lede", **facts),
@@ -98,23 +98,33 @@ def assemble(found: Study, told: Sequence[Told], pictures: dict[str, Picture], c
         ),
         strip=pictures["steps"],
         chapters=tuple(one.chapter(pictures) for one in told),
-        provenance=(
-            (texts["fact.command"], command),
-            (texts["fact.run"], found.run.name),
-            (texts["fact.weights_sha256"], weights or texts["fact.unknown"]),
-            (texts["fact.dataset"], found.run.config.dataset),
-            (texts["fact.steps"], f"{found.training_steps:,}"),
-            (texts["fact.schedule"], f"{schedule.name}, T = {schedule.num_train_timesteps}"),
-            (texts["fact.seed"], str(facts["seed"])),
-            (texts["fact.sampler"], f"{facts['sampler']}, {trajectory.num_steps}"),
-            (texts["fact.variance"], facts["variance_note"].strip(" ()（）") or texts["fact.none"]),
-            (texts["fact.guidance"], f"{facts['guidance_scale']:g}"),
-            (texts["fact.x0_clip"], texts["fact.yes" if trajectory.clip else "fact.no"]),
-            (texts["fact.versions"], versions()),
-            (texts["fact.made"], time.strftime("%Y-%m-%d")),
-        ),
+        provenance=tuple(provenance(found, command, texts).values()),
         lang=texts.lang,
     )
+
+
+def provenance(found: Study, command: str, texts: Texts) -> dict[str, tuple[str, str]]:
+    """Return where a study's numbers come from: (name, value) in words, by the name's key under ``fact``."""
+    trajectory, facts = found.trajectory, wording(found.recording, texts)
+    weights, schedule = trajectory.weights_sha256, trajectory.schedule
+    cap = found.run.config.training.snr_cap
+    values = {
+        "command": command,
+        "run": found.run.name,
+        "weights_sha256": weights or texts["fact.unknown"],
+        "dataset": found.run.config.dataset,
+        "steps": f"{found.training_steps:,}",
+        "weighting": texts(f"fact.weighting_{'on' if cap else 'off'}", snr_cap=cap),
+        "schedule": f"{schedule.name}, T = {schedule.num_train_timesteps}",
+        "seed": str(facts["seed"]),
+        "sampler": f"{facts['sampler']}, {trajectory.num_steps}",
+        "variance": facts["variance_note"].strip(" ()（）") or texts["fact.none"],
+        "guidance": f"{facts['guidance_scale']:g}",
+        "x0_clip": texts["fact.yes" if trajectory.clip else "fact.no"],
+        "versions": versions(),
+        "made": time.strftime("%Y-%m-%d"),
+    }
+    return {key: (texts[f"fact.{key}"], value) for key, value in values.items()}
 
 
 def _recorded(trajectory: Trajectory, sample: int = 0) -> Player:

@@ -1,4 +1,4 @@
-"""The report page: what goes in, checked, and the HTML that comes out.
+"""The HTML that comes out: parts of a page in, one document that needs nothing beside it.
 
 Knows nothing about sampling or drawing; it holds finished arrays, pictures and words.
 """
@@ -8,249 +8,28 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import jinja2
 import numpy as np
 from markupsafe import Markup
-from numpy.typing import NDArray
 
 from viz_diffusion.catalogue import load_texts
-from viz_diffusion.errors import VizdiffNonFiniteError, VizdiffUsageError
 from viz_diffusion.files import to_json, write_bytes
 from viz_diffusion.report import sprites
 from viz_diffusion.report.curve import snr_curve
+from viz_diffusion.report.lines import DrawnChart, draw_chart
+from viz_diffusion.report.parts import Page, Player
 
-Float32 = NDArray[np.float32]
-Float64 = NDArray[np.float64]
-Int64 = NDArray[np.int64]
-
-MIMES = ("image/png", "image/svg+xml", "image/webp")
-_ANCHOR = re.compile(r"[a-z][a-z0-9_-]*")
-_NUMBER = re.compile(r"[<>≤≥≈±+−–—-]?|[<>≤≥≈±+−\s-]*\d[\d.,\s+−–±%()\[\]-]*(\s?[a-zA-Z]{1,4})?")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-@dataclass(frozen=True, eq=False)
-class Player:
-    """One recorded run that the page can play.
-
-    Raises
-    ------
-    VizdiffUsageError
-        Where shapes, timesteps or the schedule do not fit together.
-    VizdiffNonFiniteError
-        Where a frame holds NaN or infinity.
-    """
-
-    digit: int
-    """The digit that was asked for, 0..9."""
-    x_t: Float32
-    """(S+1, H, W) float32, nominally -1..1: the picture entering each step, and last the finished one."""
-    x0_pred: Float32
-    """(S, H, W) float32, -1..1: the guess of the finished picture at each step."""
-    eps_pred: Float32 | None
-    """(S, H, W) float32, standard deviations: the predicted noise at each step; None where not kept."""
-    timesteps: Int64
-    """(S,) int, strictly falling: t of each step, in 0..T-1."""
-    alphas_cumprod: Float64
-    """(T,) float64, unitless, 0..1: the signal's share of power at every timestep of the schedule."""
-    steps_left: Int64 | None = None
-    """(S,) int, strictly falling, last >= 1: steps left before each step. None means t + 1."""
-    sampler: str = "ddpm"
-    """ddpm or ddim."""
-    guidance_scale: float = 1.0
-    """s; 1 is none."""
-
-    def __post_init__(self) -> None:
-        count, shape = len(self.timesteps), np.shape(self.x0_pred)
-        if count == 0 or len(shape) != 3 or shape[0] != count or np.shape(self.x_t) != (count + 1, *shape[1:]):
-            raise VizdiffUsageError(
-                f"digit {self.digit}: {count} timesteps need x0_pred ({count}, H, W) and x_t ({count + 1}, H, W), "
-                f"found {shape} and {np.shape(self.x_t)}"
-            )
-        if self.eps_pred is not None and np.shape(self.eps_pred) != shape:
-            raise VizdiffUsageError(f"digit {self.digit}: eps_pred must be {shape}, found {np.shape(self.eps_pred)}")
-        for name, row in (("timesteps", self.timesteps), ("steps_left", self.left)):
-            if np.shape(row) != (count,) or not (np.diff(row) < 0).all() or np.min(row) < 0:
-                raise VizdiffUsageError(f"digit {self.digit}: {name} must be {count} strictly falling numbers >= 0")
-        if np.ndim(self.alphas_cumprod) != 1 or np.max(self.timesteps) >= len(self.alphas_cumprod):
-            raise VizdiffUsageError(f"digit {self.digit}: alphas_cumprod must be (T,) and hold every timestep")
-        if not ((self.alphas_cumprod >= 0) & (self.alphas_cumprod <= 1)).all():
-            raise VizdiffUsageError(f"digit {self.digit}: alphas_cumprod must lie in 0..1")
-        for name in ("x_t", "x0_pred", "eps_pred"):
-            field = getattr(self, name)
-            if field is not None and not np.isfinite(field).all():
-                raise VizdiffNonFiniteError(f"digit {self.digit}: {name} holds NaN or infinity; the run is not usable")
-
-    @property
-    def left(self) -> Int64:
-        """(S,) steps left before each step: ``steps_left``, or t + 1."""
-        return np.asarray(self.timesteps) + 1 if self.steps_left is None else np.asarray(self.steps_left)
-
-    @cached_property
-    def finished(self) -> sprites.UInt8:
-        """(H, W) uint8: the finished picture on the fixed grey scale."""
-        return sprites.to_gray8(self.x_t[-1])
-
-
-@dataclass(frozen=True, eq=False)
-class Picture:
-    """One figure with its words."""
-
-    name: str
-    """File-like name without folder, such as ``snr``."""
-    data: bytes
-    """The picture file's bytes."""
-    alt: str
-    """What a reader who cannot see it needs to know, one or two sentences."""
-    caption: str
-    """What stands beneath it, plain text."""
-    width: int
-    """Pixels across, for the room kept while loading; only the ratio to ``height`` matters."""
-    height: int
-    """Pixels downwards."""
-    mime: str = "image/png"
-    """One of image/png, image/svg+xml, image/webp."""
-
-    def __post_init__(self) -> None:
-        if self.mime not in MIMES:
-            raise VizdiffUsageError(f"picture {self.name!r} is {self.mime!r}; choose from {', '.join(MIMES)}")
-        if self.width <= 0 or self.height <= 0:
-            raise VizdiffUsageError(f"picture {self.name!r} must have a width and a height above 0")
-
-    @property
-    def uri(self) -> str:
-        """The picture as a ``data:`` address."""
-        return sprites.data_uri(self.data, self.mime)
-
-
-@dataclass(frozen=True, eq=False)
-class Table:
-    """Numbers beside a figure."""
-
-    caption: str
-    """What the numbers are, with units, plain text."""
-    header: tuple[str, ...]
-    """(C,) column names."""
-    rows: tuple[tuple[str, ...], ...]
-    """(R, C) finished texts; the first column names the row."""
-
-    def __post_init__(self) -> None:
-        if not self.header or any(len(row) != len(self.header) for row in self.rows):
-            raise VizdiffUsageError(f"table {self.caption!r}: every row needs {len(self.header)} cells")
-
-    @cached_property
-    def numeric(self) -> tuple[bool, ...]:
-        """(C,) which columns after the first hold numbers alone, and so are set flush right."""
-        columns = zip(*self.rows, strict=True) if self.rows else [()] * len(self.header)
-        return tuple(
-            index > 0 and bool(column) and all(_NUMBER.fullmatch(cell.strip()) for cell in column)
-            for index, column in enumerate(columns)
-        )
-
-
-@dataclass(frozen=True, eq=False)
-class Line:
-    """One line of a chart."""
-
-    name: str
-    """What it shows, a few words."""
-    values: Float64
-    """(S,) float64, finite."""
-
-
-@dataclass(frozen=True, eq=False)
-class Chart:
-    """Numbers with one value at each recorded step; the page's scrubber moves along it."""
-
-    name: str
-    """Unique within its chapter."""
-    title: str
-    """What is drawn, with its unit."""
-    caption: str
-    """What to see."""
-    steps_left: Int64
-    """(S,) int64, strictly falling, in 1 .. S."""
-    lines: tuple[Line, ...]
-    """One line or more."""
-
-    def __post_init__(self) -> None:
-        count = len(self.steps_left)
-        if not self.lines or any(np.shape(line.values) != (count,) for line in self.lines):
-            raise VizdiffUsageError(f"chart {self.name!r}: every line needs {count} values")
-        if not all(np.isfinite(line.values).all() for line in self.lines):
-            raise VizdiffNonFiniteError(f"chart {self.name!r} holds NaN or infinity")
-
-
-@dataclass(frozen=True, eq=False)
-class Chapter:
-    """One question with its figures, words and numbers."""
-
-    id: str
-    """Anchor: small letters, digits, ``-`` and ``_``; unique on the page."""
-    title: str
-    """The story's name, such as "Shattering the statue"."""
-    question: str
-    """The heading."""
-    pictures: tuple[Picture, ...] = ()
-    """Figures, in order."""
-    paragraphs: tuple[str, ...] = ()
-    """Plain text, one string a paragraph."""
-    charts: tuple[Chart, ...] = ()
-    """What has one value at each recorded step."""
-    tables: tuple[Table, ...] = ()
-    """Numbers, in order."""
-    try_this: str = ""
-    """A command to run next; empty for none."""
-    say: str = ""
-    """One sentence for the speaker; empty for none."""
-    exercise: str = ""
-    """A question for the class; empty for none."""
-    answer: str = ""
-    """Its answer, shown on demand."""
-    folded: bool = False
-    """Whether an advanced chapter starts closed."""
-
-    def __post_init__(self) -> None:
-        if not _ANCHOR.fullmatch(self.id) or self.id.startswith("ui-"):
-            raise VizdiffUsageError(f"chapter id {self.id!r} must be small letters, digits, - or _, not ui-...")
-
-
-@dataclass(frozen=True, eq=False)
-class Page:
-    """Everything the report shows."""
-
-    title: str
-    """The page's headline, one sentence."""
-    lede: str
-    """What follows it, one or two sentences."""
-    players: tuple[Player, ...]
-    """Recorded runs from one noise; the first is shown when the page opens."""
-    comparisons: tuple[Player, ...]
-    """The same digit from the same noise, guided or sampled otherwise; to stand beside the first."""
-    command: str
-    """The command that makes this page again."""
-    facts: tuple[tuple[str, str], ...]
-    """(name, value) pairs in the foot of the player: seed, weights, sampler."""
-    strip: Picture
-    """The run as one still picture, for paper and for readers without JavaScript."""
-    chapters: tuple[Chapter, ...]
-    """The chapters, in order."""
-    provenance: tuple[tuple[str, str], ...]
-    """(what, value) pairs: versions, hashes, settings."""
-    lang: str = "en"
-    """The catalogue of interface words, and the page's ``lang``."""
-
-    def __post_init__(self) -> None:
-        if not self.players:
-            raise VizdiffUsageError("a report needs at least one recorded run")
-        ids = [chapter.id for chapter in self.chapters]
-        if len(set(ids)) != len(ids):
-            raise VizdiffUsageError(f"chapter ids must differ, found {', '.join(ids)}")
+STYLES = ("report.css", "player.css", "lecture.css", "print.css")
+HEAD_SCRIPT = "head.js"
+SCRIPTS = ("player.js", "charts.js", "lecture.js", "page.js")
+"""Template files that stand in the page as they are, in this order; later scripts use earlier ones."""
 
 
 def render(page: Page) -> str:
@@ -263,19 +42,28 @@ def render(page: Page) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    style, head_script, script = (_inline(environment, name) for name in ("report.css", "head.js", "report.js"))
+    style = Markup("\n").join(_inline(environment, name) for name in STYLES)
+    head_script, *scripts = (_inline(environment, name) for name in (HEAD_SCRIPT, *SCRIPTS))
     main, curve = page.players[0], snr_curve(page.players[0].alphas_cumprod)
     runs = [(index, player, _png(player.finished)) for index, player in enumerate(page.players)]
+    charts = {chapter.id: [draw_chart(chart) for chart in chapter.charts] for chapter in page.chapters}
+    linked = [
+        _chart_data(drawn, np.array_equal(chart.steps_left, main.left))
+        for chapter in page.chapters
+        for chart, drawn in zip(chapter.charts, charts[chapter.id], strict=True)
+    ]
     eps = main.eps_pred
     html = environment.get_template("report.html.j2").render(
         page=page,
         text=texts,
         curve=curve,
-        csp=_policy(style, head_script, script),
+        charts=charts,
+        csp=_policy(style, head_script, *scripts),
         style=style,
         head_script=head_script,
-        script=script,
+        scripts=scripts,
         runs=sorted(runs, key=lambda run: run[1].digit),
+        compared=list(enumerate(page.comparisons, start=len(page.players))),
         icon=runs[0][2],
         grey_bar=_png(np.arange(255, -1, -1, dtype=np.uint8)[:, None]),
         noise_bar=_png(sprites.PUOR[::-1, None]),
@@ -286,8 +74,9 @@ def render(page: Page) -> str:
         },
         data=_json_for_html(
             {
-                "runs": [_run_data(player) for player in page.players],
-                "curve": curve.for_script(),
+                "runs": [_run_data(player) for player in (*page.players, *page.comparisons)],
+                "curve": asdict(curve.axes),
+                "charts": linked,
                 "text": texts.section("interface.script"),
             }
         ),
@@ -340,6 +129,9 @@ def _run_data(player: Player) -> dict[str, Any]:
     }
     return {
         "digit": int(player.digit),
+        "sampler": player.sampler.upper(),
+        "guidance": f"{player.guidance_scale:g}",
+        "total": player.total,
         "height": player.x_t.shape[1],
         "width": player.x_t.shape[2],
         "left": [int(n) for n in player.left],
@@ -347,3 +139,9 @@ def _run_data(player: Player) -> dict[str, Any]:
         "share": [float(f"{player.alphas_cumprod[t]:.10g}") for t in player.timesteps],
         "sprites": {name: sprite and {"uri": sprite.uri, "columns": sprite.columns} for name, sprite in fields.items()},
     }
+
+
+def _chart_data(drawn: DrawnChart, linked: bool) -> dict[str, Any]:
+    """Return what the script needs to move a chart's markers; no values where it is not of the recorded run."""
+    lines = [{"name": line.label.text, "values": line.values} for line in drawn.lines] if linked else None
+    return {"axes": asdict(drawn.axes), "decimals": drawn.decimals, "lines": lines}

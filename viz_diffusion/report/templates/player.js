@@ -1,27 +1,33 @@
-// Plays recorded frames. Reads the JSON in #ui-data; draws on canvases; fetches nothing.
-(() => {
-  "use strict";
-  const byId = (id) => document.getElementById("ui-" + id);
-  const { runs, curve, text } = JSON.parse(byId("data").textContent);
-  const fill = (words, values) => words.replace(/\{(\w+)\}/g, (all, name) => values[name] ?? all);
-  const calm = matchMedia("(prefers-reduced-motion: reduce)");
+"use strict";
+// Plays recorded frames, one run or two side by side. Reads the JSON in #ui-data; fetches nothing.
+const byId = (id) => document.getElementById("ui-" + id);
+const { runs, curve, charts, text } = JSON.parse(byId("data").textContent);
+const fill = (words, values) => words.replace(/\{(\w+)\}/g, (all, name) => values[name] ?? all);
 
+const player = (() => {
   const FIELDS = ["x_t", "x0_pred", "eps_pred"];
   const SECONDS = 10; // one whole run at speed 1
   const SAVED_SCALE = 32; // a saved frame has 28 * 32 pixels a side
   const canvases = Object.fromEntries(FIELDS.map((field) => [field, byId(field)]));
+  const second = { x_t: byId("x_t-2"), x0_pred: byId("x0_pred-2") };
+  const brushes = new Map();
   const scrubber = byId("scrubber");
+  const listeners = [];
 
   let run = runs[0];
+  let beside = null; // the run to compare with
   let frame = 0; // 0 .. S; S is the finished picture
   let position = 0; // the same with a fraction, while playing
   let playing = false;
   let lastTime = 0;
   let spoken = ""; // the frame in words
   let wanted = 0; // the run asked for last
+  let wantedBeside = ""; // the run asked for beside it
 
   // --- numbers ---
-  const steps = () => run.timesteps.length;
+  const stepsOf = (some) => some.timesteps.length;
+  const steps = () => stepsOf(run);
+  const leftAt = (some, index) => (index === stepsOf(some) ? 0 : some.left[index]);
   const signed = (number) => number.toFixed(1).replace("-", "−");
 
   function percent(share) {
@@ -39,6 +45,19 @@
   const spellDecibels = (value) =>
     fill(text.decibel, { value: Number.isFinite(value) ? signed(value) : value > 0 ? "∞" : "−∞" });
 
+  // The kept frame whose number (falling) is nearest; the finished picture only where nothing is left.
+  function nearest(numbers, wish) {
+    let best = 0;
+    while (best + 1 < numbers.length && Math.abs(numbers[best + 1] - wish) <= Math.abs(numbers[best] - wish)) best++;
+    return best;
+  }
+
+  // Two runs are matched by the share of their steps that is left.
+  function matching(some, other, index) {
+    if (index === stepsOf(other)) return stepsOf(some);
+    return nearest(some.left, (other.left[index] / other.total) * some.total);
+  }
+
   // --- pictures ---
   async function load(chosen) {
     if (chosen.images) return;
@@ -53,33 +72,35 @@
     chosen.images = images;
   }
 
-  function draw(canvas, field, index) {
-    const { height, width } = run;
-    const columns = run.sprites[field].columns;
-    const brush = canvas.getContext("2d");
+  function draw(canvas, some, field, index) {
+    const { height, width } = some;
+    const columns = some.sprites[field].columns;
+    if (!brushes.has(canvas)) brushes.set(canvas, canvas.getContext("2d"));
+    const brush = brushes.get(canvas);
     brush.imageSmoothingEnabled = false;
     brush.drawImage(
-      run.images[field],
+      some.images[field],
       (index % columns) * width, Math.floor(index / columns) * height, width, height,
       0, 0, canvas.width, canvas.height,
     );
   }
 
   // A canvas gets a whole number of screen pixels for each pixel of the frame, as many as its box holds.
-  function fit(canvas) {
+  function fit(canvas, some) {
     const dense = window.devicePixelRatio || 1;
     const box = canvas.parentElement.getBoundingClientRect();
     const side = Math.min(box.width, box.height) * dense;
-    const scale = Math.max(1, Math.floor(side / Math.max(run.width, run.height) + 0.01));
-    canvas.width = run.width * scale;
-    canvas.height = run.height * scale;
+    const scale = Math.max(1, Math.floor(side / Math.max(some.width, some.height) + 0.01));
+    canvas.width = some.width * scale;
+    canvas.height = some.height * scale;
     canvas.style.width = canvas.width / dense + "px";
     canvas.style.height = canvas.height / dense + "px";
     canvas.parentElement.parentElement.style.setProperty("--drawn", canvas.height / dense + "px");
   }
 
   function fitAll() {
-    Object.values(canvases).forEach(fit);
+    Object.values(canvases).forEach((canvas) => fit(canvas, run));
+    if (beside) Object.values(second).forEach((canvas) => fit(canvas, beside));
     if (run.images) show(frame);
   }
 
@@ -88,24 +109,25 @@
     frame = Math.max(0, Math.min(steps(), index));
     const done = frame === steps();
     const seen = Math.min(frame, steps() - 1); // the last step the model looked at
-    draw(canvases.x_t, "x_t", frame);
-    draw(canvases.x0_pred, "x0_pred", seen);
-    if (run.images.eps_pred) draw(canvases.eps_pred, "eps_pred", seen);
+    draw(canvases.x_t, run, "x_t", frame);
+    draw(canvases.x0_pred, run, "x0_pred", seen);
+    if (run.images.eps_pred) draw(canvases.eps_pred, run, "eps_pred", seen);
 
     const share = run.share[seen];
-    const left = done ? 0 : run.left[frame];
+    const left = leftAt(run, frame);
     const snr = decibels(share);
     byId("left").textContent = left;
     byId("t").textContent = done ? text.finished : run.timesteps[frame];
     byId("share").textContent = done ? "–" : percent(share);
     byId("snr").textContent = done ? "–" : spellDecibels(snr);
-    byId("picture-name").textContent = done ? text.picture_done : text.picture_now;
+    if (!beside) byId("picture-name").textContent = done ? text.picture_done : text.picture_now;
     byId("guess-name").textContent = done ? text.guess_last : text.guess_now;
     byId("noise-name").textContent = done ? text.noise_last : text.noise_seen;
     scrubber.value = frame;
     spoken = done ? text.value_finished : fill(text.value, {
       left, t: run.timesteps[frame], signal: percent(share), snr: spellDecibels(snr),
     });
+    if (beside) showBeside();
     if (!playing) speak();
     scrubber.style.setProperty("--done", (100 * frame) / steps() + "%");
 
@@ -117,6 +139,19 @@
     byId("dot").classList.toggle("over", done);
     byId("stem").setAttribute("x1", x);
     byId("stem").setAttribute("x2", x);
+    for (const listener of listeners) listener();
+  }
+
+  function showBeside() {
+    const index = matching(beside, run, frame);
+    const done = index === stepsOf(beside);
+    draw(second.x_t, beside, "x_t", index);
+    draw(second.x0_pred, beside, "x0_pred", Math.min(index, stepsOf(beside) - 1));
+    const left = leftAt(beside, index);
+    byId("left-2").textContent = left;
+    byId("t-2").textContent = done ? text.finished : beside.timesteps[index];
+    byId("guess-name-2").textContent = done ? text.guess_last : text.guess_now;
+    spoken = fill(text.value_beside, { value: spoken, name: differences(beside, run), left });
   }
 
   // A screen reader hears the frame when it rests, not sixty times a second.
@@ -159,93 +194,72 @@
 
   const toggle = () => (playing ? pause() : play());
 
-  // --- choosing a run ---
+  // --- choosing runs ---
+  function refresh(index) {
+    frame = position = index;
+    scrubber.max = steps();
+    byId("noise-absent").hidden = Boolean(run.images.eps_pred);
+    canvases.eps_pred.hidden = !run.images.eps_pred;
+    byId("frames").textContent = fill(run.total === steps() ? text.frames : text.frames_some, {
+      digit: run.digit, frames: steps(), total: run.total,
+    });
+    for (const option of byId("compare").options) {
+      option.disabled = option.value !== "" && runs[option.value] === run;
+    }
+    byId("player").classList.toggle("comparing", Boolean(beside));
+    if (beside) {
+      byId("picture-name").textContent = differences(run, beside);
+      byId("picture-name-2").textContent = differences(beside, run);
+    }
+    fitAll();
+  }
+
   async function choose(index) {
     wanted = index;
     await load(runs[index]);
     if (wanted !== index) return;
-    const left = frame === steps() ? 0 : run.left[frame];
+    const moment = matching(runs[index], run, frame);
     run = runs[index];
-    const near = run.left.findIndex((n) => n <= left);
-    frame = left === 0 ? steps() : near < 0 ? steps() - 1 : near;
-    position = frame;
-    scrubber.max = steps();
-    byId("noise-absent").hidden = Boolean(run.images.eps_pred);
-    canvases.eps_pred.hidden = !run.images.eps_pred;
-    const total = Math.max(run.left[0], steps());
-    byId("frames").textContent = fill(total === steps() ? text.frames : text.frames_some, {
-      digit: run.digit, frames: steps(), total,
-    });
-    fitAll();
-  }
-
-  // --- copying and saving ---
-  function say(words) {
-    byId("said").textContent = words;
-  }
-
-  async function copy(button) {
-    const code = button.closest(".command").querySelector("code");
-    let done = true;
-    try {
-      await navigator.clipboard.writeText(code.textContent);
-    } catch {
-      getSelection().selectAllChildren(code);
-      done = document.execCommand("copy");
+    if (beside === run) {
+      beside = null;
+      byId("compare").value = "";
     }
-    const words = done ? text.copied : text.copy_failed;
-    const before = (button.dataset.name ??= button.textContent);
-    button.textContent = words;
-    say(words);
-    setTimeout(() => {
-      button.textContent = before;
-      say("");
-    }, 2000);
+    refresh(moment);
+  }
+
+  async function compare(value) {
+    wantedBeside = value;
+    if (value !== "") await load(runs[value]);
+    if (wantedBeside !== value) return;
+    beside = value === "" || runs[value] === run ? null : runs[value];
+    refresh(frame);
+  }
+
+  // What sets one run apart from another, in words.
+  function differences(some, other) {
+    const parts = [
+      [some.digit !== other.digit, text.part_digit],
+      [some.sampler !== other.sampler || some.total !== other.total, text.part_sampler],
+      [some.guidance !== other.guidance, text.part_guidance],
+    ].filter(([differs]) => differs).map(([, words]) => words);
+    const words = parts.length ? parts : [text.part_digit];
+    return words.map((one) => fill(one, { ...some, steps: some.total })).join(", ");
   }
 
   function save() {
     const copy = document.createElement("canvas");
     copy.width = run.width * SAVED_SCALE;
     copy.height = run.height * SAVED_SCALE;
-    draw(copy, "x_t", frame);
+    draw(copy, run, "x_t", frame);
     const link = document.createElement("a");
-    const left = frame === steps() ? 0 : run.left[frame];
-    link.download = `digit-${run.digit}-steps-left-${String(left).padStart(4, "0")}.png`;
+    link.download = `digit-${run.digit}-steps-left-${String(leftAt(run, frame)).padStart(4, "0")}.png`;
     link.href = copy.toDataURL("image/png");
     link.click();
   }
 
-  // --- enlarging a picture ---
-  function enlarge(figure) {
-    const source = figure.querySelector("img");
-    const [image, words] = [byId("zoom").querySelector("img"), byId("zoom").querySelector("p")];
-    image.src = source.src;
-    image.alt = source.alt;
-    image.width = source.getAttribute("width");
-    image.height = source.getAttribute("height");
-    words.textContent = figure.querySelector("figcaption").textContent;
-    byId("zoom").showModal();
-  }
-
-  // --- the page around the player ---
-  function openTarget() {
-    const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
-    const fold = target && target.querySelector("details.fold");
-    if (fold) fold.open = true;
-  }
-
-  function markChapter(entries) {
-    for (const entry of entries) entry.target.inView = entry.isIntersecting;
-    const current = [...document.querySelectorAll(".chapter")].find((section) => section.inView);
-    for (const link of document.querySelectorAll(".contents a")) {
-      if (current && link.hash === "#" + current.id) link.setAttribute("aria-current", "true");
-      else link.removeAttribute("aria-current");
-    }
-  }
-
   function listen() {
     byId("play").addEventListener("click", toggle);
-    canvases.x_t.addEventListener("click", toggle);
+    for (const canvas of [canvases.x_t, second.x_t]) canvas.addEventListener("click", toggle);
     scrubber.addEventListener("input", () => seek(Number(scrubber.value)));
     scrubber.addEventListener("keydown", (event) => {
       if (event.key !== " ") return;
@@ -256,31 +270,25 @@
     for (const radio of document.querySelectorAll("input[name=digit]")) {
       radio.addEventListener("change", () => choose(Number(radio.value)));
     }
-    for (const button of document.querySelectorAll("button.copy")) {
-      button.addEventListener("click", () => copy(button));
-    }
-    for (const figure of document.querySelectorAll("figure.picture")) {
-      figure.querySelector("button").addEventListener("click", () => enlarge(figure));
-      figure.querySelector("img").addEventListener("click", () => enlarge(figure));
-    }
-    byId("zoom").addEventListener("click", (event) => event.target === byId("zoom") && byId("zoom").close());
-    addEventListener("hashchange", openTarget);
-    addEventListener("beforeprint", () => {
-      for (const details of document.querySelectorAll("details")) details.open = true;
-    });
+    byId("compare").addEventListener("change", () => compare(byId("compare").value));
     new ResizeObserver(fitAll).observe(byId("player"));
-    const watcher = new IntersectionObserver(markChapter, { rootMargin: "-20% 0px -60% 0px" });
-    document.querySelectorAll(".chapter").forEach((section) => watcher.observe(section));
   }
 
   async function start() {
     const checked = document.querySelector("input[name=digit]:checked");
-    await choose(checked ? Number(checked.value) : 0);
+    run = runs[checked ? Number(checked.value) : 0];
+    await choose(runs.indexOf(run));
+    await compare(byId("compare").value); // a reloaded page keeps its choices
     listen();
-    openTarget();
-    if (!calm.matches) play();
   }
 
-  // Where the frames cannot be decoded, the page falls back to what it shows without a script.
-  start().catch(() => document.documentElement.classList.remove("js"));
+  return {
+    start, play, pause, toggle, seek, nearest,
+    onShow: (listener) => listeners.push(listener),
+    drawOn: (canvas) => draw(canvas, run, "x_t", frame),
+    get run() { return run; },
+    get frame() { return frame; },
+    get left() { return leftAt(run, frame); },
+    get done() { return frame === steps(); },
+  };
 })();

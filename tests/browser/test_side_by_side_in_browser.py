@@ -1,0 +1,100 @@
+"""Two runs from one noise share one scrubber."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from page_reading import grey, pixels, reads, seek
+from report_fakes import fake_comparisons
+
+from viz_diffusion.report import Player
+
+expect = pytest.importorskip("playwright.sync_api").expect
+pytestmark = pytest.mark.browser
+Visit = Callable[..., SimpleNamespace]
+
+
+def names(page: object) -> list[str]:
+    return [page.locator(f"#ui-picture-name{which}").inner_text() for which in ("", "-2")]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_another_digit_beside_it(report: Path, players: tuple[Player, ...], visit: Visit, width: int) -> None:
+    page = visit(report, viewport={"width": width, "height": 844}).page
+    assert not page.locator("#ui-x_t-2").is_visible()
+    page.locator("#ui-compare").select_option(label="digit 8")
+    expect(page.locator("#ui-x_t-2")).to_be_visible()
+    assert names(page) == ["digit 5", "digit 8"]
+    main, other = players[0], players[2]
+    for frame in (0, 331, 640, 999):
+        seek(page, frame)
+        left = main.left[frame]
+        nearest = int(np.argmin(np.abs(other.left - left)))
+        assert reads(page) == (str(left), str(left - 1))
+        assert reads(page, "-2") == (str(other.left[nearest]), str(other.timesteps[nearest]))
+        assert np.array_equal(pixels(page, "x_t"), grey(main.x_t[frame]))
+        assert np.array_equal(pixels(page, "x_t-2"), grey(other.x_t[nearest]))
+        assert np.array_equal(pixels(page, "x0_pred-2"), grey(other.x0_pred[nearest]))
+    seek(page, 1000)
+    assert reads(page, "-2") == ("0", "finished")
+    assert np.array_equal(pixels(page, "x_t-2"), grey(other.x_t[-1]))
+    boxes = [page.locator(f"#ui-x_t{which}").bounding_box() for which in ("", "-2")]
+    assert boxes[0]["y"] == boxes[1]["y"]
+    assert boxes[0]["width"] == boxes[1]["width"]
+    assert boxes[0]["x"] + boxes[0]["width"] <= boxes[1]["x"]
+    assert boxes[1]["x"] + boxes[1]["width"] <= width
+    page.locator("#ui-compare").select_option("")
+    expect(page.locator("#ui-x_t-2")).not_to_be_visible()
+    assert names(page)[0] == "the finished picture"
+
+
+def test_what_differs_is_named_and_steps_are_matched_by_share(report: Path, visit: Visit) -> None:
+    page = visit(report).page
+    guided, ddim = fake_comparisons()
+    page.locator("#ui-compare").select_option(label="DDIM, 100 steps")
+    expect(page.locator("#ui-x_t-2")).to_be_visible()
+    assert names(page) == ["DDPM, 1000 steps", "DDIM, 100 steps"]
+    seek(page, 520)
+    assert reads(page)[0] == "480"
+    assert reads(page, "-2") == ("48", str(ddim.timesteps[13]))
+    assert np.array_equal(pixels(page, "x_t-2"), grey(ddim.x_t[13]))
+    seek(page, 999)
+    assert reads(page, "-2")[0] == "4", "not finished before the recorded run is"
+    assert (
+        page.locator("#ui-scrubber")
+        .get_attribute("aria-valuetext")
+        .endswith("; beside it DDIM, 100 steps, 4 steps left")
+    )
+    page.locator("#ui-compare").select_option(label="guidance 3")
+    expect(page.locator("#ui-picture-name-2")).to_have_text("guidance 3")
+    assert names(page) == ["guidance 1", "guidance 3"]
+    seek(page, 0)
+    assert np.array_equal(pixels(page, "x_t-2"), grey(guided.x_t[0]))
+
+
+def test_a_run_is_not_compared_with_itself(report: Path, visit: Visit) -> None:
+    page = visit(report).page
+    options = page.locator("#ui-compare option")
+    disabled = "(all) => all.filter((one) => one.disabled).map((one) => one.textContent)"
+    assert options.evaluate_all(disabled) == ["digit 5"]
+    page.locator("#ui-compare").select_option(label="digit 8")
+    expect(page.locator("#ui-x_t-2")).to_be_visible()
+    page.get_by_role("radio", name="asked for a 3").check(force=True)
+    expect(page.locator("#ui-picture-name")).to_have_text("digit 3")
+    page.get_by_role("radio", name="asked for a 8").check(force=True)
+    expect(page.locator("#ui-x_t-2")).not_to_be_visible()
+    assert page.locator("#ui-compare").input_value() == ""
+    assert options.evaluate_all(disabled) == ["digit 8"]
+
+
+def test_both_play_together(report: Path, visit: Visit) -> None:
+    page = visit(report).page
+    page.locator("#ui-compare").select_option(label="digit 3")
+    page.select_option("#ui-speed", "4")
+    page.locator("#ui-play").click()
+    expect(page.locator("#ui-left")).to_have_text("0", timeout=30_000)
+    assert reads(page, "-2") == ("0", "finished")

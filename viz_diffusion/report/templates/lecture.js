@@ -1,0 +1,155 @@
+"use strict";
+// Lecturer mode: the player, then every figure under its question, one at a time, driven by the keyboard.
+const lecture = (() => {
+  const box = byId("lecture");
+  const title = byId("slide-title");
+  const notes = byId("slide-notes");
+  const BACK = ["ArrowLeft", "ArrowUp", "PageUp"];
+  const ON = ["ArrowRight", "ArrowDown", "PageDown"];
+
+  let slides = []; // { element, title, chapter }
+  let current = 0;
+  let place = null; // marks where the element on show came from
+  let before = null; // what had the focus, and how far the page was scrolled
+
+  const isOpen = () => !box.hidden;
+  const say = (words) => (byId("lecture-said").textContent = words);
+
+  function collect() {
+    const heading = document.querySelector("h1").textContent;
+    slides = [{ element: byId("player"), title: heading, chapter: null }];
+    for (const chapter of document.querySelectorAll(".chapter")) {
+      for (const element of chapter.querySelectorAll("figure.picture, figure.chart")) {
+        slides.push({ element, title: chapter.querySelector("h2").textContent, chapter });
+      }
+    }
+  }
+
+  // The element itself moves into the slide, with all that listens to it, and back again afterwards.
+  function takeDown() {
+    if (!place) return;
+    place.replaceWith(byId("slide").firstElementChild);
+    place = null;
+  }
+
+  function putUp(index) {
+    takeDown();
+    current = Math.max(0, Math.min(slides.length - 1, index));
+    const { element, title: words } = slides[current];
+    place = document.createComment("");
+    element.replaceWith(place);
+    byId("slide").append(element);
+    title.textContent = words;
+    byId("slide-count").textContent = fill(text.slide, { number: current + 1, count: slides.length });
+    byId("slide-back").disabled = current === 0;
+    byId("slide-next").disabled = current === slides.length - 1;
+    writeNotes();
+    title.focus({ preventScroll: true });
+    box.scrollTop = 0;
+    say(fill(text.slide_said, { number: current + 1, count: slides.length }));
+  }
+
+  function turn(index) {
+    if (index !== current && index >= 0 && index < slides.length) putUp(index);
+  }
+
+  function writeNotes() {
+    const { chapter } = slides[current];
+    const source = chapter ?? byId("player");
+    const wanted = chapter ? [".say", ".scroll:not(.chart *)", ".try .command"] : [".lede", ".facts", ".command"];
+    const copies = wanted.flatMap((one) => [...source.querySelectorAll(one)]).map((node) => node.cloneNode(true));
+    for (const copy of copies) {
+      copy.hidden = false;
+      copy.querySelectorAll("[id]").forEach((node) => node.remove()); // an id stands once on a page
+    }
+    notes.replaceChildren(...copies);
+  }
+
+  function toggleNotes() {
+    notes.hidden = !notes.hidden;
+    byId("notes-toggle").setAttribute("aria-pressed", String(!notes.hidden));
+    say(notes.hidden ? text.notes_off : text.notes_on);
+  }
+
+  function open() {
+    if (isOpen() || document.querySelector("dialog[open]")) return;
+    before = { focus: document.activeElement, top: scrollY };
+    collect();
+    for (const other of document.body.children) if (other !== box) other.inert = true;
+    document.documentElement.classList.add("lecturing");
+    box.hidden = false;
+    putUp(0);
+    box.requestFullscreen?.().catch(() => {}); // where it is not allowed, the page's own area has to do
+  }
+
+  function giveBack() {
+    scrollTo({ top: before.top, behavior: "instant" });
+    const goal = before.focus && before.focus !== document.body ? before.focus : byId("lecture-open");
+    goal.focus({ preventScroll: true });
+    byId("said").textContent = text.lecture_left;
+  }
+
+  function leave() {
+    if (!isOpen()) return;
+    takeDown();
+    notes.replaceChildren();
+    box.hidden = true;
+    document.documentElement.classList.remove("lecturing");
+    for (const other of document.body.children) other.inert = false;
+    if (document.fullscreenElement) document.exitFullscreen().then(giveBack, giveBack); // until then all else is inert
+    else giveBack();
+  }
+
+  // A slider, a list or a scrolling box keeps the keys that move it; a clicker's Page keys always turn.
+  function keepsKey(element, key) {
+    if (key.startsWith("Page")) return false;
+    if (element.matches("input, select")) return true;
+    return element.matches("[tabindex='0']") && element.scrollHeight > element.clientHeight && !/Left|Right/.test(key);
+  }
+
+  function press(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const { key, target } = event;
+    const letter = key.toLowerCase();
+    if (!isOpen()) {
+      if (letter !== "l" || target.matches("input:not([type=range], [type=radio]), select, textarea")) return;
+      open();
+    } else if (key === "Escape") leave();
+    else if (key === "Tab") return keepFocus(event);
+    else if (letter === "n" && !target.matches("select")) toggleNotes();
+    else if (key === " " && !target.matches("button, select, input, summary")) {
+      if (slides[current].element.matches("#ui-player, .chart")) player.toggle();
+    } else if (keepsKey(target, key)) return;
+    else if (BACK.includes(key)) turn(current - 1);
+    else if (ON.includes(key)) turn(current + 1);
+    else if (key === "Home") turn(0);
+    else if (key === "End") turn(slides.length - 1);
+    else return;
+    event.preventDefault();
+  }
+
+  // Tab goes round inside the slide, not out to the browser's own bars and into an inert page.
+  function keepFocus(event) {
+    const stops = [...box.querySelectorAll("button, input, select, summary, [tabindex='0']")].filter(
+      (node) => !node.disabled && node.checkVisibility({ visibilityProperty: true }),
+    );
+    const [first, last] = [stops[0], stops.at(-1)];
+    const leaving = event.shiftKey ? [first, title] : [last];
+    if (!leaving.includes(document.activeElement)) return;
+    event.preventDefault();
+    (event.shiftKey ? last : first).focus();
+  }
+
+  function start() {
+    byId("lecture-open").addEventListener("click", open);
+    byId("lecture-leave").addEventListener("click", leave);
+    byId("notes-toggle").addEventListener("click", toggleNotes);
+    byId("slide-back").addEventListener("click", () => turn(current - 1));
+    byId("slide-next").addEventListener("click", () => turn(current + 1));
+    document.addEventListener("keydown", press);
+    document.addEventListener("fullscreenchange", () => document.fullscreenElement || leave());
+    addEventListener("beforeprint", leave);
+  }
+
+  return { start };
+})();
