@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import re
 from importlib import resources
+from pathlib import Path
+from string import Formatter
 
 import pytest
 
@@ -15,28 +17,101 @@ def test_english_is_there_and_every_text_says_something() -> None:
     assert all(text.strip() for text in texts.section("interface").values())
 
 
-def test_every_key_the_template_asks_for_exists() -> None:
-    template = resources.files("viz_diffusion.report").joinpath("templates", "report.html.j2").read_text("utf-8")
-    asked = set(re.findall(r"interface\.[a-z_.]+(?=[\"'])", template))
-    asked.remove("interface.column_")  # four keys are made from it
-    asked |= {f"interface.column_{name}" for name in ("steps", "timestep", "signal", "snr")}
+def sources(ending: str) -> str:
+    """Return every template file of one kind, joined."""
+    folder = resources.files("viz_diffusion.report").joinpath("templates")
+    found = [entry.read_text("utf-8") for entry in folder.iterdir() if entry.name.endswith(ending)]
+    assert found
+    return "\n".join(found)
+
+
+def test_every_key_the_templates_ask_for_exists() -> None:
+    asked = set(re.findall(r"interface\.[a-z_.]+(?=[\"'])", sources(".html.j2")))
+    assert len(asked) > 50
     assert asked <= set(load_texts("en"))
 
 
-def test_every_key_the_script_asks_for_exists() -> None:
-    script = resources.files("viz_diffusion.report").joinpath("templates", "report.js").read_text("utf-8")
-    asked = set(re.findall(r"\btext\.([a-z_]+)", script))
+def test_every_key_the_scripts_ask_for_exists() -> None:
+    asked = set(re.findall(r"\btext\.([a-z_]+)", sources(".js")))
     assert asked == set(load_texts("en").section("interface.script"))
 
 
-def test_languages_have_the_same_interface_keys_and_fields() -> None:
+def fields(text: str) -> list[tuple[str, str, str]]:
+    """Return the names that are filled in, with conversions and formats, in no order."""
+    parts = Formatter().parse(text)
+    return sorted((name, spec or "", conversion or "") for _, name, spec, conversion in parts if name is not None)
+
+
+def test_languages_have_the_same_keys_and_fields() -> None:
     english = load_texts("en")
     for lang in languages():
         other = load_texts(lang)
-        keys = {key for key in english if key.startswith("interface.")}
-        assert keys == {key for key in other if key.startswith("interface.")}, lang
-        for key in keys:
-            assert set(re.findall(r"{\w+}", english[key])) == set(re.findall(r"{\w+}", other[key])), (lang, key)
+        assert sorted(set(english) - set(other)) == [], f"missing from {lang}.toml"
+        assert sorted(set(other) - set(english)) == [], f"in {lang}.toml, and not in en.toml"
+        for key in english:
+            assert fields(other[key]) == fields(english[key]), (lang, key)
+
+
+def test_control_fields_notice_another_format() -> None:
+    assert fields("{a[0]:.2f} {b}") == fields("{b} {a[0]:.2f}") != fields("{a[0]:.3f} {b}")
+
+
+def test_no_text_is_empty_where_the_english_one_is_not() -> None:
+    english = load_texts("en")
+    assert [key for key in english if not english[key].strip()] == ["report.variance_none"]
+    for lang in languages():
+        other = load_texts(lang)
+        assert [key for key in other if not other[key].strip()] == ["report.variance_none"], lang
+
+
+NAMES = {
+    "viz_diffusion",
+    "SNR",
+    "DDPM",
+    "DDIM",
+    "MLP",
+    "MNIST",
+    "SHA",
+    "Ctrl",
+    "Home",
+    "End",
+    "SNE",
+    "min",
+    "Sun",
+    "x_t",
+}
+"""Words of Latin letters that a text in another script may hold; commands and what is filled in do not count."""
+
+
+def is_command(key: str) -> bool:
+    return key.startswith("chapter.") and key.endswith(".try_this")
+
+
+def foreign_words(key: str, text: str) -> list[str]:
+    """Return words of three Latin letters or more that are neither names nor a command."""
+    if is_command(key) or key == "language.tag":
+        return []
+    plain = re.sub(r"{[^}]*}", " ", text.replace("et al.", ""))
+    return [word for word in re.findall(r"[A-Za-z_]{3,}", plain) if word not in NAMES]
+
+
+def test_the_chinese_is_chinese() -> None:
+    texts = load_texts("zh")
+    assert {key: words for key in texts if (words := foreign_words(key, texts[key]))} == {}
+    assert texts["language.tag"] == "zh-Hans"
+
+
+def test_commands_are_the_same_in_every_language() -> None:
+    english = load_texts("en")
+    for lang in languages():
+        for key in filter(is_command, english):
+            assert load_texts(lang)[key] == english[key]
+
+
+def test_control_english_is_noticed() -> None:
+    english = load_texts("en")
+    assert sum(bool(foreign_words(key, english[key])) for key in english) > 0.8 * len(english)
+    assert foreign_words("a.b", "由噪声调度 decided，SNR") == ["decided"]
 
 
 def test_missing_key_is_named() -> None:
@@ -63,3 +138,21 @@ def test_values_are_inserted_and_never_parsed() -> None:
 def test_missing_value_is_named() -> None:
     with pytest.raises(VizdiffInputError, match="'a' of en"):
         Texts("en", {"a": "digit {digit}"})("a")
+
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_readmes_name_the_same_commands_and_link_to_each_other() -> None:
+    english, chinese = ((ROOT / name).read_text("utf-8") for name in ("README.md", "README.zh-CN.md"))
+    assert "(README.zh-CN.md)" in english.partition("## ")[0]
+    assert "(README.md)" in chinese.partition("## ")[0]
+    rows = [re.findall(r"^\| (`vizdiff [^|]*`) \|", text, re.MULTILINE) for text in (english, chinese)]
+    assert len(rows[0]) >= 8
+    assert rows[0] == rows[1]
+    blocks = [
+        [re.sub("#.*", "#", b) for b in re.findall(r"```.*?\n(.*?)```", text, re.S)] for text in (english, chinese)
+    ]
+    assert blocks[0] == blocks[1]
+    numbers = [re.findall(r"\d[\d.,]*\d%?", "".join(re.findall(r"^\|.*\|$", t, re.M))) for t in (english, chinese)]
+    assert numbers[0] == numbers[1]

@@ -21,6 +21,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
@@ -45,6 +46,7 @@ from viz_diffusion.train import TrainConfig, TrainState
 FORMAT_VERSION = 1
 BUNDLED_DIR = Path(__file__).parent / "assets" / "weights"
 RUNS_DIR = Path("runs")
+_LOSSES = {"loss": "last loss (one batch)", "heldout_loss": "held-out loss, by quarter of t"}
 
 
 @dataclass(frozen=True)
@@ -183,20 +185,16 @@ class Run:
 
     def _last_metrics(self) -> tuple[int, list[tuple[str, str]]]:
         """Return the last step in the metrics, and the last losses in words; nothing where they cannot be read."""
-        step, last = 0, {}
+        step = 0
+        last: dict[str, Any] = {}
         try:
             for line in (self.path / "metrics.jsonl").read_text(encoding="utf-8").splitlines():
                 entry = json.loads(line)
                 step = int(entry["step"])
-                last |= {name: entry[name] for name in ("loss", "heldout_loss") if name in entry}
-        except (OSError, ValueError, TypeError, KeyError):
+                last |= {name: np.ravel(entry[name]).astype(float) for name in _LOSSES if name in entry}
+        except (OSError, ValueError, TypeError, KeyError, OverflowError):
             pass  # a line that is being written, or no file yet: what was read so far stands
-        told = []
-        if isinstance(last.get("loss"), float):
-            told.append(("last loss", f"{last['loss']:.4f} (one batch)"))
-        if isinstance(last.get("heldout_loss"), list):
-            told.append(("held-out loss, by quarter of t", ", ".join(f"{v:.4f}" for v in last["heldout_loss"])))
-        return step, told
+        return step, [(_LOSSES[name], ", ".join(f"{v:.4f}" for v in values)) for name, values in last.items()]
 
     def update_config(self, config: RunConfig) -> Run:
         """Write a changed config (a time budget that became a number of steps) and return the run with it."""

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from viz_diffusion.errors import VizdiffError, VizdiffInputError
 from viz_diffusion.files import atomic_dir, io_errors
+from viz_diffusion.fragments import facts, picture, strip, whole
 from viz_diffusion.schedule import NoiseSchedule
 
 Float32 = NDArray[np.float32]
@@ -23,6 +24,8 @@ _OPTIONAL = ("eps_cond", "eps_uncond")
 _FACTS = ("sampler", "variance", "guidance_scale", "clip", "weights_sha256")
 _CHUNK = (16, 50)
 """Samples and steps per chunk."""
+_SHOWN_SHARES = (1.0, 0.65, 0.5, 0.35, 0.2, 0.1)
+"""Shares of the steps that are left at the frames a notebook shows."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,6 +116,35 @@ class Trajectory:
         """(S,) int64: how many evaluations remain before each recorded state is finished, S .. 1."""
         return np.arange(self.num_steps, 0, -1)
 
+    def _repr_html_(self) -> str:
+        """Show the first image's frames, and the facts, in a notebook."""
+        title = f"Trajectory of {self.num_images} image{'s' if self.num_images != 1 else ''}"
+        left = np.round(np.array(_SHOWN_SHARES) * self.num_steps).astype(np.int64)
+        frames = [(int(n), self.num_steps - int(n)) for n in np.unique(left[left > 0])[::-1]]
+        strips = []
+        if self.num_images:
+            x_t = [(f"{n}", picture(self.x_t[0, k], f"x_t with {n} steps left")) for n, k in frames]
+            x_t.append(("finished", picture(self.x0[0], "the finished image")))
+            guess = [(f"{n}", picture(self.x0_pred[0, k], f"guess with {n} steps left")) for n, k in frames]
+            strips = [strip("x_t, by steps left", x_t), strip("the guess of the finished image", guess)]
+        label = f", digit {self.labels[0]}" if self.num_images and self.labels[0] >= 0 else ""
+        sampler = self.sampler.upper() or "unknown sampler"
+        first = "the first is shown: " if self.num_images > 1 else ""
+        note = f"({first}{self.num_steps} steps{label}, {sampler})"
+        known = {True: f"{self.guidance_scale:g}", False: "not known"}
+        pairs = (
+            ("images × steps × image", " × ".join(map(str, self.x_t.shape))),
+            ("labels", _listed(self.labels)),
+            ("seeds", _listed(self.seeds)),
+            ("sampler", sampler),
+            ("variance", self.variance or "none"),
+            ("guidance", known[bool(np.isfinite(self.guidance_scale))]),
+            ("x̂_0 clipped", "yes" if self.clip else "no"),
+            ("schedule", f"{self.schedule.name}, T = {self.schedule.num_train_timesteps}"),
+            ("weights", self.weights_sha256 or "not known"),
+        )
+        return whole(title, note, *strips, facts("facts", pairs))
+
     def save(self, path: Path) -> None:
         """Write a zarr v3 store: one uncompressed array per field, with named dimensions.
 
@@ -186,6 +218,12 @@ class Trajectory:
                 return cls(schedule=schedule, **arrays, **facts)
             except (VizdiffError, KeyError, ValueError, TypeError, AttributeError) as error:
                 raise VizdiffInputError(f"{path} is damaged ({error}); record it again") from error
+
+
+def _listed(numbers: NDArray[np.int64], most: int = 10) -> str:
+    """Return numbers as text, -1 as not known, the last ones left out where they are many."""
+    words = ["not known" if n < 0 else str(n) for n in numbers[:most]]
+    return ", ".join(words) + (" …" if len(numbers) > most else "")
 
 
 def _read(group: Any, name: str, path: Path) -> Any:

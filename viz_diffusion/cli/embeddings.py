@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from viz_diffusion.cli.common import JsonOption, QuietOption, RunOption, Voice, load_run, show_path
+from viz_diffusion.cli.common import JsonOption, LangOption, QuietOption, RunOption, Voice, load_run, show_path
 from viz_diffusion.files import make_dir, write_json
 
 HELP = (
@@ -18,20 +18,23 @@ HELP = (
 
 def run_command(
     run: RunOption = None,
+    lang: LangOption = "en",
     out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("reports/embeddings"),
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Measure, draw, write."""
     voice = Voice(as_json, quiet)
+    from viz_diffusion.catalogue import load_texts
+
+    texts = load_texts(lang)
     make_dir(out)
     chosen, model, digest = load_run(run, "cpu", voice)
-    from viz_diffusion.catalogue import load_texts
     from viz_diffusion.lessons import clock, label, network
     from viz_diffusion.report.chapters import drawings, save_drawing, wording
 
     voice.say("Drawing", "time, labels and network")
-    schedule, texts = chosen.config.noise_schedule, load_texts("en")
+    schedule = chosen.config.noise_schedule
     times = clock.measure(model, schedule.num_train_timesteps, schedule.snr_below_one)
     labels, shape = label.measure_embedding(model), network.measure(model)
     facts = {

@@ -10,6 +10,7 @@ import typer
 from viz_diffusion.cli.common import (
     DigitOption,
     JsonOption,
+    LangOption,
     QuietOption,
     SeedOption,
     Voice,
@@ -31,6 +32,7 @@ def run_command(
     dataset: Annotated[str, typer.Option(help="mnist, fashion-mnist or kmnist.")] = "mnist",
     data_dir: Annotated[Path | None, typer.Option(help="Folder of IDX files, plain or .gz.")] = None,
     seed: SeedOption = 0,
+    lang: LangOption = "en",
     out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("reports/forward"),
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -39,19 +41,18 @@ def run_command(
     voice = Voice(as_json, quiet)
     check_digit(digit)
     check_seed(seed)
+    from viz_diffusion.catalogue import load_texts
     from viz_diffusion.schedule import NoiseSchedule
 
-    process = NoiseSchedule.named(schedule)
+    process, texts = NoiseSchedule.named(schedule), load_texts(lang)
     make_dir(out)
     voice.say("Loading", "PyTorch")
-    from viz_diffusion.catalogue import load_texts
     from viz_diffusion.data import load_digits
     from viz_diffusion.lessons import noising
     from viz_diffusion.report.chapters import drawings, save_drawing, wording
 
     data = noising.measure(load_digits("test", dataset, data_dir), process, digit, seed)
     voice.say("Drawing", f"{schedule} schedule, digit {digit} and the next four")
-    texts = load_texts("en")
     drawn = drawings(noising.draw(data), wording(noising.facts(data), texts), texts)
     for drawing in drawn:
         save_drawing(drawing, out)

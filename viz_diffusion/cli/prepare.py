@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from viz_diffusion.cli.common import Voice, check_digit, check_sampling, check_seed, load_run
+from viz_diffusion.cli.common import (
+    DEFAULT_GUIDANCE,
+    Voice,
+    check_digit,
+    check_sampling,
+    check_seed,
+    load_run,
+    show_path,
+)
 from viz_diffusion.errors import VizdiffInputError
 
 if TYPE_CHECKING:
     from viz_diffusion.lessons.companions import Companions
+    from viz_diffusion.lessons.lesson import Lesson
     from viz_diffusion.model import SimpleUNet
     from viz_diffusion.report.gather import Study
     from viz_diffusion.trajectory import Trajectory
@@ -36,8 +47,11 @@ def prepare(
     seed: int,
     device: str,
     voice: Voice,
+    lessons: Sequence[Lesson] | None = None,
 ) -> Study:
-    """Open or make a recording, sample its companions, and measure every lesson on it.
+    """Open or make a recording, sample its companions, and measure lessons (all of them by default) on it.
+
+    Where some lessons are named and none of them looks at companions, none are sampled.
 
     Raises
     ------
@@ -60,11 +74,17 @@ def prepare(
             f"{trajectory} was recorded with weights {recorded.weights_sha256[:8]}, not {digest[:8]}; "
             "give the run it came from as --run"
         )
+    from viz_diffusion.lessons.companions import Companions
     from viz_diffusion.report.gather import study
 
-    companions = _companions(model, recorded, trajectory, voice)
+    if lessons and not any(lesson.companions for lesson in lessons):
+        companions = Companions((), ())
+    else:
+        companions = _companions(model, recorded, trajectory, voice)
+    if lessons is not None and not lessons:
+        return study(chosen, model, recorded, companions, ())
     with voice.progress("Measuring", "the lessons", None) as update:
-        return study(chosen, model, recorded, companions, on_finding=lambda f: update(0, None, f.lesson.name))
+        return study(chosen, model, recorded, companions, lessons, lambda f: update(0, None, f.lesson.name))
 
 
 def _companions(model: SimpleUNet, recorded: Trajectory, folder: Path | None, voice: Voice) -> Companions:
@@ -92,3 +112,20 @@ def _open(folder: Path) -> Trajectory:
 
 def _is_store(folder: Path) -> bool:
     return (folder / "zarr.json").is_file()
+
+
+def command_line(command: str, found: Study, lang: str) -> str:
+    """Return the command that makes the same page again; no path outside the current folder is told."""
+    recorded, run = found.trajectory, found.run
+    words = ["vizdiff", command, "--digit", str(recorded.labels[0]), "--seed", str(recorded.seeds[0])]
+    if recorded.sampler != "ddpm":
+        words += ["--sampler", recorded.sampler]
+    if recorded.num_steps != recorded.schedule.num_train_timesteps:
+        words += ["--steps", str(recorded.num_steps)]
+    if recorded.guidance_scale != DEFAULT_GUIDANCE:
+        words += ["--guidance", f"{recorded.guidance_scale:g}"]
+    if lang != "en":
+        words += ["--lang", lang]
+    inside = run.path.resolve().is_relative_to(Path.cwd())
+    words += ["--run", run.name if run.is_bundled or not inside else show_path(run.path)]
+    return shlex.join(words)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import shlex
 import webbrowser
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -25,11 +24,8 @@ from viz_diffusion.cli.common import (
     show_path,
     show_size,
 )
-from viz_diffusion.cli.prepare import TrajectoryOption, prepare
+from viz_diffusion.cli.prepare import TrajectoryOption, command_line, prepare
 from viz_diffusion.files import make_dir
-
-if TYPE_CHECKING:
-    from viz_diffusion.report.gather import Study
 
 HELP = (
     "Example: vizdiff report --digit 5 --open\n\n"
@@ -74,7 +70,7 @@ def run_command(
             update(len(pictures), None, drawing.name)
 
         told = tell(found.findings, found.recording, texts, keep)
-        page = assemble(found, told, pictures, _command(found, lang), texts)
+        page = assemble(found, told, pictures, command_line("report", found, lang), texts)
     write_report(page, out)
     voice.say("Done", f"{show_path(out)} ({show_size(out)}, {voice.seconds:.0f} s)")
     voice.say("Next", "vizdiff train   (10 min; Ctrl-C keeps your work)")
@@ -85,20 +81,3 @@ def run_command(
     })  # fmt: skip
     if open_page:
         webbrowser.open(out.resolve().as_uri())
-
-
-def _command(found: Study, lang: str) -> str:
-    """Return the command that makes the same page again; no path outside the current folder is told."""
-    recorded, run = found.trajectory, found.run
-    words = ["vizdiff", "report", "--digit", str(recorded.labels[0]), "--seed", str(recorded.seeds[0])]
-    if recorded.sampler != "ddpm":
-        words += ["--sampler", recorded.sampler]
-    if recorded.num_steps != recorded.schedule.num_train_timesteps:
-        words += ["--steps", str(recorded.num_steps)]
-    if recorded.guidance_scale != DEFAULT_GUIDANCE:
-        words += ["--guidance", f"{recorded.guidance_scale:g}"]
-    if lang != "en":
-        words += ["--lang", lang]
-    inside = run.path.resolve().is_relative_to(Path.cwd())
-    words += ["--run", run.name if run.is_bundled or not inside else show_path(run.path)]
-    return shlex.join(words)

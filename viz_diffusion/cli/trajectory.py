@@ -13,6 +13,7 @@ from viz_diffusion.cli.common import (
     DigitOption,
     GuidanceOption,
     JsonOption,
+    LangOption,
     QuietOption,
     RunOption,
     SamplerOption,
@@ -30,6 +31,7 @@ from viz_diffusion.cli.common import (
 from viz_diffusion.files import make_dir, write_json
 
 if TYPE_CHECKING:
+    from viz_diffusion.catalogue import Texts
     from viz_diffusion.model import SimpleUNet
     from viz_diffusion.run import Run
     from viz_diffusion.trajectory import Trajectory
@@ -53,6 +55,7 @@ def run_command(
         str | None, typer.Option(help="A number of frames, or a list of steps left such as 1000,500,1.")
     ] = None,
     device: DeviceOption = "auto",
+    lang: LangOption = "en",
     out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("reports/trajectory"),
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -63,14 +66,16 @@ def run_command(
     check_at_least("--count", count, 1)
     check_sampling(sampler, steps, guidance)
     check_seed(seed, count)
+    from viz_diffusion.catalogue import load_texts
     from viz_diffusion.lessons.guess import choose_frames
 
+    texts = load_texts(lang)
     choose_frames(steps or 1000, frames)  # refuses a bad list before anything is sampled
     make_dir(out)
     chosen, model, digest = load_run(run, device, voice)
     recorded = record(chosen, model, digest, digit, seed, count, sampler, steps, guidance, voice)
     recorded.save(out / "trajectory.zarr")
-    facts = _draw(recorded, frames, out, voice)
+    facts = _draw(recorded, frames, texts, out, voice)
     result = {
         "out": str(out), "run": "bundled" if chosen.is_bundled else str(chosen.path),
         "weights_sha256": digest, "count": count, "seconds": round(voice.seconds, 1), **facts,
@@ -116,17 +121,15 @@ def record(
         )  # fmt: skip
 
 
-def _draw(recorded: Trajectory, frames: str | None, out: Path, voice: Voice) -> dict[str, object]:
+def _draw(recorded: Trajectory, frames: str | None, texts: Texts, out: Path, voice: Voice) -> dict[str, object]:
     """Write the strip and the film; return what the JSON file says of them."""
     import numpy as np
 
-    from viz_diffusion.catalogue import load_texts
     from viz_diffusion.lessons import guess
     from viz_diffusion.plots.film import film_frames, write_gif
     from viz_diffusion.report.chapters import drawings, save_drawing, wording
 
     voice.say("Drawing", "strip and film")
-    texts = load_texts("en")
     data = guess.measure(recorded, frames=frames)
     facts = guess.facts(data)
     for drawing in drawings(guess.draw(data), wording(facts, texts), texts):

@@ -5,6 +5,7 @@ Gets findings only; knows nothing about networks, nor which lessons there are.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from io import BytesIO
@@ -19,6 +20,8 @@ from viz_diffusion.lessons.lesson import Finding, Series
 from viz_diffusion.plots.theme import figure_bytes, save_figure
 from viz_diffusion.report.parts import Chapter, Chart, Line, Picture, Table
 
+_NEGATIVE = re.compile(r"(?<![\w-])-(?=[\d.])")
+_PICTURE_WORDS = ("title", "alt", "caption")
 LARGE_PICTURE = 100_000
 """Bytes from which a picture of the page is reduced to the 256 colours that suit it best."""
 
@@ -44,7 +47,7 @@ class Drawing:
         data = _webp(image)
         if len(data) > LARGE_PICTURE:
             data = _webp(image.quantize(256, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).convert("RGB"))
-        return Picture(self.name, data, self.alt, self.caption, *image.size, mime="image/webp")
+        return Picture(self.name, data, self.alt, self.caption, *image.size, self.title, "image/webp")
 
 
 def _webp(image: Image.Image) -> bytes:
@@ -134,19 +137,20 @@ def _tell(
         for drawing in drawn:
             on_drawing(drawing)
     rows = finding.lesson.rows(finding.facts, texts)
+    cells = tuple(tuple(map(_minus, row)) for row in rows.rows)
     header = tuple(texts[f"{name}.column_{column}"] for column in rows.columns)
     return Told(
         name=finding.lesson.name,
         title=texts[f"{name}.title"],
         question=texts[f"{name}.question"],
-        text=texts(f"{name}.text", **facts),
+        text=_minus(texts(f"{name}.text", **facts)),
         drawings=tuple(drawn),
-        table=Table(texts(f"{name}.table", **facts), header, rows.rows),
+        table=Table(_minus(texts(f"{name}.table", **facts)), header, cells),
         charts=tuple(_chart(series, name, facts, texts) for series in finding.lesson.series(finding.data)),
         try_this=texts(f"{name}.try_this", **facts),
-        say=texts(f"{name}.say", **facts),
-        exercise=texts(f"{name}.exercise", **facts),
-        answer=texts(f"{name}.answer", **facts),
+        say=_minus(texts(f"{name}.say", **facts)),
+        exercise=_minus(texts(f"{name}.exercise", **facts)),
+        answer=_minus(texts(f"{name}.answer", **facts)),
         folded=finding.lesson.folded,
         facts=finding.facts,
     )
@@ -156,11 +160,16 @@ def _chart(series: Series, chapter: str, facts: dict[str, Any], texts: Texts) ->
     words = f"{chapter}.series_{series.name}"
     return Chart(
         name=series.name,
-        title=texts(words, **facts),
-        caption=texts(f"{words}_caption", **facts),
+        title=_minus(texts(words, **facts)),
+        caption=_minus(texts(f"{words}_caption", **facts)),
         steps_left=series.steps_left,
         lines=tuple(Line(texts[f"{words}_{line}"], values) for line, values in series.lines.items()),
     )
+
+
+def _minus(text: str) -> str:
+    """Return a text whose negative numbers have a true minus sign."""
+    return _NEGATIVE.sub("−", text)
 
 
 class _Spoken(list[Any]):
@@ -184,7 +193,9 @@ def wording(facts: dict[str, Any], texts: Texts) -> dict[str, Any]:
 def drawings(figures: dict[str, Figure], facts: dict[str, Any], texts: Texts) -> list[Drawing]:
     """Join figures with their words, filled in from ``facts`` (see :func:`wording`)."""
     return [
-        Drawing(name, figure, *(texts(f"picture.{name}.{part}", **facts) for part in ("title", "alt", "caption")))
+        Drawing(
+            name, figure, *(_minus(texts(f"picture.{name}.{part}", **facts)) for part in ("title", "alt", "caption"))
+        )
         for name, figure in figures.items()
     ]
 

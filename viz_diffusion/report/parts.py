@@ -108,6 +108,8 @@ class Picture:
     """Pixels across, for the room kept while loading; only the ratio to ``height`` matters."""
     height: int
     """Pixels downwards."""
+    title: str = ""
+    """A few words: all that stands beneath it on a slide, where its caption goes to the speaker's notes."""
     mime: str = "image/png"
     """One of image/png, image/svg+xml, image/webp."""
 

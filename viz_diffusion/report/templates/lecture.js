@@ -54,13 +54,19 @@ const lecture = (() => {
   }
 
   function writeNotes() {
-    const { chapter } = slides[current];
+    const { chapter, element } = slides[current];
     const source = chapter ?? byId("player");
     const wanted = chapter ? [".say", ".scroll:not(.chart *)", ".try .command"] : [".lede", ".facts", ".command"];
     const copies = wanted.flatMap((one) => [...source.querySelectorAll(one)]).map((node) => node.cloneNode(true));
     for (const copy of copies) {
       copy.hidden = false;
       copy.querySelectorAll("[id]").forEach((node) => node.remove()); // an id stands once on a page
+    }
+    const caption = element.matches(".picture") && element.querySelector("figcaption");
+    if (caption) {
+      const words = document.createElement("p");
+      words.textContent = caption.textContent;
+      copies.splice(1, 0, words);
     }
     notes.replaceChildren(...copies);
   }
@@ -79,7 +85,8 @@ const lecture = (() => {
     document.documentElement.classList.add("lecturing");
     box.hidden = false;
     putUp(0);
-    box.requestFullscreen?.().catch(() => {}); // where it is not allowed, the page's own area has to do
+    // Where it is not allowed, the page's own area has to do; where it is granted too late, it is given back.
+    box.requestFullscreen?.().then(() => isOpen() || document.exitFullscreen()).catch(() => {});
   }
 
   function giveBack() {

@@ -1,0 +1,77 @@
+"""``vizdiff worksheet``: exercises for the class, and their answers."""
+
+from __future__ import annotations
+
+import webbrowser
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from viz_diffusion.cli.common import (
+    DEFAULT_GUIDANCE,
+    DeviceOption,
+    DigitOption,
+    GuidanceOption,
+    JsonOption,
+    LangOption,
+    QuietOption,
+    RunOption,
+    SamplerOption,
+    SeedOption,
+    StepsOption,
+    Voice,
+    check_at_least,
+    show_path,
+    show_size,
+)
+from viz_diffusion.cli.prepare import TrajectoryOption, command_line, prepare
+from viz_diffusion.files import make_dir
+
+HELP = (
+    "Example: vizdiff worksheet --digit 5 --open\n\n"
+    "Write exercises on a recording: worksheet.html for students, without a single answer in it, and key.html "
+    "with the answers. Both print on A4."
+)
+
+
+def run_command(
+    digit: DigitOption = 5,
+    run: RunOption = None,
+    trajectory: TrajectoryOption = None,
+    sampler: SamplerOption = "ddpm",
+    steps: StepsOption = None,
+    guidance: GuidanceOption = DEFAULT_GUIDANCE,
+    seed: SeedOption = 0,
+    device: DeviceOption = "auto",
+    lang: LangOption = "en",
+    open_page: Annotated[bool, typer.Option("--open", help="Open both pages in the browser.")] = False,
+    out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("reports/worksheet"),
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Record, choose, write."""
+    voice = Voice(as_json, quiet)
+    from viz_diffusion.catalogue import load_texts
+    from viz_diffusion.worksheet.plan import MIN_STEPS, make_plan
+
+    texts = load_texts(lang)
+    if steps is not None:
+        check_at_least("--steps of a worksheet", steps, MIN_STEPS)
+    make_dir(out)
+    found = prepare(digit, run, trajectory, sampler, steps, guidance, seed, device, voice, lessons=())
+    from viz_diffusion.worksheet.page import write_worksheet
+
+    real = found.run.config.load_digits("test").typical_of(int(found.trajectory.labels[0]))
+    sheet, key = make_plan(found.trajectory, found.companions.others, real[0].numpy())
+    pages = write_worksheet(sheet, key, command_line("worksheet", found, lang), texts, out)
+    for page, what in zip(pages, ("for students", "the answers"), strict=True):
+        voice.say("Written", f"{show_path(page)} ({what}, {show_size(page)})")
+    voice.say("Done", f"sheet {sheet.code} ({voice.seconds:.0f} s); the browser prints both on A4")
+    voice.result({
+        "out": str(out), "worksheet": str(pages[0]), "key": str(pages[1]), "code": sheet.code,
+        "digit": key.digit, "seed": key.seed, "seconds": round(voice.seconds, 1), "answers": key.facts(),
+    })  # fmt: skip
+    if open_page:
+        for page in pages:
+            webbrowser.open(page.resolve().as_uri())
