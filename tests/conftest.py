@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from viz_diffusion.data import Digits, load_digits
+from viz_diffusion.lessons.companions import Companions, Generation, save_companions
 from viz_diffusion.model import ModelConfig, SimpleUNet
+from viz_diffusion.record import record_generation
+from viz_diffusion.run import Run
 from viz_diffusion.schedule import NoiseSchedule
 
 TINY = ModelConfig(channels=(8, 8), embedding_dim=16, time_dim=8, num_heads=2)
@@ -76,3 +80,29 @@ def fixed_noise() -> type[FixedNoise]:
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(0)
+
+
+@pytest.fixture(scope="session")
+def short_recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder like ``vizdiff trajectory``'s: twelve DDIM steps of the bundled network, and companions.
+
+    The nine other digits are made of the recording itself, shifted, so that no network has to run for them.
+    """
+    folder = tmp_path_factory.mktemp("short_recording")
+    run = Run.bundled()
+    model, digest = run.load_model()
+    recorded = record_generation(
+        model, run.config.noise_schedule, torch.tensor([5]), [0], sampler="ddim", steps=12, guidance_scale=1.5,
+        weights_sha256=digest,
+    )  # fmt: skip
+    recorded.save(folder / "trajectory.zarr")
+    states = np.concatenate([recorded.x_t[0, :, 0], recorded.x0[0]])
+    others = tuple(
+        Generation(
+            digit, "ddim", 1.5, 12, recorded.timesteps, recorded.steps_left,
+            np.roll(states, digit, axis=2), np.roll(recorded.x0_pred[0, :, 0], digit, axis=2),
+        )
+        for digit in range(10) if digit != 5
+    )  # fmt: skip
+    save_companions(Companions(others, ()), recorded, folder / "companions.npz")
+    return folder

@@ -204,7 +204,7 @@ def test_report_is_one_file_with_the_runs_own_numbers(
     assert Run.open(trained).load_model()[1] in page
     assert str(Path.home()) not in page
     assert str(tmp_path) not in page
-    names = ["steps", "ten_digits", "forward", "training_step", "snr"]
+    names = ["steps", "ten_digits", "forward", "training_step", "snr", "ledger"]
     names += ["time_embedding", "label_embedding", "model", "loss"]
     assert {path.name for path in figures.iterdir()} == {f"{n}.{e}" for n in names for e in ("png", "svg")}
     assert len(page) < 5_000_000

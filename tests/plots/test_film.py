@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,23 @@ def test_gif_of_one_frame_and_the_same_bytes_twice(tmp_path: Path) -> None:
     assert (tmp_path / "a.gif").read_bytes() == (tmp_path / "b.gif").read_bytes()
     with Image.open(tmp_path / "a.gif") as image:
         assert (image.size, image.n_frames) == ((224, 224), 1)
+
+
+def test_two_films_stand_side_by_side_with_white_between() -> None:
+    both = film.side_by_side(ramp(3), -ramp(3), gap=4)
+    assert both.shape == (3, 28, 60)
+    assert np.array_equal(both[..., :28], ramp(3))
+    assert np.array_equal(both[..., 32:], -ramp(3))
+    assert (both[..., 28:32] == 1).all()
+
+
+def test_webp_is_lossless_and_unknown_formats_are_named() -> None:
+    with Image.open(io.BytesIO(film.film_bytes(ramp(4), "webp", scale=2, frame_ms=40, hold_ms=900))) as image:
+        shown = [np.asarray(frame.convert("L")) for frame in ImageSequence.Iterator(image)]
+    for pixels, wanted in zip(shown, film.to_grey(ramp(4)), strict=True):
+        assert np.array_equal(pixels[::2, ::2], wanted)
+    with pytest.raises(VizdiffUsageError, match="'avi'"):
+        film.film_bytes(ramp(2), "avi")
 
 
 def test_a_failed_film_leaves_nothing(tmp_path: Path) -> None:

@@ -194,9 +194,30 @@ def test_number_has_a_true_minus() -> None:
     assert theme.number(-2.8936) == "−2.89"
 
 
+def test_a_pdf_is_the_same_twice_and_embeds_its_fonts() -> None:
+    figure = theme.new_figure()
+    theme.write(figure, 1600, 900, "t = 259")
+    first, second = (theme.figure_bytes(figure, "pdf") for _ in range(2))
+    assert first == second
+    assert b"/FontFile2" in first
+    assert b"/Type3" not in first
+
+
+def test_pixels_resolution_and_page_can_be_chosen() -> None:
+    figure = theme.new_figure()
+    theme.write(figure, 1600, 900, "t = 259")
+    with Image.open(io.BytesIO(theme.figure_bytes(figure, "png"))) as image:
+        assert np.array_equal(theme.figure_pixels(figure), np.asarray(image.convert("RGB")))
+    with Image.open(io.BytesIO(theme.figure_bytes(figure, "png", dpi=30, transparent=True))) as image:
+        assert image.size == (400, 225)
+        assert image.getpixel((1, 1))[3] == 0
+    with Image.open(io.BytesIO(theme.figure_bytes(figure, "png", dpi=30))) as image:
+        assert image.convert("RGBA").getpixel((1, 1)) == (255, 255, 255, 255)
+
+
 def test_unknown_formats_are_named(tmp_path: Path) -> None:
-    with pytest.raises(VizdiffUsageError, match="'pdf'"):
-        theme.save_figure(theme.new_figure(), tmp_path / "a.pdf")
+    with pytest.raises(VizdiffUsageError, match="'eps'"):
+        theme.save_figure(theme.new_figure(), tmp_path / "a.eps")
     with pytest.raises(VizdiffIOError, match="cannot write"):
         theme.save_figure(theme.new_figure(), tmp_path / "missing" / "a.png")
 

@@ -13,7 +13,19 @@ from collections.abc import Sequence
 import typer
 
 from viz_diffusion import __version__
-from viz_diffusion.cli import embeddings, forward, info, report, sample, train, trajectory
+from viz_diffusion.cli import (
+    deck,
+    embeddings,
+    evaluate,
+    export,
+    forward,
+    info,
+    report,
+    sample,
+    train,
+    trajectory,
+    worksheet,
+)
 from viz_diffusion.errors import VizdiffError
 
 app = typer.Typer(
@@ -27,7 +39,7 @@ app = typer.Typer(
         "and put it all into one offline HTML report. Bundled weights make every command work at once."
     ),
 )
-for command in (report, trajectory, forward, embeddings, sample, train, info):
+for command in (report, trajectory, forward, embeddings, deck, worksheet, export, sample, evaluate, train, info):
     app.command(command.__name__.rsplit(".", 1)[-1], help=command.HELP)(command.run_command)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import webbrowser
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated
 
@@ -60,16 +61,17 @@ def run_command(
     from viz_diffusion.report.chapters import Drawing, save_drawing, tell
     from viz_diffusion.report.gather import assemble
 
-    pictures = {}
-    with voice.progress("Drawing", "the pictures", None) as update:
+    pending = {}
+    with voice.progress("Drawing", "the pictures", None) as update, ThreadPoolExecutor(2) as pool:
 
         def keep(drawing: Drawing) -> None:
-            pictures[drawing.name] = drawing.picture()
+            pending[drawing.name] = drawing.picture(pool)
             if figures is not None:
                 save_drawing(drawing, make_dir(figures))
-            update(len(pictures), None, drawing.name)
+            update(len(pending), None, drawing.name)
 
         told = tell(found.findings, found.recording, texts, keep)
+        pictures = {name: encoded.result() for name, encoded in pending.items()}
         page = assemble(found, told, pictures, command_line("report", found, lang), texts)
     write_report(page, out)
     voice.say("Done", f"{show_path(out)} ({show_size(out)}, {voice.seconds:.0f} s)")

@@ -100,4 +100,4 @@ def _measure(material: Material) -> Clock:
     return measure(material.model, schedule.num_train_timesteps, schedule.snr_below_one)
 
 
-LESSON = Lesson("clock", 60, _measure, draw, facts, rows)
+LESSON = Lesson("clock", 60, _measure, draw, facts, rows, figures=("time_embedding",))

@@ -178,4 +178,6 @@ def series(data: Label) -> tuple[Series, ...]:
     return () if data.influence is None else (Series("influence", data.steps_left, {"influence": data.influence}),)
 
 
-LESSON = Lesson("label", 50, measure, draw, facts, rows, series)
+LESSON = Lesson(
+    "label", 50, measure, draw, facts, rows, series, figures=("ten_digits", "label_embedding"), companions=True
+)

@@ -112,6 +112,10 @@ class Lesson:
     """Returns what has one value at each recorded step."""
     folded: bool = False
     """Whether the chapter is an advanced one, closed at first."""
+    figures: tuple[str, ...] = ()
+    """The names of what ``draw`` gives, so that one figure can be asked for without measuring all lessons."""
+    companions: bool = False
+    """Whether ``measure`` looks at the recording's companions."""
 
 
 @dataclass(frozen=True, eq=False)

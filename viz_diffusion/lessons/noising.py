@@ -114,4 +114,12 @@ def rows(facts: dict[str, Any], _: Texts) -> Rows:
     return Rows(("t", "signal", "snr", "clipped"), tuple(lines))
 
 
-LESSON = Lesson("noising", 10, lambda m: measure(m.heldout, m.schedule, m.digit, m.seed), draw, facts, rows)
+LESSON = Lesson(
+    "noising",
+    10,
+    lambda m: measure(m.heldout, m.schedule, m.digit, m.seed),
+    draw,
+    facts,
+    rows,
+    figures=("forward", "snr"),
+)

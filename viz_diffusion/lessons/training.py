@@ -152,4 +152,12 @@ def _smooth(values: NDArray[np.float64], share: float = 0.05) -> NDArray[np.floa
     return (sums[ends] - sums[starts]) / (ends - starts)
 
 
-LESSON = Lesson("training", 20, lambda m: measure(m.run, m.model, m.heldout, m.digit, m.seed), draw, facts, rows)
+LESSON = Lesson(
+    "training",
+    20,
+    lambda m: measure(m.run, m.model, m.heldout, m.digit, m.seed),
+    draw,
+    facts,
+    rows,
+    figures=("training_step", "loss"),
+)

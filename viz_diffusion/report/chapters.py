@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 from PIL import Image
 
 from viz_diffusion.catalogue import Texts
 from viz_diffusion.lessons.lesson import Finding, Series
-from viz_diffusion.plots.theme import figure_bytes, save_figure
+from viz_diffusion.plots.theme import figure_pixels, save_figure
 from viz_diffusion.report.parts import Chapter, Chart, Line, Picture, Table
 
 _NEGATIVE = re.compile(r"(?<![\w-])-(?=[\d.])")
@@ -41,9 +44,16 @@ class Drawing:
     caption: str
     """What stands beneath it."""
 
-    def picture(self) -> Picture:
-        """Return it as a WebP for the page: lossless, and in 256 colours where it would be large."""
-        image = Image.open(BytesIO(figure_bytes(self.figure, "png"))).convert("RGB")
+    def picture(self, pool: Executor) -> Future[Picture]:
+        """Paint it now and return it, once ``pool`` has encoded it, as a WebP for the page.
+
+        The WebP is lossless, and in 256 colours where it would be large. Encoding leaves the interpreter to
+        others, so that the next figure is painted meanwhile.
+        """
+        return pool.submit(self._encode, figure_pixels(self.figure))
+
+    def _encode(self, pixels: NDArray[np.uint8]) -> Picture:
+        image = Image.fromarray(pixels)
         data = _webp(image)
         if len(data) > LARGE_PICTURE:
             data = _webp(image.quantize(256, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).convert("RGB"))
@@ -52,7 +62,7 @@ class Drawing:
 
 def _webp(image: Image.Image) -> bytes:
     buffer = BytesIO()
-    image.save(buffer, "WEBP", lossless=True, method=4)
+    image.save(buffer, "WEBP", lossless=True, method=1)  # higher methods take longer and save nothing here
     return buffer.getvalue()
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,8 @@ def render(page: Page) -> str:
     )
     style = Markup("\n").join(_inline(environment, name) for name in STYLES)
     head_script, *scripts = (_inline(environment, name) for name in (HEAD_SCRIPT, *SCRIPTS))
+    with ThreadPoolExecutor(2) as pool:  # encoding sprites leaves the interpreter to others
+        data = list(pool.map(_run_data, (*page.players, *page.comparisons)))
     main, curve = page.players[0], snr_curve(page.players[0].alphas_cumprod)
     runs = [(index, player, _png(player.finished)) for index, player in enumerate(page.players)]
     charts = {chapter.id: [draw_chart(chart) for chart in chapter.charts] for chapter in page.chapters}
@@ -74,7 +77,7 @@ def render(page: Page) -> str:
         },
         data=_json_for_html(
             {
-                "runs": [_run_data(player) for player in (*page.players, *page.comparisons)],
+                "runs": data,
                 "curve": asdict(curve.axes),
                 "charts": linked,
                 "text": texts.section("interface.script"),

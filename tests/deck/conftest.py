@@ -1,0 +1,34 @@
+"""A whole study, measured and drawn once for all tests of decks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from deck_fakes import Made, small_still
+
+from viz_diffusion.catalogue import load_texts
+from viz_diffusion.deck.stills import draw_still, make_film
+from viz_diffusion.lessons import training
+from viz_diffusion.lessons.companions import load_companions
+from viz_diffusion.report.chapters import tell
+from viz_diffusion.report.gather import study
+from viz_diffusion.run import Run
+from viz_diffusion.trajectory import Trajectory
+
+
+@pytest.fixture(scope="session")
+def made(short_recording: Path) -> Made:
+    """Return every lesson measured on the short recording, told in English, and drawn."""
+    recorded = Trajectory.open(short_recording / "trajectory.zarr")
+    companions = load_companions(short_recording / "companions.npz", recorded)
+    assert companions is not None
+    run = Run.bundled()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "HELDOUT_COUNT", 40)
+        found = study(run, run.load_model()[0], recorded, companions)
+    texts = load_texts("en")
+    told = tell(found.findings, found.recording, texts)
+    drawn = [drawing for one in told for drawing in one.drawings]
+    stills = {one.name: draw_still(one) if one.name in ("steps", "ledger") else small_still(one) for one in drawn}
+    return Made(found, told, stills, make_film(recorded, texts, with_mp4=True), texts)

@@ -1,0 +1,64 @@
+"""What tests of decks share: a study with its pictures, and a rough estimate of how high text stands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from io import BytesIO
+
+from matplotlib.figure import Figure
+from PIL import Image
+from reportlab.pdfbase.pdfmetrics import stringWidth
+
+from viz_diffusion.catalogue import Texts, load_texts
+from viz_diffusion.deck.slides import Deck, plan
+from viz_diffusion.deck.stills import Film, Still
+from viz_diffusion.lessons.lesson import Finding
+from viz_diffusion.report.chapters import Drawing, Told, tell
+from viz_diffusion.report.gather import Study
+
+COMMAND = "vizdiff deck --digit 5 --seed 0 --sampler ddim --steps 12 --run bundled"
+
+
+@dataclass(frozen=True, eq=False)
+class Made:
+    """A study, and what it is told and shown with."""
+
+    found: Study
+    told: tuple[Told, ...]
+    stills: dict[str, Still]
+    film: Film
+    texts: Texts
+
+    def deck(self, film: bool = True) -> Deck:
+        return plan(self.found, self.told, self.stills, self.film if film else None, COMMAND, self.texts)
+
+    def deck_in(self, lang: str) -> tuple[Deck, Texts]:
+        """Plan the handout in another language, with the pictures that are there."""
+        texts = load_texts(lang)
+        told = tell(map(undrawn, self.found.findings), self.found.recording, texts)
+        return plan(self.found, told, self.stills, None, COMMAND, texts), texts
+
+
+def undrawn(finding: Finding) -> Finding:
+    """Return a finding whose figures are blank: drawing takes most of the time."""
+    names = finding.lesson.figures
+    return replace(finding, lesson=replace(finding.lesson, draw=lambda _: {name: Figure() for name in names}))
+
+
+def small_still(drawing: Drawing) -> Still:
+    """Return a picture that is quickly made and has a figure's shape."""
+    data = BytesIO()
+    Image.linear_gradient("L").resize((640, 352)).save(data, "PNG")
+    return Still(drawing.name, data.getvalue(), 640, 352, drawing.alt)
+
+
+def text_height(text: str, size: float, inches: float) -> float:
+    """Estimate the inches a paragraph takes in Arial, whose widths are Helvetica's, broken at spaces."""
+    lines, line = 1, ""
+    for word in text.split():
+        longer = f"{line} {word}".strip()
+        if line and stringWidth(longer, "Helvetica", size) > inches * 72:
+            lines, line = lines + 1, word
+        else:
+            line = longer
+    return lines * size * 1.17 / 72

@@ -1,0 +1,75 @@
+"""``vizdiff deck``, as a user types it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from pptx import Presentation
+
+from viz_diffusion.cli import main
+from viz_diffusion.lessons.lesson import all_lessons
+from viz_diffusion.report import gather
+
+
+@pytest.fixture
+def two_lessons(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Measure and draw only two lessons: the others are tested without the command."""
+    lessons = tuple(lesson for lesson in all_lessons() if lesson.name in ("guess", "step"))
+    monkeypatch.setattr(gather, "all_lessons", lambda: lessons)
+
+
+@pytest.mark.usefixtures("two_lessons")
+@pytest.mark.parametrize(("format", "what"), [("pptx", "slides"), ("pdf", "pages"), ("folder", "files")])
+def test_the_command_writes_and_says_every_number(
+    format: str, what: str, short_recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "sub" / ("deck" if format == "folder" else f"deck.{format}")
+    argv = ["deck", "--trajectory", str(short_recording), "--run", "bundled", "--out", str(out), "--format", format]
+    assert main([*argv, "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["out"] == str(out)
+    assert said["digit"] == said["recording"]["digit"] == 5
+    assert set(said["lessons"]) == {"guess", "step"}
+    assert said["film"] == ([] if format == "pdf" else ["gif", "mp4"])
+    assert said[what] == {"pptx": 11, "pdf": 9, "folder": 8}[format]
+    if format == "pptx":
+        deck = Presentation(str(out))
+        assert len(deck.slides) == said["slides"]
+        notes = [slide.notes_slide.notes_text_frame.text for slide in deck.slides]
+        assert f"{said['lessons']['guess']['x0_change'][1]:.2f} away" in "".join(notes)
+        assert str(tmp_path) not in "".join(notes)
+    assert {path.name for path in out.parent.iterdir()} == {out.name}
+
+
+@pytest.mark.parametrize(
+    ("argv", "code", "names"),
+    [
+        (["--format", "odp"], 2, "odp"),
+        (["--format", "pdf", "--out", "deck.pptx"], 2, ".pdf"),
+        (["--format", "pdf", "--template", "house.pptx"], 2, "--template"),
+        (["--template", "text.pptx"], 3, "text.pptx"),
+        (["--template", "nowhere.pptx"], 4, "nowhere.pptx"),
+        (["--format", "folder", "--out", "."], 2, "text.pptx"),
+        (["--lang", "xx"], 2, "xx"),
+        (["--digit", "12"], 2, "12"),
+        (["--trajectory", "nowhere"], 3, "nowhere"),
+    ],
+)
+def test_bad_input_gets_one_line(
+    argv: list[str],
+    code: int,
+    names: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "text.pptx").write_text("not a zip")
+    assert main(["deck", *argv, "--quiet"]) == code
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    assert names in err
+    assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == ["text.pptx"]

@@ -1,0 +1,59 @@
+"""The folder of pictures: names, words, numbers, and what it never overwrites."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from deck_fakes import Made
+from PIL import Image
+
+from viz_diffusion.deck.folder import check_folder, write_folder
+from viz_diffusion.errors import VizdiffUsageError
+
+
+@pytest.fixture(scope="module")
+def folder(made: Made, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("folder") / "deck"
+    write_folder(made.told[2:4], made.film, made.found.facts(), "A 5 from noise", made.texts, path)
+    return path
+
+
+def test_pictures_are_numbered_in_order_and_large(folder: Path) -> None:
+    names = sorted(path.name for path in folder.iterdir())
+    numbered = ["01_steps.png", "01_steps.svg", "02_ledger.png", "02_ledger.svg"]
+    assert names == [*numbered, "captions.md", "facts.json", "film.gif", "film.mp4"]
+    with Image.open(folder / "01_steps.png") as picture:
+        assert picture.size == (3200, 1800)
+    assert "<svg" in (folder / "02_ledger.svg").read_text("utf-8")
+
+
+def test_captions_hold_the_words(folder: Path, made: Made) -> None:
+    text = (folder / "captions.md").read_text("utf-8").replace("\\", "")
+    assert text.startswith("# A 5 from noise\n")
+    for told in made.told[2:4]:
+        for drawing in told.drawings:
+            for words in (f"## {drawing.title}", drawing.caption, drawing.alt, told.say, f"`{told.try_this}`"):
+                assert words in text
+
+
+def test_facts_are_the_studys(folder: Path, made: Made) -> None:
+    assert json.loads((folder / "facts.json").read_text("utf-8")) == json.loads(json.dumps(made.found.facts()))
+
+
+def test_an_earlier_deck_is_replaced_and_nothing_else(folder: Path, made: Made, tmp_path: Path) -> None:
+    check_folder(folder)
+    check_folder(tmp_path / "new")
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "thesis.docx").write_text("years of work")
+    with pytest.raises(VizdiffUsageError, match=r"thesis\.docx"):
+        write_folder((), made.film, {}, "t", made.texts, mine)
+    assert [path.name for path in mine.iterdir()] == ["thesis.docx"]
+
+
+def test_a_failure_leaves_nothing(made: Made, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        write_folder((), made.film, {"x": float("nan")}, "t", made.texts, tmp_path / "deck")
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,142 @@
+"""``vizdiff deck``: slides, a handout, or the pictures for one's own slides."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from viz_diffusion.cli.common import (
+    DEFAULT_GUIDANCE,
+    DeviceOption,
+    DigitOption,
+    GuidanceOption,
+    JsonOption,
+    LangOption,
+    QuietOption,
+    RunOption,
+    SamplerOption,
+    SeedOption,
+    StepsOption,
+    Voice,
+    show_path,
+    show_size,
+)
+from viz_diffusion.cli.prepare import TrajectoryOption, command_line, prepare
+from viz_diffusion.errors import VizdiffUsageError
+from viz_diffusion.files import make_dir
+
+if TYPE_CHECKING:
+    from viz_diffusion.catalogue import Texts
+    from viz_diffusion.report.gather import Study
+
+HELP = (
+    "Example: vizdiff deck --digit 5\n\n"
+    "Record a digit, measure it, and write 12 to 20 slides with notes (pptx), an A4 handout (pdf), or numbered "
+    "pictures with captions for slides of your own (folder)."
+)
+_OUT = {"pptx": Path("reports/deck.pptx"), "pdf": Path("reports/deck.pdf"), "folder": Path("reports/deck")}
+
+
+def run_command(
+    format: Annotated[str, typer.Option("--format", metavar="pptx|pdf|folder", help="What to write.")] = "pptx",
+    digit: DigitOption = 5,
+    run: RunOption = None,
+    trajectory: TrajectoryOption = None,
+    sampler: SamplerOption = "ddpm",
+    steps: StepsOption = None,
+    guidance: GuidanceOption = DEFAULT_GUIDANCE,
+    seed: SeedOption = 0,
+    device: DeviceOption = "auto",
+    lang: LangOption = "en",
+    template: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.pptx", help="Your own template (.pptx, .potx): its size, layouts, fonts, colours."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Where to write; reports/deck.pptx, .pdf or a folder.")
+    ] = None,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Record, measure, plan, write."""
+    voice = Voice(as_json, quiet)
+    out = _check(format, template, out)
+    from viz_diffusion.catalogue import load_texts
+
+    texts = load_texts(lang)
+    make_dir(out.parent)
+    if template is not None:
+        from viz_diffusion.deck.stage import check_template
+
+        check_template(template)
+    found = prepare(digit, run, trajectory, sampler, steps, guidance, seed, device, voice)
+    written = _write(found, format, template, out, command_line("deck", found, lang), texts, voice)
+    size = "" if out.is_dir() else f", {show_size(out)}"
+    voice.say("Done", f"{show_path(out)} ({written['count']} {written['what']}{size}, {voice.seconds:.0f} s)")
+    if written["left_out"]:
+        voice.say("Left out", ", ".join(written["left_out"]) + " (no room)")
+    facts = found.facts()
+    voice.result({
+        "out": str(out), "format": format, written["what"]: written["count"], "film": written["film"],
+        "left_out": written["left_out"], "digit": facts["recording"]["digit"], "seed": facts["recording"]["seed"],
+        "seconds": round(voice.seconds, 1), **facts,
+    })  # fmt: skip
+
+
+def _check(format: str, template: Path | None, out: Path | None) -> Path:
+    """Return where to write; refuse options that do not go together."""
+    if format not in _OUT:
+        raise VizdiffUsageError(f"--format must be one of {', '.join(_OUT)}, found {format!r}")
+    if template is not None and format != "pptx":
+        raise VizdiffUsageError(f"--template goes with --format pptx, not with {format}")
+    chosen = _OUT[format] if out is None else out
+    if format != "folder" and chosen.suffix.lower() != f".{format}":
+        raise VizdiffUsageError(f"--out must end in .{format} for --format {format}, found {str(chosen)!r}")
+    if format == "folder":
+        from viz_diffusion.deck.folder import check_folder
+
+        check_folder(chosen)
+    return chosen
+
+
+def _write(
+    found: Study, format: str, template: Path | None, out: Path, command: str, texts: Texts, voice: Voice
+) -> dict[str, Any]:
+    """Draw everything once, and write it; return what there is to say of it."""
+    from viz_diffusion.deck.slides import plan
+    from viz_diffusion.deck.stills import Darkroom, make_film
+    from viz_diffusion.plots.film import can_write_mp4
+    from viz_diffusion.report.chapters import tell, wording
+
+    film = None if format == "pdf" else make_film(found.trajectory, texts, can_write_mp4())
+    moving = [] if film is None else ["gif", *(["mp4"] if film.mp4 is not None else [])]
+    darkroom = Darkroom()
+    with voice.progress("Drawing", "the pictures", None) as update:
+        if format == "folder" and film is not None:
+            from viz_diffusion.deck.folder import write_folder
+
+            told = tell(found.findings, found.recording, texts)
+            title = texts("report.title", **wording(found.recording, texts))
+            names = write_folder(
+                told, film, found.facts(), title, texts, out, lambda drawing: update(0, None, drawing.name)
+            )
+            return {"what": "files", "count": len(names), "left_out": [], "film": moving}
+
+        told = tell(
+            found.findings, found.recording, texts,
+            lambda drawing: update(darkroom.draw(drawing), None, drawing.name),
+        )  # fmt: skip
+        stills = darkroom.finish()
+    deck = plan(found, told, stills, film, command, texts)
+    if format == "pptx":
+        from viz_diffusion.deck.pptx import write_pptx
+
+        write_pptx(deck, out, template)
+        count, what = len(deck.slides), "slides"
+    else:
+        from viz_diffusion.deck.pdf import write_pdf
+
+        count, what = write_pdf(deck, out, texts), "pages"
+    return {"what": what, "count": count, "left_out": list(deck.left_out), "film": moving}

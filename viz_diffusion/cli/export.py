@@ -1,0 +1,178 @@
+"""``vizdiff export``: one picture or film, in the format a slide or a paper wants."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from viz_diffusion.cli.common import (
+    DEFAULT_GUIDANCE,
+    DeviceOption,
+    DigitOption,
+    GuidanceOption,
+    JsonOption,
+    LangOption,
+    QuietOption,
+    RunOption,
+    SamplerOption,
+    SeedOption,
+    StepsOption,
+    Voice,
+    show_path,
+    show_size,
+)
+from viz_diffusion.cli.prepare import TrajectoryOption, prepare
+from viz_diffusion.errors import VizdiffUsageError
+from viz_diffusion.files import make_dir, write_bytes
+
+if TYPE_CHECKING:
+    from viz_diffusion.catalogue import Texts
+    from viz_diffusion.lessons.lesson import Lesson
+    from viz_diffusion.report.gather import Study
+
+HELP = (
+    "Example: vizdiff export --figure steps --format gif\n\n"
+    "Write one figure (png, svg, pdf) or the film of a generation (gif, webp, mp4)."
+)
+STILLS, FILMS = ("png", "svg", "pdf"), ("gif", "webp", "mp4")
+FILM_FIGURES = ("steps", "guess")
+"""The picture at each step, and the guess of the finished one."""
+FILM_SCALE = 16
+DPI = 240
+
+
+def run_command(
+    figure: Annotated[str, typer.Option("--figure", metavar="NAME", help="Which one; a wrong name lists them.")],
+    format: Annotated[
+        str | None,
+        typer.Option("--format", metavar="png|svg|pdf|gif|webp|mp4", help="By default what --out ends in, else png."),
+    ] = None,
+    digit: DigitOption = 5,
+    run: RunOption = None,
+    trajectory: TrajectoryOption = None,
+    sampler: SamplerOption = "ddpm",
+    steps: StepsOption = None,
+    guidance: GuidanceOption = DEFAULT_GUIDANCE,
+    seed: SeedOption = 0,
+    device: DeviceOption = "auto",
+    lang: LangOption = "en",
+    dpi: Annotated[
+        int | None, typer.Option(help="Pixels per inch of a png, 13.33 inches wide; 240 by default.")
+    ] = None,
+    transparent: Annotated[bool, typer.Option("--transparent", help="Leave out the white page.")] = False,
+    frames: Annotated[
+        str | None, typer.Option(help="Of steps or a film: a number, or a list of steps left such as 1000,500,1.")
+    ] = None,
+    spacing: Annotated[
+        str, typer.Option(metavar="default|t|log-snr", help="Frames equal in steps (t), or in log-SNR.")
+    ] = "default",
+    out: Annotated[Path | None, typer.Option(help="File to write; reports/FIGURE.FORMAT by default.")] = None,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Record, measure one lesson, draw, write."""
+    voice = Voice(as_json, quiet)
+    kind = _check_format(format, out)
+    if kind in FILMS and (dpi is not None or transparent):
+        raise VizdiffUsageError(f"--dpi and --transparent go with {', '.join(STILLS)}, not with {kind}")
+    if dpi is not None and (kind != "png" or not 10 <= dpi <= 1200):
+        raise VizdiffUsageError(f"--dpi goes with png and lies in 10..1200, found {kind} and {dpi}")
+    from viz_diffusion.catalogue import load_texts
+
+    texts = load_texts(lang)
+    lesson = _owner(figure, kind, frames, spacing)
+    _check_frames(steps, frames, spacing, kind)
+    path = Path(f"reports/{figure}.{kind}") if out is None else out
+    make_dir(path.parent)
+    found = prepare(digit, run, trajectory, sampler, steps, guidance, seed, device, voice, lessons=[lesson])
+    voice.say("Drawing", figure)
+    if kind in FILMS:
+        said, data = _film(found, figure, kind, frames, spacing)
+    else:
+        said, data = _still(found, figure, kind, dpi or DPI, transparent, texts)
+    write_bytes(path, data)
+    voice.say("Done", f"{show_path(path)} ({show_size(path)}, {voice.seconds:.0f} s)")
+    voice.result({
+        "out": str(path), "figure": figure, "format": kind, "bytes": len(data), **said,
+        "seconds": round(voice.seconds, 1), **found.facts(),
+    })  # fmt: skip
+
+
+def _check_format(format: str | None, out: Path | None) -> str:
+    """Return the format: the one asked for, or what the file's name ends in."""
+    ending = "" if out is None else out.suffix.lower().lstrip(".")
+    kind = format or ending or "png"
+    if kind not in (*STILLS, *FILMS):
+        raise VizdiffUsageError(f"--format must be one of {', '.join((*STILLS, *FILMS))}, found {kind!r}")
+    if out is not None and ending != kind:
+        raise VizdiffUsageError(f"--out must end in .{kind} for --format {kind}, found {str(out)!r}")
+    if kind == "mp4":
+        from viz_diffusion.plots.film import require_mp4
+
+        require_mp4()
+    return kind
+
+
+def _owner(figure: str, kind: str, frames: str | None, spacing: str) -> Lesson:
+    """Return the lesson that draws a figure, set to the frames asked for."""
+    from viz_diffusion.lessons import guess
+    from viz_diffusion.lessons.lesson import all_lessons
+
+    owners = {name: lesson for lesson in all_lessons() for name in lesson.figures}
+    names = f"{', '.join(owners)}; as a film (gif, webp, mp4): {', '.join(FILM_FIGURES)}"
+    if figure not in owners and figure not in FILM_FIGURES:
+        raise VizdiffUsageError(f"--figure {figure!r} is unknown; choose from {names}")
+    if kind in FILMS and figure not in FILM_FIGURES:
+        raise VizdiffUsageError(
+            f"--figure {figure} stands still and cannot be {kind}; choose {', '.join(STILLS)}, "
+            f"or the film of {' or '.join(FILM_FIGURES)}"
+        )
+    if kind in STILLS and figure not in owners:
+        raise VizdiffUsageError(f"--figure {figure} is a film; choose {', '.join(FILMS)} as --format")
+    if figure in FILM_FIGURES:
+        if kind in FILMS:
+            return guess.LESSON
+        return replace(guess.LESSON, measure=lambda m: guess.measure(m.trajectory, m.sample, frames, spacing))
+    if frames is not None or spacing != "default":
+        raise VizdiffUsageError(f"--frames and --spacing go with the figure steps and with films, not with {figure}")
+    return owners[figure]
+
+
+def _check_frames(steps: int | None, frames: str | None, spacing: str, kind: str) -> None:
+    """Refuse what no recording allows, before one is made or opened."""
+    from viz_diffusion.lessons.guess import MOST_FRAMES, choose_frames
+
+    film = kind in FILMS  # which has a frame more, the finished picture
+    choose_frames((steps or 1000) + film, frames, spacing, most=1001 if film else MOST_FRAMES)
+
+
+def _film(found: Study, figure: str, kind: str, frames: str | None, spacing: str) -> tuple[dict[str, Any], bytes]:
+    """Return what there is to say of a film, and its bytes."""
+    import numpy as np
+
+    from viz_diffusion.lessons.guess import film_steps
+    from viz_diffusion.plots.film import film_bytes
+
+    trajectory = found.trajectory
+    images = trajectory.x_t if figure == "steps" else trajectory.x0_pred
+    states = np.concatenate([images[0, :, 0], trajectory.x0[0]])
+    shown = film_steps(trajectory, frames, spacing)
+    side = states.shape[-1] * FILM_SCALE
+    said = {"frames": len(shown), "steps_left_shown": [int(trajectory.num_steps - n) for n in shown]}
+    return said | {"width": side, "height": side}, film_bytes(states[shown], kind, scale=FILM_SCALE)
+
+
+def _still(
+    found: Study, figure: str, kind: str, dpi: int, transparent: bool, texts: Texts
+) -> tuple[dict[str, Any], bytes]:
+    """Return what there is to say of a figure, and its bytes."""
+    from viz_diffusion.plots.theme import figure_bytes
+    from viz_diffusion.report.chapters import tell
+
+    drawings = {one.name: one for told in tell(found.findings, found.recording, texts) for one in told.drawings}
+    drawing = drawings[figure]
+    data = figure_bytes(drawing.figure, kind, description=drawing.caption, dpi=dpi, transparent=transparent)
+    return {"title": drawing.title, "caption": drawing.caption, "alt": drawing.alt}, data

@@ -1,0 +1,128 @@
+"""Type: the two fonts that come with the package, how wide words are in them, and where lines break.
+
+Knows nothing about slides. DejaVu Sans sets Latin, Greek and mathematics, Droid Sans Fallback sets
+Chinese; :func:`runs` says which font sets which part of a text.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from functools import cache
+from importlib import resources
+from itertools import groupby
+from typing import Any
+
+FONTS = {"VizdiffSans": "vizdiff-sans.ttf", "VizdiffHan": "vizdiff-han.ttf"}
+"""Name in a PDF: file under ``assets/fonts``, in the order they are asked."""
+_NOT_FIRST = "，。、；：？！）》”’」』】％,.;:?!)"
+"""Never at the beginning of a line."""
+_NOT_LAST = "（《“‘「『【("
+"""Never at the end of one."""
+_SET = {"VizdiffSans": 0.9, "VizdiffHan": 1.0}
+"""How narrow each font is set: DejaVu Sans at 90%, its own Condensed, is about as wide as Arial."""
+_MARK_CENTRE = -0.25
+"""Ems from a combining mark's origin to its middle, in DejaVu Sans."""
+
+
+@cache
+def font(name: str) -> Any:
+    """Return one of the fonts as reportlab's ``TTFont``."""
+    from reportlab.pdfbase.ttfonts import TTFont
+
+    path = resources.files("viz_diffusion").joinpath("assets", "fonts", FONTS[name])
+    with resources.as_file(path) as file:
+        return TTFont(name, str(file))
+
+
+def has_glyph(character: str) -> bool:
+    """Return whether one of the fonts can draw a character."""
+    return any(ord(character) in font(name).face.charToGlyph for name in FONTS)
+
+
+@cache
+def _font_of(character: str) -> str:
+    for name in FONTS:
+        if ord(character) in font(name).face.charToGlyph:
+            return name
+    return ""
+
+
+def clean(text: str) -> str:
+    """Return a text that can be set: control characters become spaces, what no font has becomes ``?``."""
+    plain = "".join(" " if unicodedata.category(c)[0] == "C" else c for c in text)
+    return "".join(c if _font_of(c) else "?" for c in plain)
+
+
+def runs(text: str) -> list[tuple[str, str]]:
+    """Return (font name, part) pairs that make up ``clean(text)``."""
+    return [(name, "".join(part)) for name, part in groupby(clean(text), _font_of)]
+
+
+def width(text: str, size: float) -> float:
+    """Return how wide a text is in points, set on one line in ``size`` points."""
+    return sum(_advance(name, part, size) for name, part in runs(text))
+
+
+def _advance(name: str, part: str, size: float) -> float:
+    return float(font(name).stringWidth(part, size)) * _SET[name]
+
+
+def wrap(text: str, size: float, across: float) -> list[str]:
+    """Break a text into lines at most ``across`` points wide: at spaces, and between Chinese characters."""
+    lines: list[str] = []
+    for paragraph in text.split("\n"):
+        line = ""
+        for piece in _pieces(paragraph):
+            if line and width((line + piece).rstrip(), size) > across:
+                lines.append(line.rstrip())
+                line = piece.lstrip()
+            else:
+                line += piece
+        lines.append(line.rstrip())
+    return lines
+
+
+def _pieces(text: str) -> list[str]:
+    """Split a text where a line may break; joined they are the text."""
+    pieces: list[str] = []
+    for word in re.findall(r"\S+\s*|\s+", text):
+        for character in word:
+            wide = unicodedata.east_asian_width(character) in "WF"
+            before = pieces[-1][-1] if pieces else " "
+            split = before.isspace() or wide or unicodedata.east_asian_width(before) in "WF"
+            glued = character in _NOT_FIRST or before in _NOT_LAST or character.isspace()
+            if pieces and (glued or not split):
+                pieces[-1] += character
+            else:
+                pieces.append(character)
+    return pieces
+
+
+def register_fonts() -> str:
+    """Tell reportlab of the fonts; return the name of the one that is asked first."""
+    from reportlab.pdfbase import pdfmetrics
+
+    for name in FONTS:
+        pdfmetrics.registerFont(font(name))
+    return next(iter(FONTS))
+
+
+def draw(canvas: Any, x: float, y: float, text: str, size: float, colour: str) -> None:
+    """Write one line on a PDF canvas, its baseline at ``y``; combining marks are set over the letter before."""
+    from reportlab.lib.colors import HexColor
+
+    canvas.setFillColor(HexColor(colour))
+    for name, part in runs(text):
+        for plain in re.findall(r".[\u0300-\u036f]+|[^\u0300-\u036f]+?(?=.[\u0300-\u036f]|$)", part):
+            marked = len(plain) > 1 and "\u0300" <= plain[1] <= "\u036f"
+            letters, marks = (plain[0], plain[1:]) if marked else (plain, "")
+            advance = _advance(name, letters, size)
+            middle = x + advance / 2 - _MARK_CENTRE * _SET[name] * size
+            for place, piece in ((x, letters), *((middle, mark) for mark in marks)):
+                line = canvas.beginText(place, y)
+                line.setFont(name, size)
+                line.setHorizScale(100 * _SET[name])
+                line.textOut(piece)
+                canvas.drawText(line)
+            x += advance
