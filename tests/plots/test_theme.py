@@ -228,3 +228,15 @@ def test_images_that_cannot_be_drawn_are_refused() -> None:
         theme.place_noise(figure, 0, 0, 1, np.full((28, 28), np.nan))
     with pytest.raises(VizdiffInputError, match=r"\(1, 28, 28\)"):
         theme.show_digit(theme.add_axes(figure, 0, 0, 28, 28), np.zeros((1, 28, 28)))
+
+
+def test_pixels_stay_what_they_were_when_the_figure_is_painted_again() -> None:
+    figure = theme.new_figure()
+    theme.write(figure, 400, 400, "7", 100)
+    pixels = theme.figure_pixels(figure)
+    before = pixels.copy()
+    figure.texts[0].set_visible(False)
+    theme.figure_bytes(figure, "png")
+    figure.canvas.draw()
+    assert before.min() < 128
+    assert np.array_equal(pixels, before)

@@ -96,7 +96,6 @@ def add_axes(figure: Figure, left: float, top: float, width: float, height: floa
     """Add bare axes (no frame, no ticks) that cover the given page pixels."""
     box = (left / PAGE_WIDTH, 1 - (top + height) / PAGE_HEIGHT, width / PAGE_WIDTH, height / PAGE_HEIGHT)
     axes: Axes = figure.add_axes(box)
-    axes.set(xticks=[], yticks=[])
     axes.set_axis_off()
     return axes
 
@@ -274,7 +273,7 @@ def figure_pixels(figure: Figure) -> NDArray[np.uint8]:
     canvas: Any = FigureCanvasAgg(figure)
     with use_theme():
         canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3]
+    return np.array(canvas.buffer_rgba())[..., :3]  # a copy: the canvas paints its next file over its buffer
 
 
 def save_figure(figure: Figure, path: Path, *, description: str = "") -> None:
