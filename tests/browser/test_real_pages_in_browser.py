@@ -1,4 +1,4 @@
-"""The pages that commands write, in every language: nothing fetched, nothing said, nothing against WCAG, nothing cut."""
+"""The pages that commands write, in every language: nothing fetched, said, cut off, or against WCAG."""
 
 from __future__ import annotations
 
