@@ -79,7 +79,8 @@ def test_a_time_budget_becomes_a_number_of_steps(tmp_path: Path, capsys: pytest.
     assert said["steps"] >= 50
 
 
-def test_ctrl_c_saves_and_resume_goes_on_to_the_same_weights(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_saves_and_resume_goes_on_to_the_same_weights(number: int, code: int, tmp_path: Path) -> None:
     def start(*argv: str) -> subprocess.Popen:
         command = [sys.executable, "-m", "viz_diffusion", "train", *argv, "--device", "cpu"]
         return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
@@ -91,9 +92,9 @@ def test_ctrl_c_saves_and_resume_goes_on_to_the_same_weights(tmp_path: Path) -> 
     deadline = time.monotonic() + 120
     while not (metrics.exists() and metrics.stat().st_size) and time.monotonic() < deadline:
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     said = process.communicate(timeout=60)[1]
-    assert process.returncode == 130, said
+    assert process.returncode == code, said
     assert "--resume" in said
     assert not Run.open(stopped).is_finished
 

@@ -49,7 +49,7 @@ def begin(path: Path, config: RunConfig) -> tuple[Run, TrainState]:
 
 def go_on(path: Path, digits: Digits, change: Callable[[TrainState], object] | None = None) -> None:
     run = Run.open(path)
-    state, metrics_bytes = run.resume()
+    state, metrics_bytes, _ = run.resume()
     if change is not None:
         change(state)
     for _ in fit(run, state, digits, digits, metrics_bytes=metrics_bytes):
@@ -108,7 +108,7 @@ def test_a_stopped_run_is_unfinished_but_whole(stopped: Path) -> None:
     assert not run.is_finished
     assert [path.name for path in run.checkpoints()] == ["step-00000103"]
     assert not list(stopped.rglob("*.tmp"))
-    state, metrics_bytes = run.resume()
+    state, metrics_bytes, _ = run.resume()
     assert state.step == 103
     assert metrics_bytes == (stopped / "metrics.jsonl").stat().st_size
 
@@ -139,7 +139,7 @@ def test_going_on_early_and_often_ends_bit_identical(
             next(steps)
         steps.close()
         run = Run.open(tmp_path / "run")
-        state, metrics_bytes = run.resume()
+        state, metrics_bytes, _ = run.resume()
         assert state.step == stop
     go_on(tmp_path / "run", digits)
     assert fingerprint(tmp_path / "run") == fingerprint(whole)
@@ -192,7 +192,7 @@ def test_control_a_lost_piece_of_state_is_noticed(
 
 def test_control_lost_metrics_are_noticed(stopped: Path, whole: Path, tmp_path: Path, digits: Digits) -> None:
     path = Path(shutil.copytree(stopped, tmp_path / "again"))
-    state, _ = Run.open(path).resume()
+    state, _, _ = Run.open(path).resume()
     for _ in fit(Run.open(path), state, digits, digits, metrics_bytes=0):
         pass
     found, wanted = fingerprint(path), fingerprint(whole)
@@ -207,7 +207,7 @@ def test_what_resume_gives_is_what_was_saved(tmp_path: Path, config: RunConfig, 
     for _ in range(5):
         next(steps)
     steps.close()
-    back, _ = Run.open(tmp_path / "run").resume()
+    back, _, _ = Run.open(tmp_path / "run").resume()
     for ours, theirs in ((state.model, back.model), (state.ema, back.ema)):
         for name, value in ours.state_dict().items():
             assert torch.equal(value, theirs.state_dict()[name]), name

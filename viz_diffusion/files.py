@@ -10,12 +10,13 @@ import json
 import os
 import secrets
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
-from viz_diffusion.errors import VizdiffInputError, VizdiffIOError
+from viz_diffusion.errors import VizdiffInputError, VizdiffIOError, VizdiffLockedError
 
 
 def sha256_bytes(data: bytes) -> str:
@@ -124,6 +125,36 @@ def atomic_dir(path: Path) -> Iterator[Path]:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
         shutil.rmtree(retired, ignore_errors=True)
+
+
+@contextmanager
+def lock(path: Path) -> Iterator[None]:
+    """Hold ``path`` locked; the system lets go when the process ends, however it ends.
+
+    Raises
+    ------
+    VizdiffLockedError
+        Where another process, or this one, holds it already.
+    VizdiffIOError
+        Where the system refuses to make the file.
+    """
+    with io_errors("write", path):
+        handle = path.open("a+b")
+    with handle:
+        try:
+            if sys.platform == "win32":
+                import msvcrt
+
+                msvcrt.locking(handle.fileno(), msvcrt.LK_NBLCK, 1)
+            else:
+                import fcntl
+
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise VizdiffLockedError(
+                f"{path.parent} is being written by another process; wait for it, or choose another --out"
+            ) from error
+        yield
 
 
 def write_bytes(path: Path, data: bytes) -> None:

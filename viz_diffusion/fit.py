@@ -67,7 +67,25 @@ def fit(
         steps. The number is then written into the run's config: from there on time plays no part.
     metrics_bytes
         Where resuming: how much of ``metrics.jsonl`` belongs to the checkpoint.
+
+    Raises
+    ------
+    VizdiffLockedError
+        Where another process writes to the run.
     """
+    with run.lock():
+        yield from _fit(run, state, data, heldout, minutes, checkpoint_every, metrics_bytes)
+
+
+def _fit(
+    run: Run,
+    state: TrainState,
+    data: Digits,
+    heldout: Digits,
+    minutes: float | None,
+    checkpoint_every: int | None,
+    metrics_bytes: int,
+) -> Generator[Progress, None, None]:
     if minutes is not None:
         state.config = replace(state.config, steps=_UNDECIDED)
     metrics = Metrics(run, metrics_bytes)

@@ -16,21 +16,28 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load, save
-from torch import Tensor, nn
+from safetensors.torch import save
+from torch import Tensor
 
+from viz_diffusion.checkpoint import (
+    load_checkpoint,
+    load_weights,
+    parse_tensors,
+    read_tensors,
+    save_checkpoint,
+    to_bytes,
+)
 from viz_diffusion.data import Digits, load_digits
 from viz_diffusion.errors import VizdiffError, VizdiffInputError
 from viz_diffusion.files import (
-    atomic_dir,
+    lock,
     make_dir,
     read_checked,
     read_json,
@@ -98,6 +105,17 @@ class RunConfig:
         except (VizdiffError, KeyError, TypeError, AttributeError, ValueError) as error:
             raise VizdiffInputError(f"{path} is not the config of a run: {error}") from error
         return config
+
+
+class Resumed(NamedTuple):
+    """Where training goes on."""
+
+    state: TrainState
+    """What the checkpoint held."""
+    metrics_bytes: int
+    """How much of ``metrics.jsonl`` belongs to it."""
+    remarks: list[str]
+    """What the user should be told: checkpoints passed over, and why the end will not be bit-exact."""
 
 
 @dataclass(frozen=True)
@@ -222,9 +240,9 @@ class Run:
             folder, name = self.path, "model.safetensors"
         else:
             folder, name = self._newest_checkpoint(), "ema.safetensors"
-        weights, digest = _read_tensors(folder, name)
+        weights, digest = read_tensors(folder, name)
         model = SimpleUNet(self.config.model)
-        _load_weights(model, weights, folder / name)
+        load_weights(model, weights, folder / name)
         model = model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         return model.eval().requires_grad_(False), digest
 
@@ -245,35 +263,57 @@ class Run:
 
     def save_checkpoint(self, state: TrainState, metrics_bytes: int) -> None:
         """Write all that resuming needs to a new folder, then drop the checkpoint before the last."""
-        target = self.path / "training" / f"step-{state.step:08d}"
-        with atomic_dir(target) as folder:
-            files = {
-                "model.safetensors": _to_bytes(state.model.state_dict()),
-                "ema.safetensors": _to_bytes(state.ema.state_dict()),
-                "optimizer.safetensors": _to_bytes(_optimizer_tensors(state.optimizer)),
-            }
-            for name, data in files.items():
-                write_bytes(folder / name, data)
-            write_json(folder / "state.json", {"step": state.step, "metrics_bytes": metrics_bytes})
-            write_manifest(folder, [*files, "state.json"])
+        save_checkpoint(self.path / "training" / f"step-{state.step:08d}", state, metrics_bytes)
         for old in self.checkpoints()[:-2]:
             shutil.rmtree(old)
 
-    def resume(self, device: torch.device | str = "cpu") -> tuple[TrainState, int]:
-        """Return the newest checkpoint's state and the length its metrics file had, in bytes."""
-        folder = self._newest_checkpoint()
-        facts = _checked_json(folder, "state.json")
-        state = TrainState.create(self.config.training, self.config.model, device)
-        for module, name in ((state.model, "model.safetensors"), (state.ema, "ema.safetensors")):
-            _load_weights(module, _read_tensors(folder, name)[0], folder / name)
-        moments, _ = _read_tensors(folder, "optimizer.safetensors")
-        _load_optimizer(state.optimizer, moments, folder / "optimizer.safetensors")
-        state.step = int(facts["step"])
-        return state, int(facts["metrics_bytes"])
+    def resume(self, device: torch.device | str = "cpu", force: bool = False) -> Resumed:
+        """Read the newest whole checkpoint.
+
+        A broken one is passed over for the one before it, and named.
+
+        Parameters
+        ----------
+        force
+            Go on in a changed environment too, where the result will not be bit-exact.
+
+        Raises
+        ------
+        VizdiffInputError
+            Where no checkpoint is whole, or the environment is another and ``force`` is not given.
+        """
+        broken: list[VizdiffInputError] = []
+        for folder in reversed(self.checkpoints() or [self._newest_checkpoint()]):
+            try:
+                found = load_checkpoint(folder, self.config.training, self.config.model, torch.device(device))
+            except VizdiffInputError as error:
+                broken.append(error)
+                continue
+            state, metrics_bytes, changed = found
+            if changed and not force:
+                raise VizdiffInputError(
+                    f"{folder} was written in another environment ({'; '.join(changed)}); "
+                    "--force goes on, not bit-exact"
+                )
+            remarks = [f"{error}; using {folder.name} instead" for error in broken]
+            if changed:
+                remarks.append(f"not bit-exact: {'; '.join(changed)}")
+            return Resumed(state, metrics_bytes, remarks)
+        raise broken[0]
+
+    def lock(self) -> AbstractContextManager[None]:
+        """Keep other writers out of the folder.
+
+        Raises
+        ------
+        VizdiffLockedError
+            On entering, where another process writes to the run.
+        """
+        return lock(self.path / ".lock")
 
     def finish(self, state: TrainState) -> str:
         """Write the finished weights, then the manifest; return the weights' SHA-256."""
-        write_bytes(self.path / "model.safetensors", _to_bytes(state.ema.state_dict()))
+        write_bytes(self.path / "model.safetensors", to_bytes(state.ema.state_dict()))
         names = ["config.json", "metrics.jsonl", "samples.safetensors", "model.safetensors"]
         return write_manifest(self.path, [name for name in names if (self.path / name).is_file()])["model.safetensors"]
 
@@ -290,70 +330,9 @@ class Run:
         if not path.is_file():
             return None
         data = read_checked(self.path, path.name)[0] if self.is_finished else path.read_bytes()
-        tensors = _parse(path, data)
+        tensors = parse_tensors(path, data)
         if set(tensors) != {"steps", "images"}:
             raise VizdiffInputError(
                 f"{path} must hold steps and images, found {', '.join(sorted(tensors)) or 'nothing'}"
             )
         return tensors["steps"], tensors["images"]
-
-
-def _to_bytes(tensors: Mapping[str, Tensor]) -> bytes:
-    return save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
-
-
-def _read_tensors(folder: Path, name: str) -> tuple[dict[str, Tensor], str]:
-    data, digest = read_checked(folder, name)
-    return _parse(folder / name, data), digest
-
-
-def _checked_json(folder: Path, name: str) -> dict[str, Any]:
-    read_checked(folder, name)
-    return read_json(folder / name)
-
-
-def _parse(path: Path, data: bytes) -> dict[str, Tensor]:
-    try:
-        return load(data)
-    except (SafetensorError, ValueError) as error:
-        raise VizdiffInputError(f"{path} is not a safetensors file: {error}") from error
-
-
-def _load_weights(module: nn.Module, weights: dict[str, Tensor], path: Path) -> None:
-    """Copy weights into a network of exactly that shape."""
-    expected = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
-    found = {name: tuple(tensor.shape) for name, tensor in weights.items()}
-    if expected != found:
-        odd = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
-        name = odd[0]
-        raise VizdiffInputError(
-            f"{path} does not fit the config: {name} should have shape {expected.get(name)}, "
-            f"found {found.get(name)} ({len(odd)} such)"
-        )
-    if not all(torch.isfinite(tensor).all() for tensor in weights.values()):
-        raise VizdiffInputError(f"{path} holds numbers that are not finite; train again")
-    module.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
-
-
-def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    states = optimizer.state_dict()["state"]
-    return {f"{index}.{key}": value for index, entry in states.items() for key, value in entry.items()}
-
-
-def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor], path: Path) -> None:
-    """Give each weight its moments back, in the weight's own memory layout.
-
-    The layout matters: a fused optimizer walks weight and moments side by side in memory.
-    """
-    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
-    states: dict[int, dict[str, Tensor]] = {}
-    try:
-        for name, tensor in tensors.items():
-            index, key = name.split(".")
-            like = weights[int(index)]
-            if tensor.shape == like.shape:
-                tensor = torch.empty_like(like, dtype=tensor.dtype).copy_(tensor)
-            states.setdefault(int(index), {})[key] = tensor
-        optimizer.load_state_dict({"state": states, "param_groups": optimizer.state_dict()["param_groups"]})
-    except (ValueError, IndexError, KeyError) as error:
-        raise VizdiffInputError(f"{path} does not fit the config: {error}") from error

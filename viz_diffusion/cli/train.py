@@ -48,6 +48,9 @@ def run_command(
     seed: Annotated[int, typer.Option(help="Decides weights, order and noise.")] = 0,
     device: DeviceOption = "auto",
     resume: Annotated[Path | None, typer.Option(help="Run folder to go on with.")] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="With --resume: go on in a changed environment, not bit-exact.")
+    ] = False,
     out: Annotated[Path | None, typer.Option(help="New run folder; by default under runs/.")] = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -71,7 +74,7 @@ def run_command(
             minutes = minutes or DEFAULT_MINUTES
         begun = _begin(minutes, epochs, steps, dataset, data_dir, batch_size, seed, device, out, voice)
     else:
-        begun = _continue(resume, steps, device, voice)
+        begun = _continue(resume, steps, device, force, voice)
     run, state, data, heldout, metrics_bytes = begun
     _train(run, state, data, heldout, minutes, checkpoint_every, metrics_bytes, voice)
 
@@ -112,17 +115,20 @@ def _begin(
 
 
 def _continue(
-    resume: Path, steps: int | None, device: str, voice: Voice
+    resume: Path, steps: int | None, device: str, force: bool, voice: Voice
 ) -> tuple[Run, TrainState, Digits, Digits, int]:
     from viz_diffusion.run import Run
 
     run = Run.open(resume)
-    state, metrics_bytes = run.resume(pick_device(device))
+    state, metrics_bytes, remarks = run.resume(pick_device(device), force)
+    for remark in remarks:
+        voice.say("Note", remark)
     if steps is not None:
         if steps < state.step:
             raise VizdiffUsageError(f"--steps must be at least the {state.step} steps that are done, found {steps}")
         state.config = replace(state.config, steps=steps)
-        run = run.extend(state.config)
+        with run.lock():
+            run = run.extend(state.config)
     data, heldout = run.config.load_digits("train"), run.config.load_digits("test")
     voice.say("Resuming", f"{resume} at step {state.step:,} of {run.config.training.steps:,}")
     return run, state, data, heldout, metrics_bytes

@@ -1,0 +1,146 @@
+"""Resuming: after kills, with broken checkpoints, in another environment, beside another writer."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from viz_diffusion import checkpoint
+from viz_diffusion import fit as fitting
+from viz_diffusion.cli import main
+from viz_diffusion.data import Digits
+from viz_diffusion.errors import VizdiffInputError, VizdiffLockedError
+from viz_diffusion.files import lock, sha256_file
+from viz_diffusion.fit import fit
+from viz_diffusion.model import ModelConfig
+from viz_diffusion.run import Run, RunConfig
+from viz_diffusion.train import TrainConfig, TrainState
+
+HERE = Path(__file__).parent
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="kill -9 and fork are POSIX's")
+def test_twenty_killed_runs_end_in_the_same_bytes(tmp_path: Path) -> None:
+    command = [sys.executable, str(HERE / "kill_driver.py"), str(tmp_path), "20", "11"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(HERE.parent), *sys.path])}
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=280, env=environment, check=False)
+    assert ended.returncode == 0, ended.stderr
+    said = json.loads(ended.stdout)
+    differing = [index for index, found in enumerate(said["killed"]) if found != said["whole"]]
+    assert len(said["killed"]) == 20
+    assert differing == []
+
+
+@pytest.fixture
+def stopped(tmp_path: Path, few_digits: Digits, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A run stopped at step 7 of 9, with checkpoints of steps 4 and 7."""
+    monkeypatch.setattr(fitting.Thumbnails, "STEPS", 1)
+    tiny = ModelConfig(channels=(8, 8), embedding_dim=16, time_dim=8, num_heads=2)
+    run = Run.create(tmp_path / "run", RunConfig(tiny, TrainConfig(steps=9, batch_size=2, warmup_steps=2)))
+    state = TrainState.create(run.config.training, tiny)
+    steps = fit(run, state, few_digits, few_digits, checkpoint_every=4)
+    for _ in range(7):
+        next(steps)
+    steps.close()
+    assert [path.name for path in run.checkpoints()] == ["step-00000004", "step-00000007"]
+    return run.path
+
+
+def go_on(path: Path, digits: Digits, **options: bool) -> tuple[str, list[str]]:
+    run = Run.open(path)
+    state, metrics_bytes, remarks = run.resume(**options)
+    for _ in fit(run, state, digits, digits, metrics_bytes=metrics_bytes):
+        pass
+    return sha256_file(path / "model.safetensors") + sha256_file(path / "metrics.jsonl"), remarks
+
+
+def flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("damage", [flip, Path.unlink, lambda path: path.write_bytes(path.read_bytes()[:-1])])
+@pytest.mark.parametrize("name", ["model.safetensors", "optimizer.safetensors", "state.json"])
+def test_a_broken_checkpoint_is_passed_over_and_named(
+    name: str, damage: Callable[[Path], object], stopped: Path, tmp_path: Path, few_digits: Digits
+) -> None:
+    copy = Path(shutil.copytree(stopped, tmp_path / "broken"))
+    damage(copy / "training" / "step-00000007" / name)
+    state, _, remarks = Run.open(copy).resume()
+    assert state.step == 4
+    assert len(remarks) == 1
+    assert f"step-00000007/{name}" in remarks[0].replace(os.sep, "/")
+    assert "using step-00000004 instead" in remarks[0]
+    assert go_on(copy, few_digits)[0] == go_on(stopped, few_digits)[0]
+
+
+def test_where_every_checkpoint_is_broken_the_newest_is_named(stopped: Path) -> None:
+    for path in stopped.glob("training/*/ema.safetensors"):
+        flip(path)
+    with pytest.raises(VizdiffInputError, match=r"step-00000007.ema\.safetensors"):
+        Run.open(stopped).resume()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda patch: patch.setattr(torch, "get_num_threads", lambda: 77), "threads .* then, 77 now"),
+        (lambda patch: patch.setattr(torch, "__version__", "9.9"), "torch .* then, 9.9 now"),
+        (lambda patch: patch.setattr(checkpoint.platform, "machine", lambda: "abacus"), "machine .* abacus"),
+    ],
+)
+def test_another_environment_is_refused_by_name_unless_forced(
+    change: Callable[[pytest.MonkeyPatch], None],
+    words: str,
+    stopped: Path,
+    few_digits: Digits,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    change(monkeypatch)
+    with pytest.raises(VizdiffInputError, match=f"another environment .{words}.*--force"):
+        Run.open(stopped).resume()
+    remarks = go_on(stopped, few_digits, force=True)[1]
+    assert len(remarks) == 1
+    assert remarks[0].startswith("not bit-exact: ")
+
+
+def test_one_run_has_one_writer(stopped: Path, few_digits: Digits, capsys: pytest.CaptureFixture[str]) -> None:
+    run = Run.open(stopped)
+    state, metrics_bytes, _ = run.resume()
+    before = {path: sha256_file(path) for path in stopped.rglob("*") if path.is_file()}
+    with run.lock():
+        with pytest.raises(VizdiffLockedError, match="another process"):
+            next(fit(run, state, few_digits, few_digits, metrics_bytes=metrics_bytes))
+        assert main(["train", "--resume", str(stopped), "--steps", "20", "--device", "cpu", "--quiet"]) == 5
+    assert "vizdiff: " in capsys.readouterr().err
+    assert {path: sha256_file(path) for path in stopped.rglob("*") if path.is_file()} == before
+
+
+def test_a_killed_holder_leaves_no_lock(tmp_path: Path) -> None:
+    path = tmp_path / ".lock"
+    holding = (
+        "import sys, time; from pathlib import Path; from viz_diffusion.files import lock\n"
+        "with lock(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(HERE.parent)}
+    with subprocess.Popen(
+        [sys.executable, "-c", holding, str(path)], stdout=subprocess.PIPE, env=environment
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline().strip() == b"held"
+        with pytest.raises(VizdiffLockedError), lock(path):
+            pass
+        holder.send_signal(signal.SIGKILL if hasattr(signal, "SIGKILL") else signal.SIGTERM)
+        holder.wait()
+    with lock(path):
+        pass

@@ -1,0 +1,136 @@
+"""Checkpoints: everything that decides how training goes on, in a folder that is whole or not there.
+
+Bit-exact on one machine, build, device and number of threads (two numbers of threads add up in two orders, and
+differ). There is no random state to keep: every step's draws follow from the seed and the step. No pickle.
+Knows nothing about runs.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor, nn
+
+from viz_diffusion.errors import VizdiffInputError
+from viz_diffusion.files import atomic_dir, read_checked, read_json, write_bytes, write_json, write_manifest
+from viz_diffusion.model import ModelConfig
+from viz_diffusion.train import TrainConfig, TrainState
+
+
+def environment(device: torch.device) -> dict[str, str | int]:
+    """Return what, besides config and state, decides the bits of the next step."""
+    return {
+        "torch": torch.__version__,
+        "device": device.type,
+        "threads": torch.get_num_threads(),
+        "machine": f"{platform.system()} {platform.machine()} {torch.backends.cpu.get_cpu_capability()}",
+    }
+
+
+def save_checkpoint(folder: Path, state: TrainState, metrics_bytes: int) -> None:
+    """Write all that going on needs to ``folder``, whole or not at all; the manifest last."""
+    with atomic_dir(folder) as temporary:
+        files = {
+            "model.safetensors": to_bytes(state.model.state_dict()),
+            "ema.safetensors": to_bytes(state.ema.state_dict()),
+            "optimizer.safetensors": to_bytes(_optimizer_tensors(state.optimizer)),
+        }
+        for name, data in files.items():
+            write_bytes(temporary / name, data)
+        facts = {"step": state.step, "metrics_bytes": metrics_bytes, "environment": environment(state.device)}
+        write_json(temporary / "state.json", facts)
+        write_manifest(temporary, [*files, "state.json"])
+
+
+def load_checkpoint(
+    folder: Path, training: TrainConfig, model: ModelConfig, device: torch.device
+) -> tuple[TrainState, int, list[str]]:
+    """Read a checkpoint.
+
+    Returns
+    -------
+    The state; how many bytes of metrics belong to it; and in what the environment differs from the one it was
+    written in, one text each, such as ``threads 2 then, 1 now``.
+
+    Raises
+    ------
+    VizdiffInputError
+        Where a file is missing, damaged, or of another shape than the configs say.
+    """
+    read_checked(folder, "state.json")
+    facts = read_json(folder / "state.json")
+    state = TrainState.create(training, model, device)
+    for module, name in ((state.model, "model.safetensors"), (state.ema, "ema.safetensors")):
+        load_weights(module, read_tensors(folder, name)[0], folder / name)
+    moments, _ = read_tensors(folder, "optimizer.safetensors")
+    _load_optimizer(state.optimizer, moments, folder / "optimizer.safetensors")
+    state.step = int(facts["step"])
+    here = environment(device)
+    then: dict[str, Any] = facts.get("environment", {})
+    changed = [f"{name} {then.get(name)} then, {now} now" for name, now in here.items() if then.get(name) != now]
+    return state, int(facts["metrics_bytes"]), changed
+
+
+def to_bytes(tensors: Mapping[str, Tensor]) -> bytes:
+    """Return tensors as the bytes of a safetensors file."""
+    return save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
+
+
+def read_tensors(folder: Path, name: str) -> tuple[dict[str, Tensor], str]:
+    """Read a safetensors file that its folder's manifest vouches for; return its SHA-256 too."""
+    data, digest = read_checked(folder, name)
+    return parse_tensors(folder / name, data), digest
+
+
+def parse_tensors(path: Path, data: bytes) -> dict[str, Tensor]:
+    """Return the tensors in a file's bytes; ``path`` is only named where they are none."""
+    try:
+        return load(data)
+    except (SafetensorError, ValueError) as error:
+        raise VizdiffInputError(f"{path} is not a safetensors file: {error}") from error
+
+
+def load_weights(module: nn.Module, weights: dict[str, Tensor], path: Path) -> None:
+    """Copy weights into a network of exactly that shape."""
+    expected = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
+    found = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+    if expected != found:
+        odd = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
+        name = odd[0]
+        raise VizdiffInputError(
+            f"{path} does not fit the config: {name} should have shape {expected.get(name)}, "
+            f"found {found.get(name)} ({len(odd)} such)"
+        )
+    if not all(torch.isfinite(tensor).all() for tensor in weights.values()):
+        raise VizdiffInputError(f"{path} holds numbers that are not finite; train again")
+    module.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
+
+
+def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    states = optimizer.state_dict()["state"]
+    return {f"{index}.{key}": value for index, entry in states.items() for key, value in entry.items()}
+
+
+def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor], path: Path) -> None:
+    """Give each weight its moments back, in the weight's own memory layout.
+
+    The layout matters: a fused optimizer walks weight and moments side by side in memory.
+    """
+    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+    states: dict[int, dict[str, Tensor]] = {}
+    try:
+        for name, tensor in tensors.items():
+            index, key = name.split(".")
+            like = weights[int(index)]
+            if tensor.shape == like.shape:
+                tensor = torch.empty_like(like, dtype=tensor.dtype).copy_(tensor)
+            states.setdefault(int(index), {})[key] = tensor
+        optimizer.load_state_dict({"state": states, "param_groups": optimizer.state_dict()["param_groups"]})
+    except (ValueError, IndexError, KeyError) as error:
+        raise VizdiffInputError(f"{path} does not fit the config: {error}") from error
