@@ -59,10 +59,13 @@ def run_command(
     found = prepare(digit, run, trajectory, sampler, steps, guidance, seed, device, voice)
     from viz_diffusion.report import write_report
     from viz_diffusion.report.chapters import Drawing, save_drawing, tell
-    from viz_diffusion.report.gather import assemble
+    from viz_diffusion.report.gather import assemble, players
 
     pending = {}
+    played = players(found)
     with voice.progress("Drawing", "the pictures", None) as update, ThreadPoolExecutor(2) as pool:
+        # sprites and pictures are encoded by the pool while the next figure is painted here
+        encoding = [pool.submit(getattr, one, "sheets") for one in (*played.runs, *played.comparisons)]
 
         def keep(drawing: Drawing) -> None:
             pending[drawing.name] = drawing.picture(pool)
@@ -72,7 +75,9 @@ def run_command(
 
         told = tell(found.findings, found.recording, texts, keep)
         pictures = {name: encoded.result() for name, encoded in pending.items()}
-        page = assemble(found, told, pictures, command_line("report", found, lang), texts)
+        for sheets in encoding:
+            sheets.result()
+        page = assemble(found, played, told, pictures, command_line("report", found, lang), texts)
     write_report(page, out)
     voice.say("Done", f"{show_path(out)} ({show_size(out)}, {voice.seconds:.0f} s)")
     voice.say("Next", "vizdiff train   (10 min; Ctrl-C keeps your work)")

@@ -80,15 +80,41 @@ def study(
     return Study(run, trajectory, companions, tuple(findings), num_parameters)
 
 
-def assemble(found: Study, told: Sequence[Told], pictures: dict[str, Picture], command: str, texts: Texts) -> Page:
+@dataclass(frozen=True, eq=False)
+class Players:
+    """What the page can play."""
+
+    runs: tuple[Player, ...]
+    """The recording, then the other digits."""
+    comparisons: tuple[Player, ...]
+    """The same digit, guided or sampled otherwise."""
+
+
+def players(found: Study) -> Players:
+    """Return the recording and its companions as the page plays them."""
+    recorded, companions = found.trajectory, found.companions
+    return Players(
+        (_recorded(recorded), *(_player(one, recorded) for one in companions.others)),
+        tuple(_player(one, recorded) for one in companions.comparisons),
+    )
+
+
+def assemble(
+    found: Study,
+    played: Players,
+    told: Sequence[Told],
+    pictures: dict[str, Picture],
+    command: str,
+    texts: Texts,
+) -> Page:
     """Join what was told into the report's page; ``pictures`` are the drawings by name, ``steps`` among them."""
     trajectory, facts = found.trajectory, wording(found.recording, texts)
     weights = trajectory.weights_sha256
     return Page(
         title=texts("report.title", **facts),
         lede=texts("report.lede", **facts),
-        players=(_recorded(trajectory), *(_player(one, trajectory) for one in found.companions.others)),
-        comparisons=tuple(_player(one, trajectory) for one in found.companions.comparisons),
+        players=played.runs,
+        comparisons=played.comparisons,
         command=command,
         facts=(
             (texts["fact.seed"], str(facts["seed"])),

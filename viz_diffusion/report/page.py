@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -45,8 +44,7 @@ def render(page: Page) -> str:
     )
     style = Markup("\n").join(_inline(environment, name) for name in STYLES)
     head_script, *scripts = (_inline(environment, name) for name in (HEAD_SCRIPT, *SCRIPTS))
-    with ThreadPoolExecutor(2) as pool:  # encoding sprites leaves the interpreter to others
-        data = list(pool.map(_run_data, (*page.players, *page.comparisons)))
+    data = [_run_data(player) for player in (*page.players, *page.comparisons)]
     main, curve = page.players[0], snr_curve(page.players[0].alphas_cumprod)
     runs = [(index, player, _png(player.finished)) for index, player in enumerate(page.players)]
     charts = {chapter.id: [draw_chart(chart) for chart in chapter.charts] for chapter in page.chapters}
@@ -124,12 +122,6 @@ def _png(picture: sprites.UInt8) -> str:
 
 def _run_data(player: Player) -> dict[str, Any]:
     """Return what the script needs of one run; frames travel as sprite sheets, each once."""
-    eps = player.eps_pred
-    fields = {
-        "x_t": sprites.make_sprite(sprites.to_gray8(player.x_t)),
-        "x0_pred": sprites.make_sprite(sprites.to_gray8(player.x0_pred)),
-        "eps_pred": None if eps is None else sprites.make_sprite(sprites.to_diverging8(eps)),
-    }
     return {
         "digit": int(player.digit),
         "sampler": player.sampler.upper(),
@@ -140,7 +132,9 @@ def _run_data(player: Player) -> dict[str, Any]:
         "left": [int(n) for n in player.left],
         "timesteps": [int(t) for t in player.timesteps],
         "share": [float(f"{player.alphas_cumprod[t]:.10g}") for t in player.timesteps],
-        "sprites": {name: sprite and {"uri": sprite.uri, "columns": sprite.columns} for name, sprite in fields.items()},
+        "sprites": {
+            name: sprite and {"uri": sprite.uri, "columns": sprite.columns} for name, sprite in player.sheets.items()
+        },
     }
 
 

@@ -87,6 +87,19 @@ class Player:
         return max(int(self.left[0]), len(self.timesteps))
 
     @cached_property
+    def sheets(self) -> dict[str, sprites.Sprite | None]:
+        """All frames of ``x_t``, ``x0_pred`` and, where kept, ``eps_pred``, as one sprite sheet each.
+
+        This takes long and leaves the interpreter to others: ask for it in a thread before it is needed.
+        """
+        eps = self.eps_pred
+        return {
+            "x_t": sprites.make_sprite(sprites.to_gray8(self.x_t)),
+            "x0_pred": sprites.make_sprite(sprites.to_gray8(self.x0_pred)),
+            "eps_pred": None if eps is None else sprites.make_sprite(sprites.to_diverging8(eps)),
+        }
+
+    @cached_property
     def finished(self) -> sprites.UInt8:
         """(H, W) uint8: the finished picture on the fixed grey scale."""
         return sprites.to_gray8(self.x_t[-1])
