@@ -73,6 +73,14 @@ class RunConfig:
     data_dir: str | None = None
     """The folder of IDX files it is trained on, where it is not one of the data sets known by name."""
 
+    def __post_init__(self) -> None:
+        known = (self.model.schedule, self.model.num_train_timesteps)
+        if self.model.schedule is not None and known != (self.schedule, self.num_train_timesteps):
+            raise VizdiffInputError(
+                f"the network's last line uses the schedule {known[0]}, T = {known[1]}, "
+                f"and the run {self.schedule}, T = {self.num_train_timesteps}; they must be the same"
+            )
+
     @property
     def noise_schedule(self) -> NoiseSchedule:
         """The schedule, built."""
@@ -97,10 +105,9 @@ class RunConfig:
             raise VizdiffInputError(f"{path}: expected format_version {FORMAT_VERSION}, found {version}")
         try:
             model, training = values.pop("model"), values.pop("training")
-            # a config without snr_cap is from before errors were weighted
-            config = cls(
-                model=ModelConfig.from_dict(model), training=TrainConfig(**{"snr_cap": 0.0, **training}), **values
-            )
+            # a config without weight_exponent is from before errors were weighted
+            training = TrainConfig(**{"weight_exponent": 0.0, **training})
+            config = cls(model=ModelConfig.from_dict(model), training=training, **values)
             _ = config.noise_schedule  # refuses what no schedule can be built from
         except (VizdiffError, KeyError, TypeError, AttributeError, ValueError) as error:
             raise VizdiffInputError(f"{path} is not the config of a run: {error}") from error

@@ -48,8 +48,8 @@ class Training:
     """The digit of the three questions."""
     seed: int
     """Of their noise."""
-    snr_cap: float
-    """γ of the weights the errors had in training; 0 where all counted alike."""
+    weight_exponent: float
+    """p of the weights ᾱ^-p the errors had in training; 0 where all counted alike."""
 
 
 def measure(run: Run, model: SimpleUNet, heldout: Digits, digit: int = 5, seed: int = 0) -> Training:
@@ -74,7 +74,9 @@ def measure(run: Run, model: SimpleUNet, heldout: Digits, digit: int = 5, seed: 
     )
     losses = heldout_loss(model, schedule, heldout, HELDOUT_COUNT)
     count = min(HELDOUT_COUNT, len(heldout))
-    return Training(frames, read_history(run), np.array(losses), count, digit, seed, run.config.training.snr_cap)
+    return Training(
+        frames, read_history(run), np.array(losses), count, digit, seed, run.config.training.weight_exponent
+    )
 
 
 def read_history(run: Run) -> LossHistory:
@@ -123,7 +125,7 @@ def facts(data: Training) -> dict[str, Any]:
     return {
         "digit": data.digit,
         "seed": data.seed,
-        "snr_cap": data.snr_cap,
+        "weight_exponent": data.weight_exponent,
         "timesteps": [int(t) for t in data.frames.timesteps],
         "mean_squared_error": [float(v) for v in data.frames.mean_squared_error],
         "steps": int(data.history.steps[-1]),
