@@ -226,7 +226,7 @@ def dpm_solver_steps(
     signal_prev = np.sqrt(spaced.alphas_cumprod_prev)
     lambdas = spaced.log_snr / 2
     h = np.concatenate([[np.inf], lambdas[:-1]]) - lambdas
-    x0_before = None
+    x0_before: Tensor | None = None
     # x_T ~ N(0, I)
     x = noise.draw("cpu" if labels is None else labels.device)
     for i, t in zip(reversed(range(len(visited))), visited.tolist(), strict=True):
@@ -235,8 +235,10 @@ def dpm_solver_steps(
         x0_raw = spaced.predict_x0(x, eps, i)
         x0 = x0_raw.clamp(-1, 1) if clip else x0_raw
         # D_i = (1 + 1/(2 r_i)) x̂_0 - 1/(2 r_i) x̂_0 of the step before, with r_i = h_{i-1} / h_i
-        ahead = 0.0 if order == 1 or x0_before is None or i == 0 else float(h[i] / (2 * h[i + 1]))
-        direction = x0 if ahead == 0 else (1 + ahead) * x0 - ahead * x0_before
+        direction = x0
+        if order == 2 and x0_before is not None and i > 0:
+            ahead = float(h[i] / (2 * h[i + 1]))
+            direction = (1 + ahead) * x0 - ahead * x0_before
         # x_{t_i} = σ_{t_i}/σ_{t_{i-1}} x_{t_{i-1}} - α_{t_i} (e^{-h_i} - 1) D_i
         x_prev = float(spread_prev[i] / spread[i]) * x - float(signal_prev[i] * np.expm1(-h[i])) * direction
         yield Step(t, x, eps, eps_cond, eps_uncond, x0_raw, x0, None, x_prev)
