@@ -88,6 +88,29 @@ def test_a_companion_is_what_sampling_it_alone_gives(index: int, model: SimpleUN
     assert [steps[one.num_steps - n].t for n in one.steps_left] == one.timesteps.tolist()
 
 
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"sampler": "ddpm", "variance": "beta_tilde"},
+        {"sampler": "ddim", "eta": 1.0},
+        {"sampler": "dpm-solver++", "timestep_spacing": "linspace", "clip": False},
+    ],
+)
+def test_the_other_digits_are_sampled_as_the_recording_was(model: SimpleUNet, asked: dict) -> None:
+    """A digit recorded, and the same digit as the companion of another from that noise: one and the same."""
+    schedule = NoiseSchedule.named("linear")
+
+    def generate(digit: int) -> Trajectory:
+        return record_generation(model, schedule, torch.tensor([digit]), [7], steps=9, guidance_scale=1.5, **asked)
+
+    (found,) = (one for one in sample_companions(model, generate(3)).others if one.digit == 8)
+    wanted = generate(8)
+    assert found.timesteps.tolist() == wanted.timesteps.tolist()
+    np.testing.assert_allclose(found.x_t[:-1], wanted.x_t[0, :, 0], rtol=1e-5, atol=1e-4)
+    np.testing.assert_allclose(found.x_t[-1], wanted.x0[0, 0], rtol=1e-5, atol=1e-4)
+    assert np.abs(generate(3).x0 - wanted.x0).max() > 1e-2
+
+
 def test_every_image_may_have_its_own_guidance(model: SimpleUNet) -> None:
     x, labels = torch.randn(3, 1, 28, 28), torch.tensor([1, 2, 3])
     scales = torch.tensor([1.0, 3.0, 0.5]).reshape(-1, 1, 1, 1)

@@ -23,6 +23,7 @@ from torch.utils.hooks import RemovableHandle
 from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.sample import ImageNoise, Step, sampling_steps
 from viz_diffusion.schedule import NoiseSchedule
+from viz_diffusion.timesteps import SPACINGS, VARIANCES
 from viz_diffusion.trajectory import Float32, Trajectory
 
 _LABEL_NAMES = ("labels", "label", "y", "class_labels")
@@ -135,7 +136,9 @@ class Recorder:
         seeds: Sequence[int] | None = None,
         sampler: str = "",
         variance: str = "",
+        eta: float = 0.0,
         weights_sha256: str = "",
+        interventions: str = "",
     ) -> Trajectory:
         """Return what was recorded, with the facts that only the loop's author knows.
 
@@ -179,9 +182,11 @@ class Recorder:
             eps_uncond=eps_uncond,
             sampler=sampler,
             variance=variance,
+            eta=eta,
             guidance_scale=float(scale),
             clip=self._clip,
             weights_sha256=weights_sha256,
+            interventions=interventions,
         )
 
     def _asked(self, labels: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -227,6 +232,9 @@ def record_generation(
     *,
     sampler: str = "ddpm",
     steps: int | None = None,
+    timestep_spacing: str = SPACINGS[0],
+    variance: str = VARIANCES[0],
+    eta: float = 0.0,
     guidance_scale: float = 1.5,
     clip: bool = True,
     image_shape: tuple[int, ...] = (1, 28, 28),
@@ -241,6 +249,8 @@ def record_generation(
         (B,) int64 on the denoiser's device: the digit each image should become.
     seeds
         One per image.
+    sampler, steps, timestep_spacing, variance, eta, guidance_scale, clip
+        As in :func:`~viz_diffusion.sample.sampling_steps`.
     on_step
         Called after each step, for progress bars; it observes only.
     """
@@ -248,8 +258,8 @@ def record_generation(
     with Recorder(denoiser, schedule, guidance_scale=guidance_scale, clip=clip) as recorder:
         for step in sampling_steps(
             denoiser, schedule, noise, labels,
-            sampler=sampler, steps=steps, guidance_scale=guidance_scale, clip=clip,
-            null_label=getattr(denoiser, "null_label", 10),
+            sampler=sampler, steps=steps, timestep_spacing=timestep_spacing, variance=variance, eta=eta,
+            guidance_scale=guidance_scale, clip=clip, null_label=getattr(denoiser, "null_label", 10),
         ):  # fmt: skip
             if on_step is not None:
                 on_step(step)
@@ -257,8 +267,10 @@ def record_generation(
     return recorder.trajectory(
         seeds=seeds,
         sampler=sampler,
-        variance="beta" if sampler == "ddpm" else "",
+        variance=variance if sampler == "ddpm" else "",
+        eta=eta,
         weights_sha256=weights_sha256,
+        interventions=getattr(denoiser, "interventions", ""),
     )
 
 

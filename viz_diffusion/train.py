@@ -124,7 +124,10 @@ def train(state: TrainState, data: Digits, schedule: NoiseSchedule) -> Iterator[
     ------
     VizdiffNonFiniteError
         Where the loss or a gradient is no finite number; the weights are as they were before the step.
+    VizdiffUsageError
+        Where the schedule leaves no signal at its end, which a model that predicts ε cannot use.
     """
+    schedule.require_signal()
     state.model.train()
     weights = loss_weights(schedule, state.config.weight_exponent)
     while state.step < state.config.steps:

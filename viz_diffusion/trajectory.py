@@ -16,12 +16,15 @@ from viz_diffusion.errors import VizdiffError, VizdiffInputError
 from viz_diffusion.files import atomic_dir, io_errors
 from viz_diffusion.fragments import facts, picture, strip, whole
 from viz_diffusion.schedule import NoiseSchedule
+from viz_diffusion.timesteps import SAMPLERS
 
 Float32 = NDArray[np.float32]
 SCHEMA_VERSION = 1
 _FIELDS = ("x_t", "eps_pred", "x0_pred", "eps_cond", "eps_uncond")
 _OPTIONAL = ("eps_cond", "eps_uncond")
-_FACTS = ("sampler", "variance", "guidance_scale", "clip", "weights_sha256")
+_FACTS = ("sampler", "variance", "eta", "guidance_scale", "clip", "weights_sha256", "interventions")
+_LATER_FACTS: dict[str, Any] = {"eta": 0.0, "interventions": ""}
+"""Facts that the first recordings lack, and what held for them."""
 _CHUNK = (16, 50)
 """Samples and steps per chunk."""
 _SHOWN_SHARES = (1.0, 0.65, 0.5, 0.35, 0.2, 0.1)
@@ -62,15 +65,20 @@ class Trajectory:
     eps_uncond: Float32 | None = None
     """(B, S, C, H, W) float32: the prediction under the null label, where guidance mixed two."""
     sampler: str = ""
-    """ddpm, ddim, or what the recorder was told."""
+    """ddpm, ddim, dpm-solver++, or what the recorder was told."""
     variance: str = ""
-    """Of the injected noise: beta, beta_tilde, or nothing where none was injected."""
+    """Of the noise that DDPM injected: beta or beta_tilde; nothing where another sampler was used."""
+    eta: float = 0.0
+    """What DDIM injected: 0 none, 1 as much as DDPM with beta_tilde."""
     guidance_scale: float = 1.0
     """s in ε_∅ + s (ε_y - ε_∅); 1 means no guidance, NaN that it is not known."""
     clip: bool = True
     """Whether x̂_0 was clipped to [-1, 1]."""
     weights_sha256: str = ""
     """SHA-256 of the weights file, or nothing where it is not known."""
+    interventions: str = ""
+    """What stood between sampler and network; nothing where the network was told t and label as they were
+    asked. ``timesteps`` and ``labels`` hold what was asked, ``eps_pred`` what came back."""
 
     def __post_init__(self) -> None:
         shape = self.x_t.shape
@@ -112,6 +120,15 @@ class Trajectory:
         return self.schedule.alphas_cumprod[self.timesteps]
 
     @property
+    def x0_beyond_scale(self) -> NDArray[np.float64]:
+        """(B, S) float64: the share of pixels of x̂_0, before any clipping, that lie beyond [-1, 1]."""
+        shares = np.empty((self.num_images, self.num_steps))
+        for step, t in enumerate(self.timesteps):
+            raw = self.schedule.predict_x0(self.x_t[:, step], self.eps_pred[:, step], int(t))
+            shares[:, step] = (np.abs(raw) > 1).mean(axis=(1, 2, 3))
+        return shares
+
+    @property
     def steps_left(self) -> NDArray[np.int64]:
         """(S,) int64: how many evaluations remain before each recorded state is finished, S .. 1."""
         return np.arange(self.num_steps, 0, -1)
@@ -128,7 +145,7 @@ class Trajectory:
             guess = [(f"{n}", picture(self.x0_pred[0, k], f"guess with {n} steps left")) for n, k in frames]
             strips = [strip("x_t, by steps left", x_t), strip("the guess of the finished image", guess)]
         label = f", digit {self.labels[0]}" if self.num_images and self.labels[0] >= 0 else ""
-        sampler = self.sampler.upper() or "unknown sampler"
+        sampler = SAMPLERS.get(self.sampler, self.sampler) or "unknown sampler"
         first = "the first is shown: " if self.num_images > 1 else ""
         note = f"({first}{self.num_steps} steps{label}, {sampler})"
         known = {True: f"{self.guidance_scale:g}", False: "not known"}
@@ -212,7 +229,8 @@ class Trajectory:
                     raise VizdiffInputError(f"not a complete recording of schema {SCHEMA_VERSION}")
                 arrays = {name: _read(group, name, path) for name in (*_FIELDS, "x0", "betas")}
                 arrays |= {name: _read(group, name, path) for name in ("timesteps", "labels", "seeds")}
-                facts = {name: attrs[name] for name in _FACTS}
+                stored = {name: attrs[name] for name in _FACTS if name in attrs or name not in _LATER_FACTS}
+                facts = _LATER_FACTS | stored
                 facts["guidance_scale"] = np.nan if facts["guidance_scale"] is None else facts["guidance_scale"]
                 schedule = NoiseSchedule(arrays.pop("betas"), str(attrs["schedule"]))
                 return cls(schedule=schedule, **arrays, **facts)

@@ -9,16 +9,21 @@ import typer
 
 from viz_diffusion.cli.common import (
     DEFAULT_GUIDANCE,
+    ClipOption,
     DeviceOption,
     DigitOption,
+    EtaOption,
     GuidanceOption,
     JsonOption,
     LangOption,
     QuietOption,
     RunOption,
     SamplerOption,
+    Sampling,
     SeedOption,
     StepsOption,
+    TimestepSpacingOption,
+    VarianceOption,
     Voice,
     show_path,
     show_size,
@@ -47,6 +52,10 @@ def run_command(
     sampler: SamplerOption = "ddpm",
     steps: StepsOption = None,
     guidance: GuidanceOption = DEFAULT_GUIDANCE,
+    variance: VarianceOption = "beta",
+    eta: EtaOption = 0.0,
+    timestep_spacing: TimestepSpacingOption = "trailing",
+    clip: ClipOption = True,
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
     lang: LangOption = "en",
@@ -62,6 +71,7 @@ def run_command(
 ) -> None:
     """Record, measure, plan, write."""
     voice = Voice(as_json, quiet)
+    asked = Sampling(sampler, steps, guidance, variance, eta, timestep_spacing, clip)
     out = _check(format, template, out)
     from viz_diffusion.catalogue import load_texts
 
@@ -71,7 +81,7 @@ def run_command(
         from viz_diffusion.deck.stage import check_template
 
         check_template(template)
-    found = prepare(digit, run, trajectory, sampler, steps, guidance, seed, device, voice)
+    found = prepare(digit, run, trajectory, asked, seed, device, voice)
     written = _write(found, format, template, out, command_line("deck", found, lang), texts, voice)
     size = "" if out.is_dir() else f", {show_size(out)}"
     voice.say("Done", f"{show_path(out)} ({written['count']} {written['what']}{size}, {voice.seconds:.0f} s)")

@@ -8,14 +8,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from viz_diffusion.cli.common import (
+    ClipOption,
     DeviceOption,
+    EtaOption,
     JsonOption,
     QuietOption,
     RunOption,
     SamplerOption,
+    Sampling,
     SeedOption,
+    TimestepSpacingOption,
+    VarianceOption,
     Voice,
-    check_sampling,
+    beyond,
     check_seed,
     load_run,
 )
@@ -37,6 +42,10 @@ def run_command(
     sampler: SamplerOption = "ddim",
     steps: Annotated[int, typer.Option("--steps", help="Network evaluations, 1 to 1000.")] = 50,
     guidance: Annotated[float, typer.Option("--guidance", help="Guidance scale s: 1, the default, is none.")] = 1.0,
+    variance: VarianceOption = "beta",
+    eta: EtaOption = 0.0,
+    timestep_spacing: TimestepSpacingOption = "trailing",
+    clip: ClipOption = True,
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
     out: Annotated[Path | None, typer.Option(help="JSON file to write as well.")] = None,
@@ -45,7 +54,7 @@ def run_command(
 ) -> None:
     """Sample, judge, measure, say."""
     voice = Voice(as_json, quiet)
-    check_sampling(sampler, steps, guidance)
+    asked = Sampling(sampler, steps, guidance, variance, eta, timestep_spacing, clip)
     check_seed(seed, count)
     if not 20 <= count <= 10000:
         raise VizdiffUsageError(f"--count must lie in 20..10000, found {count}")
@@ -60,7 +69,8 @@ def run_command(
     training, test = chosen.config.load_digits("train"), chosen.config.load_digits("test")
     schedule = chosen.config.noise_schedule
     labels = torch.arange(count) % 10
-    images = sample_all(schedule, model, labels, seed, sampler, steps, guidance, voice)
+    images, clipped = sample_all(schedule, model, labels, seed, asked, voice)
+    voice.say("Guesses", beyond(clipped, clip))
     voice.say("Judging", f"{count} samples, {count} real digits, {count} Gaussian clouds")
     found = evaluate(images, labels, training, test)
     with voice.progress("Measuring", "the loss at every timestep", schedule.num_train_timesteps) as update:
@@ -72,7 +82,7 @@ def run_command(
         voice.say(label, text)
     values = {
         "run": "bundled" if chosen.is_bundled else str(chosen.path), "weights_sha256": digest,
-        "sampler": sampler, "steps": steps, "guidance_scale": guidance, "seed": seed, "count": count,
+        **asked.facts(), "x0_beyond_scale": clipped, "seed": seed, "count": count,
         "seconds": round(voice.seconds, 1), **_values(found), **_likelihood_values(likelihood, baselines),
     }  # fmt: skip
     if out is not None:

@@ -10,16 +10,21 @@ import typer
 
 from viz_diffusion.cli.common import (
     DEFAULT_GUIDANCE,
+    ClipOption,
     DeviceOption,
     DigitOption,
+    EtaOption,
     GuidanceOption,
     JsonOption,
     LangOption,
     QuietOption,
     RunOption,
     SamplerOption,
+    Sampling,
     SeedOption,
     StepsOption,
+    TimestepSpacingOption,
+    VarianceOption,
     Voice,
     show_path,
     show_size,
@@ -56,6 +61,10 @@ def run_command(
     sampler: SamplerOption = "ddpm",
     steps: StepsOption = None,
     guidance: GuidanceOption = DEFAULT_GUIDANCE,
+    variance: VarianceOption = "beta",
+    eta: EtaOption = 0.0,
+    timestep_spacing: TimestepSpacingOption = "trailing",
+    clip: ClipOption = True,
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
     lang: LangOption = "en",
@@ -75,6 +84,7 @@ def run_command(
 ) -> None:
     """Record, measure one lesson, draw, write."""
     voice = Voice(as_json, quiet)
+    asked = Sampling(sampler, steps, guidance, variance, eta, timestep_spacing, clip)
     kind = _check_format(format, out)
     if kind in FILMS and (dpi is not None or transparent):
         raise VizdiffUsageError(f"--dpi and --transparent go with {', '.join(STILLS)}, not with {kind}")
@@ -87,7 +97,7 @@ def run_command(
     _check_frames(steps, frames, spacing, kind)
     path = Path(f"reports/{figure}.{kind}") if out is None else out
     make_dir(path.parent)
-    found = prepare(digit, run, trajectory, sampler, steps, guidance, seed, device, voice, lessons=[lesson])
+    found = prepare(digit, run, trajectory, asked, seed, device, voice, lessons=[lesson])
     voice.say("Drawing", figure)
     if kind in FILMS:
         said, data = _film(found, figure, kind, frames, spacing)

@@ -28,7 +28,9 @@ HELP = (
 
 def run_command(
     digit: DigitOption = 5,
-    schedule: Annotated[str, typer.Option(help="linear or cosine.")] = "linear",
+    schedule: Annotated[
+        str, typer.Option(help="linear, cosine, or zero-snr (the linear one until no signal is left).")
+    ] = "linear",
     dataset: Annotated[str, typer.Option(help="mnist, fashion-mnist or kmnist.")] = "mnist",
     data_dir: Annotated[Path | None, typer.Option(help="Folder of IDX files, plain or .gz.")] = None,
     seed: SeedOption = 0,

@@ -11,14 +11,15 @@ import typer
 
 from viz_diffusion.cli.common import (
     DEFAULT_GUIDANCE,
+    Sampling,
     Voice,
     check_digit,
-    check_sampling,
     check_seed,
     load_run,
     show_path,
 )
 from viz_diffusion.errors import VizdiffInputError
+from viz_diffusion.timesteps import SPACINGS, spaced_timesteps
 
 if TYPE_CHECKING:
     from viz_diffusion.lessons.companions import Companions
@@ -41,9 +42,7 @@ def prepare(
     digit: int,
     run: str | None,
     trajectory: Path | None,
-    sampler: str,
-    steps: int | None,
-    guidance: float,
+    asked: Sampling,
     seed: int,
     device: str,
     voice: Voice,
@@ -58,17 +57,21 @@ def prepare(
     VizdiffUsageError
         Where an option has no possible value.
     VizdiffInputError
-        Where the recording was made with other weights than the run's, or cannot be read.
+        Where the recording was made with other weights than the run's or under an intervention, or cannot be read.
     """
     check_digit(digit)
-    check_sampling(sampler, steps, guidance)
     check_seed(seed)
     recorded = None if trajectory is None else _open(trajectory)
+    if recorded is not None and recorded.interventions:
+        raise VizdiffInputError(
+            f"{trajectory} was recorded while somebody intervened ({recorded.interventions}), so that its label and "
+            "clock are not what the network was told; give the plain recording"
+        )
     chosen, model, digest = load_run(run, device, voice)
     if recorded is None:
         from viz_diffusion.cli.trajectory import record
 
-        recorded = record(chosen, model, digest, digit, seed, 1, sampler, steps, guidance, voice)
+        recorded = record(chosen, model, digest, digit, seed, 1, asked, voice)
     elif recorded.weights_sha256 != digest:
         raise VizdiffInputError(
             f"{trajectory} was recorded with weights {recorded.weights_sha256[:8]}, not {digest[:8]}; "
@@ -124,8 +127,24 @@ def command_line(command: str, found: Study, lang: str) -> str:
         words += ["--steps", str(recorded.num_steps)]
     if recorded.guidance_scale != DEFAULT_GUIDANCE:
         words += ["--guidance", f"{recorded.guidance_scale:g}"]
+    if recorded.variance == "beta_tilde":
+        words += ["--variance", recorded.variance]
+    if recorded.eta:
+        words += ["--eta", f"{recorded.eta:g}"]
+    words += _spacing(recorded)
+    if not recorded.clip:
+        words += ["--no-clip"]
     if lang != "en":
         words += ["--lang", lang]
     inside = run.path.resolve().is_relative_to(Path.cwd())
     words += ["--run", run.name if run.is_bundled or not inside else show_path(run.path)]
     return shlex.join(words)
+
+
+def _spacing(recorded: Trajectory) -> list[str]:
+    """Return the option that makes a sampler visit the recorded timesteps; nothing for the default."""
+    for spacing in SPACINGS:
+        visited = spaced_timesteps(recorded.schedule.num_train_timesteps, recorded.num_steps, spacing)
+        if visited.tolist() == recorded.timesteps.tolist():
+            return [] if spacing == SPACINGS[0] else ["--timestep-spacing", spacing]
+    return []

@@ -11,16 +11,21 @@ import typer
 
 from viz_diffusion.cli.common import (
     DEFAULT_GUIDANCE,
+    ClipOption,
     DeviceOption,
     DigitOption,
+    EtaOption,
     GuidanceOption,
     JsonOption,
     LangOption,
     QuietOption,
     RunOption,
     SamplerOption,
+    Sampling,
     SeedOption,
     StepsOption,
+    TimestepSpacingOption,
+    VarianceOption,
     Voice,
     show_path,
     show_size,
@@ -41,6 +46,10 @@ def run_command(
     sampler: SamplerOption = "ddpm",
     steps: StepsOption = None,
     guidance: GuidanceOption = DEFAULT_GUIDANCE,
+    variance: VarianceOption = "beta",
+    eta: EtaOption = 0.0,
+    timestep_spacing: TimestepSpacingOption = "trailing",
+    clip: ClipOption = True,
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
     lang: LangOption = "en",
@@ -52,11 +61,12 @@ def run_command(
 ) -> None:
     """Record, measure, draw, write."""
     voice = Voice(as_json, quiet)
+    asked = Sampling(sampler, steps, guidance, variance, eta, timestep_spacing, clip)
     from viz_diffusion.catalogue import load_texts
 
     texts = load_texts(lang)
     make_dir(out.parent)
-    found = prepare(digit, run, trajectory, sampler, steps, guidance, seed, device, voice)
+    found = prepare(digit, run, trajectory, asked, seed, device, voice)
     from viz_diffusion.report import write_report
     from viz_diffusion.report.chapters import Drawing, save_drawing, tell
     from viz_diffusion.report.gather import assemble, players

@@ -10,16 +10,21 @@ import typer
 
 from viz_diffusion.cli.common import (
     DEFAULT_GUIDANCE,
+    ClipOption,
     DeviceOption,
     DigitOption,
+    EtaOption,
     GuidanceOption,
     JsonOption,
     LangOption,
     QuietOption,
     RunOption,
     SamplerOption,
+    Sampling,
     SeedOption,
     StepsOption,
+    TimestepSpacingOption,
+    VarianceOption,
     Voice,
     check_at_least,
     show_path,
@@ -42,6 +47,10 @@ def run_command(
     sampler: SamplerOption = "ddpm",
     steps: StepsOption = None,
     guidance: GuidanceOption = DEFAULT_GUIDANCE,
+    variance: VarianceOption = "beta",
+    eta: EtaOption = 0.0,
+    timestep_spacing: TimestepSpacingOption = "trailing",
+    clip: ClipOption = True,
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
     lang: LangOption = "en",
@@ -52,6 +61,7 @@ def run_command(
 ) -> None:
     """Record, choose, write."""
     voice = Voice(as_json, quiet)
+    asked = Sampling(sampler, steps, guidance, variance, eta, timestep_spacing, clip)
     from viz_diffusion.catalogue import load_texts
     from viz_diffusion.worksheet.plan import MIN_STEPS, make_plan
 
@@ -59,7 +69,7 @@ def run_command(
     if steps is not None:
         check_at_least("--steps of a worksheet", steps, MIN_STEPS)
     make_dir(out)
-    found = prepare(digit, run, trajectory, sampler, steps, guidance, seed, device, voice, lessons=())
+    found = prepare(digit, run, trajectory, asked, seed, device, voice, lessons=())
     from viz_diffusion.worksheet.page import write_worksheet
 
     real = found.run.config.load_digits("test").typical_of(int(found.trajectory.labels[0]))

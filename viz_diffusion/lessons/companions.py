@@ -32,7 +32,7 @@ SHARES_LEFT = (1.0, 0.65, 0.55, 0.45, 0.35, 0.25, 0.1)
 """Shares of the steps that are left at frames which are always among the kept ones."""
 _GUIDANCES = (1.0, 3.0, 1.5)
 """The first two that are not the recording's own are compared with it."""
-_SCHEMA_VERSION = 1
+_SCHEMA_VERSION = 2
 
 Float32 = NDArray[np.float32]
 Int64 = NDArray[np.int64]
@@ -45,7 +45,7 @@ class Generation:
     digit: int
     """The digit that was asked for, 0..9."""
     sampler: str
-    """ddpm or ddim."""
+    """ddpm, ddim or dpm-solver++."""
     guidance_scale: float
     """s; 1 is none."""
     num_steps: int
@@ -157,7 +157,7 @@ def _sample(
     steps = sampling_steps(
         model, trajectory.schedule, ImageNoise([seed] * len(digits)), torch.tensor(digits, device=device),
         sampler=sampler, steps=num_steps, guidance_scale=guidance, clip=trajectory.clip,
-        null_label=model.null_label,
+        null_label=model.null_label, **(_own(trajectory) if sampler == trajectory.sampler else {}),
     )  # fmt: skip
     for index, step in enumerate(steps):
         if num_steps - index in wanted:
@@ -179,6 +179,12 @@ def _sample(
     ]
 
 
+def _own(trajectory: Trajectory) -> dict[str, Any]:
+    """Return what else a recording's own sampler was told."""
+    variance = {"variance": trajectory.variance} if trajectory.variance else {}
+    return {"timesteps": trajectory.timesteps, "eta": trajectory.eta, **variance}
+
+
 def _rows(tensors: list[torch.Tensor], row: int) -> Float32:
     return np.stack([tensor[row, 0].cpu().numpy() for tensor in tensors])
 
@@ -194,6 +200,9 @@ def _identity(trajectory: Trajectory, sample: int) -> dict[str, Any]:
         "num_steps": trajectory.num_steps,
         "guidance_scale": trajectory.guidance_scale,
         "clip": trajectory.clip,
+        "variance": trajectory.variance,
+        "eta": trajectory.eta,
+        "timesteps": trajectory.timesteps.tolist(),
     }
 
 

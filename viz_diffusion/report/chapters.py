@@ -23,7 +23,7 @@ from viz_diffusion.lessons.lesson import Finding, Series
 from viz_diffusion.plots.theme import figure_pixels, save_figure
 from viz_diffusion.report.parts import Chapter, Chart, Line, Picture, Table
 
-_NEGATIVE = re.compile(r"(?<![\w-])-(?=[\d.])")
+_NEGATIVE = re.compile(r"(?<![\w-])-(?=[\d.∞])")
 _PICTURE_WORDS = ("title", "alt", "caption")
 LARGE_PICTURE = 100_000
 """Bytes from which a picture of the page is reduced to the 256 colours that suit it best."""
