@@ -89,6 +89,11 @@ class Voice:
         self._begun = time.perf_counter()
 
     @property
+    def live(self) -> bool:
+        """Whether there is a terminal to draw on, and somebody who wants to see it."""
+        return not self._quiet and sys.stderr.isatty()
+
+    @property
     def seconds(self) -> float:
         """Wall time since the command began."""
         return time.perf_counter() - self._begun
@@ -101,7 +106,7 @@ class Voice:
     @contextmanager
     def progress(self, label: str, text: str, total: int | None) -> Iterator[Callable[[int, int | None, str], None]]:
         """Show a bar on a terminal, a line elsewhere; give ``update(done, total, text)``."""
-        if self._quiet or not sys.stderr.isatty():
+        if not self.live:
             self.say(label, text)
             yield lambda *_: None
             return

@@ -40,16 +40,21 @@ if TYPE_CHECKING:
 
 HELP = (
     "Example: vizdiff export --figure steps --format gif\n\n"
-    "Write one figure (png, svg, pdf) or the film of a generation (gif, webp, mp4)."
+    "Write one figure (png, svg, pdf), or the film of a generation or of learning (gif, webp, mp4)."
 )
 STILLS, FILMS = ("png", "svg", "pdf"), ("gif", "webp", "mp4")
 FILM_FIGURES = ("steps", "guess")
 """The picture at each step, and the guess of the finished one."""
+LEARNING = "learning"
+"""What a run drew while it was trained, as a strip or as a film; needs no recording."""
+LEARNING_MS, LEARNING_HOLD_MS = 500, 2000
+"""Milliseconds that a look stays in the film, and the last one."""
 FILM_SCALE = 16
 DPI = 240
 
 
 def run_command(
+    context: typer.Context,
     figure: Annotated[str, typer.Option("--figure", metavar="NAME", help="Which one; a wrong name lists them.")],
     format: Annotated[
         str | None,
@@ -93,21 +98,27 @@ def run_command(
     from viz_diffusion.catalogue import load_texts
 
     texts = load_texts(lang)
-    lesson = _owner(figure, kind, frames, spacing)
-    _check_frames(steps, frames, spacing, kind)
     path = Path(f"reports/{figure}.{kind}") if out is None else out
-    make_dir(path.parent)
-    found = prepare(digit, run, trajectory, asked, seed, device, voice, lessons=[lesson])
-    voice.say("Drawing", figure)
-    if kind in FILMS:
-        said, data = _film(found, figure, kind, frames, spacing)
+    if figure == LEARNING:
+        _check_unused(context)
+        make_dir(path.parent)
+        said, data = _learning(run, kind, dpi or DPI, transparent, texts, voice)
     else:
-        said, data = _still(found, figure, kind, dpi or DPI, transparent, texts)
+        lesson = _owner(figure, kind, frames, spacing)
+        _check_frames(steps, frames, spacing, kind)
+        make_dir(path.parent)
+        found = prepare(digit, run, trajectory, asked, seed, device, voice, lessons=[lesson])
+        voice.say("Drawing", figure)
+        if kind in FILMS:
+            said, data = _film(found, figure, kind, frames, spacing)
+        else:
+            said, data = _still(found, figure, kind, dpi or DPI, transparent, texts)
+        said |= found.facts()
     write_bytes(path, data)
     voice.say("Done", f"{show_path(path)} ({show_size(path)}, {voice.seconds:.0f} s)")
     voice.result({
-        "out": str(path), "figure": figure, "format": kind, "bytes": len(data), **said,
-        "seconds": round(voice.seconds, 1), **found.facts(),
+        "out": str(path), "figure": figure, "format": kind, "bytes": len(data),
+        "seconds": round(voice.seconds, 1), **said,
     })  # fmt: skip
 
 
@@ -132,13 +143,13 @@ def _owner(figure: str, kind: str, frames: str | None, spacing: str) -> Lesson:
     from viz_diffusion.lessons.lesson import all_lessons
 
     owners = {name: lesson for lesson in all_lessons() for name in lesson.figures}
-    names = f"{', '.join(owners)}; as a film (gif, webp, mp4): {', '.join(FILM_FIGURES)}"
+    names = f"{', '.join((*owners, LEARNING))}; as a film (gif, webp, mp4): {', '.join((*FILM_FIGURES, LEARNING))}"
     if figure not in owners and figure not in FILM_FIGURES:
         raise VizdiffUsageError(f"--figure {figure!r} is unknown; choose from {names}")
     if kind in FILMS and figure not in FILM_FIGURES:
         raise VizdiffUsageError(
             f"--figure {figure} stands still and cannot be {kind}; choose {', '.join(STILLS)}, "
-            f"or the film of {' or '.join(FILM_FIGURES)}"
+            f"or the film of {', '.join(FILM_FIGURES)} or {LEARNING}"
         )
     if kind in STILLS and figure not in owners:
         raise VizdiffUsageError(f"--figure {figure} is a film; choose {', '.join(FILMS)} as --format")
@@ -149,6 +160,15 @@ def _owner(figure: str, kind: str, frames: str | None, spacing: str) -> Lesson:
     if frames is not None or spacing != "default":
         raise VizdiffUsageError(f"--frames and --spacing go with the figure steps and with films, not with {figure}")
     return owners[figure]
+
+
+def _check_unused(context: typer.Context) -> None:
+    """Refuse options that say how a digit is generated: learning was drawn while the run was trained."""
+    unused = ("digit", "trajectory", "sampler", "steps", "guidance", "seed", "device", "frames", "spacing")
+    sources = {name: context.get_parameter_source(name) for name in unused}
+    given = [name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"]
+    if given:
+        raise VizdiffUsageError(f"--{given[0]} does not go with --figure {LEARNING}: it shows what the run kept")
 
 
 def _check_frames(steps: int | None, frames: str | None, spacing: str, kind: str) -> None:
@@ -173,6 +193,31 @@ def _film(found: Study, figure: str, kind: str, frames: str | None, spacing: str
     side = states.shape[-1] * FILM_SCALE
     said = {"frames": len(shown), "steps_left_shown": [int(trajectory.num_steps - n) for n in shown]}
     return said | {"width": side, "height": side}, film_bytes(states[shown], kind, scale=FILM_SCALE)
+
+
+def _learning(
+    choice: str | None, kind: str, dpi: int, transparent: bool, texts: Texts, voice: Voice
+) -> tuple[dict[str, Any], bytes]:
+    """Return what there is to say of how a run learned, and the bytes of its strip or film."""
+    voice.say("Loading", "PyTorch")
+    from viz_diffusion.lessons.training import looks_facts, read_looks
+    from viz_diffusion.plots import learning
+    from viz_diffusion.plots.film import film_bytes
+    from viz_diffusion.plots.theme import figure_bytes
+    from viz_diffusion.report.chapters import drawings, wording
+    from viz_diffusion.run import Run
+
+    run = Run.choose(choice)
+    looks = read_looks(run, None if kind in FILMS else learning.MOST_LOOKS)
+    voice.say("Drawing", f"{len(looks.steps)} looks of {'the bundled run' if run.is_bundled else run.path}")
+    facts = looks_facts(looks) | {"run": "bundled" if run.is_bundled else str(run.path)}
+    if kind in FILMS:
+        film = learning.learning_film(looks)
+        data = film_bytes(film, kind, scale=1, frame_ms=LEARNING_MS, hold_ms=LEARNING_HOLD_MS)
+        return facts | {"frames": len(film), "width": film.shape[2], "height": film.shape[1]}, data
+    (drawing,) = drawings({LEARNING: learning.draw_learning(looks)}, wording(facts, texts), texts)
+    data = figure_bytes(drawing.figure, kind, description=drawing.caption, dpi=dpi, transparent=transparent)
+    return facts | {"title": drawing.title, "caption": drawing.caption, "alt": drawing.alt}, data
 
 
 def _still(

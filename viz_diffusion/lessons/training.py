@@ -17,10 +17,13 @@ from numpy.typing import NDArray
 from viz_diffusion.catalogue import Texts
 from viz_diffusion.data import Digits
 from viz_diffusion.errors import VizdiffInputError
+from viz_diffusion.fit import Thumbnails
 from viz_diffusion.lessons.lesson import Lesson, Rows
 from viz_diffusion.model import SimpleUNet
 from viz_diffusion.plots.curves import LossHistory, draw_loss
+from viz_diffusion.plots.film import film_frames
 from viz_diffusion.plots.grid import TrainingFrames, draw_training_step
+from viz_diffusion.plots.learning import LearningFrames
 from viz_diffusion.run import Run
 from viz_diffusion.sample import ImageNoise
 from viz_diffusion.train import NUM_QUARTERS, heldout_loss
@@ -113,6 +116,44 @@ def _shown_samples(run: Run) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     steps, images = kept[0].numpy(), kept[1].numpy()
     shown = np.unique(np.round(np.linspace(0, len(steps) - 1, NUM_SHOWN_LOOKS)).astype(np.int64))
     return steps[shown], images[shown][:, SHOWN_DIGITS] / 127.5 - 1
+
+
+def read_looks(run: Run, most: int | None = None) -> LearningFrames:
+    """Return what the run drew from one noise while it learned.
+
+    Parameters
+    ----------
+    most
+        How many looks are wanted at most, evenly chosen, the first and the last among them; all by default.
+
+    Raises
+    ------
+    VizdiffInputError
+        Where the run kept none, or they are damaged.
+    """
+    kept = run.load_samples()
+    if kept is None or not len(kept[0]):
+        raise VizdiffInputError(
+            f"{run.path} keeps no looks yet: they begin after 100 steps; train on, or choose another --run"
+        )
+    steps, images = kept[0].numpy(), kept[1].numpy()
+    if images.ndim != 4 or len(images) != len(steps):
+        raise VizdiffInputError(f"{run.path / 'samples.safetensors'} holds images of the shape {images.shape}")
+    shown = film_frames(len(steps), len(steps) if most is None else most)
+    return LearningFrames(steps[shown], images[shown] / 127.5 - 1, np.arange(images.shape[1]))
+
+
+def looks_facts(looks: LearningFrames) -> dict[str, Any]:
+    """Return the numbers that the captions of the looks are filled with; the settings are those they are drawn with."""
+    return {
+        "looks": len(looks.steps),
+        "labels": ", ".join(map(str, looks.labels)),
+        "looked_at": [int(step) for step in looks.steps],
+        "steps": int(looks.steps[-1]),
+        "seed": Thumbnails.SEED,
+        "sampling_steps": Thumbnails.STEPS,
+        "guidance_scale": Thumbnails.GUIDANCE_SCALE,
+    }
 
 
 def draw(data: Training) -> dict[str, Figure]:
