@@ -9,22 +9,26 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from viz_diffusion.cli.common import (
-    DEFAULT_GUIDANCE,
     DeviceOption,
-    DigitOption,
-    GuidanceOption,
     JsonOption,
     LangOption,
     QuietOption,
     RunOption,
-    SamplerOption,
-    SeedOption,
-    StepsOption,
     Voice,
+    default_out,
     show_path,
     show_size,
 )
-from viz_diffusion.cli.prepare import TrajectoryOption, prepare
+from viz_diffusion.cli.prepare import (
+    AskedDigit,
+    AskedGuidance,
+    AskedSampler,
+    AskedSeed,
+    AskedSteps,
+    TrajectoryOption,
+    prepare,
+    take_order,
+)
 from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.files import make_dir, write_bytes
 
@@ -50,13 +54,13 @@ def run_command(
         str | None,
         typer.Option("--format", metavar="png|svg|pdf|gif|webp|mp4", help="By default what --out ends in, else png."),
     ] = None,
-    digit: DigitOption = 5,
+    digit: AskedDigit = None,
     run: RunOption = None,
     trajectory: TrajectoryOption = None,
-    sampler: SamplerOption = "ddpm",
-    steps: StepsOption = None,
-    guidance: GuidanceOption = DEFAULT_GUIDANCE,
-    seed: SeedOption = 0,
+    sampler: AskedSampler = None,
+    steps: AskedSteps = None,
+    guidance: AskedGuidance = None,
+    seed: AskedSeed = None,
     device: DeviceOption = "auto",
     lang: LangOption = "en",
     dpi: Annotated[
@@ -69,7 +73,9 @@ def run_command(
     spacing: Annotated[
         str, typer.Option(metavar="default|t|log-snr", help="Frames equal in steps (t), or in log-SNR.")
     ] = "default",
-    out: Annotated[Path | None, typer.Option(help="File to write; reports/FIGURE.FORMAT by default.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="File to write; reports/FIGURE.FORMAT, with digit and language if not 5 and en.")
+    ] = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
@@ -84,10 +90,12 @@ def run_command(
 
     texts = load_texts(lang)
     lesson = _owner(figure, kind, frames, spacing)
-    _check_frames(steps, frames, spacing, kind)
-    path = Path(f"reports/{figure}.{kind}") if out is None else out
+    order = take_order(digit, seed, sampler, steps, guidance, trajectory)
+    _check_frames(order.steps, frames, spacing, kind)
+    path = default_out(figure, f".{kind}", order.digit, lang) if out is None else out
     make_dir(path.parent)
-    found = prepare(digit, run, trajectory, sampler, steps, guidance, seed, device, voice, lessons=[lesson])
+    voice.replacing(path)
+    found = prepare(order, run, device, voice, lessons=[lesson], others=lesson.companions)
     voice.say("Drawing", figure)
     if kind in FILMS:
         said, data = _film(found, figure, kind, frames, spacing)
