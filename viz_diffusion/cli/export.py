@@ -161,16 +161,18 @@ def _film(found: Study, figure: str, kind: str, frames: str | None, spacing: str
     """Return what there is to say of a film, and its bytes."""
     import numpy as np
 
-    from viz_diffusion.lessons.guess import film_steps
+    from viz_diffusion.lessons.guess import film_counts, film_steps
+    from viz_diffusion.plots.counter import strip_height
     from viz_diffusion.plots.film import film_bytes
 
     trajectory = found.trajectory
     images = trajectory.x_t if figure == "steps" else trajectory.x0_pred
     states = np.concatenate([images[0, :, 0], trajectory.x0[0]])
     shown = film_steps(trajectory, frames, spacing)
-    side = states.shape[-1] * FILM_SCALE
+    height, width = (side * FILM_SCALE for side in states.shape[-2:])
     said = {"frames": len(shown), "steps_left_shown": [int(trajectory.num_steps - n) for n in shown]}
-    return said | {"width": side, "height": side}, film_bytes(states[shown], kind, scale=FILM_SCALE)
+    data = film_bytes(states[shown], kind, counts=film_counts(trajectory, shown), scale=FILM_SCALE)
+    return said | {"width": width, "height": height + strip_height(height)}, data
 
 
 def _still(

@@ -112,8 +112,9 @@ def take_order(
         there = getattr(found, name)
         if value is not None and value != there and not (name == "guidance" and math.isclose(float(value), there)):
             told = "not known" if there in (-1, "") or there != there else there
+            shown = f"{value:g}" if isinstance(value, float) else value
             raise VizdiffUsageError(
-                f"--{name} {value} contradicts --trajectory {show_path(trajectory)}, whose {name} is {told}; "
+                f"--{name} {shown} contradicts --trajectory {show_path(trajectory)}, whose {name} is {told}; "
                 "leave one of the two out"
             )
     return found
