@@ -32,7 +32,7 @@ def words(made: Made, lang: str) -> str:
     told = tell(map(undrawn, made.found.findings), made.found.recording, texts)
     digit = made.found.recording["digit"]
     deck = plan(made.found, told, made.stills, None, f"vizdiff deck --digit {digit} --seed 0", texts)
-    said = [str((s.title, s.line, s.table, s.points, s.notes, s.picture and s.picture.alt)) for s in deck.slides]
+    said = [str((s.title, s.line, s.table, s.points, s.notes)) for s in deck.slides]
     drawings = [drawing for one in told for drawing in one.drawings]
     return "\n".join([*said, *(f"{one.title} {one.caption} {one.alt}" for one in drawings), *(t.answer for t in told)])
 
