@@ -192,11 +192,15 @@ class _Spoken(list[Any]):
 
 
 def wording(facts: dict[str, Any], texts: Texts) -> dict[str, Any]:
-    """Return facts as texts want them: lists that can be said, and the sampler's notes in words."""
+    """Return facts as texts want them: lists that can be said, and in words what depends on what was measured."""
     said = {name: _Spoken(value) if isinstance(value, list) else value for name, value in facts.items()}
     if "variance" in facts:
         said["variance_note"] = texts(f"report.variance_{facts['variance'] or 'none'}")
         said["clip_note"] = texts(f"report.clip_{'on' if facts['clip'] else 'off'}")
+    if "speckle_left" in facts:
+        said["first_guess"] = texts(f"chapter.guess.first_{'speckle' if facts['speckle_left'] else 'blur'}", **said)
+    if "snr_cap" in facts:
+        said["weighting_note"] = texts(f"report.weighting_{'on' if facts['snr_cap'] else 'off'}", **said)
     return said
 
 
