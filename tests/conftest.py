@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # a worker a core: more threads than cores would only wait for each other
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is loaded, here and in the commands tests start
 
 import numpy as np
 import pytest
