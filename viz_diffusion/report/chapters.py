@@ -205,8 +205,9 @@ def wording(facts: dict[str, Any], texts: Texts) -> dict[str, Any]:
         said["clip_note"] = texts(f"report.clip_{'on' if facts['clip'] else 'off'}")
     if "speckle_left" in facts:
         said["first_guess"] = texts(f"chapter.guess.first_{'speckle' if facts['speckle_left'] else 'blur'}", **said)
-    if "snr_cap" in facts:
-        said["weighting_note"] = texts(f"report.weighting_{'on' if facts['snr_cap'] else 'off'}", **said)
+    if "weight_exponent" in facts:
+        weighted = "on" if facts["weight_exponent"] else "off"
+        said["weighting_note"] = texts(f"report.weighting_{weighted}", **said)
     return said
 
 
