@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Callable
 from importlib import resources
 
 from markupsafe import Markup, escape
@@ -21,20 +22,38 @@ _SYMBOL = re.compile(
     | (?P<bare>[εαβσ]|(?<![\w’'-])t(?![\w’'-])|(?<!\w)T(?=\ =))            # ε, t, T = 1000""",
     re.VERBOSE,
 )
+_ROOT = re.compile(rf"√(?:\((?:[^()]|\([^()]*\))*\)|\w[{''.join(_MARKS)}]?)")  # √ᾱ, √((1−ᾱ)/ᾱ)
 
 
 def typeset(text: str) -> Markup:
     """Return plain text as HTML in which the symbols of the papers are ``<var>``; all else is escaped.
 
     Known are the letters x, ε, α, β and σ with a hat, a bar or a tilde, the subscripts 0 and t (``x₀``, ``xₜ``,
-    ``x_t``), and t and T where they stand alone.
+    ``x_t``), and t and T where they stand alone. A root is never broken at the end of a line.
     """
-    text = text.replace(_MACRON_ALPHA, "α\u0304")
+    return _replace(text.replace(_MACRON_ALPHA, "α\u0304"), _ROOT, _root, _symbols)
+
+
+def _symbols(text: str) -> Markup:
+    return _replace(text, _SYMBOL, _variable, escape)
+
+
+def _replace(
+    text: str,
+    pattern: re.Pattern[str],
+    found: Callable[[re.Match[str]], Markup],
+    between: Callable[[str], Markup],
+) -> Markup:
+    """Return a text with each match of ``pattern`` written by ``found``, and what lies between by ``between``."""
     parts, end = [], 0
-    for found in _SYMBOL.finditer(text):
-        parts += [escape(text[end : found.start()]), _variable(found)]
-        end = found.end()
-    return Markup("").join([*parts, escape(text[end:])])
+    for match in pattern.finditer(text):
+        parts += [between(text[end : match.start()]), found(match)]
+        end = match.end()
+    return Markup("").join([*parts, between(text[end:])])
+
+
+def _root(found: re.Match[str]) -> Markup:
+    return Markup('<span class="root">{}</span>').format(_symbols(found[0]))
 
 
 def _variable(found: re.Match[str]) -> Markup:
