@@ -18,6 +18,16 @@ pytestmark = pytest.mark.browser
 Visit = Callable[..., SimpleNamespace]
 AXE = Path(__file__).parent / "vendor" / "axe-core" / "axe.min.js"
 WIDTHS = (390, 1280, 1920)
+BARE_SYMBOLS = """() => {
+    const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+    const bare = [];
+    for (let node = walk.nextNode(); node; node = walk.nextNode()) {
+        if (node.parentElement.closest("var, script, style, svg, code, option")) continue;
+        if (/x_t|[\\u0302-\\u0304\\u1fb1\\u2080\\u209c]|(^|\\s)t =/.test(node.data)) bare.push(node.data);
+    }
+    return bare;
+}"""
+"""Texts that hold a combining mark, a lowered letter or x_t and are not set as symbols."""
 
 
 @pytest.fixture(scope="module")
@@ -48,8 +58,25 @@ def test_a_written_page_is_silent_accessible_and_whole(pages: Path, visit: Visit
 def test_the_report_tells_every_lesson_in_its_language(pages: Path, visit: Visit) -> None:
     page, texts = visit(pages / "report.html").page, load_texts(pages.name)
     questions = [question.inner_text() for question in page.locator(".chapter h2").all()]
-    assert questions[:-1] == [texts[f"chapter.{lesson.name}.question"] for lesson in all_lessons()]
+    assert questions[:-2] == [texts[f"chapter.{lesson.name}.question"] for lesson in all_lessons()]
     assert page.locator(".chapter img:not([alt]), .chapter img[alt='']").count() == 0
     for image in page.locator("figure.picture img").all():
         assert image.evaluate("(image) => image.complete && image.naturalWidth") == 3200
     assert "{" not in page.locator("main").inner_text()
+
+
+def test_the_corrections_are_the_decks(pages: Path, visit: Visit) -> None:
+    page, texts = visit(pages / "report.html").page, load_texts(pages.name)
+    sayings = [texts[key] for key in texts if key.startswith("deck.correction.") and key.endswith(".said")]
+    assert page.locator(".corrections dt").all_inner_texts() == sayings
+    for answer in page.locator(".corrections dd").all_inner_texts():
+        assert len(answer) > 20
+    assert texts["interface.article"] in page.locator("#ui-corrections p").first.inner_text()
+
+
+@pytest.mark.parametrize("name", ["report.html", "sheets/worksheet.html", "sheets/key.html"])
+def test_symbols_are_typeset_wherever_they_are_seen(pages: Path, visit: Visit, name: str) -> None:
+    page = visit(pages / name, ready=name == "report.html").page
+    bare = page.evaluate(BARE_SYMBOLS)
+    assert bare == []
+    assert page.locator("var").count() > 10
