@@ -103,7 +103,8 @@ def test_both_play_together(report: Path, visit: Visit) -> None:
 def test_only_one_thing_ever_differs(report: Path, visit: Visit) -> None:
     page = visit(report).page
     values = page.locator("#ui-compare option").evaluate_all("(all) => all.map((one) => one.value).filter(Boolean)")
-    runs = page.evaluate("runs.map(({ digit, guidance, sampler, total }) => ({ digit, guidance, way: sampler + total }))")
+    settings = "({ digit, guidance, sampler, total }) => ({ digit, guidance, way: sampler + total })"
+    runs = page.evaluate(f"runs.map({settings})")
     kinds = set()
     for digit in (5, 3, 8):
         for value in values:

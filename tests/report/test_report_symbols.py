@@ -35,12 +35,12 @@ SHARE = variable("α", "bar", "\u0304")
     [
         ("the picture x_t, the guess x̂₀", f"the picture {X_T}, the guess {GUESS}"),
         ("画面 xₜ、噪声 ε̂（±3）", f"画面 {X_T}、噪声 {NOISE}（±3）"),
-        ("√ᾱ·x₀", f'<span class="root">√{SHARE}</span>·{X_0}'),
-        ("√((1−ᾱ)/ᾱ) < 1", f'<span class="root">√((1−{SHARE})/{SHARE})</span> &lt; 1'),
+        ("√ᾱ·x₀", f'<span class="whole">√{SHARE}</span>·{X_0}'),
+        ("√((1−ᾱ)/ᾱ) < 1", f'<span class="whole">√((1−{SHARE})/{SHARE})</span> &lt; 1'),
         (unicodedata.normalize("NFC", "ᾱ 13%"), f"{SHARE} 13%"),
         (unicodedata.normalize("NFD", "ᾱ 13%"), f"{SHARE} 13%"),
         ("(σ² = β̃)", f"({variable('σ')}² = {variable('β', 'tilde', chr(0x303))})"),
-        ("T = 1000, at every t", f"{variable('T')} = 1000, at every {variable('t')}"),
+        ("T = 1000, at every t", f'<span class="whole">{variable("T")} = 1000</span>, at every {variable("t")}'),
         ("t-SNE isn’t part; don't sit at T, x, 3x_ty", "t-SNE isn’t part; don&#39;t sit at T, x, 3x_ty"),
     ],
 )

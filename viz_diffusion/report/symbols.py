@@ -22,16 +22,19 @@ _SYMBOL = re.compile(
     | (?P<bare>[εαβσ]|(?<![\w’'-])t(?![\w’'-])|(?<!\w)T(?=\ =))            # ε, t, T = 1000""",
     re.VERBOSE,
 )
-_ROOT = re.compile(rf"√(?:\((?:[^()]|\([^()]*\))*\)|\w[{''.join(_MARKS)}]?)")  # √ᾱ, √((1−ᾱ)/ᾱ)
+_WHOLE = re.compile(
+    rf"√(?:\((?:[^()]|\([^()]*\))*\)|\w[{''.join(_MARKS)}]?)"  # √ᾱ, √((1−ᾱ)/ᾱ)
+    r"|(?<![\w’'-])[tT] = \w+"  # t = 259
+)
 
 
 def typeset(text: str) -> Markup:
     """Return plain text as HTML in which the symbols of the papers are ``<var>``; all else is escaped.
 
     Known are the letters x, ε, α, β and σ with a hat, a bar or a tilde, the subscripts 0 and t (``x₀``, ``xₜ``,
-    ``x_t``), and t and T where they stand alone. A root is never broken at the end of a line.
+    ``x_t``), and t and T where they stand alone. A root and ``t = 259`` are never broken at the end of a line.
     """
-    return _replace(text.replace(_MACRON_ALPHA, "α\u0304"), _ROOT, _root, _symbols)
+    return _replace(text.replace(_MACRON_ALPHA, "α\u0304"), _WHOLE, _whole, _symbols)
 
 
 def _symbols(text: str) -> Markup:
@@ -52,14 +55,15 @@ def _replace(
     return Markup("").join([*parts, between(text[end:])])
 
 
-def _root(found: re.Match[str]) -> Markup:
-    return Markup('<span class="root">{}</span>').format(_symbols(found[0]))
+def _whole(found: re.Match[str]) -> Markup:
+    return Markup('<span class="whole">{}</span>').format(_symbols(found[0]))
 
 
 def _variable(found: re.Match[str]) -> Markup:
     base: str | Markup = found["letter"] or found["indexed"] or found["bare"]
     if found["mark"]:
-        base = Markup('<span class="{}"><span>{}</span><span>{}</span></span>').format(_MARKS[found["mark"]], base, found["mark"])
+        drawn = Markup('<span class="{}"><span>{}</span><span>{}</span></span>')
+        base = drawn.format(_MARKS[found["mark"]], base, found["mark"])
     index = found["sub"] or found["index"]
     lowered = Markup("<sub>{}</sub>").format(_SUBSCRIPTS[index]) if index else ""
     return Markup("<var>{}{}</var>").format(base, lowered)
