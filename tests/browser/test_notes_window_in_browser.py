@@ -13,6 +13,9 @@ from page_reading import violations
 expect = pytest.importorskip("playwright.sync_api").expect
 pytestmark = pytest.mark.browser
 Visit = Callable[..., SimpleNamespace]
+ESCAPE = """setTimeout(() => document.body.dispatchEvent(
+    new KeyboardEvent("keydown", { key: "Escape", bubbles: true }))); 0"""
+"""The key, a moment later: a real one would end the window before its press is over."""
 AXE = Path(__file__).parent / "vendor" / "axe-core" / "axe.min.js"
 
 
@@ -81,7 +84,7 @@ def test_the_window_closes_with_the_lecture_and_can_be_closed_before(report: Pat
     with seen.context.expect_page() as opening:
         toggle.click()
     with opening.value.expect_event("close"):
-        opening.value.keyboard.press("Escape")
+        opening.value.evaluate(ESCAPE)
     assert page.locator("#ui-lecture").is_visible(), "Escape there ends the window, not the lecture"
     with seen.context.expect_page() as opening:
         toggle.click()

@@ -35,7 +35,7 @@ SHARE = variable("α", "bar", "\u0304")
     [
         ("the picture x_t, the guess x̂₀", f"the picture {X_T}, the guess {GUESS}"),
         ("画面 xₜ、噪声 ε̂（±3）", f"画面 {X_T}、噪声 {NOISE}（±3）"),
-        ("√ᾱ·x₀", f'<span class="whole">√{SHARE}</span>·{X_0}'),
+        ("√ᾱ·x₀", f'<span class="whole">√{SHARE}·{X_0}</span>'),
         ("√((1−ᾱ)/ᾱ) < 1", f'<span class="whole">√((1−{SHARE})/{SHARE})</span> &lt; 1'),
         (unicodedata.normalize("NFC", "ᾱ 13%"), f"{SHARE} 13%"),
         (unicodedata.normalize("NFD", "ᾱ 13%"), f"{SHARE} 13%"),
