@@ -102,7 +102,7 @@ def run_command(
     size = "" if out.is_dir() else f", {show_size(out)}"
     voice.say("Done", f"{show_path(out)} ({written['count']} {written['what']}{size}, {voice.seconds:.0f} s)")
     if written["left_out"]:
-        voice.say("Left out", ", ".join(written["left_out"]) + " (no room)")
+        voice.say("Left out", "; ".join(written["left_out_titles"]) + " (no room)")
     facts = found.facts()
     voice.result({
         "out": str(out), "format": format, written["what"]: written["count"], "film": written["film"],
@@ -142,7 +142,7 @@ def _write(
             names = write_folder(
                 told, film, found.facts(), title, texts, out, lambda drawing: update(0, None, drawing.name)
             )
-            return {"what": "files", "count": len(names), "left_out": [], "film": moving}
+            return {"what": "files", "count": len(names), "left_out": [], "left_out_titles": [], "film": moving}
 
         told = tell(
             found.findings, found.recording, texts,
@@ -159,4 +159,7 @@ def _write(
         from viz_diffusion.deck.pdf import write_pdf
 
         count, what = write_pdf(deck, out, texts), "pages"
-    return {"what": what, "count": count, "left_out": list(deck.left_out), "film": moving}
+    return {
+        "what": what, "count": count, "film": moving,
+        "left_out": list(deck.left_out), "left_out_titles": list(deck.left_out_titles),
+    }  # fmt: skip

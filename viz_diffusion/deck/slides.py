@@ -74,6 +74,8 @@ class Deck:
     """At most :data:`MOST_SLIDES`, where those that must be there allow it."""
     left_out: tuple[str, ...]
     """Names of the slides for which there was no room."""
+    left_out_titles: tuple[str, ...] = ()
+    """Their titles, as a reader knows them."""
 
 
 def plan(
@@ -109,6 +111,7 @@ def plan(
         lang=texts.lang,
         slides=tuple(slide for index, slide in enumerate(wanted) if index in kept),
         left_out=tuple(slide.name for index, slide in enumerate(wanted) if index not in kept),
+        left_out_titles=tuple(slide.title for index, slide in enumerate(wanted) if index not in kept),
     )
 
 

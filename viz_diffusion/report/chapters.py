@@ -21,7 +21,7 @@ from PIL import Image
 from viz_diffusion.catalogue import Texts
 from viz_diffusion.lessons.lesson import Finding, Series
 from viz_diffusion.plots.theme import figure_pixels, save_figure
-from viz_diffusion.report.parts import Chapter, Chart, Line, Picture, Table
+from viz_diffusion.report.parts import Chapter, Chart, Correction, Line, Picture, Table
 
 _NEGATIVE = re.compile(r"(?<![\w-])-(?=[\d.∞])")
 _PICTURE_WORDS = ("title", "alt", "caption")
@@ -102,6 +102,8 @@ class Told:
     """Whether it is an advanced chapter."""
     facts: dict[str, Any]
     """The numbers all of this was filled with."""
+    correction: Correction | None = None
+    """Where the story is not to be taken at its word."""
 
     def chapter(self, pictures: dict[str, Picture]) -> Chapter:
         """Return it as a chapter of the page, given its drawings as pictures."""
@@ -118,6 +120,7 @@ class Told:
             exercise=self.exercise,
             answer=self.answer,
             folded=self.folded,
+            correction=self.correction,
         )
 
 
@@ -169,7 +172,15 @@ def _tell(
         answer=_minus(texts(f"{name}.answer", **facts)),
         folded=finding.lesson.folded,
         facts=finding.facts,
+        correction=_correction(finding.lesson.name, facts, texts),
     )
+
+
+def _correction(lesson: str, facts: dict[str, Any], texts: Texts) -> Correction | None:
+    key = f"deck.correction.{lesson}"
+    if f"{key}.said" not in texts:
+        return None
+    return Correction(_minus(texts(f"{key}.said", **facts)), _minus(texts(f"{key}.holds", **facts)))
 
 
 def _chart(series: Series, chapter: str, facts: dict[str, Any], texts: Texts) -> Chart:

@@ -196,6 +196,16 @@ class Chart:
             raise VizdiffNonFiniteError(f"chart {self.name!r} holds NaN or infinity")
 
 
+@dataclass(frozen=True)
+class Correction:
+    """Something that is said of the sculptor, and how far it holds."""
+
+    said: str
+    """The saying, in quotation marks."""
+    holds: str
+    """One or two sentences."""
+
+
 @dataclass(frozen=True, eq=False)
 class Chapter:
     """One question with its figures, words and numbers."""
@@ -224,6 +234,8 @@ class Chapter:
     """Its answer, shown on demand."""
     folded: bool = False
     """Whether an advanced chapter starts closed."""
+    correction: Correction | None = None
+    """Where its story is not to be taken at its word; shown with the others at the end."""
 
     def __post_init__(self) -> None:
         if not _ANCHOR.fullmatch(self.id) or self.id.startswith("ui-"):
