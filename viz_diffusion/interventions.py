@@ -227,7 +227,7 @@ def mean_ablated(denoiser: nn.Module, block: str, means: Mapping[int, Tensor]) -
     asked: list[int] = []
 
     def listen(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        timesteps = torch.as_tensor([*args, *kwargs.values()][1]).unique()
+        timesteps = torch.unique(torch.as_tensor([*args, *kwargs.values()][1]))
         if timesteps.numel() != 1:
             raise VizdiffUsageError("a block is ablated at one t for all images; this pass has several")
         asked[:] = [int(timesteps)]
