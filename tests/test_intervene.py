@@ -18,7 +18,9 @@ from viz_diffusion.errors import VizdiffInputError, VizdiffUsageError
 from viz_diffusion.interventions import Intervened, drop_label, freeze_clock, guide_within, switch_label
 from viz_diffusion.lessons import compare
 from viz_diffusion.model import SimpleUNet
+from viz_diffusion.quality import DigitClassifier
 from viz_diffusion.record import record_generation
+from viz_diffusion.run import Run
 from viz_diffusion.schedule import NoiseSchedule
 from viz_diffusion.trajectory import Trajectory
 
@@ -201,3 +203,20 @@ def test_runs_from_another_noise_are_not_compared(make_unet: Callable[..., Simpl
 def test_impossible_options_are_usage_errors() -> None:
     with pytest.raises(VizdiffUsageError, match="choose one"):
         parse("8@500", None, True, None, 1.5)
+
+
+def test_ten_lines_switch_a_three_into_an_eight(tmp_path: Path) -> None:
+    run = Run.bundled()
+    unet, _ = run.load_model()
+    schedule = run.config.noise_schedule
+    told = Intervened(unet, switch_label(8, at=500))  # a 3, until t = 500; then an 8
+    found = [
+        record_generation(denoiser, schedule, torch.tensor([3]), seeds=[0], sampler="ddim", steps=100)
+        for denoiser in (told, unet)
+    ]
+    found[0].save(tmp_path / "three_then_eight.zarr")
+    assert Trajectory.open(tmp_path / "three_then_eight.zarr").interventions == "switch 8@500"
+    classifier, _ = DigitClassifier.bundled()
+    assert [int(classifier.read(torch.from_numpy(one.x0))) for one in found] == [8, 3]
+    before = found[0].timesteps > 500
+    assert np.array_equal(found[0].x_t[:, before], found[1].x_t[:, before])
