@@ -163,6 +163,14 @@ def write_bytes(path: Path, data: bytes) -> None:
         handle.write(data)
 
 
+def append_bytes(path: Path, data: bytes) -> None:
+    """Add ``data`` at the end of a file, made where it is missing, and flush it to disk."""
+    with io_errors("write", path), path.open("ab") as handle:
+        handle.write(data)
+        handle.flush()
+        os.fsync(handle.fileno())
+
+
 def to_json(value: Any, *, indent: int | None = None) -> str:
     """Return strict JSON: no NaN, no infinity (``ValueError``), Unicode kept, lone surrogates escaped."""
     text = json.dumps(value, indent=indent, allow_nan=False, ensure_ascii=False)
