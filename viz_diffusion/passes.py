@@ -167,23 +167,23 @@ class Assembly:
         ``eps_uncond`` is NaN.
         """
         timesteps = np.array([step.cond.t for step in steps])
-        x_t = np.stack([step.cond.x for step in steps])
-        eps_cond = np.stack([step.cond.eps for step in steps])
+        x_t = np.stack([step.cond.x for step in steps], axis=1)
+        eps_cond = np.stack([step.cond.eps for step in steps], axis=1)
         halves: dict[str, Float32] = {}
         eps_pred = eps_cond
         if guided:
-            absent = np.full_like(eps_cond[0], np.nan)
-            eps_uncond = np.stack([absent if step.uncond is None else step.uncond.eps for step in steps])
+            absent = np.full_like(steps[0].cond.eps, np.nan)
+            rows = [absent if step.uncond is None else step.uncond.eps for step in steps]
+            eps_uncond = np.stack(rows, axis=1)
             mixed = eps_uncond + np.float32(self.scale(True)) * (eps_cond - eps_uncond)
             alone = np.array([step.uncond is None for step in steps])
-            mixed[alone] = eps_cond[alone]
+            mixed[:, alone] = eps_cond[:, alone]
             eps_pred = mixed
             halves = {"eps_cond": eps_cond, "eps_uncond": eps_uncond}
-        x0_pred = self.schedule.predict_x0(x_t, eps_pred, timesteps)
+        x0_pred = self.schedule.predict_x0(x_t, eps_pred, timesteps[None])
         if self.clip:
             x0_pred = x0_pred.clip(-1, 1, out=x0_pred)
-        found = {"x_t": x_t, "eps_pred": eps_pred, "x0_pred": x0_pred, **halves}
-        return {name: np.moveaxis(values, 0, 1) for name, values in found.items()}
+        return {"x_t": x_t, "eps_pred": eps_pred, "x0_pred": x0_pred, **halves}
 
     def labels(self, step: HeardStep) -> NDArray[np.int64]:
         """Return the labels of a step with -1 in the place of the null label."""

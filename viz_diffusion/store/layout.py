@@ -14,6 +14,8 @@ READABLE_VERSIONS = (1, 2)
 """1 had neither checksums nor float16, and was written in one go."""
 CHUNK_SAMPLES, CHUNK_STEPS = 16, 50
 """The most samples and steps in one chunk, which is also what is written at a time while recording."""
+SEPARATOR = "."
+"""Between the numbers in a chunk's name; zarr's own default, ``/``, would make four folders a chunk."""
 SUMS = "SHA256SUMS"
 """In each array's folder: the SHA-256 of each chunk file, as ``sha256sum --check`` reads it."""
 OVERFLOW = "overflow"
@@ -38,9 +40,9 @@ def chunk_spans(shape: tuple[int, ...], chunks: tuple[int, ...]) -> Iterator[tup
         )
 
 
-def chunk_key(numbers: tuple[int, ...]) -> str:
-    """Return a chunk's file within its array's folder, as zarr v3 names it: ``c/0/1/0/0/0``."""
-    return "/".join(["c", *map(str, numbers)])
+def chunk_key(numbers: tuple[int, ...], separator: str = SEPARATOR) -> str:
+    """Return a chunk's file within its array's folder, as zarr v3 names it: ``c.0.1.0.0.0``."""
+    return separator.join(["c", *map(str, numbers)])
 
 
 def describe(dimensions: tuple[str, ...], spans: tuple[Span, ...]) -> str:

@@ -112,10 +112,10 @@ class StoreReader:
                 raise VizdiffInputError(f"{name} holds {size} {axis}s, and {part.stop} were recorded")
         ranges = [range(*part.indices(size)) for part, size in zip(wanted, shape, strict=True)]
         chunks = tuple(meta["chunk_grid"]["configuration"]["chunk_shape"])
-        sums = self._sums(name)
+        sums, separator = self._sums(name), str(meta["chunk_key_encoding"]["configuration"]["separator"])
         for numbers, held in chunk_spans(shape, chunks):
             if all(r.start < end and first < r.stop for r, (first, end) in zip(ranges, held, strict=True)):
-                self._check(name, chunk_key(numbers), sums, describe(dimensions, held))
+                self._check(name, chunk_key(numbers, separator), sums, describe(dimensions, held))
         values = np.asarray(self._open(name)[tuple(wanted)])
         return self._patched(name, values, ranges) if values.dtype == np.float16 else values
 

@@ -6,6 +6,7 @@ samples and steps are there. Power loss is met as far as fsync goes.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Iterator, Mapping
@@ -18,19 +19,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from viz_diffusion.errors import VizdiffInputError, VizdiffIOError, VizdiffUsageError
-from viz_diffusion.files import append_bytes, io_errors, lock, sha256_bytes, sha256_file, to_json, write_bytes
+from viz_diffusion.files import (
+    append_bytes,
+    atomic_write,
+    io_errors,
+    lock,
+    sha256_file,
+    sync_dir,
+    to_json,
+)
 from viz_diffusion.store.layout import (
     CHUNK_STEPS,
     DTYPES,
     NARROW,
     OVERFLOW,
     SCHEMA_VERSION,
+    SEPARATOR,
     SUMS,
     WIDE,
     chunk_key,
     chunk_spans,
     partial_path,
 )
+
+Buffer = bytes | NDArray[np.uint8]
 
 
 @dataclass
@@ -93,7 +105,7 @@ class StoreWriter:
             self._group.create_array(
                 name, shape=shape, dtype=kind, chunks=chunks, compressors=self._compressor(kind),
                 fill_value=np.nan if kind.kind == "f" else 0, dimension_names=dimensions,
-                config={"write_empty_chunks": True},  # else a chunk of zeros looks like a missing one
+                chunk_key_encoding={"name": "default", "configuration": {"separator": SEPARATOR}},
             )  # fmt: skip
         self._arrays[name] = _Array(dimensions, kind, chunks, shape)
 
@@ -116,10 +128,12 @@ class StoreWriter:
             place = tuple(
                 number + first // size for number, first, size in zip(numbers, start, array.chunks, strict=True)
             )
-            whole = np.full(array.chunks, np.nan if array.dtype.kind == "f" else 0, dtype=array.dtype)
             part = values[tuple(slice(*span) for span in spans)]
-            whole[tuple(slice(0, size) for size in part.shape)] = part
-            self._write(name, chunk_key(place), self._encode(whole))
+            if part.shape != array.chunks:  # at the edge: filled up
+                whole = np.full(array.chunks, np.nan if array.dtype.kind == "f" else 0, dtype=array.dtype)
+                whole[tuple(slice(0, size) for size in part.shape)] = part
+                part = whole
+            self._write(name, chunk_key(place), self._encode(part))
         array.shape = tuple(
             max(have, first + size) for have, first, size in zip(array.shape, start, values.shape, strict=True)
         )
@@ -134,16 +148,20 @@ class StoreWriter:
         status
             ``recording``, or ``complete``, which is thereby the last thing written.
         """
+        last = status == "complete"
         for name, array in self._arrays.items():
-            if array.sums or status == "complete":
-                append_bytes(self._folder / name / SUMS, "".join(array.sums).encode())
+            folder = self._folder / name
+            if array.sums or last:
+                append_bytes(folder / SUMS, "".join(array.sums).encode(), sync=last)
                 array.sums.clear()
             if array.shape != array.committed:
-                path = self._folder / name / "zarr.json"
-                meta = json.loads(path.read_bytes())
+                meta = json.loads((folder / "zarr.json").read_bytes())
                 meta["shape"] = list(array.shape)
-                write_bytes(path, to_json(meta, indent=2).encode())
+                with atomic_write(folder / "zarr.json", sync=last, sync_folder=False) as handle:
+                    handle.write(to_json(meta, indent=2).encode())
                 array.committed = array.shape
+            if last:
+                sync_dir(folder)
         facts = {
             **attrs,
             "schema_version": SCHEMA_VERSION,
@@ -151,10 +169,11 @@ class StoreWriter:
             "overflowed": self._overflowed,
             "status": status,
         }
-        if status == "complete":
+        if last:
             facts["sha256"] = {name: sha256_file(self._folder / name / SUMS) for name in self._arrays}
         root = {"zarr_format": 3, "node_type": "group", "attributes": facts}
-        write_bytes(self._folder / "zarr.json", to_json(root, indent=1).encode())
+        with atomic_write(self._folder / "zarr.json", sync=last, sync_folder=last) as handle:
+            handle.write(to_json(root, indent=1).encode())
         self.committed = True
 
     def _narrow(self, name: str, values: NDArray[Any], dtype: np.dtype[Any], start: tuple[int, ...]) -> NDArray[Any]:
@@ -172,18 +191,16 @@ class StoreWriter:
             self.put(label, rows)
         return narrow
 
-    def _write(self, name: str, key: str, data: bytes) -> None:
-        path = self._folder / name / key
-        with io_errors("write", path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(path, data)
-        self._arrays[name].sums.append(f"{sha256_bytes(data)}  {key}\n")
+    def _write(self, name: str, key: str, data: Buffer) -> None:
+        with atomic_write(self._folder / name / key, sync_folder=False) as handle:
+            handle.write(data)
+        self._arrays[name].sums.append(f"{hashlib.sha256(data).hexdigest()}  {key}\n")
         self.bytes_written += len(data)
 
-    def _encode(self, chunk: NDArray[Any]) -> bytes:
-        little = chunk.astype(chunk.dtype.newbyteorder("<"), copy=False)
+    def _encode(self, chunk: NDArray[Any]) -> Buffer:
+        little = np.ascontiguousarray(chunk, dtype=chunk.dtype.newbyteorder("<"))
         if not self._compress:
-            return little.tobytes()
+            return little.reshape(-1).view(np.uint8)
         import numcodecs
 
         return bytes(numcodecs.Blosc("zstd", clevel=5, shuffle=numcodecs.Blosc.SHUFFLE).encode(little))
