@@ -114,10 +114,12 @@ def record(path: Path, stop: BaseException | None, steps: int = 120, at: int = 7
     labels = torch.zeros(2, dtype=torch.long)
     with Recorder(denoiser, schedule, store=path, aim=(2, steps), seeds=[5, 6], sampler="ddpm") as recorder:
         noise = ImageNoise([5, 6], (1, 4, 4))
+        x0 = None
         for index, step in enumerate(sampling_steps(denoiser, schedule, noise, labels, steps=steps)):
             if index == at and stop is not None:
                 raise stop
-        recorder.finish(step.x_prev)
+            x0 = step.x_prev
+        recorder.finish(x0)
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), ValueError("no"), SystemExit(3)], ids=repr)
@@ -261,13 +263,14 @@ def test_a_recording_too_large_is_refused_before_it_begins(tmp_path: Path) -> No
 def test_samplings_that_do_not_fit_one_store(linear: NoiseSchedule, tmp_path: Path) -> None:
     denoiser = Cheap()
 
-    def sample(count: int, steps: int) -> None:
-        list(sampling_steps(denoiser, linear, ImageNoise(range(count), (1, 4, 4)), torch.arange(count), steps=steps))
+    def sample(*pairs: tuple[int, int]) -> None:
+        for count, steps in pairs:
+            noise = ImageNoise(range(count), (1, 4, 4))
+            list(sampling_steps(denoiser, linear, noise, torch.arange(count) % 10, steps=steps))
 
-    for second, words in ((3, "same timesteps"), (5, "multiple of 16")):
+    for pairs, words in ((((16, 5), (3, 3)), "same timesteps"), (((3, 5), (3, 5)), "multiple of 16")):
         with pytest.raises(VizdiffUsageError, match=words), Recorder(denoiser, linear, store=tmp_path / "a.zarr"):
-            sample(16 if second == 3 else 3, 5)
-            sample(3, second)
+            sample(*pairs)
 
 
 # -- memory ----------------------------------------------------------------------------------------

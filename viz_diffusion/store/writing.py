@@ -42,8 +42,6 @@ from viz_diffusion.store.layout import (
     partial_path,
 )
 
-Buffer = bytes | NDArray[np.uint8]
-
 
 @dataclass
 class _Array:
@@ -191,13 +189,13 @@ class StoreWriter:
             self.put(label, rows)
         return narrow
 
-    def _write(self, name: str, key: str, data: Buffer) -> None:
+    def _write(self, name: str, key: str, data: Any) -> None:
         with atomic_write(self._folder / name / key, sync_folder=False) as handle:
             handle.write(data)
         self._arrays[name].sums.append(f"{hashlib.sha256(data).hexdigest()}  {key}\n")
         self.bytes_written += len(data)
 
-    def _encode(self, chunk: NDArray[Any]) -> Buffer:
+    def _encode(self, chunk: NDArray[Any]) -> Any:
         little = np.ascontiguousarray(chunk, dtype=chunk.dtype.newbyteorder("<"))
         if not self._compress:
             return little.reshape(-1).view(np.uint8)
