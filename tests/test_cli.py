@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import html
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -170,6 +172,45 @@ def test_frames_can_be_chosen(trained: Path, tmp_path: Path, capsys: pytest.Capt
     assert "abc" in refused(capsys, 2, *argv, "--frames", "abc")
 
 
+@pytest.mark.parametrize(
+    ("asked", "said", "timesteps"),
+    [
+        (["--sampler", "dpm-solver++", "--no-clip"], {"sampler": "DPM-Solver++(2M)", "clip": False}, [999, 749, 499]),
+        (["--sampler", "ddim", "--eta", "0.5"], {"sampler": "DDIM (η = 0.5)", "eta": 0.5}, [999, 749, 499]),
+        (["--variance", "beta_tilde", "--timestep-spacing", "linspace"], {"variance": "beta_tilde"}, [999, 666, 333]),
+    ],
+)
+def test_a_sampler_is_told_what_was_asked_and_the_recording_says_so(
+    asked: list[str], said: dict, timesteps: list[int],
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    argv = [*asked, "--steps", "4", "--digit", "3", "--seed", "2"]
+    found = run_json(capsys, "trajectory", "--run", str(trained), *argv, "--out", "t", "--frames", "4,3,2")
+    assert said.items() <= found.items()
+    assert found["timesteps"] == timesteps
+    recorded = Trajectory.open(tmp_path / "t" / "trajectory.zarr")
+    assert found["x0_beyond_scale"] == pytest.approx(recorded.x0_beyond_scale.mean())
+    assert np.abs(recorded.x0_pred).max() > 1 or recorded.clip
+    run_json(capsys, "report", "--run", str(trained), "--trajectory", "t", "--out", "r.html")
+    assert shlex.join(["vizdiff", "report", "--digit", "3", "--seed", "2"]) in (tmp_path / "r.html").read_text()
+    written = html.unescape((tmp_path / "r.html").read_text())
+    for option in (word for word in asked if word.startswith("--")):
+        assert option in written
+    argv = ["--steps", "4", "--seed", "2", "--count", "1", "--digit", "3", "--guidance", "1.5", "--out", "s.npz"]
+    shares = run_json(capsys, "sample", "--run", str(trained), *asked, *argv)
+    assert 0 <= shares["x0_beyond_scale"] <= 1
+    pixels = np.load(tmp_path / "s.npz")["images"][0]
+    assert np.abs(pixels / 127.5 - 1 - recorded.x0[0, 0].clip(-1, 1)).max() < 2 / 255
+
+
+def test_forward_draws_a_schedule_that_leaves_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said = run_json(capsys, "forward", "--schedule", "zero-snr", "--out", str(tmp_path))
+    assert said["crossing"] == 258
+    assert said["snr_db"][-1] is None
+    assert said["snr_db_last"] == "-∞"
+
+
 def test_forward_writes_its_pictures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     said = run_json(capsys, "forward", "--digit", "8", "--out", str(tmp_path))
     assert {path.name for path in tmp_path.iterdir()} == {"forward.png", "forward.svg", "snr.png", "snr.svg"}
@@ -227,6 +268,14 @@ def test_info_names_weights_and_device(capsys: pytest.CaptureFixture[str]) -> No
         (["trajectory", "--steps", "1001"], "1001"),
         (["trajectory", "--sampler", "euler"], "euler"),
         (["trajectory", "--guidance", "nan"], "nan"),
+        (["trajectory", "--eta", "0.5"], "--sampler ddim"),
+        (["trajectory", "--sampler", "ddim", "--eta", "2"], "--eta"),
+        (["trajectory", "--sampler", "ddim", "--variance", "beta_tilde"], "--sampler ddpm"),
+        (["sample", "--variance", "learned", "--out", "x.png"], "beta_tilde"),
+        (["sample", "--timestep-spacing", "leading", "--out", "x.png"], "linspace"),
+        (["evaluate", "--sampler", "dpm-solver++", "--eta", "1"], "--eta"),
+        (["report", "--timestep-spacing", "leading"], "leading"),
+        (["deck", "--eta", "nan"], "--eta"),
         (["trajectory", "--count", "0"], "--count"),
         (["trajectory", "--seed", "-1"], "-1"),
         (["trajectory", "--device", "abacus"], "abacus"),

@@ -88,6 +88,29 @@ def test_a_companion_is_what_sampling_it_alone_gives(index: int, model: SimpleUN
     assert [steps[one.num_steps - n].t for n in one.steps_left] == one.timesteps.tolist()
 
 
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"sampler": "ddpm", "variance": "beta_tilde"},
+        {"sampler": "ddim", "eta": 1.0},
+        {"sampler": "dpm-solver++", "timestep_spacing": "linspace", "clip": False},
+    ],
+)
+def test_the_other_digits_are_sampled_as_the_recording_was(model: SimpleUNet, asked: dict) -> None:
+    """A digit recorded, and the same digit as the companion of another from that noise: one and the same."""
+    schedule = NoiseSchedule.named("linear")
+
+    def generate(digit: int) -> Trajectory:
+        return record_generation(model, schedule, torch.tensor([digit]), [7], steps=9, guidance_scale=1.5, **asked)
+
+    (found,) = (one for one in sample_companions(model, generate(3)).others if one.digit == 8)
+    wanted = generate(8)
+    assert found.timesteps.tolist() == wanted.timesteps.tolist()
+    np.testing.assert_allclose(found.x_t[:-1], wanted.x_t[0, :, 0], rtol=1e-5, atol=1e-4)
+    np.testing.assert_allclose(found.x_t[-1], wanted.x0[0, 0], rtol=1e-5, atol=1e-4)
+    assert np.abs(generate(3).x0 - wanted.x0).max() > 1e-2
+
+
 def test_every_image_may_have_its_own_guidance(model: SimpleUNet) -> None:
     x, labels = torch.randn(3, 1, 28, 28), torch.tensor([1, 2, 3])
     scales = torch.tensor([1.0, 3.0, 0.5]).reshape(-1, 1, 1, 1)
@@ -138,3 +161,21 @@ def test_damaged_companions_are_named(
 def test_a_recording_without_seed_has_no_companions(model: SimpleUNet, recorded: Trajectory) -> None:
     with pytest.raises(VizdiffInputError, match="seed and digit"):
         sample_companions(model, dataclasses.replace(recorded, seeds=np.array([-1])))
+
+
+def test_what_is_not_looked_at_is_not_sampled_and_is_added_later(
+    model: SimpleUNet, recorded: Trajectory, companions: Companions, tmp_path: Path
+) -> None:
+    asked = []
+    few = sample_companions(model, recorded, comparisons=False, on_step=lambda *step: asked.append(step))
+    assert (len(few.others), few.comparisons, few.complete) == (9, (), False)
+    assert asked[-1] == (9 * recorded.num_steps,) * 2
+    save_companions(few, recorded, tmp_path / "companions.npz")
+    kept = load_companions(tmp_path / "companions.npz", recorded)
+    assert kept is not None
+    assert not kept.complete
+    full = sample_companions(model, recorded, known=kept)
+    assert full.complete
+    assert full.others == kept.others
+    for one, other in zip(full.comparisons, companions.comparisons, strict=True):
+        assert np.allclose(one.x_t, other.x_t, atol=1e-4)

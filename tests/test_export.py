@@ -19,9 +19,12 @@ from viz_diffusion.cli.export import FILM_SCALE
 from viz_diffusion.errors import VizdiffIOError, VizdiffUsageError
 from viz_diffusion.lessons import guess
 from viz_diffusion.plots import film
+from viz_diffusion.plots.counter import counter_strip, strip_height
+from viz_diffusion.run import Run
 from viz_diffusion.trajectory import Trajectory
 
 SIDE = 28 * FILM_SCALE
+HEIGHT = SIDE + strip_height(SIDE)
 
 
 @pytest.fixture
@@ -52,7 +55,7 @@ def states(short_recording: Path) -> np.ndarray:
 def test_a_film_shows_every_state_and_holds_the_last(exported, states: np.ndarray, format: str) -> None:  # type: ignore[no-untyped-def]
     path, said = exported("--figure", "steps", name=f"film.{format}")
     with Image.open(path) as image:
-        assert image.size == (SIDE, SIDE)
+        assert image.size == (SIDE, HEIGHT) == (said["width"], said["height"])
         assert image.info["loop"] == 0
         shown = []
         for frame in ImageSequence.Iterator(image):
@@ -63,15 +66,19 @@ def test_a_film_shows_every_state_and_holds_the_last(exported, states: np.ndarra
     assert said["steps_left_shown"] == list(range(12, -1, -1))
     middle = FILM_SCALE // 2
     for pixels, wanted in zip(shown, grey(states), strict=True):
-        assert np.abs(pixels[middle::FILM_SCALE, middle::FILM_SCALE] - wanted).max() <= 1
+        assert np.abs(pixels[middle:SIDE:FILM_SCALE, middle::FILM_SCALE] - wanted).max() <= 1
     assert set(said["lessons"]) == {"guess"}
+    timesteps = np.round(np.arange(12, 0, -1) * 1000 / 12).astype(int) - 1
+    counts = [*zip(range(12, 0, -1), timesteps.tolist(), strict=True), (0, None)]
+    for pixels, count in zip(shown, counts, strict=True):
+        assert np.abs(pixels[SIDE:].astype(int) - counter_strip(SIDE, HEIGHT - SIDE, *count)).max() <= 1
 
 
 def test_an_mp4_plays_and_holds_the_last_frame(exported, states: np.ndarray) -> None:  # type: ignore[no-untyped-def]
     path, said = exported("--figure", "steps", "--frames", "5", name="film.mp4")
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
-        assert (stream.width, stream.height) == (SIDE, SIDE)
+        assert (stream.width, stream.height) == (SIDE, HEIGHT)
         assert stream.codec_context.name == "h264"
         assert stream.average_rate == pytest.approx(Fraction(1000, 60), rel=0.01)
         frames = [frame.to_ndarray(format="gray").astype(float) for frame in container.decode(stream)]
@@ -80,7 +87,7 @@ def test_an_mp4_plays_and_holds_the_last_frame(exported, states: np.ndarray) -> 
     middle = FILM_SCALE // 2
     for index in (0, -17, -1):
         wanted = grey(states[[0, -1][index != 0]])
-        assert np.abs(frames[index][middle::FILM_SCALE, middle::FILM_SCALE] - wanted).mean() < 4
+        assert np.abs(frames[index][middle:SIDE:FILM_SCALE, middle::FILM_SCALE] - wanted).mean() < 4
 
 
 def test_the_guess_is_a_film_too(exported, short_recording: Path) -> None:  # type: ignore[no-untyped-def]
@@ -91,7 +98,7 @@ def test_the_guess_is_a_film_too(exported, short_recording: Path) -> None:  # ty
     assert len(shown) == 3
     middle = FILM_SCALE // 2
     wanted = grey(recorded.x0_pred[0, 6, 0])
-    assert np.array_equal(shown[1][middle::FILM_SCALE, middle::FILM_SCALE], wanted)
+    assert np.array_equal(shown[1][middle:SIDE:FILM_SCALE, middle::FILM_SCALE], wanted)
 
 
 def test_stills_in_every_format(exported) -> None:  # type: ignore[no-untyped-def]
@@ -231,6 +238,61 @@ def test_ffmpegs_film_is_pyavs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     (tmp_path / "film.mp4").write_bytes(film.film_bytes(np.zeros((3, 28, 28)), "mp4"))
     with av.open(str(tmp_path / "film.mp4")) as container:
         assert len(list(container.decode(video=0))) == 2 + 17
+
+
+def learned(tmp_path: Path, capsys: pytest.CaptureFixture[str], *argv: str, name: str) -> tuple[Path, dict]:
+    path = tmp_path / name
+    code = main(["export", "--figure", "learning", "--run", "bundled", "--out", str(path), *argv, "--json"])
+    out, err = capsys.readouterr()
+    assert code == 0, err
+    return path, json.loads(out)
+
+
+def test_learning_is_a_strip_of_what_the_run_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, said = learned(tmp_path, capsys, "--dpi", "60", name="strip.png")
+    kept = Run.bundled().load_samples()[0].tolist()
+    assert len(said["looked_at"]) == said["looks"] == min(13, len(kept))
+    assert set(said["looked_at"]) <= set(kept)
+    assert (said["looked_at"][0], said["looked_at"][-1]) == (kept[0], kept[-1])
+    assert said["steps"] == Run.bundled().config.training.steps
+    assert str(said["looks"]) in said["alt"]
+    with Image.open(path) as image:
+        assert image.size == (800, 450)
+        assert image.text["Description"] == said["caption"]
+
+
+def test_learning_is_a_film_that_names_its_steps(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, said = learned(tmp_path, capsys, name="film.gif")
+    _, images = Run.bundled().load_samples()
+    with Image.open(path) as film_file:
+        shown = [(np.asarray(f.convert("L")), f.info["duration"]) for f in ImageSequence.Iterator(film_file)]
+    assert len(shown) == said["frames"] == len(images)
+    assert [duration for _, duration in shown] == [500] * (len(images) - 1) + [2000]
+    first, last = shown[0][0], shown[-1][0]
+    assert first.shape == (said["height"], said["width"]) == (900, 1600)
+    assert (first[:130] != last[:130]).any()  # the number of steps
+    five = images[-1][5].numpy()  # the first of the second row: found by its own pixels
+    inside = last[530:870, 50:350]
+    assert np.isin(np.unique(five), np.unique(inside)).mean() > 0.9
+
+
+@pytest.mark.parametrize(
+    "argv", [["--digit", "5"], ["--seed", "0"], ["--trajectory", "x"], ["--frames", "3"], ["--steps", "9"]]
+)
+def test_learning_refuses_what_it_cannot_heed(
+    argv: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["export", "--figure", "learning", *argv]) == 2
+    assert f"{argv[0]} does not go with" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_without_looks_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Run.create(tmp_path / "young", Run.bundled().config)
+    argv = ["--run", str(tmp_path / "young"), "--out", str(tmp_path / "a.png")]
+    assert main(["export", "--figure", "learning", *argv]) == 3
+    assert "keeps no looks yet" in capsys.readouterr().err
 
 
 def test_formats_are_those_that_can_be_written() -> None:

@@ -16,14 +16,16 @@ from viz_diffusion.trajectory import Trajectory
 SCHEDULE = NoiseSchedule.named("linear")
 
 
-def _record(sampler: str, steps: int | None, clip: bool = True) -> Trajectory:
+def _record(sampler: str, steps: int | None, clip: bool = True, **options: object) -> Trajectory:
     torch.manual_seed(0)
     model = SimpleUNet(ModelConfig(channels=(8, 16), embedding_dim=24)).eval()
     torch.nn.init.normal_(model.conv_out.weight, std=0.1)
-    return record_generation(model, SCHEDULE, torch.tensor([3]), [11], sampler=sampler, steps=steps, clip=clip)
+    return record_generation(
+        model, SCHEDULE, torch.tensor([3]), [11], sampler=sampler, steps=steps, clip=clip, **options
+    )
 
 
-@pytest.mark.parametrize(("sampler", "steps"), [("ddpm", 40), ("ddim", 40), ("ddpm", 1)])
+@pytest.mark.parametrize(("sampler", "steps"), [("ddpm", 40), ("ddim", 40), ("ddpm", 1), ("dpm-solver++", 12)])
 def test_the_parts_add_up_to_the_change(sampler: str, steps: int) -> None:
     recorded = _record(sampler, steps)
     parts = step.measure(recorded)
@@ -54,8 +56,23 @@ def test_without_clipping_what_is_removed_is_the_papers_multiple_of_the_predicte
         assert np.abs(parts.removed[index] - expected).max() < 1e-4 * max(1.0, np.abs(recorded.x_t[0, index]).max())
 
 
-def test_ddim_injects_nothing_at_all() -> None:
-    facts = step.facts(step.measure(_record("ddim", 40)))
+@pytest.mark.parametrize("spacing", ["trailing", "linspace"])
+def test_what_ddim_injects_with_eta_is_the_seeds_own_noise_times_its_sigma(spacing: str) -> None:
+    recorded = _record("ddim", 40, eta=0.5, timestep_spacing=spacing)
+    parts = step.measure(recorded)
+    spaced = SCHEDULE.respaced(recorded.timesteps[::-1])
+    noise = ImageNoise([11])
+    noise.draw()
+    for index in range(39):
+        z = noise.draw()[0, 0].numpy()
+        sigma = 0.5 * np.sqrt(spaced.posterior_variance[39 - index])
+        assert np.abs(parts.injected[index] - sigma * z).max() < 2e-5, index
+    assert np.abs(parts.injected[39]).max() < 1e-6  # rounding: the last step injects nothing
+
+
+@pytest.mark.parametrize("sampler", ["ddim", "dpm-solver++"])
+def test_without_fresh_noise_nothing_is_injected_at_all(sampler: str) -> None:
+    facts = step.facts(step.measure(_record(sampler, 40)))
     assert facts["injects_more"] == 0
     assert set(facts["injected"]) == {0.0}
 

@@ -6,12 +6,14 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 from viz_diffusion.errors import VizdiffInputError
 from viz_diffusion.model import ModelConfig, ResidualBlock, SimpleUNet, SinusoidalPositionEmbeddings
+from viz_diffusion.schedule import NoiseSchedule
 
 # -- the clock face --------------------------------------------------------------------------------
 
@@ -75,10 +77,33 @@ def test_the_default_network() -> None:
         assert unet(x, torch.tensor([0, 500, 999]), torch.tensor([0, 9, 10])).shape == x.shape
 
 
-def test_a_fresh_network_guesses_no_noise_at_all(tiny_config: ModelConfig) -> None:
+def test_a_fresh_bare_network_guesses_no_noise_at_all(tiny_config: ModelConfig) -> None:
     """So that training begins at a loss of 1, whatever the seed."""
-    unet = SimpleUNet(tiny_config)
+    unet = SimpleUNet(replace(tiny_config, schedule=None))
     assert not unet(torch.randn(2, 1, 28, 28), torch.tensor([0, 999]), torch.tensor([0, 9])).any()
+
+
+@pytest.mark.parametrize("name", ["linear", "cosine"])
+def test_a_fresh_network_guesses_that_the_mean_picture_is_grey(name: str, tiny_config: ModelConfig) -> None:
+    """Its layers say v = 0, and that is x̂_0 = √ᾱ x_t: the best guess of pictures about which nothing is known."""
+    unet, schedule = SimpleUNet(replace(tiny_config, schedule=name)), NoiseSchedule.named(name)
+    x, t = torch.randn(3, 1, 28, 28, dtype=torch.float64), torch.tensor([0, 259, 990])
+    with torch.no_grad():
+        eps = unet(x.float(), t, torch.tensor([0, 9, 10])).double()
+    signal = torch.from_numpy(schedule.alphas_cumprod)[t][:, None, None, None]
+    torch.testing.assert_close(eps, (1 - signal).sqrt() * x, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(schedule.predict_x0(x, eps, t), signal.sqrt() * x, rtol=1e-3, atol=2e-3)
+
+
+def test_an_error_of_the_layers_reaches_the_guess_once(tiny_config: ModelConfig, make_unet: Callable) -> None:
+    """A bare network's error is multiplied by √((1-ᾱ)/ᾱ), 157 at t = 999; this one's by √(1-ᾱ), at most 1."""
+    schedule, x, t = NoiseSchedule.named("linear"), torch.randn(4, 1, 28, 28), torch.tensor([0, 259, 700, 999])
+    for known, gains in (("linear", np.sqrt(1 - schedule.alphas_cumprod)), (None, 1 / np.sqrt(schedule.snr))):
+        unet = make_unet(0, replace(tiny_config, schedule=known))
+        before = schedule.predict_x0(x, unet(x, t), t)
+        unet.conv_out.bias += 0.1
+        change = (before - schedule.predict_x0(x, unet(x, t), t)).mean(dim=(1, 2, 3))
+        np.testing.assert_allclose(change, 0.1 * gains[t], rtol=2e-3)
 
 
 @pytest.mark.parametrize("num_blocks", [1, 2, 3])
@@ -167,7 +192,8 @@ def test_attention_sees_the_whole_map(make_unet: Callable) -> None:
 def test_config_round_trip(tiny_config: ModelConfig) -> None:
     values = {**vars(tiny_config), "channels": list(tiny_config.channels)}
     assert ModelConfig.from_dict(values) == tiny_config
-    assert ModelConfig.from_dict({}) == ModelConfig()
+    assert ModelConfig.from_dict({"schedule": "linear"}) == ModelConfig()
+    assert ModelConfig.from_dict({}).schedule is None  # a config from before the last line knew a schedule
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.model import SimpleUNet
 from viz_diffusion.record import Recorder, record_generation
-from viz_diffusion.sample import ImageNoise, Step, sampling_steps, trailing_timesteps
+from viz_diffusion.sample import ImageNoise, Step, sampling_steps
 from viz_diffusion.schedule import NoiseSchedule
+from viz_diffusion.timesteps import spaced_timesteps
 from viz_diffusion.trajectory import Trajectory
 
 SEEDS, LABELS = [11, 12, 13], torch.tensor([0, 5, 9])
@@ -117,7 +118,7 @@ def test_recorded_equals_sampled(
         unet, linear, LABELS, SEEDS,
         sampler=sampler, steps=6, guidance_scale=scale, clip=clip, on_step=steps.append, weights_sha256="ab",
     )  # fmt: skip
-    assert found.timesteps.tolist() == [step.t for step in steps] == trailing_timesteps(1000, 6).tolist()
+    assert found.timesteps.tolist() == [step.t for step in steps] == spaced_timesteps(1000, 6).tolist()
     gain = 1 / np.sqrt(linear.alphas_cumprod[found.timesteps])
     for s, step in enumerate(steps):
         np.testing.assert_array_equal(found.x_t[:, s], step.x_t.numpy())
@@ -203,7 +204,7 @@ class AnyKeywords(nn.Module):
 def foreign_loop(ask: Callable[[Tensor, int, Tensor], Tensor], schedule: NoiseSchedule) -> Tensor:
     """Sample by DDIM from hand-written formulas, in which only ``ask`` knows the denoiser."""
     x = ImageNoise(SEEDS).draw()
-    visited = trailing_timesteps(1000, 5).tolist()
+    visited = spaced_timesteps(1000, 5).tolist()
     for t, before in zip(visited, [*visited[1:], None], strict=True):
         share = schedule.alphas_cumprod[t]
         share_before = 1.0 if before is None else schedule.alphas_cumprod[before]

@@ -521,6 +521,6 @@ def test_the_newest_finished_run_is_chosen(
 def test_a_config_from_before_the_weighting_means_no_weighting(tmp_path: Path) -> None:
     config = RunConfig(ModelConfig(channels=(8, 16), embedding_dim=24), TrainConfig(steps=3))
     values = config.to_dict()
-    assert config.training.snr_cap == values["training"].pop("snr_cap") > 0
+    assert config.training.weight_exponent == values["training"].pop("weight_exponent") > 0
     (tmp_path / "config.json").write_text(json.dumps(values))
-    assert RunConfig.read(tmp_path / "config.json").training.snr_cap == 0
+    assert RunConfig.read(tmp_path / "config.json").training.weight_exponent == 0

@@ -9,7 +9,7 @@ import diffusers.schedulers.scheduling_ddpm as their_ddpm
 import numpy as np
 import pytest
 import torch
-from diffusers import DDIMScheduler, DDPMScheduler
+from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler
 from torch import Tensor
 
 from viz_diffusion.errors import VizdiffUsageError
@@ -18,12 +18,13 @@ from viz_diffusion.sample import (
     ImageNoise,
     ddim_steps,
     ddpm_steps,
+    dpm_solver_steps,
     guided_eps,
     sample_images,
     sampling_steps,
-    trailing_timesteps,
 )
 from viz_diffusion.schedule import NoiseSchedule, linear_betas
+from viz_diffusion.timesteps import spaced_timesteps
 
 SHAPE = (2, 1, 4, 4)
 
@@ -81,16 +82,21 @@ def test_ddpm_equals_diffusers_at_every_t(
 
 @pytest.mark.parametrize(("dtype", "tolerance"), PRECISIONS)
 @pytest.mark.parametrize("clip", [True, False])
+@pytest.mark.parametrize("eta", [0.0, 0.4, 1.0])
 def test_ddim_equals_diffusers_at_every_t(
-    dtype: torch.dtype, tolerance: float, clip: bool, fixed_noise: type, linear: NoiseSchedule
+    dtype: torch.dtype, tolerance: float, clip: bool, eta: float, fixed_noise: type, linear: NoiseSchedule
 ) -> None:
     scheduler = DDIMScheduler(set_alpha_to_one=True, timestep_spacing="trailing", clip_sample=clip)
     scheduler.set_timesteps(1000)
     if dtype == torch.float64:
         in_float64(scheduler, linear)
-    visited = []
-    for step in ddim_steps(half_random, linear, fixed_noise(start(dtype)), None, clip=clip):
-        answer = scheduler.step(step.eps_pred, step.t, step.x_t, eta=0.0, use_clipped_model_output=clip)
+    visited, silent = [], torch.zeros(SHAPE, dtype=dtype)
+    for step in ddim_steps(half_random, linear, fixed_noise(start(dtype)), None, eta=eta, clip=clip):
+        answer = scheduler.step(
+            step.eps_pred, step.t, step.x_t, eta=eta, use_clipped_model_output=clip,
+            variance_noise=silent if step.noise is None else step.noise,
+        )  # fmt: skip
+        assert (step.noise is None) == (eta == 0 or step.t == 0)
         assert relative(step.x_prev, answer.prev_sample) < tolerance, step.t
         assert relative(step.x0_pred, answer.pred_original_sample) < tolerance, step.t
         visited.append(step.t)
@@ -103,7 +109,7 @@ def test_ddpm_with_fewer_steps_equals_diffusers(
     steps: int, variance: str, theirs: str,
     fixed_noise: type, linear: NoiseSchedule, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    visited = trailing_timesteps(1000, steps)
+    visited = spaced_timesteps(1000, steps)
     scheduler = in_float64(DDPMScheduler(variance_type=theirs, clip_sample=True), linear)
     scheduler.set_timesteps(timesteps=visited.tolist())
     monkeypatch.setattr(their_ddpm, "randn_tensor", lambda *_, **__: torch.zeros(()) if z is None else z)
@@ -120,11 +126,95 @@ def test_ddim_with_fewer_steps_equals_diffusers(steps: int, fixed_noise: type, l
     scheduler.set_timesteps(steps)
     visited = []
     noise = fixed_noise(start(torch.float64))
-    for step in ddim_steps(half_random, linear, noise, None, timesteps=trailing_timesteps(1000, steps)):
+    for step in ddim_steps(half_random, linear, noise, None, timesteps=spaced_timesteps(1000, steps)):
         answer = scheduler.step(step.eps_pred, step.t, step.x_t, use_clipped_model_output=True)
         assert relative(step.x_prev, answer.prev_sample) < EXACT, step.t
         visited.append(step.t)
     assert visited == scheduler.timesteps.tolist()
+
+
+THEIR_NUMPY = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # in set_timesteps
+
+
+def dpm_solver(schedule: NoiseSchedule, timesteps: np.ndarray, order: int = 2) -> DPMSolverMultistepScheduler:
+    """Give diffusers' solver these timesteps and float64 tables; it is fed x̂_0, since it never clips."""
+    scheduler = DPMSolverMultistepScheduler(
+        algorithm_type="dpmsolver++", solver_type="midpoint", solver_order=order, prediction_type="sample",
+        final_sigmas_type="zero", lower_order_final=True,
+    )  # fmt: skip
+    scheduler.set_timesteps(timesteps=timesteps.tolist())
+    shares = schedule.alphas_cumprod[timesteps]
+    scheduler.sigmas = torch.from_numpy(np.append(np.sqrt((1 - shares) / shares), 0.0))
+    return scheduler
+
+
+@THEIR_NUMPY
+@pytest.mark.parametrize("clip", [True, False])
+@pytest.mark.parametrize("order", [1, 2])
+@pytest.mark.parametrize("spacing", ["trailing", "linspace"])
+@pytest.mark.parametrize("steps", [1, 2, 3, 7, 14, 15, 50, 333, 1000])
+def test_dpm_solver_equals_diffusers_at_every_t(
+    steps: int, spacing: str, order: int, clip: bool, fixed_noise: type, linear: NoiseSchedule
+) -> None:
+    """Diffusers takes its state in float32, whatever it is given: 2^-24 of each of three terms."""
+    timesteps = spaced_timesteps(1000, steps, spacing)
+    scheduler = dpm_solver(linear, timesteps, order)
+    visited = []
+    noise = fixed_noise(start(torch.float64))
+    for step in dpm_solver_steps(half_random, linear, noise, None, timesteps=timesteps, order=order, clip=clip):
+        answer = scheduler.step(step.x0_pred, step.t, step.x_t)
+        assert relative(step.x_prev, answer.prev_sample) < 8 * 2.0**-24, step.t
+        assert step.noise is None
+        visited.append(step.t)
+    assert visited == timesteps.tolist()
+    assert torch.equal(step.x_prev, step.x0_pred)
+
+
+@THEIR_NUMPY
+@pytest.mark.parametrize("steps", [3, 50, 1000])
+def test_the_second_order_makes_a_difference(steps: int, fixed_noise: type, linear: NoiseSchedule) -> None:
+    """A control: against diffusers' first order the second-order solver fails."""
+    timesteps = spaced_timesteps(1000, steps)
+    scheduler = dpm_solver(linear, timesteps, order=1)
+    noise = fixed_noise(start(torch.float64))
+    apart = [
+        relative(step.x_prev, scheduler.step(step.x0_pred, step.t, step.x_t).prev_sample)
+        for step in dpm_solver_steps(half_random, linear, noise, None, timesteps=timesteps)
+    ]
+    assert apart[0] < 8 * 2.0**-24 < max(apart)
+
+
+# -- one sampler is another ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("clip", [True, False])
+@pytest.mark.parametrize("steps", [7, 1000])
+def test_ddim_with_eta_one_is_ddpm_with_beta_tilde(
+    steps: int, clip: bool, fixed_noise: type, linear: NoiseSchedule
+) -> None:
+    timesteps = spaced_timesteps(1000, steps)
+
+    def run(sampler: Callable[..., object], **options: object) -> Tensor:
+        noise = fixed_noise(start(torch.float64))
+        return [s.x_prev for s in sampler(half_random, linear, noise, None, timesteps=timesteps, clip=clip, **options)]
+
+    ddpm, ddim = run(ddpm_steps, variance="beta_tilde"), run(ddim_steps, eta=1.0)
+    assert all(relative(a, b) < EXACT for a, b in zip(ddpm, ddim, strict=True))
+    other = run(ddim_steps, eta=0.9)
+    assert relative(other[-1], ddpm[-1]) > 1e-3
+
+
+@pytest.mark.parametrize("clip", [True, False])
+@pytest.mark.parametrize("steps", [1, 7, 1000])
+def test_dpm_solver_of_first_order_is_ddim(steps: int, clip: bool, fixed_noise: type, linear: NoiseSchedule) -> None:
+    timesteps = spaced_timesteps(1000, steps)
+
+    def run(sampler: Callable[..., object], **options: object) -> list[Tensor]:
+        noise = fixed_noise(start(torch.float64))
+        return [s.x_prev for s in sampler(half_random, linear, noise, None, timesteps=timesteps, clip=clip, **options)]
+
+    ddim, first = run(ddim_steps), run(dpm_solver_steps, order=1)
+    assert all(relative(a, b) < EXACT for a, b in zip(first, ddim, strict=True))
 
 
 # -- golden sums of diffusers' own tests -----------------------------------------------------------
@@ -168,7 +258,7 @@ def test_golden_sums_of_ddim(fixed_noise: type) -> None:
 # -- truth -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("sampler", [ddpm_steps, ddim_steps])
+@pytest.mark.parametrize("sampler", [ddpm_steps, ddim_steps, dpm_solver_steps])
 @pytest.mark.parametrize("steps", [1000, 50, 7])
 def test_the_true_noise_gives_back_the_image(
     sampler: Callable[..., object], steps: int, fixed_noise: type, linear: NoiseSchedule
@@ -179,7 +269,7 @@ def test_the_true_noise_gives_back_the_image(
         share = torch.from_numpy(linear.alphas_cumprod)[timesteps[0]]
         return (x - share.sqrt() * x0) / (1 - share).sqrt()
 
-    visited = trailing_timesteps(1000, steps)
+    visited = spaced_timesteps(1000, steps)
     for step in sampler(truth, linear, fixed_noise(start(torch.float64)), None, timesteps=visited):
         # 1/√ᾱ is 157 at most, and rounding some 1e-16
         assert (step.x0_raw - x0).abs().max() < 1e-12
@@ -224,9 +314,10 @@ def test_without_clipping_the_guess_stays_raw(linear: NoiseSchedule, fixed_noise
     assert max(step.x0_raw.abs().max().item() for step in steps) > 10
 
 
-def test_a_ddim_step_injects_nothing(linear: NoiseSchedule) -> None:
+@pytest.mark.parametrize("sampler", [ddim_steps, dpm_solver_steps])
+def test_a_step_without_fresh_noise_draws_none(sampler: Callable[..., object], linear: NoiseSchedule) -> None:
     noise = ImageNoise([0, 1], (1, 4, 4))
-    steps = list(ddim_steps(half_random, linear, noise, None))
+    steps = list(sampler(half_random, linear, noise, None))
     assert all(step.noise is None for step in steps)
     assert torch.equal(noise.draw(), _second_draw())  # only x_T was taken
 
@@ -246,36 +337,78 @@ def test_sampling_leaves_gradients_and_the_global_generator_alone(linear: NoiseS
     assert torch.equal(torch.get_rng_state(), before)
 
 
-# -- timesteps -------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("steps", [1, 2, 3, 7, 20, 50, 333, 600, 999, 1000])
-def test_trailing_timesteps(steps: int) -> None:
-    visited = trailing_timesteps(1000, steps)
-    assert len(visited) == steps
-    assert visited[0] == 999
-    assert np.all(np.diff(visited) < 0)
-    assert visited[-1] >= 0
-    assert np.abs(np.diff(visited) + 1000 / steps).max(initial=0) <= 1  # evenly, to rounding
-    if 1000 % steps == 0:
-        theirs = DDIMScheduler(timestep_spacing="trailing")
-        theirs.set_timesteps(steps)
-        assert visited.tolist() == theirs.timesteps.tolist()
+# -- refusals --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("steps", [-1, 0, 1001])
 def test_impossible_step_counts_are_refused(steps: int, linear: NoiseSchedule) -> None:
     with pytest.raises(VizdiffUsageError, match=rf"1\.\.1000, found {steps}"):
-        trailing_timesteps(1000, steps)
-    with pytest.raises(VizdiffUsageError, match=rf"1\.\.1000, found {steps}"):
         sampling_steps(half_random, linear, ImageNoise([0]), None, steps=steps)
 
 
-def test_unknown_sampler_and_variance_are_refused(linear: NoiseSchedule) -> None:
-    with pytest.raises(VizdiffUsageError, match="euler"):
-        sampling_steps(half_random, linear, ImageNoise([0]), None, sampler="euler")
-    with pytest.raises(VizdiffUsageError, match="learned"):
-        next(ddpm_steps(half_random, linear, ImageNoise([0]), None, variance="learned"))
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"sampler": "euler"}, r"--sampler.*ddpm, ddim, dpm-solver\+\+, found 'euler'"),
+        ({"variance": "learned"}, "--variance must be beta or beta_tilde, found 'learned'"),
+        ({"sampler": "ddim", "variance": "beta_tilde"}, "--variance goes with --sampler ddpm, not with ddim"),
+        ({"sampler": "ddim", "eta": -0.1}, r"--eta must lie in 0\.\.1, found -0\.1"),
+        ({"sampler": "ddim", "eta": 1.1}, r"--eta must lie in 0\.\.1, found 1\.1"),
+        ({"sampler": "ddim", "eta": float("nan")}, "--eta"),
+        ({"eta": 0.5}, "--eta goes with --sampler ddim, not with ddpm"),
+        ({"sampler": "dpm-solver++", "eta": 0.5}, r"--eta goes with --sampler ddim, not with dpm-solver\+\+"),
+        ({"timestep_spacing": "leading"}, "--timestep-spacing must be trailing or linspace, found 'leading'"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_is_asked(
+    options: dict[str, object], named: str, linear: NoiseSchedule
+) -> None:
+    with pytest.raises(VizdiffUsageError, match=named):
+        sampling_steps(half_random, linear, ImageNoise([0]), None, **options)
+
+
+def test_zero_terminal_snr_is_refused_with_its_reason() -> None:
+    schedule = NoiseSchedule.named("zero-snr")
+    with pytest.raises(VizdiffUsageError, match=r"zero-snr schedule leaves no signal at t = 999 .*ε-prediction"):
+        sampling_steps(half_random, schedule, ImageNoise([0]), None)
+    with pytest.raises(VizdiffUsageError, match="ε-prediction"):
+        list(ddim_steps(half_random, schedule, ImageNoise([0], (1, 2, 2)), None))
+    with pytest.raises(VizdiffUsageError, match="order"):
+        next(dpm_solver_steps(half_random, NoiseSchedule.named("linear"), ImageNoise([0]), None, order=3))
+
+
+@pytest.mark.parametrize("sampler", ["ddpm", "ddim", "dpm-solver++"])
+@pytest.mark.parametrize("spacing", ["trailing", "linspace"])
+@pytest.mark.parametrize("steps", [1, 7, 333])
+def test_a_sampler_visits_the_timesteps_asked_for(
+    sampler: str, spacing: str, steps: int, linear: NoiseSchedule
+) -> None:
+    noise = ImageNoise([0], (1, 2, 2))
+    options = {"sampler": sampler, "steps": steps, "timestep_spacing": spacing}
+    told: list[int] = []
+
+    def listening(x: Tensor, timesteps: Tensor) -> Tensor:
+        told.append(int(timesteps[0]))
+        return half_random(x, timesteps)
+
+    found = [step.t for step in sampling_steps(listening, linear, noise, None, **options)]
+    assert found == told == spaced_timesteps(1000, steps, spacing).tolist()
+
+
+@pytest.mark.parametrize("sampler", ["ddpm", "ddim", "dpm-solver++"])
+def test_timesteps_may_be_given_one_by_one(sampler: str, linear: NoiseSchedule) -> None:
+    wanted = np.array([700, 31, 5])
+    noise = ImageNoise([0], (1, 2, 2))
+    found = sampling_steps(half_random, linear, noise, None, sampler=sampler, timesteps=wanted, steps=2)
+    assert [step.t for step in found] == wanted.tolist()
+
+
+def test_the_clipped_share_is_counted_before_clipping(linear: NoiseSchedule, fixed_noise: type) -> None:
+    for clip in (True, False):
+        for step in ddim_steps(half_random, linear, fixed_noise(start(torch.float32)), None, clip=clip):
+            wanted = [sum(abs(v) > 1 for v in image.flatten().tolist()) / 16 for image in step.x0_raw]
+            assert step.clipped_share.tolist() == wanted
+        assert step.clipped_share.shape == (2,)
 
 
 # -- guidance --------------------------------------------------------------------------------------

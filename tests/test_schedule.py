@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers import DDPMScheduler
+from diffusers.schedulers.scheduling_ddim import rescale_zero_terminal_snr
 
 from viz_diffusion.data import Digits
 from viz_diffusion.errors import VizdiffUsageError
@@ -54,6 +55,35 @@ def test_a_schedule_without_any_signal_left_is_refused() -> None:
     """With ᾱ_T = 0 (here by underflow) no ε̂ implies an x̂_0: 1/√ᾱ is infinite."""
     with pytest.raises(VizdiffUsageError, match="betas"):
         NoiseSchedule(np.full(2000, 0.5))
+
+
+@pytest.mark.parametrize("num_timesteps", [2, 3, 257, 1000])
+def test_zero_terminal_snr_equals_diffusers_and_leaves_nothing(num_timesteps: int) -> None:
+    schedule = NoiseSchedule.named("zero-snr", num_timesteps)
+    theirs = rescale_zero_terminal_snr(torch.from_numpy(linear_betas(num_timesteps))).numpy()
+    np.testing.assert_allclose(schedule.betas, theirs, rtol=1e-9)
+    assert schedule.betas[-1] == 1
+    assert schedule.alphas_cumprod[-1] == schedule.snr[-1] == 0
+    assert schedule.log_snr[-1] == schedule.snr_db[-1] == -np.inf
+    assert np.isfinite(schedule.log_snr[:-1]).all()
+    x0, noise = np.random.default_rng(0).standard_normal((2, 3, 2))
+    np.testing.assert_array_equal(schedule.add_noise(x0, noise, num_timesteps - 1), noise)
+
+
+def test_known_numbers_of_zero_terminal_snr(linear: NoiseSchedule) -> None:
+    schedule = NoiseSchedule.named("zero-snr")
+    assert schedule.snr_below_one == 258
+    assert np.abs(schedule.alphas_cumprod - linear.alphas_cumprod).max() == pytest.approx(0.003, abs=5e-4)
+
+
+def test_zero_terminal_snr_implies_no_x0() -> None:
+    """Even where ᾱ is not yet 0: such a schedule is not for a model that predicts ε."""
+    schedule, x = NoiseSchedule.named("zero-snr"), np.zeros((1, 1))
+    for t in (0, 999):
+        with pytest.raises(VizdiffUsageError, match=r"no signal at t = 999 \(ᾱ = 0\).*ε-prediction.*linear or cosine"):
+            schedule.predict_x0(x, x, t)
+    with pytest.raises(VizdiffUsageError, match="at least 2 timesteps, found 1"):
+        NoiseSchedule.named("zero-snr", 1)
 
 
 # -- forward ---------------------------------------------------------------------------------------
@@ -227,14 +257,18 @@ def test_t_outside_is_refused(method: str, t: int | list[int], kind: str, linear
         getattr(linear, method)(array, array, steps)
 
 
-@pytest.mark.parametrize("betas", [[], [0.0], [1.0], [-0.1], [0.5, np.nan], [np.inf], [[0.1, 0.2]], 0.1], ids=str)
+@pytest.mark.parametrize(
+    "betas",
+    [[], [0.0], [1.0], [1.0, 1.0], [1.0, 0.5], [0.5, 1.1], [-0.1], [0.5, np.nan], [np.inf], [[0.1, 0.2]], 0.1],
+    ids=str,
+)
 def test_bad_betas_are_refused(betas: object) -> None:
     with pytest.raises(VizdiffUsageError, match="betas"):
         NoiseSchedule(np.array(betas))
 
 
 def test_unknown_schedule_is_refused() -> None:
-    with pytest.raises(VizdiffUsageError, match=r"sigmoid.*linear, cosine"):
+    with pytest.raises(VizdiffUsageError, match=r"sigmoid.*linear, cosine, zero-snr"):
         NoiseSchedule.named("sigmoid")
 
 

@@ -17,8 +17,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from viz_diffusion.errors import VizdiffInputError
-from viz_diffusion.files import atomic_dir, read_checked, read_json, write_bytes, write_json, write_manifest
+from viz_diffusion.errors import VizdiffInputError, VizdiffIOError
+from viz_diffusion.files import atomic_dir, read_checked, read_json, to_json, write_bytes, write_manifest
 from viz_diffusion.model import ModelConfig
 from viz_diffusion.train import TrainConfig, TrainState
 
@@ -33,48 +33,74 @@ def environment(device: torch.device) -> dict[str, str | int]:
     }
 
 
-def save_checkpoint(folder: Path, state: TrainState, metrics_bytes: int) -> None:
-    """Write all that going on needs to ``folder``, whole or not at all; the manifest last."""
-    with atomic_dir(folder) as temporary:
-        files = {
-            "model.safetensors": to_bytes(state.model.state_dict()),
-            "ema.safetensors": to_bytes(state.ema.state_dict()),
-            "optimizer.safetensors": to_bytes(_optimizer_tensors(state.optimizer)),
-        }
-        for name, data in files.items():
-            write_bytes(temporary / name, data)
-        facts = {"step": state.step, "metrics_bytes": metrics_bytes, "environment": environment(state.device)}
-        write_json(temporary / "state.json", facts)
-        write_manifest(temporary, [*files, "state.json"])
+def save_checkpoint(folder: Path, state: TrainState, metrics_bytes: int, recipe: Mapping[str, Any]) -> None:
+    """Write all that going on needs to ``folder``, whole or not at all; the manifest last.
+
+    Parameters
+    ----------
+    metrics_bytes
+        How much of the run's metrics belongs to it.
+    recipe
+        What decides the next step besides the state, as JSON values by name.
+
+    Raises
+    ------
+    VizdiffIOError
+        Where the system refuses; the line names the folder and how many bytes were to be written.
+    """
+    facts = {
+        "step": state.step,
+        "metrics_bytes": metrics_bytes,
+        "environment": environment(state.device),
+        "recipe": dict(recipe),
+    }
+    files = {
+        "model.safetensors": to_bytes(state.model.state_dict()),
+        "ema.safetensors": to_bytes(state.ema.state_dict()),
+        "optimizer.safetensors": to_bytes(_optimizer_tensors(state.optimizer)),
+        "state.json": (to_json(facts, indent=2) + "\n").encode(),
+    }
+    try:
+        with atomic_dir(folder) as temporary:
+            for name, data in files.items():
+                write_bytes(temporary / name, data)
+            write_manifest(temporary, list(files))
+    except VizdiffIOError as error:
+        reason = error.__cause__.strerror if isinstance(error.__cause__, OSError) else error
+        needed = sum(map(len, files.values()))
+        raise VizdiffIOError(f"cannot write {folder}: {reason}; it needs {needed:,} bytes") from error
 
 
 def load_checkpoint(
-    folder: Path, training: TrainConfig, model: ModelConfig, device: torch.device
+    folder: Path, training: TrainConfig, model: ModelConfig, device: torch.device, recipe: Mapping[str, Any]
 ) -> tuple[TrainState, int, list[str]]:
     """Read a checkpoint.
 
     Returns
     -------
-    The state; how many bytes of metrics belong to it; and in what the environment differs from the one it was
+    The state; how many bytes of metrics belong to it; and in what environment and recipe differ from those it was
     written in, one text each, such as ``threads 2 then, 1 now``.
 
     Raises
     ------
     VizdiffInputError
-        Where a file is missing, damaged, or of another shape than the configs say.
+        Where a file or an entry is missing, damaged, or of another shape than the configs say.
     """
     read_checked(folder, "state.json")
     facts = read_json(folder / "state.json")
+    names = ("model.safetensors", "ema.safetensors", "optimizer.safetensors")
+    weights, averages, moments = (read_tensors(folder, name)[0] for name in names)
+    for key, kind in (("step", int), ("metrics_bytes", int), ("environment", dict), ("recipe", dict)):
+        if type(facts.get(key)) is not kind:
+            raise VizdiffInputError(f"{folder / 'state.json'} holds no {key}; choose another --resume")
     state = TrainState.create(training, model, device)
-    for module, name in ((state.model, "model.safetensors"), (state.ema, "ema.safetensors")):
-        load_weights(module, read_tensors(folder, name)[0], folder / name)
-    moments, _ = read_tensors(folder, "optimizer.safetensors")
-    _load_optimizer(state.optimizer, moments, folder / "optimizer.safetensors")
-    state.step = int(facts["step"])
-    here = environment(device)
-    then: dict[str, Any] = facts.get("environment", {})
+    load_weights(state.model, weights, folder / names[0])
+    load_weights(state.ema, averages, folder / names[1])
+    _load_optimizer(state.optimizer, moments, folder / names[2])
+    state.step = facts["step"]
+    then, here = facts["environment"] | facts["recipe"], environment(device) | dict(recipe)
     changed = [f"{name} {then.get(name)} then, {now} now" for name, now in here.items() if then.get(name) != now]
-    return state, int(facts["metrics_bytes"]), changed
+    return state, facts["metrics_bytes"], changed
 
 
 def to_bytes(tensors: Mapping[str, Tensor]) -> bytes:
@@ -123,14 +149,18 @@ def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]
     The layout matters: a fused optimizer walks weight and moments side by side in memory.
     """
     weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+    shapes = {"step": torch.Size(()), "exp_avg": None, "exp_avg_sq": None}  # None: the weight's own
+    expected = {f"{i}.{key}": shape for i in range(len(weights)) for key, shape in shapes.items()}
+    if odd := sorted(expected.keys() ^ tensors.keys()):
+        known = "is missing" if odd[0] in expected else "is unknown"
+        raise VizdiffInputError(f"{path} does not fit the config: {odd[0]} {known} ({len(odd)} such)")
     states: dict[int, dict[str, Tensor]] = {}
-    try:
-        for name, tensor in tensors.items():
-            index, key = name.split(".")
-            like = weights[int(index)]
-            if tensor.shape == like.shape:
-                tensor = torch.empty_like(like, dtype=tensor.dtype).copy_(tensor)
-            states.setdefault(int(index), {})[key] = tensor
-        optimizer.load_state_dict({"state": states, "param_groups": optimizer.state_dict()["param_groups"]})
-    except (ValueError, IndexError, KeyError) as error:
-        raise VizdiffInputError(f"{path} does not fit the config: {error}") from error
+    for name, shape in expected.items():
+        index, key = name.split(".")
+        like, tensor = weights[int(index)], tensors[name]
+        if tensor.shape != (like.shape if shape is None else shape):
+            raise VizdiffInputError(f"{path} does not fit the config: {name} has the shape {tuple(tensor.shape)}")
+        if shape is None:
+            tensor = torch.empty_like(like, dtype=tensor.dtype).copy_(tensor)
+        states.setdefault(int(index), {})[key] = tensor
+    optimizer.load_state_dict({"state": states, "param_groups": optimizer.state_dict()["param_groups"]})

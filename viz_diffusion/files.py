@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
 import sys
@@ -17,6 +18,10 @@ from pathlib import Path
 from typing import IO, Any
 
 from viz_diffusion.errors import VizdiffInputError, VizdiffIOError, VizdiffLockedError
+
+MANIFEST_VERSION = 1
+_LEFTOVER = re.compile(r"\..+\.[0-9a-f]{8}\.(tmp|old)|\.probe-[0-9a-f]{8}")
+"""Names of what is being written or thrown away: :func:`atomic_write`, :func:`atomic_dir`, :func:`make_dir`."""
 
 
 def sha256_bytes(data: bytes) -> str:
@@ -130,6 +135,34 @@ def atomic_dir(path: Path) -> Iterator[Path]:
         shutil.rmtree(retired, ignore_errors=True)
 
 
+def remove_dir(path: Path) -> None:
+    """Remove a folder: it is gone at once, and then its files; a kill in between leaves what :func:`sweep` knows.
+
+    Raises
+    ------
+    VizdiffIOError
+        Where the system refuses.
+    """
+    retired = path.with_name(f".{path.name}.{secrets.token_hex(4)}.old")
+    with io_errors("remove", path):
+        os.replace(path, retired)
+        shutil.rmtree(retired)
+
+
+def sweep(folder: Path) -> None:
+    """Remove the temporary files and folders that killed writers left in ``folder``; others' work stays.
+
+    Nobody may be writing there meanwhile: hold a :func:`lock`.
+    """
+    for path in folder.glob(".*"):
+        if _LEFTOVER.fullmatch(path.name):
+            with io_errors("remove", path):
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink()
+
+
 @contextmanager
 def lock(path: Path) -> Iterator[None]:
     """Hold ``path`` locked; the system lets go when the process ends, however it ends.
@@ -208,7 +241,7 @@ def read_json(path: Path) -> dict[str, Any]:
 def write_manifest(folder: Path, names: list[str]) -> dict[str, str]:
     """Write ``manifest.json``, the SHA-256 of each named file; written last, it says that a folder is whole."""
     digests = {name: sha256_file(folder / name) for name in names}
-    write_json(folder / "manifest.json", {"format_version": 1, "sha256": digests})
+    write_json(folder / "manifest.json", {"format_version": MANIFEST_VERSION, "sha256": digests})
     return digests
 
 
@@ -221,10 +254,15 @@ def read_checked(folder: Path, name: str) -> tuple[bytes, str]:
         Where the file is missing or is not what was written.
     """
     path = folder / name
-    digests = read_json(folder / "manifest.json").get("sha256")
+    listed = folder / "manifest.json"
+    manifest = read_json(listed)
+    version = manifest.get("format_version")
+    if version != MANIFEST_VERSION:
+        raise VizdiffInputError(f"{listed}: expected format_version {MANIFEST_VERSION}, found {version}")
+    digests = manifest.get("sha256")
     expected = digests.get(name) if isinstance(digests, dict) else None
     if not isinstance(expected, str):
-        raise VizdiffInputError(f"{folder / 'manifest.json'} holds no SHA-256 of {name}; choose another --run")
+        raise VizdiffInputError(f"{listed} holds no SHA-256 of {name}; choose another --run")
     if not path.is_file():
         raise VizdiffInputError(f"{path} is missing: the run is half-written; train again or choose another --run")
     with io_errors("read", path):

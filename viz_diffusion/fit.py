@@ -23,12 +23,24 @@ from viz_diffusion.train import TrainConfig, TrainState, heldout_loss, train
 TIMED_STEPS = 50
 """Steps after which a time budget becomes a number of steps; the first ten only warm the machine up."""
 NUM_LOOKS = 12
-"""How often, over a run, the held-out loss is measured and thumbnails are drawn; ever more rarely."""
+"""Looks at the network (held-out loss, thumbnails) are ever further apart, but at most a run's twelfth."""
 LOG_EVERY = 10
 """Steps between two lines of training loss."""
 _WARM_STEPS = 10
 _OVERHEAD = 0.02  # share of a time budget that goes to held-out loss, thumbnails and checkpoints
 _UNDECIDED = 1_000_000_000
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a look at the averaged network found."""
+
+    step: int
+    """Steps done by then."""
+    heldout_loss: tuple[float, ...]
+    """(4,) mean squared error of ε̂ per pixel on held-out images, by quarter of the timesteps."""
+    count: int
+    """How many looks' samples the run keeps by now."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +55,10 @@ class Progress:
     """Training loss of this step."""
     images_per_second: float
     """Images trained on per second, since training or resuming began."""
+    seconds_left: float | None = None
+    """Seconds to the last step at that speed; None while ``steps`` is."""
+    look: Look | None = None
+    """The last look at the network since training or resuming began; None before the first."""
 
 
 def fit(
@@ -92,7 +108,9 @@ def _fit(
     thumbnails = Thumbnails(run, state)
     begun, first = time.perf_counter(), state.step
     warm = begun
-    saved = -1
+    saved = first or -1  # a state with steps behind it came from its checkpoint
+    look = None
+    run.sweep()
     try:
         for trained in train(state, data, run.config.noise_schedule):
             now = time.perf_counter()
@@ -110,16 +128,18 @@ def _fit(
             if decided and state.step in look_steps(state.config):
                 losses = heldout_loss(state.ema, run.config.noise_schedule, heldout)
                 metrics.write(step=state.step, heldout_loss=losses)
-                thumbnails.draw(run, state)
+                look = Look(state.step, tuple(losses), thumbnails.draw(run, state))
             if checkpoint_every and state.step % checkpoint_every == 0:
                 run.save_checkpoint(state, metrics.flush())
                 saved = state.step
-            elapsed = time.perf_counter() - begun
+            steps_per_second = (state.step - first) / (time.perf_counter() - begun)
             yield Progress(
                 state.step,
                 state.config.steps if decided else None,
                 trained.loss,
-                (state.step - first) * state.config.batch_size / elapsed,
+                steps_per_second * state.config.batch_size,
+                (state.config.steps - state.step) / steps_per_second if decided else None,
+                look,
             )
         if state.step != saved:
             run.save_checkpoint(state, metrics.flush())
@@ -134,9 +154,15 @@ def _fit(
 
 @lru_cache(maxsize=1)
 def look_steps(config: TrainConfig) -> frozenset[int]:
-    """Return the steps after which the network is looked at: about evenly spaced in log, and the last."""
+    """Return the steps after which the network is looked at, the last among them.
+
+    They are evenly spaced in log while that keeps them a twelfth of the run apart or less, and then in steps.
+    """
     spaced = np.geomspace(min(100, config.steps), config.steps, NUM_LOOKS)
-    return frozenset(int(step) for step in np.round(spaced))
+    widest = config.steps / NUM_LOOKS
+    early = spaced[: 1 + int(np.sum(np.diff(spaced) <= widest))]
+    late = np.linspace(early[-1], config.steps, 1 + int(np.ceil((config.steps - early[-1]) / widest)))
+    return frozenset(int(step) for step in np.round([*early, *late]))
 
 
 class Metrics:
@@ -184,8 +210,8 @@ class Thumbnails:
                 self._steps.append(int(step))
                 self._images.append(images)
 
-    def draw(self, run: Run, state: TrainState) -> None:
-        """Sample the ten digits by DDIM with the averaged weights and write them into the run."""
+    def draw(self, run: Run, state: TrainState) -> int:
+        """Sample the ten digits by DDIM with the averaged weights, write them into the run; return how often so far."""
         labels = torch.arange(NUM_LABELS, device=state.device)
         noise = ImageNoise([self.SEED] * NUM_LABELS)
         for step in sampling_steps(
@@ -197,3 +223,4 @@ class Thumbnails:
         self._steps.append(state.step)
         self._images.append(torch.from_numpy(to_bytes(images)))
         run.save_samples(self._steps, torch.stack(self._images))
+        return len(self._steps)

@@ -1,6 +1,6 @@
 """The denoiser: a small U-Net that is told the time and the label and answers with the noise it sees.
 
-Knows nothing about schedules, sampling, guidance or training.
+Of the forward process it knows ᾱ alone, for its last line. Knows nothing about sampling, guidance or training.
 """
 
 from __future__ import annotations
@@ -9,11 +9,13 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from viz_diffusion.errors import VizdiffInputError
+from viz_diffusion.errors import VizdiffInputError, VizdiffUsageError
+from viz_diffusion.schedule import NoiseSchedule
 
 
 @dataclass(frozen=True)
@@ -36,15 +38,21 @@ class ModelConfig:
     """Width of the sinusoidal time code."""
     embedding_dim: int = 512
     """Width D of the time and label embeddings that are summed."""
+    schedule: str | None = "linear"
+    """Name of the noise schedule whose ᾱ the last line uses; None: the bare network answers, as in Ho et al. 2020."""
+    num_train_timesteps: int = 1000
+    """T of that schedule."""
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> ModelConfig:
         """Build a config from JSON values; an unknown or misshapen entry is named."""
         try:
-            config = cls(**{**values, "channels": tuple(values.get("channels", cls.channels))})
-        except TypeError as error:
+            # a config without a schedule is from before the last line knew one
+            config = cls(**{"schedule": None, **values, "channels": tuple(values.get("channels", cls.channels))})
+            config.noise_schedule()
+        except (TypeError, VizdiffUsageError) as error:
             raise VizdiffInputError(f"the model's config does not fit this version: {error}") from error
-        numbers = [n for n in (*asdict(config).values(), *config.channels) if not isinstance(n, tuple)]
+        numbers = [n for k, n in asdict(config).items() if k not in ("channels", "schedule")] + list(config.channels)
         if len(config.channels) != 2 or not all(type(n) is int and 0 < n <= 65536 for n in numbers):
             raise VizdiffInputError(f"the model's config must hold positive whole numbers, found {values}")
         divisions = (
@@ -58,6 +66,10 @@ class ModelConfig:
             if number % divisor:
                 raise VizdiffInputError(f"the model's {name} must be divisible by {divisor}, found {number}")
         return config
+
+    def noise_schedule(self) -> NoiseSchedule | None:
+        """Return the schedule whose ᾱ the last line uses, or None where it uses none."""
+        return None if self.schedule is None else NoiseSchedule.named(self.schedule, self.num_train_timesteps)
 
 
 class SinusoidalPositionEmbeddings(nn.Module):
@@ -137,7 +149,14 @@ class SimpleUNet(nn.Module):
     The image is first folded 2x2 (pixel-unshuffle), so that the work is done at 14x14 and 7x7 and
     costs a quarter of what 28x28 would. ``time_mlp(timestep) + label_emb(label)``, one sum, conditions
     every residual block (Ho et al. 2020, appendix B, with scale and shift as in Nichol & Dhariwal 2021).
+
+    The more noise there is, the better the noisy picture itself answers the question. So the last line gives
+    it its due, and the layers learn the rest: ε̂ = √(1-ᾱ) x_t + √ᾱ F(x_t, t, y). What F learns is v = √ᾱ ε - √(1-ᾱ) x_0
+    (Salimans & Ho 2022, section 4 and appendix D): an error in it reaches x̂_0 at most once, where an error in a bare
+    ε̂ is multiplied by √((1-ᾱ)/ᾱ), 157 at t = 999 of the linear schedule.
     """
+
+    amplitudes: Tensor
 
     def __init__(self, config: ModelConfig | None = None) -> None:
         super().__init__()
@@ -166,6 +185,10 @@ class SimpleUNet(nn.Module):
         self.conv_out = nn.Conv2d(outer, folded, 3, padding=1)
         nn.init.zeros_(self.conv_out.weight)
         nn.init.zeros_(_bias(self.conv_out))
+        schedule = config.noise_schedule()
+        if schedule is not None:  # (T, 2): √ᾱ and √(1-ᾱ)
+            powers = np.stack([schedule.alphas_cumprod, 1 - schedule.alphas_cumprod], axis=1)
+            self.register_buffer("amplitudes", torch.from_numpy(np.sqrt(powers)).float(), persistent=False)
 
     @property
     def null_label(self) -> int:
@@ -211,8 +234,12 @@ class SimpleUNet(nn.Module):
         h = self.upsample(h)
         for block in self.up_outer:
             h = block(torch.cat([h, skips.pop()], dim=1), embedding)
-        h = self.conv_out(functional.silu(self.norm_out(h)))
-        return functional.pixel_shuffle(h, 2)
+        h = functional.pixel_shuffle(self.conv_out(functional.silu(self.norm_out(h))), 2)
+        if self.config.schedule is None:
+            return h
+        # ε̂ = √(1-ᾱ) x_t + √ᾱ F(x_t, t, y)
+        signal, spread = self.amplitudes[timesteps, :, None, None, None].unbind(1)
+        return spread * x + signal * h
 
 
 def _blocks(in_channels: list[int], out_channels: int, embedding_dim: int) -> nn.ModuleList:

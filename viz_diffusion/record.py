@@ -24,6 +24,7 @@ from viz_diffusion.spool import NOTHING, Spool
 from viz_diffusion.store.layout import CHUNK_SAMPLES, CHUNK_STEPS
 from viz_diffusion.store.recording import recording_bytes
 from viz_diffusion.store.writing import require_space
+from viz_diffusion.timesteps import SPACINGS, VARIANCES
 from viz_diffusion.trajectory import Float32, Trajectory
 
 
@@ -65,7 +66,7 @@ class Recorder:
         Of the store; see :meth:`Trajectory.save`.
     aim
         (samples, steps) that are meant to be recorded, so that a store that was cut off can say so.
-    seeds, sampler, variance, weights_sha256
+    seeds, sampler, variance, eta, weights_sha256
         Facts that only the loop's author knows.
 
     Examples
@@ -94,6 +95,7 @@ class Recorder:
         seeds: Sequence[int] = (),
         sampler: str = "",
         variance: str = "",
+        eta: float = 0.0,
         weights_sha256: str = "",
     ) -> None:
         null = getattr(denoiser, "null_label", None) if null_label is None else null_label
@@ -102,7 +104,10 @@ class Recorder:
         )
         self._assembly = Assembly(schedule, guidance_scale, clip, null)
         self._seeds = seeds
-        self._facts = {"sampler": sampler, "variance": variance, "clip": clip, "weights_sha256": weights_sha256}
+        self._facts: dict[str, Any] = {
+            "sampler": sampler, "variance": variance, "eta": eta, "clip": clip, "weights_sha256": weights_sha256,
+            "interventions": getattr(denoiser, "interventions", ""),
+        }  # fmt: skip
         self._store = None if store is None else Path(store)
         self._storing: dict[str, Any] = {
             "dtype": dtype, "compress": compress, "aim": aim,
@@ -145,6 +150,7 @@ class Recorder:
         seeds: Sequence[int] | None = None,
         sampler: str | None = None,
         variance: str | None = None,
+        eta: float | None = None,
         weights_sha256: str | None = None,
     ) -> Trajectory:
         """Return what was recorded, with the facts that only the loop's author knows.
@@ -158,7 +164,7 @@ class Recorder:
         """
         if self._store is not None:
             return Trajectory.open(self._store)
-        told = {"sampler": sampler, "variance": variance, "weights_sha256": weights_sha256}
+        told = {"sampler": sampler, "variance": variance, "eta": eta, "weights_sha256": weights_sha256}
         facts = self._facts | {name: value for name, value in told.items() if value is not None}
         found = self._samplings()
         if len(found) > 1:
@@ -227,6 +233,9 @@ def record_generation(
     *,
     sampler: str = "ddpm",
     steps: int | None = None,
+    timestep_spacing: str = SPACINGS[0],
+    variance: str = VARIANCES[0],
+    eta: float = 0.0,
     guidance_scale: float = 1.5,
     clip: bool = True,
     image_shape: tuple[int, ...] = (1, 28, 28),
@@ -247,6 +256,8 @@ def record_generation(
         (B,) int64 on the denoiser's device: the digit each image should become.
     seeds
         One per image.
+    sampler, steps, timestep_spacing, variance, eta, guidance_scale, clip
+        As in :func:`~viz_diffusion.sample.sampling_steps`.
     on_step
         Called after each step, for progress bars; it observes only.
     store, dtype
@@ -271,15 +282,16 @@ def record_generation(
         denoiser, schedule, guidance_scale=guidance_scale, clip=clip,
         activations=activations, activations_at=activations_at, activation_norms=activation_norms,
         store=store, dtype=dtype, aim=(count, num_steps),
-        seeds=seeds, sampler=sampler, variance="beta" if sampler == "ddpm" else "", weights_sha256=weights_sha256,
+        seeds=seeds, sampler=sampler, variance=variance if sampler == "ddpm" else "", eta=eta,
+        weights_sha256=weights_sha256,
     )  # fmt: skip
     with recorder:
         for first in range(0, count, batch):
             part = slice(first, first + batch)
             for step in sampling_steps(
                 denoiser, schedule, ImageNoise(seeds[part], image_shape), labels[part],
-                sampler=sampler, steps=steps, guidance_scale=guidance_scale, clip=clip,
-                null_label=getattr(denoiser, "null_label", 10),
+                sampler=sampler, steps=steps, timestep_spacing=timestep_spacing, variance=variance, eta=eta,
+                guidance_scale=guidance_scale, clip=clip, null_label=getattr(denoiser, "null_label", 10),
             ):  # fmt: skip
                 if on_step is not None:
                     on_step(step)

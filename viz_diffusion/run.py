@@ -15,7 +15,6 @@ No pickle anywhere. Knows nothing about sampling, figures or the command line.
 from __future__ import annotations
 
 import json
-import shutil
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -41,6 +40,8 @@ from viz_diffusion.files import (
     make_dir,
     read_checked,
     read_json,
+    remove_dir,
+    sweep,
     write_bytes,
     write_json,
     write_manifest,
@@ -72,6 +73,16 @@ class RunConfig:
     """mnist, fashion-mnist, kmnist; or data-dir, where ``data_dir`` says which folder."""
     data_dir: str | None = None
     """The folder of IDX files it is trained on, where it is not one of the data sets known by name."""
+    preset: str | None = None
+    """The preset it began from, whatever was changed then; None where there was none."""
+
+    def __post_init__(self) -> None:
+        known = (self.model.schedule, self.model.num_train_timesteps)
+        if self.model.schedule is not None and known != (self.schedule, self.num_train_timesteps):
+            raise VizdiffInputError(
+                f"the network's last line uses the schedule {known[0]}, T = {known[1]}, "
+                f"and the run {self.schedule}, T = {self.num_train_timesteps}; they must be the same"
+            )
 
     @property
     def noise_schedule(self) -> NoiseSchedule:
@@ -88,6 +99,14 @@ class RunConfig:
         """Return what is written as JSON."""
         return {"format_version": FORMAT_VERSION, **asdict(self)}
 
+    def recipe(self) -> dict[str, Any]:
+        """Return, as JSON values by name, what may not change while the run is trained; it may be given more steps."""
+        values = self.to_dict()
+        model, training = values.pop("model"), values.pop("training")
+        left_out = ("format_version", "preset", "steps")
+        entries = {**model, "channels": list(model["channels"]), **training, **values}
+        return {name: value for name, value in entries.items() if name not in left_out}
+
     @classmethod
     def read(cls, path: Path) -> RunConfig:
         """Read ``config.json``; raise VizdiffInputError naming the file where it does not fit."""
@@ -97,10 +116,9 @@ class RunConfig:
             raise VizdiffInputError(f"{path}: expected format_version {FORMAT_VERSION}, found {version}")
         try:
             model, training = values.pop("model"), values.pop("training")
-            # a config without snr_cap is from before errors were weighted
-            config = cls(
-                model=ModelConfig.from_dict(model), training=TrainConfig(**{"snr_cap": 0.0, **training}), **values
-            )
+            # a config without weight_exponent is from before errors were weighted
+            training = TrainConfig(**{"weight_exponent": 0.0, **training})
+            config = cls(model=ModelConfig.from_dict(model), training=training, **values)
             _ = config.noise_schedule  # refuses what no schedule can be built from
         except (VizdiffError, KeyError, TypeError, AttributeError, ValueError) as error:
             raise VizdiffInputError(f"{path} is not the config of a run: {error}") from error
@@ -263,9 +281,21 @@ class Run:
 
     def save_checkpoint(self, state: TrainState, metrics_bytes: int) -> None:
         """Write all that resuming needs to a new folder, then drop the checkpoint before the last."""
-        save_checkpoint(self.path / "training" / f"step-{state.step:08d}", state, metrics_bytes)
+        folder = self.path / "training" / f"step-{state.step:08d}"
+        save_checkpoint(folder, state, metrics_bytes, self.config.recipe())
         for old in self.checkpoints()[:-2]:
-            shutil.rmtree(old)
+            remove_dir(old)
+
+    def sweep(self) -> None:
+        """Remove what killed writers left behind: temporary files, and checkpoints without a manifest.
+
+        Only while the run is locked: then no writer is alive whose work this could be.
+        """
+        sweep(self.path)
+        sweep(self.path / "training")
+        for folder in self.path.glob("training/step-*"):
+            if not (folder / "manifest.json").is_file():
+                remove_dir(folder)
 
     def resume(self, device: torch.device | str = "cpu", force: bool = False) -> Resumed:
         """Read the newest whole checkpoint.
@@ -285,14 +315,16 @@ class Run:
         broken: list[VizdiffInputError] = []
         for folder in reversed(self.checkpoints() or [self._newest_checkpoint()]):
             try:
-                found = load_checkpoint(folder, self.config.training, self.config.model, torch.device(device))
+                found = load_checkpoint(
+                    folder, self.config.training, self.config.model, torch.device(device), self.config.recipe()
+                )
             except VizdiffInputError as error:
                 broken.append(error)
                 continue
             state, metrics_bytes, changed = found
             if changed and not force:
                 raise VizdiffInputError(
-                    f"{folder} was written in another environment ({'; '.join(changed)}); "
+                    f"{folder} was written in another environment or recipe ({'; '.join(changed)}); "
                     "--force goes on, not bit-exact"
                 )
             remarks = [f"{error}; using {folder.name} instead" for error in broken]

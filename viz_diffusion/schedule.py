@@ -32,7 +32,20 @@ def cosine_betas(num_train_timesteps: int = 1000, offset: float = 0.008, largest
     return np.minimum(1 - signal[1:] / signal[:-1], largest)
 
 
-_BETAS = {"linear": linear_betas, "cosine": cosine_betas}
+def zero_snr_betas(num_train_timesteps: int = 1000) -> Float64:
+    """Return the linear schedule's betas rescaled so that no signal is left at its end (Lin et al. 2023, alg. 1).
+
+    √ᾱ is shifted until it ends at 0, and stretched until it begins where it was; the last beta is 1. For
+    drawings, and for models that predict v: where ᾱ is 0, ε̂ implies no x̂_0.
+    """
+    if num_train_timesteps < 2:
+        raise VizdiffUsageError(f"a zero-terminal-SNR schedule needs at least 2 timesteps, found {num_train_timesteps}")
+    signal = np.sqrt(np.cumprod(1 - linear_betas(num_train_timesteps)))
+    shares = ((signal - signal[-1]) * signal[0] / (signal[0] - signal[-1])) ** 2
+    return 1 - shares / np.concatenate([[1.0], shares[:-1]])
+
+
+_BETAS = {"linear": linear_betas, "cosine": cosine_betas, "zero-snr": zero_snr_betas}
 SCHEDULE_NAMES = tuple(_BETAS)
 
 
@@ -43,26 +56,32 @@ class NoiseSchedule:
     Raises
     ------
     VizdiffUsageError
-        Where ``betas`` is not one-dimensional, is empty, or leaves the open interval (0, 1).
+        Where ``betas`` is not one-dimensional, is empty, or leaves the open interval (0, 1); only the last of
+        several may be 1.
     """
 
     betas: Float64
-    """(T,) float64, unitless: the share of variance replaced by noise at each timestep, in (0, 1)."""
+    """(T,) float64, unitless: the share of variance replaced by noise at each timestep, in (0, 1); the last one
+    may be 1, and then nothing of the image is left at the end (zero terminal SNR)."""
     name: str = "custom"
-    """What the schedule is called in captions: linear, cosine or custom."""
+    """What the schedule is called in captions: linear, cosine, zero-snr or custom."""
 
     def __post_init__(self) -> None:
         betas = np.array(self.betas, dtype=np.float64)
-        if betas.ndim != 1 or betas.size == 0 or not np.all((betas > 0) & (betas < 1)):
-            raise VizdiffUsageError("betas must be a non-empty row of numbers strictly between 0 and 1")
-        if np.prod(1 - betas) == 0:
+        if betas.ndim != 1 or betas.size == 0:
+            raise VizdiffUsageError(f"betas must be a non-empty row of numbers, found the shape {betas.shape}")
+        ends_in_noise = betas.size > 1 and betas[-1] == 1
+        below_one = betas[:-1] if ends_in_noise else betas
+        if not np.all((below_one > 0) & (below_one < 1)):
+            raise VizdiffUsageError("betas must lie strictly between 0 and 1; only the last of several may be 1")
+        if np.prod(1 - below_one) == 0:
             raise VizdiffUsageError("betas are so large that nothing of the image is left: ᾱ underflows to 0")
         betas.flags.writeable = False
         object.__setattr__(self, "betas", betas)
 
     @classmethod
     def named(cls, name: str = "linear", num_train_timesteps: int = 1000) -> NoiseSchedule:
-        """Build the ``linear`` (1e-4 to 0.02) or the ``cosine`` schedule with T timesteps."""
+        """Build the ``linear`` (1e-4 to 0.02), the ``cosine`` or the ``zero-snr`` schedule with T timesteps."""
         if name not in _BETAS:
             raise VizdiffUsageError(f"schedule {name!r} is unknown; choose from {', '.join(SCHEDULE_NAMES)}")
         if num_train_timesteps < 1:
@@ -109,8 +128,14 @@ class NoiseSchedule:
 
     @cached_property
     def log_snr(self) -> Float64:
-        """(T,) ln SNR, in nats (twice DPM-Solver's λ)."""
-        return np.log(self.snr)
+        """(T,) ln SNR, in nats (twice DPM-Solver's λ); -inf where ᾱ is 0."""
+        with np.errstate(divide="ignore"):
+            return np.log(self.snr)
+
+    @cached_property
+    def snr_db(self) -> Float64:
+        """(T,) 10 log10 SNR, in decibels; -inf where ᾱ is 0."""
+        return 10 / np.log(10) * self.log_snr
 
     @cached_property
     def posterior_variance(self) -> Float64:
@@ -123,6 +148,20 @@ class NoiseSchedule:
         below = np.flatnonzero(self.snr < 1)
         return int(below[0]) if below.size else None
 
+    def require_signal(self) -> None:
+        """Refuse zero terminal SNR, for whoever gets x̂_0 from a predicted ε̂ (Lin et al. 2023, section 3.3).
+
+        Raises
+        ------
+        VizdiffUsageError
+            Where ᾱ is 0 at the last timestep.
+        """
+        if self.betas[-1] == 1:
+            raise VizdiffUsageError(
+                f"the {self.name} schedule leaves no signal at t = {self.num_train_timesteps - 1} (ᾱ = 0), and with "
+                "ε-prediction x̂_0 = (x_t - √(1-ᾱ) ε̂)/√ᾱ is undefined there; choose linear or cosine"
+            )
+
     def add_noise(self, x0: ArrayT, noise: ArrayT, t: Any) -> ArrayT:
         """Return x_t = √ᾱ_t x_0 + √(1-ᾱ_t) ε (Ho et al. 2020, eq. 4).
 
@@ -132,7 +171,14 @@ class NoiseSchedule:
         return self._at(signal, t, x0) * x0 + self._at(spread, t, x0) * noise
 
     def predict_x0(self, x_t: ArrayT, eps: ArrayT, t: Any) -> ArrayT:
-        """Return x̂_0 = (x_t - √(1-ᾱ_t) ε̂) / √ᾱ_t, unclipped (Ho et al. 2020, eq. 15)."""
+        """Return x̂_0 = (x_t - √(1-ᾱ_t) ε̂) / √ᾱ_t, unclipped (Ho et al. 2020, eq. 15).
+
+        Raises
+        ------
+        VizdiffUsageError
+            Where the schedule has zero terminal SNR; see :meth:`require_signal`.
+        """
+        self.require_signal()
         signal, spread = np.sqrt(self.alphas_cumprod), np.sqrt(1 - self.alphas_cumprod)
         return (x_t - self._at(spread, t, x_t) * eps) / self._at(signal, t, x_t)
 

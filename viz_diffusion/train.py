@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -45,9 +44,9 @@ class TrainConfig:
     """Largest decay of the moving average of the weights, approached as (1 + n) / (10 + n)."""
     label_dropout: float = 0.1
     """Share of training images shown under the null label (Ho & Salimans 2022, algorithm 1)."""
-    snr_cap: float = 5.0
-    """γ: the squared error at t counts min(SNR, γ) / SNR as much (Hang et al. 2023, "min-SNR-γ", for
-    ε-prediction); 0 lets every t count alike, as in Ho et al. 2020, eq. 14."""
+    weight_exponent: float = 0.5
+    """p: the squared error of ε̂ at t counts ᾱ^-p times. With 0 every t counts alike in ε (Ho et al. 2020, eq. 14),
+    with 1 alike in v (Salimans & Ho 2022, "SNR + 1"); between them lies more weight where digits are decided."""
     precision: str = "float32"
     """Number format of the forward pass: float32 or bfloat16 (autocast)."""
     seed: int = 0
@@ -57,7 +56,7 @@ class TrainConfig:
         for name in ("steps", "batch_size", "warmup_steps"):
             if getattr(self, name) < 1:
                 raise VizdiffUsageError(f"{name} must be at least 1, found {getattr(self, name)}")
-        for name in ("learning_rate", "snr_cap"):
+        for name in ("learning_rate", "weight_exponent"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise VizdiffUsageError(f"{name} must be a number of at least 0, found {getattr(self, name)}")
         for name in ("label_dropout", "ema_decay"):
@@ -125,9 +124,12 @@ def train(state: TrainState, data: Digits, schedule: NoiseSchedule) -> Iterator[
     ------
     VizdiffNonFiniteError
         Where the loss or a gradient is no finite number; the weights are as they were before the step.
+    VizdiffUsageError
+        Where the schedule leaves no signal at its end, which a model that predicts ε cannot use.
     """
+    schedule.require_signal()
     state.model.train()
-    weights = loss_weights(schedule, state.config.snr_cap)
+    weights = loss_weights(schedule, state.config.weight_exponent)
     while state.step < state.config.steps:
         config = state.config
         generator = _generator(config.seed, state.step)
@@ -173,14 +175,12 @@ def _optimize(
     return loss.item(), grad_norm.item()
 
 
-def loss_weights(schedule: NoiseSchedule, snr_cap: float) -> Tensor:
-    """Return (T,) float32 weights w_t = min(SNR, γ) / SNR, scaled to a mean of 1; all 1 where γ is 0.
+def loss_weights(schedule: NoiseSchedule, exponent: float) -> Tensor:
+    """Return (T,) float32 weights w_t = ᾱ_t^-p, scaled to a mean of 1; all 1 where p is 0.
 
-    Where SNR is high the error in ε is largest, and matters least to the picture: √((1-ᾱ)/ᾱ) of it enters x̂_0.
+    ‖ε - ε̂‖² is ᾱ times the squared error of v (Salimans & Ho 2022, appendix D): p = 1 undoes that.
     """
-    if not snr_cap:
-        return torch.ones(schedule.num_train_timesteps)
-    weights = np.minimum(schedule.snr, snr_cap) / schedule.snr
+    weights = schedule.alphas_cumprod**-exponent
     return torch.from_numpy(weights / weights.mean()).float()
 
 

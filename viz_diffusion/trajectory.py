@@ -23,9 +23,12 @@ from viz_diffusion.store.layout import CHUNK_STEPS, WIDE, partial_path
 from viz_diffusion.store.reading import Reach, StoreReader, pack
 from viz_diffusion.store.recording import ACTIVATIONS, FIELDS, OPTIONAL_FIELDS, RecordingWriter
 from viz_diffusion.store.writing import StoreWriter, refuse_other_folders
+from viz_diffusion.timesteps import SAMPLERS
 
 Float32 = NDArray[np.float32]
-_FACTS = ("sampler", "variance", "guidance_scale", "clip", "weights_sha256")
+_FACTS = ("sampler", "variance", "eta", "guidance_scale", "clip", "weights_sha256", "interventions")
+_LATER_FACTS: dict[str, Any] = {"eta": 0.0, "interventions": ""}
+"""Facts that the first recordings lack, and what held for them."""
 _SHOWN_SHARES = (1.0, 0.65, 0.5, 0.35, 0.2, 0.1)
 """Shares of the steps that are left at the frames a notebook shows."""
 
@@ -64,9 +67,11 @@ class Trajectory:
     eps_uncond: Float32 | None = None
     """(B, S, C, H, W) float32: the prediction under the null label, where guidance mixed two."""
     sampler: str = ""
-    """ddpm, ddim, or what the recorder was told."""
+    """ddpm, ddim, dpm-solver++, or what the recorder was told."""
     variance: str = ""
-    """Of the injected noise: beta, beta_tilde, or nothing where none was injected."""
+    """Of the noise that DDPM injected: beta or beta_tilde; nothing where another sampler was used."""
+    eta: float = 0.0
+    """What DDIM injected: 0 none, 1 as much as DDPM with beta_tilde."""
     guidance_scale: float = 1.0
     """s in ε_∅ + s (ε_y - ε_∅); 1 means no guidance, NaN that it is not known."""
     clip: bool = True
@@ -88,6 +93,9 @@ class Trajectory:
     """(F,) int64: which of the steps those are; S stands for the finished ``x0``."""
     stopped: str = ""
     """Where the recording was cut off, how far it got; nothing where it is complete."""
+    interventions: str = ""
+    """What stood between sampler and network; nothing where the network was told t and label as they were
+    asked. ``timesteps`` and ``labels`` hold what was asked, ``eps_pred`` what came back."""
 
     def __post_init__(self) -> None:
         shape = self.x_t.shape
@@ -150,6 +158,15 @@ class Trajectory:
         return np.log(self.snr)
 
     @property
+    def x0_beyond_scale(self) -> NDArray[np.float64]:
+        """(B, S) float64: the share of pixels of x̂_0, before any clipping, that lie beyond [-1, 1]."""
+        shares = np.empty((self.num_images, self.num_steps))
+        for step, share in enumerate(self.alphas_cumprod):
+            raw = (self.x_t[:, step] - np.sqrt(1 - share) * self.eps_pred[:, step]) / np.sqrt(share)
+            shares[:, step] = (np.abs(raw) > 1).mean(axis=(1, 2, 3))
+        return shares
+
+    @property
     def steps_left(self) -> NDArray[np.int64]:
         """(S,) int64: how many evaluations remain before each recorded state is finished, S .. 1."""
         return np.arange(self.num_steps, 0, -1)
@@ -166,7 +183,7 @@ class Trajectory:
             guess = [(f"{n}", picture(self.x0_pred[0, k], f"guess with {n} steps left")) for n, k in frames]
             strips = [strip("x_t, by steps left", x_t), strip("the guess of the finished image", guess)]
         label = f", digit {self.labels[0]}" if self.num_images and self.labels[0] >= 0 else ""
-        sampler = self.sampler.upper() or "unknown sampler"
+        sampler = SAMPLERS.get(self.sampler, self.sampler) or "unknown sampler"
         first = "the first is shown: " if self.num_images > 1 else ""
         note = f"({first}{self.num_steps} steps{label}, {sampler})"
         known = {True: f"{self.guidance_scale:g}", False: "not known"}
@@ -313,7 +330,8 @@ def _fields(reader: StoreReader, reach: Reach, samples: slice | None) -> dict[st
         arrays["activation_steps"] = steps = steps[steps < reach.steps]
         kept = spans | {"kept": slice(0, len(steps))}
         arrays["activations"] = {name: reader.read(f"{ACTIVATIONS}/{name}", kept) for name in reader.names(ACTIVATIONS)}
-    facts = {name: reader.attrs[name] for name in _FACTS}
+    stored = {name: reader.attrs[name] for name in _FACTS if name in reader.attrs or name not in _LATER_FACTS}
+    facts = _LATER_FACTS | stored
     facts["guidance_scale"] = np.nan if facts["guidance_scale"] is None else facts["guidance_scale"]
     schedule = NoiseSchedule(reader.read("betas"), str(reader.attrs["schedule"]))
     return {"schedule": schedule, **arrays, **facts, "stopped": "" if reach.complete else reach.words}

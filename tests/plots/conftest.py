@@ -10,7 +10,7 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from viz_diffusion.plots import curves, diagram, grid, heatmap, strip
+from viz_diffusion.plots import curves, diagram, grid, heatmap, learning, strip
 from viz_diffusion.schedule import NoiseSchedule
 
 LINEAR, COSINE = NoiseSchedule.named("linear"), NoiseSchedule.named("cosine")
@@ -121,6 +121,11 @@ def draw_ten_digits() -> Figure:
     return strip.draw_ten_digits(noise(10, 8), left, np.arange(10))
 
 
+def make_looks(looks: int = 13) -> learning.LearningFrames:
+    images = np.random.default_rng(looks).uniform(-1, 1, (looks, 10, 28, 28))
+    return learning.LearningFrames(np.geomspace(100, 18000, looks).astype(int), images, np.arange(10))
+
+
 FIGURES: dict[str, Callable[[], Figure]] = {
     "steps": lambda: strip.draw_steps(make_steps()),
     "steps_one": lambda: strip.draw_steps(make_steps((1000,))),
@@ -136,6 +141,8 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "loss_without_samples": lambda: curves.draw_loss(make_loss(0)),
     "time_embedding": lambda: heatmap.draw_time_embedding(make_clock()),
     "label_embedding": lambda: heatmap.draw_label_embedding(make_labels()),
+    "learning": lambda: learning.draw_learning(make_looks()),
+    "learning_frame": lambda: learning.draw_learning_frame(make_looks(), 4),
     "model": lambda: diagram.draw_model(make_model()),
     "model_deep": lambda: diagram.draw_model(make_model(2)),
 }
@@ -170,7 +177,7 @@ def make() -> SimpleNamespace:
     """The makers of the figures' data, to build variants with."""
     return SimpleNamespace(
         steps=make_steps, training=make_training, snr=make_snr, loss=make_loss, clock=make_clock,
-        labels=make_labels, model=make_model, noise=noise, linear=LINEAR, forward_t=FORWARD_T,
+        labels=make_labels, looks=make_looks, model=make_model, noise=noise, linear=LINEAR, forward_t=FORWARD_T,
     )  # fmt: skip
 
 

@@ -9,13 +9,16 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from viz_diffusion.cli.progress import LogProgress
 from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.files import to_json
+from viz_diffusion.timesteps import SAMPLERS, SPACINGS, VARIANCES, check_sampler
 
 if TYPE_CHECKING:
     import torch
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from viz_diffusion.model import SimpleUNet
     from viz_diffusion.run import Run
 
+DEFAULT_DIGIT = 5
 DEFAULT_GUIDANCE = 1.5
 """Where a picture is made for show; 1, no guidance, where something is measured."""
 
@@ -36,7 +40,30 @@ RunOption = Annotated[
 ]
 DigitOption = Annotated[int, typer.Option("--digit", help="Digit to ask for, 0 to 9.")]
 SeedOption = Annotated[int, typer.Option("--seed", help="Seed of the first image's noise; image k takes seed+k.")]
-SamplerOption = Annotated[str, typer.Option("--sampler", help="ddpm (adds fresh noise each step) or ddim (adds none).")]
+SamplerOption = Annotated[
+    str,
+    typer.Option(
+        "--sampler",
+        metavar="ddpm|ddim|dpm-solver++",
+        help="ddpm adds fresh noise at each step, ddim adds none, dpm-solver++ (2M) needs the fewest steps.",
+    ),
+]
+VarianceOption = Annotated[
+    str,
+    typer.Option("--variance", metavar="beta|beta_tilde", help="Variance of the noise that ddpm adds."),
+]
+EtaOption = Annotated[
+    float, typer.Option("--eta", help="Noise that ddim adds, 0 (none) to 1 (as much as ddpm with beta_tilde).")
+]
+TimestepSpacingOption = Annotated[
+    str,
+    typer.Option(
+        "--timestep-spacing",
+        metavar="|".join(SPACINGS),
+        help="Which timesteps fewer steps visit: strides all alike, or down to t = 0.",
+    ),
+]
+ClipOption = Annotated[bool, typer.Option("--clip/--no-clip", help="Keep the guess of the finished image in [-1, 1].")]
 StepsOption = Annotated[int | None, typer.Option("--steps", help="Network evaluations, 1 to 1000; 1000 by default.")]
 GuidanceOption = Annotated[
     float, typer.Option("--guidance", help="Guidance scale s: 1 is none, 1.5 insists on the digit a little.")
@@ -64,6 +91,11 @@ class Voice:
         self._begun = time.perf_counter()
 
     @property
+    def live(self) -> bool:
+        """Whether there is a terminal to draw on, and somebody who wants to see it."""
+        return not self._quiet and sys.stderr.isatty()
+
+    @property
     def seconds(self) -> float:
         """Wall time since the command began."""
         return time.perf_counter() - self._begun
@@ -75,10 +107,13 @@ class Voice:
 
     @contextmanager
     def progress(self, label: str, text: str, total: int | None) -> Iterator[Callable[[int, int | None, str], None]]:
-        """Show a bar on a terminal, a line elsewhere; give ``update(done, total, text)``."""
-        if self._quiet or not sys.stderr.isatty():
-            self.say(label, text)
+        """Show a bar on a terminal, a line now and then elsewhere; give ``update(done, total, text)``."""
+        if self._quiet:
             yield lambda *_: None
+            return
+        if not sys.stderr.isatty():
+            self.say(label, text)
+            yield LogProgress(lambda line: self.say(label, line)).update
             return
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -92,6 +127,11 @@ class Voice:
         with Progress(*columns, console=Console(stderr=True)) as bar:
             task = bar.add_task(text, total=total)
             yield lambda done, total, text: bar.update(task, completed=done, total=total, description=text)
+
+    def replacing(self, path: Path) -> None:
+        """Say so before what is there is written over."""
+        if path.exists():
+            self.say("Replaces", f"{show_path(path)} (another --out keeps it)")
 
     def result(self, values: dict[str, Any]) -> None:
         """End a command: the JSON object, where it was asked for."""
@@ -118,14 +158,58 @@ def check_seed(seed: int, count: int = 1) -> None:
         raise VizdiffUsageError(f"--seed must lie in 0..{2**63 - count}, found {seed}")
 
 
-def check_sampling(sampler: str, steps: int | None, guidance: float) -> None:
-    """Refuse sampling options before anything is loaded."""
-    if sampler not in ("ddpm", "ddim"):
-        raise VizdiffUsageError(f"--sampler must be ddpm or ddim, found {sampler!r}")
-    if steps is not None and not 1 <= steps <= 1000:
-        raise VizdiffUsageError(f"--steps must lie in 1..1000, found {steps}")
-    if not 0 <= guidance <= 100:
-        raise VizdiffUsageError(f"--guidance must lie in 0..100, found {guidance:g}")
+@dataclass(frozen=True)
+class Sampling:
+    """How to sample, as the command line asks for it.
+
+    Raises
+    ------
+    VizdiffUsageError
+        Where a value is impossible, or belongs to another sampler: before anything is loaded.
+    """
+
+    sampler: str = "ddpm"
+    """ddpm, ddim or dpm-solver++."""
+    steps: int | None = None
+    """Network evaluations; all timesteps by default."""
+    guidance: float = DEFAULT_GUIDANCE
+    """s; 1 is none."""
+    variance: str = VARIANCES[0]
+    """What ddpm injects: beta or beta_tilde."""
+    eta: float = 0.0
+    """What ddim injects, 0 to 1."""
+    timestep_spacing: str = SPACINGS[0]
+    """trailing or linspace."""
+    clip: bool = True
+    """Whether x̂_0 is clipped to [-1, 1]."""
+
+    def __post_init__(self) -> None:
+        check_sampler(self.sampler, self.variance, self.eta)
+        if self.steps is not None and not 1 <= self.steps <= 1000:
+            raise VizdiffUsageError(f"--steps must lie in 1..1000, found {self.steps}")
+        if self.timestep_spacing not in SPACINGS:
+            raise VizdiffUsageError(
+                f"--timestep-spacing must be {' or '.join(SPACINGS)}, found {self.timestep_spacing!r}"
+            )
+        if not 0 <= self.guidance <= 100:
+            raise VizdiffUsageError(f"--guidance must lie in 0..100, found {self.guidance:g}")
+
+    @property
+    def name(self) -> str:
+        """The sampler's name in sentences."""
+        return SAMPLERS[self.sampler]
+
+    def keywords(self) -> dict[str, Any]:
+        """Return what the samplers of :mod:`viz_diffusion.sample` are told."""
+        return {
+            "sampler": self.sampler, "steps": self.steps, "guidance_scale": self.guidance, "variance": self.variance,
+            "eta": self.eta, "timestep_spacing": self.timestep_spacing, "clip": self.clip,
+        }  # fmt: skip
+
+    def facts(self) -> dict[str, Any]:
+        """Return what a result says of it: the same, without what this sampler does not have."""
+        absent = {"ddpm": ("eta",), "ddim": ("variance",)}.get(self.sampler, ("variance", "eta"))
+        return {name: value for name, value in self.keywords().items() if name not in absent}
 
 
 def pick_device(choice: str) -> torch.device:
@@ -161,12 +245,27 @@ def load_run(choice: str | None, device: str, voice: Voice) -> tuple[Run, Simple
     return run, model, digest
 
 
+def beyond(share: float, clip: bool) -> str:
+    """Say how many pixels of the guesses lay beyond the grey scale, and what was done about it."""
+    return f"{share:.1%} of the pixels of x̂_0 beyond [-1, 1], {'clipped' if clip else 'left as they were'}"
+
+
 def show_path(path: Path) -> str:
     """Return a path as a user would type it: relative where it lies below the current folder."""
     try:
         return str(path.resolve().relative_to(Path.cwd()))
     except ValueError:
         return str(path)
+
+
+def default_out(name: str, ending: str, digit: int, lang: str = "en") -> Path:
+    """Return where a command writes unless told otherwise: ``reports/NAME``.
+
+    The digit joins the name where it is not 5 and the language where it is not English, so that one does not
+    overwrite the other.
+    """
+    marks = [name, *([str(digit)] if digit != DEFAULT_DIGIT else []), *([lang] if lang != "en" else [])]
+    return Path("reports") / ("_".join(marks) + ending)
 
 
 def show_size(path: Path) -> str:

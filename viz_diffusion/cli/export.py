@@ -9,22 +9,31 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from viz_diffusion.cli.common import (
-    DEFAULT_GUIDANCE,
+    DEFAULT_DIGIT,
     DeviceOption,
-    DigitOption,
-    GuidanceOption,
     JsonOption,
     LangOption,
     QuietOption,
     RunOption,
-    SamplerOption,
-    SeedOption,
-    StepsOption,
     Voice,
+    default_out,
     show_path,
     show_size,
 )
-from viz_diffusion.cli.prepare import TrajectoryOption, prepare
+from viz_diffusion.cli.prepare import (
+    AskedClip,
+    AskedDigit,
+    AskedEta,
+    AskedGuidance,
+    AskedSampler,
+    AskedSeed,
+    AskedSteps,
+    AskedTimestepSpacing,
+    AskedVariance,
+    TrajectoryOption,
+    prepare,
+    take_order,
+)
 from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.files import make_dir, write_bytes
 
@@ -35,28 +44,37 @@ if TYPE_CHECKING:
 
 HELP = (
     "Example: vizdiff export --figure steps --format gif\n\n"
-    "Write one figure (png, svg, pdf) or the film of a generation (gif, webp, mp4)."
+    "Write one figure (png, svg, pdf), or the film of a generation or of learning (gif, webp, mp4)."
 )
 STILLS, FILMS = ("png", "svg", "pdf"), ("gif", "webp", "mp4")
 FILM_FIGURES = ("steps", "guess")
 """The picture at each step, and the guess of the finished one."""
+LEARNING = "learning"
+"""What a run drew while it was trained, as a strip or as a film; needs no recording."""
+LEARNING_MS, LEARNING_HOLD_MS = 500, 2000
+"""Milliseconds that a look stays in the film, and the last one."""
 FILM_SCALE = 16
 DPI = 240
 
 
 def run_command(
+    context: typer.Context,
     figure: Annotated[str, typer.Option("--figure", metavar="NAME", help="Which one; a wrong name lists them.")],
     format: Annotated[
         str | None,
         typer.Option("--format", metavar="png|svg|pdf|gif|webp|mp4", help="By default what --out ends in, else png."),
     ] = None,
-    digit: DigitOption = 5,
+    digit: AskedDigit = None,
     run: RunOption = None,
     trajectory: TrajectoryOption = None,
-    sampler: SamplerOption = "ddpm",
-    steps: StepsOption = None,
-    guidance: GuidanceOption = DEFAULT_GUIDANCE,
-    seed: SeedOption = 0,
+    sampler: AskedSampler = None,
+    steps: AskedSteps = None,
+    guidance: AskedGuidance = None,
+    variance: AskedVariance = None,
+    eta: AskedEta = None,
+    timestep_spacing: AskedTimestepSpacing = None,
+    clip: AskedClip = None,
+    seed: AskedSeed = None,
     device: DeviceOption = "auto",
     lang: LangOption = "en",
     dpi: Annotated[
@@ -69,7 +87,9 @@ def run_command(
     spacing: Annotated[
         str, typer.Option(metavar="default|t|log-snr", help="Frames equal in steps (t), or in log-SNR.")
     ] = "default",
-    out: Annotated[Path | None, typer.Option(help="File to write; reports/FIGURE.FORMAT by default.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="File to write; reports/FIGURE.FORMAT, with digit and language if not 5 and en.")
+    ] = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
@@ -83,21 +103,34 @@ def run_command(
     from viz_diffusion.catalogue import load_texts
 
     texts = load_texts(lang)
-    lesson = _owner(figure, kind, frames, spacing)
-    _check_frames(steps, frames, spacing, kind)
-    path = Path(f"reports/{figure}.{kind}") if out is None else out
-    make_dir(path.parent)
-    found = prepare(digit, run, trajectory, sampler, steps, guidance, seed, device, voice, lessons=[lesson])
-    voice.say("Drawing", figure)
-    if kind in FILMS:
-        said, data = _film(found, figure, kind, frames, spacing)
+    if figure == LEARNING:
+        _check_unused(context)
+        path = default_out(figure, f".{kind}", DEFAULT_DIGIT, lang) if out is None else out
+        make_dir(path.parent)
+        voice.replacing(path)
+        said, data = _learning(run, kind, dpi or DPI, transparent, texts, voice)
     else:
-        said, data = _still(found, figure, kind, dpi or DPI, transparent, texts)
+        lesson = _owner(figure, kind, frames, spacing)
+        order = take_order(
+            trajectory, digit=digit, seed=seed, sampler=sampler, steps=steps, guidance=guidance, variance=variance,
+            eta=eta, timestep_spacing=timestep_spacing, clip=clip,
+        )  # fmt: skip
+        _check_frames(order.steps, frames, spacing, kind)
+        path = default_out(figure, f".{kind}", order.digit, lang) if out is None else out
+        make_dir(path.parent)
+        voice.replacing(path)
+        found = prepare(order, run, device, voice, lessons=[lesson], others=lesson.companions)
+        voice.say("Drawing", figure)
+        if kind in FILMS:
+            said, data = _film(found, figure, kind, frames, spacing)
+        else:
+            said, data = _still(found, figure, kind, dpi or DPI, transparent, texts)
+        said |= found.facts()
     write_bytes(path, data)
     voice.say("Done", f"{show_path(path)} ({show_size(path)}, {voice.seconds:.0f} s)")
     voice.result({
-        "out": str(path), "figure": figure, "format": kind, "bytes": len(data), **said,
-        "seconds": round(voice.seconds, 1), **found.facts(),
+        "out": str(path), "figure": figure, "format": kind, "bytes": len(data),
+        "seconds": round(voice.seconds, 1), **said,
     })  # fmt: skip
 
 
@@ -122,13 +155,13 @@ def _owner(figure: str, kind: str, frames: str | None, spacing: str) -> Lesson:
     from viz_diffusion.lessons.lesson import all_lessons
 
     owners = {name: lesson for lesson in all_lessons() for name in lesson.figures}
-    names = f"{', '.join(owners)}; as a film (gif, webp, mp4): {', '.join(FILM_FIGURES)}"
+    names = f"{', '.join((*owners, LEARNING))}; as a film (gif, webp, mp4): {', '.join((*FILM_FIGURES, LEARNING))}"
     if figure not in owners and figure not in FILM_FIGURES:
         raise VizdiffUsageError(f"--figure {figure!r} is unknown; choose from {names}")
     if kind in FILMS and figure not in FILM_FIGURES:
         raise VizdiffUsageError(
             f"--figure {figure} stands still and cannot be {kind}; choose {', '.join(STILLS)}, "
-            f"or the film of {' or '.join(FILM_FIGURES)}"
+            f"or the film of {', '.join(FILM_FIGURES)} or {LEARNING}"
         )
     if kind in STILLS and figure not in owners:
         raise VizdiffUsageError(f"--figure {figure} is a film; choose {', '.join(FILMS)} as --format")
@@ -139,6 +172,20 @@ def _owner(figure: str, kind: str, frames: str | None, spacing: str) -> Lesson:
     if frames is not None or spacing != "default":
         raise VizdiffUsageError(f"--frames and --spacing go with the figure steps and with films, not with {figure}")
     return owners[figure]
+
+
+def _check_unused(context: typer.Context) -> None:
+    """Refuse options that say how a digit is generated: learning was drawn while the run was trained."""
+    unused = (
+        "digit", "trajectory", "sampler", "steps", "guidance", "variance", "eta", "timestep_spacing", "clip", "seed",
+        "device", "frames", "spacing",
+    )  # fmt: skip
+    sources = {name: context.get_parameter_source(name) for name in unused}
+    given = [name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"]
+    if given:
+        raise VizdiffUsageError(
+            f"--{given[0].replace('_', '-')} does not go with --figure {LEARNING}: it shows what the run kept"
+        )
 
 
 def _check_frames(steps: int | None, frames: str | None, spacing: str, kind: str) -> None:
@@ -153,16 +200,43 @@ def _film(found: Study, figure: str, kind: str, frames: str | None, spacing: str
     """Return what there is to say of a film, and its bytes."""
     import numpy as np
 
-    from viz_diffusion.lessons.guess import film_steps
+    from viz_diffusion.lessons.guess import film_counts, film_steps
+    from viz_diffusion.plots.counter import strip_height
     from viz_diffusion.plots.film import film_bytes
 
     trajectory = found.trajectory
     images = trajectory.x_t if figure == "steps" else trajectory.x0_pred
     states = np.concatenate([images[0, :, 0], trajectory.x0[0]])
     shown = film_steps(trajectory, frames, spacing)
-    side = states.shape[-1] * FILM_SCALE
+    height, width = (side * FILM_SCALE for side in states.shape[-2:])
     said = {"frames": len(shown), "steps_left_shown": [int(trajectory.num_steps - n) for n in shown]}
-    return said | {"width": side, "height": side}, film_bytes(states[shown], kind, scale=FILM_SCALE)
+    data = film_bytes(states[shown], kind, counts=film_counts(trajectory, shown), scale=FILM_SCALE)
+    return said | {"width": width, "height": height + strip_height(height)}, data
+
+
+def _learning(
+    choice: str | None, kind: str, dpi: int, transparent: bool, texts: Texts, voice: Voice
+) -> tuple[dict[str, Any], bytes]:
+    """Return what there is to say of how a run learned, and the bytes of its strip or film."""
+    voice.say("Loading", "PyTorch")
+    from viz_diffusion.lessons.training import looks_facts, read_looks
+    from viz_diffusion.plots import learning
+    from viz_diffusion.plots.film import film_bytes
+    from viz_diffusion.plots.theme import figure_bytes
+    from viz_diffusion.report.chapters import drawings, wording
+    from viz_diffusion.run import Run
+
+    run = Run.choose(choice)
+    looks = read_looks(run, None if kind in FILMS else learning.MOST_LOOKS)
+    voice.say("Drawing", f"{len(looks.steps)} looks of {'the bundled run' if run.is_bundled else run.path}")
+    facts = looks_facts(looks) | {"run": "bundled" if run.is_bundled else str(run.path)}
+    if kind in FILMS:
+        film = learning.learning_film(looks)
+        data = film_bytes(film, kind, scale=1, frame_ms=LEARNING_MS, hold_ms=LEARNING_HOLD_MS)
+        return facts | {"frames": len(film), "width": film.shape[2], "height": film.shape[1]}, data
+    (drawing,) = drawings({LEARNING: learning.draw_learning(looks)}, wording(facts, texts), texts)
+    data = figure_bytes(drawing.figure, kind, description=drawing.caption, dpi=dpi, transparent=transparent)
+    return facts | {"title": drawing.title, "caption": drawing.caption, "alt": drawing.alt}, data
 
 
 def _still(

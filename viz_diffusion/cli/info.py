@@ -1,13 +1,19 @@
-"""``vizdiff info``: versions, device, weights, caches."""
+"""``vizdiff info``: versions, device, weights, caches, and the presets with what they reached."""
 
 from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Sequence
+from typing import Any
 
 from viz_diffusion.cli.common import JsonOption, QuietOption, Voice
+from viz_diffusion.presets import PRESETS, Preset
 
-HELP = "Example: vizdiff info --json\n\nSay which versions, device, weights and folders are in use."
+HELP = (
+    "Example: vizdiff info --json\n\n"
+    "Say which versions, device, weights and folders are in use, and what each preset of vizdiff train reached."
+)
 
 
 def run_command(as_json: JsonOption = False, quiet: QuietOption = False) -> None:
@@ -44,4 +50,50 @@ def run_command(as_json: JsonOption = False, quiet: QuietOption = False) -> None
         for name, value in facts.items():
             shown = ", ".join(value) if isinstance(value, list) else value
             print(f"{name.replace('_', ' '):<26}{shown if shown != '' else '-'}")
-    voice.result(facts)
+        print()
+        print("\n".join(table(_HEADER, [preset_row(preset, digest) for preset in PRESETS])))
+    voice.result(facts | {"presets": [preset_facts(preset, digest) for preset in PRESETS]})
+
+
+_HEADER = ("preset", "for", "channels", "images/step", "budget", "read as asked", "FID-MNIST", "command")
+
+
+def preset_facts(preset: Preset, bundled_sha256: str) -> dict[str, Any]:
+    """Return a preset and what it was measured to reach; ``measured`` is None where nobody has.
+
+    A measurement of other weights than the bundled ones says nothing of the preset they are made with.
+    """
+    found = preset.measured()
+    if found is not None and preset.name == "base" and found["weights_sha256"] != bundled_sha256:
+        found = None
+    kept = ("count", "sampler", "steps", "guidance_scale", "weights_sha256", "classifier_sha256")
+    measured = None
+    if found is not None:
+        samples = {name: found["samples"][name] for name in ("accuracy", "frechet", "recall")}
+        measured = {name: found[name] for name in kept} | samples | {"floor": found["real"]["frechet"]}
+    return {
+        "name": preset.name, "purpose": preset.purpose, "channels": list(preset.channels),
+        "batch_size": preset.batch_size, "budget": preset.budget, "command": preset.command, "measured": measured,
+    }  # fmt: skip
+
+
+def preset_row(preset: Preset, bundled_sha256: str) -> tuple[str, ...]:
+    """Return a preset as a row of the table."""
+    facts = preset_facts(preset, bundled_sha256)
+    measured = facts["measured"]
+    read, distance = "not measured", "not measured"
+    if measured is not None:
+        low, high = measured["accuracy"]["interval"]
+        read = f"{measured['accuracy']['value']:.1%} ({low:.1%} to {high:.1%} of {measured['count']:,})"
+        distance = f"{measured['frechet']:.2f}, {measured['frechet'] / measured['floor']:.1f} x real digits'"
+    width = " and ".join(map(str, preset.channels))
+    return (
+        preset.name, preset.purpose, width, str(preset.batch_size), preset.budget, read, distance, preset.command
+    )  # fmt: skip
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return lines whose columns stand beneath each other."""
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    return ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
+            for row in (header, *rows)]  # fmt: skip

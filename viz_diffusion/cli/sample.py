@@ -9,18 +9,23 @@ import typer
 
 from viz_diffusion.cli.common import (
     DEFAULT_GUIDANCE,
+    ClipOption,
     DeviceOption,
+    EtaOption,
     GuidanceOption,
     JsonOption,
     QuietOption,
     RunOption,
     SamplerOption,
+    Sampling,
     SeedOption,
     StepsOption,
+    TimestepSpacingOption,
+    VarianceOption,
     Voice,
+    beyond,
     check_at_least,
     check_digit,
-    check_sampling,
     check_seed,
     load_run,
     show_path,
@@ -46,6 +51,10 @@ def run_command(
     sampler: SamplerOption = "ddpm",
     steps: StepsOption = None,
     guidance: GuidanceOption = DEFAULT_GUIDANCE,
+    variance: VarianceOption = "beta",
+    eta: EtaOption = 0.0,
+    timestep_spacing: TimestepSpacingOption = "trailing",
+    clip: ClipOption = True,
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
@@ -55,22 +64,24 @@ def run_command(
     voice = Voice(as_json, quiet)
     digits = _digits(digit)
     check_at_least("--count", count, 1)
-    check_sampling(sampler, steps, guidance)
+    asked = Sampling(sampler, steps, guidance, variance, eta, timestep_spacing, clip)
     check_seed(seed, count)
     if out.suffix not in (".npz", ".png"):
         raise VizdiffUsageError(f"--out must end in .npz or .png, found {out}")
     make_dir(out.parent)
+    voice.replacing(out)
     chosen, model, digest = load_run(run, device, voice)
     import torch
 
     labels = torch.tensor([digits[i % len(digits)] for i in range(count)])
-    images = sample_all(chosen.config.noise_schedule, model, labels, seed, sampler, steps, guidance, voice)
+    images, clipped = sample_all(chosen.config.noise_schedule, model, labels, seed, asked, voice)
     _write(out, images, labels)
     result = {
         "out": str(out), "count": count, "run": str(chosen.path) if not chosen.is_bundled else "bundled",
-        "weights_sha256": digest, "sampler": sampler, "steps": steps or chosen.config.num_train_timesteps,
-        "guidance_scale": guidance, "seed": seed, "seconds": round(voice.seconds, 1),
+        "weights_sha256": digest, **asked.facts(), "steps": steps or chosen.config.num_train_timesteps,
+        "seed": seed, "x0_beyond_scale": clipped, "seconds": round(voice.seconds, 1),
     }  # fmt: skip
+    voice.say("Guesses", beyond(clipped, clip))
     voice.say("Done", f"{show_path(out)} ({show_size(out)}, {voice.seconds:.0f} s)")
     if chosen.config.dataset == "mnist":
         from viz_diffusion.quality import read_as_asked
@@ -97,12 +108,17 @@ def sample_all(
     model: torch.nn.Module,
     labels: torch.Tensor,
     seed: int,
-    sampler: str,
-    steps: int | None,
-    guidance: float,
+    asked: Sampling,
     voice: Voice,
-) -> torch.Tensor:
-    """Return (N, 1, 28, 28) samples of N labels with seeds ``seed`` and on, showing progress."""
+) -> tuple[torch.Tensor, float]:
+    """Sample N labels with seeds ``seed`` and on, showing progress.
+
+    Returns
+    -------
+    tuple
+        (N, 1, 28, 28) images, and the share of pixels of x̂_0 beyond [-1, 1], over all steps and images (the
+        padding of the last batch included).
+    """
     import torch
 
     from viz_diffusion.sample import sample_images
@@ -112,14 +128,16 @@ def sample_all(
     count = len(labels)
     place = next(model.parameters()).device
     images: list[torch.Tensor] = []
-    with voice.progress("Sampling", f"{count} images, {sampler}", count) as update:
+    beyond: list[torch.Tensor] = []
+    text = f"{count} images, {asked.name}"
+    with voice.progress("Sampling", text, count) as update:
         for batch in sample_images(
-            model, schedule, labels.to(place), range(seed, seed + count),
-            sampler=sampler, steps=steps, guidance_scale=guidance,
+            model, schedule, labels.to(place), range(seed, seed + count), **asked.keywords(),
+            on_step=lambda step: beyond.append(step.clipped_share.mean()),
         ):  # fmt: skip
             images.append(batch)
-            update(sum(map(len, images)), count, f"{count} images, {sampler}")
-    return torch.cat(images)
+            update(sum(map(len, images)), count, text)
+    return torch.cat(images), float(torch.stack(beyond).mean())
 
 
 def _write(out: Path, images: torch.Tensor, labels: torch.Tensor) -> None:

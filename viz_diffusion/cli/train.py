@@ -24,6 +24,7 @@ from viz_diffusion.cli.common import (
     show_path,
 )
 from viz_diffusion.errors import VizdiffUsageError
+from viz_diffusion.presets import DEFAULT_PRESET, PRESETS, Preset, find_preset
 
 if TYPE_CHECKING:
     from viz_diffusion.data import Digits
@@ -32,20 +33,23 @@ if TYPE_CHECKING:
 
 HELP = (
     "Example: vizdiff train --minutes 10\n\n"
-    "Train a model on MNIST (bundled, no network needed). Ctrl-C saves; --resume goes on."
+    "Train a model on MNIST (bundled, no network needed). Ctrl-C saves; --resume goes on. "
+    "vizdiff info shows the presets with the quality they reached."
 )
-DEFAULT_MINUTES = 10.0
+_PRESETS_SAID = "; ".join(f"{preset.name}: {preset.purpose}, {preset.budget}" for preset in PRESETS)
+PRESET_HELP = f"{_PRESETS_SAID}. By default {DEFAULT_PRESET}."
 
 
 def run_command(
-    minutes: Annotated[float | None, typer.Option(help="Wall time to spend; 10 by default.")] = None,
-    epochs: Annotated[float | None, typer.Option(help="Passes over the data, instead of --minutes.")] = None,
-    steps: Annotated[int | None, typer.Option(help="Optimizer steps in all, instead of --minutes.")] = None,
-    dataset: Annotated[str, typer.Option(help="mnist, fashion-mnist or kmnist.")] = "mnist",
+    preset: Annotated[str | None, typer.Option(metavar="small|base|large", help=PRESET_HELP)] = None,
+    minutes: Annotated[float | None, typer.Option(help="Wall time to spend, instead of the preset's budget.")] = None,
+    epochs: Annotated[float | None, typer.Option(help="Passes over the data, instead of the preset's budget.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Optimizer steps in all, instead of the preset's budget.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="mnist (the default), fashion-mnist or kmnist.")] = None,
     data_dir: Annotated[Path | None, typer.Option(help="Folder of IDX files, plain or .gz.")] = None,
-    batch_size: Annotated[int, typer.Option(help="Images per step.")] = 64,
+    batch_size: Annotated[int | None, typer.Option(help="Images per step, instead of the preset's.")] = None,
     checkpoint_every: Annotated[int, typer.Option(help="Steps between two checkpoints.")] = 1000,
-    seed: Annotated[int, typer.Option(help="Decides weights, order and noise.")] = 0,
+    seed: Annotated[int | None, typer.Option(help="Decides weights, order and noise; 0 by default.")] = None,
     device: DeviceOption = "auto",
     resume: Annotated[Path | None, typer.Option(help="Run folder to go on with.")] = None,
     force: Annotated[
@@ -57,35 +61,47 @@ def run_command(
 ) -> None:
     """Train a model and write a run folder."""
     voice = Voice(as_json, quiet)
-    if sum(budget is not None for budget in (minutes, epochs, steps)) > 1:
-        raise VizdiffUsageError("--minutes, --epochs and --steps exclude each other; give one")
-    for option, value in (("--minutes", minutes), ("--epochs", epochs)):
-        if value is not None and not 0 < value < 1e6:
-            raise VizdiffUsageError(f"{option} must be a number above 0, found {value:g}")
-    for option, least, whole in (("--steps", 1, steps), ("--batch-size", 1, batch_size)):
-        check_at_least(option, least if whole is None else whole, least)
-    check_at_least("--checkpoint-every", checkpoint_every, 1)
-    check_seed(seed)
-    if resume is not None and any(given is not None for given in (out, minutes, epochs, data_dir)):
-        raise VizdiffUsageError("--resume goes on with the run's own folder and data; add nothing but --steps")
+    _check_numbers(minutes, epochs, steps, batch_size, checkpoint_every)
+    check_seed(seed or 0)
+    fresh = (preset, minutes, epochs, dataset, data_dir, batch_size, seed, out)
+    if resume is not None and any(given is not None for given in fresh):
+        raise VizdiffUsageError("--resume goes on with the run's own folder, data and recipe; add nothing but --steps")
+    if resume is None and force:
+        raise VizdiffUsageError("--force goes with --resume")
+    chosen = find_preset(preset or DEFAULT_PRESET)
     voice.say("Loading", "PyTorch")
     if resume is None:
         if epochs is None and steps is None:
-            minutes = minutes or DEFAULT_MINUTES
-        begun = _begin(minutes, epochs, steps, dataset, data_dir, batch_size, seed, device, out, voice)
+            minutes, steps = (minutes, None) if minutes is not None else (chosen.minutes, chosen.steps)
+        begun = _begin(chosen, minutes, epochs, steps, dataset, data_dir, batch_size, seed or 0, device, out, voice)
     else:
         begun = _continue(resume, steps, device, force, voice)
     run, state, data, heldout, metrics_bytes = begun
     _train(run, state, data, heldout, minutes, checkpoint_every, metrics_bytes, voice)
 
 
+def _check_numbers(
+    minutes: float | None, epochs: float | None, steps: int | None, batch_size: int | None, checkpoint_every: int
+) -> None:
+    """Refuse numbers that no training can have, naming their options."""
+    if sum(budget is not None for budget in (minutes, epochs, steps)) > 1:
+        raise VizdiffUsageError("--minutes, --epochs and --steps exclude each other; give one")
+    for option, value in (("--minutes", minutes), ("--epochs", epochs)):
+        if value is not None and not 0 < value < 1e6:
+            raise VizdiffUsageError(f"{option} must be a number above 0, found {value:g}")
+    for option, whole in (("--steps", steps), ("--batch-size", batch_size), ("--checkpoint-every", checkpoint_every)):
+        if whole is not None:
+            check_at_least(option, whole, 1)
+
+
 def _begin(
+    preset: Preset,
     minutes: float | None,
     epochs: float | None,
     steps: int | None,
-    dataset: str,
+    dataset: str | None,
     data_dir: Path | None,
-    batch_size: int,
+    batch_size: int | None,
     seed: int,
     device: str,
     out: Path | None,
@@ -96,21 +112,27 @@ def _begin(
     from viz_diffusion.train import TrainConfig, TrainState, faster_precision
 
     place = pick_device(device)
-    name = "data-dir" if data_dir is not None else dataset
-    training = TrainConfig(batch_size=batch_size, seed=seed, precision=faster_precision(place))
+    name = "data-dir" if data_dir is not None else dataset or "mnist"
+    training = TrainConfig(
+        batch_size=batch_size or preset.batch_size,
+        learning_rate=preset.learning_rate,
+        seed=seed,
+        precision=faster_precision(place),
+    )
     folder = None if data_dir is None else str(data_dir.resolve())
-    config = RunConfig(ModelConfig(), training, dataset=name, data_dir=folder)
+    network = ModelConfig(channels=preset.channels, num_blocks=preset.num_blocks)
+    config = RunConfig(network, training, dataset=name, data_dir=folder, preset=preset.name)
     data, heldout = config.load_digits("train"), config.load_digits("test")
     if epochs is not None:
-        steps = max(1, round(epochs * len(data) / batch_size))
+        steps = max(1, round(epochs * len(data) / training.batch_size))
     config = replace(config, training=replace(training, steps=steps or training.steps))
     run = Run.create(out or RUNS_DIR / time.strftime(f"{name}-%Y%m%d-%H%M%S"), config)
     state = TrainState.create(config.training, config.model, place)
     budget = f"{minutes:g} minutes" if minutes is not None else f"{config.training.steps:,} steps"
     parameters = sum(weight.numel() for weight in state.model.parameters())
-    where = f"{batch_size} images a step on {place}, {training.precision}"
+    where = f"{training.batch_size} images a step on {place}, {training.precision}"
     voice.say("Budget", f"{budget}, {where}; Ctrl-C keeps your work")
-    voice.say("Model", f"{parameters / 1e6:.1f} million parameters, {len(data):,} images of {name}")
+    voice.say("Model", f"{preset.name}: {parameters / 1e6:.1f} million parameters, {len(data):,} images of {name}")
     return run, state, data, heldout, 0
 
 
@@ -144,6 +166,7 @@ def _train(
     metrics_bytes: int,
     voice: Voice,
 ) -> None:
+    from viz_diffusion.cli.watch import watch
     from viz_diffusion.fit import fit
 
     loss, speed, begun = None, 0.0, time.perf_counter()
@@ -151,18 +174,17 @@ def _train(
         run, state, data, heldout,
         minutes=minutes, checkpoint_every=checkpoint_every, metrics_bytes=metrics_bytes,
     )  # fmt: skip
-    with _stop_signal() as stopped, voice.progress("Training", "", None) as update:
+    with _stop_signal() as stopped, watch(voice) as tell:
         for now in progress:
-            loss = now.loss if loss is None else loss + 0.02 * (now.loss - loss)
-            speed = now.images_per_second
-            update(now.step, now.steps, f"loss {loss:.4f}  {speed:.0f} images/s")
+            loss, speed = tell(now), now.images_per_second
             if stopped:
                 progress.close()
-                voice.say(
-                    "Stopped",
-                    f"at step {state.step:,}; go on with: vizdiff train --resume {show_path(run.path)}",
-                )
-                raise typer.Exit(128 + stopped[0])
+                break
+        else:
+            stopped.clear()  # a signal after the last step stops nothing
+    if stopped:
+        voice.say("Stopped", f"at step {state.step:,}; go on with: vizdiff train --resume {show_path(run.path)}")
+        raise typer.Exit(128 + stopped[0])
     digest = run.open(run.path).load_model()[1]
     seconds = time.perf_counter() - begun
     smoothed = "" if loss is None else f", loss {loss:.4f}"

@@ -9,20 +9,25 @@ import typer
 
 from viz_diffusion.cli.common import (
     DEFAULT_GUIDANCE,
+    ClipOption,
     DeviceOption,
     DigitOption,
+    EtaOption,
     GuidanceOption,
     JsonOption,
     LangOption,
     QuietOption,
     RunOption,
     SamplerOption,
+    Sampling,
     SeedOption,
     StepsOption,
+    TimestepSpacingOption,
+    VarianceOption,
     Voice,
+    beyond,
     check_at_least,
     check_digit,
-    check_sampling,
     check_seed,
     load_run,
     show_path,
@@ -50,6 +55,10 @@ def run_command(
     sampler: SamplerOption = "ddpm",
     steps: StepsOption = None,
     guidance: GuidanceOption = DEFAULT_GUIDANCE,
+    variance: VarianceOption = "beta",
+    eta: EtaOption = 0.0,
+    timestep_spacing: TimestepSpacingOption = "trailing",
+    clip: ClipOption = True,
     seed: SeedOption = 0,
     frames: Annotated[
         str | None, typer.Option(help="A number of frames, or a list of steps left such as 1000,500,1.")
@@ -64,7 +73,7 @@ def run_command(
     voice = Voice(as_json, quiet)
     check_digit(digit)
     check_at_least("--count", count, 1)
-    check_sampling(sampler, steps, guidance)
+    asked = Sampling(sampler, steps, guidance, variance, eta, timestep_spacing, clip)
     check_seed(seed, count)
     from viz_diffusion.catalogue import load_texts
     from viz_diffusion.lessons.guess import choose_frames
@@ -73,9 +82,11 @@ def run_command(
     choose_frames(steps or 1000, frames)  # refuses a bad list before anything is sampled
     make_dir(out)
     chosen, model, digest = load_run(run, device, voice)
-    recorded = record(chosen, model, digest, digit, seed, count, sampler, steps, guidance, voice)
+    recorded = record(chosen, model, digest, digit, seed, count, asked, voice)
     recorded.save(out / "trajectory.zarr")
-    facts = _draw(recorded, frames, texts, out, voice)
+    share = float(recorded.x0_beyond_scale.mean())
+    voice.say("Guesses", beyond(share, clip))
+    facts = _draw(recorded, frames, texts, out, voice) | {"x0_beyond_scale": share}
     result = {
         "out": str(out), "run": "bundled" if chosen.is_bundled else str(chosen.path),
         "weights_sha256": digest, "count": count, "seconds": round(voice.seconds, 1), **facts,
@@ -93,9 +104,7 @@ def record(
     digit: int,
     seed: int,
     count: int,
-    sampler: str,
-    steps: int | None,
-    guidance: float,
+    asked: Sampling,
     voice: Voice,
 ) -> Trajectory:
     """Record ``count`` generations of one digit with seeds ``seed`` and on, showing progress."""
@@ -103,7 +112,7 @@ def record(
 
     from viz_diffusion.record import record_generation
 
-    total = steps or chosen.config.num_train_timesteps
+    total = asked.steps or chosen.config.num_train_timesteps
     place = next(model.parameters()).device
     text = f"digit {digit}, seed {seed}"
     done = 0
@@ -116,8 +125,7 @@ def record(
 
         return record_generation(
             model, chosen.config.noise_schedule, torch.full((count,), digit, device=place),
-            range(seed, seed + count), sampler=sampler, steps=steps, guidance_scale=guidance,
-            weights_sha256=digest, on_step=count_step,
+            range(seed, seed + count), **asked.keywords(), weights_sha256=digest, on_step=count_step,
         )  # fmt: skip
 
 

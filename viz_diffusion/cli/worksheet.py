@@ -9,23 +9,32 @@ from typing import Annotated
 import typer
 
 from viz_diffusion.cli.common import (
-    DEFAULT_GUIDANCE,
     DeviceOption,
-    DigitOption,
-    GuidanceOption,
     JsonOption,
     LangOption,
     QuietOption,
     RunOption,
-    SamplerOption,
-    SeedOption,
-    StepsOption,
     Voice,
     check_at_least,
+    default_out,
     show_path,
     show_size,
 )
-from viz_diffusion.cli.prepare import TrajectoryOption, command_line, prepare
+from viz_diffusion.cli.prepare import (
+    AskedClip,
+    AskedDigit,
+    AskedEta,
+    AskedGuidance,
+    AskedSampler,
+    AskedSeed,
+    AskedSteps,
+    AskedTimestepSpacing,
+    AskedVariance,
+    TrajectoryOption,
+    command_line,
+    prepare,
+    take_order,
+)
 from viz_diffusion.files import make_dir
 
 HELP = (
@@ -36,17 +45,23 @@ HELP = (
 
 
 def run_command(
-    digit: DigitOption = 5,
+    digit: AskedDigit = None,
     run: RunOption = None,
     trajectory: TrajectoryOption = None,
-    sampler: SamplerOption = "ddpm",
-    steps: StepsOption = None,
-    guidance: GuidanceOption = DEFAULT_GUIDANCE,
-    seed: SeedOption = 0,
+    sampler: AskedSampler = None,
+    steps: AskedSteps = None,
+    guidance: AskedGuidance = None,
+    variance: AskedVariance = None,
+    eta: AskedEta = None,
+    timestep_spacing: AskedTimestepSpacing = None,
+    clip: AskedClip = None,
+    seed: AskedSeed = None,
     device: DeviceOption = "auto",
     lang: LangOption = "en",
     open_page: Annotated[bool, typer.Option("--open", help="Open both pages in the browser.")] = False,
-    out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("reports/worksheet"),
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to write; reports/worksheet, with digit and language if not 5 and en.")
+    ] = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
@@ -58,8 +73,14 @@ def run_command(
     texts = load_texts(lang)
     if steps is not None:
         check_at_least("--steps of a worksheet", steps, MIN_STEPS)
+    order = take_order(
+        trajectory, digit=digit, seed=seed, sampler=sampler, steps=steps, guidance=guidance, variance=variance,
+        eta=eta, timestep_spacing=timestep_spacing, clip=clip,
+    )  # fmt: skip
+    out = default_out("worksheet", "", order.digit, lang) if out is None else out
     make_dir(out)
-    found = prepare(digit, run, trajectory, sampler, steps, guidance, seed, device, voice, lessons=())
+    voice.replacing(out / "worksheet.html")
+    found = prepare(order, run, device, voice, lessons=())
     from viz_diffusion.worksheet.page import write_worksheet
 
     real = found.run.config.load_digits("test").typical_of(int(found.trajectory.labels[0]))

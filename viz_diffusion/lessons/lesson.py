@@ -22,6 +22,7 @@ from viz_diffusion.data import Digits
 from viz_diffusion.lessons.companions import Generation
 from viz_diffusion.model import SimpleUNet
 from viz_diffusion.schedule import NoiseSchedule
+from viz_diffusion.timesteps import SAMPLERS
 from viz_diffusion.trajectory import Trajectory
 
 if TYPE_CHECKING:
@@ -138,11 +139,13 @@ class Finding:
 
 def recording_facts(trajectory: Trajectory, sample: int = 0) -> dict[str, Any]:
     """Return what captions say of a recording: what was asked for, and how it was sampled."""
+    eta = f" (η = {trajectory.eta:g})" if trajectory.eta else ""
     return {
         "digit": int(trajectory.labels[sample]),
         "seed": int(trajectory.seeds[sample]),
-        "sampler": trajectory.sampler.upper(),
+        "sampler": SAMPLERS.get(trajectory.sampler, trajectory.sampler) + eta,
         "variance": trajectory.variance,
+        "eta": trajectory.eta,
         "guidance_scale": trajectory.guidance_scale,
         "clip": trajectory.clip,
         "num_steps": trajectory.num_steps,

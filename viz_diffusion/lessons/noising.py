@@ -74,8 +74,8 @@ def draw(data: Noising) -> dict[str, Figure]:
     cosine = NoiseSchedule.named("cosine", schedule.num_train_timesteps)
     curve = SnrCurve(
         timesteps=np.arange(schedule.num_train_timesteps),
-        snr_db=10 * np.log10(schedule.snr),
-        cosine_db=10 * np.log10(cosine.snr),
+        snr_db=schedule.snr_db,
+        cosine_db=cosine.snr_db,
         crossing=schedule.snr_below_one,
         thumbnails=data.thumbnails,
         thumbnail_timesteps=data.thumbnail_timesteps,
@@ -98,10 +98,10 @@ def facts(data: Noising) -> dict[str, Any]:
         "digits": [int(label) for label in data.labels],
         "timesteps": [int(t) for t in data.timesteps],
         "alphas_cumprod": [float(a) for a in schedule.alphas_cumprod[data.timesteps]],
-        "snr_db": [float(v) for v in 10 * np.log10(schedule.snr[data.timesteps])],
+        "snr_db": [float(v) if np.isfinite(v) else None for v in schedule.snr_db[data.timesteps]],
         "clipped": [float(v) for v in clipped.mean(axis=(0, 2, 3))],
-        "snr_db_first": float(10 * np.log10(schedule.snr[0])),
-        "snr_db_last": float(10 * np.log10(schedule.snr[-1])),
+        "snr_db_first": float(schedule.snr_db[0]),
+        "snr_db_last": f"{schedule.snr_db[-1]:.0f}".replace("inf", "∞"),
         "cosine_crossing": NoiseSchedule.named("cosine", schedule.num_train_timesteps).snr_below_one,
         "seed": data.seed,
     }
@@ -110,7 +110,10 @@ def facts(data: Noising) -> dict[str, Any]:
 def rows(facts: dict[str, Any], _: Texts) -> Rows:
     """Lay out what is left of the digit, by timestep."""
     columns = zip(facts["timesteps"], facts["alphas_cumprod"], facts["snr_db"], facts["clipped"], strict=True)
-    lines = ((str(t), f"{share:.2%}", f"{snr:.1f}", f"{beyond:.1%}") for t, share, snr, beyond in columns)
+    lines = (
+        (str(t), f"{share:.2%}", "-∞" if snr is None else f"{snr:.1f}", f"{beyond:.1%}")
+        for t, share, snr, beyond in columns
+    )
     return Rows(("t", "signal", "snr", "clipped"), tuple(lines))
 
 

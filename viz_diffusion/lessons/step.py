@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from viz_diffusion.catalogue import Texts
 from viz_diffusion.lessons.lesson import Lesson, Rows, Series
 from viz_diffusion.plots.ledger import StepLedger, draw_ledger
+from viz_diffusion.schedule import NoiseSchedule
 from viz_diffusion.trajectory import Trajectory
 
 SHARES_LEFT = (0.9, 0.5, 0.1)
@@ -36,14 +37,14 @@ class StepParts:
     removed: NDArray[np.float32]
     """(S, H, W) float32: what is taken away as predicted noise, a negative multiple of ε̂ (after clipping)."""
     injected: NDArray[np.float32]
-    """(S, H, W) float32: the fresh noise; zero throughout for DDIM and at the last step."""
+    """(S, H, W) float32: the fresh noise; zero throughout where none is injected, and at the last step."""
 
 
 def measure(trajectory: Trajectory, sample: int = 0) -> StepParts:
     """Take each step apart (Ho et al. 2020, algorithm 2, line 4; Song et al. 2021, eq. 12).
 
-    The mean of DDPM's step is recomputed from the recorded x̂_0; whatever the next state holds beyond it
-    was injected. DDIM's step has no such rest: all of it but the rescaling counts as removed.
+    The mean of a step with fresh noise is recomputed from the recorded x̂_0; whatever the next state holds
+    beyond it was injected. A step without has no such rest: all of it but the rescaling counts as removed.
     """
     x = np.concatenate([trajectory.x_t[sample, :, 0], trajectory.x0[sample]])
     x_t, x_prev = x[:-1], x[1:]
@@ -51,8 +52,21 @@ def measure(trajectory: Trajectory, sample: int = 0) -> StepParts:
     index = np.arange(trajectory.num_steps)[::-1]
     scale = (1 / np.sqrt(spaced.alphas[index])).astype(np.float32)[:, None, None]
     rescaled = (scale - 1) * x_t
-    mean = spaced.posterior_mean(trajectory.x0_pred[sample, :, 0], x_t, index) if trajectory.variance else x_prev
+    mean = _mean(trajectory, spaced, sample, x_t, index) if trajectory.variance or trajectory.eta else x_prev
     return StepParts(trajectory, sample, rescaled, mean - x_t - rescaled, x_prev - mean)
+
+
+def _mean(
+    trajectory: Trajectory, spaced: NoiseSchedule, sample: int, x_t: NDArray[np.float32], index: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """Return (S, H, W) means of the next states, before the noise of DDPM or of DDIM with its η."""
+    x0 = trajectory.x0_pred[sample, :, 0]
+    if trajectory.variance:
+        return spaced.posterior_mean(x0, x_t, index)
+    share = spaced.alphas_cumprod_prev[index]
+    spread = np.sqrt(1 - share - trajectory.eta**2 * spaced.posterior_variance[index])
+    signal, spread = (a.astype(np.float32)[:, None, None] for a in (np.sqrt(share), spread))
+    return signal * x0 + spread * spaced.predict_eps(x_t, x0, index)
 
 
 def draw(data: StepParts) -> dict[str, Figure]:

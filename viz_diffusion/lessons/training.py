@@ -17,10 +17,13 @@ from numpy.typing import NDArray
 from viz_diffusion.catalogue import Texts
 from viz_diffusion.data import Digits
 from viz_diffusion.errors import VizdiffInputError
+from viz_diffusion.fit import Thumbnails
 from viz_diffusion.lessons.lesson import Lesson, Rows
 from viz_diffusion.model import SimpleUNet
 from viz_diffusion.plots.curves import LossHistory, draw_loss
+from viz_diffusion.plots.film import film_frames
 from viz_diffusion.plots.grid import TrainingFrames, draw_training_step
+from viz_diffusion.plots.learning import LearningFrames
 from viz_diffusion.run import Run
 from viz_diffusion.sample import ImageNoise
 from viz_diffusion.train import NUM_QUARTERS, heldout_loss
@@ -48,8 +51,8 @@ class Training:
     """The digit of the three questions."""
     seed: int
     """Of their noise."""
-    snr_cap: float
-    """γ of the weights the errors had in training; 0 where all counted alike."""
+    weight_exponent: float
+    """p of the weights ᾱ^-p the errors had in training; 0 where all counted alike."""
 
 
 def measure(run: Run, model: SimpleUNet, heldout: Digits, digit: int = 5, seed: int = 0) -> Training:
@@ -74,7 +77,9 @@ def measure(run: Run, model: SimpleUNet, heldout: Digits, digit: int = 5, seed: 
     )
     losses = heldout_loss(model, schedule, heldout, HELDOUT_COUNT)
     count = min(HELDOUT_COUNT, len(heldout))
-    return Training(frames, read_history(run), np.array(losses), count, digit, seed, run.config.training.snr_cap)
+    return Training(
+        frames, read_history(run), np.array(losses), count, digit, seed, run.config.training.weight_exponent
+    )
 
 
 def read_history(run: Run) -> LossHistory:
@@ -113,6 +118,44 @@ def _shown_samples(run: Run) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     return steps[shown], images[shown][:, SHOWN_DIGITS] / 127.5 - 1
 
 
+def read_looks(run: Run, most: int | None = None) -> LearningFrames:
+    """Return what the run drew from one noise while it learned.
+
+    Parameters
+    ----------
+    most
+        How many looks are wanted at most, evenly chosen, the first and the last among them; all by default.
+
+    Raises
+    ------
+    VizdiffInputError
+        Where the run kept none, or they are damaged.
+    """
+    kept = run.load_samples()
+    if kept is None or not len(kept[0]):
+        raise VizdiffInputError(
+            f"{run.path} keeps no looks yet: they begin after 100 steps; train on, or choose another --run"
+        )
+    steps, images = kept[0].numpy(), kept[1].numpy()
+    if images.ndim != 4 or len(images) != len(steps):
+        raise VizdiffInputError(f"{run.path / 'samples.safetensors'} holds images of the shape {images.shape}")
+    shown = film_frames(len(steps), len(steps) if most is None else most)
+    return LearningFrames(steps[shown], images[shown] / 127.5 - 1, np.arange(images.shape[1]))
+
+
+def looks_facts(looks: LearningFrames) -> dict[str, Any]:
+    """Return the numbers that the captions of the looks are filled with; the settings are those they are drawn with."""
+    return {
+        "looks": len(looks.steps),
+        "labels": ", ".join(map(str, looks.labels)),
+        "looked_at": [int(step) for step in looks.steps],
+        "steps": int(looks.steps[-1]),
+        "seed": Thumbnails.SEED,
+        "sampling_steps": Thumbnails.STEPS,
+        "guidance_scale": Thumbnails.GUIDANCE_SCALE,
+    }
+
+
 def draw(data: Training) -> dict[str, Figure]:
     """Draw ``training_step``, the exam, and ``loss``, the history."""
     return {"training_step": draw_training_step(data.frames), "loss": draw_loss(data.history)}
@@ -123,7 +166,7 @@ def facts(data: Training) -> dict[str, Any]:
     return {
         "digit": data.digit,
         "seed": data.seed,
-        "snr_cap": data.snr_cap,
+        "weight_exponent": data.weight_exponent,
         "timesteps": [int(t) for t in data.frames.timesteps],
         "mean_squared_error": [float(v) for v in data.frames.mean_squared_error],
         "steps": int(data.history.steps[-1]),

@@ -23,10 +23,12 @@ from viz_diffusion.lessons.lesson import Finding, Series
 from viz_diffusion.plots.theme import figure_pixels, save_figure
 from viz_diffusion.report.parts import Chapter, Chart, Line, Picture, Table
 
-_NEGATIVE = re.compile(r"(?<![\w-])-(?=[\d.])")
+_NEGATIVE = re.compile(r"(?<![\w-])-(?=[\d.∞])")
 _PICTURE_WORDS = ("title", "alt", "caption")
 LARGE_PICTURE = 100_000
-"""Bytes from which a picture of the page is reduced to the 256 colours that suit it best."""
+"""Bytes, with little effort, from which more effort is worth its time."""
+HUGE_PICTURE = 140_000
+"""Bytes, with little effort, from which a picture of the page is reduced to the 256 colours that suit it best."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,15 +56,19 @@ class Drawing:
 
     def _encode(self, pixels: NDArray[np.uint8]) -> Picture:
         image = Image.fromarray(pixels)
-        data = _webp(image)
+        data = _webp(image, effort=20)  # half the time of 80, and few more bytes where they are few
         if len(data) > LARGE_PICTURE:
-            data = _webp(image.quantize(256, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).convert("RGB"))
+            if len(data) > HUGE_PICTURE:
+                image = image.quantize(256, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).convert("RGB")
+            data = _webp(image, effort=80)
         return Picture(self.name, data, self.alt, self.caption, *image.size, self.title, "image/webp")
 
 
-def _webp(image: Image.Image) -> bytes:
+def _webp(image: Image.Image, effort: int) -> bytes:
+    """Return a picture as lossless WebP; ``effort``, 0..100, trades time for bytes alone."""
     buffer = BytesIO()
-    image.save(buffer, "WEBP", lossless=True, method=1)  # higher methods take longer and save nothing here
+    # higher methods take longer and save nothing here
+    image.save(buffer, "WEBP", lossless=True, method=1, quality=effort)
     return buffer.getvalue()
 
 
@@ -192,11 +198,16 @@ class _Spoken(list[Any]):
 
 
 def wording(facts: dict[str, Any], texts: Texts) -> dict[str, Any]:
-    """Return facts as texts want them: lists that can be said, and the sampler's notes in words."""
+    """Return facts as texts want them: lists that can be said, and in words what depends on what was measured."""
     said = {name: _Spoken(value) if isinstance(value, list) else value for name, value in facts.items()}
     if "variance" in facts:
         said["variance_note"] = texts(f"report.variance_{facts['variance'] or 'none'}")
         said["clip_note"] = texts(f"report.clip_{'on' if facts['clip'] else 'off'}")
+    if "speckle_left" in facts:
+        said["first_guess"] = texts(f"chapter.guess.first_{'speckle' if facts['speckle_left'] else 'blur'}", **said)
+    if "weight_exponent" in facts:
+        weighted = "on" if facts["weight_exponent"] else "off"
+        said["weighting_note"] = texts(f"report.weighting_{weighted}", **said)
     return said
 
 

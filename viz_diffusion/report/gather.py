@@ -133,14 +133,14 @@ def provenance(found: Study, command: str, texts: Texts) -> dict[str, tuple[str,
     """Return where a study's numbers come from: (name, value) in words, by the name's key under ``fact``."""
     trajectory, facts = found.trajectory, wording(found.recording, texts)
     weights, schedule = trajectory.weights_sha256, trajectory.schedule
-    cap = found.run.config.training.snr_cap
+    exponent = found.run.config.training.weight_exponent
     values = {
         "command": command,
         "run": found.run.name,
         "weights_sha256": weights or texts["fact.unknown"],
         "dataset": found.run.config.dataset,
         "steps": f"{found.training_steps:,}",
-        "weighting": texts(f"fact.weighting_{'on' if cap else 'off'}", snr_cap=cap),
+        "weighting": texts(f"fact.weighting_{'on' if exponent else 'off'}", weight_exponent=exponent),
         "schedule": f"{schedule.name}, T = {schedule.num_train_timesteps}",
         "seed": str(facts["seed"]),
         "sampler": f"{facts['sampler']}, {trajectory.num_steps}",

@@ -22,6 +22,7 @@ from viz_diffusion.report import sprites
 from viz_diffusion.report.curve import snr_curve
 from viz_diffusion.report.lines import DrawnChart, draw_chart
 from viz_diffusion.report.parts import Page, Player
+from viz_diffusion.timesteps import SAMPLERS
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -124,7 +125,7 @@ def _run_data(player: Player) -> dict[str, Any]:
     """Return what the script needs of one run; frames travel as sprite sheets, each once."""
     return {
         "digit": int(player.digit),
-        "sampler": player.sampler.upper(),
+        "sampler": SAMPLERS.get(player.sampler, player.sampler),
         "guidance": f"{player.guidance_scale:g}",
         "total": player.total,
         "height": player.x_t.shape[1],

@@ -1,0 +1,64 @@
+"""Which timesteps a sampler of few steps visits, and the names of the samplers.
+
+NumPy only, so that a command line is checked before anything heavy is loaded. Knows nothing about noise.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from viz_diffusion.errors import VizdiffUsageError
+
+Int64 = NDArray[np.int64]
+
+SAMPLERS = {"ddpm": "DDPM", "ddim": "DDIM", "dpm-solver++": "DPM-Solver++(2M)"}
+"""The samplers as they are asked for, and as they are called in captions."""
+VARIANCES = ("beta", "beta_tilde")
+"""The two variances of the noise that DDPM injects (Ho et al. 2020, section 3.2)."""
+SPACINGS = ("trailing", "linspace")
+"""How visited timesteps may be spaced (Lin et al. 2023, table 2); the first is the default."""
+
+
+def spaced_timesteps(num_train_timesteps: int, steps: int, spacing: str = SPACINGS[0]) -> Int64:
+    """Return ``steps`` falling timesteps, all different, evenly spaced up to rounding (Lin et al. 2023, table 2).
+
+    Both spacings begin at T-1, where the noise is drawn, for any number of steps, whether it divides T or not.
+    ``trailing`` takes strides of T/steps down to about T/steps - 1, which leaves the last stride to the finished
+    image as long as the others. ``linspace`` ends at 0, so that the last step is as short as can be (with one
+    step it begins at T-1 too, where diffusers would visit only 0).
+
+    Raises
+    ------
+    VizdiffUsageError
+        Where ``steps`` is not in 1 .. T, or the spacing is unknown.
+    """
+    if not 1 <= steps <= num_train_timesteps:
+        raise VizdiffUsageError(f"--steps must lie in 1..{num_train_timesteps}, found {steps}")
+    if spacing not in SPACINGS:
+        raise VizdiffUsageError(f"--timestep-spacing must be {' or '.join(SPACINGS)}, found {spacing!r}")
+    if spacing == "trailing" or steps == 1:
+        rising = np.round(np.arange(1, steps + 1) * num_train_timesteps / steps) - 1
+    else:
+        rising = np.round(np.linspace(0, num_train_timesteps - 1, steps))
+    return rising[::-1].astype(np.int64)
+
+
+def check_sampler(sampler: str, variance: str, eta: float) -> None:
+    """Refuse a sampler that does not exist, or an option that another one has.
+
+    Raises
+    ------
+    VizdiffUsageError
+        Naming the option, what was found and what there is.
+    """
+    if sampler not in SAMPLERS:
+        raise VizdiffUsageError(f"--sampler must be one of {', '.join(SAMPLERS)}, found {sampler!r}")
+    if variance not in VARIANCES:
+        raise VizdiffUsageError(f"--variance must be {' or '.join(VARIANCES)}, found {variance!r}")
+    if not 0 <= eta <= 1:
+        raise VizdiffUsageError(f"--eta must lie in 0..1, found {eta:g}")
+    if variance != VARIANCES[0] and sampler != "ddpm":
+        raise VizdiffUsageError(f"--variance goes with --sampler ddpm, not with {sampler}")
+    if eta and sampler != "ddim":
+        raise VizdiffUsageError(f"--eta goes with --sampler ddim, not with {sampler}")
