@@ -28,6 +28,9 @@ from viz_diffusion.diffusers import record_pipeline
 from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.trajectory import Trajectory
 
+# diffusers' own schedulers turn tensors into arrays in a way that newer NumPy warns of
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
 SCHEDULERS = {
     "ddpm": lambda **o: DDPMScheduler(**o),
     "ddim": lambda **o: DDIMScheduler(**o),
@@ -85,7 +88,9 @@ def test_what_is_recorded_is_what_was(name: str, kind: str) -> None:
             np.testing.assert_array_equal(found.eps_pred[:, s], answer.numpy())
         signal, spread = np.sqrt(found.alphas_cumprod[s]), np.sqrt(1 - found.alphas_cumprod[s])
         rebuilt = signal * found.x0_pred[:, s] + spread * found.eps_pred[:, s]
-        np.testing.assert_allclose(rebuilt, found.x_t[:, s], rtol=0, atol=2e-5)
+        # both x̂_0 and ε̂ went through float32: what is lost is a share of the larger one
+        size = max(np.abs(found.x0_pred[:, s]).max(), 1)
+        np.testing.assert_allclose(rebuilt, found.x_t[:, s], rtol=0, atol=2e-5 * size)
     np.testing.assert_array_equal(found.x0, seen[-1][3].prev_sample.numpy())
     assert found.seeds.tolist() == [1, 1]
 
@@ -230,7 +235,7 @@ def test_a_step_wrapped_by_someone_else_stays_wrapped() -> None:
     [
         (SimpleNamespace(), "no scheduler"),
         (SimpleNamespace(scheduler=FlowMatchEulerDiscreteScheduler()), "flow matching"),
-        (SimpleNamespace(scheduler=DDIMScheduler(rescale_betas_zero_snr=True)), "betas"),
+        (SimpleNamespace(scheduler=DDIMScheduler(rescale_betas_zero_snr=True)), "leaves no signal"),
     ],
     ids=["no scheduler", "flow matching", "pure noise"],
 )

@@ -197,7 +197,7 @@ def record_pipeline(
         x_in = scheduler.scale_model_input(call["sample"], call["timestep"])
         x_in = x_in.clone() if x_in is call["sample"] else x_in
         output = original(*args, **kwargs)
-        recording._hear(call, output, x_in, _alpha(scheduler, call["timestep"]))
+        recording._hear(call, output, x_in, _alpha(scheduler, recording.schedule, call["timestep"]))
         return output
 
     handle = _hear_labels(pipe, recording)
@@ -228,15 +228,17 @@ def schedule_of(scheduler: Any) -> NoiseSchedule:
     if kind not in PREDICTION_TYPES:
         raise VizdiffUsageError(f"{name} predicts {kind!r}; record_pipeline knows {', '.join(PREDICTION_TYPES)}")
     config_name = str(getattr(scheduler.config, "beta_schedule", "custom"))
-    return NoiseSchedule(scheduler.betas.double().numpy(), config_name)
+    schedule = NoiseSchedule(scheduler.betas.double().numpy(), config_name)
+    schedule.require_signal()
+    return schedule
 
 
-def _alpha(scheduler: Any, timestep: Any) -> float:
-    """Return ᾱ at the step just made: from the scheduler's own σ where it keeps them, else by timestep."""
+def _alpha(scheduler: Any, schedule: NoiseSchedule, timestep: Any) -> float:
+    """Return ᾱ at the step just made: from the scheduler's own σ where it keeps them, else by timestep, in float64."""
     sigmas, index = getattr(scheduler, "sigmas", None), getattr(scheduler, "step_index", None)
     if sigmas is not None and index is not None:
         return 1 / (1 + float(sigmas[index - 1]) ** 2)
-    return float(scheduler.alphas_cumprod[int(timestep)])
+    return float(schedule.alphas_cumprod[int(timestep)])
 
 
 def _told_x0(output: Any, sample: Tensor) -> Tensor | None:
