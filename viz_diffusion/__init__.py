@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from viz_diffusion.diffusers import record_pipeline
     from viz_diffusion.model import SimpleUNet, SinusoidalPositionEmbeddings
     from viz_diffusion.record import Recorder, record_generation
     from viz_diffusion.run import Run
@@ -29,6 +30,7 @@ _HOMES = {
     "ddim_steps": "sample",
     "ddpm_steps": "sample",
     "record_generation": "record",
+    "record_pipeline": "diffusers",
 }
 
 __all__ = [
@@ -43,6 +45,7 @@ __all__ = [
     "ddim_steps",
     "ddpm_steps",
     "record_generation",
+    "record_pipeline",
 ]
 
 
