@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from viz_diffusion.diffusers import record_pipeline
     from viz_diffusion.model import SimpleUNet, SinusoidalPositionEmbeddings
     from viz_diffusion.record import Recorder, record_generation
+    from viz_diffusion.replay import injected_noise, next_states
     from viz_diffusion.run import Run
     from viz_diffusion.sample import Step, ddim_steps, ddpm_steps
     from viz_diffusion.schedule import NoiseSchedule
@@ -29,6 +30,8 @@ _HOMES = {
     "Trajectory": "trajectory",
     "ddim_steps": "sample",
     "ddpm_steps": "sample",
+    "injected_noise": "replay",
+    "next_states": "replay",
     "record_generation": "record",
     "record_pipeline": "diffusers",
 }
@@ -44,6 +47,8 @@ __all__ = [
     "__version__",
     "ddim_steps",
     "ddpm_steps",
+    "injected_noise",
+    "next_states",
     "record_generation",
     "record_pipeline",
 ]

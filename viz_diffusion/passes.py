@@ -180,10 +180,16 @@ class Assembly:
             mixed[:, alone] = eps_cond[:, alone]
             eps_pred = mixed
             halves = {"eps_cond": eps_cond, "eps_uncond": eps_uncond}
-        x0_pred = self.schedule.predict_x0(x_t, eps_pred, timesteps[None])
-        if self.clip:
-            x0_pred = x0_pred.clip(-1, 1, out=x0_pred)
+        x0_pred = self._guesses(x_t, eps_pred, timesteps)
         return {"x_t": x_t, "eps_pred": eps_pred, "x0_pred": x0_pred, **halves}
+
+    def _guesses(self, x_t: Float32, eps: Float32, timesteps: NDArray[np.int64]) -> Float32:
+        """Return x̂_0 = (x_t - √(1-ᾱ) ε̂) / √ᾱ, clipped where the loop does; in one array, for speed."""
+        shares = self.schedule.alphas_cumprod[timesteps][:, None, None, None]
+        guesses = eps * np.sqrt(1 - shares).astype(np.float32)
+        np.subtract(x_t, guesses, out=guesses)
+        guesses /= np.sqrt(shares).astype(np.float32)
+        return guesses.clip(-1, 1, out=guesses) if self.clip else guesses
 
     def labels(self, step: HeardStep) -> NDArray[np.int64]:
         """Return the labels of a step with -1 in the place of the null label."""

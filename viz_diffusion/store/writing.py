@@ -156,7 +156,7 @@ class StoreWriter:
                 meta = json.loads((folder / "zarr.json").read_bytes())
                 meta["shape"] = list(array.shape)
                 with atomic_write(folder / "zarr.json", sync=last, sync_folder=False) as handle:
-                    handle.write(to_json(meta, indent=2).encode())
+                    handle.write(to_json(meta).encode())
                 array.committed = array.shape
             if last:
                 sync_dir(folder)
@@ -171,7 +171,7 @@ class StoreWriter:
             facts["sha256"] = {name: sha256_file(self._folder / name / SUMS) for name in self._arrays}
         root = {"zarr_format": 3, "node_type": "group", "attributes": facts}
         with atomic_write(self._folder / "zarr.json", sync=last, sync_folder=last) as handle:
-            handle.write(to_json(root, indent=1).encode())
+            handle.write(to_json(root).encode())
         self.committed = True
 
     def _narrow(self, name: str, values: NDArray[Any], dtype: np.dtype[Any], start: tuple[int, ...]) -> NDArray[Any]:
