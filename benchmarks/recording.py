@@ -4,7 +4,7 @@
 
 Nothing is counted but the loops: the network is loaded and warmed before. Each round runs both, one after the
 other, in an order that alternates; ratios are of wall time within a round, so that a slow minute slows both.
-Recorded means record_generation(store=...): every x_t, ε̂ and x̂_0 (and both halves under guidance), checksums,
+Recorded means Recorder(store=...): every x_t, ε̂ and x̂_0 (and both halves under guidance), checksums,
 fsync and the final rename included. It is a benchmark that prints figures, not a test that fails.
 """
 
@@ -21,7 +21,7 @@ from pathlib import Path
 
 import torch
 
-from viz_diffusion.record import record_generation
+from viz_diffusion.record import Recorder
 from viz_diffusion.run import Run
 from viz_diffusion.sample import ImageNoise, sampling_steps
 
@@ -47,18 +47,21 @@ def main() -> None:
     schedule, seeds = run.config.noise_schedule, range(options.batch)
     labels = torch.arange(options.batch) % 10
 
-    def bare(steps: int = options.steps) -> None:
+    def bare(steps: int = options.steps) -> torch.Tensor:
         noise = ImageNoise(seeds)
-        for _ in sampling_steps(model, schedule, noise, labels, steps=steps, guidance_scale=options.guidance):
-            pass
+        for step in sampling_steps(model, schedule, noise, labels, steps=steps, guidance_scale=options.guidance):
+            x0 = step.x_prev
+        return x0
 
     with tempfile.TemporaryDirectory() as folder:
 
         def recorded(steps: int = options.steps) -> None:
-            record_generation(
-                model, schedule, labels, seeds, steps=steps, guidance_scale=options.guidance,
-                store=Path(folder) / "a.zarr", dtype=options.dtype, read_back=False,
+            recorder = Recorder(
+                model, schedule, guidance_scale=options.guidance, seeds=seeds, sampler="ddpm", variance="beta",
+                store=Path(folder) / "a.zarr", dtype=options.dtype, aim=(options.batch, steps),
             )  # fmt: skip
+            with recorder:
+                recorder.finish(bare(steps))
 
         bare(20)
         recorded(20)

@@ -246,7 +246,6 @@ def record_generation(
     activations: Sequence[str] = (),
     activations_at: Collection[int] | None = None,
     activation_norms: bool = False,
-    read_back: bool = True,
 ) -> Trajectory:
     """Sample one image per seed under a Recorder and return every step.
 
@@ -262,8 +261,7 @@ def record_generation(
         Called after each step, for progress bars; it observes only.
     store, dtype
         Where to write while sampling, in batches of 16 images, so that memory does not grow with their
-        number; the first batch is read back and returned (one image of it where ``read_back`` is false).
-        Without, all images are one batch in memory.
+        number; the first batch is read back and returned. Without, all images are one batch in memory.
     activations, activations_at, activation_norms
         As of :class:`Recorder`.
 
@@ -296,6 +294,4 @@ def record_generation(
                 if on_step is not None:
                     on_step(step)
             recorder.finish(step.x_prev)
-    return (
-        recorder.trajectory() if store is None else Trajectory.open(store, samples=slice(0, batch if read_back else 1))
-    )
+    return recorder.trajectory() if store is None else Trajectory.open(store, samples=slice(0, batch))
