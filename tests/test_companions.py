@@ -32,7 +32,7 @@ def model() -> SimpleUNet:
     torch.manual_seed(0)
     model = SimpleUNet(ModelConfig(channels=(8, 16), embedding_dim=24)).eval()
     for weight in model.parameters():  # zero-initialised layers would make labels and guidance do nothing
-        torch.nn.init.normal_(weight, std=0.08)
+        torch.nn.init.normal_(weight, std=0.15)
     return model
 
 

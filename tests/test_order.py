@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from viz_diffusion.cli import main
-from viz_diffusion.cli.common import Voice, default_out
+from viz_diffusion.cli.common import Sampling, Voice, default_out
 from viz_diffusion.cli.prepare import take_order
 from viz_diffusion.errors import VizdiffUsageError
 
@@ -46,21 +46,38 @@ def test_an_option_that_contradicts_the_recording_is_refused_with_both_values(
 
 
 def test_what_agrees_with_the_recording_is_taken(short_recording: Path) -> None:
-    order = take_order(5, 0, "ddim", 12, 1.5, short_recording)
-    assert (order.digit, order.seed, order.sampler, order.steps, order.guidance) == (5, 0, "ddim", 12, 1.5)
-    assert order.recorded is not None
-    assert order.recorded.num_steps == 12
-    untold = take_order(None, None, None, None, None, short_recording)
-    assert (untold.digit, untold.sampler, untold.steps) == (5, "ddim", 12)
+    given = {"sampler": "ddim", "steps": 12, "guidance": 1.5, "eta": 0.0, "timestep_spacing": "trailing", "clip": True}
+    for told in (given, dict.fromkeys(given)):
+        order = take_order(short_recording, digit=5, seed=None, **told)
+        assert (order.digit, order.seed, order.steps, order.sampling) == (5, 0, 12, None)
+        assert order.recorded is not None
+        assert order.recorded.num_steps == 12
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("eta", 0.5, "--eta 0.5 contradicts"),
+        ("timestep_spacing", "linspace", "--timestep-spacing linspace contradicts"),
+        ("clip", False, "--no-clip contradicts"),
+        ("variance", "beta", "--variance beta contradicts"),
+    ],
+)
+def test_every_way_of_sampling_is_held_against_the_recording(
+    name: str, value: object, told: str, short_recording: Path
+) -> None:
+    with pytest.raises(VizdiffUsageError, match=told):
+        take_order(short_recording, digit=None, seed=None, **{name: value})
 
 
 def test_without_a_recording_what_was_not_given_gets_its_default() -> None:
-    order = take_order(None, None, None, None, None, None)
-    assert (order.digit, order.seed, order.sampler, order.steps, order.guidance) == (5, 0, "ddpm", None, 1.5)
-    assert order.recorded is None
-    assert take_order(0, 9, "ddim", 7, 0.0, None).guidance == 0
+    order = take_order(None, digit=None, seed=None)
+    assert (order.digit, order.seed, order.steps, order.recorded) == (5, 0, None, None)
+    assert order.sampling == Sampling()
+    given = take_order(None, digit=0, seed=9, sampler="ddim", steps=7, guidance=0.0, eta=0.5, clip=None)
+    assert given.sampling == Sampling("ddim", 7, 0.0, eta=0.5)
     with pytest.raises(VizdiffUsageError, match="found 12"):
-        take_order(12, None, None, None, None, None)
+        take_order(None, digit=12, seed=None)
 
 
 def test_default_names_keep_digits_and_languages_apart() -> None:

@@ -70,6 +70,7 @@ FIND_FAULTS = """([smallest, scrolls]) => {
 
 def faults(page: Any, width: int, whole: bool = True) -> list[str]:
     """Return what is wrong, in words, after seeing that what is looked for is there at all."""
+    page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")  # laid out
     names, found = page.evaluate(FIND_FAULTS, [SMALLEST, width < 960 or not whole])
     comparing = page.locator(".comparing").count() == 1
     assert {"stage", "guess", "reading", "caption", "slider", "play", "compare"} <= set(names)
