@@ -13,7 +13,8 @@ import torch
 from matplotlib.figure import Figure
 
 from viz_diffusion.catalogue import Texts
-from viz_diffusion.lessons.lesson import Lesson, Material, Rows
+from viz_diffusion.lessons.lesson import Lesson, Rows
+from viz_diffusion.lessons.material import Material
 from viz_diffusion.model import SimpleUNet
 from viz_diffusion.plots.heatmap import TimeEmbedding, draw_time_embedding
 
@@ -97,7 +98,7 @@ def _mean_cosine(columns: np.ndarray[Any, Any], offset: int) -> float:
 
 def _measure(material: Material) -> Clock:
     schedule = material.schedule
-    return measure(material.model, schedule.num_train_timesteps, schedule.snr_below_one)
+    return measure(material.network, schedule.num_train_timesteps, schedule.snr_below_one)
 
 
 LESSON = Lesson("clock", 60, _measure, draw, facts, rows, figures=("time_embedding",))

@@ -184,5 +184,5 @@ def _rms(images: NDArray[np.float32]) -> NDArray[np.float64]:
 
 LESSON = Lesson(
     "guess", 30, lambda material: measure(material.trajectory, material.sample), draw, facts, rows, series,
-    figures=("steps",),
+    figures=("steps",), recording=True,
 )  # fmt: skip

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from viz_diffusion.catalogue import Texts
 from viz_diffusion.lessons.companions import shown_steps_left
-from viz_diffusion.lessons.lesson import Lesson, Material, Rows, Series
+from viz_diffusion.lessons.lesson import Lesson, Rows, Series
+from viz_diffusion.lessons.material import Material
 from viz_diffusion.model import SimpleUNet
 from viz_diffusion.plots.heatmap import LabelEmbedding, draw_label_embedding
 from viz_diffusion.plots.strip import draw_ten_digits
@@ -65,8 +66,8 @@ def measure(material: Material) -> Label:
         influence = np.sqrt(np.square(gap, dtype=np.float64).mean(axis=(1, 2, 3)))
     return Label(
         TenDigits(np.stack([states[int(k)] for k in labels]), left, labels),
-        measure_embedding(material.model),
-        material.model.label_emb.embedding_dim,
+        measure_embedding(material.network),
+        material.network.label_emb.embedding_dim,
         trajectory.steps_left,
         influence,
     )
@@ -179,5 +180,6 @@ def series(data: Label) -> tuple[Series, ...]:
 
 
 LESSON = Lesson(
-    "label", 50, measure, draw, facts, rows, series, figures=("ten_digits", "label_embedding"), companions=True
-)
+    "label", 50, measure, draw, facts, rows, series, figures=("ten_digits", "label_embedding"),
+    recording=True, companions=True,
+)  # fmt: skip

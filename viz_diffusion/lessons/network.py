@@ -61,4 +61,4 @@ def rows(facts: dict[str, Any], _: Texts) -> Rows:
     return Rows(("block", "channels", "resolution"), tuple(lines))
 
 
-LESSON = Lesson("network", 70, lambda material: measure(material.model), draw, facts, rows, figures=("model",))
+LESSON = Lesson("network", 70, lambda material: measure(material.network), draw, facts, rows, figures=("model",))

@@ -138,4 +138,7 @@ def _norms(images: NDArray[np.float32]) -> NDArray[np.float64]:
     return np.sqrt(np.square(images, dtype=np.float64).sum(axis=(1, 2)))
 
 
-LESSON = Lesson("step", 40, lambda m: measure(m.trajectory, m.sample), draw, facts, rows, series, figures=("ledger",))
+LESSON = Lesson(
+    "step", 40, lambda material: measure(material.trajectory, material.sample), draw, facts, rows, series,
+    figures=("ledger",), recording=True,
+)  # fmt: skip

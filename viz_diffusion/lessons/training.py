@@ -13,13 +13,14 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from torch import nn
 
 from viz_diffusion.catalogue import Texts
 from viz_diffusion.data import Digits
 from viz_diffusion.errors import VizdiffInputError
 from viz_diffusion.fit import Thumbnails
 from viz_diffusion.lessons.lesson import Lesson, Rows
-from viz_diffusion.model import SimpleUNet
+from viz_diffusion.lessons.material import device_of
 from viz_diffusion.plots.curves import LossHistory, draw_loss
 from viz_diffusion.plots.film import film_frames
 from viz_diffusion.plots.grid import TrainingFrames, draw_training_step
@@ -55,10 +56,10 @@ class Training:
     """p of the weights ᾱ^-p the errors had in training; 0 where all counted alike."""
 
 
-def measure(run: Run, model: SimpleUNet, heldout: Digits, digit: int = 5, seed: int = 0) -> Training:
+def measure(run: Run, model: nn.Module, heldout: Digits, digit: int = 5, seed: int = 0) -> Training:
     """Ask the network three questions about one held-out digit, and read the run's metrics."""
     schedule = run.config.noise_schedule
-    device = next(model.parameters()).device
+    device = device_of(model)
     t = torch.tensor(TIMESTEPS) * (schedule.num_train_timesteps - 1) // 999
     noise = ImageNoise([seed]).draw().expand(len(t), -1, -1, -1)
     x0 = heldout.typical_of(digit).expand(len(t), -1, -1, -1)

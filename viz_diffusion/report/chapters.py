@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from viz_diffusion.catalogue import Texts
-from viz_diffusion.lessons.lesson import Finding, Series
+from viz_diffusion.lessons.lesson import Claim, Finding, Series
 from viz_diffusion.plots.theme import figure_pixels, save_figure
-from viz_diffusion.report.parts import Chapter, Chart, Line, Picture, Table
+from viz_diffusion.report.parts import Answer, Chapter, Chart, Line, Picture, Table
 
 _NEGATIVE = re.compile(r"(?<![\w-])-(?=[\d.∞])")
 _PICTURE_WORDS = ("title", "alt", "caption")
@@ -96,6 +96,14 @@ class Told:
     """Whether it is an advanced chapter."""
     facts: dict[str, Any]
     """The numbers all of this was filled with."""
+    answers: tuple[Answer, ...] = ()
+    """The claims, as questions with their answers."""
+    note: str = ""
+    """How it was measured, where it was not measured for this page; empty where it was."""
+    advanced: tuple[str, ...] = ()
+    """Names of the drawings that belong to the advanced part."""
+    advanced_text: str = ""
+    """Its paragraph; empty where there is none."""
 
     def chapter(self, pictures: dict[str, Picture]) -> Chapter:
         """Return it as a chapter of the page, given its drawings as pictures."""
@@ -103,7 +111,7 @@ class Told:
             id=self.name,
             title=self.title,
             question=self.question,
-            pictures=tuple(pictures[drawing.name] for drawing in self.drawings),
+            pictures=tuple(pictures[one.name] for one in self.drawings if one.name not in self.advanced),
             paragraphs=(self.text,),
             charts=self.charts,
             tables=(self.table,),
@@ -112,6 +120,10 @@ class Told:
             exercise=self.exercise,
             answer=self.answer,
             folded=self.folded,
+            answers=self.answers,
+            note=self.note,
+            advanced=tuple(pictures[name] for name in self.advanced),
+            advanced_text=self.advanced_text,
         )
 
 
@@ -161,8 +173,24 @@ def _tell(
         say=_minus(texts(f"{name}.say", **facts)),
         exercise=_minus(texts(f"{name}.exercise", **facts)),
         answer=_minus(texts(f"{name}.answer", **facts)),
-        folded=finding.lesson.folded,
+        folded=not finding.lesson.core,
         facts=finding.facts,
+        answers=tuple(_answer(claim, name, facts, texts) for claim in finding.claims),
+        note=texts("report.measured_full", **facts) if finding.shipped else "",
+        advanced=finding.lesson.advanced,
+        advanced_text=_minus(texts(f"{name}.advanced", **facts)) if f"{name}.advanced" in texts else "",
+    )
+
+
+def _answer(claim: Claim, chapter: str, facts: dict[str, Any], texts: Texts) -> Answer:
+    """Return a claim in words: those of its outcome, filled in with what it measured."""
+    key = f"{chapter}.claim_{claim.name}"
+    said = facts | wording(dict(claim.facts), texts)
+    return Answer(
+        question=texts(key, **said),
+        verdict=texts[f"report.claim_{claim.outcome}"],
+        text=_minus(texts(f"{key}_{claim.outcome}", **said)),
+        holds=claim.holds,
     )
 
 

@@ -17,7 +17,9 @@ import numpy as np
 from viz_diffusion import __version__
 from viz_diffusion.catalogue import Texts
 from viz_diffusion.lessons.companions import Companions, Generation
-from viz_diffusion.lessons.lesson import Finding, Lesson, Material, all_lessons, recording_facts
+from viz_diffusion.lessons.lesson import Finding, Lesson, all_lessons, choose_lessons, recording_facts
+from viz_diffusion.lessons.material import Material
+from viz_diffusion.lessons.shipped import shipped_finding
 from viz_diffusion.report.chapters import Told, wording
 from viz_diffusion.report.parts import Page, Picture, Player
 from viz_diffusion.trajectory import Trajectory
@@ -57,7 +59,7 @@ class Study:
 
     def facts(self) -> dict[str, Any]:
         """Return every number found, by lesson: what is written as JSON."""
-        found = {finding.lesson.name: finding.facts for finding in self.findings}
+        found = {finding.lesson.name: finding.to_dict() for finding in self.findings}
         return {"recording": self.recording, "weights_sha256": self.trajectory.weights_sha256, "lessons": found}
 
 
@@ -69,13 +71,26 @@ def study(
     lessons: Sequence[Lesson] | None = None,
     on_finding: Callable[[Finding], None] | None = None,
 ) -> Study:
-    """Measure lessons (all of them by default) on a recording's first image."""
-    material = Material(run, model, trajectory, run.config.load_digits("test"), companions.others)
+    """Measure lessons on a recording's first image.
+
+    By default those of the core, and of the others what ships with exactly these weights.
+    """
+    material = Material(
+        run, model, run.config.load_digits("test"), int(trajectory.labels[0]), int(trajectory.seeds[0]),
+        trajectory, companions.others,
+    )  # fmt: skip
+    chosen = choose_lessons("core") if lessons is None else lessons
     findings = []
-    for lesson in all_lessons() if lessons is None else lessons:
-        findings.append(Finding.measure(lesson, material))
+    for lesson in all_lessons():
+        if lesson in chosen:
+            finding: Finding | None = Finding.measure(lesson, material)
+        else:
+            finding = None if lessons is not None else shipped_finding(lesson, trajectory.weights_sha256)
+        if finding is None:
+            continue
+        findings.append(finding)
         if on_finding is not None:
-            on_finding(findings[-1])
+            on_finding(finding)
     num_parameters = sum(weight.numel() for weight in model.parameters())
     return Study(run, trajectory, companions, tuple(findings), num_parameters)
 

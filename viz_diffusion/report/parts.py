@@ -196,6 +196,20 @@ class Chart:
             raise VizdiffNonFiniteError(f"chart {self.name!r} holds NaN or infinity")
 
 
+@dataclass(frozen=True)
+class Answer:
+    """What a measurement answered to a yes-or-no question."""
+
+    question: str
+    """The question, in words."""
+    verdict: str
+    """A few words: found, not found, or that it cannot be told."""
+    text: str
+    """The answer with its numbers."""
+    holds: bool | None
+    """Whether it was found; None where it cannot be told."""
+
+
 @dataclass(frozen=True, eq=False)
 class Chapter:
     """One question with its figures, words and numbers."""
@@ -224,6 +238,14 @@ class Chapter:
     """Its answer, shown on demand."""
     folded: bool = False
     """Whether an advanced chapter starts closed."""
+    answers: tuple[Answer, ...] = ()
+    """What was asked of the measurement, and what it answered."""
+    note: str = ""
+    """How it was measured, where that is not how the rest of the page was; empty for none."""
+    advanced: tuple[Picture, ...] = ()
+    """Figures of the advanced part, which stands last and is closed at first."""
+    advanced_text: str = ""
+    """Its paragraph."""
 
     def __post_init__(self) -> None:
         if not _ANCHOR.fullmatch(self.id) or self.id.startswith("ui-"):
