@@ -28,7 +28,7 @@ from viz_diffusion.cli.common import (
     show_path,
     show_size,
 )
-from viz_diffusion.cli.prepare import TrajectoryOption, command_line, prepare
+from viz_diffusion.cli.prepare import LessonsOption, TrajectoryOption, command_line, pick_lessons, prepare
 from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.files import make_dir
 
@@ -59,6 +59,7 @@ def run_command(
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
     lang: LangOption = "en",
+    lessons: LessonsOption = "core",
     template: Annotated[
         Path | None,
         typer.Option(metavar="FILE.pptx", help="Your own template (.pptx, .potx): its size, layouts, fonts, colours."),
@@ -81,7 +82,7 @@ def run_command(
         from viz_diffusion.deck.stage import check_template
 
         check_template(template)
-    found = prepare(digit, run, trajectory, asked, seed, device, voice)
+    found = prepare(digit, run, trajectory, asked, seed, device, voice, pick_lessons(lessons))
     written = _write(found, format, template, out, command_line("deck", found, lang), texts, voice)
     size = "" if out.is_dir() else f", {show_size(out)}"
     voice.say("Done", f"{show_path(out)} ({written['count']} {written['what']}{size}, {voice.seconds:.0f} s)")

@@ -37,6 +37,24 @@ TrajectoryOption = Annotated[
     ),
 ]
 
+LessonsOption = Annotated[
+    str,
+    typer.Option(
+        "--lessons",
+        metavar="core|all|NAME,NAME",
+        help="Lessons to measure (vizdiff lessons lists them); core also tells what ships with the weights.",
+    ),
+]
+
+
+def pick_lessons(choice: str) -> Sequence[Lesson] | None:
+    """Return the lessons asked for; None for the core and what ships with the weights, as is usual."""
+    if choice == "core":
+        return None
+    from viz_diffusion.lessons.lesson import choose_lessons
+
+    return choose_lessons(choice)
+
 
 def prepare(
     digit: int,
@@ -47,10 +65,11 @@ def prepare(
     device: str,
     voice: Voice,
     lessons: Sequence[Lesson] | None = None,
+    others: bool = False,
 ) -> Study:
-    """Open or make a recording, sample its companions, and measure lessons (all of them by default) on it.
+    """Open or make a recording, sample its companions, and measure lessons (by default the core) on it.
 
-    Where some lessons are named and none of them looks at companions, none are sampled.
+    Where some lessons are named and none of them looks at companions, none are sampled, unless ``others`` are wanted.
 
     Raises
     ------
@@ -80,14 +99,16 @@ def prepare(
     from viz_diffusion.lessons.companions import Companions
     from viz_diffusion.report.gather import study
 
-    if lessons and not any(lesson.companions for lesson in lessons):
+    if lessons and not others and not any(lesson.companions for lesson in lessons):
         companions = Companions((), ())
     else:
         companions = _companions(model, recorded, trajectory, voice)
     if lessons is not None and not lessons:
         return study(chosen, model, recorded, companions, ())
     with voice.progress("Measuring", "the lessons", None) as update:
-        return study(chosen, model, recorded, companions, lessons, lambda f: update(0, None, f.lesson.name))
+        return study(
+            chosen, model, recorded, companions, lessons, lambda f: update(0, None, f.lesson.name), progress=update
+        )
 
 
 def _companions(model: SimpleUNet, recorded: Trajectory, folder: Path | None, voice: Voice) -> Companions:

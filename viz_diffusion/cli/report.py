@@ -30,7 +30,7 @@ from viz_diffusion.cli.common import (
     show_path,
     show_size,
 )
-from viz_diffusion.cli.prepare import TrajectoryOption, command_line, prepare
+from viz_diffusion.cli.prepare import LessonsOption, TrajectoryOption, command_line, pick_lessons, prepare
 from viz_diffusion.files import make_dir
 
 HELP = (
@@ -53,6 +53,7 @@ def run_command(
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
     lang: LangOption = "en",
+    lessons: LessonsOption = "core",
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
     figures: Annotated[Path | None, typer.Option(help="Folder for the pictures, PNG and SVG.")] = None,
     out: Annotated[Path, typer.Option(help="HTML file to write.")] = Path("reports/report.html"),
@@ -66,10 +67,10 @@ def run_command(
 
     texts = load_texts(lang)
     make_dir(out.parent)
-    found = prepare(digit, run, trajectory, asked, seed, device, voice)
+    found = prepare(digit, run, trajectory, asked, seed, device, voice, pick_lessons(lessons), others=True)
     from viz_diffusion.report import write_report
     from viz_diffusion.report.chapters import Drawing, save_drawing, tell
-    from viz_diffusion.report.gather import assemble, players
+    from viz_diffusion.report.gather import assemble, players, strip
 
     pending = {}
     played = players(found)
@@ -84,6 +85,8 @@ def run_command(
             update(len(pending), None, drawing.name)
 
         told = tell(found.findings, found.recording, texts, keep)
+        if "steps" not in pending:  # the page's strip is the figure of a lesson that was not asked for
+            keep(strip(found, texts))
         pictures = {name: encoded.result() for name, encoded in pending.items()}
         for sheets in encoding:
             sheets.result()

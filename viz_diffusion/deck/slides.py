@@ -21,6 +21,8 @@ MOST_SLIDES = 20
 COVER_SCALE = 60
 _NUMBERS_MATTER = ("training", "guess", "step", "noising")
 """Lessons whose table gets a slide, the most important one first; other tables stand in the notes."""
+_RANKS = {(False, True): 0, (False, False): 2, (True, True): 1, (True, False): 9}
+"""The rank of a figure's slide, by whether its lesson is outside of the core, and whether it is its first figure."""
 _SHOWN_PROVENANCE = ("run", "weights_sha256", "dataset", "steps", "schedule", "seed", "sampler", "guidance", "versions")
 
 
@@ -150,6 +152,7 @@ class _Writer:
     def lesson(self, told: Told, stills: dict[str, Still]) -> Iterator[Slide]:
         """Give one slide a figure, the first one asking the lesson's question, and one for the table."""
         numbers = _spell(told.table)
+        answers = [f"{one.question} {one.verdict}. {one.text}" for one in told.answers]
         for index, drawing in enumerate(told.drawings):
             line = self.short_line(drawing, told)
             first = index == 0
@@ -161,9 +164,9 @@ class _Writer:
                 picture=stills[drawing.name],
                 notes=self.notes(
                     told.say if first else line, told.text if first else "", drawing.caption,
-                    numbers if first else "", command=told.try_this,
+                    *([*answers, told.note, numbers] if first else []), command=told.try_this,
                 ),
-                rank=9 if told.folded else (0 if first else 2),
+                rank=_RANKS[told.folded, first],
             )  # fmt: skip
         if told.name in _NUMBERS_MATTER and _fits(told.table, told.table.caption):
             yield Slide(

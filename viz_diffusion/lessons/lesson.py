@@ -197,7 +197,7 @@ def all_lessons() -> tuple[Lesson, ...]:
 
 
 def choose_lessons(choice: str) -> tuple[Lesson, ...]:
-    """Return the lessons that ``core``, ``all`` or a list of names with commas between them means, in order.
+    """Return the lessons that names with commas between them mean, in order; ``core`` and ``all`` may be among them.
 
     Raises
     ------
@@ -205,10 +205,10 @@ def choose_lessons(choice: str) -> tuple[Lesson, ...]:
         Where there is no such lesson.
     """
     known = {lesson.name: lesson for lesson in all_lessons()}
-    if choice in ("core", "all"):
-        return tuple(lesson for lesson in known.values() if lesson.core or choice == "all")
     names = [name.strip() for name in choice.split(",")]
-    strange = [name for name in names if name not in known]
+    strange = [name for name in names if name not in (*known, "core", "all")]
     if strange:
         raise VizdiffUsageError(f"there is no lesson {strange[0]!r}; choose from {', '.join(known)}, or core, or all")
-    return tuple(lesson for name, lesson in known.items() if name in names)
+    return tuple(
+        lesson for name, lesson in known.items() if name in names or "all" in names or (lesson.core and "core" in names)
+    )

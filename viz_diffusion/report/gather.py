@@ -16,11 +16,12 @@ import numpy as np
 
 from viz_diffusion import __version__
 from viz_diffusion.catalogue import Texts
+from viz_diffusion.lessons import guess
 from viz_diffusion.lessons.companions import Companions, Generation
 from viz_diffusion.lessons.lesson import Finding, Lesson, all_lessons, choose_lessons, recording_facts
-from viz_diffusion.lessons.material import Material
+from viz_diffusion.lessons.material import Material, Progress, silent
 from viz_diffusion.lessons.shipped import shipped_finding
-from viz_diffusion.report.chapters import Told, wording
+from viz_diffusion.report.chapters import Drawing, Told, drawings, wording
 from viz_diffusion.report.parts import Page, Picture, Player
 from viz_diffusion.trajectory import Trajectory
 
@@ -70,14 +71,15 @@ def study(
     companions: Companions,
     lessons: Sequence[Lesson] | None = None,
     on_finding: Callable[[Finding], None] | None = None,
+    progress: Progress = silent,
 ) -> Study:
     """Measure lessons on a recording's first image.
 
-    By default those of the core, and of the others what ships with exactly these weights.
+    By default those of the core; of the others what ships with exactly these weights is told too.
     """
     material = Material(
         run, model, run.config.load_digits("test"), int(trajectory.labels[0]), int(trajectory.seeds[0]),
-        trajectory, companions.others,
+        trajectory, companions.others, progress=progress,
     )  # fmt: skip
     chosen = choose_lessons("core") if lessons is None else lessons
     findings = []
@@ -142,6 +144,12 @@ def assemble(
         provenance=tuple(provenance(found, command, texts).values()),
         lang=texts.lang,
     )
+
+
+def strip(found: Study, texts: Texts) -> Drawing:
+    """Draw the recording as one still picture, ``steps``."""
+    data = guess.measure(found.trajectory)
+    return drawings(guess.draw(data), wording(guess.facts(data), texts), texts)[0]
 
 
 def provenance(found: Study, command: str, texts: Texts) -> dict[str, tuple[str, str]]:
