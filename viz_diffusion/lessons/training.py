@@ -19,18 +19,19 @@ from viz_diffusion.catalogue import Texts
 from viz_diffusion.data import Digits
 from viz_diffusion.errors import VizdiffInputError
 from viz_diffusion.fit import Thumbnails
-from viz_diffusion.lessons.lesson import Lesson, Rows
-from viz_diffusion.lessons.material import device_of
+from viz_diffusion.lessons.exam import EACH, Exam, take_exam
+from viz_diffusion.lessons.lesson import Claim, Lesson, Rows
+from viz_diffusion.lessons.material import Material, Progress, device_of, silent
 from viz_diffusion.plots.curves import LossHistory, draw_loss
+from viz_diffusion.plots.exam import draw_bits_by_t, draw_loss_by_t
 from viz_diffusion.plots.film import film_frames
 from viz_diffusion.plots.grid import TrainingFrames, draw_training_step
 from viz_diffusion.plots.learning import LearningFrames
 from viz_diffusion.run import Run
 from viz_diffusion.sample import ImageNoise
-from viz_diffusion.train import NUM_QUARTERS, heldout_loss
+from viz_diffusion.train import NUM_QUARTERS
 
 TIMESTEPS = (100, 300, 600)
-HELDOUT_COUNT = 1000
 SHOWN_DIGITS = (2, 3, 5, 8)
 NUM_SHOWN_LOOKS = 7
 """How many of the run's looks at itself are drawn, and which of their ten digits: more would be specks."""
@@ -44,10 +45,8 @@ class Training:
     """The held-out digit, its noise and the guess, at three timesteps."""
     history: LossHistory
     """Losses and thumbnails over the training steps."""
-    heldout: NDArray[np.float64]
-    """(4,) float64: mean squared error per pixel on held-out digits, by quarter of the timesteps."""
-    heldout_count: int
-    """How many held-out digits that is measured on."""
+    exam: Exam
+    """What it was graded on held-out digits at every t, beside what Gaussians would be graded."""
     digit: int
     """The digit of the three questions."""
     seed: int
@@ -56,8 +55,20 @@ class Training:
     """p of the weights ᾱ^-p the errors had in training; 0 where all counted alike."""
 
 
-def measure(run: Run, model: nn.Module, heldout: Digits, digit: int = 5, seed: int = 0) -> Training:
-    """Ask the network three questions about one held-out digit, and read the run's metrics."""
+def measure(
+    run: Run,
+    model: nn.Module,
+    heldout: Digits,
+    training: Digits,
+    digit: int = 5,
+    seed: int = 0,
+    each: int = EACH[0],
+    progress: Progress = silent,
+) -> Training:
+    """Ask three questions about one held-out digit, grade the answers to many more, and read the run's metrics.
+
+    ``training`` digits decide what Gaussians could do; ``each`` is as in :func:`take_exam`.
+    """
     schedule = run.config.noise_schedule
     device = device_of(model)
     t = torch.tensor(TIMESTEPS) * (schedule.num_train_timesteps - 1) // 999
@@ -76,11 +87,8 @@ def measure(run: Run, model: nn.Module, heldout: Digits, digit: int = 5, seed: i
         error=error[:, 0].numpy(),
         mean_squared_error=error.square().mean(dim=(1, 2, 3)).numpy(),
     )
-    losses = heldout_loss(model, schedule, heldout, HELDOUT_COUNT)
-    count = min(HELDOUT_COUNT, len(heldout))
-    return Training(
-        frames, read_history(run), np.array(losses), count, digit, seed, run.config.training.weight_exponent
-    )
+    exam = take_exam(model, schedule, heldout, training, each, seed, progress)
+    return Training(frames, read_history(run), exam, digit, seed, run.config.training.weight_exponent)
 
 
 def read_history(run: Run) -> LossHistory:
@@ -158,8 +166,14 @@ def looks_facts(looks: LearningFrames) -> dict[str, Any]:
 
 
 def draw(data: Training) -> dict[str, Figure]:
-    """Draw ``training_step``, the exam, and ``loss``, the history."""
-    return {"training_step": draw_training_step(data.frames), "loss": draw_loss(data.history)}
+    """Draw ``training_step``, the exam, ``loss``, the history, and what the grades are, over t and in bits."""
+    grades = data.exam.by_t()
+    return {
+        "training_step": draw_training_step(data.frames),
+        "loss": draw_loss(data.history),
+        "loss_by_t": draw_loss_by_t(grades),
+        "bits_by_t": draw_bits_by_t(grades),
+    }
 
 
 def facts(data: Training) -> dict[str, Any]:
@@ -174,18 +188,26 @@ def facts(data: Training) -> dict[str, Any]:
         "loss": float(data.history.train_smooth[-1]),
         "shown_digits": ", ".join(map(str, SHOWN_DIGITS)),
         "quarters": [[int(a), int(b)] for a, b in data.history.quarters],
-        "heldout": [float(v) for v in data.heldout],
-        "heldout_mean": float(data.heldout.mean()),
-        "heldout_count": data.heldout_count,
+        **data.exam.facts(),
     }
+
+
+def claims(data: Training) -> tuple[Claim, ...]:
+    """Say whether the network beats a Gaussian a digit, whether bits lie late, and whether digits differ."""
+    return data.exam.claims()
 
 
 def rows(facts: dict[str, Any], texts: Texts) -> Rows:
     """Lay out the held-out loss by quarter of t."""
-    quarters = zip(facts["quarters"], facts["heldout"], strict=True)
-    lines = [(f"{first}–{last}", f"{loss:.4f}") for (first, last), loss in quarters]
-    lines.append((texts["chapter.training.mean"], f"{facts['heldout_mean']:.4f}"))
-    return Rows(("quarter", "heldout"), tuple(lines))
+    names = ("heldout", "heldout_interval", "gaussian", "gaussian_per_label")
+    quarters = zip(facts["quarters"], *(facts[name] for name in names), strict=True)
+    lines = [_row(f"{first}–{last}", *losses) for (first, last), *losses in quarters]
+    lines.append(_row(texts["chapter.training.mean"], *(facts[f"{name}_mean"] for name in names)))
+    return Rows(("quarter", *names), tuple(lines))
+
+
+def _row(name: str, loss: float, interval: float, *baselines: float) -> tuple[str, ...]:
+    return (name, f"{loss:.4f}", f"± {interval:.4f}", *(f"{value:.4f}" for value in baselines))
 
 
 def _smooth(values: NDArray[np.float64], share: float = 0.05) -> NDArray[np.float64]:
@@ -196,12 +218,14 @@ def _smooth(values: NDArray[np.float64], share: float = 0.05) -> NDArray[np.floa
     return (sums[ends] - sums[starts]) / (ends - starts)
 
 
+def _measure(material: Material) -> Training:
+    return measure(
+        material.run, material.model, material.heldout, material.training, material.digit, material.seed,
+        material.size(*EACH), material.progress,
+    )  # fmt: skip
+
+
 LESSON = Lesson(
-    "training",
-    20,
-    lambda m: measure(m.run, m.model, m.heldout, m.digit, m.seed),
-    draw,
-    facts,
-    rows,
-    figures=("training_step", "loss"),
-)
+    "training", 20, _measure, draw, facts, rows, claims=claims,
+    figures=("training_step", "loss", "loss_by_t", "bits_by_t"), advanced=("bits_by_t",), seconds=(6, 30),
+)  # fmt: skip
