@@ -122,7 +122,7 @@ class Told:
             folded=self.folded,
             answers=self.answers,
             note=self.note,
-            advanced=tuple(pictures[name] for name in self.advanced),
+            advanced=tuple(pictures[one.name] for one in self.drawings if one.name in self.advanced),
             advanced_text=self.advanced_text,
         )
 
