@@ -9,15 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from lesson_material import make_material, mute, told_in_every_language
+from lesson_material import make_material, mute
 
 from viz_diffusion.catalogue import languages, load_texts
 from viz_diffusion.cli import main
 from viz_diffusion.errors import VizdiffInputError, VizdiffUsageError
-from viz_diffusion.lessons import noising
-from viz_diffusion.lessons.lesson import Claim, Finding, Lesson, Rows, all_lessons, choose_lessons
+from viz_diffusion.lessons.lesson import Claim, Finding, Lesson, Part, Rows, all_lessons, choose_lessons
 from viz_diffusion.lessons.material import TRACED_SEED, record_traces
-from viz_diffusion.lessons.shipped import ship, shipped_finding
+from viz_diffusion.lessons.shipped import SHIPPED_DIR, ship, shipped_finding, shipped_parts
 from viz_diffusion.oracles import TruthOracle
 from viz_diffusion.sample import ImageNoise
 from viz_diffusion.schedule import NoiseSchedule
@@ -50,12 +49,13 @@ def test_lessons_are_chosen_by_name_in_the_order_of_the_story() -> None:
 
 def test_traces_of_the_truth_end_in_the_truth_and_keep_every_step() -> None:
     """A denoiser that knows x_0 = one digit a label must lead there, in every kept guess."""
-    schedule, x0 = NoiseSchedule.named("linear"), torch.randn(4, 1, 28, 28).clamp(-1, 1)
+    generator = torch.Generator().manual_seed(0)
+    schedule, x0 = NoiseSchedule.named("linear"), torch.randn(4, 1, 28, 28, generator=generator).clamp(-1, 1)
     visited = np.array([999, 700, 300, 40, 3])
     traces = record_traces(TruthOracle(schedule, x0), schedule, 4, visited)
     assert traces.x_t.shape == (4, 5, 1, 28, 28)
     assert traces.labels.tolist() == [0, 1, 2, 3]
-    assert np.allclose(traces.x0_pred, x0[:, None].numpy(), atol=2e-4)
+    assert np.allclose(traces.x0_pred, x0[:, None].numpy(), atol=5e-4)  # rounding, multiplied by 157 at t = 999
     assert np.allclose(traces.x0, x0.numpy(), atol=1e-5)
     first = ImageNoise([TRACED_SEED + 2]).draw()[0].numpy()
     assert np.array_equal(traces.x_t[2, 0], first)
@@ -101,6 +101,14 @@ class Data:
     rows: tuple[Inner, ...]
     share: float | None
     count: int
+
+
+@dataclass(frozen=True, eq=False)
+class Whole:
+    """A slow part, and what depends on the recording."""
+
+    slow: Data
+    digit: int
 
 
 LESSON = Lesson(
@@ -151,12 +159,35 @@ def test_a_damaged_shipped_file_is_named(tmp_path: Path) -> None:
 
 
 def test_what_ships_with_the_package_fits_its_lessons() -> None:
-    for lesson in all_lessons():
-        path = Path(noising.__file__).parents[1] / "assets" / "lessons" / f"{lesson.name}.json"
-        if path.is_file():
-            found = shipped_finding(lesson, json.loads(path.read_text())["weights_sha256"])
-            assert found is not None
-            told_in_every_language(found, make_material(mute()))
+    for path in SHIPPED_DIR.glob("*.json"):
+        lesson, weights = choose_lessons(path.stem)[0], json.loads(path.read_text())["weights_sha256"]
+        found = shipped_finding(lesson, weights) or shipped_parts([lesson], weights).get(lesson.name)
+        assert found is not None, path
+
+
+def test_a_slow_part_ships_alone_and_is_not_measured_again(tmp_path: Path) -> None:
+    """What came with the weights is taken; with other weights it is measured, and both are told apart."""
+    whole = Lesson(
+        "stub",
+        1,
+        lambda material: Whole(material.take("stub", lambda _: example()), material.digit),
+        lambda _: {},
+        lambda data: {"digit": data.digit},
+        lambda _facts, _texts: Rows(("a",), (("b",),)),
+        part=Part(Data, lambda _: example()),
+    )
+    material = make_material(mute(), full=True)
+    ship(Finding.measure(whole, material), "abc", {}, tmp_path)
+    known = shipped_parts([whole, LESSON], "abc", tmp_path)
+    assert list(known) == ["stub"]
+    assert shipped_parts([whole], "abd", tmp_path) == {}
+    changed = replace(known["stub"], count=77)
+    found = Finding.measure(whole, make_material(mute(), digit=3, known={"stub": changed}))
+    assert found.shipped
+    assert (found.data.slow.count, found.data.digit) == (77, 3)
+    assert not Finding.measure(whole, make_material(mute())).shipped
+    with pytest.raises(VizdiffUsageError, match="only full results"):
+        ship(found, "abc", {}, tmp_path)  # it was not measured here
 
 
 def test_the_command_measures_draws_writes_and_answers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

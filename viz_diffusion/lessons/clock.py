@@ -14,7 +14,7 @@ import torch
 from matplotlib.figure import Figure
 
 from viz_diffusion.catalogue import Texts
-from viz_diffusion.lessons.lesson import Claim, Lesson, Rows
+from viz_diffusion.lessons.lesson import Claim, Lesson, Part, Rows
 from viz_diffusion.lessons.material import Material
 from viz_diffusion.lessons.wrong_clock import SAMPLERS, SIZES, WrongTimes, tell_wrong_times
 from viz_diffusion.model import SimpleUNet
@@ -70,7 +70,8 @@ def draw(data: Clock) -> dict[str, Figure]:
     figures = {"time_embedding": draw_time_embedding(data.embedding)}
     if data.wrong is not None:
         wrong, names = data.wrong, [SAMPLER_NAMES[name] for name in SAMPLERS]
-        figures["wrong_clock"] = draw_wrong_clock(wrong.images, _TOLD, names, wrong.read)
+        shares = None if wrong.read is None else wrong.read / wrong.samples
+        figures["wrong_clock"] = draw_wrong_clock(wrong.images, _TOLD, names, shares)
         if wrong.constant_pixels:
             last = wrong.num_train_timesteps - 1
             figures["border_clock"] = draw_border_clock(wrong.timesteps, wrong.time_error, wrong.bound, last)
@@ -117,17 +118,21 @@ def _mean_cosine(columns: np.ndarray[Any, Any], offset: int) -> float:
     return float((unit[:, offset:] * unit[:, : unit.shape[1] - offset]).sum(axis=0).mean())
 
 
+def _wrong(material: Material) -> WrongTimes:
+    return tell_wrong_times(
+        material.model, material.schedule, material.heldout, material.training, material.is_mnist, material.seed,
+        material.size(*SIZES), material.progress,
+    )  # fmt: skip
+
+
 def _measure(material: Material) -> Clock:
     schedule = material.schedule
     codes = measure(material.network, schedule.num_train_timesteps, schedule.snr_below_one)
-    wrong = tell_wrong_times(
-        material.model, schedule, material.heldout, material.training, material.is_mnist, material.seed,
-        material.size(*SIZES), material.progress,
-    )  # fmt: skip
-    return replace(codes, wrong=wrong)
+    return replace(codes, wrong=material.take("clock", _wrong))
 
 
 LESSON = Lesson(
     "clock", 60, _measure, draw, facts, rows, claims=claims,
     figures=("time_embedding", "wrong_clock", "border_clock"), advanced=("border_clock",), seconds=(6, 80),
+    part=Part(WrongTimes, _wrong),
 )  # fmt: skip

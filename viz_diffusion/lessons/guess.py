@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from viz_diffusion.catalogue import Texts
 from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.lessons.ideal import COUNT, Ideal, compare
-from viz_diffusion.lessons.lesson import Claim, Lesson, Rows, Series, recording_facts
+from viz_diffusion.lessons.lesson import Claim, Lesson, Part, Rows, Series, recording_facts
 from viz_diffusion.lessons.material import Material
 from viz_diffusion.plots.film import film_frames
 from viz_diffusion.plots.ideal import draw_ideal, rms
@@ -197,15 +197,15 @@ def _rms(images: NDArray[np.float32]) -> NDArray[np.float64]:
     return np.sqrt(np.square(images, dtype=np.float64).mean(axis=(1, 2)))
 
 
-def _measure(material: Material) -> Guess:
-    ideal = compare(
+def _ideal(material: Material) -> Ideal:
+    return compare(
         material.model, material.schedule, material.heldout, material.training, material.digit, material.seed,
         material.size(*COUNT), material.progress,
     )  # fmt: skip
-    return replace(measure(material.trajectory, material.sample), ideal=ideal)
 
 
 LESSON = Lesson(
-    "guess", 30, _measure, draw, facts, rows, series, claims,
-    figures=("steps", "ideal"), recording=True, seconds=(4, 30),
+    "guess", 30, lambda m: replace(measure(m.trajectory, m.sample), ideal=m.take("guess", _ideal)),
+    draw, facts, rows, series, claims, figures=("steps", "ideal"), recording=True, seconds=(4, 30),
+    part=Part(Ideal, _ideal),
 )  # fmt: skip

@@ -50,6 +50,8 @@ class Ideal:
     """(K, N) float64: of the mean of all training digits with that label, weighed by how well each explains x_t."""
     images: IdealFrames
     """One digit and both guesses at each timestep."""
+    digit: int
+    """Which digit that is."""
 
     def ratio(self, k: int) -> tuple[float, float]:
         """Return the denoiser's error over the ideal one at the k-th timestep, and half its 95% interval."""
@@ -62,6 +64,7 @@ class Ideal:
         """Return the numbers, by timestep."""
         ratios = [self.ratio(k) for k in range(len(self.timesteps))]
         return {
+            "ideal_digit": self.digit,
             "ideal_count": int(self.error.shape[1]),
             "ideal_timesteps": [int(t) for t in self.timesteps],
             "gain": [float(g) for g in self.gain],
@@ -152,4 +155,5 @@ def compare(
         error=np.stack(errors["guess"]),
         ideal_error=np.stack(errors["ideal"]),
         images=IdealFrames(timesteps, *(np.stack(found[name]) for name in ("x_t", "guess", "ideal"))),
+        digit=digit,
     )

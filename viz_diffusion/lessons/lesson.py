@@ -23,6 +23,8 @@ JSON values (numbers, texts, lists of them; no arrays), finite or None. Estimate
 
 Where a lesson is too slow for a report, say ``core=False``: a report then shows it where its full results ship with
 the weights (:mod:`viz_diffusion.lessons.shipped`, which wants ``data=`` to be the dataclass), or where it is asked for.
+Where only a part of a core lesson is slow and looks at no recording, name it as ``part=Part(kind, measure)`` and get
+it by ``material.take(...)``: a report then shows that part's full results where they ship.
 """
 
 from __future__ import annotations
@@ -95,6 +97,16 @@ class Series:
 
 
 @dataclass(frozen=True)
+class Part:
+    """The part of a core lesson that takes long and looks at no recording: its full results may ship."""
+
+    kind: type
+    """The frozen dataclass it is."""
+    measure: Callable[[Material], Any]
+    """Returns one."""
+
+
+@dataclass(frozen=True)
 class Lesson:
     """One question: how it is measured, drawn and told.
 
@@ -136,6 +148,8 @@ class Lesson:
     """How long the quick and the full measurement take on two cores, recording and traces apart."""
     data: type | None = None
     """The dataclass that ``measure`` returns, where its full results may ship."""
+    part: Part | None = None
+    """The slow part of a core lesson, where there is one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,12 +167,13 @@ class Finding:
     full: bool = False
     """Whether it was measured with the full sizes."""
     shipped: bool = False
-    """Whether it was not measured now, but came with the weights."""
+    """Whether it, or its slow part, was not measured now, but came with the weights."""
 
     @classmethod
     def measure(cls, lesson: Lesson, material: Material) -> Finding:
-        """Measure one lesson."""
-        return cls.of(lesson, lesson.measure(material), full=material.full)
+        """Measure one lesson, but for what is known of it already."""
+        shipped = lesson.part is not None and lesson.name in material.known
+        return cls.of(lesson, lesson.measure(material), full=material.full or shipped, shipped=shipped)
 
     @classmethod
     def of(cls, lesson: Lesson, data: Any, *, full: bool, shipped: bool = False) -> Finding:

@@ -5,8 +5,8 @@ Knows nothing about figures or words.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -33,6 +33,7 @@ TRACED_SEED = 640_000
 Progress = Callable[[int, int | None, str], None]
 """(done, total, what is being done); a total of None is not known."""
 SizeT = TypeVar("SizeT")
+PartT = TypeVar("PartT")
 
 
 def silent(done: int, total: int | None, text: str) -> None:
@@ -68,6 +69,8 @@ class Material:
     """Whether to measure as exactly as ``--full`` promises, however long it takes."""
     progress: Progress = silent
     """To be called now and then by whatever takes more than a second."""
+    known: Mapping[str, Any] = field(default_factory=dict)
+    """Slow parts of core lessons that came with the weights, by the lesson's name."""
     given_training: Digits | None = None
     """Training digits; the run's own, read on first use, where not given."""
     given_traces: Trajectory | None = None
@@ -129,6 +132,10 @@ class Material:
         if self.given_traces is not None:
             return self.given_traces
         return record_traces(self.model, self.schedule, progress=self.progress)
+
+    def take(self, lesson: str, measure: Callable[[Material], PartT]) -> PartT:
+        """Return the slow part of a lesson: what came with the weights, or else what ``measure`` finds now."""
+        return self.known[lesson] if lesson in self.known else measure(self)
 
     def size(self, quick: SizeT, full: SizeT) -> SizeT:
         """Return the number to measure with: the quick one, or with ``full`` the other."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import types
 import typing
+from collections.abc import Iterable
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -32,8 +33,9 @@ def ship(finding: Finding, weights_sha256: str, facts: dict[str, Any], folder: P
         Where it was not measured with the full sizes, or its data cannot be written.
     """
     lesson = finding.lesson
-    if not finding.full or lesson.data is None:
-        raise VizdiffUsageError(f"lesson {lesson.name}: only full results of a lesson that names its data can ship")
+    if not finding.full or finding.shipped or can_ship(lesson) is None:
+        raise VizdiffUsageError(f"lesson {lesson.name}: only full results, of a lesson that names its data, can ship")
+    data = finding.data if lesson.part is None else _part_of(finding.data, lesson.part.kind)
     path = folder / f"{lesson.name}.json"
     values = {
         "format_version": FORMAT_VERSION,
@@ -41,29 +43,58 @@ def ship(finding: Finding, weights_sha256: str, facts: dict[str, Any], folder: P
         "weights_sha256": weights_sha256,
         **facts,
         "facts": finding.to_dict(),
-        "data": _encode(finding.data),
+        "data": _encode(data),
     }
     write_json(path, values)
     return path
 
 
 def shipped_finding(lesson: Lesson, weights_sha256: str, folder: Path = SHIPPED_DIR) -> Finding | None:
-    """Return the full finding that ships for exactly these weights, or None where there is none.
+    """Return the full finding of a whole lesson that ships for exactly these weights, or None where there is none.
 
     Raises
     ------
     VizdiffInputError
         Where the file is damaged.
     """
-    path = folder / f"{lesson.name}.json"
-    if lesson.data is None or not path.is_file():
+    if lesson.data is None:
+        return None
+    data = _load(lesson, weights_sha256, folder)
+    return None if data is None else Finding.of(lesson, data, full=True, shipped=True)
+
+
+def shipped_parts(lessons: Iterable[Lesson], weights_sha256: str, folder: Path = SHIPPED_DIR) -> dict[str, Any]:
+    """Return, by the lesson's name, the slow parts that ship for exactly these weights; see ``Material.known``.
+
+    Raises
+    ------
+    VizdiffInputError
+        Where a file is damaged.
+    """
+    found = {one.name: _load(one, weights_sha256, folder) for one in lessons if one.part is not None}
+    return {name: data for name, data in found.items() if data is not None}
+
+
+def can_ship(lesson: Lesson) -> type | None:
+    """Return the dataclass that may ship for a lesson, or None."""
+    return lesson.data if lesson.part is None else lesson.part.kind
+
+
+def _part_of(data: Any, kind: type) -> Any:
+    """Return the field of a lesson's data that is its slow part."""
+    return next(value for value in (getattr(data, one.name) for one in fields(data)) if isinstance(value, kind))
+
+
+def _load(lesson: Lesson, weights_sha256: str, folder: Path) -> Any:
+    """Return the data of a lesson's file; None where there is no file, or it belongs to other weights."""
+    path, kind = folder / f"{lesson.name}.json", can_ship(lesson)
+    if kind is None or not path.is_file():
         return None
     values = read_json(path)
     if values.get("weights_sha256") != weights_sha256 or values.get("format_version") != FORMAT_VERSION:
         return None
     try:
-        data = _decode(values["data"], lesson.data)
-        return Finding.of(lesson, data, full=True, shipped=True)
+        return _decode(values["data"], kind)
     except (KeyError, ValueError, TypeError, AttributeError) as error:
         raise VizdiffInputError(f"{path} does not fit this version ({error}); install the package again") from error
 

@@ -20,8 +20,8 @@ from viz_diffusion.data import Digits
 from viz_diffusion.errors import VizdiffInputError
 from viz_diffusion.fit import Thumbnails
 from viz_diffusion.lessons.exam import EACH, Exam, take_exam
-from viz_diffusion.lessons.lesson import Claim, Lesson, Rows
-from viz_diffusion.lessons.material import Material, Progress, device_of, silent
+from viz_diffusion.lessons.lesson import Claim, Lesson, Part, Rows
+from viz_diffusion.lessons.material import Material, device_of
 from viz_diffusion.plots.curves import LossHistory, draw_loss
 from viz_diffusion.plots.exam import draw_bits_by_t, draw_loss_by_t
 from viz_diffusion.plots.film import film_frames
@@ -59,16 +59,11 @@ def measure(
     run: Run,
     model: nn.Module,
     heldout: Digits,
-    training: Digits,
+    exam: Exam,
     digit: int = 5,
     seed: int = 0,
-    each: int = EACH[0],
-    progress: Progress = silent,
 ) -> Training:
-    """Ask three questions about one held-out digit, grade the answers to many more, and read the run's metrics.
-
-    ``training`` digits decide what Gaussians could do; ``each`` is as in :func:`take_exam`.
-    """
+    """Ask three questions about one held-out digit, and read the run's metrics; ``exam`` holds the grades."""
     schedule = run.config.noise_schedule
     device = device_of(model)
     t = torch.tensor(TIMESTEPS) * (schedule.num_train_timesteps - 1) // 999
@@ -87,7 +82,6 @@ def measure(
         error=error[:, 0].numpy(),
         mean_squared_error=error.square().mean(dim=(1, 2, 3)).numpy(),
     )
-    exam = take_exam(model, schedule, heldout, training, each, seed, progress)
     return Training(frames, read_history(run), exam, digit, seed, run.config.training.weight_exponent)
 
 
@@ -218,14 +212,20 @@ def _smooth(values: NDArray[np.float64], share: float = 0.05) -> NDArray[np.floa
     return (sums[ends] - sums[starts]) / (ends - starts)
 
 
-def _measure(material: Material) -> Training:
-    return measure(
-        material.run, material.model, material.heldout, material.training, material.digit, material.seed,
-        material.size(*EACH), material.progress,
+def _exam(material: Material) -> Exam:
+    return take_exam(
+        material.model, material.schedule, material.heldout, material.training, material.size(*EACH), material.seed,
+        material.progress,
     )  # fmt: skip
+
+
+def _measure(material: Material) -> Training:
+    exam = material.take("training", _exam)
+    return measure(material.run, material.model, material.heldout, exam, material.digit, material.seed)
 
 
 LESSON = Lesson(
     "training", 20, _measure, draw, facts, rows, claims=claims,
     figures=("training_step", "loss", "loss_by_t", "bits_by_t"), advanced=("bits_by_t",), seconds=(6, 30),
+    part=Part(Exam, _exam),
 )  # fmt: skip

@@ -28,6 +28,8 @@ SEED = 160_000
 """Of the first sample; all arms share their noise."""
 SIZES = ((200, 20), (2000, 500))
 """Held-out digits for the loss, and samples for each arm and sampler; quick and full."""
+KEPT = 20
+"""Samples of each that are kept to be drawn."""
 BORDER_TIMESTEPS = (9, 99, 249, 499, 699)
 """Where the time is read off the border, for T = 1000."""
 BORDER_COUNT = 400
@@ -73,7 +75,9 @@ class WrongTimes:
     loss: Float64
     """(A, N) float64: mean squared error of ε̂ on N held-out digits for each of :data:`ARMS`."""
     images: NDArray[np.float32]
-    """(S, A, M, H, W) float32: M samples for each of :data:`SAMPLERS` and each arm, image k asked for k mod 10."""
+    """(S, A, K, H, W) float32: the first samples of each of :data:`SAMPLERS` and each arm, asked for 0 .. 9 in turn."""
+    samples: int
+    """M, how many were made of each."""
     read: NDArray[np.int64] | None
     """(S, A) int64: how many of them the classifier reads as asked; None where the data are not MNIST."""
     constant_pixels: int
@@ -97,7 +101,7 @@ class WrongTimes:
             "clock_loss": {arm: float(values.mean()) for arm, values in zip(ARMS, self.loss, strict=True)},
             "clock_gap": [float(gap.mean()) for gap in gaps],
             "clock_gap_interval": [float(Z * gap.std(ddof=1) / np.sqrt(count)) for gap in gaps],
-            "clock_samples": int(self.images.shape[2]),
+            "clock_samples": self.samples,
             "clock_steps": STEPS,
             "clock_read": None if self.read is None else {
                 sampler: dict(zip(ARMS, map(int, row), strict=True))
@@ -132,8 +136,7 @@ class WrongTimes:
 
     def _ruins(self, read: NDArray[np.int64]) -> Claim:
         """Say whether in every sampler each wrong clock's samples are read worse: intervals that do not meet."""
-        count = self.images.shape[2]
-        shares = [[Share(int(hits), count) for hits in row] for row in read]
+        shares = [[Share(int(hits), self.samples) for hits in row] for row in read]
         apart = [right.interval[0] > wrong.interval[1] for right, *others in shares for wrong in others]
         best = max((wrong for _, *others in shares for wrong in others), key=lambda share: share.hits)
         right = min((row[0] for row in shares), key=lambda share: share.hits)
@@ -187,15 +190,14 @@ def tell_wrong_times(
             )  # fmt: skip
             made.append(torch.cat(list(parts)))
     read = [read_as_asked(images, asked)[0].hits for images in made] if is_mnist else None
-    images = torch.stack(made)[:, :, 0].numpy()
+    images = torch.stack(made)[:, :KEPT, 0].numpy()
     black = int((training.images == -1).flatten(1).all(dim=0).sum())
     timesteps = np.unique(np.round(np.array(BORDER_TIMESTEPS) * (T - 1) / 999).astype(np.int64))
     error, bound = read_border(schedule, black, timesteps, BORDER_COUNT, seed)
     shape = (len(SAMPLERS), len(ARMS))
-    return WrongTimes(
-        loss, images.reshape(*shape, *images.shape[1:]), None if read is None else np.array(read).reshape(shape),
-        black, timesteps, error, bound, T,
-    )  # fmt: skip
+    hits = None if read is None else np.array(read).reshape(shape)
+    images = images.reshape(*shape, *images.shape[1:])
+    return WrongTimes(loss, images, samples, hits, black, timesteps, error, bound, T)
 
 
 @torch.no_grad()

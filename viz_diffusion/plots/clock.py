@@ -18,15 +18,15 @@ ROWS = 2
 """Samples of each digit that are drawn, one beneath the other."""
 
 
-def draw_wrong_clock(images: Array, clocks: Sequence[str], samplers: Sequence[str], read: Array | None) -> Figure:
+def draw_wrong_clock(images: Array, clocks: Sequence[str], samplers: Sequence[str], shares: Array | None) -> Figure:
     """Draw (S, A, M, H, W) samples: a block a sampler, ROWS rows a clock; beside each, how many are read as asked.
 
     Parameters
     ----------
     clocks, samplers
         A and S texts: what the network is told where the sampler says t, and the samplers' names.
-    read
-        (S, A) int, of M; None where nobody can read them.
+    shares
+        (S, A) float, 0 to 1: how many are read as asked; None where nobody can read them.
     """
     with theme.use_theme():
         figure = theme.new_figure()
@@ -45,9 +45,9 @@ def draw_wrong_clock(images: Array, clocks: Sequence[str], samplers: Sequence[st
                 for k in range(rows * columns):
                     x, y = x0 + k % columns * (size + gap), y0 + k // columns * (size + gap)
                     theme.place_digit(figure, x, y, factor, images[s, a, k])
-                if read is not None:
+                if shares is not None:
                     x, y = x0 + columns * (size + gap) + 12, y0 + (rows * (size + gap) - gap) / 2
-                    theme.write(figure, x, y, f"{int(read[s, a]) / count:.0%}", 22, ha="left", va="center")
+                    theme.write(figure, x, y, f"{shares[s, a]:.0%}", 22, ha="left", va="center")
         for a, clock in enumerate(clocks):
             y = top + a * pitch + (rows * (size + gap) - gap) / 2
             theme.write(figure, left - 40, y, clock, theme.SYMBOL_SIZE, ha="right", va="center")

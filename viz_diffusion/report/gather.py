@@ -20,7 +20,7 @@ from viz_diffusion.lessons import guess
 from viz_diffusion.lessons.companions import Companions, Generation
 from viz_diffusion.lessons.lesson import Finding, Lesson, all_lessons, choose_lessons, recording_facts
 from viz_diffusion.lessons.material import Material, Progress, silent
-from viz_diffusion.lessons.shipped import shipped_finding
+from viz_diffusion.lessons.shipped import shipped_finding, shipped_parts
 from viz_diffusion.report.chapters import Drawing, Told, drawings, wording
 from viz_diffusion.report.parts import Page, Picture, Player
 from viz_diffusion.trajectory import Trajectory
@@ -75,13 +75,14 @@ def study(
 ) -> Study:
     """Measure lessons on a recording's first image.
 
-    By default those of the core; of the others what ships with exactly these weights is told too.
+    By default those of the core; of the others what ships with exactly these weights is told too. Slow parts that
+    ship for these weights are not measured again.
     """
+    chosen = choose_lessons("core") if lessons is None else lessons
     material = Material(
         run, model, run.config.load_digits("test"), int(trajectory.labels[0]), int(trajectory.seeds[0]),
-        trajectory, companions.others, progress=progress,
+        trajectory, companions.others, progress=progress, known=shipped_parts(chosen, trajectory.weights_sha256),
     )  # fmt: skip
-    chosen = choose_lessons("core") if lessons is None else lessons
     findings = []
     for lesson in all_lessons():
         if lesson in chosen:
