@@ -129,5 +129,8 @@ def test_the_film_shows_state_and_guess_and_ends_with_the_finished_picture(made:
 
 def test_every_lesson_names_the_figures_it_draws(made: Made) -> None:
     drawn = {told.name: tuple(drawing.name for drawing in told.drawings) for told in made.told}
-    assert drawn == {lesson.name: lesson.figures for lesson in all_lessons() if lesson.name in drawn}
-    assert {lesson.name for lesson in all_lessons() if lesson.core} <= set(drawn)
+    lessons = {lesson.name: lesson for lesson in all_lessons()}
+    assert {name for name, lesson in lessons.items() if lesson.core} <= set(drawn)
+    for name, figures in drawn.items():  # what belongs to a slow part may be missing, where none ships
+        kept = tuple(figure for figure in lessons[name].figures if figure in figures)
+        assert figures == (kept if lessons[name].part else lessons[name].figures)

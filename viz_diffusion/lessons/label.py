@@ -53,8 +53,8 @@ class Label:
     """(S,) int64, falling: of the recording."""
     influence: NDArray[np.float64] | None
     """(S,) float64: RMS per pixel of ε̂(label) - ε̂(null label); None for a recording without guidance."""
-    worth: Worth
-    """What the label is worth in bits, and whether the denoiser can read it."""
+    worth: Worth | None
+    """What the label is worth in bits, and whether the denoiser can read it; None where it was not measured."""
 
 
 def measure(material: Material) -> Label:
@@ -167,24 +167,27 @@ def _distances(points: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def draw(data: Label) -> dict[str, Figure]:
-    """Draw ``ten_digits``, ``label_embedding`` and ``label_worth``."""
+    """Draw ``ten_digits``, ``label_embedding`` and, where it was measured, ``label_worth``."""
+    figures = draw_digits(data.ten_digits) | draw_embedding(data.embedding)
     worth = data.worth
+    if worth is None:
+        return figures
     bits = worth.bits.mean(axis=1)
     halves = (worth.half(bits), worth.half(worth.ideal))
     drawn = draw_label_worth(worth.timesteps, bits, worth.interval, worth.ideal, worth.entropy, halves)
-    return draw_digits(data.ten_digits) | draw_embedding(data.embedding) | {"label_worth": drawn}
+    return figures | {"label_worth": drawn}
 
 
 def facts(data: Label) -> dict[str, Any]:
     """Return the numbers that captions and tables are filled with."""
     width = data.embedding_dim
     found = facts_embedding(data.embedding) | {"width": width, "cosine_chance": 1 / math.sqrt(width)}
-    return found | data.worth.facts()
+    return found if data.worth is None else found | data.worth.facts()
 
 
 def claims(data: Label) -> tuple[Claim, ...]:
     """Say whether the label is worth what the ideal says, is spent where it says, and can be read."""
-    return data.worth.claims()
+    return () if data.worth is None else data.worth.claims()
 
 
 def rows(facts: dict[str, Any], texts: Texts) -> Rows:

@@ -24,7 +24,8 @@ JSON values (numbers, texts, lists of them; no arrays), finite or None. Estimate
 Where a lesson is too slow for a report, say ``core=False``: a report then shows it where its full results ship with
 the weights (:mod:`viz_diffusion.lessons.shipped`, which wants ``data=`` to be the dataclass), or where it is asked for.
 Where only a part of a core lesson is slow and looks at no recording, name it as ``part=Part(kind, measure)`` and get
-it by ``material.take(...)``: a report then shows that part's full results where they ship.
+it by ``material.take(...)``: a plain report then shows that part's full results where they ship, and leaves it out
+where they do not (it is None then); asked for by name, it is measured.
 """
 
 from __future__ import annotations

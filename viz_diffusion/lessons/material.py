@@ -71,6 +71,8 @@ class Material:
     """To be called now and then by whatever takes more than a second."""
     known: Mapping[str, Any] = field(default_factory=dict)
     """Slow parts of core lessons that came with the weights, by the lesson's name."""
+    slow: bool = True
+    """Whether slow parts that did not come along are measured."""
     given_training: Digits | None = None
     """Training digits; the run's own, read on first use, where not given."""
     given_traces: Trajectory | None = None
@@ -133,9 +135,11 @@ class Material:
             return self.given_traces
         return record_traces(self.model, self.schedule, progress=self.progress)
 
-    def take(self, lesson: str, measure: Callable[[Material], PartT]) -> PartT:
-        """Return the slow part of a lesson: what came with the weights, or else what ``measure`` finds now."""
-        return self.known[lesson] if lesson in self.known else measure(self)
+    def take(self, lesson: str, measure: Callable[[Material], PartT]) -> PartT | None:
+        """Return a lesson's slow part: what came with the weights, or else what ``measure`` finds, or None."""
+        if lesson in self.known:
+            return self.known[lesson]
+        return measure(self) if self.slow else None
 
     def size(self, quick: SizeT, full: SizeT) -> SizeT:
         """Return the number to measure with: the quick one, or with ``full`` the other."""

@@ -220,7 +220,7 @@ def _exam(material: Material) -> Exam:
 
 
 def _measure(material: Material) -> Training:
-    exam = material.take("training", _exam)
+    exam = material.take("training", _exam) or _exam(material)  # it is not slow where few questions are asked
     return measure(material.run, material.model, material.heldout, exam, material.digit, material.seed)
 
 

@@ -14,7 +14,7 @@ from viz_diffusion.plots import theme
 from viz_diffusion.plots.panels import Curve, Scale, draw_curves
 from viz_diffusion.plots.theme import Array
 
-ROWS = 2
+ROWS = 1
 """Samples of each digit that are drawn, one beneath the other."""
 
 
@@ -33,10 +33,10 @@ def draw_wrong_clock(images: Array, clocks: Sequence[str], samplers: Sequence[st
         count, side = images.shape[2], images.shape[-1]
         columns = min(10, count)
         rows = min(ROWS, count // columns)
-        factor, gap, top, left = 4, 8, 300, 440
+        factor, gap, top, left = 4, 8, 380, 440
         size = side * factor
         block = columns * (size + gap) + 175
-        pitch = rows * (size + gap) + 120
+        pitch = rows * (size + gap) + 200
         for s, sampler in enumerate(samplers):
             x0 = left + s * block
             theme.write(figure, x0 + (columns * (size + gap) - gap) / 2, top - 110, sampler, theme.NUMBER_SIZE)

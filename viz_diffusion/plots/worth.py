@@ -30,14 +30,14 @@ def draw_label_worth(
         box = (330, 240, 2350, 1260)
         first, last = float(timesteps[0]), float(timesteps[-1])
         high = float(max(entropy, (bits + interval).max())) * 1.1
-        ticks = (*np.arange(0.0, high, 1.0), round(entropy, 2))
+        ticks = (*(tick for tick in np.arange(0.0, high, 1.0) if abs(tick - entropy) > 0.4), round(entropy, 2))
         curves = (
             Curve(-timesteps, ideal, r"$\mathrm{E}[x_0|x_t]$", colour=theme.MUTED, style="--", weight=3.5),
             Curve(-timesteps, bits, theme.X0_PRED, bits - interval, bits + interval),
         )
         marks = tuple(np.unique(np.round(np.linspace(last, first, 5))))
         x = Scale(-first, -last, tuple(-mark for mark in marks), "$t$", labels=tuple(f"{mark:.0f}" for mark in marks))
-        axes = draw_curves(figure, box, curves, x, Scale(0, high, tuple(ticks[:-2]) + ticks[-1:], "bit"))
+        axes = draw_curves(figure, box, curves, x, Scale(0, high, ticks, "bit"))
         axes.axhline(entropy, color=theme.INK, lw=1.6)
         ours, theirs = halves
         mark_x(figure, axes, box, -ours, f"½: {ours}", theme.PURPLE)

@@ -158,6 +158,7 @@ def _tell(
     if on_drawing is not None:
         for drawing in drawn:
             on_drawing(drawing)
+    advanced = any(drawing.name in finding.lesson.advanced for drawing in drawn) and f"{name}.advanced" in texts
     rows = finding.lesson.rows(finding.facts, texts)
     cells = tuple(tuple(map(_minus, row)) for row in rows.rows)
     header = tuple(texts[f"{name}.column_{column}"] for column in rows.columns)
@@ -178,7 +179,7 @@ def _tell(
         answers=tuple(_answer(claim, name, facts, texts) for claim in finding.claims),
         note=texts("report.measured_full", **facts) if finding.shipped else "",
         advanced=finding.lesson.advanced,
-        advanced_text=_minus(texts(f"{name}.advanced", **facts)) if f"{name}.advanced" in texts else "",
+        advanced_text=_minus(texts(f"{name}.advanced", **facts)) if advanced else "",
     )
 
 

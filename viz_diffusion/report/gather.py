@@ -75,13 +75,14 @@ def study(
 ) -> Study:
     """Measure lessons on a recording's first image.
 
-    By default those of the core; of the others what ships with exactly these weights is told too. Slow parts that
-    ship for these weights are not measured again.
+    By default those of the core; of the others what ships with exactly these weights is told too. Slow parts of
+    lessons are measured where lessons are named, unless they ship; where none are, they are left out.
     """
     chosen = choose_lessons("core") if lessons is None else lessons
     material = Material(
         run, model, run.config.load_digits("test"), int(trajectory.labels[0]), int(trajectory.seeds[0]),
-        trajectory, companions.others, progress=progress, known=shipped_parts(chosen, trajectory.weights_sha256),
+        trajectory, companions.others, progress=progress,
+        known=shipped_parts(chosen, trajectory.weights_sha256), slow=lessons is not None,
     )  # fmt: skip
     findings = []
     for lesson in all_lessons():
