@@ -21,7 +21,9 @@ MOST_SLIDES = 20
 COVER_SCALE = 60
 _NUMBERS_MATTER = ("training", "guess", "step", "noising")
 """Lessons whose table gets a slide, the most important one first; other tables stand in the notes."""
-_RANKS = {(False, True): 0, (False, False): 2, (True, True): 1, (True, False): 9}
+LAST_RANK = 9
+"""Of advanced figures and of third ones: in where there is room for everything."""
+_RANKS = {(False, True): 0, (False, False): 2, (True, True): 1, (True, False): LAST_RANK}
 """The rank of a figure's slide, by whether its lesson is outside of the core, and whether it is its first figure."""
 _SHOWN_PROVENANCE = ("run", "weights_sha256", "dataset", "steps", "schedule", "seed", "sampler", "guidance", "versions")
 
@@ -166,7 +168,7 @@ class _Writer:
                     told.say if first else line, told.text if first else "", drawing.caption,
                     *([*answers, told.note, numbers] if first else []), command=told.try_this,
                 ),
-                rank=_RANKS[told.folded, first],
+                rank=LAST_RANK if index > 1 or drawing.name in told.advanced else _RANKS[told.folded, first],
             )  # fmt: skip
         if told.name in _NUMBERS_MATTER and _fits(told.table, told.table.caption):
             yield Slide(
