@@ -133,6 +133,6 @@ def _measure(material: Material) -> Clock:
 
 LESSON = Lesson(
     "clock", 60, _measure, draw, facts, rows, claims=claims,
-    figures=("time_embedding", "wrong_clock", "border_clock"), advanced=("border_clock",), seconds=(6, 80),
+    figures=("time_embedding", "wrong_clock", "border_clock"), advanced=("border_clock",), seconds=(6, 60),
     part=Part(WrongTimes, _wrong),
 )  # fmt: skip

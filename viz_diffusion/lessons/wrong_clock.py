@@ -26,9 +26,9 @@ SAMPLERS = ("ddim", "ddpm")
 STEPS = 50
 SEED = 160_000
 """Of the first sample; all arms share their noise."""
-SIZES = ((200, 20), (2000, 500))
+SIZES = ((200, 20), (2000, 200))
 """Held-out digits for the loss, and samples for each arm and sampler; quick and full."""
-KEPT = 20
+KEPT = 10
 """Samples of each that are kept to be drawn."""
 BORDER_TIMESTEPS = (9, 99, 249, 499, 699)
 """Where the time is read off the border, for T = 1000."""
