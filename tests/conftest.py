@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # a worker a core: more threads than cores would only wait for each other
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is loaded, here and in the commands tests start
 
 import numpy as np
 import pytest
@@ -83,19 +87,19 @@ def rng() -> np.random.Generator:
 
 
 @pytest.fixture(scope="session")
-def make_recording(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Path]:
+def make_recording(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """Make folders like ``vizdiff trajectory``'s: some DDIM steps of the bundled network, and companions.
 
     The nine other digits are made of the recording itself, shifted, so that no network has to run for them.
     """
 
-    def make(steps: int) -> Path:
+    def make(steps: int, asked: int = 5) -> Path:
         folder = tmp_path_factory.mktemp("recording")
         run = Run.bundled()
         model, digest = run.load_model()
         recorded = record_generation(
-            model, run.config.noise_schedule, torch.tensor([5]), [0], sampler="ddim", steps=steps, guidance_scale=1.5,
-            weights_sha256=digest,
+            model, run.config.noise_schedule, torch.tensor([asked]), [0], sampler="ddim", steps=steps,
+            guidance_scale=1.5, weights_sha256=digest,
         )  # fmt: skip
         recorded.save(folder / "trajectory.zarr")
         states = np.concatenate([recorded.x_t[0, :, 0], recorded.x0[0]])
@@ -104,7 +108,7 @@ def make_recording(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], 
                 digit, "ddim", 1.5, steps, recorded.timesteps, recorded.steps_left,
                 np.roll(states, digit, axis=2), np.roll(recorded.x0_pred[0, :, 0], digit, axis=2),
             )
-            for digit in range(10) if digit != 5
+            for digit in range(10) if digit != asked
         )  # fmt: skip
         save_companions(Companions(others, ()), recorded, folder / "companions.npz")
         return folder
@@ -113,6 +117,6 @@ def make_recording(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], 
 
 
 @pytest.fixture(scope="session")
-def short_recording(make_recording: Callable[[int], Path]) -> Path:
+def short_recording(make_recording: Callable[..., Path]) -> Path:
     """Return a folder with a recording of twelve steps."""
     return make_recording(12)

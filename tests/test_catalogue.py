@@ -79,6 +79,9 @@ NAMES = {
     "min",
     "Sun",
     "x_t",
+    "CIFAR",
+    "vizdiff",
+    "evaluate",
 }
 """Words of Latin letters that a text in another script may hold; commands and what is filled in do not count."""
 

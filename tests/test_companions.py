@@ -32,7 +32,7 @@ def model() -> SimpleUNet:
     torch.manual_seed(0)
     model = SimpleUNet(ModelConfig(channels=(8, 16), embedding_dim=24)).eval()
     for weight in model.parameters():  # zero-initialised layers would make labels and guidance do nothing
-        torch.nn.init.normal_(weight, std=0.08)
+        torch.nn.init.normal_(weight, std=0.15)
     return model
 
 
@@ -161,3 +161,21 @@ def test_damaged_companions_are_named(
 def test_a_recording_without_seed_has_no_companions(model: SimpleUNet, recorded: Trajectory) -> None:
     with pytest.raises(VizdiffInputError, match="seed and digit"):
         sample_companions(model, dataclasses.replace(recorded, seeds=np.array([-1])))
+
+
+def test_what_is_not_looked_at_is_not_sampled_and_is_added_later(
+    model: SimpleUNet, recorded: Trajectory, companions: Companions, tmp_path: Path
+) -> None:
+    asked = []
+    few = sample_companions(model, recorded, comparisons=False, on_step=lambda *step: asked.append(step))
+    assert (len(few.others), few.comparisons, few.complete) == (9, (), False)
+    assert asked[-1] == (9 * recorded.num_steps,) * 2
+    save_companions(few, recorded, tmp_path / "companions.npz")
+    kept = load_companions(tmp_path / "companions.npz", recorded)
+    assert kept is not None
+    assert not kept.complete
+    full = sample_companions(model, recorded, known=kept)
+    assert full.complete
+    assert full.others == kept.others
+    for one, other in zip(full.comparisons, companions.comparisons, strict=True):
+        assert np.allclose(one.x_t, other.x_t, atol=1e-4)

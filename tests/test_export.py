@@ -19,10 +19,12 @@ from viz_diffusion.cli.export import FILM_SCALE
 from viz_diffusion.errors import VizdiffIOError, VizdiffUsageError
 from viz_diffusion.lessons import guess
 from viz_diffusion.plots import film
+from viz_diffusion.plots.counter import counter_strip, strip_height
 from viz_diffusion.run import Run
 from viz_diffusion.trajectory import Trajectory
 
 SIDE = 28 * FILM_SCALE
+HEIGHT = SIDE + strip_height(SIDE)
 
 
 @pytest.fixture
@@ -53,7 +55,7 @@ def states(short_recording: Path) -> np.ndarray:
 def test_a_film_shows_every_state_and_holds_the_last(exported, states: np.ndarray, format: str) -> None:  # type: ignore[no-untyped-def]
     path, said = exported("--figure", "steps", name=f"film.{format}")
     with Image.open(path) as image:
-        assert image.size == (SIDE, SIDE)
+        assert image.size == (SIDE, HEIGHT) == (said["width"], said["height"])
         assert image.info["loop"] == 0
         shown = []
         for frame in ImageSequence.Iterator(image):
@@ -64,15 +66,19 @@ def test_a_film_shows_every_state_and_holds_the_last(exported, states: np.ndarra
     assert said["steps_left_shown"] == list(range(12, -1, -1))
     middle = FILM_SCALE // 2
     for pixels, wanted in zip(shown, grey(states), strict=True):
-        assert np.abs(pixels[middle::FILM_SCALE, middle::FILM_SCALE] - wanted).max() <= 1
+        assert np.abs(pixels[middle:SIDE:FILM_SCALE, middle::FILM_SCALE] - wanted).max() <= 1
     assert set(said["lessons"]) == {"guess"}
+    timesteps = np.round(np.arange(12, 0, -1) * 1000 / 12).astype(int) - 1
+    counts = [*zip(range(12, 0, -1), timesteps.tolist(), strict=True), (0, None)]
+    for pixels, count in zip(shown, counts, strict=True):
+        assert np.abs(pixels[SIDE:].astype(int) - counter_strip(SIDE, HEIGHT - SIDE, *count)).max() <= 1
 
 
 def test_an_mp4_plays_and_holds_the_last_frame(exported, states: np.ndarray) -> None:  # type: ignore[no-untyped-def]
     path, said = exported("--figure", "steps", "--frames", "5", name="film.mp4")
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
-        assert (stream.width, stream.height) == (SIDE, SIDE)
+        assert (stream.width, stream.height) == (SIDE, HEIGHT)
         assert stream.codec_context.name == "h264"
         assert stream.average_rate == pytest.approx(Fraction(1000, 60), rel=0.01)
         frames = [frame.to_ndarray(format="gray").astype(float) for frame in container.decode(stream)]
@@ -81,7 +87,7 @@ def test_an_mp4_plays_and_holds_the_last_frame(exported, states: np.ndarray) -> 
     middle = FILM_SCALE // 2
     for index in (0, -17, -1):
         wanted = grey(states[[0, -1][index != 0]])
-        assert np.abs(frames[index][middle::FILM_SCALE, middle::FILM_SCALE] - wanted).mean() < 4
+        assert np.abs(frames[index][middle:SIDE:FILM_SCALE, middle::FILM_SCALE] - wanted).mean() < 4
 
 
 def test_the_guess_is_a_film_too(exported, short_recording: Path) -> None:  # type: ignore[no-untyped-def]
@@ -92,7 +98,7 @@ def test_the_guess_is_a_film_too(exported, short_recording: Path) -> None:  # ty
     assert len(shown) == 3
     middle = FILM_SCALE // 2
     wanted = grey(recorded.x0_pred[0, 6, 0])
-    assert np.array_equal(shown[1][middle::FILM_SCALE, middle::FILM_SCALE], wanted)
+    assert np.array_equal(shown[1][middle:SIDE:FILM_SCALE, middle::FILM_SCALE], wanted)
 
 
 def test_stills_in_every_format(exported) -> None:  # type: ignore[no-untyped-def]

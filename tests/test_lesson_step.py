@@ -31,7 +31,9 @@ def test_the_parts_add_up_to_the_change(sampler: str, steps: int) -> None:
     parts = step.measure(recorded)
     after = np.concatenate([recorded.x_t[0, 1:, 0], recorded.x0[0]])
     total = recorded.x_t[0, :, 0] + parts.rescaled + parts.removed + parts.injected
-    assert np.abs(total - after).max() < 1e-5
+    # float32 loses a share of the largest part: one step from t = 999 enlarges the picture 157 times
+    largest = max(1.0, np.abs(parts.rescaled).max())
+    assert np.abs(total - after).max() < 1e-5 * largest
 
 
 def test_what_ddpm_injects_is_the_seeds_own_noise_times_sigma() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -38,6 +39,49 @@ def test_twenty_killed_runs_end_in_the_same_bytes(tmp_path: Path) -> None:
     differing = [index for index, found in enumerate(said["killed"]) if found != said["whole"]]
     assert len(said["killed"]) == 20
     assert differing == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="fork and signals to a process are POSIX's")
+def test_twenty_stopped_runs_end_soon_with_their_code_and_in_the_same_bytes(tmp_path: Path) -> None:
+    """SIGINT, SIGTERM, and SIGINT twice, each at random moments, saving among them."""
+    command = [sys.executable, str(HERE / "signal_driver.py"), str(tmp_path), "20", "5"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(HERE.parent), *sys.path])}
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=280, env=environment, check=False)
+    assert ended.returncode == 0, ended.stderr
+    said = json.loads(ended.stdout)
+    stopped = [one for one in said["stopped"] if not one["finished"]]
+    assert len(said["stopped"]) == 20
+    assert len(stopped) >= 15  # the others were done before the signal came
+    for one in stopped:
+        assert one["code"] == 128 + one["signals"][0], one["signals"]
+        assert one["seconds"] < 10
+    assert [one["signals"] for one in said["stopped"] if one["fingerprint"] != said["whole"]] == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_FSIZE stands in for a full disk")
+def test_a_full_disk_keeps_the_old_checkpoint(tmp_path: Path) -> None:
+    """The command itself, with room for less than a checkpoint: exit 4, one line, the old one as it was."""
+    import resource
+
+    def room_for(size: int) -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+    run = tmp_path / "run"
+    assert main(["train", "--steps", "2", "--batch-size", "2", "--device", "cpu", "--quiet", "--out", str(run)]) == 0
+    kept = {path: sha256_file(path) for path in run.glob("training/step-00000002/*")}
+    threads = str(torch.get_num_threads())
+    command = [sys.executable, "-m", "viz_diffusion", "train", "--resume", str(run), "--steps", "3", "--device", "cpu"]
+    ended = subprocess.run(
+        command, capture_output=True, text=True, timeout=200, check=False, preexec_fn=lambda: room_for(1_000_000),
+        env={**os.environ, "OMP_NUM_THREADS": threads, "PYTHONPATH": os.pathsep.join([str(HERE.parent), *sys.path])},
+    )  # fmt: skip
+    last = ended.stderr.splitlines()[-1]
+    assert ended.returncode == 4, ended.stderr
+    assert re.search(r"cannot write .*step-00000003: File too large; it needs [\d,]+ bytes", last)
+    assert "Traceback" not in ended.stderr
+    assert {path: sha256_file(path) for path in kept} == kept
+    assert not list(run.rglob("*.tmp"))
 
 
 @pytest.fixture

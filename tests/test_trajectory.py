@@ -150,7 +150,7 @@ def test_a_failed_save_keeps_the_old_store(count: int, tmp_path: Path, monkeypat
     path, old = tmp_path / "a.zarr", make(labels=np.array([1, 2, 3]))
     old.save(path)
     fail_after(count, monkeypatch)
-    with pytest.raises(VizdiffIOError, match=r"cannot write .*a\.zarr: No space left"):
+    with pytest.raises(VizdiffIOError, match=r"cannot write .*a\.zarr.*: No space left"):
         make().save(path)
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.zarr"]
     assert_same(Trajectory.open(path), old)
@@ -184,7 +184,7 @@ def test_saving_does_not_delete_what_is_no_recording(tmp_path: Path) -> None:
 
 
 def chunk(path: Path, name: str) -> Path:
-    return next(entry for entry in sorted((path / name / "c").rglob("*")) if entry.is_file())
+    return next(entry for entry in sorted((path / name).rglob("c*")) if entry.is_file())
 
 
 def edit(path: Path, change: Callable[[dict], object]) -> None:
@@ -240,10 +240,12 @@ def test_damaged_stores_are_refused_by_name(case: str, tmp_path: Path) -> None:
     assert caught.value.exit_code == 3
 
 
-def test_a_missing_chunk_is_counted(tmp_path: Path) -> None:
+def test_a_missing_chunk_is_named(tmp_path: Path) -> None:
     make().save(tmp_path / "a.zarr")
     chunk(tmp_path / "a.zarr", "eps_cond").unlink()
-    with pytest.raises(VizdiffInputError, match="eps_cond: 1 of 1 chunks"):
+    with pytest.raises(
+        VizdiffInputError, match=r"eps_cond, samples 0..2, steps 0..4 \(a.zarr/eps_cond/c.0.0.0.0.0\) is missing"
+    ):
         Trajectory.open(tmp_path / "a.zarr")
 
 

@@ -9,8 +9,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from viz_diffusion.diffusers import record_pipeline
     from viz_diffusion.model import SimpleUNet, SinusoidalPositionEmbeddings
     from viz_diffusion.record import Recorder, record_generation
+    from viz_diffusion.replay import injected_noise, next_states
     from viz_diffusion.run import Run
     from viz_diffusion.sample import Step, ddim_steps, ddpm_steps
     from viz_diffusion.schedule import NoiseSchedule
@@ -28,7 +30,10 @@ _HOMES = {
     "Trajectory": "trajectory",
     "ddim_steps": "sample",
     "ddpm_steps": "sample",
+    "injected_noise": "replay",
+    "next_states": "replay",
     "record_generation": "record",
+    "record_pipeline": "diffusers",
 }
 
 __all__ = [
@@ -42,7 +47,10 @@ __all__ = [
     "__version__",
     "ddim_steps",
     "ddpm_steps",
+    "injected_noise",
+    "next_states",
     "record_generation",
+    "record_pipeline",
 ]
 
 

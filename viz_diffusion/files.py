@@ -60,7 +60,7 @@ def make_dir(path: Path) -> Path:
     return path
 
 
-def _sync_dir(path: Path) -> None:
+def sync_dir(path: Path) -> None:
     """Flush a folder's entry list to disk, where the system lets a folder be opened (not on Windows)."""
     if os.name == "nt":
         return
@@ -72,11 +72,12 @@ def _sync_dir(path: Path) -> None:
 
 
 @contextmanager
-def atomic_write(path: Path) -> Iterator[IO[bytes]]:
+def atomic_write(path: Path, *, sync: bool = True, sync_folder: bool = True) -> Iterator[IO[bytes]]:
     """Open a binary handle whose bytes become ``path`` all at once, or not at all.
 
-    Writes to a temporary file in the same folder, flushes it to disk, renames it over ``path`` and
-    flushes the folder. On any failure the temporary file is removed and ``path`` is as it was.
+    Writes to a temporary file in the same folder, flushes it to disk (``sync``), renames it over ``path`` and
+    flushes the folder (``sync_folder``): what is left out is left to the system, which a kill does not disturb.
+    On any failure the temporary file is removed and ``path`` is as it was.
 
     Raises
     ------
@@ -90,9 +91,11 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
             with temporary.open("xb") as handle:
                 yield handle
                 handle.flush()
-                os.fsync(handle.fileno())
+                if sync:
+                    os.fsync(handle.fileno())
             os.replace(temporary, path)
-            _sync_dir(path.parent)
+            if sync_folder:
+                sync_dir(path.parent)
         finally:
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
@@ -122,7 +125,7 @@ def atomic_dir(path: Path) -> Iterator[Path]:
             if path.exists():
                 os.replace(path, retired)
             os.replace(temporary, path)
-            _sync_dir(path.parent)
+            sync_dir(path.parent)
         except BaseException:
             if retired.exists() and not path.exists():
                 with suppress(OSError):
@@ -194,6 +197,15 @@ def write_bytes(path: Path, data: bytes) -> None:
     """Write ``data`` to ``path`` atomically."""
     with atomic_write(path) as handle:
         handle.write(data)
+
+
+def append_bytes(path: Path, data: bytes, *, sync: bool = True) -> None:
+    """Add ``data`` at the end of a file, made where it is missing, and flush it to disk (``sync``)."""
+    with io_errors("write", path), path.open("ab") as handle:
+        handle.write(data)
+        handle.flush()
+        if sync:
+            os.fsync(handle.fileno())
 
 
 def to_json(value: Any, *, indent: int | None = None) -> str:

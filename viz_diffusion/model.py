@@ -238,7 +238,7 @@ class SimpleUNet(nn.Module):
         if self.config.schedule is None:
             return h
         # ε̂ = √(1-ᾱ) x_t + √ᾱ F(x_t, t, y)
-        signal, spread = self.amplitudes[timesteps, :, None, None, None].unbind(1)
+        signal, spread = self.amplitudes[timesteps.long(), :, None, None, None].unbind(1)
         return spread * x + signal * h
 
 

@@ -61,7 +61,7 @@ class Preset:
 
 PRESETS = (
     Preset("small", "a laptop", (32, 64), 1, batch_size=64, learning_rate=4e-3, minutes=10),
-    Preset("base", "the bundled weights", (32, 64), 1, batch_size=64, learning_rate=4e-3, steps=18_000),
+    Preset("base", "the bundled weights", (32, 64), 1, batch_size=64, learning_rate=4e-3, steps=30_000),
     Preset("large", "a GPU", (128, 256), 2, batch_size=256, learning_rate=2e-3, steps=30_000),
 )
 DEFAULT_PRESET = "small"

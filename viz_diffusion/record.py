@@ -7,36 +7,25 @@ mixes two predictions, which images came out at the end) it is told.
 
 from __future__ import annotations
 
-import inspect
-import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 
 from viz_diffusion.errors import VizdiffUsageError
+from viz_diffusion.listening import Listener
+from viz_diffusion.passes import Assembly, Finished, ForwardPass, HeardStep, StepSorter, to_numpy
 from viz_diffusion.sample import ImageNoise, Step, sampling_steps
 from viz_diffusion.schedule import NoiseSchedule
+from viz_diffusion.spool import NOTHING, Spool
+from viz_diffusion.store.layout import CHUNK_SAMPLES, CHUNK_STEPS
+from viz_diffusion.store.recording import recording_bytes
+from viz_diffusion.store.writing import require_space
 from viz_diffusion.timesteps import SPACINGS, VARIANCES
 from viz_diffusion.trajectory import Float32, Trajectory
-
-_LABEL_NAMES = ("labels", "label", "y", "class_labels")
-
-
-@dataclass(frozen=True, eq=False)
-class _Call:
-    """One forward pass of the denoiser, copied to the CPU."""
-
-    t: int
-    x: Float32
-    eps: Float32
-    labels: NDArray[np.int64]
 
 
 class Recorder:
@@ -45,6 +34,8 @@ class Recorder:
     Works around any sampling loop and any ``nn.Module`` called with (x, t) or (x, t, labels),
     positionally or by keyword, that returns a tensor, a tuple whose first entry is one, a mapping with
     ``"sample"`` or an object with ``.sample``. ``t`` is one timestep, or the same one for each image.
+    A network that ``torch.compile`` wrapped is recorded as it is, without activations; the original is not
+    heard through its compiled copy.
 
     Parameters
     ----------
@@ -59,6 +50,24 @@ class Recorder:
         Whether the loop clips x̂_0 to [-1, 1]; decides what ``x0_pred`` holds.
     null_label
         The label that means "no order"; by default the denoiser's own ``null_label``, if it has one.
+    activations
+        Dotted names or globs of modules whose output is kept too, such as ``["time_mlp", "down.*"]`` (see
+        :func:`~viz_diffusion.listening.match_modules`): (B, K, ...) float32, axes as the module gives them
+        after its batch, which is (C, h, w) for convolutions; under guidance the half under the label.
+    activations_at
+        Timesteps at which they are kept; all of them by default.
+    activation_norms
+        Keep only the L2 norm of each image's activation, (B, K).
+    store
+        Where to write while recording (a zarr folder), instead of keeping everything in memory. Several
+        samplings with the same timesteps are joined as further samples. After an error, Ctrl-C or a kill
+        what was written stays beside it; see :meth:`Trajectory.open`.
+    dtype, compress
+        Of the store; see :meth:`Trajectory.save`.
+    aim
+        (samples, steps) that are meant to be recorded, so that a store that was cut off can say so.
+    seeds, sampler, variance, eta, weights_sha256
+        Facts that only the loop's author knows.
 
     Examples
     --------
@@ -76,25 +85,42 @@ class Recorder:
         guidance_scale: float | None = None,
         clip: bool = True,
         null_label: int | None = None,
+        activations: Sequence[str] = (),
+        activations_at: Collection[int] | None = None,
+        activation_norms: bool = False,
+        store: Path | None = None,
+        dtype: str = "float32",
+        compress: bool = False,
+        aim: tuple[int, int] = (0, 0),
+        seeds: Sequence[int] = (),
+        sampler: str = "",
+        variance: str = "",
+        eta: float = 0.0,
+        weights_sha256: str = "",
     ) -> None:
-        self._denoiser = weakref.ref(denoiser)  # a recording must not keep a network alive
-        self._schedule = schedule
-        self._guidance_scale = guidance_scale
-        self._clip = clip
-        self._null_label = getattr(denoiser, "null_label", None) if null_label is None else null_label
-        self._handle: RemovableHandle | None = None
-        self._calls: list[_Call] = []
-        self._x0: Float32 | None = None
+        null = getattr(denoiser, "null_label", None) if null_label is None else null_label
+        self._listener = Listener(
+            denoiser, self._take, activations=activations, activations_at=activations_at, norms=activation_norms
+        )
+        self._assembly = Assembly(schedule, guidance_scale, clip, null)
+        self._seeds = seeds
+        self._facts: dict[str, Any] = {
+            "sampler": sampler, "variance": variance, "eta": eta, "clip": clip, "weights_sha256": weights_sha256,
+            "interventions": getattr(denoiser, "interventions", ""),
+        }  # fmt: skip
+        self._store = None if store is None else Path(store)
+        self._storing: dict[str, Any] = {
+            "dtype": dtype, "compress": compress, "aim": aim,
+            "kept_chunk": CHUNK_STEPS if activations_at is None else 1,
+        }  # fmt: skip
+        self._spool: Spool | None = None
+        self._events: list[ForwardPass | Finished] = []
 
     def __enter__(self) -> Recorder:
-        if self._handle is not None:
-            raise VizdiffUsageError("this Recorder is already listening; use one Recorder for each block")
-        denoiser = self._denoiser()
-        if denoiser is None:
-            raise VizdiffUsageError("the denoiser of this Recorder no longer exists")
-        self._calls.clear()
-        self._x0 = None
-        self._handle = denoiser.register_forward_hook(self._hear, with_kwargs=True)
+        self._listener.start()
+        self._events = []
+        if self._store is not None:
+            self._spool = Spool(self._store, self._assembly, self._facts, self._seeds, **self._storing)
         return self
 
     def __exit__(
@@ -103,125 +129,100 @@ class Recorder:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._handle is not None:
-            self._handle.remove()
-            self._handle = None
+        self._listener.stop()
+        spool, self._spool = self._spool, None
+        if spool is not None:
+            spool.close(complete=kind is None)
 
     def finish(self, x0: Tensor) -> None:
-        """Tell the finished images, (B, C, H, W): no later forward pass shows them."""
-        self._x0 = _to_numpy(x0)
+        """Tell the finished images, (B, C, H, W), of the sampling heard last: no forward pass shows them."""
+        self._take(Finished(to_numpy(x0)))
 
-    def _hear(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
-        x, t, labels = _arguments(module, args, kwargs)
-        timesteps = np.unique(_to_numpy(torch.as_tensor(t)).astype(np.int64))
-        if timesteps.size != 1:
-            raise VizdiffUsageError(
-                f"one forward pass was given several timesteps ({timesteps.min()}..{timesteps.max()}); "
-                "the Recorder follows a sampling loop, in which all images share one"
-            )
-        known = labels is not None
-        label_row = _to_numpy(torch.as_tensor(labels)).astype(np.int64) if known else np.full(len(x), -1)
-        self._calls.append(
-            _Call(
-                int(timesteps[0]),
-                _to_numpy(x),
-                _to_numpy(_noise_of(output)),
-                np.broadcast_to(label_row, len(x)),
-            )
-        )
+    def _take(self, event: ForwardPass | Finished) -> None:
+        if self._spool is not None:
+            self._spool.put(event)
+        else:
+            self._events.append(event)
 
     def trajectory(
         self,
         *,
         seeds: Sequence[int] | None = None,
-        sampler: str = "",
-        variance: str = "",
-        eta: float = 0.0,
-        weights_sha256: str = "",
-        interventions: str = "",
+        sampler: str | None = None,
+        variance: str | None = None,
+        eta: float | None = None,
+        weights_sha256: str | None = None,
     ) -> Trajectory:
         """Return what was recorded, with the facts that only the loop's author knows.
+
+        With a ``store`` everything is read back from there, with the facts it was given at first.
 
         Raises
         ------
         VizdiffUsageError
             Where nothing was recorded, more than one sampling was, or the batch changed on the way.
         """
-        steps = list(self._steps())
-        if not steps:
+        if self._store is not None:
+            return Trajectory.open(self._store)
+        told = {"sampler": sampler, "variance": variance, "eta": eta, "weights_sha256": weights_sha256}
+        facts = self._facts | {name: value for name, value in told.items() if value is not None}
+        found = self._samplings()
+        if len(found) > 1:
             raise VizdiffUsageError(
-                "nothing was recorded: the sampling loop has to call the denoiser itself, inside the block"
+                f"{len(found)} samplings were heard (t rose again): ask for trajectories(), "
+                "or use one Recorder for each"
             )
-        timesteps = np.array([step[0].t for step in steps])
-        if np.any(np.diff(timesteps) >= 0):
-            raise VizdiffUsageError("the timesteps did not fall: use one Recorder for each sampling")
-        if len({step[0].x.shape for step in steps}) != 1 or len({len(step) for step in steps}) != 1:
-            raise VizdiffUsageError("the batch changed during sampling; use one Recorder for each sampling")
-        x_t = np.stack([step[0].x for step in steps], axis=1)
-        eps_cond = np.stack([step[0].eps for step in steps], axis=1)
-        guided = len(steps[0]) == 2
-        eps_uncond = np.stack([step[1].eps for step in steps], axis=1) if guided else None
-        scale = 1.0 if not guided else np.nan if self._guidance_scale is None else self._guidance_scale
-        eps_pred = eps_cond if eps_uncond is None else _mix(eps_cond, eps_uncond, scale)
-        x0_pred = np.stack(
-            [self._schedule.predict_x0(x_t[:, s], eps_pred[:, s], t) for s, t in enumerate(timesteps)], axis=1
-        )
-        if self._clip:
-            x0_pred = x0_pred.clip(-1, 1)
-        num_images = len(x_t)
+        return self._assemble(*found[0], self._seeds if seeds is None else seeds, facts)
+
+    def trajectories(self) -> list[Trajectory]:
+        """Return one Trajectory for each sampling of the block, in order; ``seeds`` go to their images in order."""
+        if self._store is not None:
+            return [self.trajectory()]
+        found, first = [], 0
+        for steps, x0 in self._samplings():
+            count = len(steps[0].cond.x)
+            found.append(self._assemble(steps, x0, self._seeds[first : first + count], self._facts))
+            first += count
+        return found
+
+    def _samplings(self) -> list[tuple[list[HeardStep], Float32 | None]]:
+        """Return each sampling's steps and, where it was told, what it finished with."""
+        steps: list[list[HeardStep]] = []
+        finished: list[Float32 | None] = []
+        for item in StepSorter(self._assembly.null_label).sort(self._events):
+            if isinstance(item, Finished):
+                finished[-1:] = [item.x0] if steps else []
+                continue
+            if len(steps) == item.sampling:
+                steps.append([])
+                finished.append(None)
+            steps[-1].append(item)
+            finished[-1] = None
+        if not steps:
+            raise VizdiffUsageError(NOTHING)
+        return list(zip(steps, finished, strict=True))
+
+    def _assemble(
+        self, steps: list[HeardStep], x0: Float32 | None, seeds: Sequence[int], facts: dict[str, Any]
+    ) -> Trajectory:
+        guided = any(step.uncond is not None for step in steps)
+        fields: dict[str, Any] = {
+            name: np.ascontiguousarray(values) for name, values in self._assembly.fields(steps, guided).items()
+        }
+        kept = [index for index, step in enumerate(steps) if step.cond.activations]
+        names = steps[kept[0]].cond.activations if kept else ()
         return Trajectory(
-            schedule=self._schedule,
-            timesteps=timesteps,
-            x_t=x_t,
-            eps_pred=eps_pred,
-            x0_pred=x0_pred,
-            x0=np.full_like(x_t[:, 0], np.nan) if self._x0 is None else self._x0,
-            labels=self._asked(steps[0][0].labels),
-            seeds=np.full(num_images, -1) if seeds is None else np.asarray(seeds, dtype=np.int64),
-            eps_cond=eps_cond if guided else None,
-            eps_uncond=eps_uncond,
-            sampler=sampler,
-            variance=variance,
-            eta=eta,
-            guidance_scale=float(scale),
-            clip=self._clip,
-            weights_sha256=weights_sha256,
-            interventions=interventions,
+            schedule=self._assembly.schedule,
+            timesteps=np.array([step.cond.t for step in steps]),
+            **fields,
+            x0=np.full_like(fields["x_t"][:, 0], np.nan) if x0 is None else x0,
+            labels=self._assembly.labels(steps[0]),
+            seeds=np.asarray(seeds, dtype=np.int64) if len(seeds) else np.full(len(fields["x_t"]), -1),
+            guidance_scale=self._assembly.scale(guided),
+            activations={name: np.stack([steps[k].cond.activations[name] for k in kept], axis=1) for name in names},
+            activation_steps=np.array(kept) if kept else None,
+            **facts,
         )
-
-    def _asked(self, labels: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the labels with -1 in the place of the null label."""
-        return labels.copy() if self._null_label is None else np.where(labels == self._null_label, -1, labels)
-
-    def _steps(self) -> Iterator[tuple[_Call, ...]]:
-        """Join what belongs to one step: (under the label,) or (under the label, under the null label)."""
-        group: list[_Call] = []
-        for call in self._calls:
-            if group and call.t != group[0].t:
-                yield self._halves(group)
-                group = []
-            group.append(call)
-        if group:
-            yield self._halves(group)
-
-    def _halves(self, calls: list[_Call]) -> tuple[_Call, ...]:
-        """Split one step's rows by whether they carry the null label."""
-        joined = _Call(
-            calls[0].t,
-            np.concatenate([call.x for call in calls]),
-            np.concatenate([call.eps for call in calls]),
-            np.concatenate([call.labels for call in calls]),
-        )
-        null = joined.labels == -1  # called without labels: the null label, beside calls that have some
-        if self._null_label is not None:
-            null |= joined.labels == self._null_label
-        if not null.any() or null.all():
-            if len(calls) > 1:
-                raise VizdiffUsageError(f"t = {joined.t} was visited {len(calls)} times under the same labels")
-            return (joined,)
-        if null.sum() * 2 != null.size:
-            raise VizdiffUsageError(f"t = {joined.t}: labelled and unlabelled predictions are not as many")
-        return tuple(_Call(joined.t, joined.x[rows], joined.eps[rows], joined.labels[rows]) for rows in (~null, null))
 
 
 def record_generation(
@@ -240,6 +241,11 @@ def record_generation(
     image_shape: tuple[int, ...] = (1, 28, 28),
     weights_sha256: str = "",
     on_step: Callable[[Step], None] | None = None,
+    store: Path | None = None,
+    dtype: str = "float32",
+    activations: Sequence[str] = (),
+    activations_at: Collection[int] | None = None,
+    activation_norms: bool = False,
 ) -> Trajectory:
     """Sample one image per seed under a Recorder and return every step.
 
@@ -253,68 +259,39 @@ def record_generation(
         As in :func:`~viz_diffusion.sample.sampling_steps`.
     on_step
         Called after each step, for progress bars; it observes only.
+    store, dtype
+        Where to write while sampling, in batches of 16 images, so that memory does not grow with their
+        number; the first batch is read back and returned. Without, all images are one batch in memory.
+    activations, activations_at, activation_norms
+        As of :class:`Recorder`.
+
+    Raises
+    ------
+    VizdiffIOError
+        Where the disk has no room for the recording; nothing is sampled then.
     """
-    noise = ImageNoise(seeds, image_shape)
-    with Recorder(denoiser, schedule, guidance_scale=guidance_scale, clip=clip) as recorder:
-        for step in sampling_steps(
-            denoiser, schedule, noise, labels,
-            sampler=sampler, steps=steps, timestep_spacing=timestep_spacing, variance=variance, eta=eta,
-            guidance_scale=guidance_scale, clip=clip, null_label=getattr(denoiser, "null_label", 10),
-        ):  # fmt: skip
-            if on_step is not None:
-                on_step(step)
-        recorder.finish(step.x_prev)
-    return recorder.trajectory(
-        seeds=seeds,
-        sampler=sampler,
-        variance=variance if sampler == "ddpm" else "",
-        eta=eta,
+    count = len(seeds)
+    batch = count if store is None else CHUNK_SAMPLES
+    num_steps = schedule.num_train_timesteps if steps is None else steps
+    if store is not None:
+        fields = 3 if guidance_scale == 1 else 5
+        require_space(store, recording_bytes(count, num_steps, image_shape, fields, dtype))
+    recorder = Recorder(
+        denoiser, schedule, guidance_scale=guidance_scale, clip=clip,
+        activations=activations, activations_at=activations_at, activation_norms=activation_norms,
+        store=store, dtype=dtype, aim=(count, num_steps),
+        seeds=seeds, sampler=sampler, variance=variance if sampler == "ddpm" else "", eta=eta,
         weights_sha256=weights_sha256,
-        interventions=getattr(denoiser, "interventions", ""),
-    )
-
-
-def _mix(eps_cond: Float32, eps_uncond: Float32, scale: float) -> Float32:
-    return eps_uncond + np.float32(scale) * (eps_cond - eps_uncond)
-
-
-def _to_numpy(tensor: Tensor) -> Any:
-    """Copy a tensor to a CPU array: float32 for what is floating, int64 for the rest."""
-    dtype = torch.float32 if tensor.is_floating_point() else torch.int64
-    return tensor.detach().to("cpu", dtype, copy=True).numpy()
-
-
-def _arguments(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Tensor, Any, Any]:
-    """Find x, t and the labels among a forward pass's arguments, by its signature."""
-    bound = inspect.signature(module.forward).bind(*args, **kwargs).arguments
-    given: dict[str, Any] = {}
-    for name, value in bound.items():
-        if name == "kwargs" and isinstance(value, dict):
-            given.update(value)
-        elif name == "args" and isinstance(value, tuple):
-            given.update({f"args[{i}]": item for i, item in enumerate(value)})
-        else:
-            given[name] = value
-    if len(given) < 2 or not isinstance(next(iter(given.values())), Tensor):
-        raise VizdiffUsageError("the Recorder needs a denoiser that is called with (x, t) or (x, t, labels)")
-    x, t, *rest = given.values()
-    named = [given[name] for name in _LABEL_NAMES if name in given]
-    labels = named[0] if named else rest[0] if rest else None
-    if isinstance(labels, Tensor) and (labels.is_floating_point() or labels.ndim > 1):
-        labels = None
-    return x, t, labels if isinstance(labels, Tensor) else None
-
-
-def _noise_of(output: Any) -> Tensor:
-    """Return the predicted noise from whatever a denoiser returns."""
-    if isinstance(output, (tuple, list)) and output:
-        output = output[0]
-    elif isinstance(output, Mapping):
-        output = output.get("sample", output)
-    else:
-        output = getattr(output, "sample", output)
-    if not isinstance(output, Tensor):
-        raise VizdiffUsageError(
-            f"the Recorder needs a denoiser that returns a tensor, a tuple or .sample, found {type(output).__name__}"
-        )
-    return output
+    )  # fmt: skip
+    with recorder:
+        for first in range(0, count, batch):
+            part = slice(first, first + batch)
+            for step in sampling_steps(
+                denoiser, schedule, ImageNoise(seeds[part], image_shape), labels[part],
+                sampler=sampler, steps=steps, timestep_spacing=timestep_spacing, variance=variance, eta=eta,
+                guidance_scale=guidance_scale, clip=clip, null_label=getattr(denoiser, "null_label", 10),
+            ):  # fmt: skip
+                if on_step is not None:
+                    on_step(step)
+            recorder.finish(step.x_prev)
+    return recorder.trajectory() if store is None else Trajectory.open(store, samples=slice(0, batch))

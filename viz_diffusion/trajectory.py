@@ -5,7 +5,10 @@ Knows nothing about networks or figures, and never imports torch.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +19,16 @@ from viz_diffusion.errors import VizdiffError, VizdiffInputError
 from viz_diffusion.files import atomic_dir, io_errors
 from viz_diffusion.fragments import facts, picture, strip, whole
 from viz_diffusion.schedule import NoiseSchedule
+from viz_diffusion.store.layout import CHUNK_STEPS, WIDE, partial_path
+from viz_diffusion.store.reading import Reach, StoreReader, pack
+from viz_diffusion.store.recording import ACTIVATIONS, FIELDS, OPTIONAL_FIELDS, RecordingWriter
+from viz_diffusion.store.writing import StoreWriter, refuse_other_folders
 from viz_diffusion.timesteps import SAMPLERS
 
 Float32 = NDArray[np.float32]
-SCHEMA_VERSION = 1
-_FIELDS = ("x_t", "eps_pred", "x0_pred", "eps_cond", "eps_uncond")
-_OPTIONAL = ("eps_cond", "eps_uncond")
 _FACTS = ("sampler", "variance", "eta", "guidance_scale", "clip", "weights_sha256", "interventions")
 _LATER_FACTS: dict[str, Any] = {"eta": 0.0, "interventions": ""}
 """Facts that the first recordings lack, and what held for them."""
-_CHUNK = (16, 50)
-"""Samples and steps per chunk."""
 _SHOWN_SHARES = (1.0, 0.65, 0.5, 0.35, 0.2, 0.1)
 """Shares of the steps that are left at the frames a notebook shows."""
 
@@ -46,8 +48,8 @@ class Trajectory:
 
     schedule: NoiseSchedule
     """The forward process whose ᾱ and SNR go with the timesteps."""
-    timesteps: NDArray[np.int64]
-    """(S,) int64, strictly falling, each in 0 .. T-1."""
+    timesteps: NDArray[Any]
+    """(S,) int64, or float64 where a sampler asks between them; strictly falling, each in 0 .. T-1."""
     x_t: Float32
     """(B, S, C, H, W) float32: what entered the denoiser."""
     eps_pred: Float32
@@ -76,6 +78,21 @@ class Trajectory:
     """Whether x̂_0 was clipped to [-1, 1]."""
     weights_sha256: str = ""
     """SHA-256 of the weights file, or nothing where it is not known."""
+    step_alphas_cumprod: NDArray[np.float64] | None = None
+    """(S,) float64: ᾱ at each step where it does not follow from timesteps and schedule, as with fractional
+    timesteps or a sampler's own noise levels; ``x_t`` is scaled to unit power all the same."""
+    activations: Mapping[str, Float32] = field(default_factory=dict)
+    """What modules gave at K of the steps, by dotted name: (B, K, ...) float32, its axes after the first two
+    those of the module's output after its batch; (B, K) where only norms were kept. Under guidance, the half
+    under the label."""
+    activation_steps: NDArray[np.int64] | None = None
+    """(K,) int64: which of the steps 0 .. S-1 those are."""
+    decoded: Float32 | None = None
+    """(B, F, C, H, W) float32, about [-1, 1]: ``x0_pred`` as pictures at F steps, where x is a latent."""
+    decoded_steps: NDArray[np.int64] | None = None
+    """(F,) int64: which of the steps those are; S stands for the finished ``x0``."""
+    stopped: str = ""
+    """Where the recording was cut off, how far it got; nothing where it is complete."""
     interventions: str = ""
     """What stood between sampler and network; nothing where the network was told t and label as they were
     asked. ``timesteps`` and ``labels`` hold what was asked, ``eps_pred`` what came back."""
@@ -86,18 +103,30 @@ class Trajectory:
             raise VizdiffInputError(
                 f"a trajectory needs x_t of shape (B,S,C,H,W) and S timesteps, found {shape} and {self.timesteps.shape}"
             )
-        expected: dict[str, tuple[int, ...]] = dict.fromkeys(_FIELDS, shape)
+        expected: dict[str, tuple[int, ...]] = dict.fromkeys(FIELDS, shape)
         expected |= {"x0": shape[:1] + shape[2:], "labels": shape[:1], "seeds": shape[:1]}
         for name, want in expected.items():
             array = getattr(self, name)
-            if array is None and name in _OPTIONAL:
+            if array is None and name in OPTIONAL_FIELDS:
                 continue
             if array.shape != want:
                 raise VizdiffInputError(f"a trajectory's {name} must have shape {want}, found {array.shape}")
         if not np.all(np.diff(self.timesteps) < 0):
             raise VizdiffInputError("a trajectory's timesteps must fall strictly")
+        self._check_extras(shape[0])
         if shape[1] and not 0 <= self.timesteps[-1] <= self.timesteps[0] < self.schedule.num_train_timesteps:
             raise VizdiffInputError(f"a trajectory's timesteps must lie below {self.schedule.num_train_timesteps}")
+        if self.step_alphas_cumprod is None and self.timesteps.dtype.kind != "i":
+            raise VizdiffInputError("a trajectory's fractional timesteps need step_alphas_cumprod")
+        if self.step_alphas_cumprod is not None and self.step_alphas_cumprod.shape != self.timesteps.shape:
+            raise VizdiffInputError(f"a trajectory's step_alphas_cumprod must have shape {self.timesteps.shape}")
+
+    def _check_extras(self, samples: int) -> None:
+        kept = [*self.activations.items(), *([] if self.decoded is None else [("decoded", self.decoded)])]
+        for name, values in kept:
+            steps = self.decoded_steps if name == "decoded" else self.activation_steps
+            if steps is None or values.shape[:2] != (samples, len(steps)):
+                raise VizdiffInputError(f"a trajectory's {name} must begin with its samples and its steps")
 
     @property
     def num_images(self) -> int:
@@ -112,19 +141,28 @@ class Trajectory:
     @property
     def snr(self) -> NDArray[np.float64]:
         """(S,) float64: the schedule's signal-to-noise ratio at each recorded step."""
+        if self.step_alphas_cumprod is not None:
+            return self.step_alphas_cumprod / (1 - self.step_alphas_cumprod)
         return self.schedule.snr[self.timesteps]
 
     @property
     def alphas_cumprod(self) -> NDArray[np.float64]:
         """(S,) float64: ᾱ, the signal's share of power, at each recorded step."""
+        if self.step_alphas_cumprod is not None:
+            return self.step_alphas_cumprod
         return self.schedule.alphas_cumprod[self.timesteps]
+
+    @property
+    def log_snr(self) -> NDArray[np.float64]:
+        """(S,) float64: ln SNR at each recorded step, in nats."""
+        return np.log(self.snr)
 
     @property
     def x0_beyond_scale(self) -> NDArray[np.float64]:
         """(B, S) float64: the share of pixels of x̂_0, before any clipping, that lie beyond [-1, 1]."""
         shares = np.empty((self.num_images, self.num_steps))
-        for step, t in enumerate(self.timesteps):
-            raw = self.schedule.predict_x0(self.x_t[:, step], self.eps_pred[:, step], int(t))
+        for step, share in enumerate(self.alphas_cumprod):
+            raw = (self.x_t[:, step] - np.sqrt(1 - share) * self.eps_pred[:, step]) / np.sqrt(share)
             shares[:, step] = (np.abs(raw) > 1).mean(axis=(1, 2, 3))
         return shares
 
@@ -162,94 +200,144 @@ class Trajectory:
         )
         return whole(title, note, *strips, facts("facts", pairs))
 
-    def save(self, path: Path) -> None:
-        """Write a zarr v3 store: one uncompressed array per field, with named dimensions.
+    def save(self, path: Path, *, dtype: str = WIDE, compress: bool = False) -> None:
+        """Write a zarr v3 store: one array per field, with named dimensions; or a ``.zip`` of one.
 
         ``status: complete`` is part of what appears at ``path``; a store that was there before is
         replaced only when the new one is whole.
 
-        Raises
-        ------
-        VizdiffIOError
-            Where the system refuses.
-        """
-        import zarr
-
-        path = Path(path)
-        if path.is_dir() and any(path.iterdir()) and not (path / "zarr.json").is_file():
-            raise VizdiffInputError(f"{path} is a folder of something else; choose another place for the recording")
-        with atomic_dir(path) as folder:
-            group = zarr.create_group(str(folder))
-            images = ("sample", "step", "channel", "y", "x")
-            dimensions = dict.fromkeys(_FIELDS, images) | {
-                "x0": ("sample", "channel", "y", "x"),
-                "timesteps": ("step",),
-                "snr": ("step",),
-                "labels": ("sample",),
-                "seeds": ("sample",),
-                "betas": ("timestep",),
-            }
-            for name, axes in dimensions.items():
-                data = self.schedule.betas if name == "betas" else getattr(self, name)
-                if data is None:
-                    continue
-                sizes = (*_CHUNK, *data.shape[2:]) if axes is images else data.shape
-                chunks = tuple(max(1, min(want, have)) for want, have in zip(sizes, data.shape, strict=True))
-                array = group.create_array(
-                    name, shape=data.shape, dtype=data.dtype, chunks=chunks,
-                    compressors=None, fill_value=np.nan if data.dtype.kind == "f" else 0, dimension_names=axes,
-                    config={"write_empty_chunks": True},  # else a chunk of zeros looks like a missing one
-                )  # fmt: skip
-                array[...] = data
-            facts = {name: getattr(self, name) for name in _FACTS}
-            if np.isnan(self.guidance_scale):
-                facts["guidance_scale"] = None  # JSON has no NaN
-            group.attrs.update({"schema_version": SCHEMA_VERSION, "schedule": self.schedule.name, **facts})
-            group.attrs["status"] = "complete"
-
-    @classmethod
-    def open(cls, path: Path) -> Trajectory:
-        """Read a store written by :meth:`save`.
+        Parameters
+        ----------
+        path
+            A folder, or a file whose name ends in ``.zip``.
+        dtype
+            ``float32``, or ``float16`` for the fields over steps, which halves the size; values it cannot hold
+            are kept as float32, and x̂_0, whose error would be multiplied, is stored and not derived.
+        compress
+            Whether chunks are compressed.
 
         Raises
         ------
         VizdiffInputError
-            Where there is no store, it is incomplete or damaged, or another version wrote it.
+            Where ``path`` is a folder of something else.
+        VizdiffIOError
+            Where the system refuses.
         """
-        import zarr
-
         path = Path(path)
-        if not (path / "zarr.json").is_file():
+        if path.suffix == ".zip":
+            with io_errors("write", path), tempfile.TemporaryDirectory() as folder:
+                self._write(StoreWriter(Path(folder), dtype=dtype, compress=compress))
+                pack(Path(folder), path)
+            return
+        refuse_other_folders(path)
+        with atomic_dir(path) as folder_path:
+            self._write(StoreWriter(folder_path, dtype=dtype, compress=compress))
+
+    def _write(self, store: StoreWriter) -> None:
+        facts = facts_of(self.schedule, **{name: getattr(self, name) for name in _FACTS})
+        writer = RecordingWriter(
+            store, self.schedule.betas, facts, aim_samples=self.num_images, aim_steps=self.num_steps
+        )
+        fields = {name: getattr(self, name) for name in FIELDS if getattr(self, name) is not None}
+        for first in range(0, max(1, self.num_steps), CHUNK_STEPS):
+            part = slice(first, first + CHUNK_STEPS)
+            writer.put_steps(
+                {name: values[:, part] for name, values in fields.items()},
+                self.timesteps[part],
+                self.alphas_cumprod[part],
+                own_alphas=self.step_alphas_cumprod is not None,
+            )
+        writer.put_labels(self.labels, self.seeds)
+        if self.activation_steps is not None:
+            for first in range(0, len(self.activation_steps), CHUNK_STEPS):
+                part = slice(first, first + CHUNK_STEPS)
+                kept = {name: values[:, part] for name, values in self.activations.items()}
+                writer.put_activations(kept, self.activation_steps[part])
+        if self.decoded is not None and self.decoded_steps is not None:
+            writer.put_decoded(self.decoded, self.decoded_steps)
+        writer.finish_batch(self.x0)
+        writer.commit(complete=not self.stopped)
+
+    @classmethod
+    def open(cls, path: Path, *, allow_partial: bool = False, samples: slice | None = None) -> Trajectory:
+        """Read a store, folder or ``.zip``, written by :meth:`save` or by a Recorder; every chunk is checked.
+
+        Parameters
+        ----------
+        path
+            Where it is. Where nothing is and a recording to it was cut off, that one is meant.
+        allow_partial
+            Whether one that was cut off will do: what it had written is returned, and ``stopped`` says how far
+            that is. Of several batches, the finished ones.
+        samples
+            Which images to read; all of them by default.
+
+        Raises
+        ------
+        VizdiffInputError
+            Where there is no store, it is cut off or damaged, or an unknown version wrote it.
+        """
+        path = Path(path)
+        if not path.exists() and (partial_path(path) / "zarr.json").is_file():
+            path = partial_path(path)
+        if not (path / "zarr.json").is_file() and not zipfile.is_zipfile(path):
             raise VizdiffInputError(f"{path} is not a recording; make one with: vizdiff trajectory --digit 5")
         with io_errors("read", path):
             try:
-                group = zarr.open_group(str(path), mode="r")
-                attrs: dict[str, Any] = dict(group.attrs)
-                if attrs.get("schema_version") != SCHEMA_VERSION or attrs.get("status") != "complete":
-                    raise VizdiffInputError(f"not a complete recording of schema {SCHEMA_VERSION}")
-                arrays = {name: _read(group, name, path) for name in (*_FIELDS, "x0", "betas")}
-                arrays |= {name: _read(group, name, path) for name in ("timesteps", "labels", "seeds")}
-                stored = {name: attrs[name] for name in _FACTS if name in attrs or name not in _LATER_FACTS}
-                facts = _LATER_FACTS | stored
-                facts["guidance_scale"] = np.nan if facts["guidance_scale"] is None else facts["guidance_scale"]
-                schedule = NoiseSchedule(arrays.pop("betas"), str(attrs["schedule"]))
-                return cls(schedule=schedule, **arrays, **facts)
-            except (VizdiffError, KeyError, ValueError, TypeError, AttributeError) as error:
+                reader = StoreReader(path)
+                try:
+                    reach = reader.reach
+                    if not reach.complete and not (allow_partial and reach.steps):
+                        raise _CutOffError(reach.words)
+                    return cls(**_fields(reader, reach, samples))
+                finally:
+                    reader.close()
+            except _CutOffError as error:
+                raise VizdiffInputError(
+                    f"{path} was cut off after {error}; record it again, or open it with --allow-partial"
+                ) from None
+            except (VizdiffError, KeyError, ValueError, TypeError, AttributeError, MemoryError, EOFError) as error:
                 raise VizdiffInputError(f"{path} is damaged ({error}); record it again") from error
+
+
+class _CutOffError(Exception):
+    """A recording was never finished."""
+
+
+def facts_of(schedule: NoiseSchedule, **facts: Any) -> dict[str, Any]:
+    """Return the facts of a recording as its store keeps them; JSON has no NaN, so that is None."""
+    scale = facts["guidance_scale"]
+    return {"schedule": schedule.name, **facts, "guidance_scale": None if np.isnan(scale) else scale}
+
+
+def _fields(reader: StoreReader, reach: Reach, samples: slice | None) -> dict[str, Any]:
+    """Read all of a Trajectory's fields, as far as they reach."""
+    rows = slice(*(samples or slice(None)).indices(reach.samples))
+    spans = {"sample": rows, "step": slice(0, reach.steps)}
+    names = reader.names()
+    optional = (*OPTIONAL_FIELDS, "step_alphas_cumprod", "activation_steps", "decoded", "decoded_steps")
+    wanted = (*FIELDS, "timesteps", "labels", "seeds", *optional[2:])
+    arrays: dict[str, Any] = {
+        name: reader.read(name, spans) for name in wanted if name in names or name not in optional
+    }
+    reader.read("snr", spans)  # follows from the rest; kept for other readers, and checked with it
+    if reach.complete or reader.attrs["recorded"]["samples"]:
+        arrays["x0"] = reader.read("x0", spans)
+    else:
+        arrays["x0"] = np.full_like(arrays["x_t"][:, 0], np.nan)
+    steps = arrays.get("activation_steps")
+    if steps is not None:
+        arrays["activation_steps"] = steps = steps[steps < reach.steps]
+        kept = spans | {"kept": slice(0, len(steps))}
+        arrays["activations"] = {name: reader.read(f"{ACTIVATIONS}/{name}", kept) for name in reader.names(ACTIVATIONS)}
+    stored = {name: reader.attrs[name] for name in _FACTS if name in reader.attrs or name not in _LATER_FACTS}
+    facts = _LATER_FACTS | stored
+    facts["guidance_scale"] = np.nan if facts["guidance_scale"] is None else facts["guidance_scale"]
+    schedule = NoiseSchedule(reader.read("betas"), str(reader.attrs["schedule"]))
+    return {"schedule": schedule, **arrays, **facts, "stopped": "" if reach.complete else reach.words}
 
 
 def _listed(numbers: NDArray[np.int64], most: int = 10) -> str:
     """Return numbers as text, -1 as not known, the last ones left out where they are many."""
     words = ["not known" if n < 0 else str(n) for n in numbers[:most]]
     return ", ".join(words) + (" …" if len(numbers) > most else "")
-
-
-def _read(group: Any, name: str, path: Path) -> Any:
-    """Return one array; None for an optional one that is not there. A missing chunk is named."""
-    if name in _OPTIONAL and name not in group:
-        return None
-    array = group[name]
-    missing = array.nchunks - array.nchunks_initialized
-    if missing:
-        raise VizdiffInputError(f"{path / name}: {missing} of {array.nchunks} chunks are missing")
-    return array[...]

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from page_reading import violations
+from PIL import Image
+from pypdf import PdfReader
 
 from viz_diffusion.catalogue import languages, load_texts
 from viz_diffusion.cli import main
@@ -18,6 +22,16 @@ pytestmark = pytest.mark.browser
 Visit = Callable[..., SimpleNamespace]
 AXE = Path(__file__).parent / "vendor" / "axe-core" / "axe.min.js"
 WIDTHS = (390, 1280, 1920)
+BARE_SYMBOLS = """() => {
+    const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+    const bare = [];
+    for (let node = walk.nextNode(); node; node = walk.nextNode()) {
+        if (node.parentElement.closest("var, script, style, svg, code, option")) continue;
+        if (/x_t|[\\u0302-\\u0304\\u1fb1\\u2080\\u209c]|(^|\\s)t =/.test(node.data)) bare.push(node.data);
+    }
+    return bare;
+}"""
+"""Texts that hold a combining mark, a lowered letter or x_t and are not set as symbols."""
 
 
 @pytest.fixture(scope="module")
@@ -54,3 +68,57 @@ def test_the_report_tells_every_lesson_in_its_language(pages: Path, visit: Visit
     for image in page.locator("figure.picture img").all():
         assert image.evaluate("(image) => image.complete && image.naturalWidth") == 3200
     assert "{" not in page.locator("main").inner_text()
+
+
+def test_the_corrections_are_the_decks(pages: Path, visit: Visit) -> None:
+    page, texts = visit(pages / "report.html").page, load_texts(pages.name)
+    sayings = [texts[key] for key in texts if key.startswith("deck.correction.") and key.endswith(".said")]
+    assert page.locator(".corrections dt").all_inner_texts() == sayings
+    for answer in page.locator(".corrections dd").all_inner_texts():
+        assert len(answer) > 20
+    assert texts["interface.article"] in page.locator("#ui-corrections p").first.inner_text()
+
+
+@pytest.mark.parametrize("name", ["report.html", "sheets/worksheet.html", "sheets/key.html"])
+def test_symbols_are_typeset_wherever_they_are_seen(pages: Path, visit: Visit, name: str) -> None:
+    page = visit(pages / name, ready=name == "report.html").page
+    bare = page.evaluate(BARE_SYMBOLS)
+    assert bare == []
+    assert page.locator("var").count() > 10
+
+
+def test_a_table_wider_than_its_room_says_so(pages: Path, visit: Visit) -> None:
+    page, texts = visit(pages / "report.html", viewport={"width": 320, "height": 640}).page, load_texts(pages.name)
+    tables = [box for box in page.locator(".scroll").all() if box.is_visible()]
+    wide = [box for box in tables if box.evaluate("(box) => box.scrollWidth > box.clientWidth + 1")]
+    assert 0 < len(wide) < len(tables)
+    for box in tables:
+        hint = box.locator("caption span").evaluate("(words) => getComputedStyle(words, '::after').content")
+        shadow = box.evaluate("(box) => getComputedStyle(box).boxShadow")
+        assert (texts["interface.scroll_hint"] in hint) == (shadow != "none") == (box in wide)
+    box = wide[0]
+    box.focus()
+    box.evaluate("(box) => box.scrollTo({ left: box.scrollWidth, behavior: 'instant' })")
+    page.locator(".scroll.more-before:not(.more-after)").first.wait_for()
+
+
+def test_the_printed_report_wastes_no_paper(pages: Path, visit: Visit, tmp_path: Path) -> None:
+    page = visit(pages / "report.html").page
+    page.pdf(path=tmp_path / "report.pdf", prefer_css_page_size=True)
+    sheets = PdfReader(tmp_path / "report.pdf").pages
+    assert len(sheets) <= 13, "20 before pictures were printed smaller and tables of charts left out"
+    assert all(len(sheet.extract_text()) > 60 for sheet in sheets), "no sheet holds a picture alone, without words"
+    assert round(float(sheets[0].mediabox.width) / 72 * 25.4) == 210
+
+
+def test_marks_stand_over_their_letters(pages: Path, visit: Visit) -> None:
+    """Measured on the screen: a mark is apart from its letter, above it, and centred on it."""
+    page = visit(pages / "report.html", device_scale_factor=4).page
+    for name in (".bar", ".hat"):
+        shot = page.locator(f"{'.reads dt' if name == '.bar' else '.guess figcaption'} var {name}").first.screenshot()
+        ink = np.asarray(Image.open(BytesIO(shot)).convert("L")) < 140
+        rows = np.flatnonzero(ink.any(axis=1))
+        gap = rows[np.flatnonzero(np.diff(rows) > 1)[0]] + 1
+        mark, letter = (np.flatnonzero(part.any(axis=0)) for part in (ink[:gap], ink[gap:]))
+        assert abs(mark.mean() - letter.mean()) < 0.15 * (letter[-1] - letter[0]), name
+        assert 0.3 < np.ptp(mark) / np.ptp(letter) < 1.1, name

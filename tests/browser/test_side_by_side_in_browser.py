@@ -98,3 +98,50 @@ def test_both_play_together(report: Path, visit: Visit) -> None:
     page.locator("#ui-play").click()
     expect(page.locator("#ui-left")).to_have_text("0", timeout=30_000)
     assert reads(page, "-2") == ("0", "finished")
+
+
+def test_only_one_thing_ever_differs(report: Path, visit: Visit) -> None:
+    page = visit(report).page
+    values = page.locator("#ui-compare option").evaluate_all("(all) => all.map((one) => one.value).filter(Boolean)")
+    settings = "({ digit, guidance, sampler, total }) => ({ digit, guidance, way: sampler + total })"
+    runs = page.evaluate(f"runs.map({settings})")
+    kinds = set()
+    for digit in (5, 3, 8):
+        for value in values:
+            page.locator("#ui-compare").select_option("")
+            page.get_by_role("radio", name=f"asked for a {digit}").check(force=True)
+            expect(page.locator("#ui-frames")).to_contain_text(f"Digit {digit}")
+            if runs[int(value)] == next(run for run in runs if run["digit"] == digit):
+                continue
+            page.locator("#ui-compare").select_option(value)
+            expect(page.locator("#ui-x_t-2")).to_be_visible()
+            left = runs[page.evaluate("runs.indexOf(player.run)")]
+            differing = [name for name, one in left.items() if one != runs[int(value)][name]]
+            assert len(differing) == 1, (digit, value, differing)
+            kinds.add(differing[0])
+            checked = page.locator("input[name=digit]:checked").get_attribute("value")
+            assert runs[int(str(checked))] == left, "the digit that is marked is the one that is shown"
+    assert kinds == {"digit", "guidance", "way"}
+
+
+def test_a_guidance_is_compared_with_the_recorded_digit_alone(
+    report: Path, players: tuple[Player, ...], visit: Visit
+) -> None:
+    page = visit(report).page
+    page.get_by_role("radio", name="asked for a 3").check(force=True)
+    expect(page.locator("#ui-frames")).to_contain_text("Digit 3")
+    page.locator("#ui-compare").select_option(label="guidance 3")
+    expect(page.locator("#ui-x_t-2")).to_be_visible()
+    assert page.get_by_role("radio", name="asked for a 5").is_checked()
+    assert names(page) == ["guidance 1", "guidance 3"]
+    assert page.locator("#ui-both").inner_text() == "Same noise; both runs: digit 5, DDPM, 1000 steps"
+    assert page.locator("#ui-said").inner_text().startswith("Back to the digit 5")
+    seek(page, 1000)
+    assert np.array_equal(pixels(page, "x_t"), grey(players[0].x_t[-1])), "the five again"
+    page.get_by_role("radio", name="asked for a 8").check(force=True)
+    expect(page.locator("#ui-x_t-2")).not_to_be_visible()
+    assert page.locator("#ui-compare").input_value() == ""
+    assert page.locator("#ui-said").inner_text() == "The comparison was of the digit 5; it is over"
+    page.locator("#ui-compare").select_option(label="digit 3")
+    expect(page.locator("#ui-x_t-2")).to_be_visible()
+    assert names(page) == ["digit 8", "digit 3"], "of any two digits only the digit differs"

@@ -38,7 +38,7 @@ def test_the_command_writes_and_says_every_number(
         deck = Presentation(str(out))
         assert len(deck.slides) == said["slides"]
         notes = [slide.notes_slide.notes_text_frame.text for slide in deck.slides]
-        assert f"{said['lessons']['guess']['x0_change'][1]:.2f} away" in "".join(notes)
+        assert f"{said['lessons']['guess']['first_change']:.2f} away" in "".join(notes)
         assert str(tmp_path) not in "".join(notes)
     assert {path.name for path in out.parent.iterdir()} == {out.name}
 

@@ -12,7 +12,9 @@ from PIL import Image, ImageSequence
 
 from viz_diffusion.deck.slides import MOST_SLIDES, plan
 from viz_diffusion.deck.stills import Darkroom, draw_still
+from viz_diffusion.lessons.guess import film_counts
 from viz_diffusion.lessons.lesson import all_lessons
+from viz_diffusion.plots.counter import counter_strip, strip_height
 from viz_diffusion.plots.theme import figure_pixels
 from viz_diffusion.report.chapters import Drawing
 
@@ -26,9 +28,21 @@ def test_a_deck_has_twelve_to_twenty_slides_in_the_storys_order(made: Made) -> N
     assert names[-1] == "provenance"
     figures = [one.name for told in made.told for one in told.drawings[:2] if one.name not in told.advanced]
     assert [name for name in names if name in figures] == figures
-    for needed in ("movie", "exercises_1", "corrections", "commands", "table_training"):
+    for needed in ("movie", "exercises_1", "corrections", "commands", "table_guess"):
         assert needed in names
+    assert names.index("movie") == names.index("exercises_1") - 1
     assert not set(deck.left_out) & set(names)
+
+
+def test_no_slide_repeats_another(made: Made) -> None:
+    slides = {slide.name: slide for slide in made.deck().slides}
+    assert "table_training" not in slides  # its numbers stand in the line of the loss
+    for loss in made.found.facts()["lessons"]["training"]["heldout"]:
+        assert f"{loss:.4f}" in slides["loss"].line
+    assert slides["movie"].title != slides["film"].title
+    assert slides["movie"].line != slides["film"].line
+    lines = [slide.line for slide in slides.values() if slide.line]
+    assert len(set(lines)) == len(lines)
 
 
 def test_every_figure_slide_asks_or_names_says_and_carries_alt_text(made: Made) -> None:
@@ -58,11 +72,7 @@ def test_a_figure_without_a_line_of_its_own_gets_its_captions_first_sentence(mad
 def test_numbers_of_tables_and_notes_are_the_facts(made: Made) -> None:
     facts = made.found.facts()["lessons"]
     slides = {slide.name: slide for slide in made.deck().slides}
-    training, guess = slides["table_training"].table, slides["table_guess"].table
-    assert training is not None
-    assert [row[1] for row in training.rows] == [
-        f"{v:.4f}" for v in (*facts["training"]["heldout"], facts["training"]["heldout_mean"])
-    ]
+    guess = slides["table_guess"].table
     assert guess is not None
     assert [row[0] for row in guess.rows] == [str(n) for n in facts["guess"]["steps_left"]]
     assert [row[4] for row in guess.rows] == [f"{v:.3f}" for v in facts["guess"]["x0_change"]]
@@ -120,6 +130,13 @@ def test_the_film_shows_state_and_guess_and_ends_with_the_finished_picture(made:
     assert len(frames) == trajectory.num_steps + 1
     assert held == 1000
     wide = 28 * 12
+    pictures = [frame[:wide] for frame in frames]
+    steps_left = [counter_strip(frames[0].shape[1], strip_height(wide), *count) for count in film_counts(
+        trajectory, np.arange(trajectory.num_steps + 1)
+    )]  # fmt: skip
+    for frame, strip in zip(frames, steps_left, strict=True):
+        assert np.array_equal(frame[wide:], strip)
+    frames = pictures
     grey = np.rint((np.clip(trajectory.x0[0, 0], -1, 1) + 1) * 127.5)
     assert np.array_equal(frames[-1][6::12, 6:wide:12], grey)
     assert np.array_equal(frames[-1][:, :wide], frames[-1][:, -wide:])

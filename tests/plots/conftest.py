@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from viz_diffusion.plots import curves, diagram, grid, heatmap, learning, strip
+from viz_diffusion.plots import compare, curves, diagram, grid, heatmap, learning, strip
 from viz_diffusion.schedule import NoiseSchedule
 
 LINEAR, COSINE = NoiseSchedule.named("linear"), NoiseSchedule.named("cosine")
@@ -109,6 +110,20 @@ def make_model(num_blocks: int = 1) -> diagram.ModelShape:
     )
 
 
+def make_compare(
+    frames: int = 9, lines: int = 1
+) -> tuple[strip.StepFrames, strip.StepFrames, tuple[compare.Told, ...]]:
+    """Make two runs of as many frames, the second one's arrays negated, and what was told: half otherwise."""
+    plain = make_steps(tuple(np.linspace(1000, 50, frames).astype(int).tolist()))
+    changed = replace(plain, x_t=-plain.x_t, x0_pred=-plain.x0_pred, x0=-plain.x0)
+    half = frames // 2
+    rows = (("$y$", "3", "8"), ("$t$", "999", "500"), ("$s$", "1.5", "1"))
+    told = (
+        compare.Told(symbol, (one,) * frames, (one,) * half + (two,) * (frames - half)) for symbol, one, two in rows
+    )
+    return plain, changed, tuple(told)[:lines]
+
+
 FORWARD_T = np.array([50, 100, 150, 200, 250, 300, 350, 450, 600, 999])
 
 
@@ -132,6 +147,9 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "steps_eleven": lambda: strip.draw_steps(make_steps(tuple(range(1000, 0, -90))[:11])),
     "steps_twelve": lambda: strip.draw_steps(make_steps(tuple(range(1000, 0, -80))[:12])),
     "steps_twenty": lambda: strip.draw_steps(make_steps(tuple(range(1000, 0, -50)))),
+    "compare": lambda: compare.draw_compare(*make_compare()),
+    "compare_one": lambda: compare.draw_compare(*make_compare(1, 0)),
+    "compare_most": lambda: compare.draw_compare(*make_compare(11, 3)),
     "ten_digits": draw_ten_digits,
     "forward": draw_forward,
     "training_step": lambda: grid.draw_training_step(make_training()),
@@ -177,7 +195,8 @@ def make() -> SimpleNamespace:
     """The makers of the figures' data, to build variants with."""
     return SimpleNamespace(
         steps=make_steps, training=make_training, snr=make_snr, loss=make_loss, clock=make_clock,
-        labels=make_labels, looks=make_looks, model=make_model, noise=noise, linear=LINEAR, forward_t=FORWARD_T,
+        labels=make_labels, looks=make_looks, model=make_model, compare=make_compare, noise=noise, linear=LINEAR,
+        forward_t=FORWARD_T,
     )  # fmt: skip
 
 

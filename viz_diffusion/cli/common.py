@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from viz_diffusion.cli.progress import LogProgress
 from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.files import to_json
 from viz_diffusion.timesteps import SAMPLERS, SPACINGS, VARIANCES, check_sampler
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from viz_diffusion.model import SimpleUNet
     from viz_diffusion.run import Run
 
+DEFAULT_DIGIT = 5
 DEFAULT_GUIDANCE = 1.5
 """Where a picture is made for show; 1, no guidance, where something is measured."""
 
@@ -105,10 +107,13 @@ class Voice:
 
     @contextmanager
     def progress(self, label: str, text: str, total: int | None) -> Iterator[Callable[[int, int | None, str], None]]:
-        """Show a bar on a terminal, a line elsewhere; give ``update(done, total, text)``."""
-        if not self.live:
-            self.say(label, text)
+        """Show a bar on a terminal, a line now and then elsewhere; give ``update(done, total, text)``."""
+        if self._quiet:
             yield lambda *_: None
+            return
+        if not sys.stderr.isatty():
+            self.say(label, text)
+            yield LogProgress(lambda line: self.say(label, line)).update
             return
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -122,6 +127,11 @@ class Voice:
         with Progress(*columns, console=Console(stderr=True)) as bar:
             task = bar.add_task(text, total=total)
             yield lambda done, total, text: bar.update(task, completed=done, total=total, description=text)
+
+    def replacing(self, path: Path) -> None:
+        """Say so before what is there is written over."""
+        if path.exists():
+            self.say("Replaces", f"{show_path(path)} (another --out keeps it)")
 
     def result(self, values: dict[str, Any]) -> None:
         """End a command: the JSON object, where it was asked for."""
@@ -246,6 +256,16 @@ def show_path(path: Path) -> str:
         return str(path.resolve().relative_to(Path.cwd()))
     except ValueError:
         return str(path)
+
+
+def default_out(name: str, ending: str, digit: int, lang: str = "en") -> Path:
+    """Return where a command writes unless told otherwise: ``reports/NAME``.
+
+    The digit joins the name where it is not 5 and the language where it is not English, so that one does not
+    overwrite the other.
+    """
+    marks = [name, *([str(digit)] if digit != DEFAULT_DIGIT else []), *([lang] if lang != "en" else [])]
+    return Path("reports") / ("_".join(marks) + ending)
 
 
 def show_size(path: Path) -> str:

@@ -8,27 +8,33 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from viz_diffusion.cli.common import (
-    DEFAULT_GUIDANCE,
-    ClipOption,
     DeviceOption,
-    DigitOption,
-    EtaOption,
-    GuidanceOption,
     JsonOption,
     LangOption,
     QuietOption,
     RunOption,
-    SamplerOption,
-    Sampling,
-    SeedOption,
-    StepsOption,
-    TimestepSpacingOption,
-    VarianceOption,
     Voice,
+    default_out,
     show_path,
     show_size,
 )
-from viz_diffusion.cli.prepare import LessonsOption, TrajectoryOption, command_line, pick_lessons, prepare
+from viz_diffusion.cli.prepare import (
+    AskedClip,
+    AskedDigit,
+    AskedEta,
+    AskedGuidance,
+    AskedSampler,
+    AskedSeed,
+    AskedSteps,
+    AskedTimestepSpacing,
+    AskedVariance,
+    LessonsOption,
+    TrajectoryOption,
+    command_line,
+    pick_lessons,
+    prepare,
+    take_order,
+)
 from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.files import make_dir
 
@@ -41,22 +47,22 @@ HELP = (
     "Record a digit, measure it, and write 12 to 20 slides with notes (pptx), an A4 handout (pdf), or numbered "
     "pictures with captions for slides of your own (folder)."
 )
-_OUT = {"pptx": Path("reports/deck.pptx"), "pdf": Path("reports/deck.pdf"), "folder": Path("reports/deck")}
+_ENDINGS = {"pptx": ".pptx", "pdf": ".pdf", "folder": ""}
 
 
 def run_command(
     format: Annotated[str, typer.Option("--format", metavar="pptx|pdf|folder", help="What to write.")] = "pptx",
-    digit: DigitOption = 5,
+    digit: AskedDigit = None,
     run: RunOption = None,
     trajectory: TrajectoryOption = None,
-    sampler: SamplerOption = "ddpm",
-    steps: StepsOption = None,
-    guidance: GuidanceOption = DEFAULT_GUIDANCE,
-    variance: VarianceOption = "beta",
-    eta: EtaOption = 0.0,
-    timestep_spacing: TimestepSpacingOption = "trailing",
-    clip: ClipOption = True,
-    seed: SeedOption = 0,
+    sampler: AskedSampler = None,
+    steps: AskedSteps = None,
+    guidance: AskedGuidance = None,
+    variance: AskedVariance = None,
+    eta: AskedEta = None,
+    timestep_spacing: AskedTimestepSpacing = None,
+    clip: AskedClip = None,
+    seed: AskedSeed = None,
     device: DeviceOption = "auto",
     lang: LangOption = "en",
     lessons: LessonsOption = "core",
@@ -65,29 +71,41 @@ def run_command(
         typer.Option(metavar="FILE.pptx", help="Your own template (.pptx, .potx): its size, layouts, fonts, colours."),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Where to write; reports/deck.pptx, .pdf or a folder.")
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="File or folder to write; reports/deck…, with digit and language if not 5 and en."
+        ),
     ] = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Record, measure, plan, write."""
     voice = Voice(as_json, quiet)
-    asked = Sampling(sampler, steps, guidance, variance, eta, timestep_spacing, clip)
-    out = _check(format, template, out)
+    _check(format, template, out)
     from viz_diffusion.catalogue import load_texts
 
     texts = load_texts(lang)
+    order = take_order(
+        trajectory, digit=digit, seed=seed, sampler=sampler, steps=steps, guidance=guidance, variance=variance,
+        eta=eta, timestep_spacing=timestep_spacing, clip=clip,
+    )  # fmt: skip
+    out = default_out("deck", _ENDINGS[format], order.digit, lang) if out is None else out
+    if format == "folder":
+        from viz_diffusion.deck.folder import check_folder
+
+        check_folder(out)
     make_dir(out.parent)
     if template is not None:
         from viz_diffusion.deck.stage import check_template
 
         check_template(template)
-    found = prepare(digit, run, trajectory, asked, seed, device, voice, pick_lessons(lessons))
+    voice.replacing(out)
+    found = prepare(order, run, device, voice, pick_lessons(lessons))
     written = _write(found, format, template, out, command_line("deck", found, lang), texts, voice)
     size = "" if out.is_dir() else f", {show_size(out)}"
     voice.say("Done", f"{show_path(out)} ({written['count']} {written['what']}{size}, {voice.seconds:.0f} s)")
     if written["left_out"]:
-        voice.say("Left out", ", ".join(written["left_out"]) + " (no room)")
+        voice.say("Left out", "; ".join(written["left_out_titles"]) + " (no room)")
     facts = found.facts()
     voice.result({
         "out": str(out), "format": format, written["what"]: written["count"], "film": written["film"],
@@ -96,20 +114,14 @@ def run_command(
     })  # fmt: skip
 
 
-def _check(format: str, template: Path | None, out: Path | None) -> Path:
-    """Return where to write; refuse options that do not go together."""
-    if format not in _OUT:
-        raise VizdiffUsageError(f"--format must be one of {', '.join(_OUT)}, found {format!r}")
+def _check(format: str, template: Path | None, out: Path | None) -> None:
+    """Refuse options that do not go together."""
+    if format not in _ENDINGS:
+        raise VizdiffUsageError(f"--format must be one of {', '.join(_ENDINGS)}, found {format!r}")
     if template is not None and format != "pptx":
         raise VizdiffUsageError(f"--template goes with --format pptx, not with {format}")
-    chosen = _OUT[format] if out is None else out
-    if format != "folder" and chosen.suffix.lower() != f".{format}":
-        raise VizdiffUsageError(f"--out must end in .{format} for --format {format}, found {str(chosen)!r}")
-    if format == "folder":
-        from viz_diffusion.deck.folder import check_folder
-
-        check_folder(chosen)
-    return chosen
+    if out is not None and format != "folder" and out.suffix.lower() != f".{format}":
+        raise VizdiffUsageError(f"--out must end in .{format} for --format {format}, found {str(out)!r}")
 
 
 def _write(
@@ -133,7 +145,7 @@ def _write(
             names = write_folder(
                 told, film, found.facts(), title, texts, out, lambda drawing: update(0, None, drawing.name)
             )
-            return {"what": "files", "count": len(names), "left_out": [], "film": moving}
+            return {"what": "files", "count": len(names), "left_out": [], "left_out_titles": [], "film": moving}
 
         told = tell(
             found.findings, found.recording, texts,
@@ -150,4 +162,7 @@ def _write(
         from viz_diffusion.deck.pdf import write_pdf
 
         count, what = write_pdf(deck, out, texts), "pages"
-    return {"what": what, "count": count, "left_out": list(deck.left_out), "film": moving}
+    return {
+        "what": what, "count": count, "film": moving,
+        "left_out": list(deck.left_out), "left_out_titles": list(deck.left_out_titles),
+    }  # fmt: skip

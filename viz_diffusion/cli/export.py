@@ -9,27 +9,31 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from viz_diffusion.cli.common import (
-    DEFAULT_GUIDANCE,
-    ClipOption,
+    DEFAULT_DIGIT,
     DeviceOption,
-    DigitOption,
-    EtaOption,
-    GuidanceOption,
     JsonOption,
     LangOption,
     QuietOption,
     RunOption,
-    SamplerOption,
-    Sampling,
-    SeedOption,
-    StepsOption,
-    TimestepSpacingOption,
-    VarianceOption,
     Voice,
+    default_out,
     show_path,
     show_size,
 )
-from viz_diffusion.cli.prepare import TrajectoryOption, prepare
+from viz_diffusion.cli.prepare import (
+    AskedClip,
+    AskedDigit,
+    AskedEta,
+    AskedGuidance,
+    AskedSampler,
+    AskedSeed,
+    AskedSteps,
+    AskedTimestepSpacing,
+    AskedVariance,
+    TrajectoryOption,
+    prepare,
+    take_order,
+)
 from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.files import make_dir, write_bytes
 
@@ -60,17 +64,17 @@ def run_command(
         str | None,
         typer.Option("--format", metavar="png|svg|pdf|gif|webp|mp4", help="By default what --out ends in, else png."),
     ] = None,
-    digit: DigitOption = 5,
+    digit: AskedDigit = None,
     run: RunOption = None,
     trajectory: TrajectoryOption = None,
-    sampler: SamplerOption = "ddpm",
-    steps: StepsOption = None,
-    guidance: GuidanceOption = DEFAULT_GUIDANCE,
-    variance: VarianceOption = "beta",
-    eta: EtaOption = 0.0,
-    timestep_spacing: TimestepSpacingOption = "trailing",
-    clip: ClipOption = True,
-    seed: SeedOption = 0,
+    sampler: AskedSampler = None,
+    steps: AskedSteps = None,
+    guidance: AskedGuidance = None,
+    variance: AskedVariance = None,
+    eta: AskedEta = None,
+    timestep_spacing: AskedTimestepSpacing = None,
+    clip: AskedClip = None,
+    seed: AskedSeed = None,
     device: DeviceOption = "auto",
     lang: LangOption = "en",
     dpi: Annotated[
@@ -83,13 +87,14 @@ def run_command(
     spacing: Annotated[
         str, typer.Option(metavar="default|t|log-snr", help="Frames equal in steps (t), or in log-SNR.")
     ] = "default",
-    out: Annotated[Path | None, typer.Option(help="File to write; reports/FIGURE.FORMAT by default.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="File to write; reports/FIGURE.FORMAT, with digit and language if not 5 and en.")
+    ] = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Record, measure one lesson, draw, write."""
     voice = Voice(as_json, quiet)
-    asked = Sampling(sampler, steps, guidance, variance, eta, timestep_spacing, clip)
     kind = _check_format(format, out)
     if kind in FILMS and (dpi is not None or transparent):
         raise VizdiffUsageError(f"--dpi and --transparent go with {', '.join(STILLS)}, not with {kind}")
@@ -98,16 +103,23 @@ def run_command(
     from viz_diffusion.catalogue import load_texts
 
     texts = load_texts(lang)
-    path = Path(f"reports/{figure}.{kind}") if out is None else out
     if figure == LEARNING:
         _check_unused(context)
+        path = default_out(figure, f".{kind}", DEFAULT_DIGIT, lang) if out is None else out
         make_dir(path.parent)
+        voice.replacing(path)
         said, data = _learning(run, kind, dpi or DPI, transparent, texts, voice)
     else:
         lesson = _owner(figure, kind, frames, spacing)
-        _check_frames(steps, frames, spacing, kind)
+        order = take_order(
+            trajectory, digit=digit, seed=seed, sampler=sampler, steps=steps, guidance=guidance, variance=variance,
+            eta=eta, timestep_spacing=timestep_spacing, clip=clip,
+        )  # fmt: skip
+        _check_frames(order.steps, frames, spacing, kind)
+        path = default_out(figure, f".{kind}", order.digit, lang) if out is None else out
         make_dir(path.parent)
-        found = prepare(digit, run, trajectory, asked, seed, device, voice, lessons=[lesson])
+        voice.replacing(path)
+        found = prepare(order, run, device, voice, lessons=[lesson], others=lesson.companions)
         voice.say("Drawing", figure)
         if kind in FILMS:
             said, data = _film(found, figure, kind, frames, spacing)
@@ -164,11 +176,16 @@ def _owner(figure: str, kind: str, frames: str | None, spacing: str) -> Lesson:
 
 def _check_unused(context: typer.Context) -> None:
     """Refuse options that say how a digit is generated: learning was drawn while the run was trained."""
-    unused = ("digit", "trajectory", "sampler", "steps", "guidance", "seed", "device", "frames", "spacing")
+    unused = (
+        "digit", "trajectory", "sampler", "steps", "guidance", "variance", "eta", "timestep_spacing", "clip", "seed",
+        "device", "frames", "spacing",
+    )  # fmt: skip
     sources = {name: context.get_parameter_source(name) for name in unused}
     given = [name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"]
     if given:
-        raise VizdiffUsageError(f"--{given[0]} does not go with --figure {LEARNING}: it shows what the run kept")
+        raise VizdiffUsageError(
+            f"--{given[0].replace('_', '-')} does not go with --figure {LEARNING}: it shows what the run kept"
+        )
 
 
 def _check_frames(steps: int | None, frames: str | None, spacing: str, kind: str) -> None:
@@ -183,16 +200,18 @@ def _film(found: Study, figure: str, kind: str, frames: str | None, spacing: str
     """Return what there is to say of a film, and its bytes."""
     import numpy as np
 
-    from viz_diffusion.lessons.guess import film_steps
+    from viz_diffusion.lessons.guess import film_counts, film_steps
+    from viz_diffusion.plots.counter import strip_height
     from viz_diffusion.plots.film import film_bytes
 
     trajectory = found.trajectory
     images = trajectory.x_t if figure == "steps" else trajectory.x0_pred
     states = np.concatenate([images[0, :, 0], trajectory.x0[0]])
     shown = film_steps(trajectory, frames, spacing)
-    side = states.shape[-1] * FILM_SCALE
+    height, width = (side * FILM_SCALE for side in states.shape[-2:])
     said = {"frames": len(shown), "steps_left_shown": [int(trajectory.num_steps - n) for n in shown]}
-    return said | {"width": side, "height": side}, film_bytes(states[shown], kind, scale=FILM_SCALE)
+    data = film_bytes(states[shown], kind, counts=film_counts(trajectory, shown), scale=FILM_SCALE)
+    return said | {"width": width, "height": height + strip_height(height)}, data
 
 
 def _learning(

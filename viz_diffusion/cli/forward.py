@@ -16,6 +16,7 @@ from viz_diffusion.cli.common import (
     Voice,
     check_digit,
     check_seed,
+    default_out,
     show_path,
 )
 from viz_diffusion.files import make_dir
@@ -35,7 +36,9 @@ def run_command(
     data_dir: Annotated[Path | None, typer.Option(help="Folder of IDX files, plain or .gz.")] = None,
     seed: SeedOption = 0,
     lang: LangOption = "en",
-    out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("reports/forward"),
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to write; reports/forward, with digit and language if not 5 and en.")
+    ] = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
@@ -47,7 +50,9 @@ def run_command(
     from viz_diffusion.schedule import NoiseSchedule
 
     process, texts = NoiseSchedule.named(schedule), load_texts(lang)
+    out = default_out("forward", "", digit, lang) if out is None else out
     make_dir(out)
+    voice.replacing(out / "forward.png")
     voice.say("Loading", "PyTorch")
     from viz_diffusion.data import load_digits
     from viz_diffusion.lessons import noising

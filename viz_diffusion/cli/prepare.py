@@ -1,15 +1,18 @@
-"""What report, deck and worksheet begin with: a recording, its companions, and what the lessons found."""
+"""What report, deck and worksheet begin with: an order, a recording, its companions, and what the lessons found."""
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from viz_diffusion.cli.common import (
+    DEFAULT_DIGIT,
     DEFAULT_GUIDANCE,
     Sampling,
     Voice,
@@ -18,8 +21,8 @@ from viz_diffusion.cli.common import (
     load_run,
     show_path,
 )
-from viz_diffusion.errors import VizdiffInputError
-from viz_diffusion.timesteps import SPACINGS, spaced_timesteps
+from viz_diffusion.errors import VizdiffInputError, VizdiffUsageError
+from viz_diffusion.timesteps import SPACINGS, VARIANCES, spaced_timesteps
 
 if TYPE_CHECKING:
     from viz_diffusion.lessons.companions import Companions
@@ -35,6 +38,44 @@ TrajectoryOption = Annotated[
         metavar="DIR",
         help="Folder written by vizdiff trajectory; its digit is not sampled again.",
     ),
+]
+# The same options as elsewhere, but without a default: beside --trajectory, what was given must agree with it.
+AskedDigit = Annotated[int | None, typer.Option("--digit", help="Digit to ask for, 0 to 9; 5 by default.")]
+AskedSeed = Annotated[int | None, typer.Option("--seed", help="Seed of the noise; 0 by default.")]
+AskedSampler = Annotated[
+    str | None,
+    typer.Option(
+        "--sampler",
+        metavar="ddpm|ddim|dpm-solver++",
+        help="ddpm (the default) adds fresh noise each step, ddim adds none, dpm-solver++ (2M) needs the fewest.",
+    ),
+]
+AskedSteps = Annotated[int | None, typer.Option("--steps", help="Network evaluations, 1 to 1000; 1000 by default.")]
+AskedGuidance = Annotated[
+    float | None,
+    typer.Option("--guidance", help="Guidance scale s: 1 is none; 1.5, the default, insists on the digit a little."),
+]
+AskedVariance = Annotated[
+    str | None,
+    typer.Option(
+        "--variance", metavar="|".join(VARIANCES), help="Variance of the noise that ddpm adds; beta by default."
+    ),
+]
+AskedEta = Annotated[
+    float | None,
+    typer.Option("--eta", help="Noise that ddim adds: 0 (none, the default) to 1 (ddpm's beta_tilde)."),
+]
+AskedTimestepSpacing = Annotated[
+    str | None,
+    typer.Option(
+        "--timestep-spacing",
+        metavar="|".join(SPACINGS),
+        help="Which timesteps fewer steps visit: strides all alike (the default), or down to t = 0.",
+    ),
+]
+AskedClip = Annotated[
+    bool | None,
+    typer.Option("--clip/--no-clip", help="Keep the guess of the finished image in [-1, 1], as by default."),
 ]
 
 LessonsOption = Annotated[
@@ -56,53 +97,113 @@ def pick_lessons(choice: str) -> Sequence[Lesson] | None:
     return choose_lessons(choice)
 
 
-def prepare(
-    digit: int,
-    run: str | None,
-    trajectory: Path | None,
-    asked: Sampling,
-    seed: int,
-    device: str,
-    voice: Voice,
-    lessons: Sequence[Lesson] | None = None,
-    others: bool = False,
-) -> Study:
-    """Open or make a recording, sample its companions, and measure lessons (by default the core) on it.
+@dataclass(frozen=True, eq=False)
+class Order:
+    """Which generation a command is about: one to record, or one that is there."""
 
-    Where some lessons are named and none of them looks at companions, none are sampled, unless ``others`` are wanted.
+    digit: int
+    """0..9."""
+    seed: int
+    """Of its noise."""
+    steps: int | None
+    """Network evaluations; None for all of the schedule's."""
+    sampling: Sampling | None
+    """How to sample it; None where it is there."""
+    folder: Path | None = None
+    """Where the recording lies; None where there is none yet."""
+    recorded: Trajectory | None = None
+    """The recording."""
+
+
+def take_order(trajectory: Path | None, *, digit: int | None, seed: int | None, **given: Any) -> Order:
+    """Fill in the defaults of what was not given, or what the recording says; nothing given is ignored.
+
+    Parameters
+    ----------
+    given
+        The fields of :class:`Sampling`; None is what was not given.
 
     Raises
     ------
     VizdiffUsageError
-        Where an option has no possible value.
+        Where an option has no possible value, or contradicts the recording.
     VizdiffInputError
-        Where the recording was made with other weights than the run's or under an intervention, or cannot be read.
+        Where the recording was made under an intervention, or cannot be read.
     """
-    check_digit(digit)
-    check_seed(seed)
-    recorded = None if trajectory is None else _open(trajectory)
-    if recorded is not None and recorded.interventions:
+    check_digit(DEFAULT_DIGIT if digit is None else digit)
+    check_seed(0 if seed is None else seed)
+    asked = {name: value for name, value in given.items() if value is not None}
+    if trajectory is None:
+        sampling = Sampling(**asked)
+        return Order(DEFAULT_DIGIT if digit is None else digit, 0 if seed is None else seed, sampling.steps, sampling)
+    recorded = _open(trajectory)
+    if recorded.interventions:
         raise VizdiffInputError(
             f"{trajectory} was recorded while somebody intervened ({recorded.interventions}), so that its label and "
             "clock are not what the network was told; give the plain recording"
         )
+    _check_agreement(trajectory, recorded, {"digit": digit, "seed": seed, **given})
+    return Order(
+        int(recorded.labels[0]), int(recorded.seeds[0]), recorded.num_steps, None, trajectory, recorded
+    )  # fmt: skip
+
+
+def _check_agreement(trajectory: Path, recorded: Trajectory, given: dict[str, Any]) -> None:
+    """Refuse an option that says something else than the recording."""
+    there: dict[str, Any] = {
+        "digit": int(recorded.labels[0]), "seed": int(recorded.seeds[0]), "sampler": recorded.sampler,
+        "steps": recorded.num_steps, "guidance": recorded.guidance_scale, "variance": recorded.variance,
+        "eta": recorded.eta, "timestep_spacing": _spacing(recorded), "clip": recorded.clip,
+    }  # fmt: skip
+    for name, value in given.items():
+        found = there[name]
+        if value is None or value == found or (isinstance(value, float) and math.isclose(value, found)):
+            continue
+        told = "not known" if found in (-1, "") or found != found else found
+        shown = f"{value:g}" if isinstance(value, float) else value
+        option = "--no-clip" if value is False else "--clip" if value is True else f"--{name.replace('_', '-')} {shown}"
+        raise VizdiffUsageError(
+            f"{option} contradicts --trajectory {show_path(trajectory)}, whose {name.replace('_', ' ')} is {told}; "
+            "leave one of the two out"
+        )
+
+
+def prepare(
+    order: Order,
+    run: str | None,
+    device: str,
+    voice: Voice,
+    lessons: Sequence[Lesson] | None = None,
+    others: bool = True,
+    comparisons: bool = False,
+) -> Study:
+    """Open or make a recording, sample its companions, and measure lessons (all of them by default) on it.
+
+    ``others``, the nine other digits, and ``comparisons``, the same digit made otherwise, say which companions
+    are looked at; no others are sampled.
+
+    Raises
+    ------
+    VizdiffInputError
+        Where the recording was made with other weights than the run's.
+    """
     chosen, model, digest = load_run(run, device, voice)
+    recorded = order.recorded
     if recorded is None:
         from viz_diffusion.cli.trajectory import record
 
-        recorded = record(chosen, model, digest, digit, seed, 1, asked, voice)
+        recorded = record(chosen, model, digest, order.digit, order.seed, 1, order.sampling or Sampling(), voice)
     elif recorded.weights_sha256 != digest:
         raise VizdiffInputError(
-            f"{trajectory} was recorded with weights {recorded.weights_sha256[:8]}, not {digest[:8]}; "
+            f"{order.folder} was recorded with weights {recorded.weights_sha256[:8]}, not {digest[:8]}; "
             "give the run it came from as --run"
         )
     from viz_diffusion.lessons.companions import Companions
     from viz_diffusion.report.gather import study
 
-    if lessons and not others and not any(lesson.companions for lesson in lessons):
-        companions = Companions((), ())
-    else:
-        companions = _companions(model, recorded, trajectory, voice)
+    companions = Companions((), ())
+    if others:
+        companions = _companions(model, recorded, order.folder, comparisons, voice)
     if lessons is not None and not lessons:
         return study(chosen, model, recorded, companions, ())
     with voice.progress("Measuring", "the lessons", None) as update:
@@ -111,17 +212,22 @@ def prepare(
         )
 
 
-def _companions(model: SimpleUNet, recorded: Trajectory, folder: Path | None, voice: Voice) -> Companions:
-    """Return the recording's companions: those beside it in its folder, or new ones, kept there."""
+def _companions(
+    model: SimpleUNet, recorded: Trajectory, folder: Path | None, comparisons: bool, voice: Voice
+) -> Companions:
+    """Return the recording's companions: those beside it in its folder, what is missing sampled and kept there."""
     from viz_diffusion.lessons.companions import load_companions, sample_companions, save_companions
 
     kept = None if folder is None else (folder.parent if _is_store(folder) else folder) / "companions.npz"
     found = None if kept is None else load_companions(kept, recorded)
-    if found is not None:
+    if found is not None and (found.complete or not comparisons):
         return found
     text = "its companions, same noise"
     with voice.progress("Sampling", text, None) as update:
-        found = sample_companions(model, recorded, on_step=lambda done, total: update(done, total, text))
+        found = sample_companions(
+            model, recorded, comparisons=comparisons, known=found,
+            on_step=lambda done, total: update(done, total, text),
+        )  # fmt: skip
     if kept is not None:
         save_companions(found, recorded, kept)
     return found
@@ -152,7 +258,8 @@ def command_line(command: str, found: Study, lang: str) -> str:
         words += ["--variance", recorded.variance]
     if recorded.eta:
         words += ["--eta", f"{recorded.eta:g}"]
-    words += _spacing(recorded)
+    if _spacing(recorded) not in ("", SPACINGS[0]):
+        words += ["--timestep-spacing", _spacing(recorded)]
     if not recorded.clip:
         words += ["--no-clip"]
     if lang != "en":
@@ -162,10 +269,10 @@ def command_line(command: str, found: Study, lang: str) -> str:
     return shlex.join(words)
 
 
-def _spacing(recorded: Trajectory) -> list[str]:
-    """Return the option that makes a sampler visit the recorded timesteps; nothing for the default."""
+def _spacing(recorded: Trajectory) -> str:
+    """Return the spacing that visits the recorded timesteps, the default one first; empty where none does."""
     for spacing in SPACINGS:
         visited = spaced_timesteps(recorded.schedule.num_train_timesteps, recorded.num_steps, spacing)
         if visited.tolist() == recorded.timesteps.tolist():
-            return [] if spacing == SPACINGS[0] else ["--timestep-spacing", spacing]
-    return []
+            return spacing
+    return ""

@@ -10,27 +10,33 @@ from typing import Annotated
 import typer
 
 from viz_diffusion.cli.common import (
-    DEFAULT_GUIDANCE,
-    ClipOption,
     DeviceOption,
-    DigitOption,
-    EtaOption,
-    GuidanceOption,
     JsonOption,
     LangOption,
     QuietOption,
     RunOption,
-    SamplerOption,
-    Sampling,
-    SeedOption,
-    StepsOption,
-    TimestepSpacingOption,
-    VarianceOption,
     Voice,
+    default_out,
     show_path,
     show_size,
 )
-from viz_diffusion.cli.prepare import LessonsOption, TrajectoryOption, command_line, pick_lessons, prepare
+from viz_diffusion.cli.prepare import (
+    AskedClip,
+    AskedDigit,
+    AskedEta,
+    AskedGuidance,
+    AskedSampler,
+    AskedSeed,
+    AskedSteps,
+    AskedTimestepSpacing,
+    AskedVariance,
+    LessonsOption,
+    TrajectoryOption,
+    command_line,
+    pick_lessons,
+    prepare,
+    take_order,
+)
 from viz_diffusion.files import make_dir
 
 HELP = (
@@ -40,34 +46,42 @@ HELP = (
 
 
 def run_command(
-    digit: DigitOption = 5,
+    digit: AskedDigit = None,
     run: RunOption = None,
     trajectory: TrajectoryOption = None,
-    sampler: SamplerOption = "ddpm",
-    steps: StepsOption = None,
-    guidance: GuidanceOption = DEFAULT_GUIDANCE,
-    variance: VarianceOption = "beta",
-    eta: EtaOption = 0.0,
-    timestep_spacing: TimestepSpacingOption = "trailing",
-    clip: ClipOption = True,
-    seed: SeedOption = 0,
+    sampler: AskedSampler = None,
+    steps: AskedSteps = None,
+    guidance: AskedGuidance = None,
+    variance: AskedVariance = None,
+    eta: AskedEta = None,
+    timestep_spacing: AskedTimestepSpacing = None,
+    clip: AskedClip = None,
+    seed: AskedSeed = None,
     device: DeviceOption = "auto",
     lang: LangOption = "en",
     lessons: LessonsOption = "core",
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
     figures: Annotated[Path | None, typer.Option(help="Folder for the pictures, PNG and SVG.")] = None,
-    out: Annotated[Path, typer.Option(help="HTML file to write.")] = Path("reports/report.html"),
+    out: Annotated[
+        Path | None,
+        typer.Option(help="HTML file to write; reports/report.html, with digit and language if not 5 and en."),
+    ] = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Record, measure, draw, write."""
     voice = Voice(as_json, quiet)
-    asked = Sampling(sampler, steps, guidance, variance, eta, timestep_spacing, clip)
     from viz_diffusion.catalogue import load_texts
 
     texts = load_texts(lang)
+    order = take_order(
+        trajectory, digit=digit, seed=seed, sampler=sampler, steps=steps, guidance=guidance, variance=variance,
+        eta=eta, timestep_spacing=timestep_spacing, clip=clip,
+    )  # fmt: skip
+    out = default_out("report", ".html", order.digit, lang) if out is None else out
     make_dir(out.parent)
-    found = prepare(digit, run, trajectory, asked, seed, device, voice, pick_lessons(lessons), others=True)
+    voice.replacing(out)
+    found = prepare(order, run, device, voice, pick_lessons(lessons), comparisons=True)
     from viz_diffusion.report import write_report
     from viz_diffusion.report.chapters import Drawing, save_drawing, tell
     from viz_diffusion.report.gather import assemble, players, strip

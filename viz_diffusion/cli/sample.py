@@ -69,6 +69,7 @@ def run_command(
     if out.suffix not in (".npz", ".png"):
         raise VizdiffUsageError(f"--out must end in .npz or .png, found {out}")
     make_dir(out.parent)
+    voice.replacing(out)
     chosen, model, digest = load_run(run, device, voice)
     import torch
 

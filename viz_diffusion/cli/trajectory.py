@@ -33,19 +33,33 @@ from viz_diffusion.cli.common import (
     show_path,
     show_size,
 )
+from viz_diffusion.cli.intervene import (
+    ClockOption,
+    DropLabelOption,
+    GuideWithinOption,
+    SwitchOption,
+    compare,
+    parse,
+    read_finished,
+)
 from viz_diffusion.files import make_dir, write_json
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from viz_diffusion.catalogue import Texts
-    from viz_diffusion.model import SimpleUNet
     from viz_diffusion.run import Run
     from viz_diffusion.trajectory import Trajectory
 
 HELP = (
     "Example: vizdiff trajectory --digit 5\n\n"
-    "Record a generation, every step of it, and draw it: a zarr store, a strip and a film."
+    "Record a generation, every step of it, and draw it: a zarr store, a strip and a film. With --switch, --clock, "
+    "--drop-label or --guide-within, record it a second time from the same noise, with the network told that "
+    "instead (changed.zarr), and draw both runs beside each other (compare)."
 )
 FILM_FRAMES = 100
+MOST_COMPARED = 11
+"""Frames a comparison has room for."""
 
 
 def run_command(
@@ -63,6 +77,10 @@ def run_command(
     frames: Annotated[
         str | None, typer.Option(help="A number of frames, or a list of steps left such as 1000,500,1.")
     ] = None,
+    switch: SwitchOption = None,
+    clock: ClockOption = None,
+    drop_label: DropLabelOption = False,
+    guide_within: GuideWithinOption = None,
     device: DeviceOption = "auto",
     lang: LangOption = "en",
     out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("reports/trajectory"),
@@ -75,11 +93,14 @@ def run_command(
     check_at_least("--count", count, 1)
     asked = Sampling(sampler, steps, guidance, variance, eta, timestep_spacing, clip)
     check_seed(seed, count)
+    told = parse(switch, clock, drop_label, guide_within, guidance)
     from viz_diffusion.catalogue import load_texts
-    from viz_diffusion.lessons.guess import choose_frames
+    from viz_diffusion.lessons.guess import MOST_FRAMES, choose_frames
 
     texts = load_texts(lang)
-    choose_frames(steps or 1000, frames)  # refuses a bad list before anything is sampled
+    choose_frames(
+        steps or 1000, frames, most=MOST_COMPARED if told else MOST_FRAMES
+    )  # refuses a bad list before anything is sampled
     make_dir(out)
     chosen, model, digest = load_run(run, device, voice)
     recorded = record(chosen, model, digest, digit, seed, count, asked, voice)
@@ -91,6 +112,13 @@ def run_command(
         "out": str(out), "run": "bundled" if chosen.is_bundled else str(chosen.path),
         "weights_sha256": digest, "count": count, "seconds": round(voice.seconds, 1), **facts,
     }  # fmt: skip
+    if told:
+        other = told.around(model, chosen.config.num_train_timesteps)
+        voice.say("Telling", other.interventions)
+        changed = record(chosen, other, digest, digit, seed, count, asked, voice)
+        changed.save(out / "changed.zarr")
+        found = compare(recorded, changed, other, frames, texts, out, voice)
+        result["compare"] = found | read_finished(recorded, changed, told, chosen, voice)
     write_json(out / "trajectory.json", result)
     voice.say("Done", f"{show_path(out)} (steps.png {show_size(out / 'steps.png')}, {voice.seconds:.0f} s)")
     voice.say("Next", f"vizdiff report --trajectory {show_path(out)} --open")
@@ -99,7 +127,7 @@ def run_command(
 
 def record(
     chosen: Run,
-    model: SimpleUNet,
+    model: nn.Module,
     digest: str,
     digit: int,
     seed: int,
@@ -143,5 +171,6 @@ def _draw(recorded: Trajectory, frames: str | None, texts: Texts, out: Path, voi
     for drawing in drawings(guess.draw(data), wording(facts, texts), texts):
         save_drawing(drawing, out)
     states = np.concatenate([recorded.x_t[0, :, 0], recorded.x0[0]])
-    write_gif(states[film_frames(len(states), min(FILM_FRAMES, len(states)))], out / "steps.gif")
+    shown = film_frames(len(states), min(FILM_FRAMES, len(states)))
+    write_gif(states[shown], out / "steps.gif", counts=guess.film_counts(recorded, shown))
     return facts | {"caption": drawing.caption}

@@ -9,28 +9,32 @@ from typing import Annotated
 import typer
 
 from viz_diffusion.cli.common import (
-    DEFAULT_GUIDANCE,
-    ClipOption,
     DeviceOption,
-    DigitOption,
-    EtaOption,
-    GuidanceOption,
     JsonOption,
     LangOption,
     QuietOption,
     RunOption,
-    SamplerOption,
-    Sampling,
-    SeedOption,
-    StepsOption,
-    TimestepSpacingOption,
-    VarianceOption,
     Voice,
     check_at_least,
+    default_out,
     show_path,
     show_size,
 )
-from viz_diffusion.cli.prepare import TrajectoryOption, command_line, prepare
+from viz_diffusion.cli.prepare import (
+    AskedClip,
+    AskedDigit,
+    AskedEta,
+    AskedGuidance,
+    AskedSampler,
+    AskedSeed,
+    AskedSteps,
+    AskedTimestepSpacing,
+    AskedVariance,
+    TrajectoryOption,
+    command_line,
+    prepare,
+    take_order,
+)
 from viz_diffusion.files import make_dir
 
 HELP = (
@@ -41,35 +45,42 @@ HELP = (
 
 
 def run_command(
-    digit: DigitOption = 5,
+    digit: AskedDigit = None,
     run: RunOption = None,
     trajectory: TrajectoryOption = None,
-    sampler: SamplerOption = "ddpm",
-    steps: StepsOption = None,
-    guidance: GuidanceOption = DEFAULT_GUIDANCE,
-    variance: VarianceOption = "beta",
-    eta: EtaOption = 0.0,
-    timestep_spacing: TimestepSpacingOption = "trailing",
-    clip: ClipOption = True,
-    seed: SeedOption = 0,
+    sampler: AskedSampler = None,
+    steps: AskedSteps = None,
+    guidance: AskedGuidance = None,
+    variance: AskedVariance = None,
+    eta: AskedEta = None,
+    timestep_spacing: AskedTimestepSpacing = None,
+    clip: AskedClip = None,
+    seed: AskedSeed = None,
     device: DeviceOption = "auto",
     lang: LangOption = "en",
     open_page: Annotated[bool, typer.Option("--open", help="Open both pages in the browser.")] = False,
-    out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("reports/worksheet"),
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to write; reports/worksheet, with digit and language if not 5 and en.")
+    ] = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Record, choose, write."""
     voice = Voice(as_json, quiet)
-    asked = Sampling(sampler, steps, guidance, variance, eta, timestep_spacing, clip)
     from viz_diffusion.catalogue import load_texts
     from viz_diffusion.worksheet.plan import MIN_STEPS, make_plan
 
     texts = load_texts(lang)
     if steps is not None:
         check_at_least("--steps of a worksheet", steps, MIN_STEPS)
+    order = take_order(
+        trajectory, digit=digit, seed=seed, sampler=sampler, steps=steps, guidance=guidance, variance=variance,
+        eta=eta, timestep_spacing=timestep_spacing, clip=clip,
+    )  # fmt: skip
+    out = default_out("worksheet", "", order.digit, lang) if out is None else out
     make_dir(out)
-    found = prepare(digit, run, trajectory, asked, seed, device, voice, lessons=())
+    voice.replacing(out / "worksheet.html")
+    found = prepare(order, run, device, voice, lessons=())
     from viz_diffusion.worksheet.page import write_worksheet
 
     real = found.run.config.load_digits("test").typical_of(int(found.trajectory.labels[0]))

@@ -19,13 +19,15 @@ from viz_diffusion.report.parts import Table
 
 MOST_SLIDES = 20
 COVER_SCALE = 60
-_NUMBERS_MATTER = ("training", "guess", "step", "noising")
+_NUMBERS_MATTER = ("guess", "step", "noising")
 """Lessons whose table gets a slide, the most important one first; other tables stand in the notes."""
 LAST_RANK = 9
 """Of advanced figures and of third ones: in where there is room for everything."""
 _RANKS = {(False, True): 0, (False, False): 2, (True, True): 1, (True, False): LAST_RANK}
 """The rank of a figure's slide, by whether its lesson is outside of the core, and whether it is its first figure."""
-_SHOWN_PROVENANCE = ("run", "weights_sha256", "dataset", "steps", "schedule", "seed", "sampler", "guidance", "versions")
+_SHOWN_PROVENANCE = (
+    "run", "weights_sha256", "dataset", "steps", "weighting", "schedule", "seed", "sampler", "guidance", "versions",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,8 @@ class Deck:
     """At most :data:`MOST_SLIDES`, where those that must be there allow it."""
     left_out: tuple[str, ...]
     """Names of the slides for which there was no room."""
+    left_out_titles: tuple[str, ...] = ()
+    """Their titles, as a reader knows them."""
 
 
 def plan(
@@ -101,6 +105,7 @@ def plan(
     wanted += writer.film(film) if film is not None else []
     for one in told:
         wanted += writer.lesson(one, stills)
+    wanted += writer.movie(film) if film is not None else []
     wanted += [*writer.exercises(told), *writer.corrections(told), writer.commands(told), writer.closing(told)]
     ranked = sorted(range(len(wanted)), key=lambda index: (wanted[index].rank, index))
     musts = sum(slide.rank == 0 for slide in wanted)
@@ -110,6 +115,7 @@ def plan(
         lang=texts.lang,
         slides=tuple(slide for index, slide in enumerate(wanted) if index in kept),
         left_out=tuple(slide.name for index, slide in enumerate(wanted) if index not in kept),
+        left_out_titles=tuple(slide.title for index, slide in enumerate(wanted) if index not in kept),
     )
 
 
@@ -147,9 +153,14 @@ class _Writer:
         section, title, line = texts["deck.section_start"], texts["deck.film_title"], texts["deck.film_line"]
         notes = self.notes(texts("deck.film_say", **facts), film.gif.alt, command=self.command)
         yield Slide("film", section, title, line, film.gif, notes=notes, rank=1)
+
+    def movie(self, film: Film) -> Iterator[Slide]:
+        """Ask the class to stop the film, where it can be stopped."""
+        texts = self.texts
         if film.mp4 is not None:
-            notes = self.notes(texts("deck.film_say", **facts), texts["deck.movie_note"], command=self.command)
-            yield Slide("movie", section, texts["deck.movie_title"], line, film.poster, film.mp4, notes=notes, rank=3)
+            notes = self.notes(texts["deck.movie_say"], texts["deck.movie_note"], command=self.command)
+            section, title, line = texts["deck.exercises_title"], texts["deck.movie_title"], texts["deck.movie_line"]
+            yield Slide("movie", section, title, line, film.poster, film.mp4, notes=notes, rank=3)
 
     def lesson(self, told: Told, stills: dict[str, Still]) -> Iterator[Slide]:
         """Give one slide a figure, the first one asking the lesson's question, and one for the table."""

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from viz_diffusion.catalogue import Texts
-from viz_diffusion.plots.film import film_bytes, film_frames, side_by_side, to_grey
+from viz_diffusion.lessons.guess import film_counts
+from viz_diffusion.plots.film import film_bytes, film_frames, page_frames, side_by_side, to_grey
 from viz_diffusion.plots.theme import enlarge, figure_pixels
 from viz_diffusion.report.chapters import Drawing
 from viz_diffusion.trajectory import Trajectory
@@ -51,7 +52,7 @@ class Film:
     mp4: bytes | None
     """The same, to pause and drag; None where nothing here can make one."""
     poster: Still
-    """Its last frame, PNG."""
+    """Its first frame, PNG: noise, so that it does not give the picture away."""
 
 
 def draw_still(drawing: Drawing) -> Still:
@@ -99,10 +100,11 @@ def make_film(trajectory: Trajectory, texts: Texts, with_mp4: bool, sample: int 
     guesses = np.concatenate([trajectory.x0_pred[sample, :, 0], done])
     shown = film_frames(len(states), min(FILM_FRAMES, len(states)))
     frames = side_by_side(states[shown], guesses[shown])
+    counts = film_counts(trajectory, shown)
     alt = texts("deck.film_alt", digit=int(trajectory.labels[sample]), frames=len(shown))
-    poster = grey_still("film", frames[-1], FILM_SCALE, alt)
-    gif = film_bytes(frames, "gif", scale=FILM_SCALE, frame_ms=80)
-    mp4 = film_bytes(frames, "mp4", scale=FILM_SCALE, frame_ms=80) if with_mp4 else None
+    poster = _still("film", page_frames(frames[:1], counts[:1], FILM_SCALE)[0], alt)
+    gif = film_bytes(frames, "gif", counts=counts, scale=FILM_SCALE, frame_ms=80)
+    mp4 = film_bytes(frames, "mp4", counts=counts, scale=FILM_SCALE, frame_ms=80) if with_mp4 else None
     return Film(Still("film", gif, poster.width, poster.height, alt), mp4, poster)
 
 
@@ -114,5 +116,9 @@ def _png(image: Image.Image) -> bytes:
 
 def grey_still(name: str, pixels: np.ndarray[Any, Any], scale: int, alt: str) -> Still:
     """Return a (H, W) image of values in [-1, 1] as a grey PNG, enlarged by a whole factor."""
-    image = Image.fromarray(enlarge(to_grey(pixels), scale))
+    return _still(name, enlarge(to_grey(pixels), scale), alt)
+
+
+def _still(name: str, pixels: NDArray[np.uint8], alt: str) -> Still:
+    image = Image.fromarray(pixels)
     return Still(name, _png(image), *image.size, alt)

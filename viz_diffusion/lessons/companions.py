@@ -82,6 +82,8 @@ class Companions:
     """The nine other digits."""
     comparisons: tuple[Generation, ...]
     """The same digit under two other guidance scales and from the other sampler."""
+    complete: bool = True
+    """Whether the comparisons were sampled, too."""
 
 
 def shown_steps_left(num_steps: int) -> Int64:
@@ -106,34 +108,51 @@ def sample_companions(
     trajectory: Trajectory,
     sample: int = 0,
     on_step: Callable[[int, int], None] | None = None,
+    comparisons: bool = True,
+    known: Companions | None = None,
 ) -> Companions:
-    """Sample the companions of one image of a recording; ``on_step`` gets (done, total) steps."""
+    """Sample the companions of one image of a recording.
+
+    Parameters
+    ----------
+    model, trajectory, sample
+        The network that made the recording, the recording, and which image of it.
+    on_step
+        Gets (done, total), counted in steps of single images.
+    comparisons
+        Whether the same digit made otherwise is sampled; without it the nine other digits alone are.
+    known
+        Companions without comparisons, whose nine digits are not sampled again.
+    """
     asked, seed = int(trajectory.labels[sample]), int(trajectory.seeds[sample])
     if seed < 0 or not 0 <= asked < NUM_LABELS:
         raise VizdiffInputError("companions need a recording whose seed and digit are known")
-    digits = [digit for digit in range(NUM_LABELS) if digit != asked]
+    digits = [] if known is not None else [digit for digit in range(NUM_LABELS) if digit != asked]
     own = trajectory.guidance_scale
-    scales = [s for s in _GUIDANCES if s != own][:2]
+    scales = [s for s in _GUIDANCES if s != own][:2] if comparisons else []
     other_sampler = "ddim" if trajectory.sampler == "ddpm" else "ddpm"
     T = trajectory.schedule.num_train_timesteps
-    other_steps = COMPARED_FRAMES if other_sampler == "ddim" else T
-    total, done = trajectory.num_steps + min(other_steps, T), 0
+    other_steps = (min(COMPARED_FRAMES, T) if other_sampler == "ddim" else T) if comparisons else 0
+    together = len(digits) + len(scales)
+    total, done = together * trajectory.num_steps + other_steps, 0
 
-    def stepped() -> None:
+    def stepped(images: int) -> None:
         nonlocal done
-        done += 1
+        done += images
         if on_step is not None:
             on_step(done, total)
 
-    together = _sample(
-        model, trajectory, seed, trajectory.sampler, trajectory.num_steps,
-        digits + [asked] * len(scales), [own] * len(digits) + scales,
-        [OTHER_FRAMES] * len(digits) + [COMPARED_FRAMES] * len(scales), stepped,
-    )  # fmt: skip
-    alone = _sample(
-        model, trajectory, seed, other_sampler, min(other_steps, T), [asked], [own], [COMPARED_FRAMES], stepped
-    )
-    return Companions(tuple(together[: len(digits)]), tuple(together[len(digits) :] + alone))
+    found, alone = [], []
+    if together:
+        found = _sample(
+            model, trajectory, seed, trajectory.sampler, trajectory.num_steps,
+            digits + [asked] * len(scales), [own] * len(digits) + scales,
+            [OTHER_FRAMES] * len(digits) + [COMPARED_FRAMES] * len(scales), stepped,
+        )  # fmt: skip
+    if comparisons:
+        alone = _sample(model, trajectory, seed, other_sampler, other_steps, [asked], [own], [COMPARED_FRAMES], stepped)
+    others = tuple(found[: len(digits)]) if known is None else known.others
+    return Companions(others, tuple(found[len(digits) :] + alone), comparisons)
 
 
 def _sample(
@@ -145,7 +164,7 @@ def _sample(
     digits: list[int],
     scales: list[float],
     frames: list[int],
-    stepped: Callable[[], None],
+    stepped: Callable[[int], None],
 ) -> list[Generation]:
     """Sample one batch in which every image has its own digit and guidance, and all have one noise."""
     device = next(model.parameters()).device
@@ -162,7 +181,7 @@ def _sample(
     for index, step in enumerate(steps):
         if num_steps - index in wanted:
             seen[num_steps - index] = step
-        stepped()
+        stepped(len(digits))
     finished = step.x_prev
     return [
         Generation(
@@ -214,7 +233,10 @@ def save_companions(companions: Companions, trajectory: Trajectory, path: Path, 
         facts.append([one.digit, one.sampler, one.guidance_scale, one.num_steps])
         for name in ("timesteps", "steps_left", "x_t", "x0_pred"):
             arrays[f"{index}.{name}"] = getattr(one, name)
-    header = {"of": _identity(trajectory, sample), "others": len(companions.others), "generations": facts}
+    header = {
+        "of": _identity(trajectory, sample), "others": len(companions.others), "complete": companions.complete,
+        "generations": facts,
+    }  # fmt: skip
     with atomic_write(path) as handle:
         np.savez(handle, header=np.array(json.dumps(header)), **arrays)
 
@@ -241,7 +263,7 @@ def load_companions(path: Path, trajectory: Trajectory, sample: int = 0) -> Comp
                 )
                 for index, (digit, sampler, scale, num_steps) in enumerate(header["generations"])
             ]  # fmt: skip
-            count = int(header["others"])
+            count, complete = int(header["others"]), bool(header.get("complete", True))
     except (KeyError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise VizdiffInputError(f"{path} is damaged ({error}); delete it, and it is made again") from error
-    return Companions(tuple(generations[:count]), tuple(generations[count:]))
+    return Companions(tuple(generations[:count]), tuple(generations[count:]), complete)

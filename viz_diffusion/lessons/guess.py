@@ -27,6 +27,9 @@ DEFAULT_SHARES = (1.0, 0.8, 0.65, 0.55, 0.45, 0.35, 0.25, 0.15, 0.05)
 SPACINGS = ("default", "t", "log-snr")
 MOST_FRAMES = 23
 """What a strip has room for."""
+SPECKLE = 0.5
+"""Share of a guess's pixels beyond the grey scale above which it is speckle. A digit on its ground has about a third:
+half of the ground lies a little below black."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,6 +127,15 @@ def film_steps(
     return np.append(choose_frames(steps, str(int(number) - 1), spacing, log_snr, most=steps), steps)
 
 
+def film_counts(trajectory: Trajectory, shown: NDArray[np.int64]) -> list[tuple[int, int | None]]:
+    """Return (steps left, t) of the states with these indices 0 .. S; the finished picture, S, has no t."""
+    steps = trajectory.num_steps
+    return [
+        (int(trajectory.steps_left[n]), int(trajectory.timesteps[n])) if n < steps else (0, None)
+        for n in shown.tolist()
+    ]  # fmt: skip
+
+
 def measure(trajectory: Trajectory, sample: int = 0, frames: str | None = None, spacing: str = "default") -> Guess:
     """Pick the frames of image number ``sample``; see :func:`choose_frames`."""
     log_snr = trajectory.schedule.log_snr[trajectory.timesteps]
@@ -156,7 +168,11 @@ def facts(data: Guess) -> dict[str, Any]:
     """Return the numbers that captions and tables are filled with."""
     trajectory = data.trajectory
     clipped = (np.abs(data.frames.x_t) > 1).mean(axis=(1, 2))
-    raw = trajectory.schedule.predict_x0(data.frames.x_t, data.frames.eps_pred, data.frames.timesteps)
+    beyond = _beyond_scale(trajectory, data.sample)
+    change = _rms(trajectory.x0_pred[data.sample, :, 0] - trajectory.x0[data.sample, 0])
+    shown = trajectory.num_steps - data.frames.steps_left
+    speckled = np.flatnonzero(beyond > SPECKLE)
+    last_speckle = int(speckled[-1]) if speckled.size else -1
     return {
         **recording_facts(trajectory, data.sample),
         **({} if data.ideal is None else data.ideal.facts()),
@@ -166,8 +182,14 @@ def facts(data: Guess) -> dict[str, Any]:
         "alphas_cumprod": [float(a) for a in data.frames.alphas_cumprod],
         "snr_db": [float(v) for v in 10 * np.log10(trajectory.schedule.snr[data.frames.timesteps])],
         "x_t_beyond_scale": [float(v) for v in clipped],
-        "x0_clipped": [float(v) for v in (np.abs(raw) > 1).mean(axis=(1, 2))],
-        "x0_change": [float(v) for v in _rms(data.frames.x0_pred - data.frames.x0)],
+        "x0_clipped": [float(v) for v in beyond[shown]],
+        "x0_change": [float(v) for v in change[shown]],
+        "x0_change_last": float(change[shown[-1]]),
+        "first_clipped": float(beyond[0]),
+        "first_change": float(change[0]),
+        "closer": int((np.diff(change) < 0).sum()),
+        "num_steps_but_one": trajectory.num_steps - 1,
+        "speckle_left": int(trajectory.steps_left[last_speckle]) if last_speckle >= 0 else 0,
     }
 
 
@@ -191,6 +213,14 @@ def series(data: Guess) -> tuple[Series, ...]:
     trajectory = data.trajectory
     change = _rms(trajectory.x0_pred[data.sample, :, 0] - trajectory.x0[data.sample, 0])
     return (Series("change", trajectory.steps_left, {"change": change}),)
+
+
+def _beyond_scale(trajectory: Trajectory, sample: int) -> NDArray[np.float64]:
+    """Return (S,) the share of each guess's pixels beyond -1 .. 1, before clipping."""
+    raw = trajectory.schedule.predict_x0(
+        trajectory.x_t[sample, :, 0], trajectory.eps_pred[sample, :, 0], trajectory.timesteps
+    )
+    return np.asarray((np.abs(raw) > 1).mean(axis=(1, 2)), dtype=np.float64)
 
 
 def _rms(images: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -16,8 +16,8 @@ from viz_diffusion.model import ResidualBlock, SimpleUNet
 from viz_diffusion.plots.diagram import BlockShape, ModelShape, draw_model
 
 
-def measure(model: SimpleUNet) -> ModelShape:
-    """Read the network's blocks, in the order in which data pass them."""
+def measure(model: SimpleUNet, asked: int = 5) -> ModelShape:
+    """Read the network's blocks, in the order in which data pass them; ``asked`` is the label to look up."""
     size = model.config.image_size
 
     def shape(name: str, block: Any, resolution: int, attention: bool = False) -> BlockShape:
@@ -38,6 +38,7 @@ def measure(model: SimpleUNet) -> ModelShape:
         mid=(shape("mid1", model.mid1, quarter, attention=True), shape("mid2", model.mid2, quarter)),
         up=tuple(up),
         num_parameters=sum(weight.numel() for weight in model.parameters()),
+        asked=asked,
     )
 
 
@@ -61,4 +62,4 @@ def rows(facts: dict[str, Any], _: Texts) -> Rows:
     return Rows(("block", "channels", "resolution"), tuple(lines))
 
 
-LESSON = Lesson("network", 70, lambda material: measure(material.network), draw, facts, rows, figures=("model",))
+LESSON = Lesson("network", 70, lambda m: measure(m.network, m.digit), draw, facts, rows, figures=("model",))

@@ -9,6 +9,7 @@ import io
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from fractions import Fraction
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,6 +20,7 @@ from PIL import Image
 
 from viz_diffusion.errors import VizdiffInputError, VizdiffIOError, VizdiffNonFiniteError, VizdiffUsageError
 from viz_diffusion.files import write_bytes
+from viz_diffusion.plots.counter import counter_strip, strip_height
 from viz_diffusion.plots.theme import Array, enlarge
 
 FILM_FORMATS = ("gif", "webp", "mp4")
@@ -79,7 +81,19 @@ def require_mp4() -> None:
         )
 
 
-def film_bytes(frames: Array, format: str, *, scale: int = 8, frame_ms: int = 60, hold_ms: int = 1000) -> bytes:
+Count = tuple[int, int | None]
+"""What stands under a frame: the steps left, and t (None under the finished picture)."""
+
+
+def film_bytes(
+    frames: Array,
+    format: str,
+    *,
+    counts: Sequence[Count] | None = None,
+    scale: int = 8,
+    frame_ms: int = 60,
+    hold_ms: int = 1000,
+) -> bytes:
     """Return a greyscale film whose last frame is held, as the bytes of a file.
 
     Parameters
@@ -88,6 +102,8 @@ def film_bytes(frames: Array, format: str, *, scale: int = 8, frame_ms: int = 60
         (F, H, W) float, in [-1, 1]: what is shown, first to last; F at least 1.
     format
         ``gif`` and ``webp`` (lossless) loop, ``mp4`` (H.264) plays once.
+    counts
+        (F,) steps left and t, written on a strip beneath each frame; None for pictures alone.
     scale
         Page pixels for each image pixel, a whole number, at least 1.
     frame_ms, hold_ms
@@ -106,7 +122,7 @@ def film_bytes(frames: Array, format: str, *, scale: int = 8, frame_ms: int = 60
         raise VizdiffUsageError("a film needs scale >= 1, frame_ms >= 10 and hold_ms >= 10")
     if format not in FILM_FORMATS:
         raise VizdiffUsageError(f"film format {format!r} is unknown; choose from {', '.join(FILM_FORMATS)}")
-    large = [enlarge(frame, scale) for frame in to_grey(frames)]
+    large = page_frames(frames, counts, scale)
     if format == "mp4":
         return _mp4(large + large[-1:] * (-(-hold_ms // frame_ms) - 1), frame_ms)
     first, *rest = (Image.fromarray(frame) for frame in large)
@@ -120,6 +136,18 @@ def film_bytes(frames: Array, format: str, *, scale: int = 8, frame_ms: int = 60
     else:
         first.save(buffer, "GIF", save_all=True, append_images=rest, duration=durations, loop=0, optimize=False)
     return buffer.getvalue()
+
+
+def page_frames(frames: Array, counts: Sequence[Count] | None, scale: int) -> list[NDArray[np.uint8]]:
+    """Return (F, H, W) values in [-1, 1] as F grey pages, enlarged by a whole factor, their counts beneath."""
+    large = [enlarge(frame, scale) for frame in to_grey(frames)]
+    if counts is None:
+        return large
+    if len(counts) != len(large):
+        raise VizdiffInputError(f"{len(large)} frames need as many counts, found {len(counts)}")
+    height, width = large[0].shape
+    strips = [counter_strip(width, strip_height(height), left, t) for left, t in counts]
+    return [np.concatenate(pair) for pair in zip(large, strips, strict=True)]
 
 
 def _mp4(frames: list[NDArray[np.uint8]], frame_ms: int) -> bytes:
@@ -166,6 +194,15 @@ def _mp4_by_ffmpeg(path: Path, frames: list[NDArray[np.uint8]], frame_ms: int) -
         raise VizdiffIOError(f"ffmpeg cannot make an MP4 here ({said[-1]}); choose gif or webp")
 
 
-def write_gif(frames: Array, path: Path, *, scale: int = 8, frame_ms: int = 60, hold_ms: int = 1000) -> None:
+def write_gif(
+    frames: Array,
+    path: Path,
+    *,
+    counts: Sequence[Count] | None = None,
+    scale: int = 8,
+    frame_ms: int = 60,
+    hold_ms: int = 1000,
+) -> None:
     """Write a looping greyscale GIF whose last frame is held, whole or not at all; see :func:`film_bytes`."""
-    write_bytes(Path(path), film_bytes(frames, "gif", scale=scale, frame_ms=frame_ms, hold_ms=hold_ms))
+    data = film_bytes(frames, "gif", counts=counts, scale=scale, frame_ms=frame_ms, hold_ms=hold_ms)
+    write_bytes(Path(path), data)

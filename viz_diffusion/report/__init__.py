@@ -4,6 +4,6 @@ Knows nothing about networks, sampling or drawing: arrays, picture bytes and tex
 """
 
 from viz_diffusion.report.page import render, write_report
-from viz_diffusion.report.parts import Chapter, Chart, Line, Page, Picture, Player, Table
+from viz_diffusion.report.parts import Chapter, Chart, Correction, Line, Page, Picture, Player, Table
 
-__all__ = ["Chapter", "Chart", "Line", "Page", "Picture", "Player", "Table", "render", "write_report"]
+__all__ = ["Chapter", "Chart", "Correction", "Line", "Page", "Picture", "Player", "Table", "render", "write_report"]

@@ -21,12 +21,14 @@ from PIL import Image
 from viz_diffusion.catalogue import Texts
 from viz_diffusion.lessons.lesson import Claim, Finding, Series
 from viz_diffusion.plots.theme import figure_pixels, save_figure
-from viz_diffusion.report.parts import Answer, Chapter, Chart, Line, Picture, Table
+from viz_diffusion.report.parts import Answer, Chapter, Chart, Correction, Line, Picture, Table
 
 _NEGATIVE = re.compile(r"(?<![\w-])-(?=[\d.∞])")
 _PICTURE_WORDS = ("title", "alt", "caption")
 LARGE_PICTURE = 100_000
-"""Bytes from which a picture of the page is reduced to the 256 colours that suit it best."""
+"""Bytes, with little effort, from which more effort is worth its time."""
+HUGE_PICTURE = 140_000
+"""Bytes, with little effort, from which a picture of the page is reduced to the 256 colours that suit it best."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,15 +56,19 @@ class Drawing:
 
     def _encode(self, pixels: NDArray[np.uint8]) -> Picture:
         image = Image.fromarray(pixels)
-        data = _webp(image)
+        data = _webp(image, effort=20)  # half the time of 80, and few more bytes where they are few
         if len(data) > LARGE_PICTURE:
-            data = _webp(image.quantize(256, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).convert("RGB"))
+            if len(data) > HUGE_PICTURE:
+                image = image.quantize(256, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).convert("RGB")
+            data = _webp(image, effort=80)
         return Picture(self.name, data, self.alt, self.caption, *image.size, self.title, "image/webp")
 
 
-def _webp(image: Image.Image) -> bytes:
+def _webp(image: Image.Image, effort: int) -> bytes:
+    """Return a picture as lossless WebP; ``effort``, 0..100, trades time for bytes alone."""
     buffer = BytesIO()
-    image.save(buffer, "WEBP", lossless=True, method=1)  # higher methods take longer and save nothing here
+    # higher methods take longer and save nothing here
+    image.save(buffer, "WEBP", lossless=True, method=1, quality=effort)
     return buffer.getvalue()
 
 
@@ -104,6 +110,8 @@ class Told:
     """Names of the drawings that belong to the advanced part."""
     advanced_text: str = ""
     """Its paragraph; empty where there is none."""
+    correction: Correction | None = None
+    """Where the story is not to be taken at its word."""
 
     def chapter(self, pictures: dict[str, Picture]) -> Chapter:
         """Return it as a chapter of the page, given its drawings as pictures."""
@@ -124,6 +132,7 @@ class Told:
             note=self.note,
             advanced=tuple(pictures[one.name] for one in self.drawings if one.name in self.advanced),
             advanced_text=self.advanced_text,
+            correction=self.correction,
         )
 
 
@@ -180,6 +189,7 @@ def _tell(
         note=texts("report.measured_full", **facts) if finding.shipped else "",
         advanced=finding.lesson.advanced,
         advanced_text=_minus(texts(f"{name}.advanced", **facts)) if advanced else "",
+        correction=_correction(finding.lesson.name, facts, texts),
     )
 
 
@@ -193,6 +203,13 @@ def _answer(claim: Claim, chapter: str, facts: dict[str, Any], texts: Texts) -> 
         text=_minus(texts(f"{key}_{claim.outcome}", **said)),
         holds=claim.holds,
     )
+
+
+def _correction(lesson: str, facts: dict[str, Any], texts: Texts) -> Correction | None:
+    key = f"deck.correction.{lesson}"
+    if f"{key}.said" not in texts:
+        return None
+    return Correction(_minus(texts(f"{key}.said", **facts)), _minus(texts(f"{key}.holds", **facts)))
 
 
 def _chart(series: Series, chapter: str, facts: dict[str, Any], texts: Texts) -> Chart:
@@ -221,11 +238,16 @@ class _Spoken(list[Any]):
 
 
 def wording(facts: dict[str, Any], texts: Texts) -> dict[str, Any]:
-    """Return facts as texts want them: lists that can be said, and the sampler's notes in words."""
+    """Return facts as texts want them: lists that can be said, and in words what depends on what was measured."""
     said = {name: _Spoken(value) if isinstance(value, list) else value for name, value in facts.items()}
     if "variance" in facts:
         said["variance_note"] = texts(f"report.variance_{facts['variance'] or 'none'}")
         said["clip_note"] = texts(f"report.clip_{'on' if facts['clip'] else 'off'}")
+    if "speckle_left" in facts:
+        said["first_guess"] = texts(f"chapter.guess.first_{'speckle' if facts['speckle_left'] else 'blur'}", **said)
+    if "weight_exponent" in facts:
+        weighted = "on" if facts["weight_exponent"] else "off"
+        said["weighting_note"] = texts(f"report.weighting_{weighted}", **said)
     return said
 
 

@@ -22,14 +22,15 @@ from viz_diffusion.report import sprites
 from viz_diffusion.report.curve import snr_curve
 from viz_diffusion.report.lines import DrawnChart, draw_chart
 from viz_diffusion.report.parts import Page, Player
+from viz_diffusion.report.symbols import typeset
 from viz_diffusion.timesteps import SAMPLERS
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-STYLES = ("report.css", "player.css", "lecture.css", "print.css")
+STYLES = ("symbols.css", "report.css", "player.css", "lecture.css", "print.css")
 HEAD_SCRIPT = "head.js"
-SCRIPTS = ("player.js", "charts.js", "lecture.js", "page.js")
+SCRIPTS = ("player.js", "charts.js", "notes.js", "lecture.js", "page.js")
 """Template files that stand in the page as they are, in this order; later scripts use earlier ones."""
 
 
@@ -43,6 +44,7 @@ def render(page: Page) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["typeset"] = typeset
     style = Markup("\n").join(_inline(environment, name) for name in STYLES)
     head_script, *scripts = (_inline(environment, name) for name in (HEAD_SCRIPT, *SCRIPTS))
     data = [_run_data(player) for player in (*page.players, *page.comparisons)]
@@ -77,6 +79,7 @@ def render(page: Page) -> str:
         data=_json_for_html(
             {
                 "runs": data,
+                "digits": len(page.players),
                 "curve": asdict(curve.axes),
                 "charts": linked,
                 "text": texts.section("interface.script"),

@@ -210,6 +210,16 @@ class Answer:
     """Whether it was found; None where it cannot be told."""
 
 
+@dataclass(frozen=True)
+class Correction:
+    """Something that is said of the sculptor, and how far it holds."""
+
+    said: str
+    """The saying, in quotation marks."""
+    holds: str
+    """One or two sentences."""
+
+
 @dataclass(frozen=True, eq=False)
 class Chapter:
     """One question with its figures, words and numbers."""
@@ -246,6 +256,8 @@ class Chapter:
     """Figures of the advanced part, which stands last and is closed at first."""
     advanced_text: str = ""
     """Its paragraph."""
+    correction: Correction | None = None
+    """Where its story is not to be taken at its word; shown with the others at the end."""
 
     def __post_init__(self) -> None:
         if not _ANCHOR.fullmatch(self.id) or self.id.startswith("ui-"):

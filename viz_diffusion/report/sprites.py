@@ -119,7 +119,7 @@ def make_sprite(frames: UInt8) -> Sprite:
 def encode(picture: UInt8, kind: str) -> bytes:
     """Return a (H, W), (H, W, 1) or (H, W, 3) uint8 picture as ``PNG`` or lossless ``WEBP``."""
     image = Image.fromarray(picture.squeeze(2) if picture.shape[2:] == (1,) else picture)
-    options = {"lossless": True, "quality": 100, "method": 4} if kind == "WEBP" else {"optimize": True}
+    options = {"lossless": True, "quality": 20, "method": 4} if kind == "WEBP" else {"optimize": True}
     buffer = io.BytesIO()
     image.save(buffer, kind, **options)
     return buffer.getvalue()

@@ -22,6 +22,7 @@ from PIL import Image
 from viz_diffusion.catalogue import Texts
 from viz_diffusion.files import write_bytes
 from viz_diffusion.report.sprites import data_uri, to_gray8
+from viz_diffusion.report.symbols import symbol_style, typeset
 from viz_diffusion.worksheet.plan import Key, Sheet
 
 ENLARGED = 4
@@ -66,7 +67,8 @@ def _render(template: str, texts: Texts, **values: Any) -> str:
         lstrip_blocks=True,
     )
     assert environment.loader is not None
-    style = environment.loader.get_source(environment, "worksheet.css")[0]
+    environment.filters["typeset"] = typeset
+    style = symbol_style() + environment.loader.get_source(environment, "worksheet.css")[0]
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode("ascii")
     policy = f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
     return environment.get_template(template).render(

@@ -11,6 +11,7 @@ const lecture = (() => {
   let current = 0;
   let place = null; // marks where the element on show came from
   let before = null; // what had the focus, and how far the page was scrolled
+  let staying = false; // whether full screen ends because the notes move out, not because the lecture is over
 
   const isOpen = () => !box.hidden;
   const say = (words) => (byId("lecture-said").textContent = words);
@@ -19,7 +20,7 @@ const lecture = (() => {
     const heading = document.querySelector("h1").textContent;
     slides = [{ element: byId("player"), title: heading, chapter: null }];
     for (const chapter of document.querySelectorAll(".chapter")) {
-      for (const element of chapter.querySelectorAll("figure.picture, figure.chart")) {
+      for (const element of chapter.querySelectorAll("figure.picture, figure.chart, .corrections")) {
         slides.push({ element, title: chapter.querySelector("h2").textContent, chapter });
       }
     }
@@ -65,16 +66,37 @@ const lecture = (() => {
     const caption = element.matches(".picture") && element.querySelector("figcaption");
     if (caption) {
       const words = document.createElement("p");
-      words.textContent = caption.textContent;
+      words.append(...caption.cloneNode(true).childNodes);
       copies.splice(1, 0, words);
     }
     notes.replaceChildren(...copies);
+    notesWindow.write(title.textContent, byId("slide-count").textContent, slides[current + 1]?.title, copies);
+  }
+
+  function showNotes(shown) {
+    notes.hidden = !shown;
+    byId("notes-toggle").setAttribute("aria-pressed", String(shown));
   }
 
   function toggleNotes() {
-    notes.hidden = !notes.hidden;
-    byId("notes-toggle").setAttribute("aria-pressed", String(!notes.hidden));
+    showNotes(notes.hidden);
     say(notes.hidden ? text.notes_off : text.notes_on);
+  }
+
+  // The notes leave the students' screen, or come back where no window may open.
+  function toggleWindow() {
+    if (notesWindow.isOpen()) return notesWindow.close();
+    staying = Boolean(document.fullscreenElement); // a browser ends full screen when a page opens a window
+    setTimeout(() => (staying = false), 1000);
+    const opened = notesWindow.open(press, (on) => byId("notes-window").setAttribute("aria-pressed", String(on)));
+    showNotes(!opened);
+    writeNotes();
+    say(opened ? text.notes_out : text.notes_blocked);
+  }
+
+  // Where it is not allowed, the page's own area has to do; where it is granted too late, it is given back.
+  function fillScreen() {
+    box.requestFullscreen?.().then(() => isOpen() || document.exitFullscreen()).catch(() => {});
   }
 
   function open() {
@@ -85,8 +107,7 @@ const lecture = (() => {
     document.documentElement.classList.add("lecturing");
     box.hidden = false;
     putUp(0);
-    // Where it is not allowed, the page's own area has to do; where it is granted too late, it is given back.
-    box.requestFullscreen?.().then(() => isOpen() || document.exitFullscreen()).catch(() => {});
+    fillScreen();
   }
 
   function giveBack() {
@@ -99,6 +120,7 @@ const lecture = (() => {
   function leave() {
     if (!isOpen()) return;
     takeDown();
+    notesWindow.close();
     notes.replaceChildren();
     box.hidden = true;
     document.documentElement.classList.remove("lecturing");
@@ -117,13 +139,16 @@ const lecture = (() => {
   function press(event) {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const { key, target } = event;
-    const letter = key.toLowerCase();
+    const outside = target.ownerDocument !== document; // in the notes' own window
+    const letter = byId("letters").checked && !target.matches("select") ? key.toLowerCase() : "";
     if (!isOpen()) {
-      if (letter !== "l" || target.matches("input:not([type=range], [type=radio]), select, textarea")) return;
+      if (letter !== "l" || target.matches("input:not([type=range], [type=radio], [type=checkbox]), textarea")) return;
       open();
-    } else if (key === "Escape") leave();
-    else if (key === "Tab") return keepFocus(event);
-    else if (letter === "n" && !target.matches("select")) toggleNotes();
+    } else if (key === "Escape") outside ? notesWindow.close() : leave();
+    else if (key === "Tab") return outside || keepFocus(event);
+    else if (letter === "n") toggleNotes();
+    else if (letter === "w") toggleWindow();
+    else if (letter === "f" && !document.fullscreenElement) fillScreen();
     else if (key === " " && !target.matches("button, select, input, summary")) {
       if (slides[current].element.matches("#ui-player, .chart")) player.toggle();
     } else if (keepsKey(target, key)) return;
@@ -151,11 +176,14 @@ const lecture = (() => {
     byId("lecture-open").addEventListener("click", open);
     byId("lecture-leave").addEventListener("click", leave);
     byId("notes-toggle").addEventListener("click", toggleNotes);
+    byId("notes-window").addEventListener("click", toggleWindow);
+    byId("lecture-full").addEventListener("click", fillScreen);
     byId("slide-back").addEventListener("click", () => turn(current - 1));
     byId("slide-next").addEventListener("click", () => turn(current + 1));
     document.addEventListener("keydown", press);
-    document.addEventListener("fullscreenchange", () => document.fullscreenElement || leave());
+    document.addEventListener("fullscreenchange", () => document.fullscreenElement || staying || leave());
     addEventListener("beforeprint", leave);
+    addEventListener("pagehide", notesWindow.close);
   }
 
   return { start };

@@ -13,12 +13,11 @@
       done = document.execCommand("copy");
     }
     const words = done ? text.copied : text.copy_failed;
-    const said = byId("lecture").hidden ? byId("said") : byId("lecture-said");
     const before = (button.dataset.name ??= button.textContent);
-    button.textContent = said.textContent = words;
+    announce((button.textContent = words));
     setTimeout(() => {
       button.textContent = before;
-      said.textContent = "";
+      announce("");
     }, 2000);
   }
 
@@ -30,7 +29,7 @@
     image.alt = source.alt;
     image.width = source.getAttribute("width");
     image.height = source.getAttribute("height");
-    words.textContent = figure.querySelector("figcaption").textContent;
+    words.replaceChildren(...figure.querySelector("figcaption").cloneNode(true).childNodes);
     byId("zoom").showModal();
   }
 
@@ -56,6 +55,14 @@
     addEventListener("afterprint", () => closed.forEach((details) => (details.open = false)), { once: true });
   }
 
+  // A table wider than its room shows at which edge it goes on.
+  function hintScroll(box) {
+    const hidden = box.scrollWidth - box.clientWidth;
+    box.classList.toggle("wide", hidden > 1);
+    box.classList.toggle("more-before", box.scrollLeft > 1);
+    box.classList.toggle("more-after", hidden - box.scrollLeft > 1);
+  }
+
   function listen() {
     document.addEventListener("click", ({ target }) => {
       const button = target.closest("button.copy");
@@ -64,6 +71,11 @@
       if (figure) enlarge(figure);
       if (target === byId("zoom")) byId("zoom").close();
     });
+    const sizes = new ResizeObserver((entries) => entries.forEach(({ target }) => hintScroll(target)));
+    for (const box of document.querySelectorAll(".scroll")) {
+      sizes.observe(box);
+      box.addEventListener("scroll", () => hintScroll(box), { passive: true });
+    }
     addEventListener("hashchange", openTarget);
     addEventListener("beforeprint", openForPrint);
     const watcher = new IntersectionObserver(markChapter, { rootMargin: "-20% 0px -60% 0px" });

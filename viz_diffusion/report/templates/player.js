@@ -1,7 +1,8 @@
 "use strict";
 // Plays recorded frames, one run or two side by side. Reads the JSON in #ui-data; fetches nothing.
 const byId = (id) => document.getElementById("ui-" + id);
-const { runs, curve, charts, text } = JSON.parse(byId("data").textContent);
+const { runs, digits, curve, charts, text } = JSON.parse(byId("data").textContent);
+const announce = (words) => (byId(byId("lecture").hidden ? "said" : "lecture-said").textContent = words);
 const fill = (words, values) => words.replace(/\{(\w+)\}/g, (all, name) => values[name] ?? all);
 
 const player = (() => {
@@ -208,6 +209,7 @@ const player = (() => {
     }
     byId("player").classList.toggle("comparing", Boolean(beside));
     if (beside) {
+      byId("both").textContent = fill(text.both, { parts: describe(beside, run, true) });
       byId("picture-name").textContent = differences(run, beside);
       byId("picture-name-2").textContent = differences(beside, run);
     }
@@ -220,31 +222,46 @@ const player = (() => {
     if (wanted !== index) return;
     const moment = matching(runs[index], run, frame);
     run = runs[index];
-    if (beside === run) {
+    if (beside === run || isAlone(beside)) {
+      if (isAlone(beside)) announce(fill(text.comparison_over, beside));
       beside = null;
-      byId("compare").value = "";
+      wantedBeside = byId("compare").value = "";
     }
     refresh(moment);
   }
 
+  // Runs made otherwise exist of the recorded digit alone; beside another digit two things would differ at once.
+  const isAlone = (some) => runs.indexOf(some) >= digits;
+
   async function compare(value) {
     wantedBeside = value;
-    if (value !== "") await load(runs[value]);
+    const chosen = value === "" ? null : runs[value];
+    const back = isAlone(chosen) && run !== runs[0];
+    for (const needed of [chosen, back && runs[0]]) if (needed) await load(needed);
     if (wantedBeside !== value) return;
-    beside = value === "" || runs[value] === run ? null : runs[value];
-    refresh(frame);
+    let moment = frame;
+    if (back) {
+      wanted = 0;
+      moment = matching(runs[0], run, frame);
+      run = runs[0];
+      document.querySelector("input[name=digit][value='0']").checked = true;
+      announce(fill(text.only_recorded, run));
+    }
+    beside = chosen === run ? null : chosen;
+    refresh(moment);
   }
 
-  // What sets one run apart from another, in words.
-  function differences(some, other) {
+  // What a run shares with another one, or what sets it apart, in words.
+  function describe(some, other, alike) {
     const parts = [
-      [some.digit !== other.digit, text.part_digit],
-      [some.sampler !== other.sampler || some.total !== other.total, text.part_sampler],
-      [some.guidance !== other.guidance, text.part_guidance],
-    ].filter(([differs]) => differs).map(([, words]) => words);
-    const words = parts.length ? parts : [text.part_digit];
-    return words.map((one) => fill(one, { ...some, steps: some.total })).join(", ");
+      [some.digit === other.digit, text.part_digit],
+      [some.sampler === other.sampler && some.total === other.total, text.part_sampler],
+      [some.guidance === other.guidance, text.part_guidance],
+    ].filter(([same]) => same === alike);
+    return parts.map(([, words]) => fill(words, { ...some, steps: some.total })).join(", ");
   }
+
+  const differences = (some, other) => describe(some, other, false);
 
   function save() {
     const copy = document.createElement("canvas");

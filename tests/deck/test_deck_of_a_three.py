@@ -1,0 +1,70 @@
+"""A deck of a 3 is about a 3: no word, command or picture of it speaks of a 5."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from deck_fakes import Made, undrawn
+from matplotlib.colors import same_color
+from matplotlib.patches import Rectangle
+
+from viz_diffusion.catalogue import languages, load_texts
+from viz_diffusion.deck.slides import plan
+from viz_diffusion.lessons import network
+from viz_diffusion.lessons.companions import load_companions
+from viz_diffusion.lessons.lesson import Finding, Material
+from viz_diffusion.plots import theme
+from viz_diffusion.report.chapters import tell
+from viz_diffusion.trajectory import Trajectory
+
+FIVE = re.compile(
+    r"--digit 5|\bdigit 5\b|\ba 5\b|\b5 out of|“[^”]*\b5”|数字 5|一个 5|生成 5|完成的 5|走出的 5|的 5(?![0-9.])"
+)
+
+
+def words(made: Made, lang: str) -> str:
+    """Return every word of a deck and of its captions."""
+    texts = load_texts(lang)
+    told = tell(map(undrawn, made.found.findings), made.found.recording, texts)
+    digit = made.found.recording["digit"]
+    deck = plan(made.found, told, made.stills, None, f"vizdiff deck --digit {digit} --seed 0", texts)
+    said = [str((s.title, s.line, s.table, s.points, s.notes)) for s in deck.slides]
+    drawings = [drawing for one in told for drawing in one.drawings]
+    return "\n".join([*said, *(f"{one.title} {one.caption} {one.alt}" for one in drawings), *(t.answer for t in told)])
+
+
+@pytest.fixture(scope="module")
+def of_three(made: Made, make_recording: Callable[..., Path]) -> Made:
+    """Return the study of a 3; the lesson of training, which takes long, keeps its numbers and changes its digit."""
+    folder = make_recording(12, 3)
+    recorded = Trajectory.open(folder / "trajectory.zarr")
+    companions = load_companions(folder / "companions.npz", recorded)
+    assert companions is not None
+    run = made.found.run
+    material = Material(run, run.load_model()[0], recorded, run.config.load_digits("test"), companions.others)
+    findings = []
+    for finding in made.found.findings:
+        if finding.lesson.name == "training":
+            findings.append(replace(finding, facts=finding.facts | {"digit": 3}))
+        else:
+            findings.append(Finding.measure(finding.lesson, material))
+    return replace(made, found=replace(made.found, trajectory=recorded, findings=tuple(findings)))
+
+
+@pytest.mark.parametrize("lang", languages())
+def test_nothing_speaks_of_a_five(lang: str, made: Made, of_three: Made) -> None:
+    assert FIVE.findall(words(of_three, lang)) == []
+    assert len(FIVE.findall(words(made, lang))) > 10  # the control: a deck of a 5 does
+
+
+def test_the_diagram_looks_up_the_digit_that_was_asked(of_three: Made) -> None:
+    (found,) = [one for one in of_three.found.findings if one.lesson.name == "network"]
+    figure = network.draw(found.data)["model"]
+    boxes = [p for p in figure.axes[0].patches if isinstance(p, Rectangle) and p.get_height() == 260]
+    labels = sorted((p for p in boxes if p.get_x() > theme.PAGE_WIDTH / 2), key=lambda p: p.get_x())
+    assert len(labels) == 11
+    assert [k for k, p in enumerate(labels) if same_color(p.get_facecolor(), theme.ORANGE)] == [3]

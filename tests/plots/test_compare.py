@@ -1,0 +1,66 @@
+"""Two runs above each other: which image stands where, and what is told in orange."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from viz_diffusion.errors import VizdiffInputError
+from viz_diffusion.plots import theme
+from viz_diffusion.plots.compare import draw_compare
+
+Drawn = Callable[[str], Figure]
+
+
+def test_the_plain_run_stands_above_the_changed_one(
+    drawn: Drawn, make: SimpleNamespace, pictures: Callable[..., Any]
+) -> None:
+    runs = make.compare()[:2]
+    greys = pictures(drawn("compare"), "gray")
+    assert len(greys) == 2 * 19
+    for run, shown in zip(runs, (greys[:19], greys[19:]), strict=True):
+        for index in range(9):
+            assert (shown[2 * index] == run.x_t[index]).all()
+            assert (shown[2 * index + 1] == run.x0_pred[index]).all()
+        assert (shown[-1] == run.x0).all()
+    assert not (greys[0] == greys[19]).all()
+
+
+@pytest.mark.parametrize("name", ["compare", "compare_one", "compare_most"])
+def test_the_same_step_is_one_column(name: str, drawn: Drawn) -> None:
+    axes = [a for a in drawn(name).axes if a.images and a.images[0].get_array().shape[0] > 50]
+    half = len(axes) // 2
+    for above, below in zip(axes[:half], axes[half:], strict=True):
+        first, second = above.get_position(), below.get_position()
+        assert (first.x0, first.width, first.height) == pytest.approx((second.x0, second.width, second.height))
+        assert second.y1 < first.y0
+    assert min(a.get_position().y0 for a in axes) > 130 / 1800  # over the colour bar
+    (page,) = [a for a in drawn(name).axes if a.get_zorder() == -1]
+    assert page.texts[0].xy[1] > 15  # the arrow's head is whole
+
+
+def test_what_is_told_otherwise_is_orange_and_nothing_else_is(drawn: Drawn, words: Callable[..., list[str]]) -> None:
+    figure = drawn("compare_most")
+    orange = [t for t in figure.findobj(Text) if t.get_text() and t.get_color() == theme.ORANGE]
+    assert [t.get_text() for t in orange] == ["8"] * 6 + ["500"] * 6 + ["1"] * 6
+    lows = [a.get_position().y0 for a in figure.axes if a.images]
+    assert all(t.get_position()[1] < max(lows) for t in orange)  # beneath the plain run's first row
+    said = words(figure)
+    for symbol in ("$x_t$", "$x_t'$", r"$\hat{x}_0$", r"$\hat{x}_0'$", "$y$", "$y'$", "$t'$", "$s'$"):
+        assert symbol in said
+    assert not any("$y" in word for word in words(drawn("compare_one")))  # nothing was told otherwise
+
+
+def test_runs_that_cannot_be_compared_are_refused(make: SimpleNamespace) -> None:
+    plain, changed, told = make.compare()
+    with pytest.raises(VizdiffInputError, match="same timesteps"):
+        draw_compare(plain, replace(changed, timesteps=changed.timesteps - np.arange(9)), told)
+    with pytest.raises(VizdiffInputError, match="room for 11 frames, found 12"):
+        draw_compare(*make.compare(12))

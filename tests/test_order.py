@@ -1,0 +1,109 @@
+"""What a command is about: defaults, a recording, and options that contradict it; where it writes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from viz_diffusion.cli import main
+from viz_diffusion.cli.common import Sampling, Voice, default_out
+from viz_diffusion.cli.prepare import take_order
+from viz_diffusion.errors import VizdiffUsageError
+
+COMMANDS = (["report"], ["deck"], ["worksheet"], ["export", "--figure", "steps"])
+CONTRADICTIONS = (
+    ("--digit", "3", "digit is 5"),
+    ("--seed", "4", "seed is 0"),
+    ("--sampler", "ddpm", "sampler is ddim"),
+    ("--steps", "1000", "steps is 12"),
+    ("--guidance", "3", "guidance is 1.5"),
+)
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda argv: argv[0])
+@pytest.mark.parametrize(("option", "value", "there"), CONTRADICTIONS)
+def test_an_option_that_contradicts_the_recording_is_refused_with_both_values(
+    command: list[str],
+    option: str,
+    value: str,
+    there: str,
+    short_recording: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if command == ["worksheet"] and option == "--steps":
+        value = "20"
+    assert main([*command, "--trajectory", str(short_recording), option, value]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    assert f"{option} {value} contradicts" in err
+    assert there in err
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_agrees_with_the_recording_is_taken(short_recording: Path) -> None:
+    given = {"sampler": "ddim", "steps": 12, "guidance": 1.5, "eta": 0.0, "timestep_spacing": "trailing", "clip": True}
+    for told in (given, dict.fromkeys(given)):
+        order = take_order(short_recording, digit=5, seed=None, **told)
+        assert (order.digit, order.seed, order.steps, order.sampling) == (5, 0, 12, None)
+        assert order.recorded is not None
+        assert order.recorded.num_steps == 12
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("eta", 0.5, "--eta 0.5 contradicts"),
+        ("timestep_spacing", "linspace", "--timestep-spacing linspace contradicts"),
+        ("clip", False, "--no-clip contradicts"),
+        ("variance", "beta", "--variance beta contradicts"),
+    ],
+)
+def test_every_way_of_sampling_is_held_against_the_recording(
+    name: str, value: object, told: str, short_recording: Path
+) -> None:
+    with pytest.raises(VizdiffUsageError, match=told):
+        take_order(short_recording, digit=None, seed=None, **{name: value})
+
+
+def test_without_a_recording_what_was_not_given_gets_its_default() -> None:
+    order = take_order(None, digit=None, seed=None)
+    assert (order.digit, order.seed, order.steps, order.recorded) == (5, 0, None, None)
+    assert order.sampling == Sampling()
+    given = take_order(None, digit=0, seed=9, sampler="ddim", steps=7, guidance=0.0, eta=0.5, clip=None)
+    assert given.sampling == Sampling("ddim", 7, 0.0, eta=0.5)
+    with pytest.raises(VizdiffUsageError, match="found 12"):
+        take_order(None, digit=12, seed=None)
+
+
+def test_default_names_keep_digits_and_languages_apart() -> None:
+    names = {default_out("report", ".html", digit, lang) for digit in range(10) for lang in ("en", "zh")}
+    assert len(names) == 20
+    assert default_out("report", ".html", 5) == Path("reports/report.html")
+    assert default_out("report", ".html", 3) == Path("reports/report_3.html")
+    assert default_out("deck", "", 3, "zh") == Path("reports/deck_3_zh")
+    assert default_out("deck", ".pptx", 5, "zh") == Path("reports/deck_zh.pptx")
+
+
+def test_what_is_written_over_is_named_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    said = []
+    for argv in ([], [], ["--digit", "3"], ["--digit", "3"], ["--lang", "zh"]):
+        assert main(["forward", *argv]) == 0
+        said.append([line for line in capsys.readouterr().err.splitlines() if line.startswith("Replaces")])
+    assert [len(lines) for lines in said] == [0, 1, 0, 1, 0]
+    assert "reports/forward/forward.png" in said[1][0]
+    assert sorted(path.name for path in (tmp_path / "reports").iterdir()) == ["forward", "forward_3", "forward_zh"]
+
+
+def test_quiet_says_nothing_of_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Voice(False, quiet=True).replacing(tmp_path)
+    assert capsys.readouterr().err == ""
+    Voice(False, quiet=False).replacing(tmp_path / "nothing")
+    assert capsys.readouterr().err == ""
