@@ -84,12 +84,14 @@ def study(
         trajectory, companions.others, progress=progress,
         known=shipped_parts(chosen, trajectory.weights_sha256), slow=lessons is not None,
     )  # fmt: skip
+    beside = () if lessons is not None else tuple(lesson for lesson in all_lessons() if lesson not in chosen)
     findings = []
-    for lesson in all_lessons():
-        if lesson in chosen:
-            finding: Finding | None = Finding.measure(lesson, material)
-        else:
-            finding = None if lessons is not None else shipped_finding(lesson, trajectory.weights_sha256)
+    for lesson in sorted((*chosen, *beside), key=lambda lesson: lesson.order):
+        finding = (
+            shipped_finding(lesson, trajectory.weights_sha256)
+            if lesson in beside
+            else Finding.measure(lesson, material)
+        )
         if finding is None:
             continue
         findings.append(finding)
