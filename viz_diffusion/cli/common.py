@@ -272,3 +272,8 @@ def show_size(path: Path) -> str:
     """Return a file's size for people."""
     size = path.stat().st_size
     return f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{size / 1e3:.0f} kB"
+
+
+def about(seconds: float) -> str:
+    """Return a time announced to people: 5 s, 40 s, 3 min."""
+    return f"{max(1, round(seconds))} s" if seconds < 100 else f"{round(seconds / 60)} min"

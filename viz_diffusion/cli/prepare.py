@@ -78,6 +78,24 @@ AskedClip = Annotated[
     typer.Option("--clip/--no-clip", help="Keep the guess of the finished image in [-1, 1], as by default."),
 ]
 
+LessonsOption = Annotated[
+    str,
+    typer.Option(
+        "--lessons",
+        metavar="core|all|NAME,NAME",
+        help="Lessons to measure (vizdiff lessons lists them); core also tells what ships with the weights.",
+    ),
+]
+
+
+def pick_lessons(choice: str) -> Sequence[Lesson] | None:
+    """Return the lessons asked for; None for the core and what ships with the weights, as is usual."""
+    if choice == "core":
+        return None
+    from viz_diffusion.lessons.lesson import choose_lessons
+
+    return choose_lessons(choice)
+
 
 @dataclass(frozen=True, eq=False)
 class Order:
@@ -189,7 +207,9 @@ def prepare(
     if lessons is not None and not lessons:
         return study(chosen, model, recorded, companions, ())
     with voice.progress("Measuring", "the lessons", None) as update:
-        return study(chosen, model, recorded, companions, lessons, lambda f: update(0, None, f.lesson.name))
+        return study(
+            chosen, model, recorded, companions, lessons, lambda f: update(0, None, f.lesson.name), progress=update
+        )
 
 
 def _companions(
