@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from viz_diffusion.errors import VizdiffInputError, VizdiffUsageError
-from viz_diffusion.files import read_json, write_json
+from viz_diffusion.files import make_dir, read_json, write_json
 from viz_diffusion.lessons.lesson import Finding, Lesson
 
 SHIPPED_DIR = Path(__file__).parents[1] / "assets" / "lessons"
@@ -36,7 +36,7 @@ def ship(finding: Finding, weights_sha256: str, facts: dict[str, Any], folder: P
     if not finding.full or finding.shipped or can_ship(lesson) is None:
         raise VizdiffUsageError(f"lesson {lesson.name}: only full results, of a lesson that names its data, can ship")
     data = finding.data if lesson.part is None else _part_of(finding.data, lesson.part.kind)
-    path = folder / f"{lesson.name}.json"
+    path = make_dir(folder) / f"{lesson.name}.json"
     values = {
         "format_version": FORMAT_VERSION,
         "lesson": lesson.name,
