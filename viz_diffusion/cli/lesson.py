@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from viz_diffusion.cli.common import (
+    DEFAULT_SEED,
     DeviceOption,
     DigitOption,
     JsonOption,
@@ -46,7 +47,7 @@ def run_command(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The lesson; vizdiff lessons lists them.")],
     run: RunOption = None,
     digit: DigitOption = 5,
-    seed: SeedOption = 0,
+    seed: SeedOption = DEFAULT_SEED,
     full: Annotated[bool, typer.Option("--full", help="Measure on more images; says first how long it takes.")] = False,
     device: DeviceOption = "auto",
     lang: LangOption = "en",

@@ -14,6 +14,7 @@ import typer
 from viz_diffusion.cli.common import (
     DEFAULT_DIGIT,
     DEFAULT_GUIDANCE,
+    DEFAULT_SEED,
     Sampling,
     Voice,
     check_digit,
@@ -41,7 +42,7 @@ TrajectoryOption = Annotated[
 ]
 # The same options as elsewhere, but without a default: beside --trajectory, what was given must agree with it.
 AskedDigit = Annotated[int | None, typer.Option("--digit", help="Digit to ask for, 0 to 9; 5 by default.")]
-AskedSeed = Annotated[int | None, typer.Option("--seed", help="Seed of the noise; 0 by default.")]
+AskedSeed = Annotated[int | None, typer.Option("--seed", help="Seed of the noise; 1 by default.")]
 AskedSampler = Annotated[
     str | None,
     typer.Option(
@@ -131,11 +132,13 @@ def take_order(trajectory: Path | None, *, digit: int | None, seed: int | None, 
         Where the recording was made under an intervention, or cannot be read.
     """
     check_digit(DEFAULT_DIGIT if digit is None else digit)
-    check_seed(0 if seed is None else seed)
+    check_seed(DEFAULT_SEED if seed is None else seed)
     asked = {name: value for name, value in given.items() if value is not None}
     if trajectory is None:
         sampling = Sampling(**asked)
-        return Order(DEFAULT_DIGIT if digit is None else digit, 0 if seed is None else seed, sampling.steps, sampling)
+        return Order(
+            DEFAULT_DIGIT if digit is None else digit, DEFAULT_SEED if seed is None else seed, sampling.steps, sampling
+        )  # fmt: skip
     recorded = _open(trajectory)
     if recorded.interventions:
         raise VizdiffInputError(
