@@ -1,0 +1,113 @@
+"""Measure every lesson once on the bundled weights, and write down what was asked, what was found and how long it took.
+
+    python scripts/answer_lessons.py          # about five minutes: docs/ANSWERS.md, and the table in README.md
+
+Quick sizes, one process, the recording and the traces made once and shared, as ``vizdiff report --lessons all`` does.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from viz_diffusion.catalogue import load_texts
+from viz_diffusion.cli.common import DEFAULT_SEED
+from viz_diffusion.files import make_dir, write_bytes
+from viz_diffusion.lessons.companions import sample_companions
+from viz_diffusion.lessons.lesson import Finding, all_lessons, recording_facts
+from viz_diffusion.lessons.material import Material
+from viz_diffusion.record import record_generation
+from viz_diffusion.report.chapters import Told, tell
+from viz_diffusion.report.gather import versions
+from viz_diffusion.run import Run
+
+ROOT = Path(__file__).parents[1]
+MARKS = ("<!-- answers -->", "<!-- /answers -->")
+READMES = {"en": "README.md", "zh": "README.zh-CN.md"}
+HEADERS = {
+    "en": ["| question | found (✓), not found (✗), not decided (?) | command |", "|---|---|---|"],
+    "zh": ["| 问题 | 发现（✓）、未发现（✗）、无法判定（?） | 命令 |", "|---|---|---|"],
+}
+SIGNS = {True: "✓", False: "✗", None: "?"}
+
+
+def main() -> None:
+    """Measure, tell, write."""
+    seconds = dict[str, float]()
+    run = Run.bundled()
+    model, digest = run.load_model()
+    begun = time.perf_counter()
+    recorded = record_generation(
+        model, run.config.noise_schedule, torch.tensor([5]), [DEFAULT_SEED], guidance_scale=1.5, weights_sha256=digest
+    )
+    seconds["recording"] = time.perf_counter() - begun
+    begun = time.perf_counter()
+    material = Material(
+        run, model, run.config.load_digits("test"), 5, DEFAULT_SEED, recorded,
+        sample_companions(model, recorded).others, progress=show,
+    )  # fmt: skip
+    seconds["companions"] = time.perf_counter() - begun
+    begun = time.perf_counter()
+    _ = material.traces
+    seconds["traces"] = time.perf_counter() - begun
+    findings = []
+    for lesson in all_lessons():
+        begun = time.perf_counter()
+        findings.append(Finding.measure(lesson, material))
+        seconds[lesson.name] = time.perf_counter() - begun
+        print(f"\n{lesson.name}: {seconds[lesson.name]:.1f} s", flush=True)
+    head = f"Measured on the bundled weights ({digest[:8]}), quick sizes, {torch.get_num_threads()} threads."
+    for lang, name in READMES.items():
+        told = tell(findings, recording_facts(recorded), load_texts(lang))
+        if lang == "en":
+            write_bytes(make_dir(ROOT / "docs") / "ANSWERS.md", answers(told, seconds, head).encode())
+        before, rest = (ROOT / name).read_text("utf-8").split(MARKS[0])
+        table = "\n".join([MARKS[0], *HEADERS[lang], *map(row, told), MARKS[1]])
+        write_bytes(ROOT / name, (before + table + rest.split(MARKS[1])[1]).encode())
+    print(f"all together {sum(seconds.values()):.0f} s")
+
+
+def row(told: Told) -> str:
+    """Return a line of the table: the question, what was asked of the measurement, the command."""
+    asked = "<br>".join(f"{SIGNS[answer.holds]} {plain(answer.question)}" for answer in told.answers)
+    return f"| {plain(told.question)} | {asked} | `vizdiff lesson {told.name}` |"
+
+
+def answers(told: Sequence[Told], seconds: dict[str, float], head: str) -> str:
+    """Return the page of answers."""
+    shared = ", ".join(f"{name} {seconds[name]:.0f} s" for name in ("recording", "companions", "traces"))
+    lines = [
+        "# What the lessons ask, and what was found",
+        "",
+        f"Written by `python scripts/answer_lessons.py`. {head} Shared: {shared}; all together "
+        f"{sum(seconds.values()):.0f} s. {versions()}.",
+    ]
+    for one in told:
+        lines += [
+            "",
+            f"## {plain(one.title)}: {plain(one.question)}",
+            "",
+            f"`vizdiff lesson {one.name}` ({seconds[one.name]:.1f} s)",
+            "",
+        ]
+        lines += [f"- **{plain(answer.question)}** {answer.verdict}: {plain(answer.text)}" for answer in one.answers]
+    return "\n".join(lines) + "\n"
+
+
+def plain(text: str) -> str:
+    """Return a text for Markdown: on one line, with nothing that Markdown would read as markup."""
+    return re.sub(r"([*_|<])", r"\\\1", " ".join(text.split()))
+
+
+def show(done: int, total: int | None, text: str) -> None:
+    """Say on one line how far it is."""
+    print(f"\r{text}: {done}{'' if total is None else f' of {total}'}   ", end="", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()
