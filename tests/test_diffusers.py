@@ -65,12 +65,14 @@ def loop(pipe: Any, steps: int = 7, generator: torch.Generator | None = None, **
             x = output.prev_sample
 
 
-@pytest.mark.parametrize("name", SCHEDULERS)
-@pytest.mark.parametrize("kind", ["epsilon", "v_prediction", "sample"])
+# diffusers' Euler knows no prediction of the sample
+KINDS = [(name, kind) for kind in ("epsilon", "v_prediction", "sample") for name in SCHEDULERS
+         if not (kind == "sample" and name.startswith("euler"))]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "kind"), KINDS)
 def test_what_is_recorded_is_what_was(name: str, kind: str) -> None:
     """x_t = √ᾱ x̂_0 + √(1-ᾱ) ε̂ holds at every step, in every scheduler's own scaling and timesteps."""
-    if kind == "sample" and name.startswith("euler"):
-        pytest.skip("diffusers' Euler does not know it")
     options = {"prediction_type": kind} | ({"clip_sample": False} if name in ("ddpm", "ddim") else {})
     pipe = SimpleNamespace(unet=make_unet(), scheduler=SCHEDULERS[name](**options))
     with record_pipeline(pipe, seeds=[1, 1]) as recording:

@@ -72,7 +72,7 @@ def test_every_way_of_sampling_is_held_against_the_recording(
 
 def test_without_a_recording_what_was_not_given_gets_its_default() -> None:
     order = take_order(None, digit=None, seed=None)
-    assert (order.digit, order.seed, order.steps, order.recorded) == (5, 0, None, None)
+    assert (order.digit, order.seed, order.steps, order.recorded) == (5, 1, None, None)
     assert order.sampling == Sampling()
     given = take_order(None, digit=0, seed=9, sampler="ddim", steps=7, guidance=0.0, eta=0.5, clip=None)
     assert given.sampling == Sampling("ddim", 7, 0.0, eta=0.5)

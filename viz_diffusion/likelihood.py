@@ -79,23 +79,23 @@ def measure_likelihood(
         losses[t] = (eps - noise).square().mean(dim=(1, 2, 3)).double().numpy()
         if t == 0:
             mean = schedule.posterior_mean(schedule.predict_x0(x_t, eps, 0), x_t, 0)
-            decoder = _decoder_bits(x0, mean, float(np.sqrt(schedule.posterior_variance[1])))
+            decoder = decoder_bits(x0, mean, float(np.sqrt(schedule.posterior_variance[1])))
         if on_step is not None:
             on_step(t + 1, T)
-    weights = _bits_per_loss(schedule)
+    weights = bits_per_loss(schedule)
     by_t, spread = weights * losses.mean(axis=1), weights * losses.std(axis=1, ddof=1) / np.sqrt(count)
     by_t[0], spread[0] = decoder.mean(), decoder.std(ddof=1) / np.sqrt(count)
     return Likelihood(
         loss=losses.mean(axis=1),
         loss_error=losses.std(axis=1, ddof=1) / np.sqrt(count),
         count=count,
-        bits_last=_bits_last(schedule, data.images),
+        bits_last=bits_last(schedule, data.images),
         bits_by_t=by_t,
         bits_error=float(np.sqrt((spread**2).sum())),
     )
 
 
-def _bits_per_loss(schedule: NoiseSchedule) -> Float64:
+def bits_per_loss(schedule: NoiseSchedule) -> Float64:
     """Return (T,) bits per pixel that a mean squared error of 1 costs at each t; 0 at t = 0."""
     beta, alpha = schedule.betas[1:], schedule.alphas[1:]
     spread = schedule.posterior_variance[1:]
@@ -103,14 +103,14 @@ def _bits_per_loss(schedule: NoiseSchedule) -> Float64:
     return np.concatenate([[0.0], nats / np.log(2)])
 
 
-def _bits_last(schedule: NoiseSchedule, images: Tensor) -> float:
+def bits_last(schedule: NoiseSchedule, images: Tensor) -> float:
     """Return KL(q(x_T | x_0) ‖ N(0, 1)) in bits per pixel."""
     share = float(schedule.alphas_cumprod[-1])
     power = float(images.double().square().mean())
     return 0.5 * (share * power - share - np.log1p(-share)) / np.log(2)
 
 
-def _decoder_bits(x0: Tensor, mean: Tensor, spread: float) -> Float64:
+def decoder_bits(x0: Tensor, mean: Tensor, spread: float) -> Float64:
     """Return (B,) bits per pixel of x_0 under N(mean, spread²) cut at the middles between grey levels."""
     x, m = x0.double(), mean.double()
     low = torch.where(x < -0.999, torch.tensor(-torch.inf, dtype=torch.float64), (x - _BIN / 2 - m) / spread)
@@ -123,17 +123,30 @@ def _decoder_bits(x0: Tensor, mean: Tensor, spread: float) -> Float64:
     return np.asarray((-log_share / np.log(2)).mean(dim=(1, 2, 3)).numpy())
 
 
-def gaussian_loss(schedule: NoiseSchedule, data: Digits, per_label: bool = False) -> Float64:
-    """Return (T,) the loss of the best denoiser that knows only mean and covariance of the images.
+def gaussian_losses(schedule: NoiseSchedule, data: Digits) -> tuple[Float64, Float64]:
+    """Return (T,) twice: the losses of the best denoisers that know only mean and covariance of the images.
 
-    Along an eigenvector of variance λ the noise is known up to ᾱλ/(ᾱλ + 1-ᾱ) (Wiener 1949); with
-    ``per_label`` each label has its own Gaussian, and the losses are averaged by its share.
+    Along an eigenvector of variance λ the noise is known up to ᾱλ/(ᾱλ + 1-ᾱ) (Wiener 1949). The first knows one
+    Gaussian for all images, the second one for each label; its losses are averaged by the labels' shares.
     """
-    groups = [data.labels == k for k in torch.unique(data.labels)] if per_label else [torch.ones_like(data.labels) > 0]
+    overall = data.images.flatten(1).double().mean(dim=0)
+    scatter, per_label = torch.zeros(len(overall), len(overall)).double(), np.zeros(schedule.num_train_timesteps)
+    for label in torch.unique(data.labels):
+        images = data.images[data.labels == label].flatten(1).double()
+        mean = images.mean(dim=0)
+        covariance = torch.cov(images.T)
+        per_label += len(images) / len(data) * _wiener_loss(schedule, covariance)
+        scatter += (len(images) - 1) * covariance + len(images) * torch.outer(mean - overall, mean - overall)
+    return _wiener_loss(schedule, scatter / (len(data) - 1)), per_label
+
+
+def gaussian_loss(schedule: NoiseSchedule, data: Digits, per_label: bool = False) -> Float64:
+    """Return one of :func:`gaussian_losses`."""
+    return gaussian_losses(schedule, data)[per_label]
+
+
+def _wiener_loss(schedule: NoiseSchedule, covariance: Tensor) -> Float64:
+    """Return (T,) the loss per pixel of the best denoiser of one Gaussian."""
+    variances = np.maximum(torch.linalg.eigvalsh(covariance).numpy(), 0)
     share = schedule.alphas_cumprod[:, None]
-    total = np.zeros(schedule.num_train_timesteps)
-    for group in groups:
-        images = data.images[group].flatten(1).double()
-        variances = np.maximum(torch.linalg.eigvalsh(torch.cov(images.T)).numpy(), 0)
-        total += len(images) / len(data) * (share * variances / (share * variances + 1 - share)).mean(axis=1)
-    return total
+    return np.asarray((share * variances / (share * variances + 1 - share)).mean(axis=1))

@@ -62,7 +62,8 @@ def test_a_written_page_is_silent_accessible_and_whole(pages: Path, visit: Visit
 def test_the_report_tells_every_lesson_in_its_language(pages: Path, visit: Visit) -> None:
     page, texts = visit(pages / "report.html").page, load_texts(pages.name)
     questions = [question.inner_text() for question in page.locator(".chapter h2").all()]
-    assert questions[:-2] == [texts[f"chapter.{lesson.name}.question"] for lesson in all_lessons()]
+    core = [texts[f"chapter.{lesson.name}.question"] for lesson in all_lessons() if lesson.core]
+    assert [question for question in questions if question in core] == core  # others only where they ship
     assert page.locator(".chapter img:not([alt]), .chapter img[alt='']").count() == 0
     for image in page.locator("figure.picture img").all():
         assert image.evaluate("(image) => image.complete && image.naturalWidth") == 3200

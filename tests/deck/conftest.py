@@ -9,7 +9,6 @@ from deck_fakes import Made, small_still
 
 from viz_diffusion.catalogue import load_texts
 from viz_diffusion.deck.stills import draw_still, make_film
-from viz_diffusion.lessons import training
 from viz_diffusion.lessons.companions import load_companions
 from viz_diffusion.report.chapters import tell
 from viz_diffusion.report.gather import study
@@ -24,9 +23,7 @@ def made(short_recording: Path) -> Made:
     companions = load_companions(short_recording / "companions.npz", recorded)
     assert companions is not None
     run = Run.bundled()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "HELDOUT_COUNT", 40)
-        found = study(run, run.load_model()[0], recorded, companions)
+    found = study(run, run.load_model()[0], recorded, companions)
     texts = load_texts("en")
     told = tell(found.findings, found.recording, texts)
     drawn = [drawing for one in told for drawing in one.drawings]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass, replace
 from io import BytesIO
 
@@ -35,13 +36,14 @@ class Made:
     def deck_in(self, lang: str) -> tuple[Deck, Texts]:
         """Plan the handout in another language, with the pictures that are there."""
         texts = load_texts(lang)
-        told = tell(map(undrawn, self.found.findings), self.found.recording, texts)
+        findings = [undrawn(finding, self.stills) for finding in self.found.findings]
+        told = tell(findings, self.found.recording, texts)
         return plan(self.found, told, self.stills, None, COMMAND, texts), texts
 
 
-def undrawn(finding: Finding) -> Finding:
-    """Return a finding whose figures are blank: drawing takes most of the time."""
-    names = finding.lesson.figures
+def undrawn(finding: Finding, drawn: Container[str]) -> Finding:
+    """Return a finding whose figures are blank, of those that were drawn: drawing takes most of the time."""
+    names = [name for name in finding.lesson.figures if name in drawn]
     return replace(finding, lesson=replace(finding.lesson, draw=lambda _: {name: Figure() for name in names}))
 
 

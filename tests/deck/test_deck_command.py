@@ -18,6 +18,7 @@ def two_lessons(monkeypatch: pytest.MonkeyPatch) -> None:
     """Measure and draw only two lessons: the others are tested without the command."""
     lessons = tuple(lesson for lesson in all_lessons() if lesson.name in ("guess", "step"))
     monkeypatch.setattr(gather, "all_lessons", lambda: lessons)
+    monkeypatch.setattr(gather, "choose_lessons", lambda _: lessons)
 
 
 @pytest.mark.usefixtures("two_lessons")

@@ -29,7 +29,7 @@ FIVE = re.compile(
 def words(made: Made, lang: str) -> str:
     """Return every word of a deck and of its captions."""
     texts = load_texts(lang)
-    told = tell(map(undrawn, made.found.findings), made.found.recording, texts)
+    told = tell([undrawn(one, made.stills) for one in made.found.findings], made.found.recording, texts)
     digit = made.found.recording["digit"]
     deck = plan(made.found, told, made.stills, None, f"vizdiff deck --digit {digit} --seed 0", texts)
     said = [str((s.title, s.line, s.table, s.points, s.notes)) for s in deck.slides]
@@ -45,7 +45,9 @@ def of_three(made: Made, make_recording: Callable[..., Path]) -> Made:
     companions = load_companions(folder / "companions.npz", recorded)
     assert companions is not None
     run = made.found.run
-    material = Material(run, run.load_model()[0], recorded, run.config.load_digits("test"), companions.others)
+    material = Material(
+        run, run.load_model()[0], run.config.load_digits("test"), 3, 0, recorded, companions.others, slow=False
+    )  # fmt: skip
     findings = []
     for finding in made.found.findings:
         if finding.lesson.name == "training":

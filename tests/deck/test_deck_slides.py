@@ -26,7 +26,7 @@ def test_a_deck_has_twelve_to_twenty_slides_in_the_storys_order(made: Made) -> N
     assert len(set(names)) == len(names)
     assert names[:2] == ["cover", "film"]
     assert names[-1] == "provenance"
-    figures = [drawing.name for told in made.told for drawing in told.drawings]
+    figures = [one.name for told in made.told for one in told.drawings[:2] if one.name not in told.advanced]
     assert [name for name in names if name in figures] == figures
     for needed in ("movie", "exercises_1", "corrections", "commands", "table_guess"):
         assert needed in names
@@ -48,11 +48,11 @@ def test_no_slide_repeats_another(made: Made) -> None:
 def test_every_figure_slide_asks_or_names_says_and_carries_alt_text(made: Made) -> None:
     slides = {slide.name: slide for slide in made.deck().slides}
     for told in made.told:
-        first, *others = told.drawings
+        first, *others = [one for one in told.drawings[:2] if one.name not in told.advanced]
         assert slides[first.name].title == told.question
         assert told.say in slides[first.name].notes
         assert [slides[other.name].title for other in others] == [other.title for other in others]
-        for drawing in told.drawings:
+        for drawing in (first, *others):
             slide = slides[drawing.name]
             assert slide.picture is not None
             assert slide.picture.alt == drawing.alt
@@ -146,4 +146,8 @@ def test_the_film_shows_state_and_guess_and_ends_with_the_finished_picture(made:
 
 def test_every_lesson_names_the_figures_it_draws(made: Made) -> None:
     drawn = {told.name: tuple(drawing.name for drawing in told.drawings) for told in made.told}
-    assert drawn == {lesson.name: lesson.figures for lesson in all_lessons()}
+    lessons = {lesson.name: lesson for lesson in all_lessons()}
+    assert {name for name, lesson in lessons.items() if lesson.core} <= set(drawn)
+    for name, figures in drawn.items():  # what belongs to a slow part may be missing, where none ships
+        kept = tuple(figure for figure in lessons[name].figures if figure in figures)
+        assert figures == (kept if lessons[name].part else lessons[name].figures)

@@ -20,6 +20,8 @@ from viz_diffusion.cli import (
     export,
     forward,
     info,
+    lesson,
+    lessons,
     report,
     sample,
     train,
@@ -39,7 +41,10 @@ app = typer.Typer(
         "and put it all into one offline HTML report. Bundled weights make every command work at once."
     ),
 )
-for command in (report, trajectory, forward, embeddings, deck, worksheet, export, sample, evaluate, train, info):
+COMMANDS = (
+    report, lesson, lessons, trajectory, forward, embeddings, deck, worksheet, export, sample, evaluate, train, info
+)  # fmt: skip
+for command in COMMANDS:
     app.command(command.__name__.rsplit(".", 1)[-1], help=command.HELP)(command.run_command)
 
 

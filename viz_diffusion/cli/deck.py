@@ -29,8 +29,10 @@ from viz_diffusion.cli.prepare import (
     AskedSteps,
     AskedTimestepSpacing,
     AskedVariance,
+    LessonsOption,
     TrajectoryOption,
     command_line,
+    pick_lessons,
     prepare,
     take_order,
 )
@@ -65,6 +67,7 @@ def run_command(
     seed: AskedSeed = None,
     device: DeviceOption = "auto",
     lang: LangOption = "en",
+    lessons: LessonsOption = "core",
     template: Annotated[
         Path | None,
         typer.Option(metavar="FILE.pptx", help="Your own template (.pptx, .potx): its size, layouts, fonts, colours."),
@@ -99,7 +102,7 @@ def run_command(
 
         check_template(template)
     voice.replacing(out)
-    found = prepare(order, run, device, voice)
+    found = prepare(order, run, device, voice, pick_lessons(lessons))
     written = _write(found, format, template, out, command_line("deck", found, lang), texts, voice)
     size = "" if out.is_dir() else f", {show_size(out)}"
     voice.say("Done", f"{show_path(out)} ({written['count']} {written['what']}{size}, {voice.seconds:.0f} s)")

@@ -14,6 +14,7 @@ import typer
 from viz_diffusion.cli.common import (
     DEFAULT_DIGIT,
     DEFAULT_GUIDANCE,
+    DEFAULT_SEED,
     Sampling,
     Voice,
     check_digit,
@@ -48,7 +49,7 @@ AllowPartialOption = Annotated[
 ]
 # The same options as elsewhere, but without a default: beside --trajectory, what was given must agree with it.
 AskedDigit = Annotated[int | None, typer.Option("--digit", help="Digit to ask for, 0 to 9; 5 by default.")]
-AskedSeed = Annotated[int | None, typer.Option("--seed", help="Seed of the noise; 0 by default.")]
+AskedSeed = Annotated[int | None, typer.Option("--seed", help="Seed of the noise; 1 by default.")]
 AskedSampler = Annotated[
     str | None,
     typer.Option(
@@ -84,6 +85,24 @@ AskedClip = Annotated[
     bool | None,
     typer.Option("--clip/--no-clip", help="Keep the guess of the finished image in [-1, 1], as by default."),
 ]
+
+LessonsOption = Annotated[
+    str,
+    typer.Option(
+        "--lessons",
+        metavar="core|all|NAME,NAME",
+        help="Lessons to measure (vizdiff lessons lists them); core also tells what ships with the weights.",
+    ),
+]
+
+
+def pick_lessons(choice: str) -> Sequence[Lesson] | None:
+    """Return the lessons asked for; None for the core and what ships with the weights, as is usual."""
+    if choice == "core":
+        return None
+    from viz_diffusion.lessons.lesson import choose_lessons
+
+    return choose_lessons(choice)
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,13 +143,15 @@ def take_order(
         Where the recording was made under an intervention, or cannot be read.
     """
     check_digit(DEFAULT_DIGIT if digit is None else digit)
-    check_seed(0 if seed is None else seed)
+    check_seed(DEFAULT_SEED if seed is None else seed)
     asked = {name: value for name, value in given.items() if value is not None}
     if allow_partial and trajectory is None:
         raise VizdiffUsageError("--allow-partial goes with --trajectory, and there is none")
     if trajectory is None:
         sampling = Sampling(**asked)
-        return Order(DEFAULT_DIGIT if digit is None else digit, 0 if seed is None else seed, sampling.steps, sampling)
+        return Order(
+            DEFAULT_DIGIT if digit is None else digit, DEFAULT_SEED if seed is None else seed, sampling.steps, sampling
+        )  # fmt: skip
     recorded = _open(trajectory, allow_partial)
     if recorded.interventions:
         raise VizdiffInputError(
@@ -202,7 +223,9 @@ def prepare(
     if lessons is not None and not lessons:
         return study(chosen, model, recorded, companions, ())
     with voice.progress("Measuring", "the lessons", None) as update:
-        return study(chosen, model, recorded, companions, lessons, lambda f: update(0, None, f.lesson.name))
+        return study(
+            chosen, model, recorded, companions, lessons, lambda f: update(0, None, f.lesson.name), progress=update
+        )
 
 
 def _companions(

@@ -31,8 +31,10 @@ from viz_diffusion.cli.prepare import (
     AskedSteps,
     AskedTimestepSpacing,
     AskedVariance,
+    LessonsOption,
     TrajectoryOption,
     command_line,
+    pick_lessons,
     prepare,
     take_order,
 )
@@ -59,6 +61,7 @@ def run_command(
     seed: AskedSeed = None,
     device: DeviceOption = "auto",
     lang: LangOption = "en",
+    lessons: LessonsOption = "core",
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
     figures: Annotated[Path | None, typer.Option(help="Folder for the pictures, PNG and SVG.")] = None,
     out: Annotated[
@@ -80,10 +83,10 @@ def run_command(
     out = default_out("report", ".html", order.digit, lang) if out is None else out
     make_dir(out.parent)
     voice.replacing(out)
-    found = prepare(order, run, device, voice, comparisons=True)
+    found = prepare(order, run, device, voice, pick_lessons(lessons), comparisons=True)
     from viz_diffusion.report import write_report
     from viz_diffusion.report.chapters import Drawing, save_drawing, tell
-    from viz_diffusion.report.gather import assemble, players
+    from viz_diffusion.report.gather import assemble, players, strip
 
     pending = {}
     played = players(found)
@@ -98,6 +101,8 @@ def run_command(
             update(len(pending), None, drawing.name)
 
         told = tell(found.findings, found.recording, texts, keep)
+        if "steps" not in pending:  # the page's strip is the figure of a lesson that was not asked for
+            keep(strip(found, texts))
         pictures = {name: encoded.result() for name, encoded in pending.items()}
         for sheets in encoding:
             sheets.result()

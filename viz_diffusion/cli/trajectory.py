@@ -9,6 +9,7 @@ import typer
 
 from viz_diffusion.cli.common import (
     DEFAULT_GUIDANCE,
+    DEFAULT_SEED,
     ClipOption,
     DeviceOption,
     DigitOption,
@@ -81,7 +82,7 @@ def run_command(
     eta: EtaOption = 0.0,
     timestep_spacing: TimestepSpacingOption = "trailing",
     clip: ClipOption = True,
-    seed: SeedOption = 0,
+    seed: SeedOption = DEFAULT_SEED,
     frames: Annotated[
         str | None, typer.Option(help="A number of frames, or a list of steps left such as 1000,500,1.")
     ] = None,

@@ -21,6 +21,10 @@ MOST_SLIDES = 20
 COVER_SCALE = 60
 _NUMBERS_MATTER = ("guess", "step", "noising")
 """Lessons whose table gets a slide, the most important one first; other tables stand in the notes."""
+LAST_RANK = 9
+"""Of advanced figures and of third ones: in where there is room for everything."""
+_RANKS = {(False, True): 0, (False, False): 2, (True, True): 1, (True, False): LAST_RANK}
+"""The rank of a figure's slide, by whether its lesson is outside of the core, and whether it is its first figure."""
 _SHOWN_PROVENANCE = (
     "run", "weights_sha256", "dataset", "steps", "weighting", "schedule", "seed", "sampler", "guidance", "versions",
 )  # fmt: skip
@@ -161,6 +165,7 @@ class _Writer:
     def lesson(self, told: Told, stills: dict[str, Still]) -> Iterator[Slide]:
         """Give one slide a figure, the first one asking the lesson's question, and one for the table."""
         numbers = _spell(told.table)
+        answers = [f"{one.question} {one.verdict}. {one.text}" for one in told.answers]
         for index, drawing in enumerate(told.drawings):
             line = self.short_line(drawing, told)
             first = index == 0
@@ -172,9 +177,9 @@ class _Writer:
                 picture=stills[drawing.name],
                 notes=self.notes(
                     told.say if first else line, told.text if first else "", drawing.caption,
-                    numbers if first else "", command=told.try_this,
+                    *([*answers, told.note, numbers] if first else []), command=told.try_this,
                 ),
-                rank=9 if told.folded else (0 if first else 2),
+                rank=LAST_RANK if index > 1 or drawing.name in told.advanced else _RANKS[told.folded, first],
             )  # fmt: skip
         if told.name in _NUMBERS_MATTER and _fits(told.table, told.table.caption):
             yield Slide(

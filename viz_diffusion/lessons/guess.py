@@ -1,11 +1,11 @@
 """The vision in the stone: what does the model see now?
 
-Looks at one recorded generation; knows nothing about networks.
+Looks at one recorded generation, and in :mod:`~viz_diffusion.lessons.ideal` at what could be seen at best.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,8 +14,11 @@ from numpy.typing import NDArray
 
 from viz_diffusion.catalogue import Texts
 from viz_diffusion.errors import VizdiffUsageError
-from viz_diffusion.lessons.lesson import Lesson, Rows, Series, recording_facts
+from viz_diffusion.lessons.ideal import COUNT, Ideal, compare
+from viz_diffusion.lessons.lesson import Claim, Lesson, Part, Rows, Series, recording_facts
+from viz_diffusion.lessons.material import Material
 from viz_diffusion.plots.film import film_frames
+from viz_diffusion.plots.ideal import draw_ideal, rms
 from viz_diffusion.plots.strip import StepFrames, draw_steps
 from viz_diffusion.trajectory import Trajectory
 
@@ -39,6 +42,8 @@ class Guess:
     """The recording they come from."""
     sample: int
     """Which image of it."""
+    ideal: Ideal | None = None
+    """The guesses of the same denoiser beside the best possible ones; None where only the recording is looked at."""
 
 
 def choose_frames(
@@ -151,8 +156,12 @@ def measure(trajectory: Trajectory, sample: int = 0, frames: str | None = None, 
 
 
 def draw(data: Guess) -> dict[str, Figure]:
-    """Draw ``steps``, the strip."""
-    return {"steps": draw_steps(data.frames)}
+    """Draw ``steps``, the strip, and ``ideal``, guesses beside the best possible ones."""
+    figures = {"steps": draw_steps(data.frames)}
+    if data.ideal is not None:
+        found = data.ideal
+        figures["ideal"] = draw_ideal(found.images, rms(found.error), rms(found.ideal_error))
+    return figures
 
 
 def facts(data: Guess) -> dict[str, Any]:
@@ -166,6 +175,7 @@ def facts(data: Guess) -> dict[str, Any]:
     last_speckle = int(speckled[-1]) if speckled.size else -1
     return {
         **recording_facts(trajectory, data.sample),
+        **({} if data.ideal is None else data.ideal.facts()),
         "frames": len(data.frames.timesteps),
         "steps_left": [int(n) for n in data.frames.steps_left],
         "timesteps": [int(t) for t in data.frames.timesteps],
@@ -181,6 +191,11 @@ def facts(data: Guess) -> dict[str, Any]:
         "num_steps_but_one": trajectory.num_steps - 1,
         "speckle_left": int(trajectory.steps_left[last_speckle]) if last_speckle >= 0 else 0,
     }
+
+
+def claims(data: Guess) -> tuple[Claim, ...]:
+    """Say whether early blurs are as right as can be, and whether late guesses beat a perfect memory."""
+    return () if data.ideal is None else data.ideal.claims()
 
 
 def rows(facts: dict[str, Any], _: Texts) -> Rows:
@@ -212,7 +227,15 @@ def _rms(images: NDArray[np.float32]) -> NDArray[np.float64]:
     return np.sqrt(np.square(images, dtype=np.float64).mean(axis=(1, 2)))
 
 
+def _ideal(material: Material) -> Ideal:
+    return compare(
+        material.model, material.schedule, material.heldout, material.training, material.digit, material.seed,
+        material.size(*COUNT), material.progress,
+    )  # fmt: skip
+
+
 LESSON = Lesson(
-    "guess", 30, lambda material: measure(material.trajectory, material.sample), draw, facts, rows, series,
-    figures=("steps",),
+    "guess", 30, lambda m: replace(measure(m.trajectory, m.sample), ideal=m.take("guess", _ideal)),
+    draw, facts, rows, series, claims, figures=("steps", "ideal"), recording=True, seconds=(4, 30),
+    part=Part(Ideal, _ideal),
 )  # fmt: skip

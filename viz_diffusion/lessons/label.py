@@ -1,6 +1,7 @@
 """The commission: who decides which digit, and what do the label vectors hold?
 
-Looks at ten recordings from one noise and at the rows of the label embedding.
+Looks at ten recordings from one noise, at the rows of the label embedding, and in
+:mod:`~viz_diffusion.lessons.worth` at what the label is worth to the denoiser.
 """
 
 from __future__ import annotations
@@ -15,10 +16,13 @@ from numpy.typing import NDArray
 
 from viz_diffusion.catalogue import Texts
 from viz_diffusion.lessons.companions import shown_steps_left
-from viz_diffusion.lessons.lesson import Lesson, Material, Rows, Series
+from viz_diffusion.lessons.lesson import Claim, Lesson, Part, Rows, Series
+from viz_diffusion.lessons.material import Material
+from viz_diffusion.lessons.worth import SIZES, Worth, measure_worth
 from viz_diffusion.model import SimpleUNet
 from viz_diffusion.plots.heatmap import LabelEmbedding, draw_label_embedding
 from viz_diffusion.plots.strip import draw_ten_digits
+from viz_diffusion.plots.worth import draw_label_worth
 
 TSNE_SEEDS = (0, 1, 2)
 
@@ -49,6 +53,8 @@ class Label:
     """(S,) int64, falling: of the recording."""
     influence: NDArray[np.float64] | None
     """(S,) float64: RMS per pixel of ε̂(label) - ε̂(null label); None for a recording without guidance."""
+    worth: Worth | None
+    """What the label is worth in bits, and whether the denoiser can read it; None where it was not measured."""
 
 
 def measure(material: Material) -> Label:
@@ -65,11 +71,19 @@ def measure(material: Material) -> Label:
         influence = np.sqrt(np.square(gap, dtype=np.float64).mean(axis=(1, 2, 3)))
     return Label(
         TenDigits(np.stack([states[int(k)] for k in labels]), left, labels),
-        measure_embedding(material.model),
-        material.model.label_emb.embedding_dim,
+        measure_embedding(material.network),
+        material.network.label_emb.embedding_dim,
         trajectory.steps_left,
         influence,
+        material.take("label", _worth),
     )
+
+
+def _worth(material: Material) -> Worth:
+    return measure_worth(
+        material.model, material.schedule, material.heldout, material.training, material.seed, material.size(*SIZES),
+        material.progress,
+    )  # fmt: skip
 
 
 def measure_embedding(model: SimpleUNet) -> LabelEmbedding:
@@ -153,14 +167,27 @@ def _distances(points: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def draw(data: Label) -> dict[str, Figure]:
-    """Draw ``ten_digits`` and ``label_embedding``."""
-    return draw_digits(data.ten_digits) | draw_embedding(data.embedding)
+    """Draw ``ten_digits``, ``label_embedding`` and, where it was measured, ``label_worth``."""
+    figures = draw_digits(data.ten_digits) | draw_embedding(data.embedding)
+    worth = data.worth
+    if worth is None:
+        return figures
+    bits = worth.bits.mean(axis=1)
+    halves = (worth.half(bits), worth.half(worth.ideal))
+    drawn = draw_label_worth(worth.timesteps, bits, worth.interval, worth.ideal, worth.entropy, halves)
+    return figures | {"label_worth": drawn}
 
 
 def facts(data: Label) -> dict[str, Any]:
     """Return the numbers that captions and tables are filled with."""
     width = data.embedding_dim
-    return facts_embedding(data.embedding) | {"width": width, "cosine_chance": 1 / math.sqrt(width)}
+    found = facts_embedding(data.embedding) | {"width": width, "cosine_chance": 1 / math.sqrt(width)}
+    return found if data.worth is None else found | data.worth.facts()
+
+
+def claims(data: Label) -> tuple[Claim, ...]:
+    """Say whether the label is worth what the ideal says, is spent where it says, and can be read."""
+    return () if data.worth is None else data.worth.claims()
 
 
 def rows(facts: dict[str, Any], texts: Texts) -> Rows:
@@ -179,5 +206,7 @@ def series(data: Label) -> tuple[Series, ...]:
 
 
 LESSON = Lesson(
-    "label", 50, measure, draw, facts, rows, series, figures=("ten_digits", "label_embedding"), companions=True
-)
+    "label", 50, measure, draw, facts, rows, series, claims,
+    figures=("ten_digits", "label_embedding", "label_worth"), advanced=("label_worth",),
+    recording=True, companions=True, seconds=(12, 80), part=Part(Worth, _worth),
+)  # fmt: skip

@@ -1,7 +1,31 @@
-"""What a lesson is, what it may look at, and the list of all lessons.
+"""What a lesson is, and the list of all lessons.
 
-Reports, decks and worksheets meet lessons only through :func:`all_lessons`. A new lesson is one new file in
-this folder with a ``LESSON`` in it, and its words in the catalogues; nothing else is touched.
+Reports, decks, worksheets and ``vizdiff lesson`` meet lessons only through :func:`all_lessons`. A new lesson is one
+new file in this folder with a ``LESSON`` in it, and its words in the catalogues; nothing else is touched.
+
+How to write one
+----------------
+``measure(...)`` is a function of what it needs (a denoiser, a schedule, digits, traces, sizes) and returns a frozen
+dataclass. It takes *any* denoiser (x, timesteps, labels) -> ε̂, so that a test can hand in an oracle whose answer is
+known. ``LESSON.measure`` unpacks a :class:`~viz_diffusion.lessons.material.Material` for it:
+
+- ``material.traces`` is one recording that all lessons share (64 images, every step); it is made on first use, so
+  touch it only where it is needed, and say so with ``traces=True``;
+- ``material.training`` is read on first use, ``material.heldout`` is there;
+- ``material.size(quick, full)`` picks a size: quick ones must keep a light lesson under 15 s and a heavy one under
+  40 s on two cores, the traces apart; ``seconds=(quick, full)`` announces both;
+- ``material.generator(1, 2)`` gives random numbers that depend on the seed and this key alone;
+- ``material.progress(done, total, text)`` is to be called at least every few seconds;
+- ``material.is_mnist`` decides whether a number known for MNIST alone may be shown.
+
+``claims(data)`` says what was asked and whether it was found: never decide it in a text. ``facts(data)`` are plain
+JSON values (numbers, texts, lists of them; no arrays), finite or None. Estimates carry their interval and N.
+
+Where a lesson is too slow for a report, say ``core=False``: a report then shows it where its full results ship with
+the weights (:mod:`viz_diffusion.lessons.shipped`, which wants ``data=`` to be the dataclass), or where it is asked for.
+Where only a part of a core lesson is slow and looks at no recording, name it as ``part=Part(kind, measure)`` and get
+it by ``material.take(...)``: a plain report then shows that part's full results where they ship, and leaves it out
+where they do not (it is None then); asked for by name, it is measured.
 """
 
 from __future__ import annotations
@@ -9,57 +33,42 @@ from __future__ import annotations
 import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from functools import cache
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from viz_diffusion.catalogue import Texts
-from viz_diffusion.data import Digits
-from viz_diffusion.lessons.companions import Generation
-from viz_diffusion.model import SimpleUNet
-from viz_diffusion.schedule import NoiseSchedule
+from viz_diffusion.errors import VizdiffUsageError
+from viz_diffusion.lessons.material import Material
 from viz_diffusion.timesteps import SAMPLERS
 from viz_diffusion.trajectory import Trajectory
 
-if TYPE_CHECKING:
-    from viz_diffusion.run import Run
 
+@dataclass(frozen=True)
+class Claim:
+    """One yes-or-no question to the measurement, and its answer.
 
-@dataclass(frozen=True, eq=False)
-class Material:
-    """Everything that lies on the table when lessons are measured."""
+    The catalogue has ``chapter.<lesson>.claim_<name>``, the question, and an answer for each outcome:
+    ``..._found``, ``..._not_found`` and, where ``holds`` can be None, ``..._open``. The answers may name the lesson's
+    facts and these.
+    """
 
-    run: Run
-    """The run whose weights made the recording."""
-    model: SimpleUNet
-    """Its network."""
-    trajectory: Trajectory
-    """The recording."""
-    heldout: Digits
-    """Real digits the network never trained on."""
-    others: tuple[Generation, ...]
-    """The other digits from the recording's noise."""
-    sample: int = 0
-    """Which image of the recording the lessons are about."""
+    name: str
+    """Small letters, digits and ``_``."""
+    holds: bool | None
+    """Whether it was found; None where this many samples cannot tell."""
+    facts: Mapping[str, Any] = dataclass_field(default_factory=dict)
+    """Numbers that the answer names, beside the lesson's own."""
 
     @property
-    def digit(self) -> int:
-        """The digit that was asked for, 0..9."""
-        return int(self.trajectory.labels[self.sample])
-
-    @property
-    def seed(self) -> int:
-        """The seed of its noise."""
-        return int(self.trajectory.seeds[self.sample])
-
-    @property
-    def schedule(self) -> NoiseSchedule:
-        """The forward process."""
-        return self.trajectory.schedule
+    def outcome(self) -> str:
+        """``found``, ``not_found`` or ``open``: the end of the answer's key."""
+        return {True: "found", False: "not_found", None: "open"}[self.holds]
 
 
 @dataclass(frozen=True)
@@ -89,12 +98,23 @@ class Series:
 
 
 @dataclass(frozen=True)
+class Part:
+    """The part of a core lesson that takes long and looks at no recording: its full results may ship."""
+
+    kind: type
+    """The frozen dataclass it is."""
+    measure: Callable[[Material], Any]
+    """Returns one."""
+
+
+@dataclass(frozen=True)
 class Lesson:
     """One question: how it is measured, drawn and told.
 
     The catalogue has, under ``chapter.<name>``: ``title``, ``question``, ``text``, ``table`` (the table's
-    caption), ``try_this`` (a command), ``say`` (one sentence for the speaker), ``exercise`` and ``answer``;
-    and under ``picture.<figure>``: ``title``, ``alt`` and ``caption``. All may name facts in braces.
+    caption), ``try_this`` (a command), ``say`` (one sentence for the speaker), ``exercise`` and ``answer``, where
+    there is an advanced part ``advanced`` (a paragraph), and the words of the claims; and under ``picture.<figure>``:
+    ``title``, ``alt`` and ``caption``. All may name facts in braces.
     """
 
     name: str
@@ -111,12 +131,26 @@ class Lesson:
     """Lays the facts out as a table."""
     series: Callable[[Any], tuple[Series, ...]] = lambda _: ()
     """Returns what has one value at each recorded step."""
-    folded: bool = False
-    """Whether the chapter is an advanced one, closed at first."""
+    claims: Callable[[Any], tuple[Claim, ...]] = lambda _: ()
+    """Says what was found, and what was not."""
+    core: bool = True
+    """Whether every report measures it. A chapter that is not of the core is closed at first."""
     figures: tuple[str, ...] = ()
     """The names of what ``draw`` gives, so that one figure can be asked for without measuring all lessons."""
+    advanced: tuple[str, ...] = ()
+    """Which of the figures stand in the advanced part, the chapter's last."""
+    recording: bool = False
+    """Whether ``measure`` looks at the recorded generation."""
     companions: bool = False
-    """Whether ``measure`` looks at the recording's companions."""
+    """Whether ``measure`` looks at the recording's companions; it then looks at the recording too."""
+    traces: bool = False
+    """Whether ``measure`` looks at the shared traces."""
+    seconds: tuple[float, float] = (1.0, 1.0)
+    """How long the quick and the full measurement take on two cores, recording and traces apart."""
+    data: type | None = None
+    """The dataclass that ``measure`` returns, where its full results may ship."""
+    part: Part | None = None
+    """The slow part of a core lesson, where there is one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,12 +163,28 @@ class Finding:
     """What ``lesson.measure`` returned."""
     facts: dict[str, Any]
     """What ``lesson.facts`` returned."""
+    claims: tuple[Claim, ...] = ()
+    """What ``lesson.claims`` returned."""
+    full: bool = False
+    """Whether it was measured with the full sizes."""
+    shipped: bool = False
+    """Whether it, or its slow part, was not measured now, but came with the weights."""
 
     @classmethod
     def measure(cls, lesson: Lesson, material: Material) -> Finding:
-        """Measure one lesson."""
-        data = lesson.measure(material)
-        return cls(lesson, data, lesson.facts(data))
+        """Measure one lesson, but for what is known of it already."""
+        shipped = lesson.part is not None and lesson.name in material.known
+        return cls.of(lesson, lesson.measure(material), full=material.full or shipped, shipped=shipped)
+
+    @classmethod
+    def of(cls, lesson: Lesson, data: Any, *, full: bool, shipped: bool = False) -> Finding:
+        """Return what measured data say."""
+        return cls(lesson, data, lesson.facts(data), lesson.claims(data), full, shipped)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all of it but the data, as JSON values."""
+        claims = [{"name": claim.name, "holds": claim.holds, **claim.facts} for claim in self.claims]
+        return {"full": self.full, "shipped": self.shipped, "claims": claims, **self.facts}
 
 
 def recording_facts(trajectory: Trajectory, sample: int = 0) -> dict[str, Any]:
@@ -160,3 +210,21 @@ def all_lessons() -> tuple[Lesson, ...]:
     modules = (import_module(f"{package}.{found.name}") for found in pkgutil.iter_modules(folder))
     lessons = [module.LESSON for module in modules if hasattr(module, "LESSON")]
     return tuple(sorted(lessons, key=lambda lesson: lesson.order))
+
+
+def choose_lessons(choice: str) -> tuple[Lesson, ...]:
+    """Return the lessons that names with commas between them mean, in order; ``core`` and ``all`` may be among them.
+
+    Raises
+    ------
+    VizdiffUsageError
+        Where there is no such lesson.
+    """
+    known = {lesson.name: lesson for lesson in all_lessons()}
+    names = [name.strip() for name in choice.split(",")]
+    strange = [name for name in names if name not in (*known, "core", "all")]
+    if strange:
+        raise VizdiffUsageError(f"there is no lesson {strange[0]!r}; choose from {', '.join(known)}, or core, or all")
+    return tuple(
+        lesson for name, lesson in known.items() if name in names or "all" in names or (lesson.core and "core" in names)
+    )

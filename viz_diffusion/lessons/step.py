@@ -1,25 +1,32 @@
 """Strike and dust: is a step only a subtraction?
 
-Takes each recorded step apart; knows nothing about networks.
+Takes each recorded step apart, and holds DDIM's steps against its formula; asks a network only to record those.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import torch
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from viz_diffusion.catalogue import Texts
-from viz_diffusion.lessons.lesson import Lesson, Rows, Series
+from viz_diffusion.lessons.lesson import Claim, Lesson, Rows, Series
+from viz_diffusion.lessons.material import Material
 from viz_diffusion.plots.ledger import StepLedger, draw_ledger
+from viz_diffusion.record import record_generation
 from viz_diffusion.schedule import NoiseSchedule
 from viz_diffusion.trajectory import Trajectory
 
 SHARES_LEFT = (0.9, 0.5, 0.1)
 """Shares of the steps that are left where a step is drawn whole."""
+DDIM_STEPS = 50
+"""Steps of the second recording, by DDIM from the same noise."""
+ROUNDING = 1e-3
+"""What a step's end may be off in float32, as a share of the step."""
 SHARES_TOLD = (1.0, 0.9, 0.75, 0.5, 0.25, 0.1, 0.01)
 """Shares of the steps that are left in the table."""
 
@@ -38,6 +45,9 @@ class StepParts:
     """(S, H, W) float32: what is taken away as predicted noise, a negative multiple of ε̂ (after clipping)."""
     injected: NDArray[np.float32]
     """(S, H, W) float32: the fresh noise; zero throughout where none is injected, and at the last step."""
+    ddim_rest: NDArray[np.float64] | None = None
+    """(D,) float64: for D steps of DDIM from the same noise, how far each ended from its formula without fresh
+    noise, RMS per pixel over that of the change; None where no such steps were recorded."""
 
 
 def measure(trajectory: Trajectory, sample: int = 0) -> StepParts:
@@ -67,6 +77,18 @@ def _mean(
     spread = np.sqrt(1 - share - trajectory.eta**2 * spaced.posterior_variance[index])
     signal, spread = (a.astype(np.float32)[:, None, None] for a in (np.sqrt(share), spread))
     return signal * x0 + spread * spaced.predict_eps(x_t, x0, index)
+
+
+def rest_without_noise(recorded: Trajectory, sample: int = 0) -> NDArray[np.float64]:
+    """Return (S,) how far each step ended from DDIM's formula with η = 0 (Song et al. 2021, eq. 12).
+
+    As RMS over the pixels, divided by the RMS of the whole change: rounding alone is below 1e-4, fresh noise is not.
+    """
+    x = np.concatenate([recorded.x_t[sample, :, 0], recorded.x0[sample]])
+    spaced = recorded.schedule.respaced(recorded.timesteps[::-1])
+    index = np.arange(recorded.num_steps)[::-1]
+    mean = _mean(replace(recorded, variance="", eta=0.0), spaced, sample, x[:-1], index)
+    return _norms(x[1:] - mean) / np.maximum(_norms(x[1:] - x[:-1]), 1e-12)
 
 
 def draw(data: StepParts) -> dict[str, Figure]:
@@ -103,11 +125,27 @@ def facts(data: StepParts) -> dict[str, Any]:
         "told_t": [int(t) for t in trajectory.timesteps[told]],
         **{name: [float(v) for v in values[told]] for name, values in norms.items()},
         "injects_more": int(more.sum()),
+        "num_steps_told": trajectory.num_steps,
+        "is_ddpm": bool(trajectory.variance),
+        "ddim_steps": 0 if data.ddim_rest is None else len(data.ddim_rest),
+        "ddim_rest_max": None if data.ddim_rest is None else float(data.ddim_rest.max()),
         "pixel_left": int(trajectory.steps_left[row]),
         "pixel_y": int(y),
         "pixel_x": int(x),
         "pixel": [*pixel, float(data.injected[row, y, x]), float(after[y, x])],
     }
+
+
+def claims(data: StepParts) -> tuple[Claim, ...]:
+    """Say whether DDPM throws on more than it takes away, and whether DDIM throws on nothing."""
+    found = facts(data)
+    answers = []
+    if found["is_ddpm"]:
+        share = found["injects_more"] / found["num_steps_told"]
+        answers.append(Claim("injects_more", share > 0.5, {"share": share}))
+    if data.ddim_rest is not None:
+        answers.append(Claim("ddim_injects_nothing", found["ddim_rest_max"] < ROUNDING, {"rounding": ROUNDING}))
+    return tuple(answers)
 
 
 def rows(facts: dict[str, Any], _: Texts) -> Rows:
@@ -138,4 +176,14 @@ def _norms(images: NDArray[np.float32]) -> NDArray[np.float64]:
     return np.sqrt(np.square(images, dtype=np.float64).sum(axis=(1, 2)))
 
 
-LESSON = Lesson("step", 40, lambda m: measure(m.trajectory, m.sample), draw, facts, rows, series, figures=("ledger",))
+def _measure(material: Material) -> StepParts:
+    labels = torch.tensor([material.digit], device=material.device)
+    ddim = record_generation(
+        material.model, material.schedule, labels, [material.seed], sampler="ddim", steps=DDIM_STEPS, guidance_scale=1.0
+    )
+    return replace(measure(material.trajectory, material.sample), ddim_rest=rest_without_noise(ddim))
+
+
+LESSON = Lesson(
+    "step", 40, _measure, draw, facts, rows, series, claims, figures=("ledger",), recording=True, seconds=(1, 1)
+)  # fmt: skip

@@ -13,23 +13,25 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from torch import nn
 
 from viz_diffusion.catalogue import Texts
 from viz_diffusion.data import Digits
 from viz_diffusion.errors import VizdiffInputError
 from viz_diffusion.fit import Thumbnails
-from viz_diffusion.lessons.lesson import Lesson, Rows
-from viz_diffusion.model import SimpleUNet
+from viz_diffusion.lessons.exam import EACH, Exam, take_exam
+from viz_diffusion.lessons.lesson import Claim, Lesson, Part, Rows
+from viz_diffusion.lessons.material import Material, device_of
 from viz_diffusion.plots.curves import LossHistory, draw_loss
+from viz_diffusion.plots.exam import draw_bits_by_t, draw_loss_by_t
 from viz_diffusion.plots.film import film_frames
 from viz_diffusion.plots.grid import TrainingFrames, draw_training_step
 from viz_diffusion.plots.learning import LearningFrames
 from viz_diffusion.run import Run
 from viz_diffusion.sample import ImageNoise
-from viz_diffusion.train import NUM_QUARTERS, heldout_loss
+from viz_diffusion.train import NUM_QUARTERS
 
 TIMESTEPS = (100, 300, 600)
-HELDOUT_COUNT = 1000
 SHOWN_DIGITS = (2, 3, 5, 8)
 NUM_SHOWN_LOOKS = 7
 """How many of the run's looks at itself are drawn, and which of their ten digits: more would be specks."""
@@ -43,10 +45,8 @@ class Training:
     """The held-out digit, its noise and the guess, at three timesteps."""
     history: LossHistory
     """Losses and thumbnails over the training steps."""
-    heldout: NDArray[np.float64]
-    """(4,) float64: mean squared error per pixel on held-out digits, by quarter of the timesteps."""
-    heldout_count: int
-    """How many held-out digits that is measured on."""
+    exam: Exam
+    """What it was graded on held-out digits at every t, beside what Gaussians would be graded."""
     digit: int
     """The digit of the three questions."""
     seed: int
@@ -55,10 +55,17 @@ class Training:
     """p of the weights ᾱ^-p the errors had in training; 0 where all counted alike."""
 
 
-def measure(run: Run, model: SimpleUNet, heldout: Digits, digit: int = 5, seed: int = 0) -> Training:
-    """Ask the network three questions about one held-out digit, and read the run's metrics."""
+def measure(
+    run: Run,
+    model: nn.Module,
+    heldout: Digits,
+    exam: Exam,
+    digit: int = 5,
+    seed: int = 0,
+) -> Training:
+    """Ask three questions about one held-out digit, and read the run's metrics; ``exam`` holds the grades."""
     schedule = run.config.noise_schedule
-    device = next(model.parameters()).device
+    device = device_of(model)
     t = torch.tensor(TIMESTEPS) * (schedule.num_train_timesteps - 1) // 999
     noise = ImageNoise([seed]).draw().expand(len(t), -1, -1, -1)
     x0 = heldout.typical_of(digit).expand(len(t), -1, -1, -1)
@@ -75,11 +82,7 @@ def measure(run: Run, model: SimpleUNet, heldout: Digits, digit: int = 5, seed: 
         error=error[:, 0].numpy(),
         mean_squared_error=error.square().mean(dim=(1, 2, 3)).numpy(),
     )
-    losses = heldout_loss(model, schedule, heldout, HELDOUT_COUNT)
-    count = min(HELDOUT_COUNT, len(heldout))
-    return Training(
-        frames, read_history(run), np.array(losses), count, digit, seed, run.config.training.weight_exponent
-    )
+    return Training(frames, read_history(run), exam, digit, seed, run.config.training.weight_exponent)
 
 
 def read_history(run: Run) -> LossHistory:
@@ -157,8 +160,14 @@ def looks_facts(looks: LearningFrames) -> dict[str, Any]:
 
 
 def draw(data: Training) -> dict[str, Figure]:
-    """Draw ``training_step``, the exam, and ``loss``, the history."""
-    return {"training_step": draw_training_step(data.frames), "loss": draw_loss(data.history)}
+    """Draw ``training_step``, the exam, ``loss``, the history, and what the grades are, over t and in bits."""
+    grades = data.exam.by_t()
+    return {
+        "training_step": draw_training_step(data.frames),
+        "loss": draw_loss(data.history),
+        "loss_by_t": draw_loss_by_t(grades),
+        "bits_by_t": draw_bits_by_t(grades),
+    }
 
 
 def facts(data: Training) -> dict[str, Any]:
@@ -173,18 +182,26 @@ def facts(data: Training) -> dict[str, Any]:
         "loss": float(data.history.train_smooth[-1]),
         "shown_digits": ", ".join(map(str, SHOWN_DIGITS)),
         "quarters": [[int(a), int(b)] for a, b in data.history.quarters],
-        "heldout": [float(v) for v in data.heldout],
-        "heldout_mean": float(data.heldout.mean()),
-        "heldout_count": data.heldout_count,
+        **data.exam.facts(),
     }
+
+
+def claims(data: Training) -> tuple[Claim, ...]:
+    """Say whether the network beats a Gaussian a digit, whether bits lie late, and whether digits differ."""
+    return data.exam.claims()
 
 
 def rows(facts: dict[str, Any], texts: Texts) -> Rows:
     """Lay out the held-out loss by quarter of t."""
-    quarters = zip(facts["quarters"], facts["heldout"], strict=True)
-    lines = [(f"{first}–{last}", f"{loss:.4f}") for (first, last), loss in quarters]
-    lines.append((texts["chapter.training.mean"], f"{facts['heldout_mean']:.4f}"))
-    return Rows(("quarter", "heldout"), tuple(lines))
+    names = ("heldout", "heldout_interval", "gaussian", "gaussian_per_label")
+    quarters = zip(facts["quarters"], *(facts[name] for name in names), strict=True)
+    lines = [_row(f"{first}–{last}", *losses) for (first, last), *losses in quarters]
+    lines.append(_row(texts["chapter.training.mean"], *(facts[f"{name}_mean"] for name in names)))
+    return Rows(("quarter", *names), tuple(lines))
+
+
+def _row(name: str, loss: float, interval: float, *baselines: float) -> tuple[str, ...]:
+    return (name, f"{loss:.4f}", f"± {interval:.4f}", *(f"{value:.4f}" for value in baselines))
 
 
 def _smooth(values: NDArray[np.float64], share: float = 0.05) -> NDArray[np.float64]:
@@ -195,12 +212,20 @@ def _smooth(values: NDArray[np.float64], share: float = 0.05) -> NDArray[np.floa
     return (sums[ends] - sums[starts]) / (ends - starts)
 
 
+def _exam(material: Material) -> Exam:
+    return take_exam(
+        material.model, material.schedule, material.heldout, material.training, material.size(*EACH), material.seed,
+        material.progress,
+    )  # fmt: skip
+
+
+def _measure(material: Material) -> Training:
+    exam = material.take("training", _exam) or _exam(material)  # it is not slow where few questions are asked
+    return measure(material.run, material.model, material.heldout, exam, material.digit, material.seed)
+
+
 LESSON = Lesson(
-    "training",
-    20,
-    lambda m: measure(m.run, m.model, m.heldout, m.digit, m.seed),
-    draw,
-    facts,
-    rows,
-    figures=("training_step", "loss"),
-)
+    "training", 20, _measure, draw, facts, rows, claims=claims,
+    figures=("training_step", "loss", "loss_by_t", "bits_by_t"), advanced=("bits_by_t",), seconds=(6, 30),
+    part=Part(Exam, _exam),
+)  # fmt: skip

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from viz_diffusion.catalogue import Texts
-from viz_diffusion.lessons.lesson import Finding, Series
+from viz_diffusion.lessons.lesson import Claim, Finding, Series
 from viz_diffusion.plots.theme import figure_pixels, save_figure
-from viz_diffusion.report.parts import Chapter, Chart, Correction, Line, Picture, Table
+from viz_diffusion.report.parts import Answer, Chapter, Chart, Correction, Line, Picture, Table
 
 _NEGATIVE = re.compile(r"(?<![\w-])-(?=[\d.∞])")
 _PICTURE_WORDS = ("title", "alt", "caption")
@@ -102,6 +102,14 @@ class Told:
     """Whether it is an advanced chapter."""
     facts: dict[str, Any]
     """The numbers all of this was filled with."""
+    answers: tuple[Answer, ...] = ()
+    """The claims, as questions with their answers."""
+    note: str = ""
+    """How it was measured, where it was not measured for this page; empty where it was."""
+    advanced: tuple[str, ...] = ()
+    """Names of the drawings that belong to the advanced part."""
+    advanced_text: str = ""
+    """Its paragraph; empty where there is none."""
     correction: Correction | None = None
     """Where the story is not to be taken at its word."""
 
@@ -111,7 +119,7 @@ class Told:
             id=self.name,
             title=self.title,
             question=self.question,
-            pictures=tuple(pictures[drawing.name] for drawing in self.drawings),
+            pictures=tuple(pictures[one.name] for one in self.drawings if one.name not in self.advanced),
             paragraphs=(self.text,),
             charts=self.charts,
             tables=(self.table,),
@@ -120,6 +128,10 @@ class Told:
             exercise=self.exercise,
             answer=self.answer,
             folded=self.folded,
+            answers=self.answers,
+            note=self.note,
+            advanced=tuple(pictures[one.name] for one in self.drawings if one.name in self.advanced),
+            advanced_text=self.advanced_text,
             correction=self.correction,
         )
 
@@ -155,6 +167,7 @@ def _tell(
     if on_drawing is not None:
         for drawing in drawn:
             on_drawing(drawing)
+    advanced = any(drawing.name in finding.lesson.advanced for drawing in drawn) and f"{name}.advanced" in texts
     rows = finding.lesson.rows(finding.facts, texts)
     cells = tuple(tuple(map(_minus, row)) for row in rows.rows)
     header = tuple(texts[f"{name}.column_{column}"] for column in rows.columns)
@@ -170,9 +183,25 @@ def _tell(
         say=_minus(texts(f"{name}.say", **facts)),
         exercise=_minus(texts(f"{name}.exercise", **facts)),
         answer=_minus(texts(f"{name}.answer", **facts)),
-        folded=finding.lesson.folded,
+        folded=not finding.lesson.core,
         facts=finding.facts,
+        answers=tuple(_answer(claim, name, facts, texts) for claim in finding.claims),
+        note=texts("report.measured_full", **facts) if finding.shipped else "",
+        advanced=finding.lesson.advanced,
+        advanced_text=_minus(texts(f"{name}.advanced", **facts)) if advanced else "",
         correction=_correction(finding.lesson.name, facts, texts),
+    )
+
+
+def _answer(claim: Claim, chapter: str, facts: dict[str, Any], texts: Texts) -> Answer:
+    """Return a claim in words: those of its outcome, filled in with what it measured."""
+    key = f"{chapter}.claim_{claim.name}"
+    said = facts | wording(dict(claim.facts), texts)
+    return Answer(
+        question=texts(key, **said),
+        verdict=texts[f"report.claim_{claim.outcome}"],
+        text=_minus(texts(f"{key}_{claim.outcome}", **said)),
+        holds=claim.holds,
     )
 
 

@@ -16,9 +16,12 @@ import numpy as np
 
 from viz_diffusion import __version__
 from viz_diffusion.catalogue import Texts
+from viz_diffusion.lessons import guess
 from viz_diffusion.lessons.companions import Companions, Generation
-from viz_diffusion.lessons.lesson import Finding, Lesson, Material, all_lessons, recording_facts
-from viz_diffusion.report.chapters import Told, wording
+from viz_diffusion.lessons.lesson import Finding, Lesson, all_lessons, choose_lessons, recording_facts
+from viz_diffusion.lessons.material import Material, Progress, silent
+from viz_diffusion.lessons.shipped import shipped_finding, shipped_parts
+from viz_diffusion.report.chapters import Drawing, Told, drawings, wording
 from viz_diffusion.report.parts import Page, Picture, Player
 from viz_diffusion.trajectory import Trajectory
 
@@ -57,7 +60,7 @@ class Study:
 
     def facts(self) -> dict[str, Any]:
         """Return every number found, by lesson: what is written as JSON."""
-        found = {finding.lesson.name: finding.facts for finding in self.findings}
+        found = {finding.lesson.name: finding.to_dict() for finding in self.findings}
         return {"recording": self.recording, "weights_sha256": self.trajectory.weights_sha256, "lessons": found}
 
 
@@ -68,14 +71,32 @@ def study(
     companions: Companions,
     lessons: Sequence[Lesson] | None = None,
     on_finding: Callable[[Finding], None] | None = None,
+    progress: Progress = silent,
 ) -> Study:
-    """Measure lessons (all of them by default) on a recording's first image."""
-    material = Material(run, model, trajectory, run.config.load_digits("test"), companions.others)
+    """Measure lessons on a recording's first image.
+
+    By default those of the core; of the others what ships with exactly these weights is told too. Slow parts of
+    lessons are measured where lessons are named, unless they ship; where none are, they are left out.
+    """
+    chosen = choose_lessons("core") if lessons is None else lessons
+    material = Material(
+        run, model, run.config.load_digits("test"), int(trajectory.labels[0]), int(trajectory.seeds[0]),
+        trajectory, companions.others, progress=progress,
+        known=shipped_parts(chosen, trajectory.weights_sha256), slow=lessons is not None,
+    )  # fmt: skip
+    beside = () if lessons is not None else tuple(lesson for lesson in all_lessons() if lesson not in chosen)
     findings = []
-    for lesson in all_lessons() if lessons is None else lessons:
-        findings.append(Finding.measure(lesson, material))
+    for lesson in sorted((*chosen, *beside), key=lambda lesson: lesson.order):
+        finding = (
+            shipped_finding(lesson, trajectory.weights_sha256)
+            if lesson in beside
+            else Finding.measure(lesson, material)
+        )
+        if finding is None:
+            continue
+        findings.append(finding)
         if on_finding is not None:
-            on_finding(findings[-1])
+            on_finding(finding)
     num_parameters = sum(weight.numel() for weight in model.parameters())
     return Study(run, trajectory, companions, tuple(findings), num_parameters)
 
@@ -127,6 +148,12 @@ def assemble(
         provenance=tuple(provenance(found, command, texts).values()),
         lang=texts.lang,
     )
+
+
+def strip(found: Study, texts: Texts) -> Drawing:
+    """Draw the recording as one still picture, ``steps``."""
+    data = guess.measure(found.trajectory)
+    return drawings(guess.draw(data), wording(guess.facts(data), texts), texts)[0]
 
 
 def provenance(found: Study, command: str, texts: Texts) -> dict[str, tuple[str, str]]:

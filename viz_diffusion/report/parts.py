@@ -197,6 +197,20 @@ class Chart:
 
 
 @dataclass(frozen=True)
+class Answer:
+    """What a measurement answered to a yes-or-no question."""
+
+    question: str
+    """The question, in words."""
+    verdict: str
+    """A few words: found, not found, or that it cannot be told."""
+    text: str
+    """The answer with its numbers."""
+    holds: bool | None
+    """Whether it was found; None where it cannot be told."""
+
+
+@dataclass(frozen=True)
 class Correction:
     """Something that is said of the sculptor, and how far it holds."""
 
@@ -234,6 +248,14 @@ class Chapter:
     """Its answer, shown on demand."""
     folded: bool = False
     """Whether an advanced chapter starts closed."""
+    answers: tuple[Answer, ...] = ()
+    """What was asked of the measurement, and what it answered."""
+    note: str = ""
+    """How it was measured, where that is not how the rest of the page was; empty for none."""
+    advanced: tuple[Picture, ...] = ()
+    """Figures of the advanced part, which stands last and is closed at first."""
+    advanced_text: str = ""
+    """Its paragraph."""
     correction: Correction | None = None
     """Where its story is not to be taken at its word; shown with the others at the end."""
 

@@ -1,0 +1,87 @@
+"""The guess beside the ideal one, and a step beside its formula: oracles that must pass, others that must not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from lesson_material import make_material, mute, outcomes, told_in_every_language
+
+from viz_diffusion.data import Digits, load_digits
+from viz_diffusion.lessons import guess, ideal, step
+from viz_diffusion.lessons.lesson import Finding
+from viz_diffusion.oracles import EmpiricalOracle, TruthOracle
+from viz_diffusion.record import record_generation
+from viz_diffusion.schedule import NoiseSchedule
+
+SCHEDULE = NoiseSchedule.named("linear")
+
+
+@pytest.fixture(scope="module")
+def some() -> tuple[Digits, Digits]:
+    """Return held-out and training digits, few of them."""
+    test, training = load_digits("test"), load_digits("train")
+    return Digits(test.images[:300], test.labels[:300]), Digits(training.images[:2000], training.labels[:2000])
+
+
+def test_the_ideal_denoiser_is_its_own_measure(some: tuple[Digits, Digits]) -> None:
+    heldout, training = some
+    oracle = EmpiricalOracle(SCHEDULE, training.images, training.labels)
+    found = ideal.compare(oracle, SCHEDULE, heldout, training, count=30)
+    assert np.allclose(found.error[1:], found.ideal_error[1:], rtol=1e-3, atol=1e-4)
+    claims = {claim.name: claim.holds for claim in found.claims()}
+    assert claims["blur_is_right"] is True
+    assert claims["beats_memory"] is not True  # it is the memory
+    assert found.gain[0] == pytest.approx(157.4, abs=0.05)
+
+
+def test_an_error_of_the_noise_reaches_the_guess_times_the_gain(some: tuple[Digits, Digits]) -> None:
+    heldout, training = some
+    found = ideal.compare(mute(), SCHEDULE, heldout, training, count=30)
+    assert np.allclose(np.sqrt(found.error.mean(axis=1)), found.gain * found.eps_error, rtol=1e-4)
+
+
+def test_control_whoever_knows_the_picture_beats_the_ideal_and_whoever_sees_nothing_does_not(
+    some: tuple[Digits, Digits],
+) -> None:
+    heldout, training = some
+    generator = torch.Generator().manual_seed(3001)
+    rows = torch.randperm(len(heldout), generator=generator)[:30]
+    x0 = torch.cat([heldout.typical_of(5)[None], heldout.images[rows]])
+    knowing = ideal.compare(TruthOracle(SCHEDULE, x0), SCHEDULE, heldout, training, count=30)
+    assert knowing.error.max() < 1e-3
+    assert all(claim.holds for claim in knowing.claims())
+    blind = ideal.compare(mute(), SCHEDULE, heldout, training, count=30)
+    assert [claim.holds for claim in blind.claims()] == [False, False]
+
+
+def test_the_guess_is_told_both_ways(some: tuple[Digits, Digits]) -> None:
+    _, training = some
+    oracle = EmpiricalOracle(SCHEDULE, training.images, training.labels)
+    for denoiser, verdict in ((oracle, "Found"), (mute(), "Not found")):
+        material = make_material(denoiser, recorded_steps=6, given_training=training)
+        told = told_in_every_language(Finding.measure(guess.LESSON, material), material)
+        assert told["en"].answers[0].verdict == verdict
+        assert [drawing.name for drawing in told["zh"].drawings] == ["steps", "ideal"]
+
+
+def test_ddim_ends_where_its_formula_says_and_a_hidden_eta_is_caught() -> None:
+    material = make_material(mute(), recorded_steps=20)
+    data = step.LESSON.measure(material)
+    assert outcomes(step.LESSON, data) == {"injects_more": True, "ddim_injects_nothing": True}
+    noisy = record_generation(
+        material.model, SCHEDULE, torch.tensor([5]), [0], sampler="ddim", steps=20, eta=0.3, guidance_scale=1.0
+    )
+    caught = replace(data, ddim_rest=step.rest_without_noise(replace(noisy, eta=0.0)))
+    assert outcomes(step.LESSON, caught)["ddim_injects_nothing"] is False
+
+
+def test_steps_are_told_both_ways() -> None:
+    material = make_material(mute(), recorded_steps=20)
+    data = step.LESSON.measure(material)
+    contrary = replace(data, injected=data.injected * 1e-3, ddim_rest=np.array([0.2]))
+    for found, verdict in ((data, "Found"), (contrary, "Not found")):
+        told = told_in_every_language(Finding.of(step.LESSON, found, full=False), material)
+        assert [one.verdict for one in told["en"].answers] == [verdict] * 2

@@ -1,0 +1,71 @@
+"""Samples under right and wrong clocks, and how well the border tells the time.
+
+Knows nothing about how anything was measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from viz_diffusion.plots import theme
+from viz_diffusion.plots.panels import Curve, Scale, draw_curves
+from viz_diffusion.plots.theme import Array
+
+ROWS = 1
+"""Samples of each digit that are drawn, one beneath the other."""
+
+
+def draw_wrong_clock(images: Array, clocks: Sequence[str], samplers: Sequence[str], shares: Array | None) -> Figure:
+    """Draw (S, A, M, H, W) samples: a block a sampler, ROWS rows a clock; beside each, how many are read as asked.
+
+    Parameters
+    ----------
+    clocks, samplers
+        A and S texts: what the network is told where the sampler says t, and the samplers' names.
+    shares
+        (S, A) float, 0 to 1: how many are read as asked; None where nobody can read them.
+    """
+    with theme.use_theme():
+        figure = theme.new_figure()
+        count, side = images.shape[2], images.shape[-1]
+        columns = min(10, count)
+        rows = min(ROWS, count // columns)
+        factor, gap, top, left = 4, 8, 380, 440
+        size = side * factor
+        block = columns * (size + gap) + 175
+        pitch = rows * (size + gap) + 200
+        for s, sampler in enumerate(samplers):
+            x0 = left + s * block
+            theme.write(figure, x0 + (columns * (size + gap) - gap) / 2, top - 110, sampler, theme.NUMBER_SIZE)
+            for a in range(len(clocks)):
+                y0 = top + a * pitch
+                for k in range(rows * columns):
+                    x, y = x0 + k % columns * (size + gap), y0 + k // columns * (size + gap)
+                    theme.place_digit(figure, x, y, factor, images[s, a, k])
+                if shares is not None:
+                    x, y = x0 + columns * (size + gap) + 12, y0 + (rows * (size + gap) - gap) / 2
+                    theme.write(figure, x, y, f"{shares[s, a]:.0%}", 22, ha="left", va="center")
+        for a, clock in enumerate(clocks):
+            y = top + a * pitch + (rows * (size + gap) - gap) / 2
+            theme.write(figure, left - 40, y, clock, theme.SYMBOL_SIZE, ha="right", va="center")
+        return figure
+
+
+def draw_border_clock(timesteps: Array, error: Array, bound: Array, last: int) -> Figure:
+    """Draw the RMS error of t read off the border (dots) and the bound on it at every t (line)."""
+    with theme.use_theme():
+        figure = theme.new_figure()
+        high = float(max(error.max(), bound[timesteps].max())) * 1.15
+        shown = np.flatnonzero(bound <= high)
+        ticks = tuple(tick for tick in (0.0, 50.0, 100.0, 150.0, 200.0, 300.0, 400.0) if tick <= high)
+        curves = (
+            Curve(shown, bound[shown], r"$1/\sqrt{I}$", colour=theme.MUTED, style="--", weight=3.5),
+            Curve(timesteps, error, r"$\hat{t}$", style="o", weight=7),
+        )
+        x = Scale(0, last, tuple(float(t) for t in (*timesteps, last)), "$t$")
+        y = Scale(0, high, ticks, r"RMS $\hat{t}-t$")
+        draw_curves(figure, (330, 220, 2400, 1280), curves, x, y)
+        return figure

@@ -1,0 +1,103 @@
+"""What training reached: the loss over t beside what a Gaussian could do, digit by digit, and where the bits lie.
+
+Knows nothing about how a loss was measured.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from viz_diffusion.plots import theme
+from viz_diffusion.plots.panels import Curve, Scale, draw_curves, draw_table
+from viz_diffusion.plots.theme import Array
+
+_ONE = r"1 $\mathcal{N}$"
+MAP_LIMIT = float(np.log2(3))
+"""The colours of the map run over a factor of 3 either way, in powers of 2."""
+
+
+@dataclass(frozen=True, eq=False)
+class LossByT:
+    """Losses over strata of t (J of them, with K digits), and two baselines at every t."""
+
+    edges: Array
+    """(J+1,) int, rising from 0 to T: stratum j holds edges[j] .. edges[j+1]-1."""
+    loss: Array
+    """(J,) float, positive: mean squared error of ε̂ per pixel in each stratum."""
+    error: Array
+    """(J,) float: half the 95% interval of it."""
+    labels: Array
+    """(K,) int: the digits."""
+    by_label: Array
+    """(K, J) float, positive: the same for each digit."""
+    gaussian: Array
+    """(T,) float, positive: of the best denoiser that knows one Gaussian."""
+    per_label: Array
+    """(T,) float, positive: of the best one that knows a Gaussian a label."""
+    bits: Array
+    """(J,) float: what the stratum adds to the bound on the code length, bits per pixel."""
+    gaussian_bits: Array
+    """(J,) float: the same of one Gaussian."""
+
+
+def draw_loss_by_t(found: LossByT) -> Figure:
+    """Draw the loss over t with both baselines (log scale); beneath, each digit's loss beside the mean of all.
+
+    Blue is more than all digits' mean at that t, red less; the colours end at three times and at a third of it.
+    """
+    with theme.use_theme():
+        figure = theme.new_figure()
+        T = int(found.edges[-1])
+        middle = (found.edges[:-1] + found.edges[1:] - 1) / 2
+        box = (330, 140, 2300, 730)
+        values = np.concatenate([found.loss, found.gaussian])
+        low, high = float(values.min()) / 1.3, min(float(values.max()) * 1.3, 2.0)
+        powers = [power for power in range(-8, 1) if low <= 10.0**power <= high]
+        labels = tuple(f"$10^{{{power}}}$" if power else "1" for power in powers)
+        y = Scale(low, high, tuple(10.0**power for power in powers), theme.MEAN_SQUARE, log=True, labels=labels)
+        many = rf"{len(found.labels)} $\mathcal{{N}}$"
+        curves = (
+            Curve(np.arange(T), found.gaussian, _ONE, colour=theme.MUTED, style=":", weight=3.5),
+            Curve(np.arange(T), found.per_label, many, colour=theme.ORANGE, style="--", weight=3.5),
+            Curve(middle, found.loss, theme.EPS_PRED, found.loss - found.error, found.loss + found.error),
+        )
+        draw_curves(figure, box, curves, Scale(0, T - 1), y)
+        ratio = np.log2(found.by_label / found.by_label.mean(axis=0))
+        wide = np.repeat(ratio, np.diff(found.edges), axis=1)  # each stratum as wide as the t it holds
+        rows = [str(int(label)) for label in found.labels]
+        columns = [(tick / (T - 1), theme.number(tick)) for tick in _marks(T)]
+        draw_table(figure, (330, 1000, 2300, 670), wide, rows, columns, MAP_LIMIT)
+        theme.write(figure, 330 + 2300 + 100, 1730, "$t$", 24, ha="left")
+        bar = (2760, 1480, 340, 28)
+        theme.colour_bar(figure, bar, theme.SIGNED_MAP, MAP_LIMIT, ticks=())
+        for share, text in ((0.0, "×⅓"), (0.5, "×1"), (1.0, "×3")):
+            theme.write(figure, bar[0] + share * bar[2], 1570, text, color=theme.MUTED)
+        return figure
+
+
+def draw_bits_by_t(found: LossByT) -> Figure:
+    """Draw how many bits per pixel lie below t, over t on a logarithmic axis."""
+    with theme.use_theme():
+        figure = theme.new_figure()
+        box = (330, 200, 2300, 1300)
+        upto = found.edges[1:].astype(float)
+        model, gaussian = np.cumsum(found.bits), np.cumsum(found.gaussian_bits)
+        high = float(max(model.max(), gaussian.max())) * 1.08
+        step = 0.5 if high < 4 else 1.0
+        curves = (
+            Curve(upto, gaussian, _ONE, colour=theme.MUTED, style=":", weight=3.5),
+            Curve(upto, model, theme.EPS_PRED),
+        )
+        ticks = tuple(float(t) for t in (1, 10, 50, 100, 1000) if t <= upto[-1])
+        y = Scale(0, high, tuple(np.arange(0, high, step)), "bit")
+        x = Scale(1, float(upto[-1]), ticks, "$t$", log=True, labels=tuple(f"{t:.0f}" for t in ticks))
+        draw_curves(figure, box, curves, x, y)
+        return figure
+
+
+def _marks(T: int) -> tuple[float, ...]:
+    """Return where t is numbered: the ends and the quarters."""
+    return tuple(float(round(share * (T - 1))) for share in (0, 0.25, 0.5, 0.75, 1))
