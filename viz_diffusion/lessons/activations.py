@@ -15,17 +15,22 @@ from numpy.typing import NDArray
 
 from viz_diffusion.lessons.guess import choose_frames
 from viz_diffusion.lessons.lesson import recording_facts
-from viz_diffusion.plots.activations import MOST_BLOCKS, MOST_FRAMES, ActivationFrames, FeatureMaps, draw_activations
+from viz_diffusion.plots.activations import (
+    LIMIT,
+    MOST_BLOCKS,
+    MOST_FRAMES,
+    ActivationFrames,
+    FeatureMaps,
+    draw_activations,
+)
 from viz_diffusion.trajectory import Float32, Trajectory
 
 __all__ = ["MOST_FRAMES", "Activations", "Block", "choose", "draw", "facts", "measure"]
 
 DEFAULT_SHARES = (1.0, 0.65, 0.45, 0.3, 0.15, 0.02)
 """Shares of all steps that are left at the default frames."""
-CHANNELS = 4
-"""Of each module; a picture has no room for all."""
-QUANTILE = 0.99
-"""Share of the values shown that a module's colour scale holds; the rest is drawn in its end colours."""
+CHANNELS = (8, 6, 4)
+"""Shown of each module where one, two, or more of them are drawn; a picture has no room for all."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,8 +45,10 @@ class Block:
     """(K,) which of the C are shown, rising."""
     maps: Float32
     """(F, K, h, w) those channels at F frames."""
-    limit: float
-    """Where its colour scale ends."""
+    rms: NDArray[np.float64]
+    """(F,) the root mean square of all its channels at each frame."""
+    beyond: float
+    """Share of the values of ``maps`` that are more than three root mean squares of their frame from 0."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,30 +80,27 @@ def choose(num_steps: int, frames: str | None = None) -> NDArray[np.int64]:
 
 
 def measure(trajectory: Trajectory, names: Sequence[str] | None = None, sample: int = 0) -> Activations:
-    """Choose what is shown of each module: the four channels whose maps vary most, over frames and places.
+    """Choose what is shown of each module: the channels whose maps vary most over places, every frame alike.
 
     ``names`` are the modules to show, in this order; by default all that the recording has.
     """
-    blocks: list[Block] = []
-    left_out = []
-    for name in trajectory.activations if names is None else names:
-        values = trajectory.activations[name]
-        if values.ndim != 5:
-            left_out.append(f"{name} (no feature maps)")
-        elif len(blocks) == MOST_BLOCKS:
-            left_out.append(f"{name} (no room)")
-        else:
-            blocks.append(_block(name, values[sample]))
-    return Activations(trajectory, sample, tuple(blocks), tuple(left_out))
+    asked = tuple(trajectory.activations if names is None else names)
+    maps = [name for name in asked if trajectory.activations[name].ndim == 5]
+    count = CHANNELS[min(len(maps), len(CHANNELS)) - 1]
+    left_out = [f"{name} (no feature maps)" for name in asked if name not in maps]
+    left_out += [f"{name} (no room)" for name in maps[MOST_BLOCKS:]]
+    blocks = tuple(_block(name, trajectory.activations[name][sample], count) for name in maps[:MOST_BLOCKS])
+    return Activations(trajectory, sample, blocks, tuple(left_out))
 
 
-def _block(name: str, values: Float32) -> Block:
-    """Choose the channels of one module from what it gave, (F, C, h, w)."""
-    spread = values.std(axis=(0, 2, 3), dtype=np.float64)
-    channels = np.sort(np.argsort(-spread, kind="stable")[:CHANNELS])
-    maps = values[:, channels]
-    limit = float(np.quantile(np.abs(maps), QUANTILE))
-    return Block(name, (values.shape[1], values.shape[2], values.shape[3]), channels, maps, limit or 1.0)
+def _block(name: str, values: Float32, count: int) -> Block:
+    """Choose ``count`` channels of one module from what it gave, (F, C, h, w)."""
+    rms = np.sqrt(np.square(values, dtype=np.float64).mean(axis=(1, 2, 3)))
+    unit = values / np.where(rms > 0, rms, 1)[:, None, None, None]
+    spread = unit.var(axis=(2, 3)).mean(axis=0)
+    channels = np.sort(np.argsort(-spread, kind="stable")[:count])
+    beyond = float((np.abs(unit[:, channels]) > LIMIT).mean())
+    return Block(name, (values.shape[1], values.shape[2], values.shape[3]), channels, values[:, channels], rms, beyond)
 
 
 def draw(data: Activations) -> dict[str, Figure]:
@@ -107,7 +111,7 @@ def draw(data: Activations) -> dict[str, Figure]:
         timesteps=recorded.timesteps[shown],
         steps_left=recorded.steps_left[shown],
         alphas_cumprod=recorded.alphas_cumprod[shown],
-        blocks=tuple(FeatureMaps(block.maps, block.shape[0], block.limit) for block in data.blocks),
+        blocks=tuple(FeatureMaps(block.maps, block.rms) for block in data.blocks),
     )
     return {"activations": draw_activations(frames)}
 
@@ -115,22 +119,22 @@ def draw(data: Activations) -> dict[str, Figure]:
 def facts(data: Activations) -> dict[str, Any]:
     """Return what caption and JSON file are filled with."""
     recorded, shown = data.trajectory, data.trajectory.activation_steps
+    left = [] if shown is None else recorded.steps_left[shown].tolist()
     named = [
-        f"{number} {block.name} ({', '.join(map(str, block.channels))})" for number, block in enumerate(data.blocks, 1)
+        f"{number} {block.name} ({'×'.join(map(str, block.shape))}: {', '.join(map(str, block.channels))})"
+        for number, block in enumerate(data.blocks, 1)
     ]
     return {
         **recording_facts(recorded, data.sample),
-        "frames": 0 if shown is None else len(shown),
-        "steps_left": [] if shown is None else recorded.steps_left[shown].tolist(),
+        "frames": len(left),
+        "steps_left": left,
+        "last_left": left[-1] if left else 0,
         "modules": [block.name for block in data.blocks],
         "shapes": [list(block.shape) for block in data.blocks],
         "channels": [block.channels.tolist() for block in data.blocks],
-        "limits": [block.limit for block in data.blocks],
         "named": "; ".join(named),
         "left_out": list(data.left_out),
-        "rms": [_rms_by_frame(block.maps) for block in data.blocks],
+        "rms": [block.rms.tolist() for block in data.blocks],
+        "beyond": [block.beyond for block in data.blocks],
+        "most_beyond": max((block.beyond for block in data.blocks), default=0.0),
     }
-
-
-def _rms_by_frame(maps: Float32) -> list[float]:
-    return np.sqrt(np.square(maps, dtype=np.float64).mean(axis=(1, 2, 3))).tolist()
