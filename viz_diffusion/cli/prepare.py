@@ -23,7 +23,7 @@ from viz_diffusion.cli.common import (
     show_path,
 )
 from viz_diffusion.errors import VizdiffInputError, VizdiffUsageError
-from viz_diffusion.timesteps import SPACINGS, VARIANCES, spaced_timesteps
+from viz_diffusion.timesteps import SAMPLERS, SPACINGS, VARIANCES, spaced_timesteps
 
 if TYPE_CHECKING:
     from viz_diffusion.lessons.companions import Companions
@@ -153,6 +153,11 @@ def take_order(
             DEFAULT_DIGIT if digit is None else digit, DEFAULT_SEED if seed is None else seed, sampling.steps, sampling
         )  # fmt: skip
     recorded = _open(trajectory, allow_partial)
+    if recorded.sampler and recorded.sampler not in SAMPLERS:
+        raise VizdiffInputError(
+            f"{trajectory} was sampled by another program ({recorded.sampler}), whose network the chapters cannot ask; "
+            "what the recording alone shows is in its steps.png and steps.gif, and in Python: Trajectory.open(…)"
+        )
     if recorded.interventions:
         raise VizdiffInputError(
             f"{trajectory} was recorded while somebody intervened ({recorded.interventions}), so that its label and "

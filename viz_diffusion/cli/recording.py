@@ -5,8 +5,8 @@ The options are checked before anything heavy is loaded.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from viz_diffusion.run import Run
     from viz_diffusion.trajectory import Float32, Trajectory
 
+FILM_FRAMES, FILM_PIXELS = 100, 224
+"""Frames of a film, and about how many pixels its longer side has."""
 ActivationsOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -145,6 +147,37 @@ def find_modules(
     steps = asked.steps or last
     visited = spaced_timesteps(last, steps, asked.timestep_spacing)
     return tuple(match_modules(model, globs)), visited[choose(steps, frames if globs else None)]
+
+
+def draw_steps(
+    recorded: Trajectory,
+    frames: str | None,
+    texts: Texts,
+    out: Path,
+    voice: Voice,
+    words: str = "steps",
+    told: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Write the strip and the film; return what the JSON file says of them.
+
+    ``words`` names the catalogue's texts of the strip, which may name what is in ``told``.
+    """
+    import numpy as np
+
+    from viz_diffusion.lessons import guess
+    from viz_diffusion.plots.film import film_frames, write_gif
+    from viz_diffusion.report.chapters import drawings, save_drawing, wording
+
+    voice.say("Drawing", "strip and film")
+    data = guess.measure(recorded, frames=frames)
+    facts = guess.facts(data) | dict(told or {})
+    (drawing,) = drawings({words: guess.draw(data)["steps"]}, wording(facts, texts), texts)
+    save_drawing(replace(drawing, name="steps"), out)
+    states = guess.pictures(np.concatenate([recorded.x_t[0], recorded.x0[:1]]))
+    shown = film_frames(len(states), min(FILM_FRAMES, len(states)))
+    scale = max(1, FILM_PIXELS // max(states.shape[1:3]))
+    write_gif(states[shown], out / "steps.gif", counts=guess.film_counts(recorded, shown), scale=scale)
+    return facts | {"caption": drawing.caption}
 
 
 def draw_activations(

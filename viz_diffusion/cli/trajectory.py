@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import typer
 
 from viz_diffusion.cli.common import (
+    DEFAULT_DIGIT,
     DEFAULT_GUIDANCE,
     DEFAULT_SEED,
     ClipOption,
@@ -43,37 +44,36 @@ from viz_diffusion.cli.intervene import (
     parse,
     read_finished,
 )
+from viz_diffusion.cli.pipeline import DiffusersOption, check_options, trajectory_of_pipeline
 from viz_diffusion.cli.recording import (
     ActivationsOption,
     CompressOption,
     DtypeOption,
     Storing,
     draw_activations,
+    draw_steps,
     find_modules,
     look_through,
     record,
 )
 from viz_diffusion.files import make_dir, write_json
 
-if TYPE_CHECKING:
-    from viz_diffusion.catalogue import Texts
-    from viz_diffusion.trajectory import Trajectory
-
 HELP = (
     "Example: vizdiff trajectory --digit 5\n\n"
     "Record a generation, every step of it, and draw it: a zarr store, a strip and a film. With --switch, --clock, "
     "--drop-label or --guide-within, record it a second time from the same noise, with the network told that "
     "instead (changed.zarr), and draw both runs beside each other (compare). With --activations, draw what the "
-    "network's modules gave at the frames (activations)."
+    "network's modules gave at the frames (activations). With --diffusers, record a saved pipeline of 🤗 diffusers."
 )
-FILM_FRAMES = 100
 MOST_COMPARED = 11
 """Frames a comparison has room for."""
 
 
 def run_command(
-    digit: DigitOption = 5,
+    context: typer.Context,
+    digit: DigitOption = DEFAULT_DIGIT,
     run: RunOption = None,
+    diffusers: DiffusersOption = None,
     count: Annotated[int, typer.Option(help="Images in all; the first one is drawn.")] = 1,
     sampler: SamplerOption = "ddpm",
     steps: StepsOption = None,
@@ -101,17 +101,31 @@ def run_command(
 ) -> None:
     """Record, draw, write."""
     voice = Voice(as_json, quiet)
-    check_digit(digit)
+    if diffusers is None:
+        check_digit(digit)
+    else:
+        check_options(context)
     check_at_least("--count", count, 1)
-    asked = Sampling(sampler, steps, guidance, variance, eta, timestep_spacing, clip)
+    named = sampler if diffusers is None else "ddim"  # whose --eta a pipeline may take
+    asked = Sampling(named, steps, guidance, variance, eta, timestep_spacing, clip)
     check_seed(seed, count)
     storing = Storing(dtype, compress)
     told = parse(switch, clock, drop_label, guide_within, guidance)
     from viz_diffusion.catalogue import load_texts
 
     texts = load_texts(lang)
-    _check_frames(steps, frames, bool(told), bool(activations))
+    if diffusers is None:
+        _check_frames(steps, frames, bool(told), bool(activations))
     make_dir(out)
+    if diffusers is not None:
+        source = context.get_parameter_source("digit")
+        given = source is not None and source.name == "COMMANDLINE"
+        found = trajectory_of_pipeline(
+            diffusers, label=digit if given else None, count=count, seed=seed, steps=steps, eta=eta, device=device,
+            frames=frames, storing=storing, texts=texts, out=out, voice=voice,
+        )  # fmt: skip
+        _finish(out, {"out": str(out), "count": count, "seconds": round(voice.seconds, 1), **found}, voice)
+        return
     chosen, model, digest = load_run(run, device, voice)
     order = (chosen, model, digest, digit, seed, count, asked, voice)
     store = out / "trajectory.zarr"
@@ -119,7 +133,7 @@ def run_command(
     recorded = record(*order, store=store, storing=storing, activations=modules, activations_at=at)
     share, finished = look_through(store, count)
     voice.say("Guesses", beyond(share, clip))
-    facts = _draw(recorded, frames, texts, out, voice) | {"x0_beyond_scale": share}
+    facts = draw_steps(recorded, frames, texts, out, voice) | {"x0_beyond_scale": share}
     result = {
         "out": str(out), "run": "bundled" if chosen.is_bundled else str(chosen.path),
         "weights_sha256": digest, "count": count, "seconds": round(voice.seconds, 1), **facts,
@@ -133,9 +147,15 @@ def run_command(
         found = compare(recorded, changed, other, frames, texts, out, voice)
         both = {"plain": finished, "changed": look_through(out / "changed.zarr", count)[1]}
         result["compare"] = found | read_finished(both, digit, told, chosen, voice)
+    _finish(out, result, voice, f"vizdiff report --trajectory {show_path(out)} --open")
+
+
+def _finish(out: Path, result: dict[str, Any], voice: Voice, next_command: str = "") -> None:
+    """Write the JSON file and say what there is."""
     write_json(out / "trajectory.json", result)
     voice.say("Done", f"{show_path(out)} (steps.png {show_size(out / 'steps.png')}, {voice.seconds:.0f} s)")
-    voice.say("Next", f"vizdiff report --trajectory {show_path(out)} --open")
+    if next_command:
+        voice.say("Next", next_command)
     voice.result(result)
 
 
@@ -148,22 +168,3 @@ def _check_frames(steps: int | None, frames: str | None, told: bool, activations
         from viz_diffusion.lessons.activations import choose
 
         choose(steps or 1000, frames)
-
-
-def _draw(recorded: Trajectory, frames: str | None, texts: Texts, out: Path, voice: Voice) -> dict[str, object]:
-    """Write the strip and the film; return what the JSON file says of them."""
-    import numpy as np
-
-    from viz_diffusion.lessons import guess
-    from viz_diffusion.plots.film import film_frames, write_gif
-    from viz_diffusion.report.chapters import drawings, save_drawing, wording
-
-    voice.say("Drawing", "strip and film")
-    data = guess.measure(recorded, frames=frames)
-    facts = guess.facts(data)
-    for drawing in drawings(guess.draw(data), wording(facts, texts), texts):
-        save_drawing(drawing, out)
-    states = np.concatenate([recorded.x_t[0, :, 0], recorded.x0[0]])
-    shown = film_frames(len(states), min(FILM_FRAMES, len(states)))
-    write_gif(states[shown], out / "steps.gif", counts=guess.film_counts(recorded, shown))
-    return facts | {"caption": drawing.caption}

@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from viz_diffusion.lessons.guess import choose_frames
+from viz_diffusion.lessons.guess import choose_frames, pictures
 from viz_diffusion.lessons.lesson import recording_facts
 from viz_diffusion.plots.activations import (
     LIMIT,
@@ -107,7 +107,7 @@ def draw(data: Activations) -> dict[str, Figure]:
     """Draw ``activations``."""
     recorded, shown = data.trajectory, data.trajectory.activation_steps
     frames = ActivationFrames(
-        x_t=recorded.x_t[data.sample, shown, 0],
+        x_t=pictures(recorded.x_t[data.sample, shown]),
         timesteps=recorded.timesteps[shown],
         steps_left=recorded.steps_left[shown],
         alphas_cumprod=recorded.alphas_cumprod[shown],

@@ -41,7 +41,7 @@ class ActivationFrames:
     """The frames of one run, most noise first, and what each module gave there."""
 
     x_t: Array
-    """(F, H, W) float, about [-3, 3]: the state each step began with."""
+    """(F, H, W) float, or (F, H, W, 3), about [-3, 3]: the state each step began with."""
     timesteps: Array
     """(F,) int, falling."""
     steps_left: Array
@@ -70,7 +70,7 @@ def draw_activations(frames: ActivationFrames) -> Figure:
         figure = theme.new_figure()
         page = theme.page_axes(figure)
         pitch = (_RIGHT - _LEFT) / len(frames.x_t)
-        side = frames.x_t.shape[-1]
+        side = frames.x_t.shape[2]
         factor = max(1, (224 if len(frames.blocks) <= 4 else 168) // side)
         begin = _HEADER + side * factor + _GAP
         room = (_END - begin) / len(frames.blocks)

@@ -132,21 +132,26 @@ def enlarge(image: Array, factor: int) -> Array:
 
 
 def _show(axes: Axes, image: Array, colours: str, limit: float) -> AxesImage:
-    """Show a (H, W) image enlarged by the whole factor that fits ``axes``, on a fixed scale."""
-    if image.ndim != 2:
-        raise VizdiffInputError(f"an image must have the shape (H, W), found {image.shape}")
+    """Show a (H, W) image, or a (H, W, 3) one of colours, enlarged by the whole factor that fits ``axes``.
+
+    The scale is fixed; of colours, -limit is none and limit is full.
+    """
+    if image.ndim != 2 and (image.ndim, image.shape[-1]) != (3, 3):
+        raise VizdiffInputError(f"an image must have the shape (H, W) or (H, W, 3), found {image.shape}")
     if not np.all(np.isfinite(image)):
         raise VizdiffNonFiniteError("an image holds NaN or infinity; it cannot be drawn")
     width = axes.get_position().width * PAGE_WIDTH
     pixels = enlarge(image, max(1, round(width / image.shape[1])))
     axes.set_axis_off()
+    if image.ndim == 3:
+        pixels = np.rint(255 * (np.clip(pixels / limit, -1, 1) + 1) / 2).astype(np.uint8)
     return axes.imshow(
         pixels, cmap=colours, vmin=-limit, vmax=limit, interpolation="none", aspect="auto", origin="upper"
     )
 
 
 def show_digit(axes: Axes, image: Array) -> AxesImage:
-    """Show an x_t or x̂_0 of shape (H, W) in grey, -1 black to 1 white; values beyond are clipped."""
+    """Show an x_t or x̂_0 in grey, (H, W), or colours, (H, W, 3), -1 black to 1 white; values beyond are clipped."""
     return _show(axes, image, DIGIT_MAP, DIGIT_LIMIT)
 
 
