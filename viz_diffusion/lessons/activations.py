@@ -13,6 +13,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from viz_diffusion.errors import VizdiffInputError
 from viz_diffusion.lessons.guess import choose_frames, pictures
 from viz_diffusion.lessons.lesson import recording_facts
 from viz_diffusion.plots.activations import (
@@ -25,7 +26,7 @@ from viz_diffusion.plots.activations import (
 )
 from viz_diffusion.trajectory import Float32, Trajectory
 
-__all__ = ["MOST_FRAMES", "Activations", "Block", "choose", "draw", "facts", "measure"]
+__all__ = ["MOST_FRAMES", "Activations", "Block", "choose", "draw", "draw_feature_maps", "facts", "measure"]
 
 DEFAULT_SHARES = (1.0, 0.65, 0.45, 0.3, 0.15, 0.02)
 """Shares of all steps that are left at the default frames."""
@@ -114,6 +115,28 @@ def draw(data: Activations) -> dict[str, Figure]:
         blocks=tuple(FeatureMaps(block.maps, block.rms) for block in data.blocks),
     )
     return {"activations": draw_activations(frames)}
+
+
+def draw_feature_maps(trajectory: Trajectory, names: Sequence[str] | None = None, sample: int = 0) -> Figure:
+    """Draw what modules gave along one generation: a row for each module, a column for each recorded frame.
+
+    Parameters
+    ----------
+    trajectory
+        A recording with ``activations`` at one to six timesteps.
+    names
+        Dotted names of its modules to show, at most eight of them with feature maps; by default all there are.
+    sample
+        Which of its images, 0 .. B-1.
+
+    Raises
+    ------
+    VizdiffInputError
+        Where there is nothing to draw, or more frames than there is room for.
+    """
+    if trajectory.activation_steps is None:
+        raise VizdiffInputError("this recording kept no activations; record with activations=[…], activations_at=[…]")
+    return draw(measure(trajectory, names, sample))["activations"]
 
 
 def facts(data: Activations) -> dict[str, Any]:

@@ -181,6 +181,28 @@ def draw(data: Guess) -> dict[str, Figure]:
     return figures
 
 
+def draw_strip(trajectory: Trajectory, sample: int = 0, frames: str | None = None, spacing: str = "default") -> Figure:
+    """Draw one image of any recording: x_t, x̂_0 and ε̂ at chosen frames, and the finished picture.
+
+    Parameters
+    ----------
+    trajectory, sample
+        The recording, and which of its images, 0 .. B-1.
+    frames, spacing
+        As in :func:`choose_frames`.
+
+    Raises
+    ------
+    VizdiffInputError
+        Where the images have neither one channel nor three, or are too large.
+    VizdiffUsageError
+        Where ``frames`` or ``spacing`` is none that there is.
+    VizdiffNonFiniteError
+        Where what is drawn was not recorded: guidance not told to a Recorder, a sampling that was not finished.
+    """
+    return draw_steps(measure(trajectory, sample, frames, spacing).frames)
+
+
 def facts(data: Guess) -> dict[str, Any]:
     """Return the numbers that captions and tables are filled with."""
     trajectory = data.trajectory
