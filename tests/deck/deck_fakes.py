@@ -6,6 +6,7 @@ from collections.abc import Container
 from dataclasses import dataclass, replace
 from io import BytesIO
 
+import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 from reportlab.pdfbase.pdfmetrics import stringWidth
@@ -14,6 +15,7 @@ from viz_diffusion.catalogue import Texts, load_texts
 from viz_diffusion.deck.slides import Deck, plan
 from viz_diffusion.deck.stills import Film, Still
 from viz_diffusion.lessons.lesson import Finding
+from viz_diffusion.report import gather
 from viz_diffusion.report.chapters import Drawing, Told, tell
 from viz_diffusion.report.gather import Study
 
@@ -39,6 +41,12 @@ class Made:
         findings = [undrawn(finding, self.stills) for finding in self.found.findings]
         told = tell(findings, self.found.recording, texts)
         return plan(self.found, told, self.stills, None, COMMAND, texts), texts
+
+
+def ship_nothing(patch: pytest.MonkeyPatch) -> None:
+    """Let studies find no lessons that came with the weights."""
+    patch.setattr(gather, "shipped_parts", lambda *_: {})
+    patch.setattr(gather, "shipped_finding", lambda *_: None)
 
 
 def undrawn(finding: Finding, drawn: Container[str]) -> Finding:

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from deck_fakes import ship_nothing
 from pptx import Presentation
 
 from viz_diffusion.cli import main
@@ -15,7 +16,8 @@ from viz_diffusion.report import gather
 
 @pytest.fixture
 def two_lessons(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Measure and draw only two lessons: the others are tested without the command."""
+    """Measure and draw only two lessons, and nothing that ships: the others are tested without the command."""
+    ship_nothing(monkeypatch)
     lessons = tuple(lesson for lesson in all_lessons() if lesson.name in ("guess", "step"))
     monkeypatch.setattr(gather, "all_lessons", lambda: lessons)
     monkeypatch.setattr(gather, "choose_lessons", lambda _: lessons)

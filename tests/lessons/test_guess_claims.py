@@ -7,11 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from lesson_material import make_material, mute, outcomes, told_in_every_language
+from lesson_material import make_material, mute, outcomes, speckle, told_in_every_language
 
 from viz_diffusion.data import Digits, load_digits
 from viz_diffusion.lessons import guess, ideal, step
 from viz_diffusion.lessons.lesson import Finding
+from viz_diffusion.lessons.material import record_traces
 from viz_diffusion.oracles import EmpiricalOracle, TruthOracle
 from viz_diffusion.record import record_generation
 from viz_diffusion.schedule import NoiseSchedule
@@ -55,6 +56,18 @@ def test_control_whoever_knows_the_picture_beats_the_ideal_and_whoever_sees_noth
     assert all(claim.holds for claim in knowing.claims())
     blind = ideal.compare(mute(), SCHEDULE, heldout, training, count=30)
     assert [claim.holds for claim in blind.claims()] == [False, False]
+
+
+def test_a_blur_is_not_called_speckle_nor_speckle_a_blur(some: tuple[Digits, Digits]) -> None:
+    training = some[1]
+    visited = np.arange(0, 1000, 50)[::-1]
+    blurred = record_traces(EmpiricalOracle(SCHEDULE, training.images, training.labels), SCHEDULE, 1, visited)
+    speckled = record_traces(speckle(), SCHEDULE, 1, visited)
+    facts = guess.facts(guess.measure(blurred))
+    assert (facts["speckle_left"], facts["first_far"]) == (0, 0.0)
+    facts = guess.facts(guess.measure(speckled))
+    assert facts["first_far"] > 0.9  # an error of 1 reaches the guess 70 times as large at t = 950
+    assert 1 <= facts["speckle_left"] < 10  # for more than half of the 20 steps
 
 
 def test_the_guess_is_told_both_ways(some: tuple[Digits, Digits]) -> None:

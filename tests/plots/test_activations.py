@@ -8,8 +8,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 
 from viz_diffusion.errors import VizdiffInputError
@@ -19,10 +19,10 @@ from viz_diffusion.plots.activations import FeatureMaps, draw_activations
 Drawn = Callable[[str], Figure]
 
 
-def signed(figure: Figure) -> list[Axes]:
-    """Return the axes of the maps, in the order of drawing; the colour bar is the last and left out."""
-    found = [axes for axes in figure.axes if axes.images and axes.images[0].get_cmap().name == theme.SIGNED_MAP]
-    return found[:-1]
+def signed(figure: Figure) -> list[AxesImage]:
+    """Return the maps in the order of drawing; the colour bar stands in axes of its own and is left out."""
+    (shared,) = [axes for axes in figure.axes if axes.get_gid() == theme.PICTURES]
+    return [image for image in shared.images if image.get_cmap().name == theme.SIGNED_MAP]
 
 
 def gauges(figure: Figure) -> list[float]:
@@ -34,18 +34,17 @@ def gauges(figure: Figure) -> list[float]:
 
 def test_each_map_stands_in_its_row_and_column_in_units_of_its_modules_rms(make: SimpleNamespace) -> None:
     data = make.activations(3, 2)
-    axes = signed(draw_activations(data))
-    assert len(axes) == 3 * 2 * 4
-    shown = iter(axes)
+    images = signed(draw_activations(data))
+    assert len(images) == 3 * 2 * 4
+    shown = iter(images)
     for block, side in zip(data.blocks, (14, 7, 28), strict=True):
         for maps, rms in zip(block.maps, block.rms, strict=True):
             for channel in maps:
-                image = np.asarray(next(shown).images[0].get_array())
+                image = np.asarray(next(shown).get_array())
                 factor = len(image) // side
                 np.testing.assert_allclose(image[::factor, ::factor], channel / rms if rms else channel)
-    tops = [one.get_position().y1 for one in axes]
-    assert all(max(tops[8 * row : 8 * row + 8]) < min(tops[8 * row - 8 : 8 * row]) for row in (1, 2))
-    lefts = [one.get_position().x0 for one in axes]
+    lefts, _, bottoms, tops = zip(*(image.get_extent() for image in images), strict=True)  # downward from the top
+    assert all(min(tops[8 * row : 8 * row + 8]) > max(bottoms[8 * row - 8 : 8 * row]) for row in (1, 2))
     assert max(lefts[:4]) < min(lefts[4:8])
 
 
@@ -69,8 +68,8 @@ def test_a_row_says_its_number_and_its_largest_rms(make: SimpleNamespace, words:
 def test_maps_larger_than_their_room_are_skipped_through_and_never_blended(make: SimpleNamespace) -> None:
     wide = np.arange(4 * 1200 * 600, dtype=float).reshape(1, 4, 1200, 600) % 2 - 0.5
     figure = draw_activations(replace(make.activations(1, 1), blocks=(FeatureMaps(wide, np.array([0.5])),)))
-    for axes in signed(figure):
-        image = np.asarray(axes.images[0].get_array())
+    for shown in signed(figure):
+        image = np.asarray(shown.get_array())
         assert set(np.unique(image)) == {-1, 1}
         assert image.shape[0] < 1200
         assert image.shape[0] == pytest.approx(2 * image.shape[1], abs=1)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
+from picture_boxes import picture_boxes
 
 from viz_diffusion.errors import VizdiffInputError
 from viz_diffusion.plots import theme
@@ -35,13 +36,12 @@ def test_the_plain_run_stands_above_the_changed_one(
 
 @pytest.mark.parametrize("name", ["compare", "compare_one", "compare_most"])
 def test_the_same_step_is_one_column(name: str, drawn: Drawn) -> None:
-    axes = [a for a in drawn(name).axes if a.images and a.images[0].get_array().shape[0] > 50]
-    half = len(axes) // 2
-    for above, below in zip(axes[:half], axes[half:], strict=True):
-        first, second = above.get_position(), below.get_position()
+    boxes = picture_boxes(drawn(name), least=50)
+    half = len(boxes) // 2
+    for first, second in zip(boxes[:half], boxes[half:], strict=True):
         assert (first.x0, first.width, first.height) == pytest.approx((second.x0, second.width, second.height))
         assert second.y1 < first.y0
-    assert min(a.get_position().y0 for a in axes) > 130 / 1800  # over the colour bar
+    assert min(box.y0 for box in boxes) > 130 / 1800  # over the colour bar
     (page,) = [a for a in drawn(name).axes if a.get_zorder() == -1]
     assert page.texts[0].xy[1] > 15  # the arrow's head is whole
 
@@ -50,7 +50,7 @@ def test_what_is_told_otherwise_is_orange_and_nothing_else_is(drawn: Drawn, word
     figure = drawn("compare_most")
     orange = [t for t in figure.findobj(Text) if t.get_text() and t.get_color() == theme.ORANGE]
     assert [t.get_text() for t in orange] == ["8"] * 6 + ["500"] * 6 + ["1"] * 6
-    lows = [a.get_position().y0 for a in figure.axes if a.images]
+    lows = [box.y0 for box in picture_boxes(figure)]
     assert all(t.get_position()[1] < max(lows) for t in orange)  # beneath the plain run's first row
     said = words(figure)
     for symbol in ("$x_t$", "$x_t'$", r"$\hat{x}_0$", r"$\hat{x}_0'$", "$y$", "$y'$", "$t'$", "$s'$"):

@@ -13,6 +13,7 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.colors import same_color
 from matplotlib.figure import Figure
+from picture_boxes import picture_boxes
 
 from viz_diffusion.errors import VizdiffInputError
 from viz_diffusion.plots import curves, theme
@@ -59,7 +60,7 @@ def test_snr_thumbnails_stand_at_their_t_unless_they_would_touch(
     figure, curve = drawn("snr"), make.snr()
     assert np.array_equal(pictures(figure, "gray"), curve.thumbnails)
     plot = main_axes(figure).get_position()
-    boxes = [axes.get_position() for axes in figure.axes if axes.images]
+    boxes = picture_boxes(figure)
     middles = np.array([(box.x0 + box.x1) / 2 for box in boxes])
     wanted = plot.x0 + curve.thumbnail_timesteps / 999 * plot.width
     assert middles[2:] == pytest.approx(wanted[2:], abs=1e-3)
@@ -110,7 +111,7 @@ def test_loss_samples_stand_beneath_in_order(
     assert np.array_equal(shown, history.samples)
     assert {str(step) for step in history.sample_steps} <= set(words(drawn("loss")))
     plot = main_axes(drawn("loss")).get_position()
-    assert all(axes.get_position().y1 < plot.y0 for axes in drawn("loss").axes if axes.images)
+    assert all(box.y1 < plot.y0 for box in picture_boxes(drawn("loss")))
 
 
 def test_loss_without_samples_numbers_its_axis(drawn: Drawn, words: Callable[..., list[str]]) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from picture_boxes import picture_boxes
 
 from viz_diffusion.errors import VizdiffInputError
 from viz_diffusion.plots import grid, theme
@@ -36,7 +37,7 @@ def test_the_crossing_line_stands_between_its_neighbours(crossing: int, before: 
     figure = grid.draw_forward(make.noise(5, 11), t, make.linear.alphas_cumprod[t], crossing)
     (line,) = figure.axes[0].lines
     x = line.get_xdata()[0] / theme.PAGE_WIDTH
-    columns = [figure.axes[1 + 5 * column].get_position() for column in range(11)]
+    columns = picture_boxes(figure)[::5]
     left = 1 + t.tolist().index(before)
     assert columns[left].x1 < x < columns[left + 1].x0
     assert x - columns[left].x1 == pytest.approx(columns[left + 1].x0 - x, abs=2 / theme.PAGE_WIDTH)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from picture_boxes import picture_boxes
 
 from viz_diffusion.errors import VizdiffInputError
 from viz_diffusion.plots import film, learning, theme
@@ -22,7 +23,7 @@ def test_columns_are_looks_and_rows_are_digits(
     looks, greys = make.looks(), pictures(drawn("learning"), "gray")
     assert len(greys) == 130
     assert all((greys[10 * look + k] == looks.images[look, k]).all() for look in range(13) for k in range(10))
-    boxes = [axes.get_position() for axes in drawn("learning").axes if axes.images]
+    boxes = picture_boxes(drawn("learning"))
     columns = np.array([box.x0 for box in boxes]).reshape(13, 10)
     heights = np.array([box.y0 for box in boxes]).reshape(13, 10)
     assert np.ptp(columns, axis=1).max() == 0
@@ -62,8 +63,7 @@ def test_the_film_is_pixel_sharp(make: SimpleNamespace) -> None:
     assert frames.min() >= -1
     assert frames.max() <= 1
     figure = learning.draw_learning_frame(looks, 1)
-    for index, axes in enumerate(axes for axes in figure.axes if axes.images):
-        box = axes.get_position()
+    for index, box in enumerate(picture_boxes(figure)):
         left, top = round(box.x0 * 1600), round((1 - box.y1) * 900)
         factor = round(box.width * 1600) // 28
         block = frames[1, top : top + 28 * factor, left : left + 28 * factor]

@@ -9,19 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from picture_boxes import picture_boxes
 
 from viz_diffusion.errors import VizdiffInputError
 from viz_diffusion.plots import strip, theme
 
 Drawn = Callable[[str], Figure]
-
-
-def image_axes(figure: Figure, colours: str, least: int = 28) -> list[Axes]:
-    found = [a for a in figure.axes if a.images and a.images[0].get_cmap().name == colours]
-    return [a for a in found if a.images[0].get_array().shape[0] > least]
 
 
 def test_steps_show_every_array_in_order(drawn: Drawn, make: SimpleNamespace, pictures: Callable[..., Any]) -> None:
@@ -38,7 +33,7 @@ def test_steps_show_every_array_in_order(drawn: Drawn, make: SimpleNamespace, pi
 
 def test_steps_are_ten_columns_of_three_rows(drawn: Drawn) -> None:
     figure = drawn("steps")
-    places = [axes.get_position() for axes in image_axes(figure, "gray")]
+    places = picture_boxes(figure, "gray", 28)
     large = [place for place in places if round(place.width * 3200) == 280]
     small = [place for place in places if round(place.width * 3200) == 196]
     assert (len(large), len(small)) == (10, 9)
@@ -48,7 +43,7 @@ def test_steps_are_ten_columns_of_three_rows(drawn: Drawn) -> None:
         assert (above.x0 + above.x1) == pytest.approx(below.x0 + below.x1, abs=1e-3)
         assert below.y1 < above.y0
     finished = large[-1]
-    assert not any(a.get_position().x0 > finished.x0 - 0.02 for a in image_axes(figure, "PuOr", 100))
+    assert not any(box.x0 > finished.x0 - 0.02 for box in picture_boxes(figure, "PuOr", 100))
 
 
 def test_steps_are_labelled_by_steps_left_t_and_power(drawn: Drawn, words: Callable[..., list[str]]) -> None:
@@ -79,11 +74,10 @@ def test_an_arrow_to_the_right_runs_over_every_band(name: str, bands: int, drawn
 @pytest.mark.parametrize("count", [1, 2, 11, 12, 20, 23])
 def test_any_number_of_frames_fits(count: int, make: SimpleNamespace) -> None:
     figure = strip.draw_steps(make.steps(tuple(range(1000, 0, -40))[:count]))
-    for axes in figure.axes:
-        box = axes.get_position()
+    for box in (*picture_boxes(figure), *(axes.get_position() for axes in figure.axes)):
         assert min(box.x0, box.y0) >= -1e-9
         assert max(box.x1, box.y1) <= 1 + 1e-9
-    tops = {round(a.get_position().y1, 6) for a in image_axes(figure, "gray")}
+    tops = {round(box.y1, 6) for box in picture_boxes(figure, "gray", 28)}
     assert len(tops) == (2 if count < 12 else 4)
 
 
@@ -105,7 +99,7 @@ def test_ten_digits_are_columns_of_labels_and_rows_of_frames(
     greys = pictures(drawn("ten_digits"), "gray")
     assert len(greys) == 80
     assert all((greys[8 * label + row] == images[label, row]).all() for label in range(10) for row in range(8))
-    places = [axes.get_position() for axes in drawn("ten_digits").axes]
+    places = picture_boxes(drawn("ten_digits"))
     centres = {round((place.x0 + place.x1) / 2, 2) for place in places}
     assert len(centres) == 10
     assert [round(place.width * theme.PAGE_WIDTH) for place in places[:8]] == [168] * 7 + [252]

@@ -17,6 +17,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
+from picture_boxes import picture_boxes
 from PIL import Image
 
 from viz_diffusion.errors import VizdiffInputError, VizdiffIOError, VizdiffNonFiniteError, VizdiffUsageError
@@ -69,7 +70,7 @@ def test_texts_do_not_lie_on_images(any_figure: Figure) -> None:
     with theme.use_theme():
         renderer = FigureCanvasAgg(any_figure).get_renderer()
         any_figure.draw(renderer)
-        frames = [axes.get_window_extent(renderer) for axes in any_figure.axes if axes.images]
+        frames = [box.transformed(any_figure.transFigure) for box in picture_boxes(any_figure)]
         for text in texts(any_figure):
             box = text.get_window_extent(renderer).padded(-12)
             if text.get_text().lstrip("−").startswith(".") or text.get_text() in ("0", "1", "−1"):

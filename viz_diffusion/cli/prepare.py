@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import shlex
 from collections.abc import Sequence
@@ -228,9 +229,11 @@ def prepare(
     if lessons is not None and not lessons:
         return study(chosen, model, recorded, companions, ())
     with voice.progress("Measuring", "the lessons", None) as update:
-        return study(
+        found = study(
             chosen, model, recorded, companions, lessons, lambda f: update(0, None, f.lesson.name), progress=update
         )
+    gc.freeze()  # what is loaded now stays: garbage collections while drawing need not look through it
+    return found
 
 
 def _companions(

@@ -27,9 +27,11 @@ DEFAULT_SHARES = (1.0, 0.8, 0.65, 0.55, 0.45, 0.35, 0.25, 0.15, 0.05)
 SPACINGS = ("default", "t", "log-snr")
 MOST_FRAMES = 23
 """What a strip has room for."""
-SPECKLE = 0.5
-"""Share of a guess's pixels beyond the grey scale above which it is speckle. A digit on its ground has about a third:
-half of the ground lies a little below black."""
+FAR = 1.1
+"""Beyond this a pixel lies outside of the grey scale, -1 to 1, by more than the ground of a good guess, which
+swings around black."""
+SPECKLE = 0.1
+"""Share of a guess's pixels beyond :data:`FAR` above which it is speckle."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -207,11 +209,11 @@ def facts(data: Guess) -> dict[str, Any]:
     """Return the numbers that captions and tables are filled with."""
     trajectory = data.trajectory
     clipped = (np.abs(data.frames.x_t) > 1).reshape(len(data.frames.x_t), -1).mean(axis=1)
-    beyond = _beyond_scale(trajectory, data.sample)
+    beyond = _beyond(trajectory, data.sample, 1.0)
     change = _rms(trajectory.x0_pred[data.sample] - trajectory.x0[data.sample])
     shown = trajectory.num_steps - data.frames.steps_left
-    speckled = np.flatnonzero(beyond > SPECKLE)
-    last_speckle = int(speckled[-1]) if speckled.size else -1
+    far = _beyond(trajectory, data.sample, FAR)
+    speckled = int(np.argmin(np.append(far > SPECKLE, False)))  # steps, from the first on
     return {
         **recording_facts(trajectory, data.sample),
         **({} if data.ideal is None else data.ideal.facts()),
@@ -224,11 +226,11 @@ def facts(data: Guess) -> dict[str, Any]:
         "x0_clipped": [float(v) for v in beyond[shown]],
         "x0_change": [float(v) for v in change[shown]],
         "x0_change_last": float(change[shown[-1]]),
-        "first_clipped": float(beyond[0]),
         "first_change": float(change[0]),
         "closer": int((np.diff(change) < 0).sum()),
         "num_steps_but_one": trajectory.num_steps - 1,
-        "speckle_left": int(trajectory.steps_left[last_speckle]) if last_speckle >= 0 else 0,
+        "first_far": float(far[0]),
+        "speckle_left": int(trajectory.steps_left[speckled - 1]) if speckled else 0,
     }
 
 
@@ -254,12 +256,12 @@ def series(data: Guess) -> tuple[Series, ...]:
     return (Series("change", trajectory.steps_left, {"change": change}),)
 
 
-def _beyond_scale(trajectory: Trajectory, sample: int) -> NDArray[np.float64]:
-    """Return (S,) the share of each guess's pixels beyond -1 .. 1, before clipping."""
+def _beyond(trajectory: Trajectory, sample: int, limit: float) -> NDArray[np.float64]:
+    """Return (S,) the share of each guess's pixels beyond -limit .. limit, before clipping."""
     x_t, eps = trajectory.x_t[sample], trajectory.eps_pred[sample]
     shares = trajectory.alphas_cumprod[:, None, None, None]
     raw = (x_t - np.sqrt(1 - shares) * eps) / np.sqrt(shares)
-    return np.asarray((np.abs(raw) > 1).mean(axis=(1, 2, 3)), dtype=np.float64)
+    return np.asarray((np.abs(raw) > limit).mean(axis=(1, 2, 3)), dtype=np.float64)
 
 
 def _rms(images: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -113,9 +113,10 @@ def _draw_block(
     maps_room = room - _GAUGE - 2 * _INNER
     across, size = _tiling(shown, pitch - 60, maps_room)
     down = -(-shown // across)
-    factor = size / max(height, width)
-    factor = int(factor) if factor >= 1 else factor
-    high, wide = max(1, round(height * factor)), max(1, round(width * factor))
+    factor = int(size / max(height, width))
+    high, wide = height * factor, width * factor
+    if not factor:  # larger than its room: some of its values are skipped
+        high, wide = (max(1, int(side * size / max(height, width))) for side in (height, width))
     whole_high, whole_wide = (n * one + (n - 1) * _INNER for n, one in ((down, high), (across, wide)))
     begin, largest = top + (maps_room - whole_high) / 2, float(block.rms.max())
     for index, (maps, rms) in enumerate(zip(block.maps, block.rms.tolist(), strict=True)):
@@ -123,8 +124,8 @@ def _draw_block(
         for number, channel in enumerate(maps / rms if rms > 0 else maps):
             x = middle - whole_wide / 2 + (number % across) * (wide + _INNER)
             y = begin + (number // across) * (high + _INNER)
-            axes = theme.add_axes(figure, round(x), round(y), wide, high)
-            theme.show_signed(axes, channel if factor >= 1 else theme.fit_nearest(channel, high, wide), LIMIT)
+            image = channel if factor else theme.fit_nearest(channel, high, wide)
+            theme.place_signed(figure, x, y, max(1, factor), image, LIMIT)
         _gauge(page, middle, begin + whole_high + 2 * _INNER, whole_wide, rms / largest if largest else 0.0)
     middle = begin + whole_high / 2
     theme.write(figure, _LEFT - 66, middle, str(row + 1), theme.NUMBER_SIZE, va="center_baseline")

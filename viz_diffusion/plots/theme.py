@@ -58,6 +58,8 @@ X_T, X_0, X0_PRED = "$x_t$", "$x_0$", r"$\hat{x}_0$"
 EPS, EPS_PRED, ALPHA_BAR = r"$\varepsilon$", r"$\hat{\varepsilon}$", r"$\bar{\alpha}$"
 MEAN_SQUARE = r"$\langle(\hat{\varepsilon}-\varepsilon)^2\rangle$"
 MINUS = "\N{MINUS SIGN}"
+PICTURES = "pictures"
+"""Names the axes that hold the placed pictures."""
 
 _STYLE: Any = {
     "font.family": ["DejaVu Sans"],
@@ -131,23 +133,31 @@ def enlarge(image: Array, factor: int) -> Array:
     return np.repeat(np.repeat(image, factor, axis=0), factor, axis=1)
 
 
-def _show(axes: Axes, image: Array, colours: str, limit: float) -> AxesImage:
-    """Show a (H, W) image, or a (H, W, 3) one of colours, enlarged by the whole factor that fits ``axes``.
+def _show(
+    axes: Axes, image: Array, colours: str, limit: float, box: tuple[float, float, int] | None = None
+) -> AxesImage:
+    """Show a (H, W) image on a fixed scale, each pixel enlarged to a block of a whole number of page pixels.
 
-    The scale is fixed; of colours, -limit is none and limit is full.
+    One of colours is (H, W, 3). It fills ``axes``, or stands where ``box`` says (left, top, factor), whose units are
+    those of ``axes``.
     """
     if image.ndim != 2 and (image.ndim, image.shape[-1]) != (3, 3):
         raise VizdiffInputError(f"an image must have the shape (H, W) or (H, W, 3), found {image.shape}")
     if not np.all(np.isfinite(image)):
         raise VizdiffNonFiniteError("an image holds NaN or infinity; it cannot be drawn")
-    width = axes.get_position().width * PAGE_WIDTH
-    pixels = enlarge(image, max(1, round(width / image.shape[1])))
+    extent = None
+    if box is None:
+        factor = max(1, round(axes.get_position().width * PAGE_WIDTH / image.shape[1]))
+    else:
+        left, top, factor = box
+        extent = (left, left + factor * image.shape[1], top + factor * image.shape[0], top)
     axes.set_axis_off()
     if image.ndim == 3:
-        pixels = np.rint(255 * (np.clip(pixels / limit, -1, 1) + 1) / 2).astype(np.uint8)
+        image = np.rint(255 * (np.clip(image / limit, -1, 1) + 1) / 2).astype(np.uint8)
     return axes.imshow(
-        pixels, cmap=colours, vmin=-limit, vmax=limit, interpolation="none", aspect="auto", origin="upper"
-    )
+        enlarge(image, factor), cmap=colours, vmin=-limit, vmax=limit, interpolation="none", aspect="auto",
+        origin="upper", extent=extent,
+    )  # fmt: skip
 
 
 def show_digit(axes: Axes, image: Array) -> AxesImage:
@@ -172,17 +182,28 @@ def fit_nearest(table: Array, height: int, width: int) -> Array:
     return np.asarray(table[np.ix_(rows, columns)])
 
 
-def place_digit(figure: Figure, left: float, top: float, factor: int, image: Array) -> Axes:
+def place_digit(figure: Figure, left: float, top: float, factor: int, image: Array) -> AxesImage:
     """Put a digit on the page at ``factor`` page pixels for each of its own."""
-    axes = add_axes(figure, round(left), round(top), factor * image.shape[1], factor * image.shape[0])
-    show_digit(axes, image)
-    return axes
+    return _show(_picture_axes(figure), image, DIGIT_MAP, DIGIT_LIMIT, (round(left), round(top), factor))
 
 
-def place_noise(figure: Figure, left: float, top: float, factor: int, image: Array) -> Axes:
+def place_noise(figure: Figure, left: float, top: float, factor: int, image: Array) -> AxesImage:
     """Put a noise image on the page at ``factor`` page pixels for each of its own."""
-    axes = add_axes(figure, round(left), round(top), factor * image.shape[1], factor * image.shape[0])
-    show_noise(axes, image)
+    return _show(_picture_axes(figure), image, NOISE_MAP, NOISE_LIMIT, (round(left), round(top), factor))
+
+
+def place_signed(figure: Figure, left: float, top: float, factor: int, image: Array, limit: float) -> AxesImage:
+    """Put a signed table on the page at ``factor`` page pixels for each of its own; see :func:`show_signed`."""
+    return _show(_picture_axes(figure), image, SIGNED_MAP, limit, (round(left), round(top), factor))
+
+
+def _picture_axes(figure: Figure) -> Axes:
+    """Return the axes that all placed pictures share: axes for each would take most of the time of drawing."""
+    for axes in figure.axes:
+        if axes.get_gid() == PICTURES:
+            return axes
+    axes = page_axes(figure)
+    axes.set(gid=PICTURES, zorder=0)
     return axes
 
 

@@ -25,10 +25,8 @@ from viz_diffusion.report.parts import Answer, Chapter, Chart, Correction, Line,
 
 _NEGATIVE = re.compile(r"(?<![\w-])-(?=[\d.∞])")
 _PICTURE_WORDS = ("title", "alt", "caption")
-LARGE_PICTURE = 100_000
-"""Bytes, with little effort, from which more effort is worth its time."""
-HUGE_PICTURE = 140_000
-"""Bytes, with little effort, from which a picture of the page is reduced to the 256 colours that suit it best."""
+COLOURS, COMMON_COLOURS = 256, 192
+"""How many colours a picture of the page may have, and how many of them are its commonest, kept as they are."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,27 +47,39 @@ class Drawing:
     def picture(self, pool: Executor) -> Future[Picture]:
         """Paint it now and return it, once ``pool`` has encoded it, as a WebP for the page.
 
-        The WebP is lossless, and in 256 colours where it would be large. Encoding leaves the interpreter to
-        others, so that the next figure is painted meanwhile.
+        Its colours are reduced to 256 and then encoded without loss. Encoding leaves the interpreter to others, so
+        that the next figure is painted meanwhile.
         """
         return pool.submit(self._encode, figure_pixels(self.figure))
 
     def _encode(self, pixels: NDArray[np.uint8]) -> Picture:
-        image = Image.fromarray(pixels)
-        data = _webp(image, effort=20)  # half the time of 80, and few more bytes where they are few
-        if len(data) > LARGE_PICTURE:
-            if len(data) > HUGE_PICTURE:
-                image = image.quantize(256, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).convert("RGB")
-            data = _webp(image, effort=80)
-        return Picture(self.name, data, self.alt, self.caption, *image.size, self.title, "image/webp")
+        image, buffer = Image.fromarray(reduce_colours(pixels)), BytesIO()
+        # a higher method or quality takes longer and saves nothing here
+        image.save(buffer, "WEBP", lossless=True, method=1, quality=80)
+        return Picture(self.name, buffer.getvalue(), self.alt, self.caption, *image.size, self.title, "image/webp")
 
 
-def _webp(image: Image.Image, effort: int) -> bytes:
-    """Return a picture as lossless WebP; ``effort``, 0..100, trades time for bytes alone."""
-    buffer = BytesIO()
-    # higher methods take longer and save nothing here
-    image.save(buffer, "WEBP", lossless=True, method=1, quality=effort)
-    return buffer.getvalue()
+def reduce_colours(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return (H, W, 3) uint8 pixels in at most 256 colours.
+
+    The commonest 192 colours stay as they are: the paper, the ink, nearly all greys of the digits. The others, mostly
+    the edges of letters and lines, become the nearest of those and of the 64 into which a median cut parts them.
+    """
+    red, green, blue = (pixels[..., channel].astype(np.uint32) for channel in range(3))
+    packed = (red << 16 | green << 8 | blue).ravel()
+    starts = np.append(0, np.flatnonzero(packed[1:] != packed[:-1]) + 1)  # of runs of one colour: few beside pixels
+    lengths = np.diff(starts, append=packed.size)
+    present, of_run = np.unique(packed[starts], return_inverse=True)
+    if len(present) <= COLOURS:
+        return pixels
+    colours = np.stack([present >> 16, present >> 8 & 255, present & 255], axis=1).astype(np.uint8)
+    ranked = np.argsort(-np.bincount(of_run, weights=lengths), kind="stable")
+    common, rare = ranked[:COMMON_COLOURS], ranked[COMMON_COLOURS:]
+    parted = Image.fromarray(colours[None, rare]).quantize(COLOURS - COMMON_COLOURS, Image.Quantize.MEDIANCUT)
+    palette = np.concatenate([colours[common], np.array(parted.getpalette(), dtype=np.uint8).reshape(-1, 3)])
+    distances = np.square(colours[rare, None].astype(np.int32) - palette[None]).sum(axis=2)
+    colours[rare] = palette[distances.argmin(axis=1)]
+    return np.repeat(colours[of_run], lengths, axis=0).reshape(pixels.shape)
 
 
 @dataclass(frozen=True, eq=False)
