@@ -243,6 +243,7 @@ def record_generation(
     on_step: Callable[[Step], None] | None = None,
     store: Path | None = None,
     dtype: str = "float32",
+    compress: bool = False,
     activations: Sequence[str] = (),
     activations_at: Collection[int] | None = None,
     activation_norms: bool = False,
@@ -259,8 +260,8 @@ def record_generation(
         As in :func:`~viz_diffusion.sample.sampling_steps`.
     on_step
         Called after each step, for progress bars; it observes only.
-    store, dtype
-        Where to write while sampling, in batches of 16 images, so that memory does not grow with their
+    store, dtype, compress
+        Where and how to write while sampling, in batches of 16 images, so that memory does not grow with their
         number; the first batch is read back and returned. Without, all images are one batch in memory.
     activations, activations_at, activation_norms
         As of :class:`Recorder`.
@@ -279,7 +280,7 @@ def record_generation(
     recorder = Recorder(
         denoiser, schedule, guidance_scale=guidance_scale, clip=clip,
         activations=activations, activations_at=activations_at, activation_norms=activation_norms,
-        store=store, dtype=dtype, aim=(count, num_steps),
+        store=store, dtype=dtype, compress=compress, aim=(count, num_steps),
         seeds=seeds, sampler=sampler, variance=variance if sampler == "ddpm" else "", eta=eta,
         weights_sha256=weights_sha256,
     )  # fmt: skip

@@ -11,7 +11,7 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from viz_diffusion.plots import compare, curves, diagram, grid, heatmap, learning, strip
+from viz_diffusion.plots import activations, compare, curves, diagram, grid, heatmap, learning, strip
 from viz_diffusion.schedule import NoiseSchedule
 
 LINEAR, COSINE = NoiseSchedule.named("linear"), NoiseSchedule.named("cosine")
@@ -124,6 +124,22 @@ def make_compare(
     return plain, changed, tuple(told)[:lines]
 
 
+def make_activations(blocks: int = 5, frames: int = 6, channels: int = 4) -> activations.ActivationFrames:
+    """Make maps of 14x14, 7x7 and 28x28, in turn, whose size falls from frame to frame; the last row has none."""
+    steps = make_steps(tuple(np.linspace(1000, 1, frames).astype(int).tolist()) if frames > 1 else (1000,))
+    size = 20.0 / np.arange(1, frames + 1)
+    maps = [
+        size[:, None, None, None] * np.random.default_rng(row).standard_normal((frames, channels, side, side))
+        for row, side in zip(range(blocks), (14, 7, 28) * blocks, strict=False)
+    ]
+    rows = [activations.FeatureMaps(values, np.sqrt((values**2).mean(axis=(1, 2, 3)))) for values in maps]
+    if blocks > 1:
+        rows[-1] = activations.FeatureMaps(np.zeros_like(maps[-1]), np.zeros(frames))
+    return activations.ActivationFrames(
+        steps.x_t, steps.timesteps, steps.steps_left, steps.alphas_cumprod, tuple(rows)
+    )  # fmt: skip
+
+
 FORWARD_T = np.array([50, 100, 150, 200, 250, 300, 350, 450, 600, 999])
 
 
@@ -150,6 +166,9 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "compare": lambda: compare.draw_compare(*make_compare()),
     "compare_one": lambda: compare.draw_compare(*make_compare(1, 0)),
     "compare_most": lambda: compare.draw_compare(*make_compare(11, 3)),
+    "activations": lambda: activations.draw_activations(make_activations()),
+    "activations_one": lambda: activations.draw_activations(make_activations(1, 1, 8)),
+    "activations_most": lambda: activations.draw_activations(make_activations(8)),
     "ten_digits": draw_ten_digits,
     "forward": draw_forward,
     "training_step": lambda: grid.draw_training_step(make_training()),
@@ -195,8 +214,8 @@ def make() -> SimpleNamespace:
     """The makers of the figures' data, to build variants with."""
     return SimpleNamespace(
         steps=make_steps, training=make_training, snr=make_snr, loss=make_loss, clock=make_clock,
-        labels=make_labels, looks=make_looks, model=make_model, compare=make_compare, noise=noise, linear=LINEAR,
-        forward_t=FORWARD_T,
+        labels=make_labels, looks=make_looks, model=make_model, compare=make_compare, activations=make_activations,
+        noise=noise, linear=LINEAR, forward_t=FORWARD_T,
     )  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from viz_diffusion.cli.common import (
     show_size,
 )
 from viz_diffusion.cli.prepare import (
+    AllowPartialOption,
     AskedClip,
     AskedDigit,
     AskedEta,
@@ -55,6 +56,7 @@ def run_command(
     digit: AskedDigit = None,
     run: RunOption = None,
     trajectory: TrajectoryOption = None,
+    allow_partial: AllowPartialOption = False,
     sampler: AskedSampler = None,
     steps: AskedSteps = None,
     guidance: AskedGuidance = None,
@@ -86,8 +88,8 @@ def run_command(
 
     texts = load_texts(lang)
     order = take_order(
-        trajectory, digit=digit, seed=seed, sampler=sampler, steps=steps, guidance=guidance, variance=variance,
-        eta=eta, timestep_spacing=timestep_spacing, clip=clip,
+        trajectory, digit=digit, seed=seed, allow_partial=allow_partial, sampler=sampler, steps=steps,
+        guidance=guidance, variance=variance, eta=eta, timestep_spacing=timestep_spacing, clip=clip,
     )  # fmt: skip
     out = default_out("deck", _ENDINGS[format], order.digit, lang) if out is None else out
     if format == "folder":

@@ -21,6 +21,7 @@ from viz_diffusion.cli.common import (
     show_size,
 )
 from viz_diffusion.cli.prepare import (
+    AllowPartialOption,
     AskedClip,
     AskedDigit,
     AskedEta,
@@ -67,6 +68,7 @@ def run_command(
     digit: AskedDigit = None,
     run: RunOption = None,
     trajectory: TrajectoryOption = None,
+    allow_partial: AllowPartialOption = False,
     sampler: AskedSampler = None,
     steps: AskedSteps = None,
     guidance: AskedGuidance = None,
@@ -112,8 +114,8 @@ def run_command(
     else:
         lesson = _owner(figure, kind, frames, spacing)
         order = take_order(
-            trajectory, digit=digit, seed=seed, sampler=sampler, steps=steps, guidance=guidance, variance=variance,
-            eta=eta, timestep_spacing=timestep_spacing, clip=clip,
+            trajectory, digit=digit, seed=seed, allow_partial=allow_partial, sampler=sampler, steps=steps,
+            guidance=guidance, variance=variance, eta=eta, timestep_spacing=timestep_spacing, clip=clip,
         )  # fmt: skip
         _check_frames(order.steps, frames, spacing, kind)
         path = default_out(figure, f".{kind}", order.digit, lang) if out is None else out
@@ -177,8 +179,8 @@ def _owner(figure: str, kind: str, frames: str | None, spacing: str) -> Lesson:
 def _check_unused(context: typer.Context) -> None:
     """Refuse options that say how a digit is generated: learning was drawn while the run was trained."""
     unused = (
-        "digit", "trajectory", "sampler", "steps", "guidance", "variance", "eta", "timestep_spacing", "clip", "seed",
-        "device", "frames", "spacing",
+        "digit", "trajectory", "allow_partial", "sampler", "steps", "guidance", "variance", "eta", "timestep_spacing",
+        "clip", "seed", "device", "frames", "spacing",
     )  # fmt: skip
     sources = {name: context.get_parameter_source(name) for name in unused}
     given = [name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"]

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from viz_diffusion.interventions import Change, Intervened
     from viz_diffusion.model import SimpleUNet
     from viz_diffusion.run import Run
-    from viz_diffusion.trajectory import Trajectory
+    from viz_diffusion.trajectory import Float32, Trajectory
 
 LAST = 999
 """T-1: where sampling begins."""
@@ -166,9 +166,12 @@ def compare(
 
 
 def read_finished(
-    plain: Trajectory, changed: Trajectory, told: Intervention, run: Run, voice: Voice
+    finished: dict[str, Float32], asked: int, told: Intervention, run: Run, voice: Voice
 ) -> dict[str, object]:
-    """Say what the bundled classifier reads in the finished pictures of both; nothing where they are not MNIST's."""
+    """Say what the bundled classifier reads in the finished images of both runs, (B, 1, 28, 28) each by its name.
+
+    Nothing where they are not MNIST's.
+    """
     if run.config.dataset != "mnist":
         return {}
     import torch
@@ -176,12 +179,10 @@ def read_finished(
     from viz_diffusion.quality import read_as_asked
 
     found: dict[str, object] = {}
-    asked = int(plain.labels[0])
     digits = [asked] if told.switch is None else [asked, told.switch[0]]
-    for name, recorded in (("plain", plain), ("changed", changed)):
+    for name, images in finished.items():
         for digit in dict.fromkeys(digits):
-            labels = torch.full((recorded.num_images,), digit)
-            share, classifier = read_as_asked(torch.from_numpy(recorded.x0), labels)
+            share, classifier = read_as_asked(torch.from_numpy(images), torch.full((len(images),), digit))
             voice.say("Read as", f"a {digit}, {name}: {share}, by the bundled classifier {classifier[:8]}")
             found[f"{name}_read_as_{digit}"] = {
                 "count": share.hits, "of": share.count, "share": share.value, "interval_95": share.interval,

@@ -118,7 +118,7 @@ def study_lesson(
     recorded, others = None, tuple[Generation, ...]()
     shared: dict[str, Any] = {"digit": digit, "seed": seed, "num_steps": chosen.config.num_train_timesteps}
     if lesson.recording:
-        from viz_diffusion.cli.trajectory import record
+        from viz_diffusion.cli.recording import record
 
         recorded = record(chosen, model, digest, digit, seed, 1, Sampling(), voice)
         shared = recording_facts(recorded)

@@ -24,7 +24,7 @@ from viz_diffusion.cli.common import (
     show_path,
 )
 from viz_diffusion.errors import VizdiffInputError, VizdiffUsageError
-from viz_diffusion.timesteps import SPACINGS, VARIANCES, spaced_timesteps
+from viz_diffusion.timesteps import SAMPLERS, SPACINGS, VARIANCES, spaced_timesteps
 
 if TYPE_CHECKING:
     from viz_diffusion.lessons.companions import Companions
@@ -38,7 +38,14 @@ TrajectoryOption = Annotated[
     typer.Option(
         "--trajectory",
         metavar="DIR",
-        help="Folder written by vizdiff trajectory; its digit is not sampled again.",
+        help="Folder written by vizdiff trajectory, or a recording (.zarr, .zip); its digit is not sampled again.",
+    ),
+]
+AllowPartialOption = Annotated[
+    bool,
+    typer.Option(
+        "--allow-partial",
+        help="Take a --trajectory that was cut off, where its first image was finished.",
     ),
 ]
 # The same options as elsewhere, but without a default: beside --trajectory, what was given must agree with it.
@@ -117,11 +124,15 @@ class Order:
     """The recording."""
 
 
-def take_order(trajectory: Path | None, *, digit: int | None, seed: int | None, **given: Any) -> Order:
+def take_order(
+    trajectory: Path | None, *, digit: int | None, seed: int | None, allow_partial: bool = False, **given: Any
+) -> Order:
     """Fill in the defaults of what was not given, or what the recording says; nothing given is ignored.
 
     Parameters
     ----------
+    allow_partial
+        Whether a recording will do that was cut off after its first image was finished.
     given
         The fields of :class:`Sampling`; None is what was not given.
 
@@ -135,12 +146,19 @@ def take_order(trajectory: Path | None, *, digit: int | None, seed: int | None, 
     check_digit(DEFAULT_DIGIT if digit is None else digit)
     check_seed(DEFAULT_SEED if seed is None else seed)
     asked = {name: value for name, value in given.items() if value is not None}
+    if allow_partial and trajectory is None:
+        raise VizdiffUsageError("--allow-partial goes with --trajectory, and there is none")
     if trajectory is None:
         sampling = Sampling(**asked)
         return Order(
             DEFAULT_DIGIT if digit is None else digit, DEFAULT_SEED if seed is None else seed, sampling.steps, sampling
         )  # fmt: skip
-    recorded = _open(trajectory)
+    recorded = _open(trajectory, allow_partial)
+    if recorded.sampler and recorded.sampler not in SAMPLERS:
+        raise VizdiffInputError(
+            f"{trajectory} was sampled by another program ({recorded.sampler}), whose network the chapters cannot ask; "
+            "what the recording alone shows is in its steps.png and steps.gif, and in Python: Trajectory.open(…)"
+        )
     if recorded.interventions:
         raise VizdiffInputError(
             f"{trajectory} was recorded while somebody intervened ({recorded.interventions}), so that its label and "
@@ -194,7 +212,7 @@ def prepare(
     chosen, model, digest = load_run(run, device, voice)
     recorded = order.recorded
     if recorded is None:
-        from viz_diffusion.cli.trajectory import record
+        from viz_diffusion.cli.recording import record
 
         recorded = record(chosen, model, digest, order.digit, order.seed, 1, order.sampling or Sampling(), voice)
     elif recorded.weights_sha256 != digest:
@@ -239,15 +257,29 @@ def _companions(
     return found
 
 
-def _open(folder: Path) -> Trajectory:
-    """Open the recording in a folder written by ``vizdiff trajectory``, or the store itself."""
+def _open(place: Path, allow_partial: bool = False) -> Trajectory:
+    """Open the recording in a folder written by ``vizdiff trajectory``, or the store itself.
+
+    Raises
+    ------
+    VizdiffInputError
+        Where it cannot be read, or was cut off before its first image was finished: nothing is told of a picture
+        that never came to be.
+    """
     from viz_diffusion.trajectory import Trajectory
 
-    return Trajectory.open(folder if _is_store(folder) else folder / "trajectory.zarr")
+    path = place if _is_store(place) else place / "trajectory.zarr"
+    recorded = Trajectory.open(path, allow_partial=allow_partial)
+    if recorded.stopped and not math.isfinite(float(recorded.x0[0].sum())):
+        raise VizdiffInputError(
+            f"{path} was cut off after {recorded.stopped}, before its first image was finished; record it again, or "
+            "look at what is there with Trajectory.open(…, allow_partial=True)"
+        )
+    return recorded
 
 
-def _is_store(folder: Path) -> bool:
-    return (folder / "zarr.json").is_file()
+def _is_store(place: Path) -> bool:
+    return place.is_file() or place.suffix == ".zarr" or (place / "zarr.json").is_file()
 
 
 def command_line(command: str, found: Study, lang: str) -> str:

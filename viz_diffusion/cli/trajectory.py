@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import typer
 
 from viz_diffusion.cli.common import (
+    DEFAULT_DIGIT,
     DEFAULT_GUIDANCE,
     DEFAULT_SEED,
     ClipOption,
@@ -43,29 +44,36 @@ from viz_diffusion.cli.intervene import (
     parse,
     read_finished,
 )
+from viz_diffusion.cli.pipeline import DiffusersOption, check_options, trajectory_of_pipeline
+from viz_diffusion.cli.recording import (
+    ActivationsOption,
+    CompressOption,
+    DtypeOption,
+    Storing,
+    draw_activations,
+    draw_steps,
+    find_modules,
+    look_through,
+    record,
+)
 from viz_diffusion.files import make_dir, write_json
-
-if TYPE_CHECKING:
-    from torch import nn
-
-    from viz_diffusion.catalogue import Texts
-    from viz_diffusion.run import Run
-    from viz_diffusion.trajectory import Trajectory
 
 HELP = (
     "Example: vizdiff trajectory --digit 5\n\n"
     "Record a generation, every step of it, and draw it: a zarr store, a strip and a film. With --switch, --clock, "
     "--drop-label or --guide-within, record it a second time from the same noise, with the network told that "
-    "instead (changed.zarr), and draw both runs beside each other (compare)."
+    "instead (changed.zarr), and draw both runs beside each other (compare). With --activations, draw what the "
+    "network's modules gave at the frames (activations). With --diffusers, record a saved pipeline of 🤗 diffusers."
 )
-FILM_FRAMES = 100
 MOST_COMPARED = 11
 """Frames a comparison has room for."""
 
 
 def run_command(
-    digit: DigitOption = 5,
+    context: typer.Context,
+    digit: DigitOption = DEFAULT_DIGIT,
     run: RunOption = None,
+    diffusers: DiffusersOption = None,
     count: Annotated[int, typer.Option(help="Images in all; the first one is drawn.")] = 1,
     sampler: SamplerOption = "ddpm",
     steps: StepsOption = None,
@@ -82,6 +90,9 @@ def run_command(
     clock: ClockOption = None,
     drop_label: DropLabelOption = False,
     guide_within: GuideWithinOption = None,
+    activations: ActivationsOption = None,
+    dtype: DtypeOption = "float32",
+    compress: CompressOption = False,
     device: DeviceOption = "auto",
     lang: LangOption = "en",
     out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("reports/trajectory"),
@@ -90,88 +101,70 @@ def run_command(
 ) -> None:
     """Record, draw, write."""
     voice = Voice(as_json, quiet)
-    check_digit(digit)
+    if diffusers is None:
+        check_digit(digit)
+    else:
+        check_options(context)
     check_at_least("--count", count, 1)
-    asked = Sampling(sampler, steps, guidance, variance, eta, timestep_spacing, clip)
+    named = sampler if diffusers is None else "ddim"  # whose --eta a pipeline may take
+    asked = Sampling(named, steps, guidance, variance, eta, timestep_spacing, clip)
     check_seed(seed, count)
+    storing = Storing(dtype, compress)
     told = parse(switch, clock, drop_label, guide_within, guidance)
     from viz_diffusion.catalogue import load_texts
-    from viz_diffusion.lessons.guess import MOST_FRAMES, choose_frames
 
     texts = load_texts(lang)
-    choose_frames(
-        steps or 1000, frames, most=MOST_COMPARED if told else MOST_FRAMES
-    )  # refuses a bad list before anything is sampled
+    if diffusers is None:
+        _check_frames(steps, frames, bool(told), bool(activations))
     make_dir(out)
+    if diffusers is not None:
+        source = context.get_parameter_source("digit")
+        given = source is not None and source.name == "COMMANDLINE"
+        found = trajectory_of_pipeline(
+            diffusers, label=digit if given else None, count=count, seed=seed, steps=steps, eta=eta, device=device,
+            frames=frames, storing=storing, texts=texts, out=out, voice=voice,
+        )  # fmt: skip
+        _finish(out, {"out": str(out), "count": count, "seconds": round(voice.seconds, 1), **found}, voice)
+        return
     chosen, model, digest = load_run(run, device, voice)
-    recorded = record(chosen, model, digest, digit, seed, count, asked, voice)
-    recorded.save(out / "trajectory.zarr")
-    share = float(recorded.x0_beyond_scale.mean())
+    order = (chosen, model, digest, digit, seed, count, asked, voice)
+    store = out / "trajectory.zarr"
+    modules, at = find_modules(model, activations or (), asked, frames)
+    recorded = record(*order, store=store, storing=storing, activations=modules, activations_at=at)
+    share, finished = look_through(store, count)
     voice.say("Guesses", beyond(share, clip))
-    facts = _draw(recorded, frames, texts, out, voice) | {"x0_beyond_scale": share}
+    facts = draw_steps(recorded, frames, texts, out, voice) | {"x0_beyond_scale": share}
     result = {
         "out": str(out), "run": "bundled" if chosen.is_bundled else str(chosen.path),
         "weights_sha256": digest, "count": count, "seconds": round(voice.seconds, 1), **facts,
     }  # fmt: skip
+    if activations:
+        result["activations"] = draw_activations(recorded, modules, texts, out, voice)
     if told:
         other = told.around(model, chosen.config.num_train_timesteps)
         voice.say("Telling", other.interventions)
-        changed = record(chosen, other, digest, digit, seed, count, asked, voice)
-        changed.save(out / "changed.zarr")
+        changed = record(chosen, other, *order[2:], store=out / "changed.zarr", storing=storing)
         found = compare(recorded, changed, other, frames, texts, out, voice)
-        result["compare"] = found | read_finished(recorded, changed, told, chosen, voice)
+        both = {"plain": finished, "changed": look_through(out / "changed.zarr", count)[1]}
+        result["compare"] = found | read_finished(both, digit, told, chosen, voice)
+    _finish(out, result, voice, f"vizdiff report --trajectory {show_path(out)} --open")
+
+
+def _finish(out: Path, result: dict[str, Any], voice: Voice, next_command: str = "") -> None:
+    """Write the JSON file and say what there is."""
     write_json(out / "trajectory.json", result)
     voice.say("Done", f"{show_path(out)} (steps.png {show_size(out / 'steps.png')}, {voice.seconds:.0f} s)")
-    voice.say("Next", f"vizdiff report --trajectory {show_path(out)} --open")
+    if next_command:
+        voice.say("Next", next_command)
     voice.result(result)
 
 
-def record(
-    chosen: Run,
-    model: nn.Module,
-    digest: str,
-    digit: int,
-    seed: int,
-    count: int,
-    asked: Sampling,
-    voice: Voice,
-) -> Trajectory:
-    """Record ``count`` generations of one digit with seeds ``seed`` and on, showing progress."""
-    import torch
+def _check_frames(steps: int | None, frames: str | None, told: bool, activations: bool) -> None:
+    """Refuse frames that one of the figures has no room for, before anything is sampled."""
+    from viz_diffusion.lessons.guess import MOST_FRAMES, choose_frames
 
-    from viz_diffusion.record import record_generation
+    choose_frames(steps or 1000, frames, most=MOST_COMPARED if told else MOST_FRAMES)
+    if activations:
+        from viz_diffusion.lessons.activations import choose
 
-    total = asked.steps or chosen.config.num_train_timesteps
-    place = next(model.parameters()).device
-    text = f"digit {digit}, seed {seed}"
-    done = 0
-    with voice.progress("Sampling", text, total) as update:
-
-        def count_step(_: object) -> None:
-            nonlocal done
-            done += 1
-            update(done, total, text)
-
-        return record_generation(
-            model, chosen.config.noise_schedule, torch.full((count,), digit, device=place),
-            range(seed, seed + count), **asked.keywords(), weights_sha256=digest, on_step=count_step,
-        )  # fmt: skip
-
-
-def _draw(recorded: Trajectory, frames: str | None, texts: Texts, out: Path, voice: Voice) -> dict[str, object]:
-    """Write the strip and the film; return what the JSON file says of them."""
-    import numpy as np
-
-    from viz_diffusion.lessons import guess
-    from viz_diffusion.plots.film import film_frames, write_gif
-    from viz_diffusion.report.chapters import drawings, save_drawing, wording
-
-    voice.say("Drawing", "strip and film")
-    data = guess.measure(recorded, frames=frames)
-    facts = guess.facts(data)
-    for drawing in drawings(guess.draw(data), wording(facts, texts), texts):
-        save_drawing(drawing, out)
-    states = np.concatenate([recorded.x_t[0, :, 0], recorded.x0[0]])
-    shown = film_frames(len(states), min(FILM_FRAMES, len(states)))
-    write_gif(states[shown], out / "steps.gif", counts=guess.film_counts(recorded, shown))
-    return facts | {"caption": drawing.caption}
+        choose(steps or 1000, frames)

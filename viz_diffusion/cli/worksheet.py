@@ -21,6 +21,7 @@ from viz_diffusion.cli.common import (
     show_size,
 )
 from viz_diffusion.cli.prepare import (
+    AllowPartialOption,
     AskedClip,
     AskedDigit,
     AskedEta,
@@ -48,6 +49,7 @@ def run_command(
     digit: AskedDigit = None,
     run: RunOption = None,
     trajectory: TrajectoryOption = None,
+    allow_partial: AllowPartialOption = False,
     sampler: AskedSampler = None,
     steps: AskedSteps = None,
     guidance: AskedGuidance = None,
@@ -74,8 +76,8 @@ def run_command(
     if steps is not None:
         check_at_least("--steps of a worksheet", steps, MIN_STEPS)
     order = take_order(
-        trajectory, digit=digit, seed=seed, sampler=sampler, steps=steps, guidance=guidance, variance=variance,
-        eta=eta, timestep_spacing=timestep_spacing, clip=clip,
+        trajectory, digit=digit, seed=seed, allow_partial=allow_partial, sampler=sampler, steps=steps,
+        guidance=guidance, variance=variance, eta=eta, timestep_spacing=timestep_spacing, clip=clip,
     )  # fmt: skip
     out = default_out("worksheet", "", order.digit, lang) if out is None else out
     make_dir(out)

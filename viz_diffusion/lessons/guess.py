@@ -13,14 +13,14 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from viz_diffusion.catalogue import Texts
-from viz_diffusion.errors import VizdiffUsageError
+from viz_diffusion.errors import VizdiffInputError, VizdiffUsageError
 from viz_diffusion.lessons.ideal import COUNT, Ideal, compare
 from viz_diffusion.lessons.lesson import Claim, Lesson, Part, Rows, Series, recording_facts
 from viz_diffusion.lessons.material import Material
 from viz_diffusion.plots.film import film_frames
 from viz_diffusion.plots.ideal import draw_ideal, rms
 from viz_diffusion.plots.strip import StepFrames, draw_steps
-from viz_diffusion.trajectory import Trajectory
+from viz_diffusion.trajectory import Float32, Trajectory
 
 DEFAULT_SHARES = (1.0, 0.8, 0.65, 0.55, 0.45, 0.35, 0.25, 0.15, 0.05)
 """Shares of all steps that are left at the default frames: 1000, 800, … 50 of 1000, then finished."""
@@ -125,32 +125,49 @@ def film_steps(
     if spacing != "log-snr" or number == "1":
         choose_frames(steps, None, spacing)  # refuses an unknown spacing
         return film_frames(steps + 1, int(number))
-    log_snr = trajectory.schedule.log_snr[trajectory.timesteps]
-    return np.append(choose_frames(steps, str(int(number) - 1), spacing, log_snr, most=steps), steps)
+    return np.append(choose_frames(steps, str(int(number) - 1), spacing, trajectory.log_snr, most=steps), steps)
 
 
 def film_counts(trajectory: Trajectory, shown: NDArray[np.int64]) -> list[tuple[int, int | None]]:
     """Return (steps left, t) of the states with these indices 0 .. S; the finished picture, S, has no t."""
     steps = trajectory.num_steps
     return [
-        (int(trajectory.steps_left[n]), int(trajectory.timesteps[n])) if n < steps else (0, None)
+        (int(trajectory.steps_left[n]), round(float(trajectory.timesteps[n]))) if n < steps else (0, None)
         for n in shown.tolist()
     ]  # fmt: skip
 
 
+def pictures(images: Float32) -> Float32:
+    """Return images (..., C, H, W) as they are drawn: (..., H, W), or (..., H, W, 3) where they have three channels.
+
+    Raises
+    ------
+    VizdiffInputError
+        Where they have neither one channel nor three.
+    """
+    channels = images.shape[-3]
+    if channels not in (1, 3):
+        raise VizdiffInputError(f"images of one or three channels are drawn, found {channels}")
+    return images[..., 0, :, :] if channels == 1 else np.moveaxis(images, -3, -1)
+
+
+def _one_channel(noise: Float32) -> Float32:
+    """Return noise (..., C, H, W) as (..., H, W): the sum over channels, of as much spread as one of them."""
+    return noise.sum(axis=-3) / np.float32(np.sqrt(noise.shape[-3]))
+
+
 def measure(trajectory: Trajectory, sample: int = 0, frames: str | None = None, spacing: str = "default") -> Guess:
     """Pick the frames of image number ``sample``; see :func:`choose_frames`."""
-    log_snr = trajectory.schedule.log_snr[trajectory.timesteps]
-    shown = choose_frames(trajectory.num_steps, frames, spacing, log_snr)
+    shown = choose_frames(trajectory.num_steps, frames, spacing, trajectory.log_snr)
     return Guess(
         StepFrames(
-            x_t=trajectory.x_t[sample, shown, 0],
-            x0_pred=trajectory.x0_pred[sample, shown, 0],
-            eps_pred=trajectory.eps_pred[sample, shown, 0],
+            x_t=pictures(trajectory.x_t[sample, shown]),
+            x0_pred=pictures(trajectory.x0_pred[sample, shown]),
+            eps_pred=_one_channel(trajectory.eps_pred[sample, shown]),
             timesteps=trajectory.timesteps[shown],
             alphas_cumprod=trajectory.alphas_cumprod[shown],
             steps_left=trajectory.steps_left[shown],
-            x0=trajectory.x0[sample, 0],
+            x0=pictures(trajectory.x0[sample]),
         ),
         trajectory,
         sample,
@@ -166,12 +183,34 @@ def draw(data: Guess) -> dict[str, Figure]:
     return figures
 
 
+def draw_strip(trajectory: Trajectory, sample: int = 0, frames: str | None = None, spacing: str = "default") -> Figure:
+    """Draw one image of any recording: x_t, x̂_0 and ε̂ at chosen frames, and the finished picture.
+
+    Parameters
+    ----------
+    trajectory, sample
+        The recording, and which of its images, 0 .. B-1.
+    frames, spacing
+        As in :func:`choose_frames`.
+
+    Raises
+    ------
+    VizdiffInputError
+        Where the images have neither one channel nor three, or are too large.
+    VizdiffUsageError
+        Where ``frames`` or ``spacing`` is none that there is.
+    VizdiffNonFiniteError
+        Where what is drawn was not recorded: guidance not told to a Recorder, a sampling that was not finished.
+    """
+    return draw_steps(measure(trajectory, sample, frames, spacing).frames)
+
+
 def facts(data: Guess) -> dict[str, Any]:
     """Return the numbers that captions and tables are filled with."""
     trajectory = data.trajectory
-    clipped = (np.abs(data.frames.x_t) > 1).mean(axis=(1, 2))
+    clipped = (np.abs(data.frames.x_t) > 1).reshape(len(data.frames.x_t), -1).mean(axis=1)
     beyond = _beyond(trajectory, data.sample, 1.0)
-    change = _rms(trajectory.x0_pred[data.sample, :, 0] - trajectory.x0[data.sample, 0])
+    change = _rms(trajectory.x0_pred[data.sample] - trajectory.x0[data.sample])
     shown = trajectory.num_steps - data.frames.steps_left
     far = _beyond(trajectory, data.sample, FAR)
     speckled = int(np.argmin(np.append(far > SPECKLE, False)))  # steps, from the first on
@@ -180,9 +219,9 @@ def facts(data: Guess) -> dict[str, Any]:
         **({} if data.ideal is None else data.ideal.facts()),
         "frames": len(data.frames.timesteps),
         "steps_left": [int(n) for n in data.frames.steps_left],
-        "timesteps": [int(t) for t in data.frames.timesteps],
+        "timesteps": data.frames.timesteps.tolist(),
         "alphas_cumprod": [float(a) for a in data.frames.alphas_cumprod],
-        "snr_db": [float(v) for v in 10 * np.log10(trajectory.schedule.snr[data.frames.timesteps])],
+        "snr_db": [float(v) for v in 10 * np.log10(trajectory.snr[shown])],
         "x_t_beyond_scale": [float(v) for v in clipped],
         "x0_clipped": [float(v) for v in beyond[shown]],
         "x0_change": [float(v) for v in change[shown]],
@@ -213,20 +252,20 @@ def rows(facts: dict[str, Any], _: Texts) -> Rows:
 def series(data: Guess) -> tuple[Series, ...]:
     """Return how far each step's guess is from the finished picture."""
     trajectory = data.trajectory
-    change = _rms(trajectory.x0_pred[data.sample, :, 0] - trajectory.x0[data.sample, 0])
+    change = _rms(trajectory.x0_pred[data.sample] - trajectory.x0[data.sample])
     return (Series("change", trajectory.steps_left, {"change": change}),)
 
 
 def _beyond(trajectory: Trajectory, sample: int, limit: float) -> NDArray[np.float64]:
     """Return (S,) the share of each guess's pixels beyond -limit .. limit, before clipping."""
-    raw = trajectory.schedule.predict_x0(
-        trajectory.x_t[sample, :, 0], trajectory.eps_pred[sample, :, 0], trajectory.timesteps
-    )
-    return np.asarray((np.abs(raw) > limit).mean(axis=(1, 2)), dtype=np.float64)
+    x_t, eps = trajectory.x_t[sample], trajectory.eps_pred[sample]
+    shares = trajectory.alphas_cumprod[:, None, None, None]
+    raw = (x_t - np.sqrt(1 - shares) * eps) / np.sqrt(shares)
+    return np.asarray((np.abs(raw) > limit).mean(axis=(1, 2, 3)), dtype=np.float64)
 
 
 def _rms(images: NDArray[np.float32]) -> NDArray[np.float64]:
-    return np.sqrt(np.square(images, dtype=np.float64).mean(axis=(1, 2)))
+    return np.sqrt(np.square(images, dtype=np.float64).mean(axis=(1, 2, 3)))
 
 
 def _ideal(material: Material) -> Ideal:

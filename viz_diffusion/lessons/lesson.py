@@ -188,15 +188,16 @@ class Finding:
 
 
 def recording_facts(trajectory: Trajectory, sample: int = 0) -> dict[str, Any]:
-    """Return what captions say of a recording: what was asked for, and how it was sampled."""
+    """Return what captions say of a recording: what was asked for, and how it was sampled; None is not known."""
     eta = f" (η = {trajectory.eta:g})" if trajectory.eta else ""
+    guidance = trajectory.guidance_scale
     return {
         "digit": int(trajectory.labels[sample]),
         "seed": int(trajectory.seeds[sample]),
         "sampler": SAMPLERS.get(trajectory.sampler, trajectory.sampler) + eta,
         "variance": trajectory.variance,
         "eta": trajectory.eta,
-        "guidance_scale": trajectory.guidance_scale,
+        "guidance_scale": guidance if np.isfinite(guidance) else None,
         "clip": trajectory.clip,
         "num_steps": trajectory.num_steps,
     }

@@ -49,7 +49,7 @@ def film_frames(num: int, count: int) -> NDArray[np.int64]:
 
 
 def to_grey(frames: Array) -> NDArray[np.uint8]:
-    """Return values in [-1, 1] as uint8 greys, -1 black and 1 white; values beyond are clipped."""
+    """Return values in [-1, 1] as uint8, -1 black and 1 white; values beyond are clipped."""
     if not np.all(np.isfinite(frames)):
         raise VizdiffNonFiniteError("a frame holds NaN or infinity; no film is written")
     return np.rint((np.clip(frames, -1, 1) + 1) * 127.5).astype(np.uint8)
@@ -94,12 +94,13 @@ def film_bytes(
     frame_ms: int = 60,
     hold_ms: int = 1000,
 ) -> bytes:
-    """Return a greyscale film whose last frame is held, as the bytes of a file.
+    """Return a film whose last frame is held, as the bytes of a file.
 
     Parameters
     ----------
     frames
-        (F, H, W) float, in [-1, 1]: what is shown, first to last; F at least 1.
+        (F, H, W) float, in [-1, 1]: what is shown in grey, first to last; F at least 1. (F, H, W, 3) for colours,
+        in a GIF or WebP.
     format
         ``gif`` and ``webp`` (lossless) loop, ``mp4`` (H.264) plays once.
     counts
@@ -116,7 +117,8 @@ def film_bytes(
     VizdiffUsageError
         Where the format is another, or nothing here can make an MP4.
     """
-    if frames.ndim != 3 or not frames.shape[0]:
+    colours = frames.ndim == 4 and frames.shape[-1] == 3 and format != "mp4"
+    if (frames.ndim != 3 and not colours) or not frames.shape[0]:
         raise VizdiffInputError(f"a film needs frames of the shape (F, H, W), found {frames.shape}")
     if scale < 1 or frame_ms < 10 or hold_ms < 10:
         raise VizdiffUsageError("a film needs scale >= 1, frame_ms >= 10 and hold_ms >= 10")
@@ -139,14 +141,16 @@ def film_bytes(
 
 
 def page_frames(frames: Array, counts: Sequence[Count] | None, scale: int) -> list[NDArray[np.uint8]]:
-    """Return (F, H, W) values in [-1, 1] as F grey pages, enlarged by a whole factor, their counts beneath."""
+    """Return (F, H, W) or (F, H, W, 3) values in [-1, 1] as F pages, enlarged by a whole factor, counts beneath."""
     large = [enlarge(frame, scale) for frame in to_grey(frames)]
     if counts is None:
         return large
     if len(counts) != len(large):
         raise VizdiffInputError(f"{len(large)} frames need as many counts, found {len(counts)}")
-    height, width = large[0].shape
+    height, width, *colours = large[0].shape
     strips = [counter_strip(width, strip_height(height), left, t) for left, t in counts]
+    if colours:
+        strips = [np.repeat(strip[:, :, None], 3, axis=2) for strip in strips]
     return [np.concatenate(pair) for pair in zip(large, strips, strict=True)]
 
 
@@ -203,6 +207,6 @@ def write_gif(
     frame_ms: int = 60,
     hold_ms: int = 1000,
 ) -> None:
-    """Write a looping greyscale GIF whose last frame is held, whole or not at all; see :func:`film_bytes`."""
+    """Write a looping GIF whose last frame is held, whole or not at all; see :func:`film_bytes`."""
     data = film_bytes(frames, "gif", counts=counts, scale=scale, frame_ms=frame_ms, hold_ms=hold_ms)
     write_bytes(Path(path), data)

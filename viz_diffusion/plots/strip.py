@@ -16,11 +16,16 @@ from viz_diffusion.plots.theme import Array
 
 _LONGEST_BAND = 12
 _LEFT, _RIGHT = 220, 3150
+_LARGEST = {1: 336, 2: 196}
+"""Page pixels an image may be wide, in one band of frames and in two."""
 
 
 @dataclass(frozen=True, eq=False)
 class StepFrames:
-    """The recorded frames of one run, most noise first, and the image it ended with."""
+    """The recorded frames of one run, most noise first, and the image it ended with.
+
+    Images of three colours are (H, W, 3) instead of (H, W), but for the noise.
+    """
 
     x_t: Array
     """(F, H, W) float, about [-3, 3]: the state each step began with."""
@@ -42,6 +47,13 @@ class StepFrames:
         rows = (self.x_t, self.x0_pred, self.eps_pred, self.alphas_cumprod, self.steps_left)
         if not 1 <= count < 2 * _LONGEST_BAND or any(len(row) != count for row in rows):
             raise VizdiffInputError(f"a strip holds 1 to {2 * _LONGEST_BAND - 1} frames of every kind")
+        bands = 1 if count < _LONGEST_BAND else 2
+        width = min(_LARGEST[bands], int((_RIGHT - _LEFT) / -(-(count + 1) // bands)) - 12)
+        if max(self.x0.shape[:2]) > width:
+            raise VizdiffInputError(
+                f"a strip of {count} frames has room for images of {width} pixels a side, found {self.x0.shape[:2]}; "
+                "choose fewer --frames"
+            )
 
 
 def draw_steps(frames: StepFrames) -> Figure:
@@ -62,9 +74,9 @@ def draw_steps(frames: StepFrames) -> Figure:
 
 def _draw_band(figure: Figure, frames: StepFrames, shown: range, band: int, bands: int) -> None:
     """Draw the columns ``shown`` of a strip as band number ``band`` of ``bands``."""
-    side = frames.x0.shape[-1]
+    side = frames.x0.shape[1]
     length = -(-(len(frames.timesteps) + 1) // bands)
-    most = 336 if bands == 1 else 196
+    most = _LARGEST[bands]
     large = max(1, min(most, int((_RIGHT - _LEFT) / length) - 12) // side)
     small = max(1, round(0.7 * large))
     pitch = min((_RIGHT - _LEFT) / length, side * large + 60)

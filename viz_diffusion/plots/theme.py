@@ -138,10 +138,11 @@ def _show(
 ) -> AxesImage:
     """Show a (H, W) image on a fixed scale, each pixel enlarged to a block of a whole number of page pixels.
 
-    It fills ``axes``, or stands where ``box`` says (left, top, factor), whose units are those of ``axes``.
+    One of colours is (H, W, 3). It fills ``axes``, or stands where ``box`` says (left, top, factor), whose units are
+    those of ``axes``.
     """
-    if image.ndim != 2:
-        raise VizdiffInputError(f"an image must have the shape (H, W), found {image.shape}")
+    if image.ndim != 2 and (image.ndim, image.shape[-1]) != (3, 3):
+        raise VizdiffInputError(f"an image must have the shape (H, W) or (H, W, 3), found {image.shape}")
     if not np.all(np.isfinite(image)):
         raise VizdiffNonFiniteError("an image holds NaN or infinity; it cannot be drawn")
     extent = None
@@ -151,6 +152,8 @@ def _show(
         left, top, factor = box
         extent = (left, left + factor * image.shape[1], top + factor * image.shape[0], top)
     axes.set_axis_off()
+    if image.ndim == 3:
+        image = np.rint(255 * (np.clip(image / limit, -1, 1) + 1) / 2).astype(np.uint8)
     return axes.imshow(
         enlarge(image, factor), cmap=colours, vmin=-limit, vmax=limit, interpolation="none", aspect="auto",
         origin="upper", extent=extent,
@@ -158,7 +161,7 @@ def _show(
 
 
 def show_digit(axes: Axes, image: Array) -> AxesImage:
-    """Show an x_t or x̂_0 of shape (H, W) in grey, -1 black to 1 white; values beyond are clipped."""
+    """Show an x_t or x̂_0 in grey, (H, W), or colours, (H, W, 3), -1 black to 1 white; values beyond are clipped."""
     return _show(axes, image, DIGIT_MAP, DIGIT_LIMIT)
 
 
@@ -187,6 +190,11 @@ def place_digit(figure: Figure, left: float, top: float, factor: int, image: Arr
 def place_noise(figure: Figure, left: float, top: float, factor: int, image: Array) -> AxesImage:
     """Put a noise image on the page at ``factor`` page pixels for each of its own."""
     return _show(_picture_axes(figure), image, NOISE_MAP, NOISE_LIMIT, (round(left), round(top), factor))
+
+
+def place_signed(figure: Figure, left: float, top: float, factor: int, image: Array, limit: float) -> AxesImage:
+    """Put a signed table on the page at ``factor`` page pixels for each of its own; see :func:`show_signed`."""
+    return _show(_picture_axes(figure), image, SIGNED_MAP, limit, (round(left), round(top), factor))
 
 
 def _picture_axes(figure: Figure) -> Axes:
