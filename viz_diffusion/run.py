@@ -53,6 +53,8 @@ from viz_diffusion.train import TrainConfig, TrainState
 
 FORMAT_VERSION = 1
 BUNDLED_DIR = Path(__file__).parent / "assets" / "weights"
+CONTROLS_DIR = BUNDLED_DIR.parent / "controls"
+"""Networks that lack something, for lessons to compare with: ``no_time`` and ``subset_100``."""
 RUNS_DIR = Path("runs")
 _LOSSES = {"loss": "last loss (one batch)", "heldout_loss": "held-out loss, by quarter of t"}
 
@@ -178,6 +180,11 @@ class Run:
     def bundled(cls) -> Run:
         """Open the weights that come with the package."""
         return cls.open(BUNDLED_DIR)
+
+    @classmethod
+    def control(cls, name: str) -> Run:
+        """Open one of the control runs that come with the package: ``no_time`` or ``subset_100``."""
+        return cls.open(CONTROLS_DIR / name)
 
     @classmethod
     def choose(cls, choice: str | None = None) -> Run:

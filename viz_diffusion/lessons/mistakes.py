@@ -148,7 +148,7 @@ def _joining_t(x: Tensor, eps: Tensor, x0: Tensor, schedule: NoiseSchedule) -> i
     return int(np.abs(schedule.log_snr - np.log(share / (1 - share))).argmin())
 
 
-def _rank_correlation(a: Float64, b: Float64) -> float:
+def _rank_correlation(a: NDArray[Any], b: NDArray[Any]) -> float:
     """Return Spearman's rank correlation of two (N,) rows without ties."""
     ranks = [np.argsort(np.argsort(row)) for row in (a, b)]
     return float(np.corrcoef(ranks[0], ranks[1])[0, 1])
@@ -282,12 +282,9 @@ def measure(
         if is_mnist:
             read.append(read_as_asked(record.x0, labels)[0].hits)
     frames = shown_frames(len(record.shown))
+    values, halves = (np.stack(column) for column in zip(*found, strict=True))
     return Mistakes(
-        *(np.stack(column) for column in zip(*found, strict=True)),
-        strips=np.stack(strips),
-        steps_left=len(record.shown) - 1 - frames,
-        samples=samples,
-        read=np.array(read) if is_mnist else None,
+        values, halves, np.stack(strips), len(record.shown) - 1 - frames, samples, np.array(read) if is_mnist else None
     )
 
 
