@@ -1,9 +1,11 @@
 """Turn a finished run into the package's bundled weights: float16, with where they come from.
 
     python scripts/bundle_weights.py RUN --command "vizdiff train --steps 12000" --commit HASH --seconds 3600
+    python scripts/bundle_weights.py RUN --control no_time --count 200 --command "…" --commit HASH --seconds S
 
 Measures, on the float16 weights as shipped, how many of 1000 samples (ddim, 50 steps, guidance 1.5) the
-bundled classifier reads as asked, and the held-out loss.
+bundled classifier reads as asked, and the held-out loss. A control run, which lessons compare with, keeps its config
+and weights alone.
 """
 
 from __future__ import annotations
@@ -20,12 +22,12 @@ from safetensors.torch import load_file, save
 from viz_diffusion.data import load_digits
 from viz_diffusion.files import make_dir, read_json, write_bytes, write_json, write_manifest
 from viz_diffusion.quality import read_as_asked
-from viz_diffusion.run import BUNDLED_DIR, Run
+from viz_diffusion.run import BUNDLED_DIR, CONTROLS_DIR, Run
 from viz_diffusion.sample import sample_images
 from viz_diffusion.train import heldout_loss
 
 KEPT = ("config.json", "metrics.jsonl", "samples.safetensors")
-COUNT, STEPS, GUIDANCE_SCALE = 1000, 50, 1.5
+STEPS, GUIDANCE_SCALE = 50, 1.5
 
 
 def main() -> None:
@@ -36,28 +38,31 @@ def main() -> None:
     parser.add_argument("--commit", required=True, help="the commit it was trained at")
     parser.add_argument("--seconds", type=float, required=True, help="wall time of training")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="threads it was trained on")
+    parser.add_argument("--control", help="bundle a control run under this name instead")
+    parser.add_argument("--count", type=int, default=1000, help="samples to be read")
     options = parser.parse_args()
 
     source = Run.open(options.run)
     source.load_model()  # checks the manifest
-    make_dir(BUNDLED_DIR)
-    for name in KEPT:
-        shutil.copyfile(source.path / name, BUNDLED_DIR / name)
+    folder = make_dir(BUNDLED_DIR if options.control is None else CONTROLS_DIR / options.control)
+    kept = KEPT if options.control is None else KEPT[:1]
+    for name in kept:
+        shutil.copyfile(source.path / name, folder / name)
     weights = load_file(source.path / "model.safetensors")
-    write_bytes(BUNDLED_DIR / "model.safetensors", save({k: v.half().contiguous() for k, v in weights.items()}))
-    write_manifest(BUNDLED_DIR, [*KEPT, "model.safetensors"])
+    write_bytes(folder / "model.safetensors", save({k: v.half().contiguous() for k, v in weights.items()}))
+    write_manifest(folder, [*kept, "model.safetensors"])
 
-    run = Run.bundled()
+    run = Run.open(folder)
     model, digest = run.load_model()
-    labels = torch.arange(COUNT) % 10
+    labels = torch.arange(options.count) % 10
     images = torch.cat(list(sample_images(
-        model, run.config.noise_schedule, labels, range(COUNT),
+        model, run.config.noise_schedule, labels, range(options.count),
         sampler="ddim", steps=STEPS, guidance_scale=GUIDANCE_SCALE,
     )))  # fmt: skip
     share, classifier = read_as_asked(images, labels)
     losses = heldout_loss(model, run.config.noise_schedule, load_digits("test"), count=10_000)
     write_json(
-        BUNDLED_DIR / "provenance.json",
+        folder / "provenance.json",
         {
             "command": options.command,
             "commit": options.commit,
@@ -79,7 +84,7 @@ def main() -> None:
                 "sampler": "ddim",
                 "steps": STEPS,
                 "guidance_scale": GUIDANCE_SCALE,
-                "seeds": [0, COUNT - 1],
+                "seeds": [0, options.count - 1],
                 "count": share.count,
                 "read_as_asked": share.hits,
                 "share": share.value,

@@ -52,6 +52,25 @@ class Digits:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def first_of_each(self, count: int) -> Digits:
+        """Return the ``count`` digits that come first when every label takes its turn: 0, 1, .. 9, 0, 1, ..
+
+        Labels are as many as each other, but for one where ``count`` does not divide, or one label runs out.
+
+        Raises
+        ------
+        VizdiffUsageError
+            Where there are fewer, or none is asked for.
+        """
+        if not 1 <= count <= len(self):
+            raise VizdiffUsageError(f"a subset holds 1 to {len(self):,} digits, found {count:,}")
+        turn = torch.empty_like(self.labels)
+        for label in torch.unique(self.labels):
+            rows = torch.nonzero(self.labels == label)[:, 0]
+            turn[rows] = torch.arange(len(rows))
+        chosen = torch.argsort(turn * NUM_LABELS + self.labels)[:count]
+        return Digits(self.images[chosen], self.labels[chosen])
+
     def typical_of(self, digit: int) -> Tensor:
         """Return the (1, 28, 28) image labelled ``digit`` that lies nearest to the mean of its kind.
 

@@ -42,6 +42,8 @@ class ModelConfig:
     """Name of the noise schedule whose ᾱ the last line uses; None: the bare network answers, as in Ho et al. 2020."""
     num_train_timesteps: int = 1000
     """T of that schedule."""
+    use_time: bool = True
+    """Whether the network is told t. Without, it has no time embedding, and no schedule either: ᾱ would tell it t."""
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> ModelConfig:
@@ -52,7 +54,15 @@ class ModelConfig:
             config.noise_schedule()
         except (TypeError, VizdiffUsageError) as error:
             raise VizdiffInputError(f"the model's config does not fit this version: {error}") from error
-        numbers = [n for k, n in asdict(config).items() if k not in ("channels", "schedule")] + list(config.channels)
+        if type(config.use_time) is not bool:
+            raise VizdiffInputError(f"the model's use_time must be true or false, found {config.use_time!r}")
+        if not config.use_time and config.schedule is not None:
+            raise VizdiffInputError(
+                f"a model that is told no time has no schedule in its last line, found {config.schedule!r}; "
+                "its ᾱ would give the time away"
+            )
+        others = ("channels", "schedule", "use_time")
+        numbers = [n for k, n in asdict(config).items() if k not in others] + list(config.channels)
         if len(config.channels) != 2 or not all(type(n) is int and 0 < n <= 65536 for n in numbers):
             raise VizdiffInputError(f"the model's config must hold positive whole numbers, found {values}")
         divisions = (
@@ -164,12 +174,13 @@ class SimpleUNet(nn.Module):
         outer, inner = config.channels
         width = config.embedding_dim
         folded = 4 * config.in_channels
-        self.time_mlp = nn.Sequential(
-            SinusoidalPositionEmbeddings(config.time_dim),
-            nn.Linear(config.time_dim, width),
-            nn.SiLU(),
-            nn.Linear(width, width),
-        )
+        if config.use_time:
+            self.time_mlp = nn.Sequential(
+                SinusoidalPositionEmbeddings(config.time_dim),
+                nn.Linear(config.time_dim, width),
+                nn.SiLU(),
+                nn.Linear(width, width),
+            )
         self.label_emb = nn.Embedding(config.num_labels + 1, width)
         self.conv_in = nn.Conv2d(folded, outer, 3, padding=1)
         self.down_outer = _blocks([outer] * config.num_blocks, outer, width)
@@ -196,9 +207,14 @@ class SimpleUNet(nn.Module):
         return self.config.num_labels
 
     def embed(self, timesteps: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Return the (B, D) sum of the time and the label embedding; no labels means the null label."""
+        """Return the (B, D) sum of the time and the label embedding; no labels means the null label.
+
+        A network that is told no time (``config.use_time``) sums nothing: it is the label's alone.
+        """
         if labels is None:
             labels = torch.full_like(timesteps, self.null_label)
+        if not self.config.use_time:
+            return self.label_emb(labels)
         return self.time_mlp(timesteps) + self.label_emb(labels)
 
     def forward(self, x: Tensor, timesteps: Tensor, labels: Tensor | None = None) -> Tensor:

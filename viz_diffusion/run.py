@@ -53,6 +53,8 @@ from viz_diffusion.train import TrainConfig, TrainState
 
 FORMAT_VERSION = 1
 BUNDLED_DIR = Path(__file__).parent / "assets" / "weights"
+CONTROLS_DIR = BUNDLED_DIR.parent / "controls"
+"""Networks that lack something, for lessons to compare with: ``no_time`` and ``subset_100``."""
 RUNS_DIR = Path("runs")
 _LOSSES = {"loss": "last loss (one batch)", "heldout_loss": "held-out loss, by quarter of t"}
 
@@ -75,8 +77,12 @@ class RunConfig:
     """The folder of IDX files it is trained on, where it is not one of the data sets known by name."""
     preset: str | None = None
     """The preset it began from, whatever was changed then; None where there was none."""
+    subset: int | None = None
+    """How many of the training digits it is trained on, the labels taking turns; None for all of them."""
 
     def __post_init__(self) -> None:
+        if self.subset is not None and (type(self.subset) is not int or self.subset < 1):
+            raise VizdiffInputError(f"the run's subset must be a whole number of digits or null, found {self.subset!r}")
         known = (self.model.schedule, self.model.num_train_timesteps)
         if self.model.schedule is not None and known != (self.schedule, self.num_train_timesteps):
             raise VizdiffInputError(
@@ -92,8 +98,10 @@ class RunConfig:
     def load_digits(self, split: str) -> Digits:
         """Load the data the run is trained on (``train``) or held against (``test``)."""
         if self.data_dir is not None:
-            return load_digits(split, data_dir=Path(self.data_dir))
-        return load_digits(split, self.dataset)
+            digits = load_digits(split, data_dir=Path(self.data_dir))
+        else:
+            digits = load_digits(split, self.dataset)
+        return digits if self.subset is None or split != "train" else digits.first_of_each(self.subset)
 
     def to_dict(self) -> dict[str, Any]:
         """Return what is written as JSON."""
@@ -103,7 +111,9 @@ class RunConfig:
         """Return, as JSON values by name, what may not change while the run is trained; it may be given more steps."""
         values = self.to_dict()
         model, training = values.pop("model"), values.pop("training")
-        left_out = ("format_version", "preset", "steps")
+        left_out = ["format_version", "preset", "steps"]
+        # these two came later: a checkpoint from before them had a clock and all digits
+        left_out += ["use_time"] * self.model.use_time + ["subset"] * (self.subset is None)
         entries = {**model, "channels": list(model["channels"]), **training, **values}
         return {name: value for name, value in entries.items() if name not in left_out}
 
@@ -170,6 +180,11 @@ class Run:
     def bundled(cls) -> Run:
         """Open the weights that come with the package."""
         return cls.open(BUNDLED_DIR)
+
+    @classmethod
+    def control(cls, name: str) -> Run:
+        """Open one of the control runs that come with the package: ``no_time`` or ``subset_100``."""
+        return cls.open(CONTROLS_DIR / name)
 
     @classmethod
     def choose(cls, choice: str | None = None) -> Run:

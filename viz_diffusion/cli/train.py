@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -48,6 +48,12 @@ def run_command(
     dataset: Annotated[str | None, typer.Option(help="mnist (the default), fashion-mnist or kmnist.")] = None,
     data_dir: Annotated[Path | None, typer.Option(help="Folder of IDX files, plain or .gz.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Images per step, instead of the preset's.")] = None,
+    subset: Annotated[
+        int | None, typer.Option(metavar="N", help="Train on the first N digits only, the labels taking turns.")
+    ] = None,
+    no_time: Annotated[
+        bool, typer.Option("--no-time", help="Train a network that is never told how much noise there is.")
+    ] = False,
     checkpoint_every: Annotated[int, typer.Option(help="Steps between two checkpoints.")] = 1000,
     seed: Annotated[int | None, typer.Option(help="Decides weights, order and noise; 0 by default.")] = None,
     device: DeviceOption = "auto",
@@ -61,9 +67,9 @@ def run_command(
 ) -> None:
     """Train a model and write a run folder."""
     voice = Voice(as_json, quiet)
-    _check_numbers(minutes, epochs, steps, batch_size, checkpoint_every)
+    _check_numbers(minutes, epochs, steps, batch_size, subset, checkpoint_every)
     check_seed(seed or 0)
-    fresh = (preset, minutes, epochs, dataset, data_dir, batch_size, seed, out)
+    fresh = (preset, minutes, epochs, dataset, data_dir, batch_size, subset, no_time or None, seed, out)
     if resume is not None and any(given is not None for given in fresh):
         raise VizdiffUsageError("--resume goes on with the run's own folder, data and recipe; add nothing but --steps")
     if resume is None and force:
@@ -73,7 +79,8 @@ def run_command(
     if resume is None:
         if epochs is None and steps is None:
             minutes, steps = (minutes, None) if minutes is not None else (chosen.minutes, chosen.steps)
-        begun = _begin(chosen, minutes, epochs, steps, dataset, data_dir, batch_size, seed or 0, device, out, voice)
+        asked = _Asked(steps, epochs, minutes, dataset, data_dir, batch_size, subset, no_time, seed or 0, out)
+        begun = _begin(chosen, asked, device, voice)
     else:
         begun = _continue(resume, steps, device, force, voice)
     run, state, data, heldout, metrics_bytes = begun
@@ -81,7 +88,12 @@ def run_command(
 
 
 def _check_numbers(
-    minutes: float | None, epochs: float | None, steps: int | None, batch_size: int | None, checkpoint_every: int
+    minutes: float | None,
+    epochs: float | None,
+    steps: int | None,
+    batch_size: int | None,
+    subset: int | None,
+    checkpoint_every: int,
 ) -> None:
     """Refuse numbers that no training can have, naming their options."""
     if sum(budget is not None for budget in (minutes, epochs, steps)) > 1:
@@ -89,50 +101,61 @@ def _check_numbers(
     for option, value in (("--minutes", minutes), ("--epochs", epochs)):
         if value is not None and not 0 < value < 1e6:
             raise VizdiffUsageError(f"{option} must be a number above 0, found {value:g}")
-    for option, whole in (("--steps", steps), ("--batch-size", batch_size), ("--checkpoint-every", checkpoint_every)):
+    for option, whole in (
+        ("--steps", steps), ("--batch-size", batch_size), ("--subset", subset), ("--checkpoint-every", checkpoint_every)
+    ):  # fmt: skip
         if whole is not None:
             check_at_least(option, whole, 1)
 
 
-def _begin(
-    preset: Preset,
-    minutes: float | None,
-    epochs: float | None,
-    steps: int | None,
-    dataset: str | None,
-    data_dir: Path | None,
-    batch_size: int | None,
-    seed: int,
-    device: str,
-    out: Path | None,
-    voice: Voice,
-) -> tuple[Run, TrainState, Digits, Digits, int]:
+class _Asked(NamedTuple):
+    """What was asked of a new run, beside its preset; None where nothing was."""
+
+    steps: int | None
+    epochs: float | None
+    minutes: float | None
+    dataset: str | None
+    data_dir: Path | None
+    batch_size: int | None
+    subset: int | None
+    no_time: bool
+    seed: int
+    out: Path | None
+
+
+def _begin(preset: Preset, asked: _Asked, device: str, voice: Voice) -> tuple[Run, TrainState, Digits, Digits, int]:
     from viz_diffusion.model import ModelConfig
     from viz_diffusion.run import RUNS_DIR, Run, RunConfig
     from viz_diffusion.train import TrainConfig, TrainState, faster_precision
 
     place = pick_device(device)
-    name = "data-dir" if data_dir is not None else dataset or "mnist"
+    name = "data-dir" if asked.data_dir is not None else asked.dataset or "mnist"
     training = TrainConfig(
-        batch_size=batch_size or preset.batch_size,
+        batch_size=asked.batch_size or preset.batch_size,
         learning_rate=preset.learning_rate,
-        seed=seed,
+        seed=asked.seed,
         precision=faster_precision(place),
     )
-    folder = None if data_dir is None else str(data_dir.resolve())
+    folder = None if asked.data_dir is None else str(asked.data_dir.resolve())
     network = ModelConfig(channels=preset.channels, num_blocks=preset.num_blocks)
-    config = RunConfig(network, training, dataset=name, data_dir=folder, preset=preset.name)
+    if asked.no_time:
+        network = replace(network, use_time=False, schedule=None)
+    config = RunConfig(network, training, dataset=name, data_dir=folder, preset=preset.name, subset=asked.subset)
     data, heldout = config.load_digits("train"), config.load_digits("test")
-    if epochs is not None:
-        steps = max(1, round(epochs * len(data) / training.batch_size))
+    steps = asked.steps
+    if asked.epochs is not None:
+        steps = max(1, round(asked.epochs * len(data) / training.batch_size))
     config = replace(config, training=replace(training, steps=steps or training.steps))
-    run = Run.create(out or RUNS_DIR / time.strftime(f"{name}-%Y%m%d-%H%M%S"), config)
+    run = Run.create(asked.out or RUNS_DIR / time.strftime(f"{name}-%Y%m%d-%H%M%S"), config)
     state = TrainState.create(config.training, config.model, place)
-    budget = f"{minutes:g} minutes" if minutes is not None else f"{config.training.steps:,} steps"
+    budget = f"{asked.minutes:g} minutes" if asked.minutes is not None else f"{config.training.steps:,} steps"
     parameters = sum(weight.numel() for weight in state.model.parameters())
     where = f"{training.batch_size} images a step on {place}, {training.precision}"
     voice.say("Budget", f"{budget}, {where}; Ctrl-C keeps your work")
-    voice.say("Model", f"{preset.name}: {parameters / 1e6:.1f} million parameters, {len(data):,} images of {name}")
+    blind = ", told no time" if asked.no_time else ""
+    voice.say(
+        "Model", f"{preset.name}: {parameters / 1e6:.1f} million parameters{blind}, {len(data):,} images of {name}"
+    )
     return run, state, data, heldout, 0
 
 

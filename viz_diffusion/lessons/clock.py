@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from viz_diffusion.catalogue import Texts
 from viz_diffusion.lessons.lesson import Claim, Lesson, Part, Rows
-from viz_diffusion.lessons.material import Material
+from viz_diffusion.lessons.material import Material, require_time
 from viz_diffusion.lessons.wrong_clock import SAMPLERS, SIZES, WrongTimes, tell_wrong_times
 from viz_diffusion.model import SimpleUNet
 from viz_diffusion.plots.clock import draw_border_clock, draw_wrong_clock
@@ -43,7 +43,14 @@ class Clock:
 
 @torch.no_grad()
 def measure(model: SimpleUNet, num_train_timesteps: int = 1000, crossing: int | None = 259) -> Clock:
-    """Compute the code of every timestep, raw and after the MLP, and how alike the codes are."""
+    """Compute the code of every timestep, raw and after the MLP, and how alike the codes are.
+
+    Raises
+    ------
+    VizdiffUsageError
+        Where the network is told no time.
+    """
+    require_time(model)
     t = torch.arange(num_train_timesteps, device=next(model.parameters()).device)
     sinusoids = model.time_mlp[0](t).cpu().numpy().T
     after = model.time_mlp(t).cpu().numpy().T

@@ -151,6 +151,21 @@ class Material:
         return torch.Generator().manual_seed(int(entropy[0]) << 31 | int(entropy[1]) >> 1)
 
 
+def require_time(model: SimpleUNet) -> None:
+    """Refuse a network that is told no time, where its time code is looked at.
+
+    Raises
+    ------
+    VizdiffUsageError
+        Where it was trained with --no-time.
+    """
+    if not model.config.use_time:
+        raise VizdiffUsageError(
+            "this network was trained with --no-time and has no time code to look at; "
+            "--run bundled has one, and --lessons noising,training,guess,step,label needs none"
+        )
+
+
 def device_of(denoiser: Any) -> torch.device:
     """Return the device of a module's first parameter or buffer; the CPU for whatever has none."""
     if isinstance(denoiser, nn.Module):

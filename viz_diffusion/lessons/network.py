@@ -12,12 +12,20 @@ from matplotlib.figure import Figure
 
 from viz_diffusion.catalogue import Texts
 from viz_diffusion.lessons.lesson import Lesson, Rows
+from viz_diffusion.lessons.material import require_time
 from viz_diffusion.model import ResidualBlock, SimpleUNet
 from viz_diffusion.plots.diagram import BlockShape, ModelShape, draw_model
 
 
 def measure(model: SimpleUNet, asked: int = 5) -> ModelShape:
-    """Read the network's blocks, in the order in which data pass them; ``asked`` is the label to look up."""
+    """Read the network's blocks, in the order in which data pass them; ``asked`` is the label to look up.
+
+    Raises
+    ------
+    VizdiffUsageError
+        Where the network is told no time.
+    """
+    require_time(model)
     size = model.config.image_size
 
     def shape(name: str, block: Any, resolution: int, attention: bool = False) -> BlockShape:

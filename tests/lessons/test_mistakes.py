@@ -1,0 +1,122 @@
+"""The bug museum: detectors against closed forms, each mistake caught by its own and a correct sampler by none."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from lesson_material import Answering, make_material, mute, outcomes, told_in_every_language
+
+from viz_diffusion.data import Digits, load_digits
+from viz_diffusion.lessons import mistakes
+from viz_diffusion.lessons.lesson import Finding
+from viz_diffusion.oracles import GaussianOracle
+from viz_diffusion.schedule import NoiseSchedule
+from viz_diffusion.timesteps import spaced_timesteps
+
+SCHEDULE = NoiseSchedule.named("linear")
+
+
+@pytest.fixture(scope="module")
+def training() -> Digits:
+    digits = load_digits("train")
+    return Digits(digits.images[:2000], digits.labels[:2000])
+
+
+@pytest.fixture(scope="module")
+def oracle(training: Digits) -> Answering:
+    """Return the best denoiser of one Gaussian, wrong by 1% of ε̂, as every network is."""
+    gaussian = GaussianOracle.fit(SCHEDULE, training.images)
+    return Answering(lambda x, t, _: 1.01 * gaussian(x, t))
+
+
+@pytest.fixture(scope="module")
+def found(oracle: Answering, training: Digits) -> mistakes.Mistakes:
+    return mistakes.measure(oracle, SCHEDULE, training, is_mnist=False, samples=20)
+
+
+def test_each_mistake_is_caught_by_its_own_detector_alone_and_the_correct_sampler_by_none(
+    found: mistakes.Mistakes,
+) -> None:
+    expected = np.concatenate([np.zeros((2, 6), bool), np.eye(6, dtype=bool)])
+    assert np.array_equal(found.caught, expected)
+    assert outcomes(mistakes.LESSON, found) == {"caught": True, "clean": True}
+
+
+def test_what_the_detectors_read_is_known_in_closed_form(found: mistakes.Mistakes) -> None:
+    own = found.values[2 + np.arange(6), np.arange(6)]
+    visited = spaced_timesteps(1000, 50)
+    spaced = SCHEDULE.respaced(visited[::-1])
+    # noise of variance 1 - ᾱ at the last visited t is left on the finished image
+    assert own[0] == pytest.approx(np.sqrt(1 - SCHEDULE.alphas_cumprod[visited[-1]]), rel=0.03)
+    assert own[1] == 1
+    # σ² z has the power σ⁴: over σ² it is β on average, the first step's at t = 0 apart
+    assert own[2] == pytest.approx(1 - spaced.betas[1:].mean(), abs=0.01)
+    assert own[4] == pytest.approx(2, abs=0.1)
+    assert (found.values[:2, [0, 1]] == 0).all()
+    assert found.values[:2, 2].max() < 0.01
+
+
+def test_the_strip_shows_the_mistake_it_is_named_after(found: mistakes.Mistakes) -> None:
+    strips = dict(zip(mistakes.SAMPLERS, found.strips, strict=True))
+    assert np.array_equal(strips["reversed"][0], strips["right"][-1])
+    assert np.array_equal(strips["reversed"][-1], strips["right"][0])
+    assert np.array_equal(strips["last_noise"][:-1], strips["right"][:-1])
+    assert not np.array_equal(strips["last_noise"][-1], strips["right"][-1])
+    assert strips["normalisation"][-1].min() > -1e-6
+    assert found.steps_left[[0, -1]].tolist() == [50, 0]
+
+
+def test_what_is_told_under_the_cosine_schedule_has_its_snr() -> None:
+    cosine = NoiseSchedule.named("cosine")
+    told = mistakes.nearest_by_snr(cosine, SCHEDULE)
+    reachable = cosine.alphas_cumprod > SCHEDULE.alphas_cumprod[-1]
+    middle = reachable & (np.arange(1000) > 50)
+    assert np.abs(SCHEDULE.log_snr[told] - cosine.log_snr)[middle].max() < 0.03
+    assert (told[~reachable] == 999).all()
+
+
+def test_control_a_model_of_grey_clouds_fails_a_detector_though_its_sampler_is_right(training: Digits) -> None:
+    grey = Answering(lambda x, t, _: SCHEDULE.predict_eps(x, torch.full_like(x, 0.5), t))
+    found = mistakes.measure(grey, SCHEDULE, training, is_mnist=False, samples=10)
+    assert found.caught[0].tolist() == [False, False, False, True, False, False]
+    assert outcomes(mistakes.LESSON, found) == {"caught": True, "clean": False}
+
+
+def test_control_a_mistake_that_does_no_harm_is_not_said_to_be_caught(training: Digits) -> None:
+    """Where digits do lie in [0, 1], clipping to it is no mistake."""
+    bright = Digits(torch.full_like(training.images[:10], 0.5), training.labels[:10])
+    answer = Answering(lambda x, t, _: SCHEDULE.predict_eps(x, torch.full_like(x, 0.5), t))
+    found = mistakes.measure(answer, SCHEDULE, bright, is_mnist=False, samples=10)
+    assert outcomes(mistakes.LESSON, found) == {"caught": False, "clean": True}
+
+
+def test_too_near_to_a_limit_is_open(found: mistakes.Mistakes) -> None:
+    near = found.values.copy()
+    near[2 + 3, 3] = near[0, 3] = mistakes.LIMITS[3]
+    halves = found.halves.copy()
+    halves[:, 3] = 0.05
+    assert outcomes(mistakes.LESSON, replace(found, values=near, halves=halves)) == {"caught": None, "clean": None}
+
+
+def test_mistakes_are_told_both_ways(found: mistakes.Mistakes) -> None:
+    material = make_material(mute(), heldout=10)
+    seen = replace(found, read=np.array([20, 20, 20, 20, 20, 0, 20, 20]))
+    ruined = replace(found, read=np.array([20, 20, 0, 0, 0, 0, 0, 0]), values=found.values[::-1])
+    for data, verdicts in ((seen, ["Found"] * 3), (ruined, ["Not found"] * 3)):
+        told = told_in_every_language(Finding.of(mistakes.LESSON, data, full=False), material)
+        assert [one.verdict for one in told["en"].answers] == verdicts
+        assert len(told["zh"].table.rows) == 6
+
+
+def test_every_number_of_the_table_stands_in_the_picture_and_only_what_is_caught_is_marked(
+    found: mistakes.Mistakes,
+) -> None:
+    figure = mistakes.draw(found)["mistakes"]
+    bold = [text.get_text() for text in figure.texts if text.get_weight() == "bold"]
+    assert len(bold) == 6
+    assert bold[1] == "1"
+    images = [image for axes in figure.axes for image in axes.images]
+    assert len(images) == found.strips.shape[0] * found.strips.shape[1]

@@ -1,0 +1,80 @@
+"""Samples over their nearest training digits, and how near all of them are.
+
+Knows nothing about how neighbours were found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from viz_diffusion.plots import theme
+from viz_diffusion.plots.panels import Curve, Scale, draw_curves, mark_x
+from viz_diffusion.plots.theme import Array
+
+_LEFT, _TOP, _FACTOR, _GAP, _BLOCK = 150, 250, 6, 10, 790
+
+
+@dataclass(frozen=True, eq=False)
+class Suspects:
+    """K samples, each with the training digit that is nearest to it."""
+
+    samples: Array
+    """(K, H, W) float, -1 to 1."""
+    nearest: Array
+    """(K, H, W) float, -1 to 1."""
+    ratio: Array
+    """(K,) float, 0 to 1: d₁/d₂."""
+
+
+def draw_copies(blocks: Sequence[tuple[Suspects, Array, Array, str]], copy: float) -> Figure:
+    """Draw a block for each of one or two networks.
+
+    Parameters
+    ----------
+    blocks
+        Suspects, (N,) d₁/d₂ of all samples (line) and of test digits (dashed), and the block's name.
+    copy
+        Below this a sample is a near-copy; its d₁/d₂ stands in orange.
+    """
+    with theme.use_theme():
+        figure = theme.new_figure()
+        first = _TOP if len(blocks) > 1 else _TOP + _BLOCK // 2
+        for index, (suspects, ratio, test, name) in enumerate(blocks):
+            top = first + index * _BLOCK
+            _draw_suspects(figure, top, suspects, name, copy)
+            box = (2230, top, 740, 430)
+            curves = (
+                Curve(*_distribution(test), colour=theme.MUTED, style="--", weight=3.5),
+                Curve(*_distribution(ratio), weight=4.5),
+            )
+            x = Scale(0, 1, (0, 0.5, 1), "$d_1/d_2$")
+            axes = draw_curves(figure, box, curves, x, Scale(0, 1, (0, 0.5, 1), "$F$"))
+            mark_x(figure, axes, box, copy, "1/3" if abs(copy - 1 / 3) < 1e-9 else theme.number(copy))
+        return figure
+
+
+def _draw_suspects(figure: Figure, top: int, suspects: Suspects, name: str, copy: float) -> None:
+    size = suspects.samples.shape[-1] * _FACTOR
+    theme.write(figure, _LEFT, top - 70, name, theme.NUMBER_SIZE, ha="left")
+    for row, symbol in enumerate(("$x$", theme.X_0)):
+        middle = top + row * (size + _GAP) + size / 2
+        theme.write(figure, _LEFT - 30, middle, symbol, theme.SYMBOL_SIZE, ha="right", va="center")
+    for column, (image, nearest, ratio) in enumerate(
+        zip(suspects.samples, suspects.nearest, suspects.ratio, strict=True)
+    ):
+        x = _LEFT + column * (size + _GAP)
+        theme.place_digit(figure, x, top, _FACTOR, image)
+        theme.place_digit(figure, x, top + size + _GAP, _FACTOR, nearest)
+        look = {"color": theme.ORANGE, "weight": "bold"} if ratio < copy else {"color": theme.MUTED}
+        theme.write(figure, x + size / 2, top + 2 * size + _GAP + 66, f"{ratio:.2f}", 20, **look)
+
+
+def _distribution(values: Array) -> tuple[Array, Array]:
+    """Return the empirical distribution function of (N,) values in 0 .. 1, as a line from 0 to 1."""
+    places = np.sort(values)
+    shares = np.arange(1, len(places) + 1) / len(places)
+    return np.concatenate([[0, places[0]], places, [1]]), np.concatenate([[0, 0], shares, [1]])
