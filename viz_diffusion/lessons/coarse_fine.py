@@ -11,6 +11,7 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import torch
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -93,7 +94,7 @@ def spectrum(digits: Digits, per_label: bool) -> Float64:
     theorem holds as it stands.
     """
     total = np.zeros(digits.images.shape[-2:])
-    for kind in digits.labels.unique() if per_label else (None,):
+    for kind in torch.unique(digits.labels) if per_label else (None,):
         images = digits.images if kind is None else digits.images[digits.labels == kind]
         values = images[:, 0].double().numpy()
         for part in np.array_split(values - values.mean(axis=0), max(1, len(values) // 4000)):

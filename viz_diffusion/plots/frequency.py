@@ -91,7 +91,9 @@ def _show_map(axes: Axes, found: Emergence, values: Array) -> None:
     edges = np.concatenate([[last], middle, [0]])
     bounds = np.concatenate([found.frequencies - 0.5, [found.frequencies[-1] + 0.5]])
     axes.pcolormesh(last - edges, bounds, values.T, cmap=SHARE_MAP, vmin=0, vmax=1, shading="flat", rasterized=True)
-    axes.set(xlim=(0, last), ylim=(bounds[0], bounds[-1]))
+    axes.set(xlim=(0, last), ylim=(bounds[0], bounds[-1]), xticks=[], yticks=[])
+    axes.set_axis_on()
+    axes.spines[:].set(color=theme.FAINT, linewidth=1.5)
 
 
 def _mark(axes: Axes, found: Emergence) -> None:
