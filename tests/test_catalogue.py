@@ -80,6 +80,10 @@ NAMES = {
     "Sun",
     "x_t",
     "CIFAR",
+    "Dieleman",
+    "Falck",
+    "Kynkäänniemi",
+    "Salimans",
     "vizdiff",
     "evaluate",
 }
@@ -95,7 +99,7 @@ def foreign_words(key: str, text: str) -> list[str]:
     if is_command(key) or key == "language.tag":
         return []
     plain = re.sub(r"{[^}]*}", " ", text.replace("et al.", ""))
-    return [word for word in re.findall(r"[A-Za-z_]{3,}", plain) if word not in NAMES]
+    return [word for word in re.findall(r"[A-Za-zÀ-ž_]{3,}", plain) if word not in NAMES]
 
 
 def test_the_chinese_is_chinese() -> None:

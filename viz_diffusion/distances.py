@@ -77,22 +77,27 @@ def precision_recall(
     real, made = _features(real), _features(made)
     if min(len(real), len(made)) <= neighbours:
         raise VizdiffInputError(f"precision and recall need more than {neighbours} images on both sides")
-    return _covered(made, real, _reach(real, neighbours)), _covered(real, made, _reach(made, neighbours))
+    return float(covered(made, real, neighbours).mean()), float(covered(real, made, neighbours).mean())
+
+
+def covered(points: NDArray[np.floating], centres: NDArray[np.floating], neighbours: int = 3) -> NDArray[np.bool_]:
+    """Return (N,) which of (N, D) points lie within the reach of at least one of (M, D) centres.
+
+    A reach is the distance to the k-th nearest other centre. Real points among made centres are the recall.
+    """
+    points, centres = _features(points), _features(centres)
+    reach = _reach(centres, neighbours)
+    inside = [
+        (_squared_distances(points[start : start + _BLOCK], centres) <= reach).any(axis=1)
+        for start in range(0, len(points), _BLOCK)
+    ]
+    return np.concatenate(inside)
 
 
 def _reach(x: Float64, neighbours: int) -> Float64:
     """Return (N,) squared distances to the k-th nearest other row."""
     blocks = (_squared_distances(x[start : start + _BLOCK], x) for start in range(0, len(x), _BLOCK))
     return np.concatenate([np.partition(block, neighbours, axis=1)[:, neighbours] for block in blocks])
-
-
-def _covered(points: Float64, centres: Float64, reach: Float64) -> float:
-    """Return the share of points that lie within the reach of at least one centre."""
-    inside = [
-        (_squared_distances(points[start : start + _BLOCK], centres) <= reach).any(axis=1)
-        for start in range(0, len(points), _BLOCK)
-    ]
-    return float(np.concatenate(inside).mean())
 
 
 @dataclass(frozen=True, eq=False)
