@@ -84,6 +84,11 @@ NAMES = {
     "Falck",
     "Kynkäänniemi",
     "Salimans",
+    "Antognini",
+    "Sohl",
+    "Dickstein",
+    "DPM",
+    "Solver",
     "vizdiff",
     "evaluate",
 }

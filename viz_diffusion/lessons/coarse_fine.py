@@ -48,16 +48,16 @@ class CoarseFine:
     """(K,) int64, falling."""
     num_train_timesteps: int
     """T."""
-    shared: Float64
-    """(K, F) float64, 0 to 1: squared coherence of x̂_0 with the finished picture."""
-    power: Float64
-    """(K, F) float64: power of x̂_0 over that of the finished picture."""
-    expected: Float64
-    """(K, F) float64: what both are for the best linear denoiser, ᾱS/(ᾱS + 1-ᾱ)."""
+    shared: NDArray[np.float32]
+    """(K, F) float32, 0 to 1: squared coherence of x̂_0 with the finished picture."""
+    power: NDArray[np.float32]
+    """(K, F) float32: power of x̂_0 over that of the finished picture."""
+    expected: NDArray[np.float32]
+    """(K, F) float32: what both are for the best linear denoiser, ᾱS/(ᾱS + 1-ᾱ)."""
     emergence: Float64
     """(F,) float64: t from which on ``shared`` stays at a half or more; 0 where it never does."""
-    resampled: Float64
-    """(R, F) float64: the same of R bootstrap resamples of the generations."""
+    resampled: NDArray[np.int16]
+    """(R, F) int16: the same of R bootstrap resamples of the generations."""
     predicted: Float64
     """(F,) float64: where ᾱS = 1-ᾱ, S being the power of real digits about their label's mean."""
     predicted_unlabelled: Float64
@@ -149,11 +149,11 @@ def measure(
         frequencies=FREQUENCIES,
         timesteps=timesteps,
         num_train_timesteps=T,
-        shared=shared,
-        power=power,
-        expected=wiener(known, schedule)[timesteps],
+        shared=shared.astype(np.float32),
+        power=power.astype(np.float32),
+        expected=wiener(known, schedule)[timesteps].astype(np.float32),
         emergence=_emergence(shared, timesteps),
-        resampled=np.stack(again),
+        resampled=np.stack(again).astype(np.int16),
         predicted=predicted_emergence(known, schedule),
         predicted_unlabelled=predicted_emergence(spectrum(training, per_label=False), schedule),
         count=len(mean),
@@ -223,7 +223,7 @@ def _ranks(values: NDArray[Any]) -> Float64:
     return np.asarray((np.cumsum(counts) - (counts - 1) / 2)[where])
 
 
-def _off(emergence: Float64, predicted: Float64) -> Float64:
+def _off(emergence: NDArray[Any], predicted: Float64) -> Float64:
     """Return the mean distance over f of (..., F) times from the predicted ones."""
     return np.asarray(np.abs(emergence - predicted).mean(axis=-1))
 
