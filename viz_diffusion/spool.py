@@ -1,7 +1,8 @@
 """A recording that goes to disk while it is made: a thread sorts, computes and writes what was heard.
 
-The sampling loop only copies and hands over. The queue is bounded, so memory is; an error of the thread is
-raised in the loop at the next forward pass, or when the block ends.
+The sampling loop only copies, and hands over some dozen passes at a time: a thread that woke at every pass would take a
+core from the network's own threads, which then wait for each other, a thousand times. The queue is bounded, so
+memory is; an error of the thread is raised in the loop at a later forward pass, or when the block ends.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,12 @@ from viz_diffusion.store.writing import StoreWriter, growing_store
 from viz_diffusion.trajectory import facts_of
 
 _QUEUED_BYTES = 32 << 20
-"""Roughly how much may wait for the disk."""
+"""Roughly how much may wait for the disk, where one pass is not larger."""
+_HANDED = CHUNK_STEPS // 2
+"""How many passes are handed over together, where they are small. The very first goes alone: that a step is over is
+known from the next one, and so a chunk is written one step after its last."""
+_QUEUED = 3
+"""How many such heaps may wait."""
 
 NOTHING = (
     "nothing was recorded: the sampling loop has to call the denoiser itself, inside the block, "
@@ -75,31 +82,41 @@ class Spool:
         self._aim = aim
         self._kept_chunk = kept_chunk
         self._options = {"dtype": dtype, "compress": compress}
-        self._queue: queue.Queue[ForwardPass | Finished | None] = queue.Queue()
+        self._queue: queue.Queue[list[ForwardPass | Finished] | None] = queue.Queue(_QUEUED)
+        self._heap: list[ForwardPass | Finished] = []
+        self._begun = False
         self._keep = True
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="vizdiff recording", daemon=True)
         self._thread.start()
 
     def put(self, event: ForwardPass | Finished) -> None:
-        """Hand an event over, waiting while too many are in the queue; raise what went wrong before."""
+        """Take an event, waiting while too many are in the queue; raise what went wrong before."""
         self._raise()
-        if not self._queue.maxsize and isinstance(event, ForwardPass):
-            self._queue.maxsize = max(2, min(64, _QUEUED_BYTES // (2 * event.x.nbytes + 1)))
-        self._insert(event)
+        self._heap.append(event)
+        if isinstance(event, ForwardPass):
+            size = 2 * event.x.nbytes + sum(values.nbytes for values in event.activations.values())
+            if not self._begun or len(self._heap) >= min(_HANDED, _QUEUED_BYTES // ((_QUEUED + 1) * size + 1)):
+                self._hand_over()
+                self._begun = True
 
     def close(self, *, complete: bool) -> None:
         """Write what is left and end the thread; ``complete`` unless the loop was cut short."""
         self._keep = complete
+        self._hand_over()
         self._insert(None)
         self._thread.join()
         if complete:
             self._raise()
 
-    def _insert(self, event: ForwardPass | Finished | None) -> None:
+    def _hand_over(self) -> None:
+        heap, self._heap = self._heap, []
+        self._insert(heap)
+
+    def _insert(self, heap: list[ForwardPass | Finished] | None) -> None:
         while self._thread.is_alive():
             with suppress(queue.Full):
-                self._queue.put(event, timeout=0.2)
+                self._queue.put(heap, timeout=0.2)
                 return
 
     def _raise(self) -> None:
@@ -110,7 +127,7 @@ class Spool:
         try:
             with suppress(_StoppedError), growing_store(self._path, **self._options) as store:
                 scribe = _Scribe(store, self._assembly, self._facts, self._seeds, self._aim, self._kept_chunk)
-                scribe.write(iter(self._queue.get, None), lambda: self._keep)
+                scribe.write(chain.from_iterable(iter(self._queue.get, None)), lambda: self._keep)
         except BaseException as error:
             self._error = error
 
