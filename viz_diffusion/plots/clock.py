@@ -36,7 +36,7 @@ def draw_wrong_clock(images: Array, clocks: Sequence[str], samplers: Sequence[st
         factor, gap, top, left = 4, 8, 380, 440
         size = side * factor
         block = columns * (size + gap) + 175
-        pitch = rows * (size + gap) + 200
+        pitch = min(rows * (size + gap) + 200, (theme.PAGE_HEIGHT - 60 - top) / len(clocks))
         for s, sampler in enumerate(samplers):
             x0 = left + s * block
             theme.write(figure, x0 + (columns * (size + gap) - gap) / 2, top - 110, sampler, theme.NUMBER_SIZE)
