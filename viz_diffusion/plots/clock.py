@@ -47,7 +47,7 @@ def draw_wrong_clock(images: Array, clocks: Sequence[str], samplers: Sequence[st
                     theme.place_digit(figure, x, y, factor, images[s, a, k])
                 if shares is not None:
                     x, y = x0 + columns * (size + gap) + 12, y0 + (rows * (size + gap) - gap) / 2
-                    theme.write(figure, x, y, f"{shares[s, a]:.0%}", 22, ha="left", va="center")
+                    theme.write(figure, x, y, f"{shares[s, a]:.0%}", 20, ha="left", va="center")
         for a, clock in enumerate(clocks):
             y = top + a * pitch + (rows * (size + gap) - gap) / 2
             theme.write(figure, left - 40, y, clock, theme.SYMBOL_SIZE, ha="right", va="center")
