@@ -12,7 +12,8 @@ from lesson_material import deaf_to_time, make_material, mute, told_in_every_lan
 from viz_diffusion.data import Digits
 from viz_diffusion.lessons import clock
 from viz_diffusion.lessons.lesson import Finding
-from viz_diffusion.lessons.wrong_clock import ARMS, WrongClock, clocks, read_border, tell_wrong_times
+from viz_diffusion.lessons.no_clock import Clocks, NoClock, tell_no_time
+from viz_diffusion.lessons.wrong_clock import ARMS, WrongClock, WrongTimes, clocks, read_border, tell_wrong_times
 from viz_diffusion.run import Run
 from viz_diffusion.sample import sample_images
 from viz_diffusion.schedule import NoiseSchedule
@@ -71,7 +72,9 @@ def test_control_a_denoiser_that_never_looks_at_its_clock_is_not_ruined_by_a_wro
 
     codes = clock.measure(material.network)
     for wrong, verdict in ((found, "Not found"), (replace(found, loss=found.loss * [[1], [9], [9], [9]]), "Found")):
-        told = told_in_every_language(Finding.of(clock.LESSON, replace(codes, wrong=wrong), full=False), material)
+        told = told_in_every_language(
+            Finding.of(clock.LESSON, replace(codes, told=Clocks(wrong)), full=False), material
+        )
         assert told["en"].answers[0].verdict == verdict
         assert len(told["zh"].answers) == 3
 
@@ -83,3 +86,55 @@ def test_the_bundled_network_is_ruined_by_every_wrong_clock() -> None:
         "wrong_costs": True, "wrong_ruins": True, "border_tells": True
     }  # fmt: skip
     assert found.constant_pixels == 67
+
+
+def blinded(found: WrongTimes, ddim: int, ddpm: int, samples: int = 200) -> Clocks:
+    """Return clocks of whose samples 196, and with wrong clocks at most 100, are read as asked, and some without."""
+    read = np.array([[196, 30, 20, 100], [196, 30, 20, 100]])
+    wrong = replace(found, read=read, samples=samples)
+    return Clocks(wrong, NoClock(wrong.loss[0], wrong.images[:, 0], np.array([ddim, ddpm]), (2400, 30_000)))
+
+
+def test_no_clock_is_judged_beside_wrong_and_right_ones_and_told_every_way() -> None:
+    material = make_material(heldout=50)
+    found = tell_wrong_times(
+        mute(), SCHEDULE, material.heldout, Digits(material.heldout.images, material.heldout.labels), sizes=(20, 10)
+    )
+    codes = clock.measure(material.network)
+    for hits, expected in (
+        ((195, 194), (True, True)),
+        ((150, 150), (True, False)),
+        ((195, 90), (False, False)),
+        ((190, 182), (True, False)),
+        ((190, 184), (True, None)),
+        ((110, 190), (None, False)),
+    ):
+        told = blinded(found, *hits)
+        claims = {claim.name: claim.holds for claim in told.claims()}
+        assert (claims["none_beats_wrong"], claims["none_as_good"]) == expected, hits
+        said = told_in_every_language(Finding.of(clock.LESSON, replace(codes, told=told), full=False), material)
+        words = {True: "Found", False: "Not found", None: "Cannot be told"}
+        assert {one.verdict for one in said["en"].answers[2:4]} <= set(words.values())
+        assert [one.verdict for one in said["en"].answers if "no clock" in one.question] == [words[e] for e in expected]
+    figure = clock.draw(replace(codes, told=told))["wrong_clock"]
+    assert sum(len(axes.images) for axes in figure.axes) == 2 * 5 * 10
+    assert {"–", "55%", "95%"} <= {text.get_text() for text in figure.texts}
+
+
+def test_without_a_control_nothing_is_said_of_a_missing_clock() -> None:
+    grey = Digits(torch.rand(50, 1, 28, 28), torch.arange(50) % 10)
+    told = Clocks(tell_wrong_times(mute(), SCHEDULE, grey, grey, is_mnist=False, sizes=(20, 10)))
+    assert {claim.name for claim in told.claims()} == {"wrong_costs", "border_tells"}
+    assert told.facts()["blind_steps"] is None
+
+
+def test_a_denoiser_that_ignores_its_clock_answers_alike_whether_told_or_not() -> None:
+    """The blind arm meets the very noise and questions of the others."""
+    material = make_material(heldout=50)
+    model = deaf_to_time(material.model)
+    wrong = tell_wrong_times(model, SCHEDULE, material.heldout, material.heldout, sizes=(20, 10))
+    blind = tell_no_time(model, SCHEDULE, material.heldout, sizes=(20, 10))
+    assert np.array_equal(blind.loss, wrong.loss[0])
+    assert np.array_equal(blind.images, wrong.images[:, 0])
+    assert wrong.read is not None
+    assert np.array_equal(blind.read, wrong.read[:, 0])

@@ -1,7 +1,7 @@
 """The blind sculptor's clock: how does the network know how far it is?
 
-Measures the time embedding before and after its MLP, and in :mod:`~viz_diffusion.lessons.wrong_clock` what becomes of
-samples where the time is told wrong.
+Measures the time embedding before and after its MLP; in :mod:`~viz_diffusion.lessons.wrong_clock` what becomes of
+samples where the time is told wrong, and in :mod:`~viz_diffusion.lessons.no_clock` where it was never told.
 """
 
 from __future__ import annotations
@@ -16,15 +16,18 @@ from matplotlib.figure import Figure
 from viz_diffusion.catalogue import Texts
 from viz_diffusion.lessons.lesson import Claim, Lesson, Part, Rows
 from viz_diffusion.lessons.material import Material, require_time
-from viz_diffusion.lessons.wrong_clock import SAMPLERS, SIZES, WrongTimes, tell_wrong_times
+from viz_diffusion.lessons.no_clock import Clocks, tell_no_time
+from viz_diffusion.lessons.wrong_clock import SAMPLERS, SIZES, tell_wrong_times
 from viz_diffusion.model import SimpleUNet
 from viz_diffusion.plots.clock import draw_border_clock, draw_wrong_clock
 from viz_diffusion.plots.heatmap import TimeEmbedding, draw_time_embedding
+from viz_diffusion.run import Run
 from viz_diffusion.timesteps import SAMPLERS as SAMPLER_NAMES
 
 NUM_COMPARED = 128
-_TOLD = ("$t$", "$T/2$", "$T-1-t$", r"$\pi(t)$")
-"""What the arms of a wrong clock tell, as symbols."""
+CONTROL = "no_time"
+_SYMBOLS = ("$t$", "$T/2$", "$T-1-t$", r"$\pi(t)$", "–")
+"""What the arms of a wrong clock tell, as symbols; the last one tells nothing."""
 OFFSETS = (1, 10, 100, 500)
 """Distances in t at which the likeness of two codes is told."""
 
@@ -37,8 +40,8 @@ class Clock:
     """The codes before and after the MLP; those after it without their mean over t."""
     cosine_with_mean_min: float
     """The smallest cosine between any two codes after the MLP, their mean left in."""
-    wrong: WrongTimes | None = None
-    """What a wrong clock does; None where only the codes were looked at."""
+    told: Clocks | None = None
+    """What a wrong clock does, and none; None where only the codes were looked at."""
 
 
 @torch.no_grad()
@@ -75,10 +78,11 @@ def measure(model: SimpleUNet, num_train_timesteps: int = 1000, crossing: int | 
 def draw(data: Clock) -> dict[str, Figure]:
     """Draw ``time_embedding``, samples under wrong clocks, and the border's own clock."""
     figures = {"time_embedding": draw_time_embedding(data.embedding)}
-    if data.wrong is not None:
-        wrong, names = data.wrong, [SAMPLER_NAMES[name] for name in SAMPLERS]
-        shares = None if wrong.read is None else wrong.read / wrong.samples
-        figures["wrong_clock"] = draw_wrong_clock(wrong.images, _TOLD, names, shares)
+    if data.told is not None:
+        wrong, (images, read) = data.told.wrong, data.told.rows()
+        names = [SAMPLER_NAMES[name] for name in SAMPLERS]
+        shares = None if read is None else read / wrong.samples
+        figures["wrong_clock"] = draw_wrong_clock(images, _SYMBOLS[: images.shape[1]], names, shares)
         if wrong.constant_pixels:
             last = wrong.num_train_timesteps - 1
             figures["border_clock"] = draw_border_clock(wrong.timesteps, wrong.time_error, wrong.bound, last)
@@ -98,13 +102,13 @@ def facts(clock: Clock) -> dict[str, Any]:
         "cosine_mlp_with_mean_min": clock.cosine_with_mean_min,
         "mlp_limit": data.mlp_limit,
         "compared": len(data.cosine_timesteps),
-        **({} if clock.wrong is None else clock.wrong.facts()),
+        **({} if clock.told is None else clock.told.facts()),
     }
 
 
 def claims(data: Clock) -> tuple[Claim, ...]:
     """Say what a wrong clock costs, and whether the time can be read without one."""
-    return () if data.wrong is None else data.wrong.claims()
+    return () if data.told is None else data.told.claims()
 
 
 def rows(facts: dict[str, Any], _: Texts) -> Rows:
@@ -125,21 +129,33 @@ def _mean_cosine(columns: np.ndarray[Any, Any], offset: int) -> float:
     return float((unit[:, offset:] * unit[:, : unit.shape[1] - offset]).sum(axis=0).mean())
 
 
-def _wrong(material: Material) -> WrongTimes:
-    return tell_wrong_times(
+def _told(material: Material) -> Clocks:
+    sizes, run = material.size(*SIZES), material.run.config
+    wrong = tell_wrong_times(
         material.model, material.schedule, material.heldout, material.training, material.is_mnist, material.seed,
-        material.size(*SIZES), material.progress,
+        sizes, material.progress,
     )  # fmt: skip
+    blind = Run.control(CONTROL)
+    if not material.is_mnist or (run.schedule, run.num_train_timesteps) != (
+        blind.config.schedule, blind.config.num_train_timesteps
+    ):  # fmt: skip
+        return Clocks(wrong)
+    model = blind.load_model(material.device)[0]
+    steps = (blind.config.training.steps, run.training.steps)
+    return Clocks(
+        wrong,
+        tell_no_time(model, material.schedule, material.heldout, steps, material.seed, sizes, material.progress),
+    )
 
 
 def _measure(material: Material) -> Clock:
     schedule = material.schedule
     codes = measure(material.network, schedule.num_train_timesteps, schedule.snr_below_one)
-    return replace(codes, wrong=material.take("clock", _wrong))
+    return replace(codes, told=material.take("clock", _told))
 
 
 LESSON = Lesson(
     "clock", 60, _measure, draw, facts, rows, claims=claims,
-    figures=("time_embedding", "wrong_clock", "border_clock"), advanced=("border_clock",), seconds=(6, 60),
-    part=Part(WrongTimes, _wrong),
+    figures=("time_embedding", "wrong_clock", "border_clock"), advanced=("border_clock",), seconds=(8, 75),
+    part=Part(Clocks, _told),
 )  # fmt: skip

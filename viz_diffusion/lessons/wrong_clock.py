@@ -5,6 +5,7 @@ Part of the lesson on the clock; asks any denoiser, knows nothing about figures'
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -178,30 +179,45 @@ def tell_wrong_times(
     T = schedule.num_train_timesteps
     count, samples = sizes
     arms = {name: WrongClock(denoiser, told, name) for name, told in clocks(T, seed).items()}
-    loss = _losses(arms, schedule, heldout, count, seed)
-    asked = torch.arange(samples) % NUM_LABELS
-    made: list[Tensor] = []
+    loss = clock_losses(tuple(arms.values()), schedule, heldout, count, seed)
+    images: list[NDArray[np.float32]] = []
+    hits: list[int] = []
     for sampler in SAMPLERS:
         for number, arm in enumerate(arms.values()):
-            progress(len(made), len(SAMPLERS) * len(arms), f"{sampler}, clock {ARMS[number]}")
-            parts = sample_images(
-                arm, schedule, asked.to(device_of(denoiser)), range(SEED, SEED + samples),
-                sampler=sampler, steps=min(STEPS, T), null_label=arm.null_label,
-            )  # fmt: skip
-            made.append(torch.cat(list(parts)))
-    read = [read_as_asked(images, asked)[0].hits for images in made] if is_mnist else None
-    images = torch.stack(made)[:, :KEPT, 0].numpy()
+            progress(len(images), len(SAMPLERS) * len(arms), f"{sampler}, clock {ARMS[number]}")
+            made, read = sample_arm(arm, schedule, sampler, samples, is_mnist)
+            images.append(made)
+            hits.append(read)
     black = int((training.images == -1).flatten(1).all(dim=0).sum())
     timesteps = np.unique(np.round(np.array(BORDER_TIMESTEPS) * (T - 1) / 999).astype(np.int64))
     error, bound = read_border(schedule, black, timesteps, BORDER_COUNT, seed)
     shape = (len(SAMPLERS), len(ARMS))
-    hits = None if read is None else np.array(read).reshape(shape)
-    images = images.reshape(*shape, *images.shape[1:])
-    return WrongTimes(loss, images, samples, hits, black, timesteps, error, bound, T)
+    drawn = np.stack(images).reshape(*shape, *images[0].shape)
+    right = np.array(hits).reshape(shape) if is_mnist else None
+    return WrongTimes(loss, drawn, samples, right, black, timesteps, error, bound, T)
+
+
+def sample_arm(
+    arm: nn.Module, schedule: NoiseSchedule, sampler: str, samples: int, is_mnist: bool
+) -> tuple[NDArray[np.float32], int]:
+    """Sample 0 .. 9 in turn, from noise that all arms share.
+
+    Returns
+    -------
+    The first (K, H, W) samples, and how many of all are read as asked; 0 where the data are not MNIST.
+    """
+    asked = torch.arange(samples) % NUM_LABELS
+    parts = sample_images(
+        arm, schedule, asked.to(device_of(arm)), range(SEED, SEED + samples),
+        sampler=sampler, steps=min(STEPS, schedule.num_train_timesteps),
+        null_label=getattr(arm, "null_label", NUM_LABELS),
+    )  # fmt: skip
+    images = torch.cat(list(parts))
+    return images[:KEPT, 0].numpy(), read_as_asked(images, asked)[0].hits if is_mnist else 0
 
 
 @torch.no_grad()
-def _losses(arms: dict[str, WrongClock], schedule: NoiseSchedule, heldout: Digits, count: int, seed: int) -> Float64:
+def clock_losses(arms: Sequence[nn.Module], schedule: NoiseSchedule, heldout: Digits, count: int, seed: int) -> Float64:
     """Return (A, N) mean squared errors of ε̂, the same images, noise and t (spread evenly) for every arm."""
     generator = torch.Generator().manual_seed(seed + 1600)
     rows = torch.randint(len(heldout), (count,), generator=generator)
@@ -210,7 +226,7 @@ def _losses(arms: dict[str, WrongClock], schedule: NoiseSchedule, heldout: Digit
     x_t, labels = schedule.add_noise(heldout.images[rows], noise, t), heldout.labels[rows]
     losses: list[list[Tensor]] = [[] for _ in arms]
     for part in torch.split(torch.arange(count), 200):
-        for kept, arm in zip(losses, arms.values(), strict=True):
+        for kept, arm in zip(losses, arms, strict=True):
             place = device_of(arm)
             eps = arm(x_t[part].to(place), t[part].to(place), labels[part].to(place)).float().cpu()
             kept.append((eps - noise[part]).square().mean(dim=(1, 2, 3)))

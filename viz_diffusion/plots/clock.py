@@ -36,7 +36,7 @@ def draw_wrong_clock(images: Array, clocks: Sequence[str], samplers: Sequence[st
         factor, gap, top, left = 4, 8, 380, 440
         size = side * factor
         block = columns * (size + gap) + 175
-        pitch = rows * (size + gap) + 200
+        pitch = min(rows * (size + gap) + 200, (theme.PAGE_HEIGHT - 60 - top) / len(clocks))
         for s, sampler in enumerate(samplers):
             x0 = left + s * block
             theme.write(figure, x0 + (columns * (size + gap) - gap) / 2, top - 110, sampler, theme.NUMBER_SIZE)
@@ -47,7 +47,7 @@ def draw_wrong_clock(images: Array, clocks: Sequence[str], samplers: Sequence[st
                     theme.place_digit(figure, x, y, factor, images[s, a, k])
                 if shares is not None:
                     x, y = x0 + columns * (size + gap) + 12, y0 + (rows * (size + gap) - gap) / 2
-                    theme.write(figure, x, y, f"{shares[s, a]:.0%}", 22, ha="left", va="center")
+                    theme.write(figure, x, y, f"{shares[s, a]:.0%}", 20, ha="left", va="center")
         for a, clock in enumerate(clocks):
             y = top + a * pitch + (rows * (size + gap) - gap) / 2
             theme.write(figure, left - 40, y, clock, theme.SYMBOL_SIZE, ha="right", va="center")

@@ -15,7 +15,7 @@ from viz_diffusion.plots import theme
 from viz_diffusion.plots.panels import Curve, Scale, draw_curves, mark_x
 from viz_diffusion.plots.theme import Array
 
-_LEFT, _TOP, _FACTOR, _GAP, _BLOCK = 150, 250, 6, 10, 790
+_LEFT, _TOP, _FACTOR, _GAP, _BLOCK = 180, 300, 7, 10, 830
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,13 +46,14 @@ def draw_copies(blocks: Sequence[tuple[Suspects, Array, Array, str]], copy: floa
         for index, (suspects, ratio, test, name) in enumerate(blocks):
             top = first + index * _BLOCK
             _draw_suspects(figure, top, suspects, name, copy)
-            box = (2230, top, 740, 430)
+            box = (2500, top, 580, 380)
             curves = (
                 Curve(*_distribution(test), colour=theme.MUTED, style="--", weight=3.5),
-                Curve(*_distribution(ratio), weight=4.5),
+                Curve(*_distribution(ratio)),
             )
-            x = Scale(0, 1, (0, 0.5, 1), "$d_1/d_2$")
+            x = Scale(0, 1, (0, 0.5, 1))
             axes = draw_curves(figure, box, curves, x, Scale(0, 1, (0, 0.5, 1), "$F$"))
+            theme.write(figure, box[0] + box[2] / 2, top + box[3] + 172, "$d_1/d_2$", 24)
             mark_x(figure, axes, box, copy, "1/3" if abs(copy - 1 / 3) < 1e-9 else theme.number(copy))
         return figure
 
