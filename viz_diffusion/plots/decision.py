@@ -100,9 +100,7 @@ def _draw_settled(figure: Figure, box: Box, settled: Array | None, quartiles: Qu
         axes.plot([-quartiles.median], [0.72], "o", color=theme.PURPLE, ms=15, mec="white", mew=2)
         place = box[0] + (last - quartiles.lower) / last * box[2]
         y = box[1] + box[3] + 110 + 110 * 0.28
-        theme.write(
-            figure, place + 34, y, f"½: {quartiles.median:.0f}", 20, ha="left", va="center", color=theme.PURPLE
-        )
+        theme.write(figure, place + 34, y, f"½: {quartiles.median:.0f}", 20, ha="left", va="center", color=theme.PURPLE)
 
 
 def _draw_strip(figure: Figure, box: Box, strip: Array, timesteps: Array, last: int) -> None:
