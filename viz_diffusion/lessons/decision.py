@@ -78,7 +78,8 @@ class Decision:
         The interval is that of a bootstrap over the digits, which both curves share.
         """
         turned = self.turned
-        if turned.returned is None:
+        returned = turned.returned
+        if returned is None:
             return None
         rng = np.random.default_rng(5)
         draws = rng.integers(turned.ideal.shape[1], size=(RESAMPLED, turned.ideal.shape[1]))
@@ -86,7 +87,7 @@ class Decision:
         def both(rows: NDArray[np.int64]) -> tuple[float, float]:
             # at t = 0 nothing has been lost, and every digit comes back
             at = np.append(turned.timesteps, 0)
-            curves = (np.append(values[:, rows].mean(axis=1), 1.0) for values in (turned.returned, turned.ideal))
+            curves = (np.append(values[:, rows].mean(axis=1), 1.0) for values in (returned, turned.ideal))
             ours, theirs = (_crossing(at, curve, 0.5) for curve in curves)
             return ours, theirs
 
