@@ -186,6 +186,7 @@ def facts(data: Decision) -> dict[str, Any]:
         "fork_agree_interval": None if forks.agree is None else [_half(row) for row in forks.agree],
         "fork_chance": forks.chance,
         "fork_first": int(forks.timesteps[0]),
+        "fork_spread_first": float(forks.spread[0].mean()),
         "fork_spread_last": float(forks.spread[-1].mean()),
         "fork_last": int(forks.timesteps[-1]),
         "ddim_spread": forks.ddim_spread,
