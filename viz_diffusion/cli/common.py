@@ -105,7 +105,7 @@ class Voice:
     def say(self, label: str, text: str) -> None:
         """Print one line: the label in its column, then the text."""
         if not self._quiet:
-            print(f"{label:<10}{text}", file=sys.stderr, flush=True)
+            print(f"{label:<9} {text}", file=sys.stderr, flush=True)
 
     @contextmanager
     def progress(self, label: str, text: str, total: int | None) -> Iterator[Callable[[int, int | None, str], None]]:
