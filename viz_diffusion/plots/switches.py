@@ -57,7 +57,7 @@ def draw_label_switch(curves: SwitchCurves, images: Array, pairs: Sequence[tuple
         box = (left, top + len(pairs) * pitch + 100, width, 590)
         for row, pair in enumerate(pairs):
             y = top + row * pitch
-            theme.write(figure, left - size / 2 - 50, y + size / 2, rf"${pair[0]} \to {pair[1]}$", theme.SYMBOL_SIZE,
+            theme.write(figure, left - size / 2 - 50, y + size / 2, f"{pair[0]} → {pair[1]}", theme.SYMBOL_SIZE,
                         ha="right", va="center")  # fmt: skip
             _place_row(figure, left, width, y, factor, images[row], _kinds(read[row], pair))
         x = -curves.timesteps.astype(float)
