@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from viz_diffusion.catalogue import languages, load_texts
 from viz_diffusion.data import Digits, load_digits
+from viz_diffusion.lessons.companions import Generation
 from viz_diffusion.lessons.lesson import Finding, Lesson, recording_facts
 from viz_diffusion.lessons.material import Material, record_traces
 from viz_diffusion.record import record_generation
@@ -81,6 +84,18 @@ def make_material(
         images, steps = traced
         fields["given_traces"] = record_traces(model, schedule, images, spaced_timesteps(1000, steps))
     return Material(run, model, digits, **fields)
+
+
+def with_companions(material: Material) -> Material:
+    """Return a material that has a recording with companions: they stand for the other digits, but look like it."""
+    own = material.trajectory
+    states = np.concatenate([own.x_t[0, :, 0], own.x0[0]])
+    others = tuple(
+        Generation(digit, "ddpm", 1.5, own.num_steps, own.timesteps, own.steps_left, states, own.x0_pred[0, :, 0])
+        for digit in range(10)
+        if digit != material.digit
+    )
+    return replace(material, others=others)
 
 
 def told_in_every_language(finding: Finding, material: Material) -> dict[str, Told]:

@@ -6,11 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from lesson_material import deaf_to_labels, make_material, told_in_every_language
+from lesson_material import deaf_to_labels, make_material, told_in_every_language, with_companions
 
 from viz_diffusion.data import Digits, load_digits
 from viz_diffusion.lessons import label
-from viz_diffusion.lessons.companions import Generation
 from viz_diffusion.lessons.lesson import Finding
 from viz_diffusion.lessons.worth import measure_worth, read_digits
 from viz_diffusion.oracles import EmpiricalOracle
@@ -62,20 +61,12 @@ def test_control_a_denoiser_deaf_to_labels_is_told_nothing_and_reads_by_chance(
 
 
 def test_the_labels_worth_is_told_both_ways(oracle: EmpiricalOracle, known: Digits) -> None:
-    material = make_material(recorded_steps=7)
-    recorded = material.trajectory
-    states = np.concatenate([recorded.x_t[0, :, 0], recorded.x0[0]])
-    others = tuple(
-        Generation(
-            digit, "ddpm", 1.5, 7, recorded.timesteps, recorded.steps_left, states, recorded.x0_pred[0, :, 0]
-        )
-        for digit in range(10) if digit != 5
-    )  # fmt: skip
+    material = with_companions(make_material(recorded_steps=7))
     for denoiser, verdict in ((oracle, "Found"), (deaf_to_labels(oracle), "Not found")):
         worth = measure_worth(denoiser, SCHEDULE, known, known, sizes=(60, 10, 3))
         if verdict == "Found":  # as with very many images
             worth = replace(worth, bits=np.repeat(worth.ideal[:, None], 60, axis=1))
-        here = replace(material, others=others, known={"label": worth})
+        here = replace(material, known={"label": label.Orders(worth)})
         told = told_in_every_language(Finding.measure(label.LESSON, here), here)
         assert told["en"].answers[0].verdict == verdict
         assert told["zh"].note

@@ -11,7 +11,7 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from viz_diffusion.plots import activations, compare, curves, diagram, grid, heatmap, learning, strip
+from viz_diffusion.plots import activations, compare, curves, diagram, grid, heatmap, learning, strip, switches
 from viz_diffusion.schedule import NoiseSchedule
 
 LINEAR, COSINE = NoiseSchedule.named("linear"), NoiseSchedule.named("cosine")
@@ -157,6 +157,25 @@ def make_looks(looks: int = 13) -> learning.LearningFrames:
     return learning.LearningFrames(np.geomspace(100, 18000, looks).astype(int), images, np.arange(10))
 
 
+def make_switches(half: float | None = 470.0) -> switches.SwitchCurves:
+    """Return eleven changes: what comes of them goes from the new order to the old one."""
+    new = np.array([0.98, 0.97, 0.97, 0.95, 0.85, 0.61, 0.22, 0.01, 0, 0, 0])
+    old = np.array([0.01, 0.01, 0.01, 0.02, 0.03, 0.17, 0.58, 0.95, 0.99, 0.99, 0.99])
+    interval = np.stack([new - 0.04, new + 0.04], axis=1).clip(0, 1)
+    return switches.SwitchCurves(np.append(np.arange(999, 0, -100), -1), new, interval, old, half)
+
+
+def draw_label_switch(half: float | None = 470.0) -> Figure:
+    read = np.array([[1] * 6 + [0] * 5, [9] * 5 + [7] + [4] * 5])
+    return switches.draw_label_switch(make_switches(half), noise(2, 11), [(0, 1), (4, 9)], read)
+
+
+def draw_switch_pairs() -> Figure:
+    lasts = np.linspace(299, 999, 100).reshape(10, 10)
+    np.fill_diagonal(lasts, np.nan)
+    return switches.draw_switch_pairs(lasts)
+
+
 FIGURES: dict[str, Callable[[], Figure]] = {
     "steps": lambda: strip.draw_steps(make_steps()),
     "steps_one": lambda: strip.draw_steps(make_steps((1000,))),
@@ -178,6 +197,9 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "loss_without_samples": lambda: curves.draw_loss(make_loss(0)),
     "time_embedding": lambda: heatmap.draw_time_embedding(make_clock()),
     "label_embedding": lambda: heatmap.draw_label_embedding(make_labels()),
+    "label_switch": draw_label_switch,
+    "label_switch_never": lambda: draw_label_switch(None),
+    "switch_pairs": draw_switch_pairs,
     "learning": lambda: learning.draw_learning(make_looks()),
     "learning_frame": lambda: learning.draw_learning_frame(make_looks(), 4),
     "model": lambda: diagram.draw_model(make_model()),

@@ -1,7 +1,8 @@
 """The commission: who decides which digit, and what do the label vectors hold?
 
-Looks at ten recordings from one noise, at the rows of the label embedding, and in
-:mod:`~viz_diffusion.lessons.worth` at what the label is worth to the denoiser.
+Looks at ten recordings from one noise, at the rows of the label embedding, in
+:mod:`~viz_diffusion.lessons.worth` at what the label is worth to the denoiser, and in
+:mod:`~viz_diffusion.lessons.switches` at what comes of an order that is changed on the way.
 """
 
 from __future__ import annotations
@@ -18,10 +19,13 @@ from viz_diffusion.catalogue import Texts
 from viz_diffusion.lessons.companions import shown_steps_left
 from viz_diffusion.lessons.lesson import Claim, Lesson, Part, Rows, Series
 from viz_diffusion.lessons.material import Material
+from viz_diffusion.lessons.switches import SIZES as SWITCH_SIZES
+from viz_diffusion.lessons.switches import Switches, switch_orders
 from viz_diffusion.lessons.worth import SIZES, Worth, measure_worth
 from viz_diffusion.model import SimpleUNet
 from viz_diffusion.plots.heatmap import LabelEmbedding, draw_label_embedding
 from viz_diffusion.plots.strip import draw_ten_digits
+from viz_diffusion.plots.switches import SwitchCurves, draw_label_switch, draw_switch_pairs
 from viz_diffusion.plots.worth import draw_label_worth
 
 TSNE_SEEDS = (0, 1, 2)
@@ -40,6 +44,24 @@ class TenDigits:
 
 
 @dataclass(frozen=True, eq=False)
+class Orders:
+    """What orders do: the lesson's slow part."""
+
+    worth: Worth
+    """What the label is worth in bits, and whether the denoiser can read it."""
+    switches: Switches | None = None
+    """What comes of an order that is changed on the way; None where nobody can read the digits."""
+
+    def facts(self) -> dict[str, Any]:
+        """Return the numbers."""
+        return self.worth.facts() | ({} if self.switches is None else self.switches.facts())
+
+    def claims(self) -> tuple[Claim, ...]:
+        """Say what a label is worth, whether it can be read, and until when it may be changed."""
+        return self.worth.claims() + (() if self.switches is None else self.switches.claims())
+
+
+@dataclass(frozen=True, eq=False)
 class Label:
     """What the label does to a generation, and what its vectors hold."""
 
@@ -53,8 +75,8 @@ class Label:
     """(S,) int64, falling: of the recording."""
     influence: NDArray[np.float64] | None
     """(S,) float64: RMS per pixel of ε̂(label) - ε̂(null label); None for a recording without guidance."""
-    worth: Worth | None
-    """What the label is worth in bits, and whether the denoiser can read it; None where it was not measured."""
+    orders: Orders | None
+    """What the label is worth, and until when it may be changed; None where it was not measured."""
 
 
 def measure(material: Material) -> Label:
@@ -75,15 +97,19 @@ def measure(material: Material) -> Label:
         material.network.label_emb.embedding_dim,
         trajectory.steps_left,
         influence,
-        material.take("label", _worth),
+        material.take("label", _orders),
     )
 
 
-def _worth(material: Material) -> Worth:
-    return measure_worth(
+def _orders(material: Material) -> Orders:
+    worth = measure_worth(
         material.model, material.schedule, material.heldout, material.training, material.seed, material.size(*SIZES),
         material.progress,
     )  # fmt: skip
+    if not material.is_mnist:
+        return Orders(worth)
+    repeats = material.size(*SWITCH_SIZES)
+    return Orders(worth, switch_orders(material.model, material.schedule, material.heldout, repeats, material.progress))
 
 
 def measure_embedding(model: SimpleUNet) -> LabelEmbedding:
@@ -166,28 +192,49 @@ def _distances(points: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.sqrt((differences**2).sum(-1))[np.triu_indices(len(points), 1)]
 
 
+def draw_worth(data: Worth) -> dict[str, Figure]:
+    """Draw ``label_worth``."""
+    bits = data.bits.mean(axis=1)
+    halves = (data.half(bits), data.half(data.ideal))
+    return {"label_worth": draw_label_worth(data.timesteps, bits, data.interval, data.ideal, data.entropy, halves)}
+
+
+def draw_switches(data: Switches) -> dict[str, Figure]:
+    """Draw ``label_switch`` and ``switch_pairs``."""
+    new, old = data.shares(1), data.shares(0)
+    curves = SwitchCurves(
+        timesteps=data.timesteps,
+        new=np.array([share.value for share in new]),
+        new_interval=np.array([share.interval for share in new]),
+        old=np.array([share.value for share in old]),
+        half=data.half,
+    )
+    shown = [(int(a), int(b)) for a, b in data.pairs[data.shown]]
+    return {
+        "label_switch": draw_label_switch(curves, data.images, shown, data.read[:, 0, data.shown].T),
+        "switch_pairs": draw_switch_pairs(data.matrix()),
+    }
+
+
 def draw(data: Label) -> dict[str, Figure]:
-    """Draw ``ten_digits``, ``label_embedding`` and, where it was measured, ``label_worth``."""
-    figures = draw_digits(data.ten_digits) | draw_embedding(data.embedding)
-    worth = data.worth
-    if worth is None:
+    """Draw ``ten_digits``, ``label_embedding`` and, where they were measured, what labels are worth and can change."""
+    figures, orders = draw_digits(data.ten_digits) | draw_embedding(data.embedding), data.orders
+    if orders is None:
         return figures
-    bits = worth.bits.mean(axis=1)
-    halves = (worth.half(bits), worth.half(worth.ideal))
-    drawn = draw_label_worth(worth.timesteps, bits, worth.interval, worth.ideal, worth.entropy, halves)
-    return figures | {"label_worth": drawn}
+    switches = {} if orders.switches is None else draw_switches(orders.switches)
+    return figures | switches | draw_worth(orders.worth)
 
 
 def facts(data: Label) -> dict[str, Any]:
     """Return the numbers that captions and tables are filled with."""
     width = data.embedding_dim
     found = facts_embedding(data.embedding) | {"width": width, "cosine_chance": 1 / math.sqrt(width)}
-    return found if data.worth is None else found | data.worth.facts()
+    return found if data.orders is None else found | data.orders.facts()
 
 
 def claims(data: Label) -> tuple[Claim, ...]:
-    """Say whether the label is worth what the ideal says, is spent where it says, and can be read."""
-    return () if data.worth is None else data.worth.claims()
+    """Say what the label is worth, whether it can be read, and until when it may be changed."""
+    return () if data.orders is None else data.orders.claims()
 
 
 def rows(facts: dict[str, Any], texts: Texts) -> Rows:
@@ -207,6 +254,7 @@ def series(data: Label) -> tuple[Series, ...]:
 
 LESSON = Lesson(
     "label", 50, measure, draw, facts, rows, series, claims,
-    figures=("ten_digits", "label_embedding", "label_worth"), advanced=("label_worth",),
-    recording=True, companions=True, seconds=(12, 80), part=Part(Worth, _worth),
+    figures=("ten_digits", "label_embedding", "label_switch", "switch_pairs", "label_worth"),
+    advanced=("switch_pairs", "label_worth"),
+    recording=True, companions=True, seconds=(28, 140), part=Part(Orders, _orders),
 )  # fmt: skip
