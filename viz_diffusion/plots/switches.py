@@ -64,7 +64,7 @@ def draw_label_switch(curves: SwitchCurves, images: Array, pairs: Sequence[tuple
         neither = 1 - curves.new - curves.old
         low, high = curves.new_interval.T
         lines = (
-            Curve(x, neither, r"$\neq a, b$", colour=_COLOURS[2], style="--", weight=3.5),
+            Curve(x, neither, "≠ $a$, $b$", colour=_COLOURS[2], style="--", weight=3.5),
             Curve(x, curves.old, "$a$", colour=_COLOURS[1]),
             Curve(x, curves.new, "$b$", low, high, _COLOURS[0]),
         )
