@@ -116,12 +116,13 @@ def look_inside(
     for done, t in enumerate(timesteps.tolist()):
         known, means, _ = _pass(network, schedule, fit, t, torch.randn(fit.images.shape, generator=generator))
         noise = torch.randn(ask.images.shape, generator=generator)
-        asked, _, error = _pass(network, schedule, ask, t, noise)
+        asked, _, _ = _pass(network, schedule, ask, t, noise)
         shuffled = fit.labels[torch.randperm(len(fit), generator=generator)]
         hits.append([_probe(known[name], fit.labels, asked[name], ask.labels) for name in known])
         control.append([_probe(known[name], shuffled, asked[name], ask.labels) for name in known])
-        loss.append(error[:ablated].numpy())
         few, less = Digits(ask.images[:ablated], ask.labels[:ablated]), []
+        # asked anew: another batch size rounds otherwise, and a block that does nothing would seem to do a little
+        loss.append(_pass(network, schedule, few, t, noise[:ablated])[2].numpy())
         for name, layer in branches(network).items():
             with mean_ablated(network, layer, {t: means[name]}):
                 less.append(_pass(network, schedule, few, t, noise[:ablated])[2].numpy())

@@ -66,9 +66,10 @@ class Layers:
     def spans(self) -> list[Span | None]:
         """Return the centre of each block with its 95% interval; None where it is not surely missed."""
         centre, draws = self.centres
-        low, high = np.nanquantile(draws[:, self.acting], (0.025, 0.975), axis=0)
-        found = zip(centre[self.acting].tolist(), low.tolist(), high.tolist(), strict=True)
-        known = dict(zip(self.acting.tolist(), found, strict=True))
+        known: dict[int, Span] = {}
+        for block in self.acting.tolist():
+            low, high = np.nanquantile(draws[:, block], (0.025, 0.975))
+            known[block] = (float(centre[block]), float(low), float(high))
         return [known.get(block) for block in range(len(self.inside.names))]
 
     @cached_property
@@ -167,6 +168,7 @@ def facts(data: Layers) -> dict[str, Any]:
         "fitted": inside.fitted,
         "ablated": inside.loss.shape[1],
         "probe_best": max(blocks, key=lambda one: float(one["probe"])),
+        "most_missed": max(blocks, key=lambda one: float(one["ratio"])),
         "probe_control": float(inside.control.mean() / inside.probed),
         **data.labels.facts(),
     }
