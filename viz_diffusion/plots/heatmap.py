@@ -116,7 +116,7 @@ def draw_label_embedding(labels: LabelEmbedding) -> Figure:
         left, width = 2030, 1100
         share = [f"PC {n + 1} {theme.percent(float(value))}" for n, value in enumerate(labels.pca_share)]
         axes = theme.add_axes(figure, left, 160, width, 880)
-        _draw_map(axes, labels.pca, labels.labels, 26)
+        draw_map(axes, labels.pca, labels.labels, 26)
         axes.axhline(0, color=theme.FAINT, lw=1.6, zorder=0)
         axes.axvline(0, color=theme.FAINT, lw=1.6, zorder=0)
         theme.write(figure, left + width, 1110, share[0], 20, ha="right", color=theme.MUTED)
@@ -125,12 +125,12 @@ def draw_label_embedding(labels: LabelEmbedding) -> Figure:
         side = (width - 30 * (count - 1)) // max(1, count)
         for index, places in enumerate(labels.tsne):
             axes = theme.add_axes(figure, left + index * (side + 30), 1212, side, min(side, 340))
-            _draw_map(axes, places, labels.labels, theme.TEXT_SIZE)
+            draw_map(axes, places, labels.labels, theme.TEXT_SIZE)
         theme.write(figure, left, 1640, "t-SNE", 20, ha="left", color=theme.MUTED)
         return figure
 
 
-def _draw_map(axes: Axes, places: Array, labels: Array, size: float) -> None:
+def draw_map(axes: Axes, places: Array, labels: Array, size: float) -> None:
     """Put each label's digit at its place (L, 2), one unit equally long on both axes, without ticks."""
     axes.set_axis_on()
     axes.set(xticks=[], yticks=[], facecolor=_PANEL)
