@@ -84,6 +84,7 @@ NAMES = {
     "Falck",
     "Kynkäänniemi",
     "Salimans",
+    "Spearman",
     "Antognini",
     "Sohl",
     "Dickstein",
