@@ -229,7 +229,7 @@ def rows(facts: dict[str, Any], _: Texts) -> Rows:
         low, high = one["probe_interval"]
         span = one["centre_interval"]
         lines.append((
-            f"{one['number']} {one['name']}", f"{one['size']} × {one['size']}", 
+            f"{one['number']} {one['name']}", f"{one['size']} × {one['size']}",
             f"{one['change']:.2f}, t = {one['change_at']}",
             f"{one['probe']:.0%} ({low:.0%} – {high:.0%}), t = {one['probe_at']}",
             f"× {one['ratio']:.3g}, t = {one['ratio_at']}",
