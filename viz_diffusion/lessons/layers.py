@@ -229,7 +229,8 @@ def rows(facts: dict[str, Any], _: Texts) -> Rows:
         low, high = one["probe_interval"]
         span = one["centre_interval"]
         lines.append((
-            f"{one['number']} {one['name']}", f"{one['size']} × {one['size']}", str(one["change_at"]),
+            f"{one['number']} {one['name']}", f"{one['size']} × {one['size']}",
+            f"{one['change']:.2f}, t = {one['change_at']}",
             f"{one['probe']:.0%} ({low:.0%} – {high:.0%}), t = {one['probe_at']}",
             f"× {one['ratio']:.3g}, t = {one['ratio_at']}",
             "–" if span is None else f"{one['centre']} ({span[0]} – {span[1]})",
@@ -239,5 +240,5 @@ def rows(facts: dict[str, Any], _: Texts) -> Rows:
 
 LESSON = Lesson(
     "layers", 130, measure, draw, facts, rows, claims=claims, core=False, figures=("blocks", "label_geometry"),
-    seconds=(20, 90), data=Layers,
+    seconds=(15, 60), data=Layers,
 )  # fmt: skip

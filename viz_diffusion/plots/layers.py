@@ -153,7 +153,7 @@ def draw_label_geometry(rows: tuple[LabelEmbedding, LabelEmbedding], chances: tu
             theme.write(figure, first, top - 34, "t-SNE", 20, ha="left", color=theme.MUTED)
         theme.colour_bar(figure, (left, tops[1] + side + 46, side, 28), theme.SIGNED_MAP, limit)
         for top, chance, name in zip(tops, chances, ("$e_y$", r"$e_y \rightarrow h$"), strict=True):
-            _draw_chance(figure, (2500, top, 600, side - 50), chance, name)
+            _draw_chance(figure, (2500, top, 600, side - 110), chance, name)
         return figure
 
 
