@@ -15,7 +15,7 @@ from viz_diffusion import quality
 from viz_diffusion.data import Digits
 from viz_diffusion.errors import VizdiffInputError
 from viz_diffusion.files import sha256_bytes
-from viz_diffusion.quality import DigitClassifier, Share, read_as_asked
+from viz_diffusion.quality import DigitClassifier, Share, paired_difference, read_as_asked
 
 needs_classifier = pytest.mark.skipif(
     not (quality.CLASSIFIER_DIR / "model.safetensors").is_file(),
@@ -48,6 +48,41 @@ def test_the_interval_covers_the_truth_95_times_in_100(rng: np.random.Generator)
         inside = [low <= truth <= high for low, high in (Share(int(hit), 200).interval for hit in hits)]
         # Wilson's coverage wavers within about 2 points of 95%, plus 5 standard errors of 4000 tries
         assert abs(np.mean(inside) - 0.95) < 0.02 + 5 * (0.95 * 0.05 / 4000) ** 0.5
+
+
+def test_an_interval_of_a_paired_difference_holds_the_truth_as_often_as_it_says() -> None:
+    """At small N, near all, and with tied pairs, where standard errors alone hold it too seldom."""
+    rng = np.random.default_rng(0)
+    cases = [(40, (0.9, 0.06, 0.02, 0.02)), (40, (0.4, 0.2, 0.1, 0.3)), (64, (0.95, 0.03, 0.01, 0.01))]
+    held, naive = np.zeros((3, 2, 1500), dtype=bool), np.zeros((3, 2, 1500), dtype=bool)
+    for case, (n, shares) in enumerate(cases):
+        for row, factor in enumerate((1.0, 0.9)):
+            truth = shares[0] + shares[1] - factor * (shares[0] + shares[2])
+            for k, kinds in enumerate(rng.choice(4, (1500, n), p=shares)):
+                first, second = kinds <= 1, (kinds == 0) | (kinds == 2)
+                found, low, high = paired_difference(first, second, factor)
+                held[case, row, k] = low <= truth <= high
+                error = (first - factor * second).std(ddof=1) / np.sqrt(n)
+                naive[case, row, k] = abs(found - truth) <= 1.96 * error
+    assert held.mean(axis=2).min() > 0.935
+    assert held.mean() < 0.985
+    assert naive.mean(axis=2).min() < 0.9
+
+
+def test_a_paired_difference_has_its_known_ends() -> None:
+    first, second = np.arange(50) < 40, np.arange(50) % 2 == 0
+    difference, low, high = paired_difference(first, second)
+    assert difference == pytest.approx(0.3)
+    assert paired_difference(second, first) == pytest.approx((-0.3, -high, -low))
+    assert paired_difference(first, second, factor=0.0)[1:] == pytest.approx(Share(40, 50).interval)
+    # all pairs agree: Wilson's ends, unequal pairs or not
+    everyone = np.ones(64, dtype=bool)
+    score = Share(64, 64).interval[0]
+    assert paired_difference(everyone, everyone) == pytest.approx((0, score - 1, 1 - score))
+    same = np.arange(64) < 32
+    assert paired_difference(same, same)[1] < -0.01
+    assert paired_difference(same, same)[2] > 0.01
+    assert paired_difference(everyone, ~everyone)[1] > 0.9
 
 
 def test_a_share_in_words() -> None:

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from math import sqrt
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import Tensor, nn
@@ -81,14 +83,45 @@ class Share:
     @property
     def interval(self) -> tuple[float, float]:
         """The 95% Wilson score interval (Wilson 1927)."""
-        n, p, z2 = self.count, self.value, _Z_95**2
+        return self.interval_of(_Z_95)
+
+    def interval_of(self, z: float) -> tuple[float, float]:
+        """Return the same interval of z standard errors."""
+        n, p, z2 = self.count, self.value, z**2
         centre = (p + z2 / (2 * n)) / (1 + z2 / n)
-        half = _Z_95 / (1 + z2 / n) * sqrt(p * (1 - p) / n + z2 / (4 * n * n))
+        half = z / (1 + z2 / n) * sqrt(p * (1 - p) / n + z2 / (4 * n * n))
         return max(0.0, centre - half), min(1.0, centre + half)
 
     def __str__(self) -> str:
         low, high = self.interval
         return f"{self.hits} of {self.count} ({self.value:.1%}, 95% interval {low:.1%} to {high:.1%})"
+
+
+def paired_difference(
+    first: NDArray[np.bool_], second: NDArray[np.bool_], factor: float = 1.0, z: float = _Z_95
+) -> tuple[float, float, float]:
+    """Return p_1 - factor · p_2 of (N,) answers in pairs, and the ends of its interval.
+
+    Newcombe's (1998, "Improved confidence intervals … paired data", method 10) from the Wilson intervals of both
+    shares and the correlation of the pairs; with a factor by Zou & Donner (2008, eq. 5). It has a width even where
+    all pairs agree, which a standard error has not.
+    """
+    n = len(first)
+    shares = [Share(int(hits.sum()), n) for hits in (first, second)]
+    (p, q), ((low, high), (q_low, q_high)) = [one.value for one in shares], [one.interval_of(z) for one in shares]
+    both = float((first & second).mean())
+    covariance = both - p * q
+    if covariance > 0:  # Newcombe's correction for continuity
+        covariance = max(covariance - 1 / (2 * n), 0.0)
+    spread = sqrt(p * (1 - p) * q * (1 - q))
+    correlation = covariance / spread if spread > 0 else 0.0
+
+    def half(one: float, other: float) -> float:
+        return sqrt(max(0.0, one**2 - 2 * correlation * one * other + other**2))
+
+    difference = p - factor * q
+    below, above = half(p - low, factor * (q_high - q)), half(high - p, factor * (q - q_low))
+    return difference, difference - below, difference + above
 
 
 def read_as_asked(images: Tensor, labels: Tensor) -> tuple[Share, str]:

@@ -1,7 +1,8 @@
 """Rough-hew to polish: does the coarse form come first?
 
-Compares the guesses x̂_0 of many recorded generations with what they ended in, frequency by frequency, beside what the
-power of real digits and the schedule alone let expect (Dieleman 2024; against its being a need, Falck et al. 2025).
+Compares the guesses x̂_0 of many recorded generations with what they ended in, frequency by frequency, beside two
+predictions from real digits and the schedule: of a filter that treats all waves of one frequency alike (Dieleman 2024;
+against its being a need, Falck et al. 2025), and of the best linear denoiser of each label.
 """
 
 from __future__ import annotations
@@ -52,16 +53,16 @@ class CoarseFine:
     """(K, F) float32, 0 to 1: squared coherence of x̂_0 with the finished picture."""
     power: NDArray[np.float32]
     """(K, F) float32: power of x̂_0 over that of the finished picture."""
-    expected: NDArray[np.float32]
-    """(K, F) float32: what both are for the best linear denoiser, ᾱS/(ᾱS + 1-ᾱ)."""
     emergence: Float64
-    """(F,) float64: t from which on ``shared`` stays at a half or more; 0 where it never does."""
+    """(F,) float64: t from which on ``shared`` stays at a half or more; 0 where it does not before the last step."""
     resampled: NDArray[np.int16]
     """(R, F) int16: the same of R bootstrap resamples of the generations."""
     predicted: Float64
     """(F,) float64: where ᾱS = 1-ᾱ, S being the power of real digits about their label's mean."""
     predicted_unlabelled: Float64
     """(F,) float64: the same about the mean of all digits."""
+    linear: Float64
+    """(F,) float64: where the best linear denoiser of each label shares a half."""
     count: int
     """N."""
     bands: Bands
@@ -103,9 +104,11 @@ def spectrum(digits: Digits, per_label: bool) -> Float64:
 
 
 def wiener(power: Float64, schedule: NoiseSchedule) -> Float64:
-    """Return (T, F) ᾱS/(ᾱS + 1-ᾱ): how much of the picture the best linear denoiser gets back (Wiener 1949).
+    """Return (T, F) ᾱS/(ᾱS + 1-ᾱ): how much of a picture a filter of power S gets back (Wiener 1949).
 
-    It is the share of power that its x̂_0 has, and its squared coherence with x_0, both.
+    It is the share of power that its x̂_0 has, and its squared coherence with x_0, both. The filter treats all waves of
+    one frequency alike, so that it is the best linear denoiser of stationary, isotropic pictures alone; digits are
+    neither, and :func:`linear_coherence` is above it.
     """
     signal = schedule.alphas_cumprod[:, None] * power
     return np.asarray(signal / (signal + 1 - schedule.alphas_cumprod[:, None]))
@@ -113,7 +116,35 @@ def wiener(power: Float64, schedule: NoiseSchedule) -> Float64:
 
 def predicted_emergence(power: Float64, schedule: NoiseSchedule) -> Float64:
     """Return (F,) the first t at which ᾱS(f) < 1-ᾱ: from there down a frequency stands out of the noise."""
-    return np.asarray((wiener(power, schedule) >= 0.5).sum(axis=0), dtype=np.float64)
+    return _half_shared(wiener(power, schedule))
+
+
+def linear_coherence(digits: Digits, schedule: NoiseSchedule) -> Float64:
+    """Return (T, F) the squared coherence with x_0, about the mean of its label, of the best linear denoiser of each.
+
+    Along an eigenvector of variance λ of its label's covariance it gives back the share g = ᾱλ/(ᾱλ + 1-ᾱ) (Wiener
+    1949). An eigenvector has the power P(f) in a ring of modes, so that the ring holds Σ λP of the picture, and Σ gλP
+    both of x̂_0 and of what the two have in common: the squared coherence is the one sum over the other, each summed
+    over all labels by their shares.
+    """
+    signal = schedule.alphas_cumprod[:, None]
+    common, whole = np.zeros((len(signal), len(FREQUENCIES))), np.zeros(len(FREQUENCIES))
+    for label in torch.unique(digits.labels):
+        images = digits.images[digits.labels == label, 0].double().numpy()
+        flat = (images - images.mean(axis=0)).reshape(len(images), -1)
+        values, vectors = np.linalg.eigh(flat.T @ flat)  # n times the covariance: the labels' shares
+        values = np.maximum(values, 0)
+        waves = np.fft.fft2(vectors.T.reshape(-1, *images.shape[1:]), norm="ortho")
+        power = values[:, None] * rings(np.square(np.abs(waves)))
+        variances = values / len(images)
+        common += (signal * variances / (signal * variances + 1 - signal)) @ power
+        whole += power.sum(axis=0)
+    return common / np.maximum(whole, 1e-30)
+
+
+def _half_shared(shared: Float64) -> Float64:
+    """Return (F,) the first t at which less than a half is shared, of (T, F) shares that fall with t."""
+    return np.asarray((shared >= 0.5).sum(axis=0), dtype=np.float64)
 
 
 def measure(
@@ -151,11 +182,11 @@ def measure(
         num_train_timesteps=T,
         shared=shared.astype(np.float32),
         power=power.astype(np.float32),
-        expected=wiener(known, schedule)[timesteps].astype(np.float32),
         emergence=_emergence(shared, timesteps),
         resampled=np.stack(again).astype(np.int16),
         predicted=predicted_emergence(known, schedule),
         predicted_unlabelled=predicted_emergence(spectrum(training, per_label=False), schedule),
+        linear=_half_shared(linear_coherence(training, schedule)),
         count=len(mean),
         bands=_bands(traces, image),
         digit=int(traces.labels[image]),
@@ -197,7 +228,7 @@ def draw(data: CoarseFine) -> dict[str, Figure]:
     """Draw ``emergence``, what is there at each t and frequency, and ``bands``, one generation in three parts."""
     found = Emergence(
         data.frequencies, data.timesteps, data.num_train_timesteps, data.shared, data.power, data.emergence,
-        data.interval, data.predicted,
+        data.interval, data.predicted, data.linear,
     )  # fmt: skip
     return {"bands": draw_bands(data.bands), "emergence": draw_emergence(found)}
 
@@ -243,6 +274,7 @@ def facts(data: CoarseFine) -> dict[str, Any]:
         "emerges_high": [float(t) for t in high],
         "emerges_predicted": [float(t) for t in data.predicted],
         "emerges_unlabelled": [float(t) for t in data.predicted_unlabelled],
+        "emerges_linear": [float(t) for t in data.linear],
         "order": order,
         "order_low": order_low,
         "order_high": order_high,
@@ -250,6 +282,8 @@ def facts(data: CoarseFine) -> dict[str, Any]:
         "emerges_fine": float(data.emergence[fine].mean()),
         "off": float(_off(data.emergence, data.predicted)),
         "earlier": float((data.emergence - data.predicted).mean()),
+        "earlier_linear": float((data.emergence - data.linear).mean()),
+        "linear_earlier": float((data.linear - data.predicted).mean()),
         "band_edges": [int(edge) for edge in EDGES],
         "finest": int(data.frequencies[-1]),
         "band_timesteps": [int(t) for t in data.bands.timesteps],
@@ -257,30 +291,43 @@ def facts(data: CoarseFine) -> dict[str, Any]:
 
 
 def claims(data: CoarseFine) -> tuple[Claim, ...]:
-    """Say whether coarse comes before fine, when the schedule says, and whether the coarsest of all is first."""
+    """Say whether coarse comes before fine, when predicted, before a linear denoiser, and the coarsest of all first."""
     _, low, high = _order(data)
     coarse_first = None if low < 0 <= high else high < 0
     near = NEAR * data.num_train_timesteps / 1000
     off_low, off_high = np.quantile(_off(data.resampled, data.predicted), (0.025, 0.975))
     as_predicted = None if off_low < near <= off_high else bool(off_high < near)
+    beyond_low, beyond_high = (
+        float(v) for v in np.quantile((data.resampled - data.linear).mean(axis=1), (0.025, 0.975))
+    )
+    beyond = True if beyond_low > 0 else (False if beyond_high <= 0 else None)
     ahead = data.resampled[:, 0] - data.resampled[:, 1]
     lead_low, lead_high = (float(v) for v in np.quantile(ahead, (0.025, 0.975)))
     lead = {"lead": float(data.emergence[0] - data.emergence[1]), "lead_low": lead_low, "lead_high": lead_high}
     return (
         Claim("coarse_first", coarse_first),
         Claim("as_predicted", as_predicted, {"near": near, "off_low": float(off_low), "off_high": float(off_high)}),
+        Claim("beyond_linear", beyond, {"beyond_low": beyond_low, "beyond_high": beyond_high}),
         Claim("coarsest_first", None if lead_low <= 0 < lead_high else lead_low > 0, lead),
     )
 
 
 def rows(facts: dict[str, Any], _: Texts) -> Rows:
-    """Lay out where each frequency emerges, measured and predicted."""
-    names = ("frequencies", "emerges", "emerges_low", "emerges_high", "emerges_predicted", "emerges_unlabelled")
+    """Lay out where each frequency emerges, measured and predicted; one that never does has no t."""
+    names = ("frequencies", "emerges", "emerges_low", "emerges_high", "emerges_predicted", "emerges_linear")
     lines = (
-        (str(f), f"{t:.0f}", f"{low:.0f} – {high:.0f}", f"{predicted:.0f}", f"{unlabelled:.0f}")
-        for f, t, low, high, predicted, unlabelled in zip(*(facts[name] for name in names), strict=True)
+        (
+            str(f),
+            *((f"{t:.0f}", f"{low:.0f} – {high:.0f}") if t > 0 else ("–", "–")),
+            f"{predicted:.0f}",
+            f"{linear:.0f}",
+            f"{unlabelled:.0f}",
+        )
+        for f, t, low, high, predicted, linear, unlabelled in zip(
+            *(facts[name] for name in (*names, "emerges_unlabelled")), strict=True
+        )
     )
-    return Rows(("frequency", "emerges", "interval", "predicted", "unlabelled"), tuple(lines))
+    return Rows(("frequency", "emerges", "interval", "predicted", "linear", "unlabelled"), tuple(lines))
 
 
 def _measure(material: Material) -> CoarseFine:
@@ -290,5 +337,5 @@ def _measure(material: Material) -> CoarseFine:
 
 LESSON = Lesson(
     "coarse_fine", 120, _measure, draw, facts, rows, claims=claims, core=False,
-    figures=("bands", "emergence"), traces=True, seconds=(6, 15), data=CoarseFine,
+    figures=("bands", "emergence"), traces=True, seconds=(12, 20), data=CoarseFine,
 )  # fmt: skip

@@ -1,7 +1,8 @@
 """The loud patron: what does insisting on the order cost?
 
 The same noise and the same orders under several guidance scales (Ho & Salimans 2022), and under guidance that works in
-a window of t alone (Kynkäänniemi et al. 2024): how many are read as asked, beside how much they still differ.
+a window of t alone (Kynkäänniemi et al. 2024), or beside it: how many are read as asked, beside how much they still
+differ.
 """
 
 from __future__ import annotations
@@ -22,9 +23,10 @@ from viz_diffusion.interventions import Intervened, guide_within
 from viz_diffusion.lessons.lesson import Claim, Lesson, Rows
 from viz_diffusion.lessons.material import Material, Progress, device_of, silent
 from viz_diffusion.plots.guidance import Price, draw_guidance, draw_price
-from viz_diffusion.quality import DigitClassifier, Share
+from viz_diffusion.quality import DigitClassifier, Share, paired_difference
 from viz_diffusion.sample import sample_images
 from viz_diffusion.schedule import NoiseSchedule
+from viz_diffusion.timesteps import spaced_timesteps
 
 Float64 = NDArray[np.float64]
 SCALES = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 5.0, 8.0)
@@ -47,12 +49,13 @@ Z = 1.96
 
 @dataclass(frozen=True, eq=False)
 class Guidance:
-    """N samples under each of A arms: the scales of :data:`SCALES`, and where it was measured last the window's."""
+    """N samples under each of A arms: the scales of :data:`SCALES`, and where they were measured last the windows'."""
 
     scales: Float64
     """(A,) float64: s of each arm."""
-    window: tuple[int, int] | None
-    """First and last t of the last arm's guidance; None where there is no such arm."""
+    windows: NDArray[np.int64]
+    """(W, 2) int64: first and last t of the last W arms' guidance: the ideal denoiser's window, and as many steps just
+    before it and just after it (W = 3); or W = 0."""
     right: NDArray[np.bool_] | None
     """(A, N) bool: which are read as asked; None where the data are not MNIST."""
     covered: NDArray[np.bool_] | None
@@ -67,7 +70,9 @@ class Guidance:
     white: Float64
     """(A, N) float64: share of saturated pixels."""
     white_real: float
-    """Its mean over real digits."""
+    """Its mean over real digits, every label counting alike, as among the samples."""
+    white_real_error: float
+    """The standard error of that mean."""
     images: NDArray[np.float32]
     """(A, K, H, W) float32: the first samples of one digit."""
     digit: int
@@ -109,13 +114,13 @@ def measure(
     T = schedule.num_train_timesteps
     null_label = int(getattr(denoiser, "null_label", NUM_LABELS))
     asked = torch.arange(count) % NUM_LABELS
-    window = (WINDOW[0] * T // 1000, WINDOW[1] * T // 1000) if is_mnist else None
+    windows = windows_of(T, min(steps, T)) if is_mnist else np.empty((0, 2), dtype=np.int64)
     arms: list[tuple[nn.Module, float]] = [(denoiser, scale) for scale in SCALES]
-    if window is not None:
-        arms.append((Intervened(denoiser, guide_within(*window, null_label)), INSISTING))
+    for first, last in windows.tolist():
+        arms.append((Intervened(denoiser, guide_within(first, last, null_label)), INSISTING))
     made = []
     for done, (arm, scale) in enumerate(arms):
-        progress(done, len(arms), f"guidance {scale:g}" + (" in the window" if done == len(SCALES) else ""))
+        progress(done, len(arms), f"guidance {scale:g}" + (" in a window" if done >= len(SCALES) else ""))
         # without any guidance, or with the null label alone, half of the doubled batch would be for nothing
         labels, told = (torch.full_like(asked, null_label), 1.0) if scale == 0 else (asked, scale)
         parts = sample_images(
@@ -123,7 +128,7 @@ def measure(
             sampler="ddim", steps=min(steps, T), guidance_scale=told, null_label=null_label,
         )  # fmt: skip
         made.append(torch.cat(list(parts)).clamp(-1, 1))
-    reference, other = _typical(heldout, count), _typical(training, count)
+    reference, other = heldout.first_of_each(count), training.first_of_each(count)
     right, reached, reached_real = None, None, None
     if is_mnist:
         classifier, _ = DigitClassifier.bundled()
@@ -131,27 +136,34 @@ def measure(
         real, *sets = (_features(classifier, images) for images in (reference.images, other.images, *made))
         real_again, *rest = (covered(real, features) for features in sets)
         reached, reached_real = np.stack(rest), real_again
+    white_real, white_real_error = _white_real(heldout)
     return Guidance(
         scales=np.array([scale for _, scale in arms]),
-        window=window,
+        windows=windows,
         right=right,
         covered=reached,
         covered_real=reached_real,
         spread=np.stack([spread_within(images, asked) for images in made]),
         spread_real=float(spread_within(heldout.images, heldout.labels).mean()),
         white=np.stack([_white(images) for images in made]),
-        white_real=float(_white(heldout.images).mean()),
+        white_real=white_real,
+        white_real_error=white_real_error,
         images=torch.stack(made)[:, asked == digit, 0][:, :KEPT].numpy(),
         digit=digit,
         steps=min(steps, T),
     )
 
 
-def _typical(digits: Digits, count: int) -> Digits:
-    """Return the first real digits of each label in turn, 0 .. 9, as many as there are samples."""
-    rows = [torch.nonzero(digits.labels == k)[:, 0] for k in range(NUM_LABELS)]
-    chosen = torch.stack([rows[k % NUM_LABELS][k // NUM_LABELS] for k in range(count)])
-    return Digits(digits.images[chosen], digits.labels[chosen])
+def windows_of(T: int, steps: int) -> NDArray[np.int64]:
+    """Return (3, 2) the window of the ideal denoiser, and as many visited steps just before it and just after it."""
+    first, last = WINDOW[0] * T // 1000, WINDOW[1] * T // 1000
+    visited = spaced_timesteps(T, steps)
+    before, after = visited[visited > last], visited[visited < first]
+    inside = len(visited) - len(before) - len(after)
+    before, after = before[max(0, len(before) - inside) :], after[:inside]
+    # where few steps are visited there may be none: t = T and t = -1 are never visited
+    beside = [(part[-1], part[0]) if len(part) else (none, none) for part, none in ((before, T), (after, -1))]
+    return np.array([(first, last), *beside], dtype=np.int64)
 
 
 def _features(classifier: DigitClassifier, images: Tensor) -> Float64:
@@ -160,6 +172,14 @@ def _features(classifier: DigitClassifier, images: Tensor) -> Float64:
 
 def _white(images: Tensor) -> Float64:
     return np.asarray((images >= WHITE).flatten(1).double().mean(dim=1).numpy())
+
+
+def _white_real(digits: Digits) -> tuple[float, float]:
+    """Return the mean share of saturated pixels of real digits, all labels counting alike, and its standard error."""
+    white = _white(digits.images)
+    kinds = [white[(digits.labels == k).numpy()] for k in torch.unique(digits.labels)]
+    variances = [kind.var(ddof=1) / len(kind) if len(kind) > 1 else 0.0 for kind in kinds]
+    return float(np.mean([kind.mean() for kind in kinds])), float(np.sqrt(sum(variances)) / len(kinds))
 
 
 def spread_within(images: Tensor, labels: Tensor) -> Float64:
@@ -220,7 +240,7 @@ def facts(data: Guidance) -> dict[str, Any]:
         "guidance_recall_real": None if data.covered_real is None else float(data.covered_real.mean()),
         "guidance_white": [float(v) for v in data.white.mean(axis=1)],
         "guidance_white_real": data.white_real,
-        "guidance_window": None if data.window is None else list(data.window),
+        "guidance_windows": [[int(t) for t in span] for span in data.windows],
         "insisting": INSISTING,
         "loud": LOUD,
     }
@@ -232,9 +252,9 @@ def _variance(data: Guidance) -> tuple[Float64, Float64]:
     return spread.mean(axis=1), np.asarray(Z * spread.std(axis=1, ddof=1) / np.sqrt(data.count))
 
 
-def _difference(values: NDArray[Any]) -> tuple[float, float]:
-    """Return the mean of (N,) paired differences, and half its 95% interval."""
-    return float(values.mean()), float(Z * values.std(ddof=1) / np.sqrt(len(values)))
+def _half(values: Float64) -> float:
+    """Return half the 95% interval of the mean of (N,) values."""
+    return float(Z * values.std(ddof=1) / np.sqrt(len(values)))
 
 
 def _surely(low: float, high: float) -> bool | None:
@@ -244,63 +264,76 @@ def _surely(low: float, high: float) -> bool | None:
 
 def claims(data: Guidance) -> tuple[Claim, ...]:
     """Say whether insisting is obeyed, what it takes from variety and strokes, and whether a window of t is enough."""
-    plain, insisting, loud = (data.arm(scale) for scale in (PLAIN, INSISTING, LOUD))
-    answers = []
-    if data.right is not None:
-        right = data.right.astype(float)
-        mean, half = _difference(right[insisting] - right[plain])
-        shares = {"plain": float(right[plain].mean()), "insisted": float(right[insisting].mean())}
-        answers.append(Claim("obeys", _surely(mean - half, mean + half), {**shares, "gain": mean, "half": half}))
-    mean, half = _difference(data.spread[plain] - data.spread[insisting])
-    base = float(data.spread[plain].mean())
-    ratio = {"ratio": 1 - mean / base, "low": 1 - (mean + half) / base, "high": 1 - (mean - half) / base}
-    answers.append(Claim("narrows", _surely(mean - half, mean + half), ratio))
+    answers = [] if data.right is None else [_shares("obeys", data, data.right, 1)]
+    answers.append(_narrows(data))
     if data.covered is not None:
-        reached = data.covered.astype(float)
-        mean, half = _difference(reached[plain] - reached[insisting])
-        shares = {"plain": float(reached[plain].mean()), "insisted": float(reached[insisting].mean())}
-        answers.append(Claim("forgets", _surely(mean - half, mean + half), {**shares, "lost": mean, "half": half}))
-    mean, half = _difference(data.white[loud] - data.white[plain])
-    whites = {"plain": float(data.white[plain].mean()), "loudest": float(data.white[loud].mean())}
-    answers.append(Claim("saturates", _surely(mean - half, mean + half), {**whites, "more": mean, "half": half}))
-    if data.window is not None and data.right is not None:
+        answers.append(_shares("forgets", data, data.covered, -1))
+    answers.append(_saturates(data))
+    if len(data.windows) and data.right is not None:
         answers.append(_window(data, data.right))
     return tuple(answers)
 
 
+def _shares(name: str, data: Guidance, hits: NDArray[np.bool_], sign: int) -> Claim:
+    """Say whether a share of pairs rises (sign 1) or falls (sign -1) from no guidance to insisting."""
+    plain, insisted = hits[data.arm(PLAIN)], hits[data.arm(INSISTING)]
+    change, low, high = paired_difference(*((insisted, plain) if sign > 0 else (plain, insisted)))
+    told = {"plain": float(plain.mean()), "insisted": float(insisted.mean())}
+    return Claim(name, _surely(low, high), {**told, "change": change, "low": low, "high": high})
+
+
+def _narrows(data: Guidance) -> Claim:
+    """Say whether the variance within a digit shrinks: the ratio of two means over the same noise."""
+    plain, insisted = data.spread[data.arm(PLAIN)], data.spread[data.arm(INSISTING)]
+    ratio = float(insisted.mean() / plain.mean())
+    half = _half(insisted - ratio * plain) / float(plain.mean())  # linearized: both means are estimates
+    low, high = ratio - half, ratio + half
+    return Claim("narrows", _surely(1 - high, 1 - low), {"ratio": ratio, "low": low, "high": high})
+
+
+def _saturates(data: Guidance) -> Claim:
+    """Say whether the loudest guidance makes more pixels white than real digits have."""
+    plain, loud = data.white[data.arm(PLAIN)], data.white[data.arm(LOUD)]
+    beyond = float(loud.mean()) - data.white_real
+    beyond_half = float(np.hypot(_half(loud), Z * data.white_real_error))
+    told = {
+        "plain": float(plain.mean()), "loudest": float(loud.mean()), "more": float((loud - plain).mean()),
+        "half": _half(loud - plain), "beyond": beyond, "beyond_half": beyond_half,
+    }  # fmt: skip
+    return Claim("saturates", _surely(beyond - beyond_half, beyond + beyond_half), told)
+
+
 def _window(data: Guidance, right: NDArray[np.bool_]) -> Claim:
-    """Say whether guidance in the window alone keeps most of what guidance at every t gains in accuracy."""
-    hits = right.astype(float)
-    plain, insisting = data.arm(PLAIN), data.arm(INSISTING)
-    # most of the gain is kept where the window gains more than half of it
-    mean, half = _difference(hits[-1] - (hits[plain] + hits[insisting]) / 2)
-    gain, gain_half = _difference(hits[insisting] - hits[plain])
-    holds = _surely(mean - half, mean + half) if gain > gain_half else None  # without a gain there is nothing to keep
-    three = [plain, insisting, -1]
-    recall = np.zeros(3) if data.covered is None else data.covered[three].mean(axis=1)
-    varies = data.spread[three].mean(axis=1) / data.spread_real
-    measured = (("read", hits[three].mean(axis=1)), ("varies", varies), ("reach", recall))
+    """Say whether guidance in the window alone keeps most of what guidance gains, and more than as many other steps."""
+    plain, always = right[data.arm(PLAIN)], right[data.arm(INSISTING)]
+    within, *others = right[len(SCALES) :]
+    gain, missing = paired_difference(within, plain), paired_difference(always, within)
+    # most is kept where more is gained than is missing; without a gain there is nothing to keep
+    most = _surely(gain[1] - missing[2], gain[2] - missing[1]) if paired_difference(always, plain)[1] > 0 else None
+    ahead, low, high = min((paired_difference(within, other) for other in others), key=lambda found: found[1])
+    elsewhere = _surely(low, high)
+    holds = False if most is False or elsewhere is False else (True if most and elsewhere else None)
+    rows = [data.arm(PLAIN), data.arm(INSISTING), *range(len(SCALES), len(right))]
+    recall = np.zeros(len(rows)) if data.covered is None else data.covered[rows].mean(axis=1)
+    varies = data.spread[rows].mean(axis=1) / data.spread_real
     told = {
         f"{name}_{what}": float(value)
-        for what, values in measured
-        for name, value in zip(("plain", "always", "within"), values, strict=True)
+        for what, values in (("read", right[rows].mean(axis=1)), ("varies", varies), ("reach", recall))
+        for name, value in zip(("plain", "always", "within", "before", "after"), values, strict=True)
     }
-    return Claim("window", holds, told)
+    return Claim("window", holds, {**told, "ahead": ahead, "low": low, "high": high})
 
 
 def rows(facts: dict[str, Any], texts: Texts) -> Rows:
     """Lay out what each scale gives."""
-    count = len(facts["guidance_scales"])
     names = [f"{scale:g}" for scale in facts["guidance_scales"]]
-    if facts["guidance_window"] is not None:
-        first, last = facts["guidance_window"]
+    for first, last in facts["guidance_windows"]:
         names.append(texts("chapter.guidance.row_window", scale=f"{facts['insisting']:g}", first=first, last=last))
-        count += 1
 
     def told(name: str, digits: str = ".0%") -> list[str]:
         values, spans = facts[f"guidance_{name}"], facts[f"guidance_{name}_interval"]
         if values is None:
-            return ["–"] * count
+            return ["–"] * len(names)
         return [f"{v:{digits}} ({a:{digits}} – {b:{digits}})" for v, (a, b) in zip(values, spans, strict=True)]
 
     white = [f"{v:.1%}" for v in facts["guidance_white"]]
@@ -317,5 +350,5 @@ def _measure(material: Material) -> Guidance:
 
 LESSON = Lesson(
     "guidance", 80, _measure, draw, facts, rows, claims=claims, core=False,
-    figures=("guidance", "price"), advanced=("price",), seconds=(38, 150), data=Guidance,
+    figures=("guidance", "price"), advanced=("price",), seconds=(45, 150), data=Guidance,
 )  # fmt: skip

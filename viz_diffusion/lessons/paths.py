@@ -73,7 +73,7 @@ def principal(path: Float64) -> tuple[Float64, Float64]:
     values, vectors = np.linalg.eigh(centred @ centred.T)
     order = [-1, -2]
     drawn = vectors[:, order] * np.sqrt(np.maximum(values[order], 0))
-    drawn *= np.where(drawn[-1] < drawn[0], -1, 1)[None] * np.array([1.0, 1.0])
+    drawn *= np.where(drawn[-1] < drawn[0], -1, 1)[None]
     middle = drawn[len(drawn) // 2, 1] - (drawn[0, 1] + drawn[-1, 1]) / 2
     drawn[:, 1] *= 1 if middle >= 0 else -1
     return np.maximum(values[order], 0) / max(float(np.maximum(values, 0).sum()), 1e-30), drawn

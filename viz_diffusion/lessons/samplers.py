@@ -23,7 +23,7 @@ from viz_diffusion.lessons.lesson import Claim, Lesson, Rows
 from viz_diffusion.lessons.material import TRACED_SEED, Material, Progress, device_of, silent
 from viz_diffusion.lessons.paths import Paths, measure_paths
 from viz_diffusion.plots.samplers import draw_paths, draw_samplers, draw_strokes
-from viz_diffusion.quality import DigitClassifier, Share
+from viz_diffusion.quality import DigitClassifier, Share, paired_difference
 from viz_diffusion.sample import Step, sample_images
 from viz_diffusion.schedule import NoiseSchedule
 from viz_diffusion.trajectory import Trajectory
@@ -286,14 +286,20 @@ def facts(data: Samplers) -> dict[str, Any]:
     }
 
 
-def _difference(values: NDArray[Any], z: float = Z) -> tuple[float, float]:
-    """Return the mean of (N,) paired differences, and half its interval, z standard errors."""
-    return float(values.mean()), float(z * values.std(ddof=1) / np.sqrt(len(values)))
+def _difference(values: Float64) -> tuple[float, float]:
+    """Return the mean of (N,) paired differences, and half its 95% interval."""
+    return float(values.mean()), float(Z * values.std(ddof=1) / np.sqrt(len(values)))
 
 
-def _surely(mean: float, half: float) -> bool | None:
+def _surely(low: float, high: float) -> bool | None:
     """Return whether something is surely above 0, surely not, or open."""
-    return True if mean - half > 0 else (False if mean + half <= 0 else None)
+    return True if low > 0 else (False if high <= 0 else None)
+
+
+def _positive(values: Float64) -> bool | None:
+    """Return whether the mean of (N,) paired differences is surely above 0, surely not, or open."""
+    mean, half = _difference(values)
+    return _surely(mean - half, mean + half)
 
 
 def claims(data: Samplers) -> tuple[Claim, ...]:
@@ -304,28 +310,30 @@ def claims(data: Samplers) -> tuple[Claim, ...]:
         mean, half = _difference(data.apart[0, k] - data.apart[1, k])
         distances = {"ddim": float(data.apart[0, k].mean()), "solver": float(data.apart[1, k].mean())}
         facts = {"at": int(data.steps[k]), "most": int(data.steps[-1]), **distances, "nearer": mean, "half": half}
-        answers.append(Claim("second_order", _surely(mean, half), facts))
-    straighter = _surely(*_difference(data.paths.straight[0] - data.paths.straight[1]))
+        answers.append(Claim("second_order", _surely(mean - half, mean + half), facts))
+    straighter = _positive(data.paths.straight[0] - data.paths.straight[1])
     flat = data.paths.share.sum(axis=2)
-    flatter = _surely(*_difference(flat[0] - flat[2]))
+    flatter = _positive(flat[0] - flat[2])
     return (*answers, Claim("straighter", straighter), Claim("flatter", flatter))
 
 
 def _few(data: Samplers, right: NDArray[np.bool_], right_all: NDArray[np.bool_]) -> Claim:
-    """Say whether some sampler is as good with few steps: paired, for all began with the same noise."""
-    small = np.flatnonzero(data.steps <= FEW)
-    verdicts = []
-    for arm in range(len(ARMS)):
-        for k in small.tolist():
-            verdicts.append(_surely(*_difference(right[arm, k] - ENOUGH * right_all, Z_OF_MANY)))
-    holds = True if any(v is True for v in verdicts) else (False if all(v is False for v in verdicts) else None)
-    best = max(((arm, k) for arm in range(len(ARMS)) for k in small.tolist()), key=lambda at: right[at].mean())
-    reached = [
-        (int(np.flatnonzero(data.steps == first)[0]), arm)
-        for arm in range(len(ARMS))
-        if (first := data.first_enough(arm)) is not None and first <= FEW
-    ]
-    k, quickest = min(reached, key=lambda at: (at[0], -right[at[1], at[0]].sum())) if reached else best[::-1]
+    """Say whether some sampler is as good with few steps: paired, for all began with the same noise.
+
+    It is found where one sampler with one few number of steps surely is, and no longer run of it falls below again; the
+    answer names the one with the fewest steps. Otherwise it names the best of few steps.
+    """
+    few = [(k, arm) for k in np.flatnonzero(data.steps <= FEW).tolist() for arm in range(len(ARMS))]
+    verdicts = {
+        (k, arm): _surely(*paired_difference(right[arm, k], right_all, ENOUGH, Z_OF_MANY)[1:]) for k, arm in few
+    }
+    lasting = right.mean(axis=2) >= ENOUGH * right_all.mean()
+    sure = [(k, arm) for k, arm in few if verdicts[k, arm] and lasting[arm, k:].all()]
+    holds = True if sure else (False if all(v is False for v in verdicts.values()) else None)
+    if sure:
+        k, quickest = min(sure, key=lambda at: (at[0], -right[at[1], at[0]].sum()))
+    else:
+        k, quickest = max(few, key=lambda at: right[at[1], at[0]].sum())
     fewest, found = int(data.steps[k]), Share(int(right[quickest, k].sum()), data.count)
     low, high = found.interval
     told = Share(int(right_all.sum()), data.count)

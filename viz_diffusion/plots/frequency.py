@@ -38,7 +38,9 @@ class Emergence:
     interval: Array
     """(2, F) float: its 95% interval."""
     predicted: Array
-    """(F,) float: where it should."""
+    """(F,) float: where it should by its own power."""
+    linear: Array
+    """(F,) float: where it does for the best linear denoiser."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +61,8 @@ def draw_emergence(found: Emergence) -> Figure:
     """Draw both maps over t (noise at the left) and frequency (fine above), and where each frequency emerges.
 
     Left, how much of the finished picture the guess shares; right, how much power it has beside it, more than 1 drawn
-    as 1. Dots with bars: where each frequency emerges; line: where the prediction says.
+    as 1. Dots with bars: where each frequency emerges, if it does; solid line: where its own power says; dashed: where
+    it does for the best linear denoiser.
     """
     with theme.use_theme():
         figure = theme.new_figure()
@@ -97,15 +100,20 @@ def _show_map(axes: Axes, found: Emergence, values: Array) -> None:
 
 
 def _mark(axes: Axes, found: Emergence) -> None:
-    """Draw where each frequency should emerge as a line of steps, and where it does as dots with their intervals."""
+    """Draw both predictions as lines of steps, and where each frequency emerges as dots with their intervals."""
     last = found.num_train_timesteps - 1
-    f = found.frequencies
+    f, there = found.frequencies, found.at > 0
     heights = np.repeat(np.concatenate([f - 0.5, [f[-1] + 0.5]]), 2)[1:-1]
-    axes.plot(np.repeat(last - found.predicted, 2), heights, color="white", lw=7, solid_joinstyle="miter", zorder=2)
-    axes.plot(np.repeat(last - found.predicted, 2), heights, color=theme.INK, lw=3, solid_joinstyle="miter", zorder=2.1)
-    axes.hlines(f, last - found.interval[1], last - found.interval[0], color="white", lw=9, zorder=3)
-    axes.hlines(f, last - found.interval[1], last - found.interval[0], color=theme.ORANGE, lw=5, zorder=3.1)
-    axes.plot(last - found.at, f, "o", color=theme.ORANGE, ms=12, mec="white", mew=2, zorder=4, clip_on=False)
+    for values, style in ((found.linear, (0, (4, 2))), (found.predicted, "-")):
+        ways = np.repeat(last - values, 2)
+        axes.plot(ways, heights, color="white", lw=7, solid_joinstyle="miter", zorder=2)
+        axes.plot(ways, heights, color=theme.INK, lw=3, ls=style, solid_joinstyle="miter", zorder=2.1)
+    low, high = last - found.interval[:, there]
+    axes.hlines(f[there], high, low, color="white", lw=9, zorder=3)
+    axes.hlines(f[there], high, low, color=theme.ORANGE, lw=5, zorder=3.1)
+    axes.plot(
+        last - found.at[there], f[there], "o", color=theme.ORANGE, ms=12, mec="white", mew=2, zorder=4, clip_on=False
+    )
 
 
 def _ticks(found: Emergence) -> list[int]:
