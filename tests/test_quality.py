@@ -15,7 +15,7 @@ from viz_diffusion import quality
 from viz_diffusion.data import Digits
 from viz_diffusion.errors import VizdiffInputError
 from viz_diffusion.files import sha256_bytes
-from viz_diffusion.quality import DigitClassifier, Share, read_as_asked
+from viz_diffusion.quality import DigitClassifier, Share, paired_difference, read_as_asked, share_difference
 
 needs_classifier = pytest.mark.skipif(
     not (quality.CLASSIFIER_DIR / "model.safetensors").is_file(),
@@ -32,6 +32,47 @@ def test_known_intervals() -> None:
     assert Share(10, 10).interval == pytest.approx((10 / (10 + z2), 1), abs=1e-12)  # 0.7225
     assert Share(0, 10).interval == pytest.approx((0, z2 / (10 + z2)), abs=1e-12)  # 0.2775
     assert Share(0, 1).interval == pytest.approx((0, z2 / (1 + z2)), abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "expected"),
+    [
+        (Share(56, 70), Share(48, 80), (0.0524, 0.3339)),
+        (Share(9, 10), Share(3, 10), (0.1705, 0.8090)),
+        (Share(5, 56), Share(0, 29), (-0.0381, 0.1926)),
+        (Share(0, 10), Share(0, 20), (-0.1611, 0.2775)),
+        (Share(10, 10), Share(0, 10), (0.6075, 1.0)),
+    ],
+)
+def test_differences_of_shares_have_the_published_intervals(
+    one: Share, other: Share, expected: tuple[float, float]
+) -> None:
+    """Newcombe 1998, table II, method 10."""
+    assert share_difference(one, other) == pytest.approx(expected, abs=6e-5)
+
+
+def test_a_paired_difference_is_the_one_of_two_more_pairs_that_disagree() -> None:
+    """Agresti & Min 2005: the plain interval, after half a pair was added to each of the four cells."""
+    rng = np.random.default_rng(1)
+    one, other = rng.random(80) < 0.9, rng.random(80) < 0.7
+    # half a pair in each cell is two more pairs: of b + 1/2 and c + 1/2 that disagree
+    b, c, n = (one & ~other).sum() + 0.5, (other & ~one).sum() + 0.5, 82
+    apart = (b - c) / n
+    half = 1.959964 * np.sqrt(((b + c) / n - apart**2) / n)
+    assert paired_difference(one, other) == pytest.approx((apart, half))
+    assert paired_difference(other, one) == pytest.approx((-apart, half))
+
+
+def test_pairs_that_all_agree_prove_no_more_than_there_are() -> None:
+    agreed = np.ones(64, dtype=bool)
+    assert paired_difference(agreed, agreed) == pytest.approx((0, 1.959964 / 66))
+    missed = 0
+    rng = np.random.default_rng(2)
+    for _ in range(2000):  # 64 pairs of which 2% disagree one way and 1% the other: most draws see one or none
+        kind = rng.random(64)
+        apart, half = paired_difference(kind < 0.02, kind > 0.99)
+        missed += abs(apart - 0.01) > half
+    assert missed / 2000 < 0.05 + 3 * np.sqrt(0.05 * 0.95 / 2000)
 
 
 @pytest.mark.parametrize(("hits", "count"), [(1, 10), (5, 10), (95, 100), (999, 1000), (3, 7)])

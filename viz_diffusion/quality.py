@@ -6,10 +6,12 @@ The classifier never takes part in training or guiding a denoiser. Knows nothing
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import sqrt
+from math import hypot, sqrt
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import Tensor, nn
@@ -89,6 +91,35 @@ class Share:
     def __str__(self) -> str:
         low, high = self.interval
         return f"{self.hits} of {self.count} ({self.value:.1%}, 95% interval {low:.1%} to {high:.1%})"
+
+
+def share_difference(one: Share, other: Share) -> tuple[float, float]:
+    """Return the 95% interval of ``one.value - other.value``, of images that are not paired (Newcombe 1998, method 10).
+
+    It is made of both Wilson intervals, so that it has a width where nothing, or everything, was counted.
+    """
+    (low, high), (other_low, other_high) = one.interval, other.interval
+    apart = one.value - other.value
+    below, above = hypot(one.value - low, other_high - other.value), hypot(high - one.value, other.value - other_low)
+    return apart - below, apart + above
+
+
+def paired_difference(one: NDArray[np.bool_], other: NDArray[np.bool_], z: float = _Z_95) -> tuple[float, float]:
+    """Return by how much more often ``one`` is true than ``other``, of the same N images, and half its interval.
+
+    With b and c pairs that disagree either way: (b - c) / (n + 2), ± z √(b + c + 1 - (b - c)²/(n + 2)) / (n + 2)
+    (Agresti & Min 2005), which has a width where all pairs agree.
+
+    Parameters
+    ----------
+    one, other
+        (N,) bool, image by image.
+    z
+        Quantile of the standard normal; that of a 95% interval by default.
+    """
+    only, other_only = int((one & ~other).sum()), int((other & ~one).sum())
+    count, apart = len(one) + 2, only - other_only
+    return apart / count, z * sqrt(only + other_only + 1 - apart**2 / count) / count
 
 
 def read_as_asked(images: Tensor, labels: Tensor) -> tuple[Share, str]:
