@@ -395,5 +395,5 @@ def _measure(material: Material) -> Mistakes:
 
 LESSON = Lesson(
     "mistakes", 140, _measure, draw, facts, rows, claims=claims,
-    core=False, figures=("mistakes",), seconds=(30, 230), data=Mistakes,
+    core=False, figures=("mistakes",), seconds=(15, 100), data=Mistakes,
 )  # fmt: skip
