@@ -257,6 +257,32 @@ def test_networks_that_make_no_pictures_from_noise_alone_are_refused(
     assert "record_pipeline" in line
 
 
+def test_a_pipeline_that_does_not_take_what_it_is_told_is_refused(
+    grey: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def one_picture(self: Any, generator: Any = None, num_inference_steps: int = 10) -> None:  # noqa: ARG001
+        raise AssertionError("it must not be asked for anything")
+
+    monkeypatch.setattr(DDPMPipeline, "__call__", one_picture)
+    line = refused(capsys, 3, "trajectory", "--diffusers", str(grey), "--out", str(tmp_path / "o"))
+    assert "takes no batch_size, output_type" in line
+    assert "record_pipeline" in line
+
+
+def test_a_pipeline_that_takes_anything_by_name_is_recorded(
+    grey: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = DDPMPipeline.__call__
+
+    def anything(self: Any, num_inference_steps: int | None = None, **others: Any) -> Any:
+        return own(self, num_inference_steps=num_inference_steps, **others)
+
+    expected, _ = recorded(grey, tmp_path / "own", "--steps", "4", "--seed", "6")
+    monkeypatch.setattr(DDPMPipeline, "__call__", anything)
+    found, _ = recorded(grey, tmp_path / "anything", "--steps", "4", "--seed", "6")
+    assert np.array_equal(found.x0, expected.x0)
+
+
 def test_without_diffusers_it_says_how_to_get_it(
     grey: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

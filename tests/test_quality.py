@@ -15,7 +15,7 @@ from viz_diffusion import quality
 from viz_diffusion.data import Digits
 from viz_diffusion.errors import VizdiffInputError
 from viz_diffusion.files import sha256_bytes
-from viz_diffusion.quality import DigitClassifier, Share, paired_difference, read_as_asked
+from viz_diffusion.quality import DigitClassifier, Share, paired_difference, read_as_asked, share_difference
 
 needs_classifier = pytest.mark.skipif(
     not (quality.CLASSIFIER_DIR / "model.safetensors").is_file(),
@@ -32,6 +32,23 @@ def test_known_intervals() -> None:
     assert Share(10, 10).interval == pytest.approx((10 / (10 + z2), 1), abs=1e-12)  # 0.7225
     assert Share(0, 10).interval == pytest.approx((0, z2 / (10 + z2)), abs=1e-12)  # 0.2775
     assert Share(0, 1).interval == pytest.approx((0, z2 / (1 + z2)), abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "expected"),
+    [
+        (Share(56, 70), Share(48, 80), (0.0524, 0.3339)),
+        (Share(9, 10), Share(3, 10), (0.1705, 0.8090)),
+        (Share(5, 56), Share(0, 29), (-0.0381, 0.1926)),
+        (Share(0, 10), Share(0, 20), (-0.1611, 0.2775)),
+        (Share(10, 10), Share(0, 10), (0.6075, 1.0)),
+    ],
+)
+def test_differences_of_shares_have_the_published_intervals(
+    one: Share, other: Share, expected: tuple[float, float]
+) -> None:
+    """Newcombe 1998, table II, method 10."""
+    assert share_difference(one, other) == pytest.approx(expected, abs=6e-5)
 
 
 @pytest.mark.parametrize(("hits", "count"), [(1, 10), (5, 10), (95, 100), (999, 1000), (3, 7)])

@@ -21,7 +21,7 @@ from PIL import Image
 from viz_diffusion.cli import main
 from viz_diffusion.cli.common import Sampling
 from viz_diffusion.cli.recording import find_modules
-from viz_diffusion.errors import VizdiffUsageError
+from viz_diffusion.errors import VizdiffInputError, VizdiffUsageError
 from viz_diffusion.lessons import activations
 from viz_diffusion.model import SimpleUNet
 from viz_diffusion.record import record_generation
@@ -133,6 +133,19 @@ class Zero(torch.nn.Module):
 
     def forward(self, x: torch.Tensor, t: torch.Tensor, y: torch.Tensor) -> torch.Tensor:  # noqa: ARG002
         return torch.zeros_like(x)
+
+
+def test_modules_and_images_that_a_recording_has_not_are_named() -> None:
+    base = record_generation(
+        Zero(), NoiseSchedule.named(), torch.tensor([1, 2]), [0, 1], steps=2, guidance_scale=1.0, image_shape=(1, 4, 4)
+    )
+    made = {"conv_in": np.ones((2, 2, 3, 4, 4), dtype=np.float32)}
+    kept = replace(base, activations=made, activation_steps=np.array([0, 1]))
+    with pytest.raises(VizdiffInputError, match=r"module 'conv_out'; it has conv_in$"):
+        activations.draw_feature_maps(kept, ["conv_in", "conv_out"])
+    for sample in (2, -1):
+        with pytest.raises(VizdiffInputError, match=rf"sample must lie in 0\.\.1 .* found {sample}$"):
+            activations.draw_feature_maps(kept, sample=sample)
 
 
 def test_frames_are_the_modules_timesteps(make_unet: Any) -> None:

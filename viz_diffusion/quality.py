@@ -6,7 +6,7 @@ The classifier never takes part in training or guiding a denoiser. Knows nothing
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import sqrt
+from math import hypot, sqrt
 from pathlib import Path
 
 import numpy as np
@@ -95,6 +95,17 @@ class Share:
     def __str__(self) -> str:
         low, high = self.interval
         return f"{self.hits} of {self.count} ({self.value:.1%}, 95% interval {low:.1%} to {high:.1%})"
+
+
+def share_difference(one: Share, other: Share) -> tuple[float, float]:
+    """Return the 95% interval of ``one.value - other.value``, of images that are not paired (Newcombe 1998, method 10).
+
+    It is made of both Wilson intervals, so that it has a width where nothing, or everything, was counted.
+    """
+    (low, high), (other_low, other_high) = one.interval, other.interval
+    apart = one.value - other.value
+    below, above = hypot(one.value - low, other_high - other.value), hypot(high - one.value, other.value - other_low)
+    return apart - below, apart + above
 
 
 def paired_difference(

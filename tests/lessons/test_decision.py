@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from lesson_material import make_material, mute, outcomes, told_in_every_language
+from lesson_material import Answering, make_material, mute, outcomes, told_in_every_language
 from torch import nn
 
 from viz_diffusion.data import Digits, load_digits
@@ -120,6 +120,42 @@ def test_control_random_weights_settle_on_nothing_and_bring_nothing_back(known: 
     answers = outcomes(decision.LESSON, found)
     assert answers["settles"] is answers["turn"] is False
     assert "window" not in answers
+
+
+def test_control_what_cannot_be_read_before_the_last_step_has_not_settled_on_the_way(
+    ideal: decision.Decision, known: Digits, judge: DigitClassifier
+) -> None:
+    """The guess of the last step is the finished picture: whoever is read at all is read there."""
+    sure = torch.softmax(judge(known.images), dim=1).max(dim=1).values
+    digit = known.images[sure.argmax()]
+    last = int(visited(SCHEDULE)[-1])
+    late = Answering(
+        lambda x, t, _: SCHEDULE.predict_eps(x, torch.where(t[0] == last, digit, torch.zeros(())).expand_as(x), t)
+    )
+    paths, forks = follow(late, SCHEDULE, judge, (40, 2, 2))
+    assert paths.commit is not None
+    assert set(paths.commit) == {last}
+    found = replace(ideal, paths=paths, forks=forks)
+    answers = outcomes(decision.LESSON, found)
+    assert answers["settles"] is False
+    assert "window" not in answers
+    told = told_in_every_language(Finding.of(decision.LESSON, found, full=False), make_material(mute()))
+    assert "40 of them only from a t below 100" in told["en"].answers[0].text
+
+
+def test_to_settle_is_what_more_than_half_do(ideal: decision.Decision) -> None:
+    for settled, expected in ((80, True), (60, True), (42, None), (20, False), (12, False)):
+        commit = np.where(np.arange(80) < settled, 500, 9)
+        data = replace(ideal, paths=replace(ideal.paths, commit=commit))
+        assert outcomes(decision.LESSON, data)["settles"] is expected, settled
+
+
+def test_intervals_over_few_states_are_students() -> None:
+    tabulated = {6: 2.447, 7: 2.365, 15: 2.131, 30: 2.042, 100_000: 1.960}
+    for freedom, expected in tabulated.items():
+        assert decision.student(freedom) == pytest.approx(expected, rel=1e-3)
+    values = np.array([0.2, 0.4, 0.6, 0.1, 0.9, 0.5, 0.3, 0.8])
+    assert decision._half(values) == pytest.approx(2.365 * values.std(ddof=1) / np.sqrt(8), rel=1e-3)
 
 
 def test_control_digits_that_come_back_a_hundred_timesteps_later_are_not_as_predicted(

@@ -75,6 +75,41 @@ def test_test_digits_in_the_samples_place_are_as_far_and_no_copies(sets: tuple[D
     assert outcomes(memorisation.LESSON, memorisation.Memorisation(few, None, None))["as_far"] is None
 
 
+def test_three_near_copies_of_two_hundred_are_not_passed_over_and_test_digits_are_a_sample_too(
+    sets: tuple[Digits, Digits, Digits],
+) -> None:
+    training, _, heldout = sets
+    base = memorisation.compare(training.images[:10], training.labels[:10], training, heldout)
+
+    def said(flagged: int, test_flagged: int, count: int) -> bool | None:
+        ratios = (np.where(np.arange(count) < hits, 0.1, 0.9) for hits in (flagged, test_flagged))
+        ratio, test_ratio = ratios
+        far = np.linspace(5, 9, count)
+        data = replace(base, ratio=ratio, test_ratio=test_ratio, distance=far, test_distance=far)
+        return outcomes(memorisation.LESSON, memorisation.Memorisation(data, None, None))["no_copies"]
+
+    assert said(0, 0, 200) is True
+    assert said(3, 0, 200) is None
+    assert said(15, 0, 200) is False
+    assert said(0, 0, 2000) is True
+    assert said(15, 0, 2000) is False
+    assert said(12, 10, 2000) is True
+    assert said(27, 20, 2000) is None  # may be 1.05% more; with 20 of 2000 taken as exact, 0.96%
+
+
+def test_distances_that_agree_in_the_mean_alone_are_told_to_differ(sets: tuple[Digits, Digits, Digits]) -> None:
+    training, _, heldout = sets
+    base = memorisation.compare(training.images[:10], training.labels[:10], training, heldout)
+    wide, narrow = np.linspace(5, 11, 400), np.linspace(7.5, 8.5, 400)
+    data = replace(base, ratio=np.ones(400), test_ratio=np.ones(400), distance=wide, test_distance=narrow)
+    finding = Finding.of(memorisation.LESSON, memorisation.Memorisation(data, data, None), full=False)
+    answers = told_in_every_language(finding, make_material(mute(), heldout=10))["en"].answers
+    mean = next(one for one in answers if "mean distance" in one.question)
+    assert mean.verdict == "Found"
+    assert "is 0.417, and chance allows 0.096" in mean.text  # 2.5 of 6
+    assert "1.00 ± " in next(one for one in answers if "control" in one.question).text
+
+
 def test_whoever_draws_no_digits_is_said_to(sets: tuple[Digits, Digits, Digits]) -> None:
     training, few, heldout = sets
     data = memorisation.measure(mute(), SCHEDULE, training, heldout, 20, (mute(), SCHEDULE, few))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import weakref
+from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +16,7 @@ from viz_diffusion.data import Digits, load_digits
 from viz_diffusion.lessons import mistakes
 from viz_diffusion.lessons.lesson import Finding
 from viz_diffusion.oracles import GaussianOracle
+from viz_diffusion.sample import Step, ddpm_steps
 from viz_diffusion.schedule import NoiseSchedule
 from viz_diffusion.timesteps import spaced_timesteps
 
@@ -101,14 +105,70 @@ def test_too_near_to_a_limit_is_open(found: mistakes.Mistakes) -> None:
     assert outcomes(mistakes.LESSON, replace(found, values=near, halves=halves)) == {"caught": None, "clean": None}
 
 
-def test_mistakes_are_told_both_ways(found: mistakes.Mistakes) -> None:
+def read_like(wrong: dict[str, int], samples: int = 400) -> np.ndarray[tuple[int, int], np.dtype[np.bool_]]:
+    """Return (8, N) readings, all right but the first so many of a sampler."""
+    misread = np.array([wrong.get(name, 0) for name in mistakes.SAMPLERS])
+    return np.arange(samples) >= misread[:, None]
+
+
+def test_a_mistake_is_unseen_where_surely_few_digits_are_lost_and_the_reversed_strip_does_not_count(
+    found: mistakes.Mistakes,
+) -> None:
+    def unseen(wrong: dict[str, int], samples: int = 400) -> tuple[bool | None, int, int]:
+        data = replace(found, samples=samples, read=read_like(wrong, samples))
+        claim = {one.name: one for one in mistakes.LESSON.claims(data)}["unseen"]
+        return claim.holds, claim.facts["unseen"], claim.facts["seen"]
+
+    five = ("last_noise", "off_by_one", "no_root", "normalisation", "unclipped")
+    assert unseen({}) == (True, 5, 0)
+    # the images of the reversed strip are the correct sampler's own, and prove nothing
+    assert unseen(dict.fromkeys(five, 100)) == (False, 0, 5)
+    assert unseen(dict.fromkeys(five, 100) | {"no_root": 5}) == (True, 1, 4)
+    # one of 40 is lost: neither surely any nor surely less than a twentieth
+    assert unseen(dict.fromkeys(five, 20) | {"no_root": 1}, 40) == (None, 0, 4)
+
+
+def test_mistakes_are_told_every_way(found: mistakes.Mistakes) -> None:
     material = make_material(mute(), heldout=10)
-    seen = replace(found, read=np.array([20, 20, 20, 20, 20, 0, 20, 20]))
-    ruined = replace(found, read=np.array([20, 20, 0, 0, 0, 0, 0, 0]), values=found.values[::-1])
-    for data, verdicts in ((seen, ["Found"] * 3), (ruined, ["Not found"] * 3)):
+    seen = replace(found, samples=400, read=read_like({"normalisation": 360}))
+    few = replace(found, read=read_like({}, 20))
+    ruined = dict.fromkeys(mistakes.MISTAKES, 300) | {"reversed": 0}
+    ruins = replace(found, samples=400, read=read_like(ruined), values=found.values[::-1])
+    for data, verdicts in (
+        (seen, ["Found"] * 3),
+        (few, ["Found", "Found", "Cannot be told"]),
+        (ruins, ["Not found"] * 3),
+    ):
         told = told_in_every_language(Finding.of(mistakes.LESSON, data, full=False), material)
         assert [one.verdict for one in told["en"].answers] == verdicts
         assert len(told["zh"].table.rows) == 6
+    own = [row[2] for row in told["en"].table.rows]
+    assert ["±" in number for number in own] == [False, False, True, True, False, False]
+
+
+def test_the_mistaken_noise_of_the_last_step_is_not_the_first_states(oracle: Answering) -> None:
+    labels, seeds = torch.arange(2), range(7, 9)
+    right, noisy = (mistakes.run(name, oracle, SCHEDULE, labels, seeds) for name in ("right", "last_noise"))
+    added = (noisy.x0 - right.x0)[0, 0].numpy()
+    assert abs(np.corrcoef(added.ravel(), right.strip[0].ravel())[0, 1]) < 0.15  # of 784 independent draws: 0.036
+
+
+def test_no_step_is_kept_while_a_sampler_is_looked_at(oracle: Answering, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At full size all steps of one sampler would be hundreds of megabytes."""
+    alive: list[weakref.ref[Step]] = []
+    most = 0
+
+    def watched(*args: Any, **options: Any) -> Iterator[Step]:
+        nonlocal most
+        for step in ddpm_steps(*args, **options):
+            alive.append(weakref.ref(step))
+            most = max(most, sum(ref() is not None for ref in alive))
+            yield step
+
+    monkeypatch.setattr(mistakes, "ddpm_steps", watched)
+    mistakes.run("right", oracle, SCHEDULE, torch.arange(2), range(2))
+    assert len(alive) == 50
+    assert most <= 2
 
 
 def test_every_number_of_the_table_stands_in_the_picture_and_only_what_is_caught_is_marked(

@@ -14,6 +14,7 @@ from viz_diffusion.lessons import clock
 from viz_diffusion.lessons.lesson import Finding
 from viz_diffusion.lessons.no_clock import Clocks, NoClock, tell_no_time
 from viz_diffusion.lessons.wrong_clock import ARMS, WrongClock, WrongTimes, clocks, read_border, tell_wrong_times
+from viz_diffusion.quality import Share
 from viz_diffusion.run import Run
 from viz_diffusion.sample import sample_images
 from viz_diffusion.schedule import NoiseSchedule
@@ -88,9 +89,9 @@ def test_the_bundled_network_is_ruined_by_every_wrong_clock() -> None:
     assert found.constant_pixels == 67
 
 
-def blinded(found: WrongTimes, ddim: int, ddpm: int, samples: int = 200) -> Clocks:
-    """Return clocks of whose samples 196, and with wrong clocks at most 100, are read as asked, and some without."""
-    read = np.array([[196, 30, 20, 100], [196, 30, 20, 100]])
+def blinded(found: WrongTimes, ddim: int, ddpm: int, samples: int = 200, right: int = 196) -> Clocks:
+    """Return clocks of whose samples 196, and with wrong clocks at most half, are read as asked, and some without."""
+    read = np.array([[right, 30, 20, samples // 2], [right, 30, 20, samples // 2]])
     wrong = replace(found, read=read, samples=samples)
     return Clocks(wrong, NoClock(wrong.loss[0], wrong.images[:, 0], np.array([ddim, ddpm]), (2400, 30_000)))
 
@@ -114,11 +115,49 @@ def test_no_clock_is_judged_beside_wrong_and_right_ones_and_told_every_way() -> 
         assert (claims["none_beats_wrong"], claims["none_as_good"]) == expected, hits
         said = told_in_every_language(Finding.of(clock.LESSON, replace(codes, told=told), full=False), material)
         words = {True: "Found", False: "Not found", None: "Cannot be told"}
-        assert {one.verdict for one in said["en"].answers[2:4]} <= set(words.values())
-        assert [one.verdict for one in said["en"].answers if "no clock" in one.question] == [words[e] for e in expected]
+        assert {one.verdict for one in said["en"].answers[2:5]} <= set(words.values())
+        assert [one.verdict for one in said["en"].answers if "Is no clock" in one.question] == [
+            words[e] for e in expected
+        ]
     figure = clock.draw(replace(codes, told=told))["wrong_clock"]
     assert sum(len(axes.images) for axes in figure.axes) == 2 * 5 * 10
     assert {"–", "55%", "95%"} <= {text.get_text() for text in figure.texts}
+
+
+def test_the_share_under_the_right_clock_is_an_estimate_too() -> None:
+    """85 of 100 beside 85: the first alone is surely above 75%, but their difference is not surely above -10%."""
+    found = tell_wrong_times(mute(), SCHEDULE, *[make_material(heldout=20).heldout] * 2, sizes=(20, 10))
+
+    def as_good(mine: int, right: int, samples: int) -> bool | None:
+        claims = blinded(found, mine, mine, samples, right).claims()
+        return {claim.name: claim.holds for claim in claims}["none_as_good"]
+
+    assert Share(85, 100).interval[0] > 0.85 - 0.1
+    assert as_good(85, 85, 100) is None
+    assert as_good(850, 850, 1000) is True
+
+
+def test_the_loss_without_a_clock_is_set_beside_the_mildest_wrong_one_digit_by_digit() -> None:
+    material = make_material(heldout=50)
+    found = tell_wrong_times(mute(), SCHEDULE, material.heldout, material.heldout, sizes=(20, 10))
+    rng = np.random.default_rng(3)
+    hard = np.geomspace(0.01, 1, 400)  # digits differ far more than arms do
+    right, blind = hard * rng.uniform(0.9, 1.1, 400), 1.5 * hard * rng.uniform(0.9, 1.1, 400)
+    codes = clock.measure(material.network)
+    for factor, expected, verdict in ((1.7, True, "Found"), (1.5, None, "Cannot be told"), (1.3, False, "Not found")):
+        mild = factor * hard * rng.uniform(0.9, 1.1, 400)
+        wrong = replace(found, loss=np.stack([right, 9 * hard, mild, 20 * hard]))
+        clocks_ = blinded(wrong, 20, 20)
+        assert clocks_.blind is not None
+        told = replace(clocks_, blind=replace(clocks_.blind, loss=blind))
+        claim = {one.name: one for one in told.claims()}["none_denoises"]
+        assert claim.holds is expected
+        assert claim.facts["mildest"] == pytest.approx(mild.mean())
+        said = told_in_every_language(Finding.of(clock.LESSON, replace(codes, told=told), full=False), material)
+        answer = next(one for one in said["en"].answers if "denoise better" in one.question)
+        assert answer.verdict == verdict
+        words = answer.text + "".join(one.text for one in said["en"].answers if "better than a wrong" in one.question)
+        assert words.count("2400") == words.count("30000") == 2  # how long each was trained is never left out
 
 
 def test_without_a_control_nothing_is_said_of_a_missing_clock() -> None:

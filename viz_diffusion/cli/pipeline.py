@@ -36,8 +36,8 @@ DiffusersOption = Annotated[
 _OURS = ("run", "sampler", "guidance", "variance", "timestep_spacing", "clip", "switch", "clock", "drop_label",
          "guide_within", "activations")  # fmt: skip
 """Options that say how our own network samples, or look into it."""
-_KNOWN = ("batch_size", "generator", "eta", "num_inference_steps", "output_type", "return_dict")
-"""What a pipeline may be asked to be given."""
+_GIVEN = ("batch_size", "generator", "output_type")
+"""What every pipeline is told, besides its number of steps."""
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 
 
@@ -88,7 +88,7 @@ def record_folder(
     parameters = inspect.signature(pipe.__call__).parameters
     _check_pipeline(folder, pipe, parameters)
     last = int(pipe.scheduler.config.num_train_timesteps)
-    steps = min(parameters["num_inference_steps"].default, last) if steps is None else steps
+    steps = min(parameters["num_inference_steps"].default or last, last) if steps is None else steps
     if not 1 <= steps <= last:
         raise VizdiffUsageError(f"--steps must lie in 1..{last}, found {steps}")
     if eta and "eta" not in parameters:
@@ -182,6 +182,10 @@ def _check_pipeline(folder: Path, pipe: Any, parameters: Any) -> None:
         if one.default is one.empty and one.kind not in (one.VAR_KEYWORD, one.VAR_POSITIONAL)
     ]  # fmt: skip
     python = "record it in Python with viz_diffusion.record_pipeline"
+    anything = any(one.kind is one.VAR_KEYWORD for one in parameters.values())
+    lacking = [] if anything else [given for given in _GIVEN if given not in parameters]
+    if lacking:
+        raise VizdiffInputError(f"{folder} holds a {name}, which takes no {', '.join(lacking)}; {python}")
     if wanted or "num_inference_steps" not in parameters:
         needs = f"wants {', '.join(wanted)}" if wanted else "takes no number of steps"
         raise VizdiffInputError(f"{folder} holds a {name}, which {needs}; {python}")

@@ -84,8 +84,19 @@ def measure(trajectory: Trajectory, names: Sequence[str] | None = None, sample: 
     """Choose what is shown of each module: the channels whose maps vary most over places, every frame alike.
 
     ``names`` are the modules to show, in this order; by default all that the recording has.
+
+    Raises
+    ------
+    VizdiffInputError
+        Where the recording has no such module, or no such image.
     """
     asked = tuple(trajectory.activations if names is None else names)
+    strange = [name for name in asked if name not in trajectory.activations]
+    if strange:
+        known = ", ".join(trajectory.activations) or "none"
+        raise VizdiffInputError(f"this recording kept nothing of module {strange[0]!r}; it has {known}")
+    if not 0 <= sample < trajectory.num_images:
+        raise VizdiffInputError(f"sample must lie in 0..{trajectory.num_images - 1} in this recording, found {sample}")
     maps = [name for name in asked if trajectory.activations[name].ndim == 5]
     count = CHANNELS[min(len(maps), len(CHANNELS)) - 1]
     left_out = [f"{name} (no feature maps)" for name in asked if name not in maps]
@@ -132,7 +143,7 @@ def draw_feature_maps(trajectory: Trajectory, names: Sequence[str] | None = None
     Raises
     ------
     VizdiffInputError
-        Where there is nothing to draw, or more frames than there is room for.
+        Where there is nothing to draw, more frames than there is room for, or no such module or image.
     """
     if trajectory.activation_steps is None:
         raise VizdiffInputError("this recording kept no activations; record with activations=[…], activations_at=[…]")

@@ -156,6 +156,6 @@ def _measure(material: Material) -> Clock:
 
 LESSON = Lesson(
     "clock", 60, _measure, draw, facts, rows, claims=claims,
-    figures=("time_embedding", "wrong_clock", "border_clock"), advanced=("border_clock",), seconds=(8, 75),
+    figures=("time_embedding", "wrong_clock", "border_clock"), advanced=("border_clock",), seconds=(8, 150),
     part=Part(Clocks, _told),
 )  # fmt: skip

@@ -27,8 +27,10 @@ WINDOW = (0.1, 0.9)
 """Which shares of the label's bits begin and end the ideal denoiser's window."""
 NEAR_T = 50
 """Of T = 1000: what counts as where the ideal says."""
-LEAST = 0.1
+LEAST = 0.5
 """The share of generations that must settle on the way for it to count as settling."""
+LATE = 100
+"""Of T = 1000: whoever settles below has not settled on the way, for the last guess is the finished picture itself."""
 FEW = 10
 """Settled generations, at least, of which a median is told."""
 RESAMPLED = 400
@@ -57,9 +59,14 @@ class Decision:
 
     @property
     def settled(self) -> NDArray[np.int64] | None:
-        """(Q,) rising t at which generations settled on the way: not before the first step, and not never."""
+        """(Q,) rising t at which generations settled on the way: neither from the start, nor at the end, nor never."""
         commit = self.paths.commit
-        return None if commit is None else np.sort(commit[(commit >= 0) & (commit < self.paths.start)])
+        return None if commit is None else np.sort(commit[(commit >= self.late) & (commit < self.paths.start)])
+
+    @property
+    def late(self) -> int:
+        """The t below which it is the end: the last tenth of the schedule."""
+        return LATE * self.num_train_timesteps // 1000
 
     def quartiles(self) -> Quartiles | None:
         """Return median with its 95% interval, and quartiles, of where generations settle; None where few do."""
@@ -142,8 +149,20 @@ def _shares(hits: NDArray[np.bool_]) -> tuple[Float64, Float64, Float64]:
 
 
 def _half(values: Float64) -> float:
-    """Return half the 95% interval of the mean of (R,) values."""
-    return float(Z * values.std(ddof=1) / np.sqrt(len(values)))
+    """Return half the 95% interval of the mean of (R,) values, by Student's t: states are few."""
+    return float(student(len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
+
+
+def student(freedom: int) -> float:
+    """Return the 97.5% quantile of Student's t, to a thousandth of itself from 6 degrees of freedom on.
+
+    The expansion of Abramowitz & Stegun 1964, 26.7.5.
+    """
+    z = 1.959963984540054
+    return (
+        z + (z**3 + z) / (4 * freedom) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
+        + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * freedom**3)
+    )  # fmt: skip
 
 
 def facts(data: Decision) -> dict[str, Any]:
@@ -163,11 +182,14 @@ def facts(data: Decision) -> dict[str, Any]:
         "returned_interval": None if turned.returned is None else [
             [float(low), float(high)] for low, high in zip(*_shares(turned.returned)[1:], strict=True)
         ],
+        "window_count": int(turned.told.shape[1]),
         "window_from": data.window[0],
         "window_to": data.window[1],
         "paths": count,
         "finished_sure": None if commit is None else int((commit >= 0).sum()),
         "settled": None if at is None else len(at),
+        "settled_late": None if commit is None else int(((commit >= 0) & (commit < data.late)).sum()),
+        "late": data.late,
         "commit_median": None if quartiles is None else round(quartiles.median),
         "commit_low": None if quartiles is None else round(quartiles.low),
         "commit_high": None if quartiles is None else round(quartiles.high),
@@ -185,6 +207,7 @@ def facts(data: Decision) -> dict[str, Any]:
         "fork_agree": None if forks.agree is None else [float(a) for a in forks.agree.mean(axis=1)],
         "fork_agree_interval": None if forks.agree is None else [_half(row) for row in forks.agree],
         "fork_chance": forks.chance,
+        "fork_chance_told": "–" if forks.chance is None else f"{forks.chance:.0%}",
         "fork_first": int(forks.timesteps[0]),
         "fork_spread_first": float(forks.spread[0].mean()),
         "fork_spread_last": float(forks.spread[-1].mean()),

@@ -23,7 +23,7 @@ from viz_diffusion.evaluation import Evaluation, evaluate
 from viz_diffusion.lessons.lesson import Claim, Lesson, Rows
 from viz_diffusion.lessons.material import Material, Progress, device_of, silent
 from viz_diffusion.plots.copies import Suspects, draw_copies
-from viz_diffusion.quality import Share
+from viz_diffusion.quality import Share, share_difference
 from viz_diffusion.run import Run
 from viz_diffusion.sample import sample_images
 from viz_diffusion.schedule import NoiseSchedule
@@ -36,8 +36,9 @@ SIZES = (200, 2000)
 """Samples of the network, and half as many of the control; quick and full."""
 COPY = 1 / 3
 """d₁/d₂ below this is a near-copy (Yoon et al. 2023, section 4)."""
-MARGIN = 0.05
-"""Samples count as no more often flagged than test digits where it is by surely less than this share."""
+MARGINS = (0.02, 0.01)
+"""Samples count as no more often flagged than test digits where it is by surely less than this share; the second from
+1000 of each on."""
 NEAR = 0.1
 """d₁ counts as that of test digits where it is surely within this share of it."""
 READABLE = 0.9
@@ -212,12 +213,12 @@ def _told(one: Neighbours, prefix: str) -> dict[str, Any]:
 def claims(data: Memorisation) -> tuple[Claim, ...]:
     """Say whether samples are flagged no more than test digits, are as far, are digits; and the control is caught."""
     own = data.own
-    more = own.flagged.interval[0] > own.test_flagged.interval[1]
-    no_more = own.flagged.interval[1] - own.test_flagged.value < MARGIN
+    margin = MARGINS[len(own.ratio) >= 1000]
+    least, most = share_difference(own.flagged, own.test_flagged)
     far, half = own.far()
     as_far = None if abs(abs(far - 1) - NEAR) <= half else abs(far - 1) < NEAR
     answers = [
-        Claim("no_copies", False if more else True if no_more else None, {"margin": MARGIN}),
+        Claim("no_copies", False if least > 0 else True if most < margin else None, {"margin": margin, "most": most}),
         Claim("as_far", as_far, {"near": NEAR}),
     ]
     if data.quality is not None:
@@ -225,7 +226,7 @@ def claims(data: Memorisation) -> tuple[Claim, ...]:
         answers.append(Claim("digits", True if low > READABLE else False if high < READABLE else None))
     if data.control is not None:
         caught, free = data.control.flagged, data.control.test_flagged
-        surely = caught.interval[0] > free.interval[1]
+        surely = share_difference(caught, free)[0] > 0
         answers.append(Claim("control_caught", True if surely else None if caught.hits > free.hits else False))
     return tuple(answers)
 

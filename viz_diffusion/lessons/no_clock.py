@@ -16,7 +16,7 @@ from viz_diffusion.data import Digits
 from viz_diffusion.lessons.lesson import Claim
 from viz_diffusion.lessons.material import Progress, silent
 from viz_diffusion.lessons.wrong_clock import ARMS, SAMPLERS, SIZES, WrongTimes, clock_losses, sample_arm
-from viz_diffusion.quality import Share
+from viz_diffusion.quality import Share, share_difference
 from viz_diffusion.schedule import NoiseSchedule
 
 Float64 = NDArray[np.float64]
@@ -76,7 +76,7 @@ class Clocks:
         return [Share(int(hits), self.wrong.samples) for hits in blind.read]
 
     def claims(self) -> tuple[Claim, ...]:
-        """Say what a wrong clock does; then whether having none is better than that, and whether it costs anything."""
+        """Say what a wrong clock does; then whether having none is better, in loss and in samples; and its cost."""
         read, blind = self.wrong.read, self.blind
         if blind is None or read is None:
             return self.wrong.claims()
@@ -87,7 +87,7 @@ class Clocks:
         better = all(one.interval[0] > other.interval[1] for one, other in pairs)
         not_better = any(one.hits <= other.hits for one, other in pairs)
         equals = list(zip(mine, right, strict=True))
-        as_good = all(one.interval[0] > other.value - NEAR for one, other in equals)
+        as_good = all(share_difference(one, other)[0] > -NEAR for one, other in equals)
         worse = any(one.interval[1] < other.interval[0] for one, other in equals)
         told: dict[str, Any] = {f"blind_{name}": share.hits for name, share in zip(SAMPLERS, mine, strict=True)}
         for name, share in zip(SAMPLERS, mine, strict=True):
@@ -97,9 +97,21 @@ class Clocks:
         told |= {"near": NEAR, "wrong_clocks": len(ARMS) - 1}
         return (
             *self.wrong.claims(),
+            self._denoises(blind),
             Claim("none_beats_wrong", True if better else False if not_better else None, told),
             Claim("none_as_good", False if worse else True if as_good else None, told),
         )
+
+    def _denoises(self, blind: NoClock) -> Claim:
+        """Say whether its loss is below that of every wrong clock: the same digits and noise, pair by pair."""
+        mildest = min(self.wrong.loss[1:], key=np.mean)
+        gap = mildest - blind.loss
+        less, half = float(gap.mean()), float(Z * gap.std(ddof=1) / np.sqrt(len(gap)))
+        told = {
+            "blind": float(blind.loss.mean()), "right": float(self.wrong.loss[0].mean()),
+            "mildest": float(mildest.mean()), "less": less, "half": half,
+        }  # fmt: skip
+        return Claim("none_denoises", None if abs(less) <= half else less > 0, told)
 
 
 def tell_no_time(
