@@ -359,7 +359,7 @@ def _unseen(read: dict[str, NDArray[np.bool_]]) -> Claim:
     pairs = [paired_difference(read[right], read[name], Z_FIVE) for name, right in rights.items()]
     unseen = [lost + half < MARGIN for lost, half in pairs]
     seen = [lost - half > 0 and not hidden for (lost, half), hidden in zip(pairs, unseen, strict=True)]
-    told = {f"read_{name}": int(hits.sum()) for name, hits in read.items()}
+    told: dict[str, Any] = {f"read_{name}": int(hits.sum()) for name, hits in read.items()}
     told |= {
         "unseen": sum(unseen), "seen": sum(seen), "better": sum(lost + half < 0 for lost, half in pairs),
         "compared": len(pairs), "margin": MARGIN,
