@@ -107,7 +107,7 @@ def test_the_printed_report_wastes_no_paper(pages: Path, visit: Visit, tmp_path:
     page.pdf(path=tmp_path / "report.pdf", prefer_css_page_size=True)
     sheets = PdfReader(tmp_path / "report.pdf").pages
     figures = page.locator("figure").count()
-    assert len(sheets) <= 0.65 * figures, "1 before pictures were printed smaller and tables of charts left out"
+    assert len(sheets) <= 0.7 * figures, "1 a figure before pictures were printed smaller, tables of charts left out"
     assert all(len(sheet.extract_text()) > 60 for sheet in sheets), "no sheet holds a picture alone, without words"
     assert round(float(sheets[0].mediabox.width) / 72 * 25.4) == 210
 
