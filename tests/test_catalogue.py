@@ -91,7 +91,9 @@ NAMES = {
     "DPM",
     "Solver",
     "vizdiff",
-    "evaluate",
+    "lesson",
+    "training",
+    "coarse_fine",
 }
 """Words of Latin letters that a text in another script may hold; commands and what is filled in do not count."""
 

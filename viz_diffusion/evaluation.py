@@ -21,7 +21,8 @@ from viz_diffusion.distances import (
     precision_recall,
 )
 from viz_diffusion.errors import VizdiffInputError
-from viz_diffusion.quality import DigitClassifier, Share
+from viz_diffusion.intervals import Share
+from viz_diffusion.quality import DigitClassifier
 
 Float64 = NDArray[np.float64]
 

@@ -150,14 +150,6 @@ def test_to_settle_is_what_more_than_half_do(ideal: decision.Decision) -> None:
         assert outcomes(decision.LESSON, data)["settles"] is expected, settled
 
 
-def test_intervals_over_few_states_are_students() -> None:
-    tabulated = {6: 2.447, 7: 2.365, 15: 2.131, 30: 2.042, 100_000: 1.960}
-    for freedom, expected in tabulated.items():
-        assert decision.student(freedom) == pytest.approx(expected, rel=1e-3)
-    values = np.array([0.2, 0.4, 0.6, 0.1, 0.9, 0.5, 0.3, 0.8])
-    assert decision._half(values) == pytest.approx(2.365 * values.std(ddof=1) / np.sqrt(8), rel=1e-3)
-
-
 def test_control_digits_that_come_back_a_hundred_timesteps_later_are_not_as_predicted(
     ideal: decision.Decision,
 ) -> None:
@@ -200,3 +192,8 @@ def test_the_decision_is_told_both_ways_and_where_nobody_can_read(ideal: decisio
         assert [one.verdict for one in told["en"].answers] == verdicts
         assert [drawing.name for drawing in told["zh"].drawings] == ["decision", "forks"]
         assert len(told["zh"].table.rows) == len(data.turned.timesteps)
+
+
+def test_intervals_over_few_states_are_students() -> None:
+    values = np.array([0.2, 0.4, 0.6, 0.1, 0.9, 0.5, 0.3, 0.8])
+    assert decision._half(values) == pytest.approx(2.365 * values.std(ddof=1) / np.sqrt(8), rel=1e-3)

@@ -14,6 +14,7 @@ from scipy.stats import spearmanr
 from sklearn.linear_model import Ridge
 
 from viz_diffusion.data import Digits
+from viz_diffusion.intervals import Share
 from viz_diffusion.interventions import block_means
 from viz_diffusion.lessons import inside, layers
 from viz_diffusion.lessons.inside import Inside, branches, heard, look_inside
@@ -34,7 +35,6 @@ from viz_diffusion.lessons.lesson import Finding
 from viz_diffusion.lessons.material import Material
 from viz_diffusion.lessons.shipped import ship, shipped_finding
 from viz_diffusion.model import SimpleUNet
-from viz_diffusion.quality import Share
 from viz_diffusion.train import TrainConfig, TrainState
 
 IDLE = "mid1"

@@ -13,7 +13,7 @@ import torch
 from lesson_material import Answering, make_material, mute, outcomes, told_in_every_language
 
 from viz_diffusion.data import Digits, load_digits
-from viz_diffusion.lessons import mistakes
+from viz_diffusion.lessons import bugs, mistakes
 from viz_diffusion.lessons.lesson import Finding
 from viz_diffusion.oracles import GaussianOracle
 from viz_diffusion.sample import Step, ddpm_steps
@@ -64,7 +64,7 @@ def test_what_the_detectors_read_is_known_in_closed_form(found: mistakes.Mistake
 
 
 def test_the_strip_shows_the_mistake_it_is_named_after(found: mistakes.Mistakes) -> None:
-    strips = dict(zip(mistakes.SAMPLERS, found.strips, strict=True))
+    strips = dict(zip(bugs.SAMPLERS, found.strips, strict=True))
     assert np.array_equal(strips["reversed"][0], strips["right"][-1])
     assert np.array_equal(strips["reversed"][-1], strips["right"][0])
     assert np.array_equal(strips["last_noise"][:-1], strips["right"][:-1])
@@ -75,7 +75,7 @@ def test_the_strip_shows_the_mistake_it_is_named_after(found: mistakes.Mistakes)
 
 def test_what_is_told_under_the_cosine_schedule_has_its_snr() -> None:
     cosine = NoiseSchedule.named("cosine")
-    told = mistakes.nearest_by_snr(cosine, SCHEDULE)
+    told = bugs.nearest_by_snr(cosine, SCHEDULE)
     reachable = cosine.alphas_cumprod > SCHEDULE.alphas_cumprod[-1]
     middle = reachable & (np.arange(1000) > 50)
     assert np.abs(SCHEDULE.log_snr[told] - cosine.log_snr)[middle].max() < 0.03
@@ -99,7 +99,7 @@ def test_control_a_mistake_that_does_no_harm_is_not_said_to_be_caught(training: 
 
 def test_too_near_to_a_limit_is_open(found: mistakes.Mistakes) -> None:
     near = found.values.copy()
-    near[2 + 3, 3] = near[0, 3] = mistakes.LIMITS[3]
+    near[2 + 3, 3] = near[0, 3] = bugs.LIMITS[3]
     halves = found.halves.copy()
     halves[:, 3] = 0.05
     assert outcomes(mistakes.LESSON, replace(found, values=near, halves=halves)) == {"caught": None, "clean": None}
@@ -107,7 +107,7 @@ def test_too_near_to_a_limit_is_open(found: mistakes.Mistakes) -> None:
 
 def read_like(wrong: dict[str, int], samples: int = 400) -> np.ndarray[tuple[int, int], np.dtype[np.bool_]]:
     """Return (8, N) readings, all right but the first so many of a sampler."""
-    misread = np.array([wrong.get(name, 0) for name in mistakes.SAMPLERS])
+    misread = np.array([wrong.get(name, 0) for name in bugs.SAMPLERS])
     return np.arange(samples) >= misread[:, None]
 
 
@@ -132,7 +132,7 @@ def test_mistakes_are_told_every_way(found: mistakes.Mistakes) -> None:
     material = make_material(mute(), heldout=10)
     seen = replace(found, samples=400, read=read_like({"normalisation": 360}))
     few = replace(found, read=read_like({}, 20))
-    ruined = dict.fromkeys(mistakes.MISTAKES, 300) | {"reversed": 0}
+    ruined = dict.fromkeys(bugs.MISTAKES, 300) | {"reversed": 0}
     ruins = replace(found, samples=400, read=read_like(ruined), values=found.values[::-1])
     for data, verdicts in (
         (seen, ["Found"] * 3),
@@ -148,7 +148,7 @@ def test_mistakes_are_told_every_way(found: mistakes.Mistakes) -> None:
 
 def test_the_mistaken_noise_of_the_last_step_is_not_the_first_states(oracle: Answering) -> None:
     labels, seeds = torch.arange(2), range(7, 9)
-    right, noisy = (mistakes.run(name, oracle, SCHEDULE, labels, seeds) for name in ("right", "last_noise"))
+    right, noisy = (bugs.run(name, oracle, SCHEDULE, labels, seeds) for name in ("right", "last_noise"))
     added = (noisy.x0 - right.x0)[0, 0].numpy()
     assert abs(np.corrcoef(added.ravel(), right.strip[0].ravel())[0, 1]) < 0.15  # of 784 independent draws: 0.036
 
@@ -165,8 +165,8 @@ def test_no_step_is_kept_while_a_sampler_is_looked_at(oracle: Answering, monkeyp
             most = max(most, sum(ref() is not None for ref in alive))
             yield step
 
-    monkeypatch.setattr(mistakes, "ddpm_steps", watched)
-    mistakes.run("right", oracle, SCHEDULE, torch.arange(2), range(2))
+    monkeypatch.setattr(bugs, "ddpm_steps", watched)
+    bugs.run("right", oracle, SCHEDULE, torch.arange(2), range(2))
     assert len(alive) == 50
     assert most <= 2
 

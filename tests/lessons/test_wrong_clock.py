@@ -10,11 +10,11 @@ import torch
 from lesson_material import deaf_to_time, make_material, mute, told_in_every_language
 
 from viz_diffusion.data import Digits
+from viz_diffusion.intervals import Share
 from viz_diffusion.lessons import clock
 from viz_diffusion.lessons.lesson import Finding
 from viz_diffusion.lessons.no_clock import Clocks, NoClock, tell_no_time
 from viz_diffusion.lessons.wrong_clock import ARMS, WrongClock, WrongTimes, clocks, read_border, tell_wrong_times
-from viz_diffusion.quality import Share
 from viz_diffusion.run import Run
 from viz_diffusion.sample import sample_images
 from viz_diffusion.schedule import NoiseSchedule

@@ -14,11 +14,12 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from viz_diffusion.catalogue import Texts
+from viz_diffusion.intervals import Z_95, Share, half_of_mean, t_quantile
 from viz_diffusion.lessons.choice import STEPS, SURE, Forks, Paths, Turned, follow, turn_back
 from viz_diffusion.lessons.lesson import Claim, Lesson, Rows
 from viz_diffusion.lessons.material import Material
 from viz_diffusion.plots.decision import Quartiles, draw_decision, draw_forks
-from viz_diffusion.quality import DigitClassifier, Share
+from viz_diffusion.quality import DigitClassifier
 
 Float64 = NDArray[np.float64]
 SIZES = ((60, (60, 8, 8)), (300, (300, 16, 8)))
@@ -34,7 +35,6 @@ LATE = 100
 FEW = 10
 """Settled generations, at least, of which a median is told."""
 RESAMPLED = 400
-Z = 1.96
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +73,7 @@ class Decision:
         at = self.settled
         if at is None or len(at) < FEW:
             return None
-        half = Z * np.sqrt(len(at)) / 2  # of the binomial rank of the median
+        half = Z_95 * np.sqrt(len(at)) / 2  # of the binomial rank of the median
         low, high = int(np.floor(len(at) / 2 - half)), int(np.ceil(len(at) / 2 + half))
         lower, median, upper = np.quantile(at, (0.25, 0.5, 0.75))
         low_t, high_t = at[max(low, 0)], at[min(high, len(at) - 1)]
@@ -100,7 +100,7 @@ class Decision:
 
         ours, theirs = both(np.arange(turned.ideal.shape[1]))
         apart = [a - b for a, b in map(both, draws)]
-        return ours, theirs, ours - theirs, float(Z * np.std(apart))
+        return ours, theirs, ours - theirs, float(Z_95 * np.std(apart))
 
 
 def _crossing(timesteps: NDArray[np.int64], values: Float64, level: float) -> float:
@@ -138,7 +138,7 @@ def draw(data: Decision) -> dict[str, Figure]:
 
 
 def _mean(values: Float64) -> tuple[Float64, Float64, Float64]:
-    mean, half = values.mean(axis=1), Z * values.std(axis=1, ddof=1) / np.sqrt(values.shape[1])
+    mean, half = values.mean(axis=1), half_of_mean(values)
     return mean, mean - half, mean + half
 
 
@@ -150,19 +150,7 @@ def _shares(hits: NDArray[np.bool_]) -> tuple[Float64, Float64, Float64]:
 
 def _half(values: Float64) -> float:
     """Return half the 95% interval of the mean of (R,) values, by Student's t: states are few."""
-    return float(student(len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
-
-
-def student(freedom: int) -> float:
-    """Return the 97.5% quantile of Student's t, to a thousandth of itself from 6 degrees of freedom on.
-
-    The expansion of Abramowitz & Stegun 1964, 26.7.5.
-    """
-    z = 1.959963984540054
-    return (
-        z + (z**3 + z) / (4 * freedom) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
-        + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * freedom**3)
-    )  # fmt: skip
+    return float(t_quantile(len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
 
 
 def facts(data: Decision) -> dict[str, Any]:

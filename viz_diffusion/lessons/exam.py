@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from viz_diffusion.data import Digits
+from viz_diffusion.intervals import Z_95, half_of_mean
 from viz_diffusion.lessons.lesson import Claim
 from viz_diffusion.lessons.material import Progress, device_of, silent
 from viz_diffusion.likelihood import bits_per_loss, gaussian_losses
@@ -28,8 +29,6 @@ EACH = (4, 100)
 """Draws of (t, ε) in each stratum, quick and full; every digit is asked about under each of them."""
 LATE = 50
 """The last steps, for T = 1000, whose share of the bits is told."""
-Z = 1.96
-"""Standard errors in half a 95% interval."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +60,7 @@ class Exam:
         inside = (self.edges[:-1] >= first) & (self.edges[1:] <= (self.edges[-1] if last is None else last))
         weights = self.widths[inside] / self.widths[inside].sum()
         errors = values[inside].std(axis=1, ddof=1) / np.sqrt(values.shape[1])
-        return float(weights @ values[inside].mean(axis=1)), float(Z * np.sqrt((weights**2) @ errors**2))
+        return float(weights @ values[inside].mean(axis=1)), float(Z_95 * np.sqrt((weights**2) @ errors**2))
 
     def by_t(self) -> LossByT:
         """Return it as it is drawn."""
@@ -70,7 +69,7 @@ class Exam:
         return LossByT(
             edges=self.edges,
             loss=drawn.mean(axis=1),
-            error=Z * drawn.std(axis=1, ddof=1) / np.sqrt(drawn.shape[1]),
+            error=half_of_mean(drawn),
             labels=self.labels,
             by_label=self.loss.mean(axis=1).T,
             gaussian=self.gaussian,
@@ -106,7 +105,7 @@ class Exam:
         found = self.by_t()
         late = LATE * int(self.edges[-1]) // 1000
         inside = self.edges[1:] <= late
-        errors = Z * self.bits.std(axis=1, ddof=1) / np.sqrt(self.bits.shape[1]) * self.widths
+        errors = half_of_mean(self.bits) * self.widths
         return {
             "bits": float(found.bits.sum()),
             "bits_interval": float(np.sqrt((errors**2).sum())),

@@ -19,11 +19,12 @@ from torch import Tensor, nn
 from viz_diffusion.catalogue import Texts
 from viz_diffusion.data import NUM_LABELS, Digits
 from viz_diffusion.distances import covered
+from viz_diffusion.intervals import Z_95, Share, half_of_mean, paired_difference, surely
 from viz_diffusion.interventions import Intervened, guide_within
 from viz_diffusion.lessons.lesson import Claim, Lesson, Rows
 from viz_diffusion.lessons.material import Material, Progress, device_of, silent
 from viz_diffusion.plots.guidance import Price, draw_guidance, draw_price
-from viz_diffusion.quality import DigitClassifier, Share, paired_difference
+from viz_diffusion.quality import DigitClassifier
 from viz_diffusion.sample import sample_images
 from viz_diffusion.schedule import NoiseSchedule
 from viz_diffusion.timesteps import spaced_timesteps
@@ -44,7 +45,6 @@ KEPT = 4
 """Samples of the digit that is told of, kept of each scale to be drawn."""
 WHITE = 0.95
 """A pixel counts as saturated from here on; 1 is white."""
-Z = 1.96
 
 
 @dataclass(frozen=True, eq=False)
@@ -249,17 +249,7 @@ def facts(data: Guidance) -> dict[str, Any]:
 def _variance(data: Guidance) -> tuple[Float64, Float64]:
     """Return (A,) the variance within a digit, that of real digits being 1, and half its 95% interval."""
     spread = data.spread / data.spread_real
-    return spread.mean(axis=1), np.asarray(Z * spread.std(axis=1, ddof=1) / np.sqrt(data.count))
-
-
-def _half(values: Float64) -> float:
-    """Return half the 95% interval of the mean of (N,) values."""
-    return float(Z * values.std(ddof=1) / np.sqrt(len(values)))
-
-
-def _surely(low: float, high: float) -> bool | None:
-    """Return whether something is surely above 0, surely not, or open."""
-    return True if low > 0 else (False if high <= 0 else None)
+    return spread.mean(axis=1), np.asarray(half_of_mean(spread))
 
 
 def claims(data: Guidance) -> tuple[Claim, ...]:
@@ -279,28 +269,28 @@ def _shares(name: str, data: Guidance, hits: NDArray[np.bool_], sign: int) -> Cl
     plain, insisted = hits[data.arm(PLAIN)], hits[data.arm(INSISTING)]
     change, low, high = paired_difference(*((insisted, plain) if sign > 0 else (plain, insisted)))
     told = {"plain": float(plain.mean()), "insisted": float(insisted.mean())}
-    return Claim(name, _surely(low, high), {**told, "change": change, "low": low, "high": high})
+    return Claim(name, surely(low, high), {**told, "change": change, "low": low, "high": high})
 
 
 def _narrows(data: Guidance) -> Claim:
     """Say whether the variance within a digit shrinks: the ratio of two means over the same noise."""
     plain, insisted = data.spread[data.arm(PLAIN)], data.spread[data.arm(INSISTING)]
     ratio = float(insisted.mean() / plain.mean())
-    half = _half(insisted - ratio * plain) / float(plain.mean())  # linearized: both means are estimates
+    half = half_of_mean(insisted - ratio * plain) / float(plain.mean())  # linearized: both means are estimates
     low, high = ratio - half, ratio + half
-    return Claim("narrows", _surely(1 - high, 1 - low), {"ratio": ratio, "low": low, "high": high})
+    return Claim("narrows", surely(1 - high, 1 - low), {"ratio": ratio, "low": low, "high": high})
 
 
 def _saturates(data: Guidance) -> Claim:
     """Say whether the loudest guidance makes more pixels white than real digits have."""
     plain, loud = data.white[data.arm(PLAIN)], data.white[data.arm(LOUD)]
     beyond = float(loud.mean()) - data.white_real
-    beyond_half = float(np.hypot(_half(loud), Z * data.white_real_error))
+    beyond_half = float(np.hypot(half_of_mean(loud), Z_95 * data.white_real_error))
     told = {
         "plain": float(plain.mean()), "loudest": float(loud.mean()), "more": float((loud - plain).mean()),
-        "half": _half(loud - plain), "beyond": beyond, "beyond_half": beyond_half,
+        "half": half_of_mean(loud - plain), "beyond": beyond, "beyond_half": beyond_half,
     }  # fmt: skip
-    return Claim("saturates", _surely(beyond - beyond_half, beyond + beyond_half), told)
+    return Claim("saturates", surely(beyond - beyond_half, beyond + beyond_half), told)
 
 
 def _window(data: Guidance, right: NDArray[np.bool_]) -> Claim:
@@ -309,9 +299,9 @@ def _window(data: Guidance, right: NDArray[np.bool_]) -> Claim:
     within, *others = right[len(SCALES) :]
     gain, missing = paired_difference(within, plain), paired_difference(always, within)
     # most is kept where more is gained than is missing; without a gain there is nothing to keep
-    most = _surely(gain[1] - missing[2], gain[2] - missing[1]) if paired_difference(always, plain)[1] > 0 else None
+    most = surely(gain[1] - missing[2], gain[2] - missing[1]) if paired_difference(always, plain)[1] > 0 else None
     ahead, low, high = min((paired_difference(within, other) for other in others), key=lambda found: found[1])
-    elsewhere = _surely(low, high)
+    elsewhere = surely(low, high)
     holds = False if most is False or elsewhere is False else (True if most and elsewhere else None)
     rows = [data.arm(PLAIN), data.arm(INSISTING), *range(len(SCALES), len(right))]
     recall = np.zeros(len(rows)) if data.covered is None else data.covered[rows].mean(axis=1)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from viz_diffusion.data import Digits
+from viz_diffusion.intervals import Z_95
 from viz_diffusion.lessons.lesson import Claim
 from viz_diffusion.lessons.material import Progress, device_of, silent
 from viz_diffusion.oracles import EmpiricalOracle
@@ -29,7 +30,6 @@ EARLY, LATE = 600, 200
 """Of T = 1000: from here on a guess is early, up to there late."""
 MARGIN = 1.1
 """A blur is right where its squared error is less than this times the unavoidable one."""
-Z = 1.96
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +58,7 @@ class Ideal:
         mean = self.ideal_error[k].mean()
         ratio = self.error[k].mean() / mean
         spread = (self.error[k] - ratio * self.ideal_error[k]).std(ddof=1) / mean
-        return float(ratio), float(Z * spread / np.sqrt(self.error.shape[1]))
+        return float(ratio), float(Z_95 * spread / np.sqrt(self.error.shape[1]))
 
     def facts(self) -> dict[str, Any]:
         """Return the numbers, by timestep."""

@@ -17,12 +17,12 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from viz_diffusion.catalogue import Texts
+from viz_diffusion.intervals import Z_95, Share, half_of_mean
 from viz_diffusion.lessons.inside import Inside, look_inside
 from viz_diffusion.lessons.label_geometry import ALPHA, Labels, measure_labels
 from viz_diffusion.lessons.lesson import Claim, Lesson, Rows
 from viz_diffusion.lessons.material import Material
 from viz_diffusion.plots.layers import Part, Span, draw_blocks, draw_label_geometry
-from viz_diffusion.quality import Share
 
 Float64 = NDArray[np.float64]
 SIZES = ((16, 500, 250, 100), (64, 3000, 1000, 300))
@@ -30,7 +30,6 @@ SIZES = ((16, 500, 250, 100), (64, 3000, 1000, 300))
 APART = 0.1
 """The share of T by which two blocks' times must differ at least for blocks to differ in time."""
 RESAMPLED = 400
-Z = 1.96
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +108,7 @@ def _probed(inside: Inside, hits: NDArray[np.int64]) -> tuple[Float64, Float64, 
 def _changed(inside: Inside) -> tuple[Float64, Float64, Float64]:
     """Return (S, L) the mean change between steps, with its 95% interval over generations."""
     change = inside.change.astype(np.float64)
-    mean, half = change.mean(axis=2), Z * change.std(axis=2, ddof=1) / np.sqrt(change.shape[2])
+    mean, half = change.mean(axis=2), half_of_mean(change)
     return mean, mean - half, mean + half
 
 
@@ -216,7 +215,7 @@ def _coarse(data: Layers) -> Claim | None:
         return None
     centre, draws = data.centres
     gap = float(centre[coarse].mean() - centre[fine].mean())
-    half = Z * float(np.nanstd(draws[:, coarse].mean(axis=1) - draws[:, fine].mean(axis=1)))
+    half = Z_95 * float(np.nanstd(draws[:, coarse].mean(axis=1) - draws[:, fine].mean(axis=1)))
     numbers = {"coarse_at": round(centre[coarse].mean()), "fine_at": round(centre[fine].mean()), "gap": round(gap)}
     numbers |= {"half": round(half), "coarse": min(data.inside.sizes), "fine": max(data.inside.sizes)}
     return Claim("coarse", None if abs(gap) <= half else gap > 0, numbers)

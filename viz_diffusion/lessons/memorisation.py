@@ -20,10 +20,10 @@ from viz_diffusion.catalogue import Texts
 from viz_diffusion.data import NUM_LABELS, Digits
 from viz_diffusion.distances import Nearest, nearest_neighbours
 from viz_diffusion.evaluation import Evaluation, evaluate
+from viz_diffusion.intervals import Z_95, Share, share_difference
 from viz_diffusion.lessons.lesson import Claim, Lesson, Rows
 from viz_diffusion.lessons.material import Material, Progress, device_of, silent
 from viz_diffusion.plots.copies import Suspects, draw_copies
-from viz_diffusion.quality import Share, share_difference
 from viz_diffusion.run import Run
 from viz_diffusion.sample import sample_images
 from viz_diffusion.schedule import NoiseSchedule
@@ -44,7 +44,6 @@ NEAR = 0.1
 READABLE = 0.9
 """Samples count as digits where surely more than this share is read as asked."""
 CONTROL = "subset_100"
-Z = 1.96
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +78,7 @@ class Neighbours:
         mean, count = self.test_distance.mean(), len(self.distance)
         ratio = float(self.distance.mean() / mean)
         spread = np.sqrt(self.distance.var(ddof=1) + ratio**2 * self.test_distance.var(ddof=1)) / mean
-        return ratio, float(Z * spread / np.sqrt(count))
+        return ratio, float(Z_95 * spread / np.sqrt(count))
 
     def apart(self) -> float:
         """Return the Kolmogorov-Smirnov distance of both sets' d₁: the largest gap of their distribution functions."""

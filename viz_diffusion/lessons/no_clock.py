@@ -13,16 +13,15 @@ from numpy.typing import NDArray
 from torch import nn
 
 from viz_diffusion.data import Digits
+from viz_diffusion.intervals import Share, half_of_mean, share_difference
 from viz_diffusion.lessons.lesson import Claim
 from viz_diffusion.lessons.material import Progress, silent
 from viz_diffusion.lessons.wrong_clock import ARMS, SAMPLERS, SIZES, WrongTimes, clock_losses, sample_arm
-from viz_diffusion.quality import Share, share_difference
 from viz_diffusion.schedule import NoiseSchedule
 
 Float64 = NDArray[np.float64]
 NEAR = 0.1
 """Samples without a clock count as as good where surely less than this share fewer are read as asked."""
-Z = 1.96
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +64,7 @@ class Clocks:
         shares = self._shares(self.blind)
         return found | {
             "blind_loss": float(self.blind.loss.mean()),
-            "blind_loss_interval": float(Z * self.blind.loss.std(ddof=1) / np.sqrt(len(self.blind.loss))),
+            "blind_loss_interval": float(half_of_mean(self.blind.loss)),
             "blind_steps": steps,
             "clock_trained": others,
             "blind_read": {name: share.hits for name, share in zip(SAMPLERS, shares, strict=True)},
@@ -106,7 +105,7 @@ class Clocks:
         """Say whether its loss is below that of every wrong clock: the same digits and noise, pair by pair."""
         mildest = min(self.wrong.loss[1:], key=np.mean)
         gap = mildest - blind.loss
-        less, half = float(gap.mean()), float(Z * gap.std(ddof=1) / np.sqrt(len(gap)))
+        less, half = float(gap.mean()), float(half_of_mean(gap))
         told = {
             "blind": float(blind.loss.mean()), "right": float(self.wrong.loss[0].mean()),
             "mildest": float(mildest.mean()), "less": less, "half": half,

@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from viz_diffusion.intervals import half_of_mean
+
 Float64 = NDArray[np.float64]
 KINDS = ("ddim", "ddpm", "walk")
 """The paths that are compared: DDIM's, DDPM's, and a random walk's, which no network made."""
 SHOWN = 6
 """Paths of each kind that are kept to be drawn."""
-Z = 1.96
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +42,7 @@ class Paths:
 
     def mean(self, values: Float64) -> tuple[Float64, Float64]:
         """Return (3,) means over the paths of (3, M) values, and half their 95% intervals."""
-        return values.mean(axis=1), np.asarray(Z * values.std(axis=1, ddof=1) / np.sqrt(values.shape[1]))
+        return values.mean(axis=1), np.asarray(half_of_mean(values, axis=1))
 
     def facts(self) -> dict[str, Any]:
         """Return the numbers, by kind."""

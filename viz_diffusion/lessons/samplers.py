@@ -19,11 +19,12 @@ from torch import Tensor, nn
 from viz_diffusion.catalogue import Texts
 from viz_diffusion.data import NUM_LABELS, Digits
 from viz_diffusion.distances import frechet_distance
+from viz_diffusion.intervals import Share, half_of_mean, paired_difference, surely
 from viz_diffusion.lessons.lesson import Claim, Lesson, Rows
 from viz_diffusion.lessons.material import TRACED_SEED, Material, Progress, device_of, silent
 from viz_diffusion.lessons.paths import Paths, measure_paths
 from viz_diffusion.plots.samplers import draw_paths, draw_samplers, draw_strokes
-from viz_diffusion.quality import DigitClassifier, Share, paired_difference
+from viz_diffusion.quality import DigitClassifier
 from viz_diffusion.sample import Step, sample_images
 from viz_diffusion.schedule import NoiseSchedule
 from viz_diffusion.trajectory import Trajectory
@@ -43,7 +44,6 @@ FEW = 50
 """Steps, for T = 1000: so many are few."""
 COMPARED = 10
 """Steps at which the two that follow one equation are compared."""
-Z = 1.96
 Z_OF_MANY = 3.02
 """The same for the largest of 20 differences, so that it is above by chance in 1 of 40 measurements (Bonferroni)."""
 
@@ -246,7 +246,7 @@ def draw(data: Samplers) -> dict[str, Figure]:
     if data.right is not None:
         counts = data.right.sum(axis=2)
         bounds = np.array([[Share(int(hits), data.count).interval for hits in row] for row in counts])
-    half = Z * data.apart.std(axis=2, ddof=1) / np.sqrt(data.count)
+    half = half_of_mean(data.apart)
     return {
         "samplers": draw_samplers(data.images, data.image_all, data.steps, data.all_steps, NAMES, shares, share_all),
         "strokes": draw_strokes(
@@ -288,18 +288,13 @@ def facts(data: Samplers) -> dict[str, Any]:
 
 def _difference(values: Float64) -> tuple[float, float]:
     """Return the mean of (N,) paired differences, and half its 95% interval."""
-    return float(values.mean()), float(Z * values.std(ddof=1) / np.sqrt(len(values)))
-
-
-def _surely(low: float, high: float) -> bool | None:
-    """Return whether something is surely above 0, surely not, or open."""
-    return True if low > 0 else (False if high <= 0 else None)
+    return float(values.mean()), float(half_of_mean(values))
 
 
 def _positive(values: Float64) -> bool | None:
     """Return whether the mean of (N,) paired differences is surely above 0, surely not, or open."""
     mean, half = _difference(values)
-    return _surely(mean - half, mean + half)
+    return surely(mean - half, mean + half)
 
 
 def claims(data: Samplers) -> tuple[Claim, ...]:
@@ -310,7 +305,7 @@ def claims(data: Samplers) -> tuple[Claim, ...]:
         mean, half = _difference(data.apart[0, k] - data.apart[1, k])
         distances = {"ddim": float(data.apart[0, k].mean()), "solver": float(data.apart[1, k].mean())}
         facts = {"at": int(data.steps[k]), "most": int(data.steps[-1]), **distances, "nearer": mean, "half": half}
-        answers.append(Claim("second_order", _surely(mean - half, mean + half), facts))
+        answers.append(Claim("second_order", surely(mean - half, mean + half), facts))
     straighter = _positive(data.paths.straight[0] - data.paths.straight[1])
     flat = data.paths.share.sum(axis=2)
     flatter = _positive(flat[0] - flat[2])
@@ -324,9 +319,7 @@ def _few(data: Samplers, right: NDArray[np.bool_], right_all: NDArray[np.bool_])
     answer names the one with the fewest steps. Otherwise it names the best of few steps.
     """
     few = [(k, arm) for k in np.flatnonzero(data.steps <= FEW).tolist() for arm in range(len(ARMS))]
-    verdicts = {
-        (k, arm): _surely(*paired_difference(right[arm, k], right_all, ENOUGH, Z_OF_MANY)[1:]) for k, arm in few
-    }
+    verdicts = {(k, arm): surely(*paired_difference(right[arm, k], right_all, ENOUGH, Z_OF_MANY)[1:]) for k, arm in few}
     lasting = right.mean(axis=2) >= ENOUGH * right_all.mean()
     sure = [(k, arm) for k, arm in few if verdicts[k, arm] and lasting[arm, k:].all()]
     holds = True if sure else (False if all(v is False for v in verdicts.values()) else None)

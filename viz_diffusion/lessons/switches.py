@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from viz_diffusion.data import NUM_LABELS, Digits
+from viz_diffusion.intervals import Z_95, Share
 from viz_diffusion.lessons.lesson import Claim
 from viz_diffusion.lessons.material import Progress, device_of, silent
-from viz_diffusion.quality import DigitClassifier, Share
+from viz_diffusion.quality import DigitClassifier
 from viz_diffusion.sample import ImageNoise, Step, sampling_steps
 from viz_diffusion.schedule import NoiseSchedule
 from viz_diffusion.timesteps import spaced_timesteps
@@ -35,7 +36,6 @@ SHOWN = ((0, 1), (4, 9), (3, 8), (7, 2))
 SHUFFLES = 2000
 """Of the digits' names, for the test whether alike digits are changed later."""
 LEVEL = 0.05
-Z = 1.96
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,7 +117,7 @@ class Switches:
             "switch_old": [share.value for share in self.shares(0)],
             "switch_half": None if half is None else round(half),
             "switch_lasts": [[None if np.isnan(v) else float(v) for v in row] for row in self.matrix()],
-            "switch_lasts_interval": float(Z * np.sqrt(lasts.var(axis=0, ddof=1).mean() / len(lasts))),
+            "switch_lasts_interval": float(Z_95 * np.sqrt(lasts.var(axis=0, ddof=1).mean() / len(lasts))),
             "switch_latest": [int(k) for k in self.pairs[latest]],
             "switch_latest_t": float(means[latest]),
             "switch_earliest": [int(k) for k in self.pairs[earliest]],

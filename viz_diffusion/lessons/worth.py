@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from viz_diffusion.data import Digits
+from viz_diffusion.intervals import Share, half_of_mean
 from viz_diffusion.lessons.lesson import Claim
 from viz_diffusion.lessons.material import Progress, device_of, silent
 from viz_diffusion.oracles import EmpiricalOracle
-from viz_diffusion.quality import Share
 from viz_diffusion.schedule import NoiseSchedule
 
 Float64 = NDArray[np.float64]
@@ -32,7 +32,6 @@ READ_FROM, READ_TO = 300, 650
 """Of T = 1000: where a digit is read."""
 NEAR_BITS, NEAR_T = 0.15, 50
 """What counts as where the ideal says: within 15% of its bits, within 50 of 1000 timesteps of its half."""
-Z = 1.96
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +60,7 @@ class Worth:
     @property
     def interval(self) -> Float64:
         """(K,) half the 95% interval of the mean bits."""
-        return np.asarray(Z * self.bits.std(axis=1, ddof=1) / np.sqrt(self.bits.shape[1]))
+        return np.asarray(half_of_mean(self.bits))
 
     def half(self, bits: Float64) -> int:
         """Return the t at which rising (K,) bits pass half of where they end."""
@@ -160,7 +159,7 @@ def measure_worth(
         bits=_integral(np.stack(steered), schedule.snr[timesteps]),
         bits_direct=_integral(np.stack(gained), schedule.snr[timesteps]).mean(axis=1),
         ideal=told.mean(axis=1),
-        ideal_error=Z * told.std(axis=1, ddof=1) / np.sqrt(told.shape[1]),
+        ideal_error=half_of_mean(told),
         entropy=entropy,
         read=read_digits(denoiser, schedule, heldout, readers, questions, seed, progress),
         questions=questions,

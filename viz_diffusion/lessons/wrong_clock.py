@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from viz_diffusion.data import NUM_LABELS, Digits
+from viz_diffusion.intervals import Share, half_of_mean
 from viz_diffusion.lessons.lesson import Claim
 from viz_diffusion.lessons.material import Progress, device_of, silent
-from viz_diffusion.quality import Share, read_as_asked
+from viz_diffusion.quality import read_as_asked
 from viz_diffusion.sample import sample_images
 from viz_diffusion.schedule import NoiseSchedule
 
@@ -36,7 +37,6 @@ BORDER_TIMESTEPS = (9, 99, 249, 499, 699)
 BORDER_COUNT = 400
 READABLE = 0.1
 """The time counts as readable where its error is below this share of T."""
-Z = 1.96
 
 
 class WrongClock(nn.Module):
@@ -101,7 +101,7 @@ class WrongTimes:
             "clock_count": int(count),
             "clock_loss": {arm: float(values.mean()) for arm, values in zip(ARMS, self.loss, strict=True)},
             "clock_gap": [float(gap.mean()) for gap in gaps],
-            "clock_gap_interval": [float(Z * gap.std(ddof=1) / np.sqrt(count)) for gap in gaps],
+            "clock_gap_interval": [float(half_of_mean(gap)) for gap in gaps],
             "clock_samples": self.samples,
             "clock_steps": STEPS,
             "clock_read": None if self.read is None else {
