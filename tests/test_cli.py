@@ -16,6 +16,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from PIL import Image
+from refusals import refused
 
 from viz_diffusion import Trajectory
 from viz_diffusion.cli import main
@@ -33,17 +34,6 @@ def run_json(capsys: pytest.CaptureFixture[str], *argv: str) -> dict:
     out, err = capsys.readouterr()
     assert code == 0, err
     return json.loads(out)
-
-
-def refused(capsys: pytest.CaptureFixture[str], code: int, *argv: str) -> str:
-    """Run a command that must fail; return its one line."""
-    assert main(list(argv)) == code
-    out, err = capsys.readouterr()
-    last = err.strip().splitlines()[-1]
-    assert out == ""
-    assert last.startswith("vizdiff: ")
-    assert "Traceback" not in err
-    return last
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ import pytest
 import torch
 from diffusers import DDIMPipeline, DDIMScheduler, DDPMPipeline, DDPMScheduler, UNet2DModel
 from PIL import Image
+from refusals import refused
 
 from viz_diffusion.cli import main
 from viz_diffusion.files import sha256_file
@@ -60,18 +61,6 @@ def recorded(folder: Path, out: Path, *argv: str) -> tuple[Trajectory, dict[str,
     """Run the command; return the recording and what the JSON file says."""
     assert main(["trajectory", "--diffusers", str(folder), "--quiet", "--out", str(out), *argv]) == 0
     return Trajectory.open(out / "trajectory.zarr"), json.loads((out / "trajectory.json").read_text())
-
-
-def refused(capsys: pytest.CaptureFixture[str], code: int, *argv: str) -> str:
-    """Run a command that must fail; return its one line."""
-    capsys.readouterr()
-    assert main(list(argv)) == code
-    out, err = capsys.readouterr()
-    assert out == ""
-    last = err.strip().splitlines()[-1]
-    assert last.startswith("vizdiff: ")
-    assert "Traceback" not in err
-    return last
 
 
 # -- recorded as it is -----------------------------------------------------------------------------

@@ -17,6 +17,7 @@ import pytest
 import torch
 import zarr
 from PIL import Image
+from refusals import refused
 
 from viz_diffusion.cli import main
 from viz_diffusion.cli.common import Sampling
@@ -38,16 +39,6 @@ def recorded(out: Path, *argv: str) -> tuple[Trajectory, dict[str, Any]]:
     """Run ``vizdiff trajectory``; return the recording and what the JSON file says."""
     assert main(["trajectory", *STEPS, *argv, "--out", str(out)]) == 0
     return Trajectory.open(out / "trajectory.zarr"), json.loads((out / "trajectory.json").read_text())
-
-
-def refused(capsys: pytest.CaptureFixture[str], code: int, *argv: str) -> str:
-    """Run a command that must fail; return its one line."""
-    capsys.readouterr()
-    assert main(list(argv)) == code
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert len(err.splitlines()) == 1, err
-    return err
 
 
 # -- activations -----------------------------------------------------------------------------------
