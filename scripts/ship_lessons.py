@@ -2,8 +2,10 @@
 
     python scripts/ship_lessons.py                     # every lesson, or slow part of one, that can ship
     python scripts/ship_lessons.py training label
+    python scripts/ship_lessons.py --redraw            # only the figures, of what ships
 
-A file that ships for other weights is ignored by the package; run this again whenever the weights change.
+A file that ships for other weights is ignored by the package; run this again whenever the weights change. With it
+ship the figures made of it; a test tells when they are no longer those that the package draws.
 """
 
 from __future__ import annotations
@@ -12,14 +14,18 @@ import argparse
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
+import matplotlib
 import torch
 
 from viz_diffusion.lessons.companions import sample_companions
 from viz_diffusion.lessons.lesson import Finding, all_lessons, choose_lessons
 from viz_diffusion.lessons.material import Material
-from viz_diffusion.lessons.shipped import can_ship, ship
+from viz_diffusion.lessons.shipped import can_ship, figures_of, ship, ship_pictures, shipped_finding, shipped_parts
+from viz_diffusion.plots.theme import figure_pixels
 from viz_diffusion.record import record_generation
+from viz_diffusion.report.encoding import encode_pixels
 from viz_diffusion.report.gather import versions
 from viz_diffusion.run import Run
 
@@ -28,16 +34,22 @@ def main() -> None:
     """Measure one lesson after another; they share the traces."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", help="lessons; all that can ship by default")
+    parser.add_argument("--redraw", action="store_true", help="measure nothing; draw the figures of what ships again")
     options = parser.parse_args()
-    known = [lesson for lesson in all_lessons() if can_ship(lesson) is not None]
-    lessons = choose_lessons(",".join(options.names)) if options.names else known
+    every = [lesson for lesson in all_lessons() if can_ship(lesson) is not None]
+    lessons = choose_lessons(",".join(options.names)) if options.names else every
     run = Run.bundled()
     model, digest = run.load_model()
-    material = Material(run, model, run.config.load_digits("test"), full=True, progress=show)
+    known = shipped_parts(lessons, digest) if options.redraw else {}
+    material = Material(run, model, run.config.load_digits("test"), full=True, progress=show, known=known)
     if any(lesson.recording for lesson in lessons):
         labels = torch.tensor([material.digit])
         recorded = record_generation(model, material.schedule, labels, [material.seed])
         material = replace(material, recorded=recorded, others=sample_companions(model, recorded).others)
+    if options.redraw:
+        for lesson in lessons:
+            draw(shipped_finding(lesson, digest) or Finding.measure(lesson, material))
+        return
     for lesson in lessons:
         begun = time.perf_counter()
         if lesson.traces:
@@ -51,8 +63,16 @@ def main() -> None:
             "threads": torch.get_num_threads(),
             "versions": versions(),
         }
-        path = ship(finding, digest, made)
+        ship(finding, digest, made)
+        path = draw(finding)
         print(f"\n{path} ({path.stat().st_size / 1e3:.0f} kB, {made['seconds']} s)", flush=True)
+
+
+def draw(finding: Finding) -> Path:
+    """Put the figures made of what ships alone, as the page shows them, into the lesson's file; return it."""
+    lesson, figures = finding.lesson, finding.lesson.draw(finding.data)
+    drawn = {name: encode_pixels(figure_pixels(figures[name]), small=True) for name in figures_of(lesson)}
+    return ship_pictures(lesson, drawn, f"matplotlib {matplotlib.__version__}")
 
 
 def show(done: int, total: int | None, text: str) -> None:

@@ -110,13 +110,13 @@ def test_a_still_is_the_figure_without_its_margins(made: Made) -> None:
     figure.text(0.5, 0.5, "+", fontsize=40)
     pixels = figure_pixels(figure)
     assert pixels.shape == (1800, 3200, 3)
-    still = draw_still(Drawing("plus", figure, "", "a plus", ""))
+    still = draw_still(Drawing("plus", lambda: figure, "", "a plus", ""))
     with Image.open(io.BytesIO(still.data)) as image:
         assert image.size == (still.width, still.height)
         shown = np.asarray(image)
     assert still.width < 300
     darkroom = Darkroom()
-    assert darkroom.draw(Drawing("plus", figure, "", "a plus", "")) == 1
+    assert darkroom.draw(Drawing("plus", lambda: figure, "", "a plus", "")) == 1
     assert darkroom.finish()["plus"].data == still.data
     assert (shown != 255).sum() == (pixels != 255).sum()
     assert made.stills["steps"].width > 2900

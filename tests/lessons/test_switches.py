@@ -157,8 +157,9 @@ def test_it_is_told_both_ways_in_every_language(
     verdict: str, obeying: Switches, deaf: Switches, oracle: EmpiricalOracle, known: Digits
 ) -> None:
     worth = measure_worth(oracle, SCHEDULE, known, known, sizes=(20, 4, 2))
-    orders = label.Orders(worth, obeying if verdict == "Found" else deaf)
-    material = with_companions(make_material(recorded_steps=7, known={"label": orders}))
+    material = with_companions(make_material(recorded_steps=7))
+    orders = label.Orders(label.measure_embedding(material.network), worth, obeying if verdict == "Found" else deaf)
+    material = replace(material, known={"label": orders})
     told = told_in_every_language(Finding.measure(label.LESSON, material), material)
     answers = {one.question: one.verdict for one in told["en"].answers}
     assert answers["Is a new order obeyed if it comes early?"] == verdict
@@ -171,7 +172,10 @@ def test_what_is_open_is_said_too(obeying: Switches, oracle: EmpiricalOracle, kn
     lasts[:5] = 950.0
     worth = measure_worth(oracle, SCHEDULE, known, known, sizes=(20, 4, 2))
     switches = replace(planted(lasts), shown=obeying.shown, images=obeying.images)
-    material = with_companions(make_material(recorded_steps=7, known={"label": label.Orders(worth, switches)}))
+    material = with_companions(make_material(recorded_steps=7))
+    material = replace(
+        material, known={"label": label.Orders(label.measure_embedding(material.network), worth, switches)}
+    )
     for one in told_in_every_language(Finding.measure(label.LESSON, material), material).values():
         assert len(one.answers) == 6
 

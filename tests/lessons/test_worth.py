@@ -66,7 +66,8 @@ def test_the_labels_worth_is_told_both_ways(oracle: EmpiricalOracle, known: Digi
         worth = measure_worth(denoiser, SCHEDULE, known, known, sizes=(60, 10, 3))
         if verdict == "Found":  # as with very many images
             worth = replace(worth, bits=np.repeat(worth.ideal[:, None], 60, axis=1))
-        here = replace(material, known={"label": label.Orders(worth)})
+        orders = label.Orders(label.measure_embedding(material.network), worth)
+        here = replace(material, known={"label": orders})
         told = told_in_every_language(Finding.measure(label.LESSON, here), here)
         assert told["en"].answers[0].verdict == verdict
         assert told["zh"].note

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from matplotlib.text import Text
 from picture_boxes import picture_boxes
 from PIL import Image
@@ -127,6 +128,21 @@ def test_an_image_reaches_the_png_pixel_by_pixel() -> None:
     assert np.abs(page[205 : 205 + 252, 301 : 301 + 252] - grey).max() <= 1
     assert (page[204, 301:553] == 255).all()
     assert (page[205:457, 553] == 255).all()
+
+
+@pytest.mark.parametrize("shape", [(28, 20), (28, 20, 3)])
+def test_a_placed_image_is_painted_as_matplotlib_would_resample_it(shape: tuple[int, ...]) -> None:
+    values = np.random.default_rng(1).uniform(-1.2, 1.2, shape)
+    painted = []
+    for resampled in (False, True):
+        with theme.use_theme():
+            figure = theme.new_figure()
+            placed = theme.place_digit(figure, 300, 200, 7, values)
+            if resampled:
+                placed.make_image = lambda *args, image=placed: AxesImage.make_image(image, *args)  # type: ignore[method-assign]
+        painted.append(theme.figure_pixels(figure).astype(int))
+    assert np.abs(painted[0] - painted[1]).max() <= 1
+    assert len(np.unique(painted[0])) > 100
 
 
 def test_the_theme_leaves_matplotlib_as_it_was() -> None:

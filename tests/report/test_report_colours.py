@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from viz_diffusion.report.chapters import COLOURS, COMMON_COLOURS, reduce_colours
+from viz_diffusion.report.encoding import COLOURS, COMMON_COLOURS, reduce_colours
 
 
 def coloured(counts: list[int]) -> np.ndarray:

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 
 from viz_diffusion.catalogue import Texts
 from viz_diffusion.lessons.lesson import Claim, Lesson, Part, Rows
@@ -20,6 +19,7 @@ from viz_diffusion.lessons.no_clock import Clocks, tell_no_time
 from viz_diffusion.lessons.wrong_clock import SAMPLERS, SIZES, tell_wrong_times
 from viz_diffusion.model import SimpleUNet
 from viz_diffusion.plots.clock import draw_border_clock, draw_wrong_clock
+from viz_diffusion.plots.figures import Figures
 from viz_diffusion.plots.heatmap import TimeEmbedding, draw_time_embedding
 from viz_diffusion.run import Run
 from viz_diffusion.timesteps import SAMPLERS as SAMPLER_NAMES
@@ -75,17 +75,20 @@ def measure(model: SimpleUNet, num_train_timesteps: int = 1000, crossing: int | 
     return Clock(embedding, float(_cosines(whole[:, compared]).min()))
 
 
-def draw(data: Clock) -> dict[str, Figure]:
+def draw(data: Clock) -> Figures:
     """Draw ``time_embedding``, samples under wrong clocks, and the border's own clock."""
-    figures = {"time_embedding": draw_time_embedding(data.embedding)}
+    figures = Figures(time_embedding=lambda: draw_time_embedding(data.embedding))
     if data.told is not None:
         wrong, (images, read) = data.told.wrong, data.told.rows()
         names = [SAMPLER_NAMES[name] for name in SAMPLERS]
         shares = None if read is None else read / wrong.samples
-        figures["wrong_clock"] = draw_wrong_clock(images, _SYMBOLS[: images.shape[1]], names, shares)
+        symbols = _SYMBOLS[: images.shape[1]]
+        figures |= Figures(wrong_clock=lambda: draw_wrong_clock(images, symbols, names, shares))
         if wrong.constant_pixels:
             last = wrong.num_train_timesteps - 1
-            figures["border_clock"] = draw_border_clock(wrong.timesteps, wrong.time_error, wrong.bound, last)
+            figures |= Figures(
+                border_clock=lambda: draw_border_clock(wrong.timesteps, wrong.time_error, wrong.bound, last)
+            )
     return figures
 
 
@@ -157,5 +160,5 @@ def _measure(material: Material) -> Clock:
 LESSON = Lesson(
     "clock", 60, _measure, draw, facts, rows, claims=claims,
     figures=("time_embedding", "wrong_clock", "border_clock"), advanced=("border_clock",), seconds=(8, 150),
-    part=Part(Clocks, _told),
+    part=Part(Clocks, _told, ("wrong_clock", "border_clock")),
 )  # fmt: skip

@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from viz_diffusion.catalogue import Texts
 from viz_diffusion.data import Digits
 from viz_diffusion.lessons.lesson import Claim, Lesson, Rows
 from viz_diffusion.lessons.material import Material
+from viz_diffusion.plots.figures import Figures
 from viz_diffusion.plots.frequency import Bands, Emergence, draw_bands, draw_emergence
 from viz_diffusion.schedule import NoiseSchedule
 from viz_diffusion.trajectory import Trajectory
@@ -224,13 +224,13 @@ def _bands(traces: Trajectory, image: int) -> Bands:
     return Bands(traces.timesteps[steps].astype(np.int64), shown, split(shown), EDGES)
 
 
-def draw(data: CoarseFine) -> dict[str, Figure]:
+def draw(data: CoarseFine) -> Figures:
     """Draw ``emergence``, what is there at each t and frequency, and ``bands``, one generation in three parts."""
     found = Emergence(
         data.frequencies, data.timesteps, data.num_train_timesteps, data.shared, data.power, data.emergence,
         data.interval, data.predicted, data.linear,
     )  # fmt: skip
-    return {"bands": draw_bands(data.bands), "emergence": draw_emergence(found)}
+    return Figures(bands=lambda: draw_bands(data.bands), emergence=lambda: draw_emergence(found))
 
 
 def _order(data: CoarseFine) -> tuple[float, float, float]:

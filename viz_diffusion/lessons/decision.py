@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from viz_diffusion.catalogue import Texts
@@ -19,6 +18,7 @@ from viz_diffusion.lessons.choice import STEPS, SURE, Forks, Paths, Turned, foll
 from viz_diffusion.lessons.lesson import Claim, Lesson, Rows
 from viz_diffusion.lessons.material import Material
 from viz_diffusion.plots.decision import Quartiles, draw_decision, draw_forks
+from viz_diffusion.plots.figures import Figures
 from viz_diffusion.quality import DigitClassifier
 
 Float64 = NDArray[np.float64]
@@ -120,21 +120,21 @@ def measure(material: Material) -> Decision:
     return Decision(turned, paths, forks, schedule.num_train_timesteps)
 
 
-def draw(data: Decision) -> dict[str, Figure]:
+def draw(data: Decision) -> Figures:
     """Draw ``decision``, probabilities over t with where generations settle, and ``forks``, a tree."""
     turned, forks = data.turned, data.forks
     guess = None if turned.guess is None else _mean(turned.guess)
     back = None if turned.returned is None else _shares(turned.returned)
-    return {
-        "decision": draw_decision(
+    return Figures(
+        decision=lambda: draw_decision(
             turned.timesteps, turned.ideal.mean(axis=1), guess, back, data.window, data.settled, data.quartiles(),
             data.paths.strip, data.paths.strip_timesteps, data.num_train_timesteps,
         ),
-        "forks": draw_forks(
+        forks=lambda: draw_forks(
             forks.tree, forks.timesteps, forks.spread.mean(axis=1),
             None if forks.agree is None else forks.agree.mean(axis=1),
         ),
-    }  # fmt: skip
+    )  # fmt: skip
 
 
 def _mean(values: Float64) -> tuple[Float64, Float64, Float64]:

@@ -17,6 +17,7 @@ from viz_diffusion.errors import VizdiffInputError, VizdiffUsageError
 from viz_diffusion.lessons.ideal import COUNT, Ideal, compare
 from viz_diffusion.lessons.lesson import Claim, Lesson, Part, Rows, Series, recording_facts
 from viz_diffusion.lessons.material import Material
+from viz_diffusion.plots.figures import Figures
 from viz_diffusion.plots.film import film_frames
 from viz_diffusion.plots.ideal import draw_ideal, rms
 from viz_diffusion.plots.strip import StepFrames, draw_steps
@@ -174,13 +175,12 @@ def measure(trajectory: Trajectory, sample: int = 0, frames: str | None = None, 
     )
 
 
-def draw(data: Guess) -> dict[str, Figure]:
+def draw(data: Guess) -> Figures:
     """Draw ``steps``, the strip, and ``ideal``, guesses beside the best possible ones."""
-    figures = {"steps": draw_steps(data.frames)}
-    if data.ideal is not None:
-        found = data.ideal
-        figures["ideal"] = draw_ideal(found.images, rms(found.error), rms(found.ideal_error))
-    return figures
+    steps, found = Figures(steps=lambda: draw_steps(data.frames)), data.ideal
+    if found is None:
+        return steps
+    return steps | Figures(ideal=lambda: draw_ideal(found.images, rms(found.error), rms(found.ideal_error)))
 
 
 def draw_strip(trajectory: Trajectory, sample: int = 0, frames: str | None = None, spacing: str = "default") -> Figure:
@@ -278,5 +278,5 @@ def _ideal(material: Material) -> Ideal:
 LESSON = Lesson(
     "guess", 30, lambda m: replace(measure(m.trajectory, m.sample), ideal=m.take("guess", _ideal)),
     draw, facts, rows, series, claims, figures=("steps", "ideal"), recording=True, seconds=(4, 30),
-    part=Part(Ideal, _ideal),
+    part=Part(Ideal, _ideal, ("ideal",)),
 )  # fmt: skip

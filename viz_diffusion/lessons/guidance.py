@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -23,6 +22,7 @@ from viz_diffusion.intervals import Z_95, Share, half_of_mean, paired_difference
 from viz_diffusion.interventions import Intervened, guide_within
 from viz_diffusion.lessons.lesson import Claim, Lesson, Rows
 from viz_diffusion.lessons.material import Material, Progress, device_of, silent
+from viz_diffusion.plots.figures import Figures
 from viz_diffusion.plots.guidance import Price, draw_guidance, draw_price
 from viz_diffusion.quality import DigitClassifier
 from viz_diffusion.sample import sample_images
@@ -196,14 +196,13 @@ def spread_within(images: Tensor, labels: Tensor) -> Float64:
     return found
 
 
-def draw(data: Guidance) -> dict[str, Figure]:
+def draw(data: Guidance) -> Figures:
     """Draw ``guidance``, one digit under every scale, and ``price``, what is gained beside what is lost."""
     scales = len(SCALES)
     found = facts(data)
     accuracy, recall = found["guidance_accuracy"], found["guidance_recall"]
     rows = [("%", accuracy)] if accuracy else []
     rows += [("$V$", found["guidance_variance"])] + ([("$R$", recall)] if recall else [])
-    shown = draw_guidance(data.images[:scales], data.scales[:scales], [(name, row[:scales]) for name, row in rows])
     ratio, half = _variance(data)
     lines = [Price("$V$", ratio[:scales], (ratio - half)[:scales], (ratio + half)[:scales], 1.0)]
     for name, hits in (("$A$", data.right), ("$R$", data.covered)):
@@ -212,7 +211,12 @@ def draw(data: Guidance) -> dict[str, Figure]:
             low, high = np.array([share.interval for share in shares]).T
             ceiling = None if name == "$A$" or data.covered_real is None else float(data.covered_real.mean())
             lines.append(Price(name, np.array([share.value for share in shares]), low, high, ceiling))
-    return {"guidance": shown, "price": draw_price(data.scales[:scales], lines)}
+    return Figures(
+        guidance=lambda: draw_guidance(
+            data.images[:scales], data.scales[:scales], [(name, row[:scales]) for name, row in rows]
+        ),
+        price=lambda: draw_price(data.scales[:scales], lines),
+    )
 
 
 def facts(data: Guidance) -> dict[str, Any]:

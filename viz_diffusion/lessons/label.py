@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from viz_diffusion.catalogue import Texts
@@ -23,6 +22,7 @@ from viz_diffusion.lessons.switches import SIZES as SWITCH_SIZES
 from viz_diffusion.lessons.switches import Switches, switch_orders
 from viz_diffusion.lessons.worth import SIZES, Worth, measure_worth
 from viz_diffusion.model import SimpleUNet
+from viz_diffusion.plots.figures import Figures
 from viz_diffusion.plots.heatmap import LabelEmbedding, draw_label_embedding
 from viz_diffusion.plots.strip import draw_ten_digits
 from viz_diffusion.plots.switches import SwitchCurves, draw_label_switch, draw_switch_pairs
@@ -45,8 +45,10 @@ class TenDigits:
 
 @dataclass(frozen=True, eq=False)
 class Orders:
-    """What orders do: the lesson's slow part."""
+    """What orders are and do: the lesson's slow part, since t-SNE takes over a second to load."""
 
+    embedding: LabelEmbedding
+    """How the label vectors lie to each other."""
     worth: Worth
     """What the label is worth in bits, and whether the denoiser can read it."""
     switches: Switches | None = None
@@ -91,25 +93,28 @@ def measure(material: Material) -> Label:
     if trajectory.eps_cond is not None and trajectory.eps_uncond is not None:
         gap = trajectory.eps_cond[sample] - trajectory.eps_uncond[sample]
         influence = np.sqrt(np.square(gap, dtype=np.float64).mean(axis=(1, 2, 3)))
+    orders = material.take("label", _orders)
     return Label(
         TenDigits(np.stack([states[int(k)] for k in labels]), left, labels),
-        measure_embedding(material.network),
+        measure_embedding(material.network) if orders is None else orders.embedding,
         material.network.label_emb.embedding_dim,
         trajectory.steps_left,
         influence,
-        material.take("label", _orders),
+        orders,
     )
 
 
 def _orders(material: Material) -> Orders:
+    embedding = measure_embedding(material.network)
     worth = measure_worth(
         material.model, material.schedule, material.heldout, material.training, material.seed, material.size(*SIZES),
         material.progress,
     )  # fmt: skip
     if not material.is_mnist:
-        return Orders(worth)
+        return Orders(embedding, worth)
     repeats = material.size(*SWITCH_SIZES)
-    return Orders(worth, switch_orders(material.model, material.schedule, material.heldout, repeats, material.progress))
+    switches = switch_orders(material.model, material.schedule, material.heldout, repeats, material.progress)
+    return Orders(embedding, worth, switches)
 
 
 def measure_embedding(model: SimpleUNet) -> LabelEmbedding:
@@ -150,14 +155,14 @@ def _start(centred: NDArray[np.float64], seed: int) -> NDArray[np.float32]:
     return (start + shake).astype(np.float32)
 
 
-def draw_embedding(data: LabelEmbedding) -> dict[str, Figure]:
+def draw_embedding(data: LabelEmbedding) -> Figures:
     """Draw ``label_embedding``."""
-    return {"label_embedding": draw_label_embedding(data)}
+    return Figures(label_embedding=lambda: draw_label_embedding(data))
 
 
-def draw_digits(data: TenDigits) -> dict[str, Figure]:
+def draw_digits(data: TenDigits) -> Figures:
     """Draw ``ten_digits``."""
-    return {"ten_digits": draw_ten_digits(data.images, data.steps_left, data.labels)}
+    return Figures(ten_digits=lambda: draw_ten_digits(data.images, data.steps_left, data.labels))
 
 
 def facts_embedding(data: LabelEmbedding) -> dict[str, Any]:
@@ -192,14 +197,16 @@ def _distances(points: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.sqrt((differences**2).sum(-1))[np.triu_indices(len(points), 1)]
 
 
-def draw_worth(data: Worth) -> dict[str, Figure]:
+def draw_worth(data: Worth) -> Figures:
     """Draw ``label_worth``."""
     bits = data.bits.mean(axis=1)
     halves = (data.half(bits), data.half(data.ideal))
-    return {"label_worth": draw_label_worth(data.timesteps, bits, data.interval, data.ideal, data.entropy, halves)}
+    return Figures(
+        label_worth=lambda: draw_label_worth(data.timesteps, bits, data.interval, data.ideal, data.entropy, halves)
+    )
 
 
-def draw_switches(data: Switches) -> dict[str, Figure]:
+def draw_switches(data: Switches) -> Figures:
     """Draw ``label_switch`` and ``switch_pairs``."""
     new, old = data.shares(1), data.shares(0)
     curves = SwitchCurves(
@@ -210,18 +217,18 @@ def draw_switches(data: Switches) -> dict[str, Figure]:
         half=data.half,
     )
     shown = [(int(a), int(b)) for a, b in data.pairs[data.shown]]
-    return {
-        "label_switch": draw_label_switch(curves, data.images, shown, data.read[:, 0, data.shown].T),
-        "switch_pairs": draw_switch_pairs(data.matrix()),
-    }
+    return Figures(
+        label_switch=lambda: draw_label_switch(curves, data.images, shown, data.read[:, 0, data.shown].T),
+        switch_pairs=lambda: draw_switch_pairs(data.matrix()),
+    )
 
 
-def draw(data: Label) -> dict[str, Figure]:
+def draw(data: Label) -> Figures:
     """Draw ``ten_digits``, ``label_embedding`` and, where they were measured, what labels are worth and can change."""
     figures, orders = draw_digits(data.ten_digits) | draw_embedding(data.embedding), data.orders
     if orders is None:
         return figures
-    switches = {} if orders.switches is None else draw_switches(orders.switches)
+    switches = Figures() if orders.switches is None else draw_switches(orders.switches)
     return figures | switches | draw_worth(orders.worth)
 
 
@@ -256,5 +263,6 @@ LESSON = Lesson(
     "label", 50, measure, draw, facts, rows, series, claims,
     figures=("ten_digits", "label_embedding", "label_switch", "switch_pairs", "label_worth"),
     advanced=("switch_pairs", "label_worth"),
-    recording=True, companions=True, seconds=(28, 140), part=Part(Orders, _orders),
+    recording=True, companions=True, seconds=(28, 140),
+    part=Part(Orders, _orders, ("label_embedding", "label_switch", "switch_pairs", "label_worth")),
 )  # fmt: skip

@@ -13,7 +13,6 @@ from statistics import NormalDist
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from viz_diffusion.catalogue import Texts
@@ -22,6 +21,7 @@ from viz_diffusion.lessons.inside import Inside, look_inside
 from viz_diffusion.lessons.label_geometry import ALPHA, Labels, measure_labels
 from viz_diffusion.lessons.lesson import Claim, Lesson, Rows
 from viz_diffusion.lessons.material import Material
+from viz_diffusion.plots.figures import Figures
 from viz_diffusion.plots.layers import Part, Span, draw_blocks, draw_label_geometry
 
 Float64 = NDArray[np.float64]
@@ -112,7 +112,7 @@ def _changed(inside: Inside) -> tuple[Float64, Float64, Float64]:
     return mean, mean - half, mean + half
 
 
-def draw(data: Layers) -> dict[str, Figure]:
+def draw(data: Layers) -> Figures:
     """Draw ``blocks`` and ``label_geometry``."""
     inside, labels = data.inside, data.labels
     parts = (
@@ -121,15 +121,14 @@ def draw(data: Layers) -> dict[str, Figure]:
              (inside.control / inside.probed).mean(axis=1), percent=True),
         Part(r"$\ell_{-h}\,/\,\ell$", inside.timesteps, *data.ratio, 1.0, log=True),
     )  # fmt: skip
-    geometry = draw_label_geometry(
-        (labels.trained, labels.start),
-        ((labels.vectors.null, labels.vectors.rho, labels.untrained_rho[:, 0]),
-         (labels.told.null, labels.told.rho, labels.untrained_rho[:, 1])),
+    return Figures(
+        blocks=lambda: draw_blocks(inside.sizes, parts, data.spans(), data.num_train_timesteps),
+        label_geometry=lambda: draw_label_geometry(
+            (labels.trained, labels.start),
+            ((labels.vectors.null, labels.vectors.rho, labels.untrained_rho[:, 0]),
+             (labels.told.null, labels.told.rho, labels.untrained_rho[:, 1])),
+        ),
     )  # fmt: skip
-    return {
-        "blocks": draw_blocks(inside.sizes, parts, data.spans(), data.num_train_timesteps),
-        "label_geometry": geometry,
-    }
 
 
 def _blocks(data: Layers) -> list[dict[str, Any]]:

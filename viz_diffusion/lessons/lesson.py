@@ -23,9 +23,9 @@ JSON values (numbers, texts, lists of them; no arrays), finite or None. Estimate
 
 Where a lesson is too slow for a report, say ``core=False``: a report then shows it where its full results ship with
 the weights (:mod:`viz_diffusion.lessons.shipped`, which wants ``data=`` to be the dataclass), or where it is asked for.
-Where only a part of a core lesson is slow and looks at no recording, name it as ``part=Part(kind, measure)`` and get
-it by ``material.take(...)``: a plain report then shows that part's full results where they ship, and leaves it out
-where they do not (it is None then); asked for by name, it is measured.
+Where only a part of a core lesson is slow and looks at no recording, name it, with the figures that show it alone, as
+``part=Part(kind, measure, figures)`` and get it by ``material.take(...)``: a plain report then shows that part's full
+results where they ship, and leaves it out where they do not (it is None then); asked for by name, it is measured.
 """
 
 from __future__ import annotations
@@ -105,6 +105,8 @@ class Part:
     """The frozen dataclass it is."""
     measure: Callable[[Material], Any]
     """Returns one."""
+    figures: tuple[str, ...] = ()
+    """The names of the figures that show nothing else."""
 
 
 @dataclass(frozen=True)
@@ -123,8 +125,8 @@ class Lesson:
     """Where it stands in the story."""
     measure: Callable[[Material], Any]
     """Returns a frozen dataclass."""
-    draw: Callable[[Any], dict[str, Figure]]
-    """Draws what was measured, figures by name."""
+    draw: Callable[[Any], Mapping[str, Figure]]
+    """Returns what was measured as figures by name, each drawn when it is first asked for."""
     facts: Callable[[Any], dict[str, Any]]
     """Returns the numbers that captions, tables and JSON files are filled with."""
     rows: Callable[[dict[str, Any], Texts], Rows]
@@ -169,6 +171,8 @@ class Finding:
     """Whether it was measured with the full sizes."""
     shipped: bool = False
     """Whether it, or its slow part, was not measured now, but came with the weights."""
+    pictures: Mapping[str, bytes] = dataclass_field(default_factory=dict)
+    """Those of its figures that came drawn with the weights, as the page shows them (WebP)."""
 
     @classmethod
     def measure(cls, lesson: Lesson, material: Material) -> Finding:

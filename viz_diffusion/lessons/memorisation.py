@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -24,6 +23,7 @@ from viz_diffusion.intervals import Z_95, Share, share_difference
 from viz_diffusion.lessons.lesson import Claim, Lesson, Rows
 from viz_diffusion.lessons.material import Material, Progress, device_of, silent
 from viz_diffusion.plots.copies import Suspects, draw_copies
+from viz_diffusion.plots.figures import Figures
 from viz_diffusion.run import Run
 from viz_diffusion.sample import sample_images
 from viz_diffusion.schedule import NoiseSchedule
@@ -171,11 +171,11 @@ def measure(
     return Memorisation(own, caught, evaluate(images, labels, training, heldout) if enough else None)
 
 
-def draw(data: Memorisation) -> dict[str, Figure]:
+def draw(data: Memorisation) -> Figures:
     """Draw ``copies``: the most suspicious sample of each digit over its nearest training digit, and all d₁/d₂."""
     blocks = [data.own] if data.control is None else [data.own, data.control]
     drawn = [(one.suspects, one.ratio, one.test_ratio, f"N = {one.training:,}") for one in blocks]
-    return {"copies": draw_copies(drawn, COPY)}
+    return Figures(copies=lambda: draw_copies(drawn, COPY))
 
 
 def facts(data: Memorisation) -> dict[str, Any]:

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import nn
 
@@ -20,6 +19,7 @@ from viz_diffusion.intervals import paired_difference
 from viz_diffusion.lessons.bugs import DETECTORS, LIMITS, MISTAKES, SAMPLERS, detect, run
 from viz_diffusion.lessons.lesson import Claim, Lesson, Rows
 from viz_diffusion.lessons.material import Material, Progress, silent
+from viz_diffusion.plots.figures import Figures
 from viz_diffusion.plots.museum import draw_museum
 from viz_diffusion.quality import DigitClassifier
 from viz_diffusion.schedule import NoiseSchedule
@@ -120,11 +120,12 @@ def shown_frames(count: int) -> NDArray[np.int64]:
     return np.unique(count - 1 - left.astype(np.int64))
 
 
-def draw(data: Mistakes) -> dict[str, Figure]:
+def draw(data: Mistakes) -> Figures:
     """Draw ``mistakes``: a strip for each sampler, and the table of what the detectors say."""
     own = [-1, -1, *range(len(MISTAKES))]
-    figure = draw_museum(data.strips, data.steps_left, _SYMBOLS, data.values, data.caught, _HEADS, own)
-    return {"mistakes": figure}
+    return Figures(
+        mistakes=lambda: draw_museum(data.strips, data.steps_left, _SYMBOLS, data.values, data.caught, _HEADS, own)
+    )
 
 
 def facts(data: Mistakes) -> dict[str, Any]:

@@ -8,13 +8,12 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from matplotlib.figure import Figure
-
 from viz_diffusion.catalogue import Texts
 from viz_diffusion.lessons.lesson import Lesson, Rows
 from viz_diffusion.lessons.material import require_time
 from viz_diffusion.model import ResidualBlock, SimpleUNet
 from viz_diffusion.plots.diagram import BlockShape, ModelShape, draw_model
+from viz_diffusion.plots.figures import Figures
 
 
 def measure(model: SimpleUNet, asked: int = 5) -> ModelShape:
@@ -50,9 +49,9 @@ def measure(model: SimpleUNet, asked: int = 5) -> ModelShape:
     )
 
 
-def draw(data: ModelShape) -> dict[str, Figure]:
+def draw(data: ModelShape) -> Figures:
     """Draw ``model``."""
-    return {"model": draw_model(data)}
+    return Figures(model=lambda: draw_model(data))
 
 
 def facts(data: ModelShape) -> dict[str, Any]:

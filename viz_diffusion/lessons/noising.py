@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from viz_diffusion.catalogue import Texts
@@ -17,6 +16,7 @@ from viz_diffusion.data import Digits
 from viz_diffusion.lessons.lesson import Claim, Lesson, Rows
 from viz_diffusion.lessons.material import Material
 from viz_diffusion.plots.curves import SnrCurve, draw_snr
+from viz_diffusion.plots.figures import Figures
 from viz_diffusion.plots.grid import draw_forward
 from viz_diffusion.sample import ImageNoise
 from viz_diffusion.schedule import NoiseSchedule
@@ -132,7 +132,7 @@ def measure(digits: Digits, schedule: NoiseSchedule, digit: int = 5, seed: int =
     )
 
 
-def draw(data: Noising) -> dict[str, Figure]:
+def draw(data: Noising) -> Figures:
     """Draw ``forward``, the grid of destroyed digits, and ``snr``, the schedule."""
     schedule = data.schedule
     cosine = NoiseSchedule.named("cosine", schedule.num_train_timesteps)
@@ -145,10 +145,10 @@ def draw(data: Noising) -> dict[str, Figure]:
         thumbnail_timesteps=data.thumbnail_timesteps,
     )
     alphas_cumprod = schedule.alphas_cumprod[data.timesteps]
-    return {
-        "forward": draw_forward(data.images, data.timesteps, alphas_cumprod, schedule.snr_below_one),
-        "snr": draw_snr(curve),
-    }
+    return Figures(
+        forward=lambda: draw_forward(data.images, data.timesteps, alphas_cumprod, schedule.snr_below_one),
+        snr=lambda: draw_snr(curve),
+    )
 
 
 def facts(data: Noising) -> dict[str, Any]:

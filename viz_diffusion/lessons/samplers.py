@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -23,6 +22,7 @@ from viz_diffusion.intervals import Share, half_of_mean, paired_difference, sure
 from viz_diffusion.lessons.lesson import Claim, Lesson, Rows
 from viz_diffusion.lessons.material import TRACED_SEED, Material, Progress, device_of, silent
 from viz_diffusion.lessons.paths import Paths, measure_paths
+from viz_diffusion.plots.figures import Figures
 from viz_diffusion.plots.samplers import draw_paths, draw_samplers, draw_strokes
 from viz_diffusion.quality import DigitClassifier
 from viz_diffusion.sample import Step, sample_images
@@ -238,7 +238,7 @@ def _judge(
     return _Judged(shaped, right_all, np.array(far).reshape(arms, numbers), far_all, floor, digest)
 
 
-def draw(data: Samplers) -> dict[str, Figure]:
+def draw(data: Samplers) -> Figures:
     """Draw ``samplers``, one picture of each; ``strokes``, how good they are over N; and ``paths``."""
     shares = None if data.right is None else data.right.mean(axis=2)
     share_all = None if data.right_all is None else float(data.right_all.mean())
@@ -247,14 +247,17 @@ def draw(data: Samplers) -> dict[str, Figure]:
         counts = data.right.sum(axis=2)
         bounds = np.array([[Share(int(hits), data.count).interval for hits in row] for row in counts])
     half = half_of_mean(data.apart)
-    return {
-        "samplers": draw_samplers(data.images, data.image_all, data.steps, data.all_steps, NAMES, shares, share_all),
-        "strokes": draw_strokes(
+    return Figures(
+        samplers=lambda: draw_samplers(
+            data.images, data.image_all, data.steps, data.all_steps, NAMES, shares, share_all
+        ),
+        strokes=lambda: draw_strokes(
             data.steps, NAMES, shares, bounds, share_all, data.apart.mean(axis=2), half, (DDIM, SOLVER)
         ),
-        "paths": draw_paths(data.paths.maps, data.paths.ends, data.paths.straight.mean(axis=1),
-                            data.paths.share.mean(axis=1)),
-    }  # fmt: skip
+        paths=lambda: draw_paths(
+            data.paths.maps, data.paths.ends, data.paths.straight.mean(axis=1), data.paths.share.mean(axis=1)
+        ),
+    )
 
 
 def facts(data: Samplers) -> dict[str, Any]:

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from viz_diffusion.catalogue import Texts
 from viz_diffusion.lessons.lesson import Claim, Lesson, Rows, Series
 from viz_diffusion.lessons.material import Material
+from viz_diffusion.plots.figures import Figures
 from viz_diffusion.plots.ledger import StepLedger, draw_ledger
 from viz_diffusion.record import record_generation
 from viz_diffusion.schedule import NoiseSchedule
@@ -91,7 +91,7 @@ def rest_without_noise(recorded: Trajectory, sample: int = 0) -> NDArray[np.floa
     return _norms(x[1:] - mean) / np.maximum(_norms(x[1:] - x[:-1]), 1e-12)
 
 
-def draw(data: StepParts) -> dict[str, Figure]:
+def draw(data: StepParts) -> Figures:
     """Draw ``ledger``: three steps taken apart."""
     rows = _rows_at(data, SHARES_LEFT)
     trajectory = data.trajectory
@@ -105,7 +105,7 @@ def draw(data: StepParts) -> dict[str, Figure]:
         injected=data.injected[rows],
         x_prev=x[rows + 1],
     )
-    return {"ledger": draw_ledger(ledger)}
+    return Figures(ledger=lambda: draw_ledger(ledger))
 
 
 def facts(data: StepParts) -> dict[str, Any]:

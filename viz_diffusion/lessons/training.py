@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import nn
 
@@ -24,6 +23,7 @@ from viz_diffusion.lessons.lesson import Claim, Lesson, Part, Rows
 from viz_diffusion.lessons.material import Material, device_of
 from viz_diffusion.plots.curves import LossHistory, draw_loss
 from viz_diffusion.plots.exam import draw_bits_by_t, draw_loss_by_t
+from viz_diffusion.plots.figures import Figures
 from viz_diffusion.plots.film import film_frames
 from viz_diffusion.plots.grid import TrainingFrames, draw_training_step
 from viz_diffusion.plots.learning import LearningFrames
@@ -159,15 +159,15 @@ def looks_facts(looks: LearningFrames) -> dict[str, Any]:
     }
 
 
-def draw(data: Training) -> dict[str, Figure]:
+def draw(data: Training) -> Figures:
     """Draw ``training_step``, the exam, ``loss``, the history, and what the grades are, over t and in bits."""
     grades = data.exam.by_t()
-    return {
-        "training_step": draw_training_step(data.frames),
-        "loss": draw_loss(data.history),
-        "loss_by_t": draw_loss_by_t(grades),
-        "bits_by_t": draw_bits_by_t(grades),
-    }
+    return Figures(
+        training_step=lambda: draw_training_step(data.frames),
+        loss=lambda: draw_loss(data.history),
+        loss_by_t=lambda: draw_loss_by_t(grades),
+        bits_by_t=lambda: draw_bits_by_t(grades),
+    )
 
 
 def facts(data: Training) -> dict[str, Any]:
@@ -227,5 +227,5 @@ def _measure(material: Material) -> Training:
 LESSON = Lesson(
     "training", 20, _measure, draw, facts, rows, claims=claims,
     figures=("training_step", "loss", "loss_by_t", "bits_by_t"), advanced=("bits_by_t",), seconds=(6, 30),
-    part=Part(Exam, _exam),
+    part=Part(Exam, _exam, ("loss_by_t", "bits_by_t")),
 )  # fmt: skip

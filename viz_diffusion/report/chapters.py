@@ -6,27 +6,24 @@ Gets findings only; knows nothing about networks, nor which lessons there are.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
-from io import BytesIO
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from PIL import Image
 
 from viz_diffusion.catalogue import Texts
 from viz_diffusion.lessons.lesson import Claim, Finding, Series
 from viz_diffusion.plots.theme import figure_pixels, save_figure
+from viz_diffusion.report.encoding import encode_pixels, picture_size
 from viz_diffusion.report.parts import Answer, Chapter, Chart, Correction, Line, Picture, Table
 
 _NEGATIVE = re.compile(r"(?<![\w-])-(?=[\d.∞])")
-_PICTURE_WORDS = ("title", "alt", "caption")
-COLOURS, COMMON_COLOURS = 256, 192
-"""How many colours a picture of the page may have, and how many of them are its commonest, kept as they are."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,51 +32,32 @@ class Drawing:
 
     name: str
     """``steps``, ``forward`` and so on: the file name without its ending."""
-    figure: Figure
-    """What is drawn."""
+    draw: Callable[[], Figure]
+    """Draws it."""
     title: str
     """A few words, as on a slide."""
     alt: str
     """What a reader who cannot see it needs to know."""
     caption: str
     """What stands beneath it."""
+    webp: bytes = b""
+    """It as the page shows it, where that came with the weights; empty where it has to be drawn."""
+
+    @cached_property
+    def figure(self) -> Figure:
+        """What is drawn."""
+        return self.draw()
 
     def picture(self, pool: Executor) -> Future[Picture]:
         """Paint it now and return it, once ``pool`` has encoded it, as a WebP for the page.
 
-        Its colours are reduced to 256 and then encoded without loss. Encoding leaves the interpreter to others, so
-        that the next figure is painted meanwhile.
+        Encoding leaves the interpreter to others, so that the next figure is painted meanwhile.
         """
-        return pool.submit(self._encode, figure_pixels(self.figure))
+        return pool.submit(self._picture, None if self.webp else figure_pixels(self.figure))
 
-    def _encode(self, pixels: NDArray[np.uint8]) -> Picture:
-        image, buffer = Image.fromarray(reduce_colours(pixels)), BytesIO()
-        # a higher method or quality takes longer and saves nothing here
-        image.save(buffer, "WEBP", lossless=True, method=1, quality=80)
-        return Picture(self.name, buffer.getvalue(), self.alt, self.caption, *image.size, self.title, "image/webp")
-
-
-def reduce_colours(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return (H, W, 3) uint8 pixels in at most 256 colours.
-
-    The commonest 192 colours stay as they are: the paper, the ink, nearly all greys of the digits. The others, mostly
-    the edges of letters and lines, become the nearest of those and of the 64 into which a median cut parts them.
-    """
-    red, green, blue = (pixels[..., channel].astype(np.uint32) for channel in range(3))
-    packed = (red << 16 | green << 8 | blue).ravel()
-    starts = np.append(0, np.flatnonzero(packed[1:] != packed[:-1]) + 1)  # of runs of one colour: few beside pixels
-    lengths = np.diff(starts, append=packed.size)
-    present, of_run = np.unique(packed[starts], return_inverse=True)
-    if len(present) <= COLOURS:
-        return pixels
-    colours = np.stack([present >> 16, present >> 8 & 255, present & 255], axis=1).astype(np.uint8)
-    ranked = np.argsort(-np.bincount(of_run, weights=lengths), kind="stable")
-    common, rare = ranked[:COMMON_COLOURS], ranked[COMMON_COLOURS:]
-    parted = Image.fromarray(colours[None, rare]).quantize(COLOURS - COMMON_COLOURS, Image.Quantize.MEDIANCUT)
-    palette = np.concatenate([colours[common], np.array(parted.getpalette(), dtype=np.uint8).reshape(-1, 3)])
-    distances = np.square(colours[rare, None].astype(np.int32) - palette[None]).sum(axis=2)
-    colours[rare] = palette[distances.argmin(axis=1)]
-    return np.repeat(colours[of_run], lengths, axis=0).reshape(pixels.shape)
+    def _picture(self, pixels: NDArray[np.uint8] | None) -> Picture:
+        data = self.webp if pixels is None else encode_pixels(pixels)
+        return Picture(self.name, data, self.alt, self.caption, *picture_size(data), self.title, "image/webp")
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,7 +151,7 @@ def _tell(
 ) -> Told:
     name = f"chapter.{finding.lesson.name}"
     facts = wording(recording | finding.facts, texts)
-    drawn = drawings(finding.lesson.draw(finding.data), facts, texts)
+    drawn = drawings(finding.lesson.draw(finding.data), facts, texts, finding.pictures)
     if on_drawing is not None:
         for drawing in drawn:
             on_drawing(drawing)
@@ -261,14 +239,19 @@ def wording(facts: dict[str, Any], texts: Texts) -> dict[str, Any]:
     return said
 
 
-def drawings(figures: dict[str, Figure], facts: dict[str, Any], texts: Texts) -> list[Drawing]:
-    """Join figures with their words, filled in from ``facts`` (see :func:`wording`)."""
-    return [
-        Drawing(
-            name, figure, *(_minus(texts(f"picture.{name}.{part}", **facts)) for part in ("title", "alt", "caption"))
-        )
-        for name, figure in figures.items()
-    ]
+def drawings(
+    figures: Mapping[str, Figure], facts: dict[str, Any], texts: Texts, pictures: Mapping[str, bytes] | None = None
+) -> list[Drawing]:
+    """Join figures with their words, filled in from ``facts`` (see :func:`wording`).
+
+    ``pictures`` are those that came with the weights, by name: they are not drawn before somebody asks for more.
+    """
+    joined = []
+    for name in figures:
+        title, alt, caption = (_minus(texts(f"picture.{name}.{part}", **facts)) for part in ("title", "alt", "caption"))
+        webp = (pictures or {}).get(name, b"")
+        joined.append(Drawing(name, partial(figures.__getitem__, name), title, alt, caption, webp))
+    return joined
 
 
 def save_drawing(drawing: Drawing, folder: Path) -> None:

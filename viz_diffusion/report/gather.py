@@ -8,7 +8,7 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ from viz_diffusion.lessons import guess
 from viz_diffusion.lessons.companions import Companions, Generation
 from viz_diffusion.lessons.lesson import Finding, Lesson, all_lessons, choose_lessons, recording_facts
 from viz_diffusion.lessons.material import Material, Progress, silent
-from viz_diffusion.lessons.shipped import shipped_finding, shipped_parts
+from viz_diffusion.lessons.shipped import shipped_finding, shipped_parts, shipped_pictures
 from viz_diffusion.report.chapters import Drawing, Told, drawings, wording
 from viz_diffusion.report.parts import Page, Picture, Player
 from viz_diffusion.trajectory import Trajectory
@@ -94,6 +94,8 @@ def study(
         )
         if finding is None:
             continue
+        if finding.shipped:
+            finding = replace(finding, pictures=shipped_pictures(lesson, trajectory.weights_sha256))
         findings.append(finding)
         if on_finding is not None:
             on_finding(finding)
