@@ -12,7 +12,7 @@ from peers_arms import ARMS
 
 from viz_diffusion.errors import VizdiffInputError
 from viz_diffusion.files import write_bytes, write_json
-from viz_diffusion.plots import theme
+from viz_diffusion.plots import saving, theme
 
 COLOURS = {"ours": theme.PURPLE, "course": theme.ORANGE, "guidance": theme.INK, "guidance-fast": theme.MUTED}
 SHORT = {"ours": "vizdiff", "course": "diffusers", "guidance": "denoising_…_pytorch", "guidance-fast": "same at 1e-3"}
@@ -28,7 +28,7 @@ def write_report(rate: dict[str, Any], judged: dict[str, Any], folder: Path) -> 
     write_json(folder / "PEERS.json", {"rate": rate, "judged": found})
     write_bytes(folder / "PEERS.md", table(rate, found).encode())
     description = f"Accuracy and FID-MNIST over minutes of training, {found[0]['count']} samples each"
-    theme.save_figure(draw_curve(found), folder.parent / "images" / "peers.png", description=description)
+    saving.save_figure(draw_curve(found), folder.parent / "images" / "peers.png", description=description)
 
 
 def series(found: Found) -> dict[tuple[str, str], Found]:

@@ -23,7 +23,7 @@ from viz_diffusion.lessons.companions import sample_companions
 from viz_diffusion.lessons.lesson import Finding, all_lessons, choose_lessons
 from viz_diffusion.lessons.material import Material
 from viz_diffusion.lessons.shipped import can_ship, figures_of, ship, ship_pictures, shipped_finding, shipped_parts
-from viz_diffusion.plots.theme import figure_pixels
+from viz_diffusion.plots.saving import figure_pixels
 from viz_diffusion.record import record_generation
 from viz_diffusion.report.encoding import encode_pixels
 from viz_diffusion.report.gather import versions

@@ -15,7 +15,7 @@ from viz_diffusion.deck.stills import Darkroom, draw_still
 from viz_diffusion.lessons.guess import film_counts
 from viz_diffusion.lessons.lesson import all_lessons
 from viz_diffusion.plots.counter import counter_strip, strip_height
-from viz_diffusion.plots.theme import figure_pixels
+from viz_diffusion.plots.saving import figure_pixels
 from viz_diffusion.report.chapters import Drawing
 
 

@@ -27,7 +27,7 @@ from viz_diffusion.lessons.shipped import (
     shipped_parts,
     shipped_pictures,
 )
-from viz_diffusion.plots.theme import figure_pixels
+from viz_diffusion.plots.saving import figure_pixels
 from viz_diffusion.report.chapters import tell
 from viz_diffusion.report.encoding import reduce_colours
 from viz_diffusion.run import Run

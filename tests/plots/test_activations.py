@@ -13,7 +13,7 @@ from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 
 from viz_diffusion.errors import VizdiffInputError
-from viz_diffusion.plots import theme
+from viz_diffusion.plots import raster, theme
 from viz_diffusion.plots.activations import FeatureMaps, draw_activations
 
 Drawn = Callable[[str], Figure]
@@ -21,7 +21,7 @@ Drawn = Callable[[str], Figure]
 
 def signed(figure: Figure) -> list[AxesImage]:
     """Return the maps in the order of drawing; the colour bar stands in axes of its own and is left out."""
-    (shared,) = [axes for axes in figure.axes if axes.get_gid() == theme.PICTURES]
+    (shared,) = [axes for axes in figure.axes if axes.get_gid() == raster.PICTURES]
     return [image for image in shared.images if image.get_cmap().name == theme.SIGNED_MAP]
 
 

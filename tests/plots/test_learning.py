@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from picture_boxes import picture_boxes
 
 from viz_diffusion.errors import VizdiffInputError
-from viz_diffusion.plots import film, learning, theme
+from viz_diffusion.plots import film, learning, raster
 
 Drawn = Callable[[str], Figure]
 
@@ -67,7 +67,7 @@ def test_the_film_is_pixel_sharp(make: SimpleNamespace) -> None:
         left, top = round(box.x0 * 1600), round((1 - box.y1) * 900)
         factor = round(box.width * 1600) // 28
         block = frames[1, top : top + 28 * factor, left : left + 28 * factor]
-        grey = np.clip((theme.enlarge(looks.images[1, index], factor) + 1) / 2 * 256, 0, 255).astype(int)
+        grey = np.clip((raster.enlarge(looks.images[1, index], factor) + 1) / 2 * 256, 0, 255).astype(int)
         assert np.abs(film.to_grey(block).astype(int) - grey).max() <= 1
 
 

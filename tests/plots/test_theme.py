@@ -22,7 +22,7 @@ from picture_boxes import picture_boxes
 from PIL import Image
 
 from viz_diffusion.errors import VizdiffInputError, VizdiffIOError, VizdiffNonFiniteError, VizdiffUsageError
-from viz_diffusion.plots import theme
+from viz_diffusion.plots import raster, saving, theme
 
 SYMBOL_WORDS = {"SNR", "dB", "sin", "cos", "MLP", "PC", "SNE", "hat", "bar", "sqrt", "varepsilon", "alpha"}
 SYMBOL_WORDS |= {"langle", "rangle", "theta", "QK"}
@@ -87,8 +87,8 @@ def test_pictures_hold_symbols_and_numbers_only(any_figure: Figure) -> None:
 
 def test_png_is_3200x1800_and_the_same_every_time(drawn: Callable[[str], Figure], tmp_path: Path) -> None:
     figure = drawn("steps")
-    theme.save_figure(figure, tmp_path / "one.png", description="ε̂ at t = 499")
-    theme.save_figure(figure, tmp_path / "two.PNG", description="ε̂ at t = 499")
+    saving.save_figure(figure, tmp_path / "one.png", description="ε̂ at t = 499")
+    saving.save_figure(figure, tmp_path / "two.PNG", description="ε̂ at t = 499")
     assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.PNG").read_bytes()
     with Image.open(tmp_path / "one.png") as image:
         assert image.size == (3200, 1800)
@@ -98,7 +98,7 @@ def test_png_is_3200x1800_and_the_same_every_time(drawn: Callable[[str], Figure]
 
 @pytest.mark.parametrize("name", ["steps", "snr", "model"])
 def test_drawing_and_saving_twice_gives_the_same_svg(name: str, draw: Callable[[str], Figure]) -> None:
-    one, two = (theme.figure_bytes(draw(name), "svg", description="a & b <ε̂>") for _ in range(2))
+    one, two = (saving.figure_bytes(draw(name), "svg", description="a & b <ε̂>") for _ in range(2))
     assert one == two
     root = ElementTree.fromstring(one)
     assert [float(n) for n in root.attrib["viewBox"].split()] == [0, 0, 960, 540]
@@ -110,7 +110,7 @@ def test_drawing_and_saving_twice_gives_the_same_svg(name: str, draw: Callable[[
 
 
 def test_svg_holds_the_enlarged_pixels(drawn: Callable[[str], Figure]) -> None:
-    root = ElementTree.fromstring(theme.figure_bytes(drawn("steps_one"), "svg"))
+    root = ElementTree.fromstring(saving.figure_bytes(drawn("steps_one"), "svg"))
     images = list(root.iter("{http://www.w3.org/2000/svg}image"))
     links = [image.attrib["{http://www.w3.org/1999/xlink}href"] for image in images]
     sizes = [Image.open(io.BytesIO(base64.b64decode(link.split(",")[1]))).size for link in links]
@@ -122,9 +122,9 @@ def test_an_image_reaches_the_png_pixel_by_pixel() -> None:
     values = np.random.default_rng(0).uniform(-1.5, 1.5, (28, 28))
     with theme.use_theme():
         figure = theme.new_figure()
-        theme.place_digit(figure, 301, 205, 9, values)
-    page = np.asarray(Image.open(io.BytesIO(theme.figure_bytes(figure, "png"))).convert("L")).astype(int)
-    grey = np.clip((theme.enlarge(values, 9) + 1) / 2 * 256, 0, 255).astype(int)
+        raster.place_digit(figure, 301, 205, 9, values)
+    page = np.asarray(Image.open(io.BytesIO(saving.figure_bytes(figure, "png"))).convert("L")).astype(int)
+    grey = np.clip((raster.enlarge(values, 9) + 1) / 2 * 256, 0, 255).astype(int)
     assert np.abs(page[205 : 205 + 252, 301 : 301 + 252] - grey).max() <= 1
     assert (page[204, 301:553] == 255).all()
     assert (page[205:457, 553] == 255).all()
@@ -137,10 +137,10 @@ def test_a_placed_image_is_painted_as_matplotlib_would_resample_it(shape: tuple[
     for resampled in (False, True):
         with theme.use_theme():
             figure = theme.new_figure()
-            placed = theme.place_digit(figure, 300, 200, 7, values)
+            placed = raster.place_digit(figure, 300, 200, 7, values)
             if resampled:
                 placed.make_image = lambda *args, image=placed: AxesImage.make_image(image, *args)  # type: ignore[method-assign]
-        painted.append(theme.figure_pixels(figure).astype(int))
+        painted.append(saving.figure_pixels(figure).astype(int))
     assert np.abs(painted[0] - painted[1]).max() <= 1
     assert len(np.unique(painted[0])) > 100
 
@@ -154,18 +154,18 @@ def test_the_theme_leaves_matplotlib_as_it_was() -> None:
 
 
 def test_a_users_style_does_not_change_a_picture(draw: Callable[[str], Figure]) -> None:
-    plain = theme.figure_bytes(draw("snr"), "png")
+    plain = saving.figure_bytes(draw("snr"), "png")
     with mpl.rc_context({"font.size": 5, "axes.grid": True, "lines.linestyle": "--", "savefig.bbox": "tight"}):
-        styled = theme.figure_bytes(draw("snr"), "png")
+        styled = saving.figure_bytes(draw("snr"), "png")
     assert styled == plain
 
 
 def test_drawing_everything_needs_no_torch_and_leaves_no_figure_to_pyplot() -> None:
     program = (
         "import sys; sys.path.insert(0, sys.argv[1]); import conftest\n"
-        "from viz_diffusion.plots import film, theme\n"
+        "from viz_diffusion.plots import film, saving\n"
         "for draw in conftest.FIGURES.values(): draw()\n"
-        "theme.figure_bytes(conftest.FIGURES['snr'](), 'svg')\n"
+        "saving.figure_bytes(conftest.FIGURES['snr'](), 'svg')\n"
         "import matplotlib.pyplot as plt  # which seaborn has loaded\n"
         "sys.exit('torch' if 'torch' in sys.modules else plt.get_fignums() and 'a figure is left' or 0)\n"
     )
@@ -180,7 +180,7 @@ def test_quarter_colours_stay_apart_in_grey() -> None:
 
 
 def test_enlarge_repeats_each_pixel() -> None:
-    big = theme.enlarge(np.array([[1, 2], [3, 4]]), 3)
+    big = raster.enlarge(np.array([[1, 2], [3, 4]]), 3)
     assert big.shape == (6, 6)
     assert (big[:3, 3:] == 2).all()
     assert (big[3:, :3] == 3).all()
@@ -188,8 +188,8 @@ def test_enlarge_repeats_each_pixel() -> None:
 
 def test_fit_nearest_repeats_and_skips_but_never_blends() -> None:
     table = np.arange(12).reshape(3, 4)
-    assert (theme.fit_nearest(table, 6, 4) == np.repeat(table, 2, axis=0)).all()
-    assert (theme.fit_nearest(table, 3, 2) == table[:, ::2]).all()
+    assert (raster.fit_nearest(table, 6, 4) == np.repeat(table, 2, axis=0)).all()
+    assert (raster.fit_nearest(table, 3, 2) == table[:, ::2]).all()
 
 
 def test_spread_keeps_order_distance_and_limits() -> None:
@@ -214,7 +214,7 @@ def test_number_has_a_true_minus() -> None:
 def test_a_pdf_is_the_same_twice_and_embeds_its_fonts() -> None:
     figure = theme.new_figure()
     theme.write(figure, 1600, 900, "t = 259")
-    first, second = (theme.figure_bytes(figure, "pdf") for _ in range(2))
+    first, second = (saving.figure_bytes(figure, "pdf") for _ in range(2))
     assert first == second
     assert b"/FontFile2" in first
     assert b"/Type3" not in first
@@ -223,37 +223,37 @@ def test_a_pdf_is_the_same_twice_and_embeds_its_fonts() -> None:
 def test_pixels_resolution_and_page_can_be_chosen() -> None:
     figure = theme.new_figure()
     theme.write(figure, 1600, 900, "t = 259")
-    with Image.open(io.BytesIO(theme.figure_bytes(figure, "png"))) as image:
-        assert np.array_equal(theme.figure_pixels(figure), np.asarray(image.convert("RGB")))
-    with Image.open(io.BytesIO(theme.figure_bytes(figure, "png", dpi=30, transparent=True))) as image:
+    with Image.open(io.BytesIO(saving.figure_bytes(figure, "png"))) as image:
+        assert np.array_equal(saving.figure_pixels(figure), np.asarray(image.convert("RGB")))
+    with Image.open(io.BytesIO(saving.figure_bytes(figure, "png", dpi=30, transparent=True))) as image:
         assert image.size == (400, 225)
         assert image.getpixel((1, 1))[3] == 0
-    with Image.open(io.BytesIO(theme.figure_bytes(figure, "png", dpi=30))) as image:
+    with Image.open(io.BytesIO(saving.figure_bytes(figure, "png", dpi=30))) as image:
         assert image.convert("RGBA").getpixel((1, 1)) == (255, 255, 255, 255)
 
 
 def test_unknown_formats_are_named(tmp_path: Path) -> None:
     with pytest.raises(VizdiffUsageError, match="'eps'"):
-        theme.save_figure(theme.new_figure(), tmp_path / "a.eps")
+        saving.save_figure(theme.new_figure(), tmp_path / "a.eps")
     with pytest.raises(VizdiffIOError, match="cannot write"):
-        theme.save_figure(theme.new_figure(), tmp_path / "missing" / "a.png")
+        saving.save_figure(theme.new_figure(), tmp_path / "missing" / "a.png")
 
 
 def test_images_that_cannot_be_drawn_are_refused() -> None:
     figure = theme.new_figure()
     with pytest.raises(VizdiffNonFiniteError):
-        theme.place_noise(figure, 0, 0, 1, np.full((28, 28), np.nan))
+        raster.place_noise(figure, 0, 0, 1, np.full((28, 28), np.nan))
     with pytest.raises(VizdiffInputError, match=r"\(1, 28, 28\)"):
-        theme.show_digit(theme.add_axes(figure, 0, 0, 28, 28), np.zeros((1, 28, 28)))
+        raster.show_digit(theme.add_axes(figure, 0, 0, 28, 28), np.zeros((1, 28, 28)))
 
 
 def test_pixels_stay_what_they_were_when_the_figure_is_painted_again() -> None:
     figure = theme.new_figure()
     theme.write(figure, 400, 400, "7", 100)
-    pixels = theme.figure_pixels(figure)
+    pixels = saving.figure_pixels(figure)
     before = pixels.copy()
     figure.texts[0].set_visible(False)
-    theme.figure_bytes(figure, "png")
+    saving.figure_bytes(figure, "png")
     figure.canvas.draw()
     assert before.min() < 128
     assert np.array_equal(pixels, before)

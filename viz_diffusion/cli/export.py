@@ -224,7 +224,7 @@ def _learning(
     from viz_diffusion.lessons.training import looks_facts, read_looks
     from viz_diffusion.plots import learning
     from viz_diffusion.plots.film import film_bytes
-    from viz_diffusion.plots.theme import figure_bytes
+    from viz_diffusion.plots.saving import figure_bytes
     from viz_diffusion.report.chapters import drawings, wording
     from viz_diffusion.run import Run
 
@@ -245,7 +245,7 @@ def _still(
     found: Study, figure: str, kind: str, dpi: int, transparent: bool, texts: Texts
 ) -> tuple[dict[str, Any], bytes]:
     """Return what there is to say of a figure, and its bytes."""
-    from viz_diffusion.plots.theme import figure_bytes
+    from viz_diffusion.plots.saving import figure_bytes
     from viz_diffusion.report.chapters import tell
 
     drawings = {one.name: one for told in tell(found.findings, found.recording, texts) for one in told.drawings}

@@ -17,7 +17,8 @@ from PIL import Image
 from viz_diffusion.catalogue import Texts
 from viz_diffusion.lessons.guess import film_counts
 from viz_diffusion.plots.film import film_bytes, film_frames, page_frames, side_by_side, to_grey
-from viz_diffusion.plots.theme import enlarge, figure_pixels
+from viz_diffusion.plots.raster import enlarge
+from viz_diffusion.plots.saving import figure_pixels
 from viz_diffusion.report.chapters import Drawing
 from viz_diffusion.trajectory import Trajectory
 

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from viz_diffusion.errors import VizdiffInputError
-from viz_diffusion.plots import theme
+from viz_diffusion.plots import raster, theme
 from viz_diffusion.plots.theme import Array
 
 MOST_BLOCKS = 8
@@ -81,7 +81,7 @@ def draw_activations(frames: ActivationFrames) -> Figure:
         for index in range(len(frames.x_t)):
             middle = _LEFT + (index + 0.5) * pitch
             _draw_head(figure, page, frames, index, middle, side * factor)
-            theme.place_digit(figure, middle - side * factor / 2, _HEADER, factor, frames.x_t[index])
+            raster.place_digit(figure, middle - side * factor / 2, _HEADER, factor, frames.x_t[index])
         for row, block in enumerate(frames.blocks):
             _draw_block(figure, page, block, row, begin + row * room, room - _GAP, pitch)
         theme.write(figure, _RIGHT + 40, begin - 24, "$a$", 24, color=theme.MUTED, ha="left")
@@ -124,8 +124,8 @@ def _draw_block(
         for number, channel in enumerate(maps / rms if rms > 0 else maps):
             x = middle - whole_wide / 2 + (number % across) * (wide + _INNER)
             y = begin + (number // across) * (high + _INNER)
-            image = channel if factor else theme.fit_nearest(channel, high, wide)
-            theme.place_signed(figure, x, y, max(1, factor), image, LIMIT)
+            image = channel if factor else raster.fit_nearest(channel, high, wide)
+            raster.place_signed(figure, x, y, max(1, factor), image, LIMIT)
         _gauge(page, middle, begin + whole_high + 2 * _INNER, whole_wide, rms / largest if largest else 0.0)
     middle = begin + whole_high / 2
     theme.write(figure, _LEFT - 66, middle, str(row + 1), theme.NUMBER_SIZE, va="center_baseline")

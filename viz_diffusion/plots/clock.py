@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from viz_diffusion.plots import theme
+from viz_diffusion.plots import raster, theme
 from viz_diffusion.plots.panels import Curve, Scale, draw_curves
 from viz_diffusion.plots.theme import Array
 
@@ -44,7 +44,7 @@ def draw_wrong_clock(images: Array, clocks: Sequence[str], samplers: Sequence[st
                 y0 = top + a * pitch
                 for k in range(rows * columns):
                     x, y = x0 + k % columns * (size + gap), y0 + k // columns * (size + gap)
-                    theme.place_digit(figure, x, y, factor, images[s, a, k])
+                    raster.place_digit(figure, x, y, factor, images[s, a, k])
                 if shares is not None:
                     x, y = x0 + columns * (size + gap) + 12, y0 + (rows * (size + gap) - gap) / 2
                     theme.write(figure, x, y, f"{shares[s, a]:.0%}", 20, ha="left", va="center")

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from viz_diffusion.errors import VizdiffInputError
-from viz_diffusion.plots import theme
+from viz_diffusion.plots import raster, theme
 from viz_diffusion.plots.strip import StepFrames
 
 MOST_FRAMES = 11
@@ -113,10 +113,10 @@ def _draw_run(
         theme.write(figure, left - 44, y + 26, _primed(symbol, is_changed), 32, ha="right")
     for index in range(len(run.timesteps)):
         middle = left + (index + 0.5) * pitch
-        theme.place_digit(figure, middle - side * large / 2, top, large, run.x_t[index])
-        theme.place_digit(figure, middle - side * small / 2, lower, small, run.x0_pred[index])
+        raster.place_digit(figure, middle - side * large / 2, top, large, run.x_t[index])
+        raster.place_digit(figure, middle - side * small / 2, lower, small, run.x0_pred[index])
     middle = left + (len(run.timesteps) + 0.5) * pitch
-    theme.place_digit(figure, middle - side * large / 2, top, large, run.x0)
+    raster.place_digit(figure, middle - side * large / 2, top, large, run.x0)
 
 
 def _primed(symbol: str, is_changed: bool) -> str:

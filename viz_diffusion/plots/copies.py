@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.figure import Figure
 
-from viz_diffusion.plots import theme
+from viz_diffusion.plots import raster, theme
 from viz_diffusion.plots.panels import Curve, Scale, draw_curves, mark_x
 from viz_diffusion.plots.theme import Array
 
@@ -68,8 +68,8 @@ def _draw_suspects(figure: Figure, top: int, suspects: Suspects, name: str, copy
         zip(suspects.samples, suspects.nearest, suspects.ratio, strict=True)
     ):
         x = _LEFT + column * (size + _GAP)
-        theme.place_digit(figure, x, top, _FACTOR, image)
-        theme.place_digit(figure, x, top + size + _GAP, _FACTOR, nearest)
+        raster.place_digit(figure, x, top, _FACTOR, image)
+        raster.place_digit(figure, x, top + size + _GAP, _FACTOR, nearest)
         look = {"color": theme.ORANGE, "weight": "bold"} if ratio < copy else {"color": theme.MUTED}
         theme.write(figure, x + size / 2, top + 2 * size + _GAP + 66, f"{ratio:.2f}", 20, **look)
 

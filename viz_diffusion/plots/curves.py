@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from viz_diffusion.errors import VizdiffInputError
-from viz_diffusion.plots import theme
+from viz_diffusion.plots import raster, theme
 from viz_diffusion.plots.theme import Array
 
 SNR_LOW, SNR_HIGH = -45.0, 40.0
@@ -121,7 +121,7 @@ def draw_snr(curve: SnrCurve) -> Figure:
         strip = 1320
         _leaders(figure, xs, places, bottom + 14, strip - 16)
         for place, t, image in zip(places, curve.thumbnail_timesteps, curve.thumbnails, strict=True):
-            theme.place_digit(figure, place - side * factor / 2, strip, factor, image)
+            raster.place_digit(figure, place - side * factor / 2, strip, factor, image)
             theme.write(figure, place, strip + side * factor + 80, str(int(t)), 22)
         theme.write(figure, left - 190, strip + side * factor + 80, "$t$", 24)
         return figure
@@ -203,5 +203,5 @@ def _samples(figure: Figure, history: LossHistory, factor: int, box: tuple[int, 
     _leaders(figure, xs, places, bottom + 14, strip - 14)
     for place, step, images in zip(places, history.sample_steps, history.samples, strict=True):
         for row, image in enumerate(images):
-            theme.place_digit(figure, place - side / 2, strip + row * (side + 8), factor, image)
+            raster.place_digit(figure, place - side / 2, strip + row * (side + 8), factor, image)
         theme.write(figure, place, 1715, str(int(step)))

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from viz_diffusion.plots import theme
+from viz_diffusion.plots import raster, theme
 from viz_diffusion.plots.panels import Box, Curve, Scale, draw_curves
 from viz_diffusion.plots.theme import Array
 
@@ -111,7 +111,7 @@ def _draw_strip(figure: Figure, box: Box, strip: Array, timesteps: Array, last: 
     wanted = box[0] + (last - timesteps) / last * box[2]
     centres = theme.spread(wanted, size + 24, box[0] - 40, box[0] + box[2] + 40)
     for image, centre in zip(strip, centres, strict=True):
-        theme.place_digit(figure, centre - size / 2, top, factor, image)
+        raster.place_digit(figure, centre - size / 2, top, factor, image)
     theme.write(figure, box[0] + box[2] + 150, top + size / 2, theme.X0_PRED, theme.SYMBOL_SIZE, ha="left", va="center")
 
 
@@ -138,10 +138,10 @@ def draw_forks(tree: Array, timesteps: Array, spread: Array, agree: Array | None
         for row, (images, t) in enumerate(zip(tree, timesteps, strict=True)):
             y = top + row * pitch
             theme.write(figure, left - 60, y + size / 2, str(int(t)), theme.NUMBER_SIZE, ha="right", va="center")
-            theme.place_digit(figure, left, y, factor, images[0])
+            raster.place_digit(figure, left, y, factor, images[0])
             _fan(page, left + size, first, y + size / 2, size, float(spread[row]))
             for k, image in enumerate(images[1:]):
-                theme.place_digit(figure, first + k * step, y, factor, image)
+                raster.place_digit(figure, first + k * step, y, factor, image)
             right = first + count * step + 90
             theme.write(figure, right, y + size / 2, f"{spread[row]:.2f}", 24, va="center", color=theme.PURPLE)
             if agree is not None:

@@ -21,7 +21,8 @@ from PIL import Image
 from viz_diffusion.errors import VizdiffInputError, VizdiffIOError, VizdiffNonFiniteError, VizdiffUsageError
 from viz_diffusion.files import write_bytes
 from viz_diffusion.plots.counter import counter_strip, strip_height
-from viz_diffusion.plots.theme import Array, enlarge
+from viz_diffusion.plots.raster import enlarge
+from viz_diffusion.plots.theme import Array
 
 FILM_FORMATS = ("gif", "webp", "mp4")
 

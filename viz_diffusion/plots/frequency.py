@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
-from viz_diffusion.plots import theme
+from viz_diffusion.plots import raster, theme
 from viz_diffusion.plots.theme import Array
 
 SHARE_MAP = LinearSegmentedColormap.from_list("share", ["#ffffff", "#cfc4e0", "#8f73b8", theme.PURPLE, "#2d0a4f"])
@@ -148,7 +148,7 @@ def draw_bands(bands: Bands) -> Figure:
             theme.write(figure, left - 40, y + size / 2, name, theme.SYMBOL_SIZE if row == 0 else 24, ha="right",
                         va="center")  # fmt: skip
             for column, image in enumerate(images):
-                theme.place_digit(figure, left + column * pitch + (pitch - size) / 2, y, factor, image)
+                raster.place_digit(figure, left + column * pitch + (pitch - size) / 2, y, factor, image)
         theme.write(figure, left - 40, top - 60, "$t$", theme.SYMBOL_SIZE, ha="right")
         for column, t in enumerate(bands.timesteps):
             theme.write(figure, left + (column + 0.5) * pitch, top - 60, str(int(t)), theme.NUMBER_SIZE)

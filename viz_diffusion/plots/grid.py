@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from viz_diffusion.errors import VizdiffInputError
-from viz_diffusion.plots import theme
+from viz_diffusion.plots import raster, theme
 from viz_diffusion.plots.theme import Array
 
 
@@ -45,7 +45,7 @@ def draw_forward(images: Array, timesteps: Array, alphas_cumprod: Array, crossin
             shift = (0 if column == 0 else 40) + (split if column > past else 0)
             middle = left + (column + 0.5) * pitch + shift
             for row in range(rows):
-                theme.place_digit(
+                raster.place_digit(
                     figure, middle - side * factor / 2, top + row * row_pitch, factor, images[row, column]
                 )
             if column == 0:
@@ -103,7 +103,7 @@ def draw_training_step(step: TrainingFrames) -> Figure:
             for row in range(rows):
                 y = top + row * pitch
                 image = (step.x0, step.noise, step.x_t, step.eps_pred, step.error)[column][row]
-                place = theme.place_digit if column in (0, 2) else theme.place_noise
+                place = raster.place_digit if column in (0, 2) else raster.place_noise
                 place(figure, x, y, factor, image)
                 if column < 4 and between[column]:
                     theme.write(figure, x + size + gap / 2, y + size / 2, between[column], 32, va="center")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.figure import Figure
 
-from viz_diffusion.plots import theme
+from viz_diffusion.plots import raster, theme
 from viz_diffusion.plots.panels import Curve, Scale, draw_curves
 from viz_diffusion.plots.theme import Array
 
@@ -56,7 +56,7 @@ def draw_guidance(images: Array, scales: Array, numbers: Sequence[tuple[str, Seq
             theme.write(figure, middle, top - 56, f"{scale:g}", theme.NUMBER_SIZE,
                         color=theme.PURPLE if plain else theme.INK, weight="bold" if plain else "normal")  # fmt: skip
             for row in range(rows):
-                theme.place_digit(figure, middle - size / 2, top + row * (size + gap), factor, images[column, row])
+                raster.place_digit(figure, middle - size / 2, top + row * (size + gap), factor, images[column, row])
         theme.write(figure, left - 40, top - 56, "$s$", theme.SYMBOL_SIZE, ha="right")
         for line, (symbol, values) in enumerate(numbers):
             y = top + rows * (size + gap) + 74 + 90 * line

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from viz_diffusion.errors import VizdiffInputError
-from viz_diffusion.plots import theme
+from viz_diffusion.plots import raster, theme
 from viz_diffusion.plots.theme import Array
 
 _PANEL = "#f5f4f8"
@@ -94,7 +94,7 @@ def draw_time_embedding(clock: TimeEmbedding) -> Figure:
                 (right, square, cosine, 1.0, clock.cosine_timesteps),
             ):
                 axes = theme.add_axes(figure, x, top, width, square)
-                theme.show_signed(axes, theme.fit_nearest(table, square, width), scale)
+                raster.show_signed(axes, raster.fit_nearest(table, square, width), scale)
                 first, span = int(times[0]), int(times[-1] - times[0]) or 1
                 marks = {t: min(1.0, max(0.0, (t - first) / span)) for t in clock.marks}
                 _marks(figure, page, marks, (x, top, width, square))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.figure import Figure
 
-from viz_diffusion.plots import theme
+from viz_diffusion.plots import raster, theme
 from viz_diffusion.plots.theme import Array
 
 DIFFERENCE_LIMIT = 1.0
@@ -53,7 +53,7 @@ def draw_ideal(frames: IdealFrames, error: Array, ideal_error: Array) -> Figure:
             theme.write(figure, left - 40, y + size / 2 + 20, symbol, theme.SYMBOL_SIZE, ha="right")
             for column, image in enumerate(images):
                 x = left + column * pitch + (pitch - size) / 2
-                (theme.place_noise if row == 3 else theme.place_digit)(figure, x, y, factor, image)
+                (raster.place_noise if row == 3 else raster.place_digit)(figure, x, y, factor, image)
         end = top + 4 * (size + gap)
         theme.write(figure, left - 40, top - 60, "$t$", theme.SYMBOL_SIZE, ha="right")
         for y, symbol in ((end + 70, r"RMS $\hat{x}_0-x_0$"), (end + 160, r"RMS $\mathrm{E}-x_0$")):

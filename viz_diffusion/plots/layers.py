@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from viz_diffusion.plots import theme
+from viz_diffusion.plots import raster, theme
 from viz_diffusion.plots.heatmap import LabelEmbedding, draw_map
 from viz_diffusion.plots.theme import Array
 
@@ -167,7 +167,7 @@ def _draw_cosines(figure: Figure, labels: LabelEmbedding, box: tuple[int, int, i
     shown = labels.cosine.copy()
     np.fill_diagonal(shown, 0)
     axes = theme.add_axes(figure, left, top, side, side)
-    theme.show_signed(axes, theme.fit_nearest(shown, side, side), limit)
+    raster.show_signed(axes, raster.fit_nearest(shown, side, side), limit)
     cell = side / len(shown)
     for index, label in enumerate(labels.labels):
         place = (index + 0.5) * cell

@@ -13,7 +13,7 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from viz_diffusion.errors import VizdiffInputError
-from viz_diffusion.plots import theme
+from viz_diffusion.plots import raster, saving, theme
 from viz_diffusion.plots.theme import Array
 
 MOST_LOOKS = 13
@@ -72,7 +72,7 @@ def draw_learning(frames: LearningFrames) -> Figure:
             theme.write(figure, middle, top - 80, str(int(step)), size, color=theme.INK if last else theme.MUTED)
             for row in range(rows):
                 x, y = middle - side * factor / 2, top + row * row_pitch
-                theme.place_digit(figure, x, y, factor, frames.images[column, row])
+                raster.place_digit(figure, x, y, factor, frames.images[column, row])
         return figure
 
 
@@ -93,7 +93,7 @@ def draw_learning_frame(frames: LearningFrames, look: int) -> Figure:
             row, column = divmod(index, 5)
             x = left + (column + 0.5) * pitch - side * factor / 2
             y = top + (row + 0.5) * row_pitch - side * factor / 2
-            theme.place_digit(figure, 2 * round(x / 2), 2 * round(y / 2), factor, image)
+            raster.place_digit(figure, 2 * round(x / 2), 2 * round(y / 2), factor, image)
         return figure
 
 
@@ -103,5 +103,5 @@ def learning_film(frames: LearningFrames) -> NDArray[np.float64]:
     for look in range(len(frames.steps)):
         figure = draw_learning_frame(frames, look)
         figure.set_dpi(_FILM_DPI)
-        shown.append(theme.figure_pixels(figure).mean(axis=2) / 127.5 - 1)
+        shown.append(saving.figure_pixels(figure).mean(axis=2) / 127.5 - 1)
     return np.stack(shown)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.figure import Figure
 
-from viz_diffusion.plots import theme
+from viz_diffusion.plots import raster, theme
 from viz_diffusion.plots.theme import Array
 
 
@@ -59,9 +59,9 @@ def draw_ledger(ledger: StepLedger) -> Figure:
                 y = top + row * pitch
                 image = (ledger.x_t, ledger.rescaled, ledger.removed, ledger.injected, ledger.x_prev)[column][row]
                 if column in (0, 4):
-                    theme.place_digit(figure, x, y, factor, image)
+                    raster.place_digit(figure, x, y, factor, image)
                 else:
-                    theme.place_noise(figure, x, y, factor, image * (theme.NOISE_LIMIT / limit))
+                    raster.place_noise(figure, x, y, factor, image * (theme.NOISE_LIMIT / limit))
                     norm = float(np.linalg.norm(image))
                     theme.write(figure, x + size / 2, y + size + 58, f"‖·‖ = {norm:.2f}", 20)
                 if column < 4:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from viz_diffusion.plots import theme
+from viz_diffusion.plots import raster, theme
 from viz_diffusion.plots.theme import Array
 
 _LEFT, _TOP, _FACTOR, _GAP, _PITCH = 390, 220, 6, 8, 190
@@ -52,7 +52,7 @@ def draw_museum(
             middle = top + size / 2
             theme.write(figure, _LEFT - 36, middle, symbol, 24, ha="right", va="center")
             for column, image in enumerate(strips[row]):
-                theme.place_digit(figure, _LEFT + column * (size + _GAP), top, _FACTOR, image)
+                raster.place_digit(figure, _LEFT + column * (size + _GAP), top, _FACTOR, image)
             for column, value in enumerate(values[row]):
                 x = _TABLE + column * _COLUMN
                 hit = bool(caught[row, column])

@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from viz_diffusion.plots import theme
+from viz_diffusion.plots import raster, theme
 from viz_diffusion.plots.theme import Array
 
 Box = tuple[int, int, int, int]
@@ -141,7 +141,7 @@ def draw_table(
     """
     left, top, width, height = box
     axes = theme.add_axes(figure, *box)
-    theme.show_signed(axes, theme.fit_nearest(values, height, width), limit)
+    raster.show_signed(axes, raster.fit_nearest(values, height, width), limit)
     for index, text in enumerate(rows):
         theme.write(figure, left - 34, top + (index + 0.5) * height / len(rows), text, 20, ha="right", va="center")
     for share, text in columns:

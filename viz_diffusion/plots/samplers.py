@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from viz_diffusion.plots import theme
+from viz_diffusion.plots import raster, theme
 from viz_diffusion.plots.panels import Curve, Scale, draw_curves
 from viz_diffusion.plots.theme import Array
 
@@ -46,11 +46,11 @@ def draw_samplers(
             theme.write(figure, left - 30, y + size / 2, name, 26, ha="right", va="center")
             for column in range(len(steps)):
                 x = left + (column + 0.5) * pitch
-                theme.place_digit(figure, x - size / 2, y, factor, images[row, column])
+                raster.place_digit(figure, x - size / 2, y, factor, images[row, column])
                 if shares is not None:
                     theme.write(figure, x, y + size + 66, theme.percent(shares[row, column]), 20, color=theme.MUTED)
         x = left + (columns - 0.5) * pitch
-        theme.place_digit(figure, x - size / 2, top, factor, image_all)
+        raster.place_digit(figure, x - size / 2, top, factor, image_all)
         if share_all is not None:
             theme.write(figure, x, top + size + 66, theme.percent(share_all), 20, color=theme.MUTED)
         theme.write(figure, left - 30, top - 64, "$N$", theme.SYMBOL_SIZE, ha="right")
@@ -148,5 +148,5 @@ def draw_paths(maps: Array, ends: Array, straight: Array, share: Array) -> Figur
             if kind < len(ends):
                 factor = 6
                 middle = x + width / 2 - factor * ends.shape[-1] / 2
-                theme.place_digit(figure, middle, top + height + 260, factor, ends[kind, 0])
+                raster.place_digit(figure, middle, top + height + 260, factor, ends[kind, 0])
         return figure

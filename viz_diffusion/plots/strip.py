@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from viz_diffusion.errors import VizdiffInputError
-from viz_diffusion.plots import theme
+from viz_diffusion.plots import raster, theme
 from viz_diffusion.plots.theme import Array
 
 _LONGEST_BAND = 12
@@ -108,14 +108,14 @@ def _draw_band(figure: Figure, frames: StepFrames, shown: range, band: int, band
         gauge = top + header - 32
         page.add_patch(Rectangle((edge, gauge), side * large, 10, color=theme.FAINT, lw=0))
         page.add_patch(Rectangle((edge, gauge), side * large * share, 10, color=theme.PURPLE, lw=0))
-        theme.place_digit(figure, edge, tops[0], large, frames.x0 if finished else frames.x_t[index])
+        raster.place_digit(figure, edge, tops[0], large, frames.x0 if finished else frames.x_t[index])
         if finished:
             continue
         theme.write(figure, middle, baselines[1], str(int(frames.timesteps[index])), color=theme.MUTED)
         theme.write(figure, middle, baselines[2], theme.percent(share), color=theme.MUTED)
         inner = middle - side * small / 2
-        theme.place_digit(figure, inner, tops[1], small, frames.x0_pred[index])
-        theme.place_noise(figure, inner, tops[2], small, frames.eps_pred[index])
+        raster.place_digit(figure, inner, tops[1], small, frames.x0_pred[index])
+        raster.place_noise(figure, inner, tops[2], small, frames.eps_pred[index])
     end = left + pitch * len(shown)
     height = top - (22 if bands == 1 else 16)
     theme.arrow(page, (left, height), (end, height), mutation_scale=26 if bands == 1 else 18)
@@ -157,7 +157,7 @@ def draw_ten_digits(images: Array, steps_left: Array, labels: Array) -> Figure:
             for row in range(rows):
                 factor = large if row == rows - 1 else small
                 y = top + row * (side * small + gap) + (22 if row == rows - 1 else 0)
-                theme.place_digit(figure, middle - side * factor / 2, y, factor, images[column, row])
+                raster.place_digit(figure, middle - side * factor / 2, y, factor, images[column, row])
                 if column == 0:
                     size = theme.NUMBER_SIZE if row == rows - 1 else 24
                     baseline = y + side * factor / 2 + 0.37 * size * theme.DPI / 72

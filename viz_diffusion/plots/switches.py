@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
-from viz_diffusion.plots import theme
+from viz_diffusion.plots import raster, theme
 from viz_diffusion.plots.panels import Curve, Scale, draw_curves, mark_x
 from viz_diffusion.plots.theme import Array
 
@@ -95,7 +95,7 @@ def _place_row(
     page = theme.page_axes(figure)
     for column, (image, colour) in enumerate(zip(images, colours, strict=True)):
         x = round(left + column * width / (len(images) - 1) - size / 2)
-        theme.place_digit(figure, x, top, factor, image)
+        raster.place_digit(figure, x, top, factor, image)
         page.fill_between([x, x + size], top + size + 3, top + size + 12, color=colour, lw=0)
 
 

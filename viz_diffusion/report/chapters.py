@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from viz_diffusion.catalogue import Texts
 from viz_diffusion.lessons.lesson import Claim, Finding, Series
-from viz_diffusion.plots.theme import figure_pixels, save_figure
+from viz_diffusion.plots.saving import figure_pixels, save_figure
 from viz_diffusion.report.encoding import encode_pixels, picture_size
 from viz_diffusion.report.parts import Answer, Chapter, Chart, Correction, Line, Picture, Table
 

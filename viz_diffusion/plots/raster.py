@@ -1,0 +1,135 @@
+"""Images on the page: each pixel a block of a whole number of page pixels, on a fixed scale, none blended.
+
+Knows nothing about what an image shows.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import RendererAgg
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from matplotlib.transforms import Affine2D
+
+from viz_diffusion.errors import VizdiffInputError, VizdiffNonFiniteError
+from viz_diffusion.plots.theme import (
+    DIGIT_LIMIT,
+    DIGIT_MAP,
+    DPI,
+    NOISE_LIMIT,
+    NOISE_MAP,
+    PAGE_HEIGHT,
+    PAGE_WIDTH,
+    SIGNED_MAP,
+    Array,
+    page_axes,
+)
+
+PICTURES = "pictures"
+"""Names the axes that hold the placed pictures."""
+
+
+def enlarge(image: Array, factor: int) -> Array:
+    """Return a (H, W) image as (factor*H, factor*W), each pixel a block: sharp in every viewer."""
+    return np.repeat(np.repeat(image, factor, axis=0), factor, axis=1)
+
+
+class BlockImage(AxesImage):
+    """An image whose pixels are blocks of a whole number of page pixels, at whole page pixels.
+
+    On a page of its own size it is painted as it is, which takes a tenth of the time of resampling it.
+    """
+
+    def __init__(self, axes: Axes, image: Array, place: tuple[int, int, int], colours: str, limit: float) -> None:
+        left, top, factor = place
+        height, width = (factor * length for length in image.shape[:2])
+        extent = (left, left + width, top + height, top)
+        super().__init__(axes, cmap=colours, norm=Normalize(-limit, limit), interpolation="none", extent=extent)
+        self._small, self._factor = image, factor
+        self._corner = left, PAGE_HEIGHT - top - height
+        self.set_data(enlarge(image, factor))
+
+    def make_image(self, renderer: Any, magnification: float = 1.0, unsampled: bool = False) -> tuple[Any, ...]:
+        """Return (H, W, 4) uint8 pixels, where they stand from the bottom left, and how they are moved there."""
+        if unsampled or magnification != 1 or renderer.dpi != DPI or not isinstance(renderer, RendererAgg):
+            return super().make_image(renderer, magnification, unsampled)
+        pixels = self.to_rgba(self._small, bytes=True)
+        return enlarge(pixels, self._factor)[::-1], *self._corner, Affine2D().translate(*self._corner)
+
+
+def _show(
+    axes: Axes, image: Array, colours: str, limit: float, box: tuple[float, float, int] | None = None
+) -> AxesImage:
+    """Show a (H, W) image on a fixed scale, each pixel enlarged to a block of a whole number of page pixels.
+
+    One of colours is (H, W, 3). It fills ``axes``, or stands where ``box`` says (left, top, factor), whose units are
+    those of :func:`page_axes`.
+    """
+    if image.ndim != 2 and (image.ndim, image.shape[-1]) != (3, 3):
+        raise VizdiffInputError(f"an image must have the shape (H, W) or (H, W, 3), found {image.shape}")
+    if not np.all(np.isfinite(image)):
+        raise VizdiffNonFiniteError("an image holds NaN or infinity; it cannot be drawn")
+    axes.set_axis_off()
+    if image.ndim == 3:
+        image = np.rint(255 * (np.clip(image / limit, -1, 1) + 1) / 2).astype(np.uint8)
+    if box is not None:
+        left, top, factor = box
+        placed = BlockImage(axes, image, (round(left), round(top), factor), colours, limit)
+        axes.add_image(placed)
+        return placed
+    factor = max(1, round(axes.get_position().width * PAGE_WIDTH / image.shape[1]))
+    return axes.imshow(
+        enlarge(image, factor), cmap=colours, vmin=-limit, vmax=limit, interpolation="none", aspect="auto",
+        origin="upper",
+    )  # fmt: skip
+
+
+def show_digit(axes: Axes, image: Array) -> AxesImage:
+    """Show an x_t or x̂_0 in grey, (H, W), or colours, (H, W, 3), -1 black to 1 white; values beyond are clipped."""
+    return _show(axes, image, DIGIT_MAP, DIGIT_LIMIT)
+
+
+def show_noise(axes: Axes, image: Array) -> AxesImage:
+    """Show an ε or ε̂ of shape (H, W) in purple and orange, fixed at -3 to 3; values beyond are clipped."""
+    return _show(axes, image, NOISE_MAP, NOISE_LIMIT)
+
+
+def show_signed(axes: Axes, image: Array, limit: float = 1.0) -> AxesImage:
+    """Show a signed table of shape (H, W) in red (negative) and blue, fixed at -limit to limit."""
+    return _show(axes, image, SIGNED_MAP, limit)
+
+
+def fit_nearest(table: Array, height: int, width: int) -> Array:
+    """Return a (H, W) table as (height, width), each value repeated or skipped, none blended."""
+    rows = np.arange(height) * table.shape[0] // height
+    columns = np.arange(width) * table.shape[1] // width
+    return np.asarray(table[np.ix_(rows, columns)])
+
+
+def place_digit(figure: Figure, left: float, top: float, factor: int, image: Array) -> AxesImage:
+    """Put a digit on the page at ``factor`` page pixels for each of its own."""
+    return _show(_picture_axes(figure), image, DIGIT_MAP, DIGIT_LIMIT, (left, top, factor))
+
+
+def place_noise(figure: Figure, left: float, top: float, factor: int, image: Array) -> AxesImage:
+    """Put a noise image on the page at ``factor`` page pixels for each of its own."""
+    return _show(_picture_axes(figure), image, NOISE_MAP, NOISE_LIMIT, (left, top, factor))
+
+
+def place_signed(figure: Figure, left: float, top: float, factor: int, image: Array, limit: float) -> AxesImage:
+    """Put a signed table on the page at ``factor`` page pixels for each of its own; see :func:`show_signed`."""
+    return _show(_picture_axes(figure), image, SIGNED_MAP, limit, (left, top, factor))
+
+
+def _picture_axes(figure: Figure) -> Axes:
+    """Return the axes that all placed pictures share: axes for each would take most of the time of drawing."""
+    for axes in figure.axes:
+        if axes.get_gid() == PICTURES:
+            return axes
+    axes = page_axes(figure)
+    axes.set(gid=PICTURES, zorder=0)
+    return axes
