@@ -23,15 +23,8 @@ from viz_diffusion.report.sprites import to_gray8
 from viz_diffusion.schedule import NoiseSchedule
 from viz_diffusion.trajectory import Trajectory
 from viz_diffusion.worksheet.page import ENLARGED, picture_uri, render_key, render_sheet, write_worksheet
-from viz_diffusion.worksheet.plan import (
-    FIRST_SHARE,
-    MIN_STEPS,
-    Key,
-    Sheet,
-    choose_order_steps,
-    make_plan,
-    roughness,
-)
+from viz_diffusion.worksheet.plan import FIRST_SHARE, MIN_STEPS, choose_order_steps, make_plan, roughness
+from viz_diffusion.worksheet.tasks import Key, Sheet
 
 LINEAR = NoiseSchedule.named("linear")
 COMMAND = "vizdiff worksheet --digit 5 --seed 31337 --run bundled"

@@ -13,7 +13,9 @@ from matplotlib.figure import Figure
 from viz_diffusion.catalogue import load_texts
 from viz_diffusion.data import Digits, load_digits
 from viz_diffusion.lessons import coarse_fine
-from viz_diffusion.lessons.coarse_fine import (
+from viz_diffusion.lessons.lesson import Finding
+from viz_diffusion.lessons.material import record_traces
+from viz_diffusion.lessons.spectra import (
     FREQUENCIES,
     linear_coherence,
     predicted_emergence,
@@ -23,8 +25,6 @@ from viz_diffusion.lessons.coarse_fine import (
     split,
     wiener,
 )
-from viz_diffusion.lessons.lesson import Finding
-from viz_diffusion.lessons.material import record_traces
 from viz_diffusion.oracles import GaussianOracle
 from viz_diffusion.plots import frequency, theme
 from viz_diffusion.schedule import NoiseSchedule

@@ -1,6 +1,6 @@
 """The two files of a worksheet: the students' page and the teacher's.
 
-The students' page is rendered from a :class:`~viz_diffusion.worksheet.plan.Sheet` alone, so it cannot hold what a
+The students' page is rendered from a :class:`~viz_diffusion.worksheet.tasks.Sheet` alone, so it cannot hold what a
 sheet does not: no answer in its words, its addresses or its pictures. All its pictures have one size in bytes (PNG
 without compression, without metadata), or their lengths would tell how much noise is in them.
 """
@@ -23,7 +23,7 @@ from viz_diffusion.catalogue import Texts
 from viz_diffusion.files import write_bytes
 from viz_diffusion.report.sprites import data_uri, to_gray8
 from viz_diffusion.report.symbols import symbol_style, typeset
-from viz_diffusion.worksheet.plan import Key, Sheet
+from viz_diffusion.worksheet.tasks import Key, Sheet
 
 ENLARGED = 4
 """Picture pixels for each of a digit's own, so that printers and viewers do not blur them."""
