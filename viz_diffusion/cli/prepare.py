@@ -123,9 +123,22 @@ class Order:
     recorded: Trajectory | None = None
     """The recording."""
 
+    @property
+    def is_alone(self) -> bool:
+        """Whether it is a recording whose network is not at hand: of unknown weights, or another program's sampler."""
+        if self.recorded is None:
+            return False
+        return not self.recorded.weights_sha256 or self.recorded.sampler not in ("", *SAMPLERS)
+
 
 def take_order(
-    trajectory: Path | None, *, digit: int | None, seed: int | None, allow_partial: bool = False, **given: Any
+    trajectory: Path | None,
+    *,
+    digit: int | None,
+    seed: int | None,
+    allow_partial: bool = False,
+    alone: bool = False,
+    **given: Any,
 ) -> Order:
     """Fill in the defaults of what was not given, or what the recording says; nothing given is ignored.
 
@@ -133,6 +146,8 @@ def take_order(
     ----------
     allow_partial
         Whether a recording will do that was cut off after its first image was finished.
+    alone
+        Whether one will do whose network is not at hand; see :attr:`Order.is_alone`.
     given
         The fields of :class:`Sampling`; None is what was not given.
 
@@ -141,7 +156,7 @@ def take_order(
     VizdiffUsageError
         Where an option has no possible value, or contradicts the recording.
     VizdiffInputError
-        Where the recording was made under an intervention, or cannot be read.
+        Where the recording was made under an intervention, cannot be read, or its network is needed.
     """
     check_digit(DEFAULT_DIGIT if digit is None else digit)
     check_seed(DEFAULT_SEED if seed is None else seed)
@@ -154,10 +169,14 @@ def take_order(
             DEFAULT_DIGIT if digit is None else digit, DEFAULT_SEED if seed is None else seed, sampling.steps, sampling
         )  # fmt: skip
     recorded = _open(trajectory, allow_partial)
-    if recorded.sampler and recorded.sampler not in SAMPLERS:
+    order = Order(
+        int(recorded.labels[0]), int(recorded.seeds[0]), recorded.num_steps, None, trajectory, recorded
+    )  # fmt: skip
+    if order.is_alone and not alone:
         raise VizdiffInputError(
-            f"{trajectory} was sampled by another program ({recorded.sampler}), whose network the chapters cannot ask; "
-            "what the recording alone shows is in its steps.png and steps.gif, and in Python: Trajectory.open(…)"
+            f"{trajectory} was sampled by another program ({recorded.sampler or 'weights not known'}), whose network "
+            "cannot be asked here; "
+            f"what the recording shows by itself: vizdiff report --trajectory {show_path(trajectory)}"
         )
     if recorded.interventions:
         raise VizdiffInputError(
@@ -165,9 +184,17 @@ def take_order(
             "clock are not what the network was told; give the plain recording"
         )
     _check_agreement(trajectory, recorded, {"digit": digit, "seed": seed, **given})
-    return Order(
-        int(recorded.labels[0]), int(recorded.seeds[0]), recorded.num_steps, None, trajectory, recorded
-    )  # fmt: skip
+    return order
+
+
+def check_weights(order: Order, digest: str) -> None:
+    """Refuse a run whose weights are not those that made the recording."""
+    recorded = order.recorded
+    if recorded is not None and recorded.weights_sha256 != digest:
+        raise VizdiffInputError(
+            f"{order.folder} was recorded with weights {recorded.weights_sha256[:8] or 'not known'}, not "
+            f"{digest[:8]}; give the run it came from as --run"
+        )
 
 
 def _check_agreement(trajectory: Path, recorded: Trajectory, given: dict[str, Any]) -> None:
@@ -210,16 +237,12 @@ def prepare(
         Where the recording was made with other weights than the run's.
     """
     chosen, model, digest = load_run(run, device, voice)
+    check_weights(order, digest)
     recorded = order.recorded
     if recorded is None:
         from viz_diffusion.cli.recording import record
 
         recorded = record(chosen, model, digest, order.digit, order.seed, 1, order.sampling or Sampling(), voice)
-    elif recorded.weights_sha256 != digest:
-        raise VizdiffInputError(
-            f"{order.folder} was recorded with weights {recorded.weights_sha256[:8]}, not {digest[:8]}; "
-            "give the run it came from as --run"
-        )
     from viz_diffusion.lessons.companions import Companions
     from viz_diffusion.report.gather import study
 

@@ -8,7 +8,7 @@ const fill = (words, values) => words.replace(/\{(\w+)\}/g, (all, name) => value
 const player = (() => {
   const FIELDS = ["x_t", "x0_pred", "eps_pred"];
   const SECONDS = 10; // one whole run at speed 1
-  const SAVED_SCALE = 32; // a saved frame has 28 * 32 pixels a side
+  const SAVED_SIDE = 896; // pixels of a saved frame's longer side, or less: a whole number for each of its own
   const canvases = Object.fromEntries(FIELDS.map((field) => [field, byId(field)]));
   const second = { x_t: byId("x_t-2"), x0_pred: byId("x0_pred-2") };
   const brushes = new Map();
@@ -265,11 +265,12 @@ const player = (() => {
 
   function save() {
     const copy = document.createElement("canvas");
-    copy.width = run.width * SAVED_SCALE;
-    copy.height = run.height * SAVED_SCALE;
+    const scale = Math.max(1, Math.floor(SAVED_SIDE / Math.max(run.width, run.height)));
+    copy.width = run.width * scale;
+    copy.height = run.height * scale;
     draw(copy, run, "x_t", frame);
     const link = document.createElement("a");
-    link.download = `digit-${run.digit}-steps-left-${String(leftAt(run, frame)).padStart(4, "0")}.png`;
+    link.download = `${run.digit === null ? "picture" : `digit-${run.digit}`}-steps-left-${String(leftAt(run, frame)).padStart(4, "0")}.png`;
     link.href = copy.toDataURL("image/png");
     link.click();
   }
