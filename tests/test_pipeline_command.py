@@ -175,7 +175,6 @@ def test_pictures_too_large_for_a_strip_are_refused(save: Save, tmp_path: Path, 
         (["--sampler", "ddim"], "--sampler does not go with --diffusers"),
         (["--run", "bundled"], "--run does not go with --diffusers"),
         (["--switch", "3@5"], "--switch does not go with --diffusers"),
-        (["--activations", "*"], "--activations does not go with --diffusers"),
     ],
 )
 def test_what_a_pipeline_cannot_do_is_a_usage_error(

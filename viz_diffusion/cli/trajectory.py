@@ -122,7 +122,7 @@ def run_command(
         given = source is not None and source.name == "COMMANDLINE"
         found = trajectory_of_pipeline(
             diffusers, label=digit if given else None, count=count, seed=seed, steps=steps, eta=eta, device=device,
-            frames=frames, storing=storing, texts=texts, out=out, voice=voice,
+            frames=frames, activations=activations or (), storing=storing, texts=texts, out=out, voice=voice,
         )  # fmt: skip
         result = {"out": str(out), "count": count, "seconds": round(voice.seconds, 1), **found}
         _finish(out, result, voice)

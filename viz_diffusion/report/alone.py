@@ -57,7 +57,6 @@ class Alone:
 
     def words(self, texts: Texts) -> dict[str, Any]:
         """Return what every text may name: the facts of the recording, in words where they may not be known."""
-        facts, count = recording_facts(self.trajectory), self.trajectory.num_images
         comma = texts["report.comma"]
         untold = [
             texts(
@@ -65,14 +64,21 @@ class Alone:
             )
             for one in self.untold
         ]
-        return wording(facts, texts) | {
-            "made_by": facts["sampler"] or texts["fact.unknown"],
-            "label_note": texts("report.label_note", label=facts["digit"]) if facts["digit"] >= 0 else "",
-            "seed_note": texts("report.seed_note", seed=facts["seed"]) if facts["seed"] >= 0 else "",
-            "images_note": texts("report.images_note", count=count) if count > 1 else "",
+        return recording_words(self.trajectory, texts) | {
             "needing": comma.join(texts[f"chapter.{lesson.name}.title"] for lesson in self.needing),
             "untold_note": "".join(untold),
         }
+
+
+def recording_words(trajectory: Trajectory, texts: Texts) -> dict[str, Any]:
+    """Return the facts of a recording's first image, in words where they may not be known."""
+    facts, count = recording_facts(trajectory), trajectory.num_images
+    return wording(facts, texts) | {
+        "made_by": facts["sampler"] or texts["fact.unknown"],
+        "label_note": texts("report.label_note", label=facts["digit"]) if facts["digit"] >= 0 else "",
+        "seed_note": texts("report.seed_note", seed=facts["seed"]) if facts["seed"] >= 0 else "",
+        "images_note": texts("report.images_note", count=count) if count > 1 else "",
+    }
 
 
 def look(trajectory: Trajectory, lessons: Sequence[Lesson]) -> Alone:
