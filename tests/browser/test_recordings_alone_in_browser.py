@@ -15,6 +15,7 @@ from page_reading import reads, seek, violations
 from viz_diffusion.catalogue import languages, load_texts
 from viz_diffusion.cli import main
 from viz_diffusion.report.sprites import to_gray8
+from viz_diffusion.schedule import NoiseSchedule
 from viz_diffusion.trajectory import Trajectory
 
 pytest.importorskip("playwright.sync_api")
@@ -116,3 +117,23 @@ def test_lecturer_mode_shows_every_figure(page_file: Path, visit: Visit) -> None
         slides += 1
     assert slides == 1 + 2 + 2 + 1, "the player, two figures, two charts, and what not to take at its word"
     assert violations(page, AXE.read_text("utf-8")) == []
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_a_picture_larger_than_its_box_is_shrunk_to_it(width: int, visit: Visit, tmp_path: Path) -> None:
+    rng, side = np.random.default_rng(0), 256
+    states = rng.normal(size=(1, 3, 3, side, side)).astype(np.float32)
+    unknown = np.array([-1])
+    Trajectory(
+        NoiseSchedule.named("linear"), np.array([900, 500, 20]), states, states, states, states[:, 0], unknown,
+        unknown, sampler="DDPM",
+    ).save(tmp_path / "r.zarr")  # fmt: skip
+    path = tmp_path / "r.html"
+    assert main(["report", "--trajectory", str(tmp_path / "r.zarr"), "--out", str(path), "--quiet"]) == 0
+    page = visit(path, viewport={"width": width, "height": 800}).page
+    for canvas in page.locator(".stage:not(.second) canvas, .panels:not(.second) canvas").all():
+        inner, outer = canvas.bounding_box(), canvas.locator("..").bounding_box()
+        assert inner["width"] == pytest.approx(inner["height"])
+        assert outer["width"] / 2 < inner["width"] <= outer["width"] + 1
+        assert inner["height"] <= outer["height"] + 1
+    assert page.evaluate("document.documentElement.scrollWidth") <= width

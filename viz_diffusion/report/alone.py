@@ -21,8 +21,8 @@ from viz_diffusion.report.gather import versions
 from viz_diffusion.report.parts import Page, Picture, Player
 from viz_diffusion.trajectory import Trajectory
 
-MOST_PIXELS = 4_000_000
-"""Pixels of all frames of one row of the player; of a recording with more, evenly spread steps are kept."""
+MOST_PIXELS = 1000 * 64 * 64
+"""Of all frames of a player's picture; of a recording with more, as many evenly spread steps are kept."""
 
 
 MOST_SIDE = 281

@@ -86,17 +86,21 @@ const player = (() => {
     );
   }
 
-  // A canvas gets a whole number of screen pixels for each pixel of the frame, as many as its box holds.
+  // A canvas gets a whole number of screen pixels for each pixel of the frame, as many as its box holds; a frame
+  // larger than its box is shrunk to it, smoothly.
   function fit(canvas, some) {
     const dense = window.devicePixelRatio || 1;
     const box = canvas.parentElement.getBoundingClientRect();
     const side = Math.min(box.width, box.height) * dense;
-    const scale = Math.max(1, Math.floor(side / Math.max(some.width, some.height) + 0.01));
+    const room = side / Math.max(some.width, some.height);
+    const scale = Math.max(1, Math.floor(room + 0.01));
+    const shown = (room < 0.99 ? room : scale) / dense;
     canvas.width = some.width * scale;
     canvas.height = some.height * scale;
-    canvas.style.width = canvas.width / dense + "px";
-    canvas.style.height = canvas.height / dense + "px";
-    canvas.parentElement.parentElement.style.setProperty("--drawn", canvas.height / dense + "px");
+    canvas.style.width = some.width * shown + "px";
+    canvas.style.height = some.height * shown + "px";
+    canvas.style.imageRendering = room < 0.99 ? "auto" : "";
+    canvas.parentElement.parentElement.style.setProperty("--drawn", some.height * shown + "px");
   }
 
   function fitAll() {
