@@ -119,11 +119,15 @@ def test_runs_are_joined_and_named_in_order(steps: int, tmp_path: Path) -> None:
 
 
 def test_what_waits_in_memory_is_a_chunk_at_most(tmp_path: Path) -> None:
-    pipe, most = make_pipe(), 0
+    def alive() -> int:
+        return sum(type(one) is SchedulerStep for one in gc.get_objects())
+
+    gc.collect()
+    pipe, most, others = make_pipe(), 0, alive()
 
     def count(*_: object) -> None:
         nonlocal most
-        most = max(most, sum(type(one) is SchedulerStep for one in gc.get_objects()))
+        most = max(most, alive() - others)
 
     pipe.unet.register_forward_hook(count)
     with record_pipeline(pipe, store=tmp_path / "a.zarr"):
@@ -155,6 +159,29 @@ def test_after_an_error_what_was_heard_is_there(tmp_path: Path) -> None:
     with record_pipeline(make_pipe()) as recording:
         run(recording._pipe, range(2), 200)
     np.testing.assert_array_equal(found.x_t, recording.trajectory().x_t[:, :78])
+
+
+def test_a_report_tells_of_the_first_picture_of_a_recording_that_was_cut_off_later(tmp_path: Path) -> None:
+    pipe, passes = make_pipe(), iter(range(1000))
+
+    def fail(*_: object) -> None:
+        if next(passes) == 20:
+            raise KeyboardInterrupt
+
+    pipe.unet.register_forward_hook(fail)
+    store = tmp_path / "a.zarr"
+
+    def record() -> None:
+        with record_pipeline(pipe, store=store, aim=(20, 15)):
+            run(pipe, range(16), 15)
+            run(pipe, range(16, 20), 15)
+
+    with pytest.raises(KeyboardInterrupt):
+        record()
+    argv = ["report", "--trajectory", str(partial_path(store)), "--out", str(tmp_path / "r.html"), "--quiet"]
+    assert main(argv) == 3
+    assert main([*argv, "--allow-partial"]) == 0
+    assert "in 15 recorded steps" in (tmp_path / "r.html").read_text("utf-8")
 
 
 def test_nothing_recorded_leaves_nothing(tmp_path: Path) -> None:

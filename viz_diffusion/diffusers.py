@@ -49,6 +49,7 @@ class PipelineRecording:
         self._heard_labels: NDArray[np.int64] | None = None
         self._runs: list[list[SchedulerStep]] = []
         self._times: list[float] = []  # of the run at hand
+        self._last_share = 0.0  # ᾱ of its last step
         self.schedule = schedule_of(pipe.scheduler)
         """The forward process that the scheduler was configured with."""
 
@@ -89,13 +90,14 @@ class PipelineRecording:
     def _hear(self, step: SchedulerStep) -> None:
         """Take down one step of the run at hand, or of a new one: t rises, or is as large again after one step."""
         times = self._times
-        if len(times) > 1 and step.t == times[-1]:
+        begins = not times or step.t > times[-1] or (len(times) == 1 and step.t == times[-1])
+        if not begins and (step.t == times[-1] or step.alphas_cumprod <= self._last_share):
             raise VizdiffUsageError(
-                f"{type(self._scheduler).__name__} visits t = {step.t:g} twice, which a recording does not hold; "
-                "use a scheduler with one evaluation a step, such as DDIM or DPM-Solver++"
+                f"{type(self._scheduler).__name__} visits t = {step.t:g} or its noise level twice, which a recording "
+                "does not hold; use a scheduler with one evaluation a step, such as DDIM or DPM-Solver++"
             )
-        begins = not times or step.t >= times[-1]
         self._times = [step.t] if begins else [*times, step.t]
+        self._last_share = step.alphas_cumprod
         if self._scribe is not None:
             if begins:
                 self._scribe.end_sampling()

@@ -7,7 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from viz_diffusion.cli.common import Voice, load_run, show_path
-from viz_diffusion.cli.prepare import Order, check_weights
+from viz_diffusion.cli.order import (
+    Order,
+    check_weights,
+)
 from viz_diffusion.errors import VizdiffUsageError
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from viz_diffusion.cli.common import (
     show_path,
     show_size,
 )
-from viz_diffusion.cli.prepare import (
+from viz_diffusion.cli.order import (
     AllowPartialOption,
     AskedClip,
     AskedDigit,
@@ -33,21 +33,19 @@ from viz_diffusion.cli.prepare import (
     AskedSteps,
     AskedTimestepSpacing,
     AskedVariance,
-    LessonsOption,
     Order,
     TrajectoryOption,
-    command_line,
-    pick_lessons,
-    prepare,
     take_order,
 )
+from viz_diffusion.cli.prepare import LessonsOption, command_line, pick_lessons, prepare
 from viz_diffusion.files import make_dir
 
 if TYPE_CHECKING:
     from viz_diffusion.catalogue import Texts
     from viz_diffusion.lessons.lesson import Finding
     from viz_diffusion.report.chapters import Drawing, Told
-    from viz_diffusion.report.parts import Page, Picture, Player
+    from viz_diffusion.report.parts import Page, Picture
+    from viz_diffusion.report.player import Player
 
 HELP = (
     "Example: vizdiff report --digit 5 --open\n\n"

@@ -81,6 +81,8 @@ def measure_alone(trajectory: Trajectory) -> StepParts | None:
     -------
     The parts, or None where neither holds: then nothing tells what was taken away from what was thrown on.
     """
+    if np.any(np.diff(trajectory.alphas_cumprod) <= 0):
+        return None
     plain = replace(trajectory, variance="", eta=0.0)
     if any(rest_without_noise(trajectory, implied=implied).max() < ROUNDING for implied in (False, True)):
         return measure(plain)

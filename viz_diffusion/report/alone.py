@@ -18,7 +18,8 @@ from viz_diffusion.lessons import guess
 from viz_diffusion.lessons.lesson import Finding, Lesson, all_lessons, recording_facts
 from viz_diffusion.report.chapters import Drawing, Told, drawings, wording
 from viz_diffusion.report.gather import versions
-from viz_diffusion.report.parts import Page, Picture, Player
+from viz_diffusion.report.parts import Page, Picture
+from viz_diffusion.report.player import Player
 from viz_diffusion.trajectory import Trajectory
 
 MOST_PIXELS = 1000 * 64 * 64

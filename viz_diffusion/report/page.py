@@ -21,7 +21,8 @@ from viz_diffusion.files import to_json, write_bytes
 from viz_diffusion.report import sprites
 from viz_diffusion.report.curve import snr_curve
 from viz_diffusion.report.lines import DrawnChart, draw_chart
-from viz_diffusion.report.parts import Page, Player
+from viz_diffusion.report.parts import Page
+from viz_diffusion.report.player import Player
 from viz_diffusion.report.symbols import typeset
 from viz_diffusion.timesteps import SAMPLERS
 
