@@ -76,9 +76,8 @@ def test_the_page_is_silent_accessible_and_whole(page_file: Path, visit: Visit, 
     assert violations(page, AXE.read_text("utf-8")) == []
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert page.locator(".digits, .compare:visible").count() == 0
-    assert page.locator(".chapter h2").all_inner_texts()[:2] == [
-        texts["chapter.guess.question"], texts["chapter.step.question"]
-    ]  # fmt: skip
+    told = [texts[f"chapter.{name}.question"] for name in ("noising", "guess", "step")]
+    assert page.locator(".chapter h2").all_inner_texts()[:3] == told
     assert texts("interface.script.frames", frames=20) == page.locator("#ui-frames").inner_text()
 
 
@@ -115,7 +114,7 @@ def test_lecturer_mode_shows_every_figure(page_file: Path, visit: Visit) -> None
     while page.locator("#ui-slide-next").is_enabled():
         page.keyboard.press("PageDown")
         slides += 1
-    assert slides == 1 + 2 + 2 + 1, "the player, two figures, two charts, and what not to take at its word"
+    assert slides == 1 + 3 + 2 + 1, "the player, three figures, two charts, and what not to take at its word"
     assert violations(page, AXE.read_text("utf-8")) == []
 
 

@@ -28,7 +28,7 @@ from refusals import refused
 from viz_diffusion import Recorder, record_pipeline
 from viz_diffusion.catalogue import languages, load_texts
 from viz_diffusion.cli import main
-from viz_diffusion.lessons import step
+from viz_diffusion.lessons import noising, step
 from viz_diffusion.lessons.lesson import all_lessons
 from viz_diffusion.report.alone import MOST_PIXELS, look, player
 from viz_diffusion.sample import ImageNoise, ddpm_steps
@@ -128,6 +128,31 @@ def test_control_a_wrong_variance_is_noticed() -> None:
     assert step.measure_alone(replace(found, variance="")) is None
 
 
+# -- its finished picture, destroyed again ----------------------------------------------------------
+
+
+def test_the_finished_picture_is_destroyed_by_its_own_schedule() -> None:
+    found = record(DDPMScheduler(beta_schedule="squaredcos_cap_v2"))
+    data = noising.measure_alone(found)
+    assert data is not None
+    assert data.schedule is found.schedule
+    x0 = np.moveaxis(found.x0[0], 0, -1)
+    np.testing.assert_array_equal(data.images[0, 0], x0)
+    shares = found.schedule.alphas_cumprod[data.timesteps]
+    noise = (data.images[0, 1:] - np.sqrt(shares)[:, None, None, None] * x0) / np.sqrt(1 - shares)[:, None, None, None]
+    np.testing.assert_allclose(noise, np.broadcast_to(noise[-1], noise.shape), atol=2e-3)  # one noise throughout
+    assert 0.8 < noise[-1].std() < 1.2
+    assert data.chains.count * x0.size <= noising.CHAINS[0] * 784
+    assert {claim.name: claim.holds for claim in noising.claims(data)} == {"closed_form": True, "crossing": True}
+    assert list(noising.draw(data)) == ["snr"]
+
+
+def test_a_schedule_that_leaves_the_signal_stronger_is_left_out() -> None:
+    found = record(DDPMScheduler(num_train_timesteps=50))
+    assert noising.measure_alone(found) is None
+    assert [lesson.name for lesson in look(found, ALONE).untold] == ["noising"]
+
+
 # -- players ---------------------------------------------------------------------------------------
 
 
@@ -178,8 +203,8 @@ def test_the_report_says_what_is_known_and_nothing_else(
     recorded = Trajectory.open(folder / "trajectory.zarr")
     assert (said["label"], said["seed"], said["recording"]["guidance_scale"]) == (4, 7, None)
     assert said["weights_sha256"] == recorded.weights_sha256
-    assert list(said["lessons"]) == ["guess", "step"]
-    assert set(said["left_out"]) == {lesson.name for lesson in all_lessons()} - {"guess", "step"}
+    assert list(said["lessons"]) == ["noising", "guess", "step"]
+    assert set(said["left_out"]) == {lesson.name for lesson in all_lessons()} - {"noising", "guess", "step"}
     assert said["lessons"]["step"]["injects_more"] == 0
     page = out.read_text("utf-8")
     for words in ("class 4", "seed 7", recorded.weights_sha256, "2 pictures were made together", "1 × 8 × 8"):
@@ -225,7 +250,7 @@ def test_a_recorders_own_loop_with_unknown_weights_is_told_too(
     recorder.trajectory().save(tmp_path / "r.zarr")
     argv = ["--trajectory", str(tmp_path / "r.zarr"), "--out", str(tmp_path / "r.html")]
     assert main(["report", *argv, "--json"]) == 0
-    assert list(json.loads(capsys.readouterr().out)["lessons"]) == ["guess"], "its variance was not told"
+    assert list(json.loads(capsys.readouterr().out)["lessons"]) == ["noising", "guess"], "its variance was not told"
     replace(recorder.trajectory(), eps_pred=np.full((1, 3, 1, 28, 28), np.nan, np.float32)).save(tmp_path / "r.zarr")
     assert "NaN" in refused(capsys, 6, "report", *argv)
 
