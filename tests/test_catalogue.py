@@ -99,7 +99,7 @@ NAMES = {
 
 
 def is_command(key: str) -> bool:
-    return key.startswith("chapter.") and key.endswith(".try_this")
+    return key.removeprefix("alone.").startswith("chapter.") and key.endswith(".try_this")
 
 
 def foreign_words(key: str, text: str) -> list[str]:

@@ -21,6 +21,7 @@ from diffusers import (
     EulerDiscreteScheduler,
     FlowMatchEulerDiscreteScheduler,
     HeunDiscreteScheduler,
+    KDPM2DiscreteScheduler,
     UNet2DModel,
 )
 
@@ -247,9 +248,12 @@ def test_what_cannot_be_recorded_is_said(pipe: Any, words: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_two_evaluations_a_step_are_refused() -> None:
-    pipe = SimpleNamespace(unet=make_unet(), scheduler=HeunDiscreteScheduler())
-    with pytest.raises(VizdiffUsageError, match=r"HeunDiscreteScheduler visits t = .* twice"), record_pipeline(pipe):
+@pytest.mark.filterwarnings("ignore:__array_wrap__ must accept:DeprecationWarning")  # of KDPM2's own
+@pytest.mark.parametrize("scheduler", [HeunDiscreteScheduler, KDPM2DiscreteScheduler])
+def test_two_evaluations_a_step_are_refused(scheduler: Any) -> None:
+    """Heun visits a timestep twice; KDPM2 the same noise level, as its own σ say, at two timesteps."""
+    pipe = SimpleNamespace(unet=make_unet(), scheduler=scheduler())
+    with pytest.raises(VizdiffUsageError, match=rf"{scheduler.__name__} visits t = .* twice"), record_pipeline(pipe):
         list(loop(pipe))
 
 

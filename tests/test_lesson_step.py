@@ -29,8 +29,8 @@ def _record(sampler: str, steps: int | None, clip: bool = True, **options: objec
 def test_the_parts_add_up_to_the_change(sampler: str, steps: int) -> None:
     recorded = _record(sampler, steps)
     parts = step.measure(recorded)
-    after = np.concatenate([recorded.x_t[0, 1:, 0], recorded.x0[0]])
-    total = recorded.x_t[0, :, 0] + parts.rescaled + parts.removed + parts.injected
+    after = np.concatenate([recorded.x_t[0, 1:], recorded.x0])
+    total = recorded.x_t[0] + parts.rescaled + parts.removed + parts.injected
     # float32 loses a share of the largest part: one step from t = 999 enlarges the picture 157 times
     largest = max(1.0, np.abs(parts.rescaled).max())
     assert np.abs(total - after).max() < 1e-5 * largest
@@ -44,7 +44,7 @@ def test_what_ddpm_injects_is_the_seeds_own_noise_times_sigma() -> None:
     for index in range(999):
         z = noise.draw()[0, 0].numpy()
         sigma = np.sqrt(SCHEDULE.betas[999 - index])
-        assert np.abs(parts.injected[index] - sigma * z).max() < 2e-5, index
+        assert np.abs(parts.injected[index, 0] - sigma * z).max() < 2e-5, index
     assert not parts.injected[999].any()  # the last step injects nothing
 
 
@@ -54,7 +54,7 @@ def test_without_clipping_what_is_removed_is_the_papers_multiple_of_the_predicte
     for index in (0, 300, 700, 998):
         t = 999 - index
         factor = SCHEDULE.betas[t] / np.sqrt(SCHEDULE.alphas[t] * (1 - SCHEDULE.alphas_cumprod[t]))
-        expected = -factor * recorded.eps_pred[0, index, 0]
+        expected = -factor * recorded.eps_pred[0, index]
         assert np.abs(parts.removed[index] - expected).max() < 1e-4 * max(1.0, np.abs(recorded.x_t[0, index]).max())
 
 
@@ -68,7 +68,7 @@ def test_what_ddim_injects_with_eta_is_the_seeds_own_noise_times_its_sigma(spaci
     for index in range(39):
         z = noise.draw()[0, 0].numpy()
         sigma = 0.5 * np.sqrt(spaced.posterior_variance[39 - index])
-        assert np.abs(parts.injected[index] - sigma * z).max() < 2e-5, index
+        assert np.abs(parts.injected[index, 0] - sigma * z).max() < 2e-5, index
     assert np.abs(parts.injected[39]).max() < 1e-6  # rounding: the last step injects nothing
 
 

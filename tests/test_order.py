@@ -8,7 +8,7 @@ import pytest
 
 from viz_diffusion.cli import main
 from viz_diffusion.cli.common import Sampling, Voice, default_out
-from viz_diffusion.cli.prepare import take_order
+from viz_diffusion.cli.order import take_order
 from viz_diffusion.errors import VizdiffUsageError
 
 COMMANDS = (["report"], ["deck"], ["worksheet"], ["export", "--figure", "steps"])

@@ -175,7 +175,6 @@ def test_pictures_too_large_for_a_strip_are_refused(save: Save, tmp_path: Path, 
         (["--sampler", "ddim"], "--sampler does not go with --diffusers"),
         (["--run", "bundled"], "--run does not go with --diffusers"),
         (["--switch", "3@5"], "--switch does not go with --diffusers"),
-        (["--activations", "*"], "--activations does not go with --diffusers"),
     ],
 )
 def test_what_a_pipeline_cannot_do_is_a_usage_error(
@@ -280,12 +279,19 @@ def test_without_diffusers_it_says_how_to_get_it(
     assert "pip install 'viz-diffusion[diffusers]'" in line
 
 
-@pytest.mark.parametrize("command", ["report", "deck", "worksheet"])
-def test_chapters_refuse_what_another_program_sampled(
-    command: str, grey: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    "command", [["deck"], ["worksheet"], ["export", "--figure", "steps"]], ids=["deck", "worksheet", "export"]
+)
+def test_what_asks_the_network_refuses_what_another_program_sampled(
+    command: list[str], grey: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     recorded(grey, tmp_path / "t", "--steps", "3")
-    out = tmp_path / ("o.pptx" if command == "deck" else "o")
-    line = refused(capsys, 3, command, "--trajectory", str(tmp_path / "t"), "--out", str(out))
+    line = refused(capsys, 3, *command, "--trajectory", str(tmp_path / "t"))
     assert "sampled by another program (DDPM)" in line
-    assert "steps.png" in line
+    assert line.endswith(f"vizdiff report --trajectory {tmp_path / 't'}")
+
+
+def test_the_next_command_is_the_report_of_it(grey: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["trajectory", "--diffusers", str(grey), "--steps", "3", "--out", str(tmp_path)]) == 0
+    last = capsys.readouterr().err.strip().splitlines()[-1].split()
+    assert last == ["Next", "vizdiff", "report", "--trajectory", str(tmp_path), "--open"]

@@ -69,6 +69,16 @@ class Texts(Mapping[str, str]):
             raise VizdiffInputError(f"section {prefix!r} is missing from the catalogue {self.lang}.toml")
         return found
 
+    def preferring(self, prefix: str) -> Texts:
+        """Return a catalogue in which the texts under ``prefix`` stand in for those of the same name without it.
+
+        Raises
+        ------
+        VizdiffInputError
+            Where there is none.
+        """
+        return Texts(self.lang, self._entries | self.section(prefix))
+
 
 def load_texts(lang: str = "en") -> Texts:
     """Read the catalogue of one language.

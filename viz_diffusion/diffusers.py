@@ -6,10 +6,11 @@ included. Needs the extra ``diffusers``; knows nothing about prompts or networks
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import wraps
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,38 +19,42 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from viz_diffusion.errors import VizdiffUsageError
+from viz_diffusion.listening import Outputs
 from viz_diffusion.passes import to_numpy
-from viz_diffusion.schedule import NoiseSchedule
-from viz_diffusion.trajectory import Float32, Trajectory
-
-PREDICTION_TYPES = ("epsilon", "sample", "v_prediction")
-
-
-@dataclass(frozen=True, eq=False)
-class _Step:
-    """One call of ``scheduler.step``."""
-
-    t: float
-    alphas_cumprod: float
-    x_t: Float32
-    eps: Float32
-    x0: Float32
-    x_prev: Float32
+from viz_diffusion.schedulers import (
+    SchedulerStep,
+    fields_of,
+    kept_of,
+    read_step,
+    schedule_of,
+    scheduler_facts,
+    times_of,
+)
+from viz_diffusion.scribe import Scribe, writing_steps
+from viz_diffusion.store.layout import WIDE
+from viz_diffusion.trajectory import Trajectory
 
 
 class PipelineRecording:
     """What :func:`record_pipeline` gives: it grows while the pipeline runs."""
 
-    def __init__(self, pipe: Any, seeds: Sequence[int], labels: Sequence[int] | None) -> None:
+    def __init__(
+        self, pipe: Any, seeds: Sequence[int], labels: Sequence[int] | None, facts: dict[str, Any], store: Path | None
+    ) -> None:
         self._pipe, self._scheduler = pipe, pipe.scheduler
         self._seeds, self._labels = seeds, labels
+        self._facts = scheduler_facts(pipe.scheduler) | facts
+        self._store = store
+        self._scribe: Scribe | None = None
         self._heard_labels: NDArray[np.int64] | None = None
-        self._runs: list[list[_Step]] = []
+        self._runs: list[list[SchedulerStep]] = []
+        self._times: list[float] = []  # of the run at hand
+        self._last_share = 0.0  # ᾱ of its last step
         self.schedule = schedule_of(pipe.scheduler)
         """The forward process that the scheduler was configured with."""
 
     def trajectory(self, *, decode_at: Sequence[int] = ()) -> Trajectory:
-        """Return what was recorded.
+        """Return what was recorded; with a ``store`` it is read back from there, all runs joined.
 
         Parameters
         ----------
@@ -62,79 +67,87 @@ class PipelineRecording:
         VizdiffUsageError
             Where nothing was recorded, or the pipeline ran more than once.
         """
+        if self._store is not None:
+            whole = Trajectory.open(self._store)
+            return self._decode(whole, decode_at) if len(decode_at) else whole
         found = self.trajectories(decode_at=decode_at)
         if len(found) != 1:
             raise VizdiffUsageError(f"the pipeline ran {len(found)} times in the block: ask for trajectories()")
         return found[0]
 
     def trajectories(self, *, decode_at: Sequence[int] = ()) -> list[Trajectory]:
-        """Return one Trajectory for each run of the pipeline, in order."""
+        """Return one Trajectory for each run of the pipeline, in order; with a ``store`` a single one."""
+        if self._store is not None:
+            return [self.trajectory(decode_at=decode_at)]
         if not self._runs:
             raise VizdiffUsageError("nothing was recorded: call the pipeline inside the block")
         return [self._assemble(run, decode_at) for run in self._runs]
 
-    def _hear(self, call: dict[str, Any], output: Any, x_in: Tensor, alpha: float) -> None:
-        """Take down one step: the arguments of ``step``, what it returned, and what entered the network."""
-        sample, prediction, t = call["sample"], call["model_output"], float(torch.as_tensor(call["timestep"]))
-        if prediction.shape[1] == 2 * sample.shape[1]:  # a learned variance rides along
-            prediction = prediction[:, : sample.shape[1]]
-        x, out = to_numpy(x_in), to_numpy(prediction)
-        signal, spread = np.float32(np.sqrt(alpha)), np.float32(np.sqrt(1 - alpha))
-        kind = self._scheduler.config.prediction_type
-        if kind == "epsilon":
-            eps, x0 = out, (x - spread * out) / signal
-        elif kind == "sample":
-            eps, x0 = (x - signal * out) / spread, out
-        else:
-            eps, x0 = signal * out + spread * x, signal * x - spread * out
-        if getattr(self._scheduler.config, "clip_sample", False):
-            limit = getattr(self._scheduler.config, "clip_sample_range", 1.0)
-            x0 = x0.clip(-limit, limit)
-        told = _told_x0(output, sample)
-        previous = output[0] if isinstance(output, tuple) else output.prev_sample
-        step = _Step(t, alpha, x, eps, x0 if told is None else to_numpy(told), to_numpy(previous))
-        if not self._runs or t > self._runs[-1][-1].t:
-            self._runs.append([])
-        elif t == self._runs[-1][-1].t:
+    def _coming(self, t: float) -> int:
+        """Return the number of the step to come, at t, within its run."""
+        return len(self._times) if self._times and t < self._times[-1] else 0
+
+    def _hear(self, step: SchedulerStep) -> None:
+        """Take down one step of the run at hand, or of a new one: t rises, or is as large again after one step."""
+        times = self._times
+        begins = not times or step.t > times[-1] or (len(times) == 1 and step.t == times[-1])
+        if not begins and (step.t == times[-1] or step.alphas_cumprod <= self._last_share):
             raise VizdiffUsageError(
-                f"{type(self._scheduler).__name__} visits t = {t:g} twice, which a recording does not hold; "
-                "use a scheduler with one evaluation a step, such as DDIM or DPM-Solver++"
+                f"{type(self._scheduler).__name__} visits t = {step.t:g} or its noise level twice, which a recording "
+                "does not hold; use a scheduler with one evaluation a step, such as DDIM or DPM-Solver++"
             )
+        self._times = [step.t] if begins else [*times, step.t]
+        self._last_share = step.alphas_cumprod
+        if self._scribe is not None:
+            if begins:
+                self._scribe.end_sampling()
+            self._scribe.put(step)
+            return
+        if begins:
+            self._runs.append([])
         self._runs[-1].append(step)
 
-    def _assemble(self, run: list[_Step], decode_at: Sequence[int]) -> Trajectory:
-        timesteps = np.array([step.t for step in run])
-        alphas = np.array([step.alphas_cumprod for step in run])
-        whole = bool(np.all(timesteps == timesteps.astype(np.int64)))
-        follows = whole and np.allclose(self.schedule.alphas_cumprod[timesteps.astype(np.int64)], alphas, rtol=1e-4)
-        config, count = self._scheduler.config, len(run[0].x_t)
+    def _assemble(self, run: list[SchedulerStep], decode_at: Sequence[int]) -> Trajectory:
+        timesteps, alphas, follows = times_of(run, self.schedule)
+        activations, kept = kept_of(run)
+        count = len(run[0].x_t)
         trajectory = Trajectory(
             schedule=self.schedule,
-            timesteps=timesteps.astype(np.int64) if whole else timesteps,
-            x_t=np.stack([step.x_t for step in run], axis=1),
-            eps_pred=np.stack([step.eps for step in run], axis=1),
-            x0_pred=np.stack([step.x0 for step in run], axis=1),
+            timesteps=timesteps,
+            **fields_of(run),
             x0=run[-1].x_prev,
-            labels=self._label_row(count),
+            labels=self._label_row(0, count),
             seeds=_row(self._seeds, count),
-            sampler=type(self._scheduler).__name__.removesuffix("Scheduler"),
-            variance={"fixed_small": "beta_tilde", "fixed_large": "beta"}.get(getattr(config, "variance_type", ""), ""),
-            clip=bool(getattr(config, "clip_sample", False)),
-            guidance_scale=float("nan"),
+            **self._facts,
             step_alphas_cumprod=None if follows else alphas,
+            activations=activations,
+            activation_steps=kept if activations else None,
         )
         return self._decode(trajectory, decode_at) if len(decode_at) else trajectory
 
-    def _label_row(self, count: int) -> NDArray[np.int64]:
+    def _label_row(self, first: int, count: int) -> NDArray[np.int64]:
         heard = self._heard_labels
         if self._labels is None and heard is not None and len(heard) >= count:
             return heard[:count]
-        return _row(self._labels or (), count)
+        return _row((self._labels or ())[first:], count)
+
+    def _names(self, first: int, count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return labels and seeds of images ``first`` and on."""
+        return self._label_row(first, count), _row(self._seeds[first:], count)
+
+    @contextmanager
+    def _writing(self, aim: tuple[int, int], kept: Collection[int] | None, options: dict[str, Any]) -> Iterator[None]:
+        """Write steps into the store, where there is one, while the block lasts."""
+        if self._store is None:
+            yield
+            return
+        with writing_steps(
+            self._store, self.schedule, self._facts, self._names, aim=aim, kept=kept, **options
+        ) as self._scribe:
+            yield
 
     def _decode(self, trajectory: Trajectory, left: Sequence[int]) -> Trajectory:
         """Return the trajectory with x̂_0 decoded at some steps."""
-        from dataclasses import replace
-
         vae = getattr(self._pipe, "vae", None)
         if vae is None:
             raise VizdiffUsageError(f"{type(self._pipe).__name__} has no VAE: its x is the picture, nothing to decode")
@@ -154,7 +167,18 @@ class PipelineRecording:
 
 @contextmanager
 def record_pipeline(
-    pipe: Any, *, seeds: Sequence[int] = (), labels: Sequence[int] | None = None
+    pipe: Any,
+    *,
+    seeds: Sequence[int] = (),
+    labels: Sequence[int] | None = None,
+    activations: Sequence[str] = (),
+    activation_steps: Collection[int] | None = None,
+    store: Path | None = None,
+    dtype: str = WIDE,
+    compress: bool = False,
+    aim: tuple[int, int] = (0, 0),
+    eta: float = 0.0,
+    weights_sha256: str = "",
 ) -> Iterator[PipelineRecording]:
     """Record every step of a diffusers pipeline while the block lasts.
 
@@ -171,12 +195,29 @@ def record_pipeline(
     seeds, labels
         Of the images, where they are known. Integer ``class_labels`` that the pipeline gives its ``unet`` or
         ``transformer`` are heard; of a doubled batch, the first half.
+    activations
+        Dotted names or globs of modules of its ``unet`` or ``transformer`` whose output is kept too (see
+        :func:`~viz_diffusion.listening.match_modules`); of a doubled batch, the second half, which diffusers gives
+        the prompt.
+    activation_steps
+        Numbers of the steps, from 0, at which they are kept; all of them by default.
+    store
+        Where to write while sampling (a zarr folder), instead of keeping everything in memory. Several runs of the
+        pipeline with the same timesteps are joined as further samples, to which ``seeds`` and ``labels`` go in order.
+        After an error, Ctrl-C or a kill what was written stays beside it; see :meth:`Trajectory.open`.
+    dtype, compress
+        Of the store; see :meth:`Trajectory.save`.
+    aim
+        (samples, steps) that are meant to be recorded, so that a store that was cut off can say so.
+    eta, weights_sha256
+        Facts that only the caller knows.
 
     Raises
     ------
     VizdiffUsageError
         Where the scheduler has no ``step``, is no noise schedule of this kind (flow matching), or predicts
-        something unknown.
+        something unknown; where ``activations`` find no module, or the network is asked twice a step; with a
+        ``store``, where nothing was recorded.
 
     Examples
     --------
@@ -187,7 +228,19 @@ def record_pipeline(
     scheduler: Any = getattr(pipe, "scheduler", None)
     if not callable(getattr(scheduler, "step", None)):
         raise VizdiffUsageError(f"{type(pipe).__name__} has no scheduler with a step to record")
-    recording = PipelineRecording(pipe, seeds, labels)
+    facts = {"eta": eta, "weights_sha256": weights_sha256, "interventions": ""}
+    recording = PipelineRecording(pipe, seeds, labels, facts, None if store is None else Path(store))
+    with (
+        recording._writing(aim, activation_steps, {"dtype": dtype, "compress": compress}),
+        _hearing_network(pipe, recording, activations, activation_steps) as outputs,
+        _hearing_steps(scheduler, recording, outputs),
+    ):
+        yield recording
+
+
+@contextmanager
+def _hearing_steps(scheduler: Any, recording: PipelineRecording, outputs: Outputs) -> Iterator[None]:
+    """Wrap ``scheduler.step`` while the block lasts."""
     original = scheduler.step
     before = scheduler.__dict__.get("step")
 
@@ -197,70 +250,55 @@ def record_pipeline(
         x_in = scheduler.scale_model_input(call["sample"], call["timestep"])
         x_in = x_in.clone() if x_in is call["sample"] else x_in
         output = original(*args, **kwargs)
-        recording._hear(call, output, x_in, _alpha(scheduler, recording.schedule, call["timestep"]))
+        kept = {name: values[-len(x_in) :] for name, values in outputs.take().items()}
+        recording._hear(read_step(scheduler, recording.schedule, call, output, x_in, kept))
         return output
 
-    handle = _hear_labels(pipe, recording)
     scheduler.step = step
     try:
-        yield recording
+        yield
     finally:
         if before is None:
             del scheduler.step
         else:
             scheduler.step = before
-        if handle is not None:
-            handle.remove()
 
 
-def schedule_of(scheduler: Any) -> NoiseSchedule:
-    """Return a diffusers scheduler's forward process.
+@contextmanager
+def _hearing_network(
+    pipe: Any, recording: PipelineRecording, activations: Sequence[str], wanted: Collection[int] | None
+) -> Iterator[Outputs]:
+    """Hear what the pipeline's network is told, and what its modules give, while the block lasts."""
+    outputs = Outputs(activations)
+    network = getattr(pipe, "unet", None) or getattr(pipe, "transformer", None)
+    if not isinstance(network, nn.Module):
+        if activations:
+            raise VizdiffUsageError(f"{type(pipe).__name__} has no unet or transformer to keep activations of")
+        yield outputs
+        return
 
-    Raises
-    ------
-    VizdiffUsageError
-        Where it has none of this kind, ends in pure noise (ᾱ = 0), or predicts something unknown.
-    """
-    name = type(scheduler).__name__
-    if not hasattr(scheduler, "betas") or not hasattr(scheduler, "alphas_cumprod"):
-        raise VizdiffUsageError(f"{name} has no betas (flow matching?); record_pipeline knows noise schedules with ᾱ")
-    kind = getattr(scheduler.config, "prediction_type", "epsilon")
-    if kind not in PREDICTION_TYPES:
-        raise VizdiffUsageError(f"{name} predicts {kind!r}; record_pipeline knows {', '.join(PREDICTION_TYPES)}")
-    config_name = str(getattr(scheduler.config, "beta_schedule", "custom"))
-    schedule = NoiseSchedule(scheduler.betas.double().numpy(), config_name)
-    schedule.require_signal()
-    return schedule
+    def hear(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        labels = kwargs.get("class_labels")
+        if isinstance(labels, Tensor) and not labels.is_floating_point() and labels.ndim == 1:
+            recording._heard_labels = to_numpy(labels)
+        if not activations:
+            return
+        if outputs.is_open:
+            raise VizdiffUsageError("the network was asked twice in one step; activations are those of one answer")
+        named = dict(zip(("sample", "timestep"), args, strict=False)) | kwargs
+        coming = recording._coming(float(torch.as_tensor(named["timestep"]).flatten()[0]))
+        outputs.open(wanted is None or coming in wanted, len(named["sample"]))
 
-
-def _alpha(scheduler: Any, schedule: NoiseSchedule, timestep: Any) -> float:
-    """Return ᾱ at the step just made: from the scheduler's own σ where it keeps them, else by timestep, in float64."""
-    sigmas, index = getattr(scheduler, "sigmas", None), getattr(scheduler, "step_index", None)
-    if sigmas is not None and index is not None:
-        return 1 / (1 + float(sigmas[index - 1]) ** 2)
-    return float(schedule.alphas_cumprod[int(timestep)])
-
-
-def _told_x0(output: Any, sample: Tensor) -> Tensor | None:
-    """Return the scheduler's own x̂_0, where it gives one of the sample's shape."""
-    told = output[1] if isinstance(output, tuple) and len(output) > 1 else getattr(output, "pred_original_sample", None)
-    return told if isinstance(told, Tensor) and told.shape == sample.shape else None
+    handle = network.register_forward_pre_hook(hear, with_kwargs=True)
+    try:
+        outputs.start(network)
+        yield outputs
+    finally:
+        handle.remove()
+        outputs.stop()
 
 
 def _row(values: Sequence[int], count: int) -> NDArray[np.int64]:
     row = np.full(count, -1)
     row[: len(values)] = np.asarray(values, dtype=np.int64)[:count]
     return row
-
-
-def _hear_labels(pipe: Any, recording: PipelineRecording) -> Any:
-    network = getattr(pipe, "unet", None) or getattr(pipe, "transformer", None)
-    if not isinstance(network, nn.Module):
-        return None
-
-    def hear(_: nn.Module, __: Any, kwargs: dict[str, Any]) -> None:
-        labels = kwargs.get("class_labels")
-        if isinstance(labels, Tensor) and not labels.is_floating_point() and labels.ndim == 1:
-            recording._heard_labels = to_numpy(labels)
-
-    return network.register_forward_pre_hook(hear, with_kwargs=True)

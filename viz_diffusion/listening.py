@@ -49,6 +49,82 @@ def match_modules(denoiser: nn.Module, patterns: Sequence[str]) -> dict[str, nn.
     return {name: module for name, module in modules.items() if name in found}
 
 
+class Outputs:
+    """Hooks on those of a network's modules whose output is wanted, from :meth:`start` to :meth:`stop`.
+
+    Parameters
+    ----------
+    patterns
+        Names or globs; see :func:`match_modules`.
+    norms
+        Whether only the L2 norm of each image's output is kept.
+    """
+
+    def __init__(self, patterns: Sequence[str], *, norms: bool = False) -> None:
+        self._patterns = tuple(patterns)
+        self._norms = norms
+        self._handles: list[RemovableHandle] = []
+        self._names: frozenset[str] = frozenset()
+        self._open: dict[str, Float32] | None = None
+        self._count = 0
+
+    def start(self, network: nn.Module) -> bool:
+        """Hang the hooks; return whether there are any."""
+        wanted = match_modules(network, self._patterns)
+        self._names = frozenset(wanted)
+        self._handles = [module.register_forward_hook(partial(self._keep, name)) for name, module in wanted.items()]
+        return bool(wanted)
+
+    def stop(self) -> None:
+        """Take the hooks away."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+        self._open = None
+
+    def open(self, wanted: bool, count: int) -> None:
+        """Begin a forward pass of the network with ``count`` images; outputs are kept where they are ``wanted``."""
+        self._open, self._count = {} if wanted else None, count
+
+    @property
+    def is_open(self) -> bool:
+        """Whether something is kept that :meth:`take` has not given yet."""
+        return self._open is not None
+
+    def take(self) -> dict[str, Float32]:
+        """End the pass: return what each module gave, (count, ...); nothing where not wanted.
+
+        Raises
+        ------
+        VizdiffUsageError
+            Where a module did not run, or does not keep images apart.
+        """
+        (kept, self._open), count = (self._open, None), self._count
+        if kept is None:
+            return {}
+        silent = self._names - set(kept)
+        if silent:
+            raise VizdiffUsageError(f"module {min(silent)} did not run in the forward pass; name another")
+        for name, values in kept.items():
+            if len(values) not in (1, count):
+                raise VizdiffUsageError(
+                    f"module {name} gives {len(values)} rows for {count} images; name one that keeps them apart"
+                )
+        return {
+            name: values if len(values) == count else np.repeat(values, count, axis=0) for name, values in kept.items()
+        }
+
+    def _keep(self, name: str, *heard: Any) -> None:
+        if self._open is None:
+            return
+        if name in self._open:
+            raise VizdiffUsageError(f"module {name} ran twice in one forward pass; name one that runs once")
+        values = to_numpy(tensor_of(heard[-1]))  # heard: the module, its arguments, its output
+        if self._norms:
+            values = np.sqrt(np.square(values, dtype=np.float64).reshape(len(values), -1).sum(axis=1))
+        self._open[name] = values.astype(np.float32, copy=False)
+
+
 class Listener:
     """Hooks on one denoiser, from :meth:`start` to :meth:`stop`.
 
@@ -76,13 +152,10 @@ class Listener:
             raise VizdiffUsageError("hooks do not reach into a compiled network: record activations of the original")
         self._denoiser = weakref.ref(denoiser)
         self._on_pass = on_pass
-        self._patterns = tuple(activations)
+        self._outputs = Outputs(activations, norms=norms)
         self._at = None if activations_at is None else {int(t) for t in activations_at}
-        self._norms = norms
         self._signature = forward_signature(denoiser)
         self._handles: list[RemovableHandle] = []
-        self._names: frozenset[str] = frozenset()
-        self._open: dict[str, Float32] | None = None
 
     def start(self) -> None:
         """Hang the hooks."""
@@ -96,12 +169,8 @@ class Listener:
                 "this network was compiled in place, which leaves hooks out; "
                 "record torch.compile(network), or the network before .compile()"
             )
-        wanted = match_modules(denoiser, self._patterns)
-        self._names = frozenset(wanted)
-        if wanted:
+        if self._outputs.start(denoiser):
             self._handles.append(denoiser.register_forward_pre_hook(self._before, with_kwargs=True))
-        for name, module in wanted.items():
-            self._handles.append(module.register_forward_hook(partial(self._keep, name)))
         self._handles.append(denoiser.register_forward_hook(self._hear, with_kwargs=True))
 
     def stop(self) -> None:
@@ -109,45 +178,20 @@ class Listener:
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
-        self._open = None
+        self._outputs.stop()
 
     def _before(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if torch.compiler.is_compiling():
             return
-        t = arguments(self._signature, args, kwargs)[1]
-        self._open = {} if self._at is None or t in self._at else None
-
-    def _keep(self, name: str, *heard: Any) -> None:
-        if self._open is None:
-            return
-        if name in self._open:
-            raise VizdiffUsageError(f"module {name} ran twice in one forward pass; name one that runs once")
-        values = to_numpy(tensor_of(heard[-1]))  # heard: the module, its arguments, its output
-        if self._norms:
-            values = np.sqrt(np.square(values, dtype=np.float64).reshape(len(values), -1).sum(axis=1))
-        self._open[name] = values.astype(np.float32, copy=False)
+        x, t, _labels = arguments(self._signature, args, kwargs)
+        self._outputs.open(self._at is None or t in self._at, len(x))
 
     def _hear(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
         if torch.compiler.is_compiling():
             return  # traced into someone's compiled code, it would stay there; nothing heard is said later
         x, t, labels = arguments(self._signature, args, kwargs)
-        kept, self._open = self._open, None
-        if kept is not None:
-            kept = self._checked(kept, len(x))
-        self._on_pass(ForwardPass(t, to_numpy(x), to_numpy(tensor_of(output)), labels, kept or {}))
-
-    def _checked(self, kept: dict[str, Float32], count: int) -> dict[str, Float32]:
-        silent = self._names - set(kept)
-        if silent:
-            raise VizdiffUsageError(f"module {min(silent)} did not run in the forward pass; name another")
-        for name, values in kept.items():
-            if len(values) not in (1, count):
-                raise VizdiffUsageError(
-                    f"module {name} gives {len(values)} rows for {count} images; name one that keeps them apart"
-                )
-        return {
-            name: values if len(values) == count else np.repeat(values, count, axis=0) for name, values in kept.items()
-        }
+        kept = self._outputs.take()
+        self._on_pass(ForwardPass(t, to_numpy(x), to_numpy(tensor_of(output)), labels, kept))
 
 
 def _is_compiled(denoiser: nn.Module) -> bool:

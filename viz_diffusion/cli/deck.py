@@ -18,7 +18,7 @@ from viz_diffusion.cli.common import (
     show_path,
     show_size,
 )
-from viz_diffusion.cli.prepare import (
+from viz_diffusion.cli.order import (
     AllowPartialOption,
     AskedClip,
     AskedDigit,
@@ -29,13 +29,10 @@ from viz_diffusion.cli.prepare import (
     AskedSteps,
     AskedTimestepSpacing,
     AskedVariance,
-    LessonsOption,
     TrajectoryOption,
-    command_line,
-    pick_lessons,
-    prepare,
     take_order,
 )
+from viz_diffusion.cli.prepare import LessonsOption, command_line, pick_lessons, prepare
 from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.files import make_dir
 

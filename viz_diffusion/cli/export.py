@@ -20,7 +20,7 @@ from viz_diffusion.cli.common import (
     show_path,
     show_size,
 )
-from viz_diffusion.cli.prepare import (
+from viz_diffusion.cli.order import (
     AllowPartialOption,
     AskedClip,
     AskedDigit,
@@ -32,9 +32,9 @@ from viz_diffusion.cli.prepare import (
     AskedTimestepSpacing,
     AskedVariance,
     TrajectoryOption,
-    prepare,
     take_order,
 )
+from viz_diffusion.cli.prepare import prepare
 from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.files import make_dir, write_bytes
 

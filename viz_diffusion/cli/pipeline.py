@@ -6,20 +6,21 @@ The pipeline samples as it was saved, with its own scheduler; nothing is downloa
 from __future__ import annotations
 
 import inspect
-import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from viz_diffusion.cli.common import Voice, pick_device
-from viz_diffusion.cli.recording import Storing, draw_steps
-from viz_diffusion.errors import VizdiffInputError, VizdiffUsageError
+from viz_diffusion.cli.pipeline_folder import WEIGHTS, check_label, check_pipeline, load_pipeline
+from viz_diffusion.cli.recording import Storing, draw_activations, draw_steps, look_through
+from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.files import sha256_file
+from viz_diffusion.store.layout import CHUNK_SAMPLES
+from viz_diffusion.store.recording import recording_bytes
+from viz_diffusion.store.writing import require_space
 
 if TYPE_CHECKING:
     from viz_diffusion.catalogue import Texts
@@ -34,11 +35,8 @@ DiffusersOption = Annotated[
     ),
 ]
 _OURS = ("run", "sampler", "guidance", "variance", "timestep_spacing", "clip", "switch", "clock", "drop_label",
-         "guide_within", "activations")  # fmt: skip
-"""Options that say how our own network samples, or look into it."""
-_GIVEN = ("batch_size", "generator", "output_type")
-"""What every pipeline is told, besides its number of steps."""
-WEIGHTS = "diffusion_pytorch_model.safetensors"
+         "guide_within")  # fmt: skip
+"""Options that say how our own network samples, or change what it is told."""
 
 
 def check_options(context: typer.Context) -> None:
@@ -53,6 +51,7 @@ def check_options(context: typer.Context) -> None:
 
 def record_folder(
     folder: Path,
+    store: Path,
     *,
     label: int | None,
     count: int,
@@ -60,19 +59,29 @@ def record_folder(
     steps: int | None,
     eta: float,
     frames: str | None,
+    activations: Sequence[str],
+    storing: Storing,
     device: str,
     voice: Voice,
-) -> tuple[Any, Trajectory]:
-    """Load a pipeline, record ``count`` images of it with seeds ``seed`` and on, and return both.
+) -> tuple[Any, Trajectory, tuple[str, ...]]:
+    """Load a pipeline and record ``count`` images of it, seeds ``seed`` and on, to disk while it samples.
 
     Parameters
     ----------
+    store
+        Where to; batches of 16 images go there, so that memory does not grow with their number.
     label
         The class; None where none was asked for, which is class 0 of a network that wants one.
     steps, eta
         Network evaluations, the pipeline's own number by default; and DDIM's η.
     frames
         What is going to be drawn of it, so that it is refused before anything is sampled.
+    activations
+        Globs of the network's modules whose output is kept at the frames.
+
+    Returns
+    -------
+    The pipeline, the first batch, and the names of those modules.
 
     Raises
     ------
@@ -80,13 +89,45 @@ def record_folder(
         Where diffusers is not installed, or what is asked is not what the pipeline can do.
     VizdiffInputError
         Where the folder holds no pipeline, or one that makes no pictures from noise alone.
+    VizdiffIOError
+        Where the disk has no room for the recording.
     """
     from viz_diffusion.diffusers import record_pipeline
+    from viz_diffusion.lessons.activations import choose
+    from viz_diffusion.listening import match_modules
+    from viz_diffusion.trajectory import Trajectory
+
+    pipe = load_pipeline(folder, voice)
+    steps = _check_steps(folder, pipe, steps, eta, frames)
+    modules = tuple(match_modules(pipe.unet, activations))
+    kept = choose(steps, frames if activations else None).tolist()
+    label = check_label(folder, pipe, label)
+    _require_space(pipe, store, count, steps, storing)
+    pipe.to(pick_device(device))
+    pipe.set_progress_bar_config(disable=True)
+    call = {"num_inference_steps": steps, "output_type": "np"} | ({"eta": eta} if eta else {})
+    text, total = f"{type(pipe).__name__}, seed {seed}", steps * -(-count // CHUNK_SAMPLES)
+    with (
+        voice.progress("Sampling", text, total) as update,
+        _told_class(pipe.unet, label),
+        _counted(pipe.unet, lambda done: update(done, total, text)),
+        record_pipeline(
+            pipe, seeds=range(seed, seed + count), activations=modules, activation_steps=kept, store=store,
+            aim=(count, steps), eta=eta, weights_sha256=sha256_file(folder / "unet" / WEIGHTS), **storing.keywords(),
+        ),
+    ):  # fmt: skip
+        for first in range(0, count, CHUNK_SAMPLES):
+            batch = min(CHUNK_SAMPLES, count - first)
+            pipe(generator=_generators(seed + first, batch), batch_size=batch, **call)
+    return pipe, Trajectory.open(store, samples=slice(0, CHUNK_SAMPLES)), modules
+
+
+def _check_steps(folder: Path, pipe: Any, steps: int | None, eta: float, frames: str | None) -> int:
+    """Return the number of steps; refuse what the pipeline cannot do, or what cannot be drawn of it."""
     from viz_diffusion.lessons.guess import choose_frames
 
-    pipe = _load(folder, voice)
     parameters = inspect.signature(pipe.__call__).parameters
-    _check_pipeline(folder, pipe, parameters)
+    check_pipeline(folder, pipe, parameters)
     last = int(pipe.scheduler.config.num_train_timesteps)
     steps = min(parameters["num_inference_steps"].default or last, last) if steps is None else steps
     if not 1 <= steps <= last:
@@ -94,134 +135,61 @@ def record_folder(
     if eta and "eta" not in parameters:
         raise VizdiffUsageError(f"--eta does not go with {type(pipe).__name__}, which takes none")
     choose_frames(steps, frames)
-    label = _check_label(folder, pipe, label)
-    place = pick_device(device)
-    pipe.to(place)
-    pipe.set_progress_bar_config(disable=True)
-    call = {"num_inference_steps": steps, "batch_size": count, "output_type": "np"} | ({"eta": eta} if eta else {})
-    text = f"{type(pipe).__name__}, seed {seed}"
-    with (
-        voice.progress("Sampling", text, steps) as update,
-        _told_class(pipe.unet, label, count, place),
-        _counted(pipe.unet, lambda done: update(done, steps, text)),
-        record_pipeline(pipe, seeds=range(seed, seed + count)) as recording,
-    ):
-        pipe(generator=_generators(seed, count), **call)
-    digest = sha256_file(folder / "unet" / WEIGHTS)
-    return pipe, replace(recording.trajectory(), weights_sha256=digest, eta=eta)
+    return steps
+
+
+def _require_space(pipe: Any, store: Path, count: int, steps: int, storing: Storing) -> None:
+    """Refuse a recording that the disk has no room for, where the network says how large its pictures are."""
+    size = getattr(pipe.unet.config, "sample_size", None)
+    if size is None:
+        return
+    image = (pipe.unet.config.in_channels, *((size, size) if isinstance(size, int) else size))
+    require_space(store, recording_bytes(count, steps, image, 3, storing.dtype))
 
 
 def trajectory_of_pipeline(
     folder: Path,
     *,
+    count: int,
     frames: str | None,
-    storing: Storing,
     texts: Texts,
     out: Path,
     voice: Voice,
     **asked: Any,
 ) -> dict[str, Any]:
-    """Record a folder's pipeline (see :func:`record_folder`), store and draw it; return what the JSON file says."""
-    pipe, recorded = record_folder(folder, frames=frames, voice=voice, **asked)
-    recorded.save(out / "trajectory.zarr", **storing.keywords())
+    """Record a folder's pipeline (see :func:`record_folder`) and draw it; return what the JSON file says."""
+    store = out / "trajectory.zarr"
+    pipe, recorded, modules = record_folder(folder, store, count=count, frames=frames, voice=voice, **asked)
     label = int(recorded.labels[0])
     told = {
         "pipeline": type(pipe).__name__,
         "label_note": "" if label < 0 else texts("picture.pipeline_steps.label_note", label=label),
-        "num_images": recorded.num_images,
+        "num_images": count,
     }
     facts = draw_steps(recorded, frames, texts, out, voice, words="pipeline_steps", told=told)
-    return {**facts, "diffusers": str(folder), "label": None if label < 0 else label, "weights_sha256":
-            recorded.weights_sha256, "x0_beyond_scale": float(recorded.x0_beyond_scale.mean())}  # fmt: skip
+    facts |= {"diffusers": str(folder), "label": None if label < 0 else label, "weights_sha256":
+              recorded.weights_sha256, "x0_beyond_scale": look_through(store, count)[0]}  # fmt: skip
+    if modules:
+        from viz_diffusion.report.alone import recording_words
 
-
-def _load(folder: Path, voice: Voice) -> Any:
-    """Load the pipeline in a folder, from safetensors and without network."""
-    index = folder / "model_index.json"
-    if not index.is_file():
-        raise VizdiffInputError(f"{folder} is no pipeline of diffusers (no model_index.json); pipe.save_pretrained one")
-    try:
-        name = str(json.loads(index.read_text("utf-8"))["_class_name"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise VizdiffInputError(f"{index} is damaged ({_first_line(error)}); save the pipeline again") from error
-    voice.say("Loading", f"PyTorch, diffusers, {name}")
-    try:
-        diffusers: Any = import_module("diffusers")
-    except ImportError:
-        raise VizdiffUsageError(
-            "--diffusers needs 🤗 diffusers, which is not here: pip install 'viz-diffusion[diffusers]'"
-        ) from None
-    with _quiet_loading():
-        try:
-            return diffusers.DiffusionPipeline.from_pretrained(
-                str(folder), local_files_only=True, use_safetensors=True, low_cpu_mem_usage=False
-            )
-        except Exception as error:  # diffusers raises whatever its parts do
-            raise VizdiffInputError(f"{folder} does not load as a pipeline ({_first_line(error)})") from error
+        words = texts.preferring("alone")
+        facts["activations"] = draw_activations(recorded, modules, words, out, voice, recording_words(recorded, words))
+    return facts
 
 
 @contextmanager
-def _quiet_loading() -> Iterator[None]:
-    """Keep diffusers from drawing its own bar while the block lasts."""
-    from diffusers.utils import logging
-
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()
-
-
-def _check_pipeline(folder: Path, pipe: Any, parameters: Any) -> None:
-    """Refuse a pipeline that does not make pictures of one or three channels from noise alone."""
-    name = type(pipe).__name__
-    wanted = [
-        one.name for one in parameters.values()
-        if one.default is one.empty and one.kind not in (one.VAR_KEYWORD, one.VAR_POSITIONAL)
-    ]  # fmt: skip
-    python = "record it in Python with viz_diffusion.record_pipeline"
-    anything = any(one.kind is one.VAR_KEYWORD for one in parameters.values())
-    lacking = [] if anything else [given for given in _GIVEN if given not in parameters]
-    if lacking:
-        raise VizdiffInputError(f"{folder} holds a {name}, which takes no {', '.join(lacking)}; {python}")
-    if wanted or "num_inference_steps" not in parameters:
-        needs = f"wants {', '.join(wanted)}" if wanted else "takes no number of steps"
-        raise VizdiffInputError(f"{folder} holds a {name}, which {needs}; {python}")
-    if getattr(pipe, "unet", None) is None or not (folder / "unet" / WEIGHTS).is_file():
-        raise VizdiffInputError(f"{folder} holds a {name} without unet/{WEIGHTS}; {python}")
-    channels, given = pipe.unet.config.in_channels, pipe.unet.config.out_channels
-    if channels not in (1, 3) or given not in (channels, 2 * channels):
-        raise VizdiffInputError(
-            f"{folder} holds a network with {channels} channels in and {given} out, and pictures have 1 or 3; {python}"
-        )
-
-
-def _check_label(folder: Path, pipe: Any, label: int | None) -> int | None:
-    """Return the class to ask for; None where the network takes none."""
-    classes = getattr(pipe.unet.config, "num_class_embeds", None)
-    if classes is None:
-        if label is not None:
-            raise VizdiffUsageError(f"--digit {label}: the network in {folder} takes no class; leave it out")
-        return None
-    if not 0 <= (label or 0) < classes:
-        raise VizdiffUsageError(f"--digit must lie in 0..{classes - 1} for {folder}, found {label}")
-    return label or 0
-
-
-@contextmanager
-def _told_class(unet: Any, label: int | None, count: int, place: Any) -> Iterator[None]:
+def _told_class(unet: Any, label: int | None) -> Iterator[None]:
     """Tell the network its class while the block lasts: unconditional pipelines pass none on."""
     if label is None:
         yield
         return
     import torch
 
-    labels = torch.full((count,), label, device=place)
-    handle = unet.register_forward_pre_hook(
-        lambda _, args, kwargs: (args, kwargs | {"class_labels": labels}), with_kwargs=True
-    )
+    def tell(_: object, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        x = args[0] if args else kwargs["sample"]
+        return args, kwargs | {"class_labels": torch.full((len(x),), label, device=x.device)}
+
+    handle = unet.register_forward_pre_hook(tell, with_kwargs=True)
     try:
         yield
     finally:
@@ -250,7 +218,3 @@ def _generators(seed: int, count: int) -> Any:
     import torch
 
     return [torch.Generator().manual_seed(seed + index) for index in range(count)]
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -181,9 +181,17 @@ def draw_steps(
 
 
 def draw_activations(
-    recorded: Trajectory, names: Sequence[str], texts: Texts, out: Path, voice: Voice
+    recorded: Trajectory,
+    names: Sequence[str],
+    texts: Texts,
+    out: Path,
+    voice: Voice,
+    told: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Draw the feature maps of these modules, and say what is none; return what the JSON file says of them."""
+    """Draw the feature maps of these modules, and say what is none; return what the JSON file says of them.
+
+    The texts may name what is in ``told``.
+    """
     from viz_diffusion.lessons import activations
     from viz_diffusion.report.chapters import drawings, save_drawing, wording
 
@@ -194,6 +202,6 @@ def draw_activations(
         return activations.facts(data)
     voice.say("Drawing", f"feature maps of {', '.join(block.name for block in data.blocks)}")
     facts = activations.facts(data)
-    for drawing in drawings(activations.draw(data), wording(facts, texts), texts):
+    for drawing in drawings(activations.draw(data), wording(facts, texts) | dict(told or {}), texts):
         save_drawing(drawing, out)
     return {**facts, "caption": drawing.caption}

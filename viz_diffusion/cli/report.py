@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import webbrowser
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from viz_diffusion.cli.common import (
+    DEFAULT_DIGIT,
     DeviceOption,
     JsonOption,
     LangOption,
@@ -20,7 +22,7 @@ from viz_diffusion.cli.common import (
     show_path,
     show_size,
 )
-from viz_diffusion.cli.prepare import (
+from viz_diffusion.cli.order import (
     AllowPartialOption,
     AskedClip,
     AskedDigit,
@@ -31,18 +33,25 @@ from viz_diffusion.cli.prepare import (
     AskedSteps,
     AskedTimestepSpacing,
     AskedVariance,
-    LessonsOption,
+    Order,
     TrajectoryOption,
-    command_line,
-    pick_lessons,
-    prepare,
     take_order,
 )
+from viz_diffusion.cli.prepare import LessonsOption, command_line, pick_lessons, prepare
 from viz_diffusion.files import make_dir
+
+if TYPE_CHECKING:
+    from viz_diffusion.catalogue import Texts
+    from viz_diffusion.lessons.lesson import Finding
+    from viz_diffusion.report.chapters import Drawing, Told
+    from viz_diffusion.report.parts import Page, Picture
+    from viz_diffusion.report.player import Player
 
 HELP = (
     "Example: vizdiff report --digit 5 --open\n\n"
-    "Record a digit, measure and draw everything, and write one HTML file that opens offline."
+    "Record a digit, measure and draw everything, and write one HTML file that opens offline. With "
+    "--trajectory, of a recording that is there; of another program's, such as a pipeline of 🤗 diffusers, what it "
+    "shows by itself."
 )
 
 
@@ -78,21 +87,80 @@ def run_command(
     texts = load_texts(lang)
     order = take_order(
         trajectory, digit=digit, seed=seed, allow_partial=allow_partial, sampler=sampler, steps=steps,
-        guidance=guidance, variance=variance, eta=eta, timestep_spacing=timestep_spacing, clip=clip,
+        guidance=guidance, variance=variance, eta=eta, timestep_spacing=timestep_spacing, clip=clip, alone=True,
     )  # fmt: skip
-    out = default_out("report", ".html", order.digit, lang) if out is None else out
+    if out is None:
+        name, told_digit = ("report_recording", DEFAULT_DIGIT) if order.is_alone else ("report", order.digit)
+        out = default_out(name, ".html", told_digit, lang)
     make_dir(out.parent)
     voice.replacing(out)
-    found = prepare(order, run, device, voice, pick_lessons(lessons), comparisons=True)
+    make = _page_alone if order.is_alone else _page
+    page, facts = make(order, run, device, lessons, texts, figures, voice)
     from viz_diffusion.report import write_report
-    from viz_diffusion.report.chapters import Drawing, save_drawing, tell
+
+    write_report(page, out)
+    voice.say("Done", f"{show_path(out)} ({show_size(out)}, {voice.seconds:.0f} s)")
+    if order.is_alone:
+        voice.say("Next", "vizdiff report --open   (all chapters, of the bundled network)")
+    else:
+        voice.say("Next", "vizdiff train   (10 min; Ctrl-C keeps your work)")
+    asked = {name: facts["recording"][name] for name in ("digit", "label", "seed") if name in facts["recording"]}
+    voice.result({
+        "out": str(out), "bytes": out.stat().st_size, **asked, "seconds": round(voice.seconds, 1), **facts,
+    })  # fmt: skip
+    if open_page:
+        webbrowser.open(out.resolve().as_uri())
+
+
+def _page(
+    order: Order, run: str | None, device: str, lessons: str, texts: Texts, figures: Path | None, voice: Voice
+) -> tuple[Page, dict[str, Any]]:
+    """Return the page of a generation of ours, with companions and chapters, and every number found."""
+    found = prepare(order, run, device, voice, pick_lessons(lessons), comparisons=True)
     from viz_diffusion.report.gather import assemble, players, strip
 
-    pending = {}
     played = players(found)
+    shown = (*played.runs, *played.comparisons)
+    told, pictures = _draw(found.findings, found.recording, shown, lambda: strip(found, texts), texts, figures, voice)
+    return assemble(found, played, told, pictures, command_line("report", found, texts.lang), texts), found.facts()
+
+
+def _page_alone(
+    order: Order, run: str | None, device: str, lessons: str, texts: Texts, figures: Path | None, voice: Voice
+) -> tuple[Page, dict[str, Any]]:
+    """Return the page of a recording whose network is not at hand, and every number found."""
+    from viz_diffusion.cli import alone as command
+
+    found = command.look_at(order, run, lessons, device, voice)
+    from viz_diffusion.report.alone import assemble, player, strip
+
+    texts, played = texts.preferring("alone"), player(found.trajectory)
+    told, pictures = _draw(
+        found.findings, found.words(texts), (played,), lambda: strip(found, texts), texts, figures, voice
+    )
+    assert order.folder is not None
+    return assemble(found, played, told, pictures, command.command_line(order.folder, texts.lang), texts), found.facts()
+
+
+def _draw(
+    findings: Sequence[Finding],
+    recording: dict[str, Any],
+    shown: Sequence[Player],
+    strip: Callable[[], Drawing],
+    texts: Texts,
+    figures: Path | None,
+    voice: Voice,
+) -> tuple[Sequence[Told], dict[str, Picture]]:
+    """Tell findings, and return them with their pictures by name, encoded, ``steps`` among them.
+
+    The sheets of the players ``shown`` are encoded meanwhile; ``figures`` is a folder for the pictures as files.
+    """
+    from viz_diffusion.report.chapters import save_drawing, tell
+
+    pending: dict[str, Future[Picture]] = {}
     with voice.progress("Drawing", "the pictures", None) as update, ThreadPoolExecutor(2) as pool:
         # sprites and pictures are encoded by the pool while the next figure is painted here
-        encoding = [pool.submit(getattr, one, "sheets") for one in (*played.runs, *played.comparisons)]
+        encoding = [pool.submit(getattr, one, "sheets") for one in shown]
 
         def keep(drawing: Drawing) -> None:
             pending[drawing.name] = drawing.picture(pool)
@@ -100,20 +168,9 @@ def run_command(
                 save_drawing(drawing, make_dir(figures))
             update(len(pending), None, drawing.name)
 
-        told = tell(found.findings, found.recording, texts, keep)
+        told = tell(findings, recording, texts, keep)
         if "steps" not in pending:  # the page's strip is the figure of a lesson that was not asked for
-            keep(strip(found, texts))
-        pictures = {name: encoded.result() for name, encoded in pending.items()}
+            keep(strip())
         for sheets in encoding:
             sheets.result()
-        page = assemble(found, played, told, pictures, command_line("report", found, lang), texts)
-    write_report(page, out)
-    voice.say("Done", f"{show_path(out)} ({show_size(out)}, {voice.seconds:.0f} s)")
-    voice.say("Next", "vizdiff train   (10 min; Ctrl-C keeps your work)")
-    facts = found.facts()
-    voice.result({
-        "out": str(out), "bytes": out.stat().st_size, "digit": facts["recording"]["digit"],
-        "seed": facts["recording"]["seed"], "seconds": round(voice.seconds, 1), **facts,
-    })  # fmt: skip
-    if open_page:
-        webbrowser.open(out.resolve().as_uri())
+        return told, {name: encoded.result() for name, encoded in pending.items()}

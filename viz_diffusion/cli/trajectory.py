@@ -122,9 +122,10 @@ def run_command(
         given = source is not None and source.name == "COMMANDLINE"
         found = trajectory_of_pipeline(
             diffusers, label=digit if given else None, count=count, seed=seed, steps=steps, eta=eta, device=device,
-            frames=frames, storing=storing, texts=texts, out=out, voice=voice,
+            frames=frames, activations=activations or (), storing=storing, texts=texts, out=out, voice=voice,
         )  # fmt: skip
-        _finish(out, {"out": str(out), "count": count, "seconds": round(voice.seconds, 1), **found}, voice)
+        result = {"out": str(out), "count": count, "seconds": round(voice.seconds, 1), **found}
+        _finish(out, result, voice)
         return
     chosen, model, digest = load_run(run, device, voice)
     order = (chosen, model, digest, digit, seed, count, asked, voice)
@@ -147,15 +148,14 @@ def run_command(
         found = compare(recorded, changed, other, frames, texts, out, voice)
         both = {"plain": finished, "changed": look_through(out / "changed.zarr", count)[1]}
         result["compare"] = found | read_finished(both, digit, told, chosen, voice)
-    _finish(out, result, voice, f"vizdiff report --trajectory {show_path(out)} --open")
+    _finish(out, result, voice)
 
 
-def _finish(out: Path, result: dict[str, Any], voice: Voice, next_command: str = "") -> None:
+def _finish(out: Path, result: dict[str, Any], voice: Voice) -> None:
     """Write the JSON file and say what there is."""
     write_json(out / "trajectory.json", result)
     voice.say("Done", f"{show_path(out)} (steps.png {show_size(out / 'steps.png')}, {voice.seconds:.0f} s)")
-    if next_command:
-        voice.say("Next", next_command)
+    voice.say("Next", f"vizdiff report --trajectory {show_path(out)} --open")
     voice.result(result)
 
 

@@ -20,7 +20,7 @@ from viz_diffusion.cli.common import (
     show_path,
     show_size,
 )
-from viz_diffusion.cli.prepare import (
+from viz_diffusion.cli.order import (
     AllowPartialOption,
     AskedClip,
     AskedDigit,
@@ -32,10 +32,9 @@ from viz_diffusion.cli.prepare import (
     AskedTimestepSpacing,
     AskedVariance,
     TrajectoryOption,
-    command_line,
-    prepare,
     take_order,
 )
+from viz_diffusion.cli.prepare import command_line, prepare
 from viz_diffusion.files import make_dir
 
 HELP = (

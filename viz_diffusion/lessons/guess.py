@@ -152,8 +152,8 @@ def pictures(images: Float32) -> Float32:
     return images[..., 0, :, :] if channels == 1 else np.moveaxis(images, -3, -1)
 
 
-def _one_channel(noise: Float32) -> Float32:
-    """Return noise (..., C, H, W) as (..., H, W): the sum over channels, of as much spread as one of them."""
+def one_channel(noise: Float32) -> Float32:
+    """Return noise (..., C, H, W) as (..., H, W): the sum over channels / √C, of as much spread as one of them."""
     return noise.sum(axis=-3) / np.float32(np.sqrt(noise.shape[-3]))
 
 
@@ -164,7 +164,7 @@ def measure(trajectory: Trajectory, sample: int = 0, frames: str | None = None, 
         StepFrames(
             x_t=pictures(trajectory.x_t[sample, shown]),
             x0_pred=pictures(trajectory.x0_pred[sample, shown]),
-            eps_pred=_one_channel(trajectory.eps_pred[sample, shown]),
+            eps_pred=one_channel(trajectory.eps_pred[sample, shown]),
             timesteps=trajectory.timesteps[shown],
             alphas_cumprod=trajectory.alphas_cumprod[shown],
             steps_left=trajectory.steps_left[shown],
@@ -243,7 +243,7 @@ def rows(facts: dict[str, Any], _: Texts) -> Rows:
     """Lay out the frames of the strip."""
     names = ("steps_left", "timesteps", "alphas_cumprod", "snr_db", "x0_change", "x0_clipped")
     lines = (
-        (str(left), str(t), f"{share:.2%}", f"{snr:.1f}", f"{change:.3f}", f"{clipped:.1%}")
+        (str(left), f"{t:g}", f"{share:.2%}", f"{snr:.1f}", f"{change:.3f}", f"{clipped:.1%}")
         for left, t, share, snr, change, clipped in zip(*(facts[name] for name in names), strict=True)
     )
     return Rows(("left", "t", "signal", "snr", "change", "clipped"), tuple(lines))
@@ -278,5 +278,5 @@ def _ideal(material: Material) -> Ideal:
 LESSON = Lesson(
     "guess", 30, lambda m: replace(measure(m.trajectory, m.sample), ideal=m.take("guess", _ideal)),
     draw, facts, rows, series, claims, figures=("steps", "ideal"), recording=True, seconds=(4, 30),
-    part=Part(Ideal, _ideal, ("ideal",)),
+    part=Part(Ideal, _ideal, ("ideal",)), alone=measure,
 )  # fmt: skip

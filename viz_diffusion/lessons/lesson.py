@@ -26,6 +26,11 @@ the weights (:mod:`viz_diffusion.lessons.shipped`, which wants ``data=`` to be t
 Where only a part of a core lesson is slow and looks at no recording, name it, with the figures that show it alone, as
 ``part=Part(kind, measure, figures)`` and get it by ``material.take(...)``: a plain report then shows that part's full
 results where they ship, and leaves it out where they do not (it is None then); asked for by name, it is measured.
+
+Where a recording shows something by itself, say how to measure that with neither network nor real digits
+(``alone=``): it is told of recordings whose network is not at hand, such as a diffusers pipeline's. It must take any
+number of channels, any size and fractional timesteps; and under ``alone`` the catalogues have the words that would
+otherwise name digits, this package's network or its commands.
 """
 
 from __future__ import annotations
@@ -153,6 +158,9 @@ class Lesson:
     """The dataclass that ``measure`` returns, where its full results may ship."""
     part: Part | None = None
     """The slow part of a core lesson, where there is one."""
+    alone: Callable[[Trajectory], Any] | None = None
+    """Measures what a recording shows of its first image by itself, as ``measure`` returns it; gives None where this
+    recording does not show it. None where the lesson needs the network or real digits."""
 
 
 @dataclass(frozen=True, eq=False)

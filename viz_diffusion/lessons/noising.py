@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from viz_diffusion.catalogue import Texts
 from viz_diffusion.data import Digits
+from viz_diffusion.lessons.guess import pictures
 from viz_diffusion.lessons.lesson import Claim, Lesson, Rows
 from viz_diffusion.lessons.material import Material
 from viz_diffusion.plots.curves import SnrCurve, draw_snr
@@ -20,6 +21,7 @@ from viz_diffusion.plots.figures import Figures
 from viz_diffusion.plots.grid import draw_forward
 from viz_diffusion.sample import ImageNoise
 from viz_diffusion.schedule import NoiseSchedule
+from viz_diffusion.trajectory import Trajectory
 
 TIMESTEPS = (50, 100, 150, 200, 250, 300, 350, 450, 600, 999)
 """Where the grid of destroyed digits looks, for T = 1000."""
@@ -35,15 +37,16 @@ class Noising:
     """Real digits under one noise at chosen timesteps, and the schedule that decides."""
 
     images: NDArray[np.float32]
-    """(5, 1+K, 28, 28) float32: the digit, then x_t at each of the K timesteps."""
+    """(5, 1+K, 28, 28) float32: the digit, then x_t at each of the K timesteps; of a recording alone (1, 1+K, H, W), or
+    (1, 1+K, H, W, 3): its finished picture."""
     labels: NDArray[np.int64]
-    """(5,) int64: which digits they are."""
+    """(5,) int64: which digits they are; (1,), -1 where there was no label, of a recording alone."""
     timesteps: NDArray[np.int64]
     """(K,) int64, rising."""
     schedule: NoiseSchedule
     """The forward process."""
     thumbnails: NDArray[np.float32]
-    """(M, 28, 28) float32: the first digit at M timesteps, spread evenly."""
+    """(M, 28, 28) float32, or like ``images``: the first one at M timesteps, spread evenly."""
     thumbnail_timesteps: NDArray[np.int64]
     """(M,) int64, rising."""
     seed: int
@@ -78,7 +81,7 @@ class Chains:
 def walk(
     x0: NDArray[np.float32], schedule: NoiseSchedule, timesteps: NDArray[np.int64], count: int, seed: int = 0
 ) -> Chains:
-    """Destroy ``x0`` (H, W) ``count`` times, one step after another, and look at it at some timesteps.
+    """Destroy ``x0``, of any shape, ``count`` times, one step after another, and look at it at some timesteps.
 
     Each step is x_t = √α x_{t-1} + √β z (Ho et al. 2020, eq. 2), nothing else; that this amounts to
     √ᾱ x_0 + √(1-ᾱ) ε (eq. 4) is what is tested. Of D pixels and N walks, N Σ(mean - √ᾱ x_0)²/(1-ᾱ) is χ² with D
@@ -132,8 +135,38 @@ def measure(digits: Digits, schedule: NoiseSchedule, digit: int = 5, seed: int =
     )
 
 
+def measure_alone(trajectory: Trajectory) -> Noising | None:
+    """Destroy a recording's own finished picture, by the schedule that it was made with.
+
+    None where noise never overtakes the signal in that schedule.
+    """
+    schedule, x0 = trajectory.schedule, trajectory.x0[:1]
+    if schedule.snr_below_one is None:
+        return None
+    last = schedule.num_train_timesteps - 1
+    timesteps = np.unique(np.round(np.array(TIMESTEPS) * last / 999).astype(np.int64))
+    thumbnail_timesteps = np.round(np.linspace(0, last, NUM_THUMBNAILS)).astype(np.int64)
+    seed = max(0, int(trajectory.seeds[0]))
+    noise = np.random.default_rng(seed).standard_normal(x0.shape, dtype=np.float32)
+
+    def noised(times: NDArray[np.int64]) -> NDArray[np.float32]:
+        return pictures(np.concatenate([schedule.add_noise(x0, noise, t) for t in times.tolist()]))
+
+    chains = max(2, CHAINS[0] * 28 * 28 // x0.size)
+    return Noising(
+        images=np.concatenate([pictures(x0), noised(timesteps)])[None],
+        labels=trajectory.labels[:1],
+        timesteps=timesteps,
+        schedule=schedule,
+        thumbnails=noised(thumbnail_timesteps),
+        thumbnail_timesteps=thumbnail_timesteps,
+        seed=seed,
+        chains=walk(x0, schedule, timesteps, chains, seed),
+    )
+
+
 def draw(data: Noising) -> Figures:
-    """Draw ``forward``, the grid of destroyed digits, and ``snr``, the schedule."""
+    """Draw ``forward``, the grid of destroyed digits where there are several, and ``snr``, the schedule."""
     schedule = data.schedule
     cosine = NoiseSchedule.named("cosine", schedule.num_train_timesteps)
     curve = SnrCurve(
@@ -144,6 +177,8 @@ def draw(data: Noising) -> Figures:
         thumbnails=data.thumbnails,
         thumbnail_timesteps=data.thumbnail_timesteps,
     )
+    if len(data.images) == 1:
+        return Figures(snr=lambda: draw_snr(curve))
     alphas_cumprod = schedule.alphas_cumprod[data.timesteps]
     return Figures(
         forward=lambda: draw_forward(data.images, data.timesteps, alphas_cumprod, schedule.snr_below_one),
@@ -163,7 +198,7 @@ def facts(data: Noising) -> dict[str, Any]:
         "timesteps": [int(t) for t in data.timesteps],
         "alphas_cumprod": [float(a) for a in schedule.alphas_cumprod[data.timesteps]],
         "snr_db": [float(v) if np.isfinite(v) else None for v in schedule.snr_db[data.timesteps]],
-        "clipped": [float(v) for v in clipped.mean(axis=(0, 2, 3))],
+        "clipped": [float(v) for v in clipped.swapaxes(0, 1).reshape(clipped.shape[1], -1).mean(axis=1)],
         "snr_db_first": float(schedule.snr_db[0]),
         "snr_db_last": f"{schedule.snr_db[-1]:.0f}".replace("inf", "∞"),
         "cosine_crossing": NoiseSchedule.named("cosine", schedule.num_train_timesteps).snr_below_one,
@@ -214,4 +249,5 @@ LESSON = Lesson(
     claims=claims,
     figures=("forward", "snr"),
     seconds=(2, 10),
+    alone=measure_alone,
 )

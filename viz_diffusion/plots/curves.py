@@ -32,7 +32,7 @@ class SnrCurve:
     crossing: int | None
     """The first t whose SNR is below 1, or None."""
     thumbnails: Array
-    """(M, H, W) float, about [-3, 3]: one digit noised to each of M timesteps; M is usually 6."""
+    """(M, H, W) float, or (M, H, W, 3), about [-3, 3]: one picture noised to each of M timesteps; M is usually 6."""
     thumbnail_timesteps: Array
     """(M,) int, rising."""
 
@@ -114,7 +114,7 @@ def draw_snr(curve: SnrCurve) -> Figure:
                 fontsize=24,
                 ha="right",
             )
-        side = curve.thumbnails.shape[-1]
+        side = curve.thumbnails.shape[2]
         factor = max(1, min(10, int((right - left + 280) / max(1, count) - 24) // side))
         xs = left + (curve.thumbnail_timesteps - first) / max(1, last - first) * (right - left)
         places = theme.spread(xs, side * factor + 30, left, right)

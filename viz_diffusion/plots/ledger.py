@@ -23,7 +23,7 @@ class StepLedger:
     timesteps: Array
     """(R,) int."""
     x_t: Array
-    """(R, H, W) float, about [-3, 3]."""
+    """(R, H, W) float, or (R, H, W, 3) of three colours, about [-3, 3]."""
     rescaled: Array
     """(R, H, W) float."""
     removed: Array
@@ -31,7 +31,9 @@ class StepLedger:
     injected: Array
     """(R, H, W) float."""
     x_prev: Array
-    """(R, H, W) float: the picture after the step."""
+    """(R, H, W) float, or (R, H, W, 3): the picture after the step."""
+    norms: Array
+    """(R, 3) float: the L2 norms of rescaled, removed and injected, over all channels."""
 
 
 def draw_ledger(ledger: StepLedger) -> Figure:
@@ -40,7 +42,7 @@ def draw_ledger(ledger: StepLedger) -> Figure:
     limit = max(float(np.ceil(np.quantile(np.abs(parts), 0.999) * 10) / 10), 0.1)
     with theme.use_theme():
         figure = theme.new_figure()
-        rows, side = len(ledger.steps_left), ledger.x_t.shape[-1]
+        rows, side = len(ledger.steps_left), max(ledger.x_t.shape[1:3])
         top, bottom, left, gap = 232, 1606, 330, 230
         factor = max(1, min(13, int((bottom - top) / rows - 92) // side))
         size = side * factor
@@ -62,8 +64,8 @@ def draw_ledger(ledger: StepLedger) -> Figure:
                     raster.place_digit(figure, x, y, factor, image)
                 else:
                     raster.place_noise(figure, x, y, factor, image * (theme.NOISE_LIMIT / limit))
-                    norm = float(np.linalg.norm(image))
-                    theme.write(figure, x + size / 2, y + size + 58, f"‖·‖ = {norm:.2f}", 20)
+                    norm = f"‖·‖ = {ledger.norms[row, column - 1]:.2f}"
+                    theme.write(figure, x + size / 2, y + size + 58, norm, 20)
                 if column < 4:
                     sign = ("+", "+", "+", "=")[column]
                     theme.write(figure, x + size + gap / 2, y + size / 2, sign, 32, va="center")

@@ -34,7 +34,7 @@ class StepFrames:
     eps_pred: Array
     """(F, H, W) float, about [-3, 3]: the noise seen at that step."""
     timesteps: Array
-    """(F,) int, falling, 0 .. T-1."""
+    """(F,) int or float, falling, 0 .. T-1; shown rounded."""
     alphas_cumprod: Array
     """(F,) float, in (0, 1): the signal's share of power at that timestep."""
     steps_left: Array
@@ -111,7 +111,7 @@ def _draw_band(figure: Figure, frames: StepFrames, shown: range, band: int, band
         raster.place_digit(figure, edge, tops[0], large, frames.x0 if finished else frames.x_t[index])
         if finished:
             continue
-        theme.write(figure, middle, baselines[1], str(int(frames.timesteps[index])), color=theme.MUTED)
+        theme.write(figure, middle, baselines[1], str(round(float(frames.timesteps[index]))), color=theme.MUTED)
         theme.write(figure, middle, baselines[2], theme.percent(share), color=theme.MUTED)
         inner = middle - side * small / 2
         raster.place_digit(figure, inner, tops[1], small, frames.x0_pred[index])

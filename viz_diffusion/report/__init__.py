@@ -4,6 +4,7 @@ Knows nothing about networks, sampling or drawing: arrays, picture bytes and tex
 """
 
 from viz_diffusion.report.page import render, write_report
-from viz_diffusion.report.parts import Chapter, Chart, Correction, Line, Page, Picture, Player, Table
+from viz_diffusion.report.parts import Chapter, Chart, Correction, Line, Page, Picture, Table
+from viz_diffusion.report.player import Player
 
 __all__ = ["Chapter", "Chart", "Correction", "Line", "Page", "Picture", "Player", "Table", "render", "write_report"]

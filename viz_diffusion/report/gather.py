@@ -22,7 +22,8 @@ from viz_diffusion.lessons.lesson import Finding, Lesson, all_lessons, choose_le
 from viz_diffusion.lessons.material import Material, Progress, silent
 from viz_diffusion.lessons.shipped import shipped_finding, shipped_parts, shipped_pictures
 from viz_diffusion.report.chapters import Drawing, Told, drawings, wording
-from viz_diffusion.report.parts import Page, Picture, Player
+from viz_diffusion.report.parts import Page, Picture
+from viz_diffusion.report.player import Player
 from viz_diffusion.trajectory import Trajectory
 
 if TYPE_CHECKING:

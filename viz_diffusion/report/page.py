@@ -21,7 +21,8 @@ from viz_diffusion.files import to_json, write_bytes
 from viz_diffusion.report import sprites
 from viz_diffusion.report.curve import snr_curve
 from viz_diffusion.report.lines import DrawnChart, draw_chart
-from viz_diffusion.report.parts import Page, Player
+from viz_diffusion.report.parts import Page
+from viz_diffusion.report.player import Player
 from viz_diffusion.report.symbols import typeset
 from viz_diffusion.timesteps import SAMPLERS
 
@@ -36,7 +37,7 @@ SCRIPTS = ("player.js", "charts.js", "notes.js", "lecture.js", "page.js")
 
 def render(page: Page) -> str:
     """Return the page as one HTML document that needs nothing beside it."""
-    texts = load_texts(page.lang)
+    texts = load_texts(page.lang).preferring("alone") if page.alone else load_texts(page.lang)
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("viz_diffusion.report", "templates"),
         autoescape=True,
@@ -66,7 +67,7 @@ def render(page: Page) -> str:
         style=style,
         head_script=head_script,
         scripts=scripts,
-        runs=sorted(runs, key=lambda run: run[1].digit),
+        runs=sorted(runs, key=lambda run: run[1].digit or 0),
         compared=list(enumerate(page.comparisons, start=len(page.players))),
         icon=runs[0][2],
         grey_bar=_png(np.arange(255, -1, -1, dtype=np.uint8)[:, None]),
@@ -127,15 +128,15 @@ def _png(picture: sprites.UInt8) -> str:
 def _run_data(player: Player) -> dict[str, Any]:
     """Return what the script needs of one run; frames travel as sprite sheets, each once."""
     return {
-        "digit": int(player.digit),
+        "digit": player.digit,
         "sampler": SAMPLERS.get(player.sampler, player.sampler),
         "guidance": f"{player.guidance_scale:g}",
         "total": player.total,
         "height": player.x_t.shape[1],
         "width": player.x_t.shape[2],
         "left": [int(n) for n in player.left],
-        "timesteps": [int(t) for t in player.timesteps],
-        "share": [float(f"{player.alphas_cumprod[t]:.10g}") for t in player.timesteps],
+        "timesteps": [round(t, 2) for t in player.timesteps.tolist()],
+        "share": [float(f"{share:.10g}") for share in player.shares],
         "sprites": {
             name: sprite and {"uri": sprite.uri, "columns": sprite.columns} for name, sprite in player.sheets.items()
         },

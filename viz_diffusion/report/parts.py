@@ -1,4 +1,4 @@
-"""What a report page is made of, checked: recorded runs, pictures, tables, charts, chapters, the page.
+"""What a report page is made of, checked: pictures, tables, charts, chapters, the page.
 
 Knows nothing about HTML, sampling or drawing.
 """
@@ -14,95 +14,14 @@ from numpy.typing import NDArray
 
 from viz_diffusion.errors import VizdiffNonFiniteError, VizdiffUsageError
 from viz_diffusion.report import sprites
+from viz_diffusion.report.player import Player
 
-Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 Int64 = NDArray[np.int64]
 
 MIMES = ("image/png", "image/svg+xml", "image/webp")
 _ANCHOR = re.compile(r"[a-z][a-z0-9_-]*")
 _NUMBER = re.compile(r"[<>≤≥≈±+−–—-]?|[<>≤≥≈±+−\s-]*\d[\d.,\s+−–±%()\[\]-]*(\s?[a-zA-Z]{1,4})?")
-
-
-@dataclass(frozen=True, eq=False)
-class Player:
-    """One recorded run that the page can play.
-
-    Raises
-    ------
-    VizdiffUsageError
-        Where shapes, timesteps or the schedule do not fit together.
-    VizdiffNonFiniteError
-        Where a frame holds NaN or infinity.
-    """
-
-    digit: int
-    """The digit that was asked for, 0..9."""
-    x_t: Float32
-    """(S+1, H, W) float32, nominally -1..1: the picture entering each step, and last the finished one."""
-    x0_pred: Float32
-    """(S, H, W) float32, -1..1: the guess of the finished picture at each step."""
-    eps_pred: Float32 | None
-    """(S, H, W) float32, standard deviations: the predicted noise at each step; None where not kept."""
-    timesteps: Int64
-    """(S,) int, strictly falling: t of each step, in 0..T-1."""
-    alphas_cumprod: Float64
-    """(T,) float64, unitless, 0..1: the signal's share of power at every timestep of the schedule."""
-    steps_left: Int64 | None = None
-    """(S,) int, strictly falling, last >= 1: steps left before each step. None means t + 1."""
-    sampler: str = "ddpm"
-    """ddpm or ddim."""
-    guidance_scale: float = 1.0
-    """s; 1 is none."""
-
-    def __post_init__(self) -> None:
-        count, shape = len(self.timesteps), np.shape(self.x0_pred)
-        if count == 0 or len(shape) != 3 or shape[0] != count or np.shape(self.x_t) != (count + 1, *shape[1:]):
-            raise VizdiffUsageError(
-                f"digit {self.digit}: {count} timesteps need x0_pred ({count}, H, W) and x_t ({count + 1}, H, W), "
-                f"found {shape} and {np.shape(self.x_t)}"
-            )
-        if self.eps_pred is not None and np.shape(self.eps_pred) != shape:
-            raise VizdiffUsageError(f"digit {self.digit}: eps_pred must be {shape}, found {np.shape(self.eps_pred)}")
-        for name, row in (("timesteps", self.timesteps), ("steps_left", self.left)):
-            if np.shape(row) != (count,) or not (np.diff(row) < 0).all() or np.min(row) < 0:
-                raise VizdiffUsageError(f"digit {self.digit}: {name} must be {count} strictly falling numbers >= 0")
-        if np.ndim(self.alphas_cumprod) != 1 or np.max(self.timesteps) >= len(self.alphas_cumprod):
-            raise VizdiffUsageError(f"digit {self.digit}: alphas_cumprod must be (T,) and hold every timestep")
-        if not ((self.alphas_cumprod >= 0) & (self.alphas_cumprod <= 1)).all():
-            raise VizdiffUsageError(f"digit {self.digit}: alphas_cumprod must lie in 0..1")
-        for name in ("x_t", "x0_pred", "eps_pred"):
-            field = getattr(self, name)
-            if field is not None and not np.isfinite(field).all():
-                raise VizdiffNonFiniteError(f"digit {self.digit}: {name} holds NaN or infinity; the run is not usable")
-
-    @property
-    def left(self) -> Int64:
-        """(S,) steps left before each step: ``steps_left``, or t + 1."""
-        return np.asarray(self.timesteps) + 1 if self.steps_left is None else np.asarray(self.steps_left)
-
-    @property
-    def total(self) -> int:
-        """Steps of the whole run, of which S were kept."""
-        return max(int(self.left[0]), len(self.timesteps))
-
-    @cached_property
-    def sheets(self) -> dict[str, sprites.Sprite | None]:
-        """All frames of ``x_t``, ``x0_pred`` and, where kept, ``eps_pred``, as one sprite sheet each.
-
-        This takes long and leaves the interpreter to others: ask for it in a thread before it is needed.
-        """
-        eps = self.eps_pred
-        return {
-            "x_t": sprites.make_sprite(sprites.to_gray8(self.x_t)),
-            "x0_pred": sprites.make_sprite(sprites.to_gray8(self.x0_pred)),
-            "eps_pred": None if eps is None else sprites.make_sprite(sprites.to_diverging8(eps)),
-        }
-
-    @cached_property
-    def finished(self) -> sprites.UInt8:
-        """(H, W) uint8: the finished picture on the fixed grey scale."""
-        return sprites.to_gray8(self.x_t[-1])
 
 
 @dataclass(frozen=True, eq=False)
@@ -288,6 +207,10 @@ class Page:
     """(what, value) pairs: versions, hashes, settings."""
     lang: str = "en"
     """The catalogue of interface words, and the page's ``lang``."""
+    alone: bool = False
+    """Whether it tells of a recording alone, whose network is not at hand: in the words for that."""
+    note: str = ""
+    """What stands before the chapters; empty for nothing."""
 
     def __post_init__(self) -> None:
         if not self.players:

@@ -8,7 +8,7 @@ const fill = (words, values) => words.replace(/\{(\w+)\}/g, (all, name) => value
 const player = (() => {
   const FIELDS = ["x_t", "x0_pred", "eps_pred"];
   const SECONDS = 10; // one whole run at speed 1
-  const SAVED_SCALE = 32; // a saved frame has 28 * 32 pixels a side
+  const SAVED_SIDE = 896; // pixels of a saved frame's longer side, or less: a whole number for each of its own
   const canvases = Object.fromEntries(FIELDS.map((field) => [field, byId(field)]));
   const second = { x_t: byId("x_t-2"), x0_pred: byId("x0_pred-2") };
   const brushes = new Map();
@@ -86,17 +86,21 @@ const player = (() => {
     );
   }
 
-  // A canvas gets a whole number of screen pixels for each pixel of the frame, as many as its box holds.
+  // A canvas gets a whole number of screen pixels for each pixel of the frame, as many as its box holds; a frame
+  // larger than its box is shrunk to it, smoothly.
   function fit(canvas, some) {
     const dense = window.devicePixelRatio || 1;
     const box = canvas.parentElement.getBoundingClientRect();
     const side = Math.min(box.width, box.height) * dense;
-    const scale = Math.max(1, Math.floor(side / Math.max(some.width, some.height) + 0.01));
+    const room = side / Math.max(some.width, some.height);
+    const scale = Math.max(1, Math.floor(room + 0.01));
+    const shown = (room < 0.99 ? room : scale) / dense;
     canvas.width = some.width * scale;
     canvas.height = some.height * scale;
-    canvas.style.width = canvas.width / dense + "px";
-    canvas.style.height = canvas.height / dense + "px";
-    canvas.parentElement.parentElement.style.setProperty("--drawn", canvas.height / dense + "px");
+    canvas.style.width = some.width * shown + "px";
+    canvas.style.height = some.height * shown + "px";
+    canvas.style.imageRendering = room < 0.99 ? "auto" : "";
+    canvas.parentElement.parentElement.style.setProperty("--drawn", some.height * shown + "px");
   }
 
   function fitAll() {
@@ -265,11 +269,12 @@ const player = (() => {
 
   function save() {
     const copy = document.createElement("canvas");
-    copy.width = run.width * SAVED_SCALE;
-    copy.height = run.height * SAVED_SCALE;
+    const scale = Math.max(1, Math.floor(SAVED_SIDE / Math.max(run.width, run.height)));
+    copy.width = run.width * scale;
+    copy.height = run.height * scale;
     draw(copy, run, "x_t", frame);
     const link = document.createElement("a");
-    link.download = `digit-${run.digit}-steps-left-${String(leftAt(run, frame)).padStart(4, "0")}.png`;
+    link.download = `${run.digit === null ? "picture" : `digit-${run.digit}`}-steps-left-${String(leftAt(run, frame)).padStart(4, "0")}.png`;
     link.href = copy.toDataURL("image/png");
     link.click();
   }

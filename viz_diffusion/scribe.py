@@ -1,0 +1,130 @@
+"""Writes a pipeline's steps to disk while it samples, a chunk at a time; what was written survives a kill.
+
+Knows nothing about pipelines; it gets steps, and is told where one sampling ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from viz_diffusion.errors import VizdiffUsageError
+from viz_diffusion.schedule import NoiseSchedule
+from viz_diffusion.schedulers import SchedulerStep, fields_of, kept_of, times_of
+from viz_diffusion.store.layout import CHUNK_STEPS
+from viz_diffusion.store.recording import RecordingWriter
+from viz_diffusion.store.writing import StoreWriter, growing_store, steps_chunk
+from viz_diffusion.trajectory import facts_of
+
+Names = Callable[[int, int], tuple[NDArray[np.int64], NDArray[np.int64]]]
+"""(first image, how many) to their labels and seeds, (b,) each; -1 where not known."""
+
+
+class Scribe:
+    """Gathers steps into blocks of one chunk and writes them.
+
+    Parameters
+    ----------
+    store, schedule, facts
+        Where to, the forward process, and what is known of the recording from the start.
+    names
+        Labels and seeds of images.
+    aim
+        (samples, steps) that are meant to be recorded; 0 where that is not known.
+    kept_chunk
+        As of :class:`~viz_diffusion.store.recording.RecordingWriter`.
+    """
+
+    def __init__(
+        self,
+        store: StoreWriter,
+        schedule: NoiseSchedule,
+        facts: dict[str, Any],
+        names: Names,
+        aim: tuple[int, int],
+        kept_chunk: int,
+    ) -> None:
+        self._writer = RecordingWriter(
+            store, schedule.betas, facts_of(schedule, **facts), aim_samples=aim[0], aim_steps=aim[1],
+            kept_chunk=kept_chunk,
+        )  # fmt: skip
+        self._schedule = schedule
+        self._names = names
+        self._room = steps_chunk(aim[1])
+        self._steps: list[SchedulerStep] = []
+        self._last: SchedulerStep | None = None
+        self._samples = 0
+        self._times: tuple[np.dtype[Any], bool] | None = None
+
+    def put(self, step: SchedulerStep) -> None:
+        """Take the next step of the sampling at hand."""
+        self._steps.append(step)
+        self._last = step
+        if len(self._steps) == self._room:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what was gathered, so that it counts."""
+        steps, self._steps = self._steps, []
+        if not steps:
+            return
+        begun, count = self._writer.begun[1], len(steps[0].x_t)
+        timesteps, alphas, follows = times_of(steps, self._schedule)
+        self._times = self._times or (timesteps.dtype, follows)
+        if timesteps.dtype.kind > self._times[0].kind or (self._times[1] and not follows):
+            raise VizdiffUsageError(
+                f"timesteps or noise levels left the schedule's own after the first {self._room} steps, which a store "
+                "cannot take in: record in memory"
+            )
+        self._writer.put_steps(fields_of(steps), timesteps.astype(self._times[0]), alphas, own_alphas=not follows)
+        activations, kept = kept_of(steps)
+        if activations:
+            self._writer.put_activations(activations, kept + begun)
+        if not begun:
+            self._writer.put_labels(*self._names(self._samples, count))
+        self._writer.commit()
+
+    def end_sampling(self) -> None:
+        """Close the sampling at hand; its last step's next state is what came out."""
+        self.flush()
+        if self._last is not None:
+            self._writer.finish_batch(self._last.x_prev)
+            self._samples += len(self._last.x_prev)
+        self._last = None
+
+    def finish(self) -> None:
+        """Leave the store complete."""
+        self.end_sampling()
+        if not self._samples:
+            raise VizdiffUsageError("nothing was recorded: call the pipeline inside the block")
+        self._writer.commit(complete=True)
+
+
+@contextmanager
+def writing_steps(
+    path: Path,
+    schedule: NoiseSchedule,
+    facts: dict[str, Any],
+    names: Names,
+    *,
+    aim: tuple[int, int],
+    kept: Collection[int] | None,
+    **options: Any,
+) -> Iterator[Scribe]:
+    """Give a scribe whose store is complete at ``path`` once the block ends well, and else stays beside it.
+
+    ``kept`` are the steps at which activations are kept, None for all; ``options`` those of the store.
+    """
+    with growing_store(path, **options) as store:
+        scribe = Scribe(store, schedule, facts, names, aim, CHUNK_STEPS if kept is None else 1)
+        try:
+            yield scribe
+        except BaseException:
+            scribe.flush()
+            raise
+        scribe.finish()
