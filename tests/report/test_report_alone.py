@@ -249,6 +249,8 @@ def test_a_recorders_own_loop_with_unknown_weights_is_told_too(
         recorder.finish(last.x_prev)
     recorder.trajectory().save(tmp_path / "r.zarr")
     argv = ["--trajectory", str(tmp_path / "r.zarr"), "--out", str(tmp_path / "r.html")]
+    line = refused(capsys, 3, "worksheet", "--trajectory", str(tmp_path / "r.zarr"))
+    assert "another program (weights not known)" in line
     assert main(["report", *argv, "--json"]) == 0
     assert list(json.loads(capsys.readouterr().out)["lessons"]) == ["noising", "guess"], "its variance was not told"
     replace(recorder.trajectory(), eps_pred=np.full((1, 3, 1, 28, 28), np.nan, np.float32)).save(tmp_path / "r.zarr")

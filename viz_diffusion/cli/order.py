@@ -145,9 +145,10 @@ def take_order(
         int(recorded.labels[0]), int(recorded.seeds[0]), recorded.num_steps, None, trajectory, recorded
     )  # fmt: skip
     if order.is_alone and not alone:
+        known = recorded.sampler in ("", *SAMPLERS)
         raise VizdiffInputError(
-            f"{trajectory} was sampled by another program ({recorded.sampler or 'weights not known'}), whose network "
-            "cannot be asked here; "
+            f"{trajectory} was sampled by another program ({'weights not known' if known else recorded.sampler}), "
+            "whose network cannot be asked here; "
             f"what the recording shows by itself: vizdiff report --trajectory {show_path(trajectory)}"
         )
     if recorded.interventions:
