@@ -10,7 +10,9 @@ from viz_diffusion.report.encoding import COLOURS, COMMON_COLOURS, reduce_colour
 
 def coloured(counts: list[int]) -> np.ndarray:
     """Return pixels (2, N, 3) in which random colour number k has as many of the first row as ``counts`` says."""
-    colours = np.random.default_rng(0).choice(1 << 24, len(counts), replace=False)
+    steps = np.random.default_rng(0).choice(40**3, len(counts), replace=False)  # 40 near shades of each channel
+    shades = [steps // 40**power % 40 + 100 for power in range(3)]
+    colours = shades[0] << 16 | shades[1] << 8 | shades[2]
     row = np.repeat(colours, counts)
     shuffled = np.random.default_rng(1).permutation(row)
     packed = np.stack([row, shuffled])
@@ -56,3 +58,13 @@ def test_greys_of_digits_are_exact(shift: int) -> None:
     edges[0, :, 0], edges[0, :, 1] = np.arange(190), np.arange(190) // shift + 40
     reduced = reduce_colours(np.concatenate([digits, edges]))
     assert np.array_equal(reduced[:400], digits)
+
+
+def test_pictures_in_colour_keep_all_of_it() -> None:
+    """As many colours, but all over the cube: a palette would show."""
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (40, 60, 3), dtype=np.uint8)
+    assert np.array_equal(reduce_colours(pixels), pixels)
+    near = (pixels // 8 + 100).astype(np.uint8)
+    assert len(np.unique(packed(near))) > COLOURS
+    assert not np.array_equal(reduce_colours(near), near)
