@@ -178,6 +178,43 @@ def test_a_timestep_visited_twice_is_refused(unet: SimpleUNet, linear: NoiseSche
         recorder.trajectories()
 
 
+@pytest.mark.parametrize("doubled", [False, True])
+def test_guidance_with_an_unknown_null_label_names_the_mend(
+    doubled: bool, unet: SimpleUNet, linear: NoiseSchedule
+) -> None:
+    """A network that does not say which of its labels stands for none: the message names null_label, which mends it."""
+
+    class Foreign(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = unet
+
+        def forward(self, x: Tensor, t: Tensor, labels: Tensor) -> Tensor:
+            return self.inner(x, t, labels)
+
+    def loop(net: nn.Module) -> Tensor:
+        x, orders, none = torch.zeros(2, 1, 28, 28), torch.tensor([3, 4]), torch.tensor([10, 10])
+        for t in (9, 8, 7):
+            at = torch.full((2,), t)
+            if doubled:
+                net(torch.cat([x, x]), torch.cat([at, at]), torch.cat([orders, none]))
+            else:
+                net(x, at, orders)
+                net(x, at, none)
+        return x
+
+    net = Foreign()
+    with pytest.raises(VizdiffUsageError, match=r"null_label=…"):
+        with Recorder(net, linear, guidance_scale=3.0) as recorder:
+            recorder.finish(loop(net))
+        recorder.trajectory()
+    with Recorder(net, linear, guidance_scale=3.0, null_label=10) as recorder:
+        recorder.finish(loop(net))
+    found = recorder.trajectory()
+    assert found.labels.tolist() == [3, 4]
+    assert found.eps_uncond is not None
+
+
 def test_a_timestep_between_the_schedules_is_refused(unet: SimpleUNet, linear: NoiseSchedule) -> None:
     with pytest.raises(VizdiffUsageError, match=r"t = 3\.5, between"), Recorder(unet, linear):
         unet(torch.zeros(1, 1, 28, 28), torch.tensor([3.5]), torch.tensor([1]))

@@ -58,6 +58,10 @@ class HeardStep:
     """Under the null label, where both were asked for."""
 
 
+NULL_LABEL = "say which label stands for none: Recorder(…, null_label=…)"
+"""How a message tells what a Recorder has to know of guidance."""
+
+
 class StepSorter:
     """Turns events, one after another, into steps; a step is given once it is known to be over.
 
@@ -78,6 +82,7 @@ class StepSorter:
         for event in events:
             if isinstance(event, Finished):
                 yield from self._close()
+                self._check_count(len(event.x0))
                 self._finished = True
                 yield event
                 continue
@@ -85,6 +90,13 @@ class StepSorter:
                 yield from self._close()
             self._group.append(event)
         yield from self._close()
+
+    def _check_count(self, finished: int) -> None:
+        """Refuse as many finished images as are not those of the last step."""
+        rows = finished if self._last is None else len(self._last.cond.x)
+        if finished != rows:
+            doubled = f"; if a pass holds both halves of guidance, {NULL_LABEL}" if rows == 2 * finished else ""
+            raise VizdiffUsageError(f"{finished} images were finished, and a forward pass had {rows}{doubled}")
 
     def _is_whole(self, event: ForwardPass) -> bool:
         """Whether a pass at the group's own t cannot be its other half, and may begin a new sampling."""
@@ -106,7 +118,7 @@ class StepSorter:
         t, last = group[0].t, self._last
         if last is not None and t >= last.cond.t:
             if t == last.cond.t and self._length > 1 and not self._finished:
-                raise VizdiffUsageError(f"t = {t} was visited 2 times under the same labels")
+                raise VizdiffUsageError(f"t = {t} was visited 2 times under {_two_labels(last.cond, group[0])}")
             self._sampling, self._length, last = self._sampling + 1, 0, None
         step = self._halves(group)
         if last is not None and step.cond.x.shape != last.cond.x.shape:
@@ -124,6 +136,14 @@ class StepSorter:
         if null.sum() * 2 != null.size:
             raise VizdiffUsageError(f"t = {joined.t}: labelled and unlabelled predictions are not as many")
         return HeardStep(self._sampling, _rows(joined, ~null), _rows(joined, null))
+
+
+def _two_labels(first: ForwardPass, second: ForwardPass) -> str:
+    """Say which labels two passes were told, and what to do where they differ."""
+    told = [", ".join(map(str, np.unique(one.labels))) for one in (first, second)]
+    if told[0] == told[1]:
+        return "the same labels"
+    return f"labels {told[0]} and {told[1]}; under guidance, {NULL_LABEL}"
 
 
 def _join(group: Sequence[ForwardPass]) -> ForwardPass:
