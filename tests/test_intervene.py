@@ -114,6 +114,18 @@ def test_switched_at_the_ends_it_is_the_plain_run_of_the_one_or_the_other_digit(
     assert same(Trajectory.open(tmp_path / "c" / "changed.zarr"), three)
 
 
+def test_a_switch_that_comes_too_late_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Ten steps of 100 each end at t = 99: nothing is told otherwise at t = 50, and the images are the same."""
+    loud = [option for option in STEPS if option != "--quiet"]
+    assert main(["trajectory", *loud, "--digit", "3", "--switch", "8@50", "--out", str(tmp_path)]) == 0
+    told = capsys.readouterr().err
+    assert "no step was told anything else (switch 8@50): the last one is at t = 99" in told
+    assert same(Trajectory.open(tmp_path / "trajectory.zarr"), Trajectory.open(tmp_path / "changed.zarr"))
+    assert "plain as 3, by the bundled classifier" in told
+    assert main(["trajectory", *loud, "--digit", "3", "--switch", "8@500", "--out", str(tmp_path)]) == 0
+    assert "no step was told" not in capsys.readouterr().err
+
+
 def test_a_switch_in_mid_run_leaves_the_run_before_it_as_it_was_and_is_obeyed(tmp_path: Path) -> None:
     plain, said = recorded(tmp_path, "--digit", "3", "--switch", "8@499", "--count", "4", "--frames", "10,6,5,1")
     changed = Trajectory.open(tmp_path / "changed.zarr")

@@ -204,9 +204,9 @@ def test_guidance_with_an_unknown_null_label_names_the_mend(
         return x
 
     net = Foreign()
+    with Recorder(net, linear, guidance_scale=3.0) as recorder:
+        recorder.finish(loop(net))
     with pytest.raises(VizdiffUsageError, match=r"null_label=…"):
-        with Recorder(net, linear, guidance_scale=3.0) as recorder:
-            recorder.finish(loop(net))
         recorder.trajectory()
     with Recorder(net, linear, guidance_scale=3.0, null_label=10) as recorder:
         recorder.finish(loop(net))

@@ -292,3 +292,10 @@ def test_a_recording_is_read_without_torch(tmp_path: Path) -> None:
         cwd=root, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.stdout.strip() == f"{(B, S, C, H, W)} False", done.stderr
+
+
+def test_it_says_in_one_line_what_it_is() -> None:
+    said = repr(example())
+    assert len(said) < 200
+    assert "\n" not in said
+    assert said.startswith("Trajectory(2 × ")

@@ -79,6 +79,9 @@ class NoiseSchedule:
         betas.flags.writeable = False
         object.__setattr__(self, "betas", betas)
 
+    def __repr__(self) -> str:
+        return f"NoiseSchedule({self.name}, T = {self.num_train_timesteps})"
+
     @classmethod
     def named(cls, name: str = "linear", num_train_timesteps: int = 1000) -> NoiseSchedule:
         """Build the ``linear`` (1e-4 to 0.02), the ``cosine`` or the ``zero-snr`` schedule with T timesteps."""

@@ -171,6 +171,12 @@ class Trajectory:
         """(S,) int64: how many evaluations remain before each recorded state is finished, S .. 1."""
         return np.arange(self.num_steps, 0, -1)
 
+    def __repr__(self) -> str:
+        shape = " × ".join(map(str, self.x_t.shape[2:]))
+        facts = [f"{self.num_images} × {self.num_steps} steps × ({shape})", SAMPLERS.get(self.sampler, self.sampler)]
+        facts += [f"labels {_listed(self.labels)}", f"seeds {_listed(self.seeds)}", repr(self.schedule), self.stopped]
+        return f"Trajectory({', '.join(fact for fact in facts if fact)})"
+
     def _repr_html_(self) -> str:
         """Show the first image's frames, and the facts, in a notebook."""
         title = f"Trajectory of {self.num_images} image{'s' if self.num_images != 1 else ''}"

@@ -154,6 +154,9 @@ def compare(
 
     voice.say("Drawing", "the two runs beside each other")
     told_plain, told_changed = (lesson.telling(denoiser, plain) for denoiser in (Intervened(other.denoiser), other))
+    if told_plain == told_changed:
+        last = int(plain.timesteps[-1])
+        voice.say("Unchanged", f"no step was told anything else ({other.interventions}): the last one is at t = {last}")
     data = lesson.measure(plain, changed, told_plain, told_changed, frames=frames)
     facts = lesson.facts(data)
     for drawing in drawings(lesson.draw(data), wording(facts, texts), texts):
@@ -176,16 +179,21 @@ def read_finished(
         return {}
     import torch
 
-    from viz_diffusion.quality import read_as_asked
+    from viz_diffusion.intervals import Share
+    from viz_diffusion.quality import DigitClassifier
 
-    found: dict[str, object] = {}
+    classifier, digest = DigitClassifier.bundled()
+    found: dict[str, object] = {"classifier_sha256": digest}
     digits = [asked] if told.switch is None else [asked, told.switch[0]]
     for name, images in finished.items():
-        for digit in dict.fromkeys(digits):
-            share, classifier = read_as_asked(torch.from_numpy(images), torch.full((len(images),), digit))
-            voice.say("Read as", f"a {digit}, {name}: {share}, by the bundled classifier {classifier[:8]}")
+        read = classifier.read(torch.from_numpy(images)).tolist()
+        shares = {digit: Share(read.count(digit), len(read)) for digit in dict.fromkeys(digits)}
+        for digit, share in shares.items():
             found[f"{name}_read_as_{digit}"] = {
                 "count": share.hits, "of": share.count, "share": share.value, "interval_95": share.interval,
             }  # fmt: skip
-            found["classifier_sha256"] = classifier
+        said = "; ".join(f"as {digit}: {share}" for digit, share in shares.items())
+        if len(read) == 1:
+            said = f"as {read[0]}"
+        voice.say("Read", f"{name} {said}, by the bundled classifier {digest[:8]}")
     return found

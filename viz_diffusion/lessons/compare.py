@@ -25,7 +25,7 @@ __all__ = ["MOST_FRAMES", "Comparison", "Telling", "draw", "facts", "measure", "
 NULL_SIGN = "∅"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Telling:
     """What a network was told at each of S steps."""
 
