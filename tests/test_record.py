@@ -7,6 +7,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import pytest
@@ -516,3 +517,25 @@ def test_an_answer_without_a_tensor_is_refused(unet: SimpleUNet, linear: NoiseSc
     denoiser = Wrapped(unet, lambda _: "nothing")
     with pytest.raises(VizdiffUsageError, match="found str"), Recorder(denoiser, linear):
         denoiser(torch.zeros(1, 1, 28, 28), 3)
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        (torch.tensor([5]), r"labels must be 2 whole numbers in a tensor, one for each seed, found shape \(1,\)"),
+        (torch.tensor([5.0, 6.0]), "found shape"),
+        (5, "found 5"),
+        (torch.tensor([5, 12]), r"labels must lie in 0\.\.10, 10 being none, found 5, 12"),
+    ],
+    ids=["one", "floats", "bare", "unknown"],
+)
+def test_labels_that_do_not_fit_are_refused_in_words(
+    labels: Any, said: str, unet: SimpleUNet, linear: NoiseSchedule
+) -> None:
+    with pytest.raises(VizdiffUsageError, match=said):
+        record_generation(unet, linear, labels, [0, 1], steps=2)
+
+
+def test_only_modules_can_be_listened_to(linear: NoiseSchedule) -> None:
+    with pytest.raises(VizdiffUsageError, match=r"nn\.Module, found a function"):
+        Recorder(lambda *_: None, linear)

@@ -295,7 +295,7 @@ def test_a_recording_is_read_without_torch(tmp_path: Path) -> None:
 
 
 def test_it_says_in_one_line_what_it_is() -> None:
-    said = repr(example())
+    said = repr(make())
     assert len(said) < 200
     assert "\n" not in said
-    assert said.startswith("Trajectory(2 × ")
+    assert said.startswith("Trajectory(3 × 5 steps × (1 × 4 × 6), DDPM")

@@ -148,6 +148,11 @@ class Listener:
         activations_at: Collection[int] | None = None,
         norms: bool = False,
     ) -> None:
+        if not isinstance(denoiser, nn.Module):
+            raise VizdiffUsageError(
+                f"a Recorder hangs its hooks on an nn.Module, found a {type(denoiser).__name__}; make it one, "
+                "whose forward calls it"
+            )
         if activations and _is_compiled(denoiser):
             raise VizdiffUsageError("hooks do not reach into a compiled network: record activations of the original")
         self._denoiser = weakref.ref(denoiser)

@@ -268,10 +268,13 @@ def record_generation(
 
     Raises
     ------
+    VizdiffUsageError
+        Where the labels are not one for each seed, or none that the denoiser knows.
     VizdiffIOError
         Where the disk has no room for the recording; nothing is sampled then.
     """
     count = len(seeds)
+    _check_labels(labels, count, getattr(denoiser, "null_label", None))
     batch = count if store is None else CHUNK_SAMPLES
     num_steps = schedule.num_train_timesteps if steps is None else steps
     if store is not None:
@@ -296,3 +299,13 @@ def record_generation(
                     on_step(step)
             recorder.finish(step.x_prev)
     return recorder.trajectory() if store is None else Trajectory.open(store, samples=slice(0, batch))
+
+
+def _check_labels(labels: Tensor, count: int, null_label: int | None) -> None:
+    """Refuse labels that are not one for each of ``count`` seeds, or beyond the denoiser's own."""
+    if not isinstance(labels, Tensor) or labels.is_floating_point() or labels.shape != (count,):
+        found = f"shape {tuple(labels.shape)}, {labels.dtype}" if isinstance(labels, Tensor) else repr(labels)
+        raise VizdiffUsageError(f"labels must be {count} whole numbers in a tensor, one for each seed, found {found}")
+    if null_label is not None and count and not 0 <= int(labels.min()) <= int(labels.max()) <= null_label:
+        told = ", ".join(map(str, sorted(set(labels.tolist()))))
+        raise VizdiffUsageError(f"labels must lie in 0..{null_label}, {null_label} being none, found {told}")
