@@ -92,6 +92,7 @@ NAMES = {
     "Solver",
     "vizdiff",
     "lesson",
+    "evaluate",
     "training",
     "coarse_fine",
 }

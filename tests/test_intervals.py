@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from viz_diffusion.intervals import Share, half_of_mean, paired_difference, share_difference, surely, t_quantile
+from viz_diffusion.intervals import (
+    Share,
+    all_surely,
+    half_of_mean,
+    paired_difference,
+    share_difference,
+    surely,
+    t_quantile,
+)
 
 
 def test_known_intervals() -> None:
@@ -105,3 +113,10 @@ def test_students_quantile_is_scipys(freedom: int) -> None:
 @pytest.mark.parametrize(("ends", "answer"), [((0.1, 0.2), True), ((-0.2, 0.0), False), ((-0.1, 0.1), None)])
 def test_sure_is_what_lies_on_one_side_of_0(ends: tuple[float, float], answer: bool | None) -> None:
     assert surely(*ends) is answer
+
+
+def test_one_sure_no_decides_and_one_open_answer_leaves_all_open() -> None:
+    assert all_surely([True, True]) is True
+    assert all_surely([True, None, True]) is None
+    assert all_surely([True, None, False]) is False
+    assert all_surely(iter([None, None])) is None

@@ -62,7 +62,7 @@ class Evaluation:
     samples: SetQuality
     """What the model made."""
     real: SetQuality
-    """Training digits in the samples' place: nothing honest does better. Its nearest neighbours and copies
+    """Training digits in the samples' place: what comes out better is so by chance. Its nearest neighbours and copies
     are those of the test digits, since a training digit is its own nearest."""
     clouds: SetQuality
     """Draws from one Gaussian a label with the digits' own means and covariances: these must do badly."""

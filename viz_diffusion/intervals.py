@@ -5,6 +5,7 @@ Everything that the lessons and the evaluation decide, they decide by these. Kno
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from math import hypot, sqrt
 from typing import Any
@@ -93,6 +94,12 @@ def half_of_mean(values: NDArray[np.floating[Any]], axis: int = -1) -> Any:
 def surely(low: float, high: float) -> bool | None:
     """Return whether a number with the interval low .. high is surely above 0 (True), surely not (False), or open."""
     return True if low > 0 else (False if high <= 0 else None)
+
+
+def all_surely(answers: Iterable[bool | None]) -> bool | None:
+    """Return whether every one of some answers is surely yes (True), some one surely no (False), or neither (None)."""
+    given = tuple(answers)
+    return False if False in given else (None if None in given else True)
 
 
 def t_quantile(freedom: int) -> float:

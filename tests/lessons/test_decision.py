@@ -194,6 +194,16 @@ def test_the_decision_is_told_both_ways_and_where_nobody_can_read(ideal: decisio
         assert len(told["zh"].table.rows) == len(data.turned.timesteps)
 
 
+def test_the_answer_tells_at_every_t_how_many_pairs_agree(ideal: decision.Decision) -> None:
+    assert ideal.forks.agree is not None
+    agree = np.linspace(0.1, 1.0, len(ideal.forks.timesteps))[:, None] * np.ones_like(ideal.forks.agree)
+    told = decision.facts(replace(ideal, forks=replace(ideal.forks, agree=agree)))["fork_agreed_told"]
+    parts = told.split("; ")
+    assert len(parts) == len(ideal.forks.timesteps)
+    assert parts[0] == f"{ideal.forks.timesteps[0]}: 10%"
+    assert parts[-1] == f"{ideal.forks.timesteps[-1]}: 100%"
+
+
 def test_intervals_over_few_states_are_students() -> None:
     values = np.array([0.2, 0.4, 0.6, 0.1, 0.9, 0.5, 0.3, 0.8])
     assert decision._half(values) == pytest.approx(2.365 * values.std(ddof=1) / np.sqrt(8), rel=1e-3)

@@ -91,6 +91,12 @@ def test_ddim_ends_where_its_formula_says_and_a_hidden_eta_is_caught() -> None:
     assert outcomes(step.LESSON, caught)["ddim_injects_nothing"] is False
 
 
+def test_no_distance_at_all_is_called_0_and_a_small_one_keeps_its_digits() -> None:
+    data = step.LESSON.measure(make_material(mute(), recorded_steps=20))
+    for rest, told in ((0.0, "0"), (1.2e-7, "1.2e-07")):
+        assert step.facts(replace(data, ddim_rest=np.array([0.0, rest])))["ddim_rest_told"] == told
+
+
 def test_steps_are_told_both_ways() -> None:
     material = make_material(mute(), recorded_steps=20)
     data = step.LESSON.measure(material)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from lesson_material import Answering, deaf_to_labels, make_material, outcomes, told_in_every_language
+from lesson_material import Answering, deaf_to_labels, make_material, mute, outcomes, told_in_every_language
 from matplotlib.text import Text
 
 from viz_diffusion.data import Digits, load_digits
@@ -128,6 +129,21 @@ def test_each_answer_follows_what_was_measured(
 ) -> None:  # fmt: skip
     answers = outcomes(guidance.LESSON, planted(patron, gain, lost, ratio, within, after))
     assert tuple(answers[name] for name in ("obeys", "narrows", "forgets", "window")) == expected
+
+
+def test_what_is_lost_is_what_a_reader_gets_by_subtracting(patron: guidance.Guidance) -> None:
+    material = make_material(mute())
+    data = planted(patron, 20, 13, 0.7, 19, 0)
+    told = told_in_every_language(Finding.of(guidance.LESSON, data, full=False), material)
+    claims = {claim.name: claim.facts for claim in guidance.claims(data)}
+    for name, (gone, left) in {"forgets": ("plain", "insisted"), "obeys": ("insisted", "plain")}.items():
+        one = claims[name]
+        assert one[f"{gone}_hits"] - one[f"{left}_hits"] == one["change_hits"] == {"forgets": 13, "obeys": 20}[name]
+    text = next(answer.text for answer in told["en"].answers if "within reach" in answer.question)
+    found = re.match(r"Of (\d+) real digits (\d+) \(.*? and (\d+) \(.*?: (\d+) are lost", text)
+    assert found is not None
+    count, plain, insisted, lost = map(int, found.groups())
+    assert (plain - insisted, count) == (lost, patron.count)
 
 
 def test_strokes_are_white_beside_those_of_real_digits(patron: guidance.Guidance) -> None:

@@ -268,6 +268,19 @@ def test_the_layers_are_told_both_ways(material: Material, labels: Labels) -> No
         assert len(told_so["zh"].table.rows) == len(seen.names)
 
 
+def test_what_passes_is_said_with_its_level(material: Material, labels: Labels) -> None:
+    """p = 0.047 of the start beside "0 pass" contradict each other where no level is named."""
+    lucky = labels.untrained_p.copy()
+    lucky[:, 1] = [0.047, *np.linspace(0.1, 0.9, len(lucky) - 1)]
+    found = replace(labels, told=likeness(0.001), untrained_p=lucky)
+    facts = found.facts()
+    assert (facts["told_start_p"], facts["told_untrained_found"]) == (0.047, 0)
+    finding = Finding.of(layers.LESSON, Layers(bumps(250, 750, 250), found, 1000), full=False)
+    assert "at most 2.5%" in told_in_every_language(finding, material)["en"].answers[-1].text
+    lucky[3, 1] = 0.025
+    assert replace(found, untrained_p=lucky).facts()["told_untrained_found"] == 1
+
+
 def test_full_results_come_back_as_they_were_shipped(tmp_path: Path, labels: Labels) -> None:
     finding = Finding.of(layers.LESSON, Layers(bumps(250, 750, 250), labels, 1000), full=True)
     ship(finding, "0" * 64, {}, tmp_path)

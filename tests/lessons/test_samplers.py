@@ -148,6 +148,8 @@ def test_the_first_number_of_steps_that_is_enough_for_good(read: samplers.Sample
     assert replace(read, right=relapsing).first_enough(0) == 200
     never = np.zeros_like(read.right)
     assert replace(read, right=never).first_enough(0) is None
+    assert samplers.facts(replace(read, right=never))["first_enough_told"].endswith("2M: –")
+    assert samplers.facts(read)["first_enough_told"] == "DDPM β: 10, DDPM β̃: 10, DDIM: 10, 2M: 10"
     assert outcomes(samplers.LESSON, read)["few_strokes"] is True
     assert outcomes(samplers.LESSON, replace(read, right=never))["few_strokes"] is False
     unsure = np.zeros_like(read.right)

@@ -194,6 +194,9 @@ def facts(data: Decision) -> dict[str, Any]:
         "fork_spread_interval": [_half(row) for row in forks.spread],
         "fork_agree": None if forks.agree is None else [float(a) for a in forks.agree.mean(axis=1)],
         "fork_agree_interval": None if forks.agree is None else [_half(row) for row in forks.agree],
+        "fork_agreed_told": "–" if forks.agree is None else "; ".join(
+            f"{t}: {share:.0%}" for t, share in zip(forks.timesteps, forks.agree.mean(axis=1), strict=True)
+        ),
         "fork_chance": forks.chance,
         "fork_chance_told": "–" if forks.chance is None else f"{forks.chance:.0%}",
         "fork_first": int(forks.timesteps[0]),

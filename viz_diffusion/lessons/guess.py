@@ -46,7 +46,7 @@ class Guess:
     sample: int
     """Which image of it."""
     ideal: Ideal | None = None
-    """The guesses of the same denoiser beside the best possible ones; None where only the recording is looked at."""
+    """The guesses of the same denoiser beside a perfect memory's; None where only the recording is looked at."""
 
 
 def choose_frames(
@@ -176,7 +176,7 @@ def measure(trajectory: Trajectory, sample: int = 0, frames: str | None = None, 
 
 
 def draw(data: Guess) -> Figures:
-    """Draw ``steps``, the strip, and ``ideal``, guesses beside the best possible ones."""
+    """Draw ``steps``, the strip, and ``ideal``, guesses beside those of a perfect memory."""
     steps, found = Figures(steps=lambda: draw_steps(data.frames)), data.ideal
     if found is None:
         return steps

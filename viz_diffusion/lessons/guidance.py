@@ -272,8 +272,12 @@ def _shares(name: str, data: Guidance, hits: NDArray[np.bool_], sign: int) -> Cl
     """Say whether a share of pairs rises (sign 1) or falls (sign -1) from no guidance to insisting."""
     plain, insisted = hits[data.arm(PLAIN)], hits[data.arm(INSISTING)]
     change, low, high = paired_difference(*((insisted, plain) if sign > 0 else (plain, insisted)))
-    told = {"plain": float(plain.mean()), "insisted": float(insisted.mean())}
-    return Claim(name, surely(low, high), {**told, "change": change, "low": low, "high": high})
+    told = {
+        "plain": float(plain.mean()), "insisted": float(insisted.mean()), "change": change, "low": low, "high": high,
+        "plain_hits": int(plain.sum()), "insisted_hits": int(insisted.sum()),
+        "change_hits": sign * int(insisted.sum() - plain.sum()),
+    }  # fmt: skip
+    return Claim(name, surely(low, high), told)
 
 
 def _narrows(data: Guidance) -> Claim:

@@ -1,4 +1,4 @@
-"""The guess beside the best possible one: what a perfect denoiser of the training digits would see.
+"""The guess beside a perfect memory of the training digits: what the ideal denoiser of these alone would see.
 
 Part of the lesson on the guess; asks any denoiser, knows nothing about recordings or figures' words.
 """
@@ -145,7 +145,7 @@ def compare(
             found[name].append(image[0, 0].numpy())
         for name, wrong in (("eps", eps - noise), ("guess", guess - x0), ("ideal", ideal - x0)):
             errors[name].append(wrong[1:].square().mean(dim=(1, 2, 3)).double().numpy())
-        progress(done + 1, len(timesteps), "guesses beside the ideal ones")
+        progress(done + 1, len(timesteps), "guesses beside a perfect memory's")
     share = schedule.alphas_cumprod[timesteps]
     return Ideal(
         timesteps=timesteps,

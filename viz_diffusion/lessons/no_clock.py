@@ -13,15 +13,13 @@ from numpy.typing import NDArray
 from torch import nn
 
 from viz_diffusion.data import Digits
-from viz_diffusion.intervals import Share, half_of_mean, share_difference
+from viz_diffusion.intervals import Share, all_surely, half_of_mean, share_difference, surely
 from viz_diffusion.lessons.lesson import Claim
 from viz_diffusion.lessons.material import Progress, silent
-from viz_diffusion.lessons.wrong_clock import ARMS, SAMPLERS, SIZES, WrongTimes, clock_losses, sample_arm
+from viz_diffusion.lessons.wrong_clock import ARMS, NEAR, SAMPLERS, SIZES, WrongTimes, clock_losses, sample_arm
 from viz_diffusion.schedule import NoiseSchedule
 
 Float64 = NDArray[np.float64]
-NEAR = 0.1
-"""Samples without a clock count as as good where surely less than this share fewer are read as asked."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,12 +80,9 @@ class Clocks:
         mine = self._shares(blind)
         right = [Share(int(row[0]), self.wrong.samples) for row in read]
         wrong = [Share(int(row[1:].max()), self.wrong.samples) for row in read]
-        pairs = list(zip(mine, wrong, strict=True))
-        better = all(one.interval[0] > other.interval[1] for one, other in pairs)
-        not_better = any(one.hits <= other.hits for one, other in pairs)
-        equals = list(zip(mine, right, strict=True))
-        as_good = all(share_difference(one, other)[0] > -NEAR for one, other in equals)
-        worse = any(one.interval[1] < other.interval[0] for one, other in equals)
+        better = all_surely(surely(*share_difference(*pair)) for pair in zip(mine, wrong, strict=True))
+        kept = (share_difference(*pair) for pair in zip(mine, right, strict=True))
+        as_good = all_surely(surely(low + NEAR, high + NEAR) for low, high in kept)
         told: dict[str, Any] = {f"blind_{name}": share.hits for name, share in zip(SAMPLERS, mine, strict=True)}
         for name, share in zip(SAMPLERS, mine, strict=True):
             told |= {f"blind_{name}_low": share.interval[0], f"blind_{name}_high": share.interval[1]}
@@ -97,8 +92,8 @@ class Clocks:
         return (
             *self.wrong.claims(),
             self._denoises(blind),
-            Claim("none_beats_wrong", True if better else False if not_better else None, told),
-            Claim("none_as_good", False if worse else True if as_good else None, told),
+            Claim("none_beats_wrong", better, told),
+            Claim("none_as_good", as_good, told),
         )
 
     def _denoises(self, blind: NoClock) -> Claim:

@@ -65,7 +65,7 @@ class Samplers:
     frechet_all: float | None
     """The same of the reference."""
     frechet_real: float | None
-    """The same of N other real digits: nothing honest does better."""
+    """The same of N other real digits: what lies below it is no better than real, for it varies with the draw too."""
     classifier_sha256: str
     """Of the classifier whose features those are."""
     apart: Float64
@@ -266,6 +266,7 @@ def facts(data: Samplers) -> dict[str, Any]:
     if data.right is not None:
         shares = [[Share(int(hits), data.count) for hits in row] for row in data.right.sum(axis=2)]
     all_share = None if data.right_all is None else Share(int(data.right_all.sum()), data.count)
+    first = [data.first_enough(arm) for arm in range(len(ARMS))]
     return {
         "sampler_names": list(NAMES),
         "stroke_steps": [int(n) for n in data.steps],
@@ -276,7 +277,10 @@ def facts(data: Samplers) -> dict[str, Any]:
         "accuracy_interval": None if shares is None else [[list(share.interval) for share in row] for row in shares],
         "accuracy_all": None if all_share is None else all_share.value,
         "accuracy_all_interval": None if all_share is None else list(all_share.interval),
-        "first_enough": None if shares is None else [data.first_enough(arm) for arm in range(len(ARMS))],
+        "first_enough": None if shares is None else first,
+        "first_enough_told": "–" if shares is None else ", ".join(
+            f"{name}: {n or '–'}" for name, n in zip(NAMES, first, strict=True)
+        ),
         "frechet": None if data.frechet is None else [[float(v) for v in row] for row in data.frechet],
         "frechet_all": data.frechet_all,
         "frechet_real": data.frechet_real,
@@ -286,7 +290,7 @@ def facts(data: Samplers) -> dict[str, Any]:
         "enough": ENOUGH,
         "few": FEW,
         **data.paths.facts(),
-    }
+    }  # fmt: skip
 
 
 def _difference(values: Float64) -> tuple[float, float]:

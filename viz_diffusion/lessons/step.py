@@ -165,6 +165,7 @@ def facts(data: StepParts) -> dict[str, Any]:
     row = int(shown[len(shown) // 2])
     at = np.unravel_index(np.argmax(np.abs(data.injected[row] + data.removed[row])), data.removed[row].shape)
     before, after = (states[row] for states in _states(trajectory, data.sample))
+    rest = None if data.ddim_rest is None else float(data.ddim_rest.max())
     terms = (before, data.rescaled[row], data.removed[row], data.injected[row], after)
     return {
         "shown_left": [int(n) for n in trajectory.steps_left[shown]],
@@ -175,7 +176,8 @@ def facts(data: StepParts) -> dict[str, Any]:
         "num_steps_told": trajectory.num_steps,
         "is_ddpm": bool(trajectory.variance),
         "ddim_steps": 0 if data.ddim_rest is None else len(data.ddim_rest),
-        "ddim_rest_max": None if data.ddim_rest is None else float(data.ddim_rest.max()),
+        "ddim_rest_max": rest,
+        "ddim_rest_told": "–" if rest is None else f"{rest:.1e}" if rest else "0",
         "pixel_left": int(trajectory.steps_left[row]),
         "pixel_channel": int(at[0]),
         "pixel_y": int(at[1]),

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from viz_diffusion.data import NUM_LABELS, Digits
-from viz_diffusion.intervals import Share, half_of_mean
+from viz_diffusion.intervals import Z_95, Share, all_surely, half_of_mean, share_difference, surely
 from viz_diffusion.lessons.lesson import Claim
 from viz_diffusion.lessons.material import Progress, device_of, silent
 from viz_diffusion.quality import read_as_asked
@@ -37,6 +37,8 @@ BORDER_TIMESTEPS = (9, 99, 249, 499, 699)
 BORDER_COUNT = 400
 READABLE = 0.1
 """The time counts as readable where its error is below this share of T."""
+NEAR = 0.1
+"""A share of samples that are read as asked counts as as good as another where it is less than this below it."""
 
 
 class WrongClock(nn.Module):
@@ -104,11 +106,13 @@ class WrongTimes:
             "clock_gap_interval": [float(half_of_mean(gap)) for gap in gaps],
             "clock_samples": self.samples,
             "clock_steps": STEPS,
+            "clock_constant": round(self.samples / NUM_LABELS),
             "clock_read": None if self.read is None else {
                 sampler: dict(zip(ARMS, map(int, row), strict=True))
                 for sampler, row in zip(SAMPLERS, self.read, strict=True)
             },
             "constant_pixels": self.constant_pixels,
+            "border_pictures": BORDER_COUNT,
             "border_timesteps": [int(t) for t in self.timesteps],
             "border_error": [float(e) for e in self.time_error],
             "border_bound": [float(b) for b in self.bound[self.timesteps]],
@@ -117,28 +121,25 @@ class WrongTimes:
     def claims(self) -> tuple[Claim, ...]:
         """Say whether a wrong clock costs loss and readable digits, and whether the border gives t away."""
         found = self.facts()
-        surely = [gap > half for gap, half in zip(found["clock_gap"], found["clock_gap_interval"], strict=True)]
+        gaps = zip(found["clock_gap"], found["clock_gap_interval"], strict=True)
         loss = found["clock_loss"]
         mildest = min(ARMS[1:], key=loss.__getitem__)
         answers = [
             Claim(
                 "wrong_costs",
-                all(surely),
+                all_surely(surely(gap - half, gap + half) for gap, half in gaps),
                 {"right": loss["right"], "mildest": loss[mildest], "times": loss[mildest] / loss["right"]},
             )
         ]
         if self.read is not None:
             answers.append(self._ruins(self.read))
-        readable = self.timesteps <= self.num_train_timesteps // 2
-        near = self.time_error[readable] < READABLE * self.num_train_timesteps
-        holds = self.constant_pixels > 0 and bool(near.all())
-        answers.append(Claim("border_tells", holds, {"readable": READABLE, **self._border(readable)}))
-        return tuple(answers)
+        return (*answers, self._border_tells())
 
     def _ruins(self, read: NDArray[np.int64]) -> Claim:
-        """Say whether in every sampler each wrong clock's samples are read worse: intervals that do not meet."""
+        """Say whether in every sampler each wrong clock's samples are read worse; not so where one is surely near."""
         shares = [[Share(int(hits), self.samples) for hits in row] for row in read]
-        apart = [right.interval[0] > wrong.interval[1] for right, *others in shares for wrong in others]
+        lost = [share_difference(right, wrong) for right, *others in shares for wrong in others]
+        worse = all_surely(True if low > 0 else False if high < NEAR else None for low, high in lost)
         best = max((wrong for _, *others in shares for wrong in others), key=lambda share: share.hits)
         right = min((row[0] for row in shares), key=lambda share: share.hits)
         facts = {
@@ -146,7 +147,17 @@ class WrongTimes:
             for name, share in (("right", right), ("wrong", best))
             for part, value in zip(("hits", "low", "high"), (share.hits, *share.interval), strict=True)
         }
-        return Claim("wrong_ruins", all(apart) if all(apart) or best.hits >= right.hits else None, facts)
+        return Claim("wrong_ruins", worse, facts | {"near": NEAR})
+
+    def _border_tells(self) -> Claim:
+        """Say whether t is read to within :data:`READABLE` up to half of the schedule; 95% intervals of RMS errors."""
+        readable = self.timesteps <= self.num_train_timesteps // 2
+        half = Z_95 / np.sqrt(2 * BORDER_COUNT)  # of itself, for errors that are nearly normal
+        limit, error = READABLE * self.num_train_timesteps, self.time_error[readable]
+        near = all_surely(True if one * (1 + half) < limit else False if one * (1 - half) >= limit else None
+                          for one in error.tolist())  # fmt: skip
+        told = {"readable": READABLE, **self._border(readable)}
+        return Claim("border_tells", near if self.constant_pixels else False, told | {"half": half * told["off"]})
 
     def _border(self, readable: NDArray[np.bool_]) -> dict[str, Any]:
         last = int(np.flatnonzero(readable)[-1])

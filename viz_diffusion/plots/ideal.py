@@ -1,4 +1,4 @@
-"""A guess beside the best possible one, at several timesteps.
+"""A guess beside that of an ideal denoiser, at several timesteps.
 
 Knows nothing about how either was made.
 """
