@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from deck_fakes import Made
+from deck_fakes import Made, remake
 from PIL import Image
 
 from viz_diffusion.deck.folder import check_folder, write_folder
@@ -16,7 +16,7 @@ from viz_diffusion.errors import VizdiffUsageError
 @pytest.fixture(scope="module")
 def folder(made: Made, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("folder") / "deck"
-    write_folder(made.told[2:4], made.film, made.found.facts(), "A 5 from noise", made.texts, path)
+    write_folder(made.told[2:4], made.film, made.found.facts(), "A 5 from noise", remake, made.texts, path)
     return path
 
 
@@ -49,11 +49,11 @@ def test_an_earlier_deck_is_replaced_and_nothing_else(folder: Path, made: Made, 
     mine.mkdir()
     (mine / "thesis.docx").write_text("years of work")
     with pytest.raises(VizdiffUsageError, match=r"thesis\.docx"):
-        write_folder((), made.film, {}, "t", made.texts, mine)
+        write_folder((), made.film, {}, "t", remake, made.texts, mine)
     assert [path.name for path in mine.iterdir()] == ["thesis.docx"]
 
 
 def test_a_failure_leaves_nothing(made: Made, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="JSON"):
-        write_folder((), made.film, {"x": float("nan")}, "t", made.texts, tmp_path / "deck")
+        write_folder((), made.film, {"x": float("nan")}, "t", remake, made.texts, tmp_path / "deck")
     assert not list(tmp_path.iterdir())

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from deck_fakes import Made, undrawn
+from deck_fakes import Made, remake, undrawn
 from matplotlib.colors import same_color
 from matplotlib.patches import Rectangle
 
@@ -31,7 +31,7 @@ def words(made: Made, lang: str) -> str:
     texts = load_texts(lang)
     told = tell([undrawn(one, made.stills) for one in made.found.findings], made.found.recording, texts)
     digit = made.found.recording["digit"]
-    deck = plan(made.found, told, made.stills, None, f"vizdiff deck --digit {digit} --seed 0", texts)
+    deck = plan(made.found, told, made.stills, None, f"vizdiff deck --digit {digit} --seed 0", remake, texts)
     said = [str((s.title, s.line, s.table, s.points, s.notes)) for s in deck.slides]
     drawings = [drawing for one in told for drawing in one.drawings]
     return "\n".join([*said, *(f"{one.title} {one.caption} {one.alt}" for one in drawings), *(t.answer for t in told)])

@@ -6,7 +6,7 @@ import io
 from dataclasses import replace
 
 import numpy as np
-from deck_fakes import COMMAND, Made
+from deck_fakes import COMMAND, Made, remake
 from matplotlib.figure import Figure
 from PIL import Image, ImageSequence
 
@@ -65,7 +65,7 @@ def test_a_figure_without_a_line_of_its_own_gets_its_captions_first_sentence(mad
     told = made.told[0]
     stranger = replace(told.drawings[0], name="stranger", caption="It falls by 0.3 dB. The rest is long.")
     stills = made.stills | {"stranger": made.stills["forward"]}
-    deck = plan(made.found, [replace(told, drawings=(stranger,))], stills, None, COMMAND, made.texts)
+    deck = plan(made.found, [replace(told, drawings=(stranger,))], stills, None, COMMAND, remake, made.texts)
     assert next(slide for slide in deck.slides if slide.name == "stranger").line == "It falls by 0.3 dB."
 
 
@@ -85,7 +85,7 @@ def test_other_facts_give_other_numbers(made: Made) -> None:
     told = tuple(
         replace(one, facts=one.facts | {"injects_more": 777}) if one.name == "step" else one for one in made.told
     )
-    deck = plan(made.found, told, made.stills, None, COMMAND, made.texts)
+    deck = plan(made.found, told, made.stills, None, COMMAND, remake, made.texts)
     corrections = next(slide for slide in deck.slides if slide.name == "corrections")
     assert any("777 of" in point.text for point in corrections.points)
 
@@ -98,7 +98,7 @@ def test_folded_lessons_and_second_figures_give_way_when_there_is_no_room(made: 
     ]
     folded = [replace(made.told[-1], name="folded", folded=True, drawings=(replace(many[-1].drawings[0], name="f"),))]
     stills = {one.drawings[0].name: made.stills["model"] for one in [*many, *folded]} | made.stills
-    deck = plan(made.found, [*made.told, *many, *folded], stills, made.film, COMMAND, made.texts)
+    deck = plan(made.found, [*made.told, *many, *folded], stills, made.film, COMMAND, remake, made.texts)
     names = [slide.name for slide in deck.slides]
     assert len(names) >= MOST_SLIDES
     assert {one.drawings[0].name for one in many} <= set(names)

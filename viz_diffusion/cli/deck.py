@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -32,7 +33,7 @@ from viz_diffusion.cli.order import (
     TrajectoryOption,
     take_order,
 )
-from viz_diffusion.cli.prepare import LessonsOption, command_line, pick_lessons, prepare
+from viz_diffusion.cli.prepare import LessonsOption, command_line, figure_command, pick_lessons, prepare
 from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.files import make_dir
 
@@ -133,6 +134,7 @@ def _write(
     from viz_diffusion.report.chapters import tell, wording
 
     film = None if format == "pdf" else make_film(found.trajectory, texts, can_write_mp4())
+    remake = partial(figure_command, found, texts.lang)
     moving = [] if film is None else ["gif", *(["mp4"] if film.mp4 is not None else [])]
     darkroom = Darkroom()
     with voice.progress("Drawing", "the pictures", None) as update:
@@ -142,8 +144,9 @@ def _write(
             told = tell(found.findings, found.recording, texts)
             title = texts("report.title", **wording(found.recording, texts))
             names = write_folder(
-                told, film, found.facts(), title, texts, out, lambda drawing: update(0, None, drawing.name)
-            )
+                told, film, found.facts(), title, remake, texts, out,
+                lambda drawing: update(0, None, drawing.name),
+            )  # fmt: skip
             return {"what": "files", "count": len(names), "left_out": [], "left_out_titles": [], "film": moving}
 
         told = tell(
@@ -151,7 +154,7 @@ def _write(
             lambda drawing: update(darkroom.draw(drawing), None, drawing.name),
         )  # fmt: skip
         stills = darkroom.finish()
-    deck = plan(found, told, stills, film, command, texts)
+    deck = plan(found, told, stills, film, command, remake, texts)
     if format == "pptx":
         from viz_diffusion.deck.pptx import write_pptx
 

@@ -205,4 +205,5 @@ def _measure(material: Material) -> Mistakes:
 LESSON = Lesson(
     "mistakes", 140, _measure, draw, facts, rows, claims=claims,
     core=False, figures=("mistakes",), seconds=(15, 100), data=Mistakes,
+    asks=("mistakes",), of_digit={"mistakes": "digit"},
 )  # fmt: skip
