@@ -35,7 +35,7 @@ from viz_diffusion.cli.order import (
 )
 from viz_diffusion.cli.prepare import LessonsOption, command_line, figure_command, pick_lessons, prepare
 from viz_diffusion.errors import VizdiffUsageError
-from viz_diffusion.files import make_dir
+from viz_diffusion.files import make_dir, make_place
 
 if TYPE_CHECKING:
     from viz_diffusion.catalogue import Texts
@@ -94,13 +94,14 @@ def run_command(
         from viz_diffusion.deck.folder import check_folder
 
         check_folder(out)
-    make_dir(out.parent)
+        make_dir(out.parent)
+    else:
+        make_place(out)
     if template is not None:
         from viz_diffusion.deck.stage import check_template
 
         check_template(template)
-    voice.replacing(out)
-    found = prepare(order, run, device, voice, pick_lessons(lessons))
+    found = prepare(order, run, device, voice, pick_lessons(lessons), out=out)
     written = _write(found, format, template, out, command_line("deck", found, lang), texts, voice)
     size = "" if out.is_dir() else f", {show_size(out)}"
     voice.say("Done", f"{show_path(out)} ({written['count']} {written['what']}{size}, {voice.seconds:.0f} s)")

@@ -49,11 +49,12 @@ def prepare(
     lessons: Sequence[Lesson] | None = None,
     others: bool = True,
     comparisons: bool = False,
+    out: Path | None = None,
 ) -> Study:
     """Open or make a recording, sample its companions, and measure lessons (all of them by default) on it.
 
     ``others``, the nine other digits, and ``comparisons``, the same digit made otherwise, say which companions
-    are looked at; no others are sampled.
+    are looked at; no others are sampled. ``out`` is what will be written over, which is said once the order stands.
 
     Raises
     ------
@@ -62,6 +63,8 @@ def prepare(
     """
     chosen, model, digest = load_run(run, device, voice)
     check_weights(order, digest)
+    if out is not None:
+        voice.replacing(out)
     recorded = order.recorded
     if recorded is None:
         from viz_diffusion.cli.recording import record

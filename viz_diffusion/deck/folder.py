@@ -77,7 +77,7 @@ def write_folder(
 def _caption(name: str, drawing: Drawing, told: Told, command: str, texts: Texts) -> list[str]:
     """Return one picture's part of ``captions.md``."""
     caption = join(drawing.caption, told.other_digit.get(drawing.name, ""))
-    then = [] if told.try_this == command else ["- " + texts("deck.captions_then", text=f"`{told.try_this}`")]
+    then = [] if command.startswith(told.try_this) else ["- " + texts("deck.captions_then", text=f"`{told.try_this}`")]
     return [
         f"## {_plain(drawing.title)}", "", f"`{name}.png`, `{name}.svg`", "", _plain(caption), "",
         "- " + texts("deck.captions_alt", text=_plain(drawing.alt)),

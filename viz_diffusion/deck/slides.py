@@ -35,7 +35,7 @@ class Point:
     """A paragraph with a lead."""
 
     lead: str
-    """A few words in the accent colour."""
+    """A few words in the accent colour; empty for a paragraph by itself."""
     text: str
     """What follows it."""
 
@@ -64,8 +64,10 @@ class Slide:
     """What the speaker reads: paragraphs with an empty line between."""
     caption: str = ""
     """What stands under the picture on paper."""
-    paragraphs: tuple[str, ...] = ()
+    paragraphs: tuple[Point, ...] = ()
     """What else paper says: nothing that is the speaker's alone, nor the answer of an exercise."""
+    write_in: bool = False
+    """Whether paper leaves room for an answer under each of the points."""
     numbers: Table | None = None
     """The table that stands beneath on paper."""
     rank: int = 0
@@ -168,7 +170,7 @@ class _Writer:
         """Join what a speaker reads; ``command`` makes the slide's picture again, ``then`` is to be tried."""
         said = [self.texts("deck.notes_say", text=say)] if say else []
         run = [self.texts("deck.notes_command", text=command)] if command else []
-        run += [self.texts("deck.notes_then", text=then)] if then not in ("", command) else []
+        run += [self.texts("deck.notes_then", text=then)] if then and not command.startswith(then) else []
         return "\n\n".join([*said, *(text for text in paragraphs if text), *run])
 
     def cover(self) -> Slide:
@@ -198,12 +200,13 @@ class _Writer:
 
     def lesson(self, told: Told, stills: dict[str, Still]) -> Iterator[Slide]:
         """Give one slide a figure, the first one asking the lesson's question, and one for the table."""
-        answers = [f"{one.question} {one.verdict}. {one.text}" for one in told.answers]
+        found = [Point(f"{one.question} {one.verdict}.", one.text) for one in told.answers]
+        said = [Point("", text) for text in (told.text, told.note) if text]
         for index, drawing in enumerate(told.drawings):
             line = self.short_line(drawing, told)
             first = index == 0
             caption = join(drawing.caption, told.other_digit.get(drawing.name, ""))
-            rest = (*answers, told.note) if first else ()
+            rest = (*(f"{one.lead} {one.text}" for one in found), told.note) if first else ()
             yield Slide(
                 name=drawing.name,
                 section=told.title,
@@ -216,7 +219,7 @@ class _Writer:
                     command=self.remake(told, drawing.name), then=told.try_this,
                 ),
                 caption=caption,
-                paragraphs=tuple(filter(None, (told.text, *rest))) if first else (),
+                paragraphs=(*said[:1], *found, *said[1:]) if first else (),
                 numbers=told.table if first else None,
                 rank=LAST_RANK if index > 1 or drawing.name in told.advanced else _RANKS[told.folded, first],
             )  # fmt: skip
@@ -260,6 +263,7 @@ class _Writer:
                 section=title,
                 title=title,
                 points=tuple(group),
+                write_in=True,
                 notes=self.notes("", self.texts["deck.exercises_note"], *(answers[point.lead] for point in group)),
                 rank=1,
             )
