@@ -130,6 +130,12 @@ def test_control_english_is_noticed() -> None:
     assert foreign_words("a.b", "由噪声调度 decided，SNR") == ["decided"]
 
 
+@pytest.mark.parametrize("lang", languages())
+@pytest.mark.parametrize("figure", ["loss", "learning"])
+def test_a_count_of_training_steps_is_explained_where_it_is_drawn(lang: str, figure: str) -> None:
+    assert "∇" in load_texts(lang)[f"picture.{figure}.caption"]
+
+
 def test_missing_key_is_named() -> None:
     with pytest.raises(VizdiffInputError, match=r"'interface\.nothing' is missing from the catalogue en\.toml"):
         load_texts("en")["interface.nothing"]

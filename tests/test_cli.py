@@ -20,7 +20,7 @@ from refusals import refused
 
 from viz_diffusion import Trajectory
 from viz_diffusion.cli import main
-from viz_diffusion.cli.prepare import command_line
+from viz_diffusion.cli.prepare import command_line, figure_command
 from viz_diffusion.files import write_manifest
 from viz_diffusion.run import Run
 
@@ -187,6 +187,11 @@ def test_a_sampler_is_told_what_was_asked_and_the_recording_says_so(
     assert shlex.join(["--digit", "3", "--seed", "2"]) in told
     for option in (word for word in asked if word.startswith("--")):
         assert option in told.split()
+    found = SimpleNamespace(trajectory=recorded, run=Run.open(trained))
+    lesson = SimpleNamespace(shipped=False, name="guess")
+    assert figure_command(found, "zh", lesson, "steps") == command_line("export", found, "zh", "--figure", "steps")
+    lesson.shipped = True
+    assert figure_command(found, "en", lesson, "steps") == "vizdiff lesson guess --full --run bundled"
     argv = ["--steps", "4", "--seed", "2", "--count", "1", "--digit", "3", "--guidance", "1.5", "--out", "s.npz"]
     shares = run_json(capsys, "sample", "--run", str(trained), *asked, *argv)
     assert 0 <= shares["x0_beyond_scale"] <= 1

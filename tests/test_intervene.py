@@ -18,6 +18,7 @@ from viz_diffusion.errors import VizdiffInputError, VizdiffUsageError
 from viz_diffusion.interventions import Intervened, drop_label, freeze_clock, guide_within, switch_label
 from viz_diffusion.lessons import compare
 from viz_diffusion.model import SimpleUNet
+from viz_diffusion.plots.counter import strip_height
 from viz_diffusion.quality import DigitClassifier
 from viz_diffusion.record import record_generation
 from viz_diffusion.run import Run
@@ -150,7 +151,16 @@ def test_a_switch_in_mid_run_leaves_the_run_before_it_as_it_was_and_is_obeyed(tm
         assert picture.size == (3200, 1800)
         assert film.n_frames == 11
         assert film.width == (2 * 28 + 2) * 8
-        assert film.height > 28 * 8  # the counter
+        high = strip_height(28 * 8)
+        assert film.height == 28 * 8 + 2 * high  # what was told above, the counter beneath
+        heads = []
+        for frame in range(11):
+            film.seek(frame)
+            heads.append(np.asarray(film.convert("L"))[:high])
+    half = film.width // 2
+    assert all(np.array_equal(head[:, :half], heads[0][:, :half]) for head in heads)
+    switched = [not np.array_equal(head[:, half:], heads[0][:, half:]) for head in heads]
+    assert switched == [*(~before).tolist(), True]
     assert (tmp_path / "compare.svg").read_text().startswith("<?xml")
     with Image.open(tmp_path / "steps.gif") as film:
         assert film.height > 28 * 8
@@ -202,6 +212,31 @@ def test_the_figure_says_what_the_network_was_told(
     found = compare.facts(data)
     assert (found["equal_until_left"] == 0) == (name == "nothing")
     assert (found["x0_apart"] == 0) == (name == "nothing")
+
+
+LEFT = (999, 749, 499, 249, 249)
+"""t at four steps, and the last one again for the finished picture."""
+
+
+@pytest.mark.parametrize("name", TOLD)
+def test_the_film_says_which_half_is_which_and_what_changes_when(
+    name: str, make_unet: Callable[..., SimpleUNet], linear: NoiseSchedule
+) -> None:
+    plain, changed, other = pair(make_unet(), linear, *TOLD[name][0])
+    told_plain, told = (compare.telling(one, plain) for one in (Intervened(other.denoiser), other))
+    data = compare.measure(plain, changed, told_plain, told)
+    heads = compare.heads(data, np.arange(5))
+    left, right = ([head[side] for head in heads] for side in (0, 1))
+    wanted = {
+        "nothing": ([""] * 5, [""] * 5),
+        "switch": (["y = 3"] * 5, ["y′ = 3"] * 2 + ["y′ = 3 → 8"] * 3),
+        "drop": (["y = 3"] * 5, ["y′ = 3 → ∅"] * 5),
+        "guidance": (["s = 2"] * 5, [f"s′ = 2{more}" for more in (" → 1", "", "", " → 1", " → 1")]),
+        "clock": ([f"t = {t}" for t in LEFT], [f"t′ = {t} → 7" for t in LEFT]),
+    }[name]
+    assert ([words for words, _ in left], [words for words, _ in right]) == wanted
+    assert not any(marked for _, marked in left)
+    assert [marked for _, marked in right] == ["→" in words for words, _ in right]
 
 
 def test_runs_from_another_noise_are_not_compared(make_unet: Callable[..., SimpleUNet], linear: NoiseSchedule) -> None:

@@ -102,6 +102,49 @@ def test_what_is_written_over_is_named_first(
     assert sorted(path.name for path in (tmp_path / "reports").iterdir()) == ["forward", "forward_3", "forward_zh"]
 
 
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["report", "--out", "there", "--lessons", "nonsense"],
+        ["report", "--out", "there", "--device", "nonsense"],
+        ["report", "--out", "there", "--run", "nowhere"],
+        ["deck", "--out", "there.pptx", "--lessons", "nonsense"],
+        ["export", "--figure", "snr", "--out", "there.png", "--device", "nonsense"],
+        ["export", "--figure", "learning", "--out", "there.png", "--run", "nowhere"],
+        ["sample", "--out", "there.png", "--run", "nowhere"],
+        ["worksheet", "--out", ".", "--run", "nowhere"],
+        ["deck", "--format", "folder", "--out", "there"],
+        ["deck", "--format", "pdf", "--out", "folder.pdf"],
+        ["report", "--out", "folder.pdf"],
+    ],
+)
+def test_nothing_is_said_to_be_replaced_where_the_command_is_refused(
+    argv: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder.pdf").mkdir()
+    for name in ("there", "there.pptx", "there.png", "worksheet.html"):
+        (tmp_path / name).write_text("mine")
+    assert main(argv) != 0
+    said = capsys.readouterr().err
+    assert "Replaces" not in said
+    assert "Sampling" not in said
+
+
+def test_what_is_in_the_place_of_the_file_or_folder_is_refused_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "deck.pptx").write_text("mine")
+    (tmp_path / "folder.pdf").mkdir()
+    for argv, place in ((["--format", "folder"], "deck.pptx"), (["--format", "pdf"], "folder.pdf")):
+        assert main(["deck", *argv, "--out", place]) == 4
+        (line,) = capsys.readouterr().err.splitlines()
+        assert place in line
+        assert "in the place of" in line
+    assert (tmp_path / "deck.pptx").read_text() == "mine"
+
+
 def test_quiet_says_nothing_of_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Voice(False, quiet=True).replacing(tmp_path)
     assert capsys.readouterr().err == ""

@@ -60,6 +60,19 @@ def make_dir(path: Path) -> Path:
     return path
 
 
+def make_place(path: Path) -> None:
+    """Create the folder that a file is to be written to, where it is missing.
+
+    Raises
+    ------
+    VizdiffIOError
+        Where it cannot be made or written to, or a folder has the file's name.
+    """
+    make_dir(path.parent)
+    if path.is_dir():
+        raise VizdiffIOError(f"cannot write {path}: a folder is in the place of the file")
+
+
 def sync_dir(path: Path) -> None:
     """Flush a folder's entry list to disk, where the system lets a folder be opened (not on Windows)."""
     if os.name == "nt":

@@ -22,6 +22,11 @@ from viz_diffusion.report.gather import Study
 COMMAND = "vizdiff deck --digit 5 --seed 0 --sampler ddim --steps 12 --run bundled"
 
 
+def remake(told: Told, figure: str) -> str:
+    """Return what stands for the command that makes a figure again."""
+    return f"vizdiff export --figure {figure} --seed 0 ({told.name})"
+
+
 @dataclass(frozen=True, eq=False)
 class Made:
     """A study, and what it is told and shown with."""
@@ -33,14 +38,14 @@ class Made:
     texts: Texts
 
     def deck(self, film: bool = True) -> Deck:
-        return plan(self.found, self.told, self.stills, self.film if film else None, COMMAND, self.texts)
+        return plan(self.found, self.told, self.stills, self.film if film else None, COMMAND, remake, self.texts)
 
     def deck_in(self, lang: str) -> tuple[Deck, Texts]:
         """Plan the handout in another language, with the pictures that are there."""
         texts = load_texts(lang)
         findings = [undrawn(finding, self.stills) for finding in self.found.findings]
         told = tell(findings, self.found.recording, texts)
-        return plan(self.found, told, self.stills, None, COMMAND, texts), texts
+        return plan(self.found, told, self.stills, None, COMMAND, remake, texts), texts
 
 
 def ship_nothing(patch: pytest.MonkeyPatch) -> None:

@@ -36,7 +36,7 @@ def test_the_command_writes_and_says_every_number(
     assert said["digit"] == said["recording"]["digit"] == 5
     assert set(said["lessons"]) == {"guess", "step"}
     assert said["film"] == ([] if format == "pdf" else ["gif", "mp4"])
-    assert said[what] == {"pptx": 11, "pdf": 9, "folder": 8}[format]
+    assert said[what] == {"pptx": 11, "pdf": 4, "folder": 8}[format]
     if format == "pptx":
         deck = Presentation(str(out))
         assert len(deck.slides) == said["slides"]

@@ -6,17 +6,17 @@ import json
 from pathlib import Path
 
 import pytest
-from deck_fakes import Made
+from deck_fakes import Made, remake
 from PIL import Image
 
 from viz_diffusion.deck.folder import check_folder, write_folder
-from viz_diffusion.errors import VizdiffUsageError
+from viz_diffusion.errors import VizdiffIOError, VizdiffUsageError
 
 
 @pytest.fixture(scope="module")
 def folder(made: Made, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("folder") / "deck"
-    write_folder(made.told[2:4], made.film, made.found.facts(), "A 5 from noise", made.texts, path)
+    write_folder(made.told[2:4], made.film, made.found.facts(), "A 5 from noise", remake, made.texts, path)
     return path
 
 
@@ -34,8 +34,11 @@ def test_captions_hold_the_words(folder: Path, made: Made) -> None:
     assert text.startswith("# A 5 from noise\n")
     for told in made.told[2:4]:
         for drawing in told.drawings:
-            for words in (f"## {drawing.title}", drawing.caption, drawing.alt, told.say, f"`{told.try_this}`"):
+            for words in (f"## {drawing.title}", drawing.caption, drawing.alt, told.say):
                 assert words in text
+            part = text.split(f"## {drawing.title}\n")[1].split("\n## ")[0]
+            assert f"- Command: `{remake(told, drawing.name)}`\n" in part
+            assert f"- Try this: `{told.try_this}`\n" in part
 
 
 def test_facts_are_the_studys(folder: Path, made: Made) -> None:
@@ -49,11 +52,17 @@ def test_an_earlier_deck_is_replaced_and_nothing_else(folder: Path, made: Made, 
     mine.mkdir()
     (mine / "thesis.docx").write_text("years of work")
     with pytest.raises(VizdiffUsageError, match=r"thesis\.docx"):
-        write_folder((), made.film, {}, "t", made.texts, mine)
+        write_folder((), made.film, {}, "t", remake, made.texts, mine)
     assert [path.name for path in mine.iterdir()] == ["thesis.docx"]
+
+
+def test_a_file_in_its_place_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "deck").write_text("mine")
+    with pytest.raises(VizdiffIOError, match="a file is in the place"):
+        check_folder(tmp_path / "deck")
 
 
 def test_a_failure_leaves_nothing(made: Made, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="JSON"):
-        write_folder((), made.film, {"x": float("nan")}, "t", made.texts, tmp_path / "deck")
+        write_folder((), made.film, {"x": float("nan")}, "t", remake, made.texts, tmp_path / "deck")
     assert not list(tmp_path.iterdir())

@@ -8,15 +8,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from deck_fakes import Made, undrawn
+from deck_fakes import Made, remake, undrawn
 from matplotlib.colors import same_color
+from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from viz_diffusion.catalogue import languages, load_texts
 from viz_diffusion.deck.slides import plan
 from viz_diffusion.lessons import network
 from viz_diffusion.lessons.companions import load_companions
-from viz_diffusion.lessons.lesson import Finding, Material
+from viz_diffusion.lessons.lesson import Finding, Material, all_lessons
+from viz_diffusion.lessons.shipped import shipped_finding
 from viz_diffusion.plots import theme
 from viz_diffusion.report.chapters import tell
 from viz_diffusion.trajectory import Trajectory
@@ -31,7 +33,7 @@ def words(made: Made, lang: str) -> str:
     texts = load_texts(lang)
     told = tell([undrawn(one, made.stills) for one in made.found.findings], made.found.recording, texts)
     digit = made.found.recording["digit"]
-    deck = plan(made.found, told, made.stills, None, f"vizdiff deck --digit {digit} --seed 0", texts)
+    deck = plan(made.found, told, made.stills, None, f"vizdiff deck --digit {digit} --seed 0", remake, texts)
     said = [str((s.title, s.line, s.table, s.points, s.notes)) for s in deck.slides]
     drawings = [drawing for one in told for drawing in one.drawings]
     return "\n".join([*said, *(f"{one.title} {one.caption} {one.alt}" for one in drawings), *(t.answer for t in told)])
@@ -61,6 +63,26 @@ def of_three(made: Made, make_recording: Callable[..., Path]) -> Made:
 def test_nothing_speaks_of_a_five(lang: str, made: Made, of_three: Made) -> None:
     assert FIVE.findall(words(of_three, lang)) == []
     assert len(FIVE.findall(words(made, lang))) > 10  # the control: a deck of a 5 does
+
+
+@pytest.mark.parametrize("lang", languages())
+def test_what_shipped_of_another_digit_says_of_which(lang: str, made: Made) -> None:
+    weights, texts = made.found.trajectory.weights_sha256, load_texts(lang)
+    shown = {}
+    for lesson in all_lessons():
+        finding = shipped_finding(lesson, weights)
+        if finding is None:
+            continue
+        names = {name: Figure() for name in lesson.figures}
+        bare = replace(finding, lesson=replace(lesson, draw=lambda _, names=names: names))
+        mine, other = (tell([bare], made.found.recording | {"digit": digit}, texts)[0] for digit in (5, 3))
+        assert mine.other_digit == {}
+        assert (other.note == mine.note) == (other.other_digit == {})
+        shown |= other.other_digit
+        for drawing in other.drawings:
+            assert not re.search(r"digit 3|a 3\b|数字 3", f"{drawing.caption} {drawing.alt}"), drawing.name
+    assert set(shown) == {"guidance", "samplers", "bands", "mistakes"}
+    assert all("5" in sentence and "3" not in sentence for sentence in shown.values())
 
 
 def test_the_diagram_looks_up_the_digit_that_was_asked(of_three: Made) -> None:

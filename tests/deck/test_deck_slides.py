@@ -6,7 +6,7 @@ import io
 from dataclasses import replace
 
 import numpy as np
-from deck_fakes import COMMAND, Made
+from deck_fakes import COMMAND, Made, remake
 from matplotlib.figure import Figure
 from PIL import Image, ImageSequence
 
@@ -57,15 +57,54 @@ def test_every_figure_slide_asks_or_names_says_and_carries_alt_text(made: Made) 
             assert slide.picture is not None
             assert slide.picture.alt == drawing.alt
             assert drawing.caption in slide.notes
-            assert told.try_this in slide.notes
+            assert f"Command: {remake(told, drawing.name)}\n" in slide.notes
+            assert f"Try this: {told.try_this}" in slide.notes
             assert 5 < len(slide.line) < 110
+
+
+def test_an_exercise_asks_only_about_what_the_deck_shows(made: Made) -> None:
+    deck = made.deck()
+    shown = {slide.name for slide in deck.slides}
+    asked = {point.text for slide in deck.slides if slide.name.startswith("exercises") for point in slide.points}
+    for told in made.told:
+        assert (told.exercise in asked) == shown.issuperset(told.asks), told.name
+    # where there is no room for the matrix, nobody is told to look at it
+    label = next(told for told in made.told if told.name == "label")
+    assert label.asks == ("label_embedding",)
+    others = [replace(one, name=f"{one.name}_{k}", exercise="", drawings=(replace(one.drawings[0], name=f"f{k}"),))
+              for k, one in enumerate(made.told)]  # fmt: skip
+    stills = made.stills | {f"f{k}": made.stills["model"] for k in range(len(others))}
+    deck = plan(made.found, [*made.told, *others], stills, made.film, COMMAND, remake, made.texts)
+    assert "label_embedding" in deck.left_out
+    texts = [point.text for slide in deck.slides for point in slide.points]
+    assert label.exercise not in texts
+    assert label.answer not in "".join(slide.notes for slide in deck.slides)
+    step = next(told for told in made.told if told.name == "step")
+    assert step.exercise in texts
+
+
+def test_a_command_is_not_named_twice(made: Made) -> None:
+    told = replace(made.told[0], try_this="vizdiff lesson noising --full")
+    deck = plan(made.found, [told], made.stills, None, COMMAND, lambda *_: f"{told.try_this} --run bundled", made.texts)
+    notes = next(slide.notes for slide in deck.slides if slide.name == told.drawings[0].name)
+    assert notes.count(told.try_this) == 1
+
+
+def test_a_picture_of_another_digit_says_so(made: Made) -> None:
+    told = made.told[0]
+    elsewhere = replace(told, other_digit={told.drawings[0].name: "Measured once, on the digit 7."})
+    slides = {s.name: s for s in plan(made.found, [elsewhere], made.stills, None, COMMAND, remake, made.texts).slides}
+    first, second = (slides[drawing.name] for drawing in told.drawings[:2])
+    assert first.line.endswith("Measured once, on the digit 7.")
+    assert first.caption.endswith("Measured once, on the digit 7.")
+    assert "digit 7" not in second.line + second.caption
 
 
 def test_a_figure_without_a_line_of_its_own_gets_its_captions_first_sentence(made: Made) -> None:
     told = made.told[0]
     stranger = replace(told.drawings[0], name="stranger", caption="It falls by 0.3 dB. The rest is long.")
     stills = made.stills | {"stranger": made.stills["forward"]}
-    deck = plan(made.found, [replace(told, drawings=(stranger,))], stills, None, COMMAND, made.texts)
+    deck = plan(made.found, [replace(told, drawings=(stranger,))], stills, None, COMMAND, remake, made.texts)
     assert next(slide for slide in deck.slides if slide.name == "stranger").line == "It falls by 0.3 dB."
 
 
@@ -85,7 +124,7 @@ def test_other_facts_give_other_numbers(made: Made) -> None:
     told = tuple(
         replace(one, facts=one.facts | {"injects_more": 777}) if one.name == "step" else one for one in made.told
     )
-    deck = plan(made.found, told, made.stills, None, COMMAND, made.texts)
+    deck = plan(made.found, told, made.stills, None, COMMAND, remake, made.texts)
     corrections = next(slide for slide in deck.slides if slide.name == "corrections")
     assert any("777 of" in point.text for point in corrections.points)
 
@@ -98,7 +137,7 @@ def test_folded_lessons_and_second_figures_give_way_when_there_is_no_room(made: 
     ]
     folded = [replace(made.told[-1], name="folded", folded=True, drawings=(replace(many[-1].drawings[0], name="f"),))]
     stills = {one.drawings[0].name: made.stills["model"] for one in [*many, *folded]} | made.stills
-    deck = plan(made.found, [*made.told, *many, *folded], stills, made.film, COMMAND, made.texts)
+    deck = plan(made.found, [*made.told, *many, *folded], stills, made.film, COMMAND, remake, made.texts)
     names = [slide.name for slide in deck.slides]
     assert len(names) >= MOST_SLIDES
     assert {one.drawings[0].name for one in many} <= set(names)

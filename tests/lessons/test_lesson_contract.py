@@ -26,6 +26,8 @@ def test_names_and_places_are_all_different() -> None:
     lessons = all_lessons()
     assert len({lesson.name for lesson in lessons}) == len({lesson.order for lesson in lessons}) == len(lessons)
     assert all(set(lesson.advanced) <= set(lesson.figures) for lesson in lessons)
+    assert all(set(lesson.of_digit) <= set(lesson.figures) for lesson in lessons)
+    assert all(lesson.asks and set(lesson.asks) <= set(lesson.figures) for lesson in lessons)  # each has an exercise
 
 
 @pytest.mark.parametrize("lang", languages())

@@ -8,7 +8,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-from viz_diffusion.plots.counter import counter_strip, strip_height
+from viz_diffusion.plots.counter import counter_strip, head_strip, strip_height
 
 CELL = (24, 16)
 
@@ -78,3 +78,17 @@ def test_the_strip_is_readable_and_even() -> None:
     ink = np.flatnonzero((strip < 128).any(axis=1))
     assert np.ptp(ink) > 0.6 * 56 * 0.9
     assert strip.min() < 40
+
+
+def test_heads_stand_over_their_pictures_and_shrink_to_fit() -> None:
+    strip = head_strip(400, 40, (("y = 3", False), ("y′ = 3 → 8", True)))
+    assert strip.shape == (40, 400)
+    ink = strip < 200
+    left, right = (np.flatnonzero(half.any(axis=0)) for half in (ink[:, :200], ink[:, 200:]))
+    assert abs(left.mean() - 100) < 12
+    assert abs(right.mean() - 100) < 12
+    assert strip[:, 200:].min() < strip[:, :200].min()  # what is marked is darker
+    long = head_strip(400, 40, (("y = 3", False), ("t′ = 999 → 500  s′ = 1.5 → 1", True))) < 200
+    columns = np.flatnonzero(long.any(axis=0))
+    assert columns[-1] < 398
+    assert np.array_equal(long[:, :200], ink[:, :200])

@@ -131,7 +131,7 @@ class Voice:
             yield lambda done, total, text: bar.update(task, completed=done, total=total, description=text)
 
     def replacing(self, path: Path) -> None:
-        """Say so before what is there is written over."""
+        """Say so before what is there is written over; to be called when nothing can be refused any more."""
         if path.exists():
             self.say("Replaces", f"{show_path(path)} (another --out keeps it)")
 

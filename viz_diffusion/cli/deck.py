@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -32,9 +33,9 @@ from viz_diffusion.cli.order import (
     TrajectoryOption,
     take_order,
 )
-from viz_diffusion.cli.prepare import LessonsOption, command_line, pick_lessons, prepare
+from viz_diffusion.cli.prepare import LessonsOption, command_line, figure_command, pick_lessons, prepare
 from viz_diffusion.errors import VizdiffUsageError
-from viz_diffusion.files import make_dir
+from viz_diffusion.files import make_dir, make_place
 
 if TYPE_CHECKING:
     from viz_diffusion.catalogue import Texts
@@ -93,13 +94,14 @@ def run_command(
         from viz_diffusion.deck.folder import check_folder
 
         check_folder(out)
-    make_dir(out.parent)
+        make_dir(out.parent)
+    else:
+        make_place(out)
     if template is not None:
         from viz_diffusion.deck.stage import check_template
 
         check_template(template)
-    voice.replacing(out)
-    found = prepare(order, run, device, voice, pick_lessons(lessons))
+    found = prepare(order, run, device, voice, pick_lessons(lessons), out=out)
     written = _write(found, format, template, out, command_line("deck", found, lang), texts, voice)
     size = "" if out.is_dir() else f", {show_size(out)}"
     voice.say("Done", f"{show_path(out)} ({written['count']} {written['what']}{size}, {voice.seconds:.0f} s)")
@@ -133,6 +135,7 @@ def _write(
     from viz_diffusion.report.chapters import tell, wording
 
     film = None if format == "pdf" else make_film(found.trajectory, texts, can_write_mp4())
+    remake = partial(figure_command, found, texts.lang)
     moving = [] if film is None else ["gif", *(["mp4"] if film.mp4 is not None else [])]
     darkroom = Darkroom()
     with voice.progress("Drawing", "the pictures", None) as update:
@@ -142,8 +145,9 @@ def _write(
             told = tell(found.findings, found.recording, texts)
             title = texts("report.title", **wording(found.recording, texts))
             names = write_folder(
-                told, film, found.facts(), title, texts, out, lambda drawing: update(0, None, drawing.name)
-            )
+                told, film, found.facts(), title, remake, texts, out,
+                lambda drawing: update(0, None, drawing.name),
+            )  # fmt: skip
             return {"what": "files", "count": len(names), "left_out": [], "left_out_titles": [], "film": moving}
 
         told = tell(
@@ -151,7 +155,7 @@ def _write(
             lambda drawing: update(darkroom.draw(drawing), None, drawing.name),
         )  # fmt: skip
         stills = darkroom.finish()
-    deck = plan(found, told, stills, film, command, texts)
+    deck = plan(found, told, stills, film, command, remake, texts)
     if format == "pptx":
         from viz_diffusion.deck.pptx import write_pptx
 

@@ -29,8 +29,8 @@ def run_command(
 
     texts = load_texts(lang)
     make_dir(out)
-    voice.replacing(out / "embeddings.json")
     chosen, model, digest = load_run(run, "cpu", voice)
+    voice.replacing(out / "embeddings.json")
     from viz_diffusion.lessons import clock, label, network
     from viz_diffusion.report.chapters import drawings, save_drawing, wording
 

@@ -36,7 +36,7 @@ from viz_diffusion.cli.order import (
 )
 from viz_diffusion.cli.prepare import prepare
 from viz_diffusion.errors import VizdiffUsageError
-from viz_diffusion.files import make_dir, write_bytes
+from viz_diffusion.files import make_place, write_bytes
 
 if TYPE_CHECKING:
     from viz_diffusion.catalogue import Texts
@@ -108,9 +108,8 @@ def run_command(
     if figure == LEARNING:
         _check_unused(context)
         path = default_out(figure, f".{kind}", DEFAULT_DIGIT, lang) if out is None else out
-        make_dir(path.parent)
-        voice.replacing(path)
-        said, data = _learning(run, kind, dpi or DPI, transparent, texts, voice)
+        make_place(path)
+        said, data = _learning(run, kind, dpi or DPI, transparent, texts, path, voice)
     else:
         lesson = _owner(figure, kind, frames, spacing)
         order = take_order(
@@ -119,9 +118,8 @@ def run_command(
         )  # fmt: skip
         _check_frames(order.steps, frames, spacing, kind)
         path = default_out(figure, f".{kind}", order.digit, lang) if out is None else out
-        make_dir(path.parent)
-        voice.replacing(path)
-        found = prepare(order, run, device, voice, lessons=[lesson], others=lesson.companions)
+        make_place(path)
+        found = prepare(order, run, device, voice, lessons=[lesson], others=lesson.companions, out=path)
         voice.say("Drawing", figure)
         if kind in FILMS:
             said, data = _film(found, figure, kind, frames, spacing)
@@ -217,7 +215,7 @@ def _film(found: Study, figure: str, kind: str, frames: str | None, spacing: str
 
 
 def _learning(
-    choice: str | None, kind: str, dpi: int, transparent: bool, texts: Texts, voice: Voice
+    choice: str | None, kind: str, dpi: int, transparent: bool, texts: Texts, path: Path, voice: Voice
 ) -> tuple[dict[str, Any], bytes]:
     """Return what there is to say of how a run learned, and the bytes of its strip or film."""
     voice.say("Loading", "PyTorch")
@@ -230,6 +228,7 @@ def _learning(
 
     run = Run.choose(choice)
     looks = read_looks(run, None if kind in FILMS else learning.MOST_LOOKS)
+    voice.replacing(path)
     voice.say("Drawing", f"{len(looks.steps)} looks of {'the bundled run' if run.is_bundled else run.path}")
     facts = looks_facts(looks) | {"run": "bundled" if run.is_bundled else str(run.path)}
     if kind in FILMS:

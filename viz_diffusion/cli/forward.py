@@ -52,13 +52,13 @@ def run_command(
     process, texts = NoiseSchedule.named(schedule), load_texts(lang)
     out = default_out("forward", "", digit, lang) if out is None else out
     make_dir(out)
-    voice.replacing(out / "forward.png")
     voice.say("Loading", "PyTorch")
     from viz_diffusion.data import load_digits
     from viz_diffusion.lessons import noising
     from viz_diffusion.report.chapters import drawings, save_drawing, wording
 
     data = noising.measure(load_digits("test", dataset, data_dir), process, digit, seed)
+    voice.replacing(out / "forward.png")
     voice.say("Drawing", f"{schedule} schedule, digit {digit} and the next four")
     drawn = drawings(noising.draw(data), wording(noising.facts(data), texts), texts)
     for drawing in drawn:

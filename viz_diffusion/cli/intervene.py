@@ -164,7 +164,7 @@ def compare(
     states = [np.concatenate([run.x_t[0, :, 0], run.x0[0]]) for run in (plain, changed)]
     shown = film_frames(len(states[0]), min(FILM_FRAMES, len(states[0])))
     film = side_by_side(states[0][shown], states[1][shown])
-    write_gif(film, out / "compare.gif", counts=film_counts(plain, shown))
+    write_gif(film, out / "compare.gif", counts=film_counts(plain, shown), heads=lesson.heads(data, shown))
     return {**facts, "caption": drawing.caption}
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from viz_diffusion.lessons.companions import Companions
     from viz_diffusion.lessons.lesson import Lesson
     from viz_diffusion.model import SimpleUNet
+    from viz_diffusion.report.chapters import Told
     from viz_diffusion.report.gather import Study
     from viz_diffusion.trajectory import Trajectory
 
@@ -48,11 +49,12 @@ def prepare(
     lessons: Sequence[Lesson] | None = None,
     others: bool = True,
     comparisons: bool = False,
+    out: Path | None = None,
 ) -> Study:
     """Open or make a recording, sample its companions, and measure lessons (all of them by default) on it.
 
     ``others``, the nine other digits, and ``comparisons``, the same digit made otherwise, say which companions
-    are looked at; no others are sampled.
+    are looked at; no others are sampled. ``out`` is what will be written over, which is said once the order stands.
 
     Raises
     ------
@@ -61,6 +63,8 @@ def prepare(
     """
     chosen, model, digest = load_run(run, device, voice)
     check_weights(order, digest)
+    if out is not None:
+        voice.replacing(out)
     recorded = order.recorded
     if recorded is None:
         from viz_diffusion.cli.recording import record
@@ -103,10 +107,21 @@ def _companions(
     return found
 
 
-def command_line(command: str, found: Study, lang: str) -> str:
-    """Return the command that makes the same page again; no path outside the current folder is told."""
+def figure_command(found: Study, lang: str, told: Told, figure: str) -> str:
+    """Return the command that makes one figure of a lesson again, with the same numbers."""
+    if told.shipped:
+        words = ["vizdiff", "lesson", told.name, "--full", *(["--lang", lang] if lang != "en" else [])]
+        return shlex.join([*words, "--run", "bundled"])
+    return command_line("export", found, lang, "--figure", figure)
+
+
+def command_line(command: str, found: Study, lang: str, *options: str) -> str:
+    """Return the command that makes the same page again; no path outside the current folder is told.
+
+    ``options`` are the command's own, those that do not say which generation it is about.
+    """
     recorded, run = found.trajectory, found.run
-    words = ["vizdiff", command, "--digit", str(recorded.labels[0]), "--seed", str(recorded.seeds[0])]
+    words = ["vizdiff", command, *options, "--digit", str(recorded.labels[0]), "--seed", str(recorded.seeds[0])]
     if recorded.sampler != "ddpm":
         words += ["--sampler", recorded.sampler]
     if recorded.num_steps != recorded.schedule.num_train_timesteps:

@@ -38,7 +38,7 @@ from viz_diffusion.cli.order import (
     take_order,
 )
 from viz_diffusion.cli.prepare import LessonsOption, command_line, pick_lessons, prepare
-from viz_diffusion.files import make_dir
+from viz_diffusion.files import make_dir, make_place
 
 if TYPE_CHECKING:
     from viz_diffusion.catalogue import Texts
@@ -92,10 +92,9 @@ def run_command(
     if out is None:
         name, told_digit = ("report_recording", DEFAULT_DIGIT) if order.is_alone else ("report", order.digit)
         out = default_out(name, ".html", told_digit, lang)
-    make_dir(out.parent)
-    voice.replacing(out)
+    make_place(out)
     make = _page_alone if order.is_alone else _page
-    page, facts = make(order, run, device, lessons, texts, figures, voice)
+    page, facts = make(order, run, device, lessons, texts, figures, out, voice)
     from viz_diffusion.report import write_report
 
     write_report(page, out)
@@ -113,10 +112,17 @@ def run_command(
 
 
 def _page(
-    order: Order, run: str | None, device: str, lessons: str, texts: Texts, figures: Path | None, voice: Voice
+    order: Order,
+    run: str | None,
+    device: str,
+    lessons: str,
+    texts: Texts,
+    figures: Path | None,
+    out: Path,
+    voice: Voice,
 ) -> tuple[Page, dict[str, Any]]:
     """Return the page of a generation of ours, with companions and chapters, and every number found."""
-    found = prepare(order, run, device, voice, pick_lessons(lessons), comparisons=True)
+    found = prepare(order, run, device, voice, pick_lessons(lessons), comparisons=True, out=out)
     from viz_diffusion.report.gather import assemble, players, strip
 
     played = players(found)
@@ -126,12 +132,20 @@ def _page(
 
 
 def _page_alone(
-    order: Order, run: str | None, device: str, lessons: str, texts: Texts, figures: Path | None, voice: Voice
+    order: Order,
+    run: str | None,
+    device: str,
+    lessons: str,
+    texts: Texts,
+    figures: Path | None,
+    out: Path,
+    voice: Voice,
 ) -> tuple[Page, dict[str, Any]]:
     """Return the page of a recording whose network is not at hand, and every number found."""
     from viz_diffusion.cli import alone as command
 
     found = command.look_at(order, run, lessons, device, voice)
+    voice.replacing(out)
     from viz_diffusion.report.alone import assemble, player, strip
 
     texts, played = texts.preferring("alone"), player(found.trajectory)

@@ -32,7 +32,7 @@ from viz_diffusion.cli.common import (
     show_size,
 )
 from viz_diffusion.errors import VizdiffUsageError
-from viz_diffusion.files import make_dir
+from viz_diffusion.files import make_place
 
 if TYPE_CHECKING:
     import torch
@@ -68,9 +68,9 @@ def run_command(
     check_seed(seed, count)
     if out.suffix not in (".npz", ".png"):
         raise VizdiffUsageError(f"--out must end in .npz or .png, found {out}")
-    make_dir(out.parent)
-    voice.replacing(out)
+    make_place(out)
     chosen, model, digest = load_run(run, device, voice)
+    voice.replacing(out)
     import torch
 
     labels = torch.tensor([digits[i % len(digits)] for i in range(count)])

@@ -80,8 +80,7 @@ def run_command(
     )  # fmt: skip
     out = default_out("worksheet", "", order.digit, lang) if out is None else out
     make_dir(out)
-    voice.replacing(out / "worksheet.html")
-    found = prepare(order, run, device, voice, lessons=())
+    found = prepare(order, run, device, voice, lessons=(), out=out / "worksheet.html")
     from viz_diffusion.worksheet.page import write_worksheet
 
     real = found.run.config.load_digits("test").typical_of(int(found.trajectory.labels[0]))

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from viz_diffusion.catalogue import Texts
+from viz_diffusion.deck.slides import Remake
 from viz_diffusion.deck.stills import Film
-from viz_diffusion.errors import VizdiffUsageError
+from viz_diffusion.errors import VizdiffIOError, VizdiffUsageError
 from viz_diffusion.files import atomic_dir, write_bytes, write_json
-from viz_diffusion.report.chapters import Drawing, Told, save_drawing
+from viz_diffusion.report.chapters import Drawing, Told, join, save_drawing
 
 _OURS = re.compile(r"\d\d_\w+\.(png|svg)|film\.(gif|mp4)|captions\.md|facts\.json")
 
@@ -27,7 +28,11 @@ def check_folder(path: Path) -> None:
     ------
     VizdiffUsageError
         Naming what is in the way.
+    VizdiffIOError
+        Where a file has the folder's name.
     """
+    if path.exists() and not path.is_dir():
+        raise VizdiffIOError(f"cannot write {path}: a file is in the place of the folder")
     strange = [entry.name for entry in path.iterdir() if not _OURS.fullmatch(entry.name)] if path.is_dir() else []
     if strange:
         raise VizdiffUsageError(f"--out {path} holds other things ({min(strange)}); name a new folder")
@@ -38,6 +43,7 @@ def write_folder(
     film: Film,
     facts: dict[str, Any],
     title: str,
+    remake: Remake,
     texts: Texts,
     path: Path,
     on_drawing: Callable[[Drawing], None] | None = None,
@@ -57,7 +63,7 @@ def write_folder(
                 number += 1
                 name = f"{number:02d}_{drawing.name}"
                 save_drawing(replace(drawing, name=name), folder)
-                text += _caption(name, drawing, one, texts)
+                text += _caption(name, drawing, one, remake(one, drawing.name), texts)
                 if on_drawing is not None:
                     on_drawing(drawing)
         write_bytes(folder / "film.gif", film.gif.data)
@@ -68,13 +74,15 @@ def write_folder(
         return tuple(sorted(entry.name for entry in folder.iterdir()))
 
 
-def _caption(name: str, drawing: Drawing, told: Told, texts: Texts) -> list[str]:
+def _caption(name: str, drawing: Drawing, told: Told, command: str, texts: Texts) -> list[str]:
     """Return one picture's part of ``captions.md``."""
+    caption = join(drawing.caption, told.other_digit.get(drawing.name, ""))
+    then = [] if command.startswith(told.try_this) else ["- " + texts("deck.captions_then", text=f"`{told.try_this}`")]
     return [
-        f"## {_plain(drawing.title)}", "", f"`{name}.png`, `{name}.svg`", "", _plain(drawing.caption), "",
+        f"## {_plain(drawing.title)}", "", f"`{name}.png`, `{name}.svg`", "", _plain(caption), "",
         "- " + texts("deck.captions_alt", text=_plain(drawing.alt)),
         "- " + texts("deck.captions_say", text=_plain(told.say)),
-        "- " + texts("deck.captions_command", text=f"`{told.try_this}`"), "",
+        "- " + texts("deck.captions_command", text=f"`{command}`"), *then, "",
     ]  # fmt: skip
 
 

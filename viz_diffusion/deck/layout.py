@@ -102,10 +102,14 @@ class TableShape:
 
 
 def shape_table(
-    header: Sequence[str], rows: Sequence[Sequence[str]], room: Box, least: int = TEXT_SIZE
+    header: Sequence[str], rows: Sequence[Sequence[str]], room: Box, least: int = TEXT_SIZE, most: int = 28
 ) -> TableShape | None:
-    """Lay out a table in the largest type that fits into ``room``; None where ``least`` points do not."""
-    for size in (*_TABLE_SIZES, *range(TEXT_SIZE - 1, least - 1, -1)):
+    """Lay out a table in the largest type that fits into ``room``; None where ``least`` points do not.
+
+    Nor does type get larger than ``most`` points.
+    """
+    sizes = (*_TABLE_SIZES, *range(TEXT_SIZE - 1, least - 1, -1))
+    for size in (size for size in sizes if size <= most):
         shape, squeezed = _shape_at(header, rows, size, room.width)
         if shape.height <= room.height and (size <= TEXT_SIZE or not squeezed):
             return shape

@@ -13,6 +13,8 @@ from importlib import resources
 from itertools import groupby
 from typing import Any
 
+from PIL import ImageFont
+
 FONTS = {"VizdiffSans": "vizdiff-sans.ttf", "VizdiffHan": "vizdiff-han.ttf"}
 """Name in a PDF: file under ``assets/fonts``, in the order they are asked."""
 _NOT_FIRST = "，。、；：？！）》”’」』】％,.;:?!)"
@@ -21,6 +23,8 @@ _NOT_LAST = "（《“‘「『【("
 """Never at the end of one."""
 _SET = {"VizdiffSans": 0.9, "VizdiffHan": 1.0}
 """How narrow each font is set: DejaVu Sans at 90%, its own Condensed, is about as wide as Arial."""
+_MARK_HEIGHT = 1120 / 2048
+"""Ems: marks are drawn for letters as high as x; over higher ones they are lifted."""
 _MARK_CENTRE = -0.25
 """Ems from a combining mark's origin to its middle, in DejaVu Sans."""
 
@@ -57,6 +61,15 @@ def clean(text: str) -> str:
 def runs(text: str) -> list[tuple[str, str]]:
     """Return (font name, part) pairs that make up ``clean(text)``."""
     return [(name, "".join(part)) for name, part in groupby(clean(text), _font_of)]
+
+
+@cache
+def _top(letter: str) -> float:
+    """Return how many ems a letter of the first font reaches above the line."""
+    path = resources.files("viz_diffusion").joinpath("assets", "fonts", FONTS["VizdiffSans"])
+    with resources.as_file(path) as file:
+        ems = 2048
+        return -ImageFont.truetype(str(file), ems).getbbox(letter, anchor="ls")[1] / ems
 
 
 def width(text: str, size: float) -> float:
@@ -119,8 +132,9 @@ def draw(canvas: Any, x: float, y: float, text: str, size: float, colour: str) -
             letters, marks = (plain[0], plain[1:]) if marked else (plain, "")
             advance = _advance(name, letters, size)
             middle = x + advance / 2 - _MARK_CENTRE * _SET[name] * size
-            for place, piece in ((x, letters), *((middle, mark) for mark in marks)):
-                line = canvas.beginText(place, y)
+            lift = max(0.0, _top(letters) - _MARK_HEIGHT) * size if marked else 0.0
+            for place, up, piece in ((x, 0.0, letters), *((middle, lift, mark) for mark in marks)):
+                line = canvas.beginText(place, y + up)
                 line.setFont(name, size)
                 line.setHorizScale(100 * _SET[name])
                 line.textOut(piece)

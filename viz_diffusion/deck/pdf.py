@@ -1,6 +1,7 @@
-"""A deck as a PDF handout: A4 pages, the slide above, what the speaker says beneath.
+"""A deck as a PDF handout for the class: A4 pages of pictures, captions, numbers, and questions with room to write.
 
-Knows nothing about what is measured; it sets a finished plan. Text is text, in two embedded fonts.
+What the speaker says and the answers to the questions are not in it: they stand in the notes of the slides. Knows
+nothing about what is measured; it sets a finished plan. Text is text, in two embedded fonts.
 """
 
 from __future__ import annotations
@@ -11,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from viz_diffusion.catalogue import Texts
-from viz_diffusion.deck import layout
-from viz_diffusion.deck.layout import LEADING, Box, shape_table, size_points, split_line
+from viz_diffusion.deck.layout import CELL_MARGIN, LEADING, ROW_PADDING, Box, TableShape, shape_table
 from viz_diffusion.deck.lettering import clean, draw, register_fonts, width, wrap
-from viz_diffusion.deck.slides import Deck, Slide
+from viz_diffusion.deck.paper import Block, spread
+from viz_diffusion.deck.slides import Deck, Point, Slide
 from viz_diffusion.deck.stills import Still
 from viz_diffusion.files import write_bytes
 from viz_diffusion.plots import theme
@@ -22,10 +23,15 @@ from viz_diffusion.report.parts import Table
 
 PAGE_WIDTH, PAGE_HEIGHT = 595.28, 841.89
 """Points: A4."""
-_SIDE, _TOP, _BOTTOM = 42.0, 44.0, 40.0
-_NOTE_SIZES = (11.0, 10.0, 9.0)
-"""Points: the largest in which a page's notes fit; at the smallest they go on over the page."""
-_FOOT_SIZE = 9.0
+_SIDE, _TOP, _BOTTOM = 48.0, 48.0, 52.0
+_ACROSS = PAGE_WIDTH - 2 * _SIDE
+_TITLE, _HEADING, _BODY, _SMALL, _FOOT = 24.0, 16.0, 10.0, 9.0, 8.5
+"""Points: the type of the first page, of a figure's question, of text, of captions and tables, of the foot."""
+_PICTURE_HEIGHT, _COVER_HEIGHT = 232.0, 170.0
+_TIGHT = 3.6
+"""Points that a row of a table is lower than on a slide."""
+_ROOM, _RULES = 24.0, 3
+"""Points from one ruled line to the next, and how many there are for an answer."""
 _ASCENT = 0.78
 """Ems from a line's top to its baseline."""
 
@@ -36,7 +42,7 @@ def write_pdf(deck: Deck, path: Path, texts: Texts) -> int:
     Parameters
     ----------
     deck
-        What is on the slides; without a film, which paper cannot show.
+        What is told; without a film, which paper cannot show.
     path
         Where to write.
     texts
@@ -51,165 +57,155 @@ def write_pdf(deck: Deck, path: Path, texts: Texts) -> int:
     canvas.setAuthor("viz_diffusion")
     canvas.setSubject(texts["deck.subject"])
     canvas.setCreator("vizdiff deck")
-    pages = [(slide, part) for slide in deck.slides for part in _Page.all(slide)]
-    for number, (slide, page) in enumerate(pages, 1):
-        if page.has_slide:
-            canvas.bookmarkPage(slide.name)
-            canvas.addOutlineEntry(clean(slide.title), slide.name, level=0)
-            _Stage(canvas).draw(slide)
-        page.draw_notes(canvas)
-        draw(canvas, _SIDE, _BOTTOM - 14, deck.title, _FOOT_SIZE, theme.MUTED)
+    pages = spread(_Setter(canvas).deck(deck), PAGE_HEIGHT - _TOP - _BOTTOM)
+    for number, page in enumerate(pages, 1):
+        for down, block in page:
+            block.draw(PAGE_HEIGHT - _TOP - down)
+        draw(canvas, _SIDE, _BOTTOM - 24, deck.title, _FOOT, theme.MUTED)
         counted = texts("deck.handout_page", page=number, pages=len(pages))
-        right = PAGE_WIDTH - _SIDE - width(counted, _FOOT_SIZE)
-        draw(canvas, right, _BOTTOM - 14, counted, _FOOT_SIZE, theme.MUTED)
+        draw(canvas, PAGE_WIDTH - _SIDE - width(counted, _FOOT), _BOTTOM - 24, counted, _FOOT, theme.MUTED)
         canvas.showPage()
     canvas.save()
     write_bytes(path, data.getvalue())
     return len(pages)
 
 
-_SCALE = (PAGE_WIDTH - 2 * _SIDE) / (layout.SLIDE_WIDTH * 72)
-_SLIDE_BOTTOM = PAGE_HEIGHT - _TOP - layout.SLIDE_HEIGHT * 72 * _SCALE
-
-
-class _Page:
-    """One page's share of a slide's notes."""
-
-    def __init__(self, lines: list[str], size: float, has_slide: bool) -> None:
-        self.lines, self.size, self.has_slide = lines, size, has_slide
-
-    @classmethod
-    def all(cls, slide: Slide) -> Iterator[_Page]:
-        """Yield the page with the slide, and those on which its notes go on."""
-        first, more = _SLIDE_BOTTOM - 26 - _BOTTOM, PAGE_HEIGHT - _TOP - _BOTTOM
-        for size in _NOTE_SIZES:
-            lines = wrap(slide.notes, size, PAGE_WIDTH - 2 * _SIDE)
-            if _height(lines, size) <= first:
-                break
-        has_slide = True
-        while lines or has_slide:
-            room = first if has_slide else more
-            count = len(lines)
-            while _height(lines[:count], size) > room:
-                count -= 1
-            yield cls(lines[:count], size, has_slide)
-            lines, has_slide = lines[count:], False
-
-    def draw_notes(self, canvas: Any) -> None:
-        y = (_SLIDE_BOTTOM - 26) if self.has_slide else PAGE_HEIGHT - _TOP
-        for line in self.lines:
-            draw(canvas, _SIDE, y - _ASCENT * self.size, line, self.size, theme.INK)
-            y -= _height([line], self.size)
-
-
-def _height(lines: list[str], size: float) -> float:
-    """Return the points that lines take; an empty one is half as high."""
-    return sum(size * (1.35 if line else 0.7) for line in lines)
-
-
-class _Stage:
-    """Draws one slide, in inches from its top left, on the upper half of the page."""
+class _Setter:
+    """Turns slides into blocks that draw themselves on a canvas, given the height of their top."""
 
     def __init__(self, canvas: Any) -> None:
         self.canvas = canvas
 
-    def draw(self, slide: Slide) -> None:
-        """Draw the slide and a hairline around it."""
+    def deck(self, deck: Deck) -> Iterator[Block]:
+        """Yield everything in order; a table that stands under its figure is not set a second time."""
+        told = [slide.numbers for slide in deck.slides]
+        before = ""
+        for slide in deck.slides:
+            if slide.name == "cover":
+                yield self.cover(slide)
+            elif not any(slide.table is numbers for numbers in told if numbers is not None):
+                yield from self.slide(slide, is_new=slide.title != before)
+                before = slide.title
+
+    def cover(self, slide: Slide) -> Block:
+        """Return the finished digit with the title and the run's facts beside it."""
+        left = _SIDE + _COVER_HEIGHT + 24
+        title = wrap(slide.title, _TITLE, PAGE_WIDTH - _SIDE - left)
+
+        def paint(top: float) -> None:
+            self.mark(slide, top)
+            if slide.picture is not None:
+                self.image(slide.picture, _SIDE, top, _COVER_HEIGHT, _COVER_HEIGHT)
+            y = self.lines(title, left, top, _TITLE, theme.INK) - 10
+            self.lines(wrap(slide.line, _BODY, PAGE_WIDTH - _SIDE - left), left, y, _BODY, theme.MUTED)
+
+        return Block(_COVER_HEIGHT + 20, paint)
+
+    def slide(self, slide: Slide, is_new: bool) -> Iterator[Block]:
+        """Yield what paper says of one slide."""
+        if is_new:
+            yield self.heading(slide)
+        if slide.picture is not None:
+            yield self.picture(slide.picture)
+        yield from self.text(slide.caption, _SMALL, theme.MUTED, after=10)
+        for point in slide.paragraphs:
+            yield from self.point(point)
+        for point in slide.points:
+            yield from self.point(point, rules=_RULES if slide.write_in else 0)
+        if slide.numbers is not None:
+            yield from self.text(slide.numbers.caption, _SMALL, theme.MUTED, after=0, keep=True)
+            yield from self.table(slide.numbers)
+        if slide.table is not None:
+            yield from self.table(slide.table)
+            yield from self.text(slide.line, _BODY, theme.INK, after=10)
+
+    def heading(self, slide: Slide) -> Block:
+        section = slide.section if slide.section != slide.title else ""
+        lines = wrap(slide.title, _HEADING, _ACROSS)
+        above = 18.0 + (_SMALL * LEADING if section else 0)
+
+        def paint(top: float) -> None:
+            self.mark(slide, top)
+            if section:
+                self.lines([section], _SIDE, top - 16, _SMALL, theme.PURPLE)
+            self.lines(lines, _SIDE, top - above, _HEADING, theme.INK)
+
+        return Block(above + len(lines) * _HEADING * LEADING + 6, paint, keep=True)
+
+    def picture(self, still: Still) -> Block:
+        wide = min(_ACROSS, _PICTURE_HEIGHT * still.width / still.height)
+        high = wide * still.height / still.width
+        left = _SIDE + (_ACROSS - wide) / 2
+        return Block(high + 8, lambda top: self.image(still, left, top, wide, high), keep=True)
+
+    def text(self, text: str, size: float, colour: str, after: float = 0.0, keep: bool = False) -> Iterator[Block]:
+        """Yield a paragraph, a block a line; its last two lines stay together, and with what follows if ``keep``."""
+        lines = wrap(text, size, _ACROSS) if text else []
+        for index, line in enumerate(lines):
+            last = index == len(lines) - 1
+            together = keep if last else index in (0, len(lines) - 2)
+            yield Block(
+                size * 1.4 + (after if last else 0),
+                lambda top, line=line: self.lines([line], _SIDE, top, size, colour),  # type: ignore[misc]
+                keep=together,
+            )
+
+    def point(self, point: Point, rules: int = 0) -> Iterator[Block]:
+        """Yield a paragraph under its lead, with ruled lines to write on."""
+        yield from self.text(point.lead, _BODY, theme.PURPLE, keep=True)
+        yield from self.text(point.text, _BODY, theme.INK, after=0 if rules else 7, keep=rules > 0)
+        for index in range(rules):
+            last = index == rules - 1
+            yield Block(_ROOM + 14 * last, lambda top: self.rule(_SIDE, top - _ROOM, _ACROSS), keep=not last)
+
+    def table(self, table: Table) -> Iterator[Block]:
+        """Yield a table, a block a row, all of them together where a page holds them."""
+        room = Box(0, 0, _ACROSS / 72, 60)
+        shape = shape_table(table.header, table.rows, room, least=7, most=round(_SMALL))
+        assert shape is not None  # in a room as high as five pages
+        rows = [table.header, *table.rows]
+        for index, row in enumerate(rows):
+            last = index == len(rows) - 1
+            yield Block(
+                shape.heights[index] * 72 - _TIGHT + 14 * last,
+                lambda top, row=row, index=index: self.row(row, index, shape, table.numeric, top),  # type: ignore[misc]
+                keep=not last,
+            )
+
+    def row(self, row: tuple[str, ...], index: int, shape: TableShape, numeric: tuple[bool, ...], top: float) -> None:
+        """Draw a row of a table, its numbers to the right, and the line beneath it."""
+        left, high = _SIDE, shape.heights[index] * 72 - _TIGHT
+        for text, inches, is_number in zip(row, shape.widths, numeric, strict=True):
+            across, margin = inches * 72, CELL_MARGIN * 72
+            lines = wrap(text, shape.size, across - 2 * margin)
+            spare = high - len(lines) * shape.size * LEADING
+            y = top - (spare - (ROW_PADDING * 72 - _TIGHT) / 2 if index == 0 else spare / 2)
+            for line in lines:
+                shift = across - margin - width(line, shape.size) if is_number else margin
+                y = self.lines([line], left + shift, y, shape.size, theme.MUTED if index == 0 else theme.INK)
+            left += across
+        self.rule(_SIDE, top - high, sum(shape.widths) * 72, theme.INK if index == 0 else theme.FAINT)
+
+    def lines(self, lines: list[str], left: float, top: float, size: float, colour: str) -> float:
+        """Write lines downwards; return how high the next one would begin."""
+        for line in lines:
+            draw(self.canvas, left, top - _ASCENT * size - (LEADING - 1) / 2 * size, line, size, colour)
+            top -= size * LEADING
+        return top
+
+    def rule(self, left: float, y: float, across: float, colour: str = theme.FAINT) -> None:
         from reportlab.lib.colors import HexColor
 
-        canvas = self.canvas
-        canvas.saveState()
-        canvas.translate(_SIDE, _SLIDE_BOTTOM)
-        canvas.scale(_SCALE, _SCALE)
-        if slide.name == "cover":
-            self.cover(slide)
-        else:
-            self.plain(slide)
-        canvas.setStrokeColor(HexColor(theme.FAINT))
-        canvas.setLineWidth(1.2)
-        canvas.rect(0, 0, layout.SLIDE_WIDTH * 72, layout.SLIDE_HEIGHT * 72, fill=0)
-        canvas.restoreState()
+        self.canvas.setStrokeColor(HexColor(colour))
+        self.canvas.setLineWidth(0.5)
+        self.canvas.line(left, y, left + across, y)
 
-    def cover(self, slide: Slide) -> None:
-        if slide.picture is not None:
-            self.picture(slide.picture, layout.COVER_PICTURE)
-        box = layout.COVER_TITLE
-        lines = wrap(slide.title, layout.COVER_SIZE, box.width * 72)
-        high = len(lines) * layout.COVER_SIZE * LEADING / 72
-        self.lines(lines, box.below(max(0.0, box.height - high)), layout.COVER_SIZE)
-        size = layout.TEXT_SIZE + 2
-        self.lines(wrap(slide.line, size, layout.COVER_TEXT.width * 72), layout.COVER_TEXT, size, theme.MUTED)
-
-    def plain(self, slide: Slide) -> None:
-        sizes = (layout.TITLE_SIZE, 26, 22, 18)
-        size = next((s for s in sizes if width(slide.title, s) <= layout.TITLE.width * 72), sizes[-1])
-        self.lines([slide.title], layout.TITLE.below(layout.TITLE.height - size * LEADING / 72), size)
-        if slide.section != slide.title:
-            box, kicker = layout.KICKER, layout.TEXT_SIZE
-            across = width(slide.section, kicker) / 72
-            if across <= box.width:
-                place = Box(box.left + box.width - across, box.top, across, box.height)
-                self.lines([slide.section], place.below(box.height - kicker * LEADING / 72), kicker, theme.PURPLE)
-        rest, foot = split_line(layout.AREA, slide.line)
-        if slide.picture is not None:
-            self.picture(slide.picture, rest.fit(slide.picture.width / slide.picture.height))
-        if slide.table is not None:
-            self.table(slide.table, rest.below(0.1))
-        if slide.points:
-            self.points(slide)
-        if slide.line:
-            lines = wrap(slide.line, layout.TEXT_SIZE, foot.width * 72)
-            high = len(lines) * layout.TEXT_SIZE * LEADING / 72
-            self.lines(lines, foot.below(foot.height - high), layout.TEXT_SIZE)
-
-    def lines(self, lines: list[str], box: Box, size: float, colour: str = theme.INK) -> None:
-        """Write lines from the top of a box downwards."""
-        y = (layout.SLIDE_HEIGHT - box.top) * 72 - (_ASCENT + (LEADING - 1) / 2) * size
-        for line in lines:
-            draw(self.canvas, box.left * 72, y, line, size, colour)
-            y -= size * LEADING
-
-    def picture(self, still: Still, box: Box) -> None:
+    def image(self, still: Still, left: float, top: float, wide: float, high: float) -> None:
         from reportlab.lib.utils import ImageReader
 
-        bottom = layout.SLIDE_HEIGHT - box.top - box.height
-        image = ImageReader(io.BytesIO(still.data))
-        self.canvas.drawImage(image, box.left * 72, bottom * 72, box.width * 72, box.height * 72)
+        self.canvas.drawImage(ImageReader(io.BytesIO(still.data)), left, top - high, wide, high)
 
-    def points(self, slide: Slide) -> None:
-        box = layout.POINTS
-        size = size_points([(point.lead, point.text) for point in slide.points], box) or layout.TEXT_SIZE
-        for point in slide.points:
-            for text, points, colour in (
-                (point.lead, layout.TEXT_SIZE, theme.PURPLE),
-                (point.text, size, theme.INK),
-            ):
-                lines = wrap(text, points, box.width * 72)
-                self.lines(lines, box, points, colour)
-                box = box.below(len(lines) * points * LEADING / 72)
-            box = box.below(layout.POINT_GAP)
-
-    def table(self, table: Table, room: Box) -> None:
-        from reportlab.lib.colors import HexColor
-
-        shape = shape_table(table.header, table.rows, room, least=9)
-        if shape is None:
-            return
-        top = room.top
-        for index, (row, high) in enumerate(zip([table.header, *table.rows], shape.heights, strict=True)):
-            left = room.left
-            for text, across, number in zip(row, shape.widths, table.numeric, strict=True):
-                lines = wrap(text, shape.size, (across - 2 * layout.CELL_MARGIN) * 72)
-                spare = high - len(lines) * shape.size * LEADING / 72
-                y = top + spare - layout.ROW_PADDING / 2 if index == 0 else top + spare / 2
-                colour = theme.MUTED if index == 0 else theme.INK
-                for line in lines:
-                    shift = across - layout.CELL_MARGIN - width(line, shape.size) / 72 if number else layout.CELL_MARGIN
-                    self.lines([line], Box(left + shift, y, across, high), shape.size, colour)
-                    y += shape.size * LEADING / 72
-                left += across
-            top += high
-            self.canvas.setStrokeColor(HexColor(theme.INK if index == 0 else theme.FAINT))
-            self.canvas.setLineWidth(1.0 if index == 0 else 0.6)
-            ruled = (layout.SLIDE_HEIGHT - top) * 72
-            self.canvas.line(room.left * 72, ruled, (room.left + sum(shape.widths)) * 72, ruled)
+    def mark(self, slide: Slide, top: float) -> None:
+        """Let the reader's table of contents lead here."""
+        self.canvas.bookmarkHorizontal(slide.name, 0, top)
+        self.canvas.addOutlineEntry(clean(slide.title), slide.name, level=0)

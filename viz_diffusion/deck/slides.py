@@ -6,14 +6,14 @@ Knows nothing about PowerPoint or PDF. Every number comes from the facts that th
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from viz_diffusion.catalogue import Texts
 from viz_diffusion.deck.layout import AREA, BODY_SIZE, POINTS, Box, point_height, shape_table, split_line
 from viz_diffusion.deck.stills import Film, Still, grey_still
-from viz_diffusion.report.chapters import Drawing, Told, wording
+from viz_diffusion.report.chapters import Drawing, Told, join, wording
 from viz_diffusion.report.gather import Study, provenance
 from viz_diffusion.report.parts import Table
 
@@ -35,7 +35,7 @@ class Point:
     """A paragraph with a lead."""
 
     lead: str
-    """A few words in the accent colour."""
+    """A few words in the accent colour; empty for a paragraph by itself."""
     text: str
     """What follows it."""
 
@@ -62,6 +62,14 @@ class Slide:
     """Paragraphs."""
     notes: str = ""
     """What the speaker reads: paragraphs with an empty line between."""
+    caption: str = ""
+    """What stands under the picture on paper."""
+    paragraphs: tuple[Point, ...] = ()
+    """What else paper says: nothing that is the speaker's alone, nor the answer of an exercise."""
+    write_in: bool = False
+    """Whether paper leaves room for an answer under each of the points."""
+    numbers: Table | None = None
+    """The table that stands beneath on paper."""
     rank: int = 0
     """0 must be there; of the others the smallest go in first while there is room."""
 
@@ -82,8 +90,18 @@ class Deck:
     """Their titles, as a reader knows them."""
 
 
+Remake = Callable[[Told, str], str]
+"""The command that makes a lesson's figure, by its name, again."""
+
+
 def plan(
-    found: Study, told: Sequence[Told], stills: dict[str, Still], film: Film | None, command: str, texts: Texts
+    found: Study,
+    told: Sequence[Told],
+    stills: dict[str, Still],
+    film: Film | None,
+    command: str,
+    remake: Remake,
+    texts: Texts,
 ) -> Deck:
     """Plan a deck.
 
@@ -97,19 +115,17 @@ def plan(
         The moving picture; None for a handout, which cannot move.
     command
         What makes the same deck again.
+    remake
+        What makes one figure again.
     texts
         The catalogue of one language.
     """
-    writer = _Writer(found, texts, command)
-    wanted = [writer.cover()]
-    wanted += writer.film(film) if film is not None else []
-    for one in told:
-        wanted += writer.lesson(one, stills)
-    wanted += writer.movie(film) if film is not None else []
-    wanted += [*writer.exercises(told), *writer.corrections(told), writer.commands(told), writer.closing(told)]
-    ranked = sorted(range(len(wanted)), key=lambda index: (wanted[index].rank, index))
-    musts = sum(slide.rank == 0 for slide in wanted)
-    kept = set(ranked[: max(MOST_SLIDES, musts)])
+    writer = _Writer(found, texts, command, remake)
+    wanted = writer.slides(told, stills, film, stills)
+    # once more with what can be answered from the slides there is room for, of which no fewer exercises cost one
+    shown = {wanted[index].name for index in _kept(wanted)}
+    wanted = writer.slides(told, stills, film, shown)
+    kept = _kept(wanted)
     return Deck(
         title=texts("report.title", **writer.facts),
         lang=texts.lang,
@@ -119,6 +135,13 @@ def plan(
     )
 
 
+def _kept(wanted: Sequence[Slide]) -> set[int]:
+    """Return the places of the slides there is room for."""
+    ranked = sorted(range(len(wanted)), key=lambda index: (wanted[index].rank, index))
+    musts = sum(slide.rank == 0 for slide in wanted)
+    return set(ranked[: max(MOST_SLIDES, musts)])
+
+
 @dataclass(frozen=True, eq=False)
 class _Writer:
     """Writes slides, one kind a method."""
@@ -126,15 +149,28 @@ class _Writer:
     found: Study
     texts: Texts
     command: str
+    remake: Remake
 
     @property
     def facts(self) -> dict[str, Any]:
         return wording(self.found.recording, self.texts)
 
-    def notes(self, say: str = "", *paragraphs: str, command: str = "") -> str:
-        """Join what a speaker reads."""
+    def slides(
+        self, told: Sequence[Told], stills: dict[str, Still], film: Film | None, shown: Container[str]
+    ) -> list[Slide]:
+        """Write every slide there may be; exercises are those that ask about figures in ``shown`` alone."""
+        slides = [self.cover(), *(self.film(film) if film is not None else ())]
+        for one in told:
+            slides += self.lesson(one, stills)
+        slides += self.movie(film) if film is not None else ()
+        slides += [*self.exercises(told, shown), *self.corrections(told), self.commands(told), self.closing(told)]
+        return slides
+
+    def notes(self, say: str = "", *paragraphs: str, command: str = "", then: str = "") -> str:
+        """Join what a speaker reads; ``command`` makes the slide's picture again, ``then`` is to be tried."""
         said = [self.texts("deck.notes_say", text=say)] if say else []
         run = [self.texts("deck.notes_command", text=command)] if command else []
+        run += [self.texts("deck.notes_then", text=then)] if then and not command.startswith(then) else []
         return "\n\n".join([*said, *(text for text in paragraphs if text), *run])
 
     def cover(self) -> Slide:
@@ -164,11 +200,13 @@ class _Writer:
 
     def lesson(self, told: Told, stills: dict[str, Still]) -> Iterator[Slide]:
         """Give one slide a figure, the first one asking the lesson's question, and one for the table."""
-        numbers = _spell(told.table)
-        answers = [f"{one.question} {one.verdict}. {one.text}" for one in told.answers]
+        found = [Point(f"{one.question} {one.verdict}.", one.text) for one in told.answers]
+        said = [Point("", text) for text in (told.text, told.note) if text]
         for index, drawing in enumerate(told.drawings):
             line = self.short_line(drawing, told)
             first = index == 0
+            caption = join(drawing.caption, told.other_digit.get(drawing.name, ""))
+            rest = (*(f"{one.lead} {one.text}" for one in found), told.note) if first else ()
             yield Slide(
                 name=drawing.name,
                 section=told.title,
@@ -176,9 +214,13 @@ class _Writer:
                 line=line,
                 picture=stills[drawing.name],
                 notes=self.notes(
-                    told.say if first else line, told.text if first else "", drawing.caption,
-                    *([*answers, told.note, numbers] if first else []), command=told.try_this,
+                    told.say if first else line, told.text if first else "", caption, *rest,
+                    _spell(told.table) if first else "",
+                    command=self.remake(told, drawing.name), then=told.try_this,
                 ),
+                caption=caption,
+                paragraphs=(*said[:1], *found, *said[1:]) if first else (),
+                numbers=told.table if first else None,
                 rank=LAST_RANK if index > 1 or drawing.name in told.advanced else _RANKS[told.folded, first],
             )  # fmt: skip
         if told.name in _NUMBERS_MATTER and _fits(told.table, told.table.caption):
@@ -188,7 +230,12 @@ class _Writer:
                 title=told.title,
                 line=told.table.caption,
                 table=told.table,
-                notes=self.notes(told.say, told.text, command=told.try_this),
+                notes=self.notes(
+                    told.say,
+                    told.text,
+                    command=f"{self.remake(told, told.drawings[0].name)} --json",
+                    then=told.try_this,
+                ),
                 rank=4 + _NUMBERS_MATTER.index(told.name),
             )
 
@@ -196,12 +243,17 @@ class _Writer:
         """Return the figure's line for a slide: its own where there is one, else its caption's beginning."""
         key = f"deck.line.{drawing.name}"
         if key in self.texts:
-            return self.texts(key, **wording(self.found.recording | told.facts, self.texts))
-        return re.split(r"(?<=[.!?])\s+|(?<=[。！？])", drawing.caption, maxsplit=1)[0]
+            line = self.texts(key, **wording(self.found.recording | told.facts, self.texts))
+        else:
+            line = re.split(r"(?<=[.!?])\s+|(?<=[。！？])", drawing.caption, maxsplit=1)[0]
+        return join(line, told.other_digit.get(drawing.name, ""))
 
-    def exercises(self, told: Sequence[Told]) -> Iterator[Slide]:
-        """Give the exercises of the open lessons, as many on a slide as fit, their answers in the notes."""
-        asked = [one for one in told if one.exercise and not one.folded]
+    def exercises(self, told: Sequence[Told], shown: Container[str]) -> Iterator[Slide]:
+        """Give the exercises of the open lessons, as many on a slide as fit, their answers in the notes.
+
+        Only those are asked whose figures are among ``shown``.
+        """
+        asked = [one for one in told if one.exercise and not one.folded and all(name in shown for name in one.asks)]
         points = [Point(one.question, one.exercise) for one in asked]
         answers = {one.question: f"{one.question} {one.answer}" for one in asked}
         title = self.texts["deck.exercises_title"]
@@ -211,6 +263,7 @@ class _Writer:
                 section=title,
                 title=title,
                 points=tuple(group),
+                write_in=True,
                 notes=self.notes("", self.texts["deck.exercises_note"], *(answers[point.lead] for point in group)),
                 rank=1,
             )

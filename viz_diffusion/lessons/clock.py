@@ -161,4 +161,5 @@ LESSON = Lesson(
     "clock", 60, _measure, draw, facts, rows, claims=claims,
     figures=("time_embedding", "wrong_clock", "border_clock"), advanced=("border_clock",), seconds=(8, 150),
     part=Part(Clocks, _told, ("wrong_clock", "border_clock")),
+    asks=("time_embedding",),
 )  # fmt: skip

@@ -262,4 +262,5 @@ def _measure(material: Material) -> CoarseFine:
 LESSON = Lesson(
     "coarse_fine", 120, _measure, draw, facts, rows, claims=claims, core=False,
     figures=("bands", "emergence"), traces=True, seconds=(12, 20), data=CoarseFine,
+    asks=("bands",), of_digit={"bands": "coarse_digit"},
 )  # fmt: skip

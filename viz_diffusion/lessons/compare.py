@@ -18,9 +18,10 @@ from viz_diffusion.interventions import Intervened
 from viz_diffusion.lessons import guess
 from viz_diffusion.lessons.lesson import recording_facts
 from viz_diffusion.plots.compare import MOST_FRAMES, Told, draw_compare
+from viz_diffusion.plots.counter import Head
 from viz_diffusion.trajectory import Trajectory
 
-__all__ = ["MOST_FRAMES", "Comparison", "Telling", "draw", "facts", "measure", "telling"]
+__all__ = ["MOST_FRAMES", "Comparison", "Telling", "draw", "facts", "heads", "measure", "telling"]
 
 NULL_SIGN = "∅"
 
@@ -85,18 +86,42 @@ def measure(
 
 def draw(data: Comparison) -> dict[str, Figure]:
     """Draw ``compare``: both strips, and a line for everything that was told otherwise."""
-    shown = _shown(data)
+    told = told_at(data, _shown(data))
+    return {"compare": draw_compare(data.plain.frames, data.changed.frames, told)}
+
+
+def told_at(data: Comparison, steps: NDArray[np.int64]) -> tuple[Told, ...]:
+    """Return everything that was told otherwise at some step, in words at those of the given indices."""
     rows = (
         ("$y$", data.told_plain.labels, data.told_changed.labels),
         ("$t$", data.told_plain.timesteps, data.told_changed.timesteps),
         ("$s$", data.told_plain.guidance, data.told_changed.guidance),
     )
-    told = tuple(
-        Told(symbol, *(tuple(_written(values[k]) for k in shown) for values in (plain, changed)))
+    return tuple(
+        Told(symbol, *(tuple(_written(values[k]) for k in steps) for values in (plain, changed)))
         for symbol, plain, changed in rows
         if plain != changed
     )
-    return {"compare": draw_compare(data.plain.frames, data.changed.frames, told)}
+
+
+def heads(data: Comparison, states: NDArray[np.int64]) -> list[tuple[Head, Head]]:
+    """Return what stands over both runs in a film of these states, of which the finished one comes last.
+
+    Over the plain run what its network is told; over the changed one, with a prime, the same, and after an arrow what
+    it is told instead where that differs, marked. The finished picture keeps what was told last.
+    """
+    steps = np.minimum(states, data.plain.trajectory.num_steps - 1)
+    told = told_at(data, steps)
+    films = []
+    for k in range(len(steps)):
+        plain = "  ".join(f"{one.symbol.strip('$')} = {one.plain[k]}" for one in told)
+        changed = "  ".join(
+            f"{one.symbol.strip('$')}′ = {one.plain[k]}"
+            + (f" → {one.changed[k]}" if one.changed[k] != one.plain[k] else "")
+            for one in told
+        )
+        films.append(((plain, False), (changed, any(one.changed[k] != one.plain[k] for one in told))))
+    return films
 
 
 def facts(data: Comparison) -> dict[str, Any]:

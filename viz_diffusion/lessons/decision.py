@@ -254,4 +254,5 @@ def rows(facts: dict[str, Any], _: Texts) -> Rows:
 LESSON = Lesson(
     "decision", 100, measure, draw, facts, rows, claims=claims, core=False, figures=("decision", "forks"),
     seconds=(35, 150), data=Decision,
+    asks=("forks",),
 )  # fmt: skip

@@ -279,4 +279,5 @@ LESSON = Lesson(
     "guess", 30, lambda m: replace(measure(m.trajectory, m.sample), ideal=m.take("guess", _ideal)),
     draw, facts, rows, series, claims, figures=("steps", "ideal"), recording=True, seconds=(4, 30),
     part=Part(Ideal, _ideal, ("ideal",)), alone=measure,
+    asks=("steps",), of_digit={"ideal": "ideal_digit"},
 )  # fmt: skip

@@ -349,4 +349,5 @@ def _measure(material: Material) -> Guidance:
 LESSON = Lesson(
     "guidance", 80, _measure, draw, facts, rows, claims=claims, core=False,
     figures=("guidance", "price"), advanced=("price",), seconds=(45, 150), data=Guidance,
+    asks=("guidance",), of_digit={"guidance": "guidance_digit"},
 )  # fmt: skip

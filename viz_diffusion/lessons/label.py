@@ -265,4 +265,5 @@ LESSON = Lesson(
     advanced=("switch_pairs", "label_worth"),
     recording=True, companions=True, seconds=(28, 140),
     part=Part(Orders, _orders, ("label_embedding", "label_switch", "switch_pairs", "label_worth")),
+    asks=("label_embedding",),
 )  # fmt: skip

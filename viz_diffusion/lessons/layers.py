@@ -239,4 +239,5 @@ def rows(facts: dict[str, Any], _: Texts) -> Rows:
 LESSON = Lesson(
     "layers", 130, measure, draw, facts, rows, claims=claims, core=False, figures=("blocks", "label_geometry"),
     seconds=(15, 60), data=Layers,
+    asks=("blocks",),
 )  # fmt: skip

@@ -144,6 +144,10 @@ class Lesson:
     """Whether every report measures it. A chapter that is not of the core is closed at first."""
     figures: tuple[str, ...] = ()
     """The names of what ``draw`` gives, so that one figure can be asked for without measuring all lessons."""
+    asks: tuple[str, ...] = ()
+    """Which of the figures the exercise asks one to look at: it is asked where they are shown."""
+    of_digit: Mapping[str, str] = dataclass_field(default_factory=dict)
+    """Of figures that are pictures of one digit, which may have shipped: the fact that names the digit, by figure."""
     advanced: tuple[str, ...] = ()
     """Which of the figures stand in the advanced part, the chapter's last."""
     recording: bool = False

@@ -259,4 +259,5 @@ def _measure(material: Material) -> Memorisation:
 LESSON = Lesson(
     "memorisation", 110, _measure, draw, facts, rows, claims=claims,
     core=False, figures=("copies",), seconds=(25, 170), data=Memorisation,
+    asks=("copies",),
 )  # fmt: skip

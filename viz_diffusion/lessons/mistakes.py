@@ -62,6 +62,8 @@ class Mistakes:
     """N, how many images each sampler made."""
     read: NDArray[np.bool_] | None
     """(8, N) bool: whether the classifier reads each as asked; None where the data are not MNIST."""
+    digit: int
+    """Of the strips."""
 
     @property
     def caught(self) -> NDArray[np.bool_]:
@@ -108,7 +110,7 @@ def measure(
             read.append((classifier.read(record.x0) == labels).numpy())
     values, halves = (np.stack(column) for column in zip(*found, strict=True))
     steps_left = len(record.shown) - 1 - frames
-    return Mistakes(values, halves, np.stack(strips), steps_left, samples, np.stack(read) if read else None)
+    return Mistakes(values, halves, np.stack(strips), steps_left, samples, np.stack(read) if read else None, digit)
 
 
 def shown_frames(count: int) -> NDArray[np.int64]:
@@ -134,6 +136,7 @@ def facts(data: Mistakes) -> dict[str, Any]:
     right = data.values[:2].max(axis=0)
     read = None if data.read is None else data.read.sum(axis=1).tolist()
     return {
+        "mistakes_digit": data.digit,
         "samples": data.samples,
         "steps": int(data.steps_left[0]),
         "own": own,
@@ -205,4 +208,5 @@ def _measure(material: Material) -> Mistakes:
 LESSON = Lesson(
     "mistakes", 140, _measure, draw, facts, rows, claims=claims,
     core=False, figures=("mistakes",), seconds=(15, 100), data=Mistakes,
+    asks=("mistakes",), of_digit={"mistakes": "mistakes_digit"},
 )  # fmt: skip

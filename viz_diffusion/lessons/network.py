@@ -69,4 +69,6 @@ def rows(facts: dict[str, Any], _: Texts) -> Rows:
     return Rows(("block", "channels", "resolution"), tuple(lines))
 
 
-LESSON = Lesson("network", 70, lambda m: measure(m.network, m.digit), draw, facts, rows, figures=("model",))
+LESSON = Lesson(
+    "network", 70, lambda m: measure(m.network, m.digit), draw, facts, rows, asks=("model",), figures=("model",)
+)

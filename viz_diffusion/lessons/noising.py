@@ -247,6 +247,7 @@ LESSON = Lesson(
     facts,
     rows,
     claims=claims,
+    asks=("forward",),
     figures=("forward", "snr"),
     seconds=(2, 10),
     alone=measure_alone,

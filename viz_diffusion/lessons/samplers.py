@@ -382,4 +382,5 @@ def _measure(material: Material) -> Samplers:
 LESSON = Lesson(
     "samplers", 90, _measure, draw, facts, rows, claims=claims, core=False,
     figures=("samplers", "strokes", "paths"), advanced=("paths",), traces=True, seconds=(36, 280), data=Samplers,
+    asks=("samplers",), of_digit={"samplers": "stroke_digit"},
 )  # fmt: skip

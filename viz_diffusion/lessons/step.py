@@ -237,4 +237,5 @@ def _measure(material: Material) -> StepParts:
 LESSON = Lesson(
     "step", 40, _measure, draw, facts, rows, series, claims, figures=("ledger",), recording=True, seconds=(1, 1),
     alone=measure_alone,
+    asks=("ledger",),
 )  # fmt: skip

@@ -228,4 +228,5 @@ LESSON = Lesson(
     "training", 20, _measure, draw, facts, rows, claims=claims,
     figures=("training_step", "loss", "loss_by_t", "bits_by_t"), advanced=("bits_by_t",), seconds=(6, 30),
     part=Part(Exam, _exam, ("loss_by_t", "bits_by_t")),
+    asks=("training_step",),
 )  # fmt: skip

@@ -1,10 +1,11 @@
-"""The strip beneath a film's picture: how many steps are left, and small beside it the time index t.
+"""The strips of a film: beneath, how many steps are left and the time index t; above two runs, what each was told.
 
-Knows nothing about films; numbers and one symbol only.
+Knows nothing about films; numbers and symbols only.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from importlib import resources
 from io import BytesIO
@@ -17,10 +18,14 @@ from viz_diffusion.plots import theme
 
 _SHARE = 1 / 8
 """The strip's height as a share of the picture's, made even."""
-_NUMBER, _INDEX = 0.92, 0.62
-"""Type sizes as shares of the strip's height: the steps left, and t."""
+_NUMBER, _INDEX, _HEAD = 0.92, 0.62, 0.68
+"""Type sizes as shares of the strip's height: the steps left, t, and what stands over a picture."""
 _BASELINE = 0.84
 """Share of the strip's height above the line the numbers stand on."""
+
+
+Head = tuple[str, bool]
+"""What stands over a picture, and whether it is marked."""
 
 
 def strip_height(picture_height: int) -> int:
@@ -47,6 +52,23 @@ def counter_strip(width: int, height: int, steps_left: int, timestep: int | None
     if timestep is not None:
         small = _font(round(_INDEX * height))
         pen.text((width - edge, line), f"t = {timestep}", fill=_grey(theme.MUTED), font=small, anchor="rs")
+    return np.asarray(image)
+
+
+def head_strip(width: int, height: int, heads: Sequence[Head]) -> NDArray[np.uint8]:
+    """Return a (height, width) strip of greys over pictures that stand side by side: some words over each, on white.
+
+    Words stand in the middle, black where they are marked and grey elsewhere; type shrinks where they do not fit.
+    """
+    image = Image.new("L", (width, height), 255)
+    pen = ImageDraw.Draw(image)
+    edge, room = round(height / 6), width / len(heads)
+    for index, (words, is_marked) in enumerate(heads):
+        size = round(_HEAD * height)
+        while size > 1 and _font(size).getlength(words) > room - 2 * edge:
+            size -= 1
+        colour = _grey(theme.INK if is_marked else theme.MUTED)
+        pen.text(((index + 0.5) * room, height / 2), words, fill=colour, font=_font(size), anchor="mm")
     return np.asarray(image)
 
 

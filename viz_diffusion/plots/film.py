@@ -20,7 +20,7 @@ from PIL import Image
 
 from viz_diffusion.errors import VizdiffInputError, VizdiffIOError, VizdiffNonFiniteError, VizdiffUsageError
 from viz_diffusion.files import write_bytes
-from viz_diffusion.plots.counter import counter_strip, strip_height
+from viz_diffusion.plots.counter import Head, counter_strip, head_strip, strip_height
 from viz_diffusion.plots.raster import enlarge
 from viz_diffusion.plots.theme import Array
 
@@ -84,6 +84,8 @@ def require_mp4() -> None:
 
 Count = tuple[int, int | None]
 """What stands under a frame: the steps left, and t (None under the finished picture)."""
+Heads = tuple[Head, ...]
+"""What stands over a frame: some words over each of the pictures in it, from left to right."""
 
 
 def film_bytes(
@@ -91,6 +93,7 @@ def film_bytes(
     format: str,
     *,
     counts: Sequence[Count] | None = None,
+    heads: Sequence[Heads] | None = None,
     scale: int = 8,
     frame_ms: int = 60,
     hold_ms: int = 1000,
@@ -106,6 +109,8 @@ def film_bytes(
         ``gif`` and ``webp`` (lossless) loop, ``mp4`` (H.264) plays once.
     counts
         (F,) steps left and t, written on a strip beneath each frame; None for pictures alone.
+    heads
+        (F,) what is written on a strip above each frame; None for no such strip.
     scale
         Page pixels for each image pixel, a whole number, at least 1.
     frame_ms, hold_ms
@@ -125,7 +130,7 @@ def film_bytes(
         raise VizdiffUsageError("a film needs scale >= 1, frame_ms >= 10 and hold_ms >= 10")
     if format not in FILM_FORMATS:
         raise VizdiffUsageError(f"film format {format!r} is unknown; choose from {', '.join(FILM_FORMATS)}")
-    large = page_frames(frames, counts, scale)
+    large = page_frames(frames, counts, scale, heads)
     if format == "mp4":
         return _mp4(large + large[-1:] * (-(-hold_ms // frame_ms) - 1), frame_ms)
     first, *rest = (Image.fromarray(frame) for frame in large)
@@ -141,18 +146,29 @@ def film_bytes(
     return buffer.getvalue()
 
 
-def page_frames(frames: Array, counts: Sequence[Count] | None, scale: int) -> list[NDArray[np.uint8]]:
-    """Return (F, H, W) or (F, H, W, 3) values in [-1, 1] as F pages, enlarged by a whole factor, counts beneath."""
+def page_frames(
+    frames: Array, counts: Sequence[Count] | None, scale: int, heads: Sequence[Heads] | None = None
+) -> list[NDArray[np.uint8]]:
+    """Return (F, H, W) or (F, H, W, 3) values in [-1, 1] as F pages, enlarged, heads above and counts beneath."""
     large = [enlarge(frame, scale) for frame in to_grey(frames)]
-    if counts is None:
-        return large
-    if len(counts) != len(large):
-        raise VizdiffInputError(f"{len(large)} frames need as many counts, found {len(counts)}")
+    for name, given in (("counts", counts), ("heads", heads)):
+        if given is not None and len(given) != len(large):
+            raise VizdiffInputError(f"{len(large)} frames need as many {name}, found {len(given)}")
     height, width, *colours = large[0].shape
-    strips = [counter_strip(width, strip_height(height), left, t) for left, t in counts]
-    if colours:
-        strips = [np.repeat(strip[:, :, None], 3, axis=2) for strip in strips]
-    return [np.concatenate(pair) for pair in zip(large, strips, strict=True)]
+    high = strip_height(height)
+    pages = [[frame] for frame in large]
+    if heads is not None:
+        above = (head_strip(width, high, head) for head in heads)
+        pages = [[_coloured(strip, colours), *page] for strip, page in zip(above, pages, strict=True)]
+    if counts is not None:
+        beneath = (counter_strip(width, high, *count) for count in counts)
+        pages = [[*page, _coloured(strip, colours)] for strip, page in zip(beneath, pages, strict=True)]
+    return [np.concatenate(page) for page in pages]
+
+
+def _coloured(strip: NDArray[np.uint8], colours: list[int]) -> NDArray[np.uint8]:
+    """Return a grey strip with as many channels as the frames have."""
+    return np.repeat(strip[:, :, None], colours[0], axis=2) if colours else strip
 
 
 def _mp4(frames: list[NDArray[np.uint8]], frame_ms: int) -> bytes:
@@ -204,10 +220,11 @@ def write_gif(
     path: Path,
     *,
     counts: Sequence[Count] | None = None,
+    heads: Sequence[Heads] | None = None,
     scale: int = 8,
     frame_ms: int = 60,
     hold_ms: int = 1000,
 ) -> None:
     """Write a looping GIF whose last frame is held, whole or not at all; see :func:`film_bytes`."""
-    data = film_bytes(frames, "gif", counts=counts, scale=scale, frame_ms=frame_ms, hold_ms=hold_ms)
+    data = film_bytes(frames, "gif", counts=counts, heads=heads, scale=scale, frame_ms=frame_ms, hold_ms=hold_ms)
     write_bytes(Path(path), data)

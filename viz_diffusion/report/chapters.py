@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor, Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -94,6 +94,12 @@ class Told:
     """The claims, as questions with their answers."""
     note: str = ""
     """How it was measured, where it was not measured for this page; empty where it was."""
+    shipped: bool = False
+    """Whether all of it came with the weights."""
+    asks: tuple[str, ...] = ()
+    """Names of the drawings that the exercise asks one to look at."""
+    other_digit: Mapping[str, str] = field(default_factory=dict)
+    """A sentence, by the name of a drawing whose digit is not the recording's: which it is, and why."""
     advanced: tuple[str, ...] = ()
     """Names of the drawings that belong to the advanced part."""
     advanced_text: str = ""
@@ -159,6 +165,9 @@ def _tell(
     rows = finding.lesson.rows(finding.facts, texts)
     cells = tuple(tuple(map(_minus, row)) for row in rows.rows)
     header = tuple(texts[f"{name}.column_{column}"] for column in rows.columns)
+    other = _other_digit(finding, recording, texts)
+    shipped = finding.shipped and finding.lesson.part is None
+    measured = texts("report.measured_full", **facts) if finding.shipped else ""
     return Told(
         name=finding.lesson.name,
         title=texts[f"{name}.title"],
@@ -174,11 +183,24 @@ def _tell(
         folded=not finding.lesson.core,
         facts=finding.facts,
         answers=tuple(_answer(claim, name, facts, texts) for claim in finding.claims),
-        note=texts("report.measured_full", **facts) if finding.shipped else "",
+        note=join(measured, *(other.values() if shipped else ())),
+        shipped=shipped,
+        asks=finding.lesson.asks,
+        other_digit=other,
         advanced=finding.lesson.advanced,
         advanced_text=_minus(texts(f"{name}.advanced", **facts)) if advanced else "",
         correction=_correction(finding.lesson.name, facts, texts),
     )
+
+
+def _other_digit(finding: Finding, recording: dict[str, Any], texts: Texts) -> dict[str, str]:
+    """Return by figure which digit it shows, where that is not the one all of this is about."""
+    shown = {figure: finding.facts.get(fact) for figure, fact in finding.lesson.of_digit.items()}
+    return {
+        figure: texts("report.other_digit", other=digit)
+        for figure, digit in shown.items()
+        if digit is not None and digit != recording.get("digit", digit)
+    }
 
 
 def _answer(claim: Claim, chapter: str, facts: dict[str, Any], texts: Texts) -> Answer:
@@ -209,6 +231,14 @@ def _chart(series: Series, chapter: str, facts: dict[str, Any], texts: Texts) ->
         steps_left=series.steps_left,
         lines=tuple(Line(texts[f"{words}_{line}"], values) for line, values in series.lines.items()),
     )
+
+
+def join(*sentences: str) -> str:
+    """Return sentences as one text, with a space between them where their script has one."""
+    joined = ""
+    for sentence in filter(None, sentences):
+        joined += sentence if not joined or joined.endswith(("。", "？", "！")) else f" {sentence}"
+    return joined
 
 
 def _minus(text: str) -> str:
