@@ -67,7 +67,7 @@ def main() -> None:
     shown = study(run, model, recorded, companions).findings
     head = (
         f"What `vizdiff report` says of the bundled weights ({digest[:8]}). In brackets, how long the quick "
-        f"measurement of the lesson takes on {torch.get_num_threads()} threads."
+        f"measurement of the lesson takes (threads: {torch.get_num_threads()})."
     )
     for lang, name in READMES.items():
         told = tell(shown, recording_facts(recorded), load_texts(lang))
