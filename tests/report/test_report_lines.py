@@ -56,7 +56,7 @@ def test_the_table_has_eleven_rows_with_the_first_and_last_step() -> None:
 
 
 def test_the_marker_reads_what_the_table_says() -> None:
-    """Rounded twice, 0.41649… would be 0.4165 and then 0.416 or 0.417, as the browser likes."""
+    """Kept with few digits, 0.416496 would be 0.4165, and then 0.416 or 0.417, as the browser likes."""
     drawn = draw_chart(chart(np.array([0.416496, 0.5, 0.4165004])))
     read = [f"{value:.{drawn.decimals}f}" for value in drawn.lines[0].values]
     assert read == [row[1] for row in drawn.rows] == ["0.416", "0.500", "0.417"]

@@ -45,7 +45,7 @@ class DrawnLine:
     path: str
     """The line, as the ``d`` of an SVG path."""
     values: tuple[float, ...]
-    """The numbers, rounded once, as they are shown."""
+    """The numbers, with four digits more than are shown: for the marker, and so that rounding them again is right."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def draw_chart(chart: Chart) -> DrawnChart:
         axes,
         tuple(
             DrawnLine(
-                label, "M" + "L".join(f"{a:g} {b:g}" for a, b in zip(x, row, strict=True)), _rounded(line, decimals)
+                label, "M" + "L".join(f"{a:g} {b:g}" for a, b in zip(x, row, strict=True)), _rounded(line, decimals + 4)
             )
             for label, row, line in zip(labels, y, values, strict=True)
         ),
