@@ -22,8 +22,8 @@ from diffusers import (
     FlowMatchEulerDiscreteScheduler,
     HeunDiscreteScheduler,
     KDPM2DiscreteScheduler,
-    UNet2DModel,
 )
+from small_unet import small_unet
 
 from viz_diffusion.diffusers import record_pipeline
 from viz_diffusion.errors import VizdiffUsageError
@@ -41,14 +41,6 @@ SCHEDULERS = {
     "euler linspace": lambda **o: EulerDiscreteScheduler(timestep_spacing="linspace", **o),
     "euler ancestral": lambda **o: EulerAncestralDiscreteScheduler(**o),
 }
-
-
-def make_unet(**options: Any) -> UNet2DModel:
-    torch.manual_seed(0)
-    return UNet2DModel(
-        sample_size=8, **({"in_channels": 3, "out_channels": 3} | options), block_out_channels=(8,), norm_num_groups=4,
-        down_block_types=("DownBlock2D",), up_block_types=("UpBlock2D",), layers_per_block=1,
-    ).eval()  # fmt: skip
 
 
 def loop(pipe: Any, steps: int = 7, generator: torch.Generator | None = None, **call: Any) -> Iterator[tuple]:
@@ -75,7 +67,7 @@ KINDS = [(name, kind) for kind in ("epsilon", "v_prediction", "sample") for name
 def test_what_is_recorded_is_what_was(name: str, kind: str) -> None:
     """x_t = √ᾱ x̂_0 + √(1-ᾱ) ε̂ holds at every step, in every scheduler's own scaling and timesteps."""
     options = {"prediction_type": kind} | ({"clip_sample": False} if name in ("ddpm", "ddim") else {})
-    pipe = SimpleNamespace(unet=make_unet(), scheduler=SCHEDULERS[name](**options))
+    pipe = SimpleNamespace(unet=small_unet(3), scheduler=SCHEDULERS[name](**options))
     with record_pipeline(pipe, seeds=[1, 1]) as recording:
         seen = list(loop(pipe))
     found = recording.trajectory()
@@ -99,7 +91,7 @@ def test_what_is_recorded_is_what_was(name: str, kind: str) -> None:
 
 
 def test_the_pipeline_is_not_changed() -> None:
-    pipe = DDPMPipeline(make_unet(), DDPMScheduler())
+    pipe = DDPMPipeline(small_unet(3), DDPMScheduler())
     pipe.set_progress_bar_config(disable=True)
 
     def run() -> tuple[np.ndarray, torch.Tensor]:
@@ -121,7 +113,7 @@ def test_the_pipeline_is_not_changed() -> None:
 
 def test_return_dict_false_and_ddims_arguments() -> None:
     """Pipelines look at the signature of step, to see whether it takes eta and a generator."""
-    pipe = DDIMPipeline(make_unet(), DDIMScheduler())
+    pipe = DDIMPipeline(small_unet(3), DDIMScheduler())
     pipe.set_progress_bar_config(disable=True)
     with record_pipeline(pipe) as recording:
         pipe(batch_size=1, eta=0.5, num_inference_steps=5, generator=torch.Generator().manual_seed(0))
@@ -139,7 +131,7 @@ def test_return_dict_false_and_ddims_arguments() -> None:
 
 
 def test_class_labels_are_heard() -> None:
-    pipe = SimpleNamespace(unet=make_unet(num_class_embeds=11), scheduler=DDIMScheduler())
+    pipe = SimpleNamespace(unet=small_unet(3, num_class_embeds=11), scheduler=DDIMScheduler())
     with record_pipeline(pipe) as recording:
         list(loop(pipe, class_labels=torch.tensor([3, 7])))
     assert recording.trajectory().labels.tolist() == [3, 7]
@@ -154,7 +146,7 @@ def test_latents_are_decoded_at_chosen_frames(tmp_path: Path) -> None:
         in_channels=3, out_channels=3, latent_channels=4, block_out_channels=(8, 8), norm_num_groups=4,
         down_block_types=("DownEncoderBlock2D",) * 2, up_block_types=("UpDecoderBlock2D",) * 2, scaling_factor=0.2,
     ).eval()  # fmt: skip
-    pipe = SimpleNamespace(unet=make_unet(in_channels=4, out_channels=4), scheduler=DDIMScheduler(), vae=vae)
+    pipe = SimpleNamespace(unet=small_unet(3, in_channels=4, out_channels=4), scheduler=DDIMScheduler(), vae=vae)
     with record_pipeline(pipe) as recording:
         list(loop(pipe))
     found = recording.trajectory(decode_at=[7, 2, 0])
@@ -172,7 +164,7 @@ def test_latents_are_decoded_at_chosen_frames(tmp_path: Path) -> None:
 
 
 def test_fractional_timesteps_survive_the_disk(tmp_path: Path) -> None:
-    pipe = SimpleNamespace(unet=make_unet(), scheduler=EulerDiscreteScheduler(timestep_spacing="linspace"))
+    pipe = SimpleNamespace(unet=small_unet(3), scheduler=EulerDiscreteScheduler(timestep_spacing="linspace"))
     with record_pipeline(pipe) as recording:
         list(loop(pipe))
     kept = recording.trajectory()
@@ -188,7 +180,7 @@ def test_fractional_timesteps_survive_the_disk(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("error", [None, ValueError("no"), KeyboardInterrupt()], ids=repr)
 def test_step_is_restored(error: BaseException | None) -> None:
-    pipe = SimpleNamespace(unet=make_unet(), scheduler=DDIMScheduler())
+    pipe = SimpleNamespace(unet=small_unet(3), scheduler=DDIMScheduler())
 
     def run() -> None:
         with record_pipeline(pipe), record_pipeline(pipe) as inner:
@@ -207,7 +199,7 @@ def test_step_is_restored(error: BaseException | None) -> None:
 
 
 def test_step_is_restored_after_an_abandoned_generator() -> None:
-    pipe = SimpleNamespace(unet=make_unet(), scheduler=DDIMScheduler())
+    pipe = SimpleNamespace(unet=small_unet(3), scheduler=DDIMScheduler())
 
     def steps() -> Iterator[object]:
         with record_pipeline(pipe):
@@ -221,7 +213,7 @@ def test_step_is_restored_after_an_abandoned_generator() -> None:
 
 
 def test_a_step_wrapped_by_someone_else_stays_wrapped() -> None:
-    pipe = SimpleNamespace(unet=make_unet(), scheduler=DDIMScheduler())
+    pipe = SimpleNamespace(unet=small_unet(3), scheduler=DDIMScheduler())
     own = pipe.scheduler.step
     pipe.scheduler.step = lambda *args, **kwargs: own(*args, **kwargs)
     theirs = pipe.scheduler.step
@@ -252,7 +244,7 @@ def test_what_cannot_be_recorded_is_said(pipe: Any, words: str) -> None:
 @pytest.mark.parametrize("scheduler", [HeunDiscreteScheduler, KDPM2DiscreteScheduler])
 def test_two_evaluations_a_step_are_refused(scheduler: Any) -> None:
     """Heun visits a timestep twice; KDPM2 the same noise level, as its own σ say, at two timesteps."""
-    pipe = SimpleNamespace(unet=make_unet(), scheduler=scheduler())
+    pipe = SimpleNamespace(unet=small_unet(3), scheduler=scheduler())
     with pytest.raises(VizdiffUsageError, match=rf"{scheduler.__name__} visits t = .* twice"), record_pipeline(pipe):
         list(loop(pipe))
 

@@ -13,6 +13,7 @@ import torch
 from diffusers import DDIMPipeline, DDIMScheduler, DDPMPipeline, DDPMScheduler, EulerDiscreteScheduler, UNet2DModel
 from PIL import Image
 from refusals import refused
+from small_unet import small_unet
 
 from viz_diffusion import draw_feature_maps, record_pipeline
 from viz_diffusion.catalogue import languages
@@ -23,14 +24,6 @@ from viz_diffusion.trajectory import Trajectory
 # diffusers' own schedulers turn tensors into arrays in a way that newer NumPy warns of
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 NAMES = ("down_blocks.0", "mid_block")
-
-
-def make_unet(**options: Any) -> UNet2DModel:
-    torch.manual_seed(0)
-    return UNet2DModel(
-        sample_size=8, in_channels=3, out_channels=3, norm_num_groups=4, block_out_channels=(8,),
-        down_block_types=("DownBlock2D",), up_block_types=("UpBlock2D",), layers_per_block=1, **options,
-    ).eval()  # fmt: skip
 
 
 @torch.no_grad()
@@ -51,7 +44,7 @@ def listen(unet: UNet2DModel, x: np.ndarray, t: float, **call: Any) -> dict[str,
 
 @pytest.mark.parametrize("scheduler", [DDPMScheduler, EulerDiscreteScheduler])
 def test_activations_are_the_modules_own(scheduler: Any) -> None:
-    unet = make_unet()
+    unet = small_unet(3)
     pipe = DDPMPipeline(unet, scheduler())
     pipe.unet.register_forward_pre_hook(
         lambda _, args: (pipe.scheduler.scale_model_input(args[0], args[1]), *args[1:])
@@ -75,7 +68,7 @@ def test_activations_are_the_modules_own(scheduler: Any) -> None:
 
 def test_of_a_doubled_batch_the_half_under_the_prompt_is_kept() -> None:
     """As diffusers' own pipelines do: the unconditional half first."""
-    unet = make_unet(num_class_embeds=4)
+    unet = small_unet(3, num_class_embeds=4)
     pipe = SimpleNamespace(unet=unet, scheduler=DDIMScheduler())
     pipe.scheduler.set_timesteps(4)
     x, y = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(1)), torch.tensor([0, 0, 2, 3])
@@ -91,7 +84,7 @@ def test_of_a_doubled_batch_the_half_under_the_prompt_is_kept() -> None:
 
 
 def test_two_answers_a_step_and_a_pipeline_without_network_are_refused() -> None:
-    unet = make_unet()
+    unet = small_unet(3)
     pipe = SimpleNamespace(unet=unet, scheduler=DDIMScheduler())
     x = torch.randn(1, 3, 8, 8)
 
@@ -114,7 +107,7 @@ def test_two_answers_a_step_and_a_pipeline_without_network_are_refused() -> None
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("pipe")
-    DDIMPipeline(make_unet(num_class_embeds=5), DDIMScheduler()).save_pretrained(place)
+    DDIMPipeline(small_unet(3, num_class_embeds=5), DDIMScheduler()).save_pretrained(place)
     return place
 
 

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from diffusers import DDIMPipeline, DDIMScheduler, DDPMPipeline, DDPMScheduler, UNet2DModel
+from diffusers import DDIMPipeline, DDIMScheduler, DDPMPipeline, DDPMScheduler
 from PIL import Image
 from refusals import refused
+from small_unet import small_unet
 
 from viz_diffusion.cli import main
 from viz_diffusion.files import sha256_file
@@ -25,14 +26,6 @@ from viz_diffusion.trajectory import Trajectory
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 Save = Callable[..., Path]
-
-
-def make_unet(channels: int = 1, **options: Any) -> UNet2DModel:
-    torch.manual_seed(0)
-    return UNet2DModel(
-        **({"sample_size": 8, "in_channels": channels, "out_channels": channels} | options), norm_num_groups=4,
-        block_out_channels=(8,), down_block_types=("DownBlock2D",), up_block_types=("UpBlock2D",), layers_per_block=1,
-    ).eval()  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -49,12 +42,12 @@ def save(tmp_path_factory: pytest.TempPathFactory) -> Save:
 
 @pytest.fixture(scope="module")
 def grey(save: Save) -> Path:
-    return save(DDPMPipeline(make_unet(), DDPMScheduler()))
+    return save(DDPMPipeline(small_unet(), DDPMScheduler()))
 
 
 @pytest.fixture(scope="module")
 def classes(save: Save) -> Path:
-    return save(DDIMPipeline(make_unet(num_class_embeds=5), DDIMScheduler()))
+    return save(DDIMPipeline(small_unet(num_class_embeds=5), DDIMScheduler()))
 
 
 def recorded(folder: Path, out: Path, *argv: str) -> tuple[Trajectory, dict[str, Any]]:
@@ -137,7 +130,7 @@ def test_strip_and_film_are_those_of_our_own_recordings(grey: Path, tmp_path: Pa
 
 
 def test_pictures_of_three_colours_are_drawn_in_colour(save: Save, tmp_path: Path) -> None:
-    folder = save(DDPMPipeline(make_unet(3), DDPMScheduler()))
+    folder = save(DDPMPipeline(small_unet(3), DDPMScheduler()))
     found, _ = recorded(folder, tmp_path, "--steps", "3")
     frames = guess.measure(found).frames
     assert frames.x_t.shape == (3, 8, 8, 3)
@@ -157,7 +150,7 @@ def test_pictures_of_three_colours_are_drawn_in_colour(save: Save, tmp_path: Pat
 
 
 def test_pictures_too_large_for_a_strip_are_refused(save: Save, tmp_path: Path, capsys: Any) -> None:
-    folder = save(DDPMPipeline(make_unet(sample_size=400), DDPMScheduler()))
+    folder = save(DDPMPipeline(small_unet(sample_size=400), DDPMScheduler()))
     argv = ["trajectory", "--diffusers", str(folder), "--steps", "1", "--out", str(tmp_path)]
     assert "room for images of 336 pixels" in refused(capsys, 3, *argv)
 
@@ -180,7 +173,7 @@ def test_pictures_too_large_for_a_strip_are_refused(save: Save, tmp_path: Path, 
 def test_what_a_pipeline_cannot_do_is_a_usage_error(
     argv: list[str], words: str, save: Save, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder = save(DDPMPipeline(make_unet(), DDPMScheduler(num_train_timesteps=50)))
+    folder = save(DDPMPipeline(small_unet(), DDPMScheduler(num_train_timesteps=50)))
     assert words in refused(capsys, 2, "trajectory", "--diffusers", str(folder), "--out", str(tmp_path / "o"), *argv)
     assert not (tmp_path / "o" / "trajectory.zarr").exists()
 
@@ -239,7 +232,7 @@ def test_a_folder_that_is_no_pipeline_is_one_line(
 def test_networks_that_make_no_pictures_from_noise_alone_are_refused(
     ins: int, outs: int, save: Save, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder = save(DDPMPipeline(make_unet(in_channels=ins, out_channels=outs), DDPMScheduler()))
+    folder = save(DDPMPipeline(small_unet(in_channels=ins, out_channels=outs), DDPMScheduler()))
     line = refused(capsys, 3, "trajectory", "--diffusers", str(folder), "--out", str(tmp_path / "o"))
     assert f"{ins} channels in and {outs} out" in line
     assert "record_pipeline" in line

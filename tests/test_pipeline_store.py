@@ -17,8 +17,9 @@ import numpy as np
 import pytest
 import torch
 import zarr
-from diffusers import DDIMPipeline, DDIMScheduler, DDPMPipeline, DDPMScheduler, EulerDiscreteScheduler, UNet2DModel
+from diffusers import DDIMPipeline, DDIMScheduler, DDPMPipeline, DDPMScheduler, EulerDiscreteScheduler
 from refusals import refused
+from small_unet import small_unet
 
 from viz_diffusion import record_pipeline
 from viz_diffusion.cli import main
@@ -36,12 +37,7 @@ WEIGHTS = "c0ffee"
 
 
 def make_pipe(scheduler: Any = None, **options: Any) -> DDPMPipeline:
-    torch.manual_seed(0)
-    unet = UNet2DModel(
-        sample_size=4, in_channels=1, out_channels=1, norm_num_groups=4, block_out_channels=(8,),
-        down_block_types=("DownBlock2D",), up_block_types=("UpBlock2D",), layers_per_block=1, **options,
-    ).eval()  # fmt: skip
-    pipe = DDPMPipeline(unet, scheduler or DDPMScheduler())
+    pipe = DDPMPipeline(small_unet(size=4, **options), scheduler or DDPMScheduler())
     pipe.set_progress_bar_config(disable=True)
     return pipe
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from small_unet import small_unet
 from torch import Tensor, nn
 
 from viz_diffusion.errors import VizdiffUsageError
@@ -281,12 +282,9 @@ def test_a_denoiser_without_labels(linear: NoiseSchedule) -> None:
 
 
 def test_a_diffusers_network(linear: NoiseSchedule) -> None:
-    from diffusers import DDIMScheduler, UNet2DModel
+    from diffusers import DDIMScheduler
 
-    denoiser = UNet2DModel(
-        sample_size=8, in_channels=1, out_channels=1, block_out_channels=(8,), norm_num_groups=4,
-        down_block_types=("DownBlock2D",), up_block_types=("UpBlock2D",), layers_per_block=1,
-    ).eval()  # fmt: skip
+    denoiser = small_unet()
     scheduler = DDIMScheduler(timestep_spacing="trailing", set_alpha_to_one=True)
     scheduler.set_timesteps(5)
     x, states, guesses = torch.randn(2, 1, 8, 8), [], []

@@ -8,9 +8,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import torch
-from diffusers import DDIMPipeline, DDIMScheduler, DDPMPipeline, DDPMScheduler, UNet2DModel
+from diffusers import DDIMPipeline, DDIMScheduler, DDPMPipeline, DDPMScheduler
 from page_reading import reads, seek, violations
+from small_unet import small_unet
 
 from viz_diffusion.catalogue import languages, load_texts
 from viz_diffusion.cli import main
@@ -38,23 +38,15 @@ READ_CANVAS = """([id, wide, high]) => {
 }"""
 
 
-def make_unet(channels: int, size: int, **options: int) -> UNet2DModel:
-    torch.manual_seed(0)
-    return UNet2DModel(
-        sample_size=size, in_channels=channels, out_channels=channels, norm_num_groups=4, block_out_channels=(8,),
-        down_block_types=("DownBlock2D",), up_block_types=("UpBlock2D",), layers_per_block=1, **options,
-    ).eval()  # fmt: skip
-
-
 @pytest.fixture(scope="module", params=["rgb", "grey"])
 def recording(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a recording of a 32x32 picture of three colours, or of a 28x28 grey one of a class."""
     place = tmp_path_factory.mktemp(request.param)
     argv = ["--steps", "20", "--quiet"]
     if request.param == "rgb":
-        DDPMPipeline(make_unet(3, 32), DDPMScheduler()).save_pretrained(place / "pipe")
+        DDPMPipeline(small_unet(3, 32), DDPMScheduler()).save_pretrained(place / "pipe")
     else:
-        pipe = DDIMPipeline(make_unet(1, 28, num_class_embeds=10), DDIMScheduler())
+        pipe = DDIMPipeline(small_unet(1, 28, num_class_embeds=10), DDIMScheduler())
         pipe.save_pretrained(place / "pipe")
         argv += ["--digit", "3"]
     assert main(["trajectory", "--diffusers", str(place / "pipe"), "--out", str(place / "t"), *argv]) == 0

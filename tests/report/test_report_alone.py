@@ -21,9 +21,9 @@ from diffusers import (
     DPMSolverMultistepScheduler,
     EulerAncestralDiscreteScheduler,
     EulerDiscreteScheduler,
-    UNet2DModel,
 )
 from refusals import refused
+from small_unet import small_unet
 
 from viz_diffusion import Recorder, record_pipeline
 from viz_diffusion.catalogue import languages, load_texts
@@ -43,17 +43,9 @@ FOREIGN = re.compile(r"MNIST|\bdigits?\b|[{}]|\bnan\b|手写|[这一]个数字|�
 """What must not be said of a recording that knows nothing of it."""
 
 
-def make_unet(channels: int = 1, size: int = 8, **options: Any) -> UNet2DModel:
-    torch.manual_seed(0)
-    return UNet2DModel(
-        sample_size=size, in_channels=channels, out_channels=channels, norm_num_groups=4, block_out_channels=(8,),
-        down_block_types=("DownBlock2D",), up_block_types=("UpBlock2D",), layers_per_block=1, **options,
-    ).eval()  # fmt: skip
-
-
 def record(scheduler: Any, channels: int = 3, steps: int = 20, **call: Any) -> Trajectory:
     """Record one small picture; whichever scheduler it is, DDIM's pipeline can run it."""
-    pipe = DDIMPipeline(make_unet(channels), DDIMScheduler())
+    pipe = DDIMPipeline(small_unet(channels), DDIMScheduler())
     pipe.scheduler = scheduler  # the constructor would turn it into a DDIM
     if not hasattr(scheduler, "final_alpha_cumprod"):
         pipe = DDPMPipeline(pipe.unet, scheduler)
@@ -187,7 +179,7 @@ def test_a_recording_of_many_pixels_keeps_evenly_spread_steps() -> None:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a recording of two pictures of class 4, made by a pipeline from a folder."""
     place = tmp_path_factory.mktemp("classes")
-    DDIMPipeline(make_unet(num_class_embeds=5), DDIMScheduler()).save_pretrained(place / "pipe")
+    DDIMPipeline(small_unet(num_class_embeds=5), DDIMScheduler()).save_pretrained(place / "pipe")
     out = place / "t"
     argv = ["--digit", "4", "--steps", "12", "--seed", "7", "--count", "2", "--quiet"]
     assert main(["trajectory", "--diffusers", str(place / "pipe"), "--out", str(out), *argv]) == 0

@@ -7,10 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from viz_diffusion.cli.common import Voice, load_run, show_path
-from viz_diffusion.cli.order import (
-    Order,
-    check_weights,
-)
+from viz_diffusion.cli.order import Order, check_weights
 from viz_diffusion.errors import VizdiffUsageError
 
 if TYPE_CHECKING:

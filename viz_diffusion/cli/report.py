@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from viz_diffusion.cli.alone import command_line as command_line_alone
+from viz_diffusion.cli.alone import look_at
 from viz_diffusion.cli.common import (
     DEFAULT_DIGIT,
     DeviceOption,
@@ -43,7 +45,9 @@ from viz_diffusion.files import make_dir, make_place
 if TYPE_CHECKING:
     from viz_diffusion.catalogue import Texts
     from viz_diffusion.lessons.lesson import Finding
+    from viz_diffusion.report.alone import Alone
     from viz_diffusion.report.chapters import Drawing, Told
+    from viz_diffusion.report.gather import Study
     from viz_diffusion.report.parts import Page, Picture
     from viz_diffusion.report.player import Player
 
@@ -93,16 +97,20 @@ def run_command(
         name, told_digit = ("report_recording", DEFAULT_DIGIT) if order.is_alone else ("report", order.digit)
         out = default_out(name, ".html", told_digit, lang)
     make_place(out)
-    make = _page_alone if order.is_alone else _page
-    page, facts = make(order, run, device, lessons, texts, figures, out, voice)
+    if order.is_alone:
+        alone = look_at(order, run, lessons, device, voice)
+        voice.replacing(out)
+        page, facts = _page_alone(order, alone, texts, figures, voice), alone.facts()
+        following = "vizdiff report --open   (all chapters, of the bundled network)"
+    else:
+        found = prepare(order, run, device, voice, pick_lessons(lessons), comparisons=True, out=out)
+        page, facts = _page(found, texts, figures, voice), found.facts()
+        following = "vizdiff train   (10 min; Ctrl-C keeps your work)"
     from viz_diffusion.report import write_report
 
     write_report(page, out)
     voice.say("Done", f"{show_path(out)} ({show_size(out)}, {voice.seconds:.0f} s)")
-    if order.is_alone:
-        voice.say("Next", "vizdiff report --open   (all chapters, of the bundled network)")
-    else:
-        voice.say("Next", "vizdiff train   (10 min; Ctrl-C keeps your work)")
+    voice.say("Next", following)
     asked = {name: facts["recording"][name] for name in ("digit", "label", "seed") if name in facts["recording"]}
     voice.result({
         "out": str(out), "bytes": out.stat().st_size, **asked, "seconds": round(voice.seconds, 1), **facts,
@@ -111,41 +119,18 @@ def run_command(
         webbrowser.open(out.resolve().as_uri())
 
 
-def _page(
-    order: Order,
-    run: str | None,
-    device: str,
-    lessons: str,
-    texts: Texts,
-    figures: Path | None,
-    out: Path,
-    voice: Voice,
-) -> tuple[Page, dict[str, Any]]:
-    """Return the page of a generation of ours, with companions and chapters, and every number found."""
-    found = prepare(order, run, device, voice, pick_lessons(lessons), comparisons=True, out=out)
+def _page(found: Study, texts: Texts, figures: Path | None, voice: Voice) -> Page:
+    """Return the page of a generation of ours, with companions and chapters."""
     from viz_diffusion.report.gather import assemble, players, strip
 
     played = players(found)
     shown = (*played.runs, *played.comparisons)
     told, pictures = _draw(found.findings, found.recording, shown, lambda: strip(found, texts), texts, figures, voice)
-    return assemble(found, played, told, pictures, command_line("report", found, texts.lang), texts), found.facts()
+    return assemble(found, played, told, pictures, command_line("report", found, texts.lang), texts)
 
 
-def _page_alone(
-    order: Order,
-    run: str | None,
-    device: str,
-    lessons: str,
-    texts: Texts,
-    figures: Path | None,
-    out: Path,
-    voice: Voice,
-) -> tuple[Page, dict[str, Any]]:
-    """Return the page of a recording whose network is not at hand, and every number found."""
-    from viz_diffusion.cli import alone as command
-
-    found = command.look_at(order, run, lessons, device, voice)
-    voice.replacing(out)
+def _page_alone(order: Order, found: Alone, texts: Texts, figures: Path | None, voice: Voice) -> Page:
+    """Return the page of a recording whose network is not at hand."""
     from viz_diffusion.report.alone import assemble, player, strip
 
     texts, played = texts.preferring("alone"), player(found.trajectory)
@@ -153,7 +138,7 @@ def _page_alone(
         found.findings, found.words(texts), (played,), lambda: strip(found, texts), texts, figures, voice
     )
     assert order.folder is not None
-    return assemble(found, played, told, pictures, command.command_line(order.folder, texts.lang), texts), found.facts()
+    return assemble(found, played, told, pictures, command_line_alone(order.folder, texts.lang), texts)
 
 
 def _draw(
