@@ -176,7 +176,8 @@ class FreeGuidance(Peer):
     """denoising_diffusion_pytorch's classifier-free-guidance U-Net, trained as its README and Trainer do.
 
     dim 64, cosine schedule, half of the labels dropped, Adam with betas (0.9, 0.99), 64 images a step (the
-    README's 32, twice accumulated), gradients cut at norm 1, EMA 0.995 every ten steps. ``dim_mults`` is
+    README's 32, twice accumulated), gradients cut at norm 1, EMA 0.995 every ten steps. Its DDIM adds as much noise
+    as DDPM would unless told otherwise (eta 1), and is left so. ``dim_mults`` is
     (1, 2, 4): the documented fourth level would need images padded to 32x32 and only cost time. Images are
     not mirrored, as its Trainer would by default: digits have a right way round.
     """
@@ -188,7 +189,13 @@ class FreeGuidance(Peer):
         from denoising_diffusion_pytorch.classifier_free_guidance import GaussianDiffusion, Unet
         from ema_pytorch import EMA
 
-        unet = Unet(dim=64, num_classes=10, dim_mults=(1, 2, 4), channels=1)
+        class PairUnet(Unet):
+            def forward_with_cond_scale(self, *inputs: Tensor, cond_scale: float, **options: float) -> tuple:
+                """Mend version 2.3: its caller unpacks two tensors, at a scale of 1 it returns the first alone."""
+                found = super().forward_with_cond_scale(*inputs, cond_scale=cond_scale, **options)
+                return (found, found) if cond_scale == 1 else found
+
+        unet = PairUnet(dim=64, num_classes=10, dim_mults=(1, 2, 4), channels=1)
         self.network = GaussianDiffusion(unet, image_size=28, timesteps=T, sampling_timesteps=DDIM_STEPS)
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=learning_rate, betas=(0.9, 0.99))
         self.average = EMA(self.network, beta=0.995, update_every=10, include_online_model=False)
@@ -203,10 +210,8 @@ class FreeGuidance(Peer):
 
     @torch.no_grad()
     def sample(self, labels: Tensor, way: Way) -> Tensor:
-        """Call its own DDIM sampler; asked for a scale of exactly 1, version 2.3 fails, so it gets 1 + 1e-6."""
-        scale = 1 + 1e-6 if way.guidance == 1 else way.guidance
-        images = self.average.ema_model.sample(classes=labels, cond_scale=scale)
-        return images * 2 - 1
+        """Call its own DDIM sampler."""
+        return self.average.ema_model.sample(classes=labels, cond_scale=way.guidance) * 2 - 1
 
 
 @dataclass(frozen=True)
