@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -155,3 +156,16 @@ def test_the_shipped_evaluations_are_of_what_they_say() -> None:
 def test_the_tables_columns_stand_beneath_each_other() -> None:
     lines = info.table(("a", "long name"), [("wide cell", "x"), ("b", "y")])
     assert lines == ["a          long name", "wide cell  x", "b          y"]
+
+
+@pytest.mark.parametrize("page", ["README.md", "README.zh-CN.md"])
+def test_the_readme_says_what_was_measured_of_each_preset(page: str) -> None:
+    text = (Path(__file__).parent.parent / page).read_text(encoding="utf-8")
+    digest = Run.bundled().load_model()[1]
+    for preset in PRESETS:
+        (line,) = [line for line in text.splitlines() if line.endswith(f"| `{preset.command}` |")]
+        read, distance = info.preset_row(preset, digest)[5:7]
+        numbers = re.findall(r"\d[\d.]*%", read) + re.findall(r"\d+\.\d+", distance)
+        shown = line.split("|")[4:6]
+        assert re.findall(r"\d[\d.]*%", shown[0].replace("95%", "")) + re.findall(r"\d+\.\d+", shown[1]) == numbers
+        assert (preset.measured() is None) == (not numbers)
