@@ -90,3 +90,12 @@ def test_ddpm_injects_more_than_it_removes_as_the_closed_form_says() -> None:
 def test_the_pixels_account_balances() -> None:
     before, rescaled, removed, injected, after = step.facts(step.measure(_record("ddpm", 40)))["pixel"]
     assert before + rescaled + removed + injected == pytest.approx(after, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("sampler", "steps", "name"), [("ddpm", None, "$x_{t-1}$"), ("ddim", 50, "$x_{t-20}$"), ("ddim", 7, "$x_{t'}$")]
+)
+def test_what_is_there_after_a_step_is_named_by_how_far_it_goes(sampler: str, steps: int | None, name: str) -> None:
+    figure = step.draw(step.measure(_record(sampler, steps)))["ledger"]
+    written = {text.get_text() for axes in figure.axes for text in axes.texts} | {t.get_text() for t in figure.texts}
+    assert {text for text in written if text.startswith(("$x_{t-", "$x_{t'"))} == {name}

@@ -37,7 +37,7 @@ PARTS = ("rescaled", "removed", "injected")
 
 @dataclass(frozen=True, eq=False)
 class StepParts:
-    """Every recorded step as a sum: x_{t-1} = x_t + rescaled + removed + injected."""
+    """Every recorded step as a sum: what is there after it = x_t + rescaled + removed + injected."""
 
     trajectory: Trajectory
     """The recording."""
@@ -150,8 +150,15 @@ def draw(data: StepParts) -> Figures:
         **{name: one_channel(part) for name, part in parts.items()},
         x_prev=pictures(x_prev[rows]),
         norms=np.stack([_norms(part) for part in parts.values()], axis=1),
+        stride=_stride(trajectory),
     )
     return Figures(ledger=lambda: draw_ledger(ledger))
+
+
+def _stride(trajectory: Trajectory) -> int | None:
+    """Return by how much every step lowers t, or None where steps differ or are not whole."""
+    strides = set((trajectory.timesteps[:-1] - trajectory.timesteps[1:]).tolist())
+    return int(strides.pop()) if len(strides) == 1 and float(min(strides)).is_integer() else None
 
 
 def facts(data: StepParts) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from viz_diffusion.plots.theme import Array
 
 @dataclass(frozen=True, eq=False)
 class StepLedger:
-    """R steps, each as x_t + rescaled + removed + injected = x_{t-1}."""
+    """R steps, each as x_t + rescaled + removed + injected = x_prev."""
 
     steps_left: Array
     """(R,) int, at least 1."""
@@ -34,6 +34,8 @@ class StepLedger:
     """(R, H, W) float, or (R, H, W, 3): the picture after the step."""
     norms: Array
     """(R, 3) float: the L2 norms of rescaled, removed and injected, over all channels."""
+    stride: int | None = 1
+    """By how much every step lowers t, which x_prev is named by; None where they differ or are not whole."""
 
 
 def draw_ledger(ledger: StepLedger) -> Figure:
@@ -52,7 +54,7 @@ def draw_ledger(ledger: StepLedger) -> Figure:
             r"$(a-1)\,x_t$",
             r"$-\,b\,\hat{\varepsilon}$",
             r"$\sigma\,z$",
-            r"$x_{t-1}$",
+            r"$x_{t'}$" if ledger.stride is None else rf"$x_{{t-{ledger.stride}}}$",
         )
         for column, symbol in enumerate(symbols):
             x = left + column * (size + gap)
