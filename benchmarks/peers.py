@@ -32,6 +32,7 @@ from viz_diffusion.errors import VizdiffError, VizdiffInputError, VizdiffUsageEr
 from viz_diffusion.evaluation import evaluate
 from viz_diffusion.files import lock, make_dir, read_json, sha256_file, write_json
 from viz_diffusion.fit import fit
+from viz_diffusion.quality import DigitClassifier
 from viz_diffusion.run import Run, RunConfig
 from viz_diffusion.train import TrainState
 
@@ -201,6 +202,7 @@ def judge(work: Path, arms: list[str], marks: list[float] | None) -> None:
     path = work / "judged.json"
     judged = read_json(path) if path.is_file() else {}
     training, test = load_digits("train"), load_digits("test")
+    reader = DigitClassifier.bundled()[1]
     for arm in map(ARMS.__getitem__, arms):
         for minutes in arm.minutes if marks is None else set(arm.minutes) & set(marks):
             kept = snapshot(work, arm, minutes)
@@ -210,7 +212,8 @@ def judge(work: Path, arms: list[str], marks: list[float] | None) -> None:
             digest = sha256_file(weights)
             for way in arm.ways:
                 key = f"{arm.name} {minutes:g} {way.name}"
-                if judged.get(key, {}).get("sha256") == digest:
+                known = judged.get(key, {})
+                if (known.get("sha256"), known.get("classifier_sha256")) == (digest, reader):
                     continue
                 found = judge_one(arm, kept, way, training, test)
                 judged[key] = {

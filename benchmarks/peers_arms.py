@@ -31,7 +31,7 @@ class Way:
     """A way to draw samples of an arm."""
 
     name: str
-    """Names it in tables; ``default`` is what its documentation does."""
+    """``default`` without guidance, ``guided`` with, ``clipped`` as the arm says."""
     guidance: float
     """Guidance scale; 1 is none."""
 

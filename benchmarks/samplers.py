@@ -1,16 +1,15 @@
 """How few steps? Samplers and spacings on a denoiser that makes no error of its own.
 
-    python benchmarks/samplers.py             # under a minute: prints benchmarks/SAMPLERS.md, and writes it
-    python benchmarks/samplers.py --weights   # a few minutes: also what the bundled classifier reads in samples
+    python benchmarks/samplers.py    # a few minutes: prints benchmarks/SAMPLERS.md, and writes it
 
 The denoiser is the perfect one of the Gaussian with the mean and covariance of MNIST's 60,000 training digits. For it
 every sampler is linear, and along an eigenvector of the covariance only a variance has to be carried on: nothing is
-drawn at random. The start is the exact marginal at t = 999, so that what is left is the sampler's own error.
+drawn at random. The start is the exact marginal at t = 999, so that what is left is the sampler's own error. Last comes
+what the bundled classifier reads in samples of the bundled weights.
 """
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -128,20 +127,16 @@ def weights_table() -> str:
 
 def main() -> None:
     """Print the tables, and write them to SAMPLERS.md beside this file."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--weights", action="store_true", help="also sample with the bundled weights")
-    options = parser.parse_args()
     schedule = NoiseSchedule.named("linear")
     oracle = GaussianOracle.fit(schedule, load_digits("train").images)
     text = (
         "# Samplers: how few steps?\n\n"
-        "Made by `python benchmarks/samplers.py --weights`. Pixel Fréchet distance to the Gaussian of MNIST's 60,000 "
+        "Made by `python benchmarks/samplers.py`. Pixel Fréchet distance to the Gaussian of MNIST's 60,000 "
         "training digits of what each sampler makes with that Gaussian's perfect denoiser: exact, nothing is drawn. "
         "Linear schedule, T = 1000, no clipping, started from the exact marginal at t = 999; trailing spacing.\n\n"
         f"{tables(schedule, oracle.variances)}\n"
+        f"\n## The bundled weights: how many samples are read as asked\n\n{weights_table()}\n"
     )
-    if options.weights:
-        text += f"\n## The bundled weights: how many samples are read as asked\n\n{weights_table()}\n"
     print(text)
     write_bytes(Path(__file__).with_name("SAMPLERS.md"), text.encode())
 

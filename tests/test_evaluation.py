@@ -7,7 +7,7 @@ import torch
 
 from viz_diffusion.data import Digits, load_digits
 from viz_diffusion.errors import VizdiffInputError
-from viz_diffusion.evaluation import Evaluation, evaluate
+from viz_diffusion.evaluation import FLOOR_DRAWS, Evaluation, draw_with_labels, evaluate
 
 COUNT = 300
 
@@ -18,20 +18,57 @@ def training() -> Digits:
     return Digits(digits.images[:5000], digits.labels[:5000])
 
 
+def even(digits: Digits, first: int) -> Digits:
+    """Give ``COUNT`` digits from ``first`` on, as many of each label, far apart: neighbours are of one writer."""
+    rows = [torch.nonzero(digits.labels[first:] == k)[::150, 0][: COUNT // 10] + first for k in range(10)]
+    chosen = torch.cat(rows)
+    return Digits(digits.images[chosen], digits.labels[chosen])
+
+
 @pytest.fixture(scope="module")
 def real_digits_as_samples(training: Digits) -> Evaluation:
-    unseen = load_digits("train")
-    return evaluate(unseen.images[5000::180][:COUNT], unseen.labels[5000::180][:COUNT], training, load_digits("test"))
+    unseen = even(load_digits("train"), 5000)
+    return evaluate(unseen.images, unseen.labels, training, load_digits("test"))
 
 
 def test_real_digits_in_the_samples_place_reach_the_floor(real_digits_as_samples: Evaluation) -> None:
     found = real_digits_as_samples
     assert found.samples.accuracy.value > 0.98
-    assert found.samples.frechet < 1.5 * found.real.frechet
+    assert found.samples.frechet == pytest.approx(found.real.frechet, rel=0.25)
     assert abs(found.samples.kid) < 10
     assert found.samples.precision == pytest.approx(found.real.precision, abs=0.1)
     assert found.samples.recall == pytest.approx(found.real.recall, abs=0.1)
     assert sum(share.count for share in found.samples.by_label) == COUNT
+
+
+def test_the_floor_has_the_samples_labels_and_is_a_mean(real_digits_as_samples: Evaluation, training: Digits) -> None:
+    found = real_digits_as_samples
+    assert [share.count for share in found.real.by_label] == [FLOOR_DRAWS * COUNT // 10] * 10
+    assert 0 < found.real_spread < 0.2 * found.real.frechet
+    # the same digits, all asked for as if they were one: the floor is one digit's, far from all ten
+    ones = training.images[training.labels == 1][:COUNT]
+    one = evaluate(ones, torch.ones(COUNT, dtype=torch.long), training, load_digits("test"))
+    assert one.real.frechet > 10 * found.real.frechet
+    assert one.samples.frechet == pytest.approx(one.real.frechet, rel=0.25)
+
+
+def test_digits_are_drawn_by_their_labels_and_none_twice(training: Digits) -> None:
+    numbered = Digits(torch.arange(5000.0)[:, None, None, None].expand(-1, 1, 28, 28), training.labels)
+    labels = torch.tensor([3, 3, 8, 1] * 100)
+    drawn = draw_with_labels(numbered, labels, torch.Generator().manual_seed(0))[:, 0, 0, 0].long()
+    assert training.labels[drawn].equal(labels)
+    assert len(drawn.unique()) == len(labels)
+    with pytest.raises(VizdiffInputError, match=r"700 of 5 are needed, found \d+"):
+        draw_with_labels(training, torch.full((700,), 5), torch.Generator())
+
+
+def test_near_copies_are_looked_for_among_what_was_seen(training: Digits) -> None:
+    seen = Digits(training.images[:COUNT], training.labels[:COUNT])
+    copied = seen.images + 0.005
+    test = load_digits("test")
+    assert evaluate(copied, seen.labels, training, test, seen=seen).samples.copies.hits > 0.95 * COUNT
+    unseen = Digits(training.images[COUNT : 2 * COUNT], training.labels[COUNT : 2 * COUNT])
+    assert evaluate(copied, seen.labels, training, test, seen=unseen).samples.copies.hits < 0.05 * COUNT
 
 
 def test_the_control_fails_by_every_measure(real_digits_as_samples: Evaluation) -> None:

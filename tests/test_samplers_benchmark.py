@@ -12,6 +12,7 @@ import torch
 
 from viz_diffusion.data import load_digits
 from viz_diffusion.oracles import GaussianOracle
+from viz_diffusion.run import Run
 from viz_diffusion.sample import ddim_steps, dpm_solver_steps
 from viz_diffusion.schedule import NoiseSchedule
 from viz_diffusion.timesteps import spaced_timesteps
@@ -50,6 +51,7 @@ def test_known_errors(steps: int, benchmark: ModuleType, variances: np.ndarray, 
 def test_the_errors_written_down_are_these(benchmark: ModuleType, variances: np.ndarray, linear: NoiseSchedule) -> None:
     written = Path(benchmark.__file__).with_name("SAMPLERS.md").read_text("utf-8")
     assert benchmark.tables(linear, variances) in written
+    assert f"Weights {Run.bundled().load_model()[1][:8]}," in written, "measure anew: the bundled weights are others"
 
 
 @pytest.mark.parametrize(("name", "sampler"), [("DDIM", ddim_steps), ("2M", dpm_solver_steps)])

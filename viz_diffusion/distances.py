@@ -115,9 +115,9 @@ class Nearest:
     def num_copies(self) -> int:
         """How many are near-copies: more than three times as near to one training image as to any other.
 
-        That is d1/d2 < 1/3 (Yoon et al. 2023, section 4).
+        That is d1/d2 < 1/3 (Yoon et al. 2023, section 4); at a distance of 0 it is a copy, however many there are.
         """
-        return int((3 * self.first < self.second).sum())
+        return int(((3 * self.first < self.second) | (self.first == 0)).sum())
 
 
 def nearest_neighbours(images: NDArray[np.floating], training: NDArray[np.floating]) -> Nearest:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from viz_diffusion.data import Digits
+from viz_diffusion.errors import VizdiffInputError
 from viz_diffusion.schedule import NoiseSchedule
 
 Float64 = NDArray[np.float64]
@@ -127,13 +128,17 @@ def gaussian_losses(schedule: NoiseSchedule, data: Digits) -> tuple[Float64, Flo
     """Return (T,) twice: the losses of the best denoisers that know only mean and covariance of the images.
 
     Along an eigenvector of variance λ the noise is known up to ᾱλ/(ᾱλ + 1-ᾱ) (Wiener 1949). The first knows one
-    Gaussian for all images, the second one for each label; its losses are averaged by the labels' shares.
+    Gaussian for all images, the second one for each label; its losses are averaged by the labels' shares. Mean and
+    covariance are those of ``data``, and so are the images asked about: of some hundred images or fewer it says nothing
+    of others.
     """
     overall = data.images.flatten(1).double().mean(dim=0)
     scatter, per_label = torch.zeros(len(overall), len(overall)).double(), np.zeros(schedule.num_train_timesteps)
     for label in torch.unique(data.labels):
         images = data.images[data.labels == label].flatten(1).double()
         mean = images.mean(dim=0)
+        if len(images) < 2:
+            raise VizdiffInputError(f"a Gaussian needs 2 images of each label, found {len(images)} of {int(label)}")
         covariance = torch.cov(images.T)
         per_label += len(images) / len(data) * _wiener_loss(schedule, covariance)
         scatter += (len(images) - 1) * covariance + len(images) * torch.outer(mean - overall, mean - overall)

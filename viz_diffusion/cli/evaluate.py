@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -25,6 +26,8 @@ from viz_diffusion.cli.common import (
     load_run,
 )
 from viz_diffusion.errors import VizdiffUsageError
+from viz_diffusion.files import make_place, write_json
+from viz_diffusion.timesteps import SPACINGS, VARIANCES
 
 if TYPE_CHECKING:
     from viz_diffusion.evaluation import Evaluation
@@ -37,9 +40,9 @@ HELP = (
     "Takes minutes on two CPU cores."
 )
 FEW = 1000
-"""Samples below which FID and KID say little. Real digits in the samples' place, drawn 20 times, have an FID whose
-standard deviation is 0.73 at 100, 0.48 at 200, 0.17 at 500, 0.09 at 1000 and 0.04 at 2000 (its mean falls from 4.9
-to 0.28); from 1000 on, two of them on both sides are less than the 0.38 by which the bundled weights exceed it."""
+"""Samples below which FID and KID say little. Drawn 20 times with labels as even as the samples', training digits are
+from as many test digits 4.16, 2.21, 0.86, 0.48, 0.26 in FID-MNIST (standard deviation 0.65, 0.25, 0.09, 0.06, 0.02)
+and -10.4, -4.0, -2.9, -0.9, -0.3 in KID x1000 (10.3, 3.6, 1.7, 0.8, 0.4) at 100, 200, 500, 1000 and 2000."""
 
 
 def run_command(
@@ -66,37 +69,52 @@ def run_command(
     check_seed(seed, count)
     if not 20 <= count <= 10000:
         raise VizdiffUsageError(f"--count must lie in 20..10000, found {count}")
+    if out is not None:
+        make_place(out)
     chosen, model, digest = load_run(run, device, voice)
     import torch
 
     from viz_diffusion.cli.sample import sample_all
-    from viz_diffusion.evaluation import evaluate
-    from viz_diffusion.files import write_json
-    from viz_diffusion.likelihood import gaussian_loss, measure_likelihood
+    from viz_diffusion.evaluation import FLOOR_DRAWS, check_count, evaluate
+    from viz_diffusion.likelihood import gaussian_losses, measure_likelihood
 
-    training, test = chosen.config.load_digits("train"), chosen.config.load_digits("test")
     schedule = chosen.config.noise_schedule
-    labels = torch.arange(count) % 10
-    images, clipped = sample_all(schedule, model, labels, seed, asked, voice)
-    voice.say("Guesses", beyond(clipped, clip))
-    voice.say(
-        "Judging", f"{count} samples, {count} real digits, {count} Gaussian clouds, against {len(training)} digits"
-    )
-    found = evaluate(images, labels, training, test)
+    seen, test = chosen.config.load_digits("train"), chosen.config.load_digits("test")
+    training = seen if chosen.config.subset is None else replace(chosen.config, subset=None).load_digits("train")
+    found, values = None, dict.fromkeys(("x0_beyond_scale", "classifier_sha256", "samples", "real", "clouds"))
+    if chosen.config.dataset == "mnist":
+        check_count(count, training, test)
+        labels = torch.arange(count) % 10
+        images, clipped = sample_all(schedule, model, labels, seed, asked, voice)
+        voice.say("Guesses", beyond(clipped, clip))
+        voice.say(
+            "Judging", f"{count} samples, {count} real digits ({FLOOR_DRAWS} times), {count} Gaussian clouds, "
+            f"against {count} test digits; near-copies among {len(seen)} training digits",
+        )  # fmt: skip
+        found = evaluate(images, labels, training, test, seen=seen)
+        values |= {"x0_beyond_scale": clipped, **_values(found)}
+    else:
+        voice.say(
+            "Judged",
+            "no samples: the bundled classifier reads MNIST's digits, and this run is of "
+            f"{chosen.config.data_dir or chosen.config.dataset}",
+        )
     with voice.progress("Measuring", "the loss at every timestep", schedule.num_train_timesteps) as update:
         likelihood = measure_likelihood(
             model, schedule, test, on_step=lambda done, total: update(done, total, "the loss at every timestep")
         )
-    baselines = {name: float(gaussian_loss(schedule, training, name == "labels").mean()) for name in ("one", "labels")}
-    how = f"{how_sampled(sampler, steps, guidance)}, seeds {seed} to {seed + count - 1}"
-    remarks = remarks_on(found)
-    for label, text in (*_lines(found, likelihood, baselines, how), *remarks):
+    one, each = gaussian_losses(schedule, training)
+    baselines = {"one": float(one.mean()), "labels": float(each.mean())}
+    how = f"{how_sampled(asked)}, seeds {seed} to {seed + count - 1}"
+    remarks = [] if found is None else remarks_on(found)
+    judged = [] if found is None else _judged_lines(found, how)
+    for label, text in (*judged, *_likelihood_lines(likelihood, baselines), *remarks):
         voice.say(label, text)
     values = {
         "run": "bundled" if chosen.is_bundled else str(chosen.path), "weights_sha256": digest,
-        **asked.facts(), "x0_beyond_scale": clipped, "seed": seed, "count": count,
+        **asked.facts(), "seed": seed, "count": count if found else 0,
         "remarks": [text for _, text in remarks],
-        "seconds": round(voice.seconds, 1), **_values(found), **_likelihood_values(likelihood, baselines),
+        "seconds": round(voice.seconds, 1), **values, **_likelihood_values(likelihood, baselines),
     }  # fmt: skip
     if out is not None:
         voice.replacing(out)
@@ -104,10 +122,15 @@ def run_command(
     voice.result(values)
 
 
-def how_sampled(sampler: str, steps: int, guidance: float) -> str:
-    """Return what numbers about samples belong to, in a few words."""
-    guided = "no guidance" if guidance == 1 else f"guidance {guidance:g}"
-    return f"{sampler.upper()}, {steps} steps, {guided}"
+def how_sampled(asked: Sampling) -> str:
+    """Return what numbers about samples belong to, in a few words: whatever is not the default is named."""
+    words = [asked.name, f"{asked.steps} steps"]
+    words += [f"variance {asked.variance}"] * (asked.variance != VARIANCES[0]) + [f"η = {asked.eta:g}"] * bool(
+        asked.eta
+    )
+    words += [f"{asked.timestep_spacing} spacing"] * (asked.timestep_spacing != SPACINGS[0])
+    words += ["unclipped"] * (not asked.clip)
+    return ", ".join([*words, "no guidance" if asked.guidance == 1 else f"guidance {asked.guidance:g}"])
 
 
 def remarks_on(found: Evaluation) -> list[tuple[str, str]]:
@@ -115,30 +138,44 @@ def remarks_on(found: Evaluation) -> list[tuple[str, str]]:
     remarks = []
     if found.count < FEW:
         remarks.append((
-            "Few", f"FID and KID of {found.count} samples say little: those of as many real digits scatter by 0.7 at "
-            f"100, 0.2 at 500 and 0.1 at {FEW}; ask for --count {FEW} or more",
+            "Few", f"FID and KID of {found.count} samples say little: those of as many real digits scatter by 0.65 and "
+            f"10 at 100, by 0.09 and 1.7 at 500, by 0.06 and 0.8 at {FEW}; ask for --count {FEW} or more",
         ))  # fmt: skip
-    if found.samples.frechet < found.real.frechet or found.samples.kid < found.real.kid:
+    below = [name for name, one, floor in (
+        ("FID", found.samples.frechet, found.real.frechet), ("KID", found.samples.kid, found.real.kid)
+    ) if one < floor]  # fmt: skip
+    if below:
         remarks.append((
-            "Chance", "FID or KID below that of real digits is no better than real: at this count they cannot be "
-            "told apart",
+            "Chance", f"{' and '.join(below)} below that of real digits is no better than real: by it, they cannot be "
+            "told apart at this count",
         ))  # fmt: skip
     return remarks
 
 
-def _lines(found: Evaluation, likelihood: Likelihood, baselines: dict[str, float], how: str) -> list[tuple[str, str]]:
-    """Return what is said at the end: the samples, then the floor and the control in the same columns."""
+def _judged_lines(found: Evaluation, how: str) -> list[tuple[str, str]]:
+    """Return what is said of the samples, then of the floor and the control in the same columns."""
+    from viz_diffusion.evaluation import FLOOR_DRAWS
+
     name = f"FID-MNIST({found.classifier_sha256[:8]})"
-    header = f"{'':<9}{'read as asked':>14}{name:>20}{'KID x1000':>16}{'precision':>11}{'recall':>8}{'copies':>8}"
+    header = f"{'':<9}{'read as asked':>14}{name:>20}{'KID x1000':>11}{'precision':>11}{'recall':>8}{'copies':>8}"
     lines = [("Judged", f"{found.count} samples: {how}"), ("", header)]
     for label, one in (("samples", found.samples), ("real", found.real), ("clouds", found.clouds)):
-        kid = f"{one.kid:.2f} ± {one.kid_spread:.2f}"
-        row = f"{one.accuracy.value:>14.1%}{one.frechet:>20.2f}{kid:>16}{one.precision:>11.1%}{one.recall:>8.1%}"
+        row = f"{one.accuracy.value:>14.1%}{one.frechet:>20.2f}{one.kid:>11.2f}{one.precision:>11.1%}{one.recall:>8.1%}"
         lines.append(("", f"{label:<9}{row}{one.copies.hits:>8}"))
     low, high = found.samples.accuracy.interval
     return [
         *lines,
         ("Read", f"{found.samples.accuracy.hits} of {found.count} as asked (95% interval {low:.1%} to {high:.1%})"),
+        ("Real", f"the mean of {FLOOR_DRAWS} sets of training digits with the samples' labels, whose FID-MNIST has a "
+                 f"standard deviation of {found.real_spread:.2f}; the copies beside them are test digits'"),
+    ]  # fmt: skip
+
+
+def _likelihood_lines(likelihood: Likelihood, baselines: dict[str, float]) -> list[tuple[str, str]]:
+    """Return what is said of the model itself."""
+    from viz_diffusion.intervals import Z_95
+
+    return [
         (
             "Loss",
             f"{likelihood.mean_loss:.4f} (Gaussian {baselines['one']:.4f}, one a label {baselines['labels']:.4f}), "
@@ -146,7 +183,7 @@ def _lines(found: Evaluation, likelihood: Likelihood, baselines: dict[str, float
         ),
         (
             "Bits",
-            f"{likelihood.bits:.2f} ± {likelihood.bits_error:.2f} per pixel at most, "
+            f"{likelihood.bits:.2f} ± {Z_95 * likelihood.bits_error:.2f} per pixel at most (95%), "
             f"{_late_share(likelihood):.0%} of them in the last twentieth of the steps",
         ),
     ]
@@ -172,7 +209,7 @@ def _values(found: Evaluation) -> dict[str, Any]:
     return {
         "classifier_sha256": found.classifier_sha256,
         "samples": values(found.samples),
-        "real": values(found.real),
+        "real": values(found.real) | {"frechet_spread": found.real_spread},
         "clouds": values(found.clouds),
     }
 

@@ -6,7 +6,7 @@ Knows nothing about figures or words.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -123,6 +123,12 @@ class Material:
     def training(self) -> Digits:
         """The digits the run was trained on: read on first use, and kept while the material lives."""
         return self.run.config.load_digits("train") if self.given_training is None else self.given_training
+
+    @cached_property
+    def data_set(self) -> Digits:
+        """All training digits there are, where the run was trained on a part of them: read on first use, and kept."""
+        config = self.run.config
+        return self.training if config.subset is None else replace(config, subset=None).load_digits("train")
 
     @cached_property
     def traces(self) -> Trajectory:

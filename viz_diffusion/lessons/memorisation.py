@@ -119,8 +119,8 @@ def compare(images: Tensor, labels: Tensor, training: Digits, heldout: Digits) -
 
 
 def _ratio(near: Nearest) -> Float64:
-    """Return d₁/d₂; 1 where both are 0."""
-    return np.divide(near.first, near.second, out=np.ones_like(near.first), where=near.second > 0)
+    """Return d₁/d₂; 0 where both are 0."""
+    return np.divide(near.first, near.second, out=np.zeros_like(near.first), where=near.second > 0)
 
 
 def sample(

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from viz_diffusion.catalogue import Texts
 from viz_diffusion.data import NUM_LABELS, Digits
 from viz_diffusion.distances import frechet_distance
+from viz_diffusion.evaluation import FLOOR_DRAWS, draw_with_labels
 from viz_diffusion.intervals import Share, half_of_mean, paired_difference, surely
 from viz_diffusion.lessons.lesson import Claim, Lesson, Rows
 from viz_diffusion.lessons.material import TRACED_SEED, Material, Progress, device_of, silent
@@ -227,15 +228,15 @@ def _judge(
     if not full:
         return _Judged(shaped, right_all, digest=digest)
     generator = torch.Generator().manual_seed(1400)
-    sets = [
-        digits.images[torch.randperm(len(digits), generator=generator)[: len(asked)]] for digits in (heldout, training)
-    ]
+    compared = heldout.images[torch.randperm(len(heldout), generator=generator)[: len(asked)]]
+    floor = [draw_with_labels(training, asked, generator) for _ in range(FLOOR_DRAWS)]
     real, *others = (
         classifier.features(images.clamp(-1, 1)).double().numpy()
-        for images in (*sets, reference, *pictures.flatten(0, 1))
+        for images in (compared, *floor, reference, *pictures.flatten(0, 1))
     )
-    floor, far_all, *far = (frechet_distance(features, real) for features in others)
-    return _Judged(shaped, right_all, np.array(far).reshape(arms, numbers), far_all, floor, digest)
+    found = np.array([frechet_distance(features, real) for features in others])
+    far = found[FLOOR_DRAWS + 1 :].reshape(arms, numbers)
+    return _Judged(shaped, right_all, far, float(found[FLOOR_DRAWS]), float(found[:FLOOR_DRAWS].mean()), digest)
 
 
 def draw(data: Samplers) -> Figures:

@@ -214,7 +214,7 @@ def _smooth(values: NDArray[np.float64], share: float = 0.05) -> NDArray[np.floa
 
 def _exam(material: Material) -> Exam:
     return take_exam(
-        material.model, material.schedule, material.heldout, material.training, material.size(*EACH), material.seed,
+        material.model, material.schedule, material.heldout, material.data_set, material.size(*EACH), material.seed,
         material.progress,
     )  # fmt: skip
 
