@@ -24,7 +24,8 @@ from viz_diffusion.errors import VizdiffError
 from viz_diffusion.files import sha256_bytes
 from viz_diffusion.fit import fit
 from viz_diffusion.model import ModelConfig
-from viz_diffusion.run import Run, RunConfig
+from viz_diffusion.recipe import RunConfig
+from viz_diffusion.run import Run
 from viz_diffusion.train import TrainConfig, TrainState
 
 TINY = ModelConfig(channels=(8, 8), embedding_dim=16, time_dim=8, num_heads=2)

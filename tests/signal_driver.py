@@ -24,7 +24,8 @@ from viz_diffusion import fit as fitting
 from viz_diffusion.cli import train as command
 from viz_diffusion.cli.common import Voice
 from viz_diffusion.data import Digits, load_digits
-from viz_diffusion.run import Run, RunConfig
+from viz_diffusion.recipe import RunConfig
+from viz_diffusion.run import Run
 from viz_diffusion.train import TrainConfig, TrainState
 
 

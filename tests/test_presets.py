@@ -15,7 +15,8 @@ from viz_diffusion import presets
 from viz_diffusion.cli import info, main
 from viz_diffusion.cli import train as training
 from viz_diffusion.presets import DEFAULT_PRESET, PRESETS, find_preset
-from viz_diffusion.run import Run, RunConfig
+from viz_diffusion.recipe import RunConfig
+from viz_diffusion.run import Run
 
 
 class Began(Exception):

@@ -23,7 +23,8 @@ from viz_diffusion.errors import VizdiffInputError, VizdiffLockedError
 from viz_diffusion.files import lock, sha256_file
 from viz_diffusion.fit import fit
 from viz_diffusion.model import ModelConfig
-from viz_diffusion.run import Run, RunConfig
+from viz_diffusion.recipe import RunConfig
+from viz_diffusion.run import Run
 from viz_diffusion.train import TrainConfig, TrainState
 
 HERE = Path(__file__).parent

@@ -21,7 +21,8 @@ from viz_diffusion.errors import VizdiffInputError, VizdiffNonFiniteError
 from viz_diffusion.files import read_json, sha256_file, write_json
 from viz_diffusion.fit import fit, look_steps
 from viz_diffusion.model import ModelConfig, SimpleUNet
-from viz_diffusion.run import Run, RunConfig
+from viz_diffusion.recipe import RunConfig
+from viz_diffusion.run import Run
 from viz_diffusion.train import TrainConfig, TrainState
 
 STEPS = 106  # looked at after 100, 101, 102, 103, 104, 105 and 106 steps

@@ -9,13 +9,12 @@ import time
 from collections.abc import Generator
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import torch
 
 from viz_diffusion.data import NUM_LABELS, Digits, to_bytes
-from viz_diffusion.files import io_errors, to_json
+from viz_diffusion.metrics import METRICS, Metrics
 from viz_diffusion.run import Run
 from viz_diffusion.sample import ImageNoise, sampling_steps
 from viz_diffusion.train import TrainConfig, TrainState, heldout_loss, train
@@ -104,7 +103,7 @@ def _fit(
 ) -> Generator[Progress, None, None]:
     if minutes is not None:
         state.config = replace(state.config, steps=_UNDECIDED)
-    metrics = Metrics(run, metrics_bytes)
+    metrics = Metrics(run.path / METRICS, metrics_bytes)
     thumbnails = Thumbnails(run, state)
     begun, first = time.perf_counter(), state.step
     warm = begun
@@ -163,35 +162,6 @@ def look_steps(config: TrainConfig) -> frozenset[int]:
     early = spaced[: 1 + int(np.sum(np.diff(spaced) <= widest))]
     late = np.linspace(early[-1], config.steps, 1 + int(np.ceil((config.steps - early[-1]) / widest)))
     return frozenset(int(step) for step in np.round([*early, *late]))
-
-
-class Metrics:
-    """Appends JSON lines to a run's ``metrics.jsonl``, from a given length on."""
-
-    def __init__(self, run: Run, length: int) -> None:
-        path = run.path / "metrics.jsonl"
-        with io_errors("write", path):
-            self._handle = path.open("r+b" if path.exists() else "w+b")
-            self._handle.truncate(length)
-            self._handle.seek(length)
-        self._path = path
-
-    def write(self, **values: Any) -> None:
-        """Append one object."""
-        with io_errors("write", self._path):
-            self._handle.write((to_json(values) + "\n").encode())
-            self._handle.flush()  # so that a run can be watched
-
-    def flush(self) -> int:
-        """Hand what was written to the system; return the file's length in bytes."""
-        with io_errors("write", self._path):
-            self._handle.flush()
-            return self._handle.tell()
-
-    def close(self) -> None:
-        """Close the file."""
-        with io_errors("write", self._path):
-            self._handle.close()
 
 
 class Thumbnails:

@@ -14,13 +14,11 @@ No pickle anywhere. Knows nothing about sampling, figures or the command line.
 
 from __future__ import annotations
 
-import json
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import numpy as np
 import torch
 from safetensors.torch import save
 from torch import Tensor
@@ -33,7 +31,6 @@ from viz_diffusion.checkpoint import (
     save_checkpoint,
     to_bytes,
 )
-from viz_diffusion.data import Digits, load_digits
 from viz_diffusion.errors import VizdiffError, VizdiffInputError
 from viz_diffusion.files import (
     lock,
@@ -47,92 +44,15 @@ from viz_diffusion.files import (
     write_manifest,
 )
 from viz_diffusion.fragments import facts, whole
-from viz_diffusion.model import ModelConfig, SimpleUNet
-from viz_diffusion.schedule import NoiseSchedule
+from viz_diffusion.metrics import METRICS, last_metrics
+from viz_diffusion.model import SimpleUNet
+from viz_diffusion.recipe import RunConfig
 from viz_diffusion.train import TrainConfig, TrainState
 
-FORMAT_VERSION = 1
 BUNDLED_DIR = Path(__file__).parent / "assets" / "weights"
 CONTROLS_DIR = BUNDLED_DIR.parent / "controls"
 """Networks that lack something, for lessons to compare with: ``no_time`` and ``subset_100``."""
 RUNS_DIR = Path("runs")
-_LOSSES = {"loss": "last loss (one batch)", "heldout_loss": "held-out loss, by quarter of t"}
-
-
-@dataclass(frozen=True)
-class RunConfig:
-    """What decides a run; written to ``config.json`` before the first step."""
-
-    model: ModelConfig
-    """The network."""
-    training: TrainConfig
-    """How it is trained."""
-    schedule: str = "linear"
-    """Name of the noise schedule."""
-    num_train_timesteps: int = 1000
-    """T."""
-    dataset: str = "mnist"
-    """mnist, fashion-mnist, kmnist; or data-dir, where ``data_dir`` says which folder."""
-    data_dir: str | None = None
-    """The folder of IDX files it is trained on, where it is not one of the data sets known by name."""
-    preset: str | None = None
-    """The preset it began from, whatever was changed then; None where there was none."""
-    subset: int | None = None
-    """How many of the training digits it is trained on, the labels taking turns; None for all of them."""
-
-    def __post_init__(self) -> None:
-        if self.subset is not None and (type(self.subset) is not int or self.subset < 1):
-            raise VizdiffInputError(f"the run's subset must be a whole number of digits or null, found {self.subset!r}")
-        known = (self.model.schedule, self.model.num_train_timesteps)
-        if self.model.schedule is not None and known != (self.schedule, self.num_train_timesteps):
-            raise VizdiffInputError(
-                f"the network's last line uses the schedule {known[0]}, T = {known[1]}, "
-                f"and the run {self.schedule}, T = {self.num_train_timesteps}; they must be the same"
-            )
-
-    @property
-    def noise_schedule(self) -> NoiseSchedule:
-        """The schedule, built."""
-        return NoiseSchedule.named(self.schedule, self.num_train_timesteps)
-
-    def load_digits(self, split: str) -> Digits:
-        """Load the data the run is trained on (``train``) or held against (``test``)."""
-        if self.data_dir is not None:
-            digits = load_digits(split, data_dir=Path(self.data_dir))
-        else:
-            digits = load_digits(split, self.dataset)
-        return digits if self.subset is None or split != "train" else digits.first_of_each(self.subset)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return what is written as JSON."""
-        return {"format_version": FORMAT_VERSION, **asdict(self)}
-
-    def recipe(self) -> dict[str, Any]:
-        """Return, as JSON values by name, what may not change while the run is trained; it may be given more steps."""
-        values = self.to_dict()
-        model, training = values.pop("model"), values.pop("training")
-        left_out = ["format_version", "preset", "steps"]
-        # these two came later: a checkpoint from before them had a clock and all digits
-        left_out += ["use_time"] * self.model.use_time + ["subset"] * (self.subset is None)
-        entries = {**model, "channels": list(model["channels"]), **training, **values}
-        return {name: value for name, value in entries.items() if name not in left_out}
-
-    @classmethod
-    def read(cls, path: Path) -> RunConfig:
-        """Read ``config.json``; raise VizdiffInputError naming the file where it does not fit."""
-        values = read_json(path)
-        version = values.pop("format_version", None)
-        if version != FORMAT_VERSION:
-            raise VizdiffInputError(f"{path}: expected format_version {FORMAT_VERSION}, found {version}")
-        try:
-            model, training = values.pop("model"), values.pop("training")
-            # a config without weight_exponent is from before errors were weighted
-            training = TrainConfig(**{"weight_exponent": 0.0, **training})
-            config = cls(model=ModelConfig.from_dict(model), training=training, **values)
-            _ = config.noise_schedule  # refuses what no schedule can be built from
-        except (VizdiffError, KeyError, TypeError, AttributeError, ValueError) as error:
-            raise VizdiffInputError(f"{path} is not the config of a run: {error}") from error
-        return config
 
 
 class Resumed(NamedTuple):
@@ -214,7 +134,7 @@ class Run:
     def _repr_html_(self) -> str:
         """Say in a notebook what the run is and how far it came; nothing is loaded, nothing is checked."""
         steps = self.config.training.steps
-        trained, losses = self._last_metrics()
+        trained, losses = last_metrics(self.path / METRICS)
         state = "finished" if self.is_finished else f"unfinished, {trained:,} of {steps:,} steps"
         folder = self.path if self.is_finished else next(reversed(self.checkpoints()), None)
         weights = "none yet"
@@ -233,19 +153,6 @@ class Run:
             ("weights", weights),
         )
         return whole(f"Run {self.name}", f"({config.dataset}, {steps:,} steps, {state})", facts("facts", pairs))
-
-    def _last_metrics(self) -> tuple[int, list[tuple[str, str]]]:
-        """Return the last step in the metrics, and the last losses in words; nothing where they cannot be read."""
-        step = 0
-        last: dict[str, Any] = {}
-        try:
-            for line in (self.path / "metrics.jsonl").read_text(encoding="utf-8").splitlines():
-                entry = json.loads(line)
-                step = int(entry["step"])
-                last |= {name: np.ravel(entry[name]).astype(float) for name in _LOSSES if name in entry}
-        except (OSError, ValueError, TypeError, KeyError, OverflowError):
-            pass  # a line that is being written, or no file yet: what was read so far stands
-        return step, [(_LOSSES[name], ", ".join(f"{v:.4f}" for v in values)) for name, values in last.items()]
 
     def update_config(self, config: RunConfig) -> Run:
         """Write a changed config (a time budget that became a number of steps) and return the run with it."""
@@ -361,7 +268,7 @@ class Run:
     def finish(self, state: TrainState) -> str:
         """Write the finished weights, then the manifest; return the weights' SHA-256."""
         write_bytes(self.path / "model.safetensors", to_bytes(state.ema.state_dict()))
-        names = ["config.json", "metrics.jsonl", "samples.safetensors", "model.safetensors"]
+        names = ["config.json", METRICS, "samples.safetensors", "model.safetensors"]
         return write_manifest(self.path, [name for name in names if (self.path / name).is_file()])["model.safetensors"]
 
     # -- what was written along the way ----------------------------------------------------------

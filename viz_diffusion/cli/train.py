@@ -125,7 +125,8 @@ class _Asked(NamedTuple):
 
 def _begin(preset: Preset, asked: _Asked, device: str, voice: Voice) -> tuple[Run, TrainState, Digits, Digits, int]:
     from viz_diffusion.model import ModelConfig
-    from viz_diffusion.run import RUNS_DIR, Run, RunConfig
+    from viz_diffusion.recipe import RunConfig
+    from viz_diffusion.run import RUNS_DIR, Run
     from viz_diffusion.train import TrainConfig, TrainState, faster_precision
 
     place = pick_device(device)

@@ -1,0 +1,59 @@
+"""What a run tells while it learns: one JSON object a line, written along the way and read by whoever looks.
+
+Knows nothing about training, nor what else a run's folder holds.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from viz_diffusion.files import io_errors, to_json
+
+METRICS = "metrics.jsonl"
+_LOSSES = {"loss": "last loss (one batch)", "heldout_loss": "held-out loss, by quarter of t"}
+
+
+class Metrics:
+    """Appends JSON lines to a file, from a given length on."""
+
+    def __init__(self, path: Path, length: int) -> None:
+        with io_errors("write", path):
+            self._handle = path.open("r+b" if path.exists() else "w+b")
+            self._handle.truncate(length)
+            self._handle.seek(length)
+        self._path = path
+
+    def write(self, **values: Any) -> None:
+        """Append one object."""
+        with io_errors("write", self._path):
+            self._handle.write((to_json(values) + "\n").encode())
+            self._handle.flush()  # so that a run can be watched
+
+    def flush(self) -> int:
+        """Hand what was written to the system; return the file's length in bytes."""
+        with io_errors("write", self._path):
+            self._handle.flush()
+            return self._handle.tell()
+
+    def close(self) -> None:
+        """Close the file."""
+        with io_errors("write", self._path):
+            self._handle.close()
+
+
+def last_metrics(path: Path) -> tuple[int, list[tuple[str, str]]]:
+    """Return the last step in the metrics, and the last losses in words; nothing where they cannot be read."""
+    step = 0
+    last: dict[str, Any] = {}
+    try:
+        for line in path.read_text(encoding="utf-8").splitlines():
+            entry = json.loads(line)
+            step = int(entry["step"])
+            last |= {name: np.ravel(entry[name]).astype(float) for name in _LOSSES if name in entry}
+    except (OSError, ValueError, TypeError, KeyError, OverflowError):
+        pass  # a line that is being written, or no file yet: what was read so far stands
+    return step, [(_LOSSES[name], ", ".join(f"{v:.4f}" for v in values)) for name, values in last.items()]
