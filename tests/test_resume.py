@@ -89,6 +89,7 @@ def test_a_full_disk_keeps_the_old_checkpoint(tmp_path: Path) -> None:
 def stopped(tmp_path: Path, few_digits: Digits, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A run stopped at step 7 of 9, with checkpoints of steps 4 and 7."""
     monkeypatch.setattr(fitting.Thumbnails, "STEPS", 1)
+    monkeypatch.setattr(fitting, "LOG_EVERY", 2)
     tiny = ModelConfig(channels=(8, 8), embedding_dim=16, time_dim=8, num_heads=2)
     run = Run.create(tmp_path / "run", RunConfig(tiny, TrainConfig(steps=9, batch_size=2, warmup_steps=2)))
     state = TrainState.create(run.config.training, tiny)
@@ -134,6 +135,46 @@ def test_where_every_checkpoint_is_broken_the_newest_is_named(stopped: Path) -> 
         flip(path)
     with pytest.raises(VizdiffInputError, match=r"step-00000007.ema\.safetensors"):
         Run.open(stopped).resume()
+
+
+@pytest.mark.parametrize(("left", "logged"), [(-5, [1, 2, 4, 8, 9]), (5, [8, 9]), (None, [8, 9])])
+def test_a_history_that_lost_its_end_is_named_and_stays_readable(
+    left: int | None, logged: list[int], stopped: Path, tmp_path: Path, few_digits: Digits
+) -> None:
+    """As after a loss of power: the checkpoint counts on bytes that are not there."""
+    copy = Path(shutil.copytree(stopped, tmp_path / "short"))
+    metrics = copy / "metrics.jsonl"
+    kept = metrics.read_bytes()[:left]
+    metrics.write_bytes(kept) if left is not None else metrics.unlink()
+    _, remarks = go_on(copy, few_digits)
+    assert len(remarks) == 1
+    assert f"metrics.jsonl holds {0 if left is None else len(kept)} of the " in remarks[0]
+    assert [json.loads(line)["step"] for line in metrics.read_text().splitlines()] == logged
+    go_on(stopped, few_digits)
+    assert sha256_file(copy / "model.safetensors") == sha256_file(stopped / "model.safetensors")
+
+
+def test_metrics_are_on_disk_before_the_checkpoint_that_counts_them(
+    stopped: Path, few_digits: Digits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flushed: list[tuple[int, int]] = []
+    counted: list[int] = []
+    flush, save = os.fsync, Run.save_checkpoint
+
+    def fsync(descriptor: int) -> None:
+        flush(descriptor)
+        found = os.fstat(descriptor)
+        flushed.append((found.st_ino, found.st_size))
+
+    def save_checkpoint(run: Run, state: TrainState, metrics_bytes: int, *rest: object) -> None:
+        assert ((stopped / "metrics.jsonl").stat().st_ino, metrics_bytes) in flushed
+        counted.append(metrics_bytes)
+        save(run, state, metrics_bytes, *rest)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(Run, "save_checkpoint", save_checkpoint)
+    go_on(stopped, few_digits)
+    assert counted == [(stopped / "metrics.jsonl").stat().st_size]
 
 
 @pytest.mark.parametrize(

@@ -142,6 +142,7 @@ def _fit(
             )
         if state.step != saved:
             run.save_checkpoint(state, metrics.flush())
+        metrics.flush()
         run.finish(state)
     except GeneratorExit:
         if state.step != saved:

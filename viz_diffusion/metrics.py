@@ -6,23 +6,33 @@ Knows nothing about training, nor what else a run's folder holds.
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from viz_diffusion.files import io_errors, to_json
+from viz_diffusion.files import io_errors, sync_dir, to_json
 
 METRICS = "metrics.jsonl"
 _LOSSES = {"loss": "last loss (one batch)", "heldout_loss": "held-out loss, by quarter of t"}
 
 
 class Metrics:
-    """Appends JSON lines to a file, from a given length on."""
+    """Appends JSON lines to a file, from a given length on.
+
+    A file that is shorter, as after a loss of power, is kept as far as its lines are whole: it is never filled up.
+    """
 
     def __init__(self, path: Path, length: int) -> None:
         with io_errors("write", path):
-            self._handle = path.open("r+b" if path.exists() else "w+b")
+            new = not path.exists()
+            self._handle = path.open("w+b" if new else "r+b")
+            if new:
+                sync_dir(path.parent)
+            if self._handle.seek(0, os.SEEK_END) < length:
+                self._handle.seek(0)
+                length = self._handle.read().rfind(b"\n") + 1
             self._handle.truncate(length)
             self._handle.seek(length)
         self._path = path
@@ -34,15 +44,24 @@ class Metrics:
             self._handle.flush()  # so that a run can be watched
 
     def flush(self) -> int:
-        """Hand what was written to the system; return the file's length in bytes."""
+        """Flush what was written to disk; return the file's length in bytes."""
         with io_errors("write", self._path):
             self._handle.flush()
+            os.fsync(self._handle.fileno())
             return self._handle.tell()
 
     def close(self) -> None:
         """Close the file."""
         with io_errors("write", self._path):
             self._handle.close()
+
+
+def lost_metrics(path: Path, length: int) -> str | None:
+    """Say how much of the metrics' first ``length`` bytes is not there; None where nothing is missing."""
+    found = path.stat().st_size if path.is_file() else 0
+    if found >= length:
+        return None
+    return f"{path} holds {found:,} of the {length:,} bytes that belong to the checkpoint: its last lines are lost"
 
 
 def last_metrics(path: Path) -> tuple[int, list[tuple[str, str]]]:

@@ -44,7 +44,7 @@ from viz_diffusion.files import (
     write_manifest,
 )
 from viz_diffusion.fragments import facts, whole
-from viz_diffusion.metrics import METRICS, last_metrics
+from viz_diffusion.metrics import METRICS, last_metrics, lost_metrics
 from viz_diffusion.model import SimpleUNet
 from viz_diffusion.recipe import RunConfig
 from viz_diffusion.train import TrainConfig, TrainState
@@ -63,7 +63,7 @@ class Resumed(NamedTuple):
     metrics_bytes: int
     """How much of ``metrics.jsonl`` belongs to it."""
     remarks: list[str]
-    """What the user should be told: checkpoints passed over, and why the end will not be bit-exact."""
+    """What the user should be told: checkpoints passed over, lines lost, and why the end will not be bit-exact."""
 
 
 @dataclass(frozen=True)
@@ -252,6 +252,8 @@ class Run:
             remarks = [f"{error}; using {folder.name} instead" for error in broken]
             if changed:
                 remarks.append(f"not bit-exact: {'; '.join(changed)}")
+            if lost := lost_metrics(self.path / METRICS, metrics_bytes):
+                remarks.append(lost)
             return Resumed(state, metrics_bytes, remarks)
         raise broken[0]
 
