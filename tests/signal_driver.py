@@ -34,7 +34,7 @@ def train_as_the_command_does(path: Path, digits: Digits) -> int:
     run = Run.create(path, RunConfig(TINY, TrainConfig(steps=STEPS, batch_size=2, warmup_steps=5)))
     state = TrainState.create(run.config.training, TINY)
     try:
-        command._train(run, state, digits, digits, None, EVERY, 0, Voice(as_json=False, quiet=True))
+        command._train(run, state, digits, digits, EVERY, 0, Voice(as_json=False, quiet=True))
     except typer.Exit as stop:
         return stop.exit_code
     except KeyboardInterrupt:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -10,6 +11,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,9 +19,10 @@ import torch
 
 from viz_diffusion import checkpoint
 from viz_diffusion import fit as fitting
+from viz_diffusion import run as running
 from viz_diffusion.cli import main
 from viz_diffusion.data import Digits
-from viz_diffusion.errors import VizdiffInputError, VizdiffLockedError
+from viz_diffusion.errors import VizdiffInputError, VizdiffIOError, VizdiffLockedError
 from viz_diffusion.files import lock, sha256_file
 from viz_diffusion.fit import fit
 from viz_diffusion.model import ModelConfig
@@ -152,6 +155,80 @@ def test_a_history_that_lost_its_end_is_named_and_stays_readable(
     assert [json.loads(line)["step"] for line in metrics.read_text().splitlines()] == logged
     go_on(stopped, few_digits)
     assert sha256_file(copy / "model.safetensors") == sha256_file(stopped / "model.safetensors")
+
+
+def hashes(path: Path) -> dict[Path, str]:
+    return {file: sha256_file(file) for file in path.rglob("*") if file.is_file()}
+
+
+def test_a_finished_run_that_goes_back_is_unfinished_until_it_is_done_again(stopped: Path, few_digits: Digits) -> None:
+    wanted = go_on(stopped, few_digits)[0]
+    flip(stopped / "training" / "step-00000009" / "model.safetensors")
+    run = Run.open(stopped)
+    state, metrics_bytes, _ = run.resume()
+    assert (run.is_finished, state.step) == (True, 7)
+    steps = fit(run, state, few_digits, few_digits, metrics_bytes=metrics_bytes)
+    next(steps)
+    assert not Run.open(stopped).is_finished
+    steps.close()
+    assert go_on(stopped, few_digits)[0] == wanted
+    assert Run.open(stopped).is_finished
+
+
+@pytest.mark.parametrize("other", [True, False])
+def test_a_kill_while_finishing_again_leaves_no_manifest_of_other_weights(
+    other: bool, stopped: Path, few_digits: Digits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on(stopped, few_digits)
+    run = Run.open(stopped)
+    state = run.resume().state
+    if other:
+        next(state.ema.parameters()).view(-1)[0] += 1
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(running, "write_manifest", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run.finish(state)
+    assert Run.open(stopped).is_finished is not other
+    Run.open(stopped).load_model()
+
+
+def test_more_steps_that_cannot_be_trained_leave_a_finished_run_as_it_was(
+    stopped: Path, few_digits: Digits, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    go_on(stopped, few_digits)
+    before = hashes(stopped)
+
+    def gone(*_: object) -> Digits:
+        raise VizdiffInputError("--data-dir /moved: there is no such folder")
+
+    monkeypatch.setattr(RunConfig, "load_digits", gone)
+    assert main(["train", "--resume", str(stopped), "--steps", "12", "--device", "cpu", "--quiet"]) == 3
+    assert "/moved" in capsys.readouterr().err
+    assert hashes(stopped) == before
+
+
+@pytest.mark.parametrize(("call", "finished"), [("fsync", True), ("replace", False)])
+def test_a_config_is_changed_whole_or_not_at_all(
+    call: str, finished: bool, stopped: Path, few_digits: Digits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until the new one is on disk nothing changes; a stop just before it is in place leaves an unfinished run."""
+    go_on(stopped, few_digits)
+    run, config = Run.open(stopped), (stopped / "config.json").read_bytes()
+    state, metrics_bytes, _ = run.resume()
+    state.config = replace(state.config, steps=12)
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, call, refuse)
+    with pytest.raises(VizdiffIOError, match=r"config\.json"):
+        next(fit(run, state, few_digits, few_digits, metrics_bytes=metrics_bytes))
+    monkeypatch.undo()
+    assert Run.open(stopped).is_finished is finished
+    assert (stopped / "config.json").read_bytes() == config
 
 
 def test_metrics_are_on_disk_before_the_checkpoint_that_counts_them(

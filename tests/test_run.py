@@ -16,12 +16,14 @@ from safetensors.torch import load_file, save_file
 
 from viz_diffusion import fit as fitting
 from viz_diffusion import run as running
+from viz_diffusion.cli import main
+from viz_diffusion.cli import train as command
 from viz_diffusion.data import Digits
 from viz_diffusion.errors import VizdiffInputError, VizdiffNonFiniteError
 from viz_diffusion.files import read_json, sha256_file, write_json
 from viz_diffusion.fit import fit, look_steps
 from viz_diffusion.model import ModelConfig, SimpleUNet
-from viz_diffusion.recipe import RunConfig
+from viz_diffusion.recipe import UNDECIDED, RunConfig
 from viz_diffusion.run import Run
 from viz_diffusion.train import TrainConfig, TrainState
 
@@ -327,6 +329,61 @@ def test_a_time_budget_becomes_a_number_of_steps(
     assert Run.open(tmp_path / "run").is_finished
 
 
+def test_a_time_budget_outlives_a_stop_before_it_is_a_number(
+    tmp_path: Path, config: RunConfig, digits: Digits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The minutes are kept, and begin anew with the process that goes on."""
+    monkeypatch.setattr(fitting, "TIMED_STEPS", 12)
+    path = tmp_path / "run"
+    steps = fit(*begin(path, replace(config, minutes=0.0)), digits, digits)
+    assert [next(steps).steps for _ in range(5)] == [None] * 5
+    steps.close()
+    values = read_json(path / "config.json")
+    assert (values["minutes"], values["training"]["steps"]) == (0.0, None)
+    run = Run.open(path)
+    assert "unfinished, 1 steps so far" in run._repr_html_()
+    assert f"{UNDECIDED:,}" not in run._repr_html_()
+    state, metrics_bytes, remarks = run.resume()
+    assert remarks == []
+    told = [(now.step, now.steps) for now in fit(run, state, digits, digits, metrics_bytes=metrics_bytes)]
+    assert told == [(step, None) for step in range(6, 17)] + [(17, 17)]
+    assert Run.open(path).config == replace(config, training=replace(config.training, steps=17))
+
+
+def test_a_number_of_steps_takes_the_place_of_minutes(tmp_path: Path, config: RunConfig, digits: Digits) -> None:
+    run, state = begin(tmp_path / "run", replace(config, minutes=10.0))
+    state.config = replace(state.config, steps=3)
+    assert [now.steps for now in fit(run, state, digits, digits)] == [3, 3, 3]
+    assert Run.open(tmp_path / "run").config == replace(config, training=replace(config.training, steps=3))
+
+
+def test_a_time_budget_begins_where_it_is_given(
+    stopped: Path, tmp_path: Path, digits: Digits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fitting, "TIMED_STEPS", 12)
+    run = Run.open(Path(shutil.copytree(stopped, tmp_path / "again")))
+    state, metrics_bytes, _ = run.resume()
+    steps = [now.step for now in fit(run, state, digits, digits, minutes=0.0, metrics_bytes=metrics_bytes)]
+    assert steps == list(range(104, 116))
+
+
+def test_going_on_tells_minutes_as_minutes(
+    tmp_path: Path,
+    config: RunConfig,
+    digits: Digits,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = tmp_path / "run"
+    steps = fit(*begin(path, replace(config, minutes=10.0)), digits, digits)
+    next(steps)
+    steps.close()
+    monkeypatch.setattr(RunConfig, "load_digits", lambda *_: digits)
+    monkeypatch.setattr(command, "_train", lambda *_: None)
+    assert main(["train", "--resume", str(path), "--device", "cpu"]) == 0
+    assert "at step 1, budget 10 minutes\n" in capsys.readouterr().err
+
+
 # -- damage ----------------------------------------------------------------------------------------
 
 
@@ -455,6 +512,8 @@ GARBAGE: dict[str, Callable[[dict], object]] = {
     "channels are one": lambda values: values["model"].update(channels=8),
     "channels are text": lambda values: values["model"].update(channels=["8", "8"]),
     "no blocks": lambda values: values["model"].update(num_blocks=0),
+    "minutes are text": lambda values: values.update(minutes="ten"),
+    "minutes are none at all": lambda values: values["training"].update(steps=None),
     "unknown training entry": lambda values: values["training"].update(momentum=0.9),
     "no steps": lambda values: values["training"].update(steps=0),
     "steps are text": lambda values: values["training"].update(steps="many"),

@@ -27,7 +27,6 @@ LOG_EVERY = 10
 """Steps between two lines of training loss."""
 _WARM_STEPS = 10
 _OVERHEAD = 0.02  # share of a time budget that goes to held-out loss, thumbnails and checkpoints
-_UNDECIDED = 1_000_000_000
 
 
 @dataclass(frozen=True)
@@ -78,8 +77,10 @@ def fit(
     Parameters
     ----------
     minutes
-        Replaces the config's number of steps by what fits into this wall time, after timing the first
-        steps. The number is then written into the run's config: from there on time plays no part.
+        Replaces the config's number of steps by what fits into this wall time, from here on, after timing the
+        first steps. The number is then written into the run's config, and from there on time plays no part; until
+        then the minutes are. By default what the run's config says; another number of steps in ``state.config``
+        than there becomes the run's.
     metrics_bytes
         Where resuming: how much of ``metrics.jsonl`` belongs to the checkpoint.
 
@@ -101,8 +102,10 @@ def _fit(
     checkpoint_every: int | None,
     metrics_bytes: int,
 ) -> Generator[Progress, None, None]:
-    if minutes is not None:
-        state.config = replace(state.config, steps=_UNDECIDED)
+    run = _settle(run, state, minutes)
+    minutes = run.config.minutes
+    if state.step < state.config.steps:
+        run.unfinish()  # where it goes on from an older checkpoint, too
     metrics = Metrics(run.path / METRICS, metrics_bytes)
     thumbnails = Thumbnails(run, state)
     begun, first = time.perf_counter(), state.step
@@ -115,13 +118,11 @@ def _fit(
             now = time.perf_counter()
             if state.step == first + _WARM_STEPS:
                 warm = now
-            if minutes is not None and state.step == TIMED_STEPS:
+            if minutes is not None and state.step == first + TIMED_STEPS:
                 seconds_per_step = (now - warm) / (TIMED_STEPS - _WARM_STEPS)
                 left = minutes * 60 * (1 - _OVERHEAD) - (now - begun)
-                steps = TIMED_STEPS + max(0, int(left / seconds_per_step))
-                state.config = replace(state.config, steps=steps)
-                run = run.update_config(replace(run.config, training=state.config))
-            decided = state.config.steps != _UNDECIDED
+                run = _decide(run, state, state.step + max(0, int(left / seconds_per_step)))
+            decided = run.config.minutes is None
             if state.step % LOG_EVERY == 0 or state.step == 1:
                 metrics.write(step=state.step, loss=trained.loss, learning_rate=trained.learning_rate)
             if decided and state.step in look_steps(state.config):
@@ -150,6 +151,23 @@ def _fit(
         raise
     finally:
         metrics.close()
+
+
+def _settle(run: Run, state: TrainState, minutes: float | None) -> Run:
+    """Give run and state one budget: these minutes, or the state's number of steps, which may be a new one."""
+    if minutes is not None and minutes != run.config.minutes:
+        run = run.update_config(replace(run.config, minutes=minutes))
+    elif minutes is None and state.config.steps != run.config.training.steps:
+        run = _decide(run, state, state.config.steps)
+    state.config = replace(state.config, steps=run.config.training.steps)
+    return run
+
+
+def _decide(run: Run, state: TrainState, steps: int) -> Run:
+    """Make a number of steps the budget of run and state."""
+    state.config = replace(state.config, steps=steps)
+    training = replace(run.config.training, steps=steps)
+    return run.update_config(replace(run.config, training=training, minutes=None))
 
 
 @lru_cache(maxsize=1)

@@ -5,7 +5,7 @@ Knows no folder but the data's, and nothing about weights or checkpoints.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ from viz_diffusion.schedule import NoiseSchedule
 from viz_diffusion.train import TrainConfig
 
 FORMAT_VERSION = 1
+UNDECIDED = 1_000_000_000
+"""Stands in memory for the number of steps while a time budget has not become one; a config.json holds null."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +41,14 @@ class RunConfig:
     """The preset it began from, whatever was changed then; None where there was none."""
     subset: int | None = None
     """How many of the training digits it is trained on, the labels taking turns; None for all of them."""
+    minutes: float | None = None
+    """The wall time it may take, until that has become a number of steps (``training.steps``); then None."""
 
     def __post_init__(self) -> None:
+        if self.minutes is not None:
+            if type(self.minutes) not in (int, float) or not 0 <= self.minutes < float("inf"):
+                raise VizdiffInputError(f"the run's minutes must be a number or null, found {self.minutes!r}")
+            object.__setattr__(self, "training", replace(self.training, steps=UNDECIDED))
         if self.subset is not None and (type(self.subset) is not int or self.subset < 1):
             raise VizdiffInputError(f"the run's subset must be a whole number of digits or null, found {self.subset!r}")
         known = (self.model.schedule, self.model.num_train_timesteps)
@@ -55,6 +63,11 @@ class RunConfig:
         """The schedule, built."""
         return NoiseSchedule.named(self.schedule, self.num_train_timesteps)
 
+    @property
+    def budget(self) -> str:
+        """How long it is trained, in words."""
+        return f"{self.training.steps:,} steps" if self.minutes is None else f"{self.minutes:g} minutes"
+
     def load_digits(self, split: str) -> Digits:
         """Load the data the run is trained on (``train``) or held against (``test``)."""
         if self.data_dir is not None:
@@ -65,13 +78,18 @@ class RunConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Return what is written as JSON."""
-        return {"format_version": FORMAT_VERSION, **asdict(self)}
+        values: dict[str, Any] = {"format_version": FORMAT_VERSION, **asdict(self)}
+        if self.minutes is None:
+            del values["minutes"]
+        else:
+            values["training"]["steps"] = None
+        return values
 
     def recipe(self) -> dict[str, Any]:
         """Return, as JSON values by name, what may not change while the run is trained; it may be given more steps."""
         values = self.to_dict()
         model, training = values.pop("model"), values.pop("training")
-        left_out = ["format_version", "preset", "steps"]
+        left_out = ["format_version", "preset", "steps", "minutes"]
         # these two came later: a checkpoint from before them had a clock and all digits
         left_out += ["use_time"] * self.model.use_time + ["subset"] * (self.subset is None)
         entries = {**model, "channels": list(model["channels"]), **training, **values}
@@ -87,7 +105,8 @@ class RunConfig:
         try:
             model, training = values.pop("model"), values.pop("training")
             # a config without weight_exponent is from before errors were weighted
-            training = TrainConfig(**{"weight_exponent": 0.0, **training})
+            undecided = {} if values.get("minutes") is None else {"steps": UNDECIDED}
+            training = TrainConfig(**{"weight_exponent": 0.0, **training, **undecided})
             config = cls(model=ModelConfig.from_dict(model), training=training, **values)
             _ = config.noise_schedule  # refuses what no schedule can be built from
         except (VizdiffError, KeyError, TypeError, AttributeError, ValueError) as error:

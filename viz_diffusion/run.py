@@ -14,8 +14,9 @@ No pickle anywhere. Knows nothing about sampling, figures or the command line.
 
 from __future__ import annotations
 
+import os
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,12 +34,18 @@ from viz_diffusion.checkpoint import (
 )
 from viz_diffusion.errors import VizdiffError, VizdiffInputError
 from viz_diffusion.files import (
+    atomic_write,
+    io_errors,
     lock,
     make_dir,
     read_checked,
     read_json,
     remove_dir,
+    sha256_bytes,
+    sha256_file,
     sweep,
+    sync_dir,
+    to_json,
     write_bytes,
     write_json,
     write_manifest,
@@ -47,12 +54,14 @@ from viz_diffusion.fragments import facts, whole
 from viz_diffusion.metrics import METRICS, last_metrics, lost_metrics
 from viz_diffusion.model import SimpleUNet
 from viz_diffusion.recipe import RunConfig
-from viz_diffusion.train import TrainConfig, TrainState
+from viz_diffusion.train import TrainState
 
 BUNDLED_DIR = Path(__file__).parent / "assets" / "weights"
 CONTROLS_DIR = BUNDLED_DIR.parent / "controls"
 """Networks that lack something, for lessons to compare with: ``no_time`` and ``subset_100``."""
 RUNS_DIR = Path("runs")
+WEIGHTS = "model.safetensors"
+MANIFEST = "manifest.json"
 
 
 class Resumed(NamedTuple):
@@ -124,7 +133,7 @@ class Run:
     @property
     def is_finished(self) -> bool:
         """Whether training reached its last step and everything was written."""
-        return (self.path / "manifest.json").is_file()
+        return (self.path / MANIFEST).is_file()
 
     @property
     def name(self) -> str:
@@ -133,36 +142,54 @@ class Run:
 
     def _repr_html_(self) -> str:
         """Say in a notebook what the run is and how far it came; nothing is loaded, nothing is checked."""
-        steps = self.config.training.steps
+        config = self.config
         trained, losses = last_metrics(self.path / METRICS)
-        state = "finished" if self.is_finished else f"unfinished, {trained:,} of {steps:,} steps"
+        so_far = f"{trained:,} of {config.budget}" if config.minutes is None else f"{trained:,} steps so far"
+        state = "finished" if self.is_finished else f"unfinished, {so_far}"
         folder = self.path if self.is_finished else next(reversed(self.checkpoints()), None)
         weights = "none yet"
         if folder is not None:
-            name = "model.safetensors" if self.is_finished else "ema.safetensors"
+            name = WEIGHTS if self.is_finished else "ema.safetensors"
             try:
                 weights = str(read_json(folder / "manifest.json")["sha256"][name])
             except (VizdiffError, KeyError, TypeError):
                 weights = "not known"
-        config = self.config
         pairs = (
             ("data set", config.dataset),
-            ("steps", f"{steps:,} of {config.training.batch_size} images"),
+            ("budget", f"{config.budget}, {config.training.batch_size} images a step"),
             *losses,
             ("schedule", f"{config.schedule}, T = {config.num_train_timesteps}"),
             ("weights", weights),
         )
-        return whole(f"Run {self.name}", f"({config.dataset}, {steps:,} steps, {state})", facts("facts", pairs))
+        return whole(f"Run {self.name}", f"({config.dataset}, {config.budget}, {state})", facts("facts", pairs))
+
+    @property
+    def trained_steps(self) -> int:
+        """Steps behind the weights: all of them, or while it is unfinished those of its newest checkpoint."""
+        newest = next(reversed(self.checkpoints()), None)
+        return self.config.training.steps if self.is_finished or newest is None else _step_of(newest)
 
     def update_config(self, config: RunConfig) -> Run:
-        """Write a changed config (a time budget that became a number of steps) and return the run with it."""
-        write_json(self.path / "config.json", config.to_dict())
+        """Write a changed config and return the run with it; a finished run is unfinished from then on.
+
+        A manifest vouches for the config it was written with: it goes when the new config is on disk beside the
+        old one, and only then does the new one take the old one's place.
+        """
+        path = self.path / "config.json"
+        with atomic_write(path) as handle:
+            handle.write((to_json(config.to_dict(), indent=2) + "\n").encode())
+            handle.flush()
+            os.fsync(handle.fileno())
+            self.unfinish()
         return Run(self.path, config)
 
-    def extend(self, training: TrainConfig) -> Run:
-        """Give the run another number of steps; a finished one is unfinished again until they are done."""
-        (self.path / "manifest.json").unlink(missing_ok=True)
-        return self.update_config(replace(self.config, training=training))
+    def unfinish(self) -> None:
+        """Take away the manifest, if there is one: what follows may be stopped at any moment."""
+        path = self.path / MANIFEST
+        if path.exists():
+            with io_errors("remove", path):
+                path.unlink()
+                sync_dir(self.path)
 
     # -- what samples are drawn with -------------------------------------------------------------
 
@@ -177,7 +204,7 @@ class Run:
             Where weights are missing, damaged, or of another shape than the config says.
         """
         if self.is_finished:
-            folder, name = self.path, "model.safetensors"
+            folder, name = self.path, WEIGHTS
         else:
             folder, name = self._newest_checkpoint(), "ema.safetensors"
         weights, digest = read_tensors(folder, name)
@@ -268,10 +295,21 @@ class Run:
         return lock(self.path / ".lock")
 
     def finish(self, state: TrainState) -> str:
-        """Write the finished weights, then the manifest; return the weights' SHA-256."""
-        write_bytes(self.path / "model.safetensors", to_bytes(state.ema.state_dict()))
-        names = ["config.json", METRICS, "samples.safetensors", "model.safetensors"]
-        return write_manifest(self.path, [name for name in names if (self.path / name).is_file()])["model.safetensors"]
+        """Write the finished weights, then the manifest; return the weights' SHA-256.
+
+        A manifest of other files goes first: no moment shows a run as finished that is not.
+        """
+        weights = to_bytes(state.ema.state_dict())
+        names = [name for name in ("config.json", METRICS, "samples.safetensors") if (self.path / name).is_file()]
+        digests = {name: sha256_file(self.path / name) for name in names} | {WEIGHTS: sha256_bytes(weights)}
+        try:
+            same = read_json(self.path / MANIFEST).get("sha256") == digests
+        except VizdiffInputError:
+            same = False
+        if not same:
+            self.unfinish()
+        write_bytes(self.path / WEIGHTS, weights)
+        return write_manifest(self.path, list(digests))[WEIGHTS]
 
     # -- what was written along the way ----------------------------------------------------------
 
@@ -292,3 +330,7 @@ class Run:
                 f"{path} must hold steps and images, found {', '.join(sorted(tensors)) or 'nothing'}"
             )
         return tensors["steps"], tensors["images"]
+
+
+def _step_of(checkpoint: Path) -> int:
+    return int(checkpoint.name.removeprefix("step-"))
