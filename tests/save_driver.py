@@ -43,7 +43,7 @@ def traced(path: Path, trace: Path, inject: str | None) -> bool:
     if not child:
         os.close(writing)
         os.read(reading, 1)  # until strace watches
-        run.save_checkpoint(state, 0)
+        run.save_checkpoint(state, 0, 2)
         os._exit(0)
     os.close(reading)
     watched = ",".join(CALLS.values())

@@ -21,6 +21,7 @@ from viz_diffusion import checkpoint
 from viz_diffusion import fit as fitting
 from viz_diffusion import run as running
 from viz_diffusion.cli import main
+from viz_diffusion.cli.common import Voice, load_run
 from viz_diffusion.data import Digits
 from viz_diffusion.errors import VizdiffInputError, VizdiffIOError, VizdiffLockedError
 from viz_diffusion.files import lock, sha256_file
@@ -137,6 +138,51 @@ def test_where_every_checkpoint_is_broken_the_newest_is_named(stopped: Path) -> 
     for path in stopped.glob("training/*/ema.safetensors"):
         flip(path)
     with pytest.raises(VizdiffInputError, match=r"step-00000007.ema\.safetensors"):
+        Run.open(stopped).resume()
+
+
+def test_a_broken_newest_checkpoint_makes_room_once_the_run_has_gone_on(stopped: Path, few_digits: Digits) -> None:
+    flip(stopped / "training" / "step-00000007" / "model.safetensors")
+    run = Run.open(stopped)
+    state, metrics_bytes, _ = run.resume()
+    steps = fit(run, state, few_digits, few_digits, checkpoint_every=2, metrics_bytes=metrics_bytes)
+    kept = {next(steps).step: [path.name for path in run.checkpoints()] for _ in range(4)}
+    assert kept == {
+        5: ["step-00000004", "step-00000007"],
+        6: ["step-00000004", "step-00000006"],
+        7: ["step-00000004", "step-00000006"],
+        8: ["step-00000006", "step-00000008"],
+    }
+    steps.close()
+
+
+def test_samples_are_drawn_with_the_newest_whole_checkpoint_and_it_is_said(
+    stopped: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flip(stopped / "training" / "step-00000007" / "ema.safetensors")
+    older = sha256_file(stopped / "training" / "step-00000004" / "ema.safetensors")
+    with pytest.warns(UserWarning, match=r"step-00000007.ema\.safetensors is not .*using step-00000004 instead"):
+        assert Run.open(stopped).load_model()[1] == older
+    assert load_run(str(stopped), "cpu", Voice(as_json=False, quiet=False))[2] == older
+    assert "using step-00000004 instead" in capsys.readouterr().err
+
+
+def test_a_checkpoint_that_the_disk_does_not_give_is_passed_over(
+    stopped: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, refused = Path.read_bytes, ["step-00000007"]
+
+    def read_bytes(path: Path) -> bytes:
+        if path.parent.name in refused:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", read_bytes)
+    state, _, remarks = Run.open(stopped).resume()
+    assert state.step == 4
+    assert re.search(r"cannot read .*step-00000007.*: Input/output error; using step-00000004 instead", remarks[0])
+    refused.append("step-00000004")
+    with pytest.raises(VizdiffIOError, match="step-00000007"):
         Run.open(stopped).resume()
 
 

@@ -276,9 +276,9 @@ def read_checked(folder: Path, name: str) -> tuple[bytes, str]:
     expected = digests.get(name) if isinstance(digests, dict) else None
     if not isinstance(expected, str):
         raise VizdiffInputError(f"{listed} holds no SHA-256 of {name}; choose another --run")
-    if not path.is_file():
-        raise VizdiffInputError(f"{path} is missing: the run is half-written; train again or choose another --run")
     with io_errors("read", path):
+        if not path.is_file():
+            raise VizdiffInputError(f"{path} is missing: the run is half-written; train again or choose another --run")
         data = path.read_bytes()
     digest = sha256_bytes(data)
     if digest != expected:

@@ -110,9 +110,16 @@ def _fit(
     thumbnails = Thumbnails(run, state)
     begun, first = time.perf_counter(), state.step
     warm = begun
-    saved = first or -1  # a state with steps behind it came from its checkpoint
+    saved = first  # a state with steps behind it came from its checkpoint
     look = None
     run.sweep()
+
+    def save() -> None:
+        nonlocal saved
+        if state.step != saved:
+            run.save_checkpoint(state, metrics.flush(), saved)
+            saved = state.step
+
     try:
         for trained in train(state, data, run.config.noise_schedule):
             now = time.perf_counter()
@@ -130,8 +137,7 @@ def _fit(
                 metrics.write(step=state.step, heldout_loss=losses)
                 look = Look(state.step, tuple(losses), thumbnails.draw(run, state))
             if checkpoint_every and state.step % checkpoint_every == 0:
-                run.save_checkpoint(state, metrics.flush())
-                saved = state.step
+                save()
             steps_per_second = (state.step - first) / (time.perf_counter() - begun)
             yield Progress(
                 state.step,
@@ -141,13 +147,11 @@ def _fit(
                 (state.config.steps - state.step) / steps_per_second if decided else None,
                 look,
             )
-        if state.step != saved:
-            run.save_checkpoint(state, metrics.flush())
+        save()
         metrics.flush()
         run.finish(state)
     except GeneratorExit:
-        if state.step != saved:
-            run.save_checkpoint(state, metrics.flush())
+        save()
         raise
     finally:
         metrics.close()

@@ -15,10 +15,12 @@ No pickle anywhere. Knows nothing about sampling, figures or the command line.
 from __future__ import annotations
 
 import os
+import warnings
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 from safetensors.torch import save
@@ -32,7 +34,7 @@ from viz_diffusion.checkpoint import (
     save_checkpoint,
     to_bytes,
 )
-from viz_diffusion.errors import VizdiffError, VizdiffInputError
+from viz_diffusion.errors import VizdiffError, VizdiffInputError, VizdiffIOError
 from viz_diffusion.files import (
     atomic_write,
     io_errors,
@@ -62,6 +64,7 @@ CONTROLS_DIR = BUNDLED_DIR.parent / "controls"
 RUNS_DIR = Path("runs")
 WEIGHTS = "model.safetensors"
 MANIFEST = "manifest.json"
+Found = TypeVar("Found")
 
 
 class Resumed(NamedTuple):
@@ -193,23 +196,34 @@ class Run:
 
     # -- what samples are drawn with -------------------------------------------------------------
 
-    def load_model(self, device: torch.device | str = "cpu") -> tuple[SimpleUNet, str]:
+    def load_model(
+        self, device: torch.device | str = "cpu", tell: Callable[[str], object] = warnings.warn
+    ) -> tuple[SimpleUNet, str]:
         """Return the averaged network, ready to sample, and the SHA-256 of its weights file.
 
-        An unfinished run gives the weights of its newest checkpoint.
+        An unfinished run gives the weights of its newest checkpoint; a broken one is passed over for the one
+        before it, and ``tell`` gets a line that names it.
 
         Raises
         ------
         VizdiffInputError
             Where weights are missing, damaged, or of another shape than the config says.
+        VizdiffIOError
+            Where the system refuses to read them.
         """
-        if self.is_finished:
-            folder, name = self.path, WEIGHTS
-        else:
-            folder, name = self._newest_checkpoint(), "ema.safetensors"
-        weights, digest = read_tensors(folder, name)
         model = SimpleUNet(self.config.model)
-        load_weights(model, weights, folder / name)
+
+        def read(folder: Path, name: str = "ema.safetensors") -> str:
+            weights, digest = read_tensors(folder, name)
+            load_weights(model, weights, folder / name)
+            return digest
+
+        if self.is_finished:
+            digest = read(self.path, WEIGHTS)
+        else:
+            digest, remarks = self._newest_whole(read)
+            for remark in remarks:
+                tell(remark)
         model = model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         return model.eval().requires_grad_(False), digest
 
@@ -217,23 +231,44 @@ class Run:
 
     def checkpoints(self) -> list[Path]:
         """Return the folders of all whole checkpoints, oldest first."""
-        return sorted(path.parent for path in self.path.glob("training/step-*/manifest.json"))
+        found = (path.parent for path in self.path.glob("training/step-*/manifest.json"))
+        return sorted((folder for folder in found if folder.name[5:].isdigit()), key=_step_of)
 
-    def _newest_checkpoint(self) -> Path:
-        found = self.checkpoints()
-        if not found:
+    def _newest_whole(self, read: Callable[[Path], Found]) -> tuple[Found, list[str]]:
+        """Return what ``read`` gives of the newest checkpoint that it can read, and a line for each passed over."""
+        folders, broken = self.checkpoints(), []
+        if not folders and self.is_finished:
+            raise VizdiffInputError(
+                f"{self.path} is finished, but its folder training/, which going on begins from, is missing; "
+                "train anew with another --out"
+            )
+        if not folders:
             raise VizdiffInputError(
                 f"{self.path} is half-written: it has neither finished weights nor a checkpoint; train again "
                 "with another --out"
             )
-        return found[-1]
+        for folder in reversed(folders):
+            try:
+                return read(folder), [f"{error}; using {folder.name} instead" for error in broken]
+            except (VizdiffInputError, VizdiffIOError) as error:
+                broken.append(error)
+        raise broken[0]
 
-    def save_checkpoint(self, state: TrainState, metrics_bytes: int) -> None:
-        """Write all that resuming needs to a new folder, then drop the checkpoint before the last."""
-        folder = self.path / "training" / f"step-{state.step:08d}"
-        save_checkpoint(folder, state, metrics_bytes, self.config.recipe())
-        for old in self.checkpoints()[:-2]:
-            remove_dir(old)
+    def save_checkpoint(self, state: TrainState, metrics_bytes: int, before: int) -> None:
+        """Write all that resuming needs to a new folder; then drop every other checkpoint but one.
+
+        Parameters
+        ----------
+        before
+            Step of the one that is kept: what this training saved before, or began from. 0 where there is none.
+        """
+        save_checkpoint(self._checkpoint(state.step), state, metrics_bytes, self.config.recipe())
+        for old in self.checkpoints():
+            if _step_of(old) not in (before, state.step):
+                remove_dir(old)
+
+    def _checkpoint(self, step: int) -> Path:
+        return self.path / "training" / f"step-{step:08d}"
 
     def sweep(self) -> None:
         """Remove what killed writers left behind: temporary files, and checkpoints without a manifest.
@@ -260,29 +295,25 @@ class Run:
         ------
         VizdiffInputError
             Where no checkpoint is whole, or the environment is another and ``force`` is not given.
+        VizdiffIOError
+            Where the system refuses to read any.
         """
-        broken: list[VizdiffInputError] = []
-        for folder in reversed(self.checkpoints() or [self._newest_checkpoint()]):
-            try:
-                found = load_checkpoint(
-                    folder, self.config.training, self.config.model, torch.device(device), self.config.recipe()
-                )
-            except VizdiffInputError as error:
-                broken.append(error)
-                continue
-            state, metrics_bytes, changed = found
-            if changed and not force:
-                raise VizdiffInputError(
-                    f"{folder} was written in another environment or recipe ({'; '.join(changed)}); "
-                    "--force goes on, not bit-exact"
-                )
-            remarks = [f"{error}; using {folder.name} instead" for error in broken]
-            if changed:
-                remarks.append(f"not bit-exact: {'; '.join(changed)}")
-            if lost := lost_metrics(self.path / METRICS, metrics_bytes):
-                remarks.append(lost)
-            return Resumed(state, metrics_bytes, remarks)
-        raise broken[0]
+
+        def read(folder: Path) -> tuple[TrainState, int, list[str]]:
+            training, model = self.config.training, self.config.model
+            return load_checkpoint(folder, training, model, torch.device(device), self.config.recipe())
+
+        (state, metrics_bytes, changed), remarks = self._newest_whole(read)
+        if changed and not force:
+            raise VizdiffInputError(
+                f"{self._checkpoint(state.step)} was written in another environment or recipe "
+                f"({'; '.join(changed)}); --force goes on, not bit-exact"
+            )
+        if changed:
+            remarks.append(f"not bit-exact: {'; '.join(changed)}")
+        if lost := lost_metrics(self.path / METRICS, metrics_bytes):
+            remarks.append(lost)
+        return Resumed(state, metrics_bytes, remarks)
 
     def lock(self) -> AbstractContextManager[None]:
         """Keep other writers out of the folder.

@@ -238,7 +238,7 @@ def load_run(choice: str | None, device: str, voice: Voice) -> tuple[Run, Simple
 
     place = pick_device(device)
     run = Run.choose(choice)
-    model, digest = run.load_model(place)
+    model, digest = run.load_model(place, lambda remark: voice.say("Note", remark))
     if run.is_bundled:
         voice.say("Weights", f"bundled (60,000 MNIST digits, {digest[:8]}); yours: --run PATH")
     else:
