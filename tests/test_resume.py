@@ -23,7 +23,7 @@ from viz_diffusion import run as running
 from viz_diffusion.cli import main
 from viz_diffusion.cli.common import Voice, load_run
 from viz_diffusion.data import Digits
-from viz_diffusion.errors import VizdiffInputError, VizdiffIOError, VizdiffLockedError
+from viz_diffusion.errors import VizdiffError, VizdiffInputError, VizdiffIOError, VizdiffLockedError
 from viz_diffusion.files import lock, sha256_file
 from viz_diffusion.fit import fit
 from viz_diffusion.model import ModelConfig
@@ -333,6 +333,39 @@ def test_one_run_has_one_writer(stopped: Path, few_digits: Digits, capsys: pytes
         assert main(["train", "--resume", str(stopped), "--steps", "20", "--device", "cpu", "--quiet"]) == 5
     assert "vizdiff: " in capsys.readouterr().err
     assert {path: sha256_file(path) for path in stopped.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="fork is POSIX's")
+def test_of_two_that_begin_in_one_folder_at_once_one_wins_and_its_config_stays(tmp_path: Path) -> None:
+    """Twenty times, both let go at one barrier, each with a seed of its own."""
+    tiny = ModelConfig(channels=(8, 8), embedding_dim=16, time_dim=8, num_heads=2)
+    for trial in range(20):
+        path = tmp_path / f"run-{trial}"
+        reading, writing = os.pipe()
+        children = []
+        for seed in (1, 2):
+            if not (child := os.fork()):
+                os.close(writing)
+                os.read(reading, 1)  # until the other end is closed
+                code = 0
+                try:
+                    Run.create(path, RunConfig(tiny, TrainConfig(seed=seed)))
+                except VizdiffError as error:
+                    code = error.exit_code
+                os._exit(code)
+            children.append(child)
+        os.close(reading)
+        os.close(writing)
+        codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+        assert sorted(codes) in ([0, 3], [0, 5]), codes  # 3: the other was done before it looked
+        assert Run.open(path).config.training.seed == 1 + codes.index(0)
+
+
+def test_a_run_is_not_begun_in_a_folder_that_is_being_written(tmp_path: Path) -> None:
+    config = RunConfig(ModelConfig(channels=(8, 8)), TrainConfig())
+    with lock(tmp_path / ".lock"), pytest.raises(VizdiffLockedError, match=rf"another process \({os.getpid()}\)"):
+        Run.create(tmp_path, config)
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
 
 
 def test_a_killed_holder_leaves_no_lock(tmp_path: Path) -> None:

@@ -89,12 +89,27 @@ class Run:
 
     @classmethod
     def create(cls, path: Path, config: RunConfig) -> Run:
-        """Begin a run in a folder that does not hold one yet."""
+        """Begin a run in a folder that does not hold one yet.
+
+        Raises
+        ------
+        VizdiffInputError
+            Where it does.
+        VizdiffLockedError
+            Where another process begins or trains one there just now.
+        """
+        run = cls(path, config)
+        run._refuse_another()
+        make_dir(path)
+        with run.lock():
+            run._refuse_another()
+            write_json(path / "config.json", config.to_dict())
+        return run
+
+    def _refuse_another(self) -> None:
+        path = self.path
         if (path / "config.json").exists():
             raise VizdiffInputError(f"{path} already holds a run; go on with --resume {path}, or choose another --out")
-        make_dir(path)
-        write_json(path / "config.json", config.to_dict())
-        return cls(path, config)
 
     @classmethod
     def open(cls, path: Path) -> Run:
