@@ -135,7 +135,6 @@ def _begin(preset: Preset, asked: _Asked, device: str, voice: Voice) -> tuple[Ru
         batch_size=asked.batch_size or preset.batch_size,
         learning_rate=preset.learning_rate,
         seed=asked.seed,
-        precision=faster_precision(place),
     )
     folder = None if asked.data_dir is None else str(asked.data_dir.resolve())
     network = ModelConfig(channels=preset.channels, num_blocks=preset.num_blocks)
@@ -143,6 +142,8 @@ def _begin(preset: Preset, asked: _Asked, device: str, voice: Voice) -> tuple[Ru
         network = replace(network, use_time=False, schedule=None)
     config = RunConfig(network, training, dataset=name, data_dir=folder, preset=preset.name, subset=asked.subset)
     data, heldout = config.load_digits("train"), config.load_digits("test")
+    precision = faster_precision(training, network, data, config.noise_schedule, place)
+    training = replace(training, precision=precision)
     steps = asked.steps
     if asked.epochs is not None:
         steps = max(1, round(asked.epochs * len(data) / training.batch_size))
