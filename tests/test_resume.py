@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import platform
 import re
 import shutil
 import signal
@@ -24,7 +25,7 @@ from viz_diffusion.cli import main
 from viz_diffusion.cli.common import Voice, load_run
 from viz_diffusion.data import Digits
 from viz_diffusion.errors import VizdiffError, VizdiffInputError, VizdiffIOError, VizdiffLockedError
-from viz_diffusion.files import lock, sha256_file
+from viz_diffusion.files import lock, read_json, sha256_file, write_json, write_manifest
 from viz_diffusion.fit import fit
 from viz_diffusion.model import ModelConfig
 from viz_diffusion.recipe import RunConfig
@@ -203,6 +204,44 @@ def test_a_history_that_lost_its_end_is_named_and_stays_readable(
     assert sha256_file(copy / "model.safetensors") == sha256_file(stopped / "model.safetensors")
 
 
+@pytest.mark.parametrize("split", ["training_digits", "heldout_digits"])
+def test_other_digits_are_refused_by_name_unless_forced(split: str, stopped: Path, few_digits: Digits) -> None:
+    other = Digits(few_digits.images.clone(), few_digits.labels.clone())
+    other.labels[3] = (other.labels[3] + 1) % 10
+    run, at = Run.open(stopped), ("training_digits", "heldout_digits").index(split)
+    same = (few_digits, few_digits)
+    changed = (other, few_digits) if at == 0 else (few_digits, other)
+    assert run.resume(data=same).remarks == []
+    with pytest.raises(VizdiffInputError, match=rf"recipe \({split} [0-9a-f]{{12}}… then, [0-9a-f]{{12}}… now\)"):
+        run.resume(data=changed)
+    assert split in run.resume(force=True, data=changed).remarks[0]
+
+
+def test_a_checkpoint_from_before_digits_and_processor_were_told_still_goes_on(
+    stopped: Path, few_digits: Digits
+) -> None:
+    folder = stopped / "training" / "step-00000007"
+    facts = read_json(folder / "state.json")
+    for name in ("training_digits", "heldout_digits"):
+        del facts["recipe"][name]
+    del facts["environment"]["processor"]
+    write_json(folder / "state.json", facts)
+    write_manifest(folder, [path.name for path in folder.iterdir() if path.name != "manifest.json"])
+    assert Run.open(stopped).resume(data=(few_digits, few_digits)).remarks == []
+
+
+def test_a_gpu_is_told_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"Abacus {device.index}")
+    assert checkpoint.environment(torch.device("cuda:1"))["gpu"] == "Abacus 1"
+    assert "gpu" not in checkpoint.environment(torch.device("cpu"))
+
+
+@pytest.mark.skipif((sys.platform, platform.machine()) != ("linux", "x86_64"), reason="told there by Linux on x86")
+def test_a_processor_is_told_by_its_name() -> None:
+    assert len(checkpoint.processor()) > 3
+    assert f"model name\t: {checkpoint.processor()}\n" in Path("/proc/cpuinfo").read_text()
+
+
 def hashes(path: Path) -> dict[Path, str]:
     return {file: sha256_file(file) for file in path.rglob("*") if file.is_file()}
 
@@ -305,6 +344,7 @@ def test_metrics_are_on_disk_before_the_checkpoint_that_counts_them(
     [
         (lambda patch: patch.setattr(torch, "get_num_threads", lambda: 77), "threads .* then, 77 now"),
         (lambda patch: patch.setattr(torch, "__version__", "9.9"), "torch .* then, 9.9 now"),
+        (lambda patch: patch.setattr(checkpoint, "processor", lambda: "Difference Engine"), "processor .* Engine now"),
         (lambda patch: patch.setattr(checkpoint.platform, "machine", lambda: "abacus"), "machine .* abacus"),
     ],
 )
@@ -323,7 +363,10 @@ def test_another_environment_is_refused_by_name_unless_forced(
     assert remarks[0].startswith("not bit-exact: ")
 
 
-def test_one_run_has_one_writer(stopped: Path, few_digits: Digits, capsys: pytest.CaptureFixture[str]) -> None:
+def test_one_run_has_one_writer(
+    stopped: Path, few_digits: Digits, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(RunConfig, "load_digits", lambda *_: few_digits)
     run = Run.open(stopped)
     state, metrics_bytes, _ = run.resume()
     before = {path: sha256_file(path) for path in stopped.rglob("*") if path.is_file()}

@@ -117,7 +117,7 @@ def _fit(
     def save() -> None:
         nonlocal saved
         if state.step != saved:
-            run.save_checkpoint(state, metrics.flush(), saved)
+            run.save_checkpoint(state, metrics.flush(), saved, (data, heldout))
             saved = state.step
 
     try:

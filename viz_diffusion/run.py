@@ -34,6 +34,7 @@ from viz_diffusion.checkpoint import (
     save_checkpoint,
     to_bytes,
 )
+from viz_diffusion.data import Digits
 from viz_diffusion.errors import VizdiffError, VizdiffInputError, VizdiffIOError
 from viz_diffusion.files import (
     atomic_write,
@@ -269,15 +270,20 @@ class Run:
                 broken.append(error)
         raise broken[0]
 
-    def save_checkpoint(self, state: TrainState, metrics_bytes: int, before: int) -> None:
+    def save_checkpoint(
+        self, state: TrainState, metrics_bytes: int, before: int, data: tuple[Digits, Digits] | None = None
+    ) -> None:
         """Write all that resuming needs to a new folder; then drop every other checkpoint but one.
 
         Parameters
         ----------
         before
             Step of the one that is kept: what this training saved before, or began from. 0 where there is none.
+        data
+            The digits it is trained on and held against; going on compares their SHA-256.
         """
-        save_checkpoint(self._checkpoint(state.step), state, metrics_bytes, self.config.recipe())
+        recipe = self.config.recipe() | _digests(data)
+        save_checkpoint(self._checkpoint(state.step), state, metrics_bytes, recipe)
         for old in self.checkpoints():
             if _step_of(old) not in (before, state.step):
                 remove_dir(old)
@@ -296,7 +302,9 @@ class Run:
             if not (folder / "manifest.json").is_file():
                 remove_dir(folder)
 
-    def resume(self, device: torch.device | str = "cpu", force: bool = False) -> Resumed:
+    def resume(
+        self, device: torch.device | str = "cpu", force: bool = False, data: tuple[Digits, Digits] | None = None
+    ) -> Resumed:
         """Read the newest whole checkpoint.
 
         A broken one is passed over for the one before it, and named.
@@ -305,6 +313,8 @@ class Run:
         ----------
         force
             Go on in a changed environment too, where the result will not be bit-exact.
+        data
+            The digits it will be trained on and held against; where they are not given they are not compared.
 
         Raises
         ------
@@ -315,8 +325,8 @@ class Run:
         """
 
         def read(folder: Path) -> tuple[TrainState, int, list[str]]:
-            training, model = self.config.training, self.config.model
-            return load_checkpoint(folder, training, model, torch.device(device), self.config.recipe())
+            recipe = self.config.recipe() | _digests(data)
+            return load_checkpoint(folder, self.config.training, self.config.model, torch.device(device), recipe)
 
         (state, metrics_bytes, changed), remarks = self._newest_whole(read)
         if changed and not force:
@@ -380,3 +390,7 @@ class Run:
 
 def _step_of(checkpoint: Path) -> int:
     return int(checkpoint.name.removeprefix("step-"))
+
+
+def _digests(data: tuple[Digits, Digits] | None) -> dict[str, str]:
+    return {} if data is None else {"training_digits": data[0].sha256, "heldout_digits": data[1].sha256}

@@ -167,7 +167,7 @@ def _continue(
 
     run = Run.open(resume)
     data, heldout = run.config.load_digits("train"), run.config.load_digits("test")
-    state, metrics_bytes, remarks = run.resume(pick_device(device), force)
+    state, metrics_bytes, remarks = run.resume(pick_device(device), force, (data, heldout))
     for remark in remarks:
         voice.say("Note", remark)
     budget = run.config.budget
