@@ -30,7 +30,7 @@ LATER = ("processor", "gpu", "training_digits", "heldout_digits")
 
 def environment(device: torch.device) -> dict[str, str | int]:
     """Return what, besides config and state, decides the bits of the next step."""
-    found = {
+    found: dict[str, str | int] = {
         "torch": torch.__version__,
         "device": device.type,
         "threads": torch.get_num_threads(),

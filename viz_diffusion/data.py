@@ -56,8 +56,8 @@ class Digits:
     @cached_property
     def sha256(self) -> str:
         """SHA-256 of the images and labels, as 64 hexadecimal digits."""
-        digest = hashlib.sha256(self.images.contiguous().numpy())
-        digest.update(self.labels.contiguous().numpy())
+        digest = hashlib.sha256(self.images.contiguous().numpy().data)
+        digest.update(self.labels.contiguous().numpy().data)
         return digest.hexdigest()
 
     def first_of_each(self, count: int) -> Digits:

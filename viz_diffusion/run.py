@@ -20,7 +20,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import torch
 from safetensors.torch import save
@@ -35,7 +35,7 @@ from viz_diffusion.checkpoint import (
     to_bytes,
 )
 from viz_diffusion.data import Digits
-from viz_diffusion.errors import VizdiffError, VizdiffInputError, VizdiffIOError
+from viz_diffusion.errors import VizdiffError, VizdiffInputError
 from viz_diffusion.files import (
     atomic_write,
     io_errors,
@@ -43,7 +43,6 @@ from viz_diffusion.files import (
     make_dir,
     read_checked,
     read_json,
-    remove_dir,
     sha256_bytes,
     sha256_file,
     sweep,
@@ -57,6 +56,7 @@ from viz_diffusion.fragments import facts, whole
 from viz_diffusion.metrics import METRICS, last_metrics, lost_metrics
 from viz_diffusion.model import SimpleUNet
 from viz_diffusion.recipe import RunConfig
+from viz_diffusion.series import Found, Series, step_of
 from viz_diffusion.train import TrainState
 
 BUNDLED_DIR = Path(__file__).parent / "assets" / "weights"
@@ -65,7 +65,6 @@ CONTROLS_DIR = BUNDLED_DIR.parent / "controls"
 RUNS_DIR = Path("runs")
 WEIGHTS = "model.safetensors"
 MANIFEST = "manifest.json"
-Found = TypeVar("Found")
 
 
 class Resumed(NamedTuple):
@@ -186,7 +185,7 @@ class Run:
     def trained_steps(self) -> int:
         """Steps behind the weights: all of them, or while it is unfinished those of its newest checkpoint."""
         newest = next(reversed(self.checkpoints()), None)
-        return self.config.training.steps if self.is_finished or newest is None else _step_of(newest)
+        return self.config.training.steps if self.is_finished or newest is None else step_of(newest)
 
     def update_config(self, config: RunConfig) -> Run:
         """Write a changed config and return the run with it; a finished run is unfinished from then on.
@@ -237,7 +236,7 @@ class Run:
         if self.is_finished:
             digest = read(self.path, WEIGHTS)
         else:
-            digest, remarks = self._newest_whole(read)
+            digest, remarks = self._read_newest(read)
             for remark in remarks:
                 tell(remark)
         model = model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -247,28 +246,24 @@ class Run:
 
     def checkpoints(self) -> list[Path]:
         """Return the folders of all whole checkpoints, oldest first."""
-        found = (path.parent for path in self.path.glob("training/step-*/manifest.json"))
-        return sorted((folder for folder in found if folder.name[5:].isdigit()), key=_step_of)
+        return self._series.whole()
 
-    def _newest_whole(self, read: Callable[[Path], Found]) -> tuple[Found, list[str]]:
-        """Return what ``read`` gives of the newest checkpoint that it can read, and a line for each passed over."""
-        folders, broken = self.checkpoints(), []
-        if not folders and self.is_finished:
+    @property
+    def _series(self) -> Series:
+        return Series(self.path / "training")
+
+    def _read_newest(self, read: Callable[[Path], Found]) -> tuple[Found, list[str]]:
+        if self.checkpoints():
+            return self._series.read_newest(read)
+        if self.is_finished:
             raise VizdiffInputError(
                 f"{self.path} is finished, but its folder training/, which going on begins from, is missing; "
                 "train anew with another --out"
             )
-        if not folders:
-            raise VizdiffInputError(
-                f"{self.path} is half-written: it has neither finished weights nor a checkpoint; train again "
-                "with another --out"
-            )
-        for folder in reversed(folders):
-            try:
-                return read(folder), [f"{error}; using {folder.name} instead" for error in broken]
-            except (VizdiffInputError, VizdiffIOError) as error:
-                broken.append(error)
-        raise broken[0]
+        raise VizdiffInputError(
+            f"{self.path} is half-written: it has neither finished weights nor a checkpoint; train again "
+            "with another --out"
+        )
 
     def save_checkpoint(
         self, state: TrainState, metrics_bytes: int, before: int, data: tuple[Digits, Digits] | None = None
@@ -283,13 +278,8 @@ class Run:
             The digits it is trained on and held against; going on compares their SHA-256.
         """
         recipe = self.config.recipe() | _digests(data)
-        save_checkpoint(self._checkpoint(state.step), state, metrics_bytes, recipe)
-        for old in self.checkpoints():
-            if _step_of(old) not in (before, state.step):
-                remove_dir(old)
-
-    def _checkpoint(self, step: int) -> Path:
-        return self.path / "training" / f"step-{step:08d}"
+        save_checkpoint(self._series.at(state.step), state, metrics_bytes, recipe)
+        self._series.keep(before, state.step)
 
     def sweep(self) -> None:
         """Remove what killed writers left behind: temporary files, and checkpoints without a manifest.
@@ -297,10 +287,7 @@ class Run:
         Only while the run is locked: then no writer is alive whose work this could be.
         """
         sweep(self.path)
-        sweep(self.path / "training")
-        for folder in self.path.glob("training/step-*"):
-            if not (folder / "manifest.json").is_file():
-                remove_dir(folder)
+        self._series.sweep()
 
     def resume(
         self, device: torch.device | str = "cpu", force: bool = False, data: tuple[Digits, Digits] | None = None
@@ -328,10 +315,10 @@ class Run:
             recipe = self.config.recipe() | _digests(data)
             return load_checkpoint(folder, self.config.training, self.config.model, torch.device(device), recipe)
 
-        (state, metrics_bytes, changed), remarks = self._newest_whole(read)
+        (state, metrics_bytes, changed), remarks = self._read_newest(read)
         if changed and not force:
             raise VizdiffInputError(
-                f"{self._checkpoint(state.step)} was written in another environment or recipe "
+                f"{self._series.at(state.step)} was written in another environment or recipe "
                 f"({'; '.join(changed)}); --force goes on, not bit-exact"
             )
         if changed:
@@ -386,10 +373,6 @@ class Run:
                 f"{path} must hold steps and images, found {', '.join(sorted(tensors)) or 'nothing'}"
             )
         return tensors["steps"], tensors["images"]
-
-
-def _step_of(checkpoint: Path) -> int:
-    return int(checkpoint.name.removeprefix("step-"))
 
 
 def _digests(data: tuple[Digits, Digits] | None) -> dict[str, str]:
