@@ -135,6 +135,15 @@ def test_a_broken_checkpoint_is_passed_over_and_named(
     assert go_on(copy, few_digits)[0] == go_on(stopped, few_digits)[0]
 
 
+def test_a_finished_run_without_checkpoints_says_what_is_missing(stopped: Path, few_digits: Digits) -> None:
+    go_on(stopped, few_digits)
+    shutil.rmtree(stopped / "training")
+    with pytest.raises(VizdiffInputError, match=r"run is finished, but its folder training/.* is missing"):
+        Run.open(stopped).resume()
+    with pytest.raises(VizdiffInputError, match="is finished, but its folder training/"):
+        Run.bundled().resume()
+
+
 def test_where_every_checkpoint_is_broken_the_newest_is_named(stopped: Path) -> None:
     for path in stopped.glob("training/*/ema.safetensors"):
         flip(path)

@@ -50,7 +50,7 @@ class TrainConfig:
     precision: str = "float32"
     """Number format of the forward pass: float32 or bfloat16 (autocast)."""
     seed: int = 0
-    """Decides the initial weights, the order of the images, and each step's timesteps and noise."""
+    """Decides the initial weights, the order of the images, and each step's timesteps and noise, modulo 2**32."""
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "warmup_steps"):
@@ -167,7 +167,7 @@ def _optimize(
     if not (torch.isfinite(loss) and torch.isfinite(grad_norm)):
         raise VizdiffNonFiniteError(
             f"step {state.step + 1}: loss {loss.item()}, gradient norm {grad_norm.item()}; "
-            "try a smaller learning rate or another seed"
+            "begin anew with another --seed or a larger --batch-size (in Python, or a smaller learning_rate)"
         )
     for group in state.optimizer.param_groups:
         group["lr"] = learning_rate
