@@ -163,6 +163,42 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint(
     assert fingerprint(killed) == fingerprint(whole)
 
 
+@pytest.mark.parametrize(("asked", "step"), [(1, 100), (2, 100), (11, 105), (12, 105)])
+def test_a_look_is_left_at_once_where_training_is_to_stop_and_made_on_going_on(
+    asked: int, step: int, whole: Path, tmp_path: Path, config: RunConfig, digits: Digits
+) -> None:
+    """Each look but the last asks twice: before its one batch, and after its one step of the sampler."""
+    times = []
+    path = tmp_path / "run"
+    run, state = begin(path, config)
+    steps = fit(run, state, digits, digits, should_stop=lambda: times.append(None) or len(times) == asked)
+    while len(times) < asked:
+        now = next(steps)
+    assert (now.step, len(times)) == (step, asked)
+    steps.close()
+    looked = [line for line in (path / "metrics.jsonl").read_text().splitlines() if f'"step": {step}, "held' in line]
+    assert looked == []
+    assert not Run.open(path).is_finished
+    assert Run.open(path).resume().state.step == step
+    again, at = Run.open(path), Run.open(path).resume()
+    steps = fit(again, at.state, digits, digits, metrics_bytes=at.metrics_bytes)
+    assert next(steps).look is not None
+    killed = Path(shutil.copytree(path, tmp_path / "killed"))  # after the look, before the next checkpoint
+    steps.close()
+    go_on(killed, digits)
+    assert fingerprint(killed) == fingerprint(whole)
+    go_on(path, digits)
+    assert fingerprint(path) == fingerprint(whole)
+
+
+def test_a_look_that_was_left_is_made_where_training_goes_on_after_all(
+    whole: Path, tmp_path: Path, config: RunConfig, digits: Digits
+) -> None:
+    for _ in fit(*begin(tmp_path / "run", config), digits, digits, should_stop=lambda: True):
+        pass
+    assert fingerprint(tmp_path / "run") == fingerprint(whole)
+
+
 CHANGES: dict[str, Callable[[TrainState], object]] = {
     "position": lambda state: setattr(state, "step", state.step - 1),
     "a weight": lambda state: _nudge(next(state.model.parameters())),

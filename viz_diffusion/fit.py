@@ -6,7 +6,7 @@ Knows nothing about terminals: it yields :class:`Progress`, and whoever listens 
 from __future__ import annotations
 
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -68,6 +68,7 @@ def fit(
     minutes: float | None = None,
     checkpoint_every: int | None = None,
     metrics_bytes: int = 0,
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> Generator[Progress, None, None]:
     """Train a run to its end; the folder is whole whenever this is stopped.
 
@@ -83,6 +84,9 @@ def fit(
         than there becomes the run's.
     metrics_bytes
         Where resuming: how much of ``metrics.jsonl`` belongs to the checkpoint.
+    should_stop
+        Asked while the network is looked at, which takes many steps' time: with True the look is left and the step
+        yielded, to be closed on. Going on begins with that look. The last look, which finishes the run, is not left.
 
     Raises
     ------
@@ -90,7 +94,7 @@ def fit(
         Where another process writes to the run.
     """
     with run.lock():
-        yield from _fit(run, state, data, heldout, minutes, checkpoint_every, metrics_bytes)
+        yield from _fit(run, state, data, heldout, minutes, checkpoint_every, metrics_bytes, should_stop)
 
 
 def _fit(
@@ -101,17 +105,22 @@ def _fit(
     minutes: float | None,
     checkpoint_every: int | None,
     metrics_bytes: int,
+    should_stop: Callable[[], bool],
 ) -> Generator[Progress, None, None]:
     run = _settle(run, state, minutes)
     minutes = run.config.minutes
-    if state.step < state.config.steps:
+    first = state.step
+    if first < state.config.steps:
         run.unfinish()  # where it goes on from an older checkpoint, too
     metrics = Metrics(run.path / METRICS, metrics_bytes)
-    thumbnails = Thumbnails(run, state)
-    begun, first = time.perf_counter(), state.step
+    owed = minutes is None and first in look_steps(state.config) and not metrics.hold_look(first)
+    if owed:
+        run.unfinish()
+    thumbnails = Thumbnails(run, first - 1 if owed else first)
+    begun = time.perf_counter()
     warm = begun
     saved = first  # a state with steps behind it came from its checkpoint
-    look = None
+    look: Look | None = None
     run.sweep()
 
     def save() -> None:
@@ -120,7 +129,19 @@ def _fit(
             run.save_checkpoint(state, metrics.flush(), saved, (data, heldout))
             saved = state.step
 
+    def look_now(between: Callable[[], object] = lambda: None) -> Look:
+        losses = heldout_loss(state.ema, run.config.noise_schedule, heldout, between=between)
+        count = thumbnails.draw(run, state, between)
+        metrics.write(step=state.step, heldout_loss=losses)
+        return Look(state.step, tuple(losses), count)
+
+    def leave() -> None:
+        if state.step < state.config.steps and should_stop():
+            raise _LookLeft
+
     try:
+        if owed:
+            look = look_now()
         for trained in train(state, data, run.config.noise_schedule):
             now = time.perf_counter()
             if state.step == first + _WARM_STEPS:
@@ -132,10 +153,12 @@ def _fit(
             decided = run.config.minutes is None
             if state.step % LOG_EVERY == 0 or state.step == 1:
                 metrics.write(step=state.step, loss=trained.loss, learning_rate=trained.learning_rate)
+            left_look = False
             if decided and state.step in look_steps(state.config):
-                losses = heldout_loss(state.ema, run.config.noise_schedule, heldout)
-                metrics.write(step=state.step, heldout_loss=losses)
-                look = Look(state.step, tuple(losses), thumbnails.draw(run, state))
+                try:
+                    look = look_now(leave)
+                except _LookLeft:
+                    left_look = True
             if checkpoint_every and state.step % checkpoint_every == 0:
                 save()
             steps_per_second = (state.step - first) / (time.perf_counter() - begun)
@@ -147,6 +170,8 @@ def _fit(
                 (state.config.steps - state.step) / steps_per_second if decided else None,
                 look,
             )
+            if left_look:  # nobody closed on it
+                look = look_now()
         save()
         metrics.flush()
         run.finish(state)
@@ -155,6 +180,10 @@ def _fit(
         raise
     finally:
         metrics.close()
+
+
+class _LookLeft(Exception):
+    """A look was left because training is to stop."""
 
 
 def _settle(run: Run, state: TrainState, minutes: float | None) -> Run:
@@ -194,17 +223,20 @@ class Thumbnails:
     STEPS = 20
     GUIDANCE_SCALE = 1.5
 
-    def __init__(self, run: Run, state: TrainState) -> None:
+    def __init__(self, run: Run, last: int) -> None:
         self._steps: list[int] = []
         self._images: list[torch.Tensor] = []
-        earlier = run.load_samples() if state.step else None
+        earlier = run.load_samples() if last else None
         for step, images in zip(*earlier, strict=True) if earlier else ():
-            if step <= state.step:
+            if step <= last:
                 self._steps.append(int(step))
                 self._images.append(images)
 
-    def draw(self, run: Run, state: TrainState) -> int:
-        """Sample the ten digits by DDIM with the averaged weights, write them into the run; return how often so far."""
+    def draw(self, run: Run, state: TrainState, between: Callable[[], object] = lambda: None) -> int:
+        """Sample the ten digits by DDIM with the averaged weights, write them into the run; return how often so far.
+
+        ``between`` is called after each step of the sampler; where it raises, nothing is written.
+        """
         labels = torch.arange(NUM_LABELS, device=state.device)
         noise = ImageNoise([self.SEED] * NUM_LABELS)
         for step in sampling_steps(
@@ -213,6 +245,7 @@ class Thumbnails:
             null_label=state.ema.null_label,
         ):  # fmt: skip
             images = step.x_prev
+            between()
         self._steps.append(state.step)
         self._images.append(torch.from_numpy(to_bytes(images)))
         run.save_samples(self._steps, torch.stack(self._images))

@@ -37,6 +37,13 @@ class Metrics:
             self._handle.seek(length)
         self._path = path
 
+    def hold_look(self, step: int) -> bool:
+        """Return whether the network was looked at after this step, as far as the lines can be read."""
+        with io_errors("read", self._path):
+            self._handle.seek(0)
+            lines = self._handle.read().splitlines()  # which leaves it at the end
+        return any(_is_look(line, step) for line in lines)
+
     def write(self, **values: Any) -> None:
         """Append one object."""
         with io_errors("write", self._path):
@@ -54,6 +61,14 @@ class Metrics:
         """Close the file."""
         with io_errors("write", self._path):
             self._handle.close()
+
+
+def _is_look(line: bytes, step: int) -> bool:
+    try:
+        entry = json.loads(line)
+        return "heldout_loss" in entry and entry["step"] == step
+    except (ValueError, TypeError, KeyError):
+        return False
 
 
 def lost_metrics(path: Path, length: int) -> str | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
@@ -215,12 +215,17 @@ def _order(seed: int, epoch: int, num_images: int) -> Tensor:
 
 @torch.inference_mode()
 def heldout_loss(
-    denoiser: nn.Module, schedule: NoiseSchedule, data: Digits, count: int = 1000, batch_size: int = 100
+    denoiser: nn.Module,
+    schedule: NoiseSchedule,
+    data: Digits,
+    count: int = 1000,
+    batch_size: int = 100,
+    between: Callable[[], object] = lambda: None,
 ) -> list[float]:
     """Return the mean squared error of ε̂ per pixel on ``count`` images, by quarter of the timesteps.
 
     Images, timesteps (spread evenly over 0 .. T-1) and noise are the same at every call, so that two
-    calls differ by the denoiser alone.
+    calls differ by the denoiser alone. ``between`` is called before each batch; what it raises ends it all.
     """
     device = next(denoiser.parameters()).device
     generator = torch.Generator().manual_seed(2006)
@@ -230,6 +235,7 @@ def heldout_loss(
     noise = torch.randn((count, *data.images.shape[1:]), generator=generator)
     errors = []
     for start in range(0, count, batch_size):
+        between()
         part = slice(start, start + batch_size)
         x_t = schedule.add_noise(data.images[rows[part]], noise[part], t[part])
         labels = data.labels[rows[part]]

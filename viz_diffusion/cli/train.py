@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 HELP = (
     "Example: vizdiff train --minutes 10\n\n"
-    "Train a model on MNIST (bundled, no network needed). Ctrl-C saves; --resume goes on. "
+    "Train a model on MNIST (bundled, no network needed). Ctrl-C saves after the step in hand; --resume goes on. "
     "vizdiff info shows the presets with the quality they reached."
 )
 _PRESETS_SAID = "; ".join(f"{preset.name}: {preset.purpose}, {preset.budget}" for preset in PRESETS)
@@ -192,8 +192,11 @@ def _train(
     from viz_diffusion.fit import fit
 
     loss, speed, begun = None, 0.0, time.perf_counter()
-    progress = fit(run, state, data, heldout, checkpoint_every=checkpoint_every, metrics_bytes=metrics_bytes)
     with _stop_signal() as stopped, watch(voice) as tell:
+        progress = fit(
+            run, state, data, heldout,
+            checkpoint_every=checkpoint_every, metrics_bytes=metrics_bytes, should_stop=lambda: bool(stopped),
+        )  # fmt: skip
         for now in progress:
             loss, speed = tell(now), now.images_per_second
             if stopped:
