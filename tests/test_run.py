@@ -297,6 +297,11 @@ def test_a_finished_run_loads_its_averaged_weights(whole: Path) -> None:
     assert not any(weight.requires_grad for weight in model.parameters())
 
 
+def test_steps_trained_are_those_behind_the_weights(whole: Path, stopped: Path) -> None:
+    assert Run.open(whole).trained_steps == STEPS
+    assert Run.open(stopped).trained_steps == 103
+
+
 def test_the_manifest_says_what_is_there(whole: Path) -> None:
     digests = read_json(whole / "manifest.json")["sha256"]
     assert set(digests) == {"config.json", "metrics.jsonl", "samples.safetensors", "model.safetensors"}
