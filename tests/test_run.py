@@ -6,22 +6,25 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+import typer
 from safetensors.torch import load_file, save_file
 
 from viz_diffusion import fit as fitting
 from viz_diffusion import run as running
 from viz_diffusion.cli import main
 from viz_diffusion.cli import train as command
+from viz_diffusion.cli.common import Voice
 from viz_diffusion.data import Digits
 from viz_diffusion.errors import VizdiffInputError, VizdiffNonFiniteError
 from viz_diffusion.files import read_json, sha256_file, write_json
-from viz_diffusion.fit import fit, look_steps
+from viz_diffusion.fit import Progress, fit, look_steps
 from viz_diffusion.model import ModelConfig, SimpleUNet
 from viz_diffusion.recipe import UNDECIDED, RunConfig
 from viz_diffusion.run import Run
@@ -197,6 +200,23 @@ def test_a_look_that_was_left_is_made_where_training_goes_on_after_all(
     for _ in fit(*begin(tmp_path / "run", config), digits, digits, should_stop=lambda: True):
         pass
     assert fingerprint(tmp_path / "run") == fingerprint(whole)
+
+
+def test_the_command_lets_a_signal_end_a_look(
+    tmp_path: Path, config: RunConfig, digits: Digits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard = []
+
+    def looking(*_: object, should_stop: Callable[[], bool], **__: object) -> Iterator[Progress]:
+        heard.append(should_stop())
+        signal.raise_signal(signal.SIGINT)
+        heard.append(should_stop())
+        yield Progress(1, 2, 0.5, 1.0)
+
+    monkeypatch.setattr(fitting, "fit", looking)
+    with pytest.raises(typer.Exit) as left:
+        command._train(*begin(tmp_path / "run", config), digits, digits, 1000, 0, Voice(as_json=False, quiet=True))
+    assert (heard, left.value.exit_code) == ([False, True], 130)
 
 
 CHANGES: dict[str, Callable[[TrainState], object]] = {
