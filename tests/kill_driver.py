@@ -21,7 +21,8 @@ from viz_diffusion import fit as fitting
 from viz_diffusion.data import Digits, load_digits
 from viz_diffusion.files import sha256_file
 from viz_diffusion.model import ModelConfig
-from viz_diffusion.run import Run, RunConfig
+from viz_diffusion.recipe import RunConfig
+from viz_diffusion.run import Run
 from viz_diffusion.train import TrainConfig, TrainState
 
 STEPS, EVERY = 60, 5

@@ -24,7 +24,8 @@ from viz_diffusion.errors import VizdiffError
 from viz_diffusion.files import sha256_bytes
 from viz_diffusion.fit import fit
 from viz_diffusion.model import ModelConfig
-from viz_diffusion.run import Run, RunConfig
+from viz_diffusion.recipe import RunConfig
+from viz_diffusion.run import Run
 from viz_diffusion.train import TrainConfig, TrainState
 
 TINY = ModelConfig(channels=(8, 8), embedding_dim=16, time_dim=8, num_heads=2)
@@ -42,7 +43,7 @@ def traced(path: Path, trace: Path, inject: str | None) -> bool:
     if not child:
         os.close(writing)
         os.read(reading, 1)  # until strace watches
-        run.save_checkpoint(state, 0)
+        run.save_checkpoint(state, 0, 2)
         os._exit(0)
     os.close(reading)
     watched = ",".join(CALLS.values())

@@ -24,7 +24,8 @@ from viz_diffusion import fit as fitting
 from viz_diffusion.cli import train as command
 from viz_diffusion.cli.common import Voice
 from viz_diffusion.data import Digits, load_digits
-from viz_diffusion.run import Run, RunConfig
+from viz_diffusion.recipe import RunConfig
+from viz_diffusion.run import Run
 from viz_diffusion.train import TrainConfig, TrainState
 
 
@@ -33,7 +34,7 @@ def train_as_the_command_does(path: Path, digits: Digits) -> int:
     run = Run.create(path, RunConfig(TINY, TrainConfig(steps=STEPS, batch_size=2, warmup_steps=5)))
     state = TrainState.create(run.config.training, TINY)
     try:
-        command._train(run, state, digits, digits, None, EVERY, 0, Voice(as_json=False, quiet=True))
+        command._train(run, state, digits, digits, EVERY, 0, Voice(as_json=False, quiet=True))
     except typer.Exit as stop:
         return stop.exit_code
     except KeyboardInterrupt:

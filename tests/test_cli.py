@@ -72,6 +72,23 @@ def test_a_time_budget_becomes_a_number_of_steps(tmp_path: Path, capsys: pytest.
     assert said["steps"] >= 50
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="a closed pipe is told otherwise there")
+@pytest.mark.parametrize("as_json", [False, True])
+def test_training_goes_on_when_nobody_reads_any_more(as_json: bool, tmp_path: Path) -> None:
+    """As with ``2>&1 | head -1``: the rest is said to nobody, and the run is finished."""
+    argv = ["train", "--steps", "2", "--batch-size", "2", "--device", "cpu", "--out", str(tmp_path / "r")]
+    reading, writing = os.pipe()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "viz_diffusion", *argv, *["--json"] * as_json], stdout=writing, stderr=writing,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    os.close(writing)
+    assert os.read(reading, 7) == b"Loading"
+    os.close(reading)
+    assert process.wait(timeout=200) == 0
+    assert Run.open(tmp_path / "r").is_finished
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_saves_and_resume_goes_on_to_the_same_weights(number: int, code: int, tmp_path: Path) -> None:
     def start(*argv: str) -> subprocess.Popen:
@@ -273,6 +290,8 @@ def test_info_names_weights_and_device(capsys: pytest.CaptureFixture[str]) -> No
         (["deck", "--eta", "nan"], "--eta"),
         (["trajectory", "--count", "0"], "--count"),
         (["trajectory", "--seed", "-1"], "-1"),
+        (["train", "--seed", "4294967296"], "0..4294967295"),
+        (["sample", "--seed", "4294967290", "--count", "7", "--out", "x.png"], "0..4294967289"),
         (["trajectory", "--device", "abacus"], "abacus"),
         (["report", "--digit", "-1"], "-1"),
         (["forward", "--schedule", "square"], "square"),

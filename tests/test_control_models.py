@@ -15,7 +15,8 @@ from viz_diffusion.data import Digits
 from viz_diffusion.errors import VizdiffInputError, VizdiffUsageError
 from viz_diffusion.model import ModelConfig, SimpleUNet
 from viz_diffusion.presets import Preset
-from viz_diffusion.run import Run, RunConfig
+from viz_diffusion.recipe import RunConfig
+from viz_diffusion.run import Run
 from viz_diffusion.train import TrainConfig
 
 

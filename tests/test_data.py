@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import http.client
 import re
 import struct
@@ -232,3 +233,12 @@ def test_a_download_is_read_from_the_cache(
     assert load_digits("test", dataset=dataset).labels.tolist() == [7, 0, 9]
     assert (tmp_path / "viz_diffusion" / kind / "raw" / IMAGES).is_file()
     assert all(download for _, download in asked)
+
+
+def test_digits_are_told_apart_by_images_and_labels_alike() -> None:
+    images, labels = torch.zeros(2, 1, 28, 28), torch.tensor([3, 4])
+    known = Digits(images, labels).sha256
+    assert known == hashlib.sha256(images.numpy().tobytes() + labels.numpy().tobytes()).hexdigest()
+    assert Digits(images.clone(), labels.clone()).sha256 == known
+    assert Digits(images, labels + 1).sha256 != known
+    assert Digits(images + 1, labels).sha256 != known

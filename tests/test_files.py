@@ -6,12 +6,13 @@ import errno
 import hashlib
 import json
 import os
+import sys
 from pathlib import Path
 
 import pytest
 
 from viz_diffusion import files
-from viz_diffusion.errors import VizdiffInputError, VizdiffIOError
+from viz_diffusion.errors import VizdiffInputError, VizdiffIOError, VizdiffLockedError
 
 FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -247,3 +248,34 @@ def test_a_manifest_vouches_for_its_files(tmp_path: Path) -> None:
     (tmp_path / "manifest.json").unlink()
     with pytest.raises(VizdiffInputError, match=r"manifest\.json is missing"):
         files.read_checked(tmp_path, "b")
+
+
+# -- locks -----------------------------------------------------------------------------------------
+
+
+def test_a_lock_names_its_holder(tmp_path: Path) -> None:
+    (tmp_path / ".lock").write_bytes(b" 4194305999\n")  # of a holder that has ended
+    with files.lock(tmp_path / ".lock"):
+        with pytest.raises(VizdiffLockedError, match=rf"written by another process \({os.getpid()}\); wait") as caught:
+            files.lock(tmp_path / ".lock").__enter__()
+        assert caught.value.exit_code == 5
+    with files.lock(tmp_path / ".lock"):
+        pass
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="flock is POSIX's")
+@pytest.mark.parametrize(
+    ("code", "kind"), [(errno.ENOLCK, VizdiffIOError), (errno.EIO, VizdiffIOError), (errno.EAGAIN, VizdiffLockedError)]
+)
+def test_only_a_lock_that_is_held_is_said_to_be(
+    code: int, kind: type[Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file system that cannot lock is no other process."""
+    import fcntl
+
+    def refuse(*_: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(kind, match=r"\.lock: " if kind is VizdiffIOError else "another process"):
+        files.lock(tmp_path / ".lock").__enter__()

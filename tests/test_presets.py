@@ -15,7 +15,8 @@ from viz_diffusion import presets
 from viz_diffusion.cli import info, main
 from viz_diffusion.cli import train as training
 from viz_diffusion.presets import DEFAULT_PRESET, PRESETS, find_preset
-from viz_diffusion.run import Run, RunConfig
+from viz_diffusion.recipe import RunConfig
+from viz_diffusion.run import Run
 
 
 class Began(Exception):
@@ -27,8 +28,8 @@ def begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-u
     """Return a function that takes a command line and gives the run's config and its minutes, untrained."""
     found: dict[str, Any] = {}
 
-    def caught(run: Run, *begun: Any) -> None:
-        found.update(config=RunConfig.read(run.path / "config.json"), minutes=begun[3])
+    def caught(run: Run, *_: Any) -> None:
+        found.update(config=RunConfig.read(run.path / "config.json"))
         raise Began
 
     monkeypatch.setattr(training, "_train", caught)
@@ -38,7 +39,7 @@ def begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-u
         out = tmp_path / f"run{len(list(tmp_path.iterdir()))}"
         with pytest.raises(Began):
             main(["train", *argv, "--device", "cpu", "--quiet", "--out", str(out)])
-        return found["config"], found["minutes"]
+        return found["config"], found["config"].minutes
 
     return run
 

@@ -6,22 +6,28 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+import typer
 from safetensors.torch import load_file, save_file
 
 from viz_diffusion import fit as fitting
 from viz_diffusion import run as running
+from viz_diffusion.cli import main
+from viz_diffusion.cli import train as command
+from viz_diffusion.cli.common import Voice
 from viz_diffusion.data import Digits
 from viz_diffusion.errors import VizdiffInputError, VizdiffNonFiniteError
 from viz_diffusion.files import read_json, sha256_file, write_json
-from viz_diffusion.fit import fit, look_steps
+from viz_diffusion.fit import Progress, fit, look_steps
 from viz_diffusion.model import ModelConfig, SimpleUNet
-from viz_diffusion.run import Run, RunConfig
+from viz_diffusion.recipe import UNDECIDED, RunConfig
+from viz_diffusion.run import Run
 from viz_diffusion.train import TrainConfig, TrainState
 
 STEPS = 106  # looked at after 100, 101, 102, 103, 104, 105 and 106 steps
@@ -160,6 +166,59 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint(
     assert fingerprint(killed) == fingerprint(whole)
 
 
+@pytest.mark.parametrize(("asked", "step"), [(1, 100), (2, 100), (11, 105), (12, 105)])
+def test_a_look_is_left_at_once_where_training_is_to_stop_and_made_on_going_on(
+    asked: int, step: int, whole: Path, tmp_path: Path, config: RunConfig, digits: Digits
+) -> None:
+    """Each look but the last asks twice: before its one batch, and after its one step of the sampler."""
+    times = []
+    path = tmp_path / "run"
+    run, state = begin(path, config)
+    steps = fit(run, state, digits, digits, should_stop=lambda: times.append(None) or len(times) == asked)
+    while len(times) < asked:
+        now = next(steps)
+    assert (now.step, len(times)) == (step, asked)
+    steps.close()
+    looked = [line for line in (path / "metrics.jsonl").read_text().splitlines() if f'"step": {step}, "held' in line]
+    assert looked == []
+    assert not Run.open(path).is_finished
+    assert Run.open(path).resume().state.step == step
+    again, at = Run.open(path), Run.open(path).resume()
+    steps = fit(again, at.state, digits, digits, metrics_bytes=at.metrics_bytes)
+    assert next(steps).look is not None
+    killed = Path(shutil.copytree(path, tmp_path / "killed"))  # after the look, before the next checkpoint
+    steps.close()
+    go_on(killed, digits)
+    assert fingerprint(killed) == fingerprint(whole)
+    go_on(path, digits)
+    assert fingerprint(path) == fingerprint(whole)
+
+
+def test_a_look_that_was_left_is_made_where_training_goes_on_after_all(
+    whole: Path, tmp_path: Path, config: RunConfig, digits: Digits
+) -> None:
+    for _ in fit(*begin(tmp_path / "run", config), digits, digits, should_stop=lambda: True):
+        pass
+    assert fingerprint(tmp_path / "run") == fingerprint(whole)
+
+
+def test_the_command_lets_a_signal_end_a_look(
+    tmp_path: Path, config: RunConfig, digits: Digits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard = []
+
+    def looking(*_: object, should_stop: Callable[[], bool], **__: object) -> Iterator[Progress]:
+        heard.append(should_stop())
+        signal.raise_signal(signal.SIGINT)
+        heard.append(should_stop())
+        yield Progress(1, 2, 0.5, 1.0)
+
+    monkeypatch.setattr(fitting, "fit", looking)
+    with pytest.raises(typer.Exit) as left:
+        command._train(*begin(tmp_path / "run", config), digits, digits, 1000, 0, Voice(as_json=False, quiet=True))
+    assert (heard, left.value.exit_code) == ([False, True], 130)
+
+
 CHANGES: dict[str, Callable[[TrainState], object]] = {
     "position": lambda state: setattr(state, "step", state.step - 1),
     "a weight": lambda state: _nudge(next(state.model.parameters())),
@@ -258,6 +317,11 @@ def test_a_finished_run_loads_its_averaged_weights(whole: Path) -> None:
     assert not any(weight.requires_grad for weight in model.parameters())
 
 
+def test_steps_trained_are_those_behind_the_weights(whole: Path, stopped: Path) -> None:
+    assert Run.open(whole).trained_steps == STEPS
+    assert Run.open(stopped).trained_steps == 103
+
+
 def test_the_manifest_says_what_is_there(whole: Path) -> None:
     digests = read_json(whole / "manifest.json")["sha256"]
     assert set(digests) == {"config.json", "metrics.jsonl", "samples.safetensors", "model.safetensors"}
@@ -324,6 +388,61 @@ def test_a_time_budget_becomes_a_number_of_steps(
     assert told == [(step, None) for step in range(1, 12)] + [(12, 12)]
     assert Run.open(tmp_path / "run").config.training == replace(config.training, steps=12)
     assert Run.open(tmp_path / "run").is_finished
+
+
+def test_a_time_budget_outlives_a_stop_before_it_is_a_number(
+    tmp_path: Path, config: RunConfig, digits: Digits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The minutes are kept, and begin anew with the process that goes on."""
+    monkeypatch.setattr(fitting, "TIMED_STEPS", 12)
+    path = tmp_path / "run"
+    steps = fit(*begin(path, replace(config, minutes=0.0)), digits, digits)
+    assert [next(steps).steps for _ in range(5)] == [None] * 5
+    steps.close()
+    values = read_json(path / "config.json")
+    assert (values["minutes"], values["training"]["steps"]) == (0.0, None)
+    run = Run.open(path)
+    assert "unfinished, 1 steps so far" in run._repr_html_()
+    assert f"{UNDECIDED:,}" not in run._repr_html_()
+    state, metrics_bytes, remarks = run.resume()
+    assert remarks == []
+    told = [(now.step, now.steps) for now in fit(run, state, digits, digits, metrics_bytes=metrics_bytes)]
+    assert told == [(step, None) for step in range(6, 17)] + [(17, 17)]
+    assert Run.open(path).config == replace(config, training=replace(config.training, steps=17))
+
+
+def test_a_number_of_steps_takes_the_place_of_minutes(tmp_path: Path, config: RunConfig, digits: Digits) -> None:
+    run, state = begin(tmp_path / "run", replace(config, minutes=10.0))
+    state.config = replace(state.config, steps=3)
+    assert [now.steps for now in fit(run, state, digits, digits)] == [3, 3, 3]
+    assert Run.open(tmp_path / "run").config == replace(config, training=replace(config.training, steps=3))
+
+
+def test_a_time_budget_begins_where_it_is_given(
+    stopped: Path, tmp_path: Path, digits: Digits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fitting, "TIMED_STEPS", 12)
+    run = Run.open(Path(shutil.copytree(stopped, tmp_path / "again")))
+    state, metrics_bytes, _ = run.resume()
+    steps = [now.step for now in fit(run, state, digits, digits, minutes=0.0, metrics_bytes=metrics_bytes)]
+    assert steps == list(range(104, 116))
+
+
+def test_going_on_tells_minutes_as_minutes(
+    tmp_path: Path,
+    config: RunConfig,
+    digits: Digits,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = tmp_path / "run"
+    steps = fit(*begin(path, replace(config, minutes=10.0)), digits, digits)
+    next(steps)
+    steps.close()
+    monkeypatch.setattr(RunConfig, "load_digits", lambda *_: digits)
+    monkeypatch.setattr(command, "_train", lambda *_: None)
+    assert main(["train", "--resume", str(path), "--device", "cpu"]) == 0
+    assert "at step 1, budget 10 minutes\n" in capsys.readouterr().err
 
 
 # -- damage ----------------------------------------------------------------------------------------
@@ -454,6 +573,8 @@ GARBAGE: dict[str, Callable[[dict], object]] = {
     "channels are one": lambda values: values["model"].update(channels=8),
     "channels are text": lambda values: values["model"].update(channels=["8", "8"]),
     "no blocks": lambda values: values["model"].update(num_blocks=0),
+    "minutes are text": lambda values: values.update(minutes="ten"),
+    "minutes are none at all": lambda values: values["training"].update(steps=None),
     "unknown training entry": lambda values: values["training"].update(momentum=0.9),
     "no steps": lambda values: values["training"].update(steps=0),
     "steps are text": lambda values: values["training"].update(steps="many"),

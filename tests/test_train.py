@@ -11,11 +11,20 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from viz_diffusion import train as training
 from viz_diffusion.data import Digits
 from viz_diffusion.errors import VizdiffNonFiniteError, VizdiffUsageError
 from viz_diffusion.model import ModelConfig
 from viz_diffusion.schedule import NoiseSchedule
-from viz_diffusion.train import TrainConfig, TrainState, heldout_loss, loss_weights, train
+from viz_diffusion.train import (
+    TrainConfig,
+    TrainState,
+    faster_precision,
+    heldout_loss,
+    loss_weights,
+    step_seconds,
+    train,
+)
 
 SHORT = TrainConfig(steps=5, batch_size=4, warmup_steps=2)
 
@@ -50,6 +59,48 @@ class Seen:
         for row, value in zip((self.x_t, self.t, self.labels), inputs, strict=True):
             row.append(value.clone())
         self.answers.append(answer.detach().clone())
+
+
+# -- in which number format ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("device", "bfloat16_seconds", "wanted"),
+    [("cpu", 0.1, "float32"), ("cuda", 0.5, "bfloat16"), ("cuda", 0.9, "float32"), ("mps", 2.0, "float32")],
+)
+def test_bfloat16_is_for_devices_whose_whole_steps_are_much_faster_with_it(
+    device: str,
+    bfloat16_seconds: float,
+    wanted: str,
+    tiny_config: ModelConfig,
+    few_digits: Digits,
+    linear: NoiseSchedule,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    timed = []
+
+    def step_seconds(config: TrainConfig, *rest: object) -> float:
+        timed.append((config.batch_size, *rest))
+        return {"float32": 1.0, "bfloat16": bfloat16_seconds}[config.precision]
+
+    monkeypatch.setattr(training, "step_seconds", step_seconds)
+    place = torch.device(device)
+    assert faster_precision(SHORT, tiny_config, few_digits, linear, place) == wanted
+    assert timed == ([] if device == "cpu" else [(SHORT.batch_size, tiny_config, few_digits, linear, place)] * 2)
+
+
+def test_timing_steps_makes_them_and_leaves_random_numbers_alone(
+    tiny_config: ModelConfig, few_digits: Digits, linear: NoiseSchedule, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = iter([10.0, 16.0])
+    made = []
+    real = training._optimize
+    monkeypatch.setattr(training.time, "perf_counter", lambda: next(clock))
+    monkeypatch.setattr(training, "_optimize", lambda *argv: made.append(argv) or real(*argv))
+    before = torch.random.get_rng_state()
+    assert step_seconds(SHORT, tiny_config, few_digits, linear, torch.device("cpu"), count=3) == 2.0
+    assert len(made) == 4
+    assert torch.equal(torch.random.get_rng_state(), before)
 
 
 # -- does it learn? --------------------------------------------------------------------------------
@@ -275,7 +326,9 @@ def test_non_finite_numbers_stop_training_before_they_do_harm(
     next(steps)
     next(steps)
     before = tensors(state)
-    with pytest.raises(VizdiffNonFiniteError, match="step 3: loss") as caught:
+    with pytest.raises(
+        VizdiffNonFiniteError, match=r"step 3: loss.* another --seed or a larger --batch-size"
+    ) as caught:
         list(train(state, spoilt, linear))
     assert caught.value.exit_code == 6
     assert state.step == 2

@@ -8,7 +8,9 @@ Knows nothing about runs.
 from __future__ import annotations
 
 import platform
+import re
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +24,31 @@ from viz_diffusion.files import atomic_dir, read_checked, read_json, to_json, wr
 from viz_diffusion.model import ModelConfig
 from viz_diffusion.train import TrainConfig, TrainState
 
+LATER = ("processor", "gpu", "training_digits", "heldout_digits")
+"""What checkpoints from before these were written do not tell: there it passes for the same."""
+
 
 def environment(device: torch.device) -> dict[str, str | int]:
     """Return what, besides config and state, decides the bits of the next step."""
-    return {
+    found: dict[str, str | int] = {
         "torch": torch.__version__,
         "device": device.type,
         "threads": torch.get_num_threads(),
         "machine": f"{platform.system()} {platform.machine()} {torch.backends.cpu.get_cpu_capability()}",
+        "processor": processor(),
     }
+    return found | ({"gpu": torch.cuda.get_device_name(device)} if device.type == "cuda" else {})
+
+
+@lru_cache(maxsize=1)
+def processor() -> str:
+    """Return the processor's name, as far as the system tells it."""
+    try:
+        told = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        told = ""
+    named = re.search(r"^model name\s*:\s*(.+)$", told, re.MULTILINE)
+    return named[1].strip() if named else platform.processor()
 
 
 def save_checkpoint(folder: Path, state: TrainState, metrics_bytes: int, recipe: Mapping[str, Any]) -> None:
@@ -99,8 +117,16 @@ def load_checkpoint(
     _load_optimizer(state.optimizer, moments, folder / names[2])
     state.step = facts["step"]
     then, here = facts["environment"] | facts["recipe"], environment(device) | dict(recipe)
-    changed = [f"{name} {then.get(name)} then, {now} now" for name, now in here.items() if then.get(name) != now]
+    changed = [
+        f"{name} {_short(then.get(name))} then, {_short(now)} now"
+        for name, now in here.items()
+        if then.get(name) != now and (name in then or name not in LATER)
+    ]
     return state, facts["metrics_bytes"], changed
+
+
+def _short(value: object) -> object:
+    return f"{value[:12]}…" if isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) else value
 
 
 def to_bytes(tensors: Mapping[str, Tensor]) -> bytes:

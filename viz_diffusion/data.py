@@ -11,6 +11,7 @@ import os
 import sys
 import zlib
 from dataclasses import dataclass
+from functools import cached_property
 from http.client import HTTPException
 from pathlib import Path
 from typing import IO
@@ -51,6 +52,13 @@ class Digits:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @cached_property
+    def sha256(self) -> str:
+        """SHA-256 of the images and labels, as 64 hexadecimal digits."""
+        digest = hashlib.sha256(self.images.contiguous().numpy().data)
+        digest.update(self.labels.contiguous().numpy().data)
+        return digest.hexdigest()
 
     def first_of_each(self, count: int) -> Digits:
         """Return the ``count`` digits that come first when every label takes its turn: 0, 1, .. 9, 0, 1, ..

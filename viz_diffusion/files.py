@@ -5,6 +5,7 @@ Knows nothing about what the files mean.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -183,12 +184,12 @@ def lock(path: Path) -> Iterator[None]:
     Raises
     ------
     VizdiffLockedError
-        Where another process, or this one, holds it already.
+        Where another process, or this one, holds it already; the line names the holder.
     VizdiffIOError
-        Where the system refuses to make the file.
+        Where the system refuses to make or to lock the file.
     """
     with io_errors("write", path):
-        handle = path.open("a+b")
+        handle = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b", buffering=0)
     with handle:
         try:
             if sys.platform == "win32":
@@ -200,10 +201,25 @@ def lock(path: Path) -> Iterator[None]:
 
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
+            if error.errno not in (errno.EACCES, errno.EAGAIN, errno.EWOULDBLOCK):
+                raise VizdiffIOError(f"cannot lock {path}: {error.strerror or error}; choose another --out") from error
             raise VizdiffLockedError(
-                f"{path.parent} is being written by another process; wait for it, or choose another --out"
+                f"{path.parent} is being written by another process{_holder(handle)}; wait for it, or choose "
+                "another --out"
             ) from error
+        with suppress(OSError):  # a full disk does not keep anyone from locking
+            handle.write(b" %d\n" % os.getpid())  # the first byte is what Windows locks, for reading too
+            handle.truncate()
         yield
+
+
+def _holder(handle: IO[bytes]) -> str:
+    """Return the process that holds a lock, as a text to follow "process"; empty where that cannot be told."""
+    try:
+        handle.seek(1)
+        return f" ({int(handle.read(20))})"
+    except (OSError, ValueError):
+        return ""
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -276,9 +292,9 @@ def read_checked(folder: Path, name: str) -> tuple[bytes, str]:
     expected = digests.get(name) if isinstance(digests, dict) else None
     if not isinstance(expected, str):
         raise VizdiffInputError(f"{listed} holds no SHA-256 of {name}; choose another --run")
-    if not path.is_file():
-        raise VizdiffInputError(f"{path} is missing: the run is half-written; train again or choose another --run")
     with io_errors("read", path):
+        if not path.is_file():
+            raise VizdiffInputError(f"{path} is missing: the run is half-written; train again or choose another --run")
         data = path.read_bytes()
     digest = sha256_bytes(data)
     if digest != expected:

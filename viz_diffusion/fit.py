@@ -6,16 +6,15 @@ Knows nothing about terminals: it yields :class:`Progress`, and whoever listens 
 from __future__ import annotations
 
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import torch
 
 from viz_diffusion.data import NUM_LABELS, Digits, to_bytes
-from viz_diffusion.files import io_errors, to_json
+from viz_diffusion.metrics import METRICS, Metrics
 from viz_diffusion.run import Run
 from viz_diffusion.sample import ImageNoise, sampling_steps
 from viz_diffusion.train import TrainConfig, TrainState, heldout_loss, train
@@ -28,7 +27,6 @@ LOG_EVERY = 10
 """Steps between two lines of training loss."""
 _WARM_STEPS = 10
 _OVERHEAD = 0.02  # share of a time budget that goes to held-out loss, thumbnails and checkpoints
-_UNDECIDED = 1_000_000_000
 
 
 @dataclass(frozen=True)
@@ -70,6 +68,7 @@ def fit(
     minutes: float | None = None,
     checkpoint_every: int | None = None,
     metrics_bytes: int = 0,
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> Generator[Progress, None, None]:
     """Train a run to its end; the folder is whole whenever this is stopped.
 
@@ -79,10 +78,15 @@ def fit(
     Parameters
     ----------
     minutes
-        Replaces the config's number of steps by what fits into this wall time, after timing the first
-        steps. The number is then written into the run's config: from there on time plays no part.
+        Replaces the config's number of steps by what fits into this wall time, from here on, after timing the
+        first steps. The number is then written into the run's config, and from there on time plays no part; until
+        then the minutes are. By default what the run's config says; another number of steps in ``state.config``
+        than there becomes the run's.
     metrics_bytes
         Where resuming: how much of ``metrics.jsonl`` belongs to the checkpoint.
+    should_stop
+        Asked while the network is looked at, which takes many steps' time: with True the look is left and the step
+        yielded, to be closed on. Going on begins with that look. The last look, which finishes the run, is not left.
 
     Raises
     ------
@@ -90,7 +94,7 @@ def fit(
         Where another process writes to the run.
     """
     with run.lock():
-        yield from _fit(run, state, data, heldout, minutes, checkpoint_every, metrics_bytes)
+        yield from _fit(run, state, data, heldout, minutes, checkpoint_every, metrics_bytes, should_stop)
 
 
 def _fit(
@@ -101,37 +105,62 @@ def _fit(
     minutes: float | None,
     checkpoint_every: int | None,
     metrics_bytes: int,
+    should_stop: Callable[[], bool],
 ) -> Generator[Progress, None, None]:
-    if minutes is not None:
-        state.config = replace(state.config, steps=_UNDECIDED)
-    metrics = Metrics(run, metrics_bytes)
-    thumbnails = Thumbnails(run, state)
-    begun, first = time.perf_counter(), state.step
+    run = _settle(run, state, minutes)
+    minutes = run.config.minutes
+    first = state.step
+    if first < state.config.steps:
+        run.unfinish()  # where it goes on from an older checkpoint, too
+    metrics = Metrics(run.path / METRICS, metrics_bytes)
+    owed = minutes is None and first in look_steps(state.config) and not metrics.hold_look(first)
+    if owed:
+        run.unfinish()
+    thumbnails = Thumbnails(run, first - 1 if owed else first)
+    begun = time.perf_counter()
     warm = begun
-    saved = first or -1  # a state with steps behind it came from its checkpoint
-    look = None
+    saved = first  # a state with steps behind it came from its checkpoint
+    look: Look | None = None
     run.sweep()
+
+    def save() -> None:
+        nonlocal saved
+        if state.step != saved:
+            run.save_checkpoint(state, metrics.flush(), saved, (data, heldout))
+            saved = state.step
+
+    def look_now(between: Callable[[], object] = lambda: None) -> Look:
+        losses = heldout_loss(state.ema, run.config.noise_schedule, heldout, between=between)
+        count = thumbnails.draw(run, state, between)
+        metrics.write(step=state.step, heldout_loss=losses)
+        return Look(state.step, tuple(losses), count)
+
+    def leave() -> None:
+        if state.step < state.config.steps and should_stop():
+            raise _LookLeft
+
     try:
+        if owed:
+            look = look_now()
         for trained in train(state, data, run.config.noise_schedule):
             now = time.perf_counter()
             if state.step == first + _WARM_STEPS:
                 warm = now
-            if minutes is not None and state.step == TIMED_STEPS:
+            if minutes is not None and state.step == first + TIMED_STEPS:
                 seconds_per_step = (now - warm) / (TIMED_STEPS - _WARM_STEPS)
                 left = minutes * 60 * (1 - _OVERHEAD) - (now - begun)
-                steps = TIMED_STEPS + max(0, int(left / seconds_per_step))
-                state.config = replace(state.config, steps=steps)
-                run = run.update_config(replace(run.config, training=state.config))
-            decided = state.config.steps != _UNDECIDED
+                run = _decide(run, state, state.step + max(0, int(left / seconds_per_step)))
+            decided = run.config.minutes is None
             if state.step % LOG_EVERY == 0 or state.step == 1:
                 metrics.write(step=state.step, loss=trained.loss, learning_rate=trained.learning_rate)
+            left_look = False
             if decided and state.step in look_steps(state.config):
-                losses = heldout_loss(state.ema, run.config.noise_schedule, heldout)
-                metrics.write(step=state.step, heldout_loss=losses)
-                look = Look(state.step, tuple(losses), thumbnails.draw(run, state))
+                try:
+                    look = look_now(leave)
+                except _LookLeft:
+                    left_look = True
             if checkpoint_every and state.step % checkpoint_every == 0:
-                run.save_checkpoint(state, metrics.flush())
-                saved = state.step
+                save()
             steps_per_second = (state.step - first) / (time.perf_counter() - begun)
             yield Progress(
                 state.step,
@@ -141,15 +170,37 @@ def _fit(
                 (state.config.steps - state.step) / steps_per_second if decided else None,
                 look,
             )
-        if state.step != saved:
-            run.save_checkpoint(state, metrics.flush())
+            if left_look:  # nobody closed on it
+                look = look_now()
+        save()
+        metrics.flush()
         run.finish(state)
     except GeneratorExit:
-        if state.step != saved:
-            run.save_checkpoint(state, metrics.flush())
+        save()
         raise
     finally:
         metrics.close()
+
+
+class _LookLeft(Exception):
+    """A look was left because training is to stop."""
+
+
+def _settle(run: Run, state: TrainState, minutes: float | None) -> Run:
+    """Give run and state one budget: these minutes, or the state's number of steps, which may be a new one."""
+    if minutes is not None and minutes != run.config.minutes:
+        run = run.update_config(replace(run.config, minutes=minutes))
+    elif minutes is None and state.config.steps != run.config.training.steps:
+        run = _decide(run, state, state.config.steps)
+    state.config = replace(state.config, steps=run.config.training.steps)
+    return run
+
+
+def _decide(run: Run, state: TrainState, steps: int) -> Run:
+    """Make a number of steps the budget of run and state."""
+    state.config = replace(state.config, steps=steps)
+    training = replace(run.config.training, steps=steps)
+    return run.update_config(replace(run.config, training=training, minutes=None))
 
 
 @lru_cache(maxsize=1)
@@ -165,35 +216,6 @@ def look_steps(config: TrainConfig) -> frozenset[int]:
     return frozenset(int(step) for step in np.round([*early, *late]))
 
 
-class Metrics:
-    """Appends JSON lines to a run's ``metrics.jsonl``, from a given length on."""
-
-    def __init__(self, run: Run, length: int) -> None:
-        path = run.path / "metrics.jsonl"
-        with io_errors("write", path):
-            self._handle = path.open("r+b" if path.exists() else "w+b")
-            self._handle.truncate(length)
-            self._handle.seek(length)
-        self._path = path
-
-    def write(self, **values: Any) -> None:
-        """Append one object."""
-        with io_errors("write", self._path):
-            self._handle.write((to_json(values) + "\n").encode())
-            self._handle.flush()  # so that a run can be watched
-
-    def flush(self) -> int:
-        """Hand what was written to the system; return the file's length in bytes."""
-        with io_errors("write", self._path):
-            self._handle.flush()
-            return self._handle.tell()
-
-    def close(self) -> None:
-        """Close the file."""
-        with io_errors("write", self._path):
-            self._handle.close()
-
-
 class Thumbnails:
     """The ten digits from one fixed noise, drawn again and again while the network learns."""
 
@@ -201,17 +223,20 @@ class Thumbnails:
     STEPS = 20
     GUIDANCE_SCALE = 1.5
 
-    def __init__(self, run: Run, state: TrainState) -> None:
+    def __init__(self, run: Run, last: int) -> None:
         self._steps: list[int] = []
         self._images: list[torch.Tensor] = []
-        earlier = run.load_samples() if state.step else None
+        earlier = run.load_samples() if last else None
         for step, images in zip(*earlier, strict=True) if earlier else ():
-            if step <= state.step:
+            if step <= last:
                 self._steps.append(int(step))
                 self._images.append(images)
 
-    def draw(self, run: Run, state: TrainState) -> int:
-        """Sample the ten digits by DDIM with the averaged weights, write them into the run; return how often so far."""
+    def draw(self, run: Run, state: TrainState, between: Callable[[], object] = lambda: None) -> int:
+        """Sample the ten digits by DDIM with the averaged weights, write them into the run; return how often so far.
+
+        ``between`` is called after each step of the sampler; where it raises, nothing is written.
+        """
         labels = torch.arange(NUM_LABELS, device=state.device)
         noise = ImageNoise([self.SEED] * NUM_LABELS)
         for step in sampling_steps(
@@ -220,6 +245,7 @@ class Thumbnails:
             null_label=state.ema.null_label,
         ):  # fmt: skip
             images = step.x_prev
+            between()
         self._steps.append(state.step)
         self._images.append(torch.from_numpy(to_bytes(images)))
         run.save_samples(self._steps, torch.stack(self._images))

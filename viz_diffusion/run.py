@@ -14,13 +14,14 @@ No pickle anywhere. Knows nothing about sampling, figures or the command line.
 
 from __future__ import annotations
 
-import json
+import os
+import warnings
+from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import numpy as np
 import torch
 from safetensors.torch import save
 from torch import Tensor
@@ -33,106 +34,37 @@ from viz_diffusion.checkpoint import (
     save_checkpoint,
     to_bytes,
 )
-from viz_diffusion.data import Digits, load_digits
+from viz_diffusion.data import Digits
 from viz_diffusion.errors import VizdiffError, VizdiffInputError
 from viz_diffusion.files import (
+    atomic_write,
+    io_errors,
     lock,
     make_dir,
     read_checked,
     read_json,
-    remove_dir,
+    sha256_bytes,
+    sha256_file,
     sweep,
+    sync_dir,
+    to_json,
     write_bytes,
     write_json,
     write_manifest,
 )
 from viz_diffusion.fragments import facts, whole
-from viz_diffusion.model import ModelConfig, SimpleUNet
-from viz_diffusion.schedule import NoiseSchedule
-from viz_diffusion.train import TrainConfig, TrainState
+from viz_diffusion.metrics import METRICS, last_metrics, lost_metrics
+from viz_diffusion.model import SimpleUNet
+from viz_diffusion.recipe import RunConfig
+from viz_diffusion.series import Found, Series, step_of
+from viz_diffusion.train import TrainState
 
-FORMAT_VERSION = 1
 BUNDLED_DIR = Path(__file__).parent / "assets" / "weights"
 CONTROLS_DIR = BUNDLED_DIR.parent / "controls"
 """Networks that lack something, for lessons to compare with: ``no_time`` and ``subset_100``."""
 RUNS_DIR = Path("runs")
-_LOSSES = {"loss": "last loss (one batch)", "heldout_loss": "held-out loss, by quarter of t"}
-
-
-@dataclass(frozen=True)
-class RunConfig:
-    """What decides a run; written to ``config.json`` before the first step."""
-
-    model: ModelConfig
-    """The network."""
-    training: TrainConfig
-    """How it is trained."""
-    schedule: str = "linear"
-    """Name of the noise schedule."""
-    num_train_timesteps: int = 1000
-    """T."""
-    dataset: str = "mnist"
-    """mnist, fashion-mnist, kmnist; or data-dir, where ``data_dir`` says which folder."""
-    data_dir: str | None = None
-    """The folder of IDX files it is trained on, where it is not one of the data sets known by name."""
-    preset: str | None = None
-    """The preset it began from, whatever was changed then; None where there was none."""
-    subset: int | None = None
-    """How many of the training digits it is trained on, the labels taking turns; None for all of them."""
-
-    def __post_init__(self) -> None:
-        if self.subset is not None and (type(self.subset) is not int or self.subset < 1):
-            raise VizdiffInputError(f"the run's subset must be a whole number of digits or null, found {self.subset!r}")
-        known = (self.model.schedule, self.model.num_train_timesteps)
-        if self.model.schedule is not None and known != (self.schedule, self.num_train_timesteps):
-            raise VizdiffInputError(
-                f"the network's last line uses the schedule {known[0]}, T = {known[1]}, "
-                f"and the run {self.schedule}, T = {self.num_train_timesteps}; they must be the same"
-            )
-
-    @property
-    def noise_schedule(self) -> NoiseSchedule:
-        """The schedule, built."""
-        return NoiseSchedule.named(self.schedule, self.num_train_timesteps)
-
-    def load_digits(self, split: str) -> Digits:
-        """Load the data the run is trained on (``train``) or held against (``test``)."""
-        if self.data_dir is not None:
-            digits = load_digits(split, data_dir=Path(self.data_dir))
-        else:
-            digits = load_digits(split, self.dataset)
-        return digits if self.subset is None or split != "train" else digits.first_of_each(self.subset)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return what is written as JSON."""
-        return {"format_version": FORMAT_VERSION, **asdict(self)}
-
-    def recipe(self) -> dict[str, Any]:
-        """Return, as JSON values by name, what may not change while the run is trained; it may be given more steps."""
-        values = self.to_dict()
-        model, training = values.pop("model"), values.pop("training")
-        left_out = ["format_version", "preset", "steps"]
-        # these two came later: a checkpoint from before them had a clock and all digits
-        left_out += ["use_time"] * self.model.use_time + ["subset"] * (self.subset is None)
-        entries = {**model, "channels": list(model["channels"]), **training, **values}
-        return {name: value for name, value in entries.items() if name not in left_out}
-
-    @classmethod
-    def read(cls, path: Path) -> RunConfig:
-        """Read ``config.json``; raise VizdiffInputError naming the file where it does not fit."""
-        values = read_json(path)
-        version = values.pop("format_version", None)
-        if version != FORMAT_VERSION:
-            raise VizdiffInputError(f"{path}: expected format_version {FORMAT_VERSION}, found {version}")
-        try:
-            model, training = values.pop("model"), values.pop("training")
-            # a config without weight_exponent is from before errors were weighted
-            training = TrainConfig(**{"weight_exponent": 0.0, **training})
-            config = cls(model=ModelConfig.from_dict(model), training=training, **values)
-            _ = config.noise_schedule  # refuses what no schedule can be built from
-        except (VizdiffError, KeyError, TypeError, AttributeError, ValueError) as error:
-            raise VizdiffInputError(f"{path} is not the config of a run: {error}") from error
-        return config
+WEIGHTS = "model.safetensors"
+MANIFEST = "manifest.json"
 
 
 class Resumed(NamedTuple):
@@ -143,7 +75,7 @@ class Resumed(NamedTuple):
     metrics_bytes: int
     """How much of ``metrics.jsonl`` belongs to it."""
     remarks: list[str]
-    """What the user should be told: checkpoints passed over, and why the end will not be bit-exact."""
+    """What the user should be told: checkpoints passed over, lines lost, and why the end will not be bit-exact."""
 
 
 @dataclass(frozen=True)
@@ -157,12 +89,27 @@ class Run:
 
     @classmethod
     def create(cls, path: Path, config: RunConfig) -> Run:
-        """Begin a run in a folder that does not hold one yet."""
+        """Begin a run in a folder that does not hold one yet.
+
+        Raises
+        ------
+        VizdiffInputError
+            Where it does.
+        VizdiffLockedError
+            Where another process begins or trains one there just now.
+        """
+        run = cls(path, config)
+        run._refuse_another()
+        make_dir(path)
+        with run.lock():
+            run._refuse_another()
+            write_json(path / "config.json", config.to_dict())
+        return run
+
+    def _refuse_another(self) -> None:
+        path = self.path
         if (path / "config.json").exists():
             raise VizdiffInputError(f"{path} already holds a run; go on with --resume {path}, or choose another --out")
-        make_dir(path)
-        write_json(path / "config.json", config.to_dict())
-        return cls(path, config)
 
     @classmethod
     def open(cls, path: Path) -> Run:
@@ -204,7 +151,7 @@ class Run:
     @property
     def is_finished(self) -> bool:
         """Whether training reached its last step and everything was written."""
-        return (self.path / "manifest.json").is_file()
+        return (self.path / MANIFEST).is_file()
 
     @property
     def name(self) -> str:
@@ -213,69 +160,85 @@ class Run:
 
     def _repr_html_(self) -> str:
         """Say in a notebook what the run is and how far it came; nothing is loaded, nothing is checked."""
-        steps = self.config.training.steps
-        trained, losses = self._last_metrics()
-        state = "finished" if self.is_finished else f"unfinished, {trained:,} of {steps:,} steps"
+        config = self.config
+        trained, losses = last_metrics(self.path / METRICS)
+        so_far = f"{trained:,} of {config.budget}" if config.minutes is None else f"{trained:,} steps so far"
+        state = "finished" if self.is_finished else f"unfinished, {so_far}"
         folder = self.path if self.is_finished else next(reversed(self.checkpoints()), None)
         weights = "none yet"
         if folder is not None:
-            name = "model.safetensors" if self.is_finished else "ema.safetensors"
+            name = WEIGHTS if self.is_finished else "ema.safetensors"
             try:
                 weights = str(read_json(folder / "manifest.json")["sha256"][name])
             except (VizdiffError, KeyError, TypeError):
                 weights = "not known"
-        config = self.config
         pairs = (
             ("data set", config.dataset),
-            ("steps", f"{steps:,} of {config.training.batch_size} images"),
+            ("budget", f"{config.budget}, {config.training.batch_size} images a step"),
             *losses,
             ("schedule", f"{config.schedule}, T = {config.num_train_timesteps}"),
             ("weights", weights),
         )
-        return whole(f"Run {self.name}", f"({config.dataset}, {steps:,} steps, {state})", facts("facts", pairs))
+        return whole(f"Run {self.name}", f"({config.dataset}, {config.budget}, {state})", facts("facts", pairs))
 
-    def _last_metrics(self) -> tuple[int, list[tuple[str, str]]]:
-        """Return the last step in the metrics, and the last losses in words; nothing where they cannot be read."""
-        step = 0
-        last: dict[str, Any] = {}
-        try:
-            for line in (self.path / "metrics.jsonl").read_text(encoding="utf-8").splitlines():
-                entry = json.loads(line)
-                step = int(entry["step"])
-                last |= {name: np.ravel(entry[name]).astype(float) for name in _LOSSES if name in entry}
-        except (OSError, ValueError, TypeError, KeyError, OverflowError):
-            pass  # a line that is being written, or no file yet: what was read so far stands
-        return step, [(_LOSSES[name], ", ".join(f"{v:.4f}" for v in values)) for name, values in last.items()]
+    @property
+    def trained_steps(self) -> int:
+        """Steps behind the weights: all of them, or while it is unfinished those of its newest checkpoint."""
+        newest = next(reversed(self.checkpoints()), None)
+        return self.config.training.steps if self.is_finished or newest is None else step_of(newest)
 
     def update_config(self, config: RunConfig) -> Run:
-        """Write a changed config (a time budget that became a number of steps) and return the run with it."""
-        write_json(self.path / "config.json", config.to_dict())
+        """Write a changed config and return the run with it; a finished run is unfinished from then on.
+
+        A manifest vouches for the config it was written with: it goes when the new config is on disk beside the
+        old one, and only then does the new one take the old one's place.
+        """
+        path = self.path / "config.json"
+        with atomic_write(path) as handle:
+            handle.write((to_json(config.to_dict(), indent=2) + "\n").encode())
+            handle.flush()
+            os.fsync(handle.fileno())
+            self.unfinish()
         return Run(self.path, config)
 
-    def extend(self, training: TrainConfig) -> Run:
-        """Give the run another number of steps; a finished one is unfinished again until they are done."""
-        (self.path / "manifest.json").unlink(missing_ok=True)
-        return self.update_config(replace(self.config, training=training))
+    def unfinish(self) -> None:
+        """Take away the manifest, if there is one: what follows may be stopped at any moment."""
+        path = self.path / MANIFEST
+        if path.exists():
+            with io_errors("remove", path):
+                path.unlink()
+                sync_dir(self.path)
 
     # -- what samples are drawn with -------------------------------------------------------------
 
-    def load_model(self, device: torch.device | str = "cpu") -> tuple[SimpleUNet, str]:
+    def load_model(
+        self, device: torch.device | str = "cpu", tell: Callable[[str], object] = warnings.warn
+    ) -> tuple[SimpleUNet, str]:
         """Return the averaged network, ready to sample, and the SHA-256 of its weights file.
 
-        An unfinished run gives the weights of its newest checkpoint.
+        An unfinished run gives the weights of its newest checkpoint; a broken one is passed over for the one
+        before it, and ``tell`` gets a line that names it.
 
         Raises
         ------
         VizdiffInputError
             Where weights are missing, damaged, or of another shape than the config says.
+        VizdiffIOError
+            Where the system refuses to read them.
         """
-        if self.is_finished:
-            folder, name = self.path, "model.safetensors"
-        else:
-            folder, name = self._newest_checkpoint(), "ema.safetensors"
-        weights, digest = read_tensors(folder, name)
         model = SimpleUNet(self.config.model)
-        load_weights(model, weights, folder / name)
+
+        def read(folder: Path, name: str = "ema.safetensors") -> str:
+            weights, digest = read_tensors(folder, name)
+            load_weights(model, weights, folder / name)
+            return digest
+
+        if self.is_finished:
+            digest = read(self.path, WEIGHTS)
+        else:
+            digest, remarks = self._read_newest(read)
+            for remark in remarks:
+                tell(remark)
         model = model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         return model.eval().requires_grad_(False), digest
 
@@ -283,23 +246,40 @@ class Run:
 
     def checkpoints(self) -> list[Path]:
         """Return the folders of all whole checkpoints, oldest first."""
-        return sorted(path.parent for path in self.path.glob("training/step-*/manifest.json"))
+        return self._series.whole()
 
-    def _newest_checkpoint(self) -> Path:
-        found = self.checkpoints()
-        if not found:
+    @property
+    def _series(self) -> Series:
+        return Series(self.path / "training")
+
+    def _read_newest(self, read: Callable[[Path], Found]) -> tuple[Found, list[str]]:
+        if self.checkpoints():
+            return self._series.read_newest(read)
+        if self.is_finished:
             raise VizdiffInputError(
-                f"{self.path} is half-written: it has neither finished weights nor a checkpoint; train again "
-                "with another --out"
+                f"{self.path} is finished, but its folder training/, which going on begins from, is missing; "
+                "train anew with another --out"
             )
-        return found[-1]
+        raise VizdiffInputError(
+            f"{self.path} is half-written: it has neither finished weights nor a checkpoint; train again "
+            "with another --out"
+        )
 
-    def save_checkpoint(self, state: TrainState, metrics_bytes: int) -> None:
-        """Write all that resuming needs to a new folder, then drop the checkpoint before the last."""
-        folder = self.path / "training" / f"step-{state.step:08d}"
-        save_checkpoint(folder, state, metrics_bytes, self.config.recipe())
-        for old in self.checkpoints()[:-2]:
-            remove_dir(old)
+    def save_checkpoint(
+        self, state: TrainState, metrics_bytes: int, before: int, data: tuple[Digits, Digits] | None = None
+    ) -> None:
+        """Write all that resuming needs to a new folder; then drop every other checkpoint but one.
+
+        Parameters
+        ----------
+        before
+            Step of the one that is kept: what this training saved before, or began from. 0 where there is none.
+        data
+            The digits it is trained on and held against; going on compares their SHA-256.
+        """
+        recipe = self.config.recipe() | _digests(data)
+        save_checkpoint(self._series.at(state.step), state, metrics_bytes, recipe)
+        self._series.keep(before, state.step)
 
     def sweep(self) -> None:
         """Remove what killed writers left behind: temporary files, and checkpoints without a manifest.
@@ -307,12 +287,11 @@ class Run:
         Only while the run is locked: then no writer is alive whose work this could be.
         """
         sweep(self.path)
-        sweep(self.path / "training")
-        for folder in self.path.glob("training/step-*"):
-            if not (folder / "manifest.json").is_file():
-                remove_dir(folder)
+        self._series.sweep()
 
-    def resume(self, device: torch.device | str = "cpu", force: bool = False) -> Resumed:
+    def resume(
+        self, device: torch.device | str = "cpu", force: bool = False, data: tuple[Digits, Digits] | None = None
+    ) -> Resumed:
         """Read the newest whole checkpoint.
 
         A broken one is passed over for the one before it, and named.
@@ -321,32 +300,32 @@ class Run:
         ----------
         force
             Go on in a changed environment too, where the result will not be bit-exact.
+        data
+            The digits it will be trained on and held against; where they are not given they are not compared.
 
         Raises
         ------
         VizdiffInputError
             Where no checkpoint is whole, or the environment is another and ``force`` is not given.
+        VizdiffIOError
+            Where the system refuses to read any.
         """
-        broken: list[VizdiffInputError] = []
-        for folder in reversed(self.checkpoints() or [self._newest_checkpoint()]):
-            try:
-                found = load_checkpoint(
-                    folder, self.config.training, self.config.model, torch.device(device), self.config.recipe()
-                )
-            except VizdiffInputError as error:
-                broken.append(error)
-                continue
-            state, metrics_bytes, changed = found
-            if changed and not force:
-                raise VizdiffInputError(
-                    f"{folder} was written in another environment or recipe ({'; '.join(changed)}); "
-                    "--force goes on, not bit-exact"
-                )
-            remarks = [f"{error}; using {folder.name} instead" for error in broken]
-            if changed:
-                remarks.append(f"not bit-exact: {'; '.join(changed)}")
-            return Resumed(state, metrics_bytes, remarks)
-        raise broken[0]
+
+        def read(folder: Path) -> tuple[TrainState, int, list[str]]:
+            recipe = self.config.recipe() | _digests(data)
+            return load_checkpoint(folder, self.config.training, self.config.model, torch.device(device), recipe)
+
+        (state, metrics_bytes, changed), remarks = self._read_newest(read)
+        if changed and not force:
+            raise VizdiffInputError(
+                f"{self._series.at(state.step)} was written in another environment or recipe "
+                f"({'; '.join(changed)}); --force goes on, not bit-exact"
+            )
+        if changed:
+            remarks.append(f"not bit-exact: {'; '.join(changed)}")
+        if lost := lost_metrics(self.path / METRICS, metrics_bytes):
+            remarks.append(lost)
+        return Resumed(state, metrics_bytes, remarks)
 
     def lock(self) -> AbstractContextManager[None]:
         """Keep other writers out of the folder.
@@ -359,10 +338,21 @@ class Run:
         return lock(self.path / ".lock")
 
     def finish(self, state: TrainState) -> str:
-        """Write the finished weights, then the manifest; return the weights' SHA-256."""
-        write_bytes(self.path / "model.safetensors", to_bytes(state.ema.state_dict()))
-        names = ["config.json", "metrics.jsonl", "samples.safetensors", "model.safetensors"]
-        return write_manifest(self.path, [name for name in names if (self.path / name).is_file()])["model.safetensors"]
+        """Write the finished weights, then the manifest; return the weights' SHA-256.
+
+        A manifest of other files goes first: no moment shows a run as finished that is not.
+        """
+        weights = to_bytes(state.ema.state_dict())
+        names = [name for name in ("config.json", METRICS, "samples.safetensors") if (self.path / name).is_file()]
+        digests = {name: sha256_file(self.path / name) for name in names} | {WEIGHTS: sha256_bytes(weights)}
+        try:
+            same = read_json(self.path / MANIFEST).get("sha256") == digests
+        except VizdiffInputError:
+            same = False
+        if not same:
+            self.unfinish()
+        write_bytes(self.path / WEIGHTS, weights)
+        return write_manifest(self.path, list(digests))[WEIGHTS]
 
     # -- what was written along the way ----------------------------------------------------------
 
@@ -383,3 +373,7 @@ class Run:
                 f"{path} must hold steps and images, found {', '.join(sorted(tensors)) or 'nothing'}"
             )
         return tensors["steps"], tensors["images"]
+
+
+def _digests(data: tuple[Digits, Digits] | None) -> dict[str, str]:
+    return {} if data is None else {"training_digits": data[0].sha256, "heldout_digits": data[1].sha256}

@@ -70,7 +70,7 @@ class ImageNoise:
     Parameters
     ----------
     seeds
-        One seed per image, each in 0 .. 2**63-1.
+        One seed per image, each in 0 .. 2**63-1; those equal modulo 2**32 give the same noise.
     shape
         (C, H, W) of one image.
     """

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 import torch
@@ -50,7 +50,7 @@ class TrainConfig:
     precision: str = "float32"
     """Number format of the forward pass: float32 or bfloat16 (autocast)."""
     seed: int = 0
-    """Decides the initial weights, the order of the images, and each step's timesteps and noise."""
+    """Decides the initial weights, the order of the images, and each step's timesteps and noise, modulo 2**32."""
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "warmup_steps"):
@@ -167,7 +167,7 @@ def _optimize(
     if not (torch.isfinite(loss) and torch.isfinite(grad_norm)):
         raise VizdiffNonFiniteError(
             f"step {state.step + 1}: loss {loss.item()}, gradient norm {grad_norm.item()}; "
-            "try a smaller learning rate or another seed"
+            "begin anew with another --seed or a larger --batch-size (in Python, or a smaller learning_rate)"
         )
     for group in state.optimizer.param_groups:
         group["lr"] = learning_rate
@@ -215,12 +215,17 @@ def _order(seed: int, epoch: int, num_images: int) -> Tensor:
 
 @torch.inference_mode()
 def heldout_loss(
-    denoiser: nn.Module, schedule: NoiseSchedule, data: Digits, count: int = 1000, batch_size: int = 100
+    denoiser: nn.Module,
+    schedule: NoiseSchedule,
+    data: Digits,
+    count: int = 1000,
+    batch_size: int = 100,
+    between: Callable[[], object] = lambda: None,
 ) -> list[float]:
     """Return the mean squared error of ε̂ per pixel on ``count`` images, by quarter of the timesteps.
 
     Images, timesteps (spread evenly over 0 .. T-1) and noise are the same at every call, so that two
-    calls differ by the denoiser alone.
+    calls differ by the denoiser alone. ``between`` is called before each batch; what it raises ends it all.
     """
     device = next(denoiser.parameters()).device
     generator = torch.Generator().manual_seed(2006)
@@ -230,6 +235,7 @@ def heldout_loss(
     noise = torch.randn((count, *data.images.shape[1:]), generator=generator)
     errors = []
     for start in range(0, count, batch_size):
+        between()
         part = slice(start, start + batch_size)
         x_t = schedule.add_noise(data.images[rows[part]], noise[part], t[part])
         labels = data.labels[rows[part]]
@@ -240,24 +246,41 @@ def heldout_loss(
     return [error[quarter == q].mean().item() for q in range(NUM_QUARTERS)]
 
 
-def faster_precision(device: torch.device, batch_size: int = 16, gain: float = 1.2) -> str:
-    """Time one convolution forward and back in both formats; return bfloat16 where it is ``gain`` faster.
+def faster_precision(
+    config: TrainConfig, model: ModelConfig, data: Digits, schedule: NoiseSchedule, device: torch.device
+) -> str:
+    """Return bfloat16 where whole steps of this training are a fifth faster with it, else float32.
 
-    Many CPUs have no bfloat16 arithmetic and take ten times as long to imitate it.
+    CPUs get float32 untimed: those with bfloat16 arithmetic make a lone convolution faster and a whole step slower,
+    those without imitate it, and the format, which decides every number of a run, should not hang on a stopwatch.
     """
-    layer = nn.Conv2d(64, 64, 3, padding=1).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    x = torch.randn(batch_size, 64, 14, 14, device=device).to(memory_format=torch.channels_last)
-    seconds = {}
-    for precision in ("float32", "bfloat16"):
-        for repeat in range(4):
-            if repeat == 1:  # the first pass only warms up
-                _wait(device)
-                start = time.perf_counter()
-            with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
-                layer(x).sum().backward()
-        _wait(device)
-        seconds[precision] = time.perf_counter() - start
-    return "bfloat16" if seconds["float32"] > gain * seconds["bfloat16"] else "float32"
+    if device.type == "cpu":
+        return "float32"
+    seconds = {
+        precision: step_seconds(replace(config, precision=precision), model, data, schedule, device)
+        for precision in ("float32", "bfloat16")
+    }
+    return "bfloat16" if seconds["float32"] > 1.2 * seconds["bfloat16"] else "float32"
+
+
+def step_seconds(
+    config: TrainConfig,
+    model: ModelConfig,
+    data: Digits,
+    schedule: NoiseSchedule,
+    device: torch.device,
+    count: int = 5,
+) -> float:
+    """Return the seconds that a step takes on average over ``count``, after one that warms up; nothing is kept."""
+    state = TrainState.create(replace(config, steps=1 + count), model, device)
+    steps = train(state, data, schedule)
+    next(steps)
+    _wait(device)
+    start = time.perf_counter()
+    for _ in steps:
+        pass
+    _wait(device)
+    return (time.perf_counter() - start) / count
 
 
 def _wait(device: torch.device) -> None:

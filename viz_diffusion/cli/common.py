@@ -5,6 +5,7 @@ Imports nothing heavy: torch is loaded by the first function that needs it, afte
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -104,8 +105,13 @@ class Voice:
 
     def say(self, label: str, text: str) -> None:
         """Print one line: the label in its column, then the text."""
-        if not self._quiet:
+        if self._quiet:
+            return
+        try:
             print(f"{label:<9} {text}", file=sys.stderr, flush=True)
+        except BrokenPipeError:  # whoever read has left: the work goes on unheard
+            self._quiet = True
+            sys.stderr = open(os.devnull, "w")  # noqa: SIM115
 
     @contextmanager
     def progress(self, label: str, text: str, total: int | None) -> Iterator[Callable[[int, int | None, str], None]]:
@@ -137,8 +143,12 @@ class Voice:
 
     def result(self, values: dict[str, Any]) -> None:
         """End a command: the JSON object, where it was asked for."""
-        if self._as_json:
+        if not self._as_json:
+            return
+        try:
             print(to_json(values), flush=True)
+        except BrokenPipeError:
+            sys.stdout = open(os.devnull, "w")  # noqa: SIM115
 
 
 def check_digit(digit: int) -> int:
@@ -155,9 +165,9 @@ def check_at_least(option: str, value: float, least: float) -> None:
 
 
 def check_seed(seed: int, count: int = 1) -> None:
-    """Refuse seeds that a generator does not take."""
-    if not 0 <= seed <= 2**63 - count:
-        raise VizdiffUsageError(f"--seed must lie in 0..{2**63 - count}, found {seed}")
+    """Refuse seeds that a generator does not take, or, from 2**32 on, takes for a smaller one."""
+    if not 0 <= seed <= 2**32 - count:
+        raise VizdiffUsageError(f"--seed must lie in 0..{2**32 - count}, found {seed}")
 
 
 @dataclass(frozen=True)
@@ -238,7 +248,7 @@ def load_run(choice: str | None, device: str, voice: Voice) -> tuple[Run, Simple
 
     place = pick_device(device)
     run = Run.choose(choice)
-    model, digest = run.load_model(place)
+    model, digest = run.load_model(place, lambda remark: voice.say("Note", remark))
     if run.is_bundled:
         voice.say("Weights", f"bundled (60,000 MNIST digits, {digest[:8]}); yours: --run PATH")
     else:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 HELP = (
     "Example: vizdiff train --minutes 10\n\n"
-    "Train a model on MNIST (bundled, no network needed). Ctrl-C saves; --resume goes on. "
+    "Train a model on MNIST (bundled, no network needed). Ctrl-C saves after the step in hand; --resume goes on. "
     "vizdiff info shows the presets with the quality they reached."
 )
 _PRESETS_SAID = "; ".join(f"{preset.name}: {preset.purpose}, {preset.budget}" for preset in PRESETS)
@@ -84,7 +84,7 @@ def run_command(
     else:
         begun = _continue(resume, steps, device, force, voice)
     run, state, data, heldout, metrics_bytes = begun
-    _train(run, state, data, heldout, minutes, checkpoint_every, metrics_bytes, voice)
+    _train(run, state, data, heldout, checkpoint_every, metrics_bytes, voice)
 
 
 def _check_numbers(
@@ -125,7 +125,8 @@ class _Asked(NamedTuple):
 
 def _begin(preset: Preset, asked: _Asked, device: str, voice: Voice) -> tuple[Run, TrainState, Digits, Digits, int]:
     from viz_diffusion.model import ModelConfig
-    from viz_diffusion.run import RUNS_DIR, Run, RunConfig
+    from viz_diffusion.recipe import RunConfig
+    from viz_diffusion.run import RUNS_DIR, Run
     from viz_diffusion.train import TrainConfig, TrainState, faster_precision
 
     place = pick_device(device)
@@ -134,7 +135,6 @@ def _begin(preset: Preset, asked: _Asked, device: str, voice: Voice) -> tuple[Ru
         batch_size=asked.batch_size or preset.batch_size,
         learning_rate=preset.learning_rate,
         seed=asked.seed,
-        precision=faster_precision(place),
     )
     folder = None if asked.data_dir is None else str(asked.data_dir.resolve())
     network = ModelConfig(channels=preset.channels, num_blocks=preset.num_blocks)
@@ -142,16 +142,17 @@ def _begin(preset: Preset, asked: _Asked, device: str, voice: Voice) -> tuple[Ru
         network = replace(network, use_time=False, schedule=None)
     config = RunConfig(network, training, dataset=name, data_dir=folder, preset=preset.name, subset=asked.subset)
     data, heldout = config.load_digits("train"), config.load_digits("test")
+    precision = faster_precision(training, network, data, config.noise_schedule, place)
+    training = replace(training, precision=precision)
     steps = asked.steps
     if asked.epochs is not None:
         steps = max(1, round(asked.epochs * len(data) / training.batch_size))
-    config = replace(config, training=replace(training, steps=steps or training.steps))
+    config = replace(config, training=replace(training, steps=steps or training.steps), minutes=asked.minutes)
     run = Run.create(asked.out or RUNS_DIR / time.strftime(f"{name}-%Y%m%d-%H%M%S"), config)
     state = TrainState.create(config.training, config.model, place)
-    budget = f"{asked.minutes:g} minutes" if asked.minutes is not None else f"{config.training.steps:,} steps"
     parameters = sum(weight.numel() for weight in state.model.parameters())
     where = f"{training.batch_size} images a step on {place}, {training.precision}"
-    voice.say("Budget", f"{budget}, {where}; Ctrl-C keeps your work")
+    voice.say("Budget", f"{config.budget}, {where}; Ctrl-C keeps your work")
     blind = ", told no time" if asked.no_time else ""
     voice.say(
         "Model", f"{preset.name}: {parameters / 1e6:.1f} million parameters{blind}, {len(data):,} images of {name}"
@@ -165,17 +166,16 @@ def _continue(
     from viz_diffusion.run import Run
 
     run = Run.open(resume)
-    state, metrics_bytes, remarks = run.resume(pick_device(device), force)
+    data, heldout = run.config.load_digits("train"), run.config.load_digits("test")
+    state, metrics_bytes, remarks = run.resume(pick_device(device), force, (data, heldout))
     for remark in remarks:
         voice.say("Note", remark)
+    budget = run.config.budget
     if steps is not None:
         if steps < state.step:
             raise VizdiffUsageError(f"--steps must be at least the {state.step} steps that are done, found {steps}")
-        state.config = replace(state.config, steps=steps)
-        with run.lock():
-            run = run.extend(state.config)
-    data, heldout = run.config.load_digits("train"), run.config.load_digits("test")
-    voice.say("Resuming", f"{resume} at step {state.step:,} of {run.config.training.steps:,}")
+        state.config, budget = replace(state.config, steps=steps), f"{steps:,} steps"
+    voice.say("Resuming", f"{resume} at step {state.step:,}, budget {budget}")
     return run, state, data, heldout, metrics_bytes
 
 
@@ -184,7 +184,6 @@ def _train(
     state: TrainState,
     data: Digits,
     heldout: Digits,
-    minutes: float | None,
     checkpoint_every: int,
     metrics_bytes: int,
     voice: Voice,
@@ -193,11 +192,11 @@ def _train(
     from viz_diffusion.fit import fit
 
     loss, speed, begun = None, 0.0, time.perf_counter()
-    progress = fit(
-        run, state, data, heldout,
-        minutes=minutes, checkpoint_every=checkpoint_every, metrics_bytes=metrics_bytes,
-    )  # fmt: skip
     with _stop_signal() as stopped, watch(voice) as tell:
+        progress = fit(
+            run, state, data, heldout,
+            checkpoint_every=checkpoint_every, metrics_bytes=metrics_bytes, should_stop=lambda: bool(stopped),
+        )  # fmt: skip
         for now in progress:
             loss, speed = tell(now), now.images_per_second
             if stopped:

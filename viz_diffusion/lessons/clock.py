@@ -144,7 +144,7 @@ def _told(material: Material) -> Clocks:
     ):  # fmt: skip
         return Clocks(wrong)
     model = blind.load_model(material.device)[0]
-    steps = (blind.config.training.steps, run.training.steps)
+    steps = (blind.trained_steps, material.run.trained_steps)
     return Clocks(
         wrong,
         tell_no_time(model, material.schedule, material.heldout, steps, material.seed, sizes, material.progress),

@@ -57,7 +57,7 @@ class Study:
     def training_steps(self) -> int:
         """How many steps the network was trained for."""
         told = [finding.facts["steps"] for finding in self.findings if finding.lesson.name == "training"]
-        return int(told[0]) if told else self.run.config.training.steps
+        return int(told[0]) if told else self.run.trained_steps
 
     def facts(self) -> dict[str, Any]:
         """Return every number found, by lesson: what is written as JSON."""
