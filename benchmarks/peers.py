@@ -33,7 +33,8 @@ from viz_diffusion.evaluation import evaluate
 from viz_diffusion.files import lock, make_dir, read_json, sha256_file, write_json
 from viz_diffusion.fit import fit
 from viz_diffusion.quality import DigitClassifier
-from viz_diffusion.run import Run, RunConfig
+from viz_diffusion.recipe import RunConfig
+from viz_diffusion.run import Run
 from viz_diffusion.train import TrainState
 
 HERE = Path(__file__).parent

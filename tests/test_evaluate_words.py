@@ -12,7 +12,9 @@ from viz_diffusion.cli import main
 from viz_diffusion.cli import sample as sampling
 from viz_diffusion.cli.common import Sampling
 from viz_diffusion.cli.evaluate import FEW, how_sampled, remarks_on
-from viz_diffusion.run import Run, RunConfig, write_manifest
+from viz_diffusion.files import write_manifest
+from viz_diffusion.recipe import RunConfig
+from viz_diffusion.run import Run
 
 
 def found(count: int, fid: float, floor: float, kid: float = 1.0) -> SimpleNamespace:
