@@ -227,11 +227,12 @@ class EmpiricalOracle(_Oracle):
 
     @torch.no_grad()
     def posterior(self, x: Tensor, timesteps: Tensor) -> Tensor:
-        """Return (B, null_label) float64 p(y | x_t): the weight of the training images with each label."""
+        """Return (B, null_label) float64 p(y | x_t), at most 1: the weight of the training images with each label."""
         parts = zip(torch.split(x, _QUERIES), torch.split(timesteps.expand(len(x)), _QUERIES), strict=True)
         weights = (self._weights(part, t, self.null_label) for part, t in parts)
         spans = [slice(*bounds) for bounds in zip(self._bounds, self._bounds[1:], strict=False)]
-        return torch.cat([torch.stack([w[:, span].sum(dim=1) for span in spans], dim=1) for w in weights])
+        sums = torch.cat([torch.stack([w[:, span].sum(dim=1) for span in spans], dim=1) for w in weights])
+        return sums.clamp(max=1)  # thousands of weights may add up to a little more by rounding
 
     def _span(self, label: int) -> slice:
         """Return where the images with a label lie; all of them for the null label."""
