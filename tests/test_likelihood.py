@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from viz_diffusion.data import Digits, load_digits
-from viz_diffusion.likelihood import gaussian_loss, measure_likelihood
+from viz_diffusion.errors import VizdiffInputError
+from viz_diffusion.likelihood import gaussian_losses, measure_likelihood
 from viz_diffusion.schedule import NoiseSchedule
 
 SCHEDULE = NoiseSchedule.named("linear")
@@ -65,6 +66,13 @@ def test_the_same_call_gives_the_same_numbers() -> None:
 
 def test_baselines_are_the_numbers_known_for_mnist() -> None:
     digits = load_digits("train")
-    assert gaussian_loss(SCHEDULE, digits).mean() == pytest.approx(0.0745, abs=5e-5)
-    assert gaussian_loss(SCHEDULE, digits, per_label=True).mean() == pytest.approx(0.0581, abs=5e-5)
-    assert gaussian_loss(NoiseSchedule.named("cosine"), digits).mean() == pytest.approx(0.140, abs=5e-4)
+    one, per_label = gaussian_losses(SCHEDULE, digits)
+    assert one.mean() == pytest.approx(0.0745, abs=5e-5)
+    assert per_label.mean() == pytest.approx(0.0581, abs=5e-5)
+    assert gaussian_losses(NoiseSchedule.named("cosine"), digits)[0].mean() == pytest.approx(0.140, abs=5e-4)
+
+
+def test_a_label_with_one_image_has_no_gaussian() -> None:
+    digits = load_digits("test").first_of_each(11)
+    with pytest.raises(VizdiffInputError, match="found 1 of 1"):
+        gaussian_losses(SCHEDULE, digits)

@@ -645,3 +645,11 @@ def test_a_config_from_before_the_weighting_means_no_weighting(tmp_path: Path) -
     assert config.training.weight_exponent == values["training"].pop("weight_exponent") > 0
     (tmp_path / "config.json").write_text(json.dumps(values))
     assert RunConfig.read(tmp_path / "config.json").training.weight_exponent == 0
+
+
+def test_a_runs_digits_are_a_part_of_its_data_set(tiny_config: ModelConfig) -> None:
+    whole = RunConfig(tiny_config, TrainConfig(steps=1))
+    part = RunConfig(tiny_config, TrainConfig(steps=1), subset=100)
+    few, all_of_them = part.load_digits("train"), whole.load_digits("train")
+    assert (len(few), len(part.data_set(few))) == (100, 60_000)
+    assert whole.data_set(all_of_them) is all_of_them

@@ -145,11 +145,6 @@ def gaussian_losses(schedule: NoiseSchedule, data: Digits) -> tuple[Float64, Flo
     return _wiener_loss(schedule, scatter / (len(data) - 1)), per_label
 
 
-def gaussian_loss(schedule: NoiseSchedule, data: Digits, per_label: bool = False) -> Float64:
-    """Return one of :func:`gaussian_losses`."""
-    return gaussian_losses(schedule, data)[per_label]
-
-
 def _wiener_loss(schedule: NoiseSchedule, covariance: Tensor) -> Float64:
     """Return (T,) the loss per pixel of the best denoiser of one Gaussian."""
     variances = np.maximum(torch.linalg.eigvalsh(covariance).numpy(), 0)

@@ -76,6 +76,10 @@ class RunConfig:
             digits = load_digits(split, self.dataset)
         return digits if self.subset is None or split != "train" else digits.first_of_each(self.subset)
 
+    def data_set(self, training: Digits) -> Digits:
+        """Return all the digits that those trained on are a part of: the same, where the run has no subset."""
+        return training if self.subset is None else replace(self, subset=None).load_digits("train")
+
     def to_dict(self) -> dict[str, Any]:
         """Return what is written as JSON."""
         values: dict[str, Any] = {"format_version": FORMAT_VERSION, **asdict(self)}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -80,7 +79,7 @@ def run_command(
 
     schedule = chosen.config.noise_schedule
     seen, test = chosen.config.load_digits("train"), chosen.config.load_digits("test")
-    training = seen if chosen.config.subset is None else replace(chosen.config, subset=None).load_digits("train")
+    training = chosen.config.data_set(seen)
     found, values = None, dict.fromkeys(("x0_beyond_scale", "classifier_sha256", "samples", "real", "clouds"))
     if chosen.config.dataset == "mnist":
         check_count(count, training, test)
@@ -124,13 +123,17 @@ def run_command(
 
 def how_sampled(asked: Sampling) -> str:
     """Return what numbers about samples belong to, in a few words: whatever is not the default is named."""
-    words = [asked.name, f"{asked.steps} steps"]
-    words += [f"variance {asked.variance}"] * (asked.variance != VARIANCES[0]) + [f"η = {asked.eta:g}"] * bool(
-        asked.eta
-    )
-    words += [f"{asked.timestep_spacing} spacing"] * (asked.timestep_spacing != SPACINGS[0])
-    words += ["unclipped"] * (not asked.clip)
-    return ", ".join([*words, "no guidance" if asked.guidance == 1 else f"guidance {asked.guidance:g}"])
+    said = {
+        asked.name: True,
+        f"{asked.steps} steps": True,
+        f"variance {asked.variance}": asked.variance != VARIANCES[0],
+        f"η = {asked.eta:g}": asked.eta != 0,
+        f"{asked.timestep_spacing} spacing": asked.timestep_spacing != SPACINGS[0],
+        "unclipped": not asked.clip,
+        "no guidance": asked.guidance == 1,
+        f"guidance {asked.guidance:g}": asked.guidance != 1,
+    }
+    return ", ".join(words for words, holds in said.items() if holds)
 
 
 def remarks_on(found: Evaluation) -> list[tuple[str, str]]:

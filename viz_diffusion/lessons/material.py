@@ -6,7 +6,7 @@ Knows nothing about figures or words.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -127,8 +127,7 @@ class Material:
     @cached_property
     def data_set(self) -> Digits:
         """All training digits there are, where the run was trained on a part of them: read on first use, and kept."""
-        config = self.run.config
-        return self.training if config.subset is None else replace(config, subset=None).load_digits("train")
+        return self.run.config.data_set(self.training)
 
     @cached_property
     def traces(self) -> Trajectory:
