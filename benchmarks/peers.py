@@ -29,13 +29,13 @@ from peers_report import write_report
 
 from viz_diffusion.data import Digits, load_digits
 from viz_diffusion.errors import VizdiffError, VizdiffInputError, VizdiffUsageError
-from viz_diffusion.evaluation import evaluate
+from viz_diffusion.evaluation.classifier import DigitClassifier
+from viz_diffusion.evaluation.evaluate import evaluate
 from viz_diffusion.files import lock, make_dir, read_json, sha256_file, write_json
-from viz_diffusion.fit import fit
-from viz_diffusion.quality import DigitClassifier
-from viz_diffusion.recipe import RunConfig
-from viz_diffusion.run import Run
-from viz_diffusion.train import TrainState
+from viz_diffusion.training.config import RunConfig
+from viz_diffusion.training.loop import TrainState
+from viz_diffusion.training.run import Run
+from viz_diffusion.training.trainer import fit
 
 HERE = Path(__file__).parent
 COUNT = 500
@@ -82,8 +82,12 @@ def main() -> None:
 def rate(work: Path, rounds: int, seconds: float) -> None:
     """Let every arm train in both formats in turns; write every round, and the faster format's median."""
     data = load_digits("train")
-    kinds = [(arm, precision) for arm in ARMS.values() for precision in ("float32", "bfloat16")
-             if arm.name != "guidance-fast"]  # fmt: skip
+    kinds = [
+        (arm, precision)
+        for arm in ARMS.values()
+        for precision in ("float32", "bfloat16")
+        if arm.name != "guidance-fast"
+    ]
     arms = {f"{arm.name} {precision}": training_steps(arm, data, precision) for arm, precision in kinds}
     found: dict[str, list[float]] = {name: [] for name in arms}
     load = []
@@ -98,10 +102,19 @@ def rate(work: Path, rounds: int, seconds: float) -> None:
         measured = "guidance" if arm == "guidance-fast" else arm  # the learning rate costs nothing
         precision = max(("float32", "bfloat16"), key=lambda kind: medians[f"{measured} {kind}"])
         chosen[arm] = {"precision": precision, "images_per_second": medians[f"{measured} {precision}"]}
-    write_json(work / "rate.json", {
-        "rounds": found, "seconds": seconds, "chosen": chosen, "threads": torch.get_num_threads(),
-        "load_1min": load, "torch": torch.__version__, "machine": machine(), "date": time.strftime("%Y-%m-%d"),
-    })  # fmt: skip
+    write_json(
+        work / "rate.json",
+        {
+            "rounds": found,
+            "seconds": seconds,
+            "chosen": chosen,
+            "threads": torch.get_num_threads(),
+            "load_1min": load,
+            "torch": torch.__version__,
+            "machine": machine(),
+            "date": time.strftime("%Y-%m-%d"),
+        },
+    )
 
 
 def images_per_second(steps: Any, seconds: float) -> float:
@@ -218,9 +231,13 @@ def judge(work: Path, arms: list[str], marks: list[float] | None) -> None:
                     continue
                 found = judge_one(arm, kept, way, training, test)
                 judged[key] = {
-                    "arm": arm.name, "minutes": minutes, "way": way.name, "guidance_scale": way.guidance,
-                    "sha256": digest, **found,
-                }  # fmt: skip
+                    "arm": arm.name,
+                    "minutes": minutes,
+                    "way": way.name,
+                    "guidance_scale": way.guidance,
+                    "sha256": digest,
+                    **found,
+                }
                 write_json(path, judged)
                 print(f"{key:<28}{found['hits']} of {COUNT} as asked, FID-MNIST {found['frechet']:.2f}", flush=True)
 
@@ -239,10 +256,16 @@ def judge_one(arm: Arm, kept: Path, way: Way, training: Digits, test: Digits) ->
         images, step, batch_size = sample_peer(peer, labels, way), peer.step, peer.batch_size
     found = evaluate(images, labels, training, test)
     return {
-        "count": COUNT, "hits": found.samples.accuracy.hits, "interval_95": found.samples.accuracy.interval,
-        "frechet": found.samples.frechet, "floor": found.real.frechet, "recall": found.samples.recall,
-        "classifier_sha256": found.classifier_sha256, "step": step, "images": step * batch_size,
-    }  # fmt: skip
+        "count": COUNT,
+        "hits": found.samples.accuracy.hits,
+        "interval_95": found.samples.accuracy.interval,
+        "frechet": found.samples.frechet,
+        "floor": found.real.frechet,
+        "recall": found.samples.recall,
+        "classifier_sha256": found.classifier_sha256,
+        "step": step,
+        "images": step * batch_size,
+    }
 
 
 if __name__ == "__main__":

@@ -12,14 +12,15 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from viz_diffusion.checkpoint import parse_tensors, to_bytes
 from viz_diffusion.data import Digits
+from viz_diffusion.diffusion.samplers import sample_images
+from viz_diffusion.diffusion.schedule import NoiseSchedule
+from viz_diffusion.diffusion.unet import ModelConfig
 from viz_diffusion.files import write_bytes
-from viz_diffusion.model import ModelConfig
-from viz_diffusion.presets import find_preset
-from viz_diffusion.sample import sample_images
-from viz_diffusion.schedule import NoiseSchedule
-from viz_diffusion.train import TrainConfig, TrainState, train
+from viz_diffusion.training.checkpoint import parse_tensors, to_bytes
+from viz_diffusion.training.config import TrainConfig
+from viz_diffusion.training.loop import TrainState, train
+from viz_diffusion.training.presets import find_preset
 
 T = 1000
 DDIM_STEPS = 50
@@ -284,6 +285,8 @@ def sample_peer(peer: Peer, labels: Tensor, way: Way) -> Tensor:
 def sample_ours(model: nn.Module, schedule: NoiseSchedule, labels: Tensor, way: Way) -> Tensor:
     """Return one image a label by our own DDIM, seeds from 0 on."""
     seeds = range(len(labels))
-    return torch.cat(list(sample_images(
-        model, schedule, labels, seeds, sampler="ddim", steps=DDIM_STEPS, guidance_scale=way.guidance
-    )))  # fmt: skip
+    return torch.cat(
+        list(
+            sample_images(model, schedule, labels, seeds, sampler="ddim", steps=DDIM_STEPS, guidance_scale=way.guidance)
+        )
+    )

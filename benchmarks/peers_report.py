@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from peers_arms import ARMS
 
 from viz_diffusion.errors import VizdiffInputError
-from viz_diffusion.evaluation import FLOOR_DRAWS
+from viz_diffusion.evaluation.evaluate import FLOOR_DRAWS
 from viz_diffusion.files import write_bytes, write_json
 from viz_diffusion.plots import saving, theme
 
@@ -159,10 +159,16 @@ def _panel(
     axes.set(xscale="log", yscale="linear" if share else "log", ylim=limits)
     axes.set_xlim(minutes[0] / 1.12, minutes[-1] * 1.04 if len(minutes) > 1 else minutes[0] * 1.12)
     axes.set_xticks(minutes, [f"{mark:g}" for mark in minutes], fontsize=theme.TEXT_SIZE, color=theme.MUTED)
-    ticks = [0, 0.25, 0.5, 0.75, 1] if share else [
-        number for power in range(-2, 4) for number in (10.0**power, 2 * 10.0**power, 5 * 10.0**power)
-        if limits[0] <= number <= limits[1]
-    ]  # fmt: skip
+    ticks = (
+        [0, 0.25, 0.5, 0.75, 1]
+        if share
+        else [
+            number
+            for power in range(-2, 4)
+            for number in (10.0**power, 2 * 10.0**power, 5 * 10.0**power)
+            if limits[0] <= number <= limits[1]
+        ]
+    )
     names = [f"{100 * tick:.0f}" if share else theme.number(tick) for tick in ticks]
     axes.set_yticks(ticks, names, fontsize=theme.TEXT_SIZE, color=theme.MUTED)
     axes.minorticks_off()

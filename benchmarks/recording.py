@@ -27,9 +27,9 @@ from pathlib import Path
 
 import torch
 
-from viz_diffusion.record import Recorder
-from viz_diffusion.run import Run
-from viz_diffusion.sample import ImageNoise, sampling_steps
+from viz_diffusion.diffusion.samplers import ImageNoise, sampling_steps
+from viz_diffusion.recording.recorder import Recorder
+from viz_diffusion.training.run import Run
 
 
 def seconds(run: Callable[[], object]) -> tuple[float, float]:
@@ -104,9 +104,16 @@ def main() -> None:
 
         def recorded(steps: int = options.steps) -> None:
             recorder = Recorder(
-                model, schedule, guidance_scale=options.guidance, seeds=seeds, sampler="ddpm", variance="beta",
-                store=Path(folder) / "a.zarr", dtype=options.dtype, aim=(options.batch, steps),
-            )  # fmt: skip
+                model,
+                schedule,
+                guidance_scale=options.guidance,
+                seeds=seeds,
+                sampler="ddpm",
+                variance="beta",
+                store=Path(folder) / "a.zarr",
+                dtype=options.dtype,
+                aim=(options.batch, steps),
+            )
             with recorder:
                 recorder.finish(bare(steps))
 

@@ -19,13 +19,13 @@ import torch
 from numpy.typing import NDArray
 
 from viz_diffusion.data import load_digits
+from viz_diffusion.diffusion.oracles import GaussianOracle
+from viz_diffusion.diffusion.samplers import sample_images
+from viz_diffusion.diffusion.schedule import NoiseSchedule
+from viz_diffusion.diffusion.timesteps import SPACINGS, spaced_timesteps
+from viz_diffusion.evaluation.classifier import read_as_asked
 from viz_diffusion.files import write_bytes
-from viz_diffusion.oracles import GaussianOracle
-from viz_diffusion.quality import read_as_asked
-from viz_diffusion.run import Run
-from viz_diffusion.sample import sample_images
-from viz_diffusion.schedule import NoiseSchedule
-from viz_diffusion.timesteps import SPACINGS, spaced_timesteps
+from viz_diffusion.training.run import Run
 
 Float64 = NDArray[np.float64]
 Ending = Callable[[Float64, Float64], Float64]
@@ -117,9 +117,13 @@ def weights_table() -> str:
     for steps in WEIGHTS_STEPS:
         row = []
         for spacing in SPACINGS:
-            images = torch.cat(list(sample_images(
-                model, run.config.noise_schedule, labels, range(COUNT), steps=steps, timestep_spacing=spacing
-            )))  # fmt: skip
+            images = torch.cat(
+                list(
+                    sample_images(
+                        model, run.config.noise_schedule, labels, range(COUNT), steps=steps, timestep_spacing=spacing
+                    )
+                )
+            )
             row.append(str(read_as_asked(images, labels)[0]))
         lines.append(f"| {steps} | {' | '.join(row)} |")
     return "\n".join([f"Weights {digest[:8]}, DDIM, guidance 1, seeds 0 to {COUNT - 1}.", "", *lines])

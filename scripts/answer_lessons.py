@@ -17,16 +17,17 @@ from pathlib import Path
 
 import torch
 
-from viz_diffusion.catalogue import load_texts
-from viz_diffusion.cli.common import DEFAULT_SEED
+from viz_diffusion.cli.options import DEFAULT_SEED
 from viz_diffusion.files import make_dir, write_bytes
-from viz_diffusion.lessons.companions import sample_companions
-from viz_diffusion.lessons.lesson import Finding, all_lessons, recording_facts
-from viz_diffusion.lessons.material import Material
-from viz_diffusion.record import record_generation
-from viz_diffusion.report.chapters import Told, tell
-from viz_diffusion.report.gather import study, versions
-from viz_diffusion.run import Run
+from viz_diffusion.lessons.base import Finding, all_lessons
+from viz_diffusion.lessons.context import LessonContext
+from viz_diffusion.recording.comparison_runs import sample_comparison_runs
+from viz_diffusion.recording.recorder import record_generation
+from viz_diffusion.study.narrative import NarratedLesson, narrate
+from viz_diffusion.study.study import study, versions
+from viz_diffusion.text.catalogue import load_texts
+from viz_diffusion.training.run import Run
+from viz_diffusion.views.frames import recording_facts
 
 ROOT = Path(__file__).parents[1]
 MARKS = ("<!-- answers -->", "<!-- /answers -->")
@@ -50,27 +51,34 @@ def main() -> None:
     )
     seconds["recording"] = time.perf_counter() - begun
     begun = time.perf_counter()
-    companions = sample_companions(model, recorded)
-    material = Material(
-        run, model, run.config.load_digits("test"), 5, DEFAULT_SEED, recorded, companions.others, progress=show,
-    )  # fmt: skip
+    comparison_runs = sample_comparison_runs(model, recorded)
+    context = LessonContext(
+        run,
+        model,
+        run.config.load_digits("test"),
+        5,
+        DEFAULT_SEED,
+        recorded,
+        comparison_runs.others,
+        progress=show,
+    )
     seconds["companions"] = time.perf_counter() - begun
     begun = time.perf_counter()
-    _ = material.traces
+    _ = context.traces
     seconds["traces"] = time.perf_counter() - begun
     findings = []
     for lesson in all_lessons():
         begun = time.perf_counter()
-        findings.append(Finding.measure(lesson, material))
+        findings.append(Finding.measure(lesson, context))
         seconds[lesson.name] = time.perf_counter() - begun
         print(f"\n{lesson.name}: {seconds[lesson.name]:.1f} s", flush=True)
-    shown = study(run, model, recorded, companions).findings
+    shown = study(run, model, recorded, comparison_runs).findings
     head = (
         f"What `vizdiff report` says of the bundled weights ({digest[:8]}). In brackets, how long the quick "
         f"measurement of the lesson takes (threads: {torch.get_num_threads()})."
     )
     for lang, name in READMES.items():
-        told = tell(shown, recording_facts(recorded), load_texts(lang))
+        told = narrate(shown, recording_facts(recorded), load_texts(lang))
         if lang == "en":
             write_bytes(make_dir(ROOT / "docs") / "ANSWERS.md", answers(told, shown, findings, seconds, head).encode())
         before, rest = (ROOT / name).read_text("utf-8").split(MARKS[0])
@@ -79,14 +87,18 @@ def main() -> None:
     print(f"all together {sum(seconds.values()):.0f} s")
 
 
-def row(told: Told) -> str:
+def row(told: NarratedLesson) -> str:
     """Return a line of the table: the question, what was asked of the measurement, the command."""
     asked = "<br>".join(f"{SIGNS[answer.holds]} {plain(answer.question)}" for answer in told.answers)
     return f"| {plain(told.question)} | {asked} | `vizdiff lesson {told.name}` |"
 
 
 def answers(
-    told: Sequence[Told], shown: Sequence[Finding], quick: Sequence[Finding], seconds: dict[str, float], head: str
+    told: Sequence[NarratedLesson],
+    shown: Sequence[Finding],
+    quick: Sequence[Finding],
+    seconds: dict[str, float],
+    head: str,
 ) -> str:
     """Return the page of answers: what was ``shown`` as it was ``told``, and where ``quick`` sizes answer otherwise."""
     holds = {finding.lesson.name: {claim.name: claim.holds for claim in finding.claims} for finding in quick}

@@ -20,11 +20,11 @@ import torch
 from safetensors.torch import load_file, save
 
 from viz_diffusion.data import load_digits
+from viz_diffusion.diffusion.samplers import sample_images
+from viz_diffusion.evaluation.classifier import read_as_asked
 from viz_diffusion.files import make_dir, read_json, write_bytes, write_json, write_manifest
-from viz_diffusion.quality import read_as_asked
-from viz_diffusion.run import BUNDLED_DIR, CONTROLS_DIR, Run
-from viz_diffusion.sample import sample_images
-from viz_diffusion.train import heldout_loss
+from viz_diffusion.training.loop import heldout_loss
+from viz_diffusion.training.run import BUNDLED_DIR, CONTROLS_DIR, Run
 
 KEPT = ("config.json", "metrics.jsonl", "samples.safetensors")
 STEPS, GUIDANCE_SCALE = 50, 1.5
@@ -55,10 +55,19 @@ def main() -> None:
     run = Run.open(folder)
     model, digest = run.load_model()
     labels = torch.arange(options.count) % 10
-    images = torch.cat(list(sample_images(
-        model, run.config.noise_schedule, labels, range(options.count),
-        sampler="ddim", steps=STEPS, guidance_scale=GUIDANCE_SCALE,
-    )))  # fmt: skip
+    images = torch.cat(
+        list(
+            sample_images(
+                model,
+                run.config.noise_schedule,
+                labels,
+                range(options.count),
+                sampler="ddim",
+                steps=STEPS,
+                guidance_scale=GUIDANCE_SCALE,
+            )
+        )
+    )
     share, classifier = read_as_asked(images, labels)
     losses = heldout_loss(model, run.config.noise_schedule, load_digits("test"), count=10_000)
     write_json(

@@ -19,15 +19,22 @@ from pathlib import Path
 import matplotlib
 import torch
 
-from viz_diffusion.lessons.companions import sample_companions
-from viz_diffusion.lessons.lesson import Finding, all_lessons, choose_lessons
-from viz_diffusion.lessons.material import Material
-from viz_diffusion.lessons.shipped import can_ship, figures_of, ship, ship_pictures, shipped_finding, shipped_parts
+from viz_diffusion.lessons.base import Finding, all_lessons, choose_lessons
+from viz_diffusion.lessons.context import LessonContext
+from viz_diffusion.lessons.precomputed import (
+    can_ship,
+    figures_of,
+    ship,
+    ship_pictures,
+    shipped_finding,
+    shipped_parts,
+)
+from viz_diffusion.plots.pixels import encode_pixels
 from viz_diffusion.plots.saving import figure_pixels
-from viz_diffusion.record import record_generation
-from viz_diffusion.report.encoding import encode_pixels
-from viz_diffusion.report.gather import versions
-from viz_diffusion.run import Run
+from viz_diffusion.recording.comparison_runs import sample_comparison_runs
+from viz_diffusion.recording.recorder import record_generation
+from viz_diffusion.study.study import versions
+from viz_diffusion.training.run import Run
 
 
 def main() -> None:
@@ -41,21 +48,21 @@ def main() -> None:
     run = Run.bundled()
     model, digest = run.load_model()
     known = shipped_parts(lessons, digest) if options.redraw else {}
-    material = Material(run, model, run.config.load_digits("test"), full=True, progress=show, known=known)
+    context = LessonContext(run, model, run.config.load_digits("test"), full=True, progress=show, known=known)
     if any(lesson.recording for lesson in lessons):
-        labels = torch.tensor([material.digit])
-        recorded = record_generation(model, material.schedule, labels, [material.seed])
-        material = replace(material, recorded=recorded, others=sample_companions(model, recorded).others)
+        labels = torch.tensor([context.digit])
+        recorded = record_generation(model, context.schedule, labels, [context.seed])
+        context = replace(context, recorded=recorded, others=sample_comparison_runs(model, recorded).others)
     if options.redraw:
         for lesson in lessons:
-            draw(shipped_finding(lesson, digest) or Finding.measure(lesson, material))
+            draw(shipped_finding(lesson, digest) or Finding.measure(lesson, context))
         return
     for lesson in lessons:
         begun = time.perf_counter()
         if lesson.traces:
-            _ = material.traces  # their time is not the lesson's
+            _ = context.traces  # their time is not the lesson's
         measured = time.perf_counter()
-        finding = Finding.measure(lesson, material)
+        finding = Finding.measure(lesson, context)
         made = {
             "command": f"vizdiff lesson {lesson.name} --full --run bundled",
             "seconds": round(time.perf_counter() - measured, 1),

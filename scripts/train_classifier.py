@@ -19,9 +19,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from viz_diffusion.data import load_digits
+from viz_diffusion.evaluation.classifier import DigitClassifier
+from viz_diffusion.evaluation.intervals import Share
 from viz_diffusion.files import make_dir, sha256_bytes, write_bytes, write_json
-from viz_diffusion.intervals import Share
-from viz_diffusion.quality import DigitClassifier
 
 
 def jitter(images: Tensor, generator: torch.Generator) -> Tensor:

@@ -15,11 +15,13 @@ import torch
 from torch import Tensor, nn
 
 from viz_diffusion.data import Digits, load_digits
-from viz_diffusion.lessons.companions import Companions, Generation, save_companions
-from viz_diffusion.model import ModelConfig, SimpleUNet
-from viz_diffusion.record import record_generation
-from viz_diffusion.run import Run
-from viz_diffusion.schedule import NoiseSchedule
+from viz_diffusion.diffusion.schedule import NoiseSchedule
+from viz_diffusion.diffusion.unet import ModelConfig, SimpleUNet
+from viz_diffusion.recording.comparison_runs import ComparisonRuns, Generation, save_comparison_runs
+from viz_diffusion.recording.recorder import record_generation
+from viz_diffusion.training.run import Run
+
+pytest_plugins = ["figure_fixtures"]
 
 TINY = ModelConfig(channels=(8, 8), embedding_dim=16, time_dim=8, num_heads=2)
 
@@ -98,19 +100,32 @@ def make_recording(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Pa
         run = Run.bundled()
         model, digest = run.load_model()
         recorded = record_generation(
-            model, run.config.noise_schedule, torch.tensor([asked]), [0], sampler="ddim", steps=steps,
-            guidance_scale=1.5, weights_sha256=digest,
-        )  # fmt: skip
+            model,
+            run.config.noise_schedule,
+            torch.tensor([asked]),
+            [0],
+            sampler="ddim",
+            steps=steps,
+            guidance_scale=1.5,
+            weights_sha256=digest,
+        )
         recorded.save(folder / "trajectory.zarr")
         states = np.concatenate([recorded.x_t[0, :, 0], recorded.x0[0]])
         others = tuple(
             Generation(
-                digit, "ddim", 1.5, steps, recorded.timesteps, recorded.steps_left,
-                np.roll(states, digit, axis=2), np.roll(recorded.x0_pred[0, :, 0], digit, axis=2),
+                digit,
+                "ddim",
+                1.5,
+                steps,
+                recorded.timesteps,
+                recorded.steps_left,
+                np.roll(states, digit, axis=2),
+                np.roll(recorded.x0_pred[0, :, 0], digit, axis=2),
             )
-            for digit in range(10) if digit != asked
-        )  # fmt: skip
-        save_companions(Companions(others, ()), recorded, folder / "companions.npz")
+            for digit in range(10)
+            if digit != asked
+        )
+        save_comparison_runs(ComparisonRuns(others, ()), recorded, folder / "companions.npz")
         return folder
 
     return make

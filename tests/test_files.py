@@ -203,10 +203,20 @@ def test_unicode_is_kept_readable() -> None:
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"{", b"nonsense", b"\xff\xfe", b"[1]", b"3", b"null", b'{"a": 1} x', b"[" * 100_000, b'{"a": '
-     + b"1" * 5000 + b"}"],
+    [
+        b"",
+        b"{",
+        b"nonsense",
+        b"\xff\xfe",
+        b"[1]",
+        b"3",
+        b"null",
+        b'{"a": 1} x',
+        b"[" * 100_000,
+        b'{"a": ' + b"1" * 5000 + b"}",
+    ],
     ids=lambda content: content[:12].decode("latin1"),
-)  # fmt: skip
+)
 def test_what_is_no_json_object_is_refused(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "odd.json"
     path.write_bytes(content)

@@ -50,7 +50,15 @@ def test_control_the_check_can_fail() -> None:
 
 
 def test_drawing_schedules_and_recordings_never_touch_torch() -> None:
-    modules = ("schedule", "trajectory", "plots.strip", "plots.grid", "plots.curves", "plots.heatmap", "plots.film")
+    modules = (
+        "diffusion.schedule",
+        "recording.trajectory",
+        "plots.strip",
+        "plots.grid",
+        "plots.curves",
+        "plots.embeddings",
+        "plots.film",
+    )
     imports = "; ".join(f"import viz_diffusion.{module}" for module in modules)
     done = python(f"import sys; {imports}; print('torch' in sys.modules)")
     assert done.stdout.strip() == "False", done.stderr
@@ -70,8 +78,12 @@ def test_floors_hold() -> None:
     if not lint_imports.is_file():
         pytest.skip("import-linter is not installed")
     done = subprocess.run(
-        [lint_imports, "--no-cache"], cwd=ROOT, capture_output=True, text=True, check=False,
+        [lint_imports, "--no-cache"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "0 broken" in done.stdout

@@ -9,74 +9,80 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from viz_diffusion.diffusers import record_pipeline
-    from viz_diffusion.interventions import (
-        Fork,
-        Intervened,
+    from viz_diffusion.diffusion.interventions import (
+        ForkedNoise,
+        WithInterventions,
         block_means,
         drop_label,
-        freeze_clock,
+        freeze_timestep,
         guide_within,
         mean_ablated,
-        reverse_clock,
-        shuffle_clock,
+        reverse_timestep,
+        shuffle_timestep,
         switch_label,
     )
-    from viz_diffusion.lessons.activations import draw_feature_maps
-    from viz_diffusion.lessons.guess import draw_strip
-    from viz_diffusion.listening import match_modules
-    from viz_diffusion.model import SimpleUNet, SinusoidalPositionEmbeddings
-    from viz_diffusion.oracles import EmpiricalOracle, GaussianOracle, TruthOracle
-    from viz_diffusion.record import Recorder, record_generation
-    from viz_diffusion.replay import injected_noise, next_states
-    from viz_diffusion.run import Run
-    from viz_diffusion.sample import ImageNoise, Step, ddim_steps, ddpm_steps, dpm_solver_steps, sampling_steps
-    from viz_diffusion.schedule import NoiseSchedule
-    from viz_diffusion.trajectory import Trajectory
+    from viz_diffusion.diffusion.oracles import EmpiricalOracle, GaussianOracle, TruthOracle
+    from viz_diffusion.diffusion.samplers import (
+        ImageNoise,
+        Step,
+        ddim_steps,
+        ddpm_steps,
+        dpm_solver_steps,
+        sampling_steps,
+    )
+    from viz_diffusion.diffusion.schedule import NoiseSchedule
+    from viz_diffusion.diffusion.unet import SimpleUNet, SinusoidalPositionEmbeddings
+    from viz_diffusion.recording.hooks import match_modules
+    from viz_diffusion.recording.pipeline import record_pipeline
+    from viz_diffusion.recording.recorder import Recorder, record_generation
+    from viz_diffusion.recording.replay import injected_noise, next_states
+    from viz_diffusion.recording.trajectory import Trajectory
+    from viz_diffusion.training.run import Run
+    from viz_diffusion.views.feature_maps import draw_feature_maps
+    from viz_diffusion.views.strip import draw_strip
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "EmpiricalOracle": "oracles",
-    "Fork": "interventions",
-    "GaussianOracle": "oracles",
-    "ImageNoise": "sample",
-    "Intervened": "interventions",
-    "NoiseSchedule": "schedule",
-    "Recorder": "record",
-    "Run": "run",
-    "SimpleUNet": "model",
-    "SinusoidalPositionEmbeddings": "model",
-    "Step": "sample",
-    "Trajectory": "trajectory",
-    "TruthOracle": "oracles",
-    "block_means": "interventions",
-    "ddim_steps": "sample",
-    "ddpm_steps": "sample",
-    "dpm_solver_steps": "sample",
-    "draw_feature_maps": "lessons.activations",
-    "draw_strip": "lessons.guess",
-    "drop_label": "interventions",
-    "freeze_clock": "interventions",
-    "guide_within": "interventions",
-    "injected_noise": "replay",
-    "match_modules": "listening",
-    "mean_ablated": "interventions",
-    "next_states": "replay",
-    "record_generation": "record",
-    "record_pipeline": "diffusers",
-    "reverse_clock": "interventions",
-    "sampling_steps": "sample",
-    "shuffle_clock": "interventions",
-    "switch_label": "interventions",
+    "EmpiricalOracle": "diffusion.oracles",
+    "ForkedNoise": "diffusion.interventions",
+    "GaussianOracle": "diffusion.oracles",
+    "ImageNoise": "diffusion.samplers",
+    "WithInterventions": "diffusion.interventions",
+    "NoiseSchedule": "diffusion.schedule",
+    "Recorder": "recording.recorder",
+    "Run": "training.run",
+    "SimpleUNet": "diffusion.unet",
+    "SinusoidalPositionEmbeddings": "diffusion.unet",
+    "Step": "diffusion.samplers",
+    "Trajectory": "recording.trajectory",
+    "TruthOracle": "diffusion.oracles",
+    "block_means": "diffusion.interventions",
+    "ddim_steps": "diffusion.samplers",
+    "ddpm_steps": "diffusion.samplers",
+    "dpm_solver_steps": "diffusion.samplers",
+    "draw_feature_maps": "views.feature_maps",
+    "draw_strip": "views.strip",
+    "drop_label": "diffusion.interventions",
+    "freeze_timestep": "diffusion.interventions",
+    "guide_within": "diffusion.interventions",
+    "injected_noise": "recording.replay",
+    "match_modules": "recording.hooks",
+    "mean_ablated": "diffusion.interventions",
+    "next_states": "recording.replay",
+    "record_generation": "recording.recorder",
+    "record_pipeline": "recording.pipeline",
+    "reverse_timestep": "diffusion.interventions",
+    "sampling_steps": "diffusion.samplers",
+    "shuffle_timestep": "diffusion.interventions",
+    "switch_label": "diffusion.interventions",
 }
 
 __all__ = [
     "EmpiricalOracle",
-    "Fork",
+    "ForkedNoise",
     "GaussianOracle",
     "ImageNoise",
-    "Intervened",
     "NoiseSchedule",
     "Recorder",
     "Run",
@@ -85,6 +91,7 @@ __all__ = [
     "Step",
     "Trajectory",
     "TruthOracle",
+    "WithInterventions",
     "__version__",
     "block_means",
     "ddim_steps",
@@ -93,7 +100,7 @@ __all__ = [
     "draw_feature_maps",
     "draw_strip",
     "drop_label",
-    "freeze_clock",
+    "freeze_timestep",
     "guide_within",
     "injected_noise",
     "match_modules",
@@ -101,9 +108,9 @@ __all__ = [
     "next_states",
     "record_generation",
     "record_pipeline",
-    "reverse_clock",
+    "reverse_timestep",
     "sampling_steps",
-    "shuffle_clock",
+    "shuffle_timestep",
     "switch_label",
 ]
 

@@ -61,7 +61,7 @@ def make_dir(path: Path) -> Path:
     return path
 
 
-def make_place(path: Path) -> None:
+def make_parent(path: Path) -> None:
     """Create the folder that a file is to be written to, where it is missing.
 
     Raises

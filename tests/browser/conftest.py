@@ -5,16 +5,12 @@ from __future__ import annotations
 import importlib.util
 import re
 import shutil
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "report"))  # report_fakes
-
 from report_fakes import fake_page, fake_player
 
 from viz_diffusion.report import Player, write_report

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from report_fakes import fake_page
 
-from viz_diffusion.catalogue import languages, load_texts
 from viz_diffusion.report import write_report
+from viz_diffusion.text.catalogue import languages, load_texts
 
 expect = pytest.importorskip("playwright.sync_api").expect
 pytestmark = pytest.mark.browser

@@ -14,7 +14,7 @@ from page_reading import grey, pixels, reads, seek
 from report_fakes import fake_chart
 
 from viz_diffusion.report import Player
-from viz_diffusion.report.lines import draw_chart
+from viz_diffusion.report.line_chart import draw_chart
 
 expect = pytest.importorskip("playwright.sync_api").expect
 pytestmark = pytest.mark.browser

@@ -13,9 +13,9 @@ from page_reading import violations
 from PIL import Image
 from pypdf import PdfReader
 
-from viz_diffusion.catalogue import languages, load_texts
 from viz_diffusion.cli import main
-from viz_diffusion.lessons.lesson import all_lessons
+from viz_diffusion.lessons.base import all_lessons
+from viz_diffusion.text.catalogue import languages, load_texts
 
 pytest.importorskip("playwright.sync_api")
 pytestmark = pytest.mark.browser

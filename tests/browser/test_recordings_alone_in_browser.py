@@ -12,11 +12,11 @@ from diffusers import DDIMPipeline, DDIMScheduler, DDPMPipeline, DDPMScheduler
 from page_reading import reads, seek, violations
 from small_unet import small_unet
 
-from viz_diffusion.catalogue import languages, load_texts
 from viz_diffusion.cli import main
-from viz_diffusion.report.sprites import to_gray8
-from viz_diffusion.schedule import NoiseSchedule
-from viz_diffusion.trajectory import Trajectory
+from viz_diffusion.diffusion.schedule import NoiseSchedule
+from viz_diffusion.plots.pixels import to_gray8
+from viz_diffusion.recording.trajectory import Trajectory
+from viz_diffusion.text.catalogue import languages, load_texts
 
 pytest.importorskip("playwright.sync_api")
 pytestmark = [
@@ -116,9 +116,16 @@ def test_a_picture_larger_than_its_box_is_shrunk_to_it(width: int, visit: Visit,
     states = rng.normal(size=(1, 3, 3, side, side)).astype(np.float32)
     unknown = np.array([-1])
     Trajectory(
-        NoiseSchedule.named("linear"), np.array([900, 500, 20]), states, states, states, states[:, 0], unknown,
-        unknown, sampler="DDPM",
-    ).save(tmp_path / "r.zarr")  # fmt: skip
+        NoiseSchedule.named("linear"),
+        np.array([900, 500, 20]),
+        states,
+        states,
+        states,
+        states[:, 0],
+        unknown,
+        unknown,
+        sampler="DDPM",
+    ).save(tmp_path / "r.zarr")
     path = tmp_path / "r.html"
     assert main(["report", "--trajectory", str(tmp_path / "r.zarr"), "--out", str(path), "--quiet"]) == 0
     page = visit(path, viewport={"width": width, "height": 800}).page

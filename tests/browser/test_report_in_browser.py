@@ -10,9 +10,9 @@ import pytest
 from page_reading import grey, pixels, reads, seek
 from report_fakes import HOSTILE, fake_page
 
+from viz_diffusion.diffusion.schedule import NoiseSchedule
+from viz_diffusion.plots.pixels import to_diverging8
 from viz_diffusion.report import Player, write_report
-from viz_diffusion.report.sprites import to_diverging8
-from viz_diffusion.schedule import NoiseSchedule
 
 expect = pytest.importorskip("playwright.sync_api").expect
 pytestmark = pytest.mark.browser

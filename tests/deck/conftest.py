@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 from deck_fakes import Made, ship_nothing, small_still
 
-from viz_diffusion.catalogue import load_texts
-from viz_diffusion.deck.stills import draw_still, make_film
-from viz_diffusion.lessons.companions import load_companions
-from viz_diffusion.report.chapters import tell
-from viz_diffusion.report.gather import study
-from viz_diffusion.run import Run
-from viz_diffusion.trajectory import Trajectory
+from viz_diffusion.deck.pictures import draw_still, make_film
+from viz_diffusion.recording.comparison_runs import load_comparison_runs
+from viz_diffusion.recording.trajectory import Trajectory
+from viz_diffusion.study.narrative import narrate
+from viz_diffusion.study.study import study
+from viz_diffusion.text.catalogue import load_texts
+from viz_diffusion.training.run import Run
 
 
 @pytest.fixture(scope="session")
@@ -23,14 +23,14 @@ def made(short_recording: Path) -> Made:
     Without what ships with the weights: how many slides that fills changes with every lesson that ships.
     """
     recorded = Trajectory.open(short_recording / "trajectory.zarr")
-    companions = load_companions(short_recording / "companions.npz", recorded)
-    assert companions is not None
+    comparison_runs = load_comparison_runs(short_recording / "companions.npz", recorded)
+    assert comparison_runs is not None
     run = Run.bundled()
     with pytest.MonkeyPatch.context() as patch:
         ship_nothing(patch)
-        found = study(run, run.load_model()[0], recorded, companions)
+        found = study(run, run.load_model()[0], recorded, comparison_runs)
     texts = load_texts("en")
-    told = tell(found.findings, found.recording, texts)
+    told = narrate(found.findings, found.recording, texts)
     drawn = [drawing for one in told for drawing in one.drawings]
     stills = {one.name: draw_still(one) if one.name in ("steps", "ledger") else small_still(one) for one in drawn}
     return Made(found, told, stills, make_film(recorded, texts, with_mp4=True), texts)

@@ -10,8 +10,8 @@ from deck_fakes import ship_nothing
 from pptx import Presentation
 
 from viz_diffusion.cli import main
-from viz_diffusion.lessons.lesson import all_lessons
-from viz_diffusion.report import gather
+from viz_diffusion.lessons.base import all_lessons
+from viz_diffusion.study import study as gather
 
 
 @pytest.fixture

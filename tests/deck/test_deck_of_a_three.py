@@ -13,15 +13,15 @@ from matplotlib.colors import same_color
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from viz_diffusion.catalogue import languages, load_texts
 from viz_diffusion.deck.slides import plan
-from viz_diffusion.lessons import network
-from viz_diffusion.lessons.companions import load_companions
-from viz_diffusion.lessons.lesson import Finding, Material, all_lessons
-from viz_diffusion.lessons.shipped import shipped_finding
+from viz_diffusion.lessons.base import Finding, LessonContext, all_lessons
+from viz_diffusion.lessons.network import lesson as network
+from viz_diffusion.lessons.precomputed import shipped_finding
 from viz_diffusion.plots import theme
-from viz_diffusion.report.chapters import tell
-from viz_diffusion.trajectory import Trajectory
+from viz_diffusion.recording.comparison_runs import load_comparison_runs
+from viz_diffusion.recording.trajectory import Trajectory
+from viz_diffusion.study.narrative import narrate
+from viz_diffusion.text.catalogue import languages, load_texts
 
 FIVE = re.compile(
     r"--digit 5|\bdigit 5\b|\ba 5\b|\b5 out of|“[^”]*\b5”|数字 5|一个 5|生成 5|完成的 5|走出的 5|的 5(?![0-9.])"
@@ -31,7 +31,7 @@ FIVE = re.compile(
 def words(made: Made, lang: str) -> str:
     """Return every word of a deck and of its captions."""
     texts = load_texts(lang)
-    told = tell([undrawn(one, made.stills) for one in made.found.findings], made.found.recording, texts)
+    told = narrate([undrawn(one, made.stills) for one in made.found.findings], made.found.recording, texts)
     digit = made.found.recording["digit"]
     deck = plan(made.found, told, made.stills, None, f"vizdiff deck --digit {digit} --seed 0", remake, texts)
     said = [str((s.title, s.line, s.table, s.points, s.notes)) for s in deck.slides]
@@ -44,18 +44,18 @@ def of_three(made: Made, make_recording: Callable[..., Path]) -> Made:
     """Return the study of a 3; the lesson of training, which takes long, keeps its numbers and changes its digit."""
     folder = make_recording(12, 3)
     recorded = Trajectory.open(folder / "trajectory.zarr")
-    companions = load_companions(folder / "companions.npz", recorded)
-    assert companions is not None
+    comparison_runs = load_comparison_runs(folder / "companions.npz", recorded)
+    assert comparison_runs is not None
     run = made.found.run
-    material = Material(
-        run, run.load_model()[0], run.config.load_digits("test"), 3, 0, recorded, companions.others, slow=False
-    )  # fmt: skip
+    context = LessonContext(
+        run, run.load_model()[0], run.config.load_digits("test"), 3, 0, recorded, comparison_runs.others, slow=False
+    )
     findings = []
     for finding in made.found.findings:
         if finding.lesson.name == "training":
             findings.append(replace(finding, facts=finding.facts | {"digit": 3}))
         else:
-            findings.append(Finding.measure(finding.lesson, material))
+            findings.append(Finding.measure(finding.lesson, context))
     return replace(made, found=replace(made.found, trajectory=recorded, findings=tuple(findings)))
 
 
@@ -75,7 +75,7 @@ def test_what_shipped_of_another_digit_says_of_which(lang: str, made: Made) -> N
             continue
         names = {name: Figure() for name in lesson.figures}
         bare = replace(finding, lesson=replace(lesson, draw=lambda _, names=names: names))
-        mine, other = (tell([bare], made.found.recording | {"digit": digit}, texts)[0] for digit in (5, 3))
+        mine, other = (narrate([bare], made.found.recording | {"digit": digit}, texts)[0] for digit in (5, 3))
         assert mine.other_digit == {}
         assert (other.note == mine.note) == (other.other_digit == {})
         shown |= other.other_digit

@@ -9,17 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from lesson_material import make_material, mute
+from lesson_context import make_context, mute
 
-from viz_diffusion.catalogue import languages, load_texts
 from viz_diffusion.cli import main
+from viz_diffusion.diffusion.oracles import TruthOracle
+from viz_diffusion.diffusion.samplers import ImageNoise
+from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.errors import VizdiffInputError, VizdiffUsageError
-from viz_diffusion.lessons.lesson import Claim, Finding, Lesson, Part, Rows, all_lessons, choose_lessons
-from viz_diffusion.lessons.material import TRACED_SEED, record_traces
-from viz_diffusion.lessons.shipped import SHIPPED_DIR, ship, shipped_finding, shipped_parts
-from viz_diffusion.oracles import TruthOracle
-from viz_diffusion.sample import ImageNoise
-from viz_diffusion.schedule import NoiseSchedule
+from viz_diffusion.lessons.base import Claim, Finding, Lesson, Part, Rows, all_lessons, choose_lessons
+from viz_diffusion.lessons.context import TRACED_SEED, record_traces
+from viz_diffusion.lessons.precomputed import SHIPPED_DIR, ship, shipped_finding, shipped_parts
+from viz_diffusion.text.catalogue import languages, load_texts
 
 
 def test_names_and_places_are_all_different() -> None:
@@ -64,16 +64,16 @@ def test_traces_of_the_truth_end_in_the_truth_and_keep_every_step() -> None:
 
 
 def test_traces_and_training_digits_are_made_once_and_only_when_asked_for() -> None:
-    material = make_material(mute(), traced=(2, 3))
-    assert "traces" not in vars(material)
-    assert "training" not in vars(material)
-    assert material.traces is material.traces
-    assert material.traces.num_steps == 3
+    context = make_context(mute(), traced=(2, 3))
+    assert "traces" not in vars(context)
+    assert "training" not in vars(context)
+    assert context.traces is context.traces
+    assert context.traces.num_steps == 3
 
 
 def test_generators_depend_on_seed_and_key_alone() -> None:
     def draw(seed: int, *key: int) -> float:
-        return float(torch.rand((), generator=make_material(mute(), seed=seed).generator(*key)))
+        return float(torch.rand((), generator=make_context(mute(), seed=seed).generator(*key)))
 
     assert draw(1, 2) == draw(1, 2)
     assert len({draw(1, 2), draw(1, 3), draw(2, 2), draw(1), draw(1, 2, 0)}) == 5
@@ -81,9 +81,9 @@ def test_generators_depend_on_seed_and_key_alone() -> None:
 
 def test_a_lesson_that_needs_what_is_not_there_says_so() -> None:
     with pytest.raises(VizdiffUsageError, match="recording"):
-        _ = make_material(mute()).trajectory
+        _ = make_context(mute()).trajectory
     with pytest.raises(VizdiffUsageError, match="SimpleUNet, found Answering"):
-        _ = make_material(mute()).network
+        _ = make_context(mute()).network
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,22 +172,22 @@ def test_a_slow_part_ships_alone_and_is_not_measured_again(tmp_path: Path) -> No
     whole = Lesson(
         "stub",
         1,
-        lambda material: Whole(material.take("stub", lambda _: example()), material.digit),
+        lambda context: Whole(context.take("stub", lambda _: example()), context.digit),
         lambda _: {},
         lambda data: {"digit": data.digit},
         lambda _facts, _texts: Rows(("a",), (("b",),)),
         part=Part(Data, lambda _: example()),
     )
-    material = make_material(mute(), full=True)
-    ship(Finding.measure(whole, material), "abc", {}, tmp_path)
+    context = make_context(mute(), full=True)
+    ship(Finding.measure(whole, context), "abc", {}, tmp_path)
     known = shipped_parts([whole, LESSON], "abc", tmp_path)
     assert list(known) == ["stub"]
     assert shipped_parts([whole], "abd", tmp_path) == {}
     changed = replace(known["stub"], count=77)
-    found = Finding.measure(whole, make_material(mute(), digit=3, known={"stub": changed}))
+    found = Finding.measure(whole, make_context(mute(), digit=3, known={"stub": changed}))
     assert found.shipped
     assert (found.data.slow.count, found.data.digit) == (77, 3)
-    assert not Finding.measure(whole, make_material(mute())).shipped
+    assert not Finding.measure(whole, make_context(mute())).shipped
     with pytest.raises(VizdiffUsageError, match="only full results"):
         ship(found, "abc", {}, tmp_path)  # it was not measured here
 
@@ -201,8 +201,12 @@ def test_the_command_measures_draws_writes_and_answers(tmp_path: Path, capsys: p
     assert "How is a digit destroyed?" in err
     assert "0.991 at t = 259" in err
     assert {path.name for path in tmp_path.iterdir()} == {
-        "forward.png", "forward.svg", "snr.png", "snr.svg", "noising.json"
-    }  # fmt: skip
+        "forward.png",
+        "forward.svg",
+        "snr.png",
+        "snr.svg",
+        "noising.json",
+    }
     kept = json.loads((tmp_path / "noising.json").read_text())
     assert kept == {name: value for name, value in result.items() if name != "out"}
 

@@ -162,14 +162,14 @@ def test_a_users_style_does_not_change_a_picture(draw: Callable[[str], Figure]) 
 
 def test_drawing_everything_needs_no_torch_and_leaves_no_figure_to_pyplot() -> None:
     program = (
-        "import sys; sys.path.insert(0, sys.argv[1]); import conftest\n"
+        "import sys; sys.path.insert(0, sys.argv[1]); import figure_fixtures\n"
         "from viz_diffusion.plots import film, saving\n"
-        "for draw in conftest.FIGURES.values(): draw()\n"
-        "saving.figure_bytes(conftest.FIGURES['snr'](), 'svg')\n"
+        "for draw in figure_fixtures.FIGURES.values(): draw()\n"
+        "saving.figure_bytes(figure_fixtures.FIGURES['snr'](), 'svg')\n"
         "import matplotlib.pyplot as plt  # which seaborn has loaded\n"
         "sys.exit('torch' if 'torch' in sys.modules else plt.get_fignums() and 'a figure is left' or 0)\n"
     )
-    command = [sys.executable, "-c", program, str(Path(__file__).parent)]
+    command = [sys.executable, "-c", program, str(Path(__file__).parents[1] / "helpers")]
     done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2])
     assert done.returncode == 0, done.stderr
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import typer
 
 from viz_diffusion import __version__
-from viz_diffusion.cli import (
+from viz_diffusion.cli.commands import (
     deck,
     embeddings,
     evaluate,
@@ -42,8 +42,20 @@ app = typer.Typer(
     ),
 )
 COMMANDS = (
-    report, lesson, lessons, trajectory, forward, embeddings, deck, worksheet, export, sample, evaluate, train, info
-)  # fmt: skip
+    report,
+    lesson,
+    lessons,
+    trajectory,
+    forward,
+    embeddings,
+    deck,
+    worksheet,
+    export,
+    sample,
+    evaluate,
+    train,
+    info,
+)
 for command in COMMANDS:
     app.command(command.__name__.rsplit(".", 1)[-1], help=command.HELP)(command.run_command)
 

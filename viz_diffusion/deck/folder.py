@@ -11,12 +11,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from viz_diffusion.catalogue import Texts
+from viz_diffusion.deck.pictures import Film
 from viz_diffusion.deck.slides import Remake
-from viz_diffusion.deck.stills import Film
 from viz_diffusion.errors import VizdiffIOError, VizdiffUsageError
 from viz_diffusion.files import atomic_dir, write_bytes, write_json
-from viz_diffusion.report.chapters import Drawing, Told, join, save_drawing
+from viz_diffusion.study.narrative import Drawing, NarratedLesson, join, save_drawing
+from viz_diffusion.text.catalogue import Texts
 
 _OURS = re.compile(r"\d\d_\w+\.(png|svg)|film\.(gif|mp4)|captions\.md|facts\.json")
 
@@ -39,7 +39,7 @@ def check_folder(path: Path) -> None:
 
 
 def write_folder(
-    told: Sequence[Told],
+    told: Sequence[NarratedLesson],
     film: Film,
     facts: dict[str, Any],
     title: str,
@@ -74,16 +74,23 @@ def write_folder(
         return tuple(sorted(entry.name for entry in folder.iterdir()))
 
 
-def _caption(name: str, drawing: Drawing, told: Told, command: str, texts: Texts) -> list[str]:
+def _caption(name: str, drawing: Drawing, told: NarratedLesson, command: str, texts: Texts) -> list[str]:
     """Return one picture's part of ``captions.md``."""
     caption = join(drawing.caption, told.other_digit.get(drawing.name, ""))
     then = [] if command.startswith(told.try_this) else ["- " + texts("deck.captions_then", text=f"`{told.try_this}`")]
     return [
-        f"## {_plain(drawing.title)}", "", f"`{name}.png`, `{name}.svg`", "", _plain(caption), "",
+        f"## {_plain(drawing.title)}",
+        "",
+        f"`{name}.png`, `{name}.svg`",
+        "",
+        _plain(caption),
+        "",
         "- " + texts("deck.captions_alt", text=_plain(drawing.alt)),
         "- " + texts("deck.captions_say", text=_plain(told.say)),
-        "- " + texts("deck.captions_command", text=f"`{command}`"), *then, "",
-    ]  # fmt: skip
+        "- " + texts("deck.captions_command", text=f"`{command}`"),
+        *then,
+        "",
+    ]
 
 
 def _plain(text: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from viz_diffusion.deck.lettering import width, wrap
+from viz_diffusion.deck.typography import width, wrap
 
 SLIDE_WIDTH, SLIDE_HEIGHT = 13 + 1 / 3, 7.5
 MARGIN = 0.55

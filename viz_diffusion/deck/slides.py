@@ -10,12 +10,12 @@ from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from viz_diffusion.catalogue import Texts
 from viz_diffusion.deck.layout import AREA, BODY_SIZE, POINTS, Box, point_height, shape_table, split_line
-from viz_diffusion.deck.stills import Film, Still, grey_still
-from viz_diffusion.report.chapters import Drawing, Told, join, wording
-from viz_diffusion.report.gather import Study, provenance
-from viz_diffusion.report.parts import Table
+from viz_diffusion.deck.pictures import Film, Still, grey_still
+from viz_diffusion.study.blocks import Table
+from viz_diffusion.study.narrative import Drawing, NarratedLesson, join, wording
+from viz_diffusion.study.study import Study, provenance
+from viz_diffusion.text.catalogue import Texts
 
 MOST_SLIDES = 20
 COVER_SCALE = 60
@@ -26,8 +26,17 @@ LAST_RANK = 9
 _RANKS = {(False, True): 0, (False, False): 2, (True, True): 1, (True, False): LAST_RANK}
 """The rank of a figure's slide, by whether its lesson is outside of the core, and whether it is its first figure."""
 _SHOWN_PROVENANCE = (
-    "run", "weights_sha256", "dataset", "steps", "weighting", "schedule", "seed", "sampler", "guidance", "versions",
-)  # fmt: skip
+    "run",
+    "weights_sha256",
+    "dataset",
+    "steps",
+    "weighting",
+    "schedule",
+    "seed",
+    "sampler",
+    "guidance",
+    "versions",
+)
 
 
 @dataclass(frozen=True)
@@ -90,13 +99,13 @@ class Deck:
     """Their titles, as a reader knows them."""
 
 
-Remake = Callable[[Told, str], str]
+Remake = Callable[[NarratedLesson, str], str]
 """The command that makes a lesson's figure, by its name, again."""
 
 
 def plan(
     found: Study,
-    told: Sequence[Told],
+    told: Sequence[NarratedLesson],
     stills: dict[str, Still],
     film: Film | None,
     command: str,
@@ -156,7 +165,7 @@ class _Writer:
         return wording(self.found.recording, self.texts)
 
     def slides(
-        self, told: Sequence[Told], stills: dict[str, Still], film: Film | None, shown: Container[str]
+        self, told: Sequence[NarratedLesson], stills: dict[str, Still], film: Film | None, shown: Container[str]
     ) -> list[Slide]:
         """Write every slide there may be; exercises are those that ask about figures in ``shown`` alone."""
         slides = [self.cover(), *(self.film(film) if film is not None else ())]
@@ -198,7 +207,7 @@ class _Writer:
             section, title, line = texts["deck.exercises_title"], texts["deck.movie_title"], texts["deck.movie_line"]
             yield Slide("movie", section, title, line, film.poster, film.mp4, notes=notes, rank=3)
 
-    def lesson(self, told: Told, stills: dict[str, Still]) -> Iterator[Slide]:
+    def lesson(self, told: NarratedLesson, stills: dict[str, Still]) -> Iterator[Slide]:
         """Give one slide a figure, the first one asking the lesson's question, and one for the table."""
         found = [Point(f"{one.question} {one.verdict}.", one.text) for one in told.answers]
         said = [Point("", text) for text in (told.text, told.note) if text]
@@ -214,15 +223,19 @@ class _Writer:
                 line=line,
                 picture=stills[drawing.name],
                 notes=self.notes(
-                    told.say if first else line, told.text if first else "", caption, *rest,
+                    told.say if first else line,
+                    told.text if first else "",
+                    caption,
+                    *rest,
                     _spell(told.table) if first else "",
-                    command=self.remake(told, drawing.name), then=told.try_this,
+                    command=self.remake(told, drawing.name),
+                    then=told.try_this,
                 ),
                 caption=caption,
                 paragraphs=(*said[:1], *found, *said[1:]) if first else (),
                 numbers=told.table if first else None,
                 rank=LAST_RANK if index > 1 or drawing.name in told.advanced else _RANKS[told.folded, first],
-            )  # fmt: skip
+            )
         if told.name in _NUMBERS_MATTER and _fits(told.table, told.table.caption):
             yield Slide(
                 name=f"table_{told.name}",
@@ -239,7 +252,7 @@ class _Writer:
                 rank=4 + _NUMBERS_MATTER.index(told.name),
             )
 
-    def short_line(self, drawing: Drawing, told: Told) -> str:
+    def short_line(self, drawing: Drawing, told: NarratedLesson) -> str:
         """Return the figure's line for a slide: its own where there is one, else its caption's beginning."""
         key = f"deck.line.{drawing.name}"
         if key in self.texts:
@@ -248,7 +261,7 @@ class _Writer:
             line = re.split(r"(?<=[.!?])\s+|(?<=[。！？])", drawing.caption, maxsplit=1)[0]
         return join(line, told.other_digit.get(drawing.name, ""))
 
-    def exercises(self, told: Sequence[Told], shown: Container[str]) -> Iterator[Slide]:
+    def exercises(self, told: Sequence[NarratedLesson], shown: Container[str]) -> Iterator[Slide]:
         """Give the exercises of the open lessons, as many on a slide as fit, their answers in the notes.
 
         Only those are asked whose figures are among ``shown``.
@@ -268,7 +281,7 @@ class _Writer:
                 rank=1,
             )
 
-    def corrections(self, told: Sequence[Told]) -> Iterator[Slide]:
+    def corrections(self, told: Sequence[NarratedLesson]) -> Iterator[Slide]:
         """Say where the story of the sculptor is not to be taken at its word, for the lessons that are told."""
         points = []
         for one in told:
@@ -281,7 +294,7 @@ class _Writer:
             notes = self.notes(self.texts["deck.corrections_say"], *(f"{p.lead} {p.text}" for p in points))
             yield Slide("corrections", title, title, points=tuple(points), notes=notes)
 
-    def commands(self, told: Sequence[Told]) -> Slide:
+    def commands(self, told: Sequence[NarratedLesson]) -> Slide:
         texts = self.texts
         header = (texts["deck.commands_question"], texts["deck.commands_command"])
         rows: dict[str, str] = {}
@@ -301,7 +314,7 @@ class _Writer:
             rank=2,
         )
 
-    def closing(self, told: Sequence[Told]) -> Slide:
+    def closing(self, told: Sequence[NarratedLesson]) -> Slide:
         texts = self.texts
         known = provenance(self.found, self.command, texts)
         rows = tuple(known[key] for key in _SHOWN_PROVENANCE if key in known)

@@ -129,9 +129,7 @@ def _draw_block(
         _gauge(page, middle, begin + whole_high + 2 * _INNER, whole_wide, rms / largest if largest else 0.0)
     middle = begin + whole_high / 2
     theme.write(figure, _LEFT - 66, middle, str(row + 1), theme.NUMBER_SIZE, va="center_baseline")
-    theme.write(
-        figure, _RIGHT + 40, middle, theme.number(largest), color=theme.MUTED, ha="left", va="center_baseline"
-    )  # fmt: skip
+    theme.write(figure, _RIGHT + 40, middle, theme.number(largest), color=theme.MUTED, ha="left", va="center_baseline")
 
 
 def _tiling(count: int, width: float, height: float) -> tuple[int, float]:

@@ -23,7 +23,7 @@ _HEADER, _FOOT, _BETWEEN, _LINE, _GAP, _MARGIN = 330, 150, 80, 84, 12, 40
 
 
 @dataclass(frozen=True)
-class Told:
+class ChangedInput:
     """One thing that the network was told at each frame, in both runs."""
 
     symbol: str
@@ -34,7 +34,7 @@ class Told:
     """(F,) in the other one; drawn in orange where it differs."""
 
 
-def draw_compare(plain: StepFrames, changed: StepFrames, told: tuple[Told, ...] = ()) -> Figure:
+def draw_compare(plain: StepFrames, changed: StepFrames, told: tuple[ChangedInput, ...] = ()) -> Figure:
     """Draw x_t and x̂_0 of the plain run, and beneath them those of the changed one at the same steps.
 
     Over each column stand the steps left, t and ᾱ, as over a strip; over each run's pictures what its network was
@@ -64,7 +64,7 @@ def draw_compare(plain: StepFrames, changed: StepFrames, told: tuple[Told, ...] 
         _draw_header(figure, page, plain, left, top, pitch, side * large)
         for run, is_changed in ((plain, False), (changed, True)):
             start = top + _HEADER + is_changed * (block + _BETWEEN)
-            _draw_told(figure, told, is_changed, left, start, pitch)
+            _draw_changed_inputs(figure, told, is_changed, left, start, pitch)
             _draw_run(figure, run, is_changed, left, start + _LINE * len(told), pitch, large, small)
         grey = (left + pitch * columns - 420, theme.PAGE_HEIGHT - 118, 400, 26)
         theme.colour_bar(figure, grey, theme.DIGIT_MAP, theme.DIGIT_LIMIT)
@@ -92,7 +92,9 @@ def _draw_header(
     theme.arrow(page, (left, top - 8), (left + pitch * (count + 1), top - 8), mutation_scale=22)
 
 
-def _draw_told(figure: Figure, told: tuple[Told, ...], is_changed: bool, left: float, top: float, pitch: float) -> None:
+def _draw_changed_inputs(
+    figure: Figure, told: tuple[ChangedInput, ...], is_changed: bool, left: float, top: float, pitch: float
+) -> None:
     """Write what a run's network was told over its columns."""
     for line, one in enumerate(told):
         baseline = top + _LINE * line + 56

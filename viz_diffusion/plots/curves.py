@@ -131,9 +131,15 @@ def _end_label(axes: Axes, curve: SnrCurve) -> None:
     """Name the cosine curve at the right, where it is about to leave the picture."""
     height = float(np.clip(curve.cosine_db[-1 - len(curve.cosine_db) // 33], SNR_LOW + 4, SNR_HIGH))
     axes.annotate(
-        "cos", (float(curve.timesteps[-1]), height), (14, 0), textcoords="offset points",
-        fontsize=20, color=theme.MUTED, va="center", annotation_clip=False,
-    )  # fmt: skip
+        "cos",
+        (float(curve.timesteps[-1]), height),
+        (14, 0),
+        textcoords="offset points",
+        fontsize=20,
+        color=theme.MUTED,
+        va="center",
+        annotation_clip=False,
+    )
 
 
 def draw_loss(history: LossHistory) -> Figure:

@@ -20,7 +20,7 @@ from PIL import Image
 
 from viz_diffusion.errors import VizdiffInputError, VizdiffIOError, VizdiffNonFiniteError, VizdiffUsageError
 from viz_diffusion.files import write_bytes
-from viz_diffusion.plots.counter import Head, counter_strip, head_strip, strip_height
+from viz_diffusion.plots.film_captions import Head, counter_strip, head_strip, strip_height
 from viz_diffusion.plots.raster import enlarge
 from viz_diffusion.plots.theme import Array
 
@@ -205,10 +205,33 @@ def _mp4_by_av(path: Path, frames: list[NDArray[np.uint8]], frame_ms: int) -> No
 def _mp4_by_ffmpeg(path: Path, frames: list[NDArray[np.uint8]], frame_ms: int) -> None:
     height, width = frames[0].shape
     command = [
-        "ffmpeg", "-v", "error", "-f", "rawvideo", "-pix_fmt", "gray", "-s", f"{width}x{height}",
-        "-r", f"1000/{frame_ms}", "-i", "-", "-vf", "format=rgb24", "-c:v", "libx264", "-crf", "16", "-preset", "fast",
-        "-pix_fmt", "yuv420p", "-movflags", "+faststart", str(path),
-    ]  # fmt: skip
+        "ffmpeg",
+        "-v",
+        "error",
+        "-f",
+        "rawvideo",
+        "-pix_fmt",
+        "gray",
+        "-s",
+        f"{width}x{height}",
+        "-r",
+        f"1000/{frame_ms}",
+        "-i",
+        "-",
+        "-vf",
+        "format=rgb24",
+        "-c:v",
+        "libx264",
+        "-crf",
+        "16",
+        "-preset",
+        "fast",
+        "-pix_fmt",
+        "yuv420p",
+        "-movflags",
+        "+faststart",
+        str(path),
+    ]
     done = subprocess.run(command, input=np.stack(frames).tobytes(), capture_output=True, check=False)
     if done.returncode or not path.is_file():
         said = done.stderr.decode("utf-8", "replace").strip().splitlines() or ["it said nothing"]

@@ -83,9 +83,14 @@ def _show(
         return placed
     factor = max(1, round(axes.get_position().width * PAGE_WIDTH / image.shape[1]))
     return axes.imshow(
-        enlarge(image, factor), cmap=colours, vmin=-limit, vmax=limit, interpolation="none", aspect="auto",
+        enlarge(image, factor),
+        cmap=colours,
+        vmin=-limit,
+        vmax=limit,
+        interpolation="none",
+        aspect="auto",
         origin="upper",
-    )  # fmt: skip
+    )
 
 
 def show_digit(axes: Axes, image: Array) -> AxesImage:

@@ -1,149 +1,49 @@
-"""The HTML that comes out: parts of a page in, one document that needs nothing beside it.
+"""What a report page is made of, checked: pictures, tables, charts, chapters, the page.
 
-Knows nothing about sampling or drawing; it holds finished arrays, pictures and words.
+Knows nothing about HTML, sampling or drawing.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import re
-from dataclasses import asdict
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
 
-import jinja2
-import numpy as np
-from markupsafe import Markup
-
-from viz_diffusion.catalogue import load_texts
-from viz_diffusion.files import to_json, write_bytes
-from viz_diffusion.report import sprites
-from viz_diffusion.report.curve import snr_curve
-from viz_diffusion.report.lines import DrawnChart, draw_chart
-from viz_diffusion.report.parts import Page
+from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.report.player import Player
-from viz_diffusion.report.symbols import typeset
-from viz_diffusion.timesteps import SAMPLERS
-
-_SURROGATE = re.compile("[\ud800-\udfff]")
+from viz_diffusion.study.blocks import Chapter, Picture
 
 
-STYLES = ("symbols.css", "report.css", "player.css", "lecture.css", "print.css")
-HEAD_SCRIPT = "head.js"
-SCRIPTS = ("player.js", "charts.js", "notes.js", "lecture.js", "page.js")
-"""Template files that stand in the page as they are, in this order; later scripts use earlier ones."""
+@dataclass(frozen=True, eq=False)
+class Page:
+    """Everything the report shows."""
 
+    title: str
+    """The page's headline, one sentence."""
+    lede: str
+    """What follows it, one or two sentences."""
+    players: tuple[Player, ...]
+    """Recorded runs from one noise; the first is shown when the page opens."""
+    comparisons: tuple[Player, ...]
+    """The same digit from the same noise, guided or sampled otherwise; to stand beside the first."""
+    command: str
+    """The command that makes this page again."""
+    facts: tuple[tuple[str, str], ...]
+    """(name, value) pairs in the foot of the player: seed, weights, sampler."""
+    strip: Picture
+    """The run as one still picture, for paper and for readers without JavaScript."""
+    chapters: tuple[Chapter, ...]
+    """The chapters, in order."""
+    provenance: tuple[tuple[str, str], ...]
+    """(what, value) pairs: versions, hashes, settings."""
+    lang: str = "en"
+    """The catalogue of interface words, and the page's ``lang``."""
+    alone: bool = False
+    """Whether it tells of a recording alone, whose network is not at hand: in the words for that."""
+    note: str = ""
+    """What stands before the chapters; empty for nothing."""
 
-def render(page: Page) -> str:
-    """Return the page as one HTML document that needs nothing beside it."""
-    texts = load_texts(page.lang).preferring("alone") if page.alone else load_texts(page.lang)
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("viz_diffusion.report", "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["typeset"] = typeset
-    style = Markup("\n").join(_inline(environment, name) for name in STYLES)
-    head_script, *scripts = (_inline(environment, name) for name in (HEAD_SCRIPT, *SCRIPTS))
-    data = [_run_data(player) for player in (*page.players, *page.comparisons)]
-    main, curve = page.players[0], snr_curve(page.players[0].alphas_cumprod)
-    runs = [(index, player, _png(player.finished)) for index, player in enumerate(page.players)]
-    charts = {chapter.id: [draw_chart(chart) for chart in chapter.charts] for chapter in page.chapters}
-    linked = [
-        _chart_data(drawn, np.array_equal(chart.steps_left, main.left))
-        for chapter in page.chapters
-        for chart, drawn in zip(chapter.charts, charts[chapter.id], strict=True)
-    ]
-    eps = main.eps_pred
-    html = environment.get_template("report.html.j2").render(
-        page=page,
-        text=texts,
-        curve=curve,
-        charts=charts,
-        csp=_policy(style, head_script, *scripts),
-        style=style,
-        head_script=head_script,
-        scripts=scripts,
-        runs=sorted(runs, key=lambda run: run[1].digit or 0),
-        compared=list(enumerate(page.comparisons, start=len(page.players))),
-        icon=runs[0][2],
-        grey_bar=_png(np.arange(255, -1, -1, dtype=np.uint8)[:, None]),
-        noise_bar=_png(sprites.PUOR[::-1, None]),
-        beyond={
-            "first": f"{sprites.share_beyond(main.x_t[0], 1):.1%}",
-            "all": f"{sprites.share_beyond(main.x_t, 1):.1%}",
-            "eps": "–" if eps is None else f"{sprites.share_beyond(eps, sprites.NOISE_LIMIT):.2%}",
-        },
-        data=_json_for_html(
-            {
-                "runs": data,
-                "digits": len(page.players),
-                "curve": asdict(curve.axes),
-                "charts": linked,
-                "text": texts.section("interface.script"),
-            }
-        ),
-    )
-    return _SURROGATE.sub("�", html)
-
-
-def write_report(page: Page, path: Path) -> None:
-    """Render the page and write it to ``path`` atomically, as UTF-8."""
-    write_bytes(path, render(page).encode())
-
-
-def _inline(environment: jinja2.Environment, name: str) -> Markup:
-    """Return a template file's text to stand inside <style> or <script> as it is."""
-    assert environment.loader is not None
-    return Markup(environment.loader.get_source(environment, name)[0])
-
-
-def _policy(style: str, *scripts: str) -> str:
-    """Return a content policy that allows these texts, ``data:`` pictures and nothing else."""
-
-    def source(text: str) -> str:
-        return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode('ascii')}'"
-
-    return (
-        f"default-src 'none'; img-src data:; style-src {source(style)}; "
-        f"script-src {' '.join(map(source, scripts))}; base-uri 'none'; form-action 'none'"
-    )
-
-
-def _json_for_html(value: Any) -> Markup:
-    """Return strict JSON that cannot end its <script>, open a comment or break a line."""
-    text = to_json(value)
-    for character in "<>&\u2028\u2029":
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    return Markup(text)
-
-
-def _png(picture: sprites.UInt8) -> str:
-    return sprites.data_uri(sprites.encode(picture, "PNG"), "image/png")
-
-
-def _run_data(player: Player) -> dict[str, Any]:
-    """Return what the script needs of one run; frames travel as sprite sheets, each once."""
-    return {
-        "digit": player.digit,
-        "sampler": SAMPLERS.get(player.sampler, player.sampler),
-        "guidance": f"{player.guidance_scale:g}",
-        "total": player.total,
-        "height": player.x_t.shape[1],
-        "width": player.x_t.shape[2],
-        "left": [int(n) for n in player.left],
-        "timesteps": [round(t, 2) for t in player.timesteps.tolist()],
-        "share": [float(f"{share:.10g}") for share in player.shares],
-        "sprites": {
-            name: sprite and {"uri": sprite.uri, "columns": sprite.columns} for name, sprite in player.sheets.items()
-        },
-    }
-
-
-def _chart_data(drawn: DrawnChart, linked: bool) -> dict[str, Any]:
-    """Return what the script needs to move a chart's markers; no values where it is not of the recorded run."""
-    lines = [{"name": line.label.text, "values": line.values} for line in drawn.lines] if linked else None
-    return {"axes": asdict(drawn.axes), "decimals": drawn.decimals, "lines": lines}
+    def __post_init__(self) -> None:
+        if not self.players:
+            raise VizdiffUsageError("a report needs at least one recorded run")
+        ids = [chapter.id for chapter in self.chapters]
+        if len(set(ids)) != len(ids):
+            raise VizdiffUsageError(f"chapter ids must differ, found {', '.join(ids)}")

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from viz_diffusion.errors import VizdiffNonFiniteError, VizdiffUsageError
+from viz_diffusion.plots import pixels
 from viz_diffusion.report import sprites
 
 Float32 = NDArray[np.float32]
@@ -104,12 +105,12 @@ class Player:
         """
         eps = self.eps_pred
         return {
-            "x_t": sprites.make_sprite(sprites.to_gray8(self.x_t)),
-            "x0_pred": sprites.make_sprite(sprites.to_gray8(self.x0_pred)),
-            "eps_pred": None if eps is None else sprites.make_sprite(sprites.to_diverging8(eps)),
+            "x_t": sprites.make_sprite(pixels.to_gray8(self.x_t)),
+            "x0_pred": sprites.make_sprite(pixels.to_gray8(self.x0_pred)),
+            "eps_pred": None if eps is None else sprites.make_sprite(pixels.to_diverging8(eps)),
         }
 
     @cached_property
-    def finished(self) -> sprites.UInt8:
+    def finished(self) -> pixels.UInt8:
         """(H, W) or (H, W, 3) uint8: the finished picture on the fixed scale."""
-        return sprites.to_gray8(self.x_t[-1])
+        return pixels.to_gray8(self.x_t[-1])

@@ -19,10 +19,10 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 from PIL import Image
 
-from viz_diffusion.catalogue import Texts
 from viz_diffusion.files import write_bytes
-from viz_diffusion.report.sprites import data_uri, to_gray8
-from viz_diffusion.report.symbols import symbol_style, typeset
+from viz_diffusion.plots.pixels import data_uri, to_gray8
+from viz_diffusion.text.catalogue import Texts
+from viz_diffusion.text.math_html import symbol_style, typeset
 from viz_diffusion.worksheet.tasks import Key, Sheet
 
 ENLARGED = 4

@@ -37,9 +37,10 @@ from viz_diffusion.worksheet.tasks import (
 )
 
 if TYPE_CHECKING:
-    from viz_diffusion.lessons.companions import Generation
-    from viz_diffusion.schedule import NoiseSchedule
-    from viz_diffusion.trajectory import Trajectory
+    from viz_diffusion.diffusion.schedule import NoiseSchedule
+    from viz_diffusion.recording.comparison_runs import Generation
+    from viz_diffusion.recording.trajectory import Trajectory
+
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
@@ -98,18 +99,27 @@ def make_plan(
     return (
         Sheet(code, trajectory.num_steps, order, guess, snr, pixel),
         Key(
-            int(trajectory.labels[sample]), int(trajectory.seeds[sample]),
-            order_answer, guess_answer, snr_answer, pixel_answer,
+            int(trajectory.labels[sample]),
+            int(trajectory.seeds[sample]),
+            order_answer,
+            guess_answer,
+            snr_answer,
+            pixel_answer,
         ),
-    )  # fmt: skip
+    )
 
 
 def _code_and_rng(trajectory: Trajectory, sample: int) -> tuple[str, np.random.Generator]:
     """Return the sheet's code and the source of its shuffles: two hashes that do not give each other away."""
     facts = (
-        trajectory.weights_sha256, int(trajectory.labels[sample]), int(trajectory.seeds[sample]),
-        trajectory.sampler, trajectory.num_steps, float(trajectory.guidance_scale), trajectory.clip,
-    )  # fmt: skip
+        trajectory.weights_sha256,
+        int(trajectory.labels[sample]),
+        int(trajectory.seeds[sample]),
+        trajectory.sampler,
+        trajectory.num_steps,
+        float(trajectory.guidance_scale),
+        trajectory.clip,
+    )
     code, shuffle = (hashlib.sha256(f"{use} {facts}".encode()).digest() for use in ("code", "shuffle"))
     return code[:4].hex().upper(), np.random.default_rng(np.frombuffer(shuffle, dtype=np.uint32))
 

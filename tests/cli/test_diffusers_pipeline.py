@@ -1,0 +1,296 @@
+"""``vizdiff trajectory --diffusers``: saved pipelines that this project did not write, recorded and drawn."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from diffusers import DDIMPipeline, DDIMScheduler, DDPMPipeline, DDPMScheduler
+from PIL import Image
+from refusals import refused
+from small_unet import small_unet
+
+from viz_diffusion.cli import main
+from viz_diffusion.files import sha256_file
+from viz_diffusion.recording.trajectory import Trajectory
+from viz_diffusion.views import strip as strip_view
+
+# diffusers' own schedulers turn tensors into arrays in a way that newer NumPy warns of
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+Save = Callable[..., Path]
+
+
+@pytest.fixture(scope="module")
+def save(tmp_path_factory: pytest.TempPathFactory) -> Save:
+    """Save a small pipeline and return its folder."""
+
+    def make(pipe: Any) -> Path:
+        folder = tmp_path_factory.mktemp("pipeline")
+        pipe.save_pretrained(folder)
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def grey(save: Save) -> Path:
+    return save(DDPMPipeline(small_unet(), DDPMScheduler()))
+
+
+@pytest.fixture(scope="module")
+def classes(save: Save) -> Path:
+    return save(DDIMPipeline(small_unet(num_class_embeds=5), DDIMScheduler()))
+
+
+def recorded(folder: Path, out: Path, *argv: str) -> tuple[Trajectory, dict[str, Any]]:
+    """Run the command; return the recording and what the JSON file says."""
+    assert main(["trajectory", "--diffusers", str(folder), "--quiet", "--out", str(out), *argv]) == 0
+    return Trajectory.open(out / "trajectory.zarr"), json.loads((out / "trajectory.json").read_text())
+
+
+# -- recorded as it is -----------------------------------------------------------------------------
+
+
+def test_the_finished_picture_is_the_pipelines_own(grey: Path, tmp_path: Path) -> None:
+    found, said = recorded(grey, tmp_path, "--steps", "12", "--seed", "3")
+    pipe = DDPMPipeline.from_pretrained(grey)
+    pipe.set_progress_bar_config(disable=True)
+    own = pipe(generator=[torch.Generator().manual_seed(3)], num_inference_steps=12, output_type="np").images
+    np.testing.assert_allclose(np.moveaxis(found.x0, 1, -1).clip(-1, 1) / 2 + 0.5, own, atol=1e-6)
+    assert found.timesteps.tolist() == pipe.scheduler.timesteps.tolist()
+    assert found.seeds.tolist() == [3]
+    assert found.labels.tolist() == [-1]
+    assert (
+        found.weights_sha256
+        == said["weights_sha256"]
+        == sha256_file(grey / "unet" / "diffusion_pytorch_model.safetensors")
+    )
+    with torch.no_grad():
+        eps = pipe.unet(torch.from_numpy(found.x_t[:, 4]), found.timesteps[4]).sample
+    np.testing.assert_allclose(found.eps_pred[:, 4], eps.numpy(), atol=1e-5)
+
+
+def test_an_image_does_not_depend_on_how_many_there_are(grey: Path, tmp_path: Path) -> None:
+    one, _ = recorded(grey, tmp_path / "one", "--steps", "5", "--seed", "4")
+    many, said = recorded(grey, tmp_path / "many", "--steps", "5", "--seed", "3", "--count", "3")
+    np.testing.assert_allclose(many.x_t[1], one.x_t[0], atol=1e-5)
+    assert not np.allclose(many.x_t[0], many.x_t[1])
+    assert many.seeds.tolist() == [3, 4, 5]
+    assert said["count"] == 3
+
+
+def test_the_class_reaches_the_network(classes: Path, tmp_path: Path) -> None:
+    runs = {n: recorded(classes, tmp_path / str(n), "--steps", "4", "--digit", str(n)) for n in (0, 4)}
+    assert [found.labels.tolist() for found, _ in runs.values()] == [[0], [4]]
+    assert np.array_equal(runs[0][0].x_t[:, 0], runs[4][0].x_t[:, 0])
+    assert not np.allclose(runs[0][0].eps_pred, runs[4][0].eps_pred)
+    assert "class 4" in runs[4][1]["caption"]
+    pipe = DDIMPipeline.from_pretrained(classes)
+    with torch.no_grad():
+        x = torch.from_numpy(runs[4][0].x_t[:, 1])
+        eps = pipe.unet(x, int(runs[4][0].timesteps[1]), class_labels=torch.tensor([4])).sample
+    np.testing.assert_allclose(runs[4][0].eps_pred[:, 1], eps.numpy(), atol=1e-5)
+    unasked, _ = recorded(classes, tmp_path / "unasked", "--steps", "4")
+    assert np.array_equal(unasked.x0, runs[0][0].x0)
+
+
+def test_eta_is_ddims(classes: Path, tmp_path: Path) -> None:
+    plain, noisy = (
+        recorded(classes, tmp_path / eta, "--steps", "4", "--digit", "1", "--eta", eta)[0] for eta in ("0", "1")
+    )
+    assert (plain.eta, noisy.eta) == (0, 1)
+    assert np.array_equal(plain.x_t[:, 0], noisy.x_t[:, 0])
+    assert not np.allclose(plain.x_t[:, 1], noisy.x_t[:, 1])
+
+
+# -- drawn -----------------------------------------------------------------------------------------
+
+
+def test_strip_and_film_are_those_of_our_own_recordings(grey: Path, tmp_path: Path) -> None:
+    _, said = recorded(grey, tmp_path, "--steps", "12", "--frames", "12,6,1", "--lang", "zh")
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == [
+        "steps.gif",
+        "steps.png",
+        "steps.svg",
+        "trajectory.json",
+        "trajectory.zarr",
+    ]
+    assert said["steps_left"] == [12, 6, 1]
+    assert said["guidance_scale"] is None
+    assert (said["pipeline"], said["sampler"], said["label"]) == ("DDPMPipeline", "DDPM", None)
+    assert "DDPMPipeline" in said["caption"]
+    assert "调度器" in said["caption"]
+    with Image.open(tmp_path / "steps.png") as picture, Image.open(tmp_path / "steps.gif") as film:
+        assert picture.size == (3200, 1800)
+        assert picture.text["Description"] == said["caption"]
+        assert film.n_frames == 13
+        assert film.width == 224
+
+
+def test_pictures_of_three_colours_are_drawn_in_colour(save: Save, tmp_path: Path) -> None:
+    folder = save(DDPMPipeline(small_unet(3), DDPMScheduler()))
+    found, _ = recorded(folder, tmp_path, "--steps", "3")
+    frames = strip_view.measure(found).frames
+    assert frames.x_t.shape == (3, 8, 8, 3)
+    np.testing.assert_array_equal(frames.x_t[1, :, :, 2], found.x_t[0, 1, 2])
+    np.testing.assert_allclose(frames.eps_pred[2], found.eps_pred[0, 2].sum(axis=0) / np.sqrt(3), rtol=1e-6)
+    with Image.open(tmp_path / "steps.png") as picture:
+        pixels = np.asarray(picture.convert("RGB")).astype(int)
+    with Image.open(tmp_path / "steps.gif") as film:
+        film.seek(film.n_frames - 1)
+        end = np.asarray(film.convert("RGB")).astype(int)
+    wanted = np.rint(255 * (np.moveaxis(found.x0[0], 0, -1).clip(-1, 1) + 1) / 2).astype(int)
+    factor = 224 // 8
+    assert np.abs(end[: 8 * factor : factor, : 8 * factor : factor] - wanted).max() <= 40  # a palette of 256
+    row = wanted[0]
+    found_in_strip = (np.abs(pixels[:, :, None] - row[None, None]).max(axis=3) <= 1).any(axis=(0, 1))
+    assert found_in_strip.all()
+
+
+def test_pictures_too_large_for_a_strip_are_refused(save: Save, tmp_path: Path, capsys: Any) -> None:
+    folder = save(DDPMPipeline(small_unet(sample_size=400), DDPMScheduler()))
+    argv = ["trajectory", "--diffusers", str(folder), "--steps", "1", "--out", str(tmp_path)]
+    assert "room for images of 336 pixels" in refused(capsys, 3, *argv)
+
+
+# -- refused ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["--digit", "3"], "takes no class"),
+        (["--eta", "0.5"], "--eta does not go with DDPMPipeline"),
+        (["--steps", "51"], "--steps must lie in 1..50, found 51"),
+        (["--frames", "51,3"], "1..50, found 51"),
+        (["--sampler", "ddim"], "--sampler does not go with --diffusers"),
+        (["--run", "bundled"], "--run does not go with --diffusers"),
+        (["--switch", "3@5"], "--switch does not go with --diffusers"),
+    ],
+)
+def test_what_a_pipeline_cannot_do_is_a_usage_error(
+    argv: list[str], words: str, save: Save, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = save(DDPMPipeline(small_unet(), DDPMScheduler(num_train_timesteps=50)))
+    assert words in refused(capsys, 2, "trajectory", "--diffusers", str(folder), "--out", str(tmp_path / "o"), *argv)
+    assert not (tmp_path / "o" / "trajectory.zarr").exists()
+
+
+def test_a_class_that_there_is_not_is_refused(
+    classes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = ["trajectory", "--diffusers", str(classes), "--out", str(tmp_path / "o"), "--digit", "5"]
+    assert "--digit must lie in 0..4" in refused(capsys, 2, *argv)
+
+
+def spoil_nothing(folder: Path) -> None:
+    shutil.rmtree(folder)
+
+
+def spoil_index(folder: Path) -> None:
+    (folder / "model_index.json").write_text("{", "utf-8")
+
+
+def spoil_weights(folder: Path) -> None:
+    (folder / "unet" / "diffusion_pytorch_model.safetensors").write_bytes(b"no weights")
+
+
+def spoil_config(folder: Path) -> None:
+    (folder / "unet" / "config.json").unlink()
+
+
+def pickled(folder: Path) -> None:
+    weights = folder / "unet" / "diffusion_pytorch_model.safetensors"
+    torch.save({}, weights.with_name("diffusion_pytorch_model.bin"))
+    weights.unlink()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (spoil_nothing, "no model_index.json"),
+        (spoil_index, "model_index.json is damaged"),
+        (spoil_weights, "does not load as a pipeline"),
+        (spoil_config, "does not load as a pipeline"),
+        (pickled, "does not load as a pipeline"),
+    ],
+)
+def test_a_folder_that_is_no_pipeline_is_one_line(
+    spoil: Callable[[Path], None], words: str, grey: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "pipeline"
+    shutil.copytree(grey, folder)
+    spoil(folder)
+    line = refused(capsys, 3, "trajectory", "--diffusers", str(folder), "--out", str(tmp_path / "o"))
+    assert words in line
+    assert str(folder) in line
+
+
+@pytest.mark.parametrize(("ins", "outs"), [(4, 4), (5, 1)], ids=["latents", "label channels"])
+def test_networks_that_make_no_pictures_from_noise_alone_are_refused(
+    ins: int, outs: int, save: Save, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = save(DDPMPipeline(small_unet(in_channels=ins, out_channels=outs), DDPMScheduler()))
+    line = refused(capsys, 3, "trajectory", "--diffusers", str(folder), "--out", str(tmp_path / "o"))
+    assert f"{ins} channels in and {outs} out" in line
+    assert "record_pipeline" in line
+
+
+def test_a_pipeline_that_does_not_take_what_it_is_told_is_refused(
+    grey: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def one_picture(self: Any, generator: Any = None, num_inference_steps: int = 10) -> None:  # noqa: ARG001
+        raise AssertionError("it must not be asked for anything")
+
+    monkeypatch.setattr(DDPMPipeline, "__call__", one_picture)
+    line = refused(capsys, 3, "trajectory", "--diffusers", str(grey), "--out", str(tmp_path / "o"))
+    assert "takes no batch_size, output_type" in line
+    assert "record_pipeline" in line
+
+
+def test_a_pipeline_that_takes_anything_by_name_is_recorded(
+    grey: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = DDPMPipeline.__call__
+
+    def anything(self: Any, num_inference_steps: int | None = None, **others: Any) -> Any:
+        return own(self, num_inference_steps=num_inference_steps, **others)
+
+    expected, _ = recorded(grey, tmp_path / "own", "--steps", "4", "--seed", "6")
+    monkeypatch.setattr(DDPMPipeline, "__call__", anything)
+    found, _ = recorded(grey, tmp_path / "anything", "--steps", "4", "--seed", "6")
+    assert np.array_equal(found.x0, expected.x0)
+
+
+def test_without_diffusers_it_says_how_to_get_it(
+    grey: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "diffusers", None)
+    line = refused(capsys, 2, "trajectory", "--diffusers", str(grey), "--out", str(tmp_path / "o"))
+    assert "pip install 'viz-diffusion[diffusers]'" in line
+
+
+@pytest.mark.parametrize(
+    "command", [["deck"], ["worksheet"], ["export", "--figure", "steps"]], ids=["deck", "worksheet", "export"]
+)
+def test_what_asks_the_network_refuses_what_another_program_sampled(
+    command: list[str], grey: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recorded(grey, tmp_path / "t", "--steps", "3")
+    line = refused(capsys, 3, *command, "--trajectory", str(tmp_path / "t"))
+    assert "sampled by another program (DDPM)" in line
+    assert line.endswith(f"vizdiff report --trajectory {tmp_path / 't'}")
+
+
+def test_the_next_command_is_the_report_of_it(grey: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["trajectory", "--diffusers", str(grey), "--steps", "3", "--out", str(tmp_path)]) == 0
+    last = capsys.readouterr().err.strip().splitlines()[-1].split()
+    assert last == ["Next", "vizdiff", "report", "--trajectory", str(tmp_path), "--open"]

@@ -1,0 +1,79 @@
+"""What ``vizdiff evaluate`` says beside its numbers, and what it refuses to judge."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from viz_diffusion.cli import main
+from viz_diffusion.cli.commands import sample as sampling
+from viz_diffusion.cli.commands.evaluate import FEW, how_sampled, remarks_on
+from viz_diffusion.cli.options import Sampling
+from viz_diffusion.files import write_manifest
+from viz_diffusion.training.config import RunConfig
+from viz_diffusion.training.run import Run
+
+
+def found(count: int, fid: float, floor: float, kid: float = 1.0) -> SimpleNamespace:
+    return SimpleNamespace(
+        count=count, samples=SimpleNamespace(frechet=fid, kid=kid), real=SimpleNamespace(frechet=floor, kid=0.0)
+    )
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (Sampling("ddim", 50, 1.0), "DDIM, 50 steps, no guidance"),
+        (Sampling("ddpm", 1000, 1.5), "DDPM, 1000 steps, guidance 1.5"),
+        (Sampling("dpm-solver++", 20, 1.0), "DPM-Solver++(2M), 20 steps, no guidance"),
+        (Sampling("ddim", 50, 1.0, eta=0.5, clip=False), "DDIM, 50 steps, η = 0.5, unclipped, no guidance"),
+        (
+            Sampling("ddpm", 50, 1.0, variance="beta_tilde", timestep_spacing="linspace"),
+            "DDPM, 50 steps, variance beta_tilde, linspace spacing, no guidance",
+        ),
+    ],
+)
+def test_whatever_changes_the_samples_is_named(asked: Sampling, said: str) -> None:
+    assert how_sampled(asked) == said
+
+
+def test_few_samples_and_what_lies_below_the_floor_are_remarked() -> None:
+    labels = lambda one: [label for label, _ in remarks_on(one)]  # noqa: E731
+    assert labels(found(2000, 0.62, 0.24)) == []
+    assert labels(found(FEW - 1, 0.62, 0.24)) == ["Few"]
+    assert labels(found(100, 4.51, 4.89)) == ["Few", "Chance"]
+    (fid,) = remarks_on(found(2000, 0.20, 0.24))
+    assert fid[1].startswith("FID below")
+    (kid,) = remarks_on(found(2000, 0.62, 0.24, kid=-0.5))
+    assert kid[1].startswith("KID below"), "what FID tells apart is not said to be alike"
+
+
+def test_an_unwritable_file_is_named_before_anything_is_sampled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sampling, "sample_all", lambda *_: pytest.fail("sampled"))
+    (tmp_path / "file").write_text("not a folder")
+    assert main(["evaluate", "--run", "bundled", "--quiet", "--out", str(tmp_path / "file" / "found.json")]) == 4
+    assert str(tmp_path / "file") in capsys.readouterr().err
+
+
+def test_other_pictures_are_not_read_by_the_digits_classifier(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sampling, "sample_all", lambda *_: pytest.fail("sampled"))
+    bundled = Run.bundled()
+    config = json.loads((bundled.path / "config.json").read_text()) | {"dataset": "fashion-mnist"}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    (tmp_path / "model.safetensors").write_bytes((bundled.path / "model.safetensors").read_bytes())
+    write_manifest(tmp_path, ["config.json", "model.safetensors"])
+    load = RunConfig.load_digits
+    monkeypatch.setattr(RunConfig, "load_digits", lambda _, split: load(bundled.config, split))
+    assert main(["evaluate", "--run", str(tmp_path), "--json"]) == 0
+    said = capsys.readouterr()
+    result = json.loads(said.out)
+    assert "this run is of fashion-mnist" in said.err
+    assert result["samples"] is result["real"] is result["classifier_sha256"] is None
+    assert 0.02 < result["mean_loss"] < 0.0225, "what needs no classifier is measured all the same"

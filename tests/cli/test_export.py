@@ -1,0 +1,300 @@
+"""``vizdiff export``: one figure or film in the format that was asked for."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import stat
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from PIL import Image, ImageSequence
+from pypdf import PdfReader
+
+from viz_diffusion.cli import main
+from viz_diffusion.cli.commands import export
+from viz_diffusion.cli.commands.export import FILM_SCALE
+from viz_diffusion.errors import VizdiffIOError, VizdiffUsageError
+from viz_diffusion.plots import film
+from viz_diffusion.plots.film_captions import counter_strip, strip_height
+from viz_diffusion.recording.trajectory import Trajectory
+from viz_diffusion.training.run import Run
+from viz_diffusion.views import frames as frames_view
+
+SIDE = 28 * FILM_SCALE
+HEIGHT = SIDE + strip_height(SIDE)
+
+
+@pytest.fixture
+def exported(short_recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):  # type: ignore[no-untyped-def]
+    """Return a function that exports from the short recording and gives the file and what was said."""
+
+    def run(*argv: str, name: str) -> tuple[Path, dict]:
+        where = ["--trajectory", str(short_recording), "--run", "bundled", "--out", str(tmp_path / name)]
+        code = main(["export", *argv, *where, "--json"])
+        out, err = capsys.readouterr()
+        assert code == 0, err
+        return tmp_path / name, json.loads(out)
+
+    return run
+
+
+def grey(states: np.ndarray) -> np.ndarray:
+    return np.rint((np.clip(states, -1, 1) + 1) * 127.5)
+
+
+@pytest.fixture
+def states(short_recording: Path) -> np.ndarray:
+    trajectory = Trajectory.open(short_recording / "trajectory.zarr")
+    return np.concatenate([trajectory.x_t[0, :, 0], trajectory.x0[0]])
+
+
+@pytest.mark.parametrize("format", ["gif", "webp"])
+def test_a_film_shows_every_state_and_holds_the_last(exported, states: np.ndarray, format: str) -> None:  # type: ignore[no-untyped-def]
+    path, said = exported("--figure", "steps", name=f"film.{format}")
+    with Image.open(path) as image:
+        assert image.size == (SIDE, HEIGHT) == (said["width"], said["height"])
+        assert image.info["loop"] == 0
+        shown = []
+        for frame in ImageSequence.Iterator(image):
+            shown.append(np.asarray(frame.convert("L")))
+            held = frame.info["duration"]
+    assert held == 1000
+    assert len(shown) == said["frames"] == 13
+    assert said["steps_left_shown"] == list(range(12, -1, -1))
+    middle = FILM_SCALE // 2
+    for pixels, wanted in zip(shown, grey(states), strict=True):
+        assert np.abs(pixels[middle:SIDE:FILM_SCALE, middle::FILM_SCALE] - wanted).max() <= 1
+    assert set(said["lessons"]) == {"guess"}
+    timesteps = np.round(np.arange(12, 0, -1) * 1000 / 12).astype(int) - 1
+    counts = [*zip(range(12, 0, -1), timesteps.tolist(), strict=True), (0, None)]
+    for pixels, count in zip(shown, counts, strict=True):
+        assert np.abs(pixels[SIDE:].astype(int) - counter_strip(SIDE, HEIGHT - SIDE, *count)).max() <= 1
+
+
+def test_an_mp4_plays_and_holds_the_last_frame(exported, states: np.ndarray) -> None:  # type: ignore[no-untyped-def]
+    path, said = exported("--figure", "steps", "--frames", "5", name="film.mp4")
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        assert (stream.width, stream.height) == (SIDE, HEIGHT)
+        assert stream.codec_context.name == "h264"
+        assert stream.average_rate == pytest.approx(Fraction(1000, 60), rel=0.01)
+        frames = [frame.to_ndarray(format="gray").astype(float) for frame in container.decode(stream)]
+    assert said["frames"] == 5
+    assert len(frames) == 4 + 17  # a second at 60 ms a frame
+    middle = FILM_SCALE // 2
+    for index in (0, -17, -1):
+        wanted = grey(states[[0, -1][index != 0]])
+        assert np.abs(frames[index][middle:SIDE:FILM_SCALE, middle::FILM_SCALE] - wanted).mean() < 4
+
+
+def test_the_guess_is_a_film_too(exported, short_recording: Path) -> None:  # type: ignore[no-untyped-def]
+    path, _ = exported("--figure", "guess", "--format", "gif", "--frames", "12,6", name="guess.gif")
+    recorded = Trajectory.open(short_recording / "trajectory.zarr")
+    with Image.open(path) as image:
+        shown = [np.asarray(frame.convert("L")) for frame in ImageSequence.Iterator(image)]
+    assert len(shown) == 3
+    middle = FILM_SCALE // 2
+    wanted = grey(recorded.x0_pred[0, 6, 0])
+    assert np.array_equal(shown[1][middle:SIDE:FILM_SCALE, middle::FILM_SCALE], wanted)
+
+
+def test_stills_in_every_format(exported) -> None:  # type: ignore[no-untyped-def]
+    path, said = exported("--figure", "ledger", "--dpi", "60", "--transparent", name="ledger.png")
+    with Image.open(path) as image:
+        assert image.size == (800, 450)
+        assert image.mode == "RGBA"
+        assert image.getpixel((1, 1))[3] == 0
+        assert image.text["Description"] == said["caption"]
+    assert set(said["lessons"]) == {"step"}
+    path, _ = exported("--figure", "snr", name="snr.svg")
+    assert path.read_text("utf-8").startswith("<?xml")
+    path, _ = exported("--figure", "snr", name="snr.pdf")
+    (page,) = PdfReader(path).pages
+    assert (float(page.mediabox.width), float(page.mediabox.height)) == (960, 540)
+    assert "259" in page.extract_text()
+
+
+def test_a_white_page_is_there_unless_it_is_not_wanted(exported) -> None:  # type: ignore[no-untyped-def]
+    path, _ = exported("--figure", "model", "--dpi", "30", name="model.png")
+    with Image.open(path) as image:
+        assert image.convert("RGBA").getpixel((1, 1)) == (255, 255, 255, 255)
+
+
+def test_companions_are_not_sampled_for_a_lesson_without_them(
+    exported,  # type: ignore[no-untyped-def]
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from viz_diffusion.cli import study as prepare
+
+    asked = []
+    real = prepare._comparison_runs
+    monkeypatch.setattr(prepare, "_comparison_runs", lambda *argv: asked.append(argv) or real(*argv))
+    exported("--figure", "snr", "--dpi", "20", name="snr.png")
+    assert not asked
+    exported("--figure", "ten_digits", "--dpi", "20", name="ten.png")
+    assert len(asked) == 1
+
+
+def test_spacing_of_the_strip(exported) -> None:  # type: ignore[no-untyped-def]
+    argv = ["--figure", "steps", "--dpi", "20", "--frames", "5"]
+    even = exported(*argv, "--spacing", "t", name="a.png")[1]["lessons"]["guess"]["steps_left"]
+    assert even == [12, 9, 6, 4, 1]
+    logs = exported(*argv, "--spacing", "log-snr", name="b.png")[1]["lessons"]["guess"]
+    gaps = np.diff(logs["snr_db"])
+    assert logs["steps_left"] != even
+    assert logs["steps_left"][0] == 12
+    assert logs["steps_left"][-1] == 1
+    assert gaps.max() < 2.2 * gaps.min()
+
+
+def test_log_snr_spacing_is_even_in_log_snr_and_t_in_t() -> None:
+    log_snr = -(np.linspace(3, -3, 1000) ** 3)
+    places = frames_view.choose_frames(1000, "9", "log-snr", log_snr)
+    assert np.allclose(np.diff(log_snr[places]), 54 / 8, atol=0.2)
+    assert np.ptp(np.diff(frames_view.choose_frames(1000, "9", "t"))) <= 1
+    with pytest.raises(VizdiffUsageError, match="--spacing"):
+        frames_view.choose_frames(1000, "9", "linear")
+    with pytest.raises(VizdiffUsageError, match=r"1\.\.23"):
+        frames_view.choose_frames(1000, "24")
+
+
+def test_every_figure_of_every_lesson_is_named_when_one_is_unknown(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["export", "--figure", "mona_lisa", "--quiet"]) == 2
+    said = capsys.readouterr().err
+    for name in ("mona_lisa", "forward", "snr", "training_step", "loss", "steps", "ledger", "ten_digits", "model"):
+        assert name in said
+
+
+@pytest.mark.parametrize(
+    ("argv", "names"),
+    [
+        (["--figure", "snr", "--format", "gif"], "snr stands still"),
+        (["--figure", "guess"], "film"),
+        (["--figure", "snr", "--format", "bmp"], "bmp"),
+        (["--figure", "snr", "--format", "svg", "--out", "a.png"], ".svg"),
+        (["--figure", "snr", "--frames", "3"], "--frames"),
+        (["--figure", "snr", "--spacing", "t"], "--spacing"),
+        (["--figure", "steps", "--spacing", "even"], "even"),
+        (["--figure", "steps", "--spacing", "t", "--frames", "9,1"], "--spacing"),
+        (["--figure", "steps", "--frames", "x"], "x"),
+        (["--figure", "steps", "--frames", "99"], "99"),
+        (["--figure", "steps", "--format", "gif", "--frames", "1002"], "1002"),
+        (["--figure", "steps", "--format", "gif", "--dpi", "100"], "--dpi"),
+        (["--figure", "steps", "--format", "webp", "--transparent"], "--transparent"),
+        (["--figure", "steps", "--format", "svg", "--dpi", "100"], "--dpi"),
+        (["--figure", "steps", "--dpi", "5"], "10..1200"),
+        ([], "--figure"),
+    ],
+)
+def test_bad_input_gets_one_line(
+    argv: list[str],
+    names: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["export", *argv]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    assert names in err
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_an_encoder_the_mend_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(film, "find_spec", lambda _: None)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert main(["export", "--figure", "steps", "--format", "mp4"]) == 2
+    said = capsys.readouterr().err
+    assert "viz-diffusion[video]" in said
+    assert said.count("\n") == 1
+
+
+def test_ffmpeg_is_asked_where_pyav_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(film, "find_spec", lambda _: None)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    frames = np.zeros((3, 5, 5))
+    stand_in = tmp_path / "ffmpeg"
+    stand_in.write_text('#!/bin/sh\nfor last; do :; done\n(echo "$@"; wc -c) > "$last"\n')
+    stand_in.chmod(stand_in.stat().st_mode | stat.S_IXUSR)
+    said = film.film_bytes(frames, "mp4", scale=1, frame_ms=100, hold_ms=1000).decode()
+    assert "-s 6x6 -r 1000/100" in said
+    assert int(said.split()[-1]) == 36 * (2 + 10)
+    stand_in.write_text("#!/bin/sh\ncat > /dev/null\necho 'Unknown encoder' >&2\nexit 1\n")
+    with pytest.raises(VizdiffIOError, match="Unknown encoder"):
+        film.film_bytes(frames, "mp4", scale=1)
+
+
+@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="needs ffmpeg on the PATH")
+def test_ffmpegs_film_is_pyavs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(film, "find_spec", lambda _: None)
+    (tmp_path / "film.mp4").write_bytes(film.film_bytes(np.zeros((3, 28, 28)), "mp4"))
+    with av.open(str(tmp_path / "film.mp4")) as container:
+        assert len(list(container.decode(video=0))) == 2 + 17
+
+
+def learned(tmp_path: Path, capsys: pytest.CaptureFixture[str], *argv: str, name: str) -> tuple[Path, dict]:
+    path = tmp_path / name
+    code = main(["export", "--figure", "learning", "--run", "bundled", "--out", str(path), *argv, "--json"])
+    out, err = capsys.readouterr()
+    assert code == 0, err
+    return path, json.loads(out)
+
+
+def test_learning_is_a_strip_of_what_the_run_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, said = learned(tmp_path, capsys, "--dpi", "60", name="strip.png")
+    kept = Run.bundled().load_samples()[0].tolist()
+    assert len(said["looked_at"]) == said["looks"] == min(13, len(kept))
+    assert set(said["looked_at"]) <= set(kept)
+    assert (said["looked_at"][0], said["looked_at"][-1]) == (kept[0], kept[-1])
+    assert said["steps"] == Run.bundled().config.training.steps
+    assert str(said["looks"]) in said["alt"]
+    with Image.open(path) as image:
+        assert image.size == (800, 450)
+        assert image.text["Description"] == said["caption"]
+
+
+def test_learning_is_a_film_that_names_its_steps(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, said = learned(tmp_path, capsys, name="film.gif")
+    _, images = Run.bundled().load_samples()
+    with Image.open(path) as film_file:
+        shown = [(np.asarray(f.convert("L")), f.info["duration"]) for f in ImageSequence.Iterator(film_file)]
+    assert len(shown) == said["frames"] == len(images)
+    assert [duration for _, duration in shown] == [500] * (len(images) - 1) + [2000]
+    first, last = shown[0][0], shown[-1][0]
+    assert first.shape == (said["height"], said["width"]) == (900, 1600)
+    assert (first[:130] != last[:130]).any()  # the number of steps
+    five = images[-1][5].numpy()  # the first of the second row: found by its own pixels
+    inside = last[530:870, 50:350]
+    assert np.isin(np.unique(five), np.unique(inside)).mean() > 0.9
+
+
+@pytest.mark.parametrize(
+    "argv", [["--digit", "5"], ["--seed", "0"], ["--trajectory", "x"], ["--frames", "3"], ["--steps", "9"]]
+)
+def test_learning_refuses_what_it_cannot_heed(
+    argv: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["export", "--figure", "learning", *argv]) == 2
+    assert f"{argv[0]} does not go with" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_without_looks_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Run.create(tmp_path / "young", Run.bundled().config)
+    argv = ["--run", str(tmp_path / "young"), "--out", str(tmp_path / "a.png")]
+    assert main(["export", "--figure", "learning", *argv]) == 3
+    assert "keeps no looks yet" in capsys.readouterr().err
+
+
+def test_formats_are_those_that_can_be_written() -> None:
+    assert export.FILMS == film.FILM_FORMATS

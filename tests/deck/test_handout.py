@@ -1,0 +1,182 @@
+"""The handout for the class, opened again: what is on it, what is not, tables, room to write, fonts."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from deck_fakes import Made
+from PIL import ImageFont
+from pypdf import PdfReader
+
+from viz_diffusion.deck.handout import write_pdf
+from viz_diffusion.deck.typography import clean
+
+
+@pytest.fixture(scope="module")
+def handout(made: Made, tmp_path_factory: pytest.TempPathFactory) -> PdfReader:
+    path = tmp_path_factory.mktemp("pdf") / "deck.pdf"
+    count = write_pdf(made.deck(film=False), path, made.texts)
+    reader = PdfReader(path)
+    assert len(reader.pages) == count
+    return reader
+
+
+def squeeze(text: str) -> str:
+    return "".join(text.split())
+
+
+def words(reader: PdfReader) -> str:
+    return squeeze("".join(page.extract_text() for page in reader.pages))
+
+
+def fonts(reader: PdfReader) -> dict[str, bool]:
+    """Return the fonts of all pages by name, and whether each is embedded."""
+    found = {}
+    for page in reader.pages:
+        for entry in page["/Resources"]["/Font"].values():
+            font = entry.get_object()
+            descriptor = font.get("/FontDescriptor")
+            name = str(font["/BaseFont"]).rpartition("+")[2]
+            found[name] = descriptor is not None and "/FontFile2" in descriptor.get_object()
+    return found
+
+
+def places(page: Any) -> list[tuple[str, float, float]]:
+    """Return what is written on a page, and where it begins, in points."""
+    found: list[tuple[str, float, float]] = []
+    page.extract_text(visitor_text=lambda text, _, tm, *__: found.append((text.strip(), tm[4], tm[5])))
+    return found
+
+
+def test_pages_are_a4_and_counted(handout: PdfReader, made: Made) -> None:
+    assert not {"film", "movie"} & {slide.name for slide in made.deck(film=False).slides}
+    for number, page in enumerate(handout.pages, 1):
+        assert (float(page.mediabox.width), float(page.mediabox.height)) == pytest.approx((595.28, 841.89), abs=0.1)
+        assert squeeze(f"{number} of {len(handout.pages)}") in squeeze(page.extract_text())
+
+
+def test_it_holds_every_title_caption_finding_and_question(handout: PdfReader, made: Made) -> None:
+    text = words(handout)
+    shown = {slide.name for slide in made.deck(film=False).slides}
+    for slide in made.deck(film=False).slides:
+        for said in (slide.title, slide.caption, *(point.text for point in (*slide.paragraphs, *slide.points))):
+            # a paragraph may go on over the page, past its foot
+            assert squeeze(said)[:60] in text, slide.name
+            assert squeeze(said)[-30:] in text, slide.name
+    for told in made.told:
+        if told.drawings[0].name in shown:
+            assert squeeze(told.text)[:60] in text
+            assert all(squeeze(one.text)[-30:] in text for one in told.answers)
+
+
+def test_neither_what_the_speaker_says_nor_an_answer_is_in_it(handout: PdfReader, made: Made) -> None:
+    text = words(handout)
+    for told in made.told:
+        assert squeeze(told.say) not in text
+        assert squeeze(told.answer)[:40] not in text
+        assert squeeze(told.answer)[-40:] not in text
+    for key in ("deck.notes_say", "deck.notes_then"):
+        assert squeeze(made.texts(key, text="")) not in text
+    assert squeeze(made.texts["deck.exercises_note"]) not in text
+    spoken = squeeze("".join(slide.notes for slide in made.deck(film=False).slides))
+    assert all(squeeze(told.say) in spoken for told in made.told)  # the notes of the slides do hold it
+
+
+def test_tables_are_set_in_columns(handout: PdfReader, made: Made) -> None:
+    table = next(told.table for told in made.told if told.name == "guess")
+    page = next(page for page in handout.pages if squeeze(table.caption) in squeeze(page.extract_text()))
+    written = places(page)
+    for row in table.rows:
+        (first,) = {
+            y
+            for text, _, y in written
+            if text == row[0] and any(other == row[4] and abs(high - y) < 0.5 for other, _, high in written)
+        }
+        across = [x for text, x, y in written if abs(y - first) < 0.5 and text]
+        assert len(across) == len(row)
+        assert across == sorted(across)
+
+
+def test_questions_have_room_for_an_answer(handout: PdfReader, made: Made) -> None:
+    asked = [point for slide in made.deck(film=False).slides if slide.write_in for point in slide.points]
+    assert asked
+    for point in asked:
+        page = next(page for page in handout.pages if squeeze(point.text)[-30:] in squeeze(page.extract_text()))
+        heights = sorted((y for text, _, y in places(page) if text), reverse=True)
+        last = min(y for text, _, y in places(page) if text and squeeze(text) in squeeze(point.text) and len(text) > 12)
+        below = [y for y in heights if y < last - 1]
+        assert last - below[0] > 60, point.text
+
+
+def test_every_page_but_the_last_is_well_filled(handout: PdfReader) -> None:
+    for page in handout.pages[:-1]:
+        lowest = min(y for text, _, y in places(page) if text and y > 40)
+        assert lowest < 842 / 2, "a page of a few lines"
+
+
+def test_figures_are_in_it_once(handout: PdfReader, made: Made) -> None:
+    pictures = [slide.picture for slide in made.deck(film=False).slides if slide.picture is not None]
+    placed = [re.findall(rb"/\S+ Do\b", page.get_contents().get_data()) for page in handout.pages]
+    assert sum(map(len, placed)) == len(pictures)
+    sizes = {image.image.size for page in handout.pages for image in page.images}
+    assert sizes == {(one.width, one.height) for one in pictures}
+
+
+def test_it_says_what_it_is(handout: PdfReader, made: Made) -> None:
+    assert handout.metadata is not None
+    assert handout.metadata.title == made.deck().title
+    assert handout.trailer["/Root"]["/Lang"] == "en"
+    names = [entry["/Title"] for entry in handout.outline]
+    titles = [slide.title for slide in made.deck(film=False).slides if not slide.name.startswith("table_")]
+    assert names == list(dict.fromkeys(titles))
+
+
+def test_fonts_are_embedded_and_no_character_is_missing(handout: PdfReader, made: Made) -> None:
+    assert fonts(handout) == {"VizdiffSans": True}
+    for slide in made.deck().slides:
+        for text in (slide.title, slide.line, slide.notes, *(point.text for point in slide.points)):
+            assert clean(text) == text.replace("\n", " ")
+
+
+def test_a_chinese_handout_embeds_chinese_glyphs(made: Made, tmp_path: Path) -> None:
+    deck, texts = made.deck_in("zh")
+    count = write_pdf(deck, tmp_path / "zh.pdf", texts)
+    reader = PdfReader(tmp_path / "zh.pdf")
+    assert len(reader.pages) == count
+    assert fonts(reader) == {"VizdiffSans": True, "VizdiffHan": True}
+    text = words(reader)
+    for slide in deck.slides:
+        assert squeeze(slide.title) in text
+        assert clean(slide.notes) == slide.notes.replace("\n", " ")
+    for said in (texts["deck.exercises_note"], texts("deck.notes_say", text="")):
+        assert squeeze(said) not in text
+    assert reader.trailer["/Root"]["/Lang"] == "zh"
+
+
+def test_a_tilde_stands_over_a_tall_letter(tmp_path: Path) -> None:
+    """β̃ is told from β by nothing else: its tilde must not fall into the letter."""
+    from importlib import resources
+
+    from reportlab.pdfgen.canvas import Canvas
+
+    from viz_diffusion.deck.typography import draw, register_fonts
+
+    size = 100.0
+    canvas = Canvas(str(tmp_path / "marks.pdf"), (400, 200), initialFontName=register_fonts())
+    for x, letter in ((20, "β\u0303"), (220, "x\u0302")):
+        draw(canvas, x, 40, letter, size, "#000000")
+    canvas.save()
+    marks = {text: y for text, _, y in places(PdfReader(tmp_path / "marks.pdf").pages[0]) if text}
+    file = resources.files("viz_diffusion").joinpath("assets", "fonts", "vizdiff-sans.ttf")
+    with resources.as_file(file) as path:
+        type_ = ImageFont.truetype(str(path), 1000)
+    top = {letter: -type_.getbbox(letter, anchor="ls")[1] / 1000 for letter in "βx"}
+    pixels = np.asarray(type_.getmask("\u0303"))
+    assert pixels.any()
+    assert top["β"] > top["x"]
+    assert marks["\u0302"] == pytest.approx(40, abs=1)
+    assert marks["\u0303"] - 40 == pytest.approx((top["β"] - top["x"]) * size, abs=1)

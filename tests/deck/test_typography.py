@@ -1,0 +1,55 @@
+"""The two fonts: every character of every catalogue, their origin, and how lines break."""
+
+from __future__ import annotations
+
+from importlib import resources
+
+import pytest
+
+from viz_diffusion.deck.typography import FONTS, clean, has_glyph, runs, width, wrap
+from viz_diffusion.files import sha256_bytes
+from viz_diffusion.text.catalogue import languages, load_texts
+
+
+@pytest.mark.parametrize("lang", languages())
+def test_every_character_of_every_catalogue_has_a_glyph(lang: str) -> None:
+    used = {character for text in load_texts(lang).values() for character in text if character != "\n"}
+    missing = sorted(character for character in used if not has_glyph(character))
+    assert not missing, "run scripts/subset_font.py"
+
+
+def test_the_check_can_fail() -> None:
+    assert not has_glyph("\N{GRINNING FACE}")
+    assert all(has_glyph(character) for character in "x̂₀ᾱε̂σ√·−β̃⊕中文，。")
+
+
+def test_fonts_are_the_ones_their_notice_names() -> None:
+    folder = resources.files("viz_diffusion").joinpath("assets", "fonts")
+    notice = folder.joinpath("NOTICE").read_text("utf-8")
+    for file in FONTS.values():
+        assert sha256_bytes(folder.joinpath(file).read_bytes()) in notice
+    assert "Apache" in folder.joinpath("LICENSE-Apache-2.0.txt").read_text("utf-8")
+    assert "Bitstream" in folder.joinpath("LICENSE-DejaVu.txt").read_text("utf-8")
+
+
+def test_a_text_is_split_between_the_fonts() -> None:
+    assert runs("猜测 x̂₀。") == [("VizdiffHan", "猜测"), ("VizdiffSans", " x̂₀"), ("VizdiffHan", "。")]
+    assert clean("a\x00b\N{GRINNING FACE}") == "a b?"
+    assert width("x̂", 10) == pytest.approx(width("x", 10))
+    assert width("中", 10) == pytest.approx(10)
+
+
+@pytest.mark.parametrize("across", [60, 100, 200])
+@pytest.mark.parametrize(
+    "text", ["one noise, ten orders; only the order changes", "同一块石头，只是订单不同。模型现在看到了什么？（x̂₀）"]
+)
+def test_lines_are_no_wider_than_asked_and_lose_nothing(text: str, across: float) -> None:
+    lines = wrap(text, 12, across)
+    assert all(width(line, 12) <= across for line in lines)
+    assert "".join(lines).replace(" ", "") == text.replace(" ", "")
+    assert not any(line[0] in "，。；？）" for line in lines)
+
+
+def test_lines_break_at_newlines_and_long_words_stay_whole() -> None:
+    assert wrap("a\n\nb", 12, 100) == ["a", "", "b"]
+    assert wrap("x" * 60, 12, 50) == ["x" * 60]

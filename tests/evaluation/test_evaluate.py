@@ -1,0 +1,103 @@
+"""Samples judged beside real digits: good ones near the floor, controls far from it."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from viz_diffusion.data import Digits, load_digits
+from viz_diffusion.errors import VizdiffInputError
+from viz_diffusion.evaluation.evaluate import FLOOR_DRAWS, Evaluation, draw_with_labels, evaluate
+
+COUNT = 300
+
+
+@pytest.fixture(scope="module")
+def training() -> Digits:
+    digits = load_digits("train")
+    return Digits(digits.images[:5000], digits.labels[:5000])
+
+
+def even(digits: Digits, first: int) -> Digits:
+    """Give ``COUNT`` digits from ``first`` on, as many of each label, far apart: neighbours are of one writer."""
+    rows = [torch.nonzero(digits.labels[first:] == k)[::150, 0][: COUNT // 10] + first for k in range(10)]
+    chosen = torch.cat(rows)
+    return Digits(digits.images[chosen], digits.labels[chosen])
+
+
+@pytest.fixture(scope="module")
+def real_digits_as_samples(training: Digits) -> Evaluation:
+    unseen = even(load_digits("train"), 5000)
+    return evaluate(unseen.images, unseen.labels, training, load_digits("test"))
+
+
+def test_real_digits_in_the_samples_place_reach_the_floor(real_digits_as_samples: Evaluation) -> None:
+    found = real_digits_as_samples
+    assert found.samples.accuracy.value > 0.98
+    assert found.samples.frechet == pytest.approx(found.real.frechet, rel=0.25)
+    assert abs(found.samples.kid) < 10
+    assert found.samples.precision == pytest.approx(found.real.precision, abs=0.1)
+    assert found.samples.recall == pytest.approx(found.real.recall, abs=0.1)
+    assert sum(share.count for share in found.samples.by_label) == COUNT
+
+
+def test_the_floor_has_the_samples_labels_and_is_a_mean(real_digits_as_samples: Evaluation, training: Digits) -> None:
+    found = real_digits_as_samples
+    assert [share.count for share in found.real.by_label] == [FLOOR_DRAWS * COUNT // 10] * 10
+    assert 0 < found.real_spread < 0.2 * found.real.frechet
+    # the same digits, all asked for as if they were one: the floor is one digit's, far from all ten
+    ones = training.images[training.labels == 1][:COUNT]
+    one = evaluate(ones, torch.ones(COUNT, dtype=torch.long), training, load_digits("test"))
+    assert one.real.frechet > 10 * found.real.frechet
+    assert one.samples.frechet == pytest.approx(one.real.frechet, rel=0.25)
+
+
+def test_digits_are_drawn_by_their_labels_and_none_twice(training: Digits) -> None:
+    numbered = Digits(torch.arange(5000.0)[:, None, None, None].expand(-1, 1, 28, 28), training.labels)
+    labels = torch.tensor([3, 3, 8, 1] * 100)
+    drawn = draw_with_labels(numbered, labels, torch.Generator().manual_seed(0))[:, 0, 0, 0].long()
+    assert training.labels[drawn].equal(labels)
+    assert len(drawn.unique()) == len(labels)
+    with pytest.raises(VizdiffInputError, match=r"700 of 5 are needed, found \d+"):
+        draw_with_labels(training, torch.full((700,), 5), torch.Generator())
+
+
+def test_near_copies_are_looked_for_among_what_was_seen(training: Digits) -> None:
+    seen = Digits(training.images[:COUNT], training.labels[:COUNT])
+    copied = seen.images + 0.005
+    test = load_digits("test")
+    assert evaluate(copied, seen.labels, training, test, seen=seen).samples.copies.hits > 0.95 * COUNT
+    unseen = Digits(training.images[COUNT : 2 * COUNT], training.labels[COUNT : 2 * COUNT])
+    assert evaluate(copied, seen.labels, training, test, seen=unseen).samples.copies.hits < 0.05 * COUNT
+
+
+def test_the_control_fails_by_every_measure(real_digits_as_samples: Evaluation) -> None:
+    clouds, real = real_digits_as_samples.clouds, real_digits_as_samples.real
+    assert clouds.frechet > 5 * real.frechet
+    assert clouds.kid > 20 * abs(real.kid)
+    assert clouds.precision < 0.5 * real.precision
+    assert clouds.accuracy.value < 0.9
+
+
+def test_one_digit_over_and_over_is_precise_and_not_varied(training: Digits) -> None:
+    test = load_digits("test")
+    one = test.typical_of(5).expand(COUNT, -1, -1, -1) + 0.01 * torch.randn(COUNT, 1, 28, 28)
+    found = evaluate(one, torch.full((COUNT,), 5), training, test).samples
+    assert found.accuracy.value == 1
+    assert found.precision > 0.9
+    assert found.recall < 0.05
+    assert found.frechet > 20
+
+
+def test_copies_of_training_images_are_counted(training: Digits) -> None:
+    test = load_digits("test")
+    copied = training.images[:COUNT] + 0.005
+    found = evaluate(copied, training.labels[:COUNT], training, test)
+    assert found.samples.copies.hits > 0.95 * COUNT
+    assert found.real.copies.hits < 0.05 * COUNT
+
+
+@pytest.mark.parametrize("count", [0, 19])
+def test_too_few_samples_are_refused(count: int, training: Digits) -> None:
+    with pytest.raises(VizdiffInputError, match=f"found {count}"):
+        evaluate(torch.zeros(count, 1, 28, 28), torch.zeros(count, dtype=torch.long), training, load_digits("test"))

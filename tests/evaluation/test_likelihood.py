@@ -1,0 +1,78 @@
+"""Losses and bits against closed forms: a Gaussian whose best denoiser and entropy are known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from viz_diffusion.data import Digits, load_digits
+from viz_diffusion.diffusion.schedule import NoiseSchedule
+from viz_diffusion.errors import VizdiffInputError
+from viz_diffusion.evaluation.likelihood import gaussian_losses, measure_likelihood
+
+SCHEDULE = NoiseSchedule.named("linear")
+SPREAD = 0.2
+
+
+def gaussian_images(count: int = 400) -> Digits:
+    """Independent pixels of N(0, SPREAD²), rounded to the 256 grey levels."""
+    draws = torch.randn(count, 1, 28, 28, generator=torch.Generator().manual_seed(3)) * SPREAD
+    levels = ((draws.clamp(-1, 1) + 1) * 127.5).round()
+    return Digits(levels / 127.5 - 1, torch.zeros(count, dtype=torch.long))
+
+
+class BestDenoiser(nn.Module):
+    """E[ε | x_t] for pixels of N(0, SPREAD²), times ``factor``."""
+
+    def __init__(self, factor: float = 1.0) -> None:
+        super().__init__()
+        self.factor = nn.Parameter(torch.tensor(factor))
+
+    def forward(self, x: Tensor, timesteps: Tensor, _: Tensor) -> Tensor:
+        share = torch.from_numpy(SCHEDULE.alphas_cumprod)[timesteps].float().reshape(-1, 1, 1, 1)
+        return self.factor * (1 - share).sqrt() / (share * SPREAD**2 + 1 - share) * x
+
+
+def test_losses_of_the_best_denoiser_are_the_closed_form() -> None:
+    found = measure_likelihood(BestDenoiser(), SCHEDULE, gaussian_images(), count=4)
+    share = SCHEDULE.alphas_cumprod
+    expected = share * SPREAD**2 / (share * SPREAD**2 + 1 - share)
+    assert np.abs((found.loss - expected) / found.loss_error.clip(1e-4)).mean() < 3
+    assert found.mean_loss == pytest.approx(expected.mean(), rel=0.01)
+
+
+def test_bits_of_the_best_denoiser_are_the_closed_form_above_the_entropy_and_worse_ones_cost_more() -> None:
+    share, snr = SCHEDULE.alphas_cumprod, SCHEDULE.snr
+    missed = SPREAD**2 * (1 - share) / (share * SPREAD**2 + 1 - share)  # E (x_0 - x̂_0)²
+    nats = (0.5 * (snr[:-1] - snr[1:]) * missed[1:]).sum()  # Kingma et al. 2021, eq. 13
+    # a Gaussian decoder of variance β̃_1 whose squared error is that of x̂_0 at t = 0
+    spread = SCHEDULE.posterior_variance[1]
+    decoder = 0.5 * np.log(2 * np.pi * spread) + missed[0] / (2 * spread) - np.log(2 / 255)
+    best = measure_likelihood(BestDenoiser(), SCHEDULE, gaussian_images(), count=4)
+    assert best.bits == pytest.approx((nats + decoder) / np.log(2), abs=4 * best.bits_error)
+    entropy = 0.5 * np.log2(2 * np.pi * np.e * SPREAD**2) + np.log2(127.5)
+    assert best.bits > entropy
+    worse = measure_likelihood(BestDenoiser(0.8), SCHEDULE, gaussian_images(), count=4)
+    assert worse.bits > best.bits + 0.3
+
+
+def test_the_same_call_gives_the_same_numbers() -> None:
+    first, second = (measure_likelihood(BestDenoiser(), SCHEDULE, gaussian_images(), count=2) for _ in range(2))
+    assert np.array_equal(first.loss, second.loss)
+    assert first.bits == second.bits
+
+
+def test_baselines_are_the_numbers_known_for_mnist() -> None:
+    digits = load_digits("train")
+    one, per_label = gaussian_losses(SCHEDULE, digits)
+    assert one.mean() == pytest.approx(0.0745, abs=5e-5)
+    assert per_label.mean() == pytest.approx(0.0581, abs=5e-5)
+    assert gaussian_losses(NoiseSchedule.named("cosine"), digits)[0].mean() == pytest.approx(0.140, abs=5e-4)
+
+
+def test_a_label_with_one_image_has_no_gaussian() -> None:
+    digits = load_digits("test").first_of_each(11)
+    with pytest.raises(VizdiffInputError, match="found 1 of 1"):
+        gaussian_losses(SCHEDULE, digits)

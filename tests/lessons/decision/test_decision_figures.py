@@ -1,0 +1,72 @@
+"""The decision's figures by their artists: curves over t with noise at the left, ticks, window; the tree of forks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from matplotlib.colors import same_color
+from matplotlib.figure import Figure
+
+from viz_diffusion.lessons.decision.figures import Quartiles, draw_decision, draw_forks
+from viz_diffusion.plots import theme
+
+T = np.array([899, 499, 99])
+IDEAL, MEAN = np.array([0.1, 0.5, 0.97]), np.array([0.12, 0.4, 0.9])
+STRIP = np.random.default_rng(0).uniform(-1, 1, (3, 28, 28)).astype(np.float32)
+SETTLED = np.array([200, 300, 480])
+
+
+def drawn(read: bool = True) -> Figure:
+    estimate = (MEAN, MEAN - 0.05, MEAN + 0.05) if read else None
+    quartiles = Quartiles(300, 250, 390, 210, 470) if read else None
+    settled = SETTLED if read else None
+    return draw_decision(T, IDEAL, estimate, estimate, (665, 435), settled, quartiles, STRIP, T, 1000)
+
+
+def test_noise_is_at_the_left_and_every_value_is_drawn(pictures: Callable[..., Any]) -> None:
+    figure = drawn()
+    axes = next(axes for axes in figure.axes if axes.axison)
+    assert axes.get_xlim() == (-999, 0)
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["999", "800", "600", "400", "200", "0"]
+    ideal, guess, dots = axes.lines
+    for line, values in ((ideal, IDEAL), (guess, MEAN), (dots, MEAN)):
+        assert np.array_equal(line.get_xdata(), -T)
+        assert np.array_equal(line.get_ydata(), values)
+    assert ideal.get_linestyle() == "--"
+    assert same_color(dots.get_color(), theme.ORANGE)
+    (window,) = axes.patches
+    assert (window.get_x(), window.get_x() + window.get_width()) == (-665, -435)
+    assert np.array_equal(pictures(figure, "gray"), STRIP)
+
+
+def test_ticks_stand_where_generations_settle_with_median_and_quartiles_over_them() -> None:
+    figure = drawn()
+    ticks = next(axes for axes in figure.axes if axes.lines and not axes.axison and axes.get_xlim() == (-999, 0))
+    (marks,) = ticks.collections
+    assert [segment[0][0] for segment in marks.get_segments()] == [-200, -300, -480]
+    quarters, interval, median = ticks.lines
+    assert list(quarters.get_xdata()) == [-390, -250]
+    assert list(interval.get_xdata()) == [-470, -210]
+    assert list(median.get_xdata()) == [-300]
+
+
+def test_where_nobody_can_read_only_the_ideal_is_drawn() -> None:
+    axes = next(axes for axes in drawn(read=False).axes if axes.axison)
+    assert len(axes.lines) == 1
+
+
+def test_every_row_of_forks_begins_with_its_state_and_has_its_numbers(
+    pictures: Callable[..., Any], words: Callable[..., list[str]]
+) -> None:
+    tree = np.random.default_rng(1).uniform(-1, 1, (3, 5, 28, 28)).astype(np.float32)
+    figure = draw_forks(tree, T, np.array([1.0, 0.5, 0.04]), np.array([0.1, 0.4, 1.0]))
+    assert np.array_equal(pictures(figure, "gray"), tree.reshape(-1, 28, 28))
+    assert {"899", "499", "99", "1.00", "0.50", "0.04", "10%", "40%", "100%"} <= set(words(figure))
+    fans = figure.axes[0].lines
+    reach = [
+        max(line.get_ydata()[1] for line in fans[5 * row : 5 * row + 5]) - fans[5 * row].get_ydata()[0]
+        for row in range(3)
+    ]
+    assert reach[0] > reach[1] > reach[2]

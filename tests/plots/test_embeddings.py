@@ -1,0 +1,107 @@
+"""Tables as colours: the clock and the labels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from matplotlib.collections import QuadMesh
+from matplotlib.figure import Figure
+
+from viz_diffusion.errors import VizdiffInputError
+from viz_diffusion.plots import embeddings as heatmap
+
+Drawn = Callable[[str], Figure]
+
+
+def tables(figure: Figure, least: int = 100) -> list[np.ndarray]:
+    arrays = [np.asarray(image.get_array()) for axes in figure.axes for image in axes.images]
+    return [array for array in arrays if array.shape[0] >= least]
+
+
+def matrices(figure: Figure) -> list[QuadMesh]:
+    return [mesh for axes in figure.axes for mesh in axes.collections if isinstance(mesh, QuadMesh)]
+
+
+def test_time_embedding_shows_codes_and_cosines(drawn: Drawn, make: SimpleNamespace) -> None:
+    clock = make.clock()
+    codes, raw, mlp, after = tables(drawn("time_embedding"))
+    assert codes.shape == mlp.shape == (640, 2000)
+    assert np.array_equal(codes[::5, ::2], clock.sinusoids)
+    assert np.array_equal(mlp[np.ceil(np.arange(256) * 2.5).astype(int), ::2], clock.mlp)
+    middles = ((np.arange(125) + 0.5) * 640 / 125).astype(int)
+    assert np.array_equal(raw[np.ix_(middles, middles)], clock.cosine_raw)
+    assert np.array_equal(after[np.ix_(middles, middles)], clock.cosine_mlp)
+
+
+def test_time_embedding_scales_are_fixed(drawn: Drawn) -> None:
+    limits = [axes.images[0].get_clim()[1] for axes in drawn("time_embedding").axes if axes.images]
+    assert limits == [1, 1, 2.8936, 1, 1, 2.8936, 1]
+
+
+def test_time_embedding_marks_0_259_and_999(drawn: Drawn, words: Callable[..., list[str]]) -> None:
+    said = words(drawn("time_embedding"))
+    assert [said.count(mark) for mark in ("259", "999", "sin", "cos", "MLP")] == [4, 4, 1, 1, 2]
+    xs = {text.get_text(): text.get_position()[0] for text in drawn("time_embedding").texts[:3]}
+    assert (xs["259"] - xs["0"]) / (xs["999"] - xs["0"]) == pytest.approx(259 / 999)
+
+
+def test_time_embedding_of_the_wrong_shape_is_refused(make: SimpleNamespace) -> None:
+    with pytest.raises(VizdiffInputError, match="cosine"):
+        heatmap.draw_time_embedding(replace(make.clock(), cosine_timesteps=np.arange(3)))
+
+
+def test_label_matrix_is_largest_and_writes_its_values(drawn: Drawn, make: SimpleNamespace) -> None:
+    figure, labels = drawn("label_embedding"), make.labels()
+    (matrix,) = matrices(figure)
+    assert np.array_equal(matrix.get_array().reshape(10, 10), labels.cosine)
+    assert matrix.get_clim() == (-1, 1)
+    areas = sorted(axes.get_position().width * axes.get_position().height for axes in figure.axes)
+    assert areas[-1] > 2 * areas[-2]
+    cells = [text.get_text() for text in matrix.axes.texts]
+    assert [cells.count(value) for value in ("1", ".81", ".31", "−.31", "−.81")] == [10, 20, 20, 20, 20]
+
+
+def test_label_cells_and_columns_line_up(drawn: Drawn) -> None:
+    figure = drawn("label_embedding")
+    (matrix,) = matrices(figure)
+    box = matrix.axes.get_position()
+    on_page = matrix.axes.transData + figure.transFigure.inverted()
+    ones = [text.get_position() for text in matrix.axes.texts if text.get_text() == "1"]
+    middles = [(box.x0 + (n + 0.5) / 10 * box.width, box.y1 - (n + 0.5) / 10 * box.height) for n in range(10)]
+    assert set(map(tuple, np.round(middles, 6))) <= set(map(tuple, np.round(on_page.transform(ones), 6)))
+    names = [text.get_position() for text in figure.texts if text.get_text() in set("0123456789")]
+    for x, y in middles:
+        assert any(abs(name[0] - x) < 1e-6 for name in names)
+        assert any(abs(name[1] - y) < 1e-6 for name in names)
+
+
+def test_pca_names_its_shares_and_places_digits_on_equal_units(
+    drawn: Drawn, make: SimpleNamespace, words: Callable[..., list[str]]
+) -> None:
+    figure, labels = drawn("label_embedding"), make.labels()
+    assert {"PC 1 41%", "PC 2 23%", "t-SNE"} <= set(words(figure))
+    maps = [axes for axes in figure.axes if axes.texts and not axes.collections]
+    assert len(maps) == 4
+    assert [text.get_text() for text in maps[0].texts] == [str(n) for n in range(10)]
+    assert np.allclose([text.get_position() for text in maps[0].texts], labels.pca)
+    for axes in maps:
+        box, (left, right), (low, high) = axes.get_position(), axes.get_xlim(), axes.get_ylim()
+        assert (right - left) / (box.width * 16) == pytest.approx((high - low) / (box.height * 9))
+        assert axes.get_xticks().size == axes.get_yticks().size == 0
+        assert len({text.get_color() for text in axes.texts}) == 1
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.314, ".31"), (-0.2, "−.20"), (1.0, "1"), (-1.0, "−1"), (-0.001, "0"), (0.996, "1")]
+)
+def test_short(value: float, text: str) -> None:
+    assert heatmap._short(value) == text
+
+
+def test_labels_of_the_wrong_shape_are_refused(make: SimpleNamespace) -> None:
+    with pytest.raises(VizdiffInputError, match="10x10"):
+        replace(make.labels(), cosine=np.eye(9))

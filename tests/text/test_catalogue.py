@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+import re
+from importlib import resources
+from pathlib import Path
+from string import Formatter
+
+import pytest
+
+from viz_diffusion.errors import VizdiffInputError, VizdiffUsageError
+from viz_diffusion.text.catalogue import Texts, languages, load_texts
+
+
+def test_english_is_there_and_every_text_says_something() -> None:
+    assert "en" in languages()
+    texts = load_texts("en")
+    assert all(text.strip() for text in texts.section("interface").values())
+
+
+def sources(ending: str) -> str:
+    """Return every template file of one kind, joined."""
+    folder = resources.files("viz_diffusion.report").joinpath("templates")
+    found = [entry.read_text("utf-8") for entry in folder.iterdir() if entry.name.endswith(ending)]
+    assert found
+    return "\n".join(found)
+
+
+def test_every_key_the_templates_ask_for_exists() -> None:
+    asked = set(re.findall(r"interface\.[a-z_.]+(?=[\"'])", sources(".html.j2")))
+    assert len(asked) > 50
+    assert asked <= set(load_texts("en"))
+
+
+def test_every_key_the_scripts_ask_for_exists() -> None:
+    asked = set(re.findall(r"\btext\.([a-z_]+)", sources(".js")))
+    assert asked == set(load_texts("en").section("interface.script"))
+
+
+def fields(text: str) -> list[tuple[str, str, str]]:
+    """Return the names that are filled in, with conversions and formats, in no order."""
+    parts = Formatter().parse(text)
+    return sorted((name, spec or "", conversion or "") for _, name, spec, conversion in parts if name is not None)
+
+
+def test_languages_have_the_same_keys_and_fields() -> None:
+    english = load_texts("en")
+    for lang in languages():
+        other = load_texts(lang)
+        assert sorted(set(english) - set(other)) == [], f"missing from {lang}.toml"
+        assert sorted(set(other) - set(english)) == [], f"in {lang}.toml, and not in en.toml"
+        for key in english:
+            assert fields(other[key]) == fields(english[key]), (lang, key)
+
+
+def test_control_fields_notice_another_format() -> None:
+    assert fields("{a[0]:.2f} {b}") == fields("{b} {a[0]:.2f}") != fields("{a[0]:.3f} {b}")
+
+
+def test_no_text_is_empty_where_the_english_one_is_not() -> None:
+    english = load_texts("en")
+    assert [key for key in english if not english[key].strip()] == ["report.variance_none"]
+    for lang in languages():
+        other = load_texts(lang)
+        assert [key for key in other if not other[key].strip()] == ["report.variance_none"], lang
+
+
+NAMES = {
+    "viz_diffusion",
+    "SNR",
+    "DDPM",
+    "DDIM",
+    "MLP",
+    "MNIST",
+    "SHA",
+    "Ctrl",
+    "Home",
+    "End",
+    "SNE",
+    "min",
+    "Sun",
+    "x_t",
+    "CIFAR",
+    "Dieleman",
+    "Falck",
+    "Kynkäänniemi",
+    "Salimans",
+    "Spearman",
+    "Antognini",
+    "Sohl",
+    "Dickstein",
+    "DPM",
+    "Solver",
+    "vizdiff",
+    "lesson",
+    "evaluate",
+    "training",
+    "coarse_fine",
+}
+"""Words of Latin letters that a text in another script may hold; commands and what is filled in do not count."""
+
+
+def is_command(key: str) -> bool:
+    return key.removeprefix("alone.").startswith("chapter.") and key.endswith(".try_this")
+
+
+def foreign_words(key: str, text: str) -> list[str]:
+    """Return words of three Latin letters or more that are neither names nor a command."""
+    if is_command(key) or key == "language.tag":
+        return []
+    plain = re.sub(r"{[^}]*}", " ", text.replace("et al.", ""))
+    return [word for word in re.findall(r"[A-Za-zÀ-ž_]{3,}", plain) if word not in NAMES]
+
+
+def test_the_chinese_is_chinese() -> None:
+    texts = load_texts("zh")
+    assert {key: words for key in texts if (words := foreign_words(key, texts[key]))} == {}
+    assert texts["language.tag"] == "zh-Hans"
+
+
+def test_commands_are_the_same_in_every_language() -> None:
+    english = load_texts("en")
+    for lang in languages():
+        for key in filter(is_command, english):
+            assert load_texts(lang)[key] == english[key]
+
+
+def test_control_english_is_noticed() -> None:
+    english = load_texts("en")
+    assert sum(bool(foreign_words(key, english[key])) for key in english) > 0.8 * len(english)
+    assert foreign_words("a.b", "由噪声调度 decided，SNR") == ["decided"]
+
+
+@pytest.mark.parametrize("lang", languages())
+@pytest.mark.parametrize("figure", ["loss", "learning"])
+def test_a_count_of_training_steps_is_explained_where_it_is_drawn(lang: str, figure: str) -> None:
+    assert "∇" in load_texts(lang)[f"picture.{figure}.caption"]
+
+
+def test_missing_key_is_named() -> None:
+    with pytest.raises(VizdiffInputError, match=r"'interface\.nothing' is missing from the catalogue en\.toml"):
+        load_texts("en")["interface.nothing"]
+
+
+def test_missing_section_is_named() -> None:
+    with pytest.raises(VizdiffInputError, match="section 'nothing'"):
+        load_texts("en").section("nothing")
+
+
+@pytest.mark.parametrize("lang", ["xx", "", "../en", "en/../en"])
+def test_unknown_language_is_refused(lang: str) -> None:
+    with pytest.raises(VizdiffUsageError, match="has no catalogue"):
+        load_texts(lang)
+
+
+def test_values_are_inserted_and_never_parsed() -> None:
+    texts = Texts("en", {"a": "digit {digit}"})
+    assert texts("a", digit="{digit} {0.__class__}") == "digit {digit} {0.__class__}"
+
+
+def test_missing_value_is_named() -> None:
+    with pytest.raises(VizdiffInputError, match="'a' of en"):
+        Texts("en", {"a": "digit {digit}"})("a")
+
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_readmes_name_the_same_commands_and_link_to_each_other() -> None:
+    english, chinese = ((ROOT / name).read_text("utf-8") for name in ("README.md", "README.zh-CN.md"))
+    assert "(README.zh-CN.md)" in english.partition("## ")[0]
+    assert "(README.md)" in chinese.partition("## ")[0]
+    rows = [re.findall(r"^\| (`vizdiff [^|]*`) \|", text, re.MULTILINE) for text in (english, chinese)]
+    assert len(rows[0]) >= 8
+    assert rows[0] == rows[1]
+    blocks = [
+        [re.sub("#.*", "#", b) for b in re.findall(r"```.*?\n(.*?)```", text, re.S)] for text in (english, chinese)
+    ]
+    assert blocks[0] == blocks[1]
+    numbers = [re.findall(r"\d[\d.,]*\d%?", "".join(re.findall(r"^\|.*\|$", t, re.M))) for t in (english, chinese)]
+    assert numbers[0] == numbers[1]

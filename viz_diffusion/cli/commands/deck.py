@@ -1,0 +1,191 @@
+"""``vizdiff deck``: slides, a handout, or the pictures for one's own slides."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from viz_diffusion.cli.console import Terminal, show_path, show_size
+from viz_diffusion.cli.generation_request import (
+    AllowPartialOption,
+    AskedClip,
+    AskedDigit,
+    AskedEta,
+    AskedGuidance,
+    AskedSampler,
+    AskedSeed,
+    AskedSteps,
+    AskedTimestepSpacing,
+    AskedVariance,
+    TrajectoryOption,
+    read_request,
+)
+from viz_diffusion.cli.options import DeviceOption, JsonOption, LangOption, QuietOption, RunOption, default_out
+from viz_diffusion.cli.study import LessonsOption, command_line, figure_command, pick_lessons, prepare
+from viz_diffusion.errors import VizdiffUsageError
+from viz_diffusion.files import make_dir, make_parent
+
+if TYPE_CHECKING:
+    from viz_diffusion.study.study import Study
+    from viz_diffusion.text.catalogue import Texts
+
+
+HELP = (
+    "Example: vizdiff deck --digit 5\n\n"
+    "Record a digit, measure it, and write 12 to 20 slides with notes (pptx), an A4 handout (pdf), or numbered "
+    "pictures with captions for slides of your own (folder)."
+)
+_ENDINGS = {"pptx": ".pptx", "pdf": ".pdf", "folder": ""}
+
+
+def run_command(
+    format: Annotated[str, typer.Option("--format", metavar="pptx|pdf|folder", help="What to write.")] = "pptx",
+    digit: AskedDigit = None,
+    run: RunOption = None,
+    trajectory: TrajectoryOption = None,
+    allow_partial: AllowPartialOption = False,
+    sampler: AskedSampler = None,
+    steps: AskedSteps = None,
+    guidance: AskedGuidance = None,
+    variance: AskedVariance = None,
+    eta: AskedEta = None,
+    timestep_spacing: AskedTimestepSpacing = None,
+    clip: AskedClip = None,
+    seed: AskedSeed = None,
+    device: DeviceOption = "auto",
+    lang: LangOption = "en",
+    lessons: LessonsOption = "core",
+    template: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.pptx", help="Your own template (.pptx, .potx): its size, layouts, fonts, colours."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="File or folder to write; reports/deck…, with digit and language if not 5 and en."
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Record, measure, plan, write."""
+    terminal = Terminal(as_json, quiet)
+    _check(format, template, out)
+    from viz_diffusion.text.catalogue import load_texts
+
+    texts = load_texts(lang)
+    order = read_request(
+        trajectory,
+        digit=digit,
+        seed=seed,
+        allow_partial=allow_partial,
+        sampler=sampler,
+        steps=steps,
+        guidance=guidance,
+        variance=variance,
+        eta=eta,
+        timestep_spacing=timestep_spacing,
+        clip=clip,
+    )
+    out = default_out("deck", _ENDINGS[format], order.digit, lang) if out is None else out
+    if format == "folder":
+        from viz_diffusion.deck.folder import check_folder
+
+        check_folder(out)
+        make_dir(out.parent)
+    else:
+        make_parent(out)
+    if template is not None:
+        from viz_diffusion.deck.template import check_template
+
+        check_template(template)
+    found = prepare(order, run, device, terminal, pick_lessons(lessons), out=out)
+    written = _write(found, format, template, out, command_line("deck", found, lang), texts, terminal)
+    size = "" if out.is_dir() else f", {show_size(out)}"
+    terminal.say("Done", f"{show_path(out)} ({written['count']} {written['what']}{size}, {terminal.seconds:.0f} s)")
+    if written["left_out"]:
+        terminal.say("Left out", "; ".join(written["left_out_titles"]) + " (no room)")
+    facts = found.facts()
+    terminal.result(
+        {
+            "out": str(out),
+            "format": format,
+            written["what"]: written["count"],
+            "film": written["film"],
+            "left_out": written["left_out"],
+            "digit": facts["recording"]["digit"],
+            "seed": facts["recording"]["seed"],
+            "seconds": round(terminal.seconds, 1),
+            **facts,
+        }
+    )
+
+
+def _check(format: str, template: Path | None, out: Path | None) -> None:
+    """Refuse options that do not go together."""
+    if format not in _ENDINGS:
+        raise VizdiffUsageError(f"--format must be one of {', '.join(_ENDINGS)}, found {format!r}")
+    if template is not None and format != "pptx":
+        raise VizdiffUsageError(f"--template goes with --format pptx, not with {format}")
+    if out is not None and format != "folder" and out.suffix.lower() != f".{format}":
+        raise VizdiffUsageError(f"--out must end in .{format} for --format {format}, found {str(out)!r}")
+
+
+def _write(
+    found: Study, format: str, template: Path | None, out: Path, command: str, texts: Texts, terminal: Terminal
+) -> dict[str, Any]:
+    """Draw everything once, and write it; return what there is to say of it."""
+    from viz_diffusion.deck.pictures import Darkroom, make_film
+    from viz_diffusion.deck.slides import plan
+    from viz_diffusion.plots.film import can_write_mp4
+    from viz_diffusion.study.narrative import narrate, wording
+
+    film = None if format == "pdf" else make_film(found.trajectory, texts, can_write_mp4())
+    remake = partial(figure_command, found, texts.lang)
+    moving = [] if film is None else ["gif", *(["mp4"] if film.mp4 is not None else [])]
+    darkroom = Darkroom()
+    with terminal.progress("Drawing", "the pictures", None) as update:
+        if format == "folder" and film is not None:
+            from viz_diffusion.deck.folder import write_folder
+
+            told = narrate(found.findings, found.recording, texts)
+            title = texts("report.title", **wording(found.recording, texts))
+            names = write_folder(
+                told,
+                film,
+                found.facts(),
+                title,
+                remake,
+                texts,
+                out,
+                lambda drawing: update(0, None, drawing.name),
+            )
+            return {"what": "files", "count": len(names), "left_out": [], "left_out_titles": [], "film": moving}
+
+        told = narrate(
+            found.findings,
+            found.recording,
+            texts,
+            lambda drawing: update(darkroom.draw(drawing), None, drawing.name),
+        )
+        stills = darkroom.finish()
+    deck = plan(found, told, stills, film, command, remake, texts)
+    if format == "pptx":
+        from viz_diffusion.deck.powerpoint import write_pptx
+
+        write_pptx(deck, out, template)
+        count, what = len(deck.slides), "slides"
+    else:
+        from viz_diffusion.deck.handout import write_pdf
+
+        count, what = write_pdf(deck, out, texts), "pages"
+    return {
+        "what": what,
+        "count": count,
+        "film": moving,
+        "left_out": list(deck.left_out),
+        "left_out_titles": list(deck.left_out_titles),
+    }

@@ -1,0 +1,66 @@
+"""``vizdiff embeddings``: what the network makes of time and label."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from viz_diffusion.cli.console import Terminal, show_path
+from viz_diffusion.cli.loading import load_run
+from viz_diffusion.cli.options import JsonOption, LangOption, QuietOption, RunOption
+from viz_diffusion.files import make_dir, write_json
+
+HELP = (
+    "Example: vizdiff embeddings\n\n"
+    "Draw the time embedding, the label embedding and the network that both of them reach."
+)
+
+
+def run_command(
+    run: RunOption = None,
+    lang: LangOption = "en",
+    out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("reports/embeddings"),
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Measure, draw, write."""
+    terminal = Terminal(as_json, quiet)
+    from viz_diffusion.text.catalogue import load_texts
+
+    texts = load_texts(lang)
+    make_dir(out)
+    chosen, model, digest = load_run(run, "cpu", terminal)
+    terminal.replacing(out / "embeddings.json")
+    from viz_diffusion.lessons.clock import lesson as clock
+    from viz_diffusion.lessons.label import lesson as label
+    from viz_diffusion.lessons.network import lesson as network
+    from viz_diffusion.study.narrative import drawings, save_drawing, wording
+
+    terminal.say("Drawing", "time, labels and network")
+    schedule = chosen.config.noise_schedule
+    times = clock.measure(model, schedule.num_train_timesteps, schedule.snr_below_one)
+    labels, shape = label.measure_embedding(model), network.measure(model)
+    facts = {
+        "time_embedding": clock.facts(times),
+        "label_embedding": label.facts_embedding(labels),
+        "model": network.facts(shape),
+    }
+    figures = clock.draw(times) | label.draw_embedding(labels) | network.draw(shape)
+    captions = {}
+    for name, figure in figures.items():
+        (drawing,) = drawings({name: figure}, wording(facts[name], texts), texts)
+        save_drawing(drawing, out)
+        captions[name] = drawing.caption
+    result = {
+        "out": str(out),
+        "run": "bundled" if chosen.is_bundled else str(chosen.path),
+        "weights_sha256": digest,
+        "seconds": round(terminal.seconds, 1),
+        **facts,
+        "captions": captions,
+    }
+    write_json(out / "embeddings.json", result)
+    terminal.say("Done", f"{show_path(out)} ({', '.join(figures)}, {terminal.seconds:.0f} s)")
+    terminal.result(result)

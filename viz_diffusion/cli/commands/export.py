@@ -1,0 +1,280 @@
+"""``vizdiff export``: one picture or film, in the format a slide or a paper wants."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from viz_diffusion.cli.console import Terminal, show_path, show_size
+from viz_diffusion.cli.generation_request import (
+    AllowPartialOption,
+    AskedClip,
+    AskedDigit,
+    AskedEta,
+    AskedGuidance,
+    AskedSampler,
+    AskedSeed,
+    AskedSteps,
+    AskedTimestepSpacing,
+    AskedVariance,
+    TrajectoryOption,
+    read_request,
+)
+from viz_diffusion.cli.options import (
+    DEFAULT_DIGIT,
+    DeviceOption,
+    JsonOption,
+    LangOption,
+    QuietOption,
+    RunOption,
+    default_out,
+)
+from viz_diffusion.cli.study import prepare
+from viz_diffusion.errors import VizdiffUsageError
+from viz_diffusion.files import make_parent, write_bytes
+
+if TYPE_CHECKING:
+    from viz_diffusion.lessons.base import Lesson
+    from viz_diffusion.study.study import Study
+    from viz_diffusion.text.catalogue import Texts
+
+
+HELP = (
+    "Example: vizdiff export --figure steps --format gif\n\n"
+    "Write one figure (png, svg, pdf), or the film of a generation or of learning (gif, webp, mp4)."
+)
+STILLS, FILMS = ("png", "svg", "pdf"), ("gif", "webp", "mp4")
+FILM_FIGURES = ("steps", "guess")
+"""The picture at each step, and the guess of the finished one."""
+LEARNING = "learning"
+"""What a run drew while it was trained, as a strip or as a film; needs no recording."""
+LEARNING_MS, LEARNING_HOLD_MS = 500, 2000
+"""Milliseconds that a look stays in the film, and the last one."""
+FILM_SCALE = 16
+DPI = 240
+
+
+def run_command(
+    context: typer.Context,
+    figure: Annotated[str, typer.Option("--figure", metavar="NAME", help="Which one; a wrong name lists them.")],
+    format: Annotated[
+        str | None,
+        typer.Option("--format", metavar="png|svg|pdf|gif|webp|mp4", help="By default what --out ends in, else png."),
+    ] = None,
+    digit: AskedDigit = None,
+    run: RunOption = None,
+    trajectory: TrajectoryOption = None,
+    allow_partial: AllowPartialOption = False,
+    sampler: AskedSampler = None,
+    steps: AskedSteps = None,
+    guidance: AskedGuidance = None,
+    variance: AskedVariance = None,
+    eta: AskedEta = None,
+    timestep_spacing: AskedTimestepSpacing = None,
+    clip: AskedClip = None,
+    seed: AskedSeed = None,
+    device: DeviceOption = "auto",
+    lang: LangOption = "en",
+    dpi: Annotated[
+        int | None, typer.Option(help="Pixels per inch of a png, 13.33 inches wide; 240 by default.")
+    ] = None,
+    transparent: Annotated[bool, typer.Option("--transparent", help="Leave out the white page.")] = False,
+    frames: Annotated[
+        str | None, typer.Option(help="Of steps or a film: a number, or a list of steps left such as 1000,500,1.")
+    ] = None,
+    spacing: Annotated[
+        str, typer.Option(metavar="default|t|log-snr", help="Frames equal in steps (t), or in log-SNR.")
+    ] = "default",
+    out: Annotated[
+        Path | None, typer.Option(help="File to write; reports/FIGURE.FORMAT, with digit and language if not 5 and en.")
+    ] = None,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Record, measure one lesson, draw, write."""
+    terminal = Terminal(as_json, quiet)
+    kind = _check_format(format, out)
+    if kind in FILMS and (dpi is not None or transparent):
+        raise VizdiffUsageError(f"--dpi and --transparent go with {', '.join(STILLS)}, not with {kind}")
+    if dpi is not None and (kind != "png" or not 10 <= dpi <= 1200):
+        raise VizdiffUsageError(f"--dpi goes with png and lies in 10..1200, found {kind} and {dpi}")
+    from viz_diffusion.text.catalogue import load_texts
+
+    texts = load_texts(lang)
+    if figure == LEARNING:
+        _check_unused(context)
+        path = default_out(figure, f".{kind}", DEFAULT_DIGIT, lang) if out is None else out
+        make_parent(path)
+        said, data = _learning(run, kind, dpi or DPI, transparent, texts, path, terminal)
+    else:
+        lesson = _owner(figure, kind, frames, spacing)
+        order = read_request(
+            trajectory,
+            digit=digit,
+            seed=seed,
+            allow_partial=allow_partial,
+            sampler=sampler,
+            steps=steps,
+            guidance=guidance,
+            variance=variance,
+            eta=eta,
+            timestep_spacing=timestep_spacing,
+            clip=clip,
+        )
+        _check_frames(order.steps, frames, spacing, kind)
+        path = default_out(figure, f".{kind}", order.digit, lang) if out is None else out
+        make_parent(path)
+        found = prepare(order, run, device, terminal, lessons=[lesson], others=lesson.comparison_runs, out=path)
+        terminal.say("Drawing", figure)
+        if kind in FILMS:
+            said, data = _film(found, figure, kind, frames, spacing)
+        else:
+            said, data = _still(found, figure, kind, dpi or DPI, transparent, texts)
+        said |= found.facts()
+    write_bytes(path, data)
+    terminal.say("Done", f"{show_path(path)} ({show_size(path)}, {terminal.seconds:.0f} s)")
+    terminal.result(
+        {
+            "out": str(path),
+            "figure": figure,
+            "format": kind,
+            "bytes": len(data),
+            "seconds": round(terminal.seconds, 1),
+            **said,
+        }
+    )
+
+
+def _check_format(format: str | None, out: Path | None) -> str:
+    """Return the format: the one asked for, or what the file's name ends in."""
+    ending = "" if out is None else out.suffix.lower().lstrip(".")
+    kind = format or ending or "png"
+    if kind not in (*STILLS, *FILMS):
+        raise VizdiffUsageError(f"--format must be one of {', '.join((*STILLS, *FILMS))}, found {kind!r}")
+    if out is not None and ending != kind:
+        raise VizdiffUsageError(f"--out must end in .{kind} for --format {kind}, found {str(out)!r}")
+    if kind == "mp4":
+        from viz_diffusion.plots.film import require_mp4
+
+        require_mp4()
+    return kind
+
+
+def _owner(figure: str, kind: str, frames: str | None, spacing: str) -> Lesson:
+    """Return the lesson that draws a figure, set to the frames asked for."""
+    from viz_diffusion.lessons.base import all_lessons
+    from viz_diffusion.lessons.guess import lesson as guess
+    from viz_diffusion.views import strip as strip_view
+
+    owners = {name: lesson for lesson in all_lessons() for name in lesson.figures}
+    names = f"{', '.join((*owners, LEARNING))}; as a film (gif, webp, mp4): {', '.join((*FILM_FIGURES, LEARNING))}"
+    if figure not in owners and figure not in FILM_FIGURES:
+        raise VizdiffUsageError(f"--figure {figure!r} is unknown; choose from {names}")
+    if kind in FILMS and figure not in FILM_FIGURES:
+        raise VizdiffUsageError(
+            f"--figure {figure} stands still and cannot be {kind}; choose {', '.join(STILLS)}, "
+            f"or the film of {', '.join(FILM_FIGURES)} or {LEARNING}"
+        )
+    if kind in STILLS and figure not in owners:
+        raise VizdiffUsageError(f"--figure {figure} is a film; choose {', '.join(FILMS)} as --format")
+    if figure in FILM_FIGURES:
+        if kind in FILMS:
+            return guess.LESSON
+        return replace(guess.LESSON, measure=lambda m: strip_view.measure(m.trajectory, m.sample, frames, spacing))
+    if frames is not None or spacing != "default":
+        raise VizdiffUsageError(f"--frames and --spacing go with the figure steps and with films, not with {figure}")
+    return owners[figure]
+
+
+def _check_unused(context: typer.Context) -> None:
+    """Refuse options that say how a digit is generated: learning was drawn while the run was trained."""
+    unused = (
+        "digit",
+        "trajectory",
+        "allow_partial",
+        "sampler",
+        "steps",
+        "guidance",
+        "variance",
+        "eta",
+        "timestep_spacing",
+        "clip",
+        "seed",
+        "device",
+        "frames",
+        "spacing",
+    )
+    sources = {name: context.get_parameter_source(name) for name in unused}
+    given = [name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"]
+    if given:
+        raise VizdiffUsageError(
+            f"--{given[0].replace('_', '-')} does not go with --figure {LEARNING}: it shows what the run kept"
+        )
+
+
+def _check_frames(steps: int | None, frames: str | None, spacing: str, kind: str) -> None:
+    """Refuse what no recording allows, before one is made or opened."""
+    from viz_diffusion.views.frames import MOST_FRAMES, choose_frames
+
+    film = kind in FILMS  # which has a frame more, the finished picture
+    choose_frames((steps or 1000) + film, frames, spacing, most=1001 if film else MOST_FRAMES)
+
+
+def _film(found: Study, figure: str, kind: str, frames: str | None, spacing: str) -> tuple[dict[str, Any], bytes]:
+    """Return what there is to say of a film, and its bytes."""
+    import numpy as np
+
+    from viz_diffusion.plots.film import film_bytes
+    from viz_diffusion.plots.film_captions import strip_height
+    from viz_diffusion.views.frames import film_counts, film_steps
+
+    trajectory = found.trajectory
+    images = trajectory.x_t if figure == "steps" else trajectory.x0_pred
+    states = np.concatenate([images[0, :, 0], trajectory.x0[0]])
+    shown = film_steps(trajectory, frames, spacing)
+    height, width = (side * FILM_SCALE for side in states.shape[-2:])
+    said = {"frames": len(shown), "steps_left_shown": [int(trajectory.num_steps - n) for n in shown]}
+    data = film_bytes(states[shown], kind, counts=film_counts(trajectory, shown), scale=FILM_SCALE)
+    return said | {"width": width, "height": height + strip_height(height)}, data
+
+
+def _learning(
+    choice: str | None, kind: str, dpi: int, transparent: bool, texts: Texts, path: Path, terminal: Terminal
+) -> tuple[dict[str, Any], bytes]:
+    """Return what there is to say of how a run learned, and the bytes of its strip or film."""
+    terminal.say("Loading", "PyTorch")
+    from viz_diffusion.lessons.training.lesson import read_training_samples, training_samples_facts
+    from viz_diffusion.plots import training_samples as learning
+    from viz_diffusion.plots.film import film_bytes
+    from viz_diffusion.plots.saving import figure_bytes
+    from viz_diffusion.study.narrative import drawings, wording
+    from viz_diffusion.training.run import Run
+
+    run = Run.choose(choice)
+    looks = read_training_samples(run, None if kind in FILMS else learning.MOST_LOOKS)
+    terminal.replacing(path)
+    terminal.say("Drawing", f"{len(looks.steps)} looks of {'the bundled run' if run.is_bundled else run.path}")
+    facts = training_samples_facts(looks) | {"run": "bundled" if run.is_bundled else str(run.path)}
+    if kind in FILMS:
+        film = learning.learning_film(looks)
+        data = film_bytes(film, kind, scale=1, frame_ms=LEARNING_MS, hold_ms=LEARNING_HOLD_MS)
+        return facts | {"frames": len(film), "width": film.shape[2], "height": film.shape[1]}, data
+    (drawing,) = drawings({LEARNING: learning.draw_learning(looks)}, wording(facts, texts), texts)
+    data = figure_bytes(drawing.figure, kind, description=drawing.caption, dpi=dpi, transparent=transparent)
+    return facts | {"title": drawing.title, "caption": drawing.caption, "alt": drawing.alt}, data
+
+
+def _still(
+    found: Study, figure: str, kind: str, dpi: int, transparent: bool, texts: Texts
+) -> tuple[dict[str, Any], bytes]:
+    """Return what there is to say of a figure, and its bytes."""
+    from viz_diffusion.plots.saving import figure_bytes
+    from viz_diffusion.study.narrative import narrate
+
+    drawings = {one.name: one for told in narrate(found.findings, found.recording, texts) for one in told.drawings}
+    drawing = drawings[figure]
+    data = figure_bytes(drawing.figure, kind, description=drawing.caption, dpi=dpi, transparent=transparent)
+    return {"title": drawing.title, "caption": drawing.caption, "alt": drawing.alt}, data

@@ -1,0 +1,68 @@
+"""``vizdiff forward``: real digits, destroyed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from viz_diffusion.cli.console import Terminal, show_path
+from viz_diffusion.cli.options import (
+    DigitOption,
+    JsonOption,
+    LangOption,
+    QuietOption,
+    SeedOption,
+    check_digit,
+    check_seed,
+    default_out,
+)
+from viz_diffusion.files import make_dir
+
+HELP = (
+    "Example: vizdiff forward --digit 5\n\n"
+    "Destroy five real digits with noise, step by step, and draw the schedule that decides how fast."
+)
+
+
+def run_command(
+    digit: DigitOption = 5,
+    schedule: Annotated[
+        str, typer.Option(help="linear, cosine, or zero-snr (the linear one until no signal is left).")
+    ] = "linear",
+    dataset: Annotated[str, typer.Option(help="mnist, fashion-mnist or kmnist.")] = "mnist",
+    data_dir: Annotated[Path | None, typer.Option(help="Folder of IDX files, plain or .gz.")] = None,
+    seed: SeedOption = 0,
+    lang: LangOption = "en",
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to write; reports/forward, with digit and language if not 5 and en.")
+    ] = None,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Noise, draw, write."""
+    terminal = Terminal(as_json, quiet)
+    check_digit(digit)
+    check_seed(seed)
+    from viz_diffusion.diffusion.schedule import NoiseSchedule
+    from viz_diffusion.text.catalogue import load_texts
+
+    process, texts = NoiseSchedule.named(schedule), load_texts(lang)
+    out = default_out("forward", "", digit, lang) if out is None else out
+    make_dir(out)
+    terminal.say("Loading", "PyTorch")
+    from viz_diffusion.data import load_digits
+    from viz_diffusion.lessons.noising import lesson as noising
+    from viz_diffusion.study.narrative import drawings, save_drawing, wording
+
+    data = noising.measure(load_digits("test", dataset, data_dir), process, digit, seed)
+    terminal.replacing(out / "forward.png")
+    terminal.say("Drawing", f"{schedule} schedule, digit {digit} and the next four")
+    drawn = drawings(noising.draw(data), wording(noising.facts(data), texts), texts)
+    for drawing in drawn:
+        save_drawing(drawing, out)
+    captions = {drawing.name: drawing.caption for drawing in drawn}
+    terminal.say("Done", f"{show_path(out)} (forward and snr, .png and .svg, {terminal.seconds:.0f} s)")
+    result = noising.facts(data) | {"captions": captions}
+    terminal.result({"out": str(out), "seconds": round(terminal.seconds, 1), **result})

@@ -1,0 +1,95 @@
+"""``vizdiff info``: versions, device, weights, caches, and the presets with what they reached."""
+
+from __future__ import annotations
+
+import os
+import platform
+from typing import Any
+
+from viz_diffusion.cli.console import Terminal, table
+from viz_diffusion.cli.options import JsonOption, QuietOption
+from viz_diffusion.training.presets import PRESETS, Preset
+
+HELP = (
+    "Example: vizdiff info --json\n\n"
+    "Say which versions, device, weights and folders are in use, and what each preset of vizdiff train reached."
+)
+
+
+def run_command(as_json: JsonOption = False, quiet: QuietOption = False) -> None:
+    """Look and say."""
+    terminal = Terminal(as_json, quiet)
+    terminal.say("Loading", "PyTorch")
+    import torch
+
+    from viz_diffusion.cli.loading import pick_device
+    from viz_diffusion.data import cache_dir
+    from viz_diffusion.evaluation.classifier import CLASSIFIER_DIR
+    from viz_diffusion.files import read_json
+    from viz_diffusion.study.study import versions
+    from viz_diffusion.training.run import RUNS_DIR, Run
+
+    chosen, bundled = Run.choose(), Run.bundled()
+    _, digest = bundled.load_model()
+    judge = read_json(CLASSIFIER_DIR / "provenance.json")
+    facts = {
+        "versions": versions(),
+        "platform": platform.platform(),
+        "device": str(pick_device("auto")),
+        "threads": torch.get_num_threads(),
+        "cpus": os.cpu_count(),
+        "run": "bundled" if chosen.is_bundled else str(chosen.path),
+        "runs": sorted(str(path.parent) for path in RUNS_DIR.glob("*/config.json")),
+        "bundled_weights_sha256": digest,
+        "bundled_steps": bundled.config.training.steps,
+        "classifier_sha256": judge["sha256"],
+        "classifier_test_accuracy": judge["test_accuracy"],
+        "cache": str(cache_dir()),
+    }
+    if not as_json:
+        for name, value in facts.items():
+            shown = ", ".join(value) if isinstance(value, list) else value
+            print(f"{name.replace('_', ' '):<26}{shown if shown != '' else '-'}")
+        print()
+        print("\n".join(table(_HEADER, [preset_row(preset, digest) for preset in PRESETS])))
+    terminal.result(facts | {"presets": [preset_facts(preset, digest) for preset in PRESETS]})
+
+
+_HEADER = ("preset", "for", "channels", "images/step", "budget", "read as asked", "FID-MNIST", "command")
+
+
+def preset_facts(preset: Preset, bundled_sha256: str) -> dict[str, Any]:
+    """Return a preset and what it was measured to reach; ``measured`` is None where nobody has.
+
+    A measurement of other weights than the bundled ones says nothing of the preset they are made with.
+    """
+    found = preset.measured()
+    if found is not None and preset.name == "base" and found["weights_sha256"] != bundled_sha256:
+        found = None
+    kept = ("count", "sampler", "steps", "guidance_scale", "weights_sha256", "classifier_sha256")
+    measured = None
+    if found is not None:
+        samples = {name: found["samples"][name] for name in ("accuracy", "frechet", "recall")}
+        measured = {name: found[name] for name in kept} | samples | {"floor": found["real"]["frechet"]}
+    return {
+        "name": preset.name,
+        "purpose": preset.purpose,
+        "channels": list(preset.channels),
+        "batch_size": preset.batch_size,
+        "budget": preset.budget,
+        "command": preset.command,
+        "measured": measured,
+    }
+
+
+def preset_row(preset: Preset, bundled_sha256: str) -> tuple[str, ...]:
+    """Return a preset as a row of the table."""
+    facts = preset_facts(preset, bundled_sha256)
+    measured = facts["measured"]
+    read, distance = "not measured", "not measured"
+    if measured is not None:
+        low, high = measured["accuracy"]["interval"]
+        read = f"{measured['accuracy']['value']:.1%} ({low:.1%} to {high:.1%} of {measured['count']:,})"
+        distance = f"{measured['frechet']:.2f}, {measured['frechet'] / measured['floor']:.1f} x real digits'"
+    width = " and ".join(map(str, preset.channels))
+    return (preset.name, preset.purpose, width, str(preset.batch_size), preset.budget, read, distance, preset.command)

@@ -1,0 +1,251 @@
+"""``vizdiff train``: a model of one's own, in minutes."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+import typer
+
+from viz_diffusion.cli.console import Terminal, show_path
+from viz_diffusion.cli.loading import pick_device
+from viz_diffusion.cli.options import DeviceOption, JsonOption, QuietOption, check_at_least, check_seed
+from viz_diffusion.errors import VizdiffUsageError
+from viz_diffusion.training.presets import DEFAULT_PRESET, PRESETS, Preset, find_preset
+
+if TYPE_CHECKING:
+    from viz_diffusion.data import Digits
+    from viz_diffusion.training.loop import TrainState
+    from viz_diffusion.training.run import Run
+
+
+HELP = (
+    "Example: vizdiff train --minutes 10\n\n"
+    "Train a model on MNIST (bundled, no network needed). Ctrl-C saves after the step in hand; --resume goes on. "
+    "vizdiff info shows the presets with the quality they reached."
+)
+_PRESETS_SAID = "; ".join(f"{preset.name}: {preset.purpose}, {preset.budget}" for preset in PRESETS)
+PRESET_HELP = f"{_PRESETS_SAID}. By default {DEFAULT_PRESET}."
+
+
+def run_command(
+    preset: Annotated[str | None, typer.Option(metavar="small|base|large", help=PRESET_HELP)] = None,
+    minutes: Annotated[float | None, typer.Option(help="Wall time to spend, instead of the preset's budget.")] = None,
+    epochs: Annotated[float | None, typer.Option(help="Passes over the data, instead of the preset's budget.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Optimizer steps in all, instead of the preset's budget.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="mnist (the default), fashion-mnist or kmnist.")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Folder of IDX files, plain or .gz.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Images per step, instead of the preset's.")] = None,
+    subset: Annotated[
+        int | None, typer.Option(metavar="N", help="Train on the first N digits only, the labels taking turns.")
+    ] = None,
+    no_time: Annotated[
+        bool, typer.Option("--no-time", help="Train a network that is never told how much noise there is.")
+    ] = False,
+    checkpoint_every: Annotated[int, typer.Option(help="Steps between two checkpoints.")] = 1000,
+    seed: Annotated[int | None, typer.Option(help="Decides weights, order and noise; 0 by default.")] = None,
+    device: DeviceOption = "auto",
+    resume: Annotated[Path | None, typer.Option(help="Run folder to go on with.")] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="With --resume: go on in a changed environment, not bit-exact.")
+    ] = False,
+    out: Annotated[Path | None, typer.Option(help="New run folder; by default under runs/.")] = None,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Train a model and write a run folder."""
+    terminal = Terminal(as_json, quiet)
+    _check_numbers(minutes, epochs, steps, batch_size, subset, checkpoint_every)
+    check_seed(seed or 0)
+    fresh = (preset, minutes, epochs, dataset, data_dir, batch_size, subset, no_time or None, seed, out)
+    if resume is not None and any(given is not None for given in fresh):
+        raise VizdiffUsageError("--resume goes on with the run's own folder, data and recipe; add nothing but --steps")
+    if resume is None and force:
+        raise VizdiffUsageError("--force goes with --resume")
+    chosen = find_preset(preset or DEFAULT_PRESET)
+    terminal.say("Loading", "PyTorch")
+    if resume is None:
+        if epochs is None and steps is None:
+            minutes, steps = (minutes, None) if minutes is not None else (chosen.minutes, chosen.steps)
+        asked = _Asked(steps, epochs, minutes, dataset, data_dir, batch_size, subset, no_time, seed or 0, out)
+        begun = _begin(chosen, asked, device, terminal)
+    else:
+        begun = _continue(resume, steps, device, force, terminal)
+    run, state, data, heldout, metrics_bytes = begun
+    _train(run, state, data, heldout, checkpoint_every, metrics_bytes, terminal)
+
+
+def _check_numbers(
+    minutes: float | None,
+    epochs: float | None,
+    steps: int | None,
+    batch_size: int | None,
+    subset: int | None,
+    checkpoint_every: int,
+) -> None:
+    """Refuse numbers that no training can have, naming their options."""
+    if sum(budget is not None for budget in (minutes, epochs, steps)) > 1:
+        raise VizdiffUsageError("--minutes, --epochs and --steps exclude each other; give one")
+    for option, value in (("--minutes", minutes), ("--epochs", epochs)):
+        if value is not None and not 0 < value < 1e6:
+            raise VizdiffUsageError(f"{option} must be a number above 0, found {value:g}")
+    for option, whole in (
+        ("--steps", steps),
+        ("--batch-size", batch_size),
+        ("--subset", subset),
+        ("--checkpoint-every", checkpoint_every),
+    ):
+        if whole is not None:
+            check_at_least(option, whole, 1)
+
+
+class _Asked(NamedTuple):
+    """What was asked of a new run, beside its preset; None where nothing was."""
+
+    steps: int | None
+    epochs: float | None
+    minutes: float | None
+    dataset: str | None
+    data_dir: Path | None
+    batch_size: int | None
+    subset: int | None
+    no_time: bool
+    seed: int
+    out: Path | None
+
+
+def _begin(
+    preset: Preset, asked: _Asked, device: str, terminal: Terminal
+) -> tuple[Run, TrainState, Digits, Digits, int]:
+    from viz_diffusion.diffusion.unet import ModelConfig
+    from viz_diffusion.training.config import RunConfig, TrainConfig
+    from viz_diffusion.training.loop import TrainState, faster_precision
+    from viz_diffusion.training.run import RUNS_DIR, Run
+
+    place = pick_device(device)
+    name = "data-dir" if asked.data_dir is not None else asked.dataset or "mnist"
+    training = TrainConfig(
+        batch_size=asked.batch_size or preset.batch_size,
+        learning_rate=preset.learning_rate,
+        seed=asked.seed,
+    )
+    folder = None if asked.data_dir is None else str(asked.data_dir.resolve())
+    network = ModelConfig(channels=preset.channels, num_blocks=preset.num_blocks)
+    if asked.no_time:
+        network = replace(network, use_time=False, schedule=None)
+    config = RunConfig(network, training, dataset=name, data_dir=folder, preset=preset.name, subset=asked.subset)
+    data, heldout = config.load_digits("train"), config.load_digits("test")
+    precision = faster_precision(training, network, data, config.noise_schedule, place)
+    training = replace(training, precision=precision)
+    steps = asked.steps
+    if asked.epochs is not None:
+        steps = max(1, round(asked.epochs * len(data) / training.batch_size))
+    config = replace(config, training=replace(training, steps=steps or training.steps), minutes=asked.minutes)
+    run = Run.create(asked.out or RUNS_DIR / time.strftime(f"{name}-%Y%m%d-%H%M%S"), config)
+    state = TrainState.create(config.training, config.model, place)
+    parameters = sum(weight.numel() for weight in state.model.parameters())
+    where = f"{training.batch_size} images a step on {place}, {training.precision}"
+    terminal.say("Budget", f"{config.budget}, {where}; Ctrl-C keeps your work")
+    blind = ", told no time" if asked.no_time else ""
+    terminal.say(
+        "Model", f"{preset.name}: {parameters / 1e6:.1f} million parameters{blind}, {len(data):,} images of {name}"
+    )
+    return run, state, data, heldout, 0
+
+
+def _continue(
+    resume: Path, steps: int | None, device: str, force: bool, terminal: Terminal
+) -> tuple[Run, TrainState, Digits, Digits, int]:
+    from viz_diffusion.training.run import Run
+
+    run = Run.open(resume)
+    data, heldout = run.config.load_digits("train"), run.config.load_digits("test")
+    state, metrics_bytes, remarks = run.resume(pick_device(device), force, (data, heldout))
+    for remark in remarks:
+        terminal.say("Note", remark)
+    budget = run.config.budget
+    if steps is not None:
+        if steps < state.step:
+            raise VizdiffUsageError(f"--steps must be at least the {state.step} steps that are done, found {steps}")
+        state.config, budget = replace(state.config, steps=steps), f"{steps:,} steps"
+    terminal.say("Resuming", f"{resume} at step {state.step:,}, budget {budget}")
+    return run, state, data, heldout, metrics_bytes
+
+
+def _train(
+    run: Run,
+    state: TrainState,
+    data: Digits,
+    heldout: Digits,
+    checkpoint_every: int,
+    metrics_bytes: int,
+    terminal: Terminal,
+) -> None:
+    from viz_diffusion.cli.training_display import watch
+    from viz_diffusion.training.trainer import fit
+
+    loss, speed, begun = None, 0.0, time.perf_counter()
+    with _stop_signal() as stopped, watch(terminal) as narrate:
+        progress = fit(
+            run,
+            state,
+            data,
+            heldout,
+            checkpoint_every=checkpoint_every,
+            metrics_bytes=metrics_bytes,
+            should_stop=lambda: bool(stopped),
+        )
+        for now in progress:
+            loss, speed = narrate(now), now.images_per_second
+            if stopped:
+                progress.close()
+                break
+        else:
+            stopped.clear()  # a signal after the last step stops nothing
+    if stopped:
+        terminal.say("Stopped", f"at step {state.step:,}; go on with: vizdiff train --resume {show_path(run.path)}")
+        raise typer.Exit(128 + stopped[0])
+    digest = run.open(run.path).load_model()[1]
+    seconds = time.perf_counter() - begun
+    smoothed = "" if loss is None else f", loss {loss:.4f}"
+    terminal.say(
+        "Done",
+        f"{show_path(run.path)} ({state.step:,} steps, {speed:.0f} images/s, {seconds:.0f} s{smoothed})",
+    )
+    terminal.say("Next", "vizdiff trajectory --digit 5")
+    terminal.result(
+        {
+            "run": str(run.path),
+            "steps": state.step,
+            "images_per_second": round(speed, 1),
+            "seconds": round(seconds, 1),
+            "loss": loss,
+            "weights_sha256": digest,
+        }
+    )
+
+
+@contextmanager
+def _stop_signal() -> Iterator[list[int]]:
+    """Collect SIGINT and SIGTERM, so that a step in progress ends whole; a second one acts at once."""
+    received: list[int] = []
+    before: dict[int, Any] = {}
+
+    def note(number: int, _: FrameType | None) -> None:
+        received.append(number)
+        for known, handler in before.items():
+            signal.signal(known, handler)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        before[number] = signal.signal(number, note)
+    try:
+        yield received
+    finally:
+        for known, handler in before.items():
+            signal.signal(known, handler)

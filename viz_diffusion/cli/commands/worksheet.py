@@ -1,0 +1,113 @@
+"""``vizdiff worksheet``: exercises for the class, and their answers."""
+
+from __future__ import annotations
+
+import webbrowser
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from viz_diffusion.cli.console import Terminal, show_path, show_size
+from viz_diffusion.cli.generation_request import (
+    AllowPartialOption,
+    AskedClip,
+    AskedDigit,
+    AskedEta,
+    AskedGuidance,
+    AskedSampler,
+    AskedSeed,
+    AskedSteps,
+    AskedTimestepSpacing,
+    AskedVariance,
+    TrajectoryOption,
+    read_request,
+)
+from viz_diffusion.cli.options import (
+    DeviceOption,
+    JsonOption,
+    LangOption,
+    QuietOption,
+    RunOption,
+    check_at_least,
+    default_out,
+)
+from viz_diffusion.cli.study import command_line, prepare
+from viz_diffusion.files import make_dir
+
+HELP = (
+    "Example: vizdiff worksheet --digit 5 --open\n\n"
+    "Write exercises on a recording: worksheet.html for students, without a single answer in it, and key.html "
+    "with the answers. Both print on A4."
+)
+
+
+def run_command(
+    digit: AskedDigit = None,
+    run: RunOption = None,
+    trajectory: TrajectoryOption = None,
+    allow_partial: AllowPartialOption = False,
+    sampler: AskedSampler = None,
+    steps: AskedSteps = None,
+    guidance: AskedGuidance = None,
+    variance: AskedVariance = None,
+    eta: AskedEta = None,
+    timestep_spacing: AskedTimestepSpacing = None,
+    clip: AskedClip = None,
+    seed: AskedSeed = None,
+    device: DeviceOption = "auto",
+    lang: LangOption = "en",
+    open_page: Annotated[bool, typer.Option("--open", help="Open both pages in the browser.")] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to write; reports/worksheet, with digit and language if not 5 and en.")
+    ] = None,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Record, choose, write."""
+    terminal = Terminal(as_json, quiet)
+    from viz_diffusion.text.catalogue import load_texts
+    from viz_diffusion.worksheet.plan import MIN_STEPS, make_plan
+
+    texts = load_texts(lang)
+    if steps is not None:
+        check_at_least("--steps of a worksheet", steps, MIN_STEPS)
+    order = read_request(
+        trajectory,
+        digit=digit,
+        seed=seed,
+        allow_partial=allow_partial,
+        sampler=sampler,
+        steps=steps,
+        guidance=guidance,
+        variance=variance,
+        eta=eta,
+        timestep_spacing=timestep_spacing,
+        clip=clip,
+    )
+    out = default_out("worksheet", "", order.digit, lang) if out is None else out
+    make_dir(out)
+    found = prepare(order, run, device, terminal, lessons=(), out=out / "worksheet.html")
+    from viz_diffusion.worksheet.page import write_worksheet
+
+    real = found.run.config.load_digits("test").typical_of(int(found.trajectory.labels[0]))
+    sheet, key = make_plan(found.trajectory, found.comparison_runs.others, real[0].numpy())
+    pages = write_worksheet(sheet, key, command_line("worksheet", found, lang), texts, out)
+    for page, what in zip(pages, ("for students", "the answers"), strict=True):
+        terminal.say("Written", f"{show_path(page)} ({what}, {show_size(page)})")
+    terminal.say("Done", f"sheet {sheet.code} ({terminal.seconds:.0f} s); the browser prints both on A4")
+    terminal.result(
+        {
+            "out": str(out),
+            "worksheet": str(pages[0]),
+            "key": str(pages[1]),
+            "code": sheet.code,
+            "digit": key.digit,
+            "seed": key.seed,
+            "seconds": round(terminal.seconds, 1),
+            "answers": key.facts(),
+        }
+    )
+    if open_page:
+        for page in pages:
+            webbrowser.open(page.resolve().as_uri())

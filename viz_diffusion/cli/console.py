@@ -1,0 +1,170 @@
+"""Messages and progress on stderr, one JSON object on stdout."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from viz_diffusion.files import to_json
+
+if TYPE_CHECKING:
+    pass
+
+
+FIRST_LINE = 2.0
+"""Seconds after which a stage says what it will take."""
+EVERY = 15.0
+"""Seconds from one line to the next."""
+
+
+class LogProgress:
+    """Turns ``update(done, total, text)`` into few lines.
+
+    Parameters
+    ----------
+    say
+        Prints one line.
+    now
+        Returns seconds that only rise.
+    """
+
+    def __init__(self, say: Callable[[str], None], now: Callable[[], float] = time.monotonic) -> None:
+        self._say, self._now = say, now
+        self._begun = now()
+        self._next = self._begun + FIRST_LINE
+
+    def update(self, done: int, total: int | None, text: str) -> None:
+        """Say how far it is, if the last line is long enough ago; with a total, also what is left."""
+        now = self._now()
+        if now < self._next or done == total:
+            return
+        passed = now - self._begun
+        if total is None:
+            self._say(f"{text} ({duration(passed)} so far)")
+        elif done:
+            self._say(f"{text}: {done / total:.0%}, about {duration(passed / done * (total - done))} left")
+        self._next = now + EVERY
+
+
+def duration(seconds: float) -> str:
+    """Return a time for people, never too short: 8 s, 40 s, 1 min 20 s, 25 min."""
+    whole = int(seconds) + (seconds > int(seconds))
+    if whole < 20:
+        return f"{max(whole, 1)} s"
+    tens = -(-whole // 10) * 10
+    if tens < 60:
+        return f"{tens} s"
+    minutes, rest = divmod(tens, 60)
+    return f"{minutes} min {rest} s" if rest and minutes < 5 else f"{minutes + (rest > 0)} min"
+
+
+class Terminal:
+    """Says what happens: a labelled line a stage on stderr, and at the end the result.
+
+    Parameters
+    ----------
+    as_json
+        Whether the result goes to stdout as one JSON object.
+    quiet
+        Whether lines and progress bars are left out.
+    """
+
+    def __init__(self, as_json: bool, quiet: bool) -> None:
+        self._as_json = as_json
+        self._quiet = quiet
+        self._begun = time.perf_counter()
+
+    @property
+    def live(self) -> bool:
+        """Whether there is a terminal to draw on, and somebody who wants to see it."""
+        return not self._quiet and sys.stderr.isatty()
+
+    @property
+    def seconds(self) -> float:
+        """Wall time since the command began."""
+        return time.perf_counter() - self._begun
+
+    def say(self, label: str, text: str) -> None:
+        """Print one line: the label in its column, then the text."""
+        if self._quiet:
+            return
+        try:
+            print(f"{label:<9} {text}", file=sys.stderr, flush=True)
+        except BrokenPipeError:  # whoever read has left: the work goes on unheard
+            self._quiet = True
+            sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+
+    @contextmanager
+    def progress(self, label: str, text: str, total: int | None) -> Iterator[Callable[[int, int | None, str], None]]:
+        """Show a bar on a terminal, a line now and then elsewhere; give ``update(done, total, text)``."""
+        if self._quiet:
+            yield lambda *_: None
+            return
+        if not sys.stderr.isatty():
+            self.say(label, text)
+            yield LogProgress(lambda line: self.say(label, line)).update
+            return
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (
+            TextColumn(f"{label:<10}{{task.description}}"),
+            BarColumn(bar_width=30),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, console=Console(stderr=True)) as bar:
+            task = bar.add_task(text, total=total)
+            yield lambda done, total, text: bar.update(task, completed=done, total=total, description=text)
+
+    def replacing(self, path: Path) -> None:
+        """Say so before what is there is written over; to be called when nothing can be refused any more."""
+        if path.exists():
+            self.say("Replaces", f"{show_path(path)} (another --out keeps it)")
+
+    def result(self, values: dict[str, Any]) -> None:
+        """End a command: the JSON object, where it was asked for."""
+        if not self._as_json:
+            return
+        try:
+            print(to_json(values), flush=True)
+        except BrokenPipeError:
+            sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+
+
+def beyond(share: float, clip: bool) -> str:
+    """Say how many pixels of the guesses lay beyond the grey scale, and what was done about it."""
+    return f"{share:.1%} of the pixels of x̂_0 beyond [-1, 1], {'clipped' if clip else 'left as they were'}"
+
+
+def show_path(path: Path) -> str:
+    """Return a path as a user would type it: relative where it lies below the current folder."""
+    try:
+        return str(path.resolve().relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
+
+
+def show_size(path: Path) -> str:
+    """Return a file's size for people."""
+    size = path.stat().st_size
+    return f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{size / 1e3:.0f} kB"
+
+
+def about(seconds: float) -> str:
+    """Return a time announced to people: 5 s, 40 s, 3 min."""
+    return f"{max(1, round(seconds))} s" if seconds < 100 else f"{round(seconds / 60)} min"
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return lines whose columns stand beneath each other."""
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    return [
+        "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in (header, *rows)
+    ]

@@ -1,0 +1,47 @@
+"""Choose a device; open a run with its network."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from viz_diffusion.cli.console import Terminal
+from viz_diffusion.errors import VizdiffUsageError
+
+if TYPE_CHECKING:
+    import torch
+
+    from viz_diffusion.diffusion.unet import SimpleUNet
+    from viz_diffusion.training.run import Run
+
+
+def pick_device(choice: str) -> torch.device:
+    """Return the device asked for, or with ``auto`` the fastest there is."""
+    import torch
+
+    if choice == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(choice)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise VizdiffUsageError(f"--device {choice!r} cannot be used here ({reason}); try --device cpu") from None
+    return device
+
+
+def load_run(choice: str | None, device: str, terminal: Terminal) -> tuple[Run, SimpleUNet, str]:
+    """Open the run asked for, say which one it is, and return it with its network and weights hash."""
+    terminal.say("Loading", "PyTorch")
+    from viz_diffusion.training.run import Run
+
+    place = pick_device(device)
+    run = Run.choose(choice)
+    model, digest = run.load_model(place, lambda remark: terminal.say("Note", remark))
+    if run.is_bundled:
+        terminal.say("Weights", f"bundled (60,000 MNIST digits, {digest[:8]}); yours: --run PATH")
+    else:
+        unfinished = "" if run.is_finished else ", unfinished"
+        terminal.say("Weights", f"{run.path} ({run.config.dataset}, {digest[:8]}{unfinished}); bundled: --run bundled")
+    return run, model, digest

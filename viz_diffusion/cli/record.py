@@ -1,0 +1,261 @@
+"""How ``vizdiff trajectory`` records: to disk while it samples, and what a network's modules gave on the way.
+
+The options are checked before anything heavy is loaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from viz_diffusion.cli.console import Terminal
+from viz_diffusion.cli.options import (
+    Sampling,
+)
+from viz_diffusion.errors import VizdiffUsageError
+from viz_diffusion.recording.store.layout import CHUNK_SAMPLES, DTYPES, WIDE
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from numpy.typing import NDArray
+    from torch import nn
+
+    from viz_diffusion.diffusion.unet import SimpleUNet
+    from viz_diffusion.recording.trajectory import Float32, Trajectory
+    from viz_diffusion.text.catalogue import Texts
+    from viz_diffusion.training.run import Run
+
+
+FILM_FRAMES, FILM_PIXELS = 100, 224
+"""Frames of a film, and about how many pixels its longer side has."""
+ActivationsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--activations",
+        metavar="GLOB",
+        help="Modules whose feature maps are recorded at the frames and drawn, such as 'down.*'; may be repeated.",
+    ),
+]
+DtypeOption = Annotated[
+    str,
+    typer.Option("--dtype", metavar="|".join(DTYPES), help="Numbers of the recording; float16 takes half the disk."),
+]
+CompressOption = Annotated[bool, typer.Option("--compress", help="Compress the recording.")]
+
+
+@dataclass(frozen=True)
+class StorageOptions:
+    """The form of a recording on disk.
+
+    Raises
+    ------
+    VizdiffUsageError
+        Where there is no such ``dtype``.
+    """
+
+    dtype: str = WIDE
+    """float32 or float16."""
+    compress: bool = False
+
+    def __post_init__(self) -> None:
+        if self.dtype not in DTYPES:
+            raise VizdiffUsageError(f"--dtype must be {' or '.join(DTYPES)}, found {self.dtype!r}")
+
+    def keywords(self) -> dict[str, Any]:
+        """Return it as :meth:`~viz_diffusion.recording.trajectory.Trajectory.save` is told."""
+        return {"dtype": self.dtype, "compress": self.compress}
+
+
+def record(
+    chosen: Run,
+    model: nn.Module,
+    digest: str,
+    digit: int,
+    seed: int,
+    count: int,
+    asked: Sampling,
+    terminal: Terminal,
+    *,
+    store: Path | None = None,
+    storing: StorageOptions | None = None,
+    activations: Collection[str] = (),
+    activations_at: Collection[int] | None = None,
+) -> Trajectory:
+    """Record ``count`` generations of one digit with seeds ``seed`` and on, showing progress.
+
+    With a ``store`` they go to disk meanwhile, and the first batch of 16 is returned.
+    """
+    import torch
+
+    from viz_diffusion.recording.recorder import record_generation
+
+    batches = 1 if store is None else -(-count // CHUNK_SAMPLES)
+    total = (asked.steps or chosen.config.num_train_timesteps) * batches
+    place = next(model.parameters()).device
+    text = f"digit {digit}, seed {seed}"
+    done = 0
+    with terminal.progress("Sampling", text, total) as update:
+
+        def count_step(_: object) -> None:
+            nonlocal done
+            done += 1
+            update(done, total, text)
+
+        return record_generation(
+            model,
+            chosen.config.noise_schedule,
+            torch.full((count,), digit, device=place),
+            range(seed, seed + count),
+            **asked.keywords(),
+            weights_sha256=digest,
+            on_step=count_step,
+            store=store,
+            activations=tuple(activations),
+            activations_at=activations_at,
+            **(storing or StorageOptions()).keywords(),
+        )
+
+
+def look_through(store: Path, count: int) -> tuple[float, Float32]:
+    """Read a store, a batch of images at a time.
+
+    Returns
+    -------
+    share, x0
+        The share of the pixels of all guesses beyond [-1, 1], and all finished images, (B, C, H, W).
+    """
+    import numpy as np
+
+    from viz_diffusion.recording.trajectory import Trajectory
+
+    shares, finished = [], []
+    for first in range(0, count, CHUNK_SAMPLES):
+        part = Trajectory.open(store, samples=slice(first, first + CHUNK_SAMPLES))
+        shares.append(part.x0_beyond_scale)
+        finished.append(part.x0)
+    return float(np.concatenate(shares).mean()), np.concatenate(finished)
+
+
+def find_modules(
+    model: SimpleUNet, globs: Sequence[str], asked: Sampling, frames: str | None
+) -> tuple[tuple[str, ...], NDArray[np.int64]]:
+    """Return the modules meant, in the order in which the network has them, and the timesteps of the frames.
+
+    Raises
+    ------
+    VizdiffUsageError
+        Where a glob finds none.
+    """
+    from viz_diffusion.diffusion.timesteps import spaced_timesteps
+    from viz_diffusion.recording.hooks import match_modules
+    from viz_diffusion.views.feature_maps import choose
+
+    last = model.config.num_train_timesteps
+    steps = asked.steps or last
+    visited = spaced_timesteps(last, steps, asked.timestep_spacing)
+    return tuple(match_modules(model, globs)), visited[choose(steps, frames if globs else None)]
+
+
+def draw_steps(
+    recorded: Trajectory,
+    frames: str | None,
+    texts: Texts,
+    out: Path,
+    terminal: Terminal,
+    words: str = "steps",
+    told: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Write the strip and the film; return what the JSON file says of them.
+
+    ``words`` names the catalogue's texts of the strip, which may name what is in ``told``.
+    """
+    import numpy as np
+
+    from viz_diffusion.plots.film import film_frames, write_gif
+    from viz_diffusion.study.narrative import drawings, save_drawing, wording
+    from viz_diffusion.views import frames as frames_view
+    from viz_diffusion.views import strip as strip_view
+
+    terminal.say("Drawing", "strip and film")
+    data = strip_view.measure(recorded, frames=frames)
+    facts = strip_view.facts(data) | dict(told or {})
+    (drawing,) = drawings({words: strip_view.draw(data)["steps"]}, wording(facts, texts), texts)
+    save_drawing(replace(drawing, name="steps"), out)
+    states = frames_view.pictures(np.concatenate([recorded.x_t[0], recorded.x0[:1]]))
+    shown = film_frames(len(states), min(FILM_FRAMES, len(states)))
+    scale = max(1, FILM_PIXELS // max(states.shape[1:3]))
+    write_gif(states[shown], out / "steps.gif", counts=frames_view.film_counts(recorded, shown), scale=scale)
+    return facts | {"caption": drawing.caption}
+
+
+def draw_activations(
+    recorded: Trajectory,
+    names: Sequence[str],
+    texts: Texts,
+    out: Path,
+    terminal: Terminal,
+    told: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Draw the feature maps of these modules, and say what is none; return what the JSON file says of them.
+
+    The texts may name what is in ``told``.
+    """
+    from viz_diffusion.study.narrative import drawings, save_drawing, wording
+    from viz_diffusion.views import feature_maps as activations
+
+    data = activations.measure(recorded, names)
+    if data.left_out:
+        terminal.say("Not drawn", f"{', '.join(data.left_out)}: in trajectory.zarr")
+    if not data.blocks:
+        return activations.facts(data)
+    terminal.say("Drawing", f"feature maps of {', '.join(block.name for block in data.blocks)}")
+    facts = activations.facts(data)
+    for drawing in drawings(activations.draw(data), wording(facts, texts) | dict(told or {}), texts):
+        save_drawing(drawing, out)
+    return {**facts, "caption": drawing.caption}
+
+
+def sample_all(
+    schedule: object,
+    model: torch.nn.Module,
+    labels: torch.Tensor,
+    seed: int,
+    asked: Sampling,
+    terminal: Terminal,
+) -> tuple[torch.Tensor, float]:
+    """Sample N labels with seeds ``seed`` and on, showing progress.
+
+    Returns
+    -------
+    tuple
+        (N, 1, 28, 28) images, and the share of pixels of x̂_0 beyond [-1, 1], over all steps and images (the
+        padding of the last batch included).
+    """
+    import torch
+
+    from viz_diffusion.diffusion.samplers import sample_images
+    from viz_diffusion.diffusion.schedule import NoiseSchedule
+
+    assert isinstance(schedule, NoiseSchedule)
+    count = len(labels)
+    place = next(model.parameters()).device
+    images: list[torch.Tensor] = []
+    beyond: list[torch.Tensor] = []
+    text = f"{count} images, {asked.name}"
+    with terminal.progress("Sampling", text, count) as update:
+        for batch in sample_images(
+            model,
+            schedule,
+            labels.to(place),
+            range(seed, seed + count),
+            **asked.keywords(),
+            on_step=lambda step: beyond.append(step.clipped_share.mean()),
+        ):
+            images.append(batch)
+            update(sum(map(len, images)), count, text)
+    return torch.cat(images), float(torch.stack(beyond).mean())

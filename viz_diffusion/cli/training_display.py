@@ -1,0 +1,114 @@
+"""Watching a network learn: a live table on a terminal, a line now and then elsewhere, nothing where quiet.
+
+Knows nothing about training beyond the :class:`Progress` it is shown.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from viz_diffusion.cli.console import Terminal
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from viz_diffusion.training.trainer import Progress
+
+
+LINE_SECONDS = 30.0
+"""Seconds between two lines where there is no terminal."""
+TABLE_SECONDS = 0.5
+"""Seconds between two drawings of the table."""
+SMOOTHING = 0.02
+"""How far the shown loss moves towards the loss of each new batch."""
+_BAR = 24
+
+Watcher = Callable[["Progress"], float]
+"""Takes what fit() yields; returns the smoothed training loss."""
+
+
+@contextmanager
+def watch(terminal: Terminal) -> Iterator[Watcher]:
+    """Show a run as it learns; give the function that is told of every step."""
+    loss: float | None = None
+    shown = time.perf_counter()
+    show, close, pause = _opened(terminal)
+
+    def narrate(now: Progress) -> float:
+        nonlocal loss, shown
+        loss = now.loss if loss is None else loss + SMOOTHING * (now.loss - loss)
+        if time.perf_counter() - shown >= pause or now.step == now.steps:
+            show(now, loss)
+            shown = time.perf_counter()
+        return loss
+
+    try:
+        yield narrate
+    finally:
+        close()
+
+
+def _opened(terminal: Terminal) -> tuple[Callable[[Progress, float], None], Callable[[], None], float]:
+    """Return what shows a step, what ends the show, and the seconds between two steps shown."""
+    if not terminal.live:
+        return lambda now, loss: terminal.say("Training", line(now, loss)), lambda: None, LINE_SECONDS
+    from rich.console import Console
+    from rich.live import Live
+
+    live = Live(console=Console(stderr=True), auto_refresh=False)  # no thread: it would take time from training
+    live.start()
+    return lambda now, loss: live.update(table(now, loss), refresh=True), live.stop, TABLE_SECONDS
+
+
+def rows(now: Progress, loss: float) -> list[tuple[str, str]]:
+    """Return what the table shows, label and text: steps, losses, speed, time left, looks."""
+    total = "?" if now.steps is None else f"{now.steps:,}"
+    done = 0 if now.steps is None else now.step * _BAR // now.steps
+    found = [("Step", f"{now.step:,} of {total}  {'━' * done}{'╌' * (_BAR - done)}"), ("Loss", f"{loss:.4f}")]
+    if now.look is None:
+        found.append(("Held-out", "not measured yet"))
+    else:
+        quarters = now.look.heldout_loss
+        by_quarter = "  ".join(f"{value:.4f}" for value in quarters)
+        mean = sum(quarters) / len(quarters)
+        found.append(("Held-out", f"{mean:.4f}, by quarter of t  {by_quarter}  (step {now.look.step:,})"))
+    left = "still timing the first steps" if now.seconds_left is None else clock(now.seconds_left)
+    found += [("Images/s", f"{now.images_per_second:.0f}"), ("Time left", left)]
+    if now.look is not None:
+        found.append(("Looks", f"{now.look.count} kept, of ten digits from one noise"))
+    return found
+
+
+def table(now: Progress, loss: float) -> Table:
+    """Return the rows as a table whose labels stand in the column of all other messages."""
+    from rich.table import Table
+    from rich.text import Text
+
+    made = Table.grid(padding=(0, 0))
+    made.add_column(width=10)
+    made.add_column(overflow="fold")
+    for label, text in rows(now, loss):
+        made.add_row(Text(label), Text(text))
+    return made
+
+
+def line(now: Progress, loss: float) -> str:
+    """Return the same in one line."""
+    total = "" if now.steps is None else f" of {now.steps:,}"
+    parts = [f"step {now.step:,}{total}", f"loss {loss:.4f}"]
+    if now.look is not None:
+        parts.append(f"held-out {sum(now.look.heldout_loss) / len(now.look.heldout_loss):.4f}")
+    parts.append(f"{now.images_per_second:.0f} images/s")
+    if now.seconds_left is not None:
+        parts.append(f"{clock(now.seconds_left)} left")
+    return ", ".join(parts)
+
+
+def clock(seconds: float) -> str:
+    """Return a duration as m:ss, or h:mm:ss from an hour on."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,0 +1,267 @@
+"""The denoiser: a small U-Net that is told the time and the label and answers with the noise it sees.
+
+Of the forward process it knows ᾱ alone, for its last line. Knows nothing about sampling, guidance or training.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from viz_diffusion.diffusion.schedule import NoiseSchedule
+from viz_diffusion.errors import VizdiffInputError, VizdiffUsageError
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """What must be known to build the same network again."""
+
+    image_size: int = 28
+    """Height and width of the images, in pixels; divisible by 4."""
+    in_channels: int = 1
+    """Channels of the images: 1 for grey."""
+    num_labels: int = 10
+    """How many labels there are; index ``num_labels`` is the null label, "no order given"."""
+    channels: tuple[int, int] = (32, 64)
+    """Feature channels at half and at a quarter of the image's resolution."""
+    num_blocks: int = 1
+    """Residual blocks per level, on the way down and again on the way up."""
+    num_heads: int = 4
+    """Attention heads at the lower resolution."""
+    time_dim: int = 128
+    """Width of the sinusoidal time code."""
+    embedding_dim: int = 512
+    """Width D of the time and label embeddings that are summed."""
+    schedule: str | None = "linear"
+    """Name of the noise schedule whose ᾱ the last line uses; None: the bare network answers, as in Ho et al. 2020."""
+    num_train_timesteps: int = 1000
+    """T of that schedule."""
+    use_time: bool = True
+    """Whether the network is told t. Without, it has no time embedding, and no schedule either: ᾱ would tell it t."""
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> ModelConfig:
+        """Build a config from JSON values; an unknown or misshapen entry is named."""
+        try:
+            # a config without a schedule is from before the last line knew one
+            config = cls(**{"schedule": None, **values, "channels": tuple(values.get("channels", cls.channels))})
+            config.noise_schedule()
+        except (TypeError, VizdiffUsageError) as error:
+            raise VizdiffInputError(f"the model's config does not fit this version: {error}") from error
+        if type(config.use_time) is not bool:
+            raise VizdiffInputError(f"the model's use_time must be true or false, found {config.use_time!r}")
+        if not config.use_time and config.schedule is not None:
+            raise VizdiffInputError(
+                f"a model that is told no time has no schedule in its last line, found {config.schedule!r}; "
+                "its ᾱ would give the time away"
+            )
+        others = ("channels", "schedule", "use_time")
+        numbers = [n for k, n in asdict(config).items() if k not in others] + list(config.channels)
+        if len(config.channels) != 2 or not all(type(n) is int and 0 < n <= 65536 for n in numbers):
+            raise VizdiffInputError(f"the model's config must hold positive whole numbers, found {values}")
+        divisions = (
+            ("channels", config.channels[0], 8),
+            ("channels", config.channels[1], 8),
+            ("channels", config.channels[1], config.num_heads),
+            ("image_size", config.image_size, 4),
+            ("time_dim", config.time_dim, 2),
+        )
+        for name, number, divisor in divisions:
+            if number % divisor:
+                raise VizdiffInputError(f"the model's {name} must be divisible by {divisor}, found {number}")
+        return config
+
+    def noise_schedule(self) -> NoiseSchedule | None:
+        """Return the schedule whose ᾱ the last line uses, or None where it uses none."""
+        return None if self.schedule is None else NoiseSchedule.named(self.schedule, self.num_train_timesteps)
+
+
+class SinusoidalPositionEmbeddings(nn.Module):
+    """A clock face for the timestep: ``cat(sin, cos)`` of t at geometrically falling frequencies.
+
+    With ``half = dim / 2`` the frequencies are 10000^(-k/half), k = 0 .. half-1 (Vaswani et al. 2017,
+    section 3.5, sines and cosines side by side instead of interleaved). Every code has norm √(dim/2).
+
+    Parameters
+    ----------
+    dim
+        Width of the code; even.
+    """
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        if dim < 2 or dim % 2:
+            raise VizdiffInputError(f"the time code needs an even width of at least 2, found {dim}")
+        self.dim = dim
+
+    def forward(self, timesteps: Tensor) -> Tensor:
+        """Return (B, dim) float32 codes of (B,) timesteps."""
+        half = self.dim // 2
+        exponents = torch.arange(half, dtype=torch.float32, device=timesteps.device) / half
+        angles = timesteps.float()[:, None] * torch.exp(-math.log(10000.0) * exponents)[None, :]
+        return torch.cat([angles.sin(), angles.cos()], dim=1)
+
+
+class ResidualBlock(nn.Module):
+    """Two convolutions around which the image goes unchanged; the embedding scales and shifts between."""
+
+    def __init__(self, in_channels: int, out_channels: int, embedding_dim: int) -> None:
+        super().__init__()
+        self.norm1 = nn.GroupNorm(8, in_channels)
+        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1)
+        self.condition = nn.Linear(embedding_dim, 2 * out_channels)
+        self.norm2 = nn.GroupNorm(8, out_channels)
+        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
+        self.shortcut = nn.Conv2d(in_channels, out_channels, 1) if in_channels != out_channels else nn.Identity()
+        nn.init.zeros_(self.conv2.weight)
+        nn.init.zeros_(_bias(self.conv2))
+
+    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+        """Return (B, out_channels, H, W) from (B, in_channels, H, W) and a (B, D) embedding."""
+        h = self.conv1(functional.silu(self.norm1(x)))
+        scale, shift = self.condition(functional.silu(embedding))[:, :, None, None].chunk(2, dim=1)
+        h = self.norm2(h) * (1 + scale) + shift
+        h = self.conv2(functional.silu(h))
+        return h + self.shortcut(x)
+
+
+class AttentionBlock(nn.Module):
+    """Self-attention over the positions of a feature map, added to it."""
+
+    def __init__(self, channels: int, num_heads: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.norm = nn.GroupNorm(8, channels)
+        self.qkv = nn.Conv2d(channels, 3 * channels, 1)
+        self.out = nn.Conv2d(channels, channels, 1)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(_bias(self.out))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (B, C, H, W) from (B, C, H, W)."""
+        batch, channels, height, width = x.shape
+        qkv = self.qkv(self.norm(x)).reshape(batch, 3, self.num_heads, channels // self.num_heads, -1)
+        q, k, v = qkv.transpose(-1, -2).unbind(1)
+        h = functional.scaled_dot_product_attention(q, k, v)
+        h = h.transpose(-1, -2).reshape(batch, channels, height, width)
+        return x + self.out(h)
+
+
+class SimpleUNet(nn.Module):
+    """ε_θ(x_t, t, y): a U-Net at a half and a quarter of the image's resolution.
+
+    The image is first folded 2x2 (pixel-unshuffle), so that the work is done at 14x14 and 7x7 and
+    costs a quarter of what 28x28 would. ``time_mlp(timestep) + label_emb(label)``, one sum, conditions
+    every residual block (Ho et al. 2020, appendix B, with scale and shift as in Nichol & Dhariwal 2021).
+
+    The more noise there is, the better the noisy picture itself answers the question. So the last line gives
+    it its due, and the layers learn the rest: ε̂ = √(1-ᾱ) x_t + √ᾱ F(x_t, t, y). What F learns is v = √ᾱ ε - √(1-ᾱ) x_0
+    (Salimans & Ho 2022, section 4 and appendix D): an error in it reaches x̂_0 at most once, where an error in a bare
+    ε̂ is multiplied by √((1-ᾱ)/ᾱ), 157 at t = 999 of the linear schedule.
+    """
+
+    amplitudes: Tensor
+
+    def __init__(self, config: ModelConfig | None = None) -> None:
+        super().__init__()
+        self.config = config = config or ModelConfig()
+        outer, inner = config.channels
+        width = config.embedding_dim
+        folded = 4 * config.in_channels
+        if config.use_time:
+            self.time_mlp = nn.Sequential(
+                SinusoidalPositionEmbeddings(config.time_dim),
+                nn.Linear(config.time_dim, width),
+                nn.SiLU(),
+                nn.Linear(width, width),
+            )
+        self.label_emb = nn.Embedding(config.num_labels + 1, width)
+        self.conv_in = nn.Conv2d(folded, outer, 3, padding=1)
+        self.down_outer = _blocks([outer] * config.num_blocks, outer, width)
+        self.downsample = nn.Conv2d(outer, inner, 3, stride=2, padding=1)
+        self.down_inner = _blocks([inner] * config.num_blocks, inner, width)
+        self.mid1 = ResidualBlock(inner, inner, width)
+        self.mid_attention = AttentionBlock(inner, config.num_heads)
+        self.mid2 = ResidualBlock(inner, inner, width)
+        self.up_inner = _blocks([2 * inner] * config.num_blocks, inner, width)
+        self.upsample = nn.ConvTranspose2d(inner, outer, 2, stride=2)
+        self.up_outer = _blocks([2 * outer] * config.num_blocks, outer, width)
+        self.norm_out = nn.GroupNorm(8, outer)
+        self.conv_out = nn.Conv2d(outer, folded, 3, padding=1)
+        nn.init.zeros_(self.conv_out.weight)
+        nn.init.zeros_(_bias(self.conv_out))
+        schedule = config.noise_schedule()
+        if schedule is not None:  # (T, 2): √ᾱ and √(1-ᾱ)
+            powers = np.stack([schedule.alphas_cumprod, 1 - schedule.alphas_cumprod], axis=1)
+            self.register_buffer("amplitudes", torch.from_numpy(np.sqrt(powers)).float(), persistent=False)
+
+    @property
+    def null_label(self) -> int:
+        """The label that means "no order": one past the last digit."""
+        return self.config.num_labels
+
+    def embed(self, timesteps: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Return the (B, D) sum of the time and the label embedding; no labels means the null label.
+
+        A network that is told no time (``config.use_time``) sums nothing: it is the label's alone.
+        """
+        if labels is None:
+            labels = torch.full_like(timesteps, self.null_label)
+        if not self.config.use_time:
+            return self.label_emb(labels)
+        return self.time_mlp(timesteps) + self.label_emb(labels)
+
+    def forward(self, x: Tensor, timesteps: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Return the predicted noise ε̂.
+
+        Parameters
+        ----------
+        x
+            (B, C, H, W) float32, the noised images x_t.
+        timesteps
+            (B,) int64 in 0 .. T-1.
+        labels
+            (B,) int64 in 0 .. num_labels, where ``num_labels`` is the null label; none means null.
+
+        Returns
+        -------
+        Tensor
+            (B, C, H, W) float32.
+        """
+        embedding = self.embed(timesteps, labels)
+        h = self.conv_in(functional.pixel_unshuffle(x, 2))
+        skips = []
+        for block in self.down_outer:
+            h = block(h, embedding)
+            skips.append(h)
+        h = self.downsample(h)
+        for block in self.down_inner:
+            h = block(h, embedding)
+            skips.append(h)
+        h = self.mid2(self.mid_attention(self.mid1(h, embedding)), embedding)
+        for block in self.up_inner:
+            h = block(torch.cat([h, skips.pop()], dim=1), embedding)
+        h = self.upsample(h)
+        for block in self.up_outer:
+            h = block(torch.cat([h, skips.pop()], dim=1), embedding)
+        h = functional.pixel_shuffle(self.conv_out(functional.silu(self.norm_out(h))), 2)
+        if self.config.schedule is None:
+            return h
+        # ε̂ = √(1-ᾱ) x_t + √ᾱ F(x_t, t, y)
+        signal, spread = self.amplitudes[timesteps.long(), :, None, None, None].unbind(1)
+        return spread * x + signal * h
+
+
+def _blocks(in_channels: list[int], out_channels: int, embedding_dim: int) -> nn.ModuleList:
+    return nn.ModuleList(ResidualBlock(n, out_channels, embedding_dim) for n in in_channels)
+
+
+def _bias(layer: nn.Conv2d) -> Tensor:
+    assert layer.bias is not None
+    return layer.bias

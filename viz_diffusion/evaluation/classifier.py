@@ -1,0 +1,77 @@
+"""Is it good? An independent digit classifier, and how often it reads what was asked for.
+
+The classifier never takes part in training or guiding a denoiser. Knows nothing about samplers.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load
+from torch import Tensor, nn
+
+from viz_diffusion.errors import VizdiffInputError
+from viz_diffusion.evaluation.intervals import Share
+from viz_diffusion.files import io_errors, read_json, sha256_bytes
+
+CLASSIFIER_DIR = Path(__file__).parents[1] / "assets" / "classifier"
+
+
+class DigitClassifier(nn.Module):
+    """A small convolutional network that reads 28x28 digits; trained by ``scripts/train_classifier.py``."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = nn.Sequential(
+            *_convolution(1, 32, stride=2),
+            *_convolution(32, 64),
+            *_convolution(64, 64, stride=2),
+            *_convolution(64, 128),
+            *_convolution(128, 128),
+            nn.AdaptiveMaxPool2d(1),
+            nn.Flatten(),
+        )
+        self.head = nn.Sequential(nn.Dropout(0.3), nn.Linear(128, 10))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return (N, 10) logits of (N, 1, 28, 28) float32 images in [-1, 1]."""
+        return self.head(self.features(images))
+
+    @classmethod
+    def bundled(cls) -> tuple[DigitClassifier, str]:
+        """Load the classifier that comes with the package; return it with its SHA-256."""
+        path = CLASSIFIER_DIR / "model.safetensors"
+        with io_errors("read", path):
+            data = path.read_bytes()
+        digest = sha256_bytes(data)
+        if digest != read_json(CLASSIFIER_DIR / "provenance.json").get("sha256"):
+            raise VizdiffInputError(f"{path} was changed ({digest[:12]}…); install the package again")
+        classifier = cls()
+        try:
+            classifier.load_state_dict(load(data))
+        except (SafetensorError, RuntimeError) as error:
+            raise VizdiffInputError(f"{path} does not fit this version: {error}") from error
+        return classifier.float().eval().requires_grad_(False), digest
+
+    @torch.no_grad()
+    def read(self, images: Tensor, batch_size: int = 500) -> Tensor:
+        """Return (N,) int64, the digit seen in each of (N, 1, 28, 28) images, clipped to [-1, 1]."""
+        parts = [self(part.clamp(-1, 1)).argmax(dim=1) for part in torch.split(images, batch_size)]
+        return torch.cat(parts)
+
+
+def read_as_asked(images: Tensor, labels: Tensor) -> tuple[Share, str]:
+    """Count the images that the bundled classifier reads as their labels; return its SHA-256 too."""
+    classifier, digest = DigitClassifier.bundled()
+    hits = int((classifier.read(images) == labels).sum())
+    return Share(hits, len(labels)), digest
+
+
+def _convolution(in_channels: int, out_channels: int, stride: int = 1) -> list[nn.Module]:
+    return [
+        nn.Conv2d(in_channels, out_channels, 3, stride=stride, padding=1, bias=False),
+        nn.BatchNorm2d(out_channels),
+        nn.ReLU(),
+    ]

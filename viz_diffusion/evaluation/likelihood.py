@@ -1,0 +1,152 @@
+"""How well a denoiser guesses the noise at each timestep, and what that is worth in bits.
+
+Knows nothing about samples: everything here is measured on real images. The two baselines need no network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from viz_diffusion.data import Digits
+from viz_diffusion.diffusion.schedule import NoiseSchedule
+from viz_diffusion.errors import VizdiffInputError
+
+Float64 = NDArray[np.float64]
+_BIN = 2 / 255
+"""Distance of two neighbouring grey levels when 0..255 is spread over -1..1."""
+
+
+@dataclass(frozen=True, eq=False)
+class Likelihood:
+    """Losses of one denoiser on held-out images, and the bound on their code length that follows."""
+
+    loss: Float64
+    """(T,) float64: mean squared error of ε̂ per pixel at each timestep."""
+    loss_error: Float64
+    """(T,) float64: standard error of that mean."""
+    count: int
+    """Images looked at per timestep, different ones at different timesteps."""
+    bits_last: float
+    """L_T in bits per pixel: what is left of the image in x_T."""
+    bits_by_t: Float64
+    """(T,) float64, bits per pixel: L_t, the discretised decoder's L_0 first."""
+    bits_error: float
+    """Standard error of the sum, bits per pixel."""
+
+    @property
+    def mean_loss(self) -> float:
+        """The mean over all timesteps."""
+        return float(self.loss.mean())
+
+    @property
+    def bits(self) -> float:
+        """The variational bound on the code length, in bits per pixel (Ho et al. 2020, eq. 5)."""
+        return float(self.bits_by_t.sum() + self.bits_last)
+
+
+@torch.inference_mode()
+def measure_likelihood(
+    denoiser: nn.Module,
+    schedule: NoiseSchedule,
+    data: Digits,
+    count: int = 20,
+    on_step: Callable[[int, int], None] | None = None,
+) -> Likelihood:
+    """Ask the denoiser about ``count`` held-out images at every timestep, under their labels.
+
+    L_t is ‖ε - ε̂‖² β²/(2σ²α(1-ᾱ)) with σ² = β̃ (Ho et al. 2020, eq. 12). L_0 is the code length of the pixels
+    under a Gaussian around the mean of the last step, cut into 256 grey levels (eq. 13), with β̃_1 as its
+    variance, since β̃_0 is 0.
+    """
+    T = schedule.num_train_timesteps
+    device = next(denoiser.parameters()).device
+    generator = torch.Generator().manual_seed(1208)
+    order = torch.cat([torch.randperm(len(data), generator=generator) for _ in range(-(-T * count // len(data)))])
+    losses = np.empty((T, count))
+    decoder = np.empty(count)
+    for t in range(T):
+        rows = order[t * count : (t + 1) * count]
+        x0 = data.images[rows]
+        noise = torch.randn(x0.shape, generator=generator)
+        x_t = schedule.add_noise(x0, noise, t)
+        steps = torch.full((count,), t, device=device)
+        eps = denoiser(x_t.to(device), steps, data.labels[rows].to(device)).float().cpu()
+        losses[t] = (eps - noise).square().mean(dim=(1, 2, 3)).double().numpy()
+        if t == 0:
+            mean = schedule.posterior_mean(schedule.predict_x0(x_t, eps, 0), x_t, 0)
+            decoder = decoder_bits(x0, mean, float(np.sqrt(schedule.posterior_variance[1])))
+        if on_step is not None:
+            on_step(t + 1, T)
+    weights = bits_per_loss(schedule)
+    by_t, spread = weights * losses.mean(axis=1), weights * losses.std(axis=1, ddof=1) / np.sqrt(count)
+    by_t[0], spread[0] = decoder.mean(), decoder.std(ddof=1) / np.sqrt(count)
+    return Likelihood(
+        loss=losses.mean(axis=1),
+        loss_error=losses.std(axis=1, ddof=1) / np.sqrt(count),
+        count=count,
+        bits_last=bits_last(schedule, data.images),
+        bits_by_t=by_t,
+        bits_error=float(np.sqrt((spread**2).sum())),
+    )
+
+
+def bits_per_loss(schedule: NoiseSchedule) -> Float64:
+    """Return (T,) bits per pixel that a mean squared error of 1 costs at each t; 0 at t = 0."""
+    beta, alpha = schedule.betas[1:], schedule.alphas[1:]
+    spread = schedule.posterior_variance[1:]
+    nats = beta**2 / (2 * spread * alpha * (1 - schedule.alphas_cumprod[1:]))
+    return np.concatenate([[0.0], nats / np.log(2)])
+
+
+def bits_last(schedule: NoiseSchedule, images: Tensor) -> float:
+    """Return KL(q(x_T | x_0) ‖ N(0, 1)) in bits per pixel."""
+    share = float(schedule.alphas_cumprod[-1])
+    power = float(images.double().square().mean())
+    return 0.5 * (share * power - share - np.log1p(-share)) / np.log(2)
+
+
+def decoder_bits(x0: Tensor, mean: Tensor, spread: float) -> Float64:
+    """Return (B,) bits per pixel of x_0 under N(mean, spread²) cut at the middles between grey levels."""
+    x, m = x0.double(), mean.double()
+    low = torch.where(x < -0.999, torch.tensor(-torch.inf, dtype=torch.float64), (x - _BIN / 2 - m) / spread)
+    high = torch.where(x > 0.999, torch.tensor(torch.inf, dtype=torch.float64), (x + _BIN / 2 - m) / spread)
+    # the difference of two cumulative normals, taken on the side where it does not cancel
+    flip = low > 0
+    low, high = torch.where(flip, -high, low), torch.where(flip, -low, high)
+    log_high, log_low = torch.special.log_ndtr(high), torch.special.log_ndtr(low)
+    log_share = log_high + torch.log1p(-torch.exp(log_low - log_high))
+    return np.asarray((-log_share / np.log(2)).mean(dim=(1, 2, 3)).numpy())
+
+
+def gaussian_losses(schedule: NoiseSchedule, data: Digits) -> tuple[Float64, Float64]:
+    """Return (T,) twice: the losses of the best denoisers that know only mean and covariance of the images.
+
+    Along an eigenvector of variance λ the noise is known up to ᾱλ/(ᾱλ + 1-ᾱ) (Wiener 1949). The first knows one
+    Gaussian for all images, the second one for each label; its losses are averaged by the labels' shares. Mean and
+    covariance are those of ``data``, and so are the images asked about: of some hundred images or fewer it says nothing
+    of others.
+    """
+    overall = data.images.flatten(1).double().mean(dim=0)
+    scatter, per_label = torch.zeros(len(overall), len(overall)).double(), np.zeros(schedule.num_train_timesteps)
+    for label in torch.unique(data.labels):
+        images = data.images[data.labels == label].flatten(1).double()
+        mean = images.mean(dim=0)
+        if len(images) < 2:
+            raise VizdiffInputError(f"a Gaussian needs 2 images of each label, found {len(images)} of {int(label)}")
+        covariance = torch.cov(images.T)
+        per_label += len(images) / len(data) * _wiener_loss(schedule, covariance)
+        scatter += (len(images) - 1) * covariance + len(images) * torch.outer(mean - overall, mean - overall)
+    return _wiener_loss(schedule, scatter / (len(data) - 1)), per_label
+
+
+def _wiener_loss(schedule: NoiseSchedule, covariance: Tensor) -> Float64:
+    """Return (T,) the loss per pixel of the best denoiser of one Gaussian."""
+    variances = np.maximum(torch.linalg.eigvalsh(covariance).numpy(), 0)
+    share = schedule.alphas_cumprod[:, None]
+    return np.asarray((share * variances / (share * variances + 1 - share)).mean(axis=1))

@@ -1,0 +1,225 @@
+"""What lies on the table when a lesson is measured: a denoiser, real digits, recordings; each made on first use.
+
+Knows nothing about figures or words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from viz_diffusion.data import NUM_LABELS, Digits
+from viz_diffusion.diffusion.samplers import Denoiser, ImageNoise, ddpm_steps
+from viz_diffusion.diffusion.schedule import NoiseSchedule
+from viz_diffusion.diffusion.unet import SimpleUNet
+from viz_diffusion.errors import VizdiffUsageError
+from viz_diffusion.recording.comparison_runs import Generation
+from viz_diffusion.recording.trajectory import Trajectory
+
+if TYPE_CHECKING:
+    from viz_diffusion.training.run import Run
+
+
+TRACED_IMAGES = 64
+TRACED_SEED = 640_000
+"""Of the first traced image; image k takes the seed after it by k. Far from the seeds that people try."""
+
+Progress = Callable[[int, int | None, str], None]
+"""(done, total, what is being done); a total of None is not known."""
+SizeT = TypeVar("SizeT")
+PartT = TypeVar("PartT")
+
+
+def silent(done: int, total: int | None, text: str) -> None:
+    """Show nothing."""
+
+
+@dataclass(frozen=True, eq=False)
+class LessonContext:
+    """Everything a lesson may look at.
+
+    A test hands in a denoiser whose answers are known, few digits and short ``given_traces``; nothing here
+    asks for a trained network, but for :attr:`network`.
+    """
+
+    run: Run
+    """The run: its config says which data and schedule belong to the denoiser."""
+    model: nn.Module
+    """The denoiser, (x (B,1,28,28) float32, timesteps (B,) int64, labels (B,) int64) -> ε̂ like x: a network or
+    one of :mod:`viz_diffusion.diffusion.oracles`."""
+    heldout: Digits
+    """Real digits the network never trained on."""
+    digit: int = 5
+    """The digit that is told of, 0..9."""
+    seed: int = 0
+    """The seed of its noise; also where a lesson's own random numbers begin."""
+    recorded: Trajectory | None = None
+    """One recorded generation; None where no lesson asks for it (see ``Lesson.recording``)."""
+    others: tuple[Generation, ...] = ()
+    """The other digits from the recording's noise (see ``Lesson.companions``)."""
+    sample: int = 0
+    """Which image of the recording the lessons are about."""
+    full: bool = False
+    """Whether to measure as exactly as ``--full`` promises, however long it takes."""
+    progress: Progress = silent
+    """To be called now and then by whatever takes more than a second."""
+    known: Mapping[str, Any] = field(default_factory=dict)
+    """Slow parts of core lessons that came with the weights, by the lesson's name."""
+    slow: bool = True
+    """Whether slow parts that did not come along are measured."""
+    given_training: Digits | None = None
+    """Training digits; the run's own, read on first use, where not given."""
+    given_traces: Trajectory | None = None
+    """Traces; recorded on first use where not given."""
+
+    @property
+    def schedule(self) -> NoiseSchedule:
+        """The forward process."""
+        return self.run.config.noise_schedule if self.recorded is None else self.recorded.schedule
+
+    @property
+    def trajectory(self) -> Trajectory:
+        """The recording.
+
+        Raises
+        ------
+        VizdiffUsageError
+            Where there is none.
+        """
+        if self.recorded is None:
+            raise VizdiffUsageError("this lesson looks at a recording; it must say so (Lesson.recording)")
+        return self.recorded
+
+    @property
+    def network(self) -> SimpleUNet:
+        """The denoiser, for lessons that look inside of it.
+
+        Raises
+        ------
+        VizdiffUsageError
+            Where it is not this package's network.
+        """
+        if not isinstance(self.model, SimpleUNet):
+            raise VizdiffUsageError(f"this lesson looks inside a SimpleUNet, found {type(self.model).__name__}")
+        return self.model
+
+    @property
+    def device(self) -> torch.device:
+        """Where the denoiser expects its input."""
+        return device_of(self.model)
+
+    @property
+    def is_mnist(self) -> bool:
+        """Whether the data are MNIST: numbers that are known for it alone must not be shown beside others."""
+        return self.run.config.dataset == "mnist"
+
+    @cached_property
+    def training(self) -> Digits:
+        """The digits the run was trained on: read on first use, and kept while the material lives."""
+        return self.run.config.load_digits("train") if self.given_training is None else self.given_training
+
+    @cached_property
+    def data_set(self) -> Digits:
+        """All training digits there are, where the run was trained on a part of them: read on first use, and kept."""
+        return self.run.config.data_set(self.training)
+
+    @cached_property
+    def traces(self) -> Trajectory:
+        """64 unguided generations, every step of each: made on first use, and kept while the material lives.
+
+        DDPM, 1000 steps, guidance 1, image k asked for k mod 10, from seeds of their own: about 45 s and
+        600 MB on two cores. Where steps are few, they are what was handed in by a test.
+        """
+        if self.given_traces is not None:
+            return self.given_traces
+        return record_traces(self.model, self.schedule, progress=self.progress)
+
+    def take(self, lesson: str, measure: Callable[[LessonContext], PartT]) -> PartT | None:
+        """Return a lesson's slow part: what came with the weights, or else what ``measure`` finds, or None."""
+        if lesson in self.known:
+            return self.known[lesson]
+        return measure(self) if self.slow else None
+
+    def size(self, quick: SizeT, full: SizeT) -> SizeT:
+        """Return the number to measure with: the quick one, or with ``full`` the other."""
+        return full if self.full else quick
+
+    def generator(self, *key: int) -> torch.Generator:
+        """Return a fresh random generator that depends on the seed and on ``key`` alone."""
+        entropy = np.random.SeedSequence([len(key), self.seed, *key]).generate_state(2, np.uint32)
+        return torch.Generator().manual_seed(int(entropy[0]) << 31 | int(entropy[1]) >> 1)
+
+
+def require_time(model: SimpleUNet) -> None:
+    """Refuse a network that is told no time, where its time code is looked at.
+
+    Raises
+    ------
+    VizdiffUsageError
+        Where it was trained with --no-time.
+    """
+    if not model.config.use_time:
+        raise VizdiffUsageError(
+            "this network was trained with --no-time and has no time code to look at; "
+            "--run bundled has one, and --lessons noising,training,guess,step,label needs none"
+        )
+
+
+def device_of(denoiser: Any) -> torch.device:
+    """Return the device of a module's first parameter or buffer; the CPU for whatever has none."""
+    if isinstance(denoiser, nn.Module):
+        for tensor in (*denoiser.parameters(), *denoiser.buffers()):
+            return tensor.device
+    return torch.device("cpu")
+
+
+def record_traces(
+    denoiser: Denoiser,
+    schedule: NoiseSchedule,
+    count: int = TRACED_IMAGES,
+    timesteps: NDArray[np.int64] | None = None,
+    progress: Progress = silent,
+) -> Trajectory:
+    """Sample ``count`` images by DDPM without guidance, and keep every step of each in memory.
+
+    Parameters
+    ----------
+    count
+        B; image k is asked for k mod 10, and its noise has the seed ``TRACED_SEED`` + k.
+    timesteps
+        (S,) int64, falling: which timesteps to visit; all of them by default.
+    """
+    visited = np.arange(schedule.num_train_timesteps)[::-1] if timesteps is None else np.asarray(timesteps)
+    seeds = np.arange(TRACED_SEED, TRACED_SEED + count)
+    labels = torch.arange(count) % NUM_LABELS
+    shape = (count, len(visited), 1, 28, 28)
+    x_t, eps, x0_pred = (np.empty(shape, np.float32) for _ in range(3))
+    noise = ImageNoise(seeds.tolist())
+    null_label = getattr(denoiser, "null_label", NUM_LABELS)
+    steps = ddpm_steps(
+        denoiser, schedule, noise, labels.to(device_of(denoiser)), timesteps=visited, null_label=null_label
+    )
+    for index, step in enumerate(steps):
+        for kept, tensor in ((x_t, step.x_t), (eps, step.eps_pred), (x0_pred, step.x0_pred)):
+            kept[:, index] = tensor.cpu().numpy()
+        progress(index + 1, len(visited), f"{count} generations, every step kept")
+    return Trajectory(
+        schedule,
+        visited,
+        x_t,
+        eps,
+        x0_pred,
+        step.x_prev.cpu().numpy(),
+        labels.numpy(),
+        seeds,
+        sampler="ddpm",
+        variance="beta",
+        guidance_scale=1.0,
+    )

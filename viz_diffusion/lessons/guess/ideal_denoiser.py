@@ -1,0 +1,159 @@
+"""The guess beside a perfect memory of the training digits: what the ideal denoiser of these alone would see.
+
+Part of the lesson on the guess; asks any denoiser, knows nothing about recordings or figures' words.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from viz_diffusion.data import Digits
+from viz_diffusion.diffusion.oracles import EmpiricalOracle
+from viz_diffusion.diffusion.schedule import NoiseSchedule
+from viz_diffusion.evaluation.intervals import Z_95
+from viz_diffusion.lessons.base import Claim
+from viz_diffusion.lessons.context import Progress, device_of, silent
+from viz_diffusion.lessons.guess.figures import IdealFrames
+
+Float64 = NDArray[np.float64]
+COUNT = (100, 1000)
+"""Held-out digits, quick and full."""
+TIMESTEPS = (999, 850, 700, 600, 500, 400, 300, 200, 100)
+"""Where the guesses are compared, for T = 1000."""
+EARLY, LATE = 600, 200
+"""Of T = 1000: from here on a guess is early, up to there late."""
+MARGIN = 1.1
+"""A blur is right where its squared error is less than this times the unavoidable one."""
+
+
+@dataclass(frozen=True, eq=False)
+class Ideal:
+    """Squared errors of x̂_0 on N held-out digits at K timesteps: of the denoiser, and of the ideal one."""
+
+    timesteps: NDArray[np.int64]
+    """(K,) int64, falling."""
+    num_train_timesteps: int
+    """T."""
+    gain: Float64
+    """(K,) float64: √((1-ᾱ)/ᾱ), how many times an error of ε̂ an error of x̂_0 is."""
+    eps_error: Float64
+    """(K,) float64: RMS error of ε̂ per pixel."""
+    error: Float64
+    """(K, N) float64: mean squared error of the denoiser's x̂_0 per pixel, unclipped."""
+    ideal_error: Float64
+    """(K, N) float64: of the mean of all training digits with that label, weighed by how well each explains x_t."""
+    images: IdealFrames
+    """One digit and both guesses at each timestep."""
+    digit: int
+    """Which digit that is."""
+
+    def ratio(self, k: int) -> tuple[float, float]:
+        """Return the denoiser's error over the ideal one at the k-th timestep, and half its 95% interval."""
+        mean = self.ideal_error[k].mean()
+        ratio = self.error[k].mean() / mean
+        spread = (self.error[k] - ratio * self.ideal_error[k]).std(ddof=1) / mean
+        return float(ratio), float(Z_95 * spread / np.sqrt(self.error.shape[1]))
+
+    def facts(self) -> dict[str, Any]:
+        """Return the numbers, by timestep."""
+        ratios = [self.ratio(k) for k in range(len(self.timesteps))]
+        return {
+            "ideal_digit": self.digit,
+            "ideal_count": int(self.error.shape[1]),
+            "ideal_timesteps": [int(t) for t in self.timesteps],
+            "gain": [float(g) for g in self.gain],
+            "gain_first": float(self.gain[0]),
+            "eps_error": [float(e) for e in self.eps_error],
+            "eps_error_first": float(self.eps_error[0]),
+            "guess_error": [float(e) for e in np.sqrt(self.error.mean(axis=1))],
+            "guess_error_first": float(np.sqrt(self.error[0].mean())),
+            "ideal_error": [float(e) for e in np.sqrt(self.ideal_error.mean(axis=1))],
+            "ideal_error_first": float(np.sqrt(self.ideal_error[0].mean())),
+            "ideal_ratio": [ratio for ratio, _ in ratios],
+            "ideal_ratio_interval": [half for _, half in ratios],
+            "first_t": int(self.timesteps[0]),
+        }
+
+    def claims(self) -> tuple[Claim, ...]:
+        """Say whether early blurs are as right as can be, and whether late guesses beat a perfect memory."""
+        T = self.num_train_timesteps
+        early = [k for k, t in enumerate(self.timesteps) if t >= EARLY * T // 1000]
+        late = [k for k, t in enumerate(self.timesteps) if t <= LATE * T // 1000]
+        worst = max(early, key=lambda k: self.ratio(k)[0])
+        best = max(late, key=lambda k: self.ratio(k)[0])
+        return (
+            Claim("blur_is_right", self._below(worst, MARGIN), self._told(worst) | {"early": EARLY * T // 1000}),
+            Claim("beats_memory", self._below(best, 1.0), self._told(best) | {"late": LATE * T // 1000}),
+        )
+
+    def _below(self, k: int, limit: float) -> bool | None:
+        ratio, half = self.ratio(k)
+        return None if abs(ratio - limit) <= half else ratio < limit
+
+    def _told(self, k: int) -> dict[str, Any]:
+        ratio, half = self.ratio(k)
+        return {"at": int(self.timesteps[k]), "ratio": ratio, "half": half, "margin": MARGIN}
+
+
+@torch.no_grad()
+def compare(
+    denoiser: nn.Module,
+    schedule: NoiseSchedule,
+    heldout: Digits,
+    training: Digits,
+    digit: int = 5,
+    seed: int = 0,
+    count: int = COUNT[0],
+    progress: Progress = silent,
+) -> Ideal:
+    """Noise held-out digits, and compare the guesses x̂_0 under their labels with the ideal ones.
+
+    The ideal guess is E[x_0 | x_t, y] over the training digits (:class:`EmpiricalOracle`). While much noise is left,
+    it is nearly that of all handwriting, and nobody can do better; later it can only copy training digits.
+
+    Parameters
+    ----------
+    digit, seed
+        Of the one digit that is drawn, and of all noise.
+    count
+        N.
+    """
+    T = schedule.num_train_timesteps
+    timesteps = np.unique(np.round(np.array(TIMESTEPS) * (T - 1) / 999).astype(np.int64))[::-1]
+    oracle = EmpiricalOracle(schedule, training.images, training.labels)
+    generator = torch.Generator().manual_seed(seed + 3001)
+    rows = torch.randperm(len(heldout), generator=generator)[:count]
+    x0 = torch.cat([heldout.typical_of(digit)[None], heldout.images[rows]])
+    labels = torch.cat([torch.tensor([digit]), heldout.labels[rows]])
+    noise = torch.randn(x0.shape, generator=generator)
+    device = device_of(denoiser)
+    found: dict[str, list[NDArray[np.float32]]] = {"x_t": [], "guess": [], "ideal": []}
+    errors: dict[str, list[Float64]] = {"eps": [], "guess": [], "ideal": []}
+    for done, t in enumerate(timesteps.tolist()):
+        x_t = schedule.add_noise(x0, noise, t)
+        steps = torch.full((len(x0),), t)
+        parts = zip(*(torch.split(values, 200) for values in (x_t, steps, labels)), strict=True)
+        eps = torch.cat([denoiser(a.to(device), b.to(device), c.to(device)).float().cpu() for a, b, c in parts])
+        guess, ideal = schedule.predict_x0(x_t, eps, t), oracle.predict_x0(x_t, steps, labels)
+        for name, image in (("x_t", x_t), ("guess", guess), ("ideal", ideal)):
+            found[name].append(image[0, 0].numpy())
+        for name, wrong in (("eps", eps - noise), ("guess", guess - x0), ("ideal", ideal - x0)):
+            errors[name].append(wrong[1:].square().mean(dim=(1, 2, 3)).double().numpy())
+        progress(done + 1, len(timesteps), "guesses beside a perfect memory's")
+    share = schedule.alphas_cumprod[timesteps]
+    return Ideal(
+        timesteps=timesteps,
+        num_train_timesteps=T,
+        gain=np.sqrt((1 - share) / share),
+        eps_error=np.sqrt(np.stack(errors["eps"]).mean(axis=1)),
+        error=np.stack(errors["guess"]),
+        ideal_error=np.stack(errors["ideal"]),
+        images=IdealFrames(timesteps, *(np.stack(found[name]) for name in ("x_t", "guess", "ideal"))),
+        digit=digit,
+    )

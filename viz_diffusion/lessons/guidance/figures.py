@@ -1,0 +1,96 @@
+"""Samples of one digit under several guidance scales, and what is gained and lost over the scale.
+
+Knows nothing about how anything was measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from viz_diffusion.plots import raster, theme
+from viz_diffusion.plots.panels import Curve, Scale, draw_curves
+from viz_diffusion.plots.theme import Array
+
+
+@dataclass(frozen=True, eq=False)
+class Price:
+    """One line over the guidance scale."""
+
+    name: str
+    """Its symbol."""
+    values: Array
+    """(A,) float, about 0 to 1."""
+    low: Array
+    """(A,) float: the lower end of its interval."""
+    high: Array
+    """(A,) float: the upper end."""
+    real: float | None
+    """The same of real digits, drawn as a level line; None where there is none."""
+
+
+def draw_guidance(images: Array, scales: Array, numbers: Sequence[tuple[str, Sequence[float]]]) -> Figure:
+    """Draw (A, K, H, W) samples: a column a scale, a row a block of noise; numbers beneath each column.
+
+    Parameters
+    ----------
+    scales
+        (A,) float.
+    numbers
+        (symbol, A values) for each line beneath; values under ``%`` are drawn as percentages.
+    """
+    with theme.use_theme():
+        figure = theme.new_figure()
+        left, right, top, gap = 330, 3130, 190, 14
+        count, rows, side = len(scales), images.shape[1], images.shape[-1]
+        pitch = (right - left) / count
+        room = (1750 - top - 90 * len(numbers)) / max(1, rows)
+        factor = max(1, min(int(pitch - 30) // side, int(room - gap) // side))
+        size = side * factor
+        for column, scale in enumerate(scales):
+            middle = left + (column + 0.5) * pitch
+            plain = scale == 1
+            theme.write(
+                figure,
+                middle,
+                top - 56,
+                f"{scale:g}",
+                theme.NUMBER_SIZE,
+                color=theme.PURPLE if plain else theme.INK,
+                weight="bold" if plain else "normal",
+            )
+            for row in range(rows):
+                raster.place_digit(figure, middle - size / 2, top + row * (size + gap), factor, images[column, row])
+        theme.write(figure, left - 40, top - 56, "$s$", theme.SYMBOL_SIZE, ha="right")
+        for line, (symbol, values) in enumerate(numbers):
+            y = top + rows * (size + gap) + 74 + 90 * line
+            theme.write(figure, left - 40, y, "$A$" if symbol == "%" else symbol, 24, ha="right")
+            for column, value in enumerate(values):
+                text = theme.percent(value) if symbol in ("%", "$R$") else f"{value:.2f}"
+                theme.write(figure, left + (column + 0.5) * pitch, y, text, 22)
+        return figure
+
+
+def draw_price(scales: Array, lines: Sequence[Price]) -> Figure:
+    """Draw each line over the guidance scale with its band; level dotted lines are what real digits have."""
+    with theme.use_theme():
+        figure = theme.new_figure()
+        box = (330, 200, 2400, 1330)
+        high = max(1.05, float(max(line.high.max() for line in lines)) * 1.05)
+        colours = (theme.ORANGE, theme.PURPLE, theme.MUTED)
+        styles = ("-", "-", "--")
+        curves = [
+            Curve(scales, line.values, line.name, line.low, line.high, colour, style)
+            for line, colour, style in zip(lines, colours, styles, strict=False)
+        ]
+        x = Scale(float(scales[0]), float(scales[-1]), tuple(float(s) for s in scales), "$s$")
+        axes = draw_curves(figure, box, curves, x, Scale(0, high, tuple(np.arange(0, high, 0.25))))
+        axes.axvline(1, color=theme.FAINT, lw=2.5, zorder=1)
+        for line, colour in zip(lines, colours, strict=False):
+            if line.real is not None:
+                axes.axhline(line.real, color=colour, lw=2.5, ls=":", zorder=1.5)
+            axes.plot(scales, line.values, "o", color=colour, ms=13, mec="white", mew=2, clip_on=False, zorder=4)
+        return figure

@@ -1,0 +1,160 @@
+"""Digits whose order was changed on the way: what came of them over t, and until when each pair can be changed.
+
+Knows nothing about how anything was measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+
+from viz_diffusion.plots import raster, theme
+from viz_diffusion.plots.panels import Curve, Scale, draw_curves, mark_x
+from viz_diffusion.plots.theme import Array
+
+
+def draw_label_information_figure(
+    timesteps: Array, bits: Array, interval: Array, ideal: Array, entropy: float, halves: tuple[int, int]
+) -> Figure:
+    """Draw the bits told down to each t, of a denoiser (with its band) and of the ideal one; the level line is H(y).
+
+    Parameters
+    ----------
+    timesteps
+        (K,) int, falling.
+    halves
+        Where the denoiser's and the ideal's bits pass half of where they end.
+    """
+    with theme.use_theme():
+        figure = theme.new_figure()
+        box = (330, 240, 2350, 1260)
+        first, last = float(timesteps[0]), float(timesteps[-1])
+        high = float(max(entropy, (bits + interval).max())) * 1.1
+        ticks = (*(tick for tick in np.arange(0.0, high, 1.0) if abs(tick - entropy) > 0.4), round(entropy, 2))
+        curves = (
+            Curve(-timesteps, ideal, r"$\mathrm{E}[x_0|x_t]$", colour=theme.MUTED, style="--", weight=3.5),
+            Curve(-timesteps, bits, theme.X0_PRED, bits - interval, bits + interval),
+        )
+        marks = tuple(np.unique(np.round(np.linspace(last, first, 5))))
+        x = Scale(-first, -last, tuple(-mark for mark in marks), "$t$", labels=tuple(f"{mark:.0f}" for mark in marks))
+        axes = draw_curves(figure, box, curves, x, Scale(0, high, ticks, "bit"))
+        axes.axhline(entropy, color=theme.INK, lw=1.6)
+        ours, theirs = halves
+        mark_x(figure, axes, box, -ours, f"½: {ours}", theme.PURPLE)
+        axes.axvline(-theirs, color=theme.MUTED, lw=2.2, ls="--", zorder=1.8)
+        return figure
+
+
+_COLOURS = (theme.PURPLE, theme.ORANGE, theme.MUTED)
+"""Of what ends as the new order, as the old one, and as neither."""
+_TIMES = LinearSegmentedColormap.from_list("times", theme.QUARTERS[::-1])
+"""From a small t to a large one."""
+
+
+@dataclass(frozen=True, eq=False)
+class SwitchCurves:
+    """What came of J changes of the order."""
+
+    timesteps: Array
+    """(J,) int, falling, the last one -1: no change."""
+    new: Array
+    """(J,) float: the share that ends as the new order."""
+    new_interval: Array
+    """(J, 2) float: its interval."""
+    old: Array
+    """(J,) float: the share that ends as the old order."""
+    half: float | None
+    """The t at which half end as the new order; None where there is none."""
+
+
+def draw_label_switch(curves: SwitchCurves, images: Array, pairs: Sequence[tuple[int, int]], read: Array) -> Figure:
+    """Draw (R, J, H, W) finished digits above the curves, each over the t of its change.
+
+    Parameters
+    ----------
+    pairs
+        R orders (a, b), before and after the change.
+    read
+        (R, J) int: the digit that is seen in each; the bar beneath it has the colour of its curve.
+    """
+    with theme.use_theme():
+        figure = theme.new_figure()
+        count, side = images.shape[1], images.shape[-1]
+        left, width, top, pitch = 420, 2360, 90, 200
+        factor = min(6, int(width / (count - 1) - 20) // side)
+        size = side * factor
+        box = (left, top + len(pairs) * pitch + 100, width, 590)
+        for row, pair in enumerate(pairs):
+            y = top + row * pitch
+            theme.write(
+                figure,
+                left - size / 2 - 50,
+                y + size / 2,
+                f"{pair[0]} → {pair[1]}",
+                theme.SYMBOL_SIZE,
+                ha="right",
+                va="center",
+            )
+            _place_row(figure, left, width, y, factor, images[row], _kinds(read[row], pair))
+        x = -curves.timesteps.astype(float)
+        neither = 1 - curves.new - curves.old
+        low, high = curves.new_interval.T
+        lines = (
+            Curve(x, neither, "≠ $a$, $b$", colour=_COLOURS[2], style="--", weight=3.5),
+            Curve(x, curves.old, "$a$", colour=_COLOURS[1]),
+            Curve(x, curves.new, "$b$", low, high, _COLOURS[0]),
+        )
+        marks = tuple(f"{t}" if t >= 0 else "–" for t in curves.timesteps)
+        shares = (0.0, 0.25, 0.5, 0.75, 1.0)
+        across = Scale(float(x[0]), float(x[-1]), tuple(x), labels=marks)
+        up = Scale(-0.03, 1.03, shares, labels=tuple(map(theme.percent, shares)))
+        axes = draw_curves(figure, box, lines, across, up)
+        for line in lines:
+            axes.plot(line.x, line.y, "o", color=line.colour, ms=11, mec="white", mew=2, clip_on=False, zorder=4)
+        theme.write(figure, left - 140, box[1] + box[3] + 100, "$t$", theme.SYMBOL_SIZE)
+        if curves.half is not None:
+            mark_x(figure, axes, box, -curves.half, f"½: {curves.half:.0f}", theme.PURPLE)
+        return figure
+
+
+def _kinds(read: Array, pair: tuple[int, int]) -> list[str]:
+    """Return the colour of each reading: the new order's, the old one's, or neither's."""
+    old, new = pair
+    return [_COLOURS[0 if digit == new else 1 if digit == old else 2] for digit in read.tolist()]
+
+
+def _place_row(
+    figure: Figure, left: int, width: int, top: int, factor: int, images: Array, colours: Sequence[str]
+) -> None:
+    """Place J digits in even columns, each with a bar of its colour beneath."""
+    size = images.shape[-1] * factor
+    page = theme.page_axes(figure)
+    for column, (image, colour) in enumerate(zip(images, colours, strict=True)):
+        x = round(left + column * width / (len(images) - 1) - size / 2)
+        raster.place_digit(figure, x, top, factor, image)
+        page.fill_between([x, x + size], top + size + 3, top + size + 12, color=colour, lw=0)
+
+
+def draw_switch_pairs(lasts: Array) -> Figure:
+    """Draw the (L, L) t until which an order a (row) can be changed to b (column); NaN, the diagonal, stays empty."""
+    with theme.use_theme():
+        figure = theme.new_figure()
+        left, top, wide, high = 500, 240, 230, 144
+        low, span = float(np.nanmin(lasts)), max(float(np.ptp(lasts[~np.isnan(lasts)])), 1.0)
+        page = theme.page_axes(figure)
+        for k in range(len(lasts)):
+            theme.write(figure, left - 60, top + (k + 0.5) * high, f"{k}", theme.NUMBER_SIZE, va="center_baseline")
+            theme.write(figure, left + (k + 0.5) * wide, top - 36, f"{k}", theme.NUMBER_SIZE)
+        for a, b in np.argwhere(~np.isnan(lasts)):
+            x, y, value = left + b * wide, top + a * high, float(lasts[a, b])
+            shade = _TIMES((value - low) / span)
+            page.fill_between([x + 3, x + wide - 3], y + 3, y + high - 3, color=shade, lw=0)
+            ink = "white" if np.dot(shade[:3], (0.299, 0.587, 0.114)) < 0.48 else theme.INK
+            theme.write(figure, x + wide / 2, y + high / 2, f"{value:.0f}", 20, va="center_baseline", color=ink)
+        theme.write(figure, left - 190, top + len(lasts) * high / 2, "$a$", theme.SYMBOL_SIZE, va="center")
+        theme.write(figure, left + len(lasts) * wide / 2, top - 130, "$b$", theme.SYMBOL_SIZE)
+        return figure

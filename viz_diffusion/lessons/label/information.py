@@ -1,0 +1,213 @@
+"""What a label is worth, in bits, and whether the network can read: the label used without generating anything.
+
+Part of the lesson on the label; asks any denoiser, knows nothing about figures' words.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from viz_diffusion.data import Digits
+from viz_diffusion.diffusion.oracles import EmpiricalOracle
+from viz_diffusion.diffusion.schedule import NoiseSchedule
+from viz_diffusion.evaluation.intervals import Share, half_of_mean
+from viz_diffusion.lessons.base import Claim
+from viz_diffusion.lessons.context import Progress, device_of, silent
+
+Float64 = NDArray[np.float64]
+SIZES = ((160, 30, 10), (1000, 300, 30))
+"""Images for the bits, images to be read, and questions about each under each label; quick and full."""
+IDEAL_LEAST = 50
+"""Images the ideal denoiser is asked about at least; it is slow, and surer of its bits, so a fourth of N will do."""
+FIRST_T, POINTS = 100, 25
+"""Of T = 1000: where the integral over SNR begins (below lies nearly all of it, and with it all errors), and in how
+many points it is taken."""
+READ_FROM, READ_TO = 300, 650
+"""Of T = 1000: where a digit is read."""
+NEAR_BITS, NEAR_T = 0.15, 50
+"""What counts as where the ideal says: within 15% of its bits, within 50 of 1000 timesteps of its half."""
+
+
+@dataclass(frozen=True, eq=False)
+class LabelInformation:
+    """The label's bits over t, of N images, and how many of M images the denoiser reads."""
+
+    timesteps: NDArray[np.int64]
+    """(K,) int64, falling."""
+    num_train_timesteps: int
+    """T."""
+    bits: Float64
+    """(K, N) float64: bits told of each image's label down to this t, ½∫E‖x̂_0(y) - x̂_0(∅)‖² dSNR."""
+    bits_direct: Float64
+    """(K,) float64: the same from the gain in squared error, ½∫E(‖x_0 - x̂_0(∅)‖² - ‖x_0 - x̂_0(y)‖²) dSNR."""
+    ideal: Float64
+    """(K,) float64: what the ideal denoiser of the training digits knows of the label at t, in bits."""
+    ideal_error: Float64
+    """(K,) float64: half the 95% interval of it."""
+    entropy: float
+    """H(y) of the training labels, bits: all there is to know."""
+    read: Share
+    """How many of M held-out digits it reads: the label under which ε̂ is least wrong."""
+    questions: int
+    """(t, ε) asked about each digit, under each label."""
+
+    @property
+    def interval(self) -> Float64:
+        """(K,) half the 95% interval of the mean bits."""
+        return np.asarray(half_of_mean(self.bits))
+
+    def half(self, bits: Float64) -> int:
+        """Return the t at which rising (K,) bits pass half of where they end."""
+        rising = np.maximum.accumulate(bits)
+        return round(float(np.interp(rising[-1] / 2, rising, self.timesteps.astype(float))))
+
+    def facts(self) -> dict[str, Any]:
+        """Return the numbers."""
+        mean, low_high = self.bits.mean(axis=1), self.read.interval
+        return {
+            "worth_count": int(self.bits.shape[1]),
+            "worth_timesteps": [int(t) for t in self.timesteps],
+            "worth_bits": [float(b) for b in mean],
+            "worth_bits_ideal": [float(b) for b in self.ideal],
+            "bits_total": float(mean[-1]),
+            "bits_total_interval": float(self.interval[-1]),
+            "bits_total_direct": float(self.bits_direct[-1]),
+            "bits_ideal": float(self.ideal[-1]),
+            "bits_entropy": self.entropy,
+            "half_t": self.half(mean),
+            "half_t_ideal": self.half(self.ideal),
+            "worth_last_t": int(self.timesteps[-1]),
+            "read_hits": self.read.hits,
+            "read_count": self.read.count,
+            "read_low": low_high[0],
+            "read_high": low_high[1],
+            "read_questions": self.questions,
+        }
+
+    def claims(self) -> tuple[Claim, ...]:
+        """Say whether the label is worth what the ideal says, is spent where it says, and can be read."""
+        found = self.facts()
+        off = abs(found["bits_total"] - found["bits_ideal"])
+        limit, half = NEAR_BITS * found["bits_ideal"], found["bits_total_interval"]
+        worth = None if abs(off - limit) <= half else off < limit
+        near = NEAR_T * self.num_train_timesteps // 1000
+        return (
+            Claim("worth", worth, {"near": NEAR_BITS}),
+            Claim("spent", abs(found["half_t"] - found["half_t_ideal"]) <= near, {"near": near}),
+            Claim("reads", self.read.interval[0] > 0.5 if self.read.interval[1] > 0.5 else False),
+        )
+
+
+@torch.no_grad()
+def measure_label_information(
+    denoiser: nn.Module,
+    schedule: NoiseSchedule,
+    heldout: Digits,
+    training: Digits,
+    seed: int = 0,
+    sizes: tuple[int, int, int] = SIZES[0],
+    progress: Progress = silent,
+) -> LabelInformation:
+    """Measure the information in the label by how much it improves x̂_0 (Guo et al. 2005; Kong et al. 2023).
+
+    ½∫(mmse(∅) - mmse(y)) dSNR = H(y): for the ideal denoiser the label's bits are told bit by bit as noise goes. By
+    the tower property the integrand is E‖x̂_0(y) - x̂_0(∅)‖² too, with far less variance. The ideal denoiser is that of
+    the training digits, asked about training digits, for which its posterior p(y | x_t) is exact.
+
+    Parameters
+    ----------
+    sizes
+        (N, M, D): images for the bits, images to be read, questions about each of these under each label.
+    """
+    count, readers, questions = sizes
+    T = schedule.num_train_timesteps
+    last = FIRST_T * T // 1000
+    spread = np.linspace(schedule.log_snr[T - 1], schedule.log_snr[last], POINTS)
+    timesteps = np.unique(np.abs(schedule.log_snr[:, None] - spread).argmin(axis=0))[::-1]
+    generator = torch.Generator().manual_seed(seed + 2302)
+    rows = torch.randperm(len(heldout), generator=generator)[:count]
+    known = torch.randperm(len(training), generator=generator)[: max(IDEAL_LEAST, count // 4)]
+    noise = torch.randn((max(len(rows), len(known)), *heldout.images.shape[1:]), generator=generator)
+    oracle = EmpiricalOracle(schedule, training.images, training.labels)
+    shares = torch.bincount(training.labels).double() / len(training)
+    entropy = float(-(shares[shares > 0] * shares[shares > 0].log2()).sum())
+    steered, gained, posterior = [], [], []
+    for done, t in enumerate(timesteps.tolist()):
+        x0, labels = heldout.images[rows], heldout.labels[rows]
+        x_t = schedule.add_noise(x0, noise[: len(rows)], t)
+        null = torch.full_like(labels, getattr(denoiser, "null_label", 10))
+        with_label, without = (
+            schedule.predict_x0(x_t, _ask(denoiser, x_t, torch.full_like(labels, t), asked), t)
+            for asked in (labels, null)
+        )
+        steered.append(_squares(with_label - without))
+        gained.append(_squares(x0 - without) - _squares(x0 - with_label))
+        x_t = schedule.add_noise(training.images[known], noise[: len(known)], t)
+        right = oracle.posterior(x_t, torch.full_like(known, t))[torch.arange(len(known)), training.labels[known]]
+        posterior.append(entropy + right.clamp(min=1e-300).log2().numpy())
+        progress(done + 1, len(timesteps), "what the label is worth")
+    told = np.stack(posterior)
+    return LabelInformation(
+        timesteps=timesteps,
+        num_train_timesteps=T,
+        bits=_integral(np.stack(steered), schedule.snr[timesteps]),
+        bits_direct=_integral(np.stack(gained), schedule.snr[timesteps]).mean(axis=1),
+        ideal=told.mean(axis=1),
+        ideal_error=half_of_mean(told),
+        entropy=entropy,
+        read=read_digits(denoiser, schedule, heldout, readers, questions, seed, progress),
+        questions=questions,
+    )
+
+
+@torch.no_grad()
+def read_digits(
+    denoiser: nn.Module,
+    schedule: NoiseSchedule,
+    heldout: Digits,
+    count: int,
+    questions: int,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> Share:
+    """Read ``count`` digits: the label under which ε̂ is least wrong (Li et al. 2023; Clark & Jaini 2023).
+
+    All labels are asked about under the same ``questions`` draws of (t, ε).
+    """
+    T = schedule.num_train_timesteps
+    generator = torch.Generator().manual_seed(seed + 1900)
+    labels = torch.unique(heldout.labels)
+    t = torch.randint(READ_FROM * T // 1000, READ_TO * T // 1000, (questions,), generator=generator)
+    noise = torch.randn((questions, *heldout.images.shape[1:]), generator=generator)
+    hits = 0
+    for done, row in enumerate(torch.randperm(len(heldout), generator=generator)[:count].tolist()):
+        x_t = schedule.add_noise(heldout.images[row].expand_as(noise), noise, t)
+        errors = [(_ask(denoiser, x_t, t, torch.full_like(t, int(label))) - noise).square().sum() for label in labels]
+        hits += int(labels[torch.stack(errors).argmin()] == heldout.labels[row])
+        progress(done + 1, count, "digits read by the denoiser")
+    return Share(hits, count)
+
+
+def _ask(denoiser: nn.Module, x: Tensor, t: Tensor, labels: Tensor) -> Tensor:
+    place = device_of(denoiser)
+    parts = zip(*(torch.split(values, 200) for values in (x, t, labels)), strict=True)
+    return torch.cat([denoiser(a.to(place), b.to(place), c.to(place)).float().cpu() for a, b, c in parts])
+
+
+def _squares(images: Tensor) -> Float64:
+    return np.asarray(images.double().square().sum(dim=(1, 2, 3)).numpy())
+
+
+def _integral(values: Float64, snr: Float64) -> Float64:
+    """Return (K, N) bits: half the integral of (K, N) values over the rising SNR, up to each point; 0 below the first.
+
+    The first piece runs from SNR 0 with the first value.
+    """
+    steps = np.diff(snr)[:, None] * (values[1:] + values[:-1]) / 2
+    return np.asarray(np.cumsum(np.concatenate([snr[:1, None] * values[:1], steps]), axis=0) / 2 / np.log(2))

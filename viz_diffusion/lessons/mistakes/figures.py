@@ -1,0 +1,78 @@
+"""Strips of correct and mistaken samplers, each with what a row of detectors says of it.
+
+Knows nothing about samplers or detectors beyond their symbols and numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from viz_diffusion.plots import raster, theme
+from viz_diffusion.plots.theme import Array
+
+_LEFT, _TOP, _FACTOR, _GAP, _PITCH = 390, 220, 6, 8, 190
+_TABLE, _COLUMN = 1850, 216
+
+
+def draw_buggy_samplers(
+    strips: Array,
+    steps_left: Array,
+    symbols: Sequence[str],
+    values: Array,
+    caught: Array,
+    heads: Sequence[str],
+    own: Sequence[int],
+) -> Figure:
+    """Draw a strip a row, with the steps left over its frames, and at its right a number for each detector.
+
+    Parameters
+    ----------
+    strips
+        (R, F, H, W) float, about [-3, 3].
+    steps_left
+        (F,) int.
+    symbols, heads
+        R and D texts: what each row is, and what each detector measures.
+    values
+        (R, D) float.
+    caught
+        (R, D) bool: which numbers are beyond their limit; they stand on orange.
+    own
+        R numbers: which detector is the row's own, framed; -1 for none.
+    """
+    with theme.use_theme():
+        figure = theme.new_figure()
+        page = theme.page_axes(figure)
+        size = strips.shape[-1] * _FACTOR
+        for column, left in enumerate(steps_left):
+            x = _LEFT + column * (size + _GAP) + size / 2
+            theme.write(figure, x, _TOP - 36, str(int(left)), 22, color=theme.MUTED)
+        for column, head in enumerate(heads):
+            theme.write(figure, _TABLE + (column + 0.5) * _COLUMN, _TOP - 40, head, 20)
+        for row, symbol in enumerate(symbols):
+            top = _TOP + row * _PITCH
+            middle = top + size / 2
+            theme.write(figure, _LEFT - 36, middle, symbol, 24, ha="right", va="center")
+            for column, image in enumerate(strips[row]):
+                raster.place_digit(figure, _LEFT + column * (size + _GAP), top, _FACTOR, image)
+            for column, value in enumerate(values[row]):
+                x = _TABLE + column * _COLUMN
+                hit = bool(caught[row, column])
+                if hit:
+                    page.add_patch(Rectangle((x + 6, top + 30), _COLUMN - 12, size - 60, fc="#fbe3cc", lw=0))
+                if column == own[row]:
+                    edge = theme.ORANGE if hit else theme.MUTED
+                    page.add_patch(Rectangle((x + 6, top + 30), _COLUMN - 12, size - 60, fc="none", ec=edge, lw=4))
+                look = {"color": theme.INK, "weight": "bold"} if hit else {"color": theme.MUTED}
+                theme.write(figure, x + _COLUMN / 2, middle, _short(float(value)), 18, va="center", **look)
+        return figure
+
+
+def _short(value: float) -> str:
+    """Return a number of at least 0 in two digits after the point, or whole where it is large."""
+    if value < 0.005:
+        return "0"
+    return f"{value:.0f}" if value >= 10 else f"{value:.2f}".removesuffix(".00")

@@ -1,0 +1,214 @@
+"""The exam that training is: how far off ε̂ is at every t, digit by digit, beside what Gaussians could do.
+
+Part of the lesson on training; asks any denoiser, knows nothing about runs or figures' words.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from viz_diffusion.data import Digits
+from viz_diffusion.diffusion.schedule import NoiseSchedule
+from viz_diffusion.evaluation.intervals import Z_95, half_of_mean
+from viz_diffusion.evaluation.likelihood import bits_per_loss, gaussian_losses
+from viz_diffusion.lessons.base import Claim
+from viz_diffusion.lessons.context import Progress, device_of, silent
+from viz_diffusion.lessons.training.figures import LossByT
+from viz_diffusion.training.loop import NUM_QUARTERS
+
+Float64 = NDArray[np.float64]
+STRATA = 28
+EACH = (4, 100)
+"""Draws of (t, ε) in each stratum, quick and full; every digit is asked about under each of them."""
+LATE = 50
+"""The last steps, for T = 1000, whose share of the bits is told."""
+
+
+@dataclass(frozen=True, eq=False)
+class LossByTimestep:
+    """Grades: K digits under N draws of (t, ε) in each of J strata of t."""
+
+    edges: NDArray[np.int64]
+    """(J+1,) int64, rising from 0 to T, narrow where t is small."""
+    labels: NDArray[np.int64]
+    """(K,) int64."""
+    loss: Float64
+    """(J, N, K) float64: mean squared error of ε̂ per pixel."""
+    bits: Float64
+    """(J, N) float64: the digits' mean loss times the weight that t has in the variational bound, bits per pixel."""
+    gaussian: Float64
+    """(T,) float64: the loss of the best denoiser that knows one Gaussian."""
+    per_label: Float64
+    """(T,) float64: of the best one that knows a Gaussian a label."""
+    bits_per_loss: Float64
+    """(T,) float64: the weights."""
+
+    @property
+    def widths(self) -> NDArray[np.int64]:
+        """(J,) how many timesteps a stratum holds."""
+        return np.diff(self.edges)
+
+    def mean(self, values: Float64, first: int = 0, last: int | None = None) -> tuple[float, float]:
+        """Return the mean over t of (J, N) values in the strata within first .. last-1, and half its 95% interval."""
+        inside = (self.edges[:-1] >= first) & (self.edges[1:] <= (self.edges[-1] if last is None else last))
+        weights = self.widths[inside] / self.widths[inside].sum()
+        errors = values[inside].std(axis=1, ddof=1) / np.sqrt(values.shape[1])
+        return float(weights @ values[inside].mean(axis=1)), float(Z_95 * np.sqrt((weights**2) @ errors**2))
+
+    def by_t(self) -> LossByT:
+        """Return it as it is drawn."""
+        drawn = self.loss.mean(axis=2)
+        steps = np.add.reduceat(self.gaussian * self.bits_per_loss, self.edges[:-1])
+        return LossByT(
+            edges=self.edges,
+            loss=drawn.mean(axis=1),
+            error=half_of_mean(drawn),
+            labels=self.labels,
+            by_label=self.loss.mean(axis=1).T,
+            gaussian=self.gaussian,
+            per_label=self.per_label,
+            bits=self.bits.mean(axis=1) * self.widths,
+            gaussian_bits=steps,
+        )
+
+    def facts(self) -> dict[str, Any]:
+        """Return the numbers, by quarter of t and over all."""
+        T = int(self.edges[-1])
+        bounds = [T * q // NUM_QUARTERS for q in range(NUM_QUARTERS + 1)]
+        by_draw = self.loss.mean(axis=2)
+        spans = list(pairwise(bounds))
+        quarters = [self.mean(by_draw, a, b) for a, b in spans]
+        mean, interval = self.mean(by_draw)
+        return {
+            "heldout": [value for value, _ in quarters],
+            "heldout_interval": [half for _, half in quarters],
+            "heldout_mean": mean,
+            "heldout_interval_mean": interval,
+            "heldout_count": int(self.loss.size),
+            "gaussian": [float(self.gaussian[a:b].mean()) for a, b in spans],
+            "gaussian_mean": float(self.gaussian.mean()),
+            "gaussian_per_label": [float(self.per_label[a:b].mean()) for a, b in spans],
+            "gaussian_per_label_mean": float(self.per_label.mean()),
+            **self._bits(),
+            **self._digits(),
+        }
+
+    def _bits(self) -> dict[str, Any]:
+        """Return how many bits per pixel L_1 .. L_{T-1} cost, and which share of them lies late."""
+        found = self.by_t()
+        late = LATE * int(self.edges[-1]) // 1000
+        inside = self.edges[1:] <= late
+        errors = half_of_mean(self.bits) * self.widths
+        return {
+            "bits": float(found.bits.sum()),
+            "bits_interval": float(np.sqrt((errors**2).sum())),
+            "bits_late": float(found.bits[inside].sum() / found.bits.sum()),
+            "bits_late_gaussian": float(found.gaussian_bits[inside].sum() / found.gaussian_bits.sum()),
+            "late": int(self.edges[1:][inside][-1]),
+        }
+
+    def _digits(self) -> dict[str, Any]:
+        """Return which digit is graded best and which worst, with the interval of their difference."""
+        means = [self.mean(self.loss[:, :, k])[0] for k in range(len(self.labels))]
+        worst, best = int(np.argmax(means)), int(np.argmin(means))
+        difference, half = self.mean(self.loss[:, :, worst] - self.loss[:, :, best])
+        return {
+            "loss_by_digit": means,
+            "hardest": int(self.labels[worst]),
+            "easiest": int(self.labels[best]),
+            "hardest_loss": means[worst],
+            "easiest_loss": means[best],
+            "digit_gap": difference,
+            "digit_gap_interval": half,
+        }
+
+    def claims(self) -> tuple[Claim, ...]:
+        """Say whether it beats a Gaussian a label, whether most bits lie late, whether digits differ.
+
+        Which digit is hardest is chosen after the fact, from K(K-1)/2 pairs; so the difference must be larger than
+        twice its interval.
+        """
+        facts = self.facts()
+        below = facts["gaussian_per_label_mean"] - facts["heldout_mean"]
+        told = abs(below) > facts["heldout_interval_mean"]
+        return (
+            Claim("beats_gaussian", below > 0 if told else None),
+            Claim("bits_late", facts["bits_late"] > 0.5),
+            Claim("digits_differ", facts["digit_gap"] > 2 * facts["digit_gap_interval"]),
+        )
+
+
+@torch.no_grad()
+def measure_loss_by_timestep(
+    denoiser: nn.Module,
+    schedule: NoiseSchedule,
+    heldout: Digits,
+    training: Digits,
+    each: int = EACH[0],
+    seed: int = 0,
+    progress: Progress = silent,
+) -> LossByTimestep:
+    """Ask for the noise in held-out digits, under their labels, at random t of every stratum.
+
+    Each draw of (t, ε) meets one image of every digit, so that digits are compared under the same questions.
+
+    Parameters
+    ----------
+    each
+        N, draws in each stratum; at least 2.
+    """
+    edges = strata(schedule.num_train_timesteps)
+    gaussian, per_label = gaussian_losses(schedule, training)
+    labels = torch.unique(heldout.labels)
+    rows = [torch.nonzero(heldout.labels == label)[:, 0] for label in labels]
+    generator = torch.Generator().manual_seed(seed + 1208)
+    weights = bits_per_loss(schedule)
+    loss = np.empty((len(edges) - 1, each, len(labels)))
+    bits = np.empty(loss.shape[:2])
+    for stratum, (first, last) in enumerate(zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True)):
+        t = torch.randint(first, last, (each,), generator=generator)
+        noise = torch.randn((each, 1, *heldout.images.shape[1:]), generator=generator)
+        chosen = [row[torch.randint(len(row), (each,), generator=generator)] for row in rows]
+        x0 = torch.stack([heldout.images[row] for row in chosen], dim=1)
+        loss[stratum] = _errors(denoiser, schedule, x0, noise.expand_as(x0), t, labels)
+        bits[stratum] = loss[stratum].mean(axis=1) * weights[t.numpy()]
+        progress(stratum + 1, len(edges) - 1, "the loss at every t")
+    return LossByTimestep(edges, labels.numpy(), loss, bits, gaussian, per_label, weights)
+
+
+def _errors(
+    denoiser: nn.Module,
+    schedule: NoiseSchedule,
+    x0: torch.Tensor,
+    noise: torch.Tensor,
+    t: torch.Tensor,
+    labels: torch.Tensor,
+    batch_size: int = 200,
+) -> Float64:
+    """Return (N, K) mean squared errors of ε̂ for (N, K, C, H, W) images at (N,) timesteps, asked for (K,) labels."""
+    steps = t[:, None].expand(x0.shape[:2]).flatten()
+    asked = labels.expand(x0.shape[:2]).flatten()
+    x0, noise, device = x0.flatten(0, 1), noise.flatten(0, 1), device_of(denoiser)
+    errors = []
+    for part in torch.split(torch.arange(len(x0)), batch_size):
+        x_t = schedule.add_noise(x0[part], noise[part], steps[part])
+        eps = denoiser(x_t.to(device), steps[part].to(device), asked[part].to(device)).float().cpu()
+        errors.append((eps - noise[part]).square().mean(dim=(1, 2, 3)))
+    return np.asarray(torch.cat(errors).double().reshape(len(t), len(labels)).numpy())
+
+
+def strata(T: int, count: int = STRATA) -> NDArray[np.int64]:
+    """Return rising bounds from 0 to T: about ``count`` strata, narrow where t is small; quarters are bounds too.
+
+    t = 0 is alone: its weight in the bound is another's (the decoder's).
+    """
+    quadratic = np.round(T * (np.arange(count + 1) / count) ** 2)
+    quarters = [T * q // NUM_QUARTERS for q in range(NUM_QUARTERS + 1)]
+    return np.unique(np.concatenate([quadratic, quarters, [1, LATE * T // 1000]]).astype(np.int64))

@@ -1,0 +1,287 @@
+"""Companions of a recording: other generations from the very same noise, at some of their steps.
+
+The nine other digits, two other guidance scales, and the other sampler: what "the same block of stone" is
+shown with. Knows nothing about pictures.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from viz_diffusion.data import NUM_LABELS
+from viz_diffusion.diffusion.samplers import ImageNoise, Step, sampling_steps
+from viz_diffusion.diffusion.unet import SimpleUNet
+from viz_diffusion.errors import VizdiffInputError
+from viz_diffusion.files import atomic_write, io_errors
+from viz_diffusion.recording.trajectory import Trajectory
+
+OTHER_FRAMES = 50
+"""Frames kept of the digits that were not asked for."""
+COMPARED_FRAMES = 100
+"""Frames kept of the same digit under another guidance or another sampler."""
+SHARES_LEFT = (1.0, 0.65, 0.55, 0.45, 0.35, 0.25, 0.1)
+"""Shares of the steps that are left at frames which are always among the kept ones."""
+_GUIDANCES = (1.0, 3.0, 1.5)
+"""The first two that are not the recording's own are compared with it."""
+_SCHEMA_VERSION = 2
+
+Float32 = NDArray[np.float32]
+Int64 = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Generation:
+    """One generation, F of its S frames."""
+
+    digit: int
+    """The digit that was asked for, 0..9."""
+    sampler: str
+    """ddpm, ddim or dpm-solver++."""
+    guidance_scale: float
+    """s; 1 is none."""
+    num_steps: int
+    """S, the network evaluations of the whole generation."""
+    timesteps: Int64
+    """(F,) int64, strictly falling: t of each frame."""
+    steps_left: Int64
+    """(F,) int64, strictly falling, in 1 .. S: steps left before each frame's step."""
+    x_t: Float32
+    """(F+1, H, W) float32: the picture at each frame, and last the finished one."""
+    x0_pred: Float32
+    """(F, H, W) float32: the guess of the finished picture."""
+
+    def states_at(self, steps_left: Int64) -> Float32:
+        """Return (K, H, W) pictures at K numbers of steps left, 0 being the finished one.
+
+        Raises
+        ------
+        VizdiffInputError
+            Where one of them was not kept.
+        """
+        where = {int(n): index for index, n in enumerate(self.steps_left)} | {0: len(self.steps_left)}
+        missing = [int(n) for n in steps_left if int(n) not in where]
+        if missing:
+            raise VizdiffInputError(f"digit {self.digit}: the frame with {missing[0]} steps left was not kept")
+        return self.x_t[[where[int(n)] for n in steps_left]]
+
+
+@dataclass(frozen=True, eq=False)
+class ComparisonRuns:
+    """What is shown beside a recording."""
+
+    others: tuple[Generation, ...]
+    """The nine other digits."""
+    comparisons: tuple[Generation, ...]
+    """The same digit under two other guidance scales and from the other sampler."""
+    complete: bool = True
+    """Whether the comparisons were sampled, too."""
+
+
+def shown_steps_left(num_steps: int) -> Int64:
+    """Return the steps left of the frames that are always kept, falling, without the finished one."""
+    return np.unique(np.maximum(1, np.round(np.array(SHARES_LEFT) * num_steps)).astype(np.int64))[::-1]
+
+
+def kept_steps_left(num_steps: int, count: int) -> Int64:
+    """Return ``count`` (or all) steps left, evenly spaced, each nearest one moved to a frame that must be kept."""
+    even = np.unique(np.round(np.linspace(num_steps, 1, min(count, num_steps))).astype(np.int64))
+    kept = dict.fromkeys(even.tolist())
+    for needed in shown_steps_left(num_steps).tolist():
+        if needed not in kept:
+            movable = [n for n in kept if n not in shown_steps_left(num_steps)]
+            del kept[min(movable, key=lambda n: abs(n - needed))]
+            kept[needed] = None
+    return np.array(sorted(kept, reverse=True), dtype=np.int64)
+
+
+def sample_comparison_runs(
+    model: SimpleUNet,
+    trajectory: Trajectory,
+    sample: int = 0,
+    on_step: Callable[[int, int], None] | None = None,
+    comparisons: bool = True,
+    known: ComparisonRuns | None = None,
+) -> ComparisonRuns:
+    """Sample the companions of one image of a recording.
+
+    Parameters
+    ----------
+    model, trajectory, sample
+        The network that made the recording, the recording, and which image of it.
+    on_step
+        Gets (done, total), counted in steps of single images.
+    comparisons
+        Whether the same digit made otherwise is sampled; without it the nine other digits alone are.
+    known
+        Companions without comparisons, whose nine digits are not sampled again.
+    """
+    asked, seed = int(trajectory.labels[sample]), int(trajectory.seeds[sample])
+    if seed < 0 or not 0 <= asked < NUM_LABELS:
+        raise VizdiffInputError("companions need a recording whose seed and digit are known")
+    digits = [] if known is not None else [digit for digit in range(NUM_LABELS) if digit != asked]
+    own = trajectory.guidance_scale
+    scales = [s for s in _GUIDANCES if s != own][:2] if comparisons else []
+    other_sampler = "ddim" if trajectory.sampler == "ddpm" else "ddpm"
+    T = trajectory.schedule.num_train_timesteps
+    other_steps = (min(COMPARED_FRAMES, T) if other_sampler == "ddim" else T) if comparisons else 0
+    together = len(digits) + len(scales)
+    total, done = together * trajectory.num_steps + other_steps, 0
+
+    def stepped(images: int) -> None:
+        nonlocal done
+        done += images
+        if on_step is not None:
+            on_step(done, total)
+
+    found, alone = [], []
+    if together:
+        found = _sample(
+            model,
+            trajectory,
+            seed,
+            trajectory.sampler,
+            trajectory.num_steps,
+            digits + [asked] * len(scales),
+            [own] * len(digits) + scales,
+            [OTHER_FRAMES] * len(digits) + [COMPARED_FRAMES] * len(scales),
+            stepped,
+        )
+    if comparisons:
+        alone = _sample(model, trajectory, seed, other_sampler, other_steps, [asked], [own], [COMPARED_FRAMES], stepped)
+    others = tuple(found[: len(digits)]) if known is None else known.others
+    return ComparisonRuns(others, tuple(found[len(digits) :] + alone), comparisons)
+
+
+def _sample(
+    model: SimpleUNet,
+    trajectory: Trajectory,
+    seed: int,
+    sampler: str,
+    num_steps: int,
+    digits: list[int],
+    scales: list[float],
+    frames: list[int],
+    stepped: Callable[[int], None],
+) -> list[Generation]:
+    """Sample one batch in which every image has its own digit and guidance, and all have one noise."""
+    device = next(model.parameters()).device
+    same = all(scale == scales[0] for scale in scales)
+    guidance = scales[0] if same else torch.tensor(scales, device=device).reshape(-1, 1, 1, 1)
+    kept = [kept_steps_left(num_steps, count) for count in frames]
+    wanted = set(np.concatenate(kept).tolist())
+    seen: dict[int, Step] = {}
+    steps = sampling_steps(
+        model,
+        trajectory.schedule,
+        ImageNoise([seed] * len(digits)),
+        torch.tensor(digits, device=device),
+        sampler=sampler,
+        steps=num_steps,
+        guidance_scale=guidance,
+        clip=trajectory.clip,
+        null_label=model.null_label,
+        **(_own(trajectory) if sampler == trajectory.sampler else {}),
+    )
+    for index, step in enumerate(steps):
+        if num_steps - index in wanted:
+            seen[num_steps - index] = step
+        stepped(len(digits))
+    finished = step.x_prev
+    return [
+        Generation(
+            digit=digits[row],
+            sampler=sampler,
+            guidance_scale=scales[row],
+            num_steps=num_steps,
+            timesteps=np.array([seen[n].t for n in left.tolist()], dtype=np.int64),
+            steps_left=left,
+            x_t=_rows([seen[n].x_t for n in left.tolist()] + [finished], row),
+            x0_pred=_rows([seen[n].x0_pred for n in left.tolist()], row),
+        )
+        for row, left in enumerate(kept)
+    ]
+
+
+def _own(trajectory: Trajectory) -> dict[str, Any]:
+    """Return what else a recording's own sampler was told."""
+    variance = {"variance": trajectory.variance} if trajectory.variance else {}
+    return {"timesteps": trajectory.timesteps, "eta": trajectory.eta, **variance}
+
+
+def _rows(tensors: list[torch.Tensor], row: int) -> Float32:
+    return np.stack([tensor[row, 0].cpu().numpy() for tensor in tensors])
+
+
+def _identity(trajectory: Trajectory, sample: int) -> dict[str, Any]:
+    """Return what decides a recording's companions."""
+    return {
+        "schema_version": _SCHEMA_VERSION,
+        "weights_sha256": trajectory.weights_sha256,
+        "digit": int(trajectory.labels[sample]),
+        "seed": int(trajectory.seeds[sample]),
+        "sampler": trajectory.sampler,
+        "num_steps": trajectory.num_steps,
+        "guidance_scale": trajectory.guidance_scale,
+        "clip": trajectory.clip,
+        "variance": trajectory.variance,
+        "eta": trajectory.eta,
+        "timesteps": trajectory.timesteps.tolist(),
+    }
+
+
+def save_comparison_runs(comparison_runs: ComparisonRuns, trajectory: Trajectory, path: Path, sample: int = 0) -> None:
+    """Write companions to one ``.npz`` file, whole or not at all."""
+    arrays: dict[str, Any] = {}
+    facts = []
+    for index, one in enumerate((*comparison_runs.others, *comparison_runs.comparisons)):
+        facts.append([one.digit, one.sampler, one.guidance_scale, one.num_steps])
+        for name in ("timesteps", "steps_left", "x_t", "x0_pred"):
+            arrays[f"{index}.{name}"] = getattr(one, name)
+    header = {
+        "of": _identity(trajectory, sample),
+        "others": len(comparison_runs.others),
+        "complete": comparison_runs.complete,
+        "generations": facts,
+    }
+    with atomic_write(path) as handle:
+        np.savez(handle, header=np.array(json.dumps(header)), **arrays)
+
+
+def load_comparison_runs(path: Path, trajectory: Trajectory, sample: int = 0) -> ComparisonRuns | None:
+    """Read companions back; None where there is no file, or it belongs to another recording.
+
+    Raises
+    ------
+    VizdiffInputError
+        Where the file is damaged.
+    """
+    if not path.is_file():
+        return None
+    try:
+        with io_errors("read", path), path.open("rb") as handle, np.load(handle, allow_pickle=False) as stored:
+            header = json.loads(str(stored["header"]))
+            if header["of"] != _identity(trajectory, sample):
+                return None
+            generations = [
+                Generation(
+                    int(digit),
+                    str(sampler),
+                    float(scale),
+                    int(num_steps),
+                    *(stored[f"{index}.{name}"] for name in ("timesteps", "steps_left", "x_t", "x0_pred")),
+                )
+                for index, (digit, sampler, scale, num_steps) in enumerate(header["generations"])
+            ]
+            count, complete = int(header["others"]), bool(header.get("complete", True))
+    except (KeyError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        raise VizdiffInputError(f"{path} is damaged ({error}); delete it, and it is made again") from error
+    return ComparisonRuns(tuple(generations[:count]), tuple(generations[count:]), complete)

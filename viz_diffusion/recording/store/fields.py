@@ -1,0 +1,184 @@
+"""The arrays of a recording, written as they come: blocks of steps, batch after batch of samples.
+
+Knows the fields' names and axes; nothing about networks or samplers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from viz_diffusion.errors import VizdiffUsageError
+from viz_diffusion.recording.store.layout import CHUNK_SAMPLES, CHUNK_STEPS
+from viz_diffusion.recording.store.writer import StoreWriter, steps_chunk
+
+FIELDS = ("x_t", "eps_pred", "x0_pred", "eps_cond", "eps_uncond")
+OPTIONAL_FIELDS = ("eps_cond", "eps_uncond")
+IMAGES = ("sample", "step", "channel", "y", "x")
+ACTIVATIONS = "activations"
+"""The group of what modules gave; one array each, named as the module is."""
+
+
+class RecordingWriter:
+    """Writes a recording into a store.
+
+    Parameters
+    ----------
+    writer
+        The store.
+    betas
+        (T,) float64: of the forward process.
+    facts
+        JSON values that are known from the start: schedule, sampler, weights and so on.
+    aim_samples, aim_steps
+        How many are meant to be recorded; 0 where that is not known.
+    kept_chunk
+        How many of the steps with activations go into one chunk; 1 where only some steps have them.
+    """
+
+    def __init__(
+        self,
+        writer: StoreWriter,
+        betas: NDArray[np.float64],
+        facts: Mapping[str, Any],
+        *,
+        aim_samples: int = 0,
+        aim_steps: int = 0,
+        kept_chunk: int = CHUNK_STEPS,
+    ) -> None:
+        self._writer = writer
+        self._facts = dict(facts)
+        self._aim = (aim_samples, aim_steps)
+        self._kept_chunk = min(kept_chunk, steps_chunk(aim_steps))
+        self._timesteps: list[float] = []  # of the first batch
+        self._samples = 0  # of finished batches
+        self._steps = 0  # of each
+        self._begun = (0, 0)  # samples and steps of the batch at hand
+        self._kept = 0  # activations kept of the batch at hand
+        writer.create("betas", ("timestep",), betas.shape, betas.shape, np.float64)
+        writer.put("betas", betas)
+
+    @property
+    def begun(self) -> tuple[int, int]:
+        """Samples and steps of the batch at hand."""
+        return self._begun
+
+    def put_steps(
+        self,
+        fields: Mapping[str, NDArray[np.float32]],
+        timesteps: NDArray[Any],
+        alphas_cumprod: NDArray[np.float64],
+        *,
+        own_alphas: bool = False,
+    ) -> None:
+        """Append steps to the batch at hand: fields (b, s, C, H, W), timesteps and ᾱ (s,).
+
+        ``own_alphas`` says that ᾱ does not follow from timesteps and schedule, and so has to be kept.
+        """
+        first = fields["x_t"]
+        samples, steps = len(first), self._begun[1]
+        self._check_grid(samples)
+        if not steps:
+            self._create_fields(fields, first.shape, timesteps.dtype, own_alphas)
+        for name, values in fields.items():
+            self._writer.put(name, values, (self._samples, steps))
+        if not self._samples:
+            self._writer.put("timesteps", timesteps, (steps,))
+            self._writer.put("snr", alphas_cumprod / (1 - alphas_cumprod), (steps,))
+            if own_alphas:
+                self._writer.put("step_alphas_cumprod", alphas_cumprod, (steps,))
+            self._timesteps += timesteps.tolist()
+        elif self._timesteps[steps : steps + len(timesteps)] != timesteps.tolist():
+            raise VizdiffUsageError("a store holds samplings with the same timesteps, and this one has others")
+        self._begun = (samples, steps + len(timesteps))
+
+    def put_labels(self, labels: NDArray[np.int64], seeds: NDArray[np.int64]) -> None:
+        """Name the batch at hand: labels and seeds (b,)."""
+        for name, values in (("labels", labels), ("seeds", seeds)):
+            if name not in self._writer:
+                self._writer.create(name, ("sample",), (0,), self._chunk(len(values)), np.int64)
+            self._writer.put(name, values, (self._samples,))
+
+    def put_activations(self, values: Mapping[str, NDArray[np.float32]], steps: NDArray[np.int64]) -> None:
+        """Append what modules gave at K of the batch's steps: arrays (b, K, ...), and which steps, (K,)."""
+        for name, array in values.items():
+            label = f"{ACTIVATIONS}/{name}"
+            rest = array.shape[2:]
+            if label not in self._writer:
+                axes = ("sample", "kept", *(f"{name}[{axis}]" for axis in range(len(rest))))
+                chunks = (*self._chunk(len(array)), self._kept_chunk, *rest)
+                self._writer.create(label, axes, (0, 0, *rest), chunks)
+            self._writer.put(label, array, (self._samples, self._kept))
+        if "activation_steps" not in self._writer:
+            self._writer.create("activation_steps", ("kept",), (0,), (self._kept_chunk,), np.int64)
+        if not self._samples:
+            self._writer.put("activation_steps", steps, (self._kept,))
+        self._kept += len(steps)
+
+    def put_decoded(self, images: NDArray[np.float32], steps: NDArray[np.int64]) -> None:
+        """Write decoded guesses (B, F, C, H, W), and of which steps, (F,)."""
+        axes = ("sample", "frame", "decoded_channel", "decoded_y", "decoded_x")
+        chunks = (*self._chunk(len(images)), steps_chunk(len(steps)), *images.shape[2:])
+        self._writer.create("decoded", axes, (0, 0, *images.shape[2:]), chunks)
+        self._writer.put("decoded", images)
+        self._writer.create("decoded_steps", ("frame",), steps.shape, steps.shape, np.int64)
+        self._writer.put("decoded_steps", steps)
+
+    def finish_batch(self, x0: NDArray[np.float32]) -> None:
+        """Close the batch at hand with its finished images, (b, C, H, W)."""
+        samples, steps = self._begun
+        if self._samples and steps != self._steps:
+            raise VizdiffUsageError(f"a store holds samplings of as many steps; one has {self._steps}, another {steps}")
+        if "x0" not in self._writer:
+            chunks = (*self._chunk(samples), *x0.shape[1:])
+            self._writer.create("x0", ("sample", *IMAGES[2:]), (0, *x0.shape[1:]), chunks, np.float32)
+        self._writer.put("x0", x0, (self._samples,))
+        self._samples, self._steps = self._samples + samples, steps
+        self._begun, self._kept = (0, 0), 0
+
+    def commit(self, *, complete: bool = False) -> None:
+        """Make what was put so far count; ``complete`` says that nothing follows."""
+        recorded = {
+            "samples": self._samples,
+            "steps": self._steps,
+            "begun_samples": self._begun[0],
+            "begun_steps": self._begun[1],
+            "aim_samples": self._aim[0],
+            "aim_steps": self._aim[1],
+        }
+        status = "complete" if complete else "recording"
+        self._writer.commit({**self._facts, "recorded": recorded}, status=status)
+
+    def _create_fields(
+        self, fields: Mapping[str, Any], shape: tuple[int, ...], times: np.dtype[Any], own_alphas: bool
+    ) -> None:
+        if "x_t" in self._writer:
+            return
+        samples, image = shape[0], shape[2:]
+        steps = steps_chunk(self._aim[1])
+        for name in fields:
+            self._writer.create(name, IMAGES, (0, 0, *image), (*self._chunk(samples), steps, *image))
+        extra = ("step_alphas_cumprod",) if own_alphas else ()
+        for name in ("timesteps", "snr", *extra):
+            self._writer.create(name, ("step",), (0,), (steps,), times if name == "timesteps" else np.float64)
+
+    def _chunk(self, samples: int) -> tuple[int]:
+        return (max(1, min(CHUNK_SAMPLES, samples)),)
+
+    def _check_grid(self, samples: int) -> None:
+        if self._samples % CHUNK_SAMPLES and self._begun == (0, 0) and samples:
+            raise VizdiffUsageError(
+                f"several samplings in one store need batches of a multiple of {CHUNK_SAMPLES} images "
+                f"(the last may be smaller), found {self._samples} before another"
+            )
+
+
+def recording_bytes(samples: int, steps: int, image: tuple[int, ...], fields: int, dtype: str) -> int:
+    """Return how many bytes the fields over steps take, chunks filled up, uncompressed and without activations."""
+    rows, columns = min(CHUNK_SAMPLES, samples), steps_chunk(steps)
+    chunks = -(-samples // rows) * -(-steps // columns)
+    return chunks * rows * columns * math.prod(image) * fields * np.dtype(dtype).itemsize

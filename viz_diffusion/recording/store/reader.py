@@ -1,0 +1,210 @@
+"""Reading a store, folder or zip: what is missing, damaged, swapped or unfinished is said by name.
+
+Nothing in a store is executed or followed: only zarr v3 with plain numbers and four known codecs is read, and
+no chunk may be a link.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from viz_diffusion.errors import VizdiffInputError
+from viz_diffusion.files import sha256_bytes
+from viz_diffusion.recording.store.layout import OVERFLOW, READABLE_VERSIONS, SUMS, chunk_key, chunk_spans, describe
+
+_CODECS = {"bytes", "zstd", "blosc", "gzip", "crc32c"}
+_DTYPES = {"float16", "float32", "float64", "int64"}
+
+
+@dataclass(frozen=True, eq=False)
+class Reach:
+    """How far a recording got."""
+
+    samples: int
+    """Samples that can be read."""
+    steps: int
+    """Steps of each that can be read."""
+    complete: bool
+    """Whether that is all that was meant to be recorded."""
+    words: str
+    """The same in words, such as ``150 of 1000 steps of samples 0..15``."""
+
+
+class StoreReader:
+    """Gives a store's attributes and its checked arrays, as far as they count.
+
+    Parameters
+    ----------
+    path
+        A folder, or a ``.zip`` of one.
+
+    Raises
+    ------
+    VizdiffInputError
+        Where there is no store of a version that is known.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._zip = zipfile.ZipFile(path) if path.is_file() else None
+        root = self._json("zarr.json")
+        if root.get("node_type") != "group" or not isinstance(root.get("attributes"), dict):
+            raise VizdiffInputError("its zarr.json describes no recording")
+        self.attrs: dict[str, Any] = root["attributes"]
+        version = self.attrs.get("schema_version")
+        if version not in READABLE_VERSIONS:
+            raise VizdiffInputError(f"it has schema version {version}; this program reads {READABLE_VERSIONS}")
+        self._has_sums = version > 1
+
+    def close(self) -> None:
+        """Let go of the zip file."""
+        if self._zip is not None:
+            self._zip.close()
+
+    @property
+    def reach(self) -> Reach:
+        """How far the recording got."""
+        complete = self.attrs.get("status") == "complete"
+        if not self._has_sums:
+            samples, steps = self._meta("x_t")["shape"][:2]
+            return Reach(samples, steps, complete, "")
+        told = self.attrs["recorded"]
+        numbers = (told["samples"], told["steps"], told["begun_samples"], told["begun_steps"])
+        if not all(type(number) is int and number >= 0 for number in numbers):
+            raise VizdiffInputError(f"it does not say how far it got, but {numbers}")
+        samples, steps, begun, begun_steps = numbers
+        aim = [f" of {n}" if n else "" for n in (told.get("aim_samples"), told.get("aim_steps"))]
+        if complete or not begun:
+            return Reach(samples, steps, complete, f"{samples}{aim[0]} samples, {steps}{aim[1]} steps each")
+        words = f"{begun_steps}{aim[1]} steps of samples {samples}..{samples + begun - 1}{aim[0]}"
+        return Reach(samples, steps, False, words) if samples else Reach(begun, begun_steps, False, words)
+
+    def names(self, group: str = "") -> tuple[str, ...]:
+        """Return the arrays and groups directly within ``group``, sorted."""
+        prefix = f"{group}/" if group else ""
+        if self._zip is not None:
+            listed = {n.removeprefix(prefix).split("/")[0] for n in self._zip.namelist() if n.startswith(prefix)}
+            return tuple(sorted(name for name in listed if f"{prefix}{name}/zarr.json" in self._zip.namelist()))
+        folder = self._path / group
+        found = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
+        return tuple(sorted(name for name in found if (folder / name / "zarr.json").is_file()))
+
+    def attributes(self, name: str) -> dict[str, Any]:
+        """Return one array's attributes."""
+        return dict(self._meta(name).get("attributes", {}))
+
+    def read(self, name: str, spans: Mapping[str, slice] | None = None) -> NDArray[Any]:
+        """Return an array, or the part of it in ``spans`` by axis name, once its chunks have been checked."""
+        meta = self._meta(name)
+        shape = tuple(meta["shape"])
+        dimensions = tuple(meta.get("dimension_names") or [""] * len(shape))
+        wanted = [(spans or {}).get(axis, slice(None)) for axis in dimensions]
+        for axis, size, part in zip(dimensions, shape, wanted, strict=True):
+            if part.stop is not None and part.stop > size:
+                raise VizdiffInputError(f"{name} holds {size} {axis}s, and {part.stop} were recorded")
+        ranges = [range(*part.indices(size)) for part, size in zip(wanted, shape, strict=True)]
+        chunks = tuple(meta["chunk_grid"]["configuration"]["chunk_shape"])
+        sums, separator = self._sums(name), str(meta["chunk_key_encoding"]["configuration"]["separator"])
+        for numbers, held in chunk_spans(shape, chunks):
+            if all(r.start < end and first < r.stop for r, (first, end) in zip(ranges, held, strict=True)):
+                self._check(name, chunk_key(numbers, separator), sums, describe(dimensions, held))
+        values = np.asarray(self._open(name)[tuple(wanted)])
+        return self._patched(name, values, ranges) if values.dtype == np.float16 else values
+
+    def _patched(self, name: str, values: NDArray[Any], ranges: list[range]) -> NDArray[np.float32]:
+        """Return a float16 field as float32, with the values that float16 could not hold put back."""
+        wide = values.astype(np.float32)
+        group = f"{OVERFLOW}/{name}"
+        kept = [self.read(f"{group}/{label}") for label in self.names(group)]
+        if sum(map(len, kept)) < self.attrs["overflowed"].get(name, 0):
+            raise VizdiffInputError(f"{name}: some of the values beyond float16 are missing")
+        for rows in kept:
+            index = rows[:, :-1].astype(np.int64) - np.array([r.start for r in ranges])
+            inside = np.all((index >= 0) & (index < np.array(wide.shape)), axis=1)
+            wide[tuple(index[inside].T)] = rows[inside, -1]
+        return wide
+
+    def _sums(self, name: str) -> dict[str, str] | None:
+        """Return the SHA-256 of each chunk of an array, by its file; None where none were kept."""
+        if not self._has_sums:
+            return None
+        key = f"{name}/{SUMS}"
+        data = self._bytes(key)
+        if data is None:
+            raise VizdiffInputError(f"{key} is missing")
+        if self.attrs.get("status") == "complete" and sha256_bytes(data) != self.attrs["sha256"].get(name):
+            raise VizdiffInputError(f"{key} is not what was written")
+        lines = (line.split("  ", 1) for line in data.decode("utf-8", "replace").splitlines())
+        return {line[1]: line[0] for line in lines if len(line) == 2}
+
+    def _check(self, name: str, key: str, sums: dict[str, str] | None, words: str) -> None:
+        """Refuse a chunk that is missing, a link, or not the one that was written."""
+        file = f"{name}, {words} ({self._path.name}/{name}/{key})"
+        data = self._bytes(f"{name}/{key}")
+        if data is None:
+            raise VizdiffInputError(f"{file} is missing")
+        if sums is None:
+            return
+        found, expected = sha256_bytes(data), sums.get(key)
+        if found != expected:
+            owners = [other for other, digest in sums.items() if digest == found]
+            swapped = f"holds what belongs in {name}/{owners[0]}" if owners else "is not what was written"
+            raise VizdiffInputError(f"{file} {swapped}: SHA-256 {found[:12]}…, expected {str(expected)[:12]}…")
+
+    def _bytes(self, key: str) -> bytes | None:
+        if self._zip is not None:
+            return self._zip.read(key) if key in self._zip.namelist() else None
+        file = self._path / key
+        if file.is_symlink():
+            raise VizdiffInputError(f"{file} is a link, which a recording never holds")
+        return file.read_bytes() if file.is_file() else None
+
+    def _json(self, key: str) -> dict[str, Any]:
+        data = self._bytes(key)
+        if data is None:
+            raise VizdiffInputError(f"{key} is missing")
+        value = json.loads(data)
+        if not isinstance(value, dict):
+            raise VizdiffInputError(f"{key} holds no JSON object")
+        return value
+
+    def _meta(self, name: str) -> dict[str, Any]:
+        """Return an array's description, where it is of a kind that is read."""
+        meta = self._json(f"{name}/zarr.json")
+        if meta.get("zarr_format") != 3 or meta.get("node_type") != "array":
+            raise VizdiffInputError(f"{name} is no zarr v3 array")
+        unknown = {codec["name"] for codec in meta["codecs"]} - _CODECS
+        if unknown or meta["data_type"] not in _DTYPES:
+            raise VizdiffInputError(f"{name} is stored as {meta['data_type']} by {sorted(unknown)}, which is not read")
+        return meta
+
+    def _open(self, name: str) -> Any:
+        import zarr
+        from zarr.storage import LocalStore, ZipStore
+
+        store: Any = LocalStore(self._path, read_only=True) if self._zip is None else ZipStore(self._path, mode="r")
+        return zarr.open_array(store, path=name, mode="r", zarr_format=3)
+
+
+def pack(folder: Path, path: Path) -> None:
+    """Write a store as one ``.zip``, uncompressed, that opens as it is; whole or not at all.
+
+    Raises
+    ------
+    VizdiffIOError
+        Where the system refuses.
+    """
+    from viz_diffusion.files import atomic_write
+
+    with atomic_write(path) as handle, zipfile.ZipFile(handle, "w", zipfile.ZIP_STORED) as archive:
+        for entry in sorted(folder.rglob("*")):
+            if entry.is_file():
+                archive.write(entry, entry.relative_to(folder).as_posix())

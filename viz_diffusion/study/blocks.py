@@ -1,0 +1,179 @@
+"""Pictures, tables, charts, answers and chapters, checked; in no particular format."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from viz_diffusion.errors import VizdiffNonFiniteError, VizdiffUsageError
+from viz_diffusion.plots import pixels
+
+Float64 = NDArray[np.float64]
+Int64 = NDArray[np.int64]
+
+MIMES = ("image/png", "image/svg+xml", "image/webp")
+_ANCHOR = re.compile(r"[a-z][a-z0-9_-]*")
+_NUMBER = re.compile(r"[<>≤≥≈±+−–—-]?|[<>≤≥≈±+−\s-]*\d[\d.,\s+−–±%()\[\]-]*(\s?[a-zA-Z]{1,4})?")
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """One figure with its words."""
+
+    name: str
+    """File-like name without folder, such as ``snr``."""
+    data: bytes
+    """The picture file's bytes."""
+    alt: str
+    """What a reader who cannot see it needs to know, one or two sentences."""
+    caption: str
+    """What stands beneath it, plain text."""
+    width: int
+    """Pixels across, for the room kept while loading; only the ratio to ``height`` matters."""
+    height: int
+    """Pixels downwards."""
+    title: str = ""
+    """A few words: all that stands beneath it on a slide, where its caption goes to the speaker's notes."""
+    mime: str = "image/png"
+    """One of image/png, image/svg+xml, image/webp."""
+
+    def __post_init__(self) -> None:
+        if self.mime not in MIMES:
+            raise VizdiffUsageError(f"picture {self.name!r} is {self.mime!r}; choose from {', '.join(MIMES)}")
+        if self.width <= 0 or self.height <= 0:
+            raise VizdiffUsageError(f"picture {self.name!r} must have a width and a height above 0")
+
+    @property
+    def uri(self) -> str:
+        """The picture as a ``data:`` address."""
+        return pixels.data_uri(self.data, self.mime)
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Numbers beside a figure."""
+
+    caption: str
+    """What the numbers are, with units, plain text."""
+    header: tuple[str, ...]
+    """(C,) column names."""
+    rows: tuple[tuple[str, ...], ...]
+    """(R, C) finished texts; the first column names the row."""
+
+    def __post_init__(self) -> None:
+        if not self.header or any(len(row) != len(self.header) for row in self.rows):
+            raise VizdiffUsageError(f"table {self.caption!r}: every row needs {len(self.header)} cells")
+
+    @cached_property
+    def numeric(self) -> tuple[bool, ...]:
+        """(C,) which columns after the first hold numbers alone, and so are set flush right."""
+        columns = zip(*self.rows, strict=True) if self.rows else [()] * len(self.header)
+        return tuple(
+            index > 0 and bool(column) and all(_NUMBER.fullmatch(cell.strip()) for cell in column)
+            for index, column in enumerate(columns)
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Line:
+    """One line of a chart."""
+
+    name: str
+    """What it shows, a few words."""
+    values: Float64
+    """(S,) float64, finite."""
+
+
+@dataclass(frozen=True, eq=False)
+class Chart:
+    """Numbers with one value at each recorded step; the page's scrubber moves along it."""
+
+    name: str
+    """Unique within its chapter."""
+    title: str
+    """What is drawn, with its unit."""
+    caption: str
+    """What to see."""
+    steps_left: Int64
+    """(S,) int64, strictly falling, in 1 .. S."""
+    lines: tuple[Line, ...]
+    """One line or more."""
+
+    def __post_init__(self) -> None:
+        count = len(self.steps_left)
+        if not self.lines or any(np.shape(line.values) != (count,) for line in self.lines):
+            raise VizdiffUsageError(f"chart {self.name!r}: every line needs {count} values")
+        if not all(np.isfinite(line.values).all() for line in self.lines):
+            raise VizdiffNonFiniteError(f"chart {self.name!r} holds NaN or infinity")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a measurement answered to a yes-or-no question."""
+
+    question: str
+    """The question, in words."""
+    verdict: str
+    """A few words: found, not found, or that it cannot be told."""
+    text: str
+    """The answer with its numbers."""
+    holds: bool | None
+    """Whether it was found; None where it cannot be told."""
+
+
+@dataclass(frozen=True)
+class Correction:
+    """Something that is said of the sculptor, and how far it holds."""
+
+    said: str
+    """The saying, in quotation marks."""
+    holds: str
+    """One or two sentences."""
+
+
+@dataclass(frozen=True, eq=False)
+class Chapter:
+    """One question with its figures, words and numbers."""
+
+    id: str
+    """Anchor: small letters, digits, ``-`` and ``_``; unique on the page."""
+    title: str
+    """The story's name, such as "Shattering the statue"."""
+    question: str
+    """The heading."""
+    pictures: tuple[Picture, ...] = ()
+    """Figures, in order."""
+    paragraphs: tuple[str, ...] = ()
+    """Plain text, one string a paragraph."""
+    charts: tuple[Chart, ...] = ()
+    """What has one value at each recorded step."""
+    tables: tuple[Table, ...] = ()
+    """Numbers, in order."""
+    try_this: str = ""
+    """A command to run next; empty for none."""
+    say: str = ""
+    """One sentence for the speaker; empty for none."""
+    exercise: str = ""
+    """A question for the class; empty for none."""
+    answer: str = ""
+    """Its answer, shown on demand."""
+    folded: bool = False
+    """Whether an advanced chapter starts closed."""
+    answers: tuple[Answer, ...] = ()
+    """What was asked of the measurement, and what it answered."""
+    note: str = ""
+    """How it was measured, where that is not how the rest of the page was; empty for none."""
+    advanced: tuple[Picture, ...] = ()
+    """Figures of the advanced part, which stands last and is closed at first."""
+    advanced_text: str = ""
+    """Its paragraph."""
+    correction: Correction | None = None
+    """Where its story is not to be taken at its word; shown with the others at the end."""
+
+    def __post_init__(self) -> None:
+        if not _ANCHOR.fullmatch(self.id) or self.id.startswith("ui-"):
+            raise VizdiffUsageError(f"chapter id {self.id!r} must be small letters, digits, - or _, not ui-...")

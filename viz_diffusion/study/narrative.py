@@ -1,0 +1,290 @@
+"""Findings told: what a lesson found, joined with its words, figures, table and charts.
+
+Gets findings only; knows nothing about networks, nor which lessons there are.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from viz_diffusion.lessons.base import Claim, Finding, Series
+from viz_diffusion.plots.pixels import encode_pixels, picture_size
+from viz_diffusion.plots.saving import figure_pixels, save_figure
+from viz_diffusion.study.blocks import Answer, Chapter, Chart, Correction, Line, Picture, Table
+from viz_diffusion.text.catalogue import Texts
+
+_NEGATIVE = re.compile(r"(?<![\w-])-(?=[\d.∞])")
+
+
+@dataclass(frozen=True, eq=False)
+class Drawing:
+    """A figure with its words, in no particular file format yet."""
+
+    name: str
+    """``steps``, ``forward`` and so on: the file name without its ending."""
+    draw: Callable[[], Figure]
+    """Draws it."""
+    title: str
+    """A few words, as on a slide."""
+    alt: str
+    """What a reader who cannot see it needs to know."""
+    caption: str
+    """What stands beneath it."""
+    webp: bytes = b""
+    """It as the page shows it, where that came with the weights; empty where it has to be drawn."""
+
+    @cached_property
+    def figure(self) -> Figure:
+        """What is drawn."""
+        return self.draw()
+
+    def picture(self, pool: Executor) -> Future[Picture]:
+        """Paint it now and return it, once ``pool`` has encoded it, as a WebP for the page.
+
+        Encoding leaves the interpreter to others, so that the next figure is painted meanwhile.
+        """
+        return pool.submit(self._picture, None if self.webp else figure_pixels(self.figure))
+
+    def _picture(self, pixels: NDArray[np.uint8] | None) -> Picture:
+        data = self.webp if pixels is None else encode_pixels(pixels)
+        return Picture(self.name, data, self.alt, self.caption, *picture_size(data), self.title, "image/webp")
+
+
+@dataclass(frozen=True, eq=False)
+class NarratedLesson:
+    """A finding in one language: what a page, a deck or a worksheet is made of."""
+
+    name: str
+    """The lesson's name."""
+    title: str
+    """The story's name, such as "Shattering the statue"."""
+    question: str
+    """The lesson's question."""
+    text: str
+    """One paragraph."""
+    drawings: tuple[Drawing, ...]
+    """The figures, in order."""
+    table: Table
+    """The numbers."""
+    charts: tuple[Chart, ...]
+    """What has one value at each recorded step."""
+    try_this: str
+    """A command to run next."""
+    say: str
+    """One sentence for the speaker."""
+    exercise: str
+    """A question for the class."""
+    answer: str
+    """Its answer."""
+    folded: bool
+    """Whether it is an advanced chapter."""
+    facts: dict[str, Any]
+    """The numbers all of this was filled with."""
+    answers: tuple[Answer, ...] = ()
+    """The claims, as questions with their answers."""
+    note: str = ""
+    """How it was measured, where it was not measured for this page; empty where it was."""
+    shipped: bool = False
+    """Whether all of it came with the weights."""
+    asks: tuple[str, ...] = ()
+    """Names of the drawings that the exercise asks one to look at."""
+    other_digit: Mapping[str, str] = field(default_factory=dict)
+    """A sentence, by the name of a drawing whose digit is not the recording's: which it is, and why."""
+    advanced: tuple[str, ...] = ()
+    """Names of the drawings that belong to the advanced part."""
+    advanced_text: str = ""
+    """Its paragraph; empty where there is none."""
+    correction: Correction | None = None
+    """Where the story is not to be taken at its word."""
+
+    def chapter(self, pictures: dict[str, Picture]) -> Chapter:
+        """Return it as a chapter of the page, given its drawings as pictures."""
+        return Chapter(
+            id=self.name,
+            title=self.title,
+            question=self.question,
+            pictures=tuple(pictures[one.name] for one in self.drawings if one.name not in self.advanced),
+            paragraphs=(self.text,),
+            charts=self.charts,
+            tables=(self.table,),
+            try_this=self.try_this,
+            say=self.say,
+            exercise=self.exercise,
+            answer=self.answer,
+            folded=self.folded,
+            answers=self.answers,
+            note=self.note,
+            advanced=tuple(pictures[one.name] for one in self.drawings if one.name in self.advanced),
+            advanced_text=self.advanced_text,
+            correction=self.correction,
+        )
+
+
+def narrate(
+    findings: Iterable[Finding],
+    recording: dict[str, Any],
+    texts: Texts,
+    on_drawing: Callable[[Drawing], None] | None = None,
+) -> tuple[NarratedLesson, ...]:
+    """Draw findings and fill in their words.
+
+    Parameters
+    ----------
+    findings
+        Measured lessons, in the order of the story.
+    recording
+        The facts of the recording they share; every text may name them.
+    texts
+        The catalogue of one language.
+    on_drawing
+        Called after each figure.
+    """
+    return tuple(_narrate(finding, recording, texts, on_drawing) for finding in findings)
+
+
+def _narrate(
+    finding: Finding, recording: dict[str, Any], texts: Texts, on_drawing: Callable[[Drawing], None] | None
+) -> NarratedLesson:
+    name = f"chapter.{finding.lesson.name}"
+    facts = wording(recording | finding.facts, texts)
+    drawn = drawings(finding.lesson.draw(finding.data), facts, texts, finding.pictures)
+    if on_drawing is not None:
+        for drawing in drawn:
+            on_drawing(drawing)
+    advanced = any(drawing.name in finding.lesson.advanced for drawing in drawn) and f"{name}.advanced" in texts
+    rows = finding.lesson.rows(finding.facts, texts)
+    cells = tuple(tuple(map(_minus, row)) for row in rows.rows)
+    header = tuple(texts[f"{name}.column_{column}"] for column in rows.columns)
+    other = _other_digit(finding, recording, texts)
+    shipped = finding.shipped and finding.lesson.part is None
+    measured = texts("report.measured_full", **facts) if finding.shipped else ""
+    return NarratedLesson(
+        name=finding.lesson.name,
+        title=texts[f"{name}.title"],
+        question=texts[f"{name}.question"],
+        text=_minus(texts(f"{name}.text", **facts)),
+        drawings=tuple(drawn),
+        table=Table(_minus(texts(f"{name}.table", **facts)), header, cells),
+        charts=tuple(_chart(series, name, facts, texts) for series in finding.lesson.series(finding.data)),
+        try_this=texts(f"{name}.try_this", **facts),
+        say=_minus(texts(f"{name}.say", **facts)),
+        exercise=_minus(texts(f"{name}.exercise", **facts)),
+        answer=_minus(texts(f"{name}.answer", **facts)),
+        folded=not finding.lesson.core,
+        facts=finding.facts,
+        answers=tuple(_answer(claim, name, facts, texts) for claim in finding.claims),
+        note=join(measured, *(other.values() if shipped else ())),
+        shipped=shipped,
+        asks=finding.lesson.asks,
+        other_digit=other,
+        advanced=finding.lesson.advanced,
+        advanced_text=_minus(texts(f"{name}.advanced", **facts)) if advanced else "",
+        correction=_correction(finding.lesson.name, facts, texts),
+    )
+
+
+def _other_digit(finding: Finding, recording: dict[str, Any], texts: Texts) -> dict[str, str]:
+    """Return by figure which digit it shows, where that is not the one all of this is about."""
+    shown = {figure: finding.facts.get(fact) for figure, fact in finding.lesson.of_digit.items()}
+    return {
+        figure: texts("report.other_digit", other=digit)
+        for figure, digit in shown.items()
+        if digit is not None and digit != recording.get("digit", digit)
+    }
+
+
+def _answer(claim: Claim, chapter: str, facts: dict[str, Any], texts: Texts) -> Answer:
+    """Return a claim in words: those of its outcome, filled in with what it measured."""
+    key = f"{chapter}.claim_{claim.name}"
+    said = facts | wording(dict(claim.facts), texts)
+    return Answer(
+        question=texts(key, **said),
+        verdict=texts[f"report.claim_{claim.outcome}"],
+        text=_minus(texts(f"{key}_{claim.outcome}", **said)),
+        holds=claim.holds,
+    )
+
+
+def _correction(lesson: str, facts: dict[str, Any], texts: Texts) -> Correction | None:
+    key = f"deck.correction.{lesson}"
+    if f"{key}.said" not in texts:
+        return None
+    return Correction(_minus(texts(f"{key}.said", **facts)), _minus(texts(f"{key}.holds", **facts)))
+
+
+def _chart(series: Series, chapter: str, facts: dict[str, Any], texts: Texts) -> Chart:
+    words = f"{chapter}.series_{series.name}"
+    return Chart(
+        name=series.name,
+        title=_minus(texts(words, **facts)),
+        caption=_minus(texts(f"{words}_caption", **facts)),
+        steps_left=series.steps_left,
+        lines=tuple(Line(texts[f"{words}_{line}"], values) for line, values in series.lines.items()),
+    )
+
+
+def join(*sentences: str) -> str:
+    """Return sentences as one text, with a space between them where their script has one."""
+    joined = ""
+    for sentence in filter(None, sentences):
+        joined += sentence if not joined or joined.endswith(("。", "？", "！")) else f" {sentence}"
+    return joined
+
+
+def _minus(text: str) -> str:
+    """Return a text whose negative numbers have a true minus sign."""
+    return _NEGATIVE.sub("−", text)
+
+
+class _Spoken(list[Any]):
+    """A list that a text can index (``{digits[0]}``) or say whole (``{digits}``)."""
+
+    def __str__(self) -> str:
+        return ", ".join(map(str, self))
+
+    __format__ = object.__format__
+
+
+def wording(facts: dict[str, Any], texts: Texts) -> dict[str, Any]:
+    """Return facts as texts want them: lists that can be said, and in words what depends on what was measured."""
+    said = {name: _Spoken(value) if isinstance(value, list) else value for name, value in facts.items()}
+    if "variance" in facts:
+        said["variance_note"] = texts(f"report.variance_{facts['variance'] or 'none'}")
+        said["clip_note"] = texts(f"report.clip_{'on' if facts['clip'] else 'off'}")
+    if "speckle_left" in facts:
+        said["first_guess"] = texts(f"chapter.guess.first_{'speckle' if facts['speckle_left'] else 'blur'}", **said)
+    if "weight_exponent" in facts:
+        weighted = "on" if facts["weight_exponent"] else "off"
+        said["weighting_note"] = texts(f"report.weighting_{weighted}", **said)
+    return said
+
+
+def drawings(
+    figures: Mapping[str, Figure], facts: dict[str, Any], texts: Texts, pictures: Mapping[str, bytes] | None = None
+) -> list[Drawing]:
+    """Join figures with their words, filled in from ``facts`` (see :func:`wording`).
+
+    ``pictures`` are those that came with the weights, by name: they are not drawn before somebody asks for more.
+    """
+    joined = []
+    for name in figures:
+        title, alt, caption = (_minus(texts(f"picture.{name}.{part}", **facts)) for part in ("title", "alt", "caption"))
+        webp = (pictures or {}).get(name, b"")
+        joined.append(Drawing(name, partial(figures.__getitem__, name), title, alt, caption, webp))
+    return joined
+
+
+def save_drawing(drawing: Drawing, folder: Path) -> None:
+    """Write a drawing as PNG and SVG, its caption inside."""
+    for ending in ("png", "svg"):
+        save_figure(drawing.figure, folder / f"{drawing.name}.{ending}", description=drawing.caption)

@@ -1,0 +1,95 @@
+"""A recording whose network is not available, and what it shows by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from viz_diffusion.errors import VizdiffInputError
+from viz_diffusion.lessons.base import Finding, Lesson, all_lessons
+from viz_diffusion.recording.trajectory import Trajectory
+from viz_diffusion.study.narrative import wording
+from viz_diffusion.text.catalogue import Texts
+from viz_diffusion.views.frames import recording_facts
+
+MOST_SIDE = 281
+"""Pixels of a picture's side for which a strip of nine frames has room."""
+
+
+@dataclass(frozen=True, eq=False)
+class RecordingStudy:
+    """A recording and all that it shows by itself."""
+
+    trajectory: Trajectory
+    """The recording; its first image is the one that is told of."""
+    findings: tuple[Finding, ...]
+    """What the lessons found, in the order of the story."""
+    untold: tuple[Lesson, ...]
+    """Lessons that were asked for and that this recording does not show."""
+
+    @property
+    def needing(self) -> tuple[Lesson, ...]:
+        """Lessons that ask a network, or look at real digits."""
+        return tuple(lesson for lesson in all_lessons() if lesson.alone is None)
+
+    def facts(self) -> dict[str, Any]:
+        """Return every number found, by lesson: what is written as JSON; None is not known."""
+        facts = recording_facts(self.trajectory)
+        label, seed = facts.pop("digit"), facts.pop("seed")
+        recording = {"label": label if label >= 0 else None, "seed": seed if seed >= 0 else None, **facts}
+        found = {finding.lesson.name: finding.to_dict() for finding in self.findings}
+        left_out = [lesson.name for lesson in (*self.needing, *self.untold)]
+        weights = self.trajectory.weights_sha256 or None
+        return {"recording": recording, "weights_sha256": weights, "left_out": left_out, "lessons": found}
+
+    def words(self, texts: Texts) -> dict[str, Any]:
+        """Return what every text may name: the facts of the recording, in words where they may not be known."""
+        comma = texts["report.comma"]
+        untold = [
+            texts(
+                "report.untold", title=texts[f"chapter.{one.name}.title"], reason=texts[f"chapter.{one.name}.left_out"]
+            )
+            for one in self.untold
+        ]
+        return recording_words(self.trajectory, texts) | {
+            "needing": comma.join(texts[f"chapter.{lesson.name}.title"] for lesson in self.needing),
+            "untold_note": "".join(untold),
+        }
+
+
+def recording_words(trajectory: Trajectory, texts: Texts) -> dict[str, Any]:
+    """Return the facts of a recording's first image, in words where they may not be known."""
+    facts, count = recording_facts(trajectory), trajectory.num_images
+    return wording(facts, texts) | {
+        "made_by": facts["sampler"] or texts["fact.unknown"],
+        "label_note": texts("report.label_note", label=facts["digit"]) if facts["digit"] >= 0 else "",
+        "seed_note": texts("report.seed_note", seed=facts["seed"]) if facts["seed"] >= 0 else "",
+        "images_note": texts("report.images_note", count=count) if count > 1 else "",
+    }
+
+
+def look(trajectory: Trajectory, lessons: Sequence[Lesson]) -> RecordingStudy:
+    """Measure lessons, each with :attr:`~viz_diffusion.lessons.base.Lesson.alone`, on a recording's first image.
+
+    Raises
+    ------
+    VizdiffInputError
+        Where the recording holds latents, or pictures too large for a strip.
+    """
+    channels, height, width = trajectory.x_t.shape[2:]
+    if channels not in (1, 3):
+        raise VizdiffInputError(
+            f"the recording holds latents of {channels} channels, and pictures have 1 or 3; what was decoded of them "
+            "is in Trajectory.decoded"
+        )
+    if max(height, width) > MOST_SIDE:
+        raise VizdiffInputError(
+            f"the recording holds pictures of {height} × {width} pixels, and the report has room for {MOST_SIDE} a side"
+        )
+    found = [(lesson, lesson.alone(trajectory)) for lesson in lessons if lesson.alone is not None]
+    return RecordingStudy(
+        trajectory,
+        tuple(Finding.of(lesson, data, full=False) for lesson, data in found if data is not None),
+        tuple(lesson for lesson, data in found if data is None),
+    )

@@ -1,0 +1,143 @@
+"""Which frames of a trajectory are shown, and how its arrays become images."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from viz_diffusion.diffusion.timesteps import SAMPLERS
+from viz_diffusion.errors import VizdiffInputError, VizdiffUsageError
+from viz_diffusion.plots.film import film_frames
+from viz_diffusion.recording.trajectory import Float32, Trajectory
+
+DEFAULT_SHARES = (1.0, 0.8, 0.65, 0.55, 0.45, 0.35, 0.25, 0.15, 0.05)
+"""Shares of all steps that are left at the default frames: 1000, 800, … 50 of 1000, then finished."""
+SPACINGS = ("default", "t", "log-snr")
+MOST_FRAMES = 23
+"""What a strip has room for."""
+
+
+def choose_frames(
+    num_steps: int,
+    frames: str | None = None,
+    spacing: str = "default",
+    log_snr: NDArray[np.float64] | None = None,
+    most: int = MOST_FRAMES,
+) -> NDArray[np.int64]:
+    """Return the indices 0 .. S-1 of the steps to show, most noise first.
+
+    Parameters
+    ----------
+    num_steps
+        S, the recorded steps.
+    frames
+        None for nine; a number N for N of them; or a list of steps left, such as ``1000,500,1``.
+    spacing
+        ``t``: equal in steps; ``log-snr``: equal in the logarithm of the SNR, which may find a step twice
+        and then shows it once; ``default``: the nine of :data:`DEFAULT_SHARES`, a number as with ``t``.
+    log_snr
+        (S,) float64, rising: of each step; needed for ``log-snr``.
+    most
+        The largest number of frames there is room for.
+
+    Raises
+    ------
+    VizdiffUsageError
+        Where ``frames`` is neither, or names a step that was not recorded.
+    """
+    if spacing not in SPACINGS:
+        raise VizdiffUsageError(f"--spacing must be one of {', '.join(SPACINGS)}, found {spacing!r}")
+    if frames is None and spacing == "default":
+        left = np.unique(np.maximum(1, np.round(np.array(DEFAULT_SHARES) * num_steps))).astype(np.int64)[::-1]
+        return num_steps - left
+    most = min(num_steps, most)
+    try:
+        numbers = [min(len(DEFAULT_SHARES), most)] if frames is None else [int(word) for word in frames.split(",")]
+    except ValueError:
+        raise VizdiffUsageError(f"--frames takes a number or a list such as 1000,500,1, found {frames!r}") from None
+    if len(numbers) == 1 and "," not in (frames or ""):
+        if not 1 <= numbers[0] <= most:
+            raise VizdiffUsageError(f"--frames must lie in 1..{most}, found {numbers[0]}")
+        return _spaced(num_steps, numbers[0], spacing, log_snr)
+    if spacing != "default":
+        raise VizdiffUsageError("--spacing goes with a number of --frames, not with a list")
+    outside = [n for n in numbers if not 1 <= n <= num_steps]
+    if outside:
+        raise VizdiffUsageError(f"--frames: steps left must lie in 1..{num_steps}, found {outside[0]}")
+    if len(set(numbers)) > most:
+        raise VizdiffUsageError(f"--frames has room for {most} frames, found {len(set(numbers))}")
+    return num_steps - np.array(sorted(set(numbers), reverse=True))
+
+
+def _spaced(num_steps: int, count: int, spacing: str, log_snr: NDArray[np.float64] | None) -> NDArray[np.int64]:
+    """Return ``count`` indices of steps, equal in steps or in ``log_snr``."""
+    if spacing == "log-snr" and log_snr is not None:
+        wanted = np.linspace(log_snr[0], log_snr[-1], count)
+        return np.unique(np.abs(log_snr - wanted[:, None]).argmin(axis=1)).astype(np.int64)
+    return np.unique(np.round(np.linspace(0, num_steps - 1, count)).astype(np.int64))
+
+
+def film_steps(
+    trajectory: Trajectory, frames: str | None = None, spacing: str = "default", count: int = 100
+) -> NDArray[np.int64]:
+    """Return the indices 0 .. S of the states a film shows, the finished picture last.
+
+    ``frames`` and ``spacing`` are those of :func:`choose_frames`, of which a film has ``count`` by default and
+    may have every one; a number counts the finished picture too.
+    """
+    steps = trajectory.num_steps
+    number = str(min(count, steps + 1)) if frames is None else frames
+    if not number.strip().isdecimal():
+        return np.append(choose_frames(steps, number, spacing, most=steps), steps)
+    if not 1 <= int(number) <= steps + 1:
+        raise VizdiffUsageError(f"--frames must lie in 1..{steps + 1}, found {number}")
+    if spacing != "log-snr" or number == "1":
+        choose_frames(steps, None, spacing)  # refuses an unknown spacing
+        return film_frames(steps + 1, int(number))
+    return np.append(choose_frames(steps, str(int(number) - 1), spacing, trajectory.log_snr, most=steps), steps)
+
+
+def film_counts(trajectory: Trajectory, shown: NDArray[np.int64]) -> list[tuple[int, int | None]]:
+    """Return (steps left, t) of the states with these indices 0 .. S; the finished picture, S, has no t."""
+    steps = trajectory.num_steps
+    return [
+        (int(trajectory.steps_left[n]), round(float(trajectory.timesteps[n]))) if n < steps else (0, None)
+        for n in shown.tolist()
+    ]
+
+
+def pictures(images: Float32) -> Float32:
+    """Return images (..., C, H, W) as they are drawn: (..., H, W), or (..., H, W, 3) where they have three channels.
+
+    Raises
+    ------
+    VizdiffInputError
+        Where they have neither one channel nor three.
+    """
+    channels = images.shape[-3]
+    if channels not in (1, 3):
+        raise VizdiffInputError(f"images of one or three channels are drawn, found {channels}")
+    return images[..., 0, :, :] if channels == 1 else np.moveaxis(images, -3, -1)
+
+
+def one_channel(noise: Float32) -> Float32:
+    """Return noise (..., C, H, W) as (..., H, W): the sum over channels / √C, of as much spread as one of them."""
+    return noise.sum(axis=-3) / np.float32(np.sqrt(noise.shape[-3]))
+
+
+def recording_facts(trajectory: Trajectory, sample: int = 0) -> dict[str, Any]:
+    """Return what captions say of a recording: what was asked for, and how it was sampled; None is not known."""
+    eta = f" (η = {trajectory.eta:g})" if trajectory.eta else ""
+    guidance = trajectory.guidance_scale
+    return {
+        "digit": int(trajectory.labels[sample]),
+        "seed": int(trajectory.seeds[sample]),
+        "sampler": SAMPLERS.get(trajectory.sampler, trajectory.sampler) + eta,
+        "variance": trajectory.variance,
+        "eta": trajectory.eta,
+        "guidance_scale": guidance if np.isfinite(guidance) else None,
+        "clip": trajectory.clip,
+        "num_steps": trajectory.num_steps,
+    }
