@@ -164,7 +164,7 @@ def _find(folder: Path, name: str) -> Path:
         if path.is_file():
             return path
     what = f"there is no {name} or {name}.gz in it" if folder.is_dir() else "there is no such folder"
-    raise VizdiffInputError(f"--data-dir {folder}: {what}")
+    raise VizdiffInputError(f"`data_dir` {folder}: {what}")
 
 
 def _read_idx(path: Path, magic: int, bundled: bool) -> NDArray[np.uint8]:
@@ -232,6 +232,6 @@ def _download(dataset: str) -> Path:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise VizdiffIOError(
             f"cannot download {dataset} into {root} ({reason}); without network, copy its IDX files and "
-            "give their folder as --data-dir"
+            "give their folder as `data_dir`"
         ) from error
     return root / kind.__name__ / "raw"

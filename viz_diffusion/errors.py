@@ -1,41 +1,63 @@
 """One error type for each exit code of the command line.
 
-Knows nothing about what went wrong: the message, one line that names the value and the mend, is the
-caller's to write.
+Every message is one line that names the value and what to do. Where it names a parameter, it writes the parameter's
+Python name between backticks: "`guidance_scale` must lie in 0..100, found 200". Python shows the plain name; the
+command line shows its own option instead (:meth:`VizdiffError.with_options`).
 """
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+_PARAMETER = re.compile(r"`([a-z_]+)`")
 
 
 class VizdiffError(Exception):
-    """Base of every error that is shown to a user as one line, without a traceback."""
+    """Base of every error that is shown to a user as one line, without a traceback.
+
+    Parameters
+    ----------
+    message
+        One line; parameters stand between backticks.
+    """
 
     exit_code = 1
 
+    def __init__(self, message: str) -> None:
+        super().__init__(_PARAMETER.sub(r"\1", message))
+        self._message = message
 
-class VizdiffUsageError(VizdiffError):
-    """The command line or an argument is wrong (exit code 2)."""
+    def with_options(self, option: Callable[[str], str]) -> str:
+        """Return the message with each parameter written as ``option`` writes it, such as ``--guidance``."""
+        return _PARAMETER.sub(lambda match: option(match[1]), self._message)
+
+
+class VizdiffUsageError(VizdiffError, ValueError):
+    """An argument or the command line is wrong (exit code 2)."""
 
     exit_code = 2
 
 
-class VizdiffInputError(VizdiffError):
-    """A file, a run or a recording cannot be used as it is (exit code 3)."""
+class VizdiffInputError(VizdiffError, ValueError):
+    """A file, a run, a recording or an array cannot be used as it is (exit code 3)."""
 
     exit_code = 3
 
 
-class VizdiffIOError(VizdiffError):
+class VizdiffIOError(VizdiffError, OSError):
     """Reading, writing or downloading failed (exit code 4)."""
 
     exit_code = 4
 
 
-class VizdiffLockedError(VizdiffError):
+class VizdiffLockedError(VizdiffError, OSError):
     """Another process is writing to the same place (exit code 5)."""
 
     exit_code = 5
 
 
-class VizdiffNonFiniteError(VizdiffError):
+class VizdiffNonFiniteError(VizdiffError, ArithmeticError):
     """A NaN or an infinity appeared where only finite numbers make sense (exit code 6)."""
 
     exit_code = 6

@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
-from viz_diffusion.errors import VizdiffInputError, VizdiffIOError, VizdiffLockedError
+from viz_diffusion.errors import VizdiffError, VizdiffInputError, VizdiffIOError, VizdiffLockedError
 
 MANIFEST_VERSION = 1
 _LEFTOVER = re.compile(r"\..+\.[0-9a-f]{8}\.(tmp|old)|\.probe-[0-9a-f]{8}")
@@ -41,6 +41,8 @@ def io_errors(action: str, path: Path) -> Iterator[None]:
     """Turn an ``OSError`` into one line: ``cannot <action> <path>: <the system's reason>``."""
     try:
         yield
+    except VizdiffError:
+        raise
     except OSError as error:
         raise VizdiffIOError(f"cannot {action} {path}: {error.strerror or error}") from error
 
@@ -202,10 +204,10 @@ def lock(path: Path) -> Iterator[None]:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             if error.errno not in (errno.EACCES, errno.EAGAIN, errno.EWOULDBLOCK):
-                raise VizdiffIOError(f"cannot lock {path}: {error.strerror or error}; choose another --out") from error
+                raise VizdiffIOError(f"cannot lock {path}: {error.strerror or error}; choose another `out`") from error
             raise VizdiffLockedError(
                 f"{path.parent} is being written by another process{_holder(handle)}; wait for it, or choose "
-                "another --out"
+                "another `out`"
             ) from error
         with suppress(OSError):  # a full disk does not keep anyone from locking
             handle.write(b" %d\n" % os.getpid())  # the first byte is what Windows locks, for reading too
@@ -291,15 +293,15 @@ def read_checked(folder: Path, name: str) -> tuple[bytes, str]:
     digests = manifest.get("sha256")
     expected = digests.get(name) if isinstance(digests, dict) else None
     if not isinstance(expected, str):
-        raise VizdiffInputError(f"{listed} holds no SHA-256 of {name}; choose another --run")
+        raise VizdiffInputError(f"{listed} holds no SHA-256 of {name}; choose another `run`")
     with io_errors("read", path):
         if not path.is_file():
-            raise VizdiffInputError(f"{path} is missing: the run is half-written; train again or choose another --run")
+            raise VizdiffInputError(f"{path} is missing: the run is half-written; train again or choose another `run`")
         data = path.read_bytes()
     digest = sha256_bytes(data)
     if digest != expected:
         raise VizdiffInputError(
             f"{path} is not what was written: SHA-256 {digest[:12]}…, expected {expected[:12]}…; "
-            "restore it or choose another --run"
+            "restore it or choose another `run`"
         )
     return data, digest

@@ -281,8 +281,9 @@ from cheap_denoiser import CheapDenoiser
 from viz_diffusion import NoiseSchedule, record_generation
 peaks = []
 for count in (96, 1600):
-    record_generation(CheapDenoiser(), NoiseSchedule.named(), torch.zeros(count, dtype=torch.long), range(count), steps=10,
-                      guidance_scale=1.0, store=Path(sys.argv[1]) / f"{count}.zarr", dtype="float16")
+    labels = torch.zeros(count, dtype=torch.long)
+    record_generation(CheapDenoiser(), NoiseSchedule.named(), labels, range(count), steps=10, guidance_scale=1.0,
+                      store=Path(sys.argv[1]) / f"{count}.zarr", dtype="float16")
     peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 print(peaks[1] - peaks[0])
 """

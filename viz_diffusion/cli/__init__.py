@@ -82,7 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = command.main(args=None if argv is None else list(argv), prog_name="vizdiff", standalone_mode=False)
         return code if isinstance(code, int) else 0
     except VizdiffError as error:
-        return _say(str(error), error.exit_code)
+        return _say(error.with_options(option_name), error.exit_code)
     except KeyboardInterrupt:
         return _say("stopped", 130)
     except BrokenPipeError:
@@ -97,6 +97,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         kind = type(error).__name__
         return _say(f"unexpected {kind}: {error} (a bug; VIZDIFF_DEBUG=1 shows where, please report it)", 1)
+
+
+def option_name(parameter: str) -> str:
+    """Return the option that sets a parameter of the library: ``--guidance`` for ``guidance_scale``."""
+    return "--" + {"guidance_scale": "guidance"}.get(parameter, parameter).replace("_", "-")
 
 
 def _say(message: str, code: int) -> int:

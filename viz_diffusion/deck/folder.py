@@ -35,7 +35,7 @@ def check_folder(path: Path) -> None:
         raise VizdiffIOError(f"cannot write {path}: a file is in the place of the folder")
     strange = [entry.name for entry in path.iterdir() if not _OURS.fullmatch(entry.name)] if path.is_dir() else []
     if strange:
-        raise VizdiffUsageError(f"--out {path} holds other things ({min(strange)}); name a new folder")
+        raise VizdiffUsageError(f"`out` {path} holds other things ({min(strange)}); name a new folder")
 
 
 def write_folder(

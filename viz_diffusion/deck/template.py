@@ -104,7 +104,7 @@ class Stage:
                 rooms = [(one, _room(one, file)) for one in file.slide_layouts]
         except (KeyError, ValueError, AttributeError, zipfile.BadZipFile, SyntaxError) as error:
             raise VizdiffInputError(
-                f"{template} is not a PowerPoint file ({str(error).splitlines()[0]}); --template takes a .pptx or .potx"
+                f"{template} is not a PowerPoint file ({str(error).splitlines()[0]}); `template` takes a .pptx or .potx"
             ) from error
         usable = [(one, room) for one, room in rooms if room is not None]
         if not usable:

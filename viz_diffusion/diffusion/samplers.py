@@ -95,7 +95,9 @@ def guided_eps(
     """
     unguided = not isinstance(guidance_scale, Tensor) and guidance_scale == 1
     if labels is None and not unguided:
-        raise VizdiffUsageError(f"guidance needs labels; without them --guidance must be 1, found {guidance_scale}")
+        raise VizdiffUsageError(
+            f"guidance needs labels; without them `guidance_scale` must be 1, found {guidance_scale}"
+        )
     timesteps = torch.full((len(x_t),), t, device=x_t.device)
     if labels is None or unguided:
         eps = denoiser(x_t, timesteps) if labels is None else denoiser(x_t, timesteps, labels)

@@ -34,9 +34,9 @@ def spaced_timesteps(num_train_timesteps: int, steps: int, spacing: str = SPACIN
         Where ``steps`` is not in 1 .. T, or the spacing is unknown.
     """
     if not 1 <= steps <= num_train_timesteps:
-        raise VizdiffUsageError(f"--steps must lie in 1..{num_train_timesteps}, found {steps}")
+        raise VizdiffUsageError(f"`steps` must lie in 1..{num_train_timesteps}, found {steps}")
     if spacing not in SPACINGS:
-        raise VizdiffUsageError(f"--timestep-spacing must be {' or '.join(SPACINGS)}, found {spacing!r}")
+        raise VizdiffUsageError(f"`timestep_spacing` must be {' or '.join(SPACINGS)}, found {spacing!r}")
     if spacing == "trailing" or steps == 1:
         rising = np.round(np.arange(1, steps + 1) * num_train_timesteps / steps) - 1
     else:
@@ -53,12 +53,12 @@ def check_sampler(sampler: str, variance: str, eta: float) -> None:
         Naming the option, what was found and what there is.
     """
     if sampler not in SAMPLERS:
-        raise VizdiffUsageError(f"--sampler must be one of {', '.join(SAMPLERS)}, found {sampler!r}")
+        raise VizdiffUsageError(f"`sampler` must be one of {', '.join(SAMPLERS)}, found {sampler!r}")
     if variance not in VARIANCES:
-        raise VizdiffUsageError(f"--variance must be {' or '.join(VARIANCES)}, found {variance!r}")
+        raise VizdiffUsageError(f"`variance` must be {' or '.join(VARIANCES)}, found {variance!r}")
     if not 0 <= eta <= 1:
-        raise VizdiffUsageError(f"--eta must lie in 0..1, found {eta:g}")
+        raise VizdiffUsageError(f"`eta` must lie in 0..1, found {eta:g}")
     if variance != VARIANCES[0] and sampler != "ddpm":
-        raise VizdiffUsageError(f"--variance goes with --sampler ddpm, not with {sampler}")
+        raise VizdiffUsageError(f"`variance` goes with `sampler` ddpm, not with {sampler}")
     if eta and sampler != "ddim":
-        raise VizdiffUsageError(f"--eta goes with --sampler ddim, not with {sampler}")
+        raise VizdiffUsageError(f"`eta` goes with `sampler` ddim, not with {sampler}")

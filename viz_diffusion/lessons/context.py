@@ -163,12 +163,12 @@ def require_time(model: SimpleUNet) -> None:
     Raises
     ------
     VizdiffUsageError
-        Where it was trained with --no-time.
+        Where it was trained without timesteps.
     """
     if not model.config.use_time:
         raise VizdiffUsageError(
-            "this network was trained with --no-time and has no time code to look at; "
-            "--run bundled has one, and --lessons noising,training,guess,step,label needs none"
+            "this network was trained without timesteps and has no time embedding; "
+            "`run` bundled has one, and `lessons` noising,training,guess,step,label needs none"
         )
 
 

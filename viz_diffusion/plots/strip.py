@@ -52,7 +52,7 @@ class StepFrames:
         if max(self.x0.shape[:2]) > width:
             raise VizdiffInputError(
                 f"a strip of {count} frames has room for images of {width} pixels a side, found {self.x0.shape[:2]}; "
-                "choose fewer --frames"
+                "choose fewer `frames`"
             )
 
 

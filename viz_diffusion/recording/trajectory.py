@@ -300,7 +300,7 @@ class Trajectory:
                     reader.close()
             except _CutOffError as error:
                 raise VizdiffInputError(
-                    f"{path} was cut off after {error}; record it again, or open it with --allow-partial"
+                    f"{path} was cut off after {error}; record it again, or open it with `allow_partial`"
                 ) from None
             except (VizdiffError, KeyError, ValueError, TypeError, AttributeError, MemoryError, EOFError) as error:
                 raise VizdiffInputError(f"{path} is damaged ({error}); record it again") from error

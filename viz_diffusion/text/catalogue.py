@@ -50,8 +50,9 @@ class Texts(Mapping[str, str]):
 
     def __call__(self, key: str, **values: object) -> str:
         """Return one text with its ``{names}`` filled in; values are inserted as they are, never parsed."""
+        text = self[key]
         try:
-            return self[key].format(**values)
+            return text.format(**values)
         except (KeyError, IndexError, ValueError) as error:
             raise VizdiffInputError(f"text {key!r} of {self.lang}.toml does not fit its values: {error}") from error
 

@@ -175,7 +175,7 @@ def load_checkpoint(
     weights, averages, moments = (read_tensors(folder, name)[0] for name in names)
     for key, kind in (("step", int), ("metrics_bytes", int), ("environment", dict), ("recipe", dict)):
         if type(facts.get(key)) is not kind:
-            raise VizdiffInputError(f"{folder / 'state.json'} holds no {key}; choose another --resume")
+            raise VizdiffInputError(f"{folder / 'state.json'} holds no {key}; choose another `resume`")
     state = TrainState.create(training, model, device)
     load_weights(state.model, weights, folder / names[0])
     load_weights(state.ema, averages, folder / names[1])

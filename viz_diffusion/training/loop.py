@@ -120,7 +120,7 @@ def _optimize(
     if not (torch.isfinite(loss) and torch.isfinite(grad_norm)):
         raise VizdiffNonFiniteError(
             f"step {state.step + 1}: loss {loss.item()}, gradient norm {grad_norm.item()}; "
-            "begin anew with another --seed or a larger --batch-size (in Python, or a smaller learning_rate)"
+            "begin anew with another `seed` or a larger `batch_size` (in Python, or a smaller learning_rate)"
         )
     for group in state.optimizer.param_groups:
         group["lr"] = learning_rate

@@ -13,7 +13,7 @@ from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.files import read_json
 
 MEASURED_DIR = Path(__file__).parents[1] / "assets" / "presets"
-"""Holds ``NAME.json``, what ``vizdiff evaluate --out`` wrote of a run of that preset."""
+"""Holds ``NAME.json``, what ``vizdiff evaluate --out``` wrote of a run of that preset."""
 
 
 @dataclass(frozen=True)
@@ -78,4 +78,4 @@ def find_preset(name: str) -> Preset:
     for preset in PRESETS:
         if preset.name == name:
             return preset
-    raise VizdiffUsageError(f"--preset must be {', '.join(preset.name for preset in PRESETS)}, found {name!r}")
+    raise VizdiffUsageError(f"`preset` must be {', '.join(preset.name for preset in PRESETS)}, found {name!r}")

@@ -111,7 +111,7 @@ class Run:
     def _refuse_another(self) -> None:
         path = self.path
         if (path / "config.json").exists():
-            raise VizdiffInputError(f"{path} already holds a run; go on with --resume {path}, or choose another --out")
+            raise VizdiffInputError(f"{path} already holds a run; go on with `resume` {path}, or choose another `out`")
 
     @classmethod
     def open(cls, path: Path) -> Run:
@@ -260,11 +260,11 @@ class Run:
         if self.is_finished:
             raise VizdiffInputError(
                 f"{self.path} is finished, but its folder training/, which going on begins from, is missing; "
-                "train anew with another --out"
+                "train anew with another `out`"
             )
         raise VizdiffInputError(
             f"{self.path} is half-written: it has neither finished weights nor a checkpoint; train again "
-            "with another --out"
+            "with another `out`"
         )
 
     def save_checkpoint(
@@ -321,7 +321,7 @@ class Run:
         if changed and not force:
             raise VizdiffInputError(
                 f"{self._series.at(state.step)} was written in another environment or recipe "
-                f"({'; '.join(changed)}); --force goes on, not bit-exact"
+                f"({'; '.join(changed)}); `force` goes on, not bit-exact"
             )
         if changed:
             remarks.append(f"not bit-exact: {'; '.join(changed)}")

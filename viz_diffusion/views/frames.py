@@ -48,7 +48,7 @@ def choose_frames(
         Where ``frames`` is neither, or names a step that was not recorded.
     """
     if spacing not in SPACINGS:
-        raise VizdiffUsageError(f"--spacing must be one of {', '.join(SPACINGS)}, found {spacing!r}")
+        raise VizdiffUsageError(f"`spacing` must be one of {', '.join(SPACINGS)}, found {spacing!r}")
     if frames is None and spacing == "default":
         left = np.unique(np.maximum(1, np.round(np.array(DEFAULT_SHARES) * num_steps))).astype(np.int64)[::-1]
         return num_steps - left
@@ -56,18 +56,18 @@ def choose_frames(
     try:
         numbers = [min(len(DEFAULT_SHARES), most)] if frames is None else [int(word) for word in frames.split(",")]
     except ValueError:
-        raise VizdiffUsageError(f"--frames takes a number or a list such as 1000,500,1, found {frames!r}") from None
+        raise VizdiffUsageError(f"`frames` takes a number or a list such as 1000,500,1, found {frames!r}") from None
     if len(numbers) == 1 and "," not in (frames or ""):
         if not 1 <= numbers[0] <= most:
-            raise VizdiffUsageError(f"--frames must lie in 1..{most}, found {numbers[0]}")
+            raise VizdiffUsageError(f"`frames` must lie in 1..{most}, found {numbers[0]}")
         return _spaced(num_steps, numbers[0], spacing, log_snr)
     if spacing != "default":
-        raise VizdiffUsageError("--spacing goes with a number of --frames, not with a list")
+        raise VizdiffUsageError("`spacing` goes with a number of `frames`, not with a list")
     outside = [n for n in numbers if not 1 <= n <= num_steps]
     if outside:
-        raise VizdiffUsageError(f"--frames: steps left must lie in 1..{num_steps}, found {outside[0]}")
+        raise VizdiffUsageError(f"`frames`: steps left must lie in 1..{num_steps}, found {outside[0]}")
     if len(set(numbers)) > most:
-        raise VizdiffUsageError(f"--frames has room for {most} frames, found {len(set(numbers))}")
+        raise VizdiffUsageError(f"`frames` has room for {most} frames, found {len(set(numbers))}")
     return num_steps - np.array(sorted(set(numbers), reverse=True))
 
 
@@ -92,7 +92,7 @@ def film_steps(
     if not number.strip().isdecimal():
         return np.append(choose_frames(steps, number, spacing, most=steps), steps)
     if not 1 <= int(number) <= steps + 1:
-        raise VizdiffUsageError(f"--frames must lie in 1..{steps + 1}, found {number}")
+        raise VizdiffUsageError(f"`frames` must lie in 1..{steps + 1}, found {number}")
     if spacing != "log-snr" or number == "1":
         choose_frames(steps, None, spacing)  # refuses an unknown spacing
         return film_frames(steps + 1, int(number))

@@ -93,9 +93,9 @@ def read_history(run: Run) -> LossHistory:
         trained = [(entry["step"], entry["loss"]) for entry in entries if "loss" in entry]
         looked = [(entry["step"], entry["heldout_loss"]) for entry in entries if "heldout_loss" in entry]
     except (OSError, ValueError, TypeError, KeyError) as error:
-        raise VizdiffInputError(f"{path} cannot be read ({error}); train again or choose another --run") from error
+        raise VizdiffInputError(f"{path} cannot be read ({error}); train again or choose another `run`") from error
     if not trained:
-        raise VizdiffInputError(f"{path} holds no losses; train again or choose another --run")
+        raise VizdiffInputError(f"{path} holds no losses; train again or choose another `run`")
     steps, losses = (np.array(column) for column in zip(*trained, strict=True))
     looks, samples = _shown_samples(run)
     last = run.config.num_train_timesteps // NUM_QUARTERS
@@ -137,7 +137,7 @@ def read_training_samples(run: Run, most: int | None = None) -> LearningFrames:
     kept = run.load_samples()
     if kept is None or not len(kept[0]):
         raise VizdiffInputError(
-            f"{run.path} keeps no looks yet: they begin after 100 steps; train on, or choose another --run"
+            f"{run.path} keeps no looks yet: they begin after 100 steps; train on, or choose another `run`"
         )
     steps, images = kept[0].numpy(), kept[1].numpy()
     if images.ndim != 4 or len(images) != len(steps):
