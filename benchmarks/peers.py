@@ -35,7 +35,7 @@ from viz_diffusion.files import lock, make_dir, read_json, sha256_file, write_js
 from viz_diffusion.training.config import RunConfig
 from viz_diffusion.training.loop import TrainState
 from viz_diffusion.training.run import Run
-from viz_diffusion.training.trainer import fit
+from viz_diffusion.training.trainer import Trainer
 
 HERE = Path(__file__).parent
 COUNT = 500
@@ -177,7 +177,8 @@ def train_ours(arm: Arm, work: Path, minutes: float) -> None:
         run, resumed = Run.create(path, RunConfig(model, training, preset="small")), None
     state = TrainState.create(training, model) if resumed is None else resumed.state
     kept = 0 if resumed is None else resumed.metrics_bytes
-    for now in fit(run, state, data, heldout, checkpoint_every=CHECKPOINT_STEPS, metrics_bytes=kept):
+    trainer = Trainer(run, state, data, heldout, checkpoint_every=CHECKPOINT_STEPS, metrics_bytes=kept)
+    for now in trainer.run():
         if now.step % CHECKPOINT_STEPS == 0:
             print(f"ours, {minutes:g} minutes: step {now.step:,} of {training.steps:,}", flush=True)
 
