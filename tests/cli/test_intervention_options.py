@@ -21,12 +21,13 @@ from viz_diffusion.diffusion.interventions import (
     guide_within,
     switch_label,
 )
+from viz_diffusion.diffusion.sampler_config import SamplerConfig
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.diffusion.unet import SimpleUNet
 from viz_diffusion.errors import VizdiffInputError, VizdiffUsageError
 from viz_diffusion.evaluation.classifier import DigitClassifier
 from viz_diffusion.plots.film_captions import strip_height
-from viz_diffusion.recording.recorder import record_generation
+from viz_diffusion.recording.generation import record_generation
 from viz_diffusion.recording.trajectory import Trajectory
 from viz_diffusion.training.run import Run
 from viz_diffusion.views import comparison as compare
@@ -187,7 +188,7 @@ def pair(unet: SimpleUNet, linear: NoiseSchedule, *changes: object) -> tuple[Tra
     """Record three steps plain and changed."""
     other = WithInterventions(unet, *changes)
     runs = (
-        record_generation(net, linear, torch.tensor([3]), [0], sampler="ddim", steps=4, guidance_scale=2.0)
+        record_generation(net, linear, torch.tensor([3]), [0], SamplerConfig("ddim", 4, guidance_scale=2.0))
         for net in (unet, other)
     )
     return *runs, other
@@ -249,7 +250,7 @@ def test_the_film_says_which_half_is_which_and_what_changes_when(
 
 def test_runs_from_another_noise_are_not_compared(make_unet: Callable[..., SimpleUNet], linear: NoiseSchedule) -> None:
     plain, _, other = pair(make_unet(), linear)
-    stranger = record_generation(other, linear, torch.tensor([3]), [1], sampler="ddim", steps=4, guidance_scale=2.0)
+    stranger = record_generation(other, linear, torch.tensor([3]), [1], SamplerConfig("ddim", 4, guidance_scale=2.0))
     told = compare.network_inputs(other, plain)
     with pytest.raises(VizdiffInputError, match="one noise"):
         compare.measure(plain, stranger, told, told)
@@ -266,7 +267,9 @@ def test_ten_lines_switch_a_three_into_an_eight(tmp_path: Path) -> None:
     schedule = run.config.noise_schedule
     told = WithInterventions(unet, switch_label(8, at=500))  # a 3, until t = 500; then an 8
     found = [
-        record_generation(denoiser, schedule, torch.tensor([3]), seeds=[0], sampler="ddim", steps=100)
+        record_generation(
+            denoiser, schedule, torch.tensor([3]), config=SamplerConfig("ddim", 100, guidance_scale=1.5), seeds=[0]
+        )
         for denoiser in (told, unet)
     ]
     found[0].save(tmp_path / "three_then_eight.zarr")

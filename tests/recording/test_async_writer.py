@@ -20,11 +20,14 @@ from cheap_denoiser import CheapDenoiser
 from torch import Tensor
 
 import viz_diffusion.files
-from viz_diffusion.diffusion.samplers import ImageNoise, sampling_steps
+from viz_diffusion.diffusion.sampler_config import SamplerConfig
+from viz_diffusion.diffusion.samplers import ImageNoise
+from viz_diffusion.diffusion.sampling import sampling_steps
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.errors import VizdiffInputError, VizdiffIOError, VizdiffLockedError, VizdiffUsageError
 from viz_diffusion.files import lock
-from viz_diffusion.recording.recorder import Recorder, record_generation
+from viz_diffusion.recording.generation import record_generation
+from viz_diffusion.recording.recorder import Recorder
 from viz_diffusion.recording.store.layout import partial_path
 from viz_diffusion.recording.trajectory import Trajectory
 
@@ -41,7 +44,13 @@ def same(first: Trajectory, second: Trajectory) -> None:
 def generate(count: int = 3, steps: int = 120, **options: object) -> Trajectory:
     labels = torch.arange(count) % 10
     return record_generation(
-        CheapDenoiser(), NoiseSchedule.named(), labels, range(count), steps=steps, image_shape=(1, 4, 4), **options
+        CheapDenoiser(),
+        NoiseSchedule.named(),
+        labels,
+        range(count),
+        SamplerConfig(steps=steps, guidance_scale=1.5),
+        image_shape=(1, 4, 4),
+        **options,
     )
 
 
@@ -89,10 +98,14 @@ def test_sampling_is_not_changed(make_unet: Callable, linear: NoiseSchedule, tmp
         torch.manual_seed(0)
         noise = ImageNoise([1, 2])
         if not recorded:
-            x = [s.x_prev for s in sampling_steps(unet, linear, noise, torch.tensor([1, 2]), steps=60)][-1]
+            x = [s.x_prev for s in sampling_steps(unet, linear, noise, torch.tensor([1, 2]), SamplerConfig(steps=60))][
+                -1
+            ]
         else:
             with Recorder(unet, linear, store=tmp_path / "a.zarr"):
-                x = [s.x_prev for s in sampling_steps(unet, linear, noise, torch.tensor([1, 2]), steps=60)][-1]
+                x = [
+                    s.x_prev for s in sampling_steps(unet, linear, noise, torch.tensor([1, 2]), SamplerConfig(steps=60))
+                ][-1]
         return torch.cat([x.flatten(), torch.rand(3)])
 
     assert torch.equal(last(recorded=True), last(recorded=False))
@@ -107,7 +120,7 @@ def record(path: Path, stop: BaseException | None, steps: int = 120, at: int = 7
     with Recorder(denoiser, schedule, store=path, aim=(2, steps), seeds=[5, 6], sampler="ddpm") as recorder:
         noise = ImageNoise([5, 6], (1, 4, 4))
         x0 = None
-        for index, step in enumerate(sampling_steps(denoiser, schedule, noise, labels, steps=steps)):
+        for index, step in enumerate(sampling_steps(denoiser, schedule, noise, labels, SamplerConfig(steps=steps))):
             if index == at and stop is not None:
                 raise stop
             x0 = step.x_prev
@@ -263,7 +276,7 @@ def test_samplings_that_do_not_fit_one_store(linear: NoiseSchedule, tmp_path: Pa
     def sample(*pairs: tuple[int, int]) -> None:
         for count, steps in pairs:
             noise = ImageNoise(range(count), (1, 4, 4))
-            list(sampling_steps(denoiser, linear, noise, torch.arange(count) % 10, steps=steps))
+            list(sampling_steps(denoiser, linear, noise, torch.arange(count) % 10, SamplerConfig(steps=steps)))
 
     for pairs, words in ((((16, 5), (3, 3)), "same timesteps"), (((3, 5), (3, 5)), "multiple of 16")):
         with pytest.raises(VizdiffUsageError, match=words), Recorder(denoiser, linear, store=tmp_path / "a.zarr"):

@@ -12,12 +12,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from viz_diffusion.diffusion.samplers import ImageNoise, sampling_steps
+from viz_diffusion.diffusion.sampler_config import SamplerConfig
+from viz_diffusion.diffusion.samplers import ImageNoise
+from viz_diffusion.diffusion.sampling import sampling_steps
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.diffusion.unet import ModelConfig, SimpleUNet
 from viz_diffusion.errors import VizdiffUsageError
+from viz_diffusion.recording.generation import record_generation
 from viz_diffusion.recording.hooks import match_modules
-from viz_diffusion.recording.recorder import Recorder, record_generation
+from viz_diffusion.recording.recorder import Recorder
 
 LABELS = torch.tensor([0, 5, 9])
 
@@ -83,8 +86,7 @@ def test_activations_are_what_the_modules_gave(scale: float, unet: SimpleUNet, l
         linear,
         LABELS,
         [1, 2, 3],
-        steps=5,
-        guidance_scale=scale,
+        SamplerConfig(steps=5, guidance_scale=scale),
         activations=["time_mlp", "label_emb", "down.*", "mid.attention"],
     )
     assert found.activation_steps.tolist() == [0, 1, 2, 3, 4]
@@ -277,10 +279,10 @@ class TestCompiled:
     """Either equal to eager within tolerance, or refused in one sentence; never silently empty."""
 
     def test_the_compiled_network_is_recorded(self, unet: SimpleUNet, linear: NoiseSchedule) -> None:
-        eager = record_generation(unet, linear, LABELS, [1, 2, 3], steps=3)
+        eager = record_generation(unet, linear, LABELS, [1, 2, 3], SamplerConfig(steps=3, guidance_scale=1.5))
         compiled = torch.compile(unet, backend="aot_eager")
         for _ in range(2):  # compiling, and compiled
-            found = record_generation(compiled, linear, LABELS, [1, 2, 3], steps=3)
+            found = record_generation(compiled, linear, LABELS, [1, 2, 3], SamplerConfig(steps=3, guidance_scale=1.5))
             assert found.labels.tolist() == LABELS.tolist()
             np.testing.assert_allclose(found.x_t, eager.x_t, rtol=1e-4, atol=1e-4)
             np.testing.assert_allclose(found.eps_pred, eager.eps_pred, rtol=1e-4, atol=1e-4)
@@ -320,7 +322,7 @@ class TestCompiled:
 def test_hooks_on_modules_go_after_an_error(error: BaseException, unet: SimpleUNet, linear: NoiseSchedule) -> None:
     def loop() -> None:
         with Recorder(unet, linear, activations=["*"]), Recorder(unet, linear, activations=["mid1"]):
-            for step in sampling_steps(unet, linear, ImageNoise([1]), torch.tensor([1]), steps=5):
+            for step in sampling_steps(unet, linear, ImageNoise([1]), torch.tensor([1]), SamplerConfig(steps=5)):
                 if step.t < 500:
                     raise error
 
@@ -332,7 +334,7 @@ def test_hooks_on_modules_go_after_an_error(error: BaseException, unet: SimpleUN
 def test_an_abandoned_generator_leaves_no_hook(unet: SimpleUNet, linear: NoiseSchedule) -> None:
     def steps() -> Iterator[object]:
         with Recorder(unet, linear, activations=["*"]):
-            yield from sampling_steps(unet, linear, ImageNoise([1]), torch.tensor([1]), steps=5)
+            yield from sampling_steps(unet, linear, ImageNoise([1]), torch.tensor([1]), SamplerConfig(steps=5))
 
     running = steps()
     next(running)

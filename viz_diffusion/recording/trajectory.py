@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from viz_diffusion.diffusion.sampler_config import SamplerConfig
 from viz_diffusion.diffusion.schedule import NoiseSchedule
-from viz_diffusion.diffusion.timesteps import SAMPLERS
+from viz_diffusion.diffusion.timesteps import SAMPLERS, VARIANCES
 from viz_diffusion.errors import VizdiffError, VizdiffInputError
 from viz_diffusion.files import atomic_dir, io_errors
 from viz_diffusion.recording.store.fields import ACTIVATIONS, FIELDS, OPTIONAL_FIELDS, RecordingWriter
@@ -165,6 +166,24 @@ class Trajectory:
             raw = (self.x_t[:, step] - np.sqrt(1 - share) * self.eps_pred[:, step]) / np.sqrt(share)
             shares[:, step] = (np.abs(raw) > 1).mean(axis=(1, 2, 3))
         return shares
+
+    @property
+    def sampler_config(self) -> SamplerConfig:
+        """How it was sampled. Which timesteps were visited is :attr:`timesteps`; their spacing is not recorded.
+
+        Raises
+        ------
+        VizdiffUsageError
+            Where another program sampled it, or its guidance scale is not known.
+        """
+        return SamplerConfig(
+            self.sampler,
+            self.num_steps,
+            self.guidance_scale,
+            variance=self.variance or VARIANCES[0],
+            eta=self.eta,
+            clip=self.clip,
+        )
 
     @property
     def steps_left(self) -> NDArray[np.int64]:

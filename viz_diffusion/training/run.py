@@ -151,6 +151,11 @@ class Run:
         return self.path == BUNDLED_DIR
 
     @property
+    def name_or_path(self) -> str:
+        """``bundled``, or the folder: what ``vizdiff --run`` takes."""
+        return "bundled" if self.is_bundled else str(self.path)
+
+    @property
     def is_finished(self) -> bool:
         """Whether training reached its last step and everything was written."""
         return (self.path / MANIFEST).is_file()

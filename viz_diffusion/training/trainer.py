@@ -14,7 +14,9 @@ import numpy as np
 import torch
 
 from viz_diffusion.data import NUM_LABELS, Digits, to_bytes
-from viz_diffusion.diffusion.samplers import ImageNoise, sampling_steps
+from viz_diffusion.diffusion.sampler_config import SamplerConfig
+from viz_diffusion.diffusion.samplers import ImageNoise
+from viz_diffusion.diffusion.sampling import sampling_steps
 from viz_diffusion.training.config import TrainConfig
 from viz_diffusion.training.loop import TrainState, heldout_loss, train
 from viz_diffusion.training.metrics_log import METRICS, Metrics
@@ -245,9 +247,7 @@ class Thumbnails:
             run.config.noise_schedule,
             noise,
             labels,
-            sampler="ddim",
-            steps=self.STEPS,
-            guidance_scale=self.GUIDANCE_SCALE,
+            SamplerConfig("ddim", self.STEPS, guidance_scale=self.GUIDANCE_SCALE),
             null_label=state.ema.null_label,
         ):
             images = step.x_prev

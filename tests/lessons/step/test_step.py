@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import torch
 
+from viz_diffusion.diffusion.sampler_config import SamplerConfig
 from viz_diffusion.diffusion.samplers import ImageNoise
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.diffusion.unet import ModelConfig, SimpleUNet
 from viz_diffusion.lessons.step import lesson as step
-from viz_diffusion.recording.recorder import record_generation
+from viz_diffusion.recording.generation import record_generation
 from viz_diffusion.recording.trajectory import Trajectory
 
 SCHEDULE = NoiseSchedule.named("linear")
@@ -21,7 +22,12 @@ def _record(sampler: str, steps: int | None, clip: bool = True, **options: objec
     model = SimpleUNet(ModelConfig(channels=(8, 16), embedding_dim=24)).eval()
     torch.nn.init.normal_(model.conv_out.weight, std=0.1)
     return record_generation(
-        model, SCHEDULE, torch.tensor([3]), [11], sampler=sampler, steps=steps, clip=clip, **options
+        model,
+        SCHEDULE,
+        torch.tensor([3]),
+        [11],
+        SamplerConfig(sampler, steps, guidance_scale=1.5, clip=clip),
+        **options,
     )
 
 
