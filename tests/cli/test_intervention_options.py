@@ -49,16 +49,18 @@ def same(one: Trajectory, two: Trajectory) -> bool:
 
 
 def test_options_are_read() -> None:
-    assert not parse(None, None, False, None, 1.5)
-    assert parse("8@500", None, False, None, 1.5) == Intervention(switch=(8, 500))
-    assert parse("0@-1", "reversed", False, "0:999", 2.0) == Intervention((0, -1), ("reversed", 0), False, (0, 999))
-    assert parse(None, "frozen:0", True, None, 1.0) == Intervention(None, ("frozen", 0), True)
-    assert parse(None, "shuffled", False, None, 1.0).clock == ("shuffled", 0)
-    assert parse(None, "shuffled:17", False, None, 1.0).clock == ("shuffled", 17)
+    assert not parse()
+    assert parse(switch="8@500") == Intervention(switch=(8, 500))
+    assert parse(switch="0@-1", clock="reversed", guide_within="0:999") == Intervention(
+        (0, -1), ("reversed", 0), False, (0, 999)
+    )
+    assert parse(clock="frozen:0", drop_label=True) == Intervention(None, ("frozen", 0), True)
+    assert parse(clock="shuffled").clock == ("shuffled", 0)
+    assert parse(clock="shuffled:17").clock == ("shuffled", 17)
 
 
 def test_the_network_is_told_by_the_samplers_clock(make_unet: Callable[..., SimpleUNet]) -> None:
-    found = parse("8@500", "reversed", False, "100:900", 1.5).around(make_unet(), 1000)
+    found = parse(switch="8@500", clock="reversed", guide_within="100:900").around(make_unet(), 1000)
     assert found.interventions == "switch 8@500, guide-within 100:900, clock reversed"
     _, t, y = found.told(torch.zeros(2), torch.tensor([950, 950]), torch.tensor([3, 10]))
     assert (t.tolist(), y.tolist()) == ([49, 49], [3, 3])
@@ -258,7 +260,7 @@ def test_runs_from_another_noise_are_not_compared(make_unet: Callable[..., Simpl
 
 def test_impossible_options_are_usage_errors() -> None:
     with pytest.raises(VizdiffUsageError, match="choose one"):
-        parse("8@500", None, True, None, 1.5)
+        parse(switch="8@500", drop_label=True)
 
 
 def test_ten_lines_switch_a_three_into_an_eight(tmp_path: Path) -> None:

@@ -20,7 +20,6 @@ from PIL import Image
 from refusals import refused
 
 from viz_diffusion.cli import main
-from viz_diffusion.cli.options import Sampling
 from viz_diffusion.cli.record import find_modules
 from viz_diffusion.diffusion.sampler_config import SamplerConfig
 from viz_diffusion.diffusion.schedule import NoiseSchedule
@@ -152,10 +151,10 @@ def test_modules_and_images_that_a_recording_has_not_are_named() -> None:
 
 def test_frames_are_the_modules_timesteps(make_unet: Any) -> None:
     unet: SimpleUNet = make_unet()
-    _, at = find_modules(unet, ["mid*"], Sampling("ddim", 10, 1.5), None)
+    _, at = find_modules(unet, ["mid*"], SamplerConfig("ddim", 10, 1.5), None)
     assert at.tolist() == [999, 599, 399, 299, 199, 99]  # 10, 6, 4, 3, 2 and 1 steps left
     with pytest.raises(VizdiffUsageError, match="'nothing'"):
-        find_modules(unet, ["nothing"], Sampling("ddim", 10, 1.5), None)
+        find_modules(unet, ["nothing"], SamplerConfig("ddim", 10, 1.5), None)
 
 
 @pytest.mark.parametrize(

@@ -53,10 +53,10 @@ class Listening(nn.Module):
 
 def heard(linear: NoiseSchedule, *changes: Change, guidance: float = 1.0, steps: int = 10) -> list[tuple]:
     inner = Listening()
-    options = {"sampler": "ddim", "steps": steps, "guidance_scale": guidance}
+    config = SamplerConfig("ddim", steps, guidance)
     noise = ImageNoise(SEEDS, (1, 4, 4))
     asked = [
-        s.t for s in sampling_steps(WithInterventions(inner, *changes), linear, noise, torch.tensor([3, 3]), **options)
+        s.t for s in sampling_steps(WithInterventions(inner, *changes), linear, noise, torch.tensor([3, 3]), config)
     ]
     assert asked == spaced_timesteps(1000, steps).tolist()  # the sampler keeps its own time
     return inner.heard

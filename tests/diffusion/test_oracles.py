@@ -204,14 +204,8 @@ def frechet_error(oracle: GaussianOracle, sampler: str, steps: int, spacing: str
     straight = GaussianOracle(oracle.schedule, np.zeros(len(oracle.variances)), np.diag(oracle.variances))
     straight.variances = oracle.variances
     noise = Impulses(straight, steps if sampler == "ddpm" else 1)
-    for step in sampling_steps(
-        straight,
-        oracle.schedule,
-        noise,
-        None,
-        SamplerConfig(sampler, steps, timestep_spacing=spacing, clip=False),
-        **options,
-    ):
+    config = SamplerConfig(sampler, steps, timestep_spacing=spacing, clip=False, **options)
+    for step in sampling_steps(straight, oracle.schedule, noise, None, config):
         last = step.x_prev
     spread = last.square().sum(dim=0).sqrt()
     return float((spread - torch.from_numpy(straight.variances).sqrt()).square().sum())

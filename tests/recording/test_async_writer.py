@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 from cheap_denoiser import CheapDenoiser
+from sampler_arguments import with_config
 from torch import Tensor
 
 import viz_diffusion.files
@@ -43,14 +44,9 @@ def same(first: Trajectory, second: Trajectory) -> None:
 
 def generate(count: int = 3, steps: int = 120, **options: object) -> Trajectory:
     labels = torch.arange(count) % 10
+    given = with_config(options, steps=steps, guidance_scale=1.5)
     return record_generation(
-        CheapDenoiser(),
-        NoiseSchedule.named(),
-        labels,
-        range(count),
-        SamplerConfig(steps=steps, guidance_scale=1.5),
-        image_shape=(1, 4, 4),
-        **options,
+        CheapDenoiser(), NoiseSchedule.named(), labels, range(count), image_shape=(1, 4, 4), **given
     )
 
 
@@ -78,7 +74,8 @@ def test_float16_while_recording(tmp_path: Path) -> None:
 def test_activations_go_to_disk(
     at: tuple[int, ...] | None, norms: bool, make_unet: Callable, linear: NoiseSchedule, tmp_path: Path
 ) -> None:
-    options = {"steps": 1000 if at else 60, "guidance_scale": 1.5, "activations_at": at, "activation_norms": norms}
+    config = SamplerConfig(steps=1000 if at else 60, guidance_scale=1.5)
+    options = {"config": config, "activations_at": at, "activation_norms": norms}
     options |= {"activations": ["time_mlp", "mid.*"]}
     pair = [
         record_generation(make_unet(), linear, torch.tensor([3, 4]), [0, 1], store=store, **options)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from sampler_arguments import with_config
 
 from viz_diffusion.diffusion.sampler_config import SamplerConfig
 from viz_diffusion.diffusion.samplers import ImageNoise, guided_eps
@@ -113,7 +114,7 @@ def test_the_other_digits_are_sampled_as_the_recording_was(model: SimpleUNet, as
 
     def generate(digit: int) -> Trajectory:
         return record_generation(
-            model, schedule, torch.tensor([digit]), [7], SamplerConfig(steps=9, guidance_scale=1.5), **asked
+            model, schedule, torch.tensor([digit]), [7], **with_config(asked, steps=9, guidance_scale=1.5)
         )
 
     (found,) = (one for one in sample_comparison_runs(model, generate(3)).others if one.digit == 8)

@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from sampler_arguments import with_config
 from torch import Tensor, nn
 
 from viz_diffusion.diffusion.sampler_config import SamplerConfig
@@ -37,7 +38,7 @@ def hooks(module: nn.Module) -> int:
 def sample(unet: nn.Module, schedule: NoiseSchedule, count: int = 3, **options: object) -> Tensor:
     noise = ImageNoise(range(count))
     labels = torch.arange(count) % 10
-    return [s.x_prev for s in sampling_steps(unet, schedule, noise, labels, **({"steps": 5} | options))][-1]
+    return [s.x_prev for s in sampling_steps(unet, schedule, noise, labels, **with_config(options, steps=5))][-1]
 
 
 # -- activations -----------------------------------------------------------------------------------
@@ -105,7 +106,7 @@ def test_activations_are_what_the_modules_gave(scale: float, unet: SimpleUNet, l
 
 
 def test_norms_at_chosen_timesteps(unet: SimpleUNet, linear: NoiseSchedule) -> None:
-    options = {"steps": 5, "guidance_scale": 1.5, "activations": ["mid1", "time_mlp"]}
+    options = {"config": SamplerConfig(steps=5, guidance_scale=1.5), "activations": ["mid1", "time_mlp"]}
     whole = record_generation(unet, linear, LABELS, [1, 2, 3], **options)
     norms = record_generation(
         unet, linear, LABELS, [1, 2, 3], **options, activations_at=whole.timesteps[[1, 4]], activation_norms=True

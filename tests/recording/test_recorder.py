@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from sampler_arguments import with_config
 from small_unet import small_unet
 from torch import Tensor, nn
 
@@ -41,7 +42,7 @@ def hooks(module: nn.Module) -> int:
 
 
 def run_steps(unet: nn.Module, schedule: NoiseSchedule, **options: object) -> Iterator[Step]:
-    return sampling_steps(unet, schedule, ImageNoise(SEEDS), LABELS, **({"steps": 6} | options))
+    return sampling_steps(unet, schedule, ImageNoise(SEEDS), LABELS, **with_config(options, steps=6))
 
 
 def same(first: Trajectory, second: Trajectory, but: tuple[str, ...] = ()) -> None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from sampler_arguments import with_config
 
 from viz_diffusion.diffusion.sampler_config import SamplerConfig
 from viz_diffusion.diffusion.schedule import NoiseSchedule
@@ -30,9 +31,7 @@ OPTIONS = {
 
 
 def make(unet: torch.nn.Module, linear: NoiseSchedule, **options: object) -> Trajectory:
-    return record_generation(
-        unet, linear, torch.tensor([3, 8]), [7, 9], **({"guidance_scale": 1.5, "weights_sha256": ""} | options)
-    )
+    return record_generation(unet, linear, torch.tensor([3, 8]), [7, 9], **with_config(options, guidance_scale=1.5))
 
 
 @pytest.mark.parametrize("case", OPTIONS)

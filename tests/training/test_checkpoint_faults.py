@@ -128,7 +128,7 @@ def test_an_altered_recipe_is_refused_by_name(entry: str, value: float, stopped:
     config = read_json(stopped / "config.json")
     config["training"][entry] = value
     write_json(stopped / "config.json", config)
-    with pytest.raises(VizdiffInputError, match=rf"{entry} .* then, {value} now.*--force"):
+    with pytest.raises(VizdiffInputError, match=rf"{entry} .* then, {value} now.*force"):
         Run.open(stopped).resume()
     assert f"{value} now" in Run.open(stopped).resume(force=True).remarks[0]
 

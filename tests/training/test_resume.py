@@ -372,7 +372,7 @@ def test_another_environment_is_refused_by_name_unless_forced(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     change(monkeypatch)
-    with pytest.raises(VizdiffInputError, match=rf"another environment or recipe \({words}.*--force"):
+    with pytest.raises(VizdiffInputError, match=rf"another environment or recipe \({words}.*force"):
         Run.open(stopped).resume()
     remarks = go_on(stopped, few_digits, force=True)[1]
     assert len(remarks) == 1
