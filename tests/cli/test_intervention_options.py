@@ -19,8 +19,10 @@ from viz_diffusion.diffusion.interventions import (
     drop_label,
     freeze_timestep,
     guide_within,
+    network_inputs,
     switch_label,
 )
+from viz_diffusion.diffusion.network_inputs import NetworkInputs
 from viz_diffusion.diffusion.sampler_config import SamplerConfig
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.diffusion.unet import SimpleUNet
@@ -33,6 +35,10 @@ from viz_diffusion.training.run import Run
 from viz_diffusion.views import comparison as compare
 
 STEPS = ["--sampler", "ddim", "--steps", "10", "--run", "bundled", "--quiet"]
+
+
+def inputs_along(denoiser: WithInterventions, recorded: Trajectory) -> NetworkInputs:
+    return network_inputs(denoiser, int(recorded.labels[0]), recorded.timesteps.tolist(), recorded.guidance_scale)
 
 
 def recorded(out: Path, *argv: str) -> tuple[Trajectory, dict]:
@@ -211,10 +217,10 @@ def test_the_figure_says_what_the_network_was_told(
 ) -> None:
     changes, labels, timesteps, guidance, symbols = TOLD[name]
     plain, changed, other = pair(make_unet(), linear, *changes)
-    told = compare.network_inputs(other, plain)
+    told = inputs_along(other, plain)
     assert (told.labels, told.timesteps, told.guidance) == (labels, timesteps, guidance)
     data = compare.measure(
-        plain, changed, compare.network_inputs(WithInterventions(other.denoiser), plain), told, frames="4,3,2,1"
+        plain, changed, inputs_along(WithInterventions(other.denoiser), plain), told, frames="4,3,2,1"
     )
     written = [text.get_text() for text in compare.draw(data)["compare"].findobj(Text)]
     assert [word for word in written if word in ("$y$", "$s$")] == [s for s in symbols if s != "$t$"]
@@ -234,7 +240,7 @@ def test_the_film_says_which_half_is_which_and_what_changes_when(
     name: str, make_unet: Callable[..., SimpleUNet], linear: NoiseSchedule
 ) -> None:
     plain, changed, other = pair(make_unet(), linear, *TOLD[name][0])
-    plain_inputs, told = (compare.network_inputs(one, plain) for one in (WithInterventions(other.denoiser), other))
+    plain_inputs, told = (inputs_along(one, plain) for one in (WithInterventions(other.denoiser), other))
     data = compare.measure(plain, changed, plain_inputs, told)
     heads = compare.heads(data, np.arange(5))
     left, right = ([head[side] for head in heads] for side in (0, 1))
@@ -253,7 +259,7 @@ def test_the_film_says_which_half_is_which_and_what_changes_when(
 def test_runs_from_another_noise_are_not_compared(make_unet: Callable[..., SimpleUNet], linear: NoiseSchedule) -> None:
     plain, _, other = pair(make_unet(), linear)
     stranger = record_generation(other, linear, torch.tensor([3]), [1], SamplerConfig("ddim", 4, guidance_scale=2.0))
-    told = compare.network_inputs(other, plain)
+    told = inputs_along(other, plain)
     with pytest.raises(VizdiffInputError, match="one noise"):
         compare.measure(plain, stranger, told, told)
 

@@ -319,9 +319,7 @@ def test_non_finite_numbers_stop_training_before_they_do_harm(
     next(steps)
     next(steps)
     before = tensors(state)
-    with pytest.raises(
-        VizdiffNonFiniteError, match=r"step 3: loss.* another seed or a larger batch_size"
-    ) as caught:
+    with pytest.raises(VizdiffNonFiniteError, match=r"step 3: loss.* another seed or a larger batch_size") as caught:
         list(train(state, spoilt, linear))
     assert caught.value.exit_code == 6
     assert state.step == 2

@@ -162,29 +162,30 @@ def compare(
     """Draw the two runs beside each other, as a figure and as a film; return what the JSON file says of them."""
     import numpy as np
 
-    from viz_diffusion.diffusion.interventions import WithInterventions
+    from viz_diffusion.diffusion.interventions import WithInterventions, network_inputs
     from viz_diffusion.plots.film import film_frames, side_by_side, write_gif
     from viz_diffusion.study.narrative import drawings, save_drawing, wording
-    from viz_diffusion.views import comparison as lesson
+    from viz_diffusion.views import comparison
     from viz_diffusion.views.frames import film_counts
 
     terminal.say("Drawing", "the two runs beside each other")
+    given = (int(plain.labels[0]), plain.timesteps.tolist(), plain.guidance_scale)
     plain_inputs, inputs_of_changed = (
-        lesson.network_inputs(denoiser, plain) for denoiser in (WithInterventions(other.denoiser), other)
+        network_inputs(denoiser, *given) for denoiser in (WithInterventions(other.denoiser), other)
     )
     if plain_inputs == inputs_of_changed:
         last = int(plain.timesteps[-1])
         terminal.say(
             "Unchanged", f"no step was told anything else ({other.interventions}): the last one is at t = {last}"
         )
-    data = lesson.measure(plain, changed, plain_inputs, inputs_of_changed, frames=frames)
-    facts = lesson.facts(data)
-    for drawing in drawings(lesson.draw(data), wording(facts, texts), texts):
+    data = comparison.measure(plain, changed, plain_inputs, inputs_of_changed, frames=frames)
+    facts = comparison.facts(data)
+    for drawing in drawings(comparison.draw(data), wording(facts, texts), texts):
         save_drawing(drawing, out)
     states = [np.concatenate([run.x_t[0, :, 0], run.x0[0]]) for run in (plain, changed)]
     shown = film_frames(len(states[0]), min(FILM_FRAMES, len(states[0])))
     film = side_by_side(states[0][shown], states[1][shown])
-    write_gif(film, out / "compare.gif", counts=film_counts(plain, shown), heads=lesson.heads(data, shown))
+    write_gif(film, out / "compare.gif", counts=film_counts(plain, shown), heads=comparison.heads(data, shown))
     return {**facts, "caption": drawing.caption}
 
 

@@ -81,10 +81,10 @@ class Recorder:
 
     Examples
     --------
-    >>> with Recorder(unet, schedule) as recorder:  # doctest: +SKIP
-    ...     recorder.finish(my_sampling_loop(unet))
-    >>> recorder.trajectory().x_t.shape  # doctest: +SKIP
-    (1, 1000, 1, 28, 28)
+    >>> with Recorder(unet, schedule) as recorder:
+    ...     recorder.finish(sample(unet))
+    >>> recorder.trajectory().x_t.shape
+    (1, 2, 1, 4, 4)
     """
 
     def __init__(
