@@ -36,37 +36,41 @@ class MosaicRow:
 
 
 def draw_mosaic(axes: Axes, rows: Sequence[MosaicRow], columns: Sequence[str], xlabel: str) -> Axes:
-    """Draw rows of images into ``axes``, with a text beneath each column and one left of each row; return ``axes``."""
-    strips = [_row(row) for row in rows]
-    width = max(strip.shape[1] for strip in strips)
-    padded = [np.pad(strip, ((0, _GAP), (0, width - strip.shape[1]), (0, 0))) for strip in strips]
-    axes.imshow(np.concatenate(padded)[:-_GAP], interpolation="none")
-    tops = np.cumsum([0, *(len(strip) for strip in padded[:-1])])
-    pitch = (width + _GAP) / len(columns)
-    axes.set_yticks([top + (len(strip) - _GAP) / 2 for top, strip in zip(tops, padded, strict=True)])
-    axes.set_yticklabels([row.label for row in rows])
-    axes.set_xticks([(index + 0.5) * pitch - _GAP / 2 for index in range(len(columns))], columns)
+    """Draw rows of images into ``axes``, with a text beneath each column and one left of each row; return ``axes``.
+
+    Smaller images than the largest are enlarged by a whole factor, as far as their column allows.
+    """
+    width = _ENLARGED * max(image.shape[1] for row in rows for image in row.images if image is not None)
+    strips = [_row(row, width) for row in rows]
+    tops = np.cumsum([0, *(len(strip) + _GAP for strip in strips[:-1])])
+    blank = np.zeros((_GAP, strips[0].shape[1], 4), np.uint8)
+    axes.imshow(np.concatenate([part for strip in strips for part in (strip, blank)][:-1]), interpolation="none")
+    middles = [top + len(strip) / 2 for top, strip in zip(tops, strips, strict=True)]
+    axes.set_yticks(middles, [row.label for row in rows])
+    axes.set_xticks([index * (width + _GAP) + width / 2 for index in range(len(columns))], columns)
     axes.set_xlabel(xlabel)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     return axes
 
 
-def _row(row: MosaicRow) -> Array:
-    """Return a row's images side by side, (H, W, 4) uint8; what is not an image is transparent."""
-    colours = mpl.colormaps[row.colours]
-    scale = Normalize(-row.limit, row.limit, clip=True)
+def _row(row: MosaicRow, width: int) -> Array:
+    """Return a row's images side by side, each in ``width`` pixels, (H, W, 4) uint8; the rest is transparent."""
     shape = next(image for image in row.images if image is not None).shape
+    factor = width // shape[1]
+    margin = width - factor * shape[1]
     tiles = []
     for image in row.images:
-        tile = np.zeros((*shape[:2], 4), np.uint8)
-        if image is not None and image.ndim == 2:
-            tile = colours(scale(image), bytes=True)
-        elif image is not None:
-            tile[..., :3], tile[..., 3] = np.rint(255 * scale(image)), 255
-        tiles += [tile.repeat(_ENLARGED, axis=0).repeat(_ENLARGED, axis=1), _blank(shape[0] * _ENLARGED)]
-    return np.concatenate(tiles[:-1], axis=1)
+        tile = np.zeros((*shape[:2], 4), np.uint8) if image is None else _paint(image, row)
+        block = tile.repeat(factor, axis=0).repeat(factor, axis=1)
+        tiles.append(np.pad(block, ((0, 0), (margin // 2, margin - margin // 2 + _GAP), (0, 0))))
+    return np.concatenate(tiles, axis=1)[:, :-_GAP]
 
 
-def _blank(height: int) -> Array:
-    return np.zeros((height, _GAP, 4), np.uint8)
+def _paint(image: Array, row: MosaicRow) -> Array:
+    """Return an image's colours, (H, W, 4) uint8."""
+    scale = Normalize(-row.limit, row.limit, clip=True)
+    if image.ndim == 2:
+        return np.asarray(mpl.colormaps[row.colours](scale(image), bytes=True))
+    opaque = np.full((*image.shape[:2], 1), 255)
+    return np.concatenate([np.rint(255 * scale(image)), opaque], axis=-1).astype(np.uint8)
