@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from viz_diffusion.data import Digits
-from viz_diffusion.diffusion.samplers import sample_images
+from viz_diffusion.diffusion.sampler_config import SamplerConfig
+from viz_diffusion.diffusion.sampling import sample_images
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.diffusion.unet import ModelConfig
 from viz_diffusion.files import write_bytes
@@ -287,6 +288,8 @@ def sample_ours(model: nn.Module, schedule: NoiseSchedule, labels: Tensor, way: 
     seeds = range(len(labels))
     return torch.cat(
         list(
-            sample_images(model, schedule, labels, seeds, sampler="ddim", steps=DDIM_STEPS, guidance_scale=way.guidance)
+            sample_images(
+                model, schedule, labels, seeds, SamplerConfig("ddim", DDIM_STEPS, guidance_scale=way.guidance)
+            )
         )
     )

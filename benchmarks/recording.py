@@ -27,7 +27,9 @@ from pathlib import Path
 
 import torch
 
-from viz_diffusion.diffusion.samplers import ImageNoise, sampling_steps
+from viz_diffusion.diffusion.sampler_config import SamplerConfig
+from viz_diffusion.diffusion.samplers import ImageNoise
+from viz_diffusion.diffusion.sampling import sampling_steps
 from viz_diffusion.recording.recorder import Recorder
 from viz_diffusion.training.run import Run
 
@@ -50,7 +52,7 @@ def compare_with_peer(rounds: int, steps: int) -> None:
     def sample(network: torch.nn.Module, steps: int) -> None:
         labels = torch.tensor([3])
         for _ in sampling_steps(
-            network, run.config.noise_schedule, ImageNoise([0]), labels, steps=steps, guidance_scale=1
+            network, run.config.noise_schedule, ImageNoise([0]), labels, SamplerConfig(steps=steps, guidance_scale=1)
         ):
             pass
 
@@ -96,7 +98,9 @@ def main() -> None:
 
     def bare(steps: int = options.steps) -> torch.Tensor:
         noise = ImageNoise(seeds)
-        for step in sampling_steps(model, schedule, noise, labels, steps=steps, guidance_scale=options.guidance):
+        for step in sampling_steps(
+            model, schedule, noise, labels, SamplerConfig(steps=steps, guidance_scale=options.guidance)
+        ):
             x0 = step.x_prev
         return x0
 

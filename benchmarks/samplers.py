@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from viz_diffusion.data import load_digits
 from viz_diffusion.diffusion.oracles import GaussianOracle
-from viz_diffusion.diffusion.samplers import sample_images
+from viz_diffusion.diffusion.sampler_config import SamplerConfig
+from viz_diffusion.diffusion.sampling import sample_images
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.diffusion.timesteps import SPACINGS, spaced_timesteps
 from viz_diffusion.evaluation.classifier import read_as_asked
@@ -120,7 +121,11 @@ def weights_table() -> str:
             images = torch.cat(
                 list(
                     sample_images(
-                        model, run.config.noise_schedule, labels, range(COUNT), steps=steps, timestep_spacing=spacing
+                        model,
+                        run.config.noise_schedule,
+                        labels,
+                        range(COUNT),
+                        SamplerConfig("ddim", steps, timestep_spacing=spacing),
                     )
                 )
             )

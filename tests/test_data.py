@@ -213,7 +213,7 @@ def test_a_failed_download_is_one_line(
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(getattr(torchvision.datasets, kind), "__init__", refuse)
-    with pytest.raises(VizdiffIOError, match=rf"cannot download {dataset}.*--data-dir") as caught:
+    with pytest.raises(VizdiffIOError, match=rf"cannot download {dataset}.*data_dir") as caught:
         load_digits("test", dataset=dataset)
     assert "\n" not in str(caught.value)
 

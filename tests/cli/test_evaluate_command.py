@@ -11,7 +11,7 @@ import pytest
 from viz_diffusion.cli import main
 from viz_diffusion.cli.commands import sample as sampling
 from viz_diffusion.cli.commands.evaluate import FEW, how_sampled, remarks_on
-from viz_diffusion.cli.options import Sampling
+from viz_diffusion.diffusion.sampler_config import SamplerConfig
 from viz_diffusion.files import write_manifest
 from viz_diffusion.training.config import RunConfig
 from viz_diffusion.training.run import Run
@@ -26,17 +26,17 @@ def found(count: int, fid: float, floor: float, kid: float = 1.0) -> SimpleNames
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
-        (Sampling("ddim", 50, 1.0), "DDIM, 50 steps, no guidance"),
-        (Sampling("ddpm", 1000, 1.5), "DDPM, 1000 steps, guidance 1.5"),
-        (Sampling("dpm-solver++", 20, 1.0), "DPM-Solver++(2M), 20 steps, no guidance"),
-        (Sampling("ddim", 50, 1.0, eta=0.5, clip=False), "DDIM, 50 steps, η = 0.5, unclipped, no guidance"),
+        (SamplerConfig("ddim", 50, 1.0), "DDIM, 50 steps, no guidance"),
+        (SamplerConfig("ddpm", 1000, 1.5), "DDPM, 1000 steps, guidance 1.5"),
+        (SamplerConfig("dpm-solver++", 20, 1.0), "DPM-Solver++(2M), 20 steps, no guidance"),
+        (SamplerConfig("ddim", 50, 1.0, eta=0.5, clip=False), "DDIM, 50 steps, η = 0.5, unclipped, no guidance"),
         (
-            Sampling("ddpm", 50, 1.0, variance="beta_tilde", timestep_spacing="linspace"),
+            SamplerConfig("ddpm", 50, 1.0, variance="beta_tilde", timestep_spacing="linspace"),
             "DDPM, 50 steps, variance beta_tilde, linspace spacing, no guidance",
         ),
     ],
 )
-def test_whatever_changes_the_samples_is_named(asked: Sampling, said: str) -> None:
+def test_whatever_changes_the_samples_is_named(asked: SamplerConfig, said: str) -> None:
     assert how_sampled(asked) == said
 
 

@@ -19,19 +19,26 @@ from viz_diffusion.diffusion.interventions import (
     drop_label,
     freeze_timestep,
     guide_within,
+    network_inputs,
     switch_label,
 )
+from viz_diffusion.diffusion.network_inputs import NetworkInputs
+from viz_diffusion.diffusion.sampler_config import SamplerConfig
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.diffusion.unet import SimpleUNet
 from viz_diffusion.errors import VizdiffInputError, VizdiffUsageError
 from viz_diffusion.evaluation.classifier import DigitClassifier
 from viz_diffusion.plots.film_captions import strip_height
-from viz_diffusion.recording.recorder import record_generation
+from viz_diffusion.recording.generation import record_generation
 from viz_diffusion.recording.trajectory import Trajectory
 from viz_diffusion.training.run import Run
 from viz_diffusion.views import comparison as compare
 
 STEPS = ["--sampler", "ddim", "--steps", "10", "--run", "bundled", "--quiet"]
+
+
+def inputs_along(denoiser: WithInterventions, recorded: Trajectory) -> NetworkInputs:
+    return network_inputs(denoiser, int(recorded.labels[0]), recorded.timesteps.tolist(), recorded.guidance_scale)
 
 
 def recorded(out: Path, *argv: str) -> tuple[Trajectory, dict]:
@@ -48,16 +55,18 @@ def same(one: Trajectory, two: Trajectory) -> bool:
 
 
 def test_options_are_read() -> None:
-    assert not parse(None, None, False, None, 1.5)
-    assert parse("8@500", None, False, None, 1.5) == Intervention(switch=(8, 500))
-    assert parse("0@-1", "reversed", False, "0:999", 2.0) == Intervention((0, -1), ("reversed", 0), False, (0, 999))
-    assert parse(None, "frozen:0", True, None, 1.0) == Intervention(None, ("frozen", 0), True)
-    assert parse(None, "shuffled", False, None, 1.0).clock == ("shuffled", 0)
-    assert parse(None, "shuffled:17", False, None, 1.0).clock == ("shuffled", 17)
+    assert not parse()
+    assert parse(switch="8@500") == Intervention(switch=(8, 500))
+    assert parse(switch="0@-1", clock="reversed", guide_within="0:999") == Intervention(
+        (0, -1), ("reversed", 0), False, (0, 999)
+    )
+    assert parse(clock="frozen:0", drop_label=True) == Intervention(None, ("frozen", 0), True)
+    assert parse(clock="shuffled").clock == ("shuffled", 0)
+    assert parse(clock="shuffled:17").clock == ("shuffled", 17)
 
 
 def test_the_network_is_told_by_the_samplers_clock(make_unet: Callable[..., SimpleUNet]) -> None:
-    found = parse("8@500", "reversed", False, "100:900", 1.5).around(make_unet(), 1000)
+    found = parse(switch="8@500", clock="reversed", guide_within="100:900").around(make_unet(), 1000)
     assert found.interventions == "switch 8@500, guide-within 100:900, clock reversed"
     _, t, y = found.told(torch.zeros(2), torch.tensor([950, 950]), torch.tensor([3, 10]))
     assert (t.tolist(), y.tolist()) == ([49, 49], [3, 3])
@@ -187,7 +196,7 @@ def pair(unet: SimpleUNet, linear: NoiseSchedule, *changes: object) -> tuple[Tra
     """Record three steps plain and changed."""
     other = WithInterventions(unet, *changes)
     runs = (
-        record_generation(net, linear, torch.tensor([3]), [0], sampler="ddim", steps=4, guidance_scale=2.0)
+        record_generation(net, linear, torch.tensor([3]), [0], SamplerConfig("ddim", 4, guidance_scale=2.0))
         for net in (unet, other)
     )
     return *runs, other
@@ -208,10 +217,10 @@ def test_the_figure_says_what_the_network_was_told(
 ) -> None:
     changes, labels, timesteps, guidance, symbols = TOLD[name]
     plain, changed, other = pair(make_unet(), linear, *changes)
-    told = compare.network_inputs(other, plain)
+    told = inputs_along(other, plain)
     assert (told.labels, told.timesteps, told.guidance) == (labels, timesteps, guidance)
     data = compare.measure(
-        plain, changed, compare.network_inputs(WithInterventions(other.denoiser), plain), told, frames="4,3,2,1"
+        plain, changed, inputs_along(WithInterventions(other.denoiser), plain), told, frames="4,3,2,1"
     )
     written = [text.get_text() for text in compare.draw(data)["compare"].findobj(Text)]
     assert [word for word in written if word in ("$y$", "$s$")] == [s for s in symbols if s != "$t$"]
@@ -231,7 +240,7 @@ def test_the_film_says_which_half_is_which_and_what_changes_when(
     name: str, make_unet: Callable[..., SimpleUNet], linear: NoiseSchedule
 ) -> None:
     plain, changed, other = pair(make_unet(), linear, *TOLD[name][0])
-    plain_inputs, told = (compare.network_inputs(one, plain) for one in (WithInterventions(other.denoiser), other))
+    plain_inputs, told = (inputs_along(one, plain) for one in (WithInterventions(other.denoiser), other))
     data = compare.measure(plain, changed, plain_inputs, told)
     heads = compare.heads(data, np.arange(5))
     left, right = ([head[side] for head in heads] for side in (0, 1))
@@ -249,15 +258,15 @@ def test_the_film_says_which_half_is_which_and_what_changes_when(
 
 def test_runs_from_another_noise_are_not_compared(make_unet: Callable[..., SimpleUNet], linear: NoiseSchedule) -> None:
     plain, _, other = pair(make_unet(), linear)
-    stranger = record_generation(other, linear, torch.tensor([3]), [1], sampler="ddim", steps=4, guidance_scale=2.0)
-    told = compare.network_inputs(other, plain)
+    stranger = record_generation(other, linear, torch.tensor([3]), [1], SamplerConfig("ddim", 4, guidance_scale=2.0))
+    told = inputs_along(other, plain)
     with pytest.raises(VizdiffInputError, match="one noise"):
         compare.measure(plain, stranger, told, told)
 
 
 def test_impossible_options_are_usage_errors() -> None:
     with pytest.raises(VizdiffUsageError, match="choose one"):
-        parse("8@500", None, True, None, 1.5)
+        parse(switch="8@500", drop_label=True)
 
 
 def test_ten_lines_switch_a_three_into_an_eight(tmp_path: Path) -> None:
@@ -266,7 +275,9 @@ def test_ten_lines_switch_a_three_into_an_eight(tmp_path: Path) -> None:
     schedule = run.config.noise_schedule
     told = WithInterventions(unet, switch_label(8, at=500))  # a 3, until t = 500; then an 8
     found = [
-        record_generation(denoiser, schedule, torch.tensor([3]), seeds=[0], sampler="ddim", steps=100)
+        record_generation(
+            denoiser, schedule, torch.tensor([3]), config=SamplerConfig("ddim", 100, guidance_scale=1.5), seeds=[0]
+        )
         for denoiser in (told, unet)
     ]
     found[0].save(tmp_path / "three_then_eight.zarr")

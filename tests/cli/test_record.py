@@ -20,12 +20,12 @@ from PIL import Image
 from refusals import refused
 
 from viz_diffusion.cli import main
-from viz_diffusion.cli.options import Sampling
 from viz_diffusion.cli.record import find_modules
+from viz_diffusion.diffusion.sampler_config import SamplerConfig
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.diffusion.unet import SimpleUNet
 from viz_diffusion.errors import VizdiffInputError, VizdiffUsageError
-from viz_diffusion.recording.recorder import record_generation
+from viz_diffusion.recording.generation import record_generation
 from viz_diffusion.recording.store.layout import partial_path
 from viz_diffusion.recording.trajectory import Trajectory
 from viz_diffusion.training.run import Run
@@ -104,7 +104,12 @@ def test_the_channels_shown_vary_most_over_the_picture() -> None:
     values[0, :, 1:7] = rng.standard_normal((2, 6, 4, 4))
     values[0, 1, 7] = 90 * rng.standard_normal((4, 4))
     base = record_generation(
-        Zero(), NoiseSchedule.named(), torch.tensor([1]), [0], steps=2, guidance_scale=1.0, image_shape=(1, 4, 4)
+        Zero(),
+        NoiseSchedule.named(),
+        torch.tensor([1]),
+        [0],
+        SamplerConfig(steps=2, guidance_scale=1.0),
+        image_shape=(1, 4, 4),
     )
     made = {"one": values, "two": values[:, :, ::-1].copy(), "three": values}
     data = activations.measure(replace(base, activations=made, activation_steps=np.array([0, 1])))
@@ -128,7 +133,12 @@ class Zero(torch.nn.Module):
 
 def test_modules_and_images_that_a_recording_has_not_are_named() -> None:
     base = record_generation(
-        Zero(), NoiseSchedule.named(), torch.tensor([1, 2]), [0, 1], steps=2, guidance_scale=1.0, image_shape=(1, 4, 4)
+        Zero(),
+        NoiseSchedule.named(),
+        torch.tensor([1, 2]),
+        [0, 1],
+        SamplerConfig(steps=2, guidance_scale=1.0),
+        image_shape=(1, 4, 4),
     )
     made = {"conv_in": np.ones((2, 2, 3, 4, 4), dtype=np.float32)}
     kept = replace(base, activations=made, activation_steps=np.array([0, 1]))
@@ -141,10 +151,10 @@ def test_modules_and_images_that_a_recording_has_not_are_named() -> None:
 
 def test_frames_are_the_modules_timesteps(make_unet: Any) -> None:
     unet: SimpleUNet = make_unet()
-    _, at = find_modules(unet, ["mid*"], Sampling("ddim", 10, 1.5), None)
+    _, at = find_modules(unet, ["mid*"], SamplerConfig("ddim", 10, 1.5), None)
     assert at.tolist() == [999, 599, 399, 299, 199, 99]  # 10, 6, 4, 3, 2 and 1 steps left
     with pytest.raises(VizdiffUsageError, match="'nothing'"):
-        find_modules(unet, ["nothing"], Sampling("ddim", 10, 1.5), None)
+        find_modules(unet, ["nothing"], SamplerConfig("ddim", 10, 1.5), None)
 
 
 @pytest.mark.parametrize(
@@ -260,8 +270,7 @@ def test_of_a_recording_cut_off_later_the_finished_images_can_be_told(
             run.config.noise_schedule,
             torch.full((17,), 5),
             range(17),
-            sampler="ddim",
-            steps=3,
+            SamplerConfig("ddim", 3, guidance_scale=1.5),
             weights_sha256=digest,
             store=tmp_path / "trajectory.zarr",
             on_step=stop,

@@ -22,12 +22,15 @@ from viz_diffusion.diffusion.interventions import (
     shuffle_timestep,
     switch_label,
 )
-from viz_diffusion.diffusion.samplers import ImageNoise, Step, ddpm_steps, dpm_solver_steps, sampling_steps
+from viz_diffusion.diffusion.sampler_config import SamplerConfig
+from viz_diffusion.diffusion.samplers import ImageNoise, Step, ddpm_steps, dpm_solver_steps
+from viz_diffusion.diffusion.sampling import sampling_steps
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.diffusion.timesteps import spaced_timesteps
 from viz_diffusion.diffusion.unet import SimpleUNet
 from viz_diffusion.errors import VizdiffUsageError
-from viz_diffusion.recording.recorder import Recorder, record_generation
+from viz_diffusion.recording.generation import record_generation
+from viz_diffusion.recording.recorder import Recorder
 from viz_diffusion.recording.trajectory import Trajectory
 
 SEEDS = [4, 5]
@@ -50,10 +53,10 @@ class Listening(nn.Module):
 
 def heard(linear: NoiseSchedule, *changes: Change, guidance: float = 1.0, steps: int = 10) -> list[tuple]:
     inner = Listening()
-    options = {"sampler": "ddim", "steps": steps, "guidance_scale": guidance}
+    config = SamplerConfig("ddim", steps, guidance)
     noise = ImageNoise(SEEDS, (1, 4, 4))
     asked = [
-        s.t for s in sampling_steps(WithInterventions(inner, *changes), linear, noise, torch.tensor([3, 3]), **options)
+        s.t for s in sampling_steps(WithInterventions(inner, *changes), linear, noise, torch.tensor([3, 3]), config)
     ]
     assert asked == spaced_timesteps(1000, steps).tolist()  # the sampler keeps its own time
     return inner.heard
@@ -61,7 +64,7 @@ def heard(linear: NoiseSchedule, *changes: Change, guidance: float = 1.0, steps:
 
 def record(denoiser: nn.Module, linear: NoiseSchedule, label: int = 3, guidance: float = 1.5) -> Trajectory:
     labels = torch.tensor([label] * len(SEEDS))
-    return record_generation(denoiser, linear, labels, SEEDS, sampler="ddim", steps=10, guidance_scale=guidance)
+    return record_generation(denoiser, linear, labels, SEEDS, SamplerConfig("ddim", 10, guidance_scale=guidance))
 
 
 def same(found: Trajectory, wanted: Trajectory) -> bool:
@@ -180,7 +183,7 @@ def test_a_recorder_around_it_records_what_was_asked_and_one_inside_what_was_tol
     outer = WithInterventions(unet, switch_label(8, at=499), reverse_timestep(1000))
     noise = ImageNoise(SEEDS)
     with Recorder(outer, linear) as recorder:
-        steps = list(sampling_steps(outer, linear, noise, torch.tensor([3, 3]), sampler="ddim", steps=4))
+        steps = list(sampling_steps(outer, linear, noise, torch.tensor([3, 3]), SamplerConfig("ddim", 4)))
     found = recorder.trajectory()
     assert found.timesteps.tolist() == [999, 749, 499, 249]
     assert found.labels.tolist() == [3, 3]

@@ -12,12 +12,15 @@ from torch import Tensor
 
 from viz_diffusion.data import Digits, load_digits
 from viz_diffusion.diffusion.oracles import EmpiricalOracle, GaussianOracle, TruthOracle
-from viz_diffusion.diffusion.samplers import ImageNoise, ddim_steps, dpm_solver_steps, sampling_steps
+from viz_diffusion.diffusion.sampler_config import SamplerConfig
+from viz_diffusion.diffusion.samplers import ImageNoise, ddim_steps, dpm_solver_steps
+from viz_diffusion.diffusion.sampling import sampling_steps
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.diffusion.timesteps import spaced_timesteps
 from viz_diffusion.errors import VizdiffInputError
 from viz_diffusion.evaluation.likelihood import gaussian_losses
-from viz_diffusion.recording.recorder import Recorder, record_generation
+from viz_diffusion.recording.generation import record_generation
+from viz_diffusion.recording.recorder import Recorder
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +66,7 @@ def test_under_the_truth_every_sampler_ends_at_the_image_with_guidance_too(sampl
     x0 = random(2, 1, 4, 4).clamp(-1, 1).float()
     noise = ImageNoise([0, 1], (1, 4, 4))
     steps = sampling_steps(
-        TruthOracle(linear, x0), linear, noise, torch.tensor([1, 2]), sampler=sampler, steps=7, guidance_scale=3.0
+        TruthOracle(linear, x0), linear, noise, torch.tensor([1, 2]), SamplerConfig(sampler, 7, guidance_scale=3.0)
     )
     for step in steps:
         last = step.x_prev
@@ -201,17 +204,8 @@ def frechet_error(oracle: GaussianOracle, sampler: str, steps: int, spacing: str
     straight = GaussianOracle(oracle.schedule, np.zeros(len(oracle.variances)), np.diag(oracle.variances))
     straight.variances = oracle.variances
     noise = Impulses(straight, steps if sampler == "ddpm" else 1)
-    for step in sampling_steps(
-        straight,
-        oracle.schedule,
-        noise,
-        None,
-        sampler=sampler,
-        steps=steps,
-        timestep_spacing=spacing,
-        clip=False,
-        **options,
-    ):
+    config = SamplerConfig(sampler, steps, timestep_spacing=spacing, clip=False, **options)
+    for step in sampling_steps(straight, oracle.schedule, noise, None, config):
         last = step.x_prev
     spread = last.square().sum(dim=0).sqrt()
     return float((spread - torch.from_numpy(straight.variances).sqrt()).square().sum())
@@ -366,7 +360,7 @@ def test_the_perfect_minimiser_only_copies(
 def test_an_oracle_is_recorded_like_a_network(linear: NoiseSchedule, test_digits: Digits) -> None:
     oracle = EmpiricalOracle(linear, test_digits.images[:50], test_digits.labels[:50])
     found = record_generation(
-        oracle, linear, torch.tensor([7, 2]), [0, 1], sampler="ddim", steps=20, guidance_scale=1.0
+        oracle, linear, torch.tensor([7, 2]), [0, 1], SamplerConfig("ddim", 20, guidance_scale=1.0)
     )
     for row, label in enumerate((7, 2)):
         kind = test_digits.images[:50][test_digits.labels[:50] == label]

@@ -17,14 +17,18 @@ import numpy as np
 import pytest
 import torch
 from cheap_denoiser import CheapDenoiser
+from sampler_arguments import with_config
 from torch import Tensor
 
 import viz_diffusion.files
-from viz_diffusion.diffusion.samplers import ImageNoise, sampling_steps
+from viz_diffusion.diffusion.sampler_config import SamplerConfig
+from viz_diffusion.diffusion.samplers import ImageNoise
+from viz_diffusion.diffusion.sampling import sampling_steps
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.errors import VizdiffInputError, VizdiffIOError, VizdiffLockedError, VizdiffUsageError
 from viz_diffusion.files import lock
-from viz_diffusion.recording.recorder import Recorder, record_generation
+from viz_diffusion.recording.generation import record_generation
+from viz_diffusion.recording.recorder import Recorder
 from viz_diffusion.recording.store.layout import partial_path
 from viz_diffusion.recording.trajectory import Trajectory
 
@@ -40,8 +44,9 @@ def same(first: Trajectory, second: Trajectory) -> None:
 
 def generate(count: int = 3, steps: int = 120, **options: object) -> Trajectory:
     labels = torch.arange(count) % 10
+    given = with_config(options, steps=steps, guidance_scale=1.5)
     return record_generation(
-        CheapDenoiser(), NoiseSchedule.named(), labels, range(count), steps=steps, image_shape=(1, 4, 4), **options
+        CheapDenoiser(), NoiseSchedule.named(), labels, range(count), image_shape=(1, 4, 4), **given
     )
 
 
@@ -69,7 +74,8 @@ def test_float16_while_recording(tmp_path: Path) -> None:
 def test_activations_go_to_disk(
     at: tuple[int, ...] | None, norms: bool, make_unet: Callable, linear: NoiseSchedule, tmp_path: Path
 ) -> None:
-    options = {"steps": 1000 if at else 60, "guidance_scale": 1.5, "activations_at": at, "activation_norms": norms}
+    config = SamplerConfig(steps=1000 if at else 60, guidance_scale=1.5)
+    options = {"config": config, "activations_at": at, "activation_norms": norms}
     options |= {"activations": ["time_mlp", "mid.*"]}
     pair = [
         record_generation(make_unet(), linear, torch.tensor([3, 4]), [0, 1], store=store, **options)
@@ -89,10 +95,14 @@ def test_sampling_is_not_changed(make_unet: Callable, linear: NoiseSchedule, tmp
         torch.manual_seed(0)
         noise = ImageNoise([1, 2])
         if not recorded:
-            x = [s.x_prev for s in sampling_steps(unet, linear, noise, torch.tensor([1, 2]), steps=60)][-1]
+            x = [s.x_prev for s in sampling_steps(unet, linear, noise, torch.tensor([1, 2]), SamplerConfig(steps=60))][
+                -1
+            ]
         else:
             with Recorder(unet, linear, store=tmp_path / "a.zarr"):
-                x = [s.x_prev for s in sampling_steps(unet, linear, noise, torch.tensor([1, 2]), steps=60)][-1]
+                x = [
+                    s.x_prev for s in sampling_steps(unet, linear, noise, torch.tensor([1, 2]), SamplerConfig(steps=60))
+                ][-1]
         return torch.cat([x.flatten(), torch.rand(3)])
 
     assert torch.equal(last(recorded=True), last(recorded=False))
@@ -107,7 +117,7 @@ def record(path: Path, stop: BaseException | None, steps: int = 120, at: int = 7
     with Recorder(denoiser, schedule, store=path, aim=(2, steps), seeds=[5, 6], sampler="ddpm") as recorder:
         noise = ImageNoise([5, 6], (1, 4, 4))
         x0 = None
-        for index, step in enumerate(sampling_steps(denoiser, schedule, noise, labels, steps=steps)):
+        for index, step in enumerate(sampling_steps(denoiser, schedule, noise, labels, SamplerConfig(steps=steps))):
             if index == at and stop is not None:
                 raise stop
             x0 = step.x_prev
@@ -263,7 +273,7 @@ def test_samplings_that_do_not_fit_one_store(linear: NoiseSchedule, tmp_path: Pa
     def sample(*pairs: tuple[int, int]) -> None:
         for count, steps in pairs:
             noise = ImageNoise(range(count), (1, 4, 4))
-            list(sampling_steps(denoiser, linear, noise, torch.arange(count) % 10, steps=steps))
+            list(sampling_steps(denoiser, linear, noise, torch.arange(count) % 10, SamplerConfig(steps=steps)))
 
     for pairs, words in ((((16, 5), (3, 3)), "same timesteps"), (((3, 5), (3, 5)), "multiple of 16")):
         with pytest.raises(VizdiffUsageError, match=words), Recorder(denoiser, linear, store=tmp_path / "a.zarr"):

@@ -8,8 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from sampler_arguments import with_config
 
-from viz_diffusion.diffusion.samplers import ImageNoise, guided_eps, sampling_steps
+from viz_diffusion.diffusion.sampler_config import SamplerConfig
+from viz_diffusion.diffusion.samplers import ImageNoise, guided_eps
+from viz_diffusion.diffusion.sampling import sampling_steps
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.diffusion.unet import ModelConfig, SimpleUNet
 from viz_diffusion.errors import VizdiffInputError
@@ -21,7 +24,7 @@ from viz_diffusion.recording.comparison_runs import (
     save_comparison_runs,
     shown_steps_left,
 )
-from viz_diffusion.recording.recorder import record_generation
+from viz_diffusion.recording.generation import record_generation
 from viz_diffusion.recording.trajectory import Trajectory
 
 SCHEDULE = NoiseSchedule.named("linear", 120)
@@ -38,7 +41,9 @@ def model() -> SimpleUNet:
 
 @pytest.fixture(scope="module")
 def recorded(model: SimpleUNet) -> Trajectory:
-    return record_generation(model, SCHEDULE, torch.tensor([5]), [7], guidance_scale=1.5, weights_sha256="ab")
+    return record_generation(
+        model, SCHEDULE, torch.tensor([5]), [7], SamplerConfig(guidance_scale=1.5), weights_sha256="ab"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -86,9 +91,7 @@ def test_a_companion_is_what_sampling_it_alone_gives(
             SCHEDULE,
             ImageNoise([7]),
             torch.tensor([one.digit]),
-            sampler=one.sampler,
-            steps=one.num_steps,
-            guidance_scale=one.guidance_scale,
+            SamplerConfig(one.sampler, one.num_steps, guidance_scale=one.guidance_scale),
         )
     )
     alone = np.stack([steps[one.num_steps - n].x_t[0, 0].numpy() for n in one.steps_left])
@@ -110,7 +113,9 @@ def test_the_other_digits_are_sampled_as_the_recording_was(model: SimpleUNet, as
     schedule = NoiseSchedule.named("linear")
 
     def generate(digit: int) -> Trajectory:
-        return record_generation(model, schedule, torch.tensor([digit]), [7], steps=9, guidance_scale=1.5, **asked)
+        return record_generation(
+            model, schedule, torch.tensor([digit]), [7], **with_config(asked, steps=9, guidance_scale=1.5)
+        )
 
     (found,) = (one for one in sample_comparison_runs(model, generate(3)).others if one.digit == 8)
     wanted = generate(8)

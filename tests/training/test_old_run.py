@@ -12,7 +12,9 @@ from safetensors.torch import load_file
 from training_runs import TINY, begin, first_digits
 
 from viz_diffusion.data import Digits
-from viz_diffusion.diffusion.samplers import ImageNoise, sampling_steps
+from viz_diffusion.diffusion.sampler_config import SamplerConfig
+from viz_diffusion.diffusion.samplers import ImageNoise
+from viz_diffusion.diffusion.sampling import sampling_steps
 from viz_diffusion.files import read_json, sha256_file
 from viz_diffusion.training.config import RunConfig, TrainConfig
 from viz_diffusion.training.metrics_log import last_metrics
@@ -99,5 +101,5 @@ def test_an_old_run_resumes_to_the_weights_that_the_old_program_reached(
     assert torch.equal(images[0], samples[1][0])
     model, _ = run.load_model()
     noise, labels = ImageNoise([0, 1]), torch.tensor([3, 8])
-    *_, last = sampling_steps(model, run.config.noise_schedule, noise, labels, sampler="ddim", steps=3)
+    *_, last = sampling_steps(model, run.config.noise_schedule, noise, labels, SamplerConfig("ddim", 3))
     assert torch.isfinite(last.x_prev).all()

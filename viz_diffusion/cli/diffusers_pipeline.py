@@ -17,7 +17,7 @@ import typer
 
 from viz_diffusion.cli.console import Terminal
 from viz_diffusion.cli.loading import pick_device
-from viz_diffusion.cli.record import StorageOptions, draw_activations, draw_steps, look_through
+from viz_diffusion.cli.record import StorageOptions, draw_activations, draw_steps, read_store
 from viz_diffusion.errors import VizdiffInputError, VizdiffUsageError
 from viz_diffusion.files import sha256_file
 from viz_diffusion.recording.store.fields import recording_bytes
@@ -158,7 +158,7 @@ def record_folder(
     eta: float,
     frames: str | None,
     activations: Sequence[str],
-    storing: StorageOptions,
+    storage: StorageOptions,
     device: str,
     terminal: Terminal,
 ) -> tuple[Any, Trajectory, tuple[str, ...]]:
@@ -200,7 +200,7 @@ def record_folder(
     modules = tuple(match_modules(pipe.unet, activations))
     kept = choose(steps, frames if activations else None).tolist()
     label = check_label(folder, pipe, label)
-    _require_space(pipe, store, count, steps, storing)
+    _require_space(pipe, store, count, steps, storage)
     pipe.to(pick_device(device))
     pipe.set_progress_bar_config(disable=True)
     call = {"num_inference_steps": steps, "output_type": "np"} | ({"eta": eta} if eta else {})
@@ -218,7 +218,7 @@ def record_folder(
             aim=(count, steps),
             eta=eta,
             weights_sha256=sha256_file(folder / "unet" / WEIGHTS),
-            **storing.keywords(),
+            **storage.keywords(),
         ),
     ):
         for first in range(0, count, CHUNK_SAMPLES):
@@ -243,13 +243,13 @@ def _check_steps(folder: Path, pipe: Any, steps: int | None, eta: float, frames:
     return steps
 
 
-def _require_space(pipe: Any, store: Path, count: int, steps: int, storing: StorageOptions) -> None:
+def _require_space(pipe: Any, store: Path, count: int, steps: int, storage: StorageOptions) -> None:
     """Refuse a recording that the disk has no room for, where the network says how large its pictures are."""
     size = getattr(pipe.unet.config, "sample_size", None)
     if size is None:
         return
     image = (pipe.unet.config.in_channels, *((size, size) if isinstance(size, int) else size))
-    require_space(store, recording_bytes(count, steps, image, 3, storing.dtype))
+    require_space(store, recording_bytes(count, steps, image, 3, storage.dtype))
 
 
 def trajectory_of_pipeline(
@@ -276,7 +276,7 @@ def trajectory_of_pipeline(
         "diffusers": str(folder),
         "label": None if label < 0 else label,
         "weights_sha256": recorded.weights_sha256,
-        "x0_beyond_scale": look_through(store, count)[0],
+        "x0_beyond_scale": read_store(store, count)[0],
     }
     if modules:
         from viz_diffusion.study.recording_study import recording_words

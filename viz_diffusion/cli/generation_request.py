@@ -1,76 +1,68 @@
-"""What a command is about: a generation to make, or a recording that is there, which no option may contradict."""
+"""The generation that a command is about: one to sample, or a recording, which no option may contradict."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from viz_diffusion.cli.console import show_path
-from viz_diffusion.cli.options import DEFAULT_DIGIT, DEFAULT_SEED, Sampling, check_digit, check_seed
-from viz_diffusion.diffusion.timesteps import SAMPLERS, SPACINGS, VARIANCES, spaced_timesteps
+from viz_diffusion.cli.option_groups import OptionGroup, option
+from viz_diffusion.cli.options import (
+    DEFAULT_DIGIT,
+    DEFAULT_SEED,
+    FOR_SHOW,
+    SamplerOptions,
+    check_digit,
+    check_seed,
+    sampler_options,
+)
+from viz_diffusion.diffusion.sampler_config import SamplerConfig
+from viz_diffusion.diffusion.timesteps import SAMPLERS, SPACINGS, spaced_timesteps
 from viz_diffusion.errors import VizdiffInputError, VizdiffUsageError
 
 if TYPE_CHECKING:
     from viz_diffusion.recording.trajectory import Trajectory
 
 
-TrajectoryOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--trajectory",
-        metavar="DIR",
-        help="Folder written by vizdiff trajectory, or a recording (.zarr, .zip); its digit is not sampled again.",
-    ),
-]
-AllowPartialOption = Annotated[
-    bool,
-    typer.Option(
-        "--allow-partial",
-        help="Take a --trajectory that was cut off, where its first image was finished.",
-    ),
-]
-# The same options as elsewhere, but without a default: beside --trajectory, what was given must agree with it.
-AskedDigit = Annotated[int | None, typer.Option("--digit", help="Digit to ask for, 0 to 9; 5 by default.")]
-AskedSeed = Annotated[int | None, typer.Option("--seed", help="Seed of the noise; 1 by default.")]
-AskedSampler = Annotated[
-    str | None,
-    typer.Option(
-        "--sampler",
-        metavar="ddpm|ddim|dpm-solver++",
-        help="ddpm (the default) adds fresh noise each step, ddim adds none, dpm-solver++ (2M) needs the fewest.",
-    ),
-]
-AskedSteps = Annotated[int | None, typer.Option("--steps", help="Network evaluations, 1 to 1000; 1000 by default.")]
-AskedGuidance = Annotated[
-    float | None,
-    typer.Option("--guidance", help="Guidance scale s: 1 is none; 1.5, the default, insists on the digit a little."),
-]
-AskedVariance = Annotated[
-    str | None,
-    typer.Option(
-        "--variance", metavar="|".join(VARIANCES), help="Variance of the noise that ddpm adds; beta by default."
-    ),
-]
-AskedEta = Annotated[
-    float | None,
-    typer.Option("--eta", help="Noise that ddim adds: 0 (none, the default) to 1 (ddpm's beta_tilde)."),
-]
-AskedTimestepSpacing = Annotated[
-    str | None,
-    typer.Option(
-        "--timestep-spacing",
-        metavar="|".join(SPACINGS),
-        help="Which timesteps fewer steps visit: strides all alike (the default), or down to t = 0.",
-    ),
-]
-AskedClip = Annotated[
-    bool | None,
-    typer.Option("--clip/--no-clip", help="Keep the guess of the finished image in [-1, 1], as by default."),
-]
+@dataclass(frozen=True)
+class GivenGeneration:
+    """Which generation a command line asks for; None is what it does not say."""
+
+    digit: int | None
+    seed: int | None
+    trajectory: Path | None
+    """A recording to use, which nothing else that was given may contradict."""
+    allow_partial: bool
+    """Whether a recording will do that was cut off after its first image was finished."""
+    sampling: SamplerOptions
+
+
+def generation_options() -> OptionGroup:
+    """Return the options that say which generation a command is about; it gets :class:`GivenGeneration`."""
+    sampling = sampler_options(FOR_SHOW)
+    own = (
+        option("--digit", int, "Digit to ask for, 0 to 9.", default=str(DEFAULT_DIGIT)),
+        option("--seed", int, "Seed of the noise.", default=str(DEFAULT_SEED)),
+        option(
+            "--trajectory",
+            Path,
+            "Folder written by vizdiff trajectory, or a recording (.zarr, .zip); its digit is not sampled again.",
+            metavar="DIR",
+        ),
+        option("--allow-partial", bool, "Take a --trajectory that was cut off, where its first image was finished."),
+    )
+
+    def build(
+        *, digit: int | None, seed: int | None, trajectory: Path | None, allow_partial: bool | None, **sampler: Any
+    ) -> GivenGeneration:
+        return GivenGeneration(digit, seed, trajectory, bool(allow_partial), sampling.build(**sampler))
+
+    return OptionGroup((*own, *sampling.parameters), build)
+
+
+GENERATION = generation_options()
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +75,7 @@ class GenerationRequest:
     """Of its noise."""
     steps: int | None
     """Network evaluations; None for all of the schedule's."""
-    sampling: Sampling | None
+    config: SamplerConfig | None
     """How to sample it; None where it is there."""
     folder: Path | None = None
     """Where the recording lies; None where there is none yet."""
@@ -91,32 +83,21 @@ class GenerationRequest:
     """The recording."""
 
     @property
-    def is_alone(self) -> bool:
+    def is_recording_only(self) -> bool:
         """Whether it is a recording whose network is not at hand: of unknown weights, or another program's sampler."""
         if self.recorded is None:
             return False
         return not self.recorded.weights_sha256 or self.recorded.sampler not in ("", *SAMPLERS)
 
 
-def read_request(
-    trajectory: Path | None,
-    *,
-    digit: int | None,
-    seed: int | None,
-    allow_partial: bool = False,
-    alone: bool = False,
-    **given: Any,
-) -> GenerationRequest:
+def read_request(given: GivenGeneration, *, recording_only: bool = False) -> GenerationRequest:
     """Fill in the defaults of what was not given, or what the recording says; nothing given is ignored.
 
     Parameters
     ----------
-    allow_partial
-        Whether a recording will do that was cut off after its first image was finished.
-    alone
-        Whether one will do whose network is not at hand; see :attr:`GenerationRequest.is_alone`.
-    given
-        The fields of :class:`Sampling`; None is what was not given.
+    recording_only
+        Whether a recording will do whose network is not available; see
+        :attr:`GenerationRequest.is_recording_only`.
 
     Raises
     ------
@@ -125,42 +106,40 @@ def read_request(
     VizdiffInputError
         Where the recording was made under an intervention, cannot be read, or its network is needed.
     """
-    check_digit(DEFAULT_DIGIT if digit is None else digit)
-    check_seed(DEFAULT_SEED if seed is None else seed)
-    asked = {name: value for name, value in given.items() if value is not None}
-    if allow_partial and trajectory is None:
-        raise VizdiffUsageError("--allow-partial goes with --trajectory, and there is none")
-    if trajectory is None:
-        sampling = Sampling(**asked)
-        return GenerationRequest(
-            DEFAULT_DIGIT if digit is None else digit, DEFAULT_SEED if seed is None else seed, sampling.steps, sampling
-        )
-    recorded = _open(trajectory, allow_partial)
-    order = GenerationRequest(
-        int(recorded.labels[0]), int(recorded.seeds[0]), recorded.num_steps, None, trajectory, recorded
+    digit = check_digit(DEFAULT_DIGIT if given.digit is None else given.digit)
+    seed = DEFAULT_SEED if given.seed is None else given.seed
+    check_seed(seed)
+    if given.allow_partial and given.trajectory is None:
+        raise VizdiffUsageError("`allow_partial` goes with `trajectory`, and there is none")
+    if given.trajectory is None:
+        config = given.sampling.config()
+        return GenerationRequest(digit, seed, config.steps, config)
+    recorded = _open(given.trajectory, given.allow_partial)
+    request = GenerationRequest(
+        int(recorded.labels[0]), int(recorded.seeds[0]), recorded.num_steps, None, given.trajectory, recorded
     )
-    if order.is_alone and not alone:
+    if request.is_recording_only and not recording_only:
         known = recorded.sampler in ("", *SAMPLERS)
         raise VizdiffInputError(
-            f"{trajectory} was sampled by another program ({'weights not known' if known else recorded.sampler}), "
-            "whose network cannot be asked here; "
-            f"what the recording shows by itself: vizdiff report --trajectory {show_path(trajectory)}"
+            f"{given.trajectory} was sampled by another program "
+            f"({'weights not known' if known else recorded.sampler}), whose network cannot be asked here; what the "
+            f"recording shows by itself: vizdiff report --trajectory {show_path(given.trajectory)}"
         )
     if recorded.interventions:
         raise VizdiffInputError(
-            f"{trajectory} was recorded while somebody intervened ({recorded.interventions}), so that its label and "
-            "clock are not what the network was told; give the plain recording"
+            f"{given.trajectory} was recorded while somebody intervened ({recorded.interventions}), so that its label "
+            "and clock are not what the network was told; give the plain recording"
         )
-    _check_agreement(trajectory, recorded, {"digit": digit, "seed": seed, **given})
-    return order
+    _check_agreement(given.trajectory, recorded, {"digit": given.digit, "seed": given.seed, **given.sampling.given})
+    return request
 
 
-def check_weights(order: GenerationRequest, digest: str) -> None:
+def check_weights(request: GenerationRequest, digest: str) -> None:
     """Refuse a run whose weights are not those that made the recording."""
-    recorded = order.recorded
+    recorded = request.recorded
     if recorded is not None and recorded.weights_sha256 != digest:
         raise VizdiffInputError(
-            f"{order.folder} was recorded with weights {recorded.weights_sha256[:8] or 'not known'}, not "
+            f"{request.folder} was recorded with weights {recorded.weights_sha256[:8] or 'not known'}, not "
             f"{digest[:8]}; give the run it came from as --run"
         )
 
@@ -172,7 +151,7 @@ def _check_agreement(trajectory: Path, recorded: Trajectory, given: dict[str, An
         "seed": int(recorded.seeds[0]),
         "sampler": recorded.sampler,
         "steps": recorded.num_steps,
-        "guidance": recorded.guidance_scale,
+        "guidance_scale": recorded.guidance_scale,
         "variance": recorded.variance,
         "eta": recorded.eta,
         "timestep_spacing": spacing_of(recorded),
@@ -182,11 +161,12 @@ def _check_agreement(trajectory: Path, recorded: Trajectory, given: dict[str, An
         found = there[name]
         if value is None or value == found or (isinstance(value, float) and math.isclose(value, found)):
             continue
-        told = "not known" if found in (-1, "") or found != found else found
+        known = "not known" if found in (-1, "") or found != found else found
         shown = f"{value:g}" if isinstance(value, float) else value
-        option = "--no-clip" if value is False else "--clip" if value is True else f"--{name.replace('_', '-')} {shown}"
+        named = "--no-clip" if value is False else "--clip" if value is True else f"`{name}` {shown}"
+        words = "guidance" if name == "guidance_scale" else name.replace("_", " ")
         raise VizdiffUsageError(
-            f"{option} contradicts --trajectory {show_path(trajectory)}, whose {name.replace('_', ' ')} is {told}; "
+            f"{named} contradicts `trajectory` {show_path(trajectory)}, whose {words} is {known}; "
             "leave one of the two out"
         )
 

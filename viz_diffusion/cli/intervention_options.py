@@ -8,16 +8,16 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from viz_diffusion.cli.console import Terminal
+from viz_diffusion.cli.option_groups import OptionGroup, option
 from viz_diffusion.cli.options import check_seed
 from viz_diffusion.errors import VizdiffUsageError
 
 if TYPE_CHECKING:
     from viz_diffusion.diffusion.interventions import Change, WithInterventions
+    from viz_diffusion.diffusion.sampler_config import SamplerConfig
     from viz_diffusion.diffusion.unet import SimpleUNet
     from viz_diffusion.recording.trajectory import Float32, Trajectory
     from viz_diffusion.text.catalogue import Texts
@@ -27,23 +27,6 @@ if TYPE_CHECKING:
 LAST = 999
 """T-1: where sampling begins."""
 FILM_FRAMES = 100
-
-SwitchOption = Annotated[
-    str | None,
-    typer.Option("--switch", metavar="DIGIT@T", help="Ask for another digit from time index T on down: 8@500."),
-]
-ClockOption = Annotated[
-    str | None,
-    typer.Option(
-        "--clock",
-        metavar="frozen:T|shuffled[:SEED]|reversed",
-        help="Tell the network a wrong time: always T, a shuffle of all, or the time read backwards.",
-    ),
-]
-DropLabelOption = Annotated[bool, typer.Option("--drop-label", help="Ask the network for no digit at all.")]
-GuideWithinOption = Annotated[
-    str | None, typer.Option("--guide-within", metavar="A:B", help="Let guidance work at A <= t <= B only: 435:665.")
-]
 
 
 @dataclass(frozen=True)
@@ -60,6 +43,17 @@ class Intervention:
 
     def __bool__(self) -> bool:
         return self != Intervention()
+
+    def check(self, config: SamplerConfig) -> None:
+        """Refuse an interval of guidance where there is no guidance.
+
+        Raises
+        ------
+        VizdiffUsageError
+            Where the guidance scale is 1.
+        """
+        if self.guide_within is not None and config.guidance_scale == 1:
+            raise VizdiffUsageError("--guide-within needs guidance to limit; --guidance 1 is none")
 
     def around(self, model: SimpleUNet, num_train_timesteps: int) -> WithInterventions:
         """Return the network told otherwise: by the sampler's own t first the label, then guidance, then the clock."""
@@ -88,7 +82,11 @@ def _clock(kind: str, number: int, num_train_timesteps: int) -> Change:
 
 
 def parse(
-    switch: str | None, clock: str | None, drop_label: bool, guide_within: str | None, guidance: float
+    *,
+    switch: str | None = None,
+    clock: str | None = None,
+    drop_label: bool | None = None,
+    guide_within: str | None = None,
 ) -> Intervention:
     """Read the options.
 
@@ -100,9 +98,23 @@ def parse(
     if drop_label and (switch is not None or guide_within is not None):
         other = "--switch" if switch is not None else "--guide-within"
         raise VizdiffUsageError(f"--drop-label leaves no order for {other}; choose one of them")
-    if guide_within is not None and guidance == 1:
-        raise VizdiffUsageError("--guide-within needs guidance to limit; --guidance 1 is none")
-    return Intervention(_switch(switch), _clock_words(clock), drop_label, _interval(guide_within))
+    return Intervention(_switch(switch), _clock_words(clock), bool(drop_label), _interval(guide_within))
+
+
+INTERVENTION = OptionGroup(
+    (
+        option("--switch", str, "Ask for another digit from time index T on down: 8@500.", metavar="DIGIT@T"),
+        option(
+            "--clock",
+            str,
+            "Tell the network a wrong time: always T, a shuffle of all, or the time read backwards.",
+            metavar="frozen:T|shuffled[:SEED]|reversed",
+        ),
+        option("--drop-label", bool, "Ask the network for no digit at all."),
+        option("--guide-within", str, "Let guidance work at A <= t <= B only: 435:665.", metavar="A:B"),
+    ),
+    parse,
+)
 
 
 def _switch(words: str | None) -> tuple[int, int] | None:
@@ -150,29 +162,30 @@ def compare(
     """Draw the two runs beside each other, as a figure and as a film; return what the JSON file says of them."""
     import numpy as np
 
-    from viz_diffusion.diffusion.interventions import WithInterventions
+    from viz_diffusion.diffusion.interventions import WithInterventions, network_inputs
     from viz_diffusion.plots.film import film_frames, side_by_side, write_gif
     from viz_diffusion.study.narrative import drawings, save_drawing, wording
-    from viz_diffusion.views import comparison as lesson
+    from viz_diffusion.views import comparison
     from viz_diffusion.views.frames import film_counts
 
     terminal.say("Drawing", "the two runs beside each other")
+    given = (int(plain.labels[0]), plain.timesteps.tolist(), plain.guidance_scale)
     plain_inputs, inputs_of_changed = (
-        lesson.network_inputs(denoiser, plain) for denoiser in (WithInterventions(other.denoiser), other)
+        network_inputs(denoiser, *given) for denoiser in (WithInterventions(other.denoiser), other)
     )
     if plain_inputs == inputs_of_changed:
         last = int(plain.timesteps[-1])
         terminal.say(
             "Unchanged", f"no step was told anything else ({other.interventions}): the last one is at t = {last}"
         )
-    data = lesson.measure(plain, changed, plain_inputs, inputs_of_changed, frames=frames)
-    facts = lesson.facts(data)
-    for drawing in drawings(lesson.draw(data), wording(facts, texts), texts):
+    data = comparison.measure(plain, changed, plain_inputs, inputs_of_changed, frames=frames)
+    facts = comparison.facts(data)
+    for drawing in drawings(comparison.draw(data), wording(facts, texts), texts):
         save_drawing(drawing, out)
     states = [np.concatenate([run.x_t[0, :, 0], run.x0[0]]) for run in (plain, changed)]
     shown = film_frames(len(states[0]), min(FILM_FRAMES, len(states[0])))
     film = side_by_side(states[0][shown], states[1][shown])
-    write_gif(film, out / "compare.gif", counts=film_counts(plain, shown), heads=lesson.heads(data, shown))
+    write_gif(film, out / "compare.gif", counts=film_counts(plain, shown), heads=comparison.heads(data, shown))
     return {**facts, "caption": drawing.caption}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from viz_diffusion.cli.console import Terminal
 from viz_diffusion.errors import VizdiffUsageError
@@ -31,8 +31,16 @@ def pick_device(choice: str) -> torch.device:
     return device
 
 
-def load_run(choice: str | None, device: str, terminal: Terminal) -> tuple[Run, SimpleUNet, str]:
-    """Open the run asked for, say which one it is, and return it with its network and weights hash."""
+class LoadedRun(NamedTuple):
+    """A run with its network."""
+
+    run: Run
+    model: SimpleUNet
+    weights_sha256: str
+
+
+def load_run(choice: str | None, device: str, terminal: Terminal) -> LoadedRun:
+    """Open a run (see ``Run.choose``) and its network, and say which one it is."""
     terminal.say("Loading", "PyTorch")
     from viz_diffusion.training.run import Run
 
@@ -44,4 +52,4 @@ def load_run(choice: str | None, device: str, terminal: Terminal) -> tuple[Run, 
     else:
         unfinished = "" if run.is_finished else ", unfinished"
         terminal.say("Weights", f"{run.path} ({run.config.dataset}, {digest[:8]}{unfinished}); bundled: --run bundled")
-    return run, model, digest
+    return LoadedRun(run, model, digest)

@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from viz_diffusion.cli.console import Terminal
-from viz_diffusion.cli.options import (
-    Sampling,
-)
+from viz_diffusion.cli.option_groups import OptionGroup, option
+from viz_diffusion.diffusion.sampler_config import SamplerConfig
 from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.recording.store.layout import CHUNK_SAMPLES, DTYPES, WIDE
 
@@ -25,10 +24,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import nn
 
+    from viz_diffusion.cli.loading import LoadedRun
     from viz_diffusion.diffusion.unet import SimpleUNet
     from viz_diffusion.recording.trajectory import Float32, Trajectory
     from viz_diffusion.text.catalogue import Texts
-    from viz_diffusion.training.run import Run
 
 
 FILM_FRAMES, FILM_PIXELS = 100, 224
@@ -41,11 +40,6 @@ ActivationsOption = Annotated[
         help="Modules whose feature maps are recorded at the frames and drawn, such as 'down.*'; may be repeated.",
     ),
 ]
-DtypeOption = Annotated[
-    str,
-    typer.Option("--dtype", metavar="|".join(DTYPES), help="Numbers of the recording; float16 takes half the disk."),
-]
-CompressOption = Annotated[bool, typer.Option("--compress", help="Compress the recording.")]
 
 
 @dataclass(frozen=True)
@@ -64,39 +58,58 @@ class StorageOptions:
 
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:
-            raise VizdiffUsageError(f"--dtype must be {' or '.join(DTYPES)}, found {self.dtype!r}")
+            raise VizdiffUsageError(f"`dtype` must be {' or '.join(DTYPES)}, found {self.dtype!r}")
 
     def keywords(self) -> dict[str, Any]:
-        """Return it as :meth:`~viz_diffusion.recording.trajectory.Trajectory.save` is told."""
+        """Return the arguments of :meth:`~viz_diffusion.recording.trajectory.Trajectory.save`."""
         return {"dtype": self.dtype, "compress": self.compress}
 
 
+def _storage(*, dtype: str | None, compress: bool | None) -> StorageOptions:
+    return StorageOptions(dtype or WIDE, bool(compress))
+
+
+STORAGE = OptionGroup(
+    (
+        option(
+            "--dtype",
+            str,
+            "Numbers of the recording; float16 takes half the disk.",
+            metavar="|".join(DTYPES),
+            default=WIDE,
+        ),
+        option("--compress", bool, "Compress the recording."),
+    ),
+    _storage,
+)
+
+
 def record(
-    chosen: Run,
-    model: nn.Module,
-    digest: str,
+    loaded: LoadedRun,
     digit: int,
     seed: int,
     count: int,
-    asked: Sampling,
+    config: SamplerConfig,
     terminal: Terminal,
     *,
+    denoiser: nn.Module | None = None,
     store: Path | None = None,
-    storing: StorageOptions | None = None,
+    storage: StorageOptions | None = None,
     activations: Collection[str] = (),
     activations_at: Collection[int] | None = None,
 ) -> Trajectory:
     """Record ``count`` generations of one digit with seeds ``seed`` and on, showing progress.
 
-    With a ``store`` they go to disk meanwhile, and the first batch of 16 is returned.
+    With a ``store`` they go to disk meanwhile, and the first batch of 16 is returned. ``denoiser`` stands in for the
+    run's network.
     """
     import torch
 
-    from viz_diffusion.recording.recorder import record_generation
+    from viz_diffusion.recording.generation import record_generation
 
     batches = 1 if store is None else -(-count // CHUNK_SAMPLES)
-    total = (asked.steps or chosen.config.num_train_timesteps) * batches
-    place = next(model.parameters()).device
+    total = config.num_steps(loaded.run.config.num_train_timesteps) * batches
+    device = next(loaded.model.parameters()).device
     text = f"digit {digit}, seed {seed}"
     done = 0
     with terminal.progress("Sampling", text, total) as update:
@@ -107,21 +120,21 @@ def record(
             update(done, total, text)
 
         return record_generation(
-            model,
-            chosen.config.noise_schedule,
-            torch.full((count,), digit, device=place),
+            loaded.model if denoiser is None else denoiser,
+            loaded.run.config.noise_schedule,
+            torch.full((count,), digit, device=device),
             range(seed, seed + count),
-            **asked.keywords(),
-            weights_sha256=digest,
+            config,
+            weights_sha256=loaded.weights_sha256,
             on_step=count_step,
             store=store,
             activations=tuple(activations),
             activations_at=activations_at,
-            **(storing or StorageOptions()).keywords(),
+            **(storage or StorageOptions()).keywords(),
         )
 
 
-def look_through(store: Path, count: int) -> tuple[float, Float32]:
+def read_store(store: Path, count: int) -> tuple[float, Float32]:
     """Read a store, a batch of images at a time.
 
     Returns
@@ -142,7 +155,7 @@ def look_through(store: Path, count: int) -> tuple[float, Float32]:
 
 
 def find_modules(
-    model: SimpleUNet, globs: Sequence[str], asked: Sampling, frames: str | None
+    model: SimpleUNet, globs: Sequence[str], config: SamplerConfig, frames: str | None
 ) -> tuple[tuple[str, ...], NDArray[np.int64]]:
     """Return the modules meant, in the order in which the network has them, and the timesteps of the frames.
 
@@ -151,14 +164,11 @@ def find_modules(
     VizdiffUsageError
         Where a glob finds none.
     """
-    from viz_diffusion.diffusion.timesteps import spaced_timesteps
     from viz_diffusion.recording.hooks import match_modules
     from viz_diffusion.views.feature_maps import choose
 
-    last = model.config.num_train_timesteps
-    steps = asked.steps or last
-    visited = spaced_timesteps(last, steps, asked.timestep_spacing)
-    return tuple(match_modules(model, globs)), visited[choose(steps, frames if globs else None)]
+    visited = config.timesteps(model.config.num_train_timesteps)
+    return tuple(match_modules(model, globs)), visited[choose(len(visited), frames if globs else None)]
 
 
 def draw_steps(
@@ -221,12 +231,7 @@ def draw_activations(
 
 
 def sample_all(
-    schedule: object,
-    model: torch.nn.Module,
-    labels: torch.Tensor,
-    seed: int,
-    asked: Sampling,
-    terminal: Terminal,
+    loaded: LoadedRun, labels: torch.Tensor, seed: int, config: SamplerConfig, terminal: Terminal
 ) -> tuple[torch.Tensor, float]:
     """Sample N labels with seeds ``seed`` and on, showing progress.
 
@@ -238,22 +243,20 @@ def sample_all(
     """
     import torch
 
-    from viz_diffusion.diffusion.samplers import sample_images
-    from viz_diffusion.diffusion.schedule import NoiseSchedule
+    from viz_diffusion.diffusion.sampling import sample_images
 
-    assert isinstance(schedule, NoiseSchedule)
     count = len(labels)
-    place = next(model.parameters()).device
+    device = next(loaded.model.parameters()).device
     images: list[torch.Tensor] = []
     beyond: list[torch.Tensor] = []
-    text = f"{count} images, {asked.name}"
+    text = f"{count} images, {config.sampler_name}"
     with terminal.progress("Sampling", text, count) as update:
         for batch in sample_images(
-            model,
-            schedule,
-            labels.to(place),
+            loaded.model,
+            loaded.run.config.noise_schedule,
+            labels.to(device),
             range(seed, seed + count),
-            **asked.keywords(),
+            config,
             on_step=lambda step: beyond.append(step.clipped_share.mean()),
         ):
             images.append(batch)

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from viz_diffusion.study.recording_study import RecordingStudy
 
 
-def look_at(order: GenerationRequest, run: str | None, lessons: str, device: str, terminal: Terminal) -> RecordingStudy:
+def look_at(
+    request: GenerationRequest, run: str | None, lessons: str, device: str, terminal: Terminal
+) -> RecordingStudy:
     """Measure what a recording shows by itself; its network is not asked, even where ``run`` holds it.
 
     Raises
@@ -26,14 +28,14 @@ def look_at(order: GenerationRequest, run: str | None, lessons: str, device: str
     VizdiffUsageError
         Where a lesson is named that asks the network.
     """
-    assert order.recorded is not None
+    assert request.recorded is not None
     chosen = _choose(lessons)
     if run is not None:
-        check_weights(order, load_run(run, device, terminal)[2])
+        check_weights(request, load_run(run, device, terminal)[2])
     terminal.say("Measuring", "what the recording shows by itself: its network is not at hand")
     from viz_diffusion.study.recording_study import look
 
-    return look(order.recorded, chosen)
+    return look(request.recorded, chosen)
 
 
 def _choose(choice: str) -> tuple[Lesson, ...]:

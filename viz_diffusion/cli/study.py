@@ -13,7 +13,7 @@ import typer
 from viz_diffusion.cli.console import Terminal, show_path
 from viz_diffusion.cli.generation_request import GenerationRequest, check_weights, is_store, spacing_of
 from viz_diffusion.cli.loading import load_run
-from viz_diffusion.cli.options import DEFAULT_GUIDANCE, Sampling
+from viz_diffusion.cli.options import DEFAULT_GUIDANCE, FOR_SHOW
 from viz_diffusion.diffusion.timesteps import SPACINGS
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def pick_lessons(choice: str) -> Sequence[Lesson] | None:
 
 
 def prepare(
-    order: GenerationRequest,
+    request: GenerationRequest,
     run: str | None,
     device: str,
     terminal: Terminal,
@@ -64,21 +64,22 @@ def prepare(
     VizdiffInputError
         Where the recording was made with other weights than the run's.
     """
-    chosen, model, digest = load_run(run, device, terminal)
-    check_weights(order, digest)
+    loaded = load_run(run, device, terminal)
+    chosen, model, digest = loaded
+    check_weights(request, digest)
     if out is not None:
         terminal.replacing(out)
-    recorded = order.recorded
+    recorded = request.recorded
     if recorded is None:
         from viz_diffusion.cli.record import record
 
-        recorded = record(chosen, model, digest, order.digit, order.seed, 1, order.sampling or Sampling(), terminal)
+        recorded = record(loaded, request.digit, request.seed, 1, request.config or FOR_SHOW, terminal)
     from viz_diffusion.recording.comparison_runs import ComparisonRuns
     from viz_diffusion.study.study import study
 
     comparison_runs = ComparisonRuns((), ())
     if others:
-        comparison_runs = _comparison_runs(model, recorded, order.folder, comparisons, terminal)
+        comparison_runs = _comparison_runs(model, recorded, request.folder, comparisons, terminal)
     if lessons is not None and not lessons:
         return study(chosen, model, recorded, comparison_runs, ())
     with terminal.progress("Measuring", "the lessons", None) as update:

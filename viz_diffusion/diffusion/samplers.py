@@ -16,14 +16,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from viz_diffusion.diffusion.schedule import NoiseSchedule
-from viz_diffusion.diffusion.timesteps import SPACINGS, VARIANCES, check_sampler, spaced_timesteps
+from viz_diffusion.diffusion.timesteps import VARIANCES
 from viz_diffusion.errors import VizdiffUsageError
 
 Denoiser = Callable[..., Tensor]
 """(x (B,C,H,W), timesteps (B,), labels (B,)) -> ε̂ (B,C,H,W); without labels where none are given."""
-
-BATCH_SIZE = 20
-"""Bulk sampling pads every batch to this many images, so that an image does not depend on its batch."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -245,126 +242,3 @@ def dpm_solver_steps(
         x_prev = float(spread_prev[i] / spread[i]) * x - float(signal_prev[i] * np.expm1(-h[i])) * direction
         yield Step(t, x, eps, eps_cond, eps_uncond, x0_raw, x0, None, x_prev)
         x, x0_before = x_prev, x0
-
-
-def sampling_steps(
-    denoiser: Denoiser,
-    schedule: NoiseSchedule,
-    noise: Noise,
-    labels: Tensor | None,
-    *,
-    sampler: str = "ddpm",
-    steps: int | None = None,
-    timestep_spacing: str = SPACINGS[0],
-    timesteps: NDArray[np.int64] | None = None,
-    variance: str = VARIANCES[0],
-    eta: float = 0.0,
-    guidance_scale: float | Tensor = 1.0,
-    clip: bool = True,
-    null_label: int = 10,
-) -> Iterator[Step]:
-    """Choose a sampler by name and visit ``steps`` evenly spaced timesteps (all of them by default).
-
-    Parameters
-    ----------
-    sampler
-        ``ddpm``, ``ddim`` or ``dpm-solver++``.
-    timestep_spacing
-        ``trailing`` or ``linspace``; see :func:`~viz_diffusion.diffusion.timesteps.spaced_timesteps`.
-    timesteps
-        Falling timesteps to visit instead; ``steps`` and ``timestep_spacing`` do not matter then.
-    variance, eta
-        What DDPM and DDIM inject; see there.
-
-    Raises
-    ------
-    VizdiffUsageError
-        Where an option is impossible or belongs to another sampler, or nothing of the image is left at the
-        end of the schedule (zero terminal SNR), so that ε̂ implies no x̂_0.
-    """
-    check_sampler(sampler, variance, eta)
-    schedule.require_signal()
-    if timesteps is None:
-        T = schedule.num_train_timesteps
-        timesteps = spaced_timesteps(T, T if steps is None else steps, timestep_spacing)
-    if sampler == "ddpm":
-        return ddpm_steps(
-            denoiser,
-            schedule,
-            noise,
-            labels,
-            timesteps=timesteps,
-            variance=variance,
-            guidance_scale=guidance_scale,
-            clip=clip,
-            null_label=null_label,
-        )
-    if sampler == "ddim":
-        return ddim_steps(
-            denoiser,
-            schedule,
-            noise,
-            labels,
-            timesteps=timesteps,
-            eta=eta,
-            guidance_scale=guidance_scale,
-            clip=clip,
-            null_label=null_label,
-        )
-    return dpm_solver_steps(
-        denoiser,
-        schedule,
-        noise,
-        labels,
-        timesteps=timesteps,
-        guidance_scale=guidance_scale,
-        clip=clip,
-        null_label=null_label,
-    )
-
-
-def sample_images(
-    denoiser: Denoiser,
-    schedule: NoiseSchedule,
-    labels: Tensor,
-    seeds: Sequence[int],
-    *,
-    sampler: str = "ddim",
-    steps: int | None = 50,
-    timestep_spacing: str = SPACINGS[0],
-    variance: str = VARIANCES[0],
-    eta: float = 0.0,
-    guidance_scale: float = 1.0,
-    clip: bool = True,
-    null_label: int = 10,
-    image_shape: tuple[int, ...] = (1, 28, 28),
-    on_step: Callable[[Step], None] | None = None,
-) -> Iterator[Tensor]:
-    """Sample in bulk: yield finished images, (b, C, H, W) float32 on the CPU, batch after batch.
-
-    Every batch is padded to ``BATCH_SIZE``, so that image k is bit-identical whatever the count. ``on_step``
-    observes each step of each batch, its padding included; the rest is as in :func:`sampling_steps`.
-    """
-    for start in range(0, len(seeds), BATCH_SIZE):
-        part = list(seeds[start : start + BATCH_SIZE])
-        padding = BATCH_SIZE - len(part)
-        batch_labels = torch.cat([labels[start : start + BATCH_SIZE], labels.new_zeros(padding)])
-        noise = ImageNoise(part + [0] * padding, image_shape)
-        for step in sampling_steps(
-            denoiser,
-            schedule,
-            noise,
-            batch_labels,
-            sampler=sampler,
-            steps=steps,
-            timestep_spacing=timestep_spacing,
-            variance=variance,
-            eta=eta,
-            guidance_scale=guidance_scale,
-            clip=clip,
-            null_label=null_label,
-        ):
-            x0 = step.x_prev
-            if on_step is not None:
-                on_step(step)
-        yield x0[: len(part)].cpu()

@@ -42,23 +42,3 @@ def spaced_timesteps(num_train_timesteps: int, steps: int, spacing: str = SPACIN
     else:
         rising = np.round(np.linspace(0, num_train_timesteps - 1, steps))
     return rising[::-1].astype(np.int64)
-
-
-def check_sampler(sampler: str, variance: str, eta: float) -> None:
-    """Refuse a sampler that does not exist, or an option that another one has.
-
-    Raises
-    ------
-    VizdiffUsageError
-        Naming the option, what was found and what there is.
-    """
-    if sampler not in SAMPLERS:
-        raise VizdiffUsageError(f"`sampler` must be one of {', '.join(SAMPLERS)}, found {sampler!r}")
-    if variance not in VARIANCES:
-        raise VizdiffUsageError(f"`variance` must be {' or '.join(VARIANCES)}, found {variance!r}")
-    if not 0 <= eta <= 1:
-        raise VizdiffUsageError(f"`eta` must lie in 0..1, found {eta:g}")
-    if variance != VARIANCES[0] and sampler != "ddpm":
-        raise VizdiffUsageError(f"`variance` goes with `sampler` ddpm, not with {sampler}")
-    if eta and sampler != "ddim":
-        raise VizdiffUsageError(f"`eta` goes with `sampler` ddim, not with {sampler}")

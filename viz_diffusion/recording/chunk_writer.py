@@ -20,7 +20,7 @@ from viz_diffusion.recording.step_grouper import Assembly, Finished, RecordedSte
 from viz_diffusion.recording.store.fields import RecordingWriter
 from viz_diffusion.recording.store.layout import CHUNK_STEPS
 from viz_diffusion.recording.store.writer import StoreWriter, growing_store, steps_chunk
-from viz_diffusion.recording.trajectory import facts_of
+from viz_diffusion.recording.trajectory_files import facts_of
 
 Names = Callable[[int, int], tuple[NDArray[np.int64], NDArray[np.int64]]]
 """(first image, how many) to their labels and seeds, (b,) each; -1 where not known."""

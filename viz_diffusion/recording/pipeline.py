@@ -221,9 +221,9 @@ def record_pipeline(
 
     Examples
     --------
-    >>> with record_pipeline(pipe) as recording:  # doctest: +SKIP
-    ...     pipe(num_inference_steps=50)
-    >>> recording.trajectory().save("run.zarr")  # doctest: +SKIP
+    >>> with record_pipeline(pipe) as recording:
+    ...     images = pipe(num_inference_steps=50).images
+    >>> recording.trajectory().save("run.zarr")
     """
     scheduler: Any = getattr(pipe, "scheduler", None)
     if not callable(getattr(scheduler, "step", None)):

@@ -68,8 +68,6 @@ class Run:
     config: RunConfig
     """The content of ``config.json``."""
 
-    # -- opening -----------------------------------------------------------------------------------
-
     @classmethod
     def create(cls, path: Path, config: RunConfig) -> Run:
         """Begin a run in a folder that does not hold one yet.
@@ -126,12 +124,15 @@ class Run:
         finished = sorted(RUNS_DIR.glob("*/manifest.json"), key=lambda path: path.stat().st_mtime)
         return cls.open(finished[-1].parent) if finished else cls.bundled()
 
-    # -- what it is --------------------------------------------------------------------------------
-
     @property
     def is_bundled(self) -> bool:
         """Whether this is the run that comes with the package."""
         return self.path == BUNDLED_DIR
+
+    @property
+    def name_or_path(self) -> str:
+        """``bundled``, or the folder: what ``vizdiff --run`` takes."""
+        return "bundled" if self.is_bundled else str(self.path)
 
     @property
     def is_finished(self) -> bool:

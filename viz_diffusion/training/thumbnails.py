@@ -11,7 +11,9 @@ from safetensors.torch import save
 from torch import Tensor
 
 from viz_diffusion.data import NUM_LABELS, to_bytes
-from viz_diffusion.diffusion.samplers import ImageNoise, sampling_steps
+from viz_diffusion.diffusion.sampler_config import SamplerConfig
+from viz_diffusion.diffusion.samplers import ImageNoise
+from viz_diffusion.diffusion.sampling import sampling_steps
 from viz_diffusion.errors import VizdiffInputError
 from viz_diffusion.files import read_checked, write_bytes
 from viz_diffusion.training.checkpoint import parse_tensors
@@ -62,9 +64,7 @@ class Thumbnails:
             self._run.config.noise_schedule,
             ImageNoise([self.SEED] * NUM_LABELS),
             labels,
-            sampler="ddim",
-            steps=self.STEPS,
-            guidance_scale=self.GUIDANCE_SCALE,
+            SamplerConfig("ddim", self.STEPS, guidance_scale=self.GUIDANCE_SCALE),
             null_label=state.ema.null_label,
         ):
             images = step.x_prev

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -22,6 +23,8 @@ from viz_diffusion.plots.activations import (
     FeatureMaps,
     draw_activations,
 )
+from viz_diffusion.plots.mosaic import MosaicRow, draw_mosaic
+from viz_diffusion.plots.theme import SIGNED_MAP, X_T
 from viz_diffusion.recording.trajectory import Float32, Trajectory
 from viz_diffusion.views.frames import choose_frames, pictures, recording_facts
 
@@ -127,8 +130,10 @@ def draw(data: Activations) -> dict[str, Figure]:
     return {"activations": draw_activations(frames)}
 
 
-def draw_feature_maps(trajectory: Trajectory, names: Sequence[str] | None = None, sample: int = 0) -> Figure:
-    """Draw what modules gave along one generation: a row for each module, a column for each recorded frame.
+def draw_feature_maps(
+    trajectory: Trajectory, names: Sequence[str] | None = None, sample: int = 0, ax: Axes | None = None
+) -> Figure | Axes:
+    """Draw modules' outputs along one generation: a row for each module, a column for each recorded frame.
 
     Parameters
     ----------
@@ -138,6 +143,14 @@ def draw_feature_maps(trajectory: Trajectory, names: Sequence[str] | None = None
         Dotted names of its modules to show, at most eight of them with feature maps; by default all there are.
     sample
         Which of its images, 0 .. B-1.
+    ax
+        Axes to draw into, in their own size and style: one channel of each module, the one that varies most over
+        places. By default a whole 16:9 page is drawn.
+
+    Returns
+    -------
+    Figure or Axes
+        The page, or ``ax``.
 
     Raises
     ------
@@ -146,7 +159,18 @@ def draw_feature_maps(trajectory: Trajectory, names: Sequence[str] | None = None
     """
     if trajectory.activation_steps is None:
         raise VizdiffInputError("this recording kept no activations; record with activations=[…], activations_at=[…]")
-    return draw(measure(trajectory, names, sample))["activations"]
+    data = measure(trajectory, names, sample)
+    return draw(data)["activations"] if ax is None else _draw_into(ax, data)
+
+
+def _draw_into(ax: Axes, data: Activations) -> Axes:
+    """Draw x_t and the first shown channel of each module, divided by the module's root mean square, into ``ax``."""
+    recorded, shown = data.trajectory, data.trajectory.activation_steps
+    rows = [MosaicRow(X_T, tuple(pictures(recorded.x_t[data.sample, shown])))]
+    for block in data.blocks:
+        unit = block.maps[:, 0] / np.where(block.rms > 0, block.rms, 1)[:, None, None]
+        rows.append(MosaicRow(f"{block.name} [{block.channels[0]}]", tuple(unit), SIGNED_MAP, LIMIT))
+    return draw_mosaic(ax, rows, [str(n) for n in recorded.steps_left[shown].tolist()], "steps left")
 
 
 def facts(data: Activations) -> dict[str, Any]:

@@ -6,11 +6,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from viz_diffusion.plots.lazy_figures import Figures
+from viz_diffusion.plots.mosaic import MosaicRow, draw_mosaic
 from viz_diffusion.plots.strip import StepFrames, draw_steps
+from viz_diffusion.plots.theme import EPS_PRED, NOISE_LIMIT, NOISE_MAP, X0_PRED, X_T
 from viz_diffusion.recording.trajectory import Trajectory
 from viz_diffusion.views.frames import choose_frames, one_channel, pictures, recording_facts
 
@@ -56,8 +59,14 @@ def draw(data: StripData) -> Figures:
     return Figures(steps=lambda: draw_steps(data.frames))
 
 
-def draw_strip(trajectory: Trajectory, sample: int = 0, frames: str | None = None, spacing: str = "default") -> Figure:
-    """Draw one image of any recording: x_t, x̂_0 and ε̂ at chosen frames, and the finished picture.
+def draw_strip(
+    trajectory: Trajectory,
+    sample: int = 0,
+    frames: str | None = None,
+    spacing: str = "default",
+    ax: Axes | None = None,
+) -> Figure | Axes:
+    """Draw one image of any recording: x_t, x̂_0 and ε̂ at chosen frames, and the finished image.
 
     Parameters
     ----------
@@ -65,6 +74,13 @@ def draw_strip(trajectory: Trajectory, sample: int = 0, frames: str | None = Non
         The recording, and which of its images, 0 .. B-1.
     frames, spacing
         As in :func:`choose_frames`.
+    ax
+        Axes to draw into, in their own size and style; by default a whole 16:9 page is drawn.
+
+    Returns
+    -------
+    Figure or Axes
+        The page, or ``ax``.
 
     Raises
     ------
@@ -75,7 +91,15 @@ def draw_strip(trajectory: Trajectory, sample: int = 0, frames: str | None = Non
     VizdiffNonFiniteError
         Where what is drawn was not recorded: guidance not told to a Recorder, a sampling that was not finished.
     """
-    return draw_steps(measure(trajectory, sample, frames, spacing).frames)
+    shown = measure(trajectory, sample, frames, spacing).frames
+    if ax is None:
+        return draw_steps(shown)
+    rows = (
+        MosaicRow(X_T, (*shown.x_t, shown.x0)),
+        MosaicRow(X0_PRED, (*shown.x0_pred, None)),
+        MosaicRow(EPS_PRED, (*shown.eps_pred, None), NOISE_MAP, NOISE_LIMIT),
+    )
+    return draw_mosaic(ax, rows, [*map(str, shown.steps_left.tolist()), "0"], "steps left")
 
 
 def facts(data: StripData) -> dict[str, Any]:

@@ -9,20 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from viz_diffusion.cli.console import Terminal, show_path, show_size
-from viz_diffusion.cli.generation_request import (
-    AllowPartialOption,
-    AskedClip,
-    AskedDigit,
-    AskedEta,
-    AskedGuidance,
-    AskedSampler,
-    AskedSeed,
-    AskedSteps,
-    AskedTimestepSpacing,
-    AskedVariance,
-    TrajectoryOption,
-    read_request,
-)
+from viz_diffusion.cli.generation_request import GENERATION, GivenGeneration, read_request
+from viz_diffusion.cli.option_groups import takes
 from viz_diffusion.cli.options import DeviceOption, JsonOption, LangOption, QuietOption, RunOption, default_out
 from viz_diffusion.cli.study import LessonsOption, command_line, figure_command, pick_lessons, prepare
 from viz_diffusion.errors import VizdiffUsageError
@@ -41,20 +29,12 @@ HELP = (
 _ENDINGS = {"pptx": ".pptx", "pdf": ".pdf", "folder": ""}
 
 
+@takes(generation=GENERATION)
 def run_command(
+    *,
     format: Annotated[str, typer.Option("--format", metavar="pptx|pdf|folder", help="What to write.")] = "pptx",
-    digit: AskedDigit = None,
+    generation: GivenGeneration,
     run: RunOption = None,
-    trajectory: TrajectoryOption = None,
-    allow_partial: AllowPartialOption = False,
-    sampler: AskedSampler = None,
-    steps: AskedSteps = None,
-    guidance: AskedGuidance = None,
-    variance: AskedVariance = None,
-    eta: AskedEta = None,
-    timestep_spacing: AskedTimestepSpacing = None,
-    clip: AskedClip = None,
-    seed: AskedSeed = None,
     device: DeviceOption = "auto",
     lang: LangOption = "en",
     lessons: LessonsOption = "core",
@@ -77,20 +57,8 @@ def run_command(
     from viz_diffusion.text.catalogue import load_texts
 
     texts = load_texts(lang)
-    order = read_request(
-        trajectory,
-        digit=digit,
-        seed=seed,
-        allow_partial=allow_partial,
-        sampler=sampler,
-        steps=steps,
-        guidance=guidance,
-        variance=variance,
-        eta=eta,
-        timestep_spacing=timestep_spacing,
-        clip=clip,
-    )
-    out = default_out("deck", _ENDINGS[format], order.digit, lang) if out is None else out
+    request = read_request(generation)
+    out = default_out("deck", _ENDINGS[format], request.digit, lang) if out is None else out
     if format == "folder":
         from viz_diffusion.deck.folder import check_folder
 
@@ -102,7 +70,7 @@ def run_command(
         from viz_diffusion.deck.template import check_template
 
         check_template(template)
-    found = prepare(order, run, device, terminal, pick_lessons(lessons), out=out)
+    found = prepare(request, run, device, terminal, pick_lessons(lessons), out=out)
     written = _write(found, format, template, out, command_line("deck", found, lang), texts, terminal)
     size = "" if out.is_dir() else f", {show_size(out)}"
     terminal.say("Done", f"{show_path(out)} ({written['count']} {written['what']}{size}, {terminal.seconds:.0f} s)")

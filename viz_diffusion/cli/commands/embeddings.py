@@ -55,7 +55,7 @@ def run_command(
         captions[name] = drawing.caption
     result = {
         "out": str(out),
-        "run": "bundled" if chosen.is_bundled else str(chosen.path),
+        "run": chosen.name_or_path,
         "weights_sha256": digest,
         "seconds": round(terminal.seconds, 1),
         **facts,

@@ -9,20 +9,18 @@ import typer
 
 from viz_diffusion.cli.console import Terminal, beyond
 from viz_diffusion.cli.loading import load_run
+from viz_diffusion.cli.option_groups import takes
 from viz_diffusion.cli.options import (
-    ClipOption,
     DeviceOption,
-    EtaOption,
     JsonOption,
     QuietOption,
     RunOption,
-    SamplerOption,
-    Sampling,
+    SamplerOptions,
     SeedOption,
-    TimestepSpacingOption,
-    VarianceOption,
     check_seed,
+    sampler_options,
 )
+from viz_diffusion.diffusion.sampler_config import SamplerConfig
 from viz_diffusion.diffusion.timesteps import SPACINGS, VARIANCES
 from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.files import make_parent, write_json
@@ -38,24 +36,20 @@ HELP = (
     "Guidance is 1, none, unless asked for, so that the model itself is measured; pictures are made at 1.5. "
     "Takes minutes on two CPU cores."
 )
+FOR_MEASURING = SamplerConfig("ddim", 50)
+"""How samples are made that are judged: without guidance, so that the model itself is measured."""
 FEW = 1000
 """Samples below which FID and KID say little. Drawn 20 times with labels as even as the samples', training digits are
 from as many test digits 4.16, 2.21, 0.86, 0.48, 0.26 in FID-MNIST (standard deviation 0.65, 0.25, 0.09, 0.06, 0.02)
 and -10.4, -4.0, -2.9, -0.9, -0.3 in KID x1000 (10.3, 3.6, 1.7, 0.8, 0.4) at 100, 200, 500, 1000 and 2000."""
 
 
+@takes(sampling=sampler_options(FOR_MEASURING))
 def run_command(
+    *,
     run: RunOption = None,
     count: Annotated[int, typer.Option(help="Samples, as many of each digit; 20 to 10000.")] = 2000,
-    sampler: SamplerOption = "ddim",
-    steps: Annotated[int, typer.Option("--steps", help="Network evaluations, 1 to 1000.")] = 50,
-    guidance: Annotated[
-        float, typer.Option("--guidance", help="Guidance scale s: 1, the default, is none; pictures are made at 1.5.")
-    ] = 1.0,
-    variance: VarianceOption = "beta",
-    eta: EtaOption = 0.0,
-    timestep_spacing: TimestepSpacingOption = "trailing",
-    clip: ClipOption = True,
+    sampling: SamplerOptions,
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
     out: Annotated[Path | None, typer.Option(help="JSON file to write as well.")] = None,
@@ -64,13 +58,14 @@ def run_command(
 ) -> None:
     """Sample, judge, measure, say."""
     terminal = Terminal(as_json, quiet)
-    asked = Sampling(sampler, steps, guidance, variance, eta, timestep_spacing, clip)
+    config = sampling.config()
     check_seed(seed, count)
     if not 20 <= count <= 10000:
         raise VizdiffUsageError(f"--count must lie in 20..10000, found {count}")
     if out is not None:
         make_parent(out)
-    chosen, model, digest = load_run(run, device, terminal)
+    loaded = load_run(run, device, terminal)
+    chosen, model, digest = loaded
     import torch
 
     from viz_diffusion.cli.record import sample_all
@@ -84,8 +79,8 @@ def run_command(
     if chosen.config.dataset == "mnist":
         check_count(count, training, test)
         labels = torch.arange(count) % 10
-        images, clipped = sample_all(schedule, model, labels, seed, asked, terminal)
-        terminal.say("Guesses", beyond(clipped, clip))
+        images, clipped = sample_all(loaded, labels, seed, config, terminal)
+        terminal.say("Guesses", beyond(clipped, config.clip))
         terminal.say(
             "Judging",
             f"{count} samples, {count} real digits ({FLOOR_DRAWS} times), {count} Gaussian clouds, "
@@ -105,15 +100,15 @@ def run_command(
         )
     one, each = gaussian_losses(schedule, training)
     baselines = {"one": float(one.mean()), "labels": float(each.mean())}
-    how = f"{how_sampled(asked)}, seeds {seed} to {seed + count - 1}"
+    how = f"{how_sampled(config)}, seeds {seed} to {seed + count - 1}"
     remarks = [] if found is None else remarks_on(found)
     judged = [] if found is None else _judged_lines(found, how)
     for label, text in (*judged, *_likelihood_lines(likelihood, baselines), *remarks):
         terminal.say(label, text)
     values = {
-        "run": "bundled" if chosen.is_bundled else str(chosen.path),
+        "run": chosen.name_or_path,
         "weights_sha256": digest,
-        **asked.facts(),
+        **config.facts(),
         "seed": seed,
         "count": count if found else 0,
         "remarks": [text for _, text in remarks],
@@ -127,17 +122,17 @@ def run_command(
     terminal.result(values)
 
 
-def how_sampled(asked: Sampling) -> str:
+def how_sampled(config: SamplerConfig) -> str:
     """Return what numbers about samples belong to, in a few words: whatever is not the default is named."""
     said = {
-        asked.name: True,
-        f"{asked.steps} steps": True,
-        f"variance {asked.variance}": asked.variance != VARIANCES[0],
-        f"η = {asked.eta:g}": asked.eta != 0,
-        f"{asked.timestep_spacing} spacing": asked.timestep_spacing != SPACINGS[0],
-        "unclipped": not asked.clip,
-        "no guidance": asked.guidance == 1,
-        f"guidance {asked.guidance:g}": asked.guidance != 1,
+        config.sampler_name: True,
+        f"{config.steps} steps": True,
+        f"variance {config.variance}": config.variance != VARIANCES[0],
+        f"η = {config.eta:g}": config.eta != 0,
+        f"{config.timestep_spacing} spacing": config.timestep_spacing != SPACINGS[0],
+        "unclipped": not config.clip,
+        "no guidance": config.guidance_scale == 1,
+        f"guidance {config.guidance_scale:g}": config.guidance_scale != 1,
     }
     return ", ".join(words for words, holds in said.items() if holds)
 

@@ -9,20 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from viz_diffusion.cli.console import Terminal, show_path, show_size
-from viz_diffusion.cli.generation_request import (
-    AllowPartialOption,
-    AskedClip,
-    AskedDigit,
-    AskedEta,
-    AskedGuidance,
-    AskedSampler,
-    AskedSeed,
-    AskedSteps,
-    AskedTimestepSpacing,
-    AskedVariance,
-    TrajectoryOption,
-    read_request,
-)
+from viz_diffusion.cli.generation_request import GENERATION, GivenGeneration, read_request
+from viz_diffusion.cli.option_groups import takes
 from viz_diffusion.cli.options import (
     DEFAULT_DIGIT,
     DeviceOption,
@@ -57,25 +45,17 @@ FILM_SCALE = 16
 DPI = 240
 
 
+@takes(generation=GENERATION)
 def run_command(
+    *,
     context: typer.Context,
     figure: Annotated[str, typer.Option("--figure", metavar="NAME", help="Which one; a wrong name lists them.")],
     format: Annotated[
         str | None,
         typer.Option("--format", metavar="png|svg|pdf|gif|webp|mp4", help="By default what --out ends in, else png."),
     ] = None,
-    digit: AskedDigit = None,
+    generation: GivenGeneration,
     run: RunOption = None,
-    trajectory: TrajectoryOption = None,
-    allow_partial: AllowPartialOption = False,
-    sampler: AskedSampler = None,
-    steps: AskedSteps = None,
-    guidance: AskedGuidance = None,
-    variance: AskedVariance = None,
-    eta: AskedEta = None,
-    timestep_spacing: AskedTimestepSpacing = None,
-    clip: AskedClip = None,
-    seed: AskedSeed = None,
     device: DeviceOption = "auto",
     lang: LangOption = "en",
     dpi: Annotated[
@@ -111,23 +91,11 @@ def run_command(
         said, data = _learning(run, kind, dpi or DPI, transparent, texts, path, terminal)
     else:
         lesson = _owner(figure, kind, frames, spacing)
-        order = read_request(
-            trajectory,
-            digit=digit,
-            seed=seed,
-            allow_partial=allow_partial,
-            sampler=sampler,
-            steps=steps,
-            guidance=guidance,
-            variance=variance,
-            eta=eta,
-            timestep_spacing=timestep_spacing,
-            clip=clip,
-        )
-        _check_frames(order.steps, frames, spacing, kind)
-        path = default_out(figure, f".{kind}", order.digit, lang) if out is None else out
+        request = read_request(generation)
+        _check_frames(request.steps, frames, spacing, kind)
+        path = default_out(figure, f".{kind}", request.digit, lang) if out is None else out
         make_parent(path)
-        found = prepare(order, run, device, terminal, lessons=[lesson], others=lesson.comparison_runs, out=path)
+        found = prepare(request, run, device, terminal, lessons=[lesson], others=lesson.comparison_runs, out=path)
         terminal.say("Drawing", figure)
         if kind in FILMS:
             said, data = _film(found, figure, kind, frames, spacing)
@@ -257,7 +225,7 @@ def _learning(
     looks = read_training_samples(run, None if kind in FILMS else learning.MOST_LOOKS)
     terminal.replacing(path)
     terminal.say("Drawing", f"{len(looks.steps)} looks of {'the bundled run' if run.is_bundled else run.path}")
-    facts = training_samples_facts(looks) | {"run": "bundled" if run.is_bundled else str(run.path)}
+    facts = training_samples_facts(looks) | {"run": run.name_or_path}
     if kind in FILMS:
         film = learning.learning_film(looks)
         data = film_bytes(film, kind, scale=1, frame_ms=LEARNING_MS, hold_ms=LEARNING_HOLD_MS)

@@ -38,7 +38,7 @@ def run_command(as_json: JsonOption = False, quiet: QuietOption = False) -> None
         "device": str(pick_device("auto")),
         "threads": torch.get_num_threads(),
         "cpus": os.cpu_count(),
-        "run": "bundled" if chosen.is_bundled else str(chosen.path),
+        "run": chosen.name_or_path,
         "runs": sorted(str(path.parent) for path in RUNS_DIR.glob("*/config.json")),
         "bundled_weights_sha256": digest,
         "bundled_steps": bundled.config.training.steps,

@@ -11,13 +11,13 @@ from viz_diffusion.cli.console import Terminal, about, show_path
 from viz_diffusion.cli.loading import load_run
 from viz_diffusion.cli.options import (
     DEFAULT_SEED,
+    FOR_SHOW,
     DeviceOption,
     DigitOption,
     JsonOption,
     LangOption,
     QuietOption,
     RunOption,
-    Sampling,
     SeedOption,
     check_digit,
     check_seed,
@@ -26,11 +26,10 @@ from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.files import make_dir, write_json
 
 if TYPE_CHECKING:
-    from viz_diffusion.diffusion.unet import SimpleUNet
+    from viz_diffusion.cli.loading import LoadedRun
     from viz_diffusion.lessons.base import Finding, Lesson
     from viz_diffusion.study.narrative import NarratedLesson
     from viz_diffusion.text.catalogue import Texts
-    from viz_diffusion.training.run import Run
 
 
 HELP = (
@@ -66,22 +65,22 @@ def run_command(
         raise VizdiffUsageError(f"there is no lesson {name!r}; choose from {', '.join(known)}")
     terminal.say("Question", texts[f"chapter.{name}.question"])
     make_dir(out)
-    chosen, model, digest = load_run(run, device, terminal)
+    loaded = load_run(run, device, terminal)
     from viz_diffusion.lessons.base import choose_lessons
 
     lesson = choose_lessons(name)[0]
     longer = "" if full else f"; --full {about(announced(lesson, True))}"
     terminal.say("Time", f"{about(announced(lesson, full))} on two cores{longer}")
-    finding, told = study_lesson(lesson, chosen, model, digest, digit, seed, full, texts, terminal)
+    finding, told = study_lesson(lesson, loaded, digit, seed, full, texts, terminal)
     from viz_diffusion.study.narrative import save_drawing
 
     for drawing in told.drawings:
         save_drawing(drawing, out)
     result = {
         "lesson": name,
-        "run": "bundled" if chosen.is_bundled else str(chosen.path),
-        "weights_sha256": digest,
-        "dataset": chosen.config.dataset,
+        "run": loaded.run.name_or_path,
+        "weights_sha256": loaded.weights_sha256,
+        "dataset": loaded.run.config.dataset,
         "digit": digit,
         "seed": seed,
         "seconds": round(terminal.seconds, 1),
@@ -105,9 +104,7 @@ def announced(lesson: Lesson, full: bool) -> float:
 
 def study_lesson(
     lesson: Lesson,
-    chosen: Run,
-    model: SimpleUNet,
-    digest: str,
+    loaded: LoadedRun,
     digit: int,
     seed: int,
     full: bool,
@@ -122,21 +119,29 @@ def study_lesson(
     from viz_diffusion.views.frames import recording_facts
 
     recorded, others = None, tuple[Generation, ...]()
-    shared: dict[str, Any] = {"digit": digit, "seed": seed, "num_steps": chosen.config.num_train_timesteps}
+    shared: dict[str, Any] = {"digit": digit, "seed": seed, "num_steps": loaded.run.config.num_train_timesteps}
     if lesson.recording:
         from viz_diffusion.cli.record import record
 
-        recorded = record(chosen, model, digest, digit, seed, 1, Sampling(), terminal)
+        recorded = record(loaded, digit, seed, 1, FOR_SHOW, terminal)
         shared = recording_facts(recorded)
     if lesson.comparison_runs and recorded is not None:
         text = "its companions, same noise"
         with terminal.progress("Sampling", text, None) as update:
             others = sample_comparison_runs(
-                model, recorded, on_step=lambda done, total: update(done, total, text)
+                loaded.model, recorded, on_step=lambda done, total: update(done, total, text)
             ).others
     with terminal.progress("Measuring", lesson.name, None) as update:
         context = LessonContext(
-            chosen, model, chosen.config.load_digits("test"), digit, seed, recorded, others, full=full, progress=update
+            loaded.run,
+            loaded.model,
+            loaded.run.config.load_digits("test"),
+            digit,
+            seed,
+            recorded,
+            others,
+            full=full,
+            progress=update,
         )
         finding = Finding.measure(lesson, context)
     terminal.say("Drawing", ", ".join(lesson.figures))

@@ -11,21 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from viz_diffusion.cli.console import Terminal, show_path, show_size
-from viz_diffusion.cli.generation_request import (
-    AllowPartialOption,
-    AskedClip,
-    AskedDigit,
-    AskedEta,
-    AskedGuidance,
-    AskedSampler,
-    AskedSeed,
-    AskedSteps,
-    AskedTimestepSpacing,
-    AskedVariance,
-    GenerationRequest,
-    TrajectoryOption,
-    read_request,
-)
+from viz_diffusion.cli.generation_request import GENERATION, GenerationRequest, GivenGeneration, read_request
+from viz_diffusion.cli.option_groups import takes
 from viz_diffusion.cli.options import (
     DEFAULT_DIGIT,
     DeviceOption,
@@ -59,19 +46,11 @@ HELP = (
 )
 
 
+@takes(generation=GENERATION)
 def run_command(
-    digit: AskedDigit = None,
+    *,
+    generation: GivenGeneration,
     run: RunOption = None,
-    trajectory: TrajectoryOption = None,
-    allow_partial: AllowPartialOption = False,
-    sampler: AskedSampler = None,
-    steps: AskedSteps = None,
-    guidance: AskedGuidance = None,
-    variance: AskedVariance = None,
-    eta: AskedEta = None,
-    timestep_spacing: AskedTimestepSpacing = None,
-    clip: AskedClip = None,
-    seed: AskedSeed = None,
     device: DeviceOption = "auto",
     lang: LangOption = "en",
     lessons: LessonsOption = "core",
@@ -89,31 +68,20 @@ def run_command(
     from viz_diffusion.text.catalogue import load_texts
 
     texts = load_texts(lang)
-    order = read_request(
-        trajectory,
-        digit=digit,
-        seed=seed,
-        allow_partial=allow_partial,
-        sampler=sampler,
-        steps=steps,
-        guidance=guidance,
-        variance=variance,
-        eta=eta,
-        timestep_spacing=timestep_spacing,
-        clip=clip,
-        alone=True,
-    )
+    request = read_request(generation, recording_only=True)
     if out is None:
-        name, told_digit = ("report_recording", DEFAULT_DIGIT) if order.is_alone else ("report", order.digit)
+        name, told_digit = (
+            ("report_recording", DEFAULT_DIGIT) if request.is_recording_only else ("report", request.digit)
+        )
         out = default_out(name, ".html", told_digit, lang)
     make_parent(out)
-    if order.is_alone:
-        alone = look_at(order, run, lessons, device, terminal)
+    if request.is_recording_only:
+        alone = look_at(request, run, lessons, device, terminal)
         terminal.replacing(out)
-        page, facts = _page_alone(order, alone, texts, figures, terminal), alone.facts()
+        page, facts = _page_alone(request, alone, texts, figures, terminal), alone.facts()
         following = "vizdiff report --open   (all chapters, of the bundled network)"
     else:
-        found = prepare(order, run, device, terminal, pick_lessons(lessons), comparisons=True, out=out)
+        found = prepare(request, run, device, terminal, pick_lessons(lessons), comparisons=True, out=out)
         page, facts = _page(found, texts, figures, terminal), found.facts()
         following = "vizdiff train   (10 min; Ctrl-C keeps your work)"
     from viz_diffusion.report import write_report
@@ -148,7 +116,7 @@ def _page(found: Study, texts: Texts, figures: Path | None, terminal: Terminal) 
 
 
 def _page_alone(
-    order: GenerationRequest, found: RecordingStudy, texts: Texts, figures: Path | None, terminal: Terminal
+    request: GenerationRequest, found: RecordingStudy, texts: Texts, figures: Path | None, terminal: Terminal
 ) -> Page:
     """Return the page of a recording whose network is not at hand."""
     from viz_diffusion.report.recording_assembly import assemble, player, strip
@@ -157,8 +125,8 @@ def _page_alone(
     told, pictures = _draw(
         found.findings, found.words(texts), (played,), lambda: strip(found, texts), texts, figures, terminal
     )
-    assert order.folder is not None
-    return assemble(found, played, told, pictures, command_line_alone(order.folder, texts.lang), texts)
+    assert request.folder is not None
+    return assemble(found, played, told, pictures, command_line_alone(request.folder, texts.lang), texts)
 
 
 def _draw(

@@ -9,24 +9,19 @@ import typer
 
 from viz_diffusion.cli.console import Terminal, beyond, show_path, show_size
 from viz_diffusion.cli.loading import load_run
+from viz_diffusion.cli.option_groups import takes
 from viz_diffusion.cli.options import (
-    DEFAULT_GUIDANCE,
-    ClipOption,
+    FOR_SHOW,
     DeviceOption,
-    EtaOption,
-    GuidanceOption,
     JsonOption,
     QuietOption,
     RunOption,
-    SamplerOption,
-    Sampling,
+    SamplerOptions,
     SeedOption,
-    StepsOption,
-    TimestepSpacingOption,
-    VarianceOption,
     check_at_least,
     check_digit,
     check_seed,
+    sampler_options,
 )
 from viz_diffusion.cli.record import sample_all
 from viz_diffusion.errors import VizdiffUsageError
@@ -42,18 +37,14 @@ HELP = (
 )
 
 
+@takes(sampling=sampler_options(FOR_SHOW))
 def run_command(
+    *,
     out: Annotated[Path, typer.Option(help="File to write; its ending decides: .npz or .png.")],
     run: RunOption = None,
     digit: Annotated[str, typer.Option(help="0 to 9, or all: each in turn.")] = "all",
     count: Annotated[int, typer.Option(help="Images in all.")] = 100,
-    sampler: SamplerOption = "ddpm",
-    steps: StepsOption = None,
-    guidance: GuidanceOption = DEFAULT_GUIDANCE,
-    variance: VarianceOption = "beta",
-    eta: EtaOption = 0.0,
-    timestep_spacing: TimestepSpacingOption = "trailing",
-    clip: ClipOption = True,
+    sampling: SamplerOptions,
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
@@ -63,32 +54,32 @@ def run_command(
     terminal = Terminal(as_json, quiet)
     digits = _digits(digit)
     check_at_least("--count", count, 1)
-    asked = Sampling(sampler, steps, guidance, variance, eta, timestep_spacing, clip)
+    config = sampling.config()
     check_seed(seed, count)
     if out.suffix not in (".npz", ".png"):
         raise VizdiffUsageError(f"--out must end in .npz or .png, found {out}")
     make_parent(out)
-    chosen, model, digest = load_run(run, device, terminal)
+    loaded = load_run(run, device, terminal)
     terminal.replacing(out)
     import torch
 
     labels = torch.tensor([digits[i % len(digits)] for i in range(count)])
-    images, clipped = sample_all(chosen.config.noise_schedule, model, labels, seed, asked, terminal)
+    images, clipped = sample_all(loaded, labels, seed, config, terminal)
     _write(out, images, labels)
     result = {
         "out": str(out),
         "count": count,
-        "run": str(chosen.path) if not chosen.is_bundled else "bundled",
-        "weights_sha256": digest,
-        **asked.facts(),
-        "steps": steps or chosen.config.num_train_timesteps,
+        "run": loaded.run.name_or_path,
+        "weights_sha256": loaded.weights_sha256,
+        **config.facts(),
+        "steps": config.num_steps(loaded.run.config.num_train_timesteps),
         "seed": seed,
         "x0_beyond_scale": clipped,
         "seconds": round(terminal.seconds, 1),
     }
-    terminal.say("Guesses", beyond(clipped, clip))
+    terminal.say("Guesses", beyond(clipped, config.clip))
     terminal.say("Done", f"{show_path(out)} ({show_size(out)}, {terminal.seconds:.0f} s)")
-    if chosen.config.dataset == "mnist":
+    if loaded.run.config.dataset == "mnist":
         from viz_diffusion.evaluation.classifier import read_as_asked
 
         share, classifier = read_as_asked(images, labels)

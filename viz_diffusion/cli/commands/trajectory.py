@@ -10,47 +10,38 @@ import typer
 from viz_diffusion.cli.console import Terminal, beyond, show_path, show_size
 from viz_diffusion.cli.diffusers_pipeline import DiffusersOption, check_options, trajectory_of_pipeline
 from viz_diffusion.cli.intervention_options import (
-    ClockOption,
-    DropLabelOption,
-    GuideWithinOption,
-    SwitchOption,
+    INTERVENTION,
+    Intervention,
     compare,
-    parse,
     read_finished,
 )
 from viz_diffusion.cli.loading import load_run
+from viz_diffusion.cli.option_groups import takes
 from viz_diffusion.cli.options import (
     DEFAULT_DIGIT,
-    DEFAULT_GUIDANCE,
     DEFAULT_SEED,
-    ClipOption,
+    FOR_SHOW,
     DeviceOption,
     DigitOption,
-    EtaOption,
-    GuidanceOption,
     JsonOption,
     LangOption,
     QuietOption,
     RunOption,
-    SamplerOption,
-    Sampling,
+    SamplerOptions,
     SeedOption,
-    StepsOption,
-    TimestepSpacingOption,
-    VarianceOption,
     check_at_least,
     check_digit,
     check_seed,
+    sampler_options,
 )
 from viz_diffusion.cli.record import (
+    STORAGE,
     ActivationsOption,
-    CompressOption,
-    DtypeOption,
     StorageOptions,
     draw_activations,
     draw_steps,
     find_modules,
-    look_through,
+    read_store,
     record,
 )
 from viz_diffusion.files import make_dir, write_json
@@ -66,30 +57,22 @@ MOST_COMPARED = 11
 """Frames a comparison has room for."""
 
 
+@takes(sampling=sampler_options(FOR_SHOW), intervention=INTERVENTION, storage=STORAGE)
 def run_command(
+    *,
     context: typer.Context,
     digit: DigitOption = DEFAULT_DIGIT,
     run: RunOption = None,
     diffusers: DiffusersOption = None,
     count: Annotated[int, typer.Option(help="Images in all; the first one is drawn.")] = 1,
-    sampler: SamplerOption = "ddpm",
-    steps: StepsOption = None,
-    guidance: GuidanceOption = DEFAULT_GUIDANCE,
-    variance: VarianceOption = "beta",
-    eta: EtaOption = 0.0,
-    timestep_spacing: TimestepSpacingOption = "trailing",
-    clip: ClipOption = True,
+    sampling: SamplerOptions,
     seed: SeedOption = DEFAULT_SEED,
     frames: Annotated[
         str | None, typer.Option(help="A number of frames, or a list of steps left such as 1000,500,1.")
     ] = None,
-    switch: SwitchOption = None,
-    clock: ClockOption = None,
-    drop_label: DropLabelOption = False,
-    guide_within: GuideWithinOption = None,
+    intervention: Intervention,
     activations: ActivationsOption = None,
-    dtype: DtypeOption = "float32",
-    compress: CompressOption = False,
+    storage: StorageOptions,
     device: DeviceOption = "auto",
     lang: LangOption = "en",
     out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("reports/trajectory"),
@@ -103,16 +86,15 @@ def run_command(
     else:
         check_options(context)
     check_at_least("--count", count, 1)
-    named = sampler if diffusers is None else "ddim"  # whose --eta a pipeline may take
-    asked = Sampling(named, steps, guidance, variance, eta, timestep_spacing, clip)
+    # a pipeline of diffusers may take an --eta, which only ddim has here
+    config = sampling.config() if diffusers is None else sampling.config(sampler="ddim")
     check_seed(seed, count)
-    storing = StorageOptions(dtype, compress)
-    told = parse(switch, clock, drop_label, guide_within, guidance)
+    intervention.check(config)
     from viz_diffusion.text.catalogue import load_texts
 
     texts = load_texts(lang)
     if diffusers is None:
-        _check_frames(steps, frames, bool(told), bool(activations))
+        _check_frames(config.steps, frames, bool(intervention), bool(activations))
     make_dir(out)
     if diffusers is not None:
         source = context.get_parameter_source("digit")
@@ -122,12 +104,12 @@ def run_command(
             label=digit if given else None,
             count=count,
             seed=seed,
-            steps=steps,
-            eta=eta,
+            steps=config.steps,
+            eta=config.eta,
             device=device,
             frames=frames,
             activations=activations or (),
-            storing=storing,
+            storage=storage,
             texts=texts,
             out=out,
             terminal=terminal,
@@ -135,31 +117,31 @@ def run_command(
         result = {"out": str(out), "count": count, "seconds": round(terminal.seconds, 1), **found}
         _finish(out, result, terminal)
         return
-    chosen, model, digest = load_run(run, device, terminal)
-    order = (chosen, model, digest, digit, seed, count, asked, terminal)
+    loaded = load_run(run, device, terminal)
+    request = (digit, seed, count, config, terminal)
     store = out / "trajectory.zarr"
-    modules, at = find_modules(model, activations or (), asked, frames)
-    recorded = record(*order, store=store, storing=storing, activations=modules, activations_at=at)
-    share, finished = look_through(store, count)
-    terminal.say("Guesses", beyond(share, clip))
+    modules, at = find_modules(loaded.model, activations or (), config, frames)
+    recorded = record(loaded, *request, store=store, storage=storage, activations=modules, activations_at=at)
+    share, finished = read_store(store, count)
+    terminal.say("Guesses", beyond(share, config.clip))
     facts = draw_steps(recorded, frames, texts, out, terminal) | {"x0_beyond_scale": share}
     result = {
         "out": str(out),
-        "run": "bundled" if chosen.is_bundled else str(chosen.path),
-        "weights_sha256": digest,
+        "run": loaded.run.name_or_path,
+        "weights_sha256": loaded.weights_sha256,
         "count": count,
         "seconds": round(terminal.seconds, 1),
         **facts,
     }
     if activations:
         result["activations"] = draw_activations(recorded, modules, texts, out, terminal)
-    if told:
-        other = told.around(model, chosen.config.num_train_timesteps)
-        terminal.say("NetworkInputs", other.interventions)
-        changed = record(chosen, other, *order[2:], store=out / "changed.zarr", storing=storing)
+    if intervention:
+        other = intervention.around(loaded.model, loaded.run.config.num_train_timesteps)
+        terminal.say("Telling", other.interventions)
+        changed = record(loaded, *request, denoiser=other, store=out / "changed.zarr", storage=storage)
         found = compare(recorded, changed, other, frames, texts, out, terminal)
-        both = {"plain": finished, "changed": look_through(out / "changed.zarr", count)[1]}
-        result["compare"] = found | read_finished(both, digit, told, chosen, terminal)
+        both = {"plain": finished, "changed": read_store(out / "changed.zarr", count)[1]}
+        result["compare"] = found | read_finished(both, digit, intervention, loaded.run, terminal)
     _finish(out, result, terminal)
 
 
@@ -171,11 +153,11 @@ def _finish(out: Path, result: dict[str, Any], terminal: Terminal) -> None:
     terminal.result(result)
 
 
-def _check_frames(steps: int | None, frames: str | None, told: bool, activations: bool) -> None:
+def _check_frames(steps: int | None, frames: str | None, intervened: bool, activations: bool) -> None:
     """Refuse frames that one of the figures has no room for, before anything is sampled."""
     from viz_diffusion.views.frames import MOST_FRAMES, choose_frames
 
-    choose_frames(steps or 1000, frames, most=MOST_COMPARED if told else MOST_FRAMES)
+    choose_frames(steps or 1000, frames, most=MOST_COMPARED if intervened else MOST_FRAMES)
     if activations:
         from viz_diffusion.views.feature_maps import choose
 

@@ -9,20 +9,8 @@ from typing import Annotated
 import typer
 
 from viz_diffusion.cli.console import Terminal, show_path, show_size
-from viz_diffusion.cli.generation_request import (
-    AllowPartialOption,
-    AskedClip,
-    AskedDigit,
-    AskedEta,
-    AskedGuidance,
-    AskedSampler,
-    AskedSeed,
-    AskedSteps,
-    AskedTimestepSpacing,
-    AskedVariance,
-    TrajectoryOption,
-    read_request,
-)
+from viz_diffusion.cli.generation_request import GENERATION, GivenGeneration, read_request
+from viz_diffusion.cli.option_groups import takes
 from viz_diffusion.cli.options import (
     DeviceOption,
     JsonOption,
@@ -42,19 +30,11 @@ HELP = (
 )
 
 
+@takes(generation=GENERATION)
 def run_command(
-    digit: AskedDigit = None,
+    *,
+    generation: GivenGeneration,
     run: RunOption = None,
-    trajectory: TrajectoryOption = None,
-    allow_partial: AllowPartialOption = False,
-    sampler: AskedSampler = None,
-    steps: AskedSteps = None,
-    guidance: AskedGuidance = None,
-    variance: AskedVariance = None,
-    eta: AskedEta = None,
-    timestep_spacing: AskedTimestepSpacing = None,
-    clip: AskedClip = None,
-    seed: AskedSeed = None,
     device: DeviceOption = "auto",
     lang: LangOption = "en",
     open_page: Annotated[bool, typer.Option("--open", help="Open both pages in the browser.")] = False,
@@ -70,24 +50,11 @@ def run_command(
     from viz_diffusion.worksheet.plan import MIN_STEPS, make_plan
 
     texts = load_texts(lang)
-    if steps is not None:
-        check_at_least("--steps of a worksheet", steps, MIN_STEPS)
-    order = read_request(
-        trajectory,
-        digit=digit,
-        seed=seed,
-        allow_partial=allow_partial,
-        sampler=sampler,
-        steps=steps,
-        guidance=guidance,
-        variance=variance,
-        eta=eta,
-        timestep_spacing=timestep_spacing,
-        clip=clip,
-    )
-    out = default_out("worksheet", "", order.digit, lang) if out is None else out
+    check_at_least("--steps of a worksheet", generation.sampling.given.get("steps", MIN_STEPS), MIN_STEPS)
+    request = read_request(generation)
+    out = default_out("worksheet", "", request.digit, lang) if out is None else out
     make_dir(out)
-    found = prepare(order, run, device, terminal, lessons=(), out=out / "worksheet.html")
+    found = prepare(request, run, device, terminal, lessons=(), out=out / "worksheet.html")
     from viz_diffusion.worksheet.page import write_worksheet
 
     real = found.run.config.load_digits("test").typical_of(int(found.trajectory.labels[0]))

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from viz_diffusion.data import NUM_LABELS, Digits
-from viz_diffusion.diffusion.samplers import sample_images
+from viz_diffusion.diffusion.sampler_config import SamplerConfig
+from viz_diffusion.diffusion.sampling import sample_images
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.evaluation.classifier import read_as_asked
 from viz_diffusion.evaluation.intervals import Z_95, Share, all_surely, half_of_mean, share_difference, surely
@@ -226,8 +227,7 @@ def sample_arm(
         schedule,
         asked.to(device_of(arm)),
         range(SEED, SEED + samples),
-        sampler=sampler,
-        steps=min(STEPS, schedule.num_train_timesteps),
+        SamplerConfig(sampler, min(STEPS, schedule.num_train_timesteps)),
         null_label=getattr(arm, "null_label", NUM_LABELS),
     )
     images = torch.cat(list(parts))

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from viz_diffusion.data import NUM_LABELS, Digits
 from viz_diffusion.diffusion.interventions import WithInterventions, guide_within
-from viz_diffusion.diffusion.samplers import sample_images
+from viz_diffusion.diffusion.sampler_config import SamplerConfig
+from viz_diffusion.diffusion.sampling import sample_images
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.diffusion.timesteps import spaced_timesteps
 from viz_diffusion.evaluation.classifier import DigitClassifier
@@ -128,9 +129,7 @@ def measure(
             schedule,
             labels.to(device_of(denoiser)),
             range(SEED, SEED + count),
-            sampler="ddim",
-            steps=min(steps, T),
-            guidance_scale=told,
+            SamplerConfig("ddim", min(steps, T), guidance_scale=told),
             null_label=null_label,
         )
         made.append(torch.cat(list(parts)).clamp(-1, 1))

@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from viz_diffusion.data import NUM_LABELS, Digits
-from viz_diffusion.diffusion.samplers import ImageNoise, Step, sampling_steps
+from viz_diffusion.diffusion.sampler_config import SamplerConfig
+from viz_diffusion.diffusion.samplers import ImageNoise, Step
+from viz_diffusion.diffusion.sampling import sampling_steps
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.diffusion.timesteps import spaced_timesteps
 from viz_diffusion.evaluation.classifier import DigitClassifier
@@ -222,5 +224,5 @@ def _go_on(
         return iter(())
     null_label = getattr(denoiser, "null_label", NUM_LABELS)
     return sampling_steps(
-        denoiser, schedule, Begun(x), labels, sampler="ddim", timesteps=timesteps, null_label=null_label
+        denoiser, schedule, Begun(x), labels, SamplerConfig("ddim"), timesteps=timesteps, null_label=null_label
     )

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from viz_diffusion.data import NUM_LABELS, Digits
-from viz_diffusion.diffusion.samplers import sample_images
+from viz_diffusion.diffusion.sampler_config import SamplerConfig
+from viz_diffusion.diffusion.sampling import sample_images
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.evaluation.evaluate import Evaluation, evaluate
 from viz_diffusion.evaluation.intervals import Z_95, Share, share_difference
@@ -134,7 +135,7 @@ def sample(
         schedule,
         labels.to(device_of(denoiser)),
         range(SEED, SEED + count),
-        steps=min(STEPS, schedule.num_train_timesteps),
+        SamplerConfig("ddim", min(STEPS, schedule.num_train_timesteps)),
         null_label=getattr(denoiser, "null_label", NUM_LABELS),
     ):
         made.append(part)

@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from viz_diffusion.data import NUM_LABELS, Digits
-from viz_diffusion.diffusion.samplers import Step, sample_images
+from viz_diffusion.diffusion.sampler_config import SamplerConfig
+from viz_diffusion.diffusion.samplers import Step
+from viz_diffusion.diffusion.sampling import sample_images
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.evaluation.classifier import DigitClassifier
 from viz_diffusion.evaluation.evaluate import FLOOR_DRAWS, draw_with_labels
@@ -196,9 +198,7 @@ def _sample(
         schedule,
         asked.to(device_of(denoiser)),
         seeds,
-        sampler=sampler,
-        variance=variance,
-        steps=steps,
+        SamplerConfig(sampler, steps, variance=variance),
         null_label=getattr(denoiser, "null_label", NUM_LABELS),
         on_step=listen,
     )

@@ -12,12 +12,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from viz_diffusion.diffusion.sampler_config import SamplerConfig
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.lessons.base import Claim, Lesson, Rows, Series
 from viz_diffusion.lessons.context import LessonContext
 from viz_diffusion.lessons.step.figures import StepLedger, draw_ledger
 from viz_diffusion.plots.lazy_figures import Figures
-from viz_diffusion.recording.recorder import record_generation
+from viz_diffusion.recording.generation import record_generation
 from viz_diffusion.recording.trajectory import Trajectory
 from viz_diffusion.text.catalogue import Texts
 from viz_diffusion.views.frames import one_channel, pictures
@@ -236,7 +237,7 @@ def _norms(images: NDArray[np.float32]) -> NDArray[np.float64]:
 def _measure(context: LessonContext) -> StepParts:
     labels = torch.tensor([context.digit], device=context.device)
     ddim = record_generation(
-        context.model, context.schedule, labels, [context.seed], sampler="ddim", steps=DDIM_STEPS, guidance_scale=1.0
+        context.model, context.schedule, labels, [context.seed], SamplerConfig("ddim", DDIM_STEPS, guidance_scale=1.0)
     )
     return replace(measure(context.trajectory, context.sample), ddim_rest=rest_without_noise(ddim))
 
