@@ -20,9 +20,10 @@ from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.diffusion.timesteps import SPACINGS, VARIANCES
 from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.recording.async_writer import AsyncWriter
-from viz_diffusion.recording.chunk_writer import NOTHING
-from viz_diffusion.recording.hooks import Listener
-from viz_diffusion.recording.step_grouper import Assembly, Finished, ForwardPass, RecordedStep, StepSorter, to_numpy
+from viz_diffusion.recording.field_assembler import FieldAssembler
+from viz_diffusion.recording.forward_pass import FinishedImages, ForwardPass, to_numpy
+from viz_diffusion.recording.hooks import DenoiserHooks
+from viz_diffusion.recording.step_grouper import NOTHING_RECORDED, RecordedStep, StepGrouper
 from viz_diffusion.recording.store.fields import recording_bytes
 from viz_diffusion.recording.store.layout import CHUNK_SAMPLES, CHUNK_STEPS
 from viz_diffusion.recording.store.writer import require_space
@@ -100,10 +101,10 @@ class Recorder:
         weights_sha256: str = "",
     ) -> None:
         null = getattr(denoiser, "null_label", None) if null_label is None else null_label
-        self._listener = Listener(
+        self._listener = DenoiserHooks(
             denoiser, self._take, activations=activations, activations_at=activations_at, norms=activation_norms
         )
-        self._assembly = Assembly(schedule, guidance_scale, clip, null)
+        self._assembly = FieldAssembler(schedule, guidance_scale, clip, null)
         self._seeds = seeds
         self._facts: dict[str, Any] = {
             "sampler": sampler,
@@ -121,7 +122,7 @@ class Recorder:
             "kept_chunk": CHUNK_STEPS if activations_at is None else 1,
         }
         self._spool: AsyncWriter | None = None
-        self._events: list[ForwardPass | Finished] = []
+        self._events: list[ForwardPass | FinishedImages] = []
 
     def __enter__(self) -> Recorder:
         self._listener.start()
@@ -143,9 +144,9 @@ class Recorder:
 
     def finish(self, x0: Tensor) -> None:
         """Tell the finished images, (B, C, H, W), of the sampling heard last: no forward pass shows them."""
-        self._take(Finished(to_numpy(x0)))
+        self._take(FinishedImages(to_numpy(x0)))
 
-    def _take(self, event: ForwardPass | Finished) -> None:
+    def _take(self, event: ForwardPass | FinishedImages) -> None:
         if self._spool is not None:
             self._spool.put(event)
         else:
@@ -196,8 +197,8 @@ class Recorder:
         """Return each sampling's steps and, where it was told, what it finished with."""
         steps: list[list[RecordedStep]] = []
         finished: list[Float32 | None] = []
-        for item in StepSorter(self._assembly.null_label).sort(self._events):
-            if isinstance(item, Finished):
+        for item in StepGrouper(self._assembly.null_label).group(self._events):
+            if isinstance(item, FinishedImages):
                 finished[-1:] = [item.x0] if steps else []
                 continue
             if len(steps) == item.sampling:
@@ -206,7 +207,7 @@ class Recorder:
             steps[-1].append(item)
             finished[-1] = None
         if not steps:
-            raise VizdiffUsageError(NOTHING)
+            raise VizdiffUsageError(NOTHING_RECORDED)
         return list(zip(steps, finished, strict=True))
 
     def _assemble(

@@ -21,7 +21,7 @@ from viz_diffusion.errors import VizdiffError, VizdiffInputError
 from viz_diffusion.files import atomic_dir, io_errors
 from viz_diffusion.recording.store.fields import ACTIVATIONS, FIELDS, OPTIONAL_FIELDS, RecordingWriter
 from viz_diffusion.recording.store.layout import CHUNK_STEPS, WIDE, partial_path
-from viz_diffusion.recording.store.reader import Reach, StoreReader, pack
+from viz_diffusion.recording.store.reader import Extent, StoreReader, pack
 from viz_diffusion.recording.store.writer import StoreWriter, refuse_other_folders
 from viz_diffusion.text.notebook_html import facts, picture, strip, whole
 
@@ -292,10 +292,10 @@ class Trajectory:
             try:
                 reader = StoreReader(path)
                 try:
-                    reach = reader.reach
-                    if not reach.complete and not (allow_partial and reach.steps):
-                        raise _CutOffError(reach.words)
-                    return cls(**_fields(reader, reach, samples))
+                    extent = reader.extent
+                    if not extent.complete and not (allow_partial and extent.steps):
+                        raise _CutOffError(extent.words)
+                    return cls(**_fields(reader, extent, samples))
                 finally:
                     reader.close()
             except _CutOffError as error:
@@ -316,10 +316,10 @@ def facts_of(schedule: NoiseSchedule, **facts: Any) -> dict[str, Any]:
     return {"schedule": schedule.name, **facts, "guidance_scale": None if np.isnan(scale) else scale}
 
 
-def _fields(reader: StoreReader, reach: Reach, samples: slice | None) -> dict[str, Any]:
-    """Read all of a Trajectory's fields, as far as they reach."""
-    rows = slice(*(samples or slice(None)).indices(reach.samples))
-    spans = {"sample": rows, "step": slice(0, reach.steps)}
+def _fields(reader: StoreReader, extent: Extent, samples: slice | None) -> dict[str, Any]:
+    """Read all of a Trajectory's fields, as far as they can be read."""
+    rows = slice(*(samples or slice(None)).indices(extent.samples))
+    spans = {"sample": rows, "step": slice(0, extent.steps)}
     names = reader.names()
     optional = (*OPTIONAL_FIELDS, "step_alphas_cumprod", "activation_steps", "decoded", "decoded_steps")
     wanted = (*FIELDS, "timesteps", "labels", "seeds", *optional[2:])
@@ -327,20 +327,20 @@ def _fields(reader: StoreReader, reach: Reach, samples: slice | None) -> dict[st
         name: reader.read(name, spans) for name in wanted if name in names or name not in optional
     }
     reader.read("snr", spans)  # follows from the rest; kept for other readers, and checked with it
-    if reach.complete or reader.attrs["recorded"]["samples"]:
+    if extent.complete or reader.attrs["recorded"]["samples"]:
         arrays["x0"] = reader.read("x0", spans)
     else:
         arrays["x0"] = np.full_like(arrays["x_t"][:, 0], np.nan)
     steps = arrays.get("activation_steps")
     if steps is not None:
-        arrays["activation_steps"] = steps = steps[steps < reach.steps]
+        arrays["activation_steps"] = steps = steps[steps < extent.steps]
         kept = spans | {"kept": slice(0, len(steps))}
         arrays["activations"] = {name: reader.read(f"{ACTIVATIONS}/{name}", kept) for name in reader.names(ACTIVATIONS)}
     stored = {name: reader.attrs[name] for name in _FACTS if name in reader.attrs or name not in _LATER_FACTS}
     facts = _LATER_FACTS | stored
     facts["guidance_scale"] = np.nan if facts["guidance_scale"] is None else facts["guidance_scale"]
     schedule = NoiseSchedule(reader.read("betas"), str(reader.attrs["schedule"]))
-    return {"schedule": schedule, **arrays, **facts, "stopped": "" if reach.complete else reach.words}
+    return {"schedule": schedule, **arrays, **facts, "stopped": "" if extent.complete else extent.words}
 
 
 def _listed(numbers: NDArray[np.int64], most: int = 10) -> str:
