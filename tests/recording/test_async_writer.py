@@ -131,7 +131,7 @@ def test_a_sampling_without_finished_images(linear: NoiseSchedule, tmp_path: Pat
     with Recorder(denoiser, linear, store=tmp_path / "a.zarr") as recorder:
         for count in (16, 2):
             noise, labels = ImageNoise(range(count), (1, 4, 4)), torch.zeros(count, dtype=torch.long)
-            last = [step.x_prev for step in sampling_steps(denoiser, linear, noise, labels, steps=3)][-1]
+            last = [step.x_prev for step in sampling_steps(denoiser, linear, noise, labels, SamplerConfig(steps=3))][-1]
             if count == 16:
                 recorder.finish(last)
     assert np.isnan(recorder.trajectory().x0).all(axis=(1, 2, 3)).tolist() == [False] * 16 + [True] * 2

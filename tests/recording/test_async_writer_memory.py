@@ -46,7 +46,7 @@ def test_what_waits_for_a_slow_disk_is_bounded(
 
     def sample() -> None:
         with Recorder(denoiser, linear, store=tmp_path / "a.zarr"):
-            list(sampling_steps(denoiser, linear, ImageNoise([5], (1, 4, 4)), torch.tensor([1]), guidance_scale=1.0))
+            list(sampling_steps(denoiser, linear, ImageNoise([5], (1, 4, 4)), torch.tensor([1])))
 
     loop = threading.Thread(target=sample)
     loop.start()
