@@ -7,16 +7,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from viz_diffusion.diffusion.timesteps import SAMPLERS, SPACINGS, VARIANCES, check_sampler
 from viz_diffusion.errors import VizdiffUsageError
-
-if TYPE_CHECKING:
-    pass
-
 
 DEFAULT_DIGIT = 5
 DEFAULT_SEED = 1
