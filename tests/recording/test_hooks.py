@@ -174,7 +174,7 @@ def test_each_sampling_is_its_own(
     assert np.concatenate([one.seeds for one in found]).tolist() == list(range(100, 100 + sum(range(len(steps) + 1))))
     for one, x0 in zip(found, finished, strict=True):
         np.testing.assert_array_equal(one.x0, x0.numpy())
-    with pytest.raises(VizdiffUsageError, match=f"{len(steps)} samplings were heard"):
+    with pytest.raises(VizdiffUsageError, match=f"{len(steps)} samplings were recorded"):
         recorder.trajectory()
 
 

@@ -67,7 +67,7 @@ class PipelineRecording:
             return self._decode(joined, decode_at) if len(decode_at) else joined
         found = self.trajectories(decode_at=decode_at)
         if len(found) != 1:
-            raise VizdiffUsageError(f"the pipeline ran {len(found)} times in the block: ask for trajectories()")
+            raise VizdiffUsageError(f"the pipeline ran {len(found)} times in the block: call trajectories()")
         return found[0]
 
     def trajectories(self, *, decode_at: Sequence[int] = ()) -> list[Trajectory]:

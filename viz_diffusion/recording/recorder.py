@@ -1,8 +1,8 @@
-"""The Recorder: forward hooks on a denoiser that write down what enters and leaves it.
+"""The Recorder: forward hooks on a denoiser that record its inputs and outputs while a user's loop samples.
 
 It observes and never alters: with and without it the images and the state of every random generator are
-bit-identical. It knows nothing about samplers beyond what hooks see; what they cannot see (how guidance
-mixes two predictions, which images came out at the end) it is told.
+bit-identical. What hooks cannot see (how guidance mixes two predictions, which images came out at the end) is given to
+it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Recorder:
     positionally or by keyword, that returns a tensor, a tuple whose first entry is one, a mapping with
     ``"sample"`` or an object with ``.sample``. ``t`` is one timestep, or the same one for each image.
     A network that ``torch.compile`` wrapped is recorded as it is, without activations; the original is not
-    heard through its compiled copy.
+    observed through its compiled copy.
 
     Parameters
     ----------
@@ -114,10 +114,10 @@ class Recorder:
             guidance_scale, clip, sampler = config.guidance_scale, config.clip, config.sampler
         clip = True if clip is None else clip
         null = getattr(denoiser, "null_label", None) if null_label is None else null_label
-        self._listener = DenoiserHooks(
+        self._hooks = DenoiserHooks(
             denoiser, self._take, activations=activations, activations_at=activations_at, norms=activation_norms
         )
-        self._assembly = FieldAssembler(schedule, guidance_scale, clip, null)
+        self._fields = FieldAssembler(schedule, guidance_scale, clip, null)
         self._seeds = seeds
         self._facts: dict[str, Any] = {
             "sampler": sampler,
@@ -134,14 +134,14 @@ class Recorder:
             "aim": aim,
             "kept_chunk": CHUNK_STEPS if activations_at is None else 1,
         }
-        self._spool: AsyncWriter | None = None
+        self._writer: AsyncWriter | None = None
         self._events: list[ForwardPass | FinishedImages] = []
 
     def __enter__(self) -> Recorder:
-        self._listener.start()
+        self._hooks.start()
         self._events = []
         if self._store is not None:
-            self._spool = AsyncWriter(self._store, self._assembly, self._facts, self._seeds, **self._storing)
+            self._writer = AsyncWriter(self._store, self._fields, self._facts, self._seeds, **self._storing)
         return self
 
     def __exit__(
@@ -150,18 +150,18 @@ class Recorder:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._listener.stop()
-        spool, self._spool = self._spool, None
-        if spool is not None:
-            spool.close(complete=kind is None)
+        self._hooks.stop()
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            writer.close(complete=kind is None)
 
     def finish(self, x0: Tensor) -> None:
-        """Tell the finished images, (B, C, H, W), of the sampling heard last: no forward pass shows them."""
+        """Record the finished images, (B, C, H, W), of the last sampling: no forward pass shows them."""
         self._take(FinishedImages(to_numpy(x0)))
 
     def _take(self, event: ForwardPass | FinishedImages) -> None:
-        if self._spool is not None:
-            self._spool.put(event)
+        if self._writer is not None:
+            self._writer.put(event)
         else:
             self._events.append(event)
 
@@ -183,7 +183,7 @@ class Recorder:
         found = self._samplings()
         if len(found) > 1:
             raise VizdiffUsageError(
-                f"{len(found)} samplings were heard (t rose again): ask for trajectories(), "
+                f"{len(found)} samplings were recorded (t rose again): call trajectories(), "
                 "or use one Recorder for each"
             )
         return self._assemble(*found[0], self._seeds if seeds is None else seeds)
@@ -200,10 +200,10 @@ class Recorder:
         return found
 
     def _samplings(self) -> list[tuple[list[RecordedStep], Float32 | None]]:
-        """Return each sampling's steps and, where it was told, what it finished with."""
+        """Return each sampling's steps and, where they were given, its finished images."""
         steps: list[list[RecordedStep]] = []
         finished: list[Float32 | None] = []
-        for item in StepGrouper(self._assembly.null_label).group(self._events):
+        for item in StepGrouper(self._fields.null_label).group(self._events):
             if isinstance(item, FinishedImages):
                 finished[-1:] = [item.x0] if steps else []
                 continue
@@ -219,18 +219,18 @@ class Recorder:
     def _assemble(self, steps: list[RecordedStep], x0: Float32 | None, seeds: Sequence[int]) -> Trajectory:
         guided = any(step.uncond is not None for step in steps)
         fields: dict[str, Any] = {
-            name: np.ascontiguousarray(values) for name, values in self._assembly.fields(steps, guided).items()
+            name: np.ascontiguousarray(values) for name, values in self._fields.fields(steps, guided).items()
         }
         kept = [index for index, step in enumerate(steps) if step.cond.activations]
         names = steps[kept[0]].cond.activations if kept else ()
         return Trajectory(
-            schedule=self._assembly.schedule,
+            schedule=self._fields.schedule,
             timesteps=np.array([step.cond.t for step in steps]),
             **fields,
             x0=np.full_like(fields["x_t"][:, 0], np.nan) if x0 is None else x0,
-            labels=self._assembly.labels(steps[0]),
+            labels=self._fields.labels(steps[0]),
             seeds=np.asarray(seeds, dtype=np.int64) if len(seeds) else np.full(len(fields["x_t"]), -1),
-            guidance_scale=self._assembly.scale(guided),
+            guidance_scale=self._fields.scale(guided),
             activations={name: np.stack([steps[k].cond.activations[name] for k in kept], axis=1) for name in names},
             activation_steps=np.array(kept) if kept else None,
             **self._facts,

@@ -54,7 +54,7 @@ class Trajectory:
     x0: Float32
     """(B, C, H, W) float32: the finished images."""
     labels: NDArray[np.int64]
-    """(B,) int64: the digit that was asked for; -1 where there was no label."""
+    """(B,) int64: the label each image was sampled with; -1 without a label."""
     seeds: NDArray[np.int64]
     """(B,) int64: the seed of each image's noise; -1 where it is not known."""
     eps_cond: Float32 | None = None
@@ -62,7 +62,7 @@ class Trajectory:
     eps_uncond: Float32 | None = None
     """(B, S, C, H, W) float32: the prediction under the null label, where guidance mixed two."""
     sampler: str = ""
-    """ddpm, ddim, dpm-solver++, or what the recorder was told."""
+    """ddpm, ddim, dpm-solver++, or the name that the Recorder was given."""
     variance: str = ""
     """Of the noise that DDPM injected: beta or beta_tilde; nothing where another sampler was used."""
     eta: float = 0.0
@@ -89,8 +89,8 @@ class Trajectory:
     stopped: str = ""
     """Where the recording was cut off, how far it got; nothing where it is complete."""
     interventions: str = ""
-    """What stood between sampler and network; nothing where the network was told t and label as they were
-    asked. ``timesteps`` and ``labels`` hold what was asked, ``eps_pred`` what came back."""
+    """The interventions between sampler and network, by name; empty where there were none. ``timesteps`` and
+    ``labels`` hold what the sampler gave, ``eps_pred`` what came back."""
 
     def __post_init__(self) -> None:
         shape = self.x_t.shape
