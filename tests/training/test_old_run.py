@@ -79,7 +79,7 @@ def test_the_files_written_today_have_the_old_entries(trained_anew: Path) -> Non
 def test_an_old_run_resumes_to_the_weights_that_the_old_program_reached(
     old_run: Path, old_digits: Digits, trained_anew: Path
 ) -> None:
-    """To the bit on machines that compute a whole training to the same bits; elsewhere up to rounding."""
+    """Bit-identical on machines where the whole training is bit-identical; elsewhere up to rounding."""
     run = Run.open(old_run)
     metrics, samples = (old_run / "metrics.jsonl").read_bytes(), run.load_samples()
     state, metrics_bytes, remarks = run.resume(force=True, data=(old_digits, old_digits))

@@ -22,10 +22,10 @@ from viz_diffusion.training.thumbnails import Thumbnails
 TIMED_STEPS = 50
 """Steps after which a time budget is converted into a number of steps."""
 NUM_EVALUATIONS = 12
-"""Evaluations of a run while they are evenly spaced in log; their distance is at most the run's twelfth part."""
+"""Number of evaluations if all were evenly spaced in log; two evaluations are at most 1/12 of the run apart."""
 LOG_EVERY = 10
 """Steps between two lines of training loss."""
-_WARM_UP_STEPS = 10  # of the timed steps; they are slower and do not count
+_WARM_UP_STEPS = 10  # the first of the timed steps; they are slower and are not counted
 _OVERHEAD = 0.02  # fraction of a time budget reserved for evaluations and checkpoints
 
 
@@ -60,7 +60,7 @@ class Progress:
 
 
 class Trainer:
-    """Trains a run to its last step; the run's folder can be resumed at every moment.
+    """Trains a run to its last step. Whenever it is stopped or killed, training can resume from the run's folder.
 
     Parameters
     ----------
@@ -224,6 +224,7 @@ class Trainer:
         return self.state.step < self.state.config.steps and self.should_stop()
 
     def _progress(self, loss: float) -> Progress:
+        """Return the state of training after the current step, with its loss."""
         config, step = self.state.config, self.state.step
         steps_per_second = (step - self._first_step) / (time.perf_counter() - self._start_time)
         is_known = self.folder.config.minutes is None
