@@ -24,7 +24,7 @@ from viz_diffusion.diffusion.sampler_config import SamplerConfig
 from viz_diffusion.diffusion.sampling import sample_images
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.diffusion.timesteps import SPACINGS, spaced_timesteps
-from viz_diffusion.evaluation.classifier import read_as_asked
+from viz_diffusion.evaluation.classifier import classifier_accuracy
 from viz_diffusion.files import write_bytes
 from viz_diffusion.training.run import Run
 
@@ -129,7 +129,7 @@ def weights_table() -> str:
                     )
                 )
             )
-            row.append(str(read_as_asked(images, labels)[0]))
+            row.append(str(classifier_accuracy(images, labels)[0]))
         lines.append(f"| {steps} | {' | '.join(row)} |")
     return "\n".join([f"Weights {digest[:8]}, DDIM, guidance 1, seeds 0 to {COUNT - 1}.", "", *lines])
 

@@ -1,4 +1,4 @@
-"""What importing loads, and which floor may stand on which."""
+"""Imports: what they load, and the layers of the package."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""See how a diffusion model works: train it, record every step, measure, draw, report.
+"""Diffusion models made visible: training, recording of every denoising step, measurements, figures and reports.
 
 Importing the package loads nothing heavy; each public name loads its module when it is first used. The public names
 are declared once, in ``__init__.pyi``.

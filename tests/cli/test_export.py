@@ -1,4 +1,4 @@
-"""``vizdiff export``: one figure or film in the format that was asked for."""
+"""``vizdiff export``: one figure or film, in the format given."""
 
 from __future__ import annotations
 
@@ -122,19 +122,19 @@ def test_a_white_page_is_there_unless_it_is_not_wanted(exported) -> None:  # typ
         assert image.convert("RGBA").getpixel((1, 1)) == (255, 255, 255, 255)
 
 
-def test_companions_are_not_sampled_for_a_lesson_without_them(
+def test_comparison_runs_are_not_sampled_for_a_lesson_without_them(
     exported,  # type: ignore[no-untyped-def]
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from viz_diffusion.cli import study as prepare
+    from viz_diffusion.cli import study
 
-    asked = []
-    real = prepare._comparison_runs
-    monkeypatch.setattr(prepare, "_comparison_runs", lambda *argv: asked.append(argv) or real(*argv))
+    calls = []
+    real = study._comparison_runs
+    monkeypatch.setattr(study, "_comparison_runs", lambda *argv: calls.append(argv) or real(*argv))
     exported("--figure", "snr", "--dpi", "20", name="snr.png")
-    assert not asked
+    assert not calls
     exported("--figure", "ten_digits", "--dpi", "20", name="ten.png")
-    assert len(asked) == 1
+    assert len(calls) == 1
 
 
 def test_spacing_of_the_strip(exported) -> None:  # type: ignore[no-untyped-def]

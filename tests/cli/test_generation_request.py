@@ -1,4 +1,4 @@
-"""What a command is about: defaults, a recording, and options that contradict it; where it writes."""
+"""The generation that a command shows: defaults, a recording, options that contradict it; and where it writes."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_an_option_that_contradicts_the_recording_is_refused_with_both_values(
 
 
 def request(trajectory: Path | None, digit: int | None = None, seed: int | None = None, **given: object) -> object:
-    options = {one.name: None for one in GENERATION.parameters} | {"trajectory": trajectory, "digit": digit}
+    options = {option.name: None for option in GENERATION.parameters} | {"trajectory": trajectory, "digit": digit}
     return read_request(GENERATION.build(**(options | {"seed": seed} | given)))
 
 
@@ -145,10 +145,10 @@ def test_what_is_in_the_place_of_the_file_or_folder_is_refused_first(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "deck.pptx").write_text("mine")
     (tmp_path / "folder.pdf").mkdir()
-    for argv, place in ((["--format", "folder"], "deck.pptx"), (["--format", "pdf"], "folder.pdf")):
-        assert main(["deck", *argv, "--out", place]) == 4
+    for argv, path in ((["--format", "folder"], "deck.pptx"), (["--format", "pdf"], "folder.pdf")):
+        assert main(["deck", *argv, "--out", path]) == 4
         (line,) = capsys.readouterr().err.splitlines()
-        assert place in line
+        assert path in line
         assert "in the place of" in line
     assert (tmp_path / "deck.pptx").read_text() == "mine"
 

@@ -319,7 +319,7 @@ def test_steps_hang_together_and_the_last_has_no_noise(variance: str, linear: No
     assert any(not torch.equal(step.x0_pred, step.x0_raw) for step in steps)  # clipping did something
 
 
-def test_without_clipping_the_guess_stays_raw(linear: NoiseSchedule, fixed_noise: type) -> None:
+def test_without_clipping_the_predicted_x0_stays_raw(linear: NoiseSchedule, fixed_noise: type) -> None:
     noise = fixed_noise(start(torch.float32))
     steps = list(ddpm_steps(half_random, linear, noise, None, clip=False))
     assert all(torch.equal(step.x0_pred, step.x0_raw) for step in steps)
@@ -340,7 +340,7 @@ def _second_draw() -> Tensor:
     return noise.draw()
 
 
-def test_sampling_leaves_gradients_and_the_global_generator_alone(linear: NoiseSchedule) -> None:
+def test_sampling_changes_neither_gradients_nor_the_global_generator(linear: NoiseSchedule) -> None:
     before = torch.get_rng_state()
     seen = [
         torch.is_grad_enabled()
@@ -375,7 +375,7 @@ def test_impossible_step_counts_are_refused(steps: int, said: str, linear: Noise
         ({"timestep_spacing": "leading"}, "timestep_spacing must be trailing or linspace, found 'leading'"),
     ],
 )
-def test_what_cannot_be_is_refused_before_anything_is_asked(
+def test_impossible_values_are_refused_before_the_denoiser_is_evaluated(
     options: dict[str, object], named: str, linear: NoiseSchedule
 ) -> None:
     with pytest.raises(VizdiffUsageError, match=named):
@@ -395,19 +395,17 @@ def test_zero_terminal_snr_is_refused_with_its_reason() -> None:
 @pytest.mark.parametrize("sampler", ["ddpm", "ddim", "dpm-solver++"])
 @pytest.mark.parametrize("spacing", ["trailing", "linspace"])
 @pytest.mark.parametrize("steps", [1, 7, 333])
-def test_a_sampler_visits_the_timesteps_asked_for(
-    sampler: str, spacing: str, steps: int, linear: NoiseSchedule
-) -> None:
+def test_a_sampler_visits_the_given_timesteps(sampler: str, spacing: str, steps: int, linear: NoiseSchedule) -> None:
     noise = ImageNoise([0], (1, 2, 2))
     options = {"sampler": sampler, "steps": steps, "timestep_spacing": spacing}
-    told: list[int] = []
+    evaluated: list[int] = []
 
     def listening(x: Tensor, timesteps: Tensor) -> Tensor:
-        told.append(int(timesteps[0]))
+        evaluated.append(int(timesteps[0]))
         return half_random(x, timesteps)
 
     found = [step.t for step in sampling_steps(listening, linear, noise, None, **with_config(options))]
-    assert found == told == spaced_timesteps(1000, steps, spacing).tolist()
+    assert found == evaluated == spaced_timesteps(1000, steps, spacing).tolist()
 
 
 @pytest.mark.parametrize("sampler", ["ddpm", "ddim", "dpm-solver++"])
@@ -430,7 +428,7 @@ def test_the_clipped_share_is_counted_before_clipping(linear: NoiseSchedule, fix
 
 
 class Labelled:
-    """A denoiser whose answer tells which label it was asked under; counts its calls."""
+    """A denoiser whose output depends on the label; counts its calls."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[int, list[int]]] = []
@@ -455,7 +453,7 @@ def test_guidance_mixes_two_predictions(scale: float) -> None:
         assert torch.equal(eps, wanted_uncond)
 
 
-def test_scale_one_asks_once_with_the_plain_batch() -> None:
+def test_scale_one_evaluates_the_plain_batch_once() -> None:
     denoiser, x, labels = Labelled(), torch.randn(3, 1, 2, 2), torch.tensor([0, 5, 9])
     eps, eps_cond, eps_uncond = guided_eps(denoiser, x, 7, labels, 1.0, 10)
     assert denoiser.calls == [(3, [0, 5, 9])]
@@ -464,7 +462,7 @@ def test_scale_one_asks_once_with_the_plain_batch() -> None:
 
 
 @pytest.mark.parametrize("sampler", ["ddpm", "ddim"])
-def test_scale_zero_is_a_sampling_without_an_order(sampler: str, linear: NoiseSchedule) -> None:
+def test_scale_zero_is_sampling_without_a_label(sampler: str, linear: NoiseSchedule) -> None:
     def last(labels: list[int], scale: float) -> Tensor:
         noise = ImageNoise([1, 2, 3], (1, 2, 2))
         for step in sampling_steps(

@@ -1,4 +1,4 @@
-"""Intervals: published values, closed forms, and how often they hold the truth."""
+"""Confidence intervals: published values, closed forms, and their coverage."""
 
 from __future__ import annotations
 

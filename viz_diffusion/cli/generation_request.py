@@ -1,4 +1,4 @@
-"""The generation that a command is about: one to sample, or a recording, which no option may contradict."""
+"""The generation that a command shows: one to sample, or a recording, which no option may contradict."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from viz_diffusion.cli.option_groups import OptionGroup, option
 from viz_diffusion.cli.options import (
     DEFAULT_DIGIT,
     DEFAULT_SEED,
-    FOR_SHOW,
+    PICTURE_SAMPLER,
     SamplerOptions,
     check_digit,
     check_seed,
@@ -27,21 +27,21 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class GivenGeneration:
-    """Which generation a command line asks for; None is what it does not say."""
+class GenerationOptions:
+    """The options that say which generation a command shows; None where one is not given."""
 
     digit: int | None
     seed: int | None
     trajectory: Path | None
-    """A recording to use, which nothing else that was given may contradict."""
+    """A recording to use, which no other given option may contradict."""
     allow_partial: bool
-    """Whether a recording will do that was cut off after its first image was finished."""
+    """Whether to accept a recording that was cut off after its first image was finished."""
     sampling: SamplerOptions
 
 
 def generation_options() -> OptionGroup:
-    """Return the options that say which generation a command is about; it gets :class:`GivenGeneration`."""
-    sampling = sampler_options(FOR_SHOW)
+    """Return the options that say which generation a command shows; they build :class:`GenerationOptions`."""
+    sampling = sampler_options(PICTURE_SAMPLER)
     own = (
         option("--digit", int, "Digit to ask for, 0 to 9.", default=str(DEFAULT_DIGIT)),
         option("--seed", int, "Seed of the noise.", default=str(DEFAULT_SEED)),
@@ -56,8 +56,8 @@ def generation_options() -> OptionGroup:
 
     def build(
         *, digit: int | None, seed: int | None, trajectory: Path | None, allow_partial: bool | None, **sampler: Any
-    ) -> GivenGeneration:
-        return GivenGeneration(digit, seed, trajectory, bool(allow_partial), sampling.build(**sampler))
+    ) -> GenerationOptions:
+        return GenerationOptions(digit, seed, trajectory, bool(allow_partial), sampling.build(**sampler))
 
     return OptionGroup((*own, *sampling.parameters), build)
 
@@ -67,36 +67,36 @@ GENERATION = generation_options()
 
 @dataclass(frozen=True, eq=False)
 class GenerationRequest:
-    """Which generation a command is about: one to record, or one that is there."""
+    """The generation that a command shows: one to record, or an existing recording."""
 
     digit: int
     """0..9."""
     seed: int
-    """Of its noise."""
+    """Seed of its noise."""
     steps: int | None
-    """Network evaluations; None for all of the schedule's."""
+    """Network evaluations; None for all timesteps of the schedule."""
     config: SamplerConfig | None
-    """How to sample it; None where it is there."""
+    """How to sample it; None where there is a recording."""
     folder: Path | None = None
-    """Where the recording lies; None where there is none yet."""
+    """Path of the recording; None where there is none yet."""
     recorded: Trajectory | None = None
     """The recording."""
 
     @property
     def is_recording_only(self) -> bool:
-        """Whether it is a recording whose network is not at hand: of unknown weights, or another program's sampler."""
+        """Whether the recording's network is not available: unknown weights, or a sampler of another program."""
         if self.recorded is None:
             return False
         return not self.recorded.weights_sha256 or self.recorded.sampler not in ("", *SAMPLERS)
 
 
-def read_request(given: GivenGeneration, *, recording_only: bool = False) -> GenerationRequest:
-    """Fill in the defaults of what was not given, or what the recording says; nothing given is ignored.
+def read_request(given: GenerationOptions, *, recording_only: bool = False) -> GenerationRequest:
+    """Return the generation that options mean: with their defaults, or with the values of a recording.
 
     Parameters
     ----------
     recording_only
-        Whether a recording will do whose network is not available; see
+        Whether to accept a recording whose network is not available; see
         :attr:`GenerationRequest.is_recording_only`.
 
     Raises
@@ -145,8 +145,8 @@ def check_weights(request: GenerationRequest, digest: str) -> None:
 
 
 def _check_agreement(trajectory: Path, recorded: Trajectory, given: dict[str, Any]) -> None:
-    """Refuse an option that says something else than the recording."""
-    there: dict[str, Any] = {
+    """Refuse an option that contradicts the recording."""
+    recorded_values: dict[str, Any] = {
         "digit": int(recorded.labels[0]),
         "seed": int(recorded.seeds[0]),
         "sampler": recorded.sampler,
@@ -158,10 +158,10 @@ def _check_agreement(trajectory: Path, recorded: Trajectory, given: dict[str, An
         "clip": recorded.clip,
     }
     for name, value in given.items():
-        found = there[name]
-        if value is None or value == found or (isinstance(value, float) and math.isclose(value, found)):
+        actual = recorded_values[name]
+        if value is None or value == actual or (isinstance(value, float) and math.isclose(value, actual)):
             continue
-        known = "not known" if found in (-1, "") or found != found else found
+        known = "not known" if actual in (-1, "") or actual != actual else actual
         shown = f"{value:g}" if isinstance(value, float) else value
         named = "--no-clip" if value is False else "--clip" if value is True else f"`{name}` {shown}"
         words = "guidance" if name == "guidance_scale" else name.replace("_", " ")
@@ -171,18 +171,17 @@ def _check_agreement(trajectory: Path, recorded: Trajectory, given: dict[str, An
         )
 
 
-def _open(place: Path, allow_partial: bool = False) -> Trajectory:
+def _open(source: Path, allow_partial: bool = False) -> Trajectory:
     """Open the recording in a folder written by ``vizdiff trajectory``, or the store itself.
 
     Raises
     ------
     VizdiffInputError
-        Where it cannot be read, or was cut off before its first image was finished: nothing is told of a picture
-        that never came to be.
+        Where it cannot be read, or was cut off before its first image was finished.
     """
     from viz_diffusion.recording.trajectory import Trajectory
 
-    path = place if is_store(place) else place / "trajectory.zarr"
+    path = source if is_store(source) else source / "trajectory.zarr"
     recorded = Trajectory.open(path, allow_partial=allow_partial)
     if recorded.stopped and not math.isfinite(float(recorded.x0[0].sum())):
         raise VizdiffInputError(
@@ -192,9 +191,9 @@ def _open(place: Path, allow_partial: bool = False) -> Trajectory:
     return recorded
 
 
-def is_store(place: Path) -> bool:
+def is_store(path: Path) -> bool:
     """Return whether a path is a recording itself, and not a folder that holds one."""
-    return place.is_file() or place.suffix == ".zarr" or (place / "zarr.json").is_file()
+    return path.is_file() or path.suffix == ".zarr" or (path / "zarr.json").is_file()
 
 
 def spacing_of(recorded: Trajectory) -> str:

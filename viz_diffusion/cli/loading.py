@@ -1,4 +1,4 @@
-"""Choose a device; open a run with its network."""
+"""Loading for a command: the device, and a run with its network."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def pick_device(choice: str) -> torch.device:
-    """Return the device asked for, or with ``auto`` the fastest there is."""
+    """Return the device of ``--device``, or with ``auto`` the fastest one available."""
     import torch
 
     if choice == "auto":
@@ -32,7 +32,7 @@ def pick_device(choice: str) -> torch.device:
 
 
 class LoadedRun(NamedTuple):
-    """A run with its network."""
+    """A run, its network, and the SHA-256 of the weights."""
 
     run: Run
     model: SimpleUNet
@@ -44,9 +44,8 @@ def load_run(choice: str | None, device: str, terminal: Terminal) -> LoadedRun:
     terminal.say("Loading", "PyTorch")
     from viz_diffusion.training.run import Run
 
-    place = pick_device(device)
     run = Run.choose(choice)
-    model, digest = run.load_model(place, lambda remark: terminal.say("Note", remark))
+    model, digest = run.load_model(pick_device(device), lambda remark: terminal.say("Note", remark))
     if run.is_bundled:
         terminal.say("Weights", f"bundled (60,000 MNIST digits, {digest[:8]}); yours: --run PATH")
     else:

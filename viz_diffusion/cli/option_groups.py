@@ -1,4 +1,4 @@
-"""Groups of options that several commands share, each declared once and handed to a command as one value."""
+"""Option groups: options that several commands share, declared once, and one value for a command."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ Command = Callable[..., None]
 class OptionGroup:
     """Options that belong together.
 
-    Every option is optional: a command line that does not give it leaves None, so that what was given can be told
-    from what was not. The default is written in the help text only.
+    Every option is optional: it is None where a command line does not give it, so that given values can be
+    distinguished from defaults. The default is written in the help text only.
     """
 
     parameters: tuple[inspect.Parameter, ...]
@@ -36,7 +36,7 @@ def option(name: str, kind: Any, help: str, *, default: str = "", metavar: str |
     kind
         The type of its value.
     default
-        What holds where it is not given, for the help text.
+        Its default, for the help text.
     """
     shown: Any = default or False
     declared = typer.Option(name, metavar=metavar, help=help, show_default=shown)
@@ -51,7 +51,7 @@ def option(name: str, kind: Any, help: str, *, default: str = "", metavar: str |
 def takes(**groups: OptionGroup) -> Callable[[Command], Command]:
     """Replace parameters of a command by the options of a group.
 
-    ``@takes(sampling=sampler_options(defaults))`` gives the command's parameter ``sampling`` what the group builds.
+    With ``@takes(sampling=sampler_options(defaults))`` the command's parameter ``sampling`` is what the group builds.
     All parameters of the command are keywords.
     """
 
@@ -64,14 +64,14 @@ def takes(**groups: OptionGroup) -> Callable[[Command], Command]:
 
         def run(**values: Any) -> None:
             built = {
-                name: group.build(**{one.name: values.pop(one.name) for one in group.parameters})
+                name: group.build(**{parameter.name: values.pop(parameter.name) for parameter in group.parameters})
                 for name, group in groups.items()
             }
             command(**values, **built)
 
         run.__doc__ = command.__doc__
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-        run.__annotations__ = {one.name: one.annotation for one in parameters}
+        run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
         return run
 
     return decorate

@@ -1,4 +1,4 @@
-"""Options that several commands take, spelled alike, and the checks of their values.
+"""Options that several commands take, their defaults, and the checks of their values.
 
 Imports nothing heavy, so that a command line is checked at once.
 """
@@ -18,12 +18,12 @@ from viz_diffusion.errors import VizdiffUsageError
 
 DEFAULT_DIGIT = 5
 DEFAULT_SEED = 1
-"""Of what is made for show: from this noise the bundled weights make ten plain digits. Measurements begin at 0."""
+"""Seed of pictures: from this noise the bundled weights generate ten clear digits. Measurements begin at 0."""
 DEFAULT_GUIDANCE = 1.5
-"""Where a picture is made for show; 1, no guidance, where something is measured."""
+"""Guidance scale of pictures; measurements use 1, no guidance."""
 MAX_STEPS = 1000
-FOR_SHOW = SamplerConfig(guidance_scale=DEFAULT_GUIDANCE)
-"""How a generation is sampled that is recorded and drawn."""
+PICTURE_SAMPLER = SamplerConfig(guidance_scale=DEFAULT_GUIDANCE)
+"""The defaults of the sampler where a generation is recorded and drawn."""
 
 RunOption = Annotated[
     str | None,
@@ -42,20 +42,20 @@ QuietOption = Annotated[bool, typer.Option("--quiet", help="Say nothing on stder
 
 
 def check_digit(digit: int) -> int:
-    """Return a digit that exists."""
+    """Return ``digit``; refuse what is not in 0 .. 9."""
     if not 0 <= digit <= 9:
         raise VizdiffUsageError(f"--digit must lie in 0..9, found {digit}")
     return digit
 
 
 def check_at_least(option: str, value: float, least: float) -> None:
-    """Refuse a number that is too small (or no number), naming its option."""
+    """Refuse a number below ``least``, NaN and infinity; the message names the option."""
     if not value >= least or value == float("inf"):
         raise VizdiffUsageError(f"{option} must be at least {least:g}, found {value:g}")
 
 
 def check_seed(seed: int, count: int = 1) -> None:
-    """Refuse seeds that a generator does not take, or, from 2**32 on, takes for a smaller one."""
+    """Refuse seeds outside 0 .. 2**32-1: a generator refuses them, or reduces them modulo 2**32."""
     if not 0 <= seed <= 2**32 - count:
         raise VizdiffUsageError(f"--seed must lie in 0..{2**32 - count}, found {seed}")
 
@@ -65,12 +65,12 @@ class SamplerOptions:
     """The sampler's options as a command line gives them."""
 
     defaults: SamplerConfig
-    """What holds where an option is not given."""
+    """The values of options that are not given."""
     given: dict[str, Any]
     """The fields of :class:`SamplerConfig` that were given."""
 
     def config(self, **changes: Any) -> SamplerConfig:
-        """Return how to sample; ``changes`` replace what was given.
+        """Return the configuration of the sampler; ``changes`` replace given values.
 
         Raises
         ------
@@ -131,10 +131,10 @@ def sampler_options(defaults: SamplerConfig) -> OptionGroup:
 
 
 def default_out(name: str, ending: str, digit: int, lang: str = "en") -> Path:
-    """Return where a command writes unless told otherwise: ``reports/NAME``.
+    """Return where a command writes without ``--out``: ``reports/NAME``.
 
-    The digit joins the name where it is not 5 and the language where it is not English, so that one does not
-    overwrite the other.
+    The name holds the digit where it is not 5, and the language where it is not English, so that one does not
+    overwrite another.
     """
     marks = [name, *([str(digit)] if digit != DEFAULT_DIGIT else []), *([lang] if lang != "en" else [])]
     return Path("reports") / ("_".join(marks) + ending)

@@ -1,4 +1,4 @@
-"""How ``vizdiff trajectory`` records: to disk while it samples, and what a network's modules gave on the way.
+"""Recording and sampling for a command: with progress, to disk, and the drawings of a recording.
 
 The options are checked before anything heavy is loaded.
 """
@@ -100,8 +100,8 @@ def record(
 ) -> Trajectory:
     """Record ``count`` generations of one digit with seeds ``seed`` and on, showing progress.
 
-    With a ``store`` they go to disk meanwhile, and the first batch of 16 is returned. ``denoiser`` stands in for the
-    run's network.
+    With a ``store`` they are written to disk meanwhile, and the first batch of 16 is returned. ``denoiser`` replaces
+    the run's network.
     """
     import torch
 
@@ -140,7 +140,7 @@ def read_store(store: Path, count: int) -> tuple[float, Float32]:
     Returns
     -------
     share, x0
-        The share of the pixels of all guesses beyond [-1, 1], and all finished images, (B, C, H, W).
+        The share of pixels of all predicted x_0 outside [-1, 1], and all finished images, (B, C, H, W).
     """
     import numpy as np
 
@@ -148,21 +148,21 @@ def read_store(store: Path, count: int) -> tuple[float, Float32]:
 
     shares, finished = [], []
     for first in range(0, count, CHUNK_SAMPLES):
-        part = Trajectory.open(store, samples=slice(first, first + CHUNK_SAMPLES))
-        shares.append(part.x0_beyond_scale)
-        finished.append(part.x0)
+        batch = Trajectory.open(store, samples=slice(first, first + CHUNK_SAMPLES))
+        shares.append(batch.x0_beyond_scale)
+        finished.append(batch.x0)
     return float(np.concatenate(shares).mean()), np.concatenate(finished)
 
 
 def find_modules(
     model: SimpleUNet, globs: Sequence[str], config: SamplerConfig, frames: str | None
 ) -> tuple[tuple[str, ...], NDArray[np.int64]]:
-    """Return the modules meant, in the order in which the network has them, and the timesteps of the frames.
+    """Return the modules that match ``globs``, in the network's order, and the timesteps of the frames.
 
     Raises
     ------
     VizdiffUsageError
-        Where a glob finds none.
+        Where a glob matches none.
     """
     from viz_diffusion.recording.hooks import match_modules
     from viz_diffusion.views.feature_maps import choose
@@ -177,12 +177,12 @@ def draw_steps(
     texts: Texts,
     out: Path,
     terminal: Terminal,
-    words: str = "steps",
-    told: Mapping[str, Any] | None = None,
+    picture: str = "steps",
+    extra_facts: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Write the strip and the film; return what the JSON file says of them.
+    """Write the strip and the film; return their values for the JSON file.
 
-    ``words`` names the catalogue's texts of the strip, which may name what is in ``told``.
+    ``picture`` is the name of the strip's texts in the catalogue, which may use ``extra_facts``.
     """
     import numpy as np
 
@@ -193,8 +193,8 @@ def draw_steps(
 
     terminal.say("Drawing", "strip and film")
     data = strip_view.measure(recorded, frames=frames)
-    facts = strip_view.facts(data) | dict(told or {})
-    (drawing,) = drawings({words: strip_view.draw(data)["steps"]}, wording(facts, texts), texts)
+    facts = strip_view.facts(data) | dict(extra_facts or {})
+    (drawing,) = drawings({picture: strip_view.draw(data)["steps"]}, wording(facts, texts), texts)
     save_drawing(replace(drawing, name="steps"), out)
     states = frames_view.pictures(np.concatenate([recorded.x_t[0], recorded.x0[:1]]))
     shown = film_frames(len(states), min(FILM_FRAMES, len(states)))
@@ -209,11 +209,11 @@ def draw_activations(
     texts: Texts,
     out: Path,
     terminal: Terminal,
-    told: Mapping[str, Any] | None = None,
+    extra_words: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Draw the feature maps of these modules, and say what is none; return what the JSON file says of them.
+    """Draw the feature maps of modules, and say which have none; return their values for the JSON file.
 
-    The texts may name what is in ``told``.
+    The texts may use ``extra_words``.
     """
     from viz_diffusion.study.narrative import drawings, save_drawing, wording
     from viz_diffusion.views import feature_maps as activations
@@ -225,7 +225,7 @@ def draw_activations(
         return activations.facts(data)
     terminal.say("Drawing", f"feature maps of {', '.join(block.name for block in data.blocks)}")
     facts = activations.facts(data)
-    for drawing in drawings(activations.draw(data), wording(facts, texts) | dict(told or {}), texts):
+    for drawing in drawings(activations.draw(data), wording(facts, texts) | dict(extra_words or {}), texts):
         save_drawing(drawing, out)
     return {**facts, "caption": drawing.caption}
 
@@ -233,13 +233,13 @@ def draw_activations(
 def sample_all(
     loaded: LoadedRun, labels: torch.Tensor, seed: int, config: SamplerConfig, terminal: Terminal
 ) -> tuple[torch.Tensor, float]:
-    """Sample N labels with seeds ``seed`` and on, showing progress.
+    """Sample an image for each of N labels with seeds ``seed`` and on, showing progress.
 
     Returns
     -------
     tuple
-        (N, 1, 28, 28) images, and the share of pixels of x̂_0 beyond [-1, 1], over all steps and images (the
-        padding of the last batch included).
+        (N, 1, 28, 28) images, and the share of pixels of predicted x_0 outside [-1, 1], over all steps and
+        images (the padding of the last batch included).
     """
     import torch
 
@@ -248,7 +248,7 @@ def sample_all(
     count = len(labels)
     device = next(loaded.model.parameters()).device
     images: list[torch.Tensor] = []
-    beyond: list[torch.Tensor] = []
+    clipped_shares: list[torch.Tensor] = []
     text = f"{count} images, {config.sampler_name}"
     with terminal.progress("Sampling", text, count) as update:
         for batch in sample_images(
@@ -257,8 +257,8 @@ def sample_all(
             labels.to(device),
             range(seed, seed + count),
             config,
-            on_step=lambda step: beyond.append(step.clipped_share.mean()),
+            on_step=lambda step: clipped_shares.append(step.clipped_share.mean()),
         ):
             images.append(batch)
             update(sum(map(len, images)), count, text)
-    return torch.cat(images), float(torch.stack(beyond).mean())
+    return torch.cat(images), float(torch.stack(clipped_shares).mean())

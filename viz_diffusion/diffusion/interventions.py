@@ -3,7 +3,7 @@
 Each is a :class:`Change`, a named function of (x, t, y) that stands between sampler and network;
 :class:`WithInterventions` puts some of them around a denoiser, and is a denoiser itself. The sampler does not know of
 them: it keeps its own t and label, and a Recorder around :class:`WithInterventions` records those, with the network's
-answer. Knows nothing about samplers or figures.
+answer. Knows nothing about recording or figures.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from viz_diffusion.diffusion.network_inputs import NetworkInputs
+from viz_diffusion.diffusion.samplers import Noise
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.errors import VizdiffUsageError
 
@@ -136,13 +137,6 @@ def _change_timestep(kind: str, reading: Callable[[Tensor], Tensor]) -> Change:
     return Change(f"clock {kind}", lambda x, timesteps, labels: (x, reading(timesteps), labels))
 
 
-class Noise(Protocol):
-    """Where a sampler takes its noise from; see :class:`viz_diffusion.diffusion.samplers.Noise`."""
-
-    def draw(self, device: torch.device | str = "cpu") -> Tensor:
-        """Return the next (B, C, H, W) draw."""
-
-
 class ForkedNoise:
     """Noise for finishing one frozen state several times.
 
@@ -206,8 +200,8 @@ def block_means(
     dict
         From t to the (…) mean of the block's (N, …) output.
     """
-    found: list[Tensor] = []
-    handle = _block(denoiser, block).register_forward_hook(lambda _, __, output: found.append(output.mean(dim=0)))
+    means: list[Tensor] = []
+    handle = _block(denoiser, block).register_forward_hook(lambda _, __, output: means.append(output.mean(dim=0)))
     try:
         noise = torch.randn(images.shape, generator=torch.Generator().manual_seed(seed)).to(images)
         for t in timesteps:
@@ -216,7 +210,7 @@ def block_means(
             _ = denoiser(x_t, steps) if labels is None else denoiser(x_t, steps, labels)
     finally:
         handle.remove()
-    return dict(zip(timesteps, found, strict=True))
+    return dict(zip(timesteps, means, strict=True))
 
 
 @contextmanager

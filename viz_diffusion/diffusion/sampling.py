@@ -1,4 +1,4 @@
-"""Sampling by a configuration: the steps of one generation, and finished images in bulk.
+"""Sampling with a :class:`SamplerConfig`: the steps of one generation, and finished images in bulk.
 
 The equations of the samplers are in :mod:`viz_diffusion.diffusion.samplers`. Knows nothing about recording or files.
 """
@@ -52,7 +52,7 @@ def sampling_steps(
     guidance_scales
         (B, 1, 1, 1) a guidance scale for each image, in place of that of ``config``.
     null_label
-        The label that stands for no label.
+        The label that means "no label".
 
     Raises
     ------

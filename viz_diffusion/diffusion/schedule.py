@@ -1,7 +1,7 @@
-"""The noise schedule: how much of the image and how much noise there is at each timestep.
+"""The noise schedule of the forward process: β_t, ᾱ_t, SNR, and the formulas made of them.
 
-Knows nothing about networks, images or devices; its tables are NumPy float64, and its formulas work on
-NumPy arrays and on tensors alike.
+Its tables are NumPy float64, and its formulas work on NumPy arrays and on tensors alike. Knows nothing about
+networks, images or devices.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from viz_diffusion.errors import VizdiffUsageError
 
 Float64 = NDArray[np.float64]
 ArrayT = TypeVar("ArrayT", bound=Any)
-"""A NumPy array or a tensor of shape (B, ...); what goes in comes out."""
+"""A NumPy array or a tensor of shape (B, ...); the result has the type of the argument."""
 
 
 def linear_betas(num_train_timesteps: int = 1000, start: float = 1e-4, end: float = 0.02) -> Float64:
@@ -64,7 +64,7 @@ class NoiseSchedule:
     """(T,) float64, unitless: the share of variance replaced by noise at each timestep, in (0, 1); the last one
     may be 1, and then nothing of the image is left at the end (zero terminal SNR)."""
     name: str = "custom"
-    """What the schedule is called in captions: linear, cosine, zero-snr or custom."""
+    """Its name in captions: linear, cosine, zero-snr or custom."""
 
     def __post_init__(self) -> None:
         betas = np.array(self.betas, dtype=np.float64)
@@ -152,7 +152,7 @@ class NoiseSchedule:
         return int(below[0]) if below.size else None
 
     def require_signal(self) -> None:
-        """Refuse zero terminal SNR, for whoever gets x̂_0 from a predicted ε̂ (Lin et al. 2023, section 3.3).
+        """Refuse zero terminal SNR, where ε̂ implies no x̂_0 (Lin et al. 2023, section 3.3).
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""Which timesteps a sampler of few steps visits, and the names of the samplers.
+"""The timesteps of a sampler with few steps, and the names of samplers, variances and spacings.
 
 NumPy only, so that a command line is checked before anything heavy is loaded. Knows nothing about noise.
 """
@@ -13,7 +13,7 @@ from viz_diffusion.errors import VizdiffUsageError
 Int64 = NDArray[np.int64]
 
 SAMPLERS = {"ddpm": "DDPM", "ddim": "DDIM", "dpm-solver++": "DPM-Solver++(2M)"}
-"""The samplers as they are asked for, and as they are called in captions."""
+"""From the value of ``sampler`` to the name in captions."""
 VARIANCES = ("beta", "beta_tilde")
 """The two variances of the noise that DDPM injects (Ho et al. 2020, section 3.2)."""
 SPACINGS = ("trailing", "linspace")

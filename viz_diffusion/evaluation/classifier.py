@@ -1,4 +1,4 @@
-"""Is it good? An independent digit classifier, and how often it reads what was asked for.
+"""The digit classifier: a network independent of the denoisers, and its accuracy on labelled images.
 
 The classifier never takes part in training or guiding a denoiser. Knows nothing about samplers.
 """
@@ -20,7 +20,7 @@ CLASSIFIER_DIR = Path(__file__).parents[1] / "assets" / "classifier"
 
 
 class DigitClassifier(nn.Module):
-    """A small convolutional network that reads 28x28 digits; trained by ``scripts/train_classifier.py``."""
+    """A small convolutional network that classifies 28x28 digits; trained by ``scripts/train_classifier.py``."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -57,13 +57,19 @@ class DigitClassifier(nn.Module):
 
     @torch.no_grad()
     def read(self, images: Tensor, batch_size: int = 500) -> Tensor:
-        """Return (N,) int64, the digit seen in each of (N, 1, 28, 28) images, clipped to [-1, 1]."""
-        parts = [self(part.clamp(-1, 1)).argmax(dim=1) for part in torch.split(images, batch_size)]
-        return torch.cat(parts)
+        """Return (N,) int64 predicted digits of (N, 1, 28, 28) float32 images, which are clipped to [-1, 1]."""
+        batches = torch.split(images, batch_size)
+        return torch.cat([self(batch.clamp(-1, 1)).argmax(dim=1) for batch in batches])
 
 
-def read_as_asked(images: Tensor, labels: Tensor) -> tuple[Share, str]:
-    """Count the images that the bundled classifier reads as their labels; return its SHA-256 too."""
+def classifier_accuracy(images: Tensor, labels: Tensor) -> tuple[Share, str]:
+    """Return the share of images that the bundled classifier classifies as their labels, and its SHA-256.
+
+    Parameters
+    ----------
+    images, labels
+        (N, 1, 28, 28) float32 in [-1, 1] and (N,) int64.
+    """
     classifier, digest = DigitClassifier.bundled()
     hits = int((classifier.read(images) == labels).sum())
     return Share(hits, len(labels)), digest

@@ -1,4 +1,4 @@
-"""``vizdiff forward``: real digits, destroyed."""
+"""``vizdiff forward``: draw the forward process on real digits, and its noise schedule."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def run_command(
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Noise, draw, write."""
+    """Add noise, draw, write."""
     terminal = Terminal(as_json, quiet)
     check_digit(digit)
     check_seed(seed)
@@ -49,7 +49,7 @@ def run_command(
     from viz_diffusion.diffusion.schedule import NoiseSchedule
     from viz_diffusion.text.catalogue import load_texts
 
-    process, texts = NoiseSchedule.named(schedule), load_texts(lang)
+    noise_schedule, texts = NoiseSchedule.named(schedule), load_texts(lang)
     out = default_out("forward", "", digit, lang) if out is None else out
     make_dir(out)
     terminal.say("Loading", "PyTorch")
@@ -57,7 +57,7 @@ def run_command(
     from viz_diffusion.lessons.noising import lesson as noising
     from viz_diffusion.study.narrative import drawings, save_drawing, wording
 
-    data = noising.measure(load_digits("test", dataset, data_dir), process, digit, seed)
+    data = noising.measure(load_digits("test", dataset, data_dir), noise_schedule, digit, seed)
     terminal.replacing(out / "forward.png")
     terminal.say("Drawing", f"{schedule} schedule, digit {digit} and the next four")
     drawn = drawings(noising.draw(data), wording(noising.facts(data), texts), texts)

@@ -1,4 +1,4 @@
-"""``vizdiff sample``: many digits, no recording."""
+"""``vizdiff sample``: sample digits in bulk, without recording."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from viz_diffusion.cli.console import Terminal, beyond, show_path, show_size
+from viz_diffusion.cli.console import Terminal, clipping_text, show_path, show_size
 from viz_diffusion.cli.loading import load_run
 from viz_diffusion.cli.option_groups import takes
 from viz_diffusion.cli.options import (
-    FOR_SHOW,
+    PICTURE_SAMPLER,
     DeviceOption,
     JsonOption,
     QuietOption,
@@ -37,7 +37,7 @@ HELP = (
 )
 
 
-@takes(sampling=sampler_options(FOR_SHOW))
+@takes(sampling=sampler_options(PICTURE_SAMPLER))
 def run_command(
     *,
     out: Annotated[Path, typer.Option(help="File to write; its ending decides: .npz or .png.")],
@@ -50,7 +50,7 @@ def run_command(
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Sample, write, and say how many the bundled classifier reads as asked."""
+    """Sample, write, and say the classifier accuracy."""
     terminal = Terminal(as_json, quiet)
     digits = _digits(digit)
     check_at_least("--count", count, 1)
@@ -77,12 +77,12 @@ def run_command(
         "x0_beyond_scale": clipped,
         "seconds": round(terminal.seconds, 1),
     }
-    terminal.say("Guesses", beyond(clipped, config.clip))
+    terminal.say("Guesses", clipping_text(clipped, config.clip))
     terminal.say("Done", f"{show_path(out)} ({show_size(out)}, {terminal.seconds:.0f} s)")
     if loaded.run.config.dataset == "mnist":
-        from viz_diffusion.evaluation.classifier import read_as_asked
+        from viz_diffusion.evaluation.classifier import classifier_accuracy
 
-        share, classifier = read_as_asked(images, labels)
+        share, classifier = classifier_accuracy(images, labels)
         terminal.say("Read as", f"asked: {share}, by the bundled classifier {classifier[:8]}")
         result |= {
             "read_as_asked": share.hits,

@@ -1,4 +1,4 @@
-"""``vizdiff worksheet``: exercises for the class, and their answers."""
+"""``vizdiff worksheet``: write exercises on a recording, and their answers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from viz_diffusion.cli.console import Terminal, show_path, show_size
-from viz_diffusion.cli.generation_request import GENERATION, GivenGeneration, read_request
+from viz_diffusion.cli.generation_request import GENERATION, GenerationOptions, read_request
 from viz_diffusion.cli.option_groups import takes
 from viz_diffusion.cli.options import (
     DeviceOption,
@@ -20,7 +20,7 @@ from viz_diffusion.cli.options import (
     check_at_least,
     default_out,
 )
-from viz_diffusion.cli.study import command_line, prepare
+from viz_diffusion.cli.study import prepare_study, study_command
 from viz_diffusion.files import make_dir
 
 HELP = (
@@ -33,7 +33,7 @@ HELP = (
 @takes(generation=GENERATION)
 def run_command(
     *,
-    generation: GivenGeneration,
+    generation: GenerationOptions,
     run: RunOption = None,
     device: DeviceOption = "auto",
     lang: LangOption = "en",
@@ -54,12 +54,12 @@ def run_command(
     request = read_request(generation)
     out = default_out("worksheet", "", request.digit, lang) if out is None else out
     make_dir(out)
-    found = prepare(request, run, device, terminal, lessons=(), out=out / "worksheet.html")
+    study = prepare_study(request, run, device, terminal, lessons=(), out=out / "worksheet.html")
     from viz_diffusion.worksheet.page import write_worksheet
 
-    real = found.run.config.load_digits("test").typical_of(int(found.trajectory.labels[0]))
-    sheet, key = make_plan(found.trajectory, found.comparison_runs.others, real[0].numpy())
-    pages = write_worksheet(sheet, key, command_line("worksheet", found, lang), texts, out)
+    real = study.run.config.load_digits("test").typical_of(int(study.trajectory.labels[0]))
+    sheet, key = make_plan(study.trajectory, study.comparison_runs.others, real[0].numpy())
+    pages = write_worksheet(sheet, key, study_command("worksheet", study, lang), texts, out)
     for page, what in zip(pages, ("for students", "the answers"), strict=True):
         terminal.say("Written", f"{show_path(page)} ({what}, {show_size(page)})")
     terminal.say("Done", f"sheet {sheet.code} ({terminal.seconds:.0f} s); the browser prints both on A4")

@@ -18,7 +18,7 @@ from viz_diffusion.data import NUM_LABELS, Digits
 from viz_diffusion.diffusion.sampler_config import SamplerConfig
 from viz_diffusion.diffusion.sampling import sample_images
 from viz_diffusion.diffusion.schedule import NoiseSchedule
-from viz_diffusion.evaluation.classifier import read_as_asked
+from viz_diffusion.evaluation.classifier import classifier_accuracy
 from viz_diffusion.evaluation.intervals import Z_95, Share, all_surely, half_of_mean, share_difference, surely
 from viz_diffusion.lessons.base import Claim
 from viz_diffusion.lessons.context import Progress, device_of, silent
@@ -231,7 +231,7 @@ def sample_arm(
         null_label=getattr(arm, "null_label", NUM_LABELS),
     )
     images = torch.cat(list(parts))
-    return images[:KEPT, 0].numpy(), read_as_asked(images, asked)[0].hits if is_mnist else 0
+    return images[:KEPT, 0].numpy(), classifier_accuracy(images, asked)[0].hits if is_mnist else 0
 
 
 @torch.no_grad()

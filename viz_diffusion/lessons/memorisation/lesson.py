@@ -189,14 +189,14 @@ def facts(data: Memorisation) -> dict[str, Any]:
     if data.control is not None:
         found |= _told(data.control, "control_")
     if data.quality is not None:
-        made, real, clouds = data.quality.samples, data.quality.real, data.quality.clouds
+        made, real, control = data.quality.samples, data.quality.real, data.quality.control
         found |= {
             "read_hits": made.accuracy.hits,
             "read_low": made.accuracy.interval[0],
             "read_high": made.accuracy.interval[1],
             "frechet": made.frechet,
             "frechet_real": real.frechet,
-            "frechet_clouds": clouds.frechet,
+            "frechet_clouds": control.frechet,
             "recall": made.recall,
             "recall_real": real.recall,
             "classifier": data.quality.classifier_sha256[:8],
