@@ -222,15 +222,15 @@ def _learning(
     from viz_diffusion.training.run import Run
 
     run = Run.choose(choice)
-    looks = read_training_samples(run, None if kind in FILMS else learning.MOST_LOOKS)
+    looks = read_training_samples(run, None if kind in FILMS else learning.MOST_COLUMNS)
     terminal.replacing(path)
     terminal.say("Drawing", f"{len(looks.steps)} looks of {'the bundled run' if run.is_bundled else run.path}")
     facts = training_samples_facts(looks) | {"run": run.name_or_path}
     if kind in FILMS:
-        film = learning.learning_film(looks)
+        film = learning.training_samples_film(looks)
         data = film_bytes(film, kind, scale=1, frame_ms=LEARNING_MS, hold_ms=LEARNING_HOLD_MS)
         return facts | {"frames": len(film), "width": film.shape[2], "height": film.shape[1]}, data
-    (drawing,) = drawings({LEARNING: learning.draw_learning(looks)}, wording(facts, texts), texts)
+    (drawing,) = drawings({LEARNING: learning.draw_training_samples(looks)}, wording(facts, texts), texts)
     data = figure_bytes(drawing.figure, kind, description=drawing.caption, dpi=dpi, transparent=transparent)
     return facts | {"title": drawing.title, "caption": drawing.caption, "alt": drawing.alt}, data
 
