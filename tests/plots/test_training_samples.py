@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 from picture_boxes import picture_boxes
 
 from viz_diffusion.errors import VizdiffInputError
-from viz_diffusion.plots import film, raster, training_samples
+from viz_diffusion.plots import raster, training_samples
+from viz_diffusion.plots.pixels import to_gray8
 
 Drawn = Callable[[str], Figure]
 
@@ -68,7 +69,7 @@ def test_the_film_is_pixel_sharp(make: SimpleNamespace) -> None:
         factor = round(box.width * 1600) // 28
         block = frames[1, top : top + 28 * factor, left : left + 28 * factor]
         grey = np.clip((raster.enlarge(samples.images[1, index], factor) + 1) / 2 * 256, 0, 255).astype(int)
-        assert np.abs(film.to_grey(block).astype(int) - grey).max() <= 1
+        assert np.abs(to_gray8(block).astype(int) - grey).max() <= 1
 
 
 def test_samples_of_the_wrong_shape_and_too_many_columns_are_refused(make: SimpleNamespace) -> None:
