@@ -11,10 +11,10 @@ import pytest
 from viz_diffusion.cli import training_display as watching
 from viz_diffusion.cli.console import Terminal
 from viz_diffusion.cli.training_display import clock, line, rows, watch
-from viz_diffusion.training.trainer import Look, Progress
+from viz_diffusion.training.trainer import Evaluation, Progress
 
 EARLY = Progress(3, None, 0.9, 40.0)
-LATER = Progress(1240, 2480, 0.05, 351.6, 211.8, Look(1200, (0.0912, 0.0251, 0.0061, 0.0008), 7))
+LATER = Progress(1240, 2480, 0.05, 351.6, 211.8, Evaluation(1200, (0.0912, 0.0251, 0.0061, 0.0008), 7))
 
 
 def test_the_table_names_everything_that_is_asked_for() -> None:
@@ -84,16 +84,16 @@ def test_quiet_says_nothing(hours: list[float], capsys: pytest.CaptureFixture[st
 
 
 def test_a_terminal_gets_a_table_that_stays(hours: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
-    class Terminal(io.StringIO):
+    class TerminalStream(io.StringIO):
         def isatty(self) -> bool:
             return True
 
-    terminal = Terminal()
+    terminal = TerminalStream()
     monkeypatch.setattr(sys, "stderr", terminal)
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "100")
     with watch(Terminal(False, False)) as narrate:
-        for now in [*steps(3), LATER, Progress(2480, 2480, 0.01, 352.0, 0.0, LATER.look)]:
+        for now in [*steps(3), LATER, Progress(2480, 2480, 0.01, 352.0, 0.0, LATER.evaluation)]:
             hours[0] += 1.0
             narrate(now)
     text = terminal.getvalue()
@@ -105,11 +105,11 @@ def test_a_terminal_gets_a_table_that_stays(hours: list[float], monkeypatch: pyt
 
 
 def test_the_cursor_comes_back_after_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Terminal(io.StringIO):
+    class TerminalStream(io.StringIO):
         def isatty(self) -> bool:
             return True
 
-    terminal = Terminal()
+    terminal = TerminalStream()
     monkeypatch.setattr(sys, "stderr", terminal)
     monkeypatch.setenv("TERM", "xterm")
     with pytest.raises(KeyboardInterrupt), watch(Terminal(False, False)):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from deck_fakes import Made, ship_nothing, small_still
 
-from viz_diffusion.deck.pictures import draw_still, make_film
+from viz_diffusion.deck.pictures import Darkroom, make_film
 from viz_diffusion.recording.comparison_runs import load_comparison_runs
 from viz_diffusion.recording.trajectory import Trajectory
 from viz_diffusion.study.narrative import narrate
@@ -32,5 +32,9 @@ def made(short_recording: Path) -> Made:
     texts = load_texts("en")
     told = narrate(found.findings, found.recording, texts)
     drawn = [drawing for one in told for drawing in one.drawings]
-    stills = {one.name: draw_still(one) if one.name in ("steps", "ledger") else small_still(one) for one in drawn}
+    darkroom = Darkroom()
+    for one in drawn:
+        if one.name in ("steps", "ledger"):
+            darkroom.draw(one)
+    stills = {one.name: small_still(one) for one in drawn} | darkroom.finish()
     return Made(found, told, stills, make_film(recorded, texts, with_mp4=True), texts)

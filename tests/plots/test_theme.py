@@ -244,7 +244,7 @@ def test_images_that_cannot_be_drawn_are_refused() -> None:
     with pytest.raises(VizdiffNonFiniteError):
         raster.place_noise(figure, 0, 0, 1, np.full((28, 28), np.nan))
     with pytest.raises(VizdiffInputError, match=r"\(1, 28, 28\)"):
-        raster.show_digit(theme.add_axes(figure, 0, 0, 28, 28), np.zeros((1, 28, 28)))
+        raster.place_digit(figure, 0, 0, 1, np.zeros((1, 28, 28)))
 
 
 def test_pixels_do_not_change_when_the_figure_is_drawn_again() -> None:

@@ -1,4 +1,4 @@
-"""What a Recorder hears: activations, several samplings, autocast, compiled networks; and that hooks go."""
+"""What a Recorder records: activations, several samplings, autocast, compiled networks; and that hooks go."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def test_modules_that_cannot_be_kept(name: str, words: str, linear: NoiseSchedul
     assert hooks(network) == 0
 
 
-def test_a_module_called_outside_the_forward_pass_is_not_heard(unet: SimpleUNet, linear: NoiseSchedule) -> None:
+def test_a_module_called_outside_the_forward_pass_is_not_recorded(unet: SimpleUNet, linear: NoiseSchedule) -> None:
     with Recorder(unet, linear, activations=["time_mlp"]) as recorder:
         unet.embed(torch.tensor([3]))
         sample(unet, linear, count=2)
@@ -210,13 +210,13 @@ def test_guidance_with_an_unknown_null_label_names_the_mend(
             return self.inner(x, t, labels)
 
     def loop(net: nn.Module) -> Tensor:
-        x, orders, none = torch.zeros(2, 1, 28, 28), torch.tensor([3, 4]), torch.tensor([10, 10])
+        x, labels, none = torch.zeros(2, 1, 28, 28), torch.tensor([3, 4]), torch.tensor([10, 10])
         for t in (9, 8, 7):
             at = torch.full((2,), t)
             if doubled:
-                net(torch.cat([x, x]), torch.cat([at, at]), torch.cat([orders, none]))
+                net(torch.cat([x, x]), torch.cat([at, at]), torch.cat([labels, none]))
             else:
-                net(x, at, orders)
+                net(x, at, labels)
                 net(x, at, none)
         return x
 
@@ -290,7 +290,7 @@ class TestCompiled:
         assert hooks(compiled) == 0
 
     @pytest.mark.parametrize("warm", [False, True])
-    def test_the_original_is_not_heard_through_its_copy(
+    def test_the_original_is_not_recorded_through_its_copy(
         self, warm: bool, unet: SimpleUNet, linear: NoiseSchedule
     ) -> None:
         compiled = torch.compile(unet, backend="aot_eager")

@@ -27,7 +27,7 @@ SMOOTHING = 0.02
 _BAR = 24
 
 Watcher = Callable[["Progress"], float]
-"""Takes what fit() yields; returns the smoothed training loss."""
+"""Takes what ``Trainer.run()`` yields; returns the smoothed training loss."""
 
 
 @contextmanager
@@ -64,21 +64,21 @@ def _opened(terminal: Terminal) -> tuple[Callable[[Progress, float], None], Call
 
 
 def rows(now: Progress, loss: float) -> list[tuple[str, str]]:
-    """Return what the table shows, label and text: steps, losses, speed, time left, looks."""
+    """Return what the table shows, label and text: steps, losses, speed, time left, evaluations."""
     total = "?" if now.steps is None else f"{now.steps:,}"
     done = 0 if now.steps is None else now.step * _BAR // now.steps
     found = [("Step", f"{now.step:,} of {total}  {'━' * done}{'╌' * (_BAR - done)}"), ("Loss", f"{loss:.4f}")]
-    if now.look is None:
+    if now.evaluation is None:
         found.append(("Held-out", "not measured yet"))
     else:
-        quarters = now.look.heldout_loss
+        quarters = now.evaluation.heldout_loss
         by_quarter = "  ".join(f"{value:.4f}" for value in quarters)
         mean = sum(quarters) / len(quarters)
-        found.append(("Held-out", f"{mean:.4f}, by quarter of t  {by_quarter}  (step {now.look.step:,})"))
+        found.append(("Held-out", f"{mean:.4f}, by quarter of t  {by_quarter}  (step {now.evaluation.step:,})"))
     left = "still timing the first steps" if now.seconds_left is None else clock(now.seconds_left)
     found += [("Images/s", f"{now.images_per_second:.0f}"), ("Time left", left)]
-    if now.look is not None:
-        found.append(("Looks", f"{now.look.count} kept, of ten digits from one noise"))
+    if now.evaluation is not None:
+        found.append(("Looks", f"{now.evaluation.num_thumbnails} kept, of ten digits from one noise"))
     return found
 
 
@@ -99,8 +99,9 @@ def line(now: Progress, loss: float) -> str:
     """Return the same in one line."""
     total = "" if now.steps is None else f" of {now.steps:,}"
     parts = [f"step {now.step:,}{total}", f"loss {loss:.4f}"]
-    if now.look is not None:
-        parts.append(f"held-out {sum(now.look.heldout_loss) / len(now.look.heldout_loss):.4f}")
+    if now.evaluation is not None:
+        losses = now.evaluation.heldout_loss
+        parts.append(f"held-out {sum(losses) / len(losses):.4f}")
     parts.append(f"{now.images_per_second:.0f} images/s")
     if now.seconds_left is not None:
         parts.append(f"{clock(now.seconds_left)} left")

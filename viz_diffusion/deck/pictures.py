@@ -56,13 +56,8 @@ class Film:
     """Its first frame, PNG: noise, so that it does not give the picture away."""
 
 
-def draw_still(drawing: Drawing) -> Still:
-    """Draw a figure, its white margins cut off, so that it can be larger on a slide."""
-    return _develop(drawing, figure_pixels(drawing.figure))
-
-
 def _develop(drawing: Drawing, pixels: NDArray[np.uint8]) -> Still:
-    """Cut off what is white around (H, W, 3) pixels, and write the rest as PNG."""
+    """Cut off what is white around (H, W, 3) pixels, so that it can be larger on a slide; write the rest as PNG."""
     inked = np.minimum(np.minimum(pixels[..., 0], pixels[..., 1]), pixels[..., 2]) < 255
     rows, columns = np.flatnonzero(inked.any(axis=1)), np.flatnonzero(inked.any(axis=0))
     if len(rows):

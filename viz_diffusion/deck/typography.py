@@ -39,11 +39,6 @@ def font(name: str) -> Any:
         return TTFont(name, str(file))
 
 
-def has_glyph(character: str) -> bool:
-    """Return whether one of the fonts can draw a character."""
-    return any(ord(character) in font(name).face.charToGlyph for name in FONTS)
-
-
 @cache
 def _font_of(character: str) -> str:
     for name in FONTS:

@@ -36,7 +36,7 @@ def zero_snr_betas(num_train_timesteps: int = 1000) -> Float64:
     """Return the linear schedule's betas rescaled so that no signal is left at its end (Lin et al. 2023, alg. 1).
 
     √ᾱ is shifted until it ends at 0, and stretched until it begins where it was; the last beta is 1. For
-    drawings, and for models that predict v: where ᾱ is 0, ε̂ implies no x̂_0.
+    models that predict v: where ᾱ is 0, ε̂ implies no x̂_0.
     """
     if num_train_timesteps < 2:
         raise VizdiffUsageError(f"a zero-terminal-SNR schedule needs at least 2 timesteps, found {num_train_timesteps}")

@@ -1,13 +1,11 @@
 """Animations as GIF, WebP or MP4, with captions above and beneath each frame.
 
-Knows nothing about where the frames come from. An MP4 needs PyAV (the extra ``video``) or ffmpeg.
+Knows nothing about where the frames come from. An MP4 needs PyAV (the extra ``video``).
 """
 
 from __future__ import annotations
 
 import io
-import shutil
-import subprocess
 import tempfile
 from collections.abc import Sequence
 from fractions import Fraction
@@ -63,23 +61,20 @@ def side_by_side(left: Array, right: Array, gap: int = 2) -> Array:
 
 
 def can_write_mp4() -> bool:
-    """Return whether an MP4 encoder is available: PyAV, or ffmpeg on the PATH."""
-    return find_spec("av") is not None or shutil.which("ffmpeg") is not None
+    """Return whether PyAV, which encodes an MP4, is installed."""
+    return find_spec("av") is not None
 
 
 def require_mp4() -> None:
-    """Check that an MP4 encoder is available.
+    """Check that an MP4 can be encoded.
 
     Raises
     ------
     VizdiffUsageError
-        Where neither PyAV nor ffmpeg is available; the message says how to install one.
+        Where PyAV is not installed; the message gives the command that installs it.
     """
     if not can_write_mp4():
-        raise VizdiffUsageError(
-            "an MP4 needs PyAV or ffmpeg, and neither is here: "
-            "pip install 'viz-diffusion[video]', or choose gif or webp"
-        )
+        raise VizdiffUsageError("an MP4 needs PyAV: pip install 'viz-diffusion[video]', or choose gif or webp")
 
 
 Count = tuple[int, int | None]
@@ -119,7 +114,7 @@ def film_bytes(
     Raises
     ------
     VizdiffUsageError
-        Where the format is unknown, or no MP4 encoder is available.
+        Where the format is unknown, or PyAV is not installed for an MP4.
     """
     is_colour = frames.ndim == 4 and frames.shape[-1] == 3 and format != "mp4"
     if (frames.ndim != 3 and not is_colour) or not frames.shape[0]:
@@ -171,69 +166,26 @@ def _coloured(strip: NDArray[np.uint8], colours: list[int]) -> NDArray[np.uint8]
 
 def _mp4(frames: list[NDArray[np.uint8]], frame_ms: int) -> bytes:
     """Encode (H, W) grey frames as H.264, padded to the even sides that it needs."""
-    even = [np.pad(frame, [(0, side % 2) for side in frame.shape], mode="edge") for frame in frames]
     require_mp4()
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "film.mp4"
-        if find_spec("av") is not None:
-            _mp4_by_av(path, even, frame_ms)
-        else:
-            _mp4_by_ffmpeg(path, even, frame_ms)
-        return path.read_bytes()
-
-
-def _mp4_by_av(path: Path, frames: list[NDArray[np.uint8]], frame_ms: int) -> None:
     import av
 
-    height, width = frames[0].shape
-    try:
-        with av.open(str(path), "w", options={"movflags": "faststart"}) as container:
-            stream = container.add_stream(
-                "libx264", rate=Fraction(1000, frame_ms), options={"crf": "16", "preset": "fast"}
-            )
-            stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-            for frame in frames:
-                video_frame = av.VideoFrame.from_ndarray(np.repeat(frame[..., None], 3, axis=2), format="rgb24")
-                container.mux(stream.encode(video_frame))
-            container.mux(stream.encode(None))
-    except av.error.FFmpegError as error:
-        raise VizdiffIOError(f"PyAV cannot make an MP4 here ({error}); choose gif or webp") from error
-
-
-def _mp4_by_ffmpeg(path: Path, frames: list[NDArray[np.uint8]], frame_ms: int) -> None:
-    height, width = frames[0].shape
-    command = [
-        "ffmpeg",
-        "-v",
-        "error",
-        "-f",
-        "rawvideo",
-        "-pix_fmt",
-        "gray",
-        "-s",
-        f"{width}x{height}",
-        "-r",
-        f"1000/{frame_ms}",
-        "-i",
-        "-",
-        "-vf",
-        "format=rgb24",
-        "-c:v",
-        "libx264",
-        "-crf",
-        "16",
-        "-preset",
-        "fast",
-        "-pix_fmt",
-        "yuv420p",
-        "-movflags",
-        "+faststart",
-        str(path),
-    ]
-    done = subprocess.run(command, input=np.stack(frames).tobytes(), capture_output=True, check=False)
-    if done.returncode or not path.is_file():
-        errors = done.stderr.decode("utf-8", "replace").strip().splitlines() or ["it said nothing"]
-        raise VizdiffIOError(f"ffmpeg cannot make an MP4 here ({errors[-1]}); choose gif or webp")
+    even = [np.pad(frame, [(0, side % 2) for side in frame.shape], mode="edge") for frame in frames]
+    height, width = even[0].shape
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "film.mp4"
+        try:
+            with av.open(str(path), "w", options={"movflags": "faststart"}) as container:
+                stream = container.add_stream(
+                    "libx264", rate=Fraction(1000, frame_ms), options={"crf": "16", "preset": "fast"}
+                )
+                stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+                for frame in even:
+                    video_frame = av.VideoFrame.from_ndarray(np.repeat(frame[..., None], 3, axis=2), format="rgb24")
+                    container.mux(stream.encode(video_frame))
+                container.mux(stream.encode(None))
+        except av.error.FFmpegError as error:
+            raise VizdiffIOError(f"PyAV cannot make an MP4 here ({error}); choose gif or webp") from error
+        return path.read_bytes()
 
 
 def write_gif(

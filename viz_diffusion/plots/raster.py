@@ -93,16 +93,6 @@ def _show(
     )
 
 
-def show_digit(axes: Axes, image: Array) -> AxesImage:
-    """Show x_t or x̂_0: grey (H, W) or colour (H, W, 3), -1 black to 1 white; values beyond are clipped."""
-    return _show(axes, image, DIGIT_MAP, DIGIT_LIMIT)
-
-
-def show_noise(axes: Axes, image: Array) -> AxesImage:
-    """Show ε or ε̂ (H, W) in orange (negative) and purple, fixed at -3 to 3; values beyond are clipped."""
-    return _show(axes, image, NOISE_MAP, NOISE_LIMIT)
-
-
 def show_signed(axes: Axes, image: Array, limit: float = 1.0) -> AxesImage:
     """Show a signed (H, W) array in red (negative) and blue, fixed at -limit to limit."""
     return _show(axes, image, SIGNED_MAP, limit)
@@ -116,12 +106,18 @@ def fit_nearest(table: Array, height: int, width: int) -> Array:
 
 
 def place_digit(figure: Figure, left: float, top: float, factor: int, image: Array) -> AxesImage:
-    """Place a digit on the page, each pixel ``factor`` page pixels wide; see :func:`show_digit`."""
+    """Place x_t or x̂_0 on the page, each pixel ``factor`` page pixels wide.
+
+    Grey (H, W) or colour (H, W, 3), -1 black to 1 white; values beyond are clipped.
+    """
     return _show(_picture_axes(figure), image, DIGIT_MAP, DIGIT_LIMIT, (left, top, factor))
 
 
 def place_noise(figure: Figure, left: float, top: float, factor: int, image: Array) -> AxesImage:
-    """Place a noise image on the page, each pixel ``factor`` page pixels wide; see :func:`show_noise`."""
+    """Place ε or ε̂ (H, W) on the page, each pixel ``factor`` page pixels wide.
+
+    Orange (negative) and purple, fixed at -3 to 3; values beyond are clipped.
+    """
     return _show(_picture_axes(figure), image, NOISE_MAP, NOISE_LIMIT, (left, top, factor))
 
 

@@ -19,9 +19,10 @@ from viz_diffusion.diffusion.sampler_config import SamplerConfig
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.recording.async_writer import AsyncWriter
-from viz_diffusion.recording.chunk_writer import NOTHING
-from viz_diffusion.recording.hooks import Listener
-from viz_diffusion.recording.step_grouper import Assembly, Finished, ForwardPass, RecordedStep, StepSorter, to_numpy
+from viz_diffusion.recording.field_assembler import FieldAssembler
+from viz_diffusion.recording.forward_pass import FinishedImages, ForwardPass, to_numpy
+from viz_diffusion.recording.hooks import DenoiserHooks
+from viz_diffusion.recording.step_grouper import NOTHING_RECORDED, RecordedStep, StepGrouper
 from viz_diffusion.recording.store.layout import CHUNK_STEPS
 from viz_diffusion.recording.trajectory import Float32, Trajectory
 
@@ -113,10 +114,10 @@ class Recorder:
             guidance_scale, clip, sampler = config.guidance_scale, config.clip, config.sampler
         clip = True if clip is None else clip
         null = getattr(denoiser, "null_label", None) if null_label is None else null_label
-        self._listener = Listener(
+        self._listener = DenoiserHooks(
             denoiser, self._take, activations=activations, activations_at=activations_at, norms=activation_norms
         )
-        self._assembly = Assembly(schedule, guidance_scale, clip, null)
+        self._assembly = FieldAssembler(schedule, guidance_scale, clip, null)
         self._seeds = seeds
         self._facts: dict[str, Any] = {
             "sampler": sampler,
@@ -134,7 +135,7 @@ class Recorder:
             "kept_chunk": CHUNK_STEPS if activations_at is None else 1,
         }
         self._spool: AsyncWriter | None = None
-        self._events: list[ForwardPass | Finished] = []
+        self._events: list[ForwardPass | FinishedImages] = []
 
     def __enter__(self) -> Recorder:
         self._listener.start()
@@ -156,9 +157,9 @@ class Recorder:
 
     def finish(self, x0: Tensor) -> None:
         """Tell the finished images, (B, C, H, W), of the sampling heard last: no forward pass shows them."""
-        self._take(Finished(to_numpy(x0)))
+        self._take(FinishedImages(to_numpy(x0)))
 
-    def _take(self, event: ForwardPass | Finished) -> None:
+    def _take(self, event: ForwardPass | FinishedImages) -> None:
         if self._spool is not None:
             self._spool.put(event)
         else:
@@ -202,8 +203,8 @@ class Recorder:
         """Return each sampling's steps and, where it was told, what it finished with."""
         steps: list[list[RecordedStep]] = []
         finished: list[Float32 | None] = []
-        for item in StepSorter(self._assembly.null_label).sort(self._events):
-            if isinstance(item, Finished):
+        for item in StepGrouper(self._assembly.null_label).group(self._events):
+            if isinstance(item, FinishedImages):
                 finished[-1:] = [item.x0] if steps else []
                 continue
             if len(steps) == item.sampling:
@@ -212,7 +213,7 @@ class Recorder:
             steps[-1].append(item)
             finished[-1] = None
         if not steps:
-            raise VizdiffUsageError(NOTHING)
+            raise VizdiffUsageError(NOTHING_RECORDED)
         return list(zip(steps, finished, strict=True))
 
     def _assemble(self, steps: list[RecordedStep], x0: Float32 | None, seeds: Sequence[int]) -> Trajectory:

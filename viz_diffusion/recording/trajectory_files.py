@@ -14,7 +14,7 @@ from viz_diffusion.errors import VizdiffError, VizdiffInputError
 from viz_diffusion.files import atomic_dir, io_errors
 from viz_diffusion.recording.store.fields import ACTIVATIONS, FIELDS, OPTIONAL_FIELDS, RecordingWriter
 from viz_diffusion.recording.store.layout import CHUNK_STEPS, partial_path
-from viz_diffusion.recording.store.reader import Reach, StoreReader, pack
+from viz_diffusion.recording.store.reader import Extent, StoreReader, pack
 from viz_diffusion.recording.store.writer import StoreWriter, refuse_other_folders
 
 if TYPE_CHECKING:
@@ -29,15 +29,16 @@ def write(trajectory: Trajectory, path: Path, *, dtype: str, compress: bool) -> 
     """Write a trajectory; see :meth:`Trajectory.save`."""
     if path.suffix == ".zip":
         with io_errors("write", path), tempfile.TemporaryDirectory() as folder:
-            _write(trajectory, StoreWriter(Path(folder), dtype=dtype, compress=compress))
+            write_to(trajectory, StoreWriter(Path(folder), dtype=dtype, compress=compress))
             pack(Path(folder), path)
         return
     refuse_other_folders(path)
     with atomic_dir(path) as folder_path:
-        _write(trajectory, StoreWriter(folder_path, dtype=dtype, compress=compress))
+        write_to(trajectory, StoreWriter(folder_path, dtype=dtype, compress=compress))
 
 
-def _write(trajectory: Trajectory, store: StoreWriter) -> None:
+def write_to(trajectory: Trajectory, store: StoreWriter) -> None:
+    """Write a trajectory to a store, as its only content."""
     facts = facts_of(trajectory.schedule, **{name: getattr(trajectory, name) for name in _FACTS})
     writer = RecordingWriter(
         store, trajectory.schedule.betas, facts, aim_samples=trajectory.num_images, aim_steps=trajectory.num_steps
@@ -73,10 +74,10 @@ def read(path: Path, allow_partial: bool, samples: slice | None) -> dict[str, An
         try:
             reader = StoreReader(path)
             try:
-                reach = reader.reach
-                if not reach.complete and not (allow_partial and reach.steps):
-                    raise _CutOffError(reach.words)
-                return _fields(reader, reach, samples)
+                extent = reader.extent
+                if not extent.complete and not (allow_partial and extent.steps):
+                    raise _CutOffError(extent.words)
+                return _fields(reader, extent, samples)
             finally:
                 reader.close()
         except _CutOffError as error:
@@ -97,10 +98,10 @@ def facts_of(schedule: NoiseSchedule, **facts: Any) -> dict[str, Any]:
     return {"schedule": schedule.name, **facts, "guidance_scale": None if np.isnan(scale) else scale}
 
 
-def _fields(reader: StoreReader, reach: Reach, samples: slice | None) -> dict[str, Any]:
-    """Read all of a Trajectory's fields, as far as they reach."""
-    rows = slice(*(samples or slice(None)).indices(reach.samples))
-    spans = {"sample": rows, "step": slice(0, reach.steps)}
+def _fields(reader: StoreReader, extent: Extent, samples: slice | None) -> dict[str, Any]:
+    """Read all of a Trajectory's fields, as far as they extent."""
+    rows = slice(*(samples or slice(None)).indices(extent.samples))
+    spans = {"sample": rows, "step": slice(0, extent.steps)}
     names = reader.names()
     optional = (*OPTIONAL_FIELDS, "step_alphas_cumprod", "activation_steps", "decoded", "decoded_steps")
     wanted = (*FIELDS, "timesteps", "labels", "seeds", *optional[2:])
@@ -108,17 +109,17 @@ def _fields(reader: StoreReader, reach: Reach, samples: slice | None) -> dict[st
         name: reader.read(name, spans) for name in wanted if name in names or name not in optional
     }
     reader.read("snr", spans)  # follows from the rest; kept for other readers, and checked with it
-    if reach.complete or reader.attrs["recorded"]["samples"]:
+    if extent.complete or reader.attrs["recorded"]["samples"]:
         arrays["x0"] = reader.read("x0", spans)
     else:
         arrays["x0"] = np.full_like(arrays["x_t"][:, 0], np.nan)
     steps = arrays.get("activation_steps")
     if steps is not None:
-        arrays["activation_steps"] = steps = steps[steps < reach.steps]
+        arrays["activation_steps"] = steps = steps[steps < extent.steps]
         kept = spans | {"kept": slice(0, len(steps))}
         arrays["activations"] = {name: reader.read(f"{ACTIVATIONS}/{name}", kept) for name in reader.names(ACTIVATIONS)}
     stored = {name: reader.attrs[name] for name in _FACTS if name in reader.attrs or name not in _LATER_FACTS}
     facts = _LATER_FACTS | stored
     facts["guidance_scale"] = np.nan if facts["guidance_scale"] is None else facts["guidance_scale"]
     schedule = NoiseSchedule(reader.read("betas"), str(reader.attrs["schedule"]))
-    return {"schedule": schedule, **arrays, **facts, "stopped": "" if reach.complete else reach.words}
+    return {"schedule": schedule, **arrays, **facts, "stopped": "" if extent.complete else extent.words}

@@ -24,10 +24,8 @@ class Sprite:
 
     webp: bytes
     """The sheet as lossless WebP, sRGB."""
-    num_frames: int
-    """How many cells are used; the rest of the last row is black."""
     columns: int
-    """Cells in a row."""
+    """Cells in a row; those after the last frame are black."""
     height: int
     """Pixels of one frame, downwards."""
     width: int
@@ -60,4 +58,4 @@ def make_sprite(frames: UInt8) -> Sprite:
     cells[:count] = frames
     grid = cells.reshape(rows, columns, height, width, -1).swapaxes(1, 2)
     sheet = grid.reshape(rows * height, columns * width, -1)
-    return Sprite(encode(sheet, "WEBP"), count, columns, height, width)
+    return Sprite(encode(sheet, "WEBP"), columns, height, width)

@@ -18,6 +18,7 @@ from viz_diffusion.cli.options import (
     check_seed,
     default_out,
 )
+from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.files import make_dir
 
 HELP = (
@@ -28,9 +29,7 @@ HELP = (
 
 def run_command(
     digit: DigitOption = 5,
-    schedule: Annotated[
-        str, typer.Option(help="linear, cosine, or zero-snr (the linear one until no signal is left).")
-    ] = "linear",
+    schedule: Annotated[str, typer.Option(help="linear or cosine.")] = "linear",
     dataset: Annotated[str, typer.Option(help="mnist, fashion-mnist or kmnist.")] = "mnist",
     data_dir: Annotated[Path | None, typer.Option(help="Folder of IDX files, plain or .gz.")] = None,
     seed: SeedOption = 0,
@@ -45,6 +44,8 @@ def run_command(
     terminal = Terminal(as_json, quiet)
     check_digit(digit)
     check_seed(seed)
+    if schedule not in ("linear", "cosine"):
+        raise VizdiffUsageError(f"--schedule must be linear or cosine, found {schedule!r}")
     from viz_diffusion.diffusion.schedule import NoiseSchedule
     from viz_diffusion.text.catalogue import load_texts
 

@@ -35,7 +35,7 @@ PRESET_HELP = f"{_PRESETS_SAID}. By default {DEFAULT_PRESET}."
 
 
 def run_command(
-    preset: Annotated[str | None, typer.Option(metavar="small|base|large", help=PRESET_HELP)] = None,
+    preset: Annotated[str | None, typer.Option(metavar="small|base", help=PRESET_HELP)] = None,
     minutes: Annotated[float | None, typer.Option(help="Wall time to spend, instead of the preset's budget.")] = None,
     epochs: Annotated[float | None, typer.Option(help="Passes over the data, instead of the preset's budget.")] = None,
     steps: Annotated[int | None, typer.Option(help="Optimizer steps in all, instead of the preset's budget.")] = None,
@@ -125,7 +125,7 @@ def _begin(
 ) -> tuple[Run, TrainState, Digits, Digits, int]:
     from viz_diffusion.diffusion.unet import ModelConfig
     from viz_diffusion.training.config import RunConfig, TrainConfig
-    from viz_diffusion.training.loop import TrainState, faster_precision
+    from viz_diffusion.training.loop import TrainState
     from viz_diffusion.training.run import RUNS_DIR, Run
 
     place = pick_device(device)
@@ -141,8 +141,6 @@ def _begin(
         network = replace(network, use_time=False, schedule=None)
     config = RunConfig(network, training, dataset=name, data_dir=folder, preset=preset.name, subset=asked.subset)
     data, heldout = config.load_digits("train"), config.load_digits("test")
-    precision = faster_precision(training, network, data, config.noise_schedule, place)
-    training = replace(training, precision=precision)
     steps = asked.steps
     if asked.epochs is not None:
         steps = max(1, round(asked.epochs * len(data) / training.batch_size))
@@ -188,11 +186,11 @@ def _train(
     terminal: Terminal,
 ) -> None:
     from viz_diffusion.cli.training_display import watch
-    from viz_diffusion.training.trainer import fit
+    from viz_diffusion.training.trainer import Trainer
 
     loss, speed, begun = None, 0.0, time.perf_counter()
     with _stop_signal() as stopped, watch(terminal) as narrate:
-        progress = fit(
+        progress = Trainer(
             run,
             state,
             data,
@@ -200,7 +198,7 @@ def _train(
             checkpoint_every=checkpoint_every,
             metrics_bytes=metrics_bytes,
             should_stop=lambda: bool(stopped),
-        )
+        ).run()
         for now in progress:
             loss, speed = narrate(now), now.images_per_second
             if stopped:

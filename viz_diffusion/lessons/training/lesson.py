@@ -29,7 +29,7 @@ from viz_diffusion.plots.training_samples import TrainingSamples
 from viz_diffusion.text.catalogue import Texts
 from viz_diffusion.training.loop import NUM_QUARTERS
 from viz_diffusion.training.run import Run
-from viz_diffusion.training.trainer import Thumbnails
+from viz_diffusion.training.thumbnails import Thumbnails
 
 TIMESTEPS = (100, 300, 600)
 SHOWN_DIGITS = (2, 3, 5, 8)
