@@ -1,4 +1,4 @@
-"""The film: which frames, how long, and which pixels."""
+"""Films: selection of frames, durations and pixels."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_gif_of_one_frame_and_the_same_bytes_twice(tmp_path: Path) -> None:
         assert (image.size, image.n_frames) == ((224, 224), 1)
 
 
-def test_two_films_stand_side_by_side_with_white_between() -> None:
+def test_two_films_are_joined_side_by_side_with_a_white_gap() -> None:
     both = film.side_by_side(ramp(3), -ramp(3), gap=4)
     assert both.shape == (3, 28, 60)
     assert np.array_equal(both[..., :28], ramp(3))

@@ -1,4 +1,4 @@
-"""Views drawn into Axes of the user's own."""
+"""Views drawn into a user's Axes."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import replace
 import matplotlib as mpl
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from small_trajectory import make_trajectory
 
@@ -24,12 +25,12 @@ def trajectory() -> Trajectory:
     )
 
 
-def tile(axes: object, row: int, column: int, side: tuple[int, int], rows: int) -> np.ndarray:
-    """Return one image of a mosaic, at its own size, as (H, W, 4) uint8."""
-    picture = np.asarray(axes.images[0].get_array())
+def tile(axes: Axes, row: int, column: int, side: tuple[int, int], rows: int) -> np.ndarray:
+    """Return one image of a mosaic of ``rows`` rows, (H, W, 4) uint8 at its own size ``side`` (H, W)."""
+    mosaic = np.asarray(axes.images[0].get_array())
     height, width = 4 * side[0], 4 * side[1]
-    assert picture.shape[0] == rows * (height + 8) - 8
-    part = picture[row * (height + 8) :][:height, column * (width + 8) :][:, :width]
+    assert mosaic.shape[0] == rows * (height + 8) - 8
+    part = mosaic[row * (height + 8) :][:height, column * (width + 8) :][:, :width]
     return part[::4, ::4]
 
 
@@ -44,10 +45,10 @@ def test_a_strip_in_axes_shows_each_frame_on_its_scale(trajectory: Trajectory) -
     assert np.array_equal(tile(axes, 2, 1, (4, 6), 3), noise)
     finished = mpl.colormaps["gray"](np.clip((trajectory.x0[1, 0] + 1) / 2, 0, 1), bytes=True)
     assert np.array_equal(tile(axes, 0, 2, (4, 6), 3), finished)
-    assert not tile(axes, 1, 2, (4, 6), 3).any()  # nothing is predicted of a finished image
+    assert not tile(axes, 1, 2, (4, 6), 3).any()  # there is no x̂_0 of the finished image
 
 
-def test_a_comparison_in_axes_marks_the_changed_run(trajectory: Trajectory) -> None:
+def test_a_comparison_in_axes_marks_the_changed_recording_with_a_prime(trajectory: Trajectory) -> None:
     changed = replace(trajectory, x0_pred=-trajectory.x0_pred, x0=-trajectory.x0)
     axes = Figure().add_subplot()
     assert trajectory.plot_comparison(changed, axes, frames="5,1") is axes
@@ -57,8 +58,8 @@ def test_a_comparison_in_axes_marks_the_changed_run(trajectory: Trajectory) -> N
         "$x_t'$",
         r"$\hat{x}_0'$",
     ]
-    other = mpl.colormaps["gray"](np.clip((changed.x0_pred[0, 4, 0] + 1) / 2, 0, 1), bytes=True)
-    assert np.array_equal(tile(axes, 3, 1, (4, 6), 4), other)
+    x0_pred = mpl.colormaps["gray"](np.clip((changed.x0_pred[0, 4, 0] + 1) / 2, 0, 1), bytes=True)
+    assert np.array_equal(tile(axes, 3, 1, (4, 6), 4), x0_pred)
     with pytest.raises(VizdiffInputError, match="one noise"):
         trajectory.plot_comparison(replace(trajectory, x_t=trajectory.x_t + 1), axes)
 
@@ -73,9 +74,9 @@ def test_feature_maps_in_axes_have_a_row_for_each_module(trajectory: Trajectory)
     values = trajectory.activations["mid"][0]
     unit = values[1, channel] / np.sqrt(np.mean(np.square(values[1], dtype=np.float64)))
     shown = mpl.colormaps["RdBu"](np.clip((unit + 3) / 6, 0, 1), bytes=True)
-    picture = np.asarray(axes.images[0].get_array())[4 * 4 + 8 :]
-    assert picture.shape[0] == 3 * 8  # the 3 x 3 maps as wide as the 4 x 6 states
-    assert np.array_equal(picture[::8, 24 + 8 :: 8], shown)
+    mosaic = np.asarray(axes.images[0].get_array())[4 * 4 + 8 :]
+    assert mosaic.shape[0] == 3 * 8  # the 3 x 3 maps are enlarged to the width of the 4 x 6 states
+    assert np.array_equal(mosaic[::8, 24 + 8 :: 8], shown)
     with pytest.raises(VizdiffInputError, match="no activations"):
         make_trajectory().plot_feature_maps(axes)
 

@@ -1,4 +1,4 @@
-"""A film of one image emerging: whole-factor enlarged frames as GIF, WebP or MP4.
+"""Animations as GIF, WebP or MP4, with captions above and beneath each frame.
 
 Knows nothing about where the frames come from. An MP4 needs PyAV (the extra ``video``).
 """
@@ -26,19 +26,19 @@ FILM_FORMATS = ("gif", "webp", "mp4")
 
 
 def film_frames(num: int, count: int) -> NDArray[np.int64]:
-    """Choose which of ``num`` frames a film of about ``count`` frames shows.
+    """Select the frames of a film: about ``count`` of ``num``, evenly spaced.
 
     Parameters
     ----------
     num
-        How many frames there are, at least 1.
+        The number of frames there are, at least 1.
     count
-        How many are wanted, at least 1; where it exceeds ``num``, all are taken.
+        The number of frames to show, at least 1; where it exceeds ``num``, all are shown.
 
     Returns
     -------
-    (min(num, count),) int64, rising without repeats, evenly spaced, with the first and the last frame
-    among them (one frame alone is the last).
+    (min(num, count),) int64 indices, strictly rising, the first and the last frame among them (a single frame is
+    the last).
     """
     if num < 1 or count < 1:
         raise VizdiffUsageError(f"a film needs at least one frame, found num={num}, count={count}")
@@ -55,7 +55,7 @@ def to_grey(frames: Array) -> NDArray[np.uint8]:
 
 
 def side_by_side(left: Array, right: Array, gap: int = 2) -> Array:
-    """Return two films (F, H, W) of values in [-1, 1] as one, with a white gap of so many pixels between."""
+    """Return two films (F, H, W) of values in [-1, 1] as one, with a white gap of ``gap`` pixels between."""
     white = np.ones((*left.shape[:2], gap), dtype=left.dtype)
     return np.concatenate([left, white, right], axis=2)
 
@@ -66,21 +66,21 @@ def can_write_mp4() -> bool:
 
 
 def require_mp4() -> None:
-    """Refuse an MP4 where PyAV is not installed.
+    """Check that an MP4 can be encoded.
 
     Raises
     ------
     VizdiffUsageError
-        In one line, with the command that installs it.
+        Where PyAV is not installed; the message gives the command that installs it.
     """
     if not can_write_mp4():
         raise VizdiffUsageError("an MP4 needs PyAV: pip install 'viz-diffusion[video]', or choose gif or webp")
 
 
 Count = tuple[int, int | None]
-"""What stands under a frame: the steps left, and t (None under the finished picture)."""
+"""The caption beneath a frame: (steps left, t), with t None for the finished image."""
 Heads = tuple[Head, ...]
-"""What stands over a frame: some words over each of the pictures in it, from left to right."""
+"""The captions above a frame: one for each image in it, from left to right."""
 
 
 def film_bytes(
@@ -93,33 +93,31 @@ def film_bytes(
     frame_ms: int = 60,
     hold_ms: int = 1000,
 ) -> bytes:
-    """Return a film whose last frame is held, as the bytes of a file.
+    """Return the bytes of a film file; its last frame is held.
 
     Parameters
     ----------
     frames
-        (F, H, W) float, in [-1, 1]: what is shown in grey, first to last; F at least 1. (F, H, W, 3) for colours,
-        in a GIF or WebP.
+        (F, H, W) float, in [-1, 1]: grey frames, F at least 1; or (F, H, W, 3) colour frames of a GIF or WebP.
     format
         ``gif`` and ``webp`` (lossless) loop, ``mp4`` (H.264) plays once.
     counts
-        (F,) steps left and t, written on a strip beneath each frame; None for pictures alone.
+        (F,) captions beneath the frames: steps left and t; None for no captions.
     heads
-        (F,) what is written on a strip above each frame; None for no such strip.
+        (F,) captions above the frames; None for no captions.
     scale
-        Page pixels for each image pixel, a whole number, at least 1.
+        Film pixels for each pixel of a frame, along each side; a whole number, at least 1.
     frame_ms, hold_ms
-        How long each frame and the last one stay, in milliseconds; GIF counts in steps of 10 ms, an MP4
-        in whole frames. Frames that are equal one after another are stored once in a GIF, for their time
-        together.
+        Milliseconds that each frame, and the last one, are shown; a GIF rounds to steps of 10 ms, an MP4 to whole
+        frames. A GIF stores successive equal frames once, with their total duration.
 
     Raises
     ------
     VizdiffUsageError
-        Where the format is another, or an MP4 is wanted without PyAV.
+        Where the format is unknown, or PyAV is not installed for an MP4.
     """
-    colours = frames.ndim == 4 and frames.shape[-1] == 3 and format != "mp4"
-    if (frames.ndim != 3 and not colours) or not frames.shape[0]:
+    is_colour = frames.ndim == 4 and frames.shape[-1] == 3 and format != "mp4"
+    if (frames.ndim != 3 and not is_colour) or not frames.shape[0]:
         raise VizdiffInputError(f"a film needs frames of the shape (F, H, W), found {frames.shape}")
     if scale < 1 or frame_ms < 10 or hold_ms < 10:
         raise VizdiffUsageError("a film needs scale >= 1, frame_ms >= 10 and hold_ms >= 10")
@@ -132,9 +130,9 @@ def film_bytes(
     durations = [frame_ms] * len(rest) + [hold_ms]
     buffer = io.BytesIO()
     if format == "webp":
-        colour = [frame.convert("RGB") for frame in rest]  # WebP has no grey
+        rest_rgb = [frame.convert("RGB") for frame in rest]  # WebP has no greyscale
         first.convert("RGB").save(
-            buffer, "WEBP", save_all=True, append_images=colour, duration=durations, loop=0, lossless=True, method=3
+            buffer, "WEBP", save_all=True, append_images=rest_rgb, duration=durations, loop=0, lossless=True, method=3
         )
     else:
         first.save(buffer, "GIF", save_all=True, append_images=rest, duration=durations, loop=0, optimize=False)
@@ -162,12 +160,12 @@ def page_frames(
 
 
 def _coloured(strip: NDArray[np.uint8], colours: list[int]) -> NDArray[np.uint8]:
-    """Return a grey strip with as many channels as the frames have."""
+    """Return a grey (H, W) strip with as many channels as the frames have, ``colours`` being [C], or [] for grey."""
     return np.repeat(strip[:, :, None], colours[0], axis=2) if colours else strip
 
 
 def _mp4(frames: list[NDArray[np.uint8]], frame_ms: int) -> bytes:
-    """Encode (H, W) grey frames as H.264, with even sides as it wants them."""
+    """Encode (H, W) grey frames as H.264, padded to the even sides that it needs."""
     require_mp4()
     import av
 
@@ -182,8 +180,8 @@ def _mp4(frames: list[NDArray[np.uint8]], frame_ms: int) -> bytes:
                 )
                 stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
                 for frame in even:
-                    picture = av.VideoFrame.from_ndarray(np.repeat(frame[..., None], 3, axis=2), format="rgb24")
-                    container.mux(stream.encode(picture))
+                    video_frame = av.VideoFrame.from_ndarray(np.repeat(frame[..., None], 3, axis=2), format="rgb24")
+                    container.mux(stream.encode(video_frame))
                 container.mux(stream.encode(None))
         except av.error.FFmpegError as error:
             raise VizdiffIOError(f"PyAV cannot make an MP4 here ({error}); choose gif or webp") from error
@@ -200,6 +198,6 @@ def write_gif(
     frame_ms: int = 60,
     hold_ms: int = 1000,
 ) -> None:
-    """Write a looping GIF whose last frame is held, whole or not at all; see :func:`film_bytes`."""
+    """Write a looping GIF atomically; its last frame is held; see :func:`film_bytes`."""
     data = film_bytes(frames, "gif", counts=counts, heads=heads, scale=scale, frame_ms=frame_ms, hold_ms=hold_ms)
     write_bytes(Path(path), data)

@@ -1,6 +1,6 @@
-"""A mosaic of small images in Axes that somebody else made: rows with a symbol, columns with a number.
+"""A mosaic of small images drawn into a user's Axes: labelled rows and columns.
 
-Whole pages are drawn by the other modules of this folder; this one keeps to the Axes' own size, fonts and style.
+The other modules of this folder draw whole pages; this one keeps the size, fonts and style of the given Axes.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ _GAP = 8
 
 @dataclass(frozen=True, eq=False)
 class MosaicRow:
-    """One row of images on one scale."""
+    """A row of images that share one colour scale."""
 
     label: str
-    """Stands left of the row."""
+    """Text at the left of the row."""
     images: Sequence[Array | None]
-    """One for each column: (H, W) or, in colour, (H, W, 3); None leaves the place empty."""
+    """An image for each column: (H, W) or, in colour, (H, W, 3); None leaves its cell empty."""
     colours: str = DIGIT_MAP
     """The colour map of (H, W) images."""
     limit: float = DIGIT_LIMIT
-    """The scale is -limit .. limit; values beyond it are clipped."""
+    """The colour scale runs from -limit to limit; values beyond are clipped."""
 
 
 def draw_mosaic(axes: Axes, rows: Sequence[MosaicRow], columns: Sequence[str], xlabel: str) -> Axes:
-    """Draw rows of images into ``axes``, with a text beneath each column and one left of each row; return ``axes``.
+    """Draw rows of images into ``axes``, with a label beneath each column and left of each row; return ``axes``.
 
-    Smaller images than the largest are enlarged by a whole factor, as far as their column allows.
+    Images smaller than the largest are enlarged by a whole factor, as far as their column allows.
     """
     width = _ENLARGED * max(image.shape[1] for row in rows for image in row.images if image is not None)
     strips = [_row(row, width) for row in rows]
@@ -55,20 +55,20 @@ def draw_mosaic(axes: Axes, rows: Sequence[MosaicRow], columns: Sequence[str], x
 
 
 def _row(row: MosaicRow, width: int) -> Array:
-    """Return a row's images side by side, each in ``width`` pixels, (H, W, 4) uint8; the rest is transparent."""
+    """Return a row's images side by side, each ``width`` pixels wide, as (H, W, 4) uint8; the rest is transparent."""
     shape = next(image for image in row.images if image is not None).shape
     factor = width // shape[1]
     margin = width - factor * shape[1]
     tiles = []
     for image in row.images:
-        tile = np.zeros((*shape[:2], 4), np.uint8) if image is None else _paint(image, row)
+        tile = np.zeros((*shape[:2], 4), np.uint8) if image is None else _to_rgba(image, row)
         block = tile.repeat(factor, axis=0).repeat(factor, axis=1)
         tiles.append(np.pad(block, ((0, 0), (margin // 2, margin - margin // 2 + _GAP), (0, 0))))
     return np.concatenate(tiles, axis=1)[:, :-_GAP]
 
 
-def _paint(image: Array, row: MosaicRow) -> Array:
-    """Return an image's colours, (H, W, 4) uint8."""
+def _to_rgba(image: Array, row: MosaicRow) -> Array:
+    """Return an image's colours on the row's scale, (H, W, 4) uint8."""
     scale = Normalize(-row.limit, row.limit, clip=True)
     if image.ndim == 2:
         return np.asarray(mpl.colormaps[row.colours](scale(image), bytes=True))

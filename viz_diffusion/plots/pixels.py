@@ -1,6 +1,6 @@
-"""Pixels as the page's files: colours reduced to 256, then WebP without loss.
+"""Image encoding for the HTML page: reduction to 256 colours, greyscale and diverging maps, PNG and lossless WebP.
 
-Knows nothing about what a picture shows.
+Knows nothing about what an image shows.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from PIL import Image
 from viz_diffusion.errors import VizdiffNonFiniteError
 
 COLOURS, COMMON_COLOURS = 256, 192
-"""How many colours a picture of the page may have, and how many of them are its commonest, kept as they are."""
+"""The size of the palette, and how many of its colours are the image's most frequent ones, kept unchanged."""
 FARTHEST = 10.0
-"""Of 255 levels, root mean square: where the colours that are no common ones would move farther, all stay."""
+"""Largest root-mean-square change of the other colours, of 255 levels; beyond it no colour is changed."""
 
 
 def encode_pixels(pixels: NDArray[np.uint8], *, small: bool = False) -> bytes:
-    """Return (H, W, 3) uint8 pixels as a WebP, in at most 256 colours where that does not show.
+    """Return (H, W, 3) uint8 pixels as a lossless WebP after :func:`reduce_colours`.
 
-    ``small`` takes ten times as long for a file that is a little smaller; its pixels are the same.
+    ``small`` gives a slightly smaller file of the same pixels and takes ten times as long.
     """
     image, buffer = Image.fromarray(reduce_colours(pixels)), BytesIO()
     method, quality = (6, 100) if small else (1, 80)
@@ -40,32 +40,34 @@ def picture_size(webp: bytes) -> tuple[int, int]:
 
 
 def reduce_colours(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return (H, W, 3) uint8 pixels in at most 256 colours, or as they are where that would show.
+    """Return (H, W, 3) uint8 pixels in at most 256 colours, or unchanged where the difference would be visible.
 
-    The commonest 192 colours stay as they are: the paper, the ink, nearly all greys of the digits. The others, mostly
-    the edges of letters and lines, become the nearest of those and of the 64 into which a median cut parts them.
-    Pictures in colour (of RGB recordings) have too many for that, and keep all.
+    The 192 most frequent colours are kept: background, ink, nearly all greys of the digits. The others, mostly edges
+    of letters and lines, become the nearest colour of the palette, whose remaining 64 colours are a median cut of
+    them. Colour images (of RGB recordings) have too many colours for this and stay unchanged.
     """
     red, green, blue = (pixels[..., channel].astype(np.uint32) for channel in range(3))
     packed = (red << 16 | green << 8 | blue).ravel()
-    starts = np.append(0, np.flatnonzero(packed[1:] != packed[:-1]) + 1)  # of runs of one colour: few beside pixels
-    lengths = np.diff(starts, append=packed.size)
-    present, of_run = np.unique(packed[starts], return_inverse=True)
+    run_starts = np.append(
+        0, np.flatnonzero(packed[1:] != packed[:-1]) + 1
+    )  # of runs of equal colour: far fewer than pixels
+    run_lengths = np.diff(run_starts, append=packed.size)
+    present, of_run = np.unique(packed[run_starts], return_inverse=True)
     if len(present) <= COLOURS:
         return pixels
     colours = np.stack([present >> 16, present >> 8 & 255, present & 255], axis=1).astype(np.uint8)
-    counts = np.bincount(of_run, weights=lengths)
+    counts = np.bincount(of_run, weights=run_lengths)
     ranked = np.argsort(-counts, kind="stable")
     common, rare = ranked[:COMMON_COLOURS], ranked[COMMON_COLOURS:]
-    parted = Image.fromarray(colours[None, rare]).quantize(COLOURS - COMMON_COLOURS, Image.Quantize.MEDIANCUT)
-    palette = np.concatenate([colours[common], np.array(parted.getpalette(), dtype=np.uint8).reshape(-1, 3)])
+    median_cut = Image.fromarray(colours[None, rare]).quantize(COLOURS - COMMON_COLOURS, Image.Quantize.MEDIANCUT)
+    palette = np.concatenate([colours[common], np.array(median_cut.getpalette(), dtype=np.uint8).reshape(-1, 3)])
     distances = np.square(colours[rare, None].astype(np.int32) - palette[None]).sum(axis=2)
     nearest = distances.argmin(axis=1)
-    moved = distances[np.arange(len(rare)), nearest] / 3  # mean over the three channels
-    if np.average(moved, weights=counts[rare]) > FARTHEST**2:
+    changes = distances[np.arange(len(rare)), nearest] / 3  # mean over the three channels
+    if np.average(changes, weights=counts[rare]) > FARTHEST**2:
         return pixels
     colours[rare] = palette[nearest]
-    return np.repeat(colours[of_run], lengths, axis=0).reshape(pixels.shape)
+    return np.repeat(colours[of_run], run_lengths, axis=0).reshape(pixels.shape)
 
 
 UInt8 = NDArray[np.uint8]
@@ -114,12 +116,12 @@ def to_diverging8(eps: NDArray[Any], limit: float = NOISE_LIMIT) -> UInt8:
 
 
 def share_beyond(values: NDArray[Any], limit: float) -> float:
-    """Return the share of ``values`` (0..1) that a scale of -limit..limit clips."""
+    """Return the share, 0 .. 1, of ``values`` that lie outside -limit .. limit."""
     return float(np.mean(np.abs(values) > limit)) if values.size else 0.0
 
 
 def encode(picture: UInt8, kind: str) -> bytes:
-    """Return a (H, W), (H, W, 1) or (H, W, 3) uint8 picture as ``PNG`` or lossless ``WEBP``."""
+    """Return a (H, W), (H, W, 1) or (H, W, 3) uint8 image as the bytes of a ``PNG`` or lossless ``WEBP``."""
     image = Image.fromarray(picture.squeeze(2) if picture.shape[2:] == (1,) else picture)
     options = {"lossless": True, "quality": 20, "method": 4} if kind == "WEBP" else {"optimize": True}
     buffer = io.BytesIO()
@@ -128,5 +130,5 @@ def encode(picture: UInt8, kind: str) -> bytes:
 
 
 def data_uri(data: bytes, mime: str) -> str:
-    """Return bytes as a ``data:`` address."""
+    """Return bytes as a base64 ``data:`` URI."""
     return f"data:{mime};base64,{base64.b64encode(data).decode('ascii')}"

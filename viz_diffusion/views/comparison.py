@@ -1,4 +1,4 @@
-"""Two recordings from one noise, frame by frame: a plain one, and one whose network got other inputs."""
+"""Comparison of two recordings from the same noise: an unchanged one, and one with changed network inputs."""
 
 from __future__ import annotations
 
@@ -15,22 +15,27 @@ from viz_diffusion.errors import VizdiffInputError
 from viz_diffusion.plots.compare import ChangedInput, draw_compare
 from viz_diffusion.plots.film_captions import Head
 from viz_diffusion.plots.mosaic import MosaicRow, draw_mosaic
-from viz_diffusion.plots.theme import X0_PRED, X_T
+from viz_diffusion.plots.theme import X0_PRED, X_T, primed
 from viz_diffusion.recording.trajectory import Trajectory
 from viz_diffusion.views import strip as strip_view
 from viz_diffusion.views.frames import recording_facts
 
 NULL_SIGN = "∅"
+"""Text of the null label."""
 
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """Two recordings from one noise, the chosen frames of both, and what each network got."""
+    """Selected frames of two recordings from the same noise, and the network inputs of both."""
 
     plain: strip_view.StripData
+    """The unchanged recording."""
     changed: strip_view.StripData
+    """The changed recording, at the same frames."""
     plain_inputs: NetworkInputs
+    """The network inputs of ``plain`` at all S steps."""
     inputs_of_changed: NetworkInputs
+    """The network inputs of ``changed`` at all S steps."""
 
 
 def measure(
@@ -41,12 +46,12 @@ def measure(
     sample: int = 0,
     frames: str | None = None,
 ) -> Comparison:
-    """Pick the same frames of image number ``sample`` of both; see :func:`~viz_diffusion.views.strip.measure`.
+    """Select the same frames of the image with index ``sample``; see :func:`~viz_diffusion.views.strip.measure`.
 
     Raises
     ------
     VizdiffInputError
-        Where the two did not begin with one noise, or visit other timesteps.
+        Where the two differ in their initial noise or their timesteps.
     """
     if not np.array_equal(plain.timesteps, changed.timesteps) or not np.array_equal(plain.x_t[:, 0], changed.x_t[:, 0]):
         raise VizdiffInputError("two runs are compared that began with one noise and visit the same timesteps")
@@ -55,7 +60,7 @@ def measure(
 
 
 def draw(data: Comparison) -> dict[str, Figure]:
-    """Draw ``compare``: both strips, and a line for each input that differs."""
+    """Draw the figure ``compare``: both strips, and a line for each input that differs."""
     changed = changed_inputs(data, _shown(data))
     return {"compare": draw_compare(data.plain.frames, data.changed.frames, changed)}
 
@@ -63,12 +68,12 @@ def draw(data: Comparison) -> dict[str, Figure]:
 def draw_comparison(
     plain: Trajectory, changed: Trajectory, sample: int = 0, frames: str | None = None, ax: Axes | None = None
 ) -> Figure | Axes:
-    """Draw two recordings from one noise beneath each other: x_t and x̂_0 at the same frames, and the finished images.
+    """Draw two recordings from the same noise: x_t and x̂_0 at the same frames, and the finished images.
 
     Parameters
     ----------
     plain, changed, sample
-        The recordings, and which of their images, 0 .. B-1.
+        The recordings, and the index of their image, 0 .. B-1.
     frames
         As in :func:`~viz_diffusion.views.frames.choose_frames`, at most 11.
     ax
@@ -82,7 +87,7 @@ def draw_comparison(
     Raises
     ------
     VizdiffInputError
-        Where the two did not begin with one noise, or visit other timesteps.
+        Where the two differ in their initial noise or their timesteps.
     """
     none = NetworkInputs((), (), ())
     data = measure(plain, changed, none, none, sample, frames)
@@ -90,40 +95,36 @@ def draw_comparison(
     if ax is None:
         return draw_compare(first, second)
     rows = [
-        MosaicRow(_primed(symbol, run is second), images)
-        for run in (first, second)
-        for symbol, images in ((X_T, (*run.x_t, run.x0)), (X0_PRED, (*run.x0_pred, None)))
+        MosaicRow(primed(symbol) if shown is second else symbol, images)
+        for shown in (first, second)
+        for symbol, images in ((X_T, (*shown.x_t, shown.x0)), (X0_PRED, (*shown.x0_pred, None)))
     ]
     return draw_mosaic(ax, rows, [*map(str, first.steps_left.tolist()), "0"], "steps left")
 
 
-def _primed(symbol: str, is_changed: bool) -> str:
-    return f"{symbol[:-1]}'$" if is_changed else symbol
-
-
 def changed_inputs(data: Comparison, steps: NDArray[np.int64]) -> tuple[ChangedInput, ...]:
-    """Return each input that differs at some step, as texts at the steps of the given indices."""
+    """Return each input that differs at any step, as texts at the steps with indices ``steps`` (0 .. S-1)."""
     rows = (
         ("$y$", data.plain_inputs.labels, data.inputs_of_changed.labels),
         ("$t$", data.plain_inputs.timesteps, data.inputs_of_changed.timesteps),
         ("$s$", data.plain_inputs.guidance, data.inputs_of_changed.guidance),
     )
     return tuple(
-        ChangedInput(symbol, *(tuple(_written(values[k]) for k in steps) for values in (plain, changed)))
+        ChangedInput(symbol, *(tuple(_format(values[k]) for k in steps) for values in (plain, changed)))
         for symbol, plain, changed in rows
         if plain != changed
     )
 
 
 def heads(data: Comparison, states: NDArray[np.int64]) -> list[tuple[Head, Head]]:
-    """Return what stands over both runs in a film of these states, of which the finished one comes last.
+    """Return the film captions above both recordings at the states with indices ``states`` (0 .. S).
 
-    Over the plain run its network's inputs; over the changed one, with a prime, the same, and after an arrow the input
-    it got instead where that differs, marked. The finished image keeps the last inputs.
+    The caption of ``plain`` gives its network inputs. The caption of ``changed`` gives the same with a prime and, after
+    an arrow, the changed input where it differs; it is then highlighted. The finished image has the last step's inputs.
     """
     steps = np.minimum(states, data.plain.trajectory.num_steps - 1)
     inputs = changed_inputs(data, steps)
-    films = []
+    captions = []
     for k in range(len(steps)):
         plain = "  ".join(f"{entry.symbol.strip('$')} = {entry.plain[k]}" for entry in inputs)
         changed = "  ".join(
@@ -131,12 +132,12 @@ def heads(data: Comparison, states: NDArray[np.int64]) -> list[tuple[Head, Head]
             + (f" → {entry.changed[k]}" if entry.changed[k] != entry.plain[k] else "")
             for entry in inputs
         )
-        films.append(((plain, False), (changed, any(entry.changed[k] != entry.plain[k] for entry in inputs))))
-    return films
+        captions.append(((plain, False), (changed, any(entry.changed[k] != entry.plain[k] for entry in inputs))))
+    return captions
 
 
 def facts(data: Comparison) -> dict[str, Any]:
-    """Return the numbers that caption and JSON file are filled with; distances are RMS per pixel."""
+    """Return the numbers of the caption and the JSON file; distances are RMS per pixel."""
     plain, changed, sample = data.plain.trajectory, data.changed.trajectory, data.plain.sample
     shown, inputs = _shown(data), data.inputs_of_changed
     states = [np.concatenate([run.x_t[sample], run.x0[sample][None]]) for run in (plain, changed)]
@@ -161,11 +162,11 @@ def facts(data: Comparison) -> dict[str, Any]:
 
 
 def _shown(data: Comparison) -> NDArray[np.int64]:
-    """Return the indices of the shown steps."""
+    """Return the indices 0 .. S-1 of the shown steps."""
     return data.plain.trajectory.num_steps - data.plain.frames.steps_left
 
 
-def _written(value: float | None) -> str:
+def _format(value: float | None) -> str:
     return NULL_SIGN if value is None else f"{value:g}"
 
 

@@ -236,15 +236,15 @@ def _training_samples(
     from viz_diffusion.training.run import Run
 
     run = Run.choose(choice)
-    looks = read_training_samples(run, None if form.kind in FILMS else learning.MOST_LOOKS)
+    looks = read_training_samples(run, None if form.kind in FILMS else learning.MOST_COLUMNS)
     terminal.replacing(path)
     terminal.say("Drawing", f"{len(looks.steps)} looks of {'the bundled run' if run.is_bundled else run.path}")
     facts = training_samples_facts(looks) | {"run": run.name_or_path}
     if form.kind in FILMS:
-        film = learning.learning_film(looks)
+        film = learning.training_samples_film(looks)
         data = film_bytes(film, form.kind, scale=1, frame_ms=LEARNING_MS, hold_ms=LEARNING_HOLD_MS)
         return facts | {"frames": len(film), "width": film.shape[2], "height": film.shape[1]}, data
-    (drawing,) = drawings({LEARNING: learning.draw_learning(looks)}, wording(facts, texts), texts)
+    (drawing,) = drawings({LEARNING: learning.draw_training_samples(looks)}, wording(facts, texts), texts)
     drawing_facts, data = _drawing_bytes(drawing, form)
     return facts | drawing_facts, data
 

@@ -25,7 +25,7 @@ from viz_diffusion.plots.curves import LossHistory, draw_loss
 from viz_diffusion.plots.film import film_frames
 from viz_diffusion.plots.grid import TrainingFrames, draw_training_step
 from viz_diffusion.plots.lazy_figures import Figures
-from viz_diffusion.plots.training_samples import LearningFrames
+from viz_diffusion.plots.training_samples import TrainingSamples
 from viz_diffusion.text.catalogue import Texts
 from viz_diffusion.training.loop import NUM_QUARTERS
 from viz_diffusion.training.run import Run
@@ -121,7 +121,7 @@ def _shown_samples(run: Run) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     return steps[shown], images[shown][:, SHOWN_DIGITS] / 127.5 - 1
 
 
-def read_training_samples(run: Run, most: int | None = None) -> LearningFrames:
+def read_training_samples(run: Run, most: int | None = None) -> TrainingSamples:
     """Return what the run drew from one noise while it learned.
 
     Parameters
@@ -143,10 +143,10 @@ def read_training_samples(run: Run, most: int | None = None) -> LearningFrames:
     if images.ndim != 4 or len(images) != len(steps):
         raise VizdiffInputError(f"{run.path / 'samples.safetensors'} holds images of the shape {images.shape}")
     shown = film_frames(len(steps), len(steps) if most is None else most)
-    return LearningFrames(steps[shown], images[shown] / 127.5 - 1, np.arange(images.shape[1]))
+    return TrainingSamples(steps[shown], images[shown] / 127.5 - 1, np.arange(images.shape[1]))
 
 
-def training_samples_facts(looks: LearningFrames) -> dict[str, Any]:
+def training_samples_facts(looks: TrainingSamples) -> dict[str, Any]:
     """Return the numbers that the captions of the looks are filled with; the settings are those they are drawn with."""
     return {
         "looks": len(looks.steps),
