@@ -106,15 +106,15 @@ def _write(
     found: Study, format: str, template: Path | None, out: Path, command: str, texts: Texts, terminal: Terminal
 ) -> dict[str, Any]:
     """Draw everything once, and write it; return what there is to say of it."""
-    from viz_diffusion.deck.pictures import Darkroom, make_film
-    from viz_diffusion.deck.slides import plan
+    from viz_diffusion.deck.pictures import PictureRenderer, make_film
+    from viz_diffusion.deck.slide_plan import plan_deck
     from viz_diffusion.plots.film import can_write_mp4
     from viz_diffusion.study.narrative import narrate, wording
 
     film = None if format == "pdf" else make_film(found.trajectory, texts, can_write_mp4())
-    remake = partial(figure_command, found, texts.lang)
+    command_of_figure = partial(figure_command, found, texts.lang)
     moving = [] if film is None else ["gif", *(["mp4"] if film.mp4 is not None else [])]
-    darkroom = Darkroom()
+    renderer = PictureRenderer()
     with terminal.progress("Drawing", "the pictures", None) as update:
         if format == "folder" and film is not None:
             from viz_diffusion.deck.folder import write_folder
@@ -126,7 +126,7 @@ def _write(
                 film,
                 found.facts(),
                 title,
-                remake,
+                command_of_figure,
                 texts,
                 out,
                 lambda drawing: update(0, None, drawing.name),
@@ -137,10 +137,10 @@ def _write(
             found.findings,
             found.recording,
             texts,
-            lambda drawing: update(darkroom.draw(drawing), None, drawing.name),
+            lambda drawing: update(renderer.draw(drawing), None, drawing.name),
         )
-        stills = darkroom.finish()
-    deck = plan(found, told, stills, film, command, remake, texts)
+        pictures = renderer.finish()
+    deck = plan_deck(found, told, pictures, film, command, command_of_figure, texts)
     if format == "pptx":
         from viz_diffusion.deck.powerpoint import write_pptx
 
