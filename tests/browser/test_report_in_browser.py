@@ -1,3 +1,5 @@
+"""The report page in a browser: player, keyboard, print, hostile texts, narrow screens."""
+
 from __future__ import annotations
 
 import re

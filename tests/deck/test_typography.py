@@ -1,4 +1,4 @@
-"""The two fonts: every character of every catalogue, their origin, and how lines break."""
+"""Fonts of the handout: glyphs for every catalogue, licence notices, line breaks."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_a_text_is_split_between_the_fonts() -> None:
 @pytest.mark.parametrize(
     "text", ["one noise, ten orders; only the order changes", "同一块石头，只是订单不同。模型现在看到了什么？（x̂₀）"]
 )
-def test_lines_are_no_wider_than_asked_and_lose_nothing(text: str, across: float) -> None:
+def test_lines_are_no_wider_than_the_limit_and_lose_nothing(text: str, across: float) -> None:
     lines = wrap(text, 12, across)
     assert all(width(line, 12) <= across for line in lines)
     assert "".join(lines).replace(" ", "") == text.replace(" ", "")

@@ -111,15 +111,15 @@ def _write(
     study: Study, format: str, template: Path | None, out: Path, texts: Texts, terminal: Terminal
 ) -> dict[str, Any]:
     """Draw every figure once, and write the file or folder; return its facts."""
-    from viz_diffusion.deck.pictures import Darkroom, make_film
-    from viz_diffusion.deck.slides import plan
+    from viz_diffusion.deck.pictures import PictureRenderer, make_film
+    from viz_diffusion.deck.slide_plan import plan_deck
     from viz_diffusion.plots.film import can_write_mp4
     from viz_diffusion.study.narrative import narrate, wording
 
     film = None if format == "pdf" else make_film(study.trajectory, texts, can_write_mp4())
-    remake = partial(figure_command, study, texts.lang)
+    command_of_figure = partial(figure_command, study, texts.lang)
     film_formats = [] if film is None else ["gif", *(["mp4"] if film.mp4 is not None else [])]
-    darkroom = Darkroom()
+    renderer = PictureRenderer()
     with terminal.progress("Drawing", "the pictures", None) as update:
         if format == "folder" and film is not None:
             from viz_diffusion.deck.folder import write_folder
@@ -131,7 +131,7 @@ def _write(
                 film,
                 study.facts(),
                 title,
-                remake,
+                command_of_figure,
                 texts,
                 out,
                 lambda drawing: update(0, None, drawing.name),
@@ -142,11 +142,11 @@ def _write(
             study.findings,
             study.recording,
             texts,
-            lambda drawing: update(darkroom.draw(drawing), None, drawing.name),
+            lambda drawing: update(renderer.draw(drawing), None, drawing.name),
         )
-        stills = darkroom.finish()
+        pictures = renderer.finish()
     command = study_command("deck", study, texts.lang)
-    deck = plan(study, lessons, stills, film, command, remake, texts)
+    deck = plan_deck(study, lessons, pictures, film, command, command_of_figure, texts)
     if format == "pptx":
         from viz_diffusion.deck.powerpoint import write_pptx
 

@@ -47,7 +47,7 @@ def run_command(
     """Record, choose, write."""
     terminal = Terminal(as_json, quiet)
     from viz_diffusion.text.catalogue import load_texts
-    from viz_diffusion.worksheet.plan import MIN_STEPS, make_plan
+    from viz_diffusion.worksheet.plan import MIN_STEPS, make_worksheet
 
     texts = load_texts(lang)
     check_at_least("--steps of a worksheet", generation.sampling.given.get("steps", MIN_STEPS), MIN_STEPS)
@@ -58,7 +58,7 @@ def run_command(
     from viz_diffusion.worksheet.page import write_worksheet
 
     real = study.run.config.load_digits("test").typical_of(int(study.trajectory.labels[0]))
-    sheet, key = make_plan(study.trajectory, study.comparison_runs.others, real[0].numpy())
+    sheet, key = make_worksheet(study.trajectory, study.comparison_runs.others, real[0].numpy())
     pages = write_worksheet(sheet, key, study_command("worksheet", study, lang), texts, out)
     for page, what in zip(pages, ("for students", "the answers"), strict=True):
         terminal.say("Written", f"{show_path(page)} ({what}, {show_size(page)})")
