@@ -84,19 +84,19 @@ def test_quiet_says_nothing(hours: list[float], capsys: pytest.CaptureFixture[st
 
 
 def test_a_terminal_gets_a_table_that_stays(hours: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
-    class TerminalStream(io.StringIO):
+    class Screen(io.StringIO):
         def isatty(self) -> bool:
             return True
 
-    terminal = TerminalStream()
-    monkeypatch.setattr(sys, "stderr", terminal)
+    screen = Screen()
+    monkeypatch.setattr(sys, "stderr", screen)
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "100")
     with watch(Terminal(False, False)) as show:
         for now in [*steps(3), LATER, Progress(2480, 2480, 0.01, 352.0, 0.0, LATER.evaluation)]:
             hours[0] += 1.0
             show(now)
-    text = terminal.getvalue()
+    text = screen.getvalue()
     assert "\x1b[?25l" in text
     assert text.rstrip().endswith("\x1b[?25h")  # the cursor is back
     last = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text).rsplit("Step", 1)[1]
@@ -105,13 +105,13 @@ def test_a_terminal_gets_a_table_that_stays(hours: list[float], monkeypatch: pyt
 
 
 def test_the_cursor_comes_back_after_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    class TerminalStream(io.StringIO):
+    class Screen(io.StringIO):
         def isatty(self) -> bool:
             return True
 
-    terminal = TerminalStream()
-    monkeypatch.setattr(sys, "stderr", terminal)
+    screen = Screen()
+    monkeypatch.setattr(sys, "stderr", screen)
     monkeypatch.setenv("TERM", "xterm")
     with pytest.raises(KeyboardInterrupt), watch(Terminal(False, False)):
         raise KeyboardInterrupt
-    assert terminal.getvalue().rstrip().endswith("\x1b[?25h")
+    assert screen.getvalue().rstrip().endswith("\x1b[?25h")

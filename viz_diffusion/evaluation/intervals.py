@@ -69,8 +69,9 @@ def paired_difference(
     where all pairs agree; a standard error is 0 there.
     """
     n = len(first)
-    shares = [Share(int(hits.sum()), n) for hits in (first, second)]
-    (p, q), ((low, high), (q_low, q_high)) = [one.value for one in shares], [one.interval_of(z) for one in shares]
+    first_share, second_share = (Share(int(hits.sum()), n) for hits in (first, second))
+    p, q = first_share.value, second_share.value
+    (low, high), (q_low, q_high) = first_share.interval_of(z), second_share.interval_of(z)
     both = float((first & second).mean())
     covariance = both - p * q
     if covariance > 0:  # Newcombe's correction for continuity
@@ -78,11 +79,11 @@ def paired_difference(
     spread = sqrt(p * (1 - p) * q * (1 - q))
     correlation = covariance / spread if spread > 0 else 0.0
 
-    def half(one: float, other: float) -> float:
-        return sqrt(max(0.0, one**2 - 2 * correlation * one * other + other**2))
+    def half_width(a: float, b: float) -> float:
+        return sqrt(max(0.0, a**2 - 2 * correlation * a * b + b**2))
 
     difference = p - factor * q
-    below, above = half(p - low, factor * (q_high - q)), half(high - p, factor * (q - q_low))
+    below, above = half_width(p - low, factor * (q_high - q)), half_width(high - p, factor * (q - q_low))
     return difference, difference - below, difference + above
 
 

@@ -133,10 +133,10 @@ def nearest_neighbours(images: NDArray[np.floating], training: NDArray[np.floati
         two = np.argpartition(squared, 1, axis=1)[:, :2]
         # the fast formula finds the two but suffers from cancellation; their distances are computed again exactly
         exact = np.sqrt(np.square(block[:, None] - centres[two], dtype=np.float64).sum(axis=2))
-        order = np.argsort(exact, axis=1)
-        first.append(np.take_along_axis(exact, order, 1)[:, 0])
-        second.append(np.take_along_axis(exact, order, 1)[:, 1])
-        index.append(np.take_along_axis(two, order, 1)[:, 0])
+        by_distance = np.argsort(exact, axis=1)
+        first.append(np.take_along_axis(exact, by_distance, 1)[:, 0])
+        second.append(np.take_along_axis(exact, by_distance, 1)[:, 1])
+        index.append(np.take_along_axis(two, by_distance, 1)[:, 0])
     return Nearest(np.concatenate(first), np.concatenate(second), np.concatenate(index).astype(np.int64))
 
 

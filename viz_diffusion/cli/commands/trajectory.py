@@ -116,8 +116,8 @@ def run_command(
     else:
         source = context.get_parameter_source("digit")
         label = digit if source is not None and source.name == "COMMANDLINE" else None
-        wanted = PipelineRequest(diffusers, label, count, seed, config.steps, config.eta, frames, globs)
-        facts = trajectory_of_pipeline(wanted, storage, device, texts, out, terminal)
+        pipeline_request = PipelineRequest(diffusers, label, count, seed, config.steps, config.eta, frames, globs)
+        facts = trajectory_of_pipeline(pipeline_request, storage, device, texts, out, terminal)
         result = {"out": str(out), "count": count, "seconds": round(terminal.seconds, 1), **facts}
     write_json(out / "trajectory.json", result)
     terminal.say("Done", f"{show_path(out)} (steps.png {show_size(out / 'steps.png')}, {terminal.seconds:.0f} s)")
