@@ -63,7 +63,7 @@ def test_it_holds_every_title_caption_finding_and_question(handout: PdfReader, m
     text = words(handout)
     shown = {slide.name for slide in made.deck(film=False).slides}
     for slide in made.deck(film=False).slides:
-        for said in (slide.title, slide.caption, *(point.text for point in (*slide.paragraphs, *slide.points))):
+        for said in (slide.title, slide.caption, *(point.text for point in (*slide.handout_paragraphs, *slide.points))):
             # a paragraph may go on over the page, past its foot
             assert squeeze(said)[:60] in text, slide.name
             assert squeeze(said)[-30:] in text, slide.name
