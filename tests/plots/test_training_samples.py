@@ -12,8 +12,9 @@ from matplotlib.figure import Figure
 from picture_boxes import picture_boxes
 
 from viz_diffusion.errors import VizdiffInputError
-from viz_diffusion.plots import film, raster
+from viz_diffusion.plots import raster
 from viz_diffusion.plots import training_samples as learning
+from viz_diffusion.plots.pixels import to_gray8
 
 Drawn = Callable[[str], Figure]
 
@@ -69,7 +70,7 @@ def test_the_film_is_pixel_sharp(make: SimpleNamespace) -> None:
         factor = round(box.width * 1600) // 28
         block = frames[1, top : top + 28 * factor, left : left + 28 * factor]
         grey = np.clip((raster.enlarge(looks.images[1, index], factor) + 1) / 2 * 256, 0, 255).astype(int)
-        assert np.abs(film.to_grey(block).astype(int) - grey).max() <= 1
+        assert np.abs(to_gray8(block).astype(int) - grey).max() <= 1
 
 
 def test_looks_of_the_wrong_shape_are_refused(make: SimpleNamespace) -> None:

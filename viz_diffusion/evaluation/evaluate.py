@@ -105,11 +105,11 @@ def evaluate(
     floor = [draw_with_labels(training, labels, generator) for _ in range(FLOOR_DRAWS)]
     clouds = _clouds(training, labels, generator)
     pool = (training if seen is None else seen).images.numpy()
-    real = _features(classifier, reference)
+    real = classifier.penultimate_features(reference)
 
     def judge(made: Tensor, near: Nearest) -> SetQuality:
         right = classifier.read(made) == labels
-        features = _features(classifier, made)
+        features = classifier.penultimate_features(made)
         kid, spread = kernel_distance(features, real)
         precision, recall = precision_recall(real, features)
         return SetQuality(
@@ -184,13 +184,6 @@ def _mean(sets: Sequence[SetQuality]) -> SetQuality:
         copies=sets[0].copies,
         nearest=sets[0].nearest,
     )
-
-
-@torch.no_grad()
-def _features(classifier: DigitClassifier, images: Tensor) -> Float64:
-    """Return (N, 128) float64 penultimate features of images clipped to [-1, 1]."""
-    parts = [classifier.features(part.clamp(-1, 1)) for part in torch.split(images, 500)]
-    return np.asarray(torch.cat(parts).double().numpy())
 
 
 def _clouds(digits: Digits, labels: Tensor, generator: torch.Generator) -> Tensor:

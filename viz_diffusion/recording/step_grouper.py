@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from viz_diffusion.diffusion.schedule import NoiseSchedule
+from viz_diffusion.diffusion.schedule import NoiseSchedule, predict_x0
 from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.recording.trajectory import Float32
 
@@ -207,12 +207,9 @@ class Assembly:
         return {"x_t": x_t, "eps_pred": eps_pred, "x0_pred": x0_pred, **halves}
 
     def _guesses(self, x_t: Float32, eps: Float32, timesteps: NDArray[np.int64]) -> Float32:
-        """Return x̂_0 = (x_t - √(1-ᾱ) ε̂) / √ᾱ, clipped where the loop does; in one array, for speed."""
-        shares = self.schedule.alphas_cumprod[timesteps][:, None, None, None]
-        guesses = eps * np.sqrt(1 - shares).astype(np.float32)
-        np.subtract(x_t, guesses, out=guesses)
-        guesses /= np.sqrt(shares).astype(np.float32)
-        return guesses.clip(-1, 1, out=guesses) if self.clip else guesses
+        """Return x̂_0 of (B, s, C, H, W) states at (s,) timesteps, clipped where the loop does."""
+        x0 = predict_x0(x_t, eps, self.schedule.alphas_cumprod[timesteps][None])
+        return x0.clip(-1, 1, out=x0) if self.clip else x0
 
     def labels(self, step: RecordedStep) -> NDArray[np.int64]:
         """Return the labels of a step with -1 in the place of the null label."""
