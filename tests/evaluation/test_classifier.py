@@ -58,6 +58,22 @@ def test_the_classifier_reads_what_an_image_shows(stand_in: Path, test_digits: D
     assert torch.equal(classifier.read(3 * images), classifier.read((3 * images).clamp(-1, 1)))
 
 
+def test_features_and_probabilities_are_those_of_each_image_by_itself(stand_in: Path, test_digits: Digits) -> None:
+    assert stand_in.is_dir()
+    classifier, _ = DigitClassifier.bundled()
+    images = 1.5 * test_digits.images[:23]
+    with torch.no_grad():
+        features = torch.cat([classifier.features(image[None].clamp(-1, 1)) for image in images])
+        probabilities = torch.softmax(classifier.head(features), dim=1)
+    found = classifier.penultimate_features(images, batch_size=7)
+    assert (found.shape, found.dtype) == ((23, 128), np.float64)
+    np.testing.assert_allclose(found, features.numpy(), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(classifier.probabilities(images, batch_size=7), probabilities, rtol=1e-4, atol=1e-5)
+    assert np.array_equal(classifier.penultimate_features(images.double(), batch_size=7), found)
+    assert not np.allclose(found[:-1], found[1:], atol=1e-3)
+    assert torch.equal(classifier.probabilities(images).argmax(dim=1), classifier.read(images))
+
+
 @pytest.mark.parametrize("place", [3, 200, -1])
 def test_a_changed_classifier_is_refused(place: int, stand_in: Path) -> None:
     content = bytearray((stand_in / "model.safetensors").read_bytes())

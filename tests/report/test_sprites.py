@@ -29,6 +29,7 @@ def test_gray8_hand_computed() -> None:
     # (v + 1) * 127.5 = 0, 0, 63.75, 127.5, 191.25, 255, 255; the half goes to the even 128.
     assert to_gray8(values).tolist() == [0, 0, 64, 128, 191, 255, 255]
     assert to_gray8(values).dtype == np.uint8
+    assert to_gray8(4 * values, limit=4).tolist() == to_gray8(values).tolist()
 
 
 def test_diverging8_ends_and_middle() -> None:
@@ -47,6 +48,14 @@ def test_diverging8_differs_little_from_the_full_scale() -> None:
     assert np.abs(shown - exact).max() <= 8, "of 255, compared with the full scale"
     assert shown[0].tolist() == exact[0].tolist()
     assert shown[-1].tolist() == exact[-1].tolist()
+
+
+def test_diverging_colours_are_colorbrewers_with_straight_lines_between() -> None:
+    anchors = "7f3b08 b35806 e08214 fdb863 fee0b6 f7f7f7 d8daeb b2abd2 8073ac 542788 2d004b"
+    colours = np.array([list(bytes.fromhex(colour)) for colour in anchors.split()], dtype=np.float64)
+    places = np.linspace(0, 10, 256)
+    wanted = np.stack([np.interp(places, np.arange(11), channel) for channel in colours.T], axis=1)
+    assert np.array_equal(PUOR, np.round(wanted))
 
 
 def test_diverging_colours_are_all_different() -> None:

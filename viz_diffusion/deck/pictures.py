@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from viz_diffusion.plots.film import film_bytes, film_frames, page_frames, side_by_side, to_grey
+from viz_diffusion.plots.film import film_bytes, film_frames, page_frames, side_by_side
+from viz_diffusion.plots.pixels import to_gray8
 from viz_diffusion.plots.raster import enlarge
 from viz_diffusion.plots.saving import figure_pixels
 from viz_diffusion.recording.trajectory import Trajectory
@@ -119,7 +120,7 @@ def _png(image: Image.Image) -> bytes:
 
 def grey_picture(name: str, pixels: np.ndarray[Any, Any], scale: int, alt: str) -> DeckPicture:
     """Return a (H, W) image of values in [-1, 1] as a grey PNG, enlarged by a whole factor."""
-    return _as_picture(name, enlarge(to_grey(pixels), scale), alt)
+    return _as_picture(name, enlarge(to_gray8(pixels), scale), alt)
 
 
 def _as_picture(name: str, pixels: NDArray[np.uint8], alt: str) -> DeckPicture:

@@ -45,6 +45,36 @@ def zero_snr_betas(num_train_timesteps: int = 1000) -> Float64:
     return 1 - shares / np.concatenate([[1.0], shares[:-1]])
 
 
+def predict_x0(x_t: ArrayT, eps: ArrayT, alphas_cumprod: float | Float64) -> ArrayT:
+    """Return x̂_0 = (x_t - √(1-ᾱ) ε̂) / √ᾱ, unclipped (Ho et al. 2020, eq. 15), for ᾱ of any schedule.
+
+    Parameters
+    ----------
+    x_t, eps
+        (B, ...) floating point, in whose dtype and on whose device x̂_0 is computed.
+    alphas_cumprod
+        ᾱ, float64 in (0, 1]: one number, or an array whose axes are the first ones of ``x_t``, such as (B,).
+    """
+    share = np.asarray(alphas_cumprod, dtype=np.float64)
+    x0 = x_t - _factor(np.sqrt(1 - share), x_t) * eps
+    x0 /= _factor(np.sqrt(share), x_t)
+    return x0
+
+
+def _factor(value: Float64, like: ArrayT) -> ArrayT:
+    """Return float64 factors in the kind, dtype and device of ``like``, shaped to multiply (B, ...).
+
+    They are cast on the CPU first: some devices have no float64.
+    """
+    if "float" not in str(like.dtype):
+        raise VizdiffUsageError(f"images must be floating-point numbers, found {like.dtype}")
+    shaped: Any = value.reshape(value.shape + (1,) * (like.ndim - value.ndim)) if value.ndim else value
+    if isinstance(like, np.ndarray):
+        return shaped.astype(like.dtype)
+    wide = np.float64 if str(like.dtype) == "torch.float64" else np.float32
+    return like.new_tensor(np.asarray(shaped, dtype=wide), dtype=like.dtype)
+
+
 _BETAS = {"linear": linear_betas, "cosine": cosine_betas, "zero-snr": zero_snr_betas}
 SCHEDULE_NAMES = tuple(_BETAS)
 
@@ -182,8 +212,7 @@ class NoiseSchedule:
             Where the schedule has zero terminal SNR; see :meth:`require_signal`.
         """
         self.require_signal()
-        signal, spread = np.sqrt(self.alphas_cumprod), np.sqrt(1 - self.alphas_cumprod)
-        return (x_t - self._at(spread, t, x_t) * eps) / self._at(signal, t, x_t)
+        return predict_x0(x_t, eps, self.alphas_cumprod[self._index(t)])
 
     def predict_eps(self, x_t: ArrayT, x0: ArrayT, t: Any) -> ArrayT:
         """Return the ε that turns ``x0`` into ``x_t``: the inverse of :meth:`predict_x0`."""
@@ -197,22 +226,16 @@ class NoiseSchedule:
         return self._at(to_x0, t, x_t) * x0 + self._at(to_x_t, t, x_t) * x_t
 
     def _at(self, table: Float64, t: Any, like: ArrayT) -> ArrayT:
-        """Return ``table[t]`` in the kind, dtype and device of ``like``, shaped to multiply (B, ...).
+        """Return ``table[t]`` in the kind, dtype and device of ``like``, shaped to multiply (B, ...)."""
+        return _factor(table[self._index(t)], like)
 
-        The value is cast on the CPU first: some devices have no float64.
-        """
+    def _index(self, t: Any) -> NDArray[np.integer[Any]]:
+        """Return t as an array of whole numbers, each in 0 .. T-1."""
         index = np.asarray(t.cpu() if hasattr(t, "cpu") else t)
         if index.dtype.kind not in "iu":
             raise VizdiffUsageError(f"t must be whole numbers, found {index.dtype}")
-        if "float" not in str(like.dtype):
-            raise VizdiffUsageError(f"images must be floating-point numbers, found {like.dtype}")
         if index.size and (index.min() < 0 or index.max() >= self.num_train_timesteps):
             raise VizdiffUsageError(
                 f"t must lie in 0..{self.num_train_timesteps - 1}, found {index.min()}..{index.max()}"
             )
-        value = table[index]
-        value = value.reshape(value.shape + (1,) * (like.ndim - value.ndim)) if value.ndim else value
-        if isinstance(like, np.ndarray):
-            return value.astype(like.dtype)
-        wide = np.float64 if str(like.dtype) == "torch.float64" else np.float32
-        return like.new_tensor(np.asarray(value, dtype=wide), dtype=like.dtype)
+        return index

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import Tensor, nn
@@ -17,6 +19,8 @@ from viz_diffusion.evaluation.intervals import Share
 from viz_diffusion.files import io_errors, read_json, sha256_bytes
 
 CLASSIFIER_DIR = Path(__file__).parents[1] / "assets" / "classifier"
+BATCH = 500
+"""Images of one forward pass by default; results depend on it by rounding alone."""
 
 
 class DigitClassifier(nn.Module):
@@ -55,11 +59,23 @@ class DigitClassifier(nn.Module):
             raise VizdiffInputError(f"{path} does not fit this version: {error}") from error
         return classifier.float().eval().requires_grad_(False), digest
 
+    def read(self, images: Tensor, batch_size: int = BATCH) -> Tensor:
+        """Return (N,) int64, the digit seen in each of (N, 1, 28, 28) images, clipped to [-1, 1]."""
+        return self._in_batches(self, images, batch_size).argmax(dim=1)
+
+    def probabilities(self, images: Tensor, batch_size: int = BATCH) -> Tensor:
+        """Return (N, 10) float32 probabilities of the digits in (N, 1, 28, 28) images, clipped to [-1, 1]."""
+        return torch.softmax(self._in_batches(self, images, batch_size), dim=1)
+
+    def penultimate_features(self, images: Tensor, batch_size: int = BATCH) -> NDArray[np.float64]:
+        """Return (N, 128) float64 inputs of the last layer for (N, 1, 28, 28) images, clipped to [-1, 1]."""
+        return np.asarray(self._in_batches(self.features, images, batch_size).double().numpy())
+
     @torch.no_grad()
-    def read(self, images: Tensor, batch_size: int = 500) -> Tensor:
-        """Return (N,) int64 predicted digits of (N, 1, 28, 28) float32 images, which are clipped to [-1, 1]."""
-        batches = torch.split(images, batch_size)
-        return torch.cat([self(batch.clamp(-1, 1)).argmax(dim=1) for batch in batches])
+    def _in_batches(self, layers: nn.Module, images: Tensor, batch_size: int) -> Tensor:
+        """Return what ``layers`` give for images on any device, in any floating-point dtype."""
+        weights = next(self.parameters())
+        return torch.cat([layers(part.to(weights).clamp(-1, 1)) for part in torch.split(images, batch_size)])
 
 
 def classifier_accuracy(images: Tensor, labels: Tensor) -> tuple[Share, str]:

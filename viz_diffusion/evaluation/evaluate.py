@@ -110,7 +110,7 @@ def evaluate(
     real_sets = [draw_with_labels(training, labels, generator) for _ in range(FLOOR_DRAWS)]
     control = _gaussian_samples(training, labels, generator)
     pool = (training if trained_on is None else trained_on).images.numpy()
-    reference_features = _features(classifier, reference)
+    reference_features = classifier.penultimate_features(reference)
 
     def measure(images: Tensor, near: Nearest) -> QualityMetrics:
         return _measure(classifier, images, labels, reference_features, near)
@@ -132,7 +132,7 @@ def _measure(
 ) -> QualityMetrics:
     """Return the quality of (N, 1, 28, 28) images, compared with the (N, D) features of the reference digits."""
     correct = classifier.read(images) == labels
-    features = _features(classifier, images)
+    features = classifier.penultimate_features(images)
     kid, kid_spread = kernel_distance(features, reference)
     precision, recall = precision_recall(reference, features)
     return QualityMetrics(
@@ -196,13 +196,6 @@ def _mean(sets: Sequence[QualityMetrics]) -> QualityMetrics:
         copies=sets[0].copies,
         nearest=sets[0].nearest,
     )
-
-
-@torch.no_grad()
-def _features(classifier: DigitClassifier, images: Tensor) -> Float64:
-    """Return (N, 128) float64 penultimate features of images clipped to [-1, 1]."""
-    features = [classifier.features(batch.clamp(-1, 1)) for batch in torch.split(images, 500)]
-    return np.asarray(torch.cat(features).double().numpy())
 
 
 def _gaussian_samples(digits: Digits, labels: Tensor, generator: torch.Generator) -> Tensor:

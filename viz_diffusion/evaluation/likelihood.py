@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from viz_diffusion.data import Digits
+from viz_diffusion.diffusion.prediction import predict_noise
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.errors import VizdiffInputError
 
@@ -65,7 +66,6 @@ def measure_likelihood(
     variance, since β̃_0 is 0.
     """
     T = schedule.num_train_timesteps
-    device = next(denoiser.parameters()).device
     generator = torch.Generator().manual_seed(1208)
     shuffled = torch.cat([torch.randperm(len(data), generator=generator) for _ in range(-(-T * count // len(data)))])
     losses = np.empty((T, count))
@@ -75,8 +75,7 @@ def measure_likelihood(
         x0 = data.images[rows]
         noise = torch.randn(x0.shape, generator=generator)
         x_t = schedule.add_noise(x0, noise, t)
-        steps = torch.full((count,), t, device=device)
-        eps = denoiser(x_t.to(device), steps, data.labels[rows].to(device)).float().cpu()
+        eps = predict_noise(denoiser, x_t, t, data.labels[rows])
         losses[t] = (eps - noise).square().mean(dim=(1, 2, 3)).double().numpy()
         if t == 0:
             mean = schedule.posterior_mean(schedule.predict_x0(x_t, eps, 0), x_t, 0)

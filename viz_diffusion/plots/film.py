@@ -16,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from viz_diffusion.errors import VizdiffInputError, VizdiffIOError, VizdiffNonFiniteError, VizdiffUsageError
+from viz_diffusion.errors import VizdiffInputError, VizdiffIOError, VizdiffUsageError
 from viz_diffusion.files import write_bytes
 from viz_diffusion.plots.film_captions import Head, counter_strip, head_strip, strip_height
+from viz_diffusion.plots.pixels import to_gray8
 from viz_diffusion.plots.raster import enlarge
 from viz_diffusion.plots.theme import Array
 
@@ -45,13 +46,6 @@ def film_frames(num: int, count: int) -> NDArray[np.int64]:
     if count == 1:
         return np.array([num - 1], dtype=np.int64)
     return np.rint(np.linspace(0, num - 1, min(num, count))).astype(np.int64)
-
-
-def to_grey(frames: Array) -> NDArray[np.uint8]:
-    """Return values in [-1, 1] as uint8, -1 black and 1 white; values beyond are clipped."""
-    if not np.all(np.isfinite(frames)):
-        raise VizdiffNonFiniteError("a frame holds NaN or infinity; no film is written")
-    return np.rint((np.clip(frames, -1, 1) + 1) * 127.5).astype(np.uint8)
 
 
 def side_by_side(left: Array, right: Array, gap: int = 2) -> Array:
@@ -143,7 +137,7 @@ def page_frames(
     frames: Array, counts: Sequence[Count] | None, scale: int, heads: Sequence[Heads] | None = None
 ) -> list[NDArray[np.uint8]]:
     """Return (F, H, W) or (F, H, W, 3) values in [-1, 1] as F pages, enlarged, heads above and counts beneath."""
-    large = [enlarge(frame, scale) for frame in to_grey(frames)]
+    large = [enlarge(frame, scale) for frame in to_gray8(frames)]
     for name, given in (("counts", counts), ("heads", heads)):
         if given is not None and len(given) != len(large):
             raise VizdiffInputError(f"{len(large)} frames need as many {name}, found {len(given)}")

@@ -11,10 +11,12 @@ from io import BytesIO
 from typing import Any
 
 import numpy as np
+from matplotlib import colormaps
 from numpy.typing import NDArray
 from PIL import Image
 
 from viz_diffusion.errors import VizdiffNonFiniteError
+from viz_diffusion.plots.theme import DIGIT_LIMIT, NOISE_LIMIT, NOISE_MAP
 
 COLOURS, COMMON_COLOURS = 256, 192
 """The size of the palette, and how many of its colours are the image's most frequent ones, kept unchanged."""
@@ -72,46 +74,35 @@ def reduce_colours(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 UInt8 = NDArray[np.uint8]
 
-NOISE_LIMIT = 3.0
-"""Predicted noise is drawn from -3 to +3 standard deviations."""
-
 NOISE_SHADES = 65
 """Shades in which it is drawn, 0.09 standard deviations apart: no eye sees more, and a third of the bytes is saved."""
 
-_PUOR = "7f3b08 b35806 e08214 fdb863 fee0b6 f7f7f7 d8daeb b2abd2 8073ac 542788 2d004b"
-"""The eleven colours of ColorBrewer's PuOr, from the lowest value to the highest."""
-
-
-def _puor_table() -> UInt8:
-    """Return (256, 3) uint8: PuOr with straight lines in sRGB between its eleven colours."""
-    anchors = np.array([list(bytes.fromhex(colour)) for colour in _PUOR.split()], dtype=np.float64)
-    where = np.linspace(0, len(anchors) - 1, 256)
-    channels = [np.interp(where, np.arange(len(anchors)), anchors[:, k]) for k in range(3)]
-    return np.round(np.stack(channels, axis=1)).astype(np.uint8)
-
-
-PUOR = _puor_table()
+PUOR: UInt8 = np.round(255 * colormaps[NOISE_MAP](np.arange(256))[:, :3]).astype(np.uint8)
+"""(256, 3) uint8 sRGB: ColorBrewer's PuOr, from the lowest value to the highest."""
 PUOR.flags.writeable = False
 
 
-def _to_8_bit(values: NDArray[Any], limit: float) -> UInt8:
-    """Map -limit..limit to 0..255 in float64, clipping beyond; halves go to the even neighbour."""
-    wide = np.asarray(values, dtype=np.float64)
+def to_gray8(x: NDArray[Any], limit: float = DIGIT_LIMIT) -> UInt8:
+    """Return values as uint8: -limit is black (0), +limit is white (255), values beyond are clipped.
+
+    Computed in float64; halves go to the even neighbour.
+
+    Raises
+    ------
+    VizdiffNonFiniteError
+        Where a value is NaN or infinite.
+    """
+    wide = np.asarray(x, dtype=np.float64)
     if not np.isfinite(wide).all():
         raise VizdiffNonFiniteError("a frame holds NaN or infinity and cannot be drawn; check the recording")
     scaled: UInt8 = np.round((np.clip(wide / limit, -1, 1) + 1) * 127.5).astype(np.uint8)
     return scaled
 
 
-def to_gray8(x: NDArray[Any]) -> UInt8:
-    """Return ``round((clip(x, -1, 1) + 1) * 127.5)`` as uint8: -1 is black (0), +1 is white (255)."""
-    return _to_8_bit(x, 1.0)
-
-
 def to_diverging8(eps: NDArray[Any], limit: float = NOISE_LIMIT) -> UInt8:
     """Return (..., 3) uint8 sRGB: -limit is orange-brown, 0 is white, +limit is purple (PuOr, in 65 shades)."""
     shades = np.round(np.linspace(0, 255, NOISE_SHADES)).astype(np.uint8)
-    nearest = np.round(_to_8_bit(eps, limit) / 255 * (NOISE_SHADES - 1)).astype(np.uint8)
+    nearest = np.round(to_gray8(eps, limit) / 255 * (NOISE_SHADES - 1)).astype(np.uint8)
     return PUOR[shades[nearest]]
 
 

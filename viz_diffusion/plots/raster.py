@@ -16,6 +16,7 @@ from matplotlib.image import AxesImage
 from matplotlib.transforms import Affine2D
 
 from viz_diffusion.errors import VizdiffInputError, VizdiffNonFiniteError
+from viz_diffusion.plots.pixels import to_gray8
 from viz_diffusion.plots.theme import (
     DIGIT_LIMIT,
     DIGIT_MAP,
@@ -75,7 +76,7 @@ def _show(
         raise VizdiffNonFiniteError("an image holds NaN or infinity; it cannot be drawn")
     axes.set_axis_off()
     if image.ndim == 3:
-        image = np.rint(255 * (np.clip(image / limit, -1, 1) + 1) / 2).astype(np.uint8)
+        image = to_gray8(image, limit)
     if box is not None:
         left, top, factor = box
         placed = BlockImage(axes, image, (round(left), round(top), factor), colours, limit)

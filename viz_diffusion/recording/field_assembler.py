@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from viz_diffusion.diffusion.schedule import NoiseSchedule
+from viz_diffusion.diffusion.schedule import NoiseSchedule, predict_x0
 from viz_diffusion.recording.step_grouper import RecordedStep
 from viz_diffusion.recording.trajectory import Float32
 
@@ -56,11 +56,8 @@ class FieldAssembler:
         return {"x_t": x_t, "eps_pred": eps_pred, "x0_pred": x0_pred, **both}
 
     def _predict_x0(self, x_t: Float32, eps: Float32, timesteps: NDArray[np.int64]) -> Float32:
-        """Return x̂_0 = (x_t - √(1-ᾱ) ε̂) / √ᾱ, clipped where the loop clips; computed in one array, for speed."""
-        shares = self.schedule.alphas_cumprod[timesteps][:, None, None, None]
-        x0 = eps * np.sqrt(1 - shares).astype(np.float32)
-        np.subtract(x_t, x0, out=x0)
-        x0 /= np.sqrt(shares).astype(np.float32)
+        """Return x̂_0 of (B, s, C, H, W) states at (s,) timesteps, clipped where the loop clips."""
+        x0 = predict_x0(x_t, eps, self.schedule.alphas_cumprod[timesteps][None])
         return x0.clip(-1, 1, out=x0) if self.clip else x0
 
     def labels(self, step: RecordedStep) -> NDArray[np.int64]:

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from viz_diffusion.diffusion.schedule import NoiseSchedule
+from viz_diffusion.diffusion.schedule import NoiseSchedule, predict_x0
 from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.recording.chunk_writer import StepChunk, stack_activations
 from viz_diffusion.recording.forward_pass import to_numpy
@@ -74,7 +74,7 @@ def read_step(
     signal, spread = np.float32(np.sqrt(alpha)), np.float32(np.sqrt(1 - alpha))
     kind = scheduler.config.prediction_type
     if kind == "epsilon":
-        eps, x0 = out, (x - spread * out) / signal
+        eps, x0 = out, predict_x0(x, out, alpha)
     elif kind == "sample":
         eps, x0 = (x - signal * out) / spread, out
     else:

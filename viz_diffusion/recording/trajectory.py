@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from viz_diffusion.diffusion.sampler_config import SamplerConfig
-from viz_diffusion.diffusion.schedule import NoiseSchedule
+from viz_diffusion.diffusion.schedule import NoiseSchedule, predict_x0
 from viz_diffusion.diffusion.timesteps import SAMPLERS, VARIANCES
 from viz_diffusion.errors import VizdiffInputError
 from viz_diffusion.recording import trajectory_files
@@ -157,8 +157,8 @@ class Trajectory:
         """(B, S) float64: the share of pixels of x̂_0, before any clipping, that lie beyond [-1, 1]."""
         shares = np.empty((self.num_images, self.num_steps))
         for step, share in enumerate(self.alphas_cumprod):
-            raw = (self.x_t[:, step] - np.sqrt(1 - share) * self.eps_pred[:, step]) / np.sqrt(share)
-            shares[:, step] = (np.abs(raw) > 1).mean(axis=(1, 2, 3))
+            x_t, eps = (values[:, step].astype(np.float64) for values in (self.x_t, self.eps_pred))
+            shares[:, step] = (np.abs(predict_x0(x_t, eps, share)) > 1).mean(axis=(1, 2, 3))
         return shares
 
     @property

@@ -19,6 +19,7 @@ from markupsafe import Markup
 from viz_diffusion.diffusion.timesteps import SAMPLERS
 from viz_diffusion.files import to_json, write_bytes
 from viz_diffusion.plots import pixels
+from viz_diffusion.plots.theme import NOISE_LIMIT
 from viz_diffusion.report.line_chart import DrawnChart, draw_chart
 from viz_diffusion.report.page import Page
 from viz_diffusion.report.player import Player
@@ -75,7 +76,7 @@ def render(page: Page) -> str:
         beyond={
             "first": f"{pixels.share_beyond(main.x_t[0], 1):.1%}",
             "all": f"{pixels.share_beyond(main.x_t, 1):.1%}",
-            "eps": "–" if eps is None else f"{pixels.share_beyond(eps, pixels.NOISE_LIMIT):.2%}",
+            "eps": "–" if eps is None else f"{pixels.share_beyond(eps, NOISE_LIMIT):.2%}",
         },
         data=_json_for_html(
             {

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from viz_diffusion.diffusion.network_inputs import NetworkInputs
 from viz_diffusion.errors import VizdiffInputError
+from viz_diffusion.evaluation.statistics import pixel_rms
 from viz_diffusion.plots.compare import ChangedInput, draw_compare
 from viz_diffusion.plots.film_captions import Head
 from viz_diffusion.plots.mosaic import MosaicRow, draw_mosaic
@@ -143,8 +144,8 @@ def facts(data: Comparison) -> dict[str, Any]:
     states = [np.concatenate([run.x_t[sample], run.x0[sample][None]]) for run in (plain, changed)]
     same = (states[0] == states[1]).all(axis=(1, 2, 3))
     last_equal = len(same) - 1 if same.all() else int(np.argmin(same)) - 1
-    apart = _rms(states[0] - states[1])
-    guesses_apart = _rms(plain.x0_pred[sample] - changed.x0_pred[sample])
+    apart = pixel_rms(states[0] - states[1])
+    guesses_apart = pixel_rms(plain.x0_pred[sample] - changed.x0_pred[sample])
     return {
         **recording_facts(plain, sample),
         "interventions": changed.interventions,
@@ -168,7 +169,3 @@ def _shown(data: Comparison) -> NDArray[np.int64]:
 
 def _format(value: float | None) -> str:
     return NULL_SIGN if value is None else f"{value:g}"
-
-
-def _rms(images: NDArray[np.float32]) -> NDArray[np.float64]:
-    return np.sqrt(np.square(images, dtype=np.float64).mean(axis=(1, 2, 3)))

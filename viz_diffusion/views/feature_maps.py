@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from viz_diffusion.errors import VizdiffInputError
+from viz_diffusion.evaluation.statistics import pixel_rms
 from viz_diffusion.plots.activations import (
     LIMIT,
     MOST_BLOCKS,
@@ -111,7 +112,7 @@ def measure(trajectory: Trajectory, names: Sequence[str] | None = None, sample: 
 
 def _select_channels(name: str, values: Float32, count: int) -> ModuleMaps:
     """Select ``count`` channels of one module's output ``values``, (F, C, h, w)."""
-    rms = np.sqrt(np.square(values, dtype=np.float64).mean(axis=(1, 2, 3)))
+    rms = pixel_rms(values)
     unit = values / np.where(rms > 0, rms, 1)[:, None, None, None]
     spread = unit.var(axis=(2, 3)).mean(axis=0)
     channels = np.sort(np.argsort(-spread, kind="stable")[:count])

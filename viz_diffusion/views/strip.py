@@ -10,6 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from viz_diffusion.diffusion.schedule import predict_x0
+from viz_diffusion.evaluation.statistics import pixel_rms
 from viz_diffusion.plots.lazy_figures import Figures
 from viz_diffusion.plots.mosaic import MosaicRow, draw_mosaic
 from viz_diffusion.plots.strip import StepFrames, draw_steps
@@ -107,7 +109,7 @@ def facts(data: StripData) -> dict[str, Any]:
     trajectory = data.trajectory
     clipped = (np.abs(data.frames.x_t) > 1).reshape(len(data.frames.x_t), -1).mean(axis=1)
     beyond = _beyond(trajectory, data.sample, 1.0)
-    change = _rms(trajectory.x0_pred[data.sample] - trajectory.x0[data.sample])
+    change = pixel_rms(trajectory.x0_pred[data.sample] - trajectory.x0[data.sample])
     shown = trajectory.num_steps - data.frames.steps_left
     far = _beyond(trajectory, data.sample, FAR)
     speckled = int(np.argmin(np.append(far > SPECKLE, False)))  # steps before the first x̂_0 without speckle
@@ -132,11 +134,6 @@ def facts(data: StripData) -> dict[str, Any]:
 
 def _beyond(trajectory: Trajectory, sample: int, limit: float) -> NDArray[np.float64]:
     """Return (S,) the share of each guess's pixels beyond -limit .. limit, before clipping."""
-    x_t, eps = trajectory.x_t[sample], trajectory.eps_pred[sample]
-    shares = trajectory.alphas_cumprod[:, None, None, None]
-    raw = (x_t - np.sqrt(1 - shares) * eps) / np.sqrt(shares)
+    x_t, eps = (values[sample].astype(np.float64) for values in (trajectory.x_t, trajectory.eps_pred))
+    raw = predict_x0(x_t, eps, trajectory.alphas_cumprod)
     return np.asarray((np.abs(raw) > limit).mean(axis=(1, 2, 3)), dtype=np.float64)
-
-
-def _rms(images: NDArray[np.float32]) -> NDArray[np.float64]:
-    return np.sqrt(np.square(images, dtype=np.float64).mean(axis=(1, 2, 3)))

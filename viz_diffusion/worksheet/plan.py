@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from viz_diffusion.diffusion.schedule import predict_x0
 from viz_diffusion.errors import VizdiffInputError
 from viz_diffusion.worksheet.tasks import (
     AnswerKey,
@@ -210,7 +211,7 @@ def _pixel_exercise(trajectory: Trajectory, sample: int, rng: np.random.Generato
     flat = rng.permutation(np.concatenate([rng.choice(end, PIXELS_PER_KIND, replace=False) for end in ends]))
     rows, columns = (place + margin for place in np.unravel_index(flat, middle.shape))
     x_t, noise = (np.round(image[rows, columns].astype(np.float64), 2) for image in (frame, eps))
-    x0 = (x_t - np.sqrt(1 - share) * noise) / np.sqrt(share)
+    x0 = predict_x0(x_t, noise, share)
     task = PixelTask(
         frame, trajectory.num_steps - index, int(trajectory.timesteps[index]), share, rows + 1, columns + 1, x_t, noise
     )

@@ -15,11 +15,12 @@ from torch import Tensor, nn
 from viz_diffusion.data import Digits
 from viz_diffusion.diffusion.interventions import ForkedNoise
 from viz_diffusion.diffusion.oracles import EmpiricalOracle
+from viz_diffusion.diffusion.prediction import device_of
 from viz_diffusion.diffusion.samplers import ImageNoise, Step, ddim_steps, ddpm_steps
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.diffusion.timesteps import spaced_timesteps
 from viz_diffusion.evaluation.classifier import DigitClassifier
-from viz_diffusion.lessons.context import Progress, device_of, silent
+from viz_diffusion.lessons.context import Progress, silent
 
 Float64 = NDArray[np.float64]
 STEPS = 100
@@ -138,8 +139,8 @@ def turn_back(
         if judge is not None:
             seeds = range(TURN_SEED, TURN_SEED + len(x0))
             steps = list(_finish(denoiser, schedule, x_t, seeds, t))
-            guess.append(_of(_read(judge, steps[0].x0_pred), labels))
-            returned.append((_read(judge, steps[-1].x_prev).argmax(dim=1) == labels).numpy())
+            guess.append(_of(judge.probabilities(steps[0].x0_pred), labels))
+            returned.append((judge.read(steps[-1].x_prev) == labels).numpy())
         progress(done + 1, len(timesteps), "digits noised and turned back")
     return Turned(
         timesteps,
@@ -176,7 +177,7 @@ def follow(
     noise = ImageNoise(range(PATH_SEED, PATH_SEED + count))
     for done, step in enumerate(ddpm_steps(denoiser, schedule, noise, null, timesteps=grid)):
         if judge is not None:
-            read.append(_read(judge, step.x0_pred))
+            read.append(judge.probabilities(step.x0_pred))
         if step.t in at:
             states[step.t] = step.x_t[:frozen].cpu()
         if step.t in shown:
@@ -186,7 +187,7 @@ def follow(
     total = float(x0.double().flatten(1).var(dim=0).sum())
     commit, chosen, chance = None, 0, None
     if judge is not None:
-        finished = _read(judge, x0)
+        finished = judge.probabilities(x0)
         commit = _commit(torch.stack(read, dim=1), finished, grid)
         chosen = int(finished[:frozen].max(dim=1).values.argmax())  # the one that is read most surely is drawn
         chance = float(_agreement(finished.argmax(dim=1)[None])[0])
@@ -198,7 +199,7 @@ def follow(
         by_state = ends.double().reshape(frozen, forks, -1)
         spread.append((by_state.var(dim=1).sum(dim=1) / total).numpy())
         if judge is not None:
-            agree.append(_agreement(_read(judge, ends).argmax(dim=1).reshape(frozen, forks)))
+            agree.append(_agreement(judge.read(ends).reshape(frozen, forks)))
         tree.append(torch.cat([states[t][chosen], ends[chosen * forks : (chosen + 1) * forks, 0]]).numpy())
         progress(done + 1, len(at), "forks finished")
     strip = np.stack([guesses[t][chosen].numpy() for t in shown.tolist()])
@@ -242,12 +243,6 @@ def _agreement(digits: Tensor) -> Float64:
     count = digits.shape[1]
     same = (digits[:, :, None] == digits[:, None, :]).double().sum(dim=(1, 2)) - count
     return np.asarray((same / (count * (count - 1))).numpy())
-
-
-def _read(judge: DigitClassifier, images: Tensor) -> Tensor:
-    """Return (B, 10) the classifier's probabilities."""
-    parts = [judge(part.cpu().float().clamp(-1, 1)) for part in torch.split(images, 500)]
-    return torch.softmax(torch.cat(parts), dim=1)
 
 
 def _of(probabilities: Tensor, labels: Tensor) -> Float64:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from viz_diffusion.evaluation.statistics import pixel_rms
 from viz_diffusion.lessons.base import Claim, Lesson, Part, Rows, Series
 from viz_diffusion.lessons.context import LessonContext
 from viz_diffusion.lessons.guess.figures import draw_ideal, rms
@@ -16,7 +17,7 @@ from viz_diffusion.lessons.guess.ideal_denoiser import COUNT, Ideal, compare
 from viz_diffusion.plots.lazy_figures import Figures
 from viz_diffusion.text.catalogue import Texts
 from viz_diffusion.views import strip as strip_view
-from viz_diffusion.views.strip import _rms, measure
+from viz_diffusion.views.strip import measure
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +71,7 @@ def rows(facts: dict[str, Any], _: Texts) -> Rows:
 def series(data: strip_view.StripData) -> tuple[Series, ...]:
     """Return how far each step's guess is from the finished picture."""
     trajectory = data.trajectory
-    change = _rms(trajectory.x0_pred[data.sample] - trajectory.x0[data.sample])
+    change = pixel_rms(trajectory.x0_pred[data.sample] - trajectory.x0[data.sample])
     return (Series("change", trajectory.steps_left, {"change": change}),)
 
 

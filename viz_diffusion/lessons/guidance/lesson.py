@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from viz_diffusion.data import NUM_LABELS, Digits
 from viz_diffusion.diffusion.interventions import WithInterventions, guide_within
+from viz_diffusion.diffusion.prediction import device_of
 from viz_diffusion.diffusion.sampler_config import SamplerConfig
 from viz_diffusion.diffusion.sampling import sample_images
 from viz_diffusion.diffusion.schedule import NoiseSchedule
@@ -25,7 +26,7 @@ from viz_diffusion.evaluation.classifier import DigitClassifier
 from viz_diffusion.evaluation.intervals import Z_95, Share, half_of_mean, paired_difference, surely
 from viz_diffusion.evaluation.metrics import covered
 from viz_diffusion.lessons.base import Claim, Lesson, Rows
-from viz_diffusion.lessons.context import LessonContext, Progress, device_of, silent
+from viz_diffusion.lessons.context import LessonContext, Progress, silent
 from viz_diffusion.lessons.guidance.figures import Price, draw_guidance, draw_price
 from viz_diffusion.plots.lazy_figures import Figures
 from viz_diffusion.text.catalogue import Texts
@@ -138,7 +139,7 @@ def measure(
     if is_mnist:
         classifier, _ = DigitClassifier.bundled()
         right = np.stack([(classifier.read(images) == asked).numpy() for images in made])
-        real, *sets = (_features(classifier, images) for images in (reference.images, other.images, *made))
+        real, *sets = (classifier.penultimate_features(images) for images in (reference.images, other.images, *made))
         real_again, *rest = (covered(real, features) for features in sets)
         reached, reached_real = np.stack(rest), real_again
     white_real, white_real_error = _white_real(heldout)
@@ -169,10 +170,6 @@ def windows_of(T: int, steps: int) -> NDArray[np.int64]:
     # where few steps are visited there may be none: t = T and t = -1 are never visited
     beside = [(part[-1], part[0]) if len(part) else (none, none) for part, none in ((before, T), (after, -1))]
     return np.array([(first, last), *beside], dtype=np.int64)
-
-
-def _features(classifier: DigitClassifier, images: Tensor) -> Float64:
-    return np.asarray(torch.cat([classifier.features(part) for part in torch.split(images, 500)]).double().numpy())
 
 
 def _white(images: Tensor) -> Float64:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from viz_diffusion.diffusion.unet import SimpleUNet
+from viz_diffusion.evaluation.statistics import pixel_rms
 from viz_diffusion.lessons.base import Claim, Lesson, Part, Rows, Series
 from viz_diffusion.lessons.context import LessonContext
 from viz_diffusion.lessons.label.figures import (
@@ -95,8 +96,7 @@ def measure(context: LessonContext) -> Label:
     labels = np.array(sorted(states))
     influence = None
     if trajectory.eps_cond is not None and trajectory.eps_uncond is not None:
-        gap = trajectory.eps_cond[sample] - trajectory.eps_uncond[sample]
-        influence = np.sqrt(np.square(gap, dtype=np.float64).mean(axis=(1, 2, 3)))
+        influence = pixel_rms(trajectory.eps_cond[sample] - trajectory.eps_uncond[sample])
     orders = context.take("label", _orders)
     return Label(
         TenDigits(np.stack([states[int(k)] for k in labels]), left, labels),

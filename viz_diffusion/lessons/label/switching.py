@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from viz_diffusion.data import NUM_LABELS, Digits
+from viz_diffusion.diffusion.prediction import device_of
 from viz_diffusion.diffusion.sampler_config import SamplerConfig
 from viz_diffusion.diffusion.samplers import ImageNoise, Step
 from viz_diffusion.diffusion.sampling import sampling_steps
@@ -24,7 +25,7 @@ from viz_diffusion.diffusion.timesteps import spaced_timesteps
 from viz_diffusion.evaluation.classifier import DigitClassifier
 from viz_diffusion.evaluation.intervals import Z_95, Share
 from viz_diffusion.lessons.base import Claim
-from viz_diffusion.lessons.context import Progress, device_of, silent
+from viz_diffusion.lessons.context import Progress, silent
 
 Float64 = NDArray[np.float64]
 SIZES = (2, 10)
@@ -199,7 +200,7 @@ def switch_labels(
             x = states[begin]
             for step in _go_on(denoiser, schedule, x, new, visited[begin:]):
                 x = step.x_prev
-            read[j, k] = classifier.read(x.cpu()).numpy()
+            read[j, k] = classifier.read(x).numpy()
             if k == 0:
                 kept.append(x[shown, 0].cpu().numpy())
             progress(k * len(begins) + j + 1, repeats * len(begins), "the order changed on the way")

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from viz_diffusion.data import NUM_LABELS, Digits
+from viz_diffusion.diffusion.prediction import device_of
 from viz_diffusion.diffusion.sampler_config import SamplerConfig
 from viz_diffusion.diffusion.sampling import sample_images
 from viz_diffusion.diffusion.schedule import NoiseSchedule
@@ -23,7 +24,7 @@ from viz_diffusion.evaluation.evaluate import Evaluation, evaluate
 from viz_diffusion.evaluation.intervals import Z_95, Share, share_difference
 from viz_diffusion.evaluation.metrics import Nearest, nearest_neighbours
 from viz_diffusion.lessons.base import Claim, Lesson, Rows
-from viz_diffusion.lessons.context import LessonContext, Progress, device_of, silent
+from viz_diffusion.lessons.context import LessonContext, Progress, silent
 from viz_diffusion.lessons.memorisation.figures import Suspects, draw_copies
 from viz_diffusion.plots.lazy_figures import Figures
 from viz_diffusion.text.catalogue import Texts

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,11 +15,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from viz_diffusion.diffusion.interventions import Change, WithInterventions
+from viz_diffusion.diffusion.prediction import device_of
 from viz_diffusion.diffusion.samplers import ImageNoise, Noise, Step, ddpm_steps
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.diffusion.timesteps import spaced_timesteps
 from viz_diffusion.evaluation.intervals import Z_95
-from viz_diffusion.lessons.context import device_of
+from viz_diffusion.evaluation.statistics import rank_correlation
 
 Float64 = NDArray[np.float64]
 STEPS = 50
@@ -82,7 +82,7 @@ def detect(record: Record, training_mean: float) -> tuple[Float64, Float64]:
         float(np.abs(record.implied - record.told).max()),
         abs(power - 1),
         abs(float(grey.mean()) - training_mean),
-        1 - _rank_correlation(record.roughness[record.shown], np.arange(len(record.roughness))[::-1]),
+        1 - float(rank_correlation(record.roughness[record.shown], np.arange(len(record.roughness))[::-1])),
         record.beyond,
     ]
     draws = record.x0.numel() * len(record.power)
@@ -97,12 +97,6 @@ def _joining_t(x: Tensor, eps: Tensor, x0: Tensor, schedule: NoiseSchedule) -> i
     signal = float(np.linalg.lstsq(columns, x.flatten().double().cpu().numpy(), rcond=None)[0][0])
     share = min(max(signal * signal, 1e-12), 1 - 1e-12)
     return int(np.abs(schedule.log_snr - np.log(share / (1 - share))).argmin())
-
-
-def _rank_correlation(a: NDArray[Any], b: NDArray[Any]) -> float:
-    """Return Spearman's rank correlation of two (N,) rows without ties."""
-    ranks = [np.argsort(np.argsort(row)) for row in (a, b)]
-    return float(np.corrcoef(ranks[0], ranks[1])[0, 1])
 
 
 class _Weakened:

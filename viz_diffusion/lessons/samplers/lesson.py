@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from viz_diffusion.data import NUM_LABELS, Digits
+from viz_diffusion.diffusion.prediction import device_of
 from viz_diffusion.diffusion.sampler_config import SamplerConfig
 from viz_diffusion.diffusion.samplers import Step
 from viz_diffusion.diffusion.sampling import sample_images
@@ -24,8 +25,9 @@ from viz_diffusion.evaluation.classifier import DigitClassifier
 from viz_diffusion.evaluation.evaluate import FLOOR_DRAWS, draw_with_labels
 from viz_diffusion.evaluation.intervals import Share, half_of_mean, paired_difference, surely
 from viz_diffusion.evaluation.metrics import frechet_distance
+from viz_diffusion.evaluation.statistics import pixel_rms
 from viz_diffusion.lessons.base import Claim, Lesson, Rows
-from viz_diffusion.lessons.context import TRACED_SEED, LessonContext, Progress, device_of, silent
+from viz_diffusion.lessons.context import TRACED_SEED, LessonContext, Progress, silent
 from viz_diffusion.lessons.samplers.figures import draw_paths, draw_samplers, draw_strokes
 from viz_diffusion.lessons.samplers.path_geometry import Paths, measure_paths
 from viz_diffusion.plots.lazy_figures import Figures
@@ -136,7 +138,7 @@ def measure(
     reference = _reference(denoiser, traces, asked, progress)
     pictures = torch.stack([torch.stack(row) for row in made])
     limit = pictures[SOLVER, -1]
-    apart = (pictures[[DDIM, SOLVER]] - limit).square().mean(dim=(3, 4, 5)).sqrt().double().numpy()
+    apart = pixel_rms((pictures[[DDIM, SOLVER]] - limit).numpy())
     ddim = path.states()
     looks = np.round(np.linspace(0, traces.num_steps, ddim.shape[1])).astype(np.int64)
     states = np.concatenate([traces.x_t[: len(ddim), :, 0], traces.x0[: len(ddim)]], axis=1)[:, looks]
@@ -244,8 +246,7 @@ def _judge(
     compared = heldout.images[torch.randperm(len(heldout), generator=generator)[: len(asked)]]
     floor = [draw_with_labels(training, asked, generator) for _ in range(FLOOR_DRAWS)]
     real, *others = (
-        classifier.features(images.clamp(-1, 1)).double().numpy()
-        for images in (compared, *floor, reference, *pictures.flatten(0, 1))
+        classifier.penultimate_features(images) for images in (compared, *floor, reference, *pictures.flatten(0, 1))
     )
     found = np.array([frechet_distance(features, real) for features in others])
     far = found[FLOOR_DRAWS + 1 :].reshape(arms, numbers)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from viz_diffusion.diffusion.sampler_config import SamplerConfig
 from viz_diffusion.diffusion.schedule import NoiseSchedule
+from viz_diffusion.evaluation.statistics import pixel_rms
 from viz_diffusion.lessons.base import Claim, Lesson, Rows, Series
 from viz_diffusion.lessons.context import LessonContext
 from viz_diffusion.lessons.step.figures import StepLedger, draw_ledger
@@ -93,7 +94,7 @@ def measure_recording(trajectory: Trajectory) -> StepParts | None:
     for implied in (False, True) if sigma.any() else ():
         parts = measure(trajectory, implied=implied)
         size = parts.injected[0].size
-        spread, change = (_norms(part) / np.sqrt(size) for part in (parts.injected, parts.rescaled + parts.removed))
+        spread, change = (pixel_rms(part) for part in (parts.injected, parts.rescaled + parts.removed))
         off = np.abs(spread[:-1] / sigma[:-1] - 1) * np.sqrt(2 * size)
         if spread[-1] <= ROUNDING * change[-1] and np.all(off < FARTHEST):
             return parts

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from torch import nn
 
 from viz_diffusion.data import Digits
+from viz_diffusion.diffusion.prediction import predict_noise
 from viz_diffusion.diffusion.samplers import ImageNoise
 from viz_diffusion.errors import VizdiffInputError
 from viz_diffusion.lessons.base import Claim, Lesson, Part, Rows
-from viz_diffusion.lessons.context import LessonContext, device_of
+from viz_diffusion.lessons.context import LessonContext
 from viz_diffusion.lessons.training.figures import draw_bits_by_t, draw_loss_by_t
 from viz_diffusion.lessons.training.loss_by_timestep import EACH, LossByTimestep, measure_loss_by_timestep
 from viz_diffusion.plots.curves import LossHistory, draw_loss
@@ -65,13 +66,11 @@ def measure(
 ) -> Training:
     """Measure three training steps on one held-out digit, and read the run's metrics."""
     schedule = run.config.noise_schedule
-    device = device_of(model)
     t = torch.tensor(TIMESTEPS) * (schedule.num_train_timesteps - 1) // 999
     noise = ImageNoise([seed]).draw().expand(len(t), -1, -1, -1)
     x0 = heldout.typical_of(digit).expand(len(t), -1, -1, -1)
     x_t = schedule.add_noise(x0, noise, t)
-    with torch.no_grad():
-        eps_pred = model(x_t.to(device), t.to(device), torch.full_like(t, digit).to(device)).cpu()
+    eps_pred = predict_noise(model, x_t, t, digit)
     error = eps_pred - noise
     frames = TrainingFrames(
         timesteps=t.numpy(),
