@@ -143,7 +143,7 @@ class _HandoutComposer:
         return PageBlock(high + 8, lambda top: self.image(picture, left, top, wide, high), keep=True)
 
     def text(self, text: str, size: float, colour: str, after: float = 0.0, keep: bool = False) -> Iterator[PageBlock]:
-        """Yield a paragraph, one block a line; no page break leaves one line alone.
+        """Yield a paragraph, one block a line; a page break never separates a single line.
 
         With ``keep`` the last line stays on the page of the next block.
         """

@@ -102,16 +102,16 @@ class TableShape:
 
 
 def shape_table(
-    header: Sequence[str], rows: Sequence[Sequence[str]], room: Box, least: int = TEXT_SIZE, most: int = 28
+    header: Sequence[str], rows: Sequence[Sequence[str]], area: Box, least: int = TEXT_SIZE, most: int = 28
 ) -> TableShape | None:
-    """Lay out a table in the largest type, between ``least`` and ``most`` points, that fits into ``room``.
+    """Lay out a table in the largest type, between ``least`` and ``most`` points, that fits into ``area``.
 
     None where ``least`` points do not fit.
     """
     sizes = (*_TABLE_SIZES, *range(TEXT_SIZE - 1, least - 1, -1))
     for size in (size for size in sizes if size <= most):
-        shape, squeezed = _shape_at(header, rows, size, room.width)
-        if shape.height <= room.height and (size <= TEXT_SIZE or not squeezed):
+        shape, squeezed = _shape_at(header, rows, size, area.width)
+        if shape.height <= area.height and (size <= TEXT_SIZE or not squeezed):
             return shape
     return None
 
@@ -161,10 +161,10 @@ def point_height(lead: str, text: str, size: float, across: float) -> float:
     return text_height(lead, TEXT_SIZE, across) + text_height(text, size, across) + POINT_GAP
 
 
-def size_points(points: Sequence[tuple[str, str]], room: Box, least: int = TEXT_SIZE) -> float | None:
-    """Return the largest type in which (lead, text) paragraphs fit into ``room``; None where ``least`` does not."""
+def size_points(points: Sequence[tuple[str, str]], area: Box, least: int = TEXT_SIZE) -> float | None:
+    """Return the largest type in which (lead, text) paragraphs fit into ``area``; None where ``least`` does not."""
     for size in (*_POINT_SIZES, *range(TEXT_SIZE, least - 1, -1)):
-        if sum(point_height(lead, text, size, room.width) for lead, text in points) <= room.height:
+        if sum(point_height(lead, text, size, area.width) for lead, text in points) <= area.height:
             return size
     return None
 

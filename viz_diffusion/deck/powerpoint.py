@@ -81,8 +81,8 @@ class _SlideComposer:
         shape.text_frame.text = title
         run = shape.text_frame.paragraphs[0].runs[0]
         if self.template.is_default and not self.is_cover:
-            room = layout.TITLE.width * 72
-            size = next((s for s in (layout.TITLE_SIZE, 26, 22) if width(title, s) <= room), layout.BODY_SIZE)
+            available = layout.TITLE.width * 72
+            size = next((s for s in (layout.TITLE_SIZE, 26, 22) if width(title, s) <= available), layout.BODY_SIZE)
             if size != layout.TITLE_SIZE:
                 run.font.size = Pt(size)
         self.shapes.set_language(run)

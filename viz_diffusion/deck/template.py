@@ -36,7 +36,7 @@ def check_template(path: Path) -> None:
     Raises
     ------
     VizdiffInputError
-        Where it is no PowerPoint file, or no layout of it has a title and room beneath.
+        Where it is no PowerPoint file, or no layout of it has a title and a free area below.
     """
     SlideTemplate.open(path)
 
