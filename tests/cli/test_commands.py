@@ -212,9 +212,9 @@ def test_a_sampler_is_told_what_was_asked_and_the_recording_says_so(
     for option in (word for word in asked if word.startswith("--")):
         assert option in told.split()
     found = SimpleNamespace(trajectory=recorded, run=Run.open(trained))
-    lesson = SimpleNamespace(shipped=False, name="guess")
+    lesson = SimpleNamespace(precomputed=False, name="guess")
     assert figure_command(found, "zh", lesson, "steps") == command_line("export", found, "zh", "--figure", "steps")
-    lesson.shipped = True
+    lesson.precomputed = True
     assert figure_command(found, "en", lesson, "steps") == "vizdiff lesson guess --full --run bundled"
     argv = ["--steps", "4", "--seed", "2", "--count", "1", "--digit", "3", "--guidance", "1.5", "--out", "s.npz"]
     shares = run_json(capsys, "sample", "--run", str(trained), *asked, *argv)

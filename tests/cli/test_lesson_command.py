@@ -44,7 +44,7 @@ def test_frames_by_number_or_list(frames: str, left: list[int]) -> None:
 
 @pytest.mark.parametrize("frames", ["0", "11", "0,1", "11,1", "", "a", "1,", "1.5"])
 def test_impossible_frames_are_refused(frames: str) -> None:
-    with pytest.raises(VizdiffUsageError, match="--frames"):
+    with pytest.raises(VizdiffUsageError, match="frames"):
         frames_view.choose_frames(10, frames)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,19 +15,24 @@ from viz_diffusion.cli import main
 from viz_diffusion.diffusion.oracles import TruthOracle
 from viz_diffusion.diffusion.samplers import ImageNoise
 from viz_diffusion.diffusion.schedule import NoiseSchedule
-from viz_diffusion.errors import VizdiffInputError, VizdiffUsageError
-from viz_diffusion.lessons.base import Claim, Finding, Lesson, Part, Rows, all_lessons, choose_lessons
+from viz_diffusion.errors import VizdiffUsageError
+from viz_diffusion.lessons.base import all_lessons, choose_lessons
 from viz_diffusion.lessons.context import TRACED_SEED, record_traces
-from viz_diffusion.lessons.precomputed import SHIPPED_DIR, ship, shipped_finding, shipped_parts
 from viz_diffusion.text.catalogue import languages, load_texts
 
 
 def test_names_and_places_are_all_different() -> None:
     lessons = all_lessons()
-    assert len({lesson.name for lesson in lessons}) == len({lesson.order for lesson in lessons}) == len(lessons)
-    assert all(set(lesson.advanced) <= set(lesson.figures) for lesson in lessons)
-    assert all(set(lesson.of_digit) <= set(lesson.figures) for lesson in lessons)
-    assert all(lesson.asks and set(lesson.asks) <= set(lesson.figures) for lesson in lessons)  # each has an exercise
+    assert len({lesson.name for lesson in lessons}) == len({lesson.position for lesson in lessons}) == len(lessons)
+    figures = [name for lesson in lessons for name in lesson.figure_names]
+    assert len(set(figures)) == len(figures)
+    assert all(any(figure.in_exercise for figure in lesson.all_figures) for lesson in lessons)  # each has an exercise
+    assert all("recording" in lesson.needs for lesson in lessons if "comparison_runs" in lesson.needs)
+
+
+def test_a_lesson_without_any_measurement_is_refused() -> None:
+    with pytest.raises(VizdiffUsageError, match="neither measure nor precomputed"):
+        replace(all_lessons()[0], measure=None)
 
 
 @pytest.mark.parametrize("lang", languages())
@@ -84,112 +89,6 @@ def test_a_lesson_that_needs_what_is_not_there_says_so() -> None:
         _ = make_context(mute()).trajectory
     with pytest.raises(VizdiffUsageError, match="SimpleUNet, found Answering"):
         _ = make_context(mute()).network
-
-
-@dataclass(frozen=True, eq=False)
-class Inner:
-    """Of Data."""
-
-    names: tuple[str, ...]
-    values: np.ndarray
-
-
-@dataclass(frozen=True, eq=False)
-class Data:
-    """One of everything that can ship."""
-
-    pixels: np.ndarray
-    inner: Inner
-    rows: tuple[Inner, ...]
-    share: float | None
-    count: int
-
-
-@dataclass(frozen=True, eq=False)
-class Whole:
-    """A slow part, and what depends on the recording."""
-
-    slow: Data
-    digit: int
-
-
-LESSON = Lesson(
-    "stub",
-    1,
-    lambda _: None,
-    lambda _: {},
-    lambda data: {"sum": float(data.pixels.sum()), "count": data.count},
-    lambda _facts, _texts: Rows(("a",), (("b",),)),
-    claims=lambda data: (Claim("many", data.count > 3, {"share": data.share}),),
-    data=Data,
-)
-
-
-def example() -> Data:
-    inner = Inner(("a", "b"), np.array([1, -2], dtype=np.int64))
-    return Data(np.linspace(-1, 1, 6, dtype=np.float32).reshape(2, 3), inner, (inner, inner), None, 4)
-
-
-def test_what_ships_comes_back_bit_for_bit_for_its_own_weights_alone(tmp_path: Path) -> None:
-    ship(Finding.of(LESSON, example(), full=True), "abc", {"seconds": 1.5}, tmp_path)
-    found = shipped_finding(LESSON, "abc", tmp_path)
-    assert found is not None
-    assert found.shipped
-    assert found.full
-    assert found.data.pixels.dtype == np.float32
-    assert np.array_equal(found.data.pixels, example().pixels)
-    assert np.array_equal(found.data.rows[1].values, [1, -2])
-    assert found.data.inner.names == ("a", "b")
-    assert found.data.share is None
-    assert found.claims == (Claim("many", True, {"share": None}),)
-    assert shipped_finding(LESSON, "abd", tmp_path) is None
-    assert shipped_finding(replace(LESSON, name="other"), "abc", tmp_path) is None
-
-
-def test_quick_results_do_not_ship(tmp_path: Path) -> None:
-    with pytest.raises(VizdiffUsageError, match="only full results"):
-        ship(Finding.of(LESSON, example(), full=False), "abc", {}, tmp_path)
-
-
-def test_a_damaged_shipped_file_is_named(tmp_path: Path) -> None:
-    path = ship(Finding.of(LESSON, example(), full=True), "abc", {}, tmp_path)
-    values = json.loads(path.read_text())
-    values["data"]["pixels"]["shape"] = [5, 3]
-    path.write_text(json.dumps(values))
-    with pytest.raises(VizdiffInputError, match=r"stub\.json does not fit"):
-        shipped_finding(LESSON, "abc", tmp_path)
-
-
-def test_what_ships_with_the_package_fits_its_lessons() -> None:
-    for path in SHIPPED_DIR.glob("*.json"):
-        lesson, weights = choose_lessons(path.stem)[0], json.loads(path.read_text())["weights_sha256"]
-        found = shipped_finding(lesson, weights) or shipped_parts([lesson], weights).get(lesson.name)
-        assert found is not None, path
-
-
-def test_a_slow_part_ships_alone_and_is_not_measured_again(tmp_path: Path) -> None:
-    """What came with the weights is taken; with other weights it is measured, and both are told apart."""
-    whole = Lesson(
-        "stub",
-        1,
-        lambda context: Whole(context.take("stub", lambda _: example()), context.digit),
-        lambda _: {},
-        lambda data: {"digit": data.digit},
-        lambda _facts, _texts: Rows(("a",), (("b",),)),
-        part=Part(Data, lambda _: example()),
-    )
-    context = make_context(mute(), full=True)
-    ship(Finding.measure(whole, context), "abc", {}, tmp_path)
-    known = shipped_parts([whole, LESSON], "abc", tmp_path)
-    assert list(known) == ["stub"]
-    assert shipped_parts([whole], "abd", tmp_path) == {}
-    changed = replace(known["stub"], count=77)
-    found = Finding.measure(whole, make_context(mute(), digit=3, known={"stub": changed}))
-    assert found.shipped
-    assert (found.data.slow.count, found.data.digit) == (77, 3)
-    assert not Finding.measure(whole, make_context(mute())).shipped
-    with pytest.raises(VizdiffUsageError, match="only full results"):
-        ship(found, "abc", {}, tmp_path)  # it was not measured here
 
 
 def test_the_command_measures_draws_writes_and_answers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

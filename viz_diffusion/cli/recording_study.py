@@ -12,43 +12,46 @@ from viz_diffusion.cli.loading import load_run
 from viz_diffusion.errors import VizdiffUsageError
 
 if TYPE_CHECKING:
-    from viz_diffusion.lessons.base import Lesson
+    from viz_diffusion.lessons.base import AnyLesson
     from viz_diffusion.study.recording_study import RecordingStudy
 
 
-def look_at(order: GenerationRequest, run: str | None, lessons: str, device: str, terminal: Terminal) -> RecordingStudy:
-    """Measure what a recording shows by itself; its network is not asked, even where ``run`` holds it.
+def study_without_network(
+    order: GenerationRequest, run: str | None, lessons: str, device: str, terminal: Terminal
+) -> RecordingStudy:
+    """Measure what a recording shows without its network, which is not used even where ``run`` holds it.
 
     Raises
     ------
     VizdiffInputError
         Where ``run`` has other weights than those that made the recording, or it holds no pictures.
     VizdiffUsageError
-        Where a lesson is named that asks the network.
+        Where a lesson is named that needs the network.
     """
     assert order.recorded is not None
     chosen = _choose(lessons)
     if run is not None:
         check_weights(order, load_run(run, device, terminal)[2])
     terminal.say("Measuring", "what the recording shows by itself: its network is not at hand")
-    from viz_diffusion.study.recording_study import look
+    from viz_diffusion.study.recording_study import study_recording
 
-    return look(order.recorded, chosen)
+    return study_recording(order.recorded, chosen)
 
 
-def _choose(choice: str) -> tuple[Lesson, ...]:
+def _choose(choice: str) -> tuple[AnyLesson, ...]:
     """Return the lessons meant that need no network; those of ``core`` and ``all`` that need one are passed over."""
     from viz_diffusion.lessons.base import all_lessons, choose_lessons
 
     named = {name.strip() for name in choice.split(",")}
     chosen = choose_lessons(choice)
-    needing = [lesson.name for lesson in chosen if lesson.alone is None and lesson.name in named]
-    if needing:
-        possible = ", ".join(lesson.name for lesson in all_lessons() if lesson.alone is not None)
+    needing_network = [lesson.name for lesson in chosen if lesson.measure_recording is None and lesson.name in named]
+    if needing_network:
+        possible = ", ".join(lesson.name for lesson in all_lessons() if lesson.measure_recording is not None)
         raise VizdiffUsageError(
-            f"--lessons {needing[0]} asks the network, which is not at hand for this recording; it shows {possible}"
+            f"--lessons {needing_network[0]} asks the network, which is not at hand for this recording; "
+            f"it shows {possible}"
         )
-    return tuple(lesson for lesson in chosen if lesson.alone is not None)
+    return tuple(lesson for lesson in chosen if lesson.measure_recording is not None)
 
 
 def command_line(folder: Path, lang: str) -> str:

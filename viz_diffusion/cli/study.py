@@ -18,7 +18,7 @@ from viz_diffusion.diffusion.timesteps import SPACINGS
 
 if TYPE_CHECKING:
     from viz_diffusion.diffusion.unet import SimpleUNet
-    from viz_diffusion.lessons.base import Lesson
+    from viz_diffusion.lessons.base import AnyLesson
     from viz_diffusion.recording.comparison_runs import ComparisonRuns
     from viz_diffusion.recording.trajectory import Trajectory
     from viz_diffusion.study.narrative import NarratedLesson
@@ -35,7 +35,7 @@ LessonsOption = Annotated[
 ]
 
 
-def pick_lessons(choice: str) -> Sequence[Lesson] | None:
+def pick_lessons(choice: str) -> Sequence[AnyLesson] | None:
     """Return the lessons asked for; None for the core and what ships with the weights, as is usual."""
     if choice == "core":
         return None
@@ -49,7 +49,7 @@ def prepare(
     run: str | None,
     device: str,
     terminal: Terminal,
-    lessons: Sequence[Lesson] | None = None,
+    lessons: Sequence[AnyLesson] | None = None,
     others: bool = True,
     comparisons: bool = False,
     out: Path | None = None,
@@ -119,7 +119,7 @@ def _comparison_runs(
 
 def figure_command(found: Study, lang: str, told: NarratedLesson, figure: str) -> str:
     """Return the command that makes one figure of a lesson again, with the same numbers."""
-    if told.shipped:
+    if told.precomputed:
         words = ["vizdiff", "lesson", told.name, "--full", *(["--lang", lang] if lang != "en" else [])]
         return shlex.join([*words, "--run", "bundled"])
     return command_line("export", found, lang, "--figure", figure)

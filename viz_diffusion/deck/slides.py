@@ -266,7 +266,9 @@ class _Writer:
 
         Only those are asked whose figures are among ``shown``.
         """
-        asked = [one for one in told if one.exercise and not one.folded and all(name in shown for name in one.asks)]
+        asked = [
+            one for one in told if one.exercise and not one.folded and all(name in shown for name in one.in_exercise)
+        ]
         points = [Point(one.question, one.exercise) for one in asked]
         answers = {one.question: f"{one.question} {one.answer}" for one in asked}
         title = self.texts["deck.exercises_title"]

@@ -94,10 +94,10 @@ class NarratedLesson:
     """The claims, as questions with their answers."""
     note: str = ""
     """How it was measured, where it was not measured for this page; empty where it was."""
-    shipped: bool = False
-    """Whether all of it came with the weights."""
-    asks: tuple[str, ...] = ()
-    """Names of the drawings that the exercise asks one to look at."""
+    precomputed: bool = False
+    """Whether all of it was precomputed for these weights."""
+    in_exercise: tuple[str, ...] = ()
+    """Names of the drawings that the exercise is about."""
     other_digit: Mapping[str, str] = field(default_factory=dict)
     """A sentence, by the name of a drawing whose digit is not the recording's: which it is, and why."""
     advanced: tuple[str, ...] = ()
@@ -156,18 +156,19 @@ def _narrate(
     finding: Finding, recording: dict[str, Any], texts: Texts, on_drawing: Callable[[Drawing], None] | None
 ) -> NarratedLesson:
     name = f"chapter.{finding.lesson.name}"
-    facts = wording(recording | finding.facts, texts)
+    facts = wording(recording | finding.facts_by_name, texts)
     drawn = drawings(finding.lesson.draw(finding.data), facts, texts, finding.pictures)
     if on_drawing is not None:
         for drawing in drawn:
             on_drawing(drawing)
-    advanced = any(drawing.name in finding.lesson.advanced for drawing in drawn) and f"{name}.advanced" in texts
+    in_advanced = tuple(figure.name for figure in finding.lesson.all_figures if figure.advanced)
+    advanced = any(drawing.name in in_advanced for drawing in drawn) and f"{name}.advanced" in texts
     rows = finding.lesson.rows(finding.facts, texts)
     cells = tuple(tuple(map(_minus, row)) for row in rows.rows)
     header = tuple(texts[f"{name}.column_{column}"] for column in rows.columns)
     other = _other_digit(finding, recording, texts)
-    shipped = finding.shipped and finding.lesson.part is None
-    measured = texts("report.measured_full", **facts) if finding.shipped else ""
+    precomputed = finding.precomputed and not finding.lesson.core
+    measured = texts("report.measured_full", **facts) if finding.precomputed else ""
     return NarratedLesson(
         name=finding.lesson.name,
         title=texts[f"{name}.title"],
@@ -181,13 +182,13 @@ def _narrate(
         exercise=_minus(texts(f"{name}.exercise", **facts)),
         answer=_minus(texts(f"{name}.answer", **facts)),
         folded=not finding.lesson.core,
-        facts=finding.facts,
+        facts=finding.facts_by_name,
         answers=tuple(_answer(claim, name, facts, texts) for claim in finding.claims),
-        note=join(measured, *(other.values() if shipped else ())),
-        shipped=shipped,
-        asks=finding.lesson.asks,
+        note=join(measured, *(other.values() if precomputed else ())),
+        precomputed=precomputed,
+        in_exercise=tuple(figure.name for figure in finding.lesson.all_figures if figure.in_exercise),
         other_digit=other,
-        advanced=finding.lesson.advanced,
+        advanced=in_advanced,
         advanced_text=_minus(texts(f"{name}.advanced", **facts)) if advanced else "",
         correction=_correction(finding.lesson.name, facts, texts),
     )
@@ -195,10 +196,11 @@ def _narrate(
 
 def _other_digit(finding: Finding, recording: dict[str, Any], texts: Texts) -> dict[str, str]:
     """Return by figure which digit it shows, where that is not the one all of this is about."""
-    shown = {figure: finding.facts.get(fact) for figure, fact in finding.lesson.of_digit.items()}
+    figures = [figure for figure in finding.lesson.all_figures if figure.digit]
+    shown = {figure.name: finding.facts_by_name.get(figure.digit) for figure in figures}
     return {
-        figure: texts("report.other_digit", other=digit)
-        for figure, digit in shown.items()
+        name: texts("report.other_digit", other=digit)
+        for name, digit in shown.items()
         if digit is not None and digit != recording.get("digit", digit)
     }
 

@@ -180,7 +180,7 @@ def test_the_parts_of_a_picture_add_up_to_it_and_hold_their_own_waves() -> None:
 
 def test_the_figures_show_what_was_found(natural: coarse_fine.CoarseFine) -> None:
     figures: dict[str, Figure] = coarse_fine.draw(natural)
-    assert tuple(figures) == coarse_fine.LESSON.figures
+    assert tuple(figures) == coarse_fine.LESSON.figure_names
     maps = [axes for axes in figures["emergence"].axes if axes.collections]
     for axes, values in zip(maps, (natural.shared, natural.power), strict=True):
         assert np.array_equal(axes.collections[0].get_array().reshape(values.T.shape), values.T)

@@ -230,7 +230,7 @@ def test_it_is_told_both_ways_and_without_a_reader(patron: guidance.Guidance) ->
 
 def test_the_figures_show_what_was_found(patron: guidance.Guidance) -> None:
     figures = guidance.draw(patron)
-    assert tuple(figures) == guidance.LESSON.figures
+    assert tuple(figures) == guidance.LESSON.figure_names
     shown = [image.get_array() for axes in figures["guidance"].axes for image in axes.images]
     kept = patron.images.shape[1]
     assert len(shown) == len(SCALES) * kept

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from lesson_context import deaf_to_labels, make_context, told_in_every_language, with_companions
+from lesson_context import deaf_to_labels, make_context, told_in_every_language, with_comparison_runs
 
 from viz_diffusion.data import Digits, load_digits
 from viz_diffusion.diffusion.oracles import EmpiricalOracle
@@ -61,13 +61,13 @@ def test_control_a_denoiser_deaf_to_labels_is_told_nothing_and_reads_by_chance(
 
 
 def test_the_labels_worth_is_told_both_ways(oracle: EmpiricalOracle, known: Digits) -> None:
-    context = with_companions(make_context(recorded_steps=7))
+    context = with_comparison_runs(make_context(recorded_steps=7))
     for denoiser, verdict in ((oracle, "Found"), (deaf_to_labels(oracle), "Not found")):
         worth = measure_label_information(denoiser, SCHEDULE, known, known, sizes=(60, 10, 3))
         if verdict == "Found":  # as with very many images
             worth = replace(worth, bits=np.repeat(worth.ideal[:, None], 60, axis=1))
         orders = label.LabelSwitchStudy(label.measure_embedding(context.network), worth)
-        here = replace(context, known={"label": orders})
+        here = replace(context, precomputed={label.LabelSwitchStudy: orders})
         told = told_in_every_language(Finding.measure(label.LESSON, here), here)
         assert told["en"].answers[0].verdict == verdict
         assert told["zh"].note

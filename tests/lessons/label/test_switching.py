@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from lesson_context import deaf_to_labels, make_context, told_in_every_language, with_companions
+from lesson_context import deaf_to_labels, make_context, told_in_every_language, with_comparison_runs
 
 from viz_diffusion.data import Digits, load_digits
 from viz_diffusion.diffusion.interventions import WithInterventions, switch_label
@@ -21,7 +21,7 @@ from viz_diffusion.lessons.base import Finding
 from viz_diffusion.lessons.label import lesson as label
 from viz_diffusion.lessons.label.information import measure_label_information
 from viz_diffusion.lessons.label.switching import SEED, STEPS, Switches, switch_labels
-from viz_diffusion.lessons.precomputed import SHIPPED_DIR, shipped_parts
+from viz_diffusion.lessons.precomputed import PRECOMPUTED_DIR, load_results
 
 SCHEDULE = NoiseSchedule.named("linear")
 
@@ -155,16 +155,16 @@ def test_it_is_told_both_ways_in_every_language(
     verdict: str, obeying: Switches, deaf: Switches, oracle: EmpiricalOracle, known: Digits
 ) -> None:
     worth = measure_label_information(oracle, SCHEDULE, known, known, sizes=(20, 4, 2))
-    context = with_companions(make_context(recorded_steps=7))
+    context = with_comparison_runs(make_context(recorded_steps=7))
     orders = label.LabelSwitchStudy(
         label.measure_embedding(context.network), worth, obeying if verdict == "Found" else deaf
     )
-    context = replace(context, known={"label": orders})
+    context = replace(context, precomputed={label.LabelSwitchStudy: orders})
     told = told_in_every_language(Finding.measure(label.LESSON, context), context)
     answers = {one.question: one.verdict for one in told["en"].answers}
     assert answers["Is a new order obeyed if it comes early?"] == verdict
     for one in told.values():
-        assert [drawing.name for drawing in one.drawings] == list(label.LESSON.figures)
+        assert [drawing.name for drawing in one.drawings] == list(label.LESSON.figure_names)
 
 
 def test_what_is_open_is_said_too(obeying: Switches, oracle: EmpiricalOracle, known: Digits) -> None:
@@ -172,16 +172,19 @@ def test_what_is_open_is_said_too(obeying: Switches, oracle: EmpiricalOracle, kn
     lasts[:5] = 950.0
     worth = measure_label_information(oracle, SCHEDULE, known, known, sizes=(20, 4, 2))
     switches = replace(planted(lasts), shown=obeying.shown, images=obeying.images)
-    context = with_companions(make_context(recorded_steps=7))
+    context = with_comparison_runs(make_context(recorded_steps=7))
     context = replace(
-        context, known={"label": label.LabelSwitchStudy(label.measure_embedding(context.network), worth, switches)}
+        context,
+        precomputed={
+            label.LabelSwitchStudy: label.LabelSwitchStudy(label.measure_embedding(context.network), worth, switches)
+        },
     )
     for one in told_in_every_language(Finding.measure(label.LESSON, context), context).values():
         assert len(one.answers) == 6
 
 
 def test_the_bundled_network_obeys_early_and_not_late() -> None:
-    weights = json.loads((SHIPPED_DIR / "label.json").read_text())["weights_sha256"]
-    found = shipped_parts([label.LESSON], weights)["label"].switches
+    weights = json.loads((PRECOMPUTED_DIR / "label.json").read_text())["weights_sha256"]
+    found = load_results([label.LESSON], weights)[label.LabelSwitchStudy].switches
     claims = {claim.name: claim.holds for claim in found.claims()}
     assert claims["obeyed"] is claims["ignored"] is True

@@ -35,7 +35,7 @@ from viz_diffusion.lessons.layers.label_geometry import (
     vectors,
 )
 from viz_diffusion.lessons.layers.lesson import Layers
-from viz_diffusion.lessons.precomputed import ship, shipped_finding
+from viz_diffusion.lessons.precomputed import load_results, save_results
 from viz_diffusion.training.config import TrainConfig
 from viz_diffusion.training.loop import TrainState
 
@@ -292,10 +292,9 @@ def test_what_passes_is_said_with_its_level(context: LessonContext, labels: Labe
     assert replace(found, untrained_p=lucky).facts()["told_untrained_found"] == 1
 
 
-def test_full_results_come_back_as_they_were_shipped(tmp_path: Path, labels: Labels) -> None:
+def test_full_results_come_back_as_they_were_saved(tmp_path: Path, labels: Labels) -> None:
     finding = Finding.of(layers.LESSON, Layers(bumps(250, 750, 250), labels, 1000), full=True)
-    ship(finding, "0" * 64, {}, tmp_path)
-    back = shipped_finding(layers.LESSON, "0" * 64, tmp_path)
-    assert back is not None
+    save_results(finding, "0" * 64, {}, tmp_path)
+    back = Finding.of(layers.LESSON, load_results([layers.LESSON], "0" * 64, tmp_path)[Layers], full=True)
     assert back.facts == finding.facts
     assert back.claims == finding.claims

@@ -225,7 +225,7 @@ def test_only_a_full_measurement_has_distances_and_they_are_those_of_the_sets() 
 
 def test_the_figures_show_what_was_found(read: samplers.Samplers) -> None:
     figures = samplers.draw(read)
-    assert tuple(figures) == samplers.LESSON.figures
+    assert tuple(figures) == samplers.LESSON.figure_names
     shown = [image.get_array() for axes in figures["samplers"].axes for image in axes.images]
     assert len(shown) == 4 * len(STEPS) + 1
     factor = shown[0].shape[0] // 28

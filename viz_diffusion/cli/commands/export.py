@@ -37,7 +37,7 @@ from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.files import make_parent, write_bytes
 
 if TYPE_CHECKING:
-    from viz_diffusion.lessons.base import Lesson
+    from viz_diffusion.lessons.base import AnyLesson
     from viz_diffusion.study.study import Study
     from viz_diffusion.text.catalogue import Texts
 
@@ -127,7 +127,9 @@ def run_command(
         _check_frames(order.steps, frames, spacing, kind)
         path = default_out(figure, f".{kind}", order.digit, lang) if out is None else out
         make_parent(path)
-        found = prepare(order, run, device, terminal, lessons=[lesson], others=lesson.comparison_runs, out=path)
+        found = prepare(
+            order, run, device, terminal, lessons=[lesson], others="comparison_runs" in lesson.needs, out=path
+        )
         terminal.say("Drawing", figure)
         if kind in FILMS:
             said, data = _film(found, figure, kind, frames, spacing)
@@ -163,13 +165,13 @@ def _check_format(format: str | None, out: Path | None) -> str:
     return kind
 
 
-def _owner(figure: str, kind: str, frames: str | None, spacing: str) -> Lesson:
+def _owner(figure: str, kind: str, frames: str | None, spacing: str) -> AnyLesson:
     """Return the lesson that draws a figure, set to the frames asked for."""
     from viz_diffusion.lessons.base import all_lessons
     from viz_diffusion.lessons.guess import lesson as guess
     from viz_diffusion.views import strip as strip_view
 
-    owners = {name: lesson for lesson in all_lessons() for name in lesson.figures}
+    owners = {name: lesson for lesson in all_lessons() for name in lesson.figure_names}
     names = f"{', '.join((*owners, LEARNING))}; as a film (gif, webp, mp4): {', '.join((*FILM_FIGURES, LEARNING))}"
     if figure not in owners and figure not in FILM_FIGURES:
         raise VizdiffUsageError(f"--figure {figure!r} is unknown; choose from {names}")

@@ -27,7 +27,7 @@ from viz_diffusion.files import make_dir, write_json
 
 if TYPE_CHECKING:
     from viz_diffusion.diffusion.unet import SimpleUNet
-    from viz_diffusion.lessons.base import Finding, Lesson
+    from viz_diffusion.lessons.base import AnyLesson, Finding, Need
     from viz_diffusion.study.narrative import NarratedLesson
     from viz_diffusion.text.catalogue import Texts
     from viz_diffusion.training.run import Run
@@ -38,8 +38,8 @@ HELP = (
     "Ask one question, measure it on the loaded model, draw it, and say what was found and what was not; "
     "vizdiff lessons lists the questions."
 )
-RECORDING_SECONDS, COMPANIONS_SECONDS, TRACES_SECONDS = 10, 30, 45
-"""How long what lessons share takes on two cores."""
+NEED_SECONDS: dict[Need, float] = {"recording": 10, "comparison_runs": 30, "traces": 45}
+"""How long the recordings that lessons share take on two cores."""
 
 
 def run_command(
@@ -97,14 +97,13 @@ def run_command(
     terminal.result({"out": str(out), **result})
 
 
-def announced(lesson: Lesson, full: bool) -> float:
-    """Return the seconds a lesson takes by itself, with everything it looks at."""
-    recording = lesson.recording * RECORDING_SECONDS + lesson.comparison_runs * COMPANIONS_SECONDS
-    return lesson.seconds[full] + recording + lesson.traces * TRACES_SECONDS
+def announced(lesson: AnyLesson, full: bool) -> float:
+    """Return the seconds a lesson takes by itself, with the recordings it needs."""
+    return lesson.seconds[full] + sum(NEED_SECONDS[need] for need in lesson.needs)
 
 
 def study_lesson(
-    lesson: Lesson,
+    lesson: AnyLesson,
     chosen: Run,
     model: SimpleUNet,
     digest: str,
@@ -123,12 +122,12 @@ def study_lesson(
 
     recorded, others = None, tuple[Generation, ...]()
     shared: dict[str, Any] = {"digit": digit, "seed": seed, "num_steps": chosen.config.num_train_timesteps}
-    if lesson.recording:
+    if "recording" in lesson.needs:
         from viz_diffusion.cli.record import record
 
         recorded = record(chosen, model, digest, digit, seed, 1, Sampling(), terminal)
         shared = recording_facts(recorded)
-    if lesson.comparison_runs and recorded is not None:
+    if "comparison_runs" in lesson.needs and recorded is not None:
         text = "its companions, same noise"
         with terminal.progress("Sampling", text, None) as update:
             others = sample_comparison_runs(
@@ -139,7 +138,7 @@ def study_lesson(
             chosen, model, chosen.config.load_digits("test"), digit, seed, recorded, others, full=full, progress=update
         )
         finding = Finding.measure(lesson, context)
-    terminal.say("Drawing", ", ".join(lesson.figures))
+    terminal.say("Drawing", ", ".join(lesson.figure_names))
     return finding, narrate([finding], shared, texts)[0]
 
 

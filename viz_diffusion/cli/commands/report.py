@@ -36,7 +36,7 @@ from viz_diffusion.cli.options import (
     default_out,
 )
 from viz_diffusion.cli.recording_study import command_line as command_line_alone
-from viz_diffusion.cli.recording_study import look_at
+from viz_diffusion.cli.recording_study import study_without_network
 from viz_diffusion.cli.study import LessonsOption, command_line, pick_lessons, prepare
 from viz_diffusion.files import make_dir, make_parent
 
@@ -108,7 +108,7 @@ def run_command(
         out = default_out(name, ".html", told_digit, lang)
     make_parent(out)
     if order.is_alone:
-        alone = look_at(order, run, lessons, device, terminal)
+        alone = study_without_network(order, run, lessons, device, terminal)
         terminal.replacing(out)
         page, facts = _page_alone(order, alone, texts, figures, terminal), alone.facts()
         following = "vizdiff report --open   (all chapters, of the bundled network)"

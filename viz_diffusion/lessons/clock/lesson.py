@@ -15,7 +15,7 @@ import torch
 
 from viz_diffusion.diffusion.timesteps import SAMPLERS as SAMPLER_NAMES
 from viz_diffusion.diffusion.unet import SimpleUNet
-from viz_diffusion.lessons.base import Claim, Lesson, Part, Rows
+from viz_diffusion.lessons.base import Claim, Lesson, LessonFigure, Precomputed, Rows
 from viz_diffusion.lessons.clock.figures import draw_border_clock, draw_wrong_clock
 from viz_diffusion.lessons.clock.no_timestep import Clocks, measure_no_timestep
 from viz_diffusion.lessons.clock.wrong_timestep import SAMPLERS, SIZES, measure_wrong_timesteps
@@ -162,20 +162,19 @@ def _told(context: LessonContext) -> Clocks:
 def _measure(context: LessonContext) -> Clock:
     schedule = context.schedule
     codes = measure(context.network, schedule.num_train_timesteps, schedule.snr_below_one)
-    return replace(codes, told=context.take("clock", _told))
+    return replace(codes, told=PRECOMPUTED.results(context))
 
 
+PRECOMPUTED = Precomputed(Clocks, _told, (LessonFigure("wrong_clock"), LessonFigure("border_clock", advanced=True)))
 LESSON = Lesson(
-    "clock",
-    60,
-    _measure,
-    draw,
-    facts,
-    rows,
-    claims=claims,
-    figures=("time_embedding", "wrong_clock", "border_clock"),
-    advanced=("border_clock",),
+    name="clock",
+    position=60,
+    measure=_measure,
+    precomputed=PRECOMPUTED,
     seconds=(8, 150),
-    part=Part(Clocks, _told, ("wrong_clock", "border_clock")),
-    asks=("time_embedding",),
+    facts=facts,
+    claims=claims,
+    rows=rows,
+    draw=draw,
+    figures=(LessonFigure("time_embedding", in_exercise=True),),
 )

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from viz_diffusion.data import Digits
-from viz_diffusion.lessons.base import Claim, Lesson, Rows
+from viz_diffusion.lessons.base import Claim, Lesson, LessonFigure, Precomputed, Rows
 from viz_diffusion.lessons.coarse_fine.figures import Bands, Emergence, draw_bands, draw_emergence
 from viz_diffusion.lessons.coarse_fine.spectra import (
     EDGES,
@@ -267,18 +267,15 @@ def _measure(context: LessonContext) -> CoarseFine:
 
 
 LESSON = Lesson(
-    "coarse_fine",
-    120,
-    _measure,
-    draw,
-    facts,
-    rows,
-    claims=claims,
-    core=False,
-    figures=("bands", "emergence"),
-    traces=True,
+    name="coarse_fine",
+    position=120,
+    precomputed=Precomputed(
+        CoarseFine, _measure, (LessonFigure("bands", in_exercise=True, digit="coarse_digit"), LessonFigure("emergence"))
+    ),
+    needs=frozenset({"traces"}),
     seconds=(12, 20),
-    data=CoarseFine,
-    asks=("bands",),
-    of_digit={"bands": "coarse_digit"},
+    facts=facts,
+    claims=claims,
+    rows=rows,
+    draw=draw,
 )

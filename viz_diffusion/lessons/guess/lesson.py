@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from viz_diffusion.lessons.base import Claim, Lesson, Part, Rows, Series
+from viz_diffusion.lessons.base import Claim, Lesson, LessonFigure, Precomputed, Rows, Series
 from viz_diffusion.lessons.context import LessonContext
 from viz_diffusion.lessons.guess.figures import draw_ideal, rms
 from viz_diffusion.lessons.guess.ideal_denoiser import COUNT, Ideal, compare
@@ -30,7 +30,7 @@ class GuessData(strip_view.StripData):
 def measure_guess(context: LessonContext) -> GuessData:
     """Pick the frames, and compare the guesses with the ideal ones."""
     found = measure(context.trajectory, context.sample)
-    return GuessData(found.frames, found.trajectory, found.sample, context.take("guess", _ideal))
+    return GuessData(found.frames, found.trajectory, found.sample, PRECOMPUTED.results(context))
 
 
 def draw(data: strip_view.StripData) -> Figures:
@@ -87,20 +87,19 @@ def _ideal(context: LessonContext) -> Ideal:
     )
 
 
+PRECOMPUTED = Precomputed(Ideal, _ideal, (LessonFigure("ideal", digit="ideal_digit"),))
 LESSON = Lesson(
-    "guess",
-    30,
-    measure_guess,
-    draw,
-    facts,
-    rows,
-    series,
-    claims,
-    figures=("steps", "ideal"),
-    recording=True,
+    name="guess",
+    position=30,
+    measure=measure_guess,
+    precomputed=PRECOMPUTED,
+    measure_recording=measure,
+    needs=frozenset({"recording"}),
     seconds=(4, 30),
-    part=Part(Ideal, _ideal, ("ideal",)),
-    alone=measure,
-    asks=("steps",),
-    of_digit={"ideal": "ideal_digit"},
+    facts=facts,
+    claims=claims,
+    rows=rows,
+    series=series,
+    draw=draw,
+    figures=(LessonFigure("steps", in_exercise=True),),
 )

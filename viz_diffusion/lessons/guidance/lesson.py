@@ -23,7 +23,7 @@ from viz_diffusion.diffusion.timesteps import spaced_timesteps
 from viz_diffusion.evaluation.classifier import DigitClassifier
 from viz_diffusion.evaluation.intervals import Z_95, Share, half_of_mean, paired_difference, surely
 from viz_diffusion.evaluation.metrics import covered
-from viz_diffusion.lessons.base import Claim, Lesson, Rows
+from viz_diffusion.lessons.base import Claim, Lesson, LessonFigure, Precomputed, Rows
 from viz_diffusion.lessons.context import LessonContext, Progress, device_of, silent
 from viz_diffusion.lessons.guidance.figures import Price, draw_guidance, draw_price
 from viz_diffusion.plots.lazy_figures import Figures
@@ -368,18 +368,16 @@ def _measure(context: LessonContext) -> Guidance:
 
 
 LESSON = Lesson(
-    "guidance",
-    80,
-    _measure,
-    draw,
-    facts,
-    rows,
-    claims=claims,
-    core=False,
-    figures=("guidance", "price"),
-    advanced=("price",),
+    name="guidance",
+    position=80,
+    precomputed=Precomputed(
+        Guidance,
+        _measure,
+        (LessonFigure("guidance", in_exercise=True, digit="guidance_digit"), LessonFigure("price", advanced=True)),
+    ),
     seconds=(45, 150),
-    data=Guidance,
-    asks=("guidance",),
-    of_digit={"guidance": "guidance_digit"},
+    facts=facts,
+    claims=claims,
+    rows=rows,
+    draw=draw,
 )

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from viz_diffusion.diffusion.unet import SimpleUNet
-from viz_diffusion.lessons.base import Claim, Lesson, Part, Rows, Series
+from viz_diffusion.lessons.base import Claim, Lesson, LessonFigure, Precomputed, Rows, Series
 from viz_diffusion.lessons.context import LessonContext
 from viz_diffusion.lessons.label.figures import (
     SwitchCurves,
@@ -91,13 +91,13 @@ def measure(context: LessonContext) -> Label:
     shown = shown_steps_left(trajectory.num_steps)
     own = np.stack([*(trajectory.x_t[sample, trajectory.num_steps - n, 0] for n in shown), trajectory.x0[sample, 0]])
     left = np.append(shown, 0)
-    states = {one.digit: one.states_at(left) for one in context.others} | {context.digit: own}
+    states = {one.digit: one.states_at(left) for one in context.comparison_runs} | {context.digit: own}
     labels = np.array(sorted(states))
     influence = None
     if trajectory.eps_cond is not None and trajectory.eps_uncond is not None:
         gap = trajectory.eps_cond[sample] - trajectory.eps_uncond[sample]
         influence = np.sqrt(np.square(gap, dtype=np.float64).mean(axis=(1, 2, 3)))
-    orders = context.take("label", _orders)
+    orders = PRECOMPUTED.results(context)
     return Label(
         TenDigits(np.stack([states[int(k)] for k in labels]), left, labels),
         measure_embedding(context.network) if orders is None else orders.embedding,
@@ -270,20 +270,27 @@ def series(data: Label) -> tuple[Series, ...]:
     return () if data.influence is None else (Series("influence", data.steps_left, {"influence": data.influence}),)
 
 
+PRECOMPUTED = Precomputed(
+    LabelSwitchStudy,
+    _orders,
+    (
+        LessonFigure("label_embedding", in_exercise=True),
+        LessonFigure("label_switch"),
+        LessonFigure("switch_pairs", advanced=True),
+        LessonFigure("label_worth", advanced=True),
+    ),
+)
 LESSON = Lesson(
-    "label",
-    50,
-    measure,
-    draw,
-    facts,
-    rows,
-    series,
-    claims,
-    figures=("ten_digits", "label_embedding", "label_switch", "switch_pairs", "label_worth"),
-    advanced=("switch_pairs", "label_worth"),
-    recording=True,
-    comparison_runs=True,
+    name="label",
+    position=50,
+    measure=measure,
+    precomputed=PRECOMPUTED,
+    needs=frozenset({"recording", "comparison_runs"}),
     seconds=(28, 140),
-    part=Part(LabelSwitchStudy, _orders, ("label_embedding", "label_switch", "switch_pairs", "label_worth")),
-    asks=("label_embedding",),
+    facts=facts,
+    claims=claims,
+    rows=rows,
+    series=series,
+    draw=draw,
+    figures=(LessonFigure("ten_digits"),),
 )

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from viz_diffusion.evaluation.intervals import Z_95, Share, half_of_mean
-from viz_diffusion.lessons.base import Claim, Lesson, Rows
+from viz_diffusion.lessons.base import Claim, Lesson, LessonFigure, Precomputed, Rows
 from viz_diffusion.lessons.context import LessonContext
 from viz_diffusion.lessons.layers.block_probes import BlockProbes, probe_blocks
 from viz_diffusion.lessons.layers.figures import Part, Span, draw_blocks, draw_label_geometry
@@ -272,16 +272,14 @@ def rows(facts: dict[str, Any], _: Texts) -> Rows:
 
 
 LESSON = Lesson(
-    "layers",
-    130,
-    measure,
-    draw,
-    facts,
-    rows,
-    claims=claims,
-    core=False,
-    figures=("blocks", "label_geometry"),
+    name="layers",
+    position=130,
+    precomputed=Precomputed(
+        Layers, measure, (LessonFigure("blocks", in_exercise=True), LessonFigure("label_geometry"))
+    ),
     seconds=(15, 60),
-    data=Layers,
-    asks=("blocks",),
+    facts=facts,
+    claims=claims,
+    rows=rows,
+    draw=draw,
 )

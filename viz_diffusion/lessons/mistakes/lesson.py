@@ -17,7 +17,7 @@ from viz_diffusion.data import NUM_LABELS, Digits
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.evaluation.classifier import DigitClassifier
 from viz_diffusion.evaluation.intervals import paired_difference
-from viz_diffusion.lessons.base import Claim, Lesson, Rows
+from viz_diffusion.lessons.base import Claim, Lesson, LessonFigure, Precomputed, Rows
 from viz_diffusion.lessons.context import LessonContext, Progress, silent
 from viz_diffusion.lessons.mistakes.buggy_samplers import DETECTORS, LIMITS, MISTAKES, SAMPLERS, detect, run
 from viz_diffusion.lessons.mistakes.figures import draw_buggy_samplers
@@ -218,17 +218,12 @@ def _measure(context: LessonContext) -> Mistakes:
 
 
 LESSON = Lesson(
-    "mistakes",
-    140,
-    _measure,
-    draw,
-    facts,
-    rows,
-    claims=claims,
-    core=False,
-    figures=("mistakes",),
+    name="mistakes",
+    position=140,
+    precomputed=Precomputed(Mistakes, _measure, (LessonFigure("mistakes", in_exercise=True, digit="mistakes_digit"),)),
     seconds=(15, 100),
-    data=Mistakes,
-    asks=("mistakes",),
-    of_digit={"mistakes": "mistakes_digit"},
+    facts=facts,
+    claims=claims,
+    rows=rows,
+    draw=draw,
 )

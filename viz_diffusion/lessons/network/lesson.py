@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from viz_diffusion.diffusion.unet import ResidualBlock, SimpleUNet
-from viz_diffusion.lessons.base import Lesson, Rows
+from viz_diffusion.lessons.base import Lesson, LessonFigure, Rows
 from viz_diffusion.lessons.context import require_time
 from viz_diffusion.lessons.network.figures import BlockShape, ModelShape, draw_model
 from viz_diffusion.plots.lazy_figures import Figures
@@ -70,5 +70,11 @@ def rows(facts: dict[str, Any], _: Texts) -> Rows:
 
 
 LESSON = Lesson(
-    "network", 70, lambda m: measure(m.network, m.digit), draw, facts, rows, asks=("model",), figures=("model",)
+    name="network",
+    position=70,
+    measure=lambda context: measure(context.network, context.digit),
+    facts=facts,
+    rows=rows,
+    draw=draw,
+    figures=(LessonFigure("model", in_exercise=True),),
 )

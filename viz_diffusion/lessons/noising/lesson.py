@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from viz_diffusion.data import Digits
 from viz_diffusion.diffusion.samplers import ImageNoise
 from viz_diffusion.diffusion.schedule import NoiseSchedule
-from viz_diffusion.lessons.base import Claim, Lesson, Rows
+from viz_diffusion.lessons.base import Claim, Lesson, LessonFigure, Rows
 from viz_diffusion.lessons.context import LessonContext
 from viz_diffusion.plots.curves import SnrCurve, draw_snr
 from viz_diffusion.plots.grid import draw_forward
@@ -240,15 +240,14 @@ def _measure(context: LessonContext) -> Noising:
 
 
 LESSON = Lesson(
-    "noising",
-    10,
-    _measure,
-    draw,
-    facts,
-    rows,
-    claims=claims,
-    asks=("forward",),
-    figures=("forward", "snr"),
+    name="noising",
+    position=10,
+    measure=_measure,
+    measure_recording=measure_recording,
     seconds=(2, 10),
-    alone=measure_recording,
+    facts=facts,
+    claims=claims,
+    rows=rows,
+    draw=draw,
+    figures=(LessonFigure("forward", in_exercise=True), LessonFigure("snr")),
 )

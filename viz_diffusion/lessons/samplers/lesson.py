@@ -22,7 +22,7 @@ from viz_diffusion.evaluation.classifier import DigitClassifier
 from viz_diffusion.evaluation.evaluate import FLOOR_DRAWS, draw_with_labels
 from viz_diffusion.evaluation.intervals import Share, half_of_mean, paired_difference, surely
 from viz_diffusion.evaluation.metrics import frechet_distance
-from viz_diffusion.lessons.base import Claim, Lesson, Rows
+from viz_diffusion.lessons.base import Claim, Lesson, LessonFigure, Precomputed, Rows
 from viz_diffusion.lessons.context import TRACED_SEED, LessonContext, Progress, device_of, silent
 from viz_diffusion.lessons.samplers.figures import draw_paths, draw_samplers, draw_strokes
 from viz_diffusion.lessons.samplers.path_geometry import Paths, measure_paths
@@ -407,19 +407,21 @@ def _measure(context: LessonContext) -> Samplers:
 
 
 LESSON = Lesson(
-    "samplers",
-    90,
-    _measure,
-    draw,
-    facts,
-    rows,
-    claims=claims,
-    core=False,
-    figures=("samplers", "strokes", "paths"),
-    advanced=("paths",),
-    traces=True,
+    name="samplers",
+    position=90,
+    precomputed=Precomputed(
+        Samplers,
+        _measure,
+        (
+            LessonFigure("samplers", in_exercise=True, digit="stroke_digit"),
+            LessonFigure("strokes"),
+            LessonFigure("paths", advanced=True),
+        ),
+    ),
+    needs=frozenset({"traces"}),
     seconds=(36, 280),
-    data=Samplers,
-    asks=("samplers",),
-    of_digit={"samplers": "stroke_digit"},
+    facts=facts,
+    claims=claims,
+    rows=rows,
+    draw=draw,
 )

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from viz_diffusion.diffusion.schedule import NoiseSchedule
-from viz_diffusion.lessons.base import Claim, Lesson, Rows, Series
+from viz_diffusion.lessons.base import Claim, Lesson, LessonFigure, Rows, Series
 from viz_diffusion.lessons.context import LessonContext
 from viz_diffusion.lessons.step.figures import StepLedger, draw_ledger
 from viz_diffusion.plots.lazy_figures import Figures
@@ -242,17 +242,16 @@ def _measure(context: LessonContext) -> StepParts:
 
 
 LESSON = Lesson(
-    "step",
-    40,
-    _measure,
-    draw,
-    facts,
-    rows,
-    series,
-    claims,
-    figures=("ledger",),
-    recording=True,
+    name="step",
+    position=40,
+    measure=_measure,
+    measure_recording=measure_recording,
+    needs=frozenset({"recording"}),
     seconds=(1, 1),
-    alone=measure_recording,
-    asks=("ledger",),
+    facts=facts,
+    claims=claims,
+    rows=rows,
+    series=series,
+    draw=draw,
+    figures=(LessonFigure("ledger", in_exercise=True),),
 )

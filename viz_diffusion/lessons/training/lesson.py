@@ -17,7 +17,7 @@ from torch import nn
 from viz_diffusion.data import Digits
 from viz_diffusion.diffusion.samplers import ImageNoise
 from viz_diffusion.errors import VizdiffInputError
-from viz_diffusion.lessons.base import Claim, Lesson, Part, Rows
+from viz_diffusion.lessons.base import Claim, Lesson, LessonFigure, Precomputed, Rows
 from viz_diffusion.lessons.context import LessonContext, device_of
 from viz_diffusion.lessons.training.figures import draw_bits_by_t, draw_loss_by_t
 from viz_diffusion.lessons.training.loss_by_timestep import EACH, LossByTimestep, measure_loss_by_timestep
@@ -224,24 +224,26 @@ def _loss_by_timestep(context: LessonContext) -> LossByTimestep:
     )
 
 
+PRECOMPUTED = Precomputed(
+    LossByTimestep, _loss_by_timestep, (LessonFigure("loss_by_t"), LessonFigure("bits_by_t", advanced=True))
+)
+
+
 def _measure(context: LessonContext) -> Training:
-    loss_by_timestep = context.take("training", _loss_by_timestep) or _loss_by_timestep(
-        context
-    )  # it is not slow where few questions are asked
+    # with the quick sizes it is not slow
+    loss_by_timestep = PRECOMPUTED.results(context) or PRECOMPUTED.measure(context)
     return measure(context.run, context.model, context.heldout, loss_by_timestep, context.digit, context.seed)
 
 
 LESSON = Lesson(
-    "training",
-    20,
-    _measure,
-    draw,
-    facts,
-    rows,
-    claims=claims,
-    figures=("training_step", "loss", "loss_by_t", "bits_by_t"),
-    advanced=("bits_by_t",),
+    name="training",
+    position=20,
+    measure=_measure,
+    precomputed=PRECOMPUTED,
     seconds=(6, 30),
-    part=Part(LossByTimestep, _loss_by_timestep, ("loss_by_t", "bits_by_t")),
-    asks=("training_step",),
+    facts=facts,
+    claims=claims,
+    rows=rows,
+    draw=draw,
+    figures=(LessonFigure("training_step", in_exercise=True), LessonFigure("loss")),
 )
