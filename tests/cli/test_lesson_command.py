@@ -12,8 +12,9 @@ from viz_diffusion.diffusion.unet import ModelConfig, SimpleUNet
 from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.lessons.clock import lesson as clock
 from viz_diffusion.lessons.label import lesson as label
-from viz_diffusion.lessons.network import lesson as network
+from viz_diffusion.lessons.network.architecture import measure_network
 from viz_diffusion.lessons.noising import lesson as noising
+from viz_diffusion.lessons.noising.forward_process import measure_noising
 from viz_diffusion.views import frames as frames_view
 
 
@@ -77,7 +78,7 @@ def test_label_cosines_and_components_are_those_of_the_embedding(model: SimpleUN
 
 
 def test_the_network_is_read_block_by_block(model: SimpleUNet) -> None:
-    shape = network.measure(model)
+    shape = measure_network(model)
     assert [(block.channels, block.resolution) for block in shape.down] == [(8, 14), (8, 14), (16, 7), (16, 7)]
     assert [(block.channels, block.resolution) for block in shape.up] == [(16, 7), (16, 7), (8, 14), (8, 14)]
     assert shape.num_parameters == sum(weight.numel() for weight in model.parameters())
@@ -85,7 +86,7 @@ def test_the_network_is_read_block_by_block(model: SimpleUNet) -> None:
 
 def test_noising_follows_the_closed_form(digits: Digits) -> None:
     schedule = NoiseSchedule.named("linear")
-    data = noising.measure(digits, schedule, digit=8, seed=3)
+    data = measure_noising(digits, schedule, digit=8, seed=3)
     assert data.labels.tolist() == [8, 9, 0, 1, 2]
     for row in range(5):
         for column, t in enumerate(data.timesteps, start=1):
@@ -95,7 +96,7 @@ def test_noising_follows_the_closed_form(digits: Digits) -> None:
                 first = noise
             assert np.allclose(noise, first, atol=1e-4)  # one noise throughout
     assert 0.9 < first.std() < 1.1
-    assert noising.facts(data)["crossing"] == 259
+    assert noising.facts(data).crossing == 259
 
 
 def test_the_typical_digit_is_nearest_to_the_mean_of_its_kind(digits: Digits) -> None:

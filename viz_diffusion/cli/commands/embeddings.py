@@ -33,19 +33,21 @@ def run_command(
     make_dir(out)
     chosen, model, digest = load_run(run, "cpu", terminal)
     terminal.replacing(out / "embeddings.json")
+    from viz_diffusion.lessons.base import facts_by_name
     from viz_diffusion.lessons.clock import lesson as clock
     from viz_diffusion.lessons.label import lesson as label
     from viz_diffusion.lessons.network import lesson as network
+    from viz_diffusion.lessons.network.architecture import measure_network
     from viz_diffusion.study.narrative import drawings, save_drawing, wording
 
     terminal.say("Drawing", "time, labels and network")
     schedule = chosen.config.noise_schedule
     times = clock.measure(model, schedule.num_train_timesteps, schedule.snr_below_one)
-    labels, shape = label.measure_embedding(model), network.measure(model)
+    labels, shape = label.measure_embedding(model), measure_network(model)
     facts = {
         "time_embedding": clock.facts(times),
         "label_embedding": label.facts_embedding(labels),
-        "model": network.facts(shape),
+        "model": facts_by_name(network.facts(shape)),
     }
     figures = clock.draw(times) | label.draw_embedding(labels) | network.draw(shape)
     captions = {}
