@@ -77,7 +77,7 @@ def test_what_ddpm_throws_on_is_the_generators_own_noise(variance: str) -> None:
     for index in range(19):
         np.testing.assert_allclose(parts.injected[index], sigma[index] * draws[index + 1], atol=1e-4)
     assert np.abs(parts.injected[19]).max() < 1e-6
-    assert step.facts(parts)["is_ddpm"]
+    assert step.facts(parts).is_ddpm
 
 
 @pytest.mark.parametrize(

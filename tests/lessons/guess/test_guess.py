@@ -17,6 +17,7 @@ from viz_diffusion.lessons.context import record_traces
 from viz_diffusion.lessons.guess import ideal_denoiser as ideal
 from viz_diffusion.lessons.guess import lesson as guess
 from viz_diffusion.lessons.step import lesson as step
+from viz_diffusion.lessons.step.step_parts import deviation_from_ddim
 from viz_diffusion.recording.recorder import record_generation
 from viz_diffusion.views import strip as strip_view
 
@@ -90,14 +91,14 @@ def test_ddim_ends_where_its_formula_says_and_a_hidden_eta_is_caught() -> None:
     noisy = record_generation(
         context.model, SCHEDULE, torch.tensor([5]), [0], sampler="ddim", steps=20, eta=0.3, guidance_scale=1.0
     )
-    caught = replace(data, ddim_rest=step.rest_without_noise(replace(noisy, eta=0.0)))
+    caught = replace(data, ddim_rest=deviation_from_ddim(replace(noisy, eta=0.0)))
     assert outcomes(step.LESSON, caught)["ddim_injects_nothing"] is False
 
 
 def test_no_distance_at_all_is_called_0_and_a_small_one_keeps_its_digits() -> None:
     data = step.LESSON.measure(make_context(mute(), recorded_steps=20))
     for rest, told in ((0.0, "0"), (1.2e-7, "1.2e-07")):
-        assert step.facts(replace(data, ddim_rest=np.array([0.0, rest])))["ddim_rest_told"] == told
+        assert step.facts(replace(data, ddim_rest=np.array([0.0, rest]))).ddim_rest_told == told
 
 
 def test_steps_are_told_both_ways() -> None:
