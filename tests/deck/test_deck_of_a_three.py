@@ -60,7 +60,7 @@ def of_three(made: Made, make_recording: Callable[..., Path]) -> Made:
     findings = []
     for finding in made.found.findings:
         if finding.lesson.name == "training":
-            findings.append(replace(finding, facts=finding.facts | {"digit": 3}))
+            findings.append(replace(finding, facts=replace(finding.facts, digit=3)))
         else:
             findings.append(Finding.measure(finding.lesson, context))
     return replace(made, found=replace(made.found, trajectory=recorded, findings=tuple(findings)))

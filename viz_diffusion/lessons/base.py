@@ -48,7 +48,7 @@ from dataclasses import field as dataclass_field
 from dataclasses import fields as dataclass_fields
 from functools import cache, cached_property
 from importlib import import_module
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar, get_type_hints
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -264,12 +264,15 @@ class Finding:
         return {"full": self.full, "shipped": self.precomputed, "claims": claims, **self.facts_by_name}
 
 
-def fact_group(prefix: str = "") -> Any:
-    """Return a field of a lesson's facts whose own fields are facts, each name with ``prefix`` before it.
+@dataclass(frozen=True)
+class FactGroup:
+    """Marks a field of a lesson's facts that is a dataclass of facts itself: ``Annotated[PathFacts, FactGroup()]``.
 
-    The field's type is a dataclass, or that or None: then none of them are there.
+    Texts and JSON files have its fields in the place of the group; none of them where the group is None.
     """
-    return dataclass_field(metadata={"prefix": prefix})
+
+    prefix: str = ""
+    """What comes before the names of its fields."""
 
 
 def facts_by_name(facts: Any) -> dict[str, Any]:
@@ -277,13 +280,20 @@ def facts_by_name(facts: Any) -> dict[str, Any]:
     if isinstance(facts, dict):
         return facts
     found: dict[str, Any] = {}
-    for field in dataclass_fields(facts):
-        value = getattr(facts, field.name)
-        if "prefix" not in field.metadata:
-            found[field.name] = _to_json(value)
+    for name, group in _fact_groups(type(facts)).items():
+        value = getattr(facts, name)
+        if group is None:
+            found[name] = _to_json(value)
         elif value is not None:
-            found |= {field.metadata["prefix"] + name: one for name, one in facts_by_name(value).items()}
+            found |= {group.prefix + inner: one for inner, one in facts_by_name(value).items()}
     return found
+
+
+def _fact_groups(kind: type) -> dict[str, FactGroup | None]:
+    """Return by name, for each field of a dataclass of facts, how it is a group; None where it is a fact."""
+    hints = get_type_hints(kind, include_extras=True)
+    extras = {field.name: getattr(hints[field.name], "__metadata__", ()) for field in dataclass_fields(kind)}
+    return {name: next((one for one in found if isinstance(one, FactGroup)), None) for name, found in extras.items()}
 
 
 def _to_json(value: Any) -> Any:

@@ -248,7 +248,7 @@ def _learning(
 ) -> tuple[dict[str, Any], bytes]:
     """Return what there is to say of how a run learned, and the bytes of its strip or film."""
     terminal.say("Loading", "PyTorch")
-    from viz_diffusion.lessons.training.lesson import read_training_samples, training_samples_facts
+    from viz_diffusion.lessons.training.history import read_training_samples, training_samples_facts
     from viz_diffusion.plots import training_samples as learning
     from viz_diffusion.plots.film import film_bytes
     from viz_diffusion.plots.saving import figure_bytes
