@@ -11,7 +11,7 @@ from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.diffusion.unet import ModelConfig, SimpleUNet
 from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.lessons.clock import lesson as clock
-from viz_diffusion.lessons.label import lesson as label
+from viz_diffusion.lessons.label.label_embedding import embedding_facts, measure_embedding
 from viz_diffusion.lessons.network.architecture import measure_network
 from viz_diffusion.lessons.noising import lesson as noising
 from viz_diffusion.lessons.noising.forward_process import measure_noising
@@ -65,7 +65,7 @@ def test_the_mlps_codes_are_shown_without_their_mean_and_sorted_by_their_peak(mo
 
 
 def test_label_cosines_and_components_are_those_of_the_embedding(model: SimpleUNet) -> None:
-    data = label.measure_embedding(model)
+    data = measure_embedding(model)
     vectors = model.label_emb.weight[:10].detach().double().numpy()
     for i, j in ((0, 1), (3, 8), (9, 9)):
         expected = vectors[i] @ vectors[j] / np.linalg.norm(vectors[i]) / np.linalg.norm(vectors[j])
@@ -74,7 +74,7 @@ def test_label_cosines_and_components_are_those_of_the_embedding(model: SimpleUN
     assert np.allclose(data.pca_share, variances[:2] / variances.sum())
     assert data.tsne.shape == (3, 10, 2)
     assert not np.allclose(data.tsne[0], data.tsne[1])  # three seeds are three maps, not one shown thrice
-    assert label.facts_embedding(data)["tsne_perplexity"] == 3
+    assert embedding_facts(data).tsne_perplexity == 3
 
 
 def test_the_network_is_read_block_by_block(model: SimpleUNet) -> None:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from viz_diffusion.data import Digits
 from viz_diffusion.diffusion.unet import ModelConfig, ResidualBlock, SimpleUNet
-from viz_diffusion.lessons.label.lesson import measure_embedding
+from viz_diffusion.lessons.label.label_embedding import measure_embedding
 from viz_diffusion.plots.embeddings import LabelEmbedding
 
 Float64 = NDArray[np.float64]
