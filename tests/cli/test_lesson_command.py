@@ -50,13 +50,13 @@ def test_impossible_frames_are_refused(frames: str) -> None:
 
 
 def test_sinusoids_are_as_alike_as_the_formula_says(model: SimpleUNet) -> None:
-    facts = clock.facts(clock.measure(model))
-    assert facts["offsets"] == [1, 10, 100, 500, 999]
-    assert np.round(facts["cosine_raw"], 2).tolist() == [0.97, 0.67, 0.48, 0.30, 0.18]
+    facts = clock.facts(clock.measure_embeddings(model))
+    assert facts.offsets == (1, 10, 100, 500, 999)
+    assert np.round(facts.cosine_raw, 2).tolist() == [0.97, 0.67, 0.48, 0.30, 0.18]
 
 
 def test_the_mlps_codes_are_shown_without_their_mean_and_sorted_by_their_peak(model: SimpleUNet) -> None:
-    embedding = clock.measure(model).embedding
+    embedding = clock.measure_embeddings(model).embedding
     with torch.no_grad():
         codes = model.time_mlp(torch.arange(1000)).numpy().T
     assert np.allclose(embedding.mlp.mean(axis=1), 0, atol=1e-5)

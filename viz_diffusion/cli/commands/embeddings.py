@@ -44,10 +44,10 @@ def run_command(
 
     terminal.say("Drawing", "time, labels and network")
     schedule = chosen.config.noise_schedule
-    times = clock.measure(model, schedule.num_train_timesteps, schedule.snr_below_one)
+    times = clock.measure_embeddings(model, schedule.num_train_timesteps, schedule.snr_below_one)
     labels, shape = measure_embedding(model), measure_network(model)
     facts = {
-        "time_embedding": clock.facts(times),
+        "time_embedding": facts_by_name(clock.facts(times)),
         "label_embedding": facts_by_name(embedding_facts(labels)),
         "model": facts_by_name(network.facts(shape)),
     }
