@@ -21,20 +21,20 @@ from viz_diffusion.lessons.base import Finding
 from viz_diffusion.lessons.context import LessonContext
 from viz_diffusion.lessons.layers import block_probes
 from viz_diffusion.lessons.layers import lesson as layers
-from viz_diffusion.lessons.layers.block_probes import BlockProbes, branches, recorded_outputs, probe_blocks
+from viz_diffusion.lessons.layers.block_probes import BlockProbes, branches, probe_blocks, recorded_outputs
+from viz_diffusion.lessons.layers.block_timesteps import Layers
 from viz_diffusion.lessons.layers.label_geometry import (
     ALPHA,
-    LabelGeometry,
     DistanceCorrelation,
+    LabelGeometry,
     correlate_distances,
+    label_conditioning,
+    label_vectors,
     mean_cosine,
     mean_images,
     measure_label_geometry,
-    label_conditioning,
     untrained_network,
-    label_vectors,
 )
-from viz_diffusion.lessons.layers.block_timesteps import Layers
 from viz_diffusion.lessons.precomputed import load_results, save_results
 from viz_diffusion.training.config import TrainConfig
 from viz_diffusion.training.loop import TrainState

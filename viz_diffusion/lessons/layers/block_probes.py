@@ -54,7 +54,7 @@ class BlockProbes:
     timesteps: NDArray[np.int64]
     """(K,) int64, falling."""
     hits: NDArray[np.int64]
-    """(K, L) int64: how many of ``probed`` held-out digits a linear probe of the block's mean features classifies correctly."""
+    """(K, L) int64: held-out digits that a linear probe of the block's mean features classifies correctly."""
     control: NDArray[np.int64]
     """(K, L) int64: the same for a probe that was fitted to permuted labels."""
     probed: int

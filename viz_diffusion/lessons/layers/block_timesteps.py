@@ -11,11 +11,10 @@ from numpy.typing import NDArray
 
 from viz_diffusion.evaluation.intervals import Share, half_of_mean
 from viz_diffusion.lessons.layers.block_probes import BlockProbes
+from viz_diffusion.lessons.layers.figures import Span
 from viz_diffusion.lessons.layers.label_geometry import LabelGeometry
 
 Float64 = NDArray[np.float64]
-Span = tuple[float, float, float]
-"""A value with the lower and the upper end of its interval."""
 RESAMPLED = 400
 """Bootstrap resamples of the digits."""
 

@@ -121,7 +121,7 @@ def _mark_centre(axes: Axes, centre: Span | None, colour: str) -> None:
 
 
 def draw_label_geometry(rows: tuple[LabelEmbedding, LabelEmbedding], chances: tuple[Chance, Chance]) -> Figure:
-    """Draw trained label vectors above and untrained ones below, as cosines, PCA and t-SNE, and permutations at the right.
+    """Draw trained label vectors above, untrained ones below: cosines, PCA, t-SNE, and a permutation test at the right.
 
     Parameters
     ----------

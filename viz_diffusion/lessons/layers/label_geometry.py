@@ -105,7 +105,7 @@ class LabelGeometry:
     conditioning: DistanceCorrelation
     """Of the scales and shifts of the blocks under each label."""
     untrained_rho: Float64
-    """(U, 2) float64: rank correlations of vectors, and of scales and shifts, in U untrained networks, the start first."""
+    """(U, 2) float64: rank correlations as the two above, of U untrained networks, the start first."""
     untrained_p: Float64
     """(U, 2) float64: their p-values."""
 
