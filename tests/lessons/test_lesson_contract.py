@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import sys
+import textwrap
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,9 +20,11 @@ from viz_diffusion.diffusion.oracles import TruthOracle
 from viz_diffusion.diffusion.samplers import ImageNoise
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.errors import VizdiffUsageError
+from viz_diffusion.lessons import base
 from viz_diffusion.lessons.base import all_lessons, choose_lessons
 from viz_diffusion.lessons.context import TRACED_SEED, record_traces
-from viz_diffusion.text.catalogue import languages, load_texts
+from viz_diffusion.text import catalogue
+from viz_diffusion.text.catalogue import Texts, languages, load_texts
 
 
 def test_names_and_places_are_all_different() -> None:
@@ -108,6 +114,107 @@ def test_the_command_measures_draws_writes_and_answers(tmp_path: Path, capsys: p
     }
     kept = json.loads((tmp_path / "noising.json").read_text())
     assert kept == {name: value for name, value in result.items() if name != "out"}
+
+
+PEBBLES = {
+    "pebble_counts.py": """
+        \"\"\"Pebbles, counted.\"\"\"
+
+        def count_pebbles(digits):
+            return int((digits.images > 0).sum())
+        """,
+    "figures.py": """
+        \"\"\"Pebbles, drawn.\"\"\"
+
+        from viz_diffusion.plots import theme
+
+        def draw_pebbles(count):
+            figure = theme.new_figure()
+            theme.write(figure, 100, 100, str(count))
+            return figure
+        """,
+    "lesson.py": """
+        \"\"\"Lesson pebbles.\"\"\"
+
+        from dataclasses import dataclass
+
+        from viz_diffusion.lessons.base import Claim, Lesson, LessonFigure, Rows
+        from viz_diffusion.lessons.pebbles.figures import draw_pebbles
+        from viz_diffusion.lessons.pebbles.pebble_counts import count_pebbles
+        from viz_diffusion.plots.lazy_figures import Figures
+
+        @dataclass(frozen=True)
+        class PebbleFacts:
+            pebbles: int
+
+        LESSON = Lesson(
+            name="pebbles",
+            position=75,
+            measure=lambda context: count_pebbles(context.heldout),
+            facts=PebbleFacts,
+            claims=lambda count: (Claim("many", count > 10),),
+            rows=lambda facts, texts: Rows(("count",), ((str(facts.pebbles),),)),
+            draw=lambda count: Figures(pebbles=lambda: draw_pebbles(count)),
+            figures=(LessonFigure("pebbles", in_exercise=True),),
+        )
+        """,
+}
+WORDS = {
+    **{f"chapter.pebbles.{part}": part for part in ("title", "question", "text", "table", "try_this", "exercise")},
+    **{f"picture.pebbles.{part}": part for part in ("title", "alt", "caption")},
+    "chapter.pebbles.say": "{pebbles} pebbles",
+    "chapter.pebbles.answer": "{pebbles}",
+    "chapter.pebbles.column_count": "count",
+    "chapter.pebbles.claim_many": "Are there many?",
+    "chapter.pebbles.claim_many_found": "Yes, {pebbles}.",
+    "chapter.pebbles.claim_many_not_found": "No, {pebbles}.",
+}
+
+
+@pytest.fixture
+def pebbles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Add a lesson: a folder among those of the lessons, and its words in the catalogue; nothing else."""
+    folder = tmp_path / "lessons" / "pebbles"
+    folder.mkdir(parents=True)
+    for name, source in {"__init__.py": "", **PEBBLES}.items():
+        (folder / name).write_text(textwrap.dedent(source))
+    package = importlib.import_module("viz_diffusion.lessons")
+    monkeypatch.setattr(package, "__path__", [*package.__path__, str(folder.parent)])
+    texts = load_texts("en")
+    monkeypatch.setattr(catalogue, "load_texts", lambda lang="en": Texts(lang, {**texts, **WORDS}))
+    all_lessons.cache_clear()
+    yield
+    all_lessons.cache_clear()
+    for name in [name for name in sys.modules if name.startswith("viz_diffusion.lessons.pebbles")]:
+        del sys.modules[name]
+    vars(package).pop("pebbles", None)
+
+
+@pytest.mark.usefixtures("pebbles")
+def test_a_new_lesson_is_its_folder_and_its_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is listed in its place, measured, drawn and put into words, without a change of anything else."""
+    assert main(["lessons", "--json"]) == 0
+    names = [one["name"] for one in json.loads(capsys.readouterr().out)["lessons"]]
+    assert names[names.index("pebbles") - 1 : names.index("pebbles") + 2] == ["network", "pebbles", "guidance"]
+    assert main(["lesson", "pebbles", "--run", "bundled", "--out", str(tmp_path / "out"), "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["pebbles"] > 10
+    assert said["answers"] == [{"question": "Are there many?", "verdict": "Found", "text": f"Yes, {said['pebbles']}."}]
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"pebbles.png", "pebbles.svg", "pebbles.json"}
+    assert main(["lesson", "pebble", "--run", "bundled"]) == 2
+    assert "pebbles" in capsys.readouterr().err
+
+
+def test_the_folders_of_all_lessons_are_alike() -> None:
+    """Each has its declaration, its figures and what it measures; names and folders agree."""
+    for lesson in all_lessons():
+        folder = Path(base.__file__).parent / lesson.name
+        modules = {path.stem for path in folder.glob("*.py")}
+        assert {"__init__", "lesson", "figures"} < modules, lesson.name
+        sources = {name: (folder / f"{name}.py").read_text("utf-8") for name in modules}
+        assert "torch" not in sources["figures"], lesson.name
+        assert [name for name, text in sources.items() if "LESSON = Lesson(" in text] == ["lesson"]
+        assert all(len(text.splitlines()) <= 300 for text in sources.values()), lesson.name
 
 
 def test_lessons_are_listed_in_order(capsys: pytest.CaptureFixture[str]) -> None:

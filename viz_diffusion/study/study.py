@@ -1,4 +1,4 @@
-"""A recording and what the lessons found: what report, deck and worksheet are made from."""
+"""A recording and the lessons' findings on it: what report, deck and worksheet are made from."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Study:
     trajectory: Trajectory
     """The recording; the lessons are about its first image."""
     comparison_runs: ComparisonRuns
-    """Other generations from its noise."""
+    """Other generations from the same noise."""
     findings: tuple[Finding, ...]
     """One for each lesson, in the order of the story."""
     num_parameters: int
@@ -44,7 +44,7 @@ class Study:
 
     @property
     def recording(self) -> dict[str, Any]:
-        """Facts every text may name."""
+        """The facts of the recording, by name; every text may name them."""
         return recording_facts(self.trajectory) | {"millions": self.num_parameters / 1e6}
 
     @property
@@ -54,7 +54,7 @@ class Study:
         return int(read[0]) if read else self.run.trained_steps
 
     def facts(self) -> dict[str, Any]:
-        """Return every number found, by lesson: what is written as JSON."""
+        """Return all facts, by lesson: what is written as JSON."""
         found = {finding.lesson.name: finding.to_dict() for finding in self.findings}
         return {"recording": self.recording, "weights_sha256": self.trajectory.weights_sha256, "lessons": found}
 
@@ -103,7 +103,7 @@ def study(
 
 
 def provenance(found: Study, command: str, texts: Texts) -> dict[str, tuple[str, str]]:
-    """Return where a study's numbers come from: (name, value) in words, by the name's key under ``fact``."""
+    """Return where a study's numbers come from: (name, value) in words, by the key of the name under ``fact``."""
     trajectory, facts = found.trajectory, wording(found.recording, texts)
     weights, schedule = trajectory.weights_sha256, trajectory.schedule
     exponent = found.run.config.training.weight_exponent

@@ -208,11 +208,17 @@ class _Judgement:
     """How all samples are classified, and their distance to real digits."""
 
     right: NDArray[np.bool_] | None = None
+    """As of :class:`Samplers`."""
     right_all: NDArray[np.bool_] | None = None
+    """As of :class:`Samplers`."""
     frechet: Float64 | None = None
+    """As of :class:`Samplers`."""
     frechet_all: float | None = None
+    """As of :class:`Samplers`."""
     frechet_real: float | None = None
+    """As of :class:`Samplers`."""
     digest: str = ""
+    """SHA-256 of the classifier's weights; empty without one."""
 
 
 @torch.no_grad()
