@@ -1,11 +1,11 @@
-"""Measure lessons with --full on the bundled weights, and write what ships: viz_diffusion/assets/lessons/NAME.json.
+"""Measure lessons with --full on the bundled weights, and write the results that ship: viz_diffusion/assets/lessons/.
 
-    python scripts/ship_lessons.py                     # every lesson, or slow part of one, that can ship
+    python scripts/ship_lessons.py                     # every lesson, or slow part of one, that can be precomputed
     python scripts/ship_lessons.py training label
-    python scripts/ship_lessons.py --redraw            # only the figures, of what ships
+    python scripts/ship_lessons.py --redraw            # only the figures, of the results that ship
 
-A file that ships for other weights is ignored by the package; run this again whenever the weights change. With it
-ship the figures made of it; a test tells when they are no longer those that the package draws.
+Of each lesson there are NAME.json, NAME.npz and NAME.FIGURE.webp. Results for other weights are ignored by the package;
+run this again whenever the weights change. A test tells when the figures are no longer those that the package draws.
 """
 
 from __future__ import annotations
@@ -21,14 +21,7 @@ import torch
 
 from viz_diffusion.lessons.base import Finding, all_lessons, choose_lessons
 from viz_diffusion.lessons.context import LessonContext
-from viz_diffusion.lessons.precomputed import (
-    can_ship,
-    figures_of,
-    ship,
-    ship_pictures,
-    shipped_finding,
-    shipped_parts,
-)
+from viz_diffusion.lessons.precomputed import PRECOMPUTED_DIR, load_results, save_pictures, save_results
 from viz_diffusion.plots.pixels import encode_pixels
 from viz_diffusion.plots.saving import figure_pixels
 from viz_diffusion.recording.comparison_runs import sample_comparison_runs
@@ -40,26 +33,22 @@ from viz_diffusion.training.run import Run
 def main() -> None:
     """Measure one lesson after another; they share the traces."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", help="lessons; all that can ship by default")
+    parser.add_argument("names", nargs="*", help="lessons; all that can be precomputed by default")
     parser.add_argument("--redraw", action="store_true", help="measure nothing; draw the figures of what ships again")
     options = parser.parse_args()
-    every = [lesson for lesson in all_lessons() if can_ship(lesson) is not None]
+    every = [lesson for lesson in all_lessons() if lesson.precomputed is not None]
     lessons = choose_lessons(",".join(options.names)) if options.names else every
     run = Run.bundled()
     model, digest = run.load_model()
-    known = shipped_parts(lessons, digest) if options.redraw else {}
-    context = LessonContext(run, model, run.config.load_digits("test"), full=True, progress=show, known=known)
-    if any(lesson.recording for lesson in lessons):
+    known = load_results(lessons, digest) if options.redraw else {}
+    context = LessonContext(run, model, run.config.load_digits("test"), full=True, progress=show, precomputed=known)
+    if any("recording" in lesson.needs for lesson in lessons):
         labels = torch.tensor([context.digit])
         recorded = record_generation(model, context.schedule, labels, [context.seed])
-        context = replace(context, recorded=recorded, others=sample_comparison_runs(model, recorded).others)
-    if options.redraw:
-        for lesson in lessons:
-            draw(shipped_finding(lesson, digest) or Finding.measure(lesson, context))
-        return
+        context = replace(context, recorded=recorded, comparison_runs=sample_comparison_runs(model, recorded).others)
     for lesson in lessons:
         begun = time.perf_counter()
-        if lesson.traces:
+        if "traces" in lesson.needs and not options.redraw:
             _ = context.traces  # their time is not the lesson's
         measured = time.perf_counter()
         finding = Finding.measure(lesson, context)
@@ -70,16 +59,20 @@ def main() -> None:
             "threads": torch.get_num_threads(),
             "versions": versions(),
         }
-        ship(finding, digest, made)
-        path = draw(finding)
-        print(f"\n{path} ({path.stat().st_size / 1e3:.0f} kB, {made['seconds']} s)", flush=True)
+        if not options.redraw:
+            save_results(finding, digest, made)
+        draw(finding)
+        size = sum(path.stat().st_size for path in PRECOMPUTED_DIR.glob(f"{lesson.name}.*"))
+        print(f"\n{lesson.name} ({size / 1e3:.0f} kB, {made['seconds']} s)", flush=True)
 
 
 def draw(finding: Finding) -> Path:
-    """Put the figures made of what ships alone, as the page shows them, into the lesson's file; return it."""
-    lesson, figures = finding.lesson, finding.lesson.draw(finding.data)
-    drawn = {name: encode_pixels(figure_pixels(figures[name]), small=True) for name in figures_of(lesson)}
-    return ship_pictures(lesson, drawn, f"matplotlib {matplotlib.__version__}")
+    """Write the figures that are drawn from what ships alone, as the page shows them; return the lesson's file."""
+    assert finding.lesson.precomputed is not None
+    figures = finding.lesson.draw(finding.data)
+    names = [figure.name for figure in finding.lesson.precomputed.figures]
+    drawn = {name: encode_pixels(figure_pixels(figures[name]), small=True) for name in names}
+    return save_pictures(finding.lesson, drawn, f"matplotlib {matplotlib.__version__}")
 
 
 def show(done: int, total: int | None, text: str) -> None:

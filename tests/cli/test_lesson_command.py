@@ -11,9 +11,10 @@ from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.diffusion.unet import ModelConfig, SimpleUNet
 from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.lessons.clock import lesson as clock
-from viz_diffusion.lessons.label import lesson as label
-from viz_diffusion.lessons.network import lesson as network
+from viz_diffusion.lessons.label.label_embedding import embedding_facts, measure_embedding
+from viz_diffusion.lessons.network.architecture import measure_network
 from viz_diffusion.lessons.noising import lesson as noising
+from viz_diffusion.lessons.noising.forward_process import measure_noising
 from viz_diffusion.views import frames as frames_view
 
 
@@ -49,13 +50,13 @@ def test_impossible_frames_are_refused(frames: str) -> None:
 
 
 def test_sinusoids_are_as_alike_as_the_formula_says(model: SimpleUNet) -> None:
-    facts = clock.facts(clock.measure(model))
-    assert facts["offsets"] == [1, 10, 100, 500, 999]
-    assert np.round(facts["cosine_raw"], 2).tolist() == [0.97, 0.67, 0.48, 0.30, 0.18]
+    facts = clock.facts(clock.measure_embeddings(model))
+    assert facts.offsets == (1, 10, 100, 500, 999)
+    assert np.round(facts.cosine_raw, 2).tolist() == [0.97, 0.67, 0.48, 0.30, 0.18]
 
 
 def test_the_mlps_codes_are_shown_without_their_mean_and_sorted_by_their_peak(model: SimpleUNet) -> None:
-    embedding = clock.measure(model).embedding
+    embedding = clock.measure_embeddings(model).embedding
     with torch.no_grad():
         codes = model.time_mlp(torch.arange(1000)).numpy().T
     assert np.allclose(embedding.mlp.mean(axis=1), 0, atol=1e-5)
@@ -64,7 +65,7 @@ def test_the_mlps_codes_are_shown_without_their_mean_and_sorted_by_their_peak(mo
 
 
 def test_label_cosines_and_components_are_those_of_the_embedding(model: SimpleUNet) -> None:
-    data = label.measure_embedding(model)
+    data = measure_embedding(model)
     vectors = model.label_emb.weight[:10].detach().double().numpy()
     for i, j in ((0, 1), (3, 8), (9, 9)):
         expected = vectors[i] @ vectors[j] / np.linalg.norm(vectors[i]) / np.linalg.norm(vectors[j])
@@ -73,11 +74,11 @@ def test_label_cosines_and_components_are_those_of_the_embedding(model: SimpleUN
     assert np.allclose(data.pca_share, variances[:2] / variances.sum())
     assert data.tsne.shape == (3, 10, 2)
     assert not np.allclose(data.tsne[0], data.tsne[1])  # three seeds are three maps, not one shown thrice
-    assert label.facts_embedding(data)["tsne_perplexity"] == 3
+    assert embedding_facts(data).tsne_perplexity == 3
 
 
 def test_the_network_is_read_block_by_block(model: SimpleUNet) -> None:
-    shape = network.measure(model)
+    shape = measure_network(model)
     assert [(block.channels, block.resolution) for block in shape.down] == [(8, 14), (8, 14), (16, 7), (16, 7)]
     assert [(block.channels, block.resolution) for block in shape.up] == [(16, 7), (16, 7), (8, 14), (8, 14)]
     assert shape.num_parameters == sum(weight.numel() for weight in model.parameters())
@@ -85,7 +86,7 @@ def test_the_network_is_read_block_by_block(model: SimpleUNet) -> None:
 
 def test_noising_follows_the_closed_form(digits: Digits) -> None:
     schedule = NoiseSchedule.named("linear")
-    data = noising.measure(digits, schedule, digit=8, seed=3)
+    data = measure_noising(digits, schedule, digit=8, seed=3)
     assert data.labels.tolist() == [8, 9, 0, 1, 2]
     for row in range(5):
         for column, t in enumerate(data.timesteps, start=1):
@@ -95,7 +96,7 @@ def test_noising_follows_the_closed_form(digits: Digits) -> None:
                 first = noise
             assert np.allclose(noise, first, atol=1e-4)  # one noise throughout
     assert 0.9 < first.std() < 1.1
-    assert noising.facts(data)["crossing"] == 259
+    assert noising.facts(data).crossing == 259
 
 
 def test_the_typical_digit_is_nearest_to_the_mean_of_its_kind(digits: Digits) -> None:

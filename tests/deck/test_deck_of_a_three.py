@@ -16,7 +16,7 @@ from matplotlib.patches import Rectangle
 from viz_diffusion.deck.slide_plan import plan_deck
 from viz_diffusion.lessons.base import Finding, LessonContext, all_lessons
 from viz_diffusion.lessons.network import lesson as network
-from viz_diffusion.lessons.precomputed import shipped_finding
+from viz_diffusion.lessons.precomputed import load_results
 from viz_diffusion.plots import theme
 from viz_diffusion.recording.comparison_runs import load_comparison_runs
 from viz_diffusion.recording.trajectory import Trajectory
@@ -52,12 +52,19 @@ def of_three(made: Made, make_recording: Callable[..., Path]) -> Made:
     assert comparison_runs is not None
     run = made.study.run
     context = LessonContext(
-        run, run.load_model()[0], run.config.load_digits("test"), 3, 0, recorded, comparison_runs.others, slow=False
+        run,
+        run.load_model()[0],
+        run.config.load_digits("test"),
+        3,
+        0,
+        recorded,
+        comparison_runs.others,
+        measure_slow=False,
     )
     findings = []
     for finding in made.study.findings:
         if finding.lesson.name == "training":
-            findings.append(replace(finding, facts=finding.facts | {"digit": 3}))
+            findings.append(replace(finding, facts=replace(finding.facts, digit=3)))
         else:
             findings.append(Finding.measure(finding.lesson, context))
     return replace(made, study=replace(made.study, trajectory=recorded, findings=tuple(findings)))
@@ -74,10 +81,10 @@ def test_precomputed_figures_of_another_digit_name_it(lang: str, made: Made) -> 
     weights, texts = made.study.trajectory.weights_sha256, load_texts(lang)
     shown = {}
     for lesson in all_lessons():
-        finding = shipped_finding(lesson, weights)
-        if finding is None:
+        if lesson.core:
             continue
-        names = {name: Figure() for name in lesson.figures}
+        finding = Finding.of(lesson, load_results([lesson], weights)[lesson.result], full=True, precomputed=True)
+        names = {name: Figure() for name in lesson.figure_names}
         bare = replace(finding, lesson=replace(lesson, draw=lambda _, names=names: names))
         mine, other = (narrate([bare], made.study.recording | {"digit": digit}, texts)[0] for digit in (5, 3))
         assert mine.other_digit == {}

@@ -67,10 +67,10 @@ def test_an_exercise_asks_only_about_what_the_deck_shows(made: Made) -> None:
     shown = {slide.name for slide in deck.slides}
     exercises = {point.text for slide in deck.slides if slide.name.startswith("exercises") for point in slide.points}
     for lesson in made.lessons:
-        assert (lesson.exercise in exercises) == shown.issuperset(lesson.asks), lesson.name
+        assert (lesson.exercise in exercises) == shown.issuperset(lesson.in_exercise), lesson.name
     # Without room for the matrix there is no exercise on it.
     label = next(lesson for lesson in made.lessons if lesson.name == "label")
-    assert label.asks == ("label_embedding",)
+    assert label.in_exercise == ("label_embedding",)
     others = [
         replace(one, name=f"{one.name}_{k}", exercise="", drawings=(replace(one.drawings[0], name=f"f{k}"),))
         for k, one in enumerate(made.lessons)
@@ -207,5 +207,5 @@ def test_every_lesson_names_the_figures_it_draws(made: Made) -> None:
     lessons = {lesson.name: lesson for lesson in all_lessons()}
     assert {name for name, lesson in lessons.items() if lesson.core} <= set(drawn)
     for name, figures in drawn.items():  # what belongs to a slow part may be missing, where none ships
-        kept = tuple(figure for figure in lessons[name].figures if figure in figures)
-        assert figures == (kept if lessons[name].part else lessons[name].figures)
+        kept = tuple(figure for figure in lessons[name].figure_names if figure in figures)
+        assert figures == (kept if lessons[name].core else lessons[name].figure_names)

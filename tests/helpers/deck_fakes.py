@@ -53,13 +53,12 @@ class Made:
 
 def ship_nothing(patch: pytest.MonkeyPatch) -> None:
     """Make studies ignore the precomputed lessons of the bundled weights."""
-    patch.setattr(gather, "shipped_parts", lambda *_: {})
-    patch.setattr(gather, "shipped_finding", lambda *_: None)
+    patch.setattr(gather, "load_results", lambda *_: {})
 
 
 def undrawn(finding: Finding, drawn: Container[str]) -> Finding:
     """Return a finding with blank figures named as in ``drawn``, because drawing takes most of the time."""
-    names = [name for name in finding.lesson.figures if name in drawn]
+    names = [name for name in finding.lesson.figure_names if name in drawn]
     return replace(finding, lesson=replace(finding.lesson, draw=lambda _: {name: Figure() for name in names}))
 
 

@@ -1,4 +1,4 @@
-"""What tests of lessons share: small materials around any denoiser, denoisers that must fail, all words."""
+"""What tests of lessons share: small contexts around any denoiser, denoisers that must fail, all words."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from viz_diffusion.data import Digits, load_digits
 from viz_diffusion.diffusion.sampler_config import SamplerConfig
 from viz_diffusion.diffusion.timesteps import spaced_timesteps
-from viz_diffusion.lessons.base import Finding, Lesson
+from viz_diffusion.lessons.base import AnyLesson, Finding
 from viz_diffusion.lessons.context import LessonContext, record_traces
 from viz_diffusion.recording.comparison_runs import Generation
 from viz_diffusion.recording.generation import record_generation
@@ -64,7 +64,7 @@ def make_context(
     traced: tuple[int, int] | None = None,
     **fields: Any,
 ) -> LessonContext:
-    """Return a material of the bundled run around any denoiser (the bundled network by default).
+    """Return a context of the bundled run around any denoiser (the bundled network by default).
 
     Parameters
     ----------
@@ -90,8 +90,8 @@ def make_context(
     return LessonContext(run, model, digits, **fields)
 
 
-def with_companions(context: LessonContext) -> LessonContext:
-    """Return a material that has a recording with companions: they stand for the other digits, but look like it."""
+def with_comparison_runs(context: LessonContext) -> LessonContext:
+    """Return a context that has a recording with comparison runs: copies of it, in the place of the other digits."""
     own = context.trajectory
     states = np.concatenate([own.x_t[0, :, 0], own.x0[0]])
     others = tuple(
@@ -99,7 +99,7 @@ def with_companions(context: LessonContext) -> LessonContext:
         for digit in range(10)
         if digit != context.digit
     )
-    return replace(context, others=others)
+    return replace(context, comparison_runs=others)
 
 
 def told_in_every_language(finding: Finding, context: LessonContext) -> dict[str, NarratedLesson]:
@@ -110,6 +110,6 @@ def told_in_every_language(finding: Finding, context: LessonContext) -> dict[str
     return {lang: narrate([finding], shared, load_texts(lang))[0] for lang in languages()}
 
 
-def outcomes(lesson: Lesson, data: Any) -> dict[str, bool | None]:
+def outcomes(lesson: AnyLesson, data: Any) -> dict[str, bool | None]:
     """Return what a lesson's claims say of measured data, by name."""
     return {claim.name: claim.holds for claim in lesson.claims(data)}

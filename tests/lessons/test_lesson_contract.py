@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import json
-from dataclasses import dataclass, replace
+import sys
+import textwrap
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,19 +19,26 @@ from viz_diffusion.cli import main
 from viz_diffusion.diffusion.oracles import TruthOracle
 from viz_diffusion.diffusion.samplers import ImageNoise
 from viz_diffusion.diffusion.schedule import NoiseSchedule
-from viz_diffusion.errors import VizdiffInputError, VizdiffUsageError
-from viz_diffusion.lessons.base import Claim, Finding, Lesson, Part, Rows, all_lessons, choose_lessons
+from viz_diffusion.errors import VizdiffUsageError
+from viz_diffusion.lessons import base
+from viz_diffusion.lessons.base import all_lessons, choose_lessons
 from viz_diffusion.lessons.context import TRACED_SEED, record_traces
-from viz_diffusion.lessons.precomputed import SHIPPED_DIR, ship, shipped_finding, shipped_parts
-from viz_diffusion.text.catalogue import languages, load_texts
+from viz_diffusion.text import catalogue
+from viz_diffusion.text.catalogue import Texts, languages, load_texts
 
 
 def test_names_and_places_are_all_different() -> None:
     lessons = all_lessons()
-    assert len({lesson.name for lesson in lessons}) == len({lesson.order for lesson in lessons}) == len(lessons)
-    assert all(set(lesson.advanced) <= set(lesson.figures) for lesson in lessons)
-    assert all(set(lesson.of_digit) <= set(lesson.figures) for lesson in lessons)
-    assert all(lesson.asks and set(lesson.asks) <= set(lesson.figures) for lesson in lessons)  # each has an exercise
+    assert len({lesson.name for lesson in lessons}) == len({lesson.position for lesson in lessons}) == len(lessons)
+    figures = [name for lesson in lessons for name in lesson.figure_names]
+    assert len(set(figures)) == len(figures)
+    assert all(any(figure.in_exercise for figure in lesson.all_figures) for lesson in lessons)  # each has an exercise
+    assert all("recording" in lesson.needs for lesson in lessons if "comparison_runs" in lesson.needs)
+
+
+def test_a_lesson_without_any_measurement_is_refused() -> None:
+    with pytest.raises(VizdiffUsageError, match="neither measure nor precomputed"):
+        replace(all_lessons()[0], measure=None)
 
 
 @pytest.mark.parametrize("lang", languages())
@@ -86,112 +97,6 @@ def test_a_lesson_that_needs_what_is_not_there_says_so() -> None:
         _ = make_context(mute()).network
 
 
-@dataclass(frozen=True, eq=False)
-class Inner:
-    """Of Data."""
-
-    names: tuple[str, ...]
-    values: np.ndarray
-
-
-@dataclass(frozen=True, eq=False)
-class Data:
-    """One of everything that can ship."""
-
-    pixels: np.ndarray
-    inner: Inner
-    rows: tuple[Inner, ...]
-    share: float | None
-    count: int
-
-
-@dataclass(frozen=True, eq=False)
-class Whole:
-    """A slow part, and what depends on the recording."""
-
-    slow: Data
-    digit: int
-
-
-LESSON = Lesson(
-    "stub",
-    1,
-    lambda _: None,
-    lambda _: {},
-    lambda data: {"sum": float(data.pixels.sum()), "count": data.count},
-    lambda _facts, _texts: Rows(("a",), (("b",),)),
-    claims=lambda data: (Claim("many", data.count > 3, {"share": data.share}),),
-    data=Data,
-)
-
-
-def example() -> Data:
-    inner = Inner(("a", "b"), np.array([1, -2], dtype=np.int64))
-    return Data(np.linspace(-1, 1, 6, dtype=np.float32).reshape(2, 3), inner, (inner, inner), None, 4)
-
-
-def test_what_ships_comes_back_bit_for_bit_for_its_own_weights_alone(tmp_path: Path) -> None:
-    ship(Finding.of(LESSON, example(), full=True), "abc", {"seconds": 1.5}, tmp_path)
-    found = shipped_finding(LESSON, "abc", tmp_path)
-    assert found is not None
-    assert found.shipped
-    assert found.full
-    assert found.data.pixels.dtype == np.float32
-    assert np.array_equal(found.data.pixels, example().pixels)
-    assert np.array_equal(found.data.rows[1].values, [1, -2])
-    assert found.data.inner.names == ("a", "b")
-    assert found.data.share is None
-    assert found.claims == (Claim("many", True, {"share": None}),)
-    assert shipped_finding(LESSON, "abd", tmp_path) is None
-    assert shipped_finding(replace(LESSON, name="other"), "abc", tmp_path) is None
-
-
-def test_quick_results_do_not_ship(tmp_path: Path) -> None:
-    with pytest.raises(VizdiffUsageError, match="only full results"):
-        ship(Finding.of(LESSON, example(), full=False), "abc", {}, tmp_path)
-
-
-def test_a_damaged_shipped_file_is_named(tmp_path: Path) -> None:
-    path = ship(Finding.of(LESSON, example(), full=True), "abc", {}, tmp_path)
-    values = json.loads(path.read_text())
-    values["data"]["pixels"]["shape"] = [5, 3]
-    path.write_text(json.dumps(values))
-    with pytest.raises(VizdiffInputError, match=r"stub\.json does not fit"):
-        shipped_finding(LESSON, "abc", tmp_path)
-
-
-def test_what_ships_with_the_package_fits_its_lessons() -> None:
-    for path in SHIPPED_DIR.glob("*.json"):
-        lesson, weights = choose_lessons(path.stem)[0], json.loads(path.read_text())["weights_sha256"]
-        found = shipped_finding(lesson, weights) or shipped_parts([lesson], weights).get(lesson.name)
-        assert found is not None, path
-
-
-def test_a_slow_part_ships_alone_and_is_not_measured_again(tmp_path: Path) -> None:
-    """What came with the weights is taken; with other weights it is measured, and both are told apart."""
-    whole = Lesson(
-        "stub",
-        1,
-        lambda context: Whole(context.take("stub", lambda _: example()), context.digit),
-        lambda _: {},
-        lambda data: {"digit": data.digit},
-        lambda _facts, _texts: Rows(("a",), (("b",),)),
-        part=Part(Data, lambda _: example()),
-    )
-    context = make_context(mute(), full=True)
-    ship(Finding.measure(whole, context), "abc", {}, tmp_path)
-    known = shipped_parts([whole, LESSON], "abc", tmp_path)
-    assert list(known) == ["stub"]
-    assert shipped_parts([whole], "abd", tmp_path) == {}
-    changed = replace(known["stub"], count=77)
-    found = Finding.measure(whole, make_context(mute(), digit=3, known={"stub": changed}))
-    assert found.shipped
-    assert (found.data.slow.count, found.data.digit) == (77, 3)
-    assert not Finding.measure(whole, make_context(mute())).shipped
-    with pytest.raises(VizdiffUsageError, match="only full results"):
-        ship(found, "abc", {}, tmp_path)  # it was not measured here
-
-
 def test_the_command_measures_draws_writes_and_answers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["lesson", "noising", "--run", "bundled", "--out", str(tmp_path), "--json"]) == 0
     out, err = capsys.readouterr()
@@ -209,6 +114,107 @@ def test_the_command_measures_draws_writes_and_answers(tmp_path: Path, capsys: p
     }
     kept = json.loads((tmp_path / "noising.json").read_text())
     assert kept == {name: value for name, value in result.items() if name != "out"}
+
+
+PEBBLES = {
+    "pebble_counts.py": """
+        \"\"\"Pebbles, counted.\"\"\"
+
+        def count_pebbles(digits):
+            return int((digits.images > 0).sum())
+        """,
+    "figures.py": """
+        \"\"\"Pebbles, drawn.\"\"\"
+
+        from viz_diffusion.plots import theme
+
+        def draw_pebbles(count):
+            figure = theme.new_figure()
+            theme.write(figure, 100, 100, str(count))
+            return figure
+        """,
+    "lesson.py": """
+        \"\"\"Lesson pebbles.\"\"\"
+
+        from dataclasses import dataclass
+
+        from viz_diffusion.lessons.base import Claim, Lesson, LessonFigure, Rows
+        from viz_diffusion.lessons.pebbles.figures import draw_pebbles
+        from viz_diffusion.lessons.pebbles.pebble_counts import count_pebbles
+        from viz_diffusion.plots.lazy_figures import Figures
+
+        @dataclass(frozen=True)
+        class PebbleFacts:
+            pebbles: int
+
+        LESSON = Lesson(
+            name="pebbles",
+            position=75,
+            measure=lambda context: count_pebbles(context.heldout),
+            facts=PebbleFacts,
+            claims=lambda count: (Claim("many", count > 10),),
+            rows=lambda facts, texts: Rows(("count",), ((str(facts.pebbles),),)),
+            draw=lambda count: Figures(pebbles=lambda: draw_pebbles(count)),
+            figures=(LessonFigure("pebbles", in_exercise=True),),
+        )
+        """,
+}
+WORDS = {
+    **{f"chapter.pebbles.{part}": part for part in ("title", "question", "text", "table", "try_this", "exercise")},
+    **{f"picture.pebbles.{part}": part for part in ("title", "alt", "caption")},
+    "chapter.pebbles.say": "{pebbles} pebbles",
+    "chapter.pebbles.answer": "{pebbles}",
+    "chapter.pebbles.column_count": "count",
+    "chapter.pebbles.claim_many": "Are there many?",
+    "chapter.pebbles.claim_many_found": "Yes, {pebbles}.",
+    "chapter.pebbles.claim_many_not_found": "No, {pebbles}.",
+}
+
+
+@pytest.fixture
+def pebbles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Add a lesson: a folder among those of the lessons, and its words in the catalogue; nothing else."""
+    folder = tmp_path / "lessons" / "pebbles"
+    folder.mkdir(parents=True)
+    for name, source in {"__init__.py": "", **PEBBLES}.items():
+        (folder / name).write_text(textwrap.dedent(source))
+    package = importlib.import_module("viz_diffusion.lessons")
+    monkeypatch.setattr(package, "__path__", [*package.__path__, str(folder.parent)])
+    texts = load_texts("en")
+    monkeypatch.setattr(catalogue, "load_texts", lambda lang="en": Texts(lang, {**texts, **WORDS}))
+    all_lessons.cache_clear()
+    yield
+    all_lessons.cache_clear()
+    for name in [name for name in sys.modules if name.startswith("viz_diffusion.lessons.pebbles")]:
+        del sys.modules[name]
+    vars(package).pop("pebbles", None)
+
+
+@pytest.mark.usefixtures("pebbles")
+def test_a_new_lesson_is_its_folder_and_its_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is listed in its place, measured, drawn and put into words, without a change of anything else."""
+    assert main(["lessons", "--json"]) == 0
+    names = [one["name"] for one in json.loads(capsys.readouterr().out)["lessons"]]
+    assert names[names.index("pebbles") - 1 : names.index("pebbles") + 2] == ["network", "pebbles", "guidance"]
+    assert main(["lesson", "pebbles", "--run", "bundled", "--out", str(tmp_path / "out"), "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["pebbles"] > 10
+    assert said["answers"] == [{"question": "Are there many?", "verdict": "Found", "text": f"Yes, {said['pebbles']}."}]
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"pebbles.png", "pebbles.svg", "pebbles.json"}
+    assert main(["lesson", "pebble", "--run", "bundled"]) == 2
+    assert "pebbles" in capsys.readouterr().err
+
+
+def test_the_folders_of_all_lessons_are_alike() -> None:
+    """Each has its declaration, its figures and what it measures; names and folders agree."""
+    for lesson in all_lessons():
+        folder = Path(base.__file__).parent / lesson.name
+        modules = {path.stem for path in folder.glob("*.py")}
+        assert {"__init__", "lesson", "figures"} < modules, lesson.name
+        sources = {name: (folder / f"{name}.py").read_text("utf-8") for name in modules}
+        assert "torch" not in sources["figures"], lesson.name
+        assert [name for name, text in sources.items() if "LESSON = Lesson(" in text] == ["lesson"]
+        assert all(len(text.splitlines()) <= 300 for text in sources.values()), lesson.name
 
 
 def test_lessons_are_listed_in_order(capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,7 +13,8 @@ import pytest
 import torch
 from cheap_denoiser import CheapDenoiser
 
-from viz_diffusion.diffusion.samplers import ImageNoise, sampling_steps
+from viz_diffusion.diffusion.samplers import ImageNoise
+from viz_diffusion.diffusion.sampling import sampling_steps
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.recording.async_writer import AsyncWriter
 from viz_diffusion.recording.forward_pass import FinishedImages, ForwardPass

@@ -34,13 +34,13 @@ from viz_diffusion.lessons.noising import lesson as noising
 from viz_diffusion.lessons.step import lesson as step
 from viz_diffusion.recording.trajectory import Trajectory
 from viz_diffusion.report.recording_assembly import MOST_PIXELS, player
-from viz_diffusion.study.recording_study import look
+from viz_diffusion.study.recording_study import study_recording
 from viz_diffusion.text.catalogue import languages, load_texts
 
 # diffusers' own schedulers turn tensors into arrays in a way that newer NumPy warns of
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
-ALONE = tuple(lesson for lesson in all_lessons() if lesson.alone is not None)
+ALONE = tuple(lesson for lesson in all_lessons() if lesson.measure_recording is not None)
 FOREIGN = re.compile(r"MNIST|\bdigits?\b|[{}]|\bnan\b|手写|[这一]个数字|数字 \d")
 """What must not be said of a recording that knows nothing of it."""
 
@@ -77,7 +77,7 @@ def test_what_ddpm_throws_on_is_the_generators_own_noise(variance: str) -> None:
     for index in range(19):
         np.testing.assert_allclose(parts.injected[index], sigma[index] * draws[index + 1], atol=1e-4)
     assert np.abs(parts.injected[19]).max() < 1e-6
-    assert step.facts(parts)["is_ddpm"]
+    assert step.facts(parts).is_ddpm
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_the_noise_of_ddims_eta_is_told_where_eta_is() -> None:
 def test_what_follows_neither_formula_is_left_out(scheduler: Callable[[], Any]) -> None:
     found = record(scheduler())
     assert step.measure_recording(found) is None
-    assert [lesson.name for lesson in look(found, ALONE).untold] == ["step"]
+    assert [lesson.name for lesson in study_recording(found, ALONE).not_shown] == ["step"]
 
 
 def test_control_a_wrong_variance_is_noticed() -> None:
@@ -144,7 +144,7 @@ def test_the_finished_picture_is_destroyed_by_its_own_schedule() -> None:
 def test_a_schedule_that_leaves_the_signal_stronger_is_left_out() -> None:
     found = record(DDPMScheduler(num_train_timesteps=50))
     assert noising.measure_recording(found) is None
-    assert [lesson.name for lesson in look(found, ALONE).untold] == ["noising"]
+    assert [lesson.name for lesson in study_recording(found, ALONE).not_shown] == ["noising"]
 
 
 # -- players ---------------------------------------------------------------------------------------

@@ -9,23 +9,22 @@ from viz_diffusion.cli.options import PICTURE_SAMPLER
 
 if TYPE_CHECKING:
     from viz_diffusion.cli.loading import LoadedRun
-    from viz_diffusion.lessons.base import Finding, Lesson
+    from viz_diffusion.lessons.base import AnyLesson, Finding, Need
     from viz_diffusion.study.narrative import NarratedLesson
     from viz_diffusion.text.catalogue import Texts
 
 
-RECORDING_SECONDS, COMPARISON_SECONDS, TRACES_SECONDS = 10, 30, 45
-"""Duration on two cores of what lessons share: the recording, its comparison runs, the traces."""
+NEED_SECONDS: dict[Need, float] = {"recording": 10, "comparison_runs": 30, "traces": 45}
+"""Duration on two cores of the recordings that lessons share."""
 
 
-def estimated_seconds(lesson: Lesson, full: bool) -> float:
+def estimated_seconds(lesson: AnyLesson, full: bool) -> float:
     """Return the seconds that one lesson takes with everything it needs."""
-    shared = lesson.recording * RECORDING_SECONDS + lesson.comparison_runs * COMPARISON_SECONDS
-    return lesson.seconds[full] + shared + lesson.traces * TRACES_SECONDS
+    return lesson.seconds[full] + sum(NEED_SECONDS[need] for need in lesson.needs)
 
 
 def study_lesson(
-    lesson: Lesson,
+    lesson: AnyLesson,
     loaded: LoadedRun,
     digit: int,
     seed: int,
@@ -42,12 +41,12 @@ def study_lesson(
 
     recorded, others = None, tuple[Generation, ...]()
     facts: dict[str, Any] = {"digit": digit, "seed": seed, "num_steps": loaded.run.config.num_train_timesteps}
-    if lesson.recording:
+    if "recording" in lesson.needs:
         from viz_diffusion.cli.record import record
 
         recorded = record(loaded, digit, seed, 1, PICTURE_SAMPLER, terminal)
         facts = recording_facts(recorded)
-    if lesson.comparison_runs and recorded is not None:
+    if "comparison_runs" in lesson.needs and recorded is not None:
         text = "its companions, same noise"
         with terminal.progress("Sampling", text, None) as update:
             others = sample_comparison_runs(
@@ -66,5 +65,5 @@ def study_lesson(
             progress=update,
         )
         finding = Finding.measure(lesson, context)
-    terminal.say("Drawing", ", ".join(lesson.figures))
+    terminal.say("Drawing", ", ".join(lesson.figure_names))
     return finding, narrate([finding], facts, texts)[0]

@@ -12,7 +12,7 @@ from viz_diffusion.cli.loading import load_run
 from viz_diffusion.errors import VizdiffUsageError
 
 if TYPE_CHECKING:
-    from viz_diffusion.lessons.base import Lesson
+    from viz_diffusion.lessons.base import AnyLesson
     from viz_diffusion.study.recording_study import RecordingStudy
 
 
@@ -33,24 +33,25 @@ def measure_recording(
     if run is not None:
         check_weights(request, load_run(run, device, terminal).weights_sha256)
     terminal.say("Measuring", "what the recording shows by itself: its network is not at hand")
-    from viz_diffusion.study.recording_study import look
+    from viz_diffusion.study.recording_study import study_recording
 
-    return look(request.recorded, choice)
+    return study_recording(request.recorded, choice)
 
 
-def _choose(choice: str) -> tuple[Lesson, ...]:
+def _choose(choice: str) -> tuple[AnyLesson, ...]:
     """Return the chosen lessons that need no network; those of ``core`` and ``all`` that need one are left out."""
     from viz_diffusion.lessons.base import all_lessons, choose_lessons
 
     named = {name.strip() for name in choice.split(",")}
     chosen = choose_lessons(choice)
-    needing = [lesson.name for lesson in chosen if lesson.alone is None and lesson.name in named]
-    if needing:
-        possible = ", ".join(lesson.name for lesson in all_lessons() if lesson.alone is not None)
+    needing_network = [lesson.name for lesson in chosen if lesson.measure_recording is None and lesson.name in named]
+    if needing_network:
+        possible = ", ".join(lesson.name for lesson in all_lessons() if lesson.measure_recording is not None)
         raise VizdiffUsageError(
-            f"--lessons {needing[0]} asks the network, which is not at hand for this recording; it shows {possible}"
+            f"--lessons {needing_network[0]} asks the network, which is not at hand for this recording; "
+            f"it shows {possible}"
         )
-    return tuple(lesson for lesson in chosen if lesson.alone is not None)
+    return tuple(lesson for lesson in chosen if lesson.measure_recording is not None)
 
 
 def recording_command(folder: Path, lang: str) -> str:

@@ -18,7 +18,7 @@ from viz_diffusion.diffusion.timesteps import SPACINGS
 
 if TYPE_CHECKING:
     from viz_diffusion.diffusion.unet import SimpleUNet
-    from viz_diffusion.lessons.base import Lesson
+    from viz_diffusion.lessons.base import AnyLesson
     from viz_diffusion.recording.comparison_runs import ComparisonRuns
     from viz_diffusion.recording.trajectory import Trajectory
     from viz_diffusion.study.narrative import NarratedLesson
@@ -35,7 +35,7 @@ LessonsOption = Annotated[
 ]
 
 
-def pick_lessons(choice: str) -> Sequence[Lesson] | None:
+def pick_lessons(choice: str) -> Sequence[AnyLesson] | None:
     """Return the chosen lessons; None for the default, the core lessons and those precomputed for the weights."""
     if choice == "core":
         return None
@@ -49,7 +49,7 @@ def prepare_study(
     run: str | None,
     device: str,
     terminal: Terminal,
-    lessons: Sequence[Lesson] | None = None,
+    lessons: Sequence[AnyLesson] | None = None,
     others: bool = True,
     comparisons: bool = False,
     out: Path | None = None,
@@ -132,7 +132,7 @@ def _comparison_runs(
 
 def figure_command(study: Study, lang: str, lesson: NarratedLesson, figure: str) -> str:
     """Return the command that draws one figure of a lesson again, with the same values."""
-    if lesson.shipped:
+    if lesson.precomputed:
         words = ["vizdiff", "lesson", lesson.name, "--full", *(["--lang", lang] if lang != "en" else [])]
         return shlex.join([*words, "--run", "bundled"])
     return study_command("export", study, lang, "--figure", figure)

@@ -170,7 +170,9 @@ class SlideWriter:
 
         Left out are exercises on figures that are not among ``shown``.
         """
-        chosen = [one for one in lessons if one.exercise and not one.folded and all(name in shown for name in one.asks)]
+        chosen = [
+            one for one in lessons if one.exercise and not one.folded and all(name in shown for name in one.in_exercise)
+        ]
         points = [Paragraph(one.question, one.exercise) for one in chosen]
         answers = {one.question: f"{one.question} {one.answer}" for one in chosen}
         title = self.texts["deck.exercises_title"]

@@ -1,5 +1,5 @@
-"""One file per chapter: ``measure`` gives frozen arrays, ``draw`` makes figures of them, ``facts`` numbers.
+"""Lessons, one folder each: its measurements, figures, facts, claims and table; :mod:`~.base` says how to write one.
 
-``measure`` may use the network; ``draw`` and ``facts`` get nothing but what was measured. The words are
-in the report's catalogues.
+The measurements may use the network; figures, facts and claims depend only on what was measured. Texts are in the
+catalogues.
 """

@@ -1,48 +1,54 @@
-"""What a lesson is, and the list of all lessons.
+"""Lessons: one question each, with its measurement, figures, facts, claims and table; and the list of all lessons.
 
-Reports, decks, worksheets and ``vizdiff lesson`` meet lessons only through :func:`all_lessons`. A new lesson is one
-new file in this folder with a ``LESSON`` in it, and its words in the catalogues; nothing else is touched.
+Reports, decks, worksheets and ``vizdiff lesson`` reach lessons only through :func:`all_lessons`.
 
-How to write one
-----------------
-``measure(...)`` is a function of what it needs (a denoiser, a schedule, digits, traces, sizes) and returns a frozen
-dataclass. It takes *any* denoiser (x, timesteps, labels) -> ε̂, so that a test can hand in an oracle whose answer is
-known. ``LESSON.measure`` unpacks a :class:`~viz_diffusion.lessons.context.LessonContext` for it:
+How to write a lesson
+---------------------
+A lesson is a folder ``lessons/NAME/`` and its words in the catalogues; nothing else has to be touched. It holds
 
-- ``context.traces`` is one recording that all lessons share (64 images, every step); it is made on first use, so
-  touch it only where it is needed, and say so with ``traces=True``;
-- ``context.training`` is read on first use, ``context.heldout`` is there;
-- ``context.size(quick, full)`` picks a size: quick ones must keep a light lesson under 15 s and a heavy one under
-  40 s on two cores, the traces apart; ``seconds=(quick, full)`` announces both;
-- ``context.generator(1, 2)`` gives random numbers that depend on the seed and this key alone;
-- ``context.progress(done, total, text)`` is to be called at least every few seconds;
-- ``context.is_mnist`` decides whether a number known for MNIST alone may be shown.
+- ``lesson.py``: the facts, claims and table of the lesson, and its declaration, a :class:`Lesson` named ``LESSON``;
+- one module or more that measure, named after what they measure;
+- ``figures.py``: arrays in, matplotlib figures out, without torch.
 
-``claims(data)`` says what was asked and whether it was found: never decide it in a text. ``facts(data)`` are plain
-JSON values (numbers, texts, lists of them; no arrays), finite or None. Estimates carry their interval and N.
+**Measure.** A measuring function takes what it needs (a denoiser, a schedule, digits, sizes) and returns a frozen
+dataclass of arrays and numbers. It takes *any* denoiser (x, timesteps, labels) -> ε̂, so that a test can pass one whose
+predictions are known. ``lesson.py`` calls it with what a :class:`~viz_diffusion.lessons.context.LessonContext` holds:
 
-Where a lesson is too slow for a report, say ``core=False``: a report then shows it where its full results ship with
-the weights (:mod:`viz_diffusion.lessons.precomputed`, which wants ``data=`` to be the dataclass), or where it is
-asked for.
-Where only a part of a core lesson is slow and looks at no recording, name it, with the figures that show it alone, as
-``part=Part(kind, measure, figures)`` and get it by ``context.take(...)``: a plain report then shows that part's full
-results where they ship, and leaves it out where they do not (it is None then); asked for by name, it is measured.
+- ``needs`` names the recordings that the lesson reads: ``recording`` is the recorded generation, ``comparison_runs``
+  the other digits from the same noise, ``traces`` 64 unguided generations that all lessons share;
+- ``context.size(quick, full)`` chooses a sample size. A quick measurement takes at most 15 s on two cores, or 40 s in
+  a lesson that is precomputed as a whole, without the time of the recordings; ``seconds`` states both times;
+- ``context.generator(1, 2)`` gives random numbers that depend on the seed and on this key only;
+- ``context.progress(done, total, text)`` is called at least every few seconds;
+- ``context.is_mnist`` says whether numbers that hold for MNIST only may be shown.
 
-Where a recording shows something by itself, say how to measure that with neither network nor real digits
-(``alone=``): it is told of recordings whose network is not at hand, such as a diffusers pipeline's. It must take any
-number of channels, any size and fractional timesteps; and under ``alone`` the catalogues have the words that would
-otherwise name digits, this package's network or its commands.
+**Precompute.** What takes too long for a report, and reads no recording, is one dataclass with one measuring function
+and the figures that are drawn from it: ``precomputed=Precomputed(result, measure, figures)``. Its full results ship
+with the bundled weights (:mod:`viz_diffusion.lessons.precomputed`, ``scripts/ship_lessons.py``). ``measure`` of the
+lesson gets it from ``PRECOMPUTED.results(context)``, which is None where a report neither has nor measures it. Where
+the whole lesson is precomputed, ``measure`` is left out: a report then shows the lesson where its results ship, or
+where it is named.
+
+**State.** ``facts(data)`` returns a frozen dataclass of the lesson: plain numbers, texts and tuples of them, finite or
+None, each field documented, estimates with their interval and sample size. Texts of the catalogue name its fields in
+braces; JSON files hold the same names (:func:`facts_by_name`). ``claims(data)`` decides each yes-or-no question: a text
+never does. ``rows(facts, texts)`` is the table, ``series(data)`` what has a value at each recorded step.
+
+**A recording without its network.** Where a recording of another program answers the question by itself, with neither
+network nor real digits, ``measure_recording`` measures it: of any number of channels, any size, and fractional
+timesteps. The catalogues then have, under ``alone``, the words that otherwise name digits, this network or commands.
 """
 
 from __future__ import annotations
 
 import pkgutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from dataclasses import field as dataclass_field
-from functools import cache
+from dataclasses import fields as dataclass_fields
+from functools import cache, cached_property
 from importlib import import_module
-from typing import Any
+from typing import Any, Generic, Literal, TypeVar, get_type_hints
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -52,6 +58,12 @@ from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.lessons.context import LessonContext
 from viz_diffusion.recording.trajectory import Trajectory
 from viz_diffusion.text.catalogue import Texts
+
+Need = Literal["recording", "comparison_runs", "traces"]
+"""A recording that a lesson reads; whoever needs the comparison runs needs the recording too."""
+ResultT = TypeVar("ResultT")
+DataT = TypeVar("DataT")
+FactsT = TypeVar("FactsT")
 
 
 @dataclass(frozen=True)
@@ -66,9 +78,9 @@ class Claim:
     name: str
     """Small letters, digits and ``_``."""
     holds: bool | None
-    """Whether it was found; None where this many samples cannot tell."""
+    """Whether it was found; None where the samples are too few to decide."""
     facts: Mapping[str, Any] = dataclass_field(default_factory=dict)
-    """Numbers that the answer names, beside the lesson's own."""
+    """Numbers that only this answer names, by name; they come before the lesson's facts of the same name."""
 
     @property
     def outcome(self) -> str:
@@ -78,7 +90,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class Rows:
-    """The numbers of a lesson's table; its words stand in the catalogue."""
+    """The table of a lesson; its caption and the names of its columns stand in the catalogue."""
 
     columns: tuple[str, ...]
     """(C,) names; the catalogue has ``chapter.<lesson>.column_<name>`` for each."""
@@ -88,7 +100,7 @@ class Rows:
 
 @dataclass(frozen=True, eq=False)
 class Series:
-    """Numbers that have one value at each recorded step: a line chart that the page's scrubber moves along.
+    """Values at each recorded step: a line chart that the page's scrubber moves along.
 
     The catalogue has ``chapter.<lesson>.series_<name>`` (title with unit), ``…_<name>_caption``, and
     ``…_<name>_<line>`` for each line.
@@ -103,118 +115,210 @@ class Series:
 
 
 @dataclass(frozen=True)
-class Part:
-    """The part of a core lesson that takes long and looks at no recording: its full results may ship."""
+class LessonFigure:
+    """One figure of a lesson.
 
-    kind: type
-    """The frozen dataclass it is."""
-    measure: Callable[[LessonContext], Any]
-    """Returns one."""
-    figures: tuple[str, ...] = ()
-    """The names of the figures that show nothing else."""
-
-
-@dataclass(frozen=True)
-class Lesson:
-    """One question: how it is measured, drawn and told.
-
-    The catalogue has, under ``chapter.<name>``: ``title``, ``question``, ``text``, ``table`` (the table's
-    caption), ``try_this`` (a command), ``say`` (one sentence for the speaker), ``exercise`` and ``answer``, where
-    there is an advanced part ``advanced`` (a paragraph), and the words of the claims; and under ``picture.<figure>``:
-    ``title``, ``alt`` and ``caption``. All may name facts in braces.
+    The catalogue has ``picture.<name>``: ``title``, ``alt`` and ``caption``, which may name facts in braces.
     """
 
     name: str
-    """Small letters, digits and ``_``; the chapter's anchor."""
-    order: int
-    """Where it stands in the story."""
-    measure: Callable[[LessonContext], Any]
-    """Returns a frozen dataclass."""
-    draw: Callable[[Any], Mapping[str, Figure]]
-    """Returns what was measured as figures by name, each drawn when it is first asked for."""
-    facts: Callable[[Any], dict[str, Any]]
-    """Returns the numbers that captions, tables and JSON files are filled with."""
-    rows: Callable[[dict[str, Any], Texts], Rows]
-    """Lays the facts out as a table."""
-    series: Callable[[Any], tuple[Series, ...]] = lambda _: ()
-    """Returns what has one value at each recorded step."""
-    claims: Callable[[Any], tuple[Claim, ...]] = lambda _: ()
-    """Says what was found, and what was not."""
-    core: bool = True
-    """Whether every report measures it. A chapter that is not of the core is closed at first."""
-    figures: tuple[str, ...] = ()
-    """The names of what ``draw`` gives, so that one figure can be asked for without measuring all lessons."""
-    asks: tuple[str, ...] = ()
-    """Which of the figures the exercise asks one to look at: it is asked where they are shown."""
-    of_digit: Mapping[str, str] = dataclass_field(default_factory=dict)
-    """Of figures that are pictures of one digit, which may have shipped: the fact that names the digit, by figure."""
-    advanced: tuple[str, ...] = ()
-    """Which of the figures stand in the advanced part, the chapter's last."""
-    recording: bool = False
-    """Whether ``measure`` looks at the recorded generation."""
-    comparison_runs: bool = False
-    """Whether ``measure`` looks at the recording's companions; it then looks at the recording too."""
-    traces: bool = False
-    """Whether ``measure`` looks at the shared traces."""
+    """Its key in what ``Lesson.draw`` returns, and the name of its files."""
+    advanced: bool = False
+    """Whether it stands in the advanced part, the chapter's last."""
+    in_exercise: bool = False
+    """Whether the exercise is about it: an exercise is only set where its figures are shown."""
+    digit: str = ""
+    """Of a picture of one digit that may be precomputed: the fact that says which digit."""
+
+
+@dataclass(frozen=True)
+class Precomputed(Generic[ResultT]):
+    """The part of a lesson whose full results can be computed beforehand: it takes long and reads no recording."""
+
+    result: type[ResultT]
+    """A frozen dataclass of arrays, numbers, texts, tuples and further such dataclasses."""
+    measure: Callable[[LessonContext], ResultT]
+    """Returns one."""
+    figures: tuple[LessonFigure, ...]
+    """The figures that are drawn from it alone; they come after the lesson's others."""
+
+    def results(self, context: LessonContext) -> ResultT | None:
+        """Return the results precomputed for these weights, or else measure them, or None: see ``measure_slow``."""
+        if self.result in context.precomputed:
+            found: ResultT = context.precomputed[self.result]
+            return found
+        return self.measure(context) if context.measure_slow else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lesson(Generic[DataT, FactsT]):
+    """One question: how it is measured, drawn, decided and put into words.
+
+    The catalogue has, under ``chapter.<name>``: ``title``, ``question``, ``text``, ``table`` (the table's
+    caption), ``try_this`` (a command), ``say`` (one sentence for the speaker), ``exercise`` and ``answer``, where
+    there is an advanced part ``advanced`` (a paragraph), and the words of the claims. All may name facts in braces.
+    """
+
+    name: str
+    """The folder's name: small letters, digits and ``_``; the chapter's anchor."""
+    position: int
+    """Where the lesson stands in the story: they are sorted by it."""
+    measure: Callable[[LessonContext], DataT] | None = None
+    """Returns a frozen dataclass; None where the lesson is precomputed as a whole."""
+    precomputed: Precomputed[Any] | None = None
+    """What can be precomputed; where it is the whole lesson, its result is the lesson's data."""
+    measure_recording: Callable[[Trajectory], DataT | None] | None = None
+    """Returns what the first image of a recording shows without its network, or None where it does not; None where
+    the lesson needs the network or real digits."""
+    needs: frozenset[Need] = frozenset()
+    """The recordings that are read."""
     seconds: tuple[float, float] = (1.0, 1.0)
-    """How long the quick and the full measurement take on two cores, recording and traces apart."""
-    data: type | None = None
-    """The dataclass that ``measure`` returns, where its full results may ship."""
-    part: Part | None = None
-    """The slow part of a core lesson, where there is one."""
-    alone: Callable[[Trajectory], Any] | None = None
-    """Measures what a recording shows of its first image by itself, as ``measure`` returns it; gives None where this
-    recording does not show it. None where the lesson needs the network or real digits."""
+    """How long the quick and the full measurement take on two cores, without the recordings."""
+    facts: Callable[[DataT], FactsT]
+    """Returns the numbers that captions, tables and JSON files are filled with, as a frozen dataclass."""
+    claims: Callable[[DataT], tuple[Claim, ...]] = lambda _: ()
+    """Decides the yes-or-no questions."""
+    rows: Callable[[FactsT, Texts], Rows]
+    """Returns the facts as a table."""
+    series: Callable[[DataT], tuple[Series, ...]] = lambda _: ()
+    """Returns what has one value at each recorded step."""
+    draw: Callable[[DataT], Mapping[str, Figure]]
+    """Returns the figures by name, each drawn when it is first used; some may be missing for some data."""
+    figures: tuple[LessonFigure, ...] = ()
+    """The figures that are not drawn from precomputed results alone, in order."""
+
+    def __post_init__(self) -> None:
+        if self.measure is None and self.precomputed is None:
+            raise VizdiffUsageError(f"lesson {self.name!r} has neither measure nor precomputed; give one of them")
+
+    @property
+    def core(self) -> bool:
+        """Whether every report measures it; the chapter of a lesson that is precomputed as a whole is closed at first.
+
+        Such a lesson stands in a report where its results ship with the weights, or where it is named.
+        """
+        return self.measure is not None
+
+    @property
+    def result(self) -> type | None:
+        """The dataclass of what can be precomputed, if there is any."""
+        return None if self.precomputed is None else self.precomputed.result
+
+    @property
+    def all_figures(self) -> tuple[LessonFigure, ...]:
+        """All figures, in order."""
+        return self.figures + (() if self.precomputed is None else self.precomputed.figures)
+
+    @property
+    def figure_names(self) -> tuple[str, ...]:
+        """The names of all figures, in order."""
+        return tuple(figure.name for figure in self.all_figures)
+
+
+AnyLesson = Lesson[Any, Any]
 
 
 @dataclass(frozen=True, eq=False)
 class Finding:
-    """A lesson with what it found."""
+    """A lesson with what was measured."""
 
-    lesson: Lesson
-    """The question."""
+    lesson: AnyLesson
+    """The lesson."""
     data: Any
-    """What ``lesson.measure`` returned."""
-    facts: dict[str, Any]
+    """What was measured."""
+    facts: Any
     """What ``lesson.facts`` returned."""
     claims: tuple[Claim, ...] = ()
     """What ``lesson.claims`` returned."""
     full: bool = False
     """Whether it was measured with the full sizes."""
-    shipped: bool = False
-    """Whether it, or its slow part, was not measured now, but came with the weights."""
+    precomputed: bool = False
+    """Whether it, or its slow part, was not measured now but precomputed for these weights."""
     pictures: Mapping[str, bytes] = dataclass_field(default_factory=dict)
-    """Those of its figures that came drawn with the weights, as the page shows them (WebP)."""
+    """Those of its figures that are drawn already, as the page shows them (WebP), by name."""
 
     @classmethod
-    def measure(cls, lesson: Lesson, context: LessonContext) -> Finding:
-        """Measure one lesson, but for what is known of it already."""
-        shipped = lesson.part is not None and lesson.name in context.known
-        return cls.of(lesson, lesson.measure(context), full=context.full or shipped, shipped=shipped)
+    def measure(cls, lesson: AnyLesson, context: LessonContext) -> Finding:
+        """Measure one lesson, except for what is precomputed in ``context``."""
+        known = lesson.result in context.precomputed
+        if lesson.measure is not None:
+            data = lesson.measure(context)
+        else:
+            assert lesson.precomputed is not None  # see Lesson.__post_init__
+            data = lesson.precomputed.results(context)
+        return cls.of(lesson, data, full=context.full or known, precomputed=known)
 
     @classmethod
-    def of(cls, lesson: Lesson, data: Any, *, full: bool, shipped: bool = False) -> Finding:
-        """Return what measured data say."""
-        return cls(lesson, data, lesson.facts(data), lesson.claims(data), full, shipped)
+    def of(cls, lesson: AnyLesson, data: Any, *, full: bool, precomputed: bool = False) -> Finding:
+        """Return the facts and claims of measured data."""
+        return cls(lesson, data, lesson.facts(data), lesson.claims(data), full, precomputed)
+
+    @cached_property
+    def facts_by_name(self) -> dict[str, Any]:
+        """The facts as JSON values, by name."""
+        return facts_by_name(self.facts)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all of it but the data, as JSON values."""
+        """Return everything except the data, as JSON values."""
         claims = [{"name": claim.name, "holds": claim.holds, **claim.facts} for claim in self.claims]
-        return {"full": self.full, "shipped": self.shipped, "claims": claims, **self.facts}
+        return {"full": self.full, "shipped": self.precomputed, "claims": claims, **self.facts_by_name}
+
+
+@dataclass(frozen=True)
+class FactGroup:
+    """Marks a field of a lesson's facts that is a dataclass of facts itself: ``Annotated[PathFacts, FactGroup()]``.
+
+    Texts and JSON files have its fields in the place of the group; none of them where the group is None.
+    """
+
+    prefix: str = ""
+    """What comes before the names of its fields."""
+
+
+def facts_by_name(facts: Any) -> dict[str, Any]:
+    """Return a lesson's facts as JSON values by name: what texts are filled with, and what JSON files hold."""
+    if isinstance(facts, dict):
+        return facts
+    found: dict[str, Any] = {}
+    for name, group in _fact_groups(type(facts)).items():
+        value = getattr(facts, name)
+        if group is None:
+            found[name] = _to_json(value)
+        elif value is not None:
+            found |= {group.prefix + inner: one for inner, one in facts_by_name(value).items()}
+    return found
+
+
+def _fact_groups(kind: type) -> dict[str, FactGroup | None]:
+    """Return by name, for each field of a dataclass of facts, how it is a group; None where it is a fact."""
+    hints = get_type_hints(kind, include_extras=True)
+    extras = {field.name: getattr(hints[field.name], "__metadata__", ()) for field in dataclass_fields(kind)}
+    return {name: next((one for one in found if isinstance(one, FactGroup)), None) for name, found in extras.items()}
+
+
+def _to_json(value: Any) -> Any:
+    """Return a fact as JSON values: dataclasses as objects, tuples as lists."""
+    if is_dataclass(value):
+        return {field.name: _to_json(getattr(value, field.name)) for field in dataclass_fields(value)}
+    if isinstance(value, Mapping):
+        return {name: _to_json(one) for name, one in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [_to_json(one) for one in value]
+    return value
 
 
 @cache
-def all_lessons() -> tuple[Lesson, ...]:
+def all_lessons() -> tuple[AnyLesson, ...]:
     """Return the ``LESSON`` of every package of this folder, in the order of the story."""
     package = __name__.rpartition(".")[0]
     folder = import_module(package).__path__
     packages = (found.name for found in pkgutil.iter_modules(folder) if found.ispkg)
     modules = (import_module(f"{package}.{name}.lesson") for name in packages)
-    lessons = [module.LESSON for module in modules]
-    return tuple(sorted(lessons, key=lambda lesson: lesson.order))
+    lessons: list[AnyLesson] = [module.LESSON for module in modules]
+    return tuple(sorted(lessons, key=lambda lesson: lesson.position))
 
 
-def choose_lessons(choice: str) -> tuple[Lesson, ...]:
+def choose_lessons(choice: str) -> tuple[AnyLesson, ...]:
     """Return the lessons that names with commas between them mean, in order; ``core`` and ``all`` may be among them.
 
     Raises
@@ -224,9 +328,9 @@ def choose_lessons(choice: str) -> tuple[Lesson, ...]:
     """
     known = {lesson.name: lesson for lesson in all_lessons()}
     names = [name.strip() for name in choice.split(",")]
-    strange = [name for name in names if name not in (*known, "core", "all")]
-    if strange:
-        raise VizdiffUsageError(f"there is no lesson {strange[0]!r}; choose from {', '.join(known)}, or core, or all")
+    unknown = [name for name in names if name not in (*known, "core", "all")]
+    if unknown:
+        raise VizdiffUsageError(f"there is no lesson {unknown[0]!r}; choose from {', '.join(known)}, or core, or all")
     return tuple(
         lesson for name, lesson in known.items() if name in names or "all" in names or (lesson.core and "core" in names)
     )

@@ -1,4 +1,4 @@
-"""What lies on the table when a lesson is measured: a denoiser, real digits, recordings; each made on first use.
+"""The inputs of a lesson's measurement: a denoiser, real digits and recordings, each made on first use.
 
 Knows nothing about figures or words.
 """
@@ -30,12 +30,11 @@ if TYPE_CHECKING:
 
 TRACED_IMAGES = 64
 TRACED_SEED = 640_000
-"""Of the first traced image; image k takes the seed after it by k. Far from the seeds that people try."""
+"""Seed of the first traced image; image k has ``TRACED_SEED`` + k. Far from the seeds that people try."""
 
 Progress = Callable[[int, int | None, str], None]
-"""(done, total, what is being done); a total of None is not known."""
+"""(done, total, text on what is done); a total of None is not known."""
 SizeT = TypeVar("SizeT")
-PartT = TypeVar("PartT")
 
 
 def silent(done: int, total: int | None, text: str) -> None:
@@ -44,10 +43,10 @@ def silent(done: int, total: int | None, text: str) -> None:
 
 @dataclass(frozen=True, eq=False)
 class LessonContext:
-    """Everything a lesson may look at.
+    """Everything that a lesson may measure.
 
-    A test hands in a denoiser whose answers are known, few digits and short ``given_traces``; nothing here
-    asks for a trained network, but for :attr:`network`.
+    A test passes a denoiser whose predictions are known, few digits and short ``given_traces``; only :attr:`network`
+    needs a trained network.
     """
 
     run: Run
@@ -58,23 +57,23 @@ class LessonContext:
     heldout: Digits
     """Real digits the network never trained on."""
     digit: int = 5
-    """The digit that is told of, 0..9."""
+    """The digit that the lessons are about, 0..9."""
     seed: int = 0
-    """The seed of its noise; also where a lesson's own random numbers begin."""
+    """The seed of its noise; the lessons' own random numbers depend on it too."""
     recorded: Trajectory | None = None
-    """One recorded generation; None where no lesson asks for it (see ``Lesson.recording``)."""
-    others: tuple[Generation, ...] = ()
-    """The other digits from the recording's noise (see ``Lesson.companions``)."""
+    """One recorded generation; None where no lesson needs it (see ``Lesson.needs``)."""
+    comparison_runs: tuple[Generation, ...] = ()
+    """The other digits from the recording's noise; empty where no lesson needs them."""
     sample: int = 0
     """Which image of the recording the lessons are about."""
     full: bool = False
-    """Whether to measure as exactly as ``--full`` promises, however long it takes."""
+    """Whether to measure with the full sizes, however long it takes."""
     progress: Progress = silent
     """To be called now and then by whatever takes more than a second."""
-    known: Mapping[str, Any] = field(default_factory=dict)
-    """Slow parts of core lessons that came with the weights, by the lesson's name."""
-    slow: bool = True
-    """Whether slow parts that did not come along are measured."""
+    precomputed: Mapping[type, Any] = field(default_factory=dict)
+    """Results that were computed before for these weights, by their dataclass."""
+    measure_slow: bool = True
+    """Whether lessons' slow parts are measured where they are not precomputed; otherwise they are left out."""
     given_training: Digits | None = None
     """Training digits; the run's own, read on first use, where not given."""
     given_traces: Trajectory | None = None
@@ -95,12 +94,12 @@ class LessonContext:
             Where there is none.
         """
         if self.recorded is None:
-            raise VizdiffUsageError("this lesson looks at a recording; it must say so (Lesson.recording)")
+            raise VizdiffUsageError("this lesson looks at a recording; it must say so (Lesson.needs)")
         return self.recorded
 
     @property
     def network(self) -> SimpleUNet:
-        """The denoiser, for lessons that look inside of it.
+        """The denoiser, for lessons that read its layers.
 
         Raises
         ------
@@ -113,17 +112,17 @@ class LessonContext:
 
     @property
     def device(self) -> torch.device:
-        """Where the denoiser expects its input."""
+        """The device of the denoiser."""
         return device_of(self.model)
 
     @property
     def is_mnist(self) -> bool:
-        """Whether the data are MNIST: numbers that are known for it alone must not be shown beside others."""
+        """Whether the data are MNIST: what holds for MNIST only must not be shown for other data."""
         return self.run.config.dataset == "mnist"
 
     @cached_property
     def training(self) -> Digits:
-        """The digits the run was trained on: read on first use, and kept while the material lives."""
+        """The digits the run was trained on: read on first use, and kept."""
         return self.run.config.load_digits("train") if self.given_training is None else self.given_training
 
     @cached_property
@@ -133,23 +132,17 @@ class LessonContext:
 
     @cached_property
     def traces(self) -> Trajectory:
-        """64 unguided generations, every step of each: made on first use, and kept while the material lives.
+        """64 unguided generations with every step of each: made on first use, and kept.
 
-        DDPM, 1000 steps, guidance 1, image k asked for k mod 10, from seeds of their own: about 45 s and
-        600 MB on two cores. Where steps are few, they are what was handed in by a test.
+        DDPM, 1000 steps, guidance 1, image k with the label k mod 10, from seeds of their own: about 45 s and
+        600 MB on two cores. Fewer steps are those of ``given_traces``.
         """
         if self.given_traces is not None:
             return self.given_traces
         return record_traces(self.model, self.schedule, progress=self.progress)
 
-    def take(self, lesson: str, measure: Callable[[LessonContext], PartT]) -> PartT | None:
-        """Return a lesson's slow part: what came with the weights, or else what ``measure`` finds, or None."""
-        if lesson in self.known:
-            return self.known[lesson]
-        return measure(self) if self.slow else None
-
     def size(self, quick: SizeT, full: SizeT) -> SizeT:
-        """Return the number to measure with: the quick one, or with ``full`` the other."""
+        """Return the size to measure with: the quick one, or the full one where ``full`` is set."""
         return full if self.full else quick
 
     def generator(self, *key: int) -> torch.Generator:
@@ -159,7 +152,7 @@ class LessonContext:
 
 
 def require_time(model: SimpleUNet) -> None:
-    """Refuse a network that is told no time, where its time code is looked at.
+    """Refuse a network without a time embedding, where that embedding is measured.
 
     Raises
     ------
@@ -180,12 +173,12 @@ def record_traces(
     timesteps: NDArray[np.int64] | None = None,
     progress: Progress = silent,
 ) -> Trajectory:
-    """Sample ``count`` images by DDPM without guidance, and keep every step of each in memory.
+    """Sample ``count`` images by DDPM without guidance, with every step of each in memory.
 
     Parameters
     ----------
     count
-        B; image k is asked for k mod 10, and its noise has the seed ``TRACED_SEED`` + k.
+        B; image k has the label k mod 10, and its noise the seed ``TRACED_SEED`` + k.
     timesteps
         (S,) int64, falling: which timesteps to visit; all of them by default.
     """

@@ -1,143 +1,186 @@
-"""Full results that ship with the bundled weights: measured data as JSON, bound to the weights' SHA-256.
+"""Precomputed results of lessons: files that ship with the bundled weights, and belong to exactly these.
 
-What ships is what ``measure`` returned, so that figures, tables and words are made of it as of anything measured.
-Only dataclasses of arrays, numbers, texts, tuples and further such dataclasses can be written. Beside it lie the
-figures drawn of it, since drawing them again takes a report a third of its time.
+Of each lesson there is NAME.json (how it was measured, the weights' SHA-256, numbers and texts), NAME.npz (arrays) and
+NAME.FIGURE.webp (figures as the page shows them, since drawing them takes a third of a report's time). What is kept is
+what the lesson measured, so that figures, tables and texts are made from it as from anything measured.
 """
 
 from __future__ import annotations
 
-import base64
 import types
 import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from viz_diffusion.errors import VizdiffInputError, VizdiffUsageError
-from viz_diffusion.files import make_dir, read_json, write_json
-from viz_diffusion.lessons.base import Finding, Lesson
+from viz_diffusion.files import io_errors, make_dir, read_json, sha256_bytes, write_bytes, write_json
+from viz_diffusion.lessons.base import AnyLesson, Finding
 
-SHIPPED_DIR = Path(__file__).parents[1] / "assets" / "lessons"
-FORMAT_VERSION = 2
+PRECOMPUTED_DIR = Path(__file__).parents[1] / "assets" / "lessons"
+FORMAT_VERSION = 3
+
+Arrays = dict[str, NDArray[Any]]
 
 
-def ship(finding: Finding, weights_sha256: str, facts: dict[str, Any], folder: Path = SHIPPED_DIR) -> Path:
-    """Write a full finding to ``folder``/NAME.json, with ``facts`` on how it was made; return the file.
+def save_results(
+    finding: Finding, weights_sha256: str, made: Mapping[str, Any], folder: Path = PRECOMPUTED_DIR
+) -> Path:
+    """Write the full results of a lesson to ``folder``/NAME.json and NAME.npz; return the first.
+
+    Parameters
+    ----------
+    finding
+        Measured with the full sizes, nothing in it precomputed.
+    weights_sha256
+        Of the weights that were measured: the results are used with these only.
+    made
+        How they were made, as JSON values.
 
     Raises
     ------
     VizdiffUsageError
-        Where it was not measured with the full sizes, or its data cannot be written.
+        Where the finding is another, or its data cannot be written.
     """
     lesson = finding.lesson
-    if not finding.full or finding.shipped or can_ship(lesson) is None:
-        raise VizdiffUsageError(f"lesson {lesson.name}: only full results, of a lesson that names its data, can ship")
-    data = finding.data if lesson.part is None else _part_of(finding.data, lesson.part.kind)
+    if not finding.full or finding.precomputed or lesson.precomputed is None:
+        raise VizdiffUsageError(
+            f"lesson {lesson.name}: only full results, of a lesson that can be precomputed, can ship"
+        )
+    arrays: Arrays = {}
+    data = _encode(_results_in(finding.data, lesson.precomputed.result), "", arrays)
     path = make_dir(folder) / f"{lesson.name}.json"
     values = {
         "format_version": FORMAT_VERSION,
         "lesson": lesson.name,
         "weights_sha256": weights_sha256,
-        **facts,
+        **made,
         "facts": finding.to_dict(),
-        "data": _encode(data),
-        "pictures": {},
+        "data": data,
+        "sha256": {},
     }
-    write_json(path, values)
+    _write(path, values, {"npz": _to_npz(arrays)})
     return path
 
 
-def ship_pictures(lesson: Lesson, pictures: Mapping[str, bytes], drawn_by: str, folder: Path = SHIPPED_DIR) -> Path:
-    """Put figures into the file of a lesson that was shipped, in place of those there; return the file.
+def save_pictures(
+    lesson: AnyLesson, pictures: Mapping[str, bytes], drawn_by: str, folder: Path = PRECOMPUTED_DIR
+) -> Path:
+    """Write the precomputed figures of a lesson whose results are there, in place of those that are; return NAME.json.
 
-    ``pictures`` are those of :func:`figures_of`, as the page shows them; ``drawn_by`` is the version that drew them.
+    ``pictures`` are WebP, as the page shows them; ``drawn_by`` names the version that drew them.
     """
     path = folder / f"{lesson.name}.json"
-    encoded = {name: base64.b64encode(webp).decode("ascii") for name, webp in pictures.items()}
-    write_json(path, read_json(path) | {"drawn_by": drawn_by, "pictures": encoded})
+    for old in folder.glob(f"{lesson.name}.*.webp"):
+        old.unlink()
+    values = read_json(path) | {"drawn_by": drawn_by}
+    values["sha256"] = {"npz": values["sha256"]["npz"]}
+    _write(path, values, {f"{name}.webp": data for name, data in pictures.items()})
     return path
 
 
-def shipped_finding(lesson: Lesson, weights_sha256: str, folder: Path = SHIPPED_DIR) -> Finding | None:
-    """Return the full finding of a whole lesson that ships for exactly these weights, or None where there is none.
+def load_results(lessons: Iterable[AnyLesson], weights_sha256: str, folder: Path = PRECOMPUTED_DIR) -> dict[type, Any]:
+    """Return, by their dataclass, the results that ship for exactly these weights; see ``LessonContext.precomputed``.
 
     Raises
     ------
     VizdiffInputError
-        Where the file is damaged.
+        Where a file is damaged or does not fit this version.
     """
-    if lesson.data is None:
-        return None
-    values = _read(lesson, weights_sha256, folder)
-    return None if values is None else Finding.of(lesson, _data_of(values, lesson, folder), full=True, shipped=True)
+    found: dict[type, Any] = {}
+    for lesson in lessons:
+        values = _read(lesson, weights_sha256, folder)
+        if values is not None and lesson.precomputed is not None:
+            found[lesson.precomputed.result] = _results(lesson.precomputed.result, values, lesson.name, folder)
+    return found
 
 
-def shipped_parts(lessons: Iterable[Lesson], weights_sha256: str, folder: Path = SHIPPED_DIR) -> dict[str, Any]:
-    """Return, by the lesson's name, the slow parts that ship for exactly these weights; see ``LessonContext.known``.
+def load_pictures(lesson: AnyLesson, weights_sha256: str, folder: Path = PRECOMPUTED_DIR) -> dict[str, bytes]:
+    """Return the figures that ship for exactly these weights, as the page shows them (WebP), by name.
 
     Raises
     ------
     VizdiffInputError
         Where a file is damaged.
     """
-    files = ((one, _read(one, weights_sha256, folder)) for one in lessons if one.part is not None)
-    return {one.name: _data_of(values, one, folder) for one, values in files if values is not None}
-
-
-def shipped_pictures(lesson: Lesson, weights_sha256: str, folder: Path = SHIPPED_DIR) -> dict[str, bytes]:
-    """Return the figures that ship for exactly these weights, as the page shows them (WebP), by name."""
     values = _read(lesson, weights_sha256, folder)
-    return {} if values is None else {name: base64.b64decode(text) for name, text in values["pictures"].items()}
+    if values is None:
+        return {}
+    names = [ending for ending in values["sha256"] if ending.endswith(".webp")]
+    return {name.removesuffix(".webp"): _read_file(values, lesson.name, name, folder) for name in names}
 
 
-def figures_of(lesson: Lesson) -> tuple[str, ...]:
-    """Return the names of the figures that are made of what ships alone."""
-    return lesson.figures if lesson.part is None else lesson.part.figures
+def _results_in(data: Any, result: type) -> Any:
+    """Return a lesson's data, or the field of it that can be precomputed."""
+    if isinstance(data, result):
+        return data
+    return next(value for value in (getattr(data, one.name) for one in fields(data)) if isinstance(value, result))
 
 
-def can_ship(lesson: Lesson) -> type | None:
-    """Return the dataclass that may ship for a lesson, or None."""
-    return lesson.data if lesson.part is None else lesson.part.kind
+def _write(path: Path, values: dict[str, Any], files: Mapping[str, bytes]) -> None:
+    """Write NAME.ENDING for each of ``files``, and then NAME.json, which holds their SHA-256."""
+    for ending, data in files.items():
+        write_bytes(path.with_suffix(f".{ending}"), data)
+        values["sha256"][ending] = sha256_bytes(data)
+    write_json(path, values)
 
 
-def _part_of(data: Any, kind: type) -> Any:
-    """Return the field of a lesson's data that is its slow part."""
-    return next(value for value in (getattr(data, one.name) for one in fields(data)) if isinstance(value, kind))
-
-
-def _read(lesson: Lesson, weights_sha256: str, folder: Path) -> dict[str, Any] | None:
-    """Return what a lesson's file holds; None where there is no file, or it belongs to other weights."""
+def _read(lesson: AnyLesson, weights_sha256: str, folder: Path) -> dict[str, Any] | None:
+    """Return what NAME.json holds; None where there is no such file, or it belongs to other weights."""
     path = folder / f"{lesson.name}.json"
-    if can_ship(lesson) is None or not path.is_file():
+    if lesson.precomputed is None or not path.is_file():
         return None
     values = read_json(path)
     fits = values.get("weights_sha256") == weights_sha256 and values.get("format_version") == FORMAT_VERSION
+    if fits and not isinstance(values.get("sha256"), dict):
+        raise VizdiffInputError(f"{path} does not fit this version ('sha256'); install the package again")
     return values if fits else None
 
 
-def _data_of(values: dict[str, Any], lesson: Lesson, folder: Path) -> Any:
-    """Return the data in what a lesson's file holds."""
+def _read_file(values: dict[str, Any], name: str, ending: str, folder: Path) -> bytes:
+    """Return the bytes of NAME.ENDING, which are those that NAME.json was written with."""
+    path = folder / f"{name}.{ending}"
+    if not path.is_file():
+        raise VizdiffInputError(f"{path} is missing; install the package again")
+    with io_errors("read", path):
+        data = path.read_bytes()
+    if sha256_bytes(data) != values["sha256"].get(ending):
+        raise VizdiffInputError(f"{path} is damaged: its SHA-256 is not that of {name}.json; install the package again")
+    return data
+
+
+def _results(result: type, values: dict[str, Any], name: str, folder: Path) -> Any:
+    """Return the results in the files of a lesson."""
+    data = _read_file(values, name, "npz", folder)
     try:
-        return _decode(values["data"], can_ship(lesson))
+        with np.load(BytesIO(data), allow_pickle=False) as arrays:
+            return _decode(values["data"], result, arrays)
     except (KeyError, ValueError, TypeError, AttributeError) as error:
-        path = folder / f"{lesson.name}.json"
+        path = folder / f"{name}.json"
         raise VizdiffInputError(f"{path} does not fit this version ({error}); install the package again") from error
 
 
-def _encode(value: Any) -> Any:
-    """Return JSON values; arrays as their bytes, little-endian, in base64."""
+def _to_npz(arrays: Arrays) -> bytes:
+    buffer = BytesIO()
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]  # the stub takes the names for its own options
+    return buffer.getvalue()
+
+
+def _encode(value: Any, name: str, arrays: Arrays) -> Any:
+    """Return JSON values; arrays, little-endian, are put into ``arrays`` by their place, ``name``, such as a.b.0."""
+    inside = f"{name}." if name else ""
     if is_dataclass(value):
-        return {field.name: _encode(getattr(value, field.name)) for field in fields(value)}
-    if isinstance(value, np.ndarray):
-        little = np.ascontiguousarray(value, value.dtype.newbyteorder("<"))
-        text = base64.b64encode(little.tobytes()).decode("ascii")
-        return {"dtype": little.dtype.str, "shape": list(value.shape), "base64": text}
+        return {one.name: _encode(getattr(value, one.name), inside + one.name, arrays) for one in fields(value)}
+    if isinstance(value, np.ndarray) and not value.dtype.hasobject:
+        arrays[name] = np.asarray(value, value.dtype.newbyteorder("<"), order="C")
+        return {"array": name}
     if isinstance(value, (tuple, list)):
-        return [_encode(item) for item in value]
+        return [_encode(item, f"{inside}{index}", arrays) for index, item in enumerate(value)]
     if isinstance(value, np.generic):
         return value.item()
     if value is None or isinstance(value, (bool, int, float, str)):
@@ -145,18 +188,18 @@ def _encode(value: Any) -> Any:
     raise VizdiffUsageError(f"a {type(value).__name__} cannot ship; keep arrays, numbers and texts in a lesson's data")
 
 
-def _decode(value: Any, kind: Any) -> Any:
+def _decode(value: Any, kind: Any, arrays: Mapping[str, NDArray[Any]]) -> Any:
     """Return what :func:`_encode` was given, by its type."""
     origin, inside = typing.get_origin(kind), typing.get_args(kind)
     if origin in (typing.Union, types.UnionType):  # X | None
-        return None if value is None else _decode(value, next(one for one in inside if one is not type(None)))
+        return None if value is None else _decode(value, next(one for one in inside if one is not type(None)), arrays)
     if is_dataclass(kind) and isinstance(kind, type):
         hints = typing.get_type_hints(kind)
-        return kind(**{field.name: _decode(value[field.name], hints[field.name]) for field in fields(kind)})
-    if isinstance(value, dict) and "base64" in value:
-        flat = np.frombuffer(base64.b64decode(value["base64"]), np.dtype(value["dtype"]))
-        return flat.reshape(value["shape"]).astype(flat.dtype.newbyteorder("="))
+        return kind(**{one.name: _decode(value[one.name], hints[one.name], arrays) for one in fields(kind)})
+    if isinstance(value, dict) and "array" in value:
+        array = arrays[value["array"]]
+        return array.astype(array.dtype.newbyteorder("="), copy=False)
     if origin is tuple:
         types_ = [inside[0]] * len(value) if inside[-1] is Ellipsis else list(inside)
-        return tuple(_decode(item, one) for item, one in zip(value, types_, strict=True))
+        return tuple(_decode(item, one, arrays) for item, one in zip(value, types_, strict=True))
     return value

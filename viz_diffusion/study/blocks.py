@@ -1,4 +1,4 @@
-"""Pictures, tables, charts, answers and chapters, checked; in no particular format."""
+"""Pictures, tables, charts, answers and chapters, checked; in no particular file format."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ class Picture:
     data: bytes
     """The picture file's bytes."""
     alt: str
-    """What a reader who cannot see it needs to know, one or two sentences."""
+    """A description for readers who cannot see it, one or two sentences."""
     caption: str
-    """What stands beneath it, plain text."""
+    """The text below it, plain."""
     width: int
-    """Pixels across, for the room kept while loading; only the ratio to ``height`` matters."""
+    """Pixels across, so that the page reserves its place while it loads; only the ratio to ``height`` matters."""
     height: int
     """Pixels downwards."""
     title: str = ""
-    """A few words: all that stands beneath it on a slide, where its caption goes to the speaker's notes."""
+    """A few words: the only text below it on a slide, where its caption goes to the speaker's notes."""
     mime: str = "image/png"
     """One of image/png, image/svg+xml, image/webp."""
 
@@ -55,7 +55,7 @@ class Picture:
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """Numbers beside a figure."""
+    """The numbers behind a figure."""
 
     caption: str
     """What the numbers are, with units, plain text."""
@@ -70,7 +70,7 @@ class Table:
 
     @cached_property
     def numeric(self) -> tuple[bool, ...]:
-        """(C,) which columns after the first hold numbers alone, and so are set flush right."""
+        """(C,) which columns after the first hold only numbers, and so are set flush right."""
         columns = zip(*self.rows, strict=True) if self.rows else [()] * len(self.header)
         return tuple(
             index > 0 and bool(column) and all(_NUMBER.fullmatch(cell.strip()) for cell in column)
@@ -95,9 +95,9 @@ class Chart:
     name: str
     """Unique within its chapter."""
     title: str
-    """What is drawn, with its unit."""
+    """The quantity, with its unit."""
     caption: str
-    """What to see."""
+    """The text below it, plain."""
     steps_left: Int64
     """(S,) int64, strictly falling, in 1 .. S."""
     lines: tuple[Line, ...]
@@ -113,21 +113,21 @@ class Chart:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a measurement answered to a yes-or-no question."""
+    """The answer of a measurement to a yes-or-no question, in words."""
 
     question: str
     """The question, in words."""
     verdict: str
-    """A few words: found, not found, or that it cannot be told."""
+    """A few words: found, not found, or undecided."""
     text: str
     """The answer with its numbers."""
     holds: bool | None
-    """Whether it was found; None where it cannot be told."""
+    """Whether it was found; None where it is undecided."""
 
 
 @dataclass(frozen=True)
 class Correction:
-    """Something that is said of the sculptor, and how far it holds."""
+    """A saying of the story, and how far it holds."""
 
     said: str
     """The saying, in quotation marks."""
@@ -150,7 +150,7 @@ class Chapter:
     paragraphs: tuple[str, ...] = ()
     """Plain text, one string a paragraph."""
     charts: tuple[Chart, ...] = ()
-    """What has one value at each recorded step."""
+    """Charts of what has one value at each recorded step."""
     tables: tuple[Table, ...] = ()
     """Numbers, in order."""
     try_this: str = ""
@@ -164,15 +164,15 @@ class Chapter:
     folded: bool = False
     """Whether an advanced chapter starts closed."""
     answers: tuple[Answer, ...] = ()
-    """What was asked of the measurement, and what it answered."""
+    """Yes-or-no questions with their answers."""
     note: str = ""
-    """How it was measured, where that is not how the rest of the page was; empty for none."""
+    """How it was measured, where it is precomputed; empty for none."""
     advanced: tuple[Picture, ...] = ()
     """Figures of the advanced part, which stands last and is closed at first."""
     advanced_text: str = ""
-    """Its paragraph."""
+    """The paragraph of that part."""
     correction: Correction | None = None
-    """Where its story is not to be taken at its word; shown with the others at the end."""
+    """How far a saying of its story holds; shown with the others at the end."""
 
     def __post_init__(self) -> None:
         if not _ANCHOR.fullmatch(self.id) or self.id.startswith("ui-"):

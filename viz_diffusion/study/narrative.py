@@ -1,4 +1,4 @@
-"""Findings told: what a lesson found, joined with its words, figures, table and charts.
+"""Findings in words: a lesson's facts and claims, joined with its texts, figures, table and charts.
 
 Gets findings only; knows nothing about networks, nor which lessons there are.
 """
@@ -37,21 +37,21 @@ class Drawing:
     title: str
     """A few words, as on a slide."""
     alt: str
-    """What a reader who cannot see it needs to know."""
+    """A description for readers who cannot see it."""
     caption: str
-    """What stands beneath it."""
+    """The text below it."""
     webp: bytes = b""
-    """It as the page shows it, where that came with the weights; empty where it has to be drawn."""
+    """The image as the page shows it, where it is precomputed; empty where it has to be drawn."""
 
     @cached_property
     def figure(self) -> Figure:
-        """What is drawn."""
+        """The figure, drawn on first use."""
         return self.draw()
 
     def picture(self, pool: Executor) -> Future[Picture]:
-        """Paint it now and return it, once ``pool`` has encoded it, as a WebP for the page.
+        """Rasterise it now and return it, once ``pool`` has encoded it, as a WebP for the page.
 
-        Encoding leaves the interpreter to others, so that the next figure is painted meanwhile.
+        Encoding releases the interpreter, so that the next figure can be rasterised meanwhile.
         """
         return pool.submit(self._picture, None if self.webp else figure_pixels(self.figure))
 
@@ -62,7 +62,7 @@ class Drawing:
 
 @dataclass(frozen=True, eq=False)
 class NarratedLesson:
-    """A finding in one language: what a page, a deck or a worksheet is made of."""
+    """A finding in one language: what a page or a deck shows of a lesson."""
 
     name: str
     """The lesson's name."""
@@ -89,23 +89,23 @@ class NarratedLesson:
     folded: bool
     """Whether it is an advanced chapter."""
     facts: dict[str, Any]
-    """The numbers all of this was filled with."""
+    """The facts that the texts were filled with, by name."""
     answers: tuple[Answer, ...] = ()
     """The claims, as questions with their answers."""
     note: str = ""
-    """How it was measured, where it was not measured for this page; empty where it was."""
-    shipped: bool = False
-    """Whether all of it came with the weights."""
-    asks: tuple[str, ...] = ()
-    """Names of the drawings that the exercise asks one to look at."""
+    """How it was measured, where it is precomputed; empty where it was measured now."""
+    precomputed: bool = False
+    """Whether all of it was precomputed for these weights."""
+    in_exercise: tuple[str, ...] = ()
+    """Names of the drawings that the exercise is about."""
     other_digit: Mapping[str, str] = field(default_factory=dict)
-    """A sentence, by the name of a drawing whose digit is not the recording's: which it is, and why."""
+    """For a drawing whose digit is not the recording's, by its name: a sentence that says which and why."""
     advanced: tuple[str, ...] = ()
     """Names of the drawings that belong to the advanced part."""
     advanced_text: str = ""
-    """Its paragraph; empty where there is none."""
+    """The paragraph of that part; empty where there is none."""
     correction: Correction | None = None
-    """Where the story is not to be taken at its word."""
+    """How far a saying of the story holds."""
 
     def chapter(self, pictures: dict[str, Picture]) -> Chapter:
         """Return it as a chapter of the page, given its drawings as pictures."""
@@ -136,18 +136,18 @@ def narrate(
     texts: Texts,
     on_drawing: Callable[[Drawing], None] | None = None,
 ) -> tuple[NarratedLesson, ...]:
-    """Draw findings and fill in their words.
+    """Join findings with their figures and texts, filled in.
 
     Parameters
     ----------
     findings
         Measured lessons, in the order of the story.
     recording
-        The facts of the recording they share; every text may name them.
+        The facts of the recording, by name; every text may name them.
     texts
         The catalogue of one language.
     on_drawing
-        Called after each figure.
+        Called with each figure.
     """
     return tuple(_narrate(finding, recording, texts, on_drawing) for finding in findings)
 
@@ -156,18 +156,19 @@ def _narrate(
     finding: Finding, recording: dict[str, Any], texts: Texts, on_drawing: Callable[[Drawing], None] | None
 ) -> NarratedLesson:
     name = f"chapter.{finding.lesson.name}"
-    facts = wording(recording | finding.facts, texts)
+    facts = wording(recording | finding.facts_by_name, texts)
     drawn = drawings(finding.lesson.draw(finding.data), facts, texts, finding.pictures)
     if on_drawing is not None:
         for drawing in drawn:
             on_drawing(drawing)
-    advanced = any(drawing.name in finding.lesson.advanced for drawing in drawn) and f"{name}.advanced" in texts
+    in_advanced = tuple(figure.name for figure in finding.lesson.all_figures if figure.advanced)
+    advanced = any(drawing.name in in_advanced for drawing in drawn) and f"{name}.advanced" in texts
     rows = finding.lesson.rows(finding.facts, texts)
     cells = tuple(tuple(map(_minus, row)) for row in rows.rows)
     header = tuple(texts[f"{name}.column_{column}"] for column in rows.columns)
     other = _other_digit(finding, recording, texts)
-    shipped = finding.shipped and finding.lesson.part is None
-    measured = texts("report.measured_full", **facts) if finding.shipped else ""
+    precomputed = finding.precomputed and not finding.lesson.core
+    measured = texts("report.measured_full", **facts) if finding.precomputed else ""
     return NarratedLesson(
         name=finding.lesson.name,
         title=texts[f"{name}.title"],
@@ -181,36 +182,37 @@ def _narrate(
         exercise=_minus(texts(f"{name}.exercise", **facts)),
         answer=_minus(texts(f"{name}.answer", **facts)),
         folded=not finding.lesson.core,
-        facts=finding.facts,
+        facts=finding.facts_by_name,
         answers=tuple(_answer(claim, name, facts, texts) for claim in finding.claims),
-        note=join(measured, *(other.values() if shipped else ())),
-        shipped=shipped,
-        asks=finding.lesson.asks,
+        note=join(measured, *(other.values() if precomputed else ())),
+        precomputed=precomputed,
+        in_exercise=tuple(figure.name for figure in finding.lesson.all_figures if figure.in_exercise),
         other_digit=other,
-        advanced=finding.lesson.advanced,
+        advanced=in_advanced,
         advanced_text=_minus(texts(f"{name}.advanced", **facts)) if advanced else "",
         correction=_correction(finding.lesson.name, facts, texts),
     )
 
 
 def _other_digit(finding: Finding, recording: dict[str, Any], texts: Texts) -> dict[str, str]:
-    """Return by figure which digit it shows, where that is not the one all of this is about."""
-    shown = {figure: finding.facts.get(fact) for figure, fact in finding.lesson.of_digit.items()}
+    """Return a sentence for each figure whose digit is not the recording's, by its name."""
+    figures = [figure for figure in finding.lesson.all_figures if figure.digit]
+    shown = {figure.name: finding.facts_by_name.get(figure.digit) for figure in figures}
     return {
-        figure: texts("report.other_digit", other=digit)
-        for figure, digit in shown.items()
+        name: texts("report.other_digit", other=digit)
+        for name, digit in shown.items()
         if digit is not None and digit != recording.get("digit", digit)
     }
 
 
 def _answer(claim: Claim, chapter: str, facts: dict[str, Any], texts: Texts) -> Answer:
-    """Return a claim in words: those of its outcome, filled in with what it measured."""
+    """Return a claim in words: those of its outcome, filled in with its facts and the lesson's."""
     key = f"{chapter}.claim_{claim.name}"
-    said = facts | wording(dict(claim.facts), texts)
+    values = facts | wording(dict(claim.facts), texts)
     return Answer(
-        question=texts(key, **said),
+        question=texts(key, **values),
         verdict=texts[f"report.claim_{claim.outcome}"],
-        text=_minus(texts(f"{key}_{claim.outcome}", **said)),
+        text=_minus(texts(f"{key}_{claim.outcome}", **values)),
         holds=claim.holds,
     )
 
@@ -246,8 +248,8 @@ def _minus(text: str) -> str:
     return _NEGATIVE.sub("−", text)
 
 
-class _Spoken(list[Any]):
-    """A list that a text can index (``{digits[0]}``) or say whole (``{digits}``)."""
+class _Listed(list[Any]):
+    """A list that a text can index (``{digits[0]}``) or write as a whole (``{digits}``)."""
 
     def __str__(self) -> str:
         return ", ".join(map(str, self))
@@ -256,25 +258,26 @@ class _Spoken(list[Any]):
 
 
 def wording(facts: dict[str, Any], texts: Texts) -> dict[str, Any]:
-    """Return facts as texts want them: lists that can be said, and in words what depends on what was measured."""
-    said = {name: _Spoken(value) if isinstance(value, list) else value for name, value in facts.items()}
+    """Return facts as texts are filled with them: lists written as a whole, and notes that depend on the facts."""
+    values = {name: _Listed(value) if isinstance(value, list) else value for name, value in facts.items()}
     if "variance" in facts:
-        said["variance_note"] = texts(f"report.variance_{facts['variance'] or 'none'}")
-        said["clip_note"] = texts(f"report.clip_{'on' if facts['clip'] else 'off'}")
+        values["variance_note"] = texts(f"report.variance_{facts['variance'] or 'none'}")
+        values["clip_note"] = texts(f"report.clip_{'on' if facts['clip'] else 'off'}")
     if "speckle_left" in facts:
-        said["first_guess"] = texts(f"chapter.guess.first_{'speckle' if facts['speckle_left'] else 'blur'}", **said)
+        kind = "speckle" if facts["speckle_left"] else "blur"
+        values["first_guess"] = texts(f"chapter.guess.first_{kind}", **values)
     if "weight_exponent" in facts:
         weighted = "on" if facts["weight_exponent"] else "off"
-        said["weighting_note"] = texts(f"report.weighting_{weighted}", **said)
-    return said
+        values["weighting_note"] = texts(f"report.weighting_{weighted}", **values)
+    return values
 
 
 def drawings(
     figures: Mapping[str, Figure], facts: dict[str, Any], texts: Texts, pictures: Mapping[str, bytes] | None = None
 ) -> list[Drawing]:
-    """Join figures with their words, filled in from ``facts`` (see :func:`wording`).
+    """Join figures with their texts, filled in from ``facts`` (see :func:`wording`).
 
-    ``pictures`` are those that came with the weights, by name: they are not drawn before somebody asks for more.
+    ``pictures`` are those that are drawn already (WebP), by name: their figures are only drawn when they are used.
     """
     joined = []
     for name in figures:
@@ -285,6 +288,6 @@ def drawings(
 
 
 def save_drawing(drawing: Drawing, folder: Path) -> None:
-    """Write a drawing as PNG and SVG, its caption inside."""
+    """Write a drawing as PNG and SVG, with its caption as metadata."""
     for ending in ("png", "svg"):
         save_figure(drawing.figure, folder / f"{drawing.name}.{ending}", description=drawing.caption)

@@ -1,4 +1,4 @@
-"""A recording whose network is not available, and what it shows by itself."""
+"""What a recording shows without its network: the lessons that need neither network nor real digits."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from viz_diffusion.errors import VizdiffInputError
-from viz_diffusion.lessons.base import Finding, Lesson, all_lessons
+from viz_diffusion.lessons.base import AnyLesson, Finding, all_lessons
 from viz_diffusion.recording.trajectory import Trajectory
 from viz_diffusion.study.narrative import wording
 from viz_diffusion.text.catalogue import Texts
@@ -19,42 +19,42 @@ MOST_SIDE = 281
 
 @dataclass(frozen=True, eq=False)
 class RecordingStudy:
-    """A recording and all that it shows by itself."""
+    """A recording, and what the lessons measured on it without its network."""
 
     trajectory: Trajectory
-    """The recording; its first image is the one that is told of."""
+    """The recording; the lessons are about its first image."""
     findings: tuple[Finding, ...]
-    """What the lessons found, in the order of the story."""
-    untold: tuple[Lesson, ...]
-    """Lessons that were asked for and that this recording does not show."""
+    """One for each lesson that was measured, in the order of the story."""
+    not_shown: tuple[AnyLesson, ...]
+    """Lessons that were chosen and that this recording does not show."""
 
     @property
-    def needing(self) -> tuple[Lesson, ...]:
-        """Lessons that ask a network, or look at real digits."""
-        return tuple(lesson for lesson in all_lessons() if lesson.alone is None)
+    def needing_network(self) -> tuple[AnyLesson, ...]:
+        """Lessons that need a network or real digits."""
+        return tuple(lesson for lesson in all_lessons() if lesson.measure_recording is None)
 
     def facts(self) -> dict[str, Any]:
-        """Return every number found, by lesson: what is written as JSON; None is not known."""
+        """Return all facts, by lesson: what is written as JSON; None is not known."""
         facts = recording_facts(self.trajectory)
         label, seed = facts.pop("digit"), facts.pop("seed")
         recording = {"label": label if label >= 0 else None, "seed": seed if seed >= 0 else None, **facts}
         found = {finding.lesson.name: finding.to_dict() for finding in self.findings}
-        left_out = [lesson.name for lesson in (*self.needing, *self.untold)]
+        left_out = [lesson.name for lesson in (*self.needing_network, *self.not_shown)]
         weights = self.trajectory.weights_sha256 or None
         return {"recording": recording, "weights_sha256": weights, "left_out": left_out, "lessons": found}
 
     def words(self, texts: Texts) -> dict[str, Any]:
         """Return what every text may name: the facts of the recording, in words where they may not be known."""
         comma = texts["report.comma"]
-        untold = [
+        left_out = [
             texts(
                 "report.untold", title=texts[f"chapter.{one.name}.title"], reason=texts[f"chapter.{one.name}.left_out"]
             )
-            for one in self.untold
+            for one in self.not_shown
         ]
         return recording_words(self.trajectory, texts) | {
-            "needing": comma.join(texts[f"chapter.{lesson.name}.title"] for lesson in self.needing),
-            "untold_note": "".join(untold),
+            "needing": comma.join(texts[f"chapter.{lesson.name}.title"] for lesson in self.needing_network),
+            "untold_note": "".join(left_out),
         }
 
 
@@ -69,8 +69,8 @@ def recording_words(trajectory: Trajectory, texts: Texts) -> dict[str, Any]:
     }
 
 
-def look(trajectory: Trajectory, lessons: Sequence[Lesson]) -> RecordingStudy:
-    """Measure lessons, each with :attr:`~viz_diffusion.lessons.base.Lesson.alone`, on a recording's first image.
+def study_recording(trajectory: Trajectory, lessons: Sequence[AnyLesson]) -> RecordingStudy:
+    """Measure lessons on a recording's first image, each with its ``measure_recording``.
 
     Raises
     ------
@@ -87,7 +87,9 @@ def look(trajectory: Trajectory, lessons: Sequence[Lesson]) -> RecordingStudy:
         raise VizdiffInputError(
             f"the recording holds pictures of {height} × {width} pixels, and the report has room for {MOST_SIDE} a side"
         )
-    found = [(lesson, lesson.alone(trajectory)) for lesson in lessons if lesson.alone is not None]
+    found = [
+        (lesson, lesson.measure_recording(trajectory)) for lesson in lessons if lesson.measure_recording is not None
+    ]
     return RecordingStudy(
         trajectory,
         tuple(Finding.of(lesson, data, full=False) for lesson, data in found if data is not None),

@@ -1,4 +1,4 @@
-"""A recording and what the lessons found: what report, deck and worksheet are made from."""
+"""A recording and the lessons' findings on it: what report, deck and worksheet are made from."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 from viz_diffusion import __version__
-from viz_diffusion.lessons.base import Finding, Lesson, all_lessons, choose_lessons
+from viz_diffusion.lessons.base import AnyLesson, Finding, all_lessons
 from viz_diffusion.lessons.context import LessonContext, Progress, silent
-from viz_diffusion.lessons.precomputed import shipped_finding, shipped_parts, shipped_pictures
+from viz_diffusion.lessons.precomputed import load_pictures, load_results
 from viz_diffusion.recording.comparison_runs import ComparisonRuns
 from viz_diffusion.recording.trajectory import Trajectory
 from viz_diffusion.study.narrative import wording
@@ -29,32 +29,32 @@ _LIBRARIES = ("torch", "numpy", "matplotlib", "scikit-learn", "zarr", "pillow")
 
 @dataclass(frozen=True, eq=False)
 class Study:
-    """A recording and all that was found by looking at it."""
+    """A recording and what the lessons measured on it."""
 
     run: Run
     """The run whose weights made the recording."""
     trajectory: Trajectory
-    """The recording; its first image is the one that is told of."""
+    """The recording; the lessons are about its first image."""
     comparison_runs: ComparisonRuns
-    """Other generations from its noise."""
+    """Other generations from the same noise."""
     findings: tuple[Finding, ...]
-    """What the lessons found, in the order of the story."""
+    """One for each lesson, in the order of the story."""
     num_parameters: int
-    """How many numbers the network holds."""
+    """How many parameters the network has."""
 
     @property
     def recording(self) -> dict[str, Any]:
-        """Facts every text may name."""
+        """The facts of the recording, by name; every text may name them."""
         return recording_facts(self.trajectory) | {"millions": self.num_parameters / 1e6}
 
     @property
     def training_steps(self) -> int:
         """How many steps the network was trained for."""
-        told = [finding.facts["steps"] for finding in self.findings if finding.lesson.name == "training"]
-        return int(told[0]) if told else self.run.trained_steps
+        read = [finding.facts_by_name["steps"] for finding in self.findings if finding.lesson.name == "training"]
+        return int(read[0]) if read else self.run.trained_steps
 
     def facts(self) -> dict[str, Any]:
-        """Return every number found, by lesson: what is written as JSON."""
+        """Return all facts, by lesson: what is written as JSON."""
         found = {finding.lesson.name: finding.to_dict() for finding in self.findings}
         return {"recording": self.recording, "weights_sha256": self.trajectory.weights_sha256, "lessons": found}
 
@@ -64,16 +64,18 @@ def study(
     model: SimpleUNet,
     trajectory: Trajectory,
     comparison_runs: ComparisonRuns,
-    lessons: Sequence[Lesson] | None = None,
+    lessons: Sequence[AnyLesson] | None = None,
     on_finding: Callable[[Finding], None] | None = None,
     progress: Progress = silent,
 ) -> Study:
     """Measure lessons on a recording's first image.
 
-    By default those of the core; of the others what ships with exactly these weights is told too. Slow parts of
-    lessons are measured where lessons are named, unless they ship; where none are, they are left out.
+    By default they are those of the core, and of the others those whose results ship for exactly these weights; slow
+    parts that do not ship are then left out. Lessons that are named are measured, except for slow parts that ship.
     """
-    chosen = choose_lessons("core") if lessons is None else lessons
+    chosen = all_lessons() if lessons is None else lessons
+    shipping = chosen if lessons is None else [lesson for lesson in chosen if lesson.core]
+    precomputed = load_results(shipping, trajectory.weights_sha256)
     context = LessonContext(
         run,
         model,
@@ -83,19 +85,16 @@ def study(
         trajectory,
         comparison_runs.others,
         progress=progress,
-        known=shipped_parts(chosen, trajectory.weights_sha256),
-        slow=lessons is not None,
+        precomputed=precomputed,
+        measure_slow=lessons is not None,
     )
-    beside = () if lessons is not None else tuple(lesson for lesson in all_lessons() if lesson not in chosen)
     findings = []
-    for lesson in sorted((*chosen, *beside), key=lambda lesson: lesson.order):
-        finding = (
-            shipped_finding(lesson, trajectory.weights_sha256) if lesson in beside else Finding.measure(lesson, context)
-        )
-        if finding is None:
+    for lesson in sorted(chosen, key=lambda lesson: lesson.position):
+        if lessons is None and not lesson.core and lesson.result not in precomputed:
             continue
-        if finding.shipped:
-            finding = replace(finding, pictures=shipped_pictures(lesson, trajectory.weights_sha256))
+        finding = Finding.measure(lesson, context)
+        if finding.precomputed:
+            finding = replace(finding, pictures=load_pictures(lesson, trajectory.weights_sha256))
         findings.append(finding)
         if on_finding is not None:
             on_finding(finding)
@@ -104,7 +103,7 @@ def study(
 
 
 def provenance(found: Study, command: str, texts: Texts) -> dict[str, tuple[str, str]]:
-    """Return where a study's numbers come from: (name, value) in words, by the name's key under ``fact``."""
+    """Return where a study's numbers come from: (name, value) in words, by the key of the name under ``fact``."""
     trajectory, facts = found.trajectory, wording(found.recording, texts)
     weights, schedule = trajectory.weights_sha256, trajectory.schedule
     exponent = found.run.config.training.weight_exponent

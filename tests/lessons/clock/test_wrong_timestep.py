@@ -17,14 +17,14 @@ from viz_diffusion.evaluation.classifier import DigitClassifier
 from viz_diffusion.evaluation.intervals import Share
 from viz_diffusion.lessons.base import Finding
 from viz_diffusion.lessons.clock import lesson as clock
-from viz_diffusion.lessons.clock.no_timestep import Clocks, NoTimestep, measure_no_timestep
+from viz_diffusion.lessons.clock.border_estimate import estimate_from_border
+from viz_diffusion.lessons.clock.no_timestep import ClockStudy, NoTimestep, measure_no_timestep
 from viz_diffusion.lessons.clock.wrong_timestep import (
     ARMS,
     WrongTimestep,
     WrongTimesteps,
-    clocks,
+    given_timesteps,
     measure_wrong_timesteps,
-    read_border,
 )
 from viz_diffusion.training.run import Run
 
@@ -32,7 +32,7 @@ SCHEDULE = NoiseSchedule.named("linear")
 
 
 def test_clocks_tell_what_they_say() -> None:
-    told = clocks(1000)
+    told = given_timesteps(1000)
     assert tuple(told) == ARMS
     assert told["right"].tolist() == list(range(1000))
     assert set(told["frozen"]) == {500}
@@ -43,7 +43,7 @@ def test_clocks_tell_what_they_say() -> None:
 def test_the_right_clock_changes_no_bit_and_says_that_somebody_stands_between() -> None:
     run = Run.bundled()
     model, _ = run.load_model()
-    arm = WrongTimestep(model, clocks(1000)["right"], "right")
+    arm = WrongTimestep(model, given_timesteps(1000)["right"], "right")
     labels = torch.arange(3)
     plain, told = (
         next(sample_images(one, SCHEDULE, labels, range(3), SamplerConfig("ddpm", 6))) for one in (model, arm)
@@ -54,10 +54,10 @@ def test_the_right_clock_changes_no_bit_and_says_that_somebody_stands_between() 
 
 def test_the_borders_bound_is_the_known_one_and_the_reading_comes_near_it() -> None:
     at = np.array([9, 99, 249, 499, 699])
-    error, bound = read_border(SCHEDULE, 67, at, 2000)
+    error, bound = estimate_from_border(SCHEDULE, 67, at, 2000)
     assert np.all(np.abs(bound[at] - [1.1, 9.3, 26, 77, 205]) <= [0.05, 0.05, 0.5, 0.5, 0.5])  # known rounded
     assert np.all(np.abs(error[:3] / bound[at][:3] - 1) < 0.12)  # later the ends of the schedule are in the way
-    fewer, _ = read_border(SCHEDULE, 17, at, 2000)
+    fewer, _ = estimate_from_border(SCHEDULE, 17, at, 2000)
     assert fewer[1] == pytest.approx(2 * error[1], rel=0.15)  # a quarter of the pixels, twice the error
 
 
@@ -80,9 +80,11 @@ def test_control_a_denoiser_that_never_looks_at_its_clock_is_not_ruined_by_a_wro
     assert claims["wrong_costs"] is False
     assert claims["wrong_ruins"] is None or claims["wrong_ruins"] is False
 
-    codes = clock.measure(context.network)
+    codes = clock.measure_embeddings(context.network)
     for wrong, verdict in ((found, "Not found"), (replace(found, loss=found.loss * [[1], [9], [9], [9]]), "Found")):
-        told = told_in_every_language(Finding.of(clock.LESSON, replace(codes, told=Clocks(wrong)), full=False), context)
+        told = told_in_every_language(
+            Finding.of(clock.LESSON, replace(codes, study=ClockStudy(wrong)), full=False), context
+        )
         assert told["en"].answers[0].verdict == verdict
         assert len(told["zh"].answers) == 3
 
@@ -98,11 +100,11 @@ def test_the_bundled_network_is_ruined_by_every_wrong_clock() -> None:
     assert found.constant_pixels == 67
 
 
-def blinded(found: WrongTimesteps, ddim: int, ddpm: int, samples: int = 200, right: int = 196) -> Clocks:
+def blinded(found: WrongTimesteps, ddim: int, ddpm: int, samples: int = 200, right: int = 196) -> ClockStudy:
     """Return clocks of whose samples 196, and with wrong clocks at most half, are read as asked, and some without."""
     read = np.array([[right, 30, 20, samples // 2], [right, 30, 20, samples // 2]])
     wrong = replace(found, read=read, samples=samples)
-    return Clocks(wrong, NoTimestep(wrong.loss[0], wrong.images[:, 0], np.array([ddim, ddpm]), (2400, 30_000)))
+    return ClockStudy(wrong, NoTimestep(wrong.loss[0], wrong.images[:, 0], np.array([ddim, ddpm]), (2400, 30_000)))
 
 
 def test_no_clock_is_judged_beside_wrong_and_right_ones_and_told_every_way() -> None:
@@ -110,7 +112,7 @@ def test_no_clock_is_judged_beside_wrong_and_right_ones_and_told_every_way() -> 
     found = measure_wrong_timesteps(
         mute(), SCHEDULE, context.heldout, Digits(context.heldout.images, context.heldout.labels), sizes=(20, 10)
     )
-    codes = clock.measure(context.network)
+    codes = clock.measure_embeddings(context.network)
     for hits, expected in (
         ((195, 194), (True, True)),
         ((150, 150), (True, False)),
@@ -123,13 +125,13 @@ def test_no_clock_is_judged_beside_wrong_and_right_ones_and_told_every_way() -> 
         told = blinded(found, *hits)
         claims = {claim.name: claim.holds for claim in told.claims()}
         assert (claims["none_beats_wrong"], claims["none_as_good"]) == expected, hits
-        said = told_in_every_language(Finding.of(clock.LESSON, replace(codes, told=told), full=False), context)
+        said = told_in_every_language(Finding.of(clock.LESSON, replace(codes, study=told), full=False), context)
         words = {True: "Found", False: "Not found", None: "Cannot be told"}
         assert {one.verdict for one in said["en"].answers[2:5]} <= set(words.values())
         assert [one.verdict for one in said["en"].answers if "Is no clock" in one.question] == [
             words[e] for e in expected
         ]
-    figure = clock.draw(replace(codes, told=told))["wrong_clock"]
+    figure = clock.draw(replace(codes, study=told))["wrong_clock"]
     assert sum(len(axes.images) for axes in figure.axes) == 2 * 5 * 10
     assert {"–", "55%", "95%"} <= {text.get_text() for text in figure.texts}
 
@@ -154,7 +156,7 @@ def test_what_so_few_samples_cannot_tell_is_not_called_not_found() -> None:
     def judged(ddim: int, ddpm: int, best_wrong: int, samples: int, right: int) -> tuple[bool | None, bool | None]:
         read = np.array([[right, best_wrong, 0, 0]] * 2)
         wrong = replace(found, read=read, samples=samples)
-        told = Clocks(wrong, NoTimestep(wrong.loss[0], wrong.images[:, 0], np.array([ddim, ddpm]), (2400, 30_000)))
+        told = ClockStudy(wrong, NoTimestep(wrong.loss[0], wrong.images[:, 0], np.array([ddim, ddpm]), (2400, 30_000)))
         claims = {claim.name: claim.holds for claim in told.claims()}
         return claims["none_beats_wrong"], claims["none_as_good"]
 
@@ -199,10 +201,10 @@ def test_the_border_tells_only_where_its_error_is_surely_small_enough() -> None:
 def test_below_the_bound_the_reading_is_biased_for_it_ends_with_the_schedule() -> None:
     """What the caption says of a dot below the line: on a schedule that goes on, the same t is not read below it."""
     pixels, at = 67, 699
-    error, bound = read_border(SCHEDULE, pixels, np.array([at]), 4000)
+    error, bound = estimate_from_border(SCHEDULE, pixels, np.array([at]), 4000)
     assert error[0] < 0.95 * bound[at]
     longer = NoiseSchedule(np.append(SCHEDULE.betas, SCHEDULE.betas[-1] * np.ones(2000)), "longer")
-    further, same = read_border(longer, pixels, np.array([at]), 4000)
+    further, same = estimate_from_border(longer, pixels, np.array([at]), 4000)
     assert same[at] == pytest.approx(bound[at])
     assert further[0] > same[at]
 
@@ -212,7 +214,7 @@ def test_the_classifier_gives_one_answer_to_all_of_pure_noise() -> None:
     noise = torch.randn(500, 1, 28, 28, generator=torch.Generator().manual_seed(0)).clamp(-1, 1)
     assert len(torch.unique(DigitClassifier.bundled()[0].read(noise))) == 1
     found = measure_wrong_timesteps(mute(), SCHEDULE, *[make_context(heldout=20).heldout] * 2, sizes=(20, 10))
-    assert replace(found, samples=200).facts()["clock_constant"] == sum(k % 10 == 8 for k in range(200))
+    assert replace(found, samples=200).facts().clock_constant == sum(k % 10 == 8 for k in range(200))
 
 
 def test_the_loss_without_a_clock_is_set_beside_the_mildest_wrong_one_digit_by_digit() -> None:
@@ -221,7 +223,7 @@ def test_the_loss_without_a_clock_is_set_beside_the_mildest_wrong_one_digit_by_d
     rng = np.random.default_rng(3)
     hard = np.geomspace(0.01, 1, 400)  # digits differ far more than arms do
     right, blind = hard * rng.uniform(0.9, 1.1, 400), 1.5 * hard * rng.uniform(0.9, 1.1, 400)
-    codes = clock.measure(context.network)
+    codes = clock.measure_embeddings(context.network)
     for factor, expected, verdict in ((1.7, True, "Found"), (1.5, None, "Cannot be told"), (1.3, False, "Not found")):
         mild = factor * hard * rng.uniform(0.9, 1.1, 400)
         wrong = replace(found, loss=np.stack([right, 9 * hard, mild, 20 * hard]))
@@ -231,7 +233,7 @@ def test_the_loss_without_a_clock_is_set_beside_the_mildest_wrong_one_digit_by_d
         claim = {one.name: one for one in told.claims()}["none_denoises"]
         assert claim.holds is expected
         assert claim.facts["mildest"] == pytest.approx(mild.mean())
-        said = told_in_every_language(Finding.of(clock.LESSON, replace(codes, told=told), full=False), context)
+        said = told_in_every_language(Finding.of(clock.LESSON, replace(codes, study=told), full=False), context)
         answer = next(one for one in said["en"].answers if "denoise better" in one.question)
         assert answer.verdict == verdict
         words = answer.text + "".join(one.text for one in said["en"].answers if "better than a wrong" in one.question)
@@ -240,9 +242,9 @@ def test_the_loss_without_a_clock_is_set_beside_the_mildest_wrong_one_digit_by_d
 
 def test_without_a_control_nothing_is_said_of_a_missing_clock() -> None:
     grey = Digits(torch.rand(50, 1, 28, 28), torch.arange(50) % 10)
-    told = Clocks(measure_wrong_timesteps(mute(), SCHEDULE, grey, grey, is_mnist=False, sizes=(20, 10)))
+    told = ClockStudy(measure_wrong_timesteps(mute(), SCHEDULE, grey, grey, is_mnist=False, sizes=(20, 10)))
     assert {claim.name for claim in told.claims()} == {"wrong_costs", "border_tells"}
-    assert told.facts()["blind_steps"] is None
+    assert told.facts().blind_steps is None
 
 
 def test_a_denoiser_that_ignores_its_clock_answers_alike_whether_told_or_not() -> None:

@@ -16,6 +16,7 @@ from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.lessons.base import Finding
 from viz_diffusion.lessons.coarse_fine import figures as frequency
 from viz_diffusion.lessons.coarse_fine import lesson as coarse_fine
+from viz_diffusion.lessons.coarse_fine.emergence import CoarseFine, measure_coarse_fine
 from viz_diffusion.lessons.coarse_fine.spectra import (
     FREQUENCIES,
     linear_coherence,
@@ -72,14 +73,14 @@ def falling(r: np.ndarray) -> np.ndarray:
     return 0.5 / (1 + r) ** 2
 
 
-def measured(oracle: Drawn, count: int = 64, steps: int = 100) -> coarse_fine.CoarseFine:
+def measured(oracle: Drawn, count: int = 64, steps: int = 100) -> CoarseFine:
     visited = np.unique(np.round(np.linspace(0, 999, steps)).astype(np.int64))[::-1]
     traces = record_traces(oracle, SCHEDULE, count, visited)
-    return coarse_fine.measure(traces, oracle.drawn(4000), frames=steps, resamples=100)
+    return measure_coarse_fine(traces, oracle.drawn(4000), frames=steps, resamples=100)
 
 
 @pytest.fixture(scope="module")
-def natural() -> coarse_fine.CoarseFine:
+def natural() -> CoarseFine:
     return measured(Waves.of(falling(radius(SIDE))))
 
 
@@ -111,7 +112,7 @@ def test_the_prediction_is_where_signal_and_noise_are_equal() -> None:
 
 
 def test_for_a_perfect_linear_denoiser_coherence_and_power_are_the_closed_form(
-    natural: coarse_fine.CoarseFine,
+    natural: CoarseFine,
 ) -> None:
     """Both are ᾱS/(ᾱS + 1-ᾱ); 64 pictures and the waves of a ring decide how far from it they may be."""
     expected = wiener(rings(falling(radius(SIDE))), SCHEDULE)[natural.timesteps]
@@ -157,7 +158,7 @@ def test_control_guesses_of_other_pictures_never_emerge() -> None:
     oracle = Waves.of(falling(radius(SIDE)))
     traces = record_traces(oracle, SCHEDULE, 64, np.array([999, 700, 400, 200, 50]))
     strange = replace(traces, x0=np.roll(traces.x0, 1, axis=0))
-    found = coarse_fine.measure(strange, oracle.drawn(400), resamples=20)
+    found = measure_coarse_fine(strange, oracle.drawn(400), resamples=20)
     assert (found.emergence == 0).all()
     answers = outcomes(coarse_fine.LESSON, found)
     assert answers["coarse_first"] is answers["coarsest_first"] is answers["beyond_linear"] is False
@@ -178,9 +179,9 @@ def test_the_parts_of_a_picture_add_up_to_it_and_hold_their_own_waves() -> None:
     assert powers[:, 2][:, r <= 6.5].max() < 1e-6 * powers.max()
 
 
-def test_the_figures_show_what_was_found(natural: coarse_fine.CoarseFine) -> None:
+def test_the_figures_show_what_was_found(natural: CoarseFine) -> None:
     figures: dict[str, Figure] = coarse_fine.draw(natural)
-    assert tuple(figures) == coarse_fine.LESSON.figures
+    assert tuple(figures) == coarse_fine.LESSON.figure_names
     maps = [axes for axes in figures["emergence"].axes if axes.collections]
     for axes, values in zip(maps, (natural.shared, natural.power), strict=True):
         assert np.array_equal(axes.collections[0].get_array().reshape(values.T.shape), values.T)
@@ -195,13 +196,13 @@ def test_the_figures_show_what_was_found(natural: coarse_fine.CoarseFine) -> Non
     count = len(natural.bands.timesteps)
     assert len(shown) == 4 * count
     factor = shown[0].shape[0] // SIDE
-    for row, images in enumerate((natural.bands.guesses, *natural.bands.parts.swapaxes(0, 1))):
+    for row, images in enumerate((natural.bands.x0_pred, *natural.bands.parts.swapaxes(0, 1))):
         for column, image in enumerate(images):
             assert np.array_equal(shown[row * count + column][::factor, ::factor], image)
     assert frequency._names((2.5, 6.5)) == (theme.X0_PRED, "$f$ 0–2", "$f$ 3–6", "$f$ ≥ 7")
 
 
-def test_it_is_told_both_ways(natural: coarse_fine.CoarseFine) -> None:
+def test_it_is_told_both_ways(natural: CoarseFine) -> None:
     context = make_context(speckle())
     upside_down = replace(natural, emergence=natural.emergence[::-1], resampled=natural.resampled[:, ::-1])
     linear = natural.emergence.mean() - natural.linear.mean()

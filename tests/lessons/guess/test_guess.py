@@ -15,9 +15,10 @@ from viz_diffusion.diffusion.sampler_config import SamplerConfig
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.lessons.base import Finding
 from viz_diffusion.lessons.context import record_traces
-from viz_diffusion.lessons.guess import ideal_denoiser as ideal
 from viz_diffusion.lessons.guess import lesson as guess
+from viz_diffusion.lessons.guess.ideal_denoiser import compare_with_ideal
 from viz_diffusion.lessons.step import lesson as step
+from viz_diffusion.lessons.step.step_parts import deviation_from_ddim
 from viz_diffusion.recording.generation import record_generation
 from viz_diffusion.views import strip as strip_view
 
@@ -34,7 +35,7 @@ def some() -> tuple[Digits, Digits]:
 def test_the_ideal_denoiser_is_its_own_measure(some: tuple[Digits, Digits]) -> None:
     heldout, training = some
     oracle = EmpiricalOracle(SCHEDULE, training.images, training.labels)
-    found = ideal.compare(oracle, SCHEDULE, heldout, training, count=30)
+    found = compare_with_ideal(oracle, SCHEDULE, heldout, training, count=30)
     assert np.allclose(found.error[1:], found.ideal_error[1:], rtol=1e-3, atol=1e-4)
     claims = {claim.name: claim.holds for claim in found.claims()}
     assert claims["blur_is_right"] is True
@@ -44,7 +45,7 @@ def test_the_ideal_denoiser_is_its_own_measure(some: tuple[Digits, Digits]) -> N
 
 def test_an_error_of_the_noise_reaches_the_guess_times_the_gain(some: tuple[Digits, Digits]) -> None:
     heldout, training = some
-    found = ideal.compare(mute(), SCHEDULE, heldout, training, count=30)
+    found = compare_with_ideal(mute(), SCHEDULE, heldout, training, count=30)
     assert np.allclose(np.sqrt(found.error.mean(axis=1)), found.gain * found.eps_error, rtol=1e-4)
 
 
@@ -55,10 +56,10 @@ def test_control_whoever_knows_the_picture_beats_the_ideal_and_whoever_sees_noth
     generator = torch.Generator().manual_seed(3001)
     rows = torch.randperm(len(heldout), generator=generator)[:30]
     x0 = torch.cat([heldout.typical_of(5)[None], heldout.images[rows]])
-    knowing = ideal.compare(TruthOracle(SCHEDULE, x0), SCHEDULE, heldout, training, count=30)
+    knowing = compare_with_ideal(TruthOracle(SCHEDULE, x0), SCHEDULE, heldout, training, count=30)
     assert knowing.error.max() < 1e-3
     assert all(claim.holds for claim in knowing.claims())
-    blind = ideal.compare(mute(), SCHEDULE, heldout, training, count=30)
+    blind = compare_with_ideal(mute(), SCHEDULE, heldout, training, count=30)
     assert [claim.holds for claim in blind.claims()] == [False, False]
 
 
@@ -91,14 +92,14 @@ def test_ddim_ends_where_its_formula_says_and_a_hidden_eta_is_caught() -> None:
     noisy = record_generation(
         context.model, SCHEDULE, torch.tensor([5]), [0], SamplerConfig("ddim", 20, guidance_scale=1.0, eta=0.3)
     )
-    caught = replace(data, ddim_rest=step.rest_without_noise(replace(noisy, eta=0.0)))
+    caught = replace(data, ddim_rest=deviation_from_ddim(replace(noisy, eta=0.0)))
     assert outcomes(step.LESSON, caught)["ddim_injects_nothing"] is False
 
 
 def test_no_distance_at_all_is_called_0_and_a_small_one_keeps_its_digits() -> None:
     data = step.LESSON.measure(make_context(mute(), recorded_steps=20))
     for rest, told in ((0.0, "0"), (1.2e-7, "1.2e-07")):
-        assert step.facts(replace(data, ddim_rest=np.array([0.0, rest])))["ddim_rest_told"] == told
+        assert step.facts(replace(data, ddim_rest=np.array([0.0, rest]))).ddim_rest_told == told
 
 
 def test_steps_are_told_both_ways() -> None:

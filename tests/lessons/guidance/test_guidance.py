@@ -20,7 +20,16 @@ from viz_diffusion.diffusion.timesteps import spaced_timesteps
 from viz_diffusion.evaluation.metrics import covered, precision_recall
 from viz_diffusion.lessons.base import Finding
 from viz_diffusion.lessons.guidance import lesson as guidance
-from viz_diffusion.lessons.guidance.lesson import SCALES, SEED, WINDOW, spread_within, windows_of
+from viz_diffusion.lessons.guidance.guidance_scales import (
+    SCALES,
+    SEED,
+    WINDOW,
+    Guidance,
+    _white_real,
+    measure_guidance,
+    spread_within,
+    windows_of,
+)
 
 SCHEDULE = NoiseSchedule.named("linear")
 
@@ -32,10 +41,10 @@ def known() -> Digits:
 
 
 @pytest.fixture(scope="module")
-def patron(known: Digits) -> guidance.Guidance:
+def ideal(known: Digits) -> Guidance:
     """Return what is measured on the ideal denoiser of 300 digits."""
     oracle = EmpiricalOracle(SCHEDULE, known.images, known.labels)
-    return guidance.measure(oracle, SCHEDULE, known, known, count=60, steps=8)
+    return measure_guidance(oracle, SCHEDULE, known, known, count=60, steps=8)
 
 
 def test_the_spread_within_labels_has_the_variance_as_its_mean() -> None:
@@ -62,7 +71,7 @@ def test_recall_is_the_share_of_covered_real_points() -> None:
 def test_the_ends_are_plain_runs_bit_for_bit() -> None:
     """s = 0 is the run without an order, s = 1 the one with it: not one bit of guidance in either."""
     denoiser = Answering(lambda x, t, y: 0.9 * x + 0.01 * (y / 10 + t / 1000)[:, None, None, None])
-    found = guidance.measure(
+    found = measure_guidance(
         denoiser, SCHEDULE, load_digits("test"), load_digits("test"), is_mnist=False, count=20, steps=5
     )
     asked = torch.arange(20) % 10
@@ -76,18 +85,18 @@ def test_the_ends_are_plain_runs_bit_for_bit() -> None:
     assert len(found.scales) == len(SCALES)
 
 
-def test_the_ideal_denoiser_obeys_a_plain_order_and_none_without_one(patron: guidance.Guidance) -> None:
-    assert patron.right is not None
-    share = patron.right.mean(axis=1)
-    assert share[patron.arm(0)] < 0.35
-    assert share[patron.arm(1)] > 0.9
-    assert outcomes(guidance.LESSON, patron)["obeys"] is not True  # nothing is left to be gained
-    assert patron.spread.mean(axis=1)[patron.arm(0)] > 1.2 * patron.spread.mean(axis=1)[patron.arm(1)]
+def test_the_ideal_denoiser_obeys_a_plain_order_and_none_without_one(ideal: Guidance) -> None:
+    assert ideal.right is not None
+    share = ideal.right.mean(axis=1)
+    assert share[ideal.arm(0)] < 0.35
+    assert share[ideal.arm(1)] > 0.9
+    assert outcomes(guidance.LESSON, ideal)["obeys"] is not True  # nothing is left to be gained
+    assert ideal.spread.mean(axis=1)[ideal.arm(0)] > 1.2 * ideal.spread.mean(axis=1)[ideal.arm(1)]
 
 
 def test_control_to_a_denoiser_deaf_to_labels_no_scale_makes_a_difference(known: Digits) -> None:
     deaf = deaf_to_labels(EmpiricalOracle(SCHEDULE, known.images, known.labels))
-    found = guidance.measure(deaf, SCHEDULE, known, known, count=20, steps=6)
+    found = measure_guidance(deaf, SCHEDULE, known, known, count=20, steps=6)
     assert np.allclose(found.images[0], found.images[-2], atol=1e-3)
     answers = outcomes(guidance.LESSON, replace(found, spread=found.spread[:1].repeat(len(found.scales), 0)))
     # of the share of 20 all that is known is that it is not far from the other's
@@ -100,22 +109,20 @@ def test_control_to_a_denoiser_deaf_to_labels_no_scale_makes_a_difference(known:
     }
 
 
-def planted(
-    patron: guidance.Guidance, gain: int, lost: int, ratio: float, within: int, after: int = 0
-) -> guidance.Guidance:
+def planted(ideal: Guidance, gain: int, lost: int, ratio: float, within: int, after: int = 0) -> Guidance:
     """Return the finding as if insisting gained some of 60 samples, lost some real digits, and scaled the spread.
 
     In the window ``within`` are gained, just after it ``after``, and before it none.
     """
-    assert patron.right is not None
-    assert patron.covered is not None
-    right, covered_, spread = np.zeros_like(patron.right), np.ones_like(patron.covered), patron.spread.copy()
-    plain, insisting = patron.arm(1), patron.arm(3)
+    assert ideal.right is not None
+    assert ideal.covered is not None
+    right, covered_, spread = np.zeros_like(ideal.right), np.ones_like(ideal.covered), ideal.spread.copy()
+    plain, insisting = ideal.arm(1), ideal.arm(3)
     right[plain, :30] = right[insisting, : 30 + gain] = right[-3, : 30 + within] = right[-2, :30] = True
     right[-1, : 30 + after] = True
     covered_[insisting if lost > 0 else plain, : abs(lost)] = False
     spread[insisting] = ratio * spread[plain]
-    return replace(patron, right=right, covered=covered_, spread=spread)
+    return replace(ideal, right=right, covered=covered_, spread=spread)
 
 
 @pytest.mark.parametrize(
@@ -131,7 +138,7 @@ def planted(
     ],
 )
 def test_each_answer_follows_what_was_measured(
-    patron: guidance.Guidance,
+    ideal: Guidance,
     gain: int,
     lost: int,
     ratio: float,
@@ -139,13 +146,13 @@ def test_each_answer_follows_what_was_measured(
     after: int,
     expected: tuple[bool | None, ...],
 ) -> None:
-    answers = outcomes(guidance.LESSON, planted(patron, gain, lost, ratio, within, after))
+    answers = outcomes(guidance.LESSON, planted(ideal, gain, lost, ratio, within, after))
     assert tuple(answers[name] for name in ("obeys", "narrows", "forgets", "window")) == expected
 
 
-def test_what_is_lost_is_what_a_reader_gets_by_subtracting(patron: guidance.Guidance) -> None:
+def test_what_is_lost_is_what_a_reader_gets_by_subtracting(ideal: Guidance) -> None:
     context = make_context(mute())
-    data = planted(patron, 20, 13, 0.7, 19, 0)
+    data = planted(ideal, 20, 13, 0.7, 19, 0)
     told = told_in_every_language(Finding.of(guidance.LESSON, data, full=False), context)
     claims = {claim.name: claim.facts for claim in guidance.claims(data)}
     for name, (gone, left) in {"forgets": ("plain", "insisted"), "obeys": ("insisted", "plain")}.items():
@@ -155,16 +162,16 @@ def test_what_is_lost_is_what_a_reader_gets_by_subtracting(patron: guidance.Guid
     found = re.match(r"Of (\d+) real digits (\d+) \(.*? and (\d+) \(.*?: (\d+) are lost", text)
     assert found is not None
     count, plain, insisted, lost = map(int, found.groups())
-    assert (plain - insisted, count) == (lost, patron.count)
+    assert (plain - insisted, count) == (lost, ideal.count)
 
 
-def test_strokes_are_white_beside_those_of_real_digits(patron: guidance.Guidance) -> None:
+def test_strokes_are_white_beside_those_of_real_digits(ideal: Guidance) -> None:
     """Plain samples are pale: to come up to real digits is not to be whiter than they."""
 
     def said(loud: float, real: float, error: float = 0.001) -> bool | None:
-        white = np.full_like(patron.white, 0.02) + 0.01 * (-1.0) ** np.arange(patron.count)
-        white[patron.arm(8)] += loud - 0.02
-        shown = replace(patron, white=white, white_real=real, white_real_error=error)
+        white = np.full_like(ideal.white, 0.02) + 0.01 * (-1.0) ** np.arange(ideal.count)
+        white[ideal.arm(8)] += loud - 0.02
+        shown = replace(ideal, white=white, white_real=real, white_real_error=error)
         return outcomes(guidance.LESSON, shown)["saturates"]
 
     assert said(0.08, 0.05) is True
@@ -177,18 +184,18 @@ def test_every_label_counts_alike_among_real_white_pixels() -> None:
     images = torch.full((10, 1, 2, 2), -1.0)
     images[:8, :, 0] = 1  # half of the pixels of label 0
     images[9] = 1  # of label 1 none, and all
-    mean, error = guidance._white_real(Digits(images, torch.tensor([0] * 8 + [1, 1])))
+    mean, error = _white_real(Digits(images, torch.tensor([0] * 8 + [1, 1])))
     assert mean == pytest.approx(0.5)
     assert error == pytest.approx(np.sqrt(0.5 / 2) / 2)  # the variance of 0 and 1 is 0.5
-    assert guidance._white_real(Digits(images[:9], torch.tensor([0] * 8 + [1])))[0] == pytest.approx(0.25)
+    assert _white_real(Digits(images[:9], torch.tensor([0] * 8 + [1])))[0] == pytest.approx(0.25)
 
 
-def test_the_interval_of_a_ratio_is_that_of_a_bootstrap(patron: guidance.Guidance) -> None:
+def test_the_interval_of_a_ratio_is_that_of_a_bootstrap(ideal: Guidance) -> None:
     rng = np.random.default_rng(0)
-    spread = rng.gamma(2.0, size=(len(patron.scales), 400))
-    plain, insisted = spread[patron.arm(1)], spread[patron.arm(3)] / 2
-    spread[patron.arm(3)] = insisted
-    claim = guidance._narrows(replace(patron, spread=spread))
+    spread = rng.gamma(2.0, size=(len(ideal.scales), 400))
+    plain, insisted = spread[ideal.arm(1)], spread[ideal.arm(3)] / 2
+    spread[ideal.arm(3)] = insisted
+    claim = guidance._narrows(replace(ideal, spread=spread))
     again = rng.integers(400, size=(4000, 400))
     ratios = insisted[again].mean(axis=1) / plain[again].mean(axis=1)
     assert claim.facts["high"] - claim.facts["low"] == pytest.approx(
@@ -209,20 +216,20 @@ def test_the_windows_beside_hold_as_many_steps_and_touch_it(steps: int) -> None:
     assert np.array_equal(np.sort(np.concatenate([after, inside, before])), np.sort(together))
 
 
-def test_it_is_told_both_ways_and_without_a_reader(patron: guidance.Guidance) -> None:
+def test_it_is_told_both_ways_and_without_a_reader(ideal: Guidance) -> None:
     context = make_context(deaf_to_labels(Answering(lambda x, _t, _y: x)))
     nobody = replace(
-        patron,
+        ideal,
         right=None,
         covered=None,
         covered_real=None,
-        windows=patron.windows[:0],
-        scales=patron.scales[:-3],
-        spread=patron.spread[:-3],
-        white=patron.white[:-3],
-        images=patron.images[:-3],
+        windows=ideal.windows[:0],
+        scales=ideal.scales[:-3],
+        spread=ideal.spread[:-3],
+        white=ideal.white[:-3],
+        images=ideal.images[:-3],
     )
-    cases = (planted(patron, 20, 30, 0.7, 19), planted(patron, -20, -30, 1.3, 0), planted(patron, 1, 1, 0.7, 0), nobody)
+    cases = (planted(ideal, 20, 30, 0.7, 19), planted(ideal, -20, -30, 1.3, 0), planted(ideal, 1, 1, 0.7, 0), nobody)
     for data, verdict, count in zip(cases, ("Found", "Not found", "Cannot be told", None), (5, 5, 5, 2), strict=True):
         told = told_in_every_language(Finding.of(guidance.LESSON, data, full=False), context)
         assert len(told["en"].answers) == len(told["zh"].answers) == count
@@ -231,20 +238,20 @@ def test_it_is_told_both_ways_and_without_a_reader(patron: guidance.Guidance) ->
         assert len(told["en"].table.rows) == len(data.scales)
 
 
-def test_the_figures_show_what_was_found(patron: guidance.Guidance) -> None:
-    figures = guidance.draw(patron)
-    assert tuple(figures) == guidance.LESSON.figures
+def test_the_figures_show_what_was_found(ideal: Guidance) -> None:
+    figures = guidance.draw(ideal)
+    assert tuple(figures) == guidance.LESSON.figure_names
     shown = [image.get_array() for axes in figures["guidance"].axes for image in axes.images]
-    kept = patron.images.shape[1]
+    kept = ideal.images.shape[1]
     assert len(shown) == len(SCALES) * kept
     factor = shown[0].shape[0] // 28
     for column in range(len(SCALES)):
         for row in range(kept):
-            assert np.array_equal(shown[column * kept + row][::factor, ::factor], patron.images[column, row])
+            assert np.array_equal(shown[column * kept + row][::factor, ::factor], ideal.images[column, row])
     said = [one.get_text() for one in figures["guidance"].findobj(Text) if one.get_text()]
     assert [word for word in said if word in ("$s$", "$A$", "$V$", "$R$")] == ["$s$", "$A$", "$V$", "$R$"]
-    facts = guidance.facts(patron)
+    facts = guidance.facts(ideal)
     (panel,) = [axes for axes in figures["price"].axes if axes.lines and axes.get_zorder() == 0]
     dots = [line for line in panel.lines if line.get_marker() == "o"]
     for line, name in zip(dots, ("variance", "accuracy", "recall"), strict=True):
-        assert np.allclose(line.get_ydata(), facts[f"guidance_{name}"][: len(SCALES)])
+        assert np.allclose(line.get_ydata(), getattr(facts, f"guidance_{name}")[: len(SCALES)])

@@ -6,14 +6,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from lesson_context import deaf_to_labels, make_context, told_in_every_language, with_companions
+from lesson_context import deaf_to_labels, make_context, told_in_every_language, with_comparison_runs
 
 from viz_diffusion.data import Digits, load_digits
 from viz_diffusion.diffusion.oracles import EmpiricalOracle
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.lessons.base import Finding
 from viz_diffusion.lessons.label import lesson as label
-from viz_diffusion.lessons.label.information import measure_label_information, read_digits
+from viz_diffusion.lessons.label.information import classify_digits, measure_label_information
 
 SCHEDULE = NoiseSchedule.named("linear")
 
@@ -57,17 +57,17 @@ def test_control_a_denoiser_deaf_to_labels_is_told_nothing_and_reads_by_chance(
     claims = {claim.name: claim.holds for claim in found.claims()}
     assert claims["worth"] is False
     assert claims["reads"] is False
-    assert read_digits(deaf, SCHEDULE, known, 60, 2).value < 0.4
+    assert classify_digits(deaf, SCHEDULE, known, 60, 2).value < 0.4
 
 
 def test_the_labels_worth_is_told_both_ways(oracle: EmpiricalOracle, known: Digits) -> None:
-    context = with_companions(make_context(recorded_steps=7))
+    context = with_comparison_runs(make_context(recorded_steps=7))
     for denoiser, verdict in ((oracle, "Found"), (deaf_to_labels(oracle), "Not found")):
         worth = measure_label_information(denoiser, SCHEDULE, known, known, sizes=(60, 10, 3))
         if verdict == "Found":  # as with very many images
             worth = replace(worth, bits=np.repeat(worth.ideal[:, None], 60, axis=1))
-        orders = label.LabelSwitchStudy(label.measure_embedding(context.network), worth)
-        here = replace(context, known={"label": orders})
+        orders = label.LabelStudy(label.measure_embedding(context.network), worth)
+        here = replace(context, precomputed={label.LabelStudy: orders})
         told = told_in_every_language(Finding.measure(label.LESSON, here), here)
         assert told["en"].answers[0].verdict == verdict
         assert told["zh"].note
@@ -76,5 +76,5 @@ def test_the_labels_worth_is_told_both_ways(oracle: EmpiricalOracle, known: Digi
 
 def test_the_bundled_network_reads_digits() -> None:
     context = make_context()
-    read = read_digits(context.model, SCHEDULE, context.heldout, 20, 8)
+    read = classify_digits(context.model, SCHEDULE, context.heldout, 20, 8)
     assert read.hits >= 15

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from lesson_context import deaf_to_labels, make_context, told_in_every_language, with_companions
+from lesson_context import deaf_to_labels, make_context, told_in_every_language, with_comparison_runs
 
 from viz_diffusion.data import Digits, load_digits
 from viz_diffusion.diffusion.interventions import WithInterventions, switch_label
@@ -22,8 +22,8 @@ from viz_diffusion.evaluation.classifier import DigitClassifier
 from viz_diffusion.lessons.base import Finding
 from viz_diffusion.lessons.label import lesson as label
 from viz_diffusion.lessons.label.information import measure_label_information
-from viz_diffusion.lessons.label.switching import SEED, STEPS, Switches, switch_labels
-from viz_diffusion.lessons.precomputed import SHIPPED_DIR, shipped_parts
+from viz_diffusion.lessons.label.switching import SEED, STEPS, LabelSwitches, switch_labels
+from viz_diffusion.lessons.precomputed import PRECOMPUTED_DIR, load_results
 
 SCHEDULE = NoiseSchedule.named("linear")
 
@@ -41,12 +41,12 @@ def oracle(known: Digits) -> EmpiricalOracle:
 
 
 @pytest.fixture(scope="module")
-def obeying(oracle: EmpiricalOracle, known: Digits) -> Switches:
+def obeying(oracle: EmpiricalOracle, known: Digits) -> LabelSwitches:
     return switch_labels(oracle, SCHEDULE, known, 2)
 
 
 @pytest.fixture(scope="module")
-def deaf(oracle: EmpiricalOracle, known: Digits) -> Switches:
+def deaf(oracle: EmpiricalOracle, known: Digits) -> LabelSwitches:
     return switch_labels(deaf_to_labels(oracle), SCHEDULE, known, 2)
 
 
@@ -55,7 +55,7 @@ APART = np.linalg.norm(PLACES[:, None] - PLACES[None], axis=-1)
 """(10, 10) distances between ten places."""
 
 
-def planted(lasts: np.ndarray, repeats: int = 10) -> Switches:
+def planted(lasts: np.ndarray, repeats: int = 10) -> LabelSwitches:
     """Return generations that are b where the change comes at t >= (10, 10) ``lasts``, and a otherwise."""
     timesteps = np.append(np.arange(999, 0, -100), -1)
     pairs = np.array([(a, b) for a in range(10) for b in range(10) if a != b])
@@ -63,11 +63,11 @@ def planted(lasts: np.ndarray, repeats: int = 10) -> Switches:
     read = np.where(obeys, pairs[:, 1], pairs[:, 0]).astype(np.int8)
     shown = np.array([0, 3])
     images = np.zeros((2, len(timesteps), 28, 28), np.float32)
-    return Switches(timesteps, 1000, 20, pairs, np.repeat(read[:, None], repeats, axis=1), APART, shown, images)
+    return LabelSwitches(timesteps, 1000, 20, pairs, np.repeat(read[:, None], repeats, axis=1), APART, shown, images)
 
 
-def test_the_ideal_denoiser_obeys_at_every_t(obeying: Switches) -> None:
-    new, old = obeying.shares(1), obeying.shares(0)
+def test_the_ideal_denoiser_obeys_at_every_t(obeying: LabelSwitches) -> None:
+    new, old = obeying.new_shares(), obeying.old_shares()
     assert obeying.timesteps.tolist() == [*range(999, 0, -100), -1]
     assert min(share.value for share in new[:-1]) > 0.9  # the classifier misreads a few of its copies
     assert old[-1].value > 0.9
@@ -78,7 +78,7 @@ def test_the_ideal_denoiser_obeys_at_every_t(obeying: Switches) -> None:
     assert claims["ignored"].holds is False
 
 
-def test_control_a_denoiser_deaf_to_labels_gives_the_same_digit_whatever_the_order(deaf: Switches) -> None:
+def test_control_a_denoiser_deaf_to_labels_gives_the_same_digit_whatever_the_order(deaf: LabelSwitches) -> None:
     assert np.array_equal(deaf.images, np.repeat(deaf.images[:, :1], deaf.images.shape[1], axis=1))
     assert (deaf.read == deaf.read[:1]).all()
     claims = {claim.name: claim.holds for claim in deaf.claims()}
@@ -87,7 +87,7 @@ def test_control_a_denoiser_deaf_to_labels_gives_the_same_digit_whatever_the_ord
     assert deaf.half is None
 
 
-def test_at_its_ends_a_change_is_a_plain_run_to_the_bit(oracle: EmpiricalOracle, obeying: Switches) -> None:
+def test_at_its_ends_a_change_is_a_plain_run_to_the_bit(oracle: EmpiricalOracle, obeying: LabelSwitches) -> None:
     for end, order in ((0, 1), (-1, 0)):
         labels = torch.from_numpy(obeying.pairs[:, order])
         for step in sampling_steps(
@@ -99,7 +99,9 @@ def test_at_its_ends_a_change_is_a_plain_run_to_the_bit(oracle: EmpiricalOracle,
         assert np.array_equal(read, obeying.read[end, 0])
 
 
-def test_a_change_in_the_middle_is_the_intervention_on_the_label(oracle: EmpiricalOracle, obeying: Switches) -> None:
+def test_a_switch_in_the_middle_is_the_intervention_on_the_label(
+    oracle: EmpiricalOracle, obeying: LabelSwitches
+) -> None:
     visited = spaced_timesteps(1000, STEPS)
     for row, pair in enumerate(obeying.shown):
         old, new = obeying.pairs[pair].tolist()
@@ -154,36 +156,35 @@ def test_alike_digits_later_is_told_from_the_contrary_and_from_chance() -> None:
 
 @pytest.mark.parametrize("verdict", ["Found", "Not found"])
 def test_it_is_told_both_ways_in_every_language(
-    verdict: str, obeying: Switches, deaf: Switches, oracle: EmpiricalOracle, known: Digits
+    verdict: str, obeying: LabelSwitches, deaf: LabelSwitches, oracle: EmpiricalOracle, known: Digits
 ) -> None:
     worth = measure_label_information(oracle, SCHEDULE, known, known, sizes=(20, 4, 2))
-    context = with_companions(make_context(recorded_steps=7))
-    orders = label.LabelSwitchStudy(
-        label.measure_embedding(context.network), worth, obeying if verdict == "Found" else deaf
-    )
-    context = replace(context, known={"label": orders})
+    context = with_comparison_runs(make_context(recorded_steps=7))
+    orders = label.LabelStudy(label.measure_embedding(context.network), worth, obeying if verdict == "Found" else deaf)
+    context = replace(context, precomputed={label.LabelStudy: orders})
     told = told_in_every_language(Finding.measure(label.LESSON, context), context)
     answers = {one.question: one.verdict for one in told["en"].answers}
     assert answers["Is a new order obeyed if it comes early?"] == verdict
     for one in told.values():
-        assert [drawing.name for drawing in one.drawings] == list(label.LESSON.figures)
+        assert [drawing.name for drawing in one.drawings] == list(label.LESSON.figure_names)
 
 
-def test_what_is_open_is_said_too(obeying: Switches, oracle: EmpiricalOracle, known: Digits) -> None:
+def test_what_is_open_is_said_too(obeying: LabelSwitches, oracle: EmpiricalOracle, known: Digits) -> None:
     lasts = np.full((10, 10), 50.0)
     lasts[:5] = 950.0
     worth = measure_label_information(oracle, SCHEDULE, known, known, sizes=(20, 4, 2))
     switches = replace(planted(lasts), shown=obeying.shown, images=obeying.images)
-    context = with_companions(make_context(recorded_steps=7))
+    context = with_comparison_runs(make_context(recorded_steps=7))
     context = replace(
-        context, known={"label": label.LabelSwitchStudy(label.measure_embedding(context.network), worth, switches)}
+        context,
+        precomputed={label.LabelStudy: label.LabelStudy(label.measure_embedding(context.network), worth, switches)},
     )
     for one in told_in_every_language(Finding.measure(label.LESSON, context), context).values():
         assert len(one.answers) == 6
 
 
 def test_the_bundled_network_obeys_early_and_not_late() -> None:
-    weights = json.loads((SHIPPED_DIR / "label.json").read_text())["weights_sha256"]
-    found = shipped_parts([label.LESSON], weights)["label"].switches
+    weights = json.loads((PRECOMPUTED_DIR / "label.json").read_text())["weights_sha256"]
+    found = load_results([label.LESSON], weights)[label.LabelStudy].switches
     claims = {claim.name: claim.holds for claim in found.claims()}
     assert claims["obeyed"] is claims["ignored"] is True

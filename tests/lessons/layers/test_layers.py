@@ -1,4 +1,4 @@
-"""Inside the workshop: an idle block must show nothing, shuffled labels only chance, planted times themselves."""
+"""Blocks and labels: an idle block must show nothing, shuffled labels only chance, planted times themselves."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from viz_diffusion.diffusion.unet import SimpleUNet
 from viz_diffusion.evaluation.intervals import Share
 from viz_diffusion.lessons.base import Finding
 from viz_diffusion.lessons.context import LessonContext
-from viz_diffusion.lessons.layers import block_probes as inside
+from viz_diffusion.lessons.layers import block_probes
 from viz_diffusion.lessons.layers import lesson as layers
 from viz_diffusion.lessons.layers.block_probes import BlockProbes, branch_hooks, branches, probe_blocks
+from viz_diffusion.lessons.layers.block_timesteps import Layers
 from viz_diffusion.lessons.layers.label_geometry import (
     ALPHA,
-    Labels,
-    Likeness,
-    compare,
-    cosine_with,
-    mean_pictures,
-    measure_labels,
-    told,
-    untrained,
-    vectors,
+    DistanceCorrelation,
+    LabelGeometry,
+    correlate_distances,
+    label_conditioning,
+    label_vectors,
+    mean_cosine,
+    mean_images,
+    measure_label_geometry,
+    untrained_network,
 )
-from viz_diffusion.lessons.layers.lesson import Layers
-from viz_diffusion.lessons.precomputed import ship, shipped_finding
+from viz_diffusion.lessons.precomputed import load_results, save_results
 from viz_diffusion.training.config import TrainConfig
 from viz_diffusion.training.loop import TrainState
 
@@ -62,8 +62,8 @@ def planted(context: LessonContext) -> BlockProbes:
 
 
 @pytest.fixture(scope="module")
-def labels(context: LessonContext) -> Labels:
-    return measure_labels(context.network, context.training, 0)
+def labels(context: LessonContext) -> LabelGeometry:
+    return measure_label_geometry(context.network, context.training, 0)
 
 
 def bumps(
@@ -102,13 +102,13 @@ def test_a_block_that_adds_nothing_does_not_change_is_not_missed_and_knows_nothi
     assert (planted.hits[:, idle] < 0.2 * planted.probed).all()  # it can only guess the most frequent class
 
 
-def test_only_what_is_missed_has_a_time(planted: BlockProbes, labels: Labels) -> None:
+def test_only_what_is_missed_has_a_time(planted: BlockProbes, labels: LabelGeometry) -> None:
     data = Layers(planted, labels, 1000)
     idle = planted.names.index(IDLE)
     assert idle not in data.acting
     assert data.spans()[idle] is None
     assert planted.names.index("up_outer.0") in data.acting
-    assert layers.facts(data)["blocks"][idle]["centre"] is None
+    assert layers.facts(data).blocks[idle].centre is None
 
 
 def test_late_blocks_know_the_digit_where_little_is_noised_and_nobody_knows_it_in_noise(planted: BlockProbes) -> None:
@@ -123,7 +123,7 @@ def test_late_blocks_know_the_digit_where_little_is_noised_and_nobody_knows_it_i
 def test_means_are_those_of_the_interventions(context: LessonContext) -> None:
     network, digits = context.network, Digits(context.heldout.images[:30], context.heldout.labels[:30])
     noise = torch.randn(digits.images.shape, generator=torch.Generator().manual_seed(0))
-    _, means, _ = inside._pass(network, context.schedule, digits, 400, noise)
+    _, means, _ = block_probes._pass(network, context.schedule, digits, 400, noise)
     assert list(means) == ["down_outer.0", "down_inner.0", "mid1", "mid_attention", "mid2", "up_inner.0", "up_outer.0"]
     for name in ("down_outer.0", "mid_attention"):
         layer = branches(network)[name]
@@ -131,12 +131,12 @@ def test_means_are_those_of_the_interventions(context: LessonContext) -> None:
         assert torch.allclose(means[name], other, atol=1e-5)
 
 
-def test_what_passes_in_batches_is_that_of_all_digits(context: LessonContext, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_batches_give_what_all_digits_give(context: LessonContext, monkeypatch: pytest.MonkeyPatch) -> None:
     digits = Digits(context.heldout.images[:10], context.heldout.labels[:10])
     noise = torch.randn(digits.images.shape, generator=torch.Generator().manual_seed(0))
-    features, means, errors = inside._pass(context.network, context.schedule, digits, 400, noise)
-    monkeypatch.setattr(inside, "BATCH", 4)
-    batched = inside._pass(context.network, context.schedule, digits, 400, noise)
+    features, means, errors = block_probes._pass(context.network, context.schedule, digits, 400, noise)
+    monkeypatch.setattr(block_probes, "BATCH", 4)
+    batched = block_probes._pass(context.network, context.schedule, digits, 400, noise)
     for name, found in batched[0].items():
         assert found.shape[0] == 10
         assert torch.allclose(found, features[name], atol=1e-5)
@@ -162,7 +162,7 @@ def test_listening_changes_no_bit_and_hears_what_is_added_to_the_stream(context:
 
 def test_the_change_of_what_grows_by_half_is_a_half() -> None:
     before = torch.tensor([[3.0, -4.0], [0.0, 0.0]])
-    assert inside._relative(1.5 * before, before).tolist() == [0.5, 0.0]
+    assert block_probes._relative(1.5 * before, before).tolist() == [0.5, 0.0]
 
 
 def test_the_probe_is_ridge_regression_and_reads_only_what_is_there() -> None:
@@ -172,25 +172,25 @@ def test_the_probe_is_ridge_regression_and_reads_only_what_is_there() -> None:
     features[:, :10] += 3 * torch.nn.functional.one_hot(labels, 10)
     fit, ask = slice(0, 250), slice(250, 400)
     scaled = (features - features[fit].mean(dim=0)) / features[fit].std(dim=0)
-    ridge = Ridge(alpha=inside.RIDGE * 250).fit(scaled[fit], torch.nn.functional.one_hot(labels[fit], 10))
+    ridge = Ridge(alpha=block_probes.RIDGE * 250).fit(scaled[fit], torch.nn.functional.one_hot(labels[fit], 10))
     expected = int((ridge.predict(scaled[ask]).argmax(axis=1) == labels[ask].numpy()).sum())
-    hits = inside._probe(features[fit], labels[fit], features[ask], labels[ask])
+    hits = block_probes._probe(features[fit], labels[fit], features[ask], labels[ask])
     assert hits == expected > 75
     shuffled = labels[fit][torch.randperm(250, generator=generator)]
-    low, high = Share(inside._probe(features[fit], shuffled, features[ask], labels[ask]), 150).interval
+    low, high = Share(block_probes._probe(features[fit], shuffled, features[ask], labels[ask]), 150).interval
     assert low < 0.1 < high
-    constant = inside._probe(torch.ones(250, 3), labels[fit], torch.ones(150, 3), labels[ask])
+    constant = block_probes._probe(torch.ones(250, 3), labels[fit], torch.ones(150, 3), labels[ask])
     assert constant == int((labels[ask] == labels[fit].bincount().argmax()).sum())
 
 
-def test_planted_times_are_found_again(labels: Labels) -> None:
+def test_planted_times_are_found_again(labels: LabelGeometry) -> None:
     data = Layers(bumps(750, 350, None, noise=0.0), labels, 1000)
     assert data.acting.tolist() == [0, 1]
     assert data.centres[0][:2] == pytest.approx([750, 350], abs=1)
     assert np.isnan(data.centres[0][2])
 
 
-def test_blocks_differ_in_time_or_do_not_or_too_few_digits_tell(labels: Labels) -> None:
+def test_blocks_differ_in_time_or_do_not_or_too_few_digits_tell(labels: LabelGeometry) -> None:
     def differ(*middles: int | None, **how: float) -> tuple[bool | None, bool | None]:
         found = outcomes(layers.LESSON, Layers(bumps(*middles, **how), labels, 1000))  # type: ignore[arg-type]
         return found["differ"], found.get("coarse")
@@ -204,16 +204,16 @@ def test_blocks_differ_in_time_or_do_not_or_too_few_digits_tell(labels: Labels) 
 
 
 def test_alike_distances_are_found_and_random_ones_are_not(context: LessonContext) -> None:
-    pictures = mean_pictures(context.training)
+    pictures = mean_images(context.training)
     assert pictures.shape == (10, 784)
     turned = pictures @ np.linalg.qr(np.random.default_rng(0).standard_normal((784, 784)))[0]
-    same = compare(turned, pictures)
+    same = correlate_distances(turned, pictures)
     assert same.rho == pytest.approx(1)
     assert same.p == 1 / 5000
     found = []
     for seed in range(60):
         points = np.random.default_rng(seed).standard_normal((10, 512))
-        chance = compare(points, pictures, seed)
+        chance = correlate_distances(points, pictures, seed)
         found.append(chance.p <= 0.1)
         if seed < 3:
             pairs = np.triu_indices(10, 1)
@@ -223,32 +223,32 @@ def test_alike_distances_are_found_and_random_ones_are_not(context: LessonContex
 
 
 def test_ties_share_their_rank_and_points_all_alike_follow_nothing() -> None:
-    flat = compare(np.ones((10, 4)), np.random.default_rng(0).standard_normal((10, 4)))
+    flat = correlate_distances(np.ones((10, 4)), np.random.default_rng(0).standard_normal((10, 4)))
     assert flat.rho == 0
     assert flat.p == 1
 
 
 def test_planted_label_geometry_is_found_and_a_random_table_is_not(context: LessonContext) -> None:
-    pictures = mean_pictures(context.training)
-    network = untrained(context.network.config, 1)
-    blank = measure_labels(network, context.training, 1)
+    pictures = mean_images(context.training)
+    network = untrained_network(context.network.config, 1)
+    blank = measure_label_geometry(network, context.training, 1)
     assert blank.vectors.p > ALPHA
-    assert blank.told.p > ALPHA
+    assert blank.conditioning.p > ALPHA
     assert blank.start_cosine == pytest.approx(1)
     assert blank.vectors.rho == blank.untrained_rho[0, 0]
-    assert blank.told.rho == blank.untrained_rho[0, 1]
+    assert blank.conditioning.rho == blank.untrained_rho[0, 1]
     axes = np.random.default_rng(0).standard_normal((784, 512)) / np.sqrt(512)  # keeps distances nearly
     network.label_emb.weight[:10] = torch.from_numpy((pictures - pictures.mean(axis=0)) @ axes).float()
-    likewise = compare(vectors(network), pictures)
+    likewise = correlate_distances(label_vectors(network), pictures)
     assert likewise.rho > 0.9
     assert likewise.p <= ALPHA
-    assert compare(told(network), pictures).p <= ALPHA
-    assert abs(cosine_with(network, untrained(network.config, 1))) < 0.2
+    assert correlate_distances(label_conditioning(network), pictures).p <= ALPHA
+    assert abs(mean_cosine(network, untrained_network(network.config, 1))) < 0.2
 
 
 def test_the_start_is_where_training_begins_and_leaves_the_random_state(context: LessonContext) -> None:
     state = torch.get_rng_state()
-    begun = untrained(context.network.config, 5)
+    begun = untrained_network(context.network.config, 5)
     assert torch.equal(torch.get_rng_state(), state)
     other = TrainState.create(TrainConfig(seed=5), context.network.config).model
     assert torch.equal(begun.label_emb.weight, other.label_emb.weight)
@@ -257,32 +257,32 @@ def test_the_start_is_where_training_begins_and_leaves_the_random_state(context:
 def test_what_the_blocks_are_told_is_the_label_alone_where_labels_are_alike(context: LessonContext) -> None:
     network: SimpleUNet = copy.deepcopy(context.network)
     network.label_emb.weight[3] = network.label_emb.weight[8]
-    heard_so = told(network)
-    assert heard_so.shape == (10, 2 * (32 + 64 + 64 + 64 + 64 + 32))
-    assert np.array_equal(heard_so[3], heard_so[8])
-    assert not np.allclose(heard_so[3], heard_so[7])
-    assert vectors(network).shape == (10, 512)
+    conditioned = label_conditioning(network)
+    assert conditioned.shape == (10, 2 * (32 + 64 + 64 + 64 + 64 + 32))
+    assert np.array_equal(conditioned[3], conditioned[8])
+    assert not np.allclose(conditioned[3], conditioned[7])
+    assert label_vectors(network).shape == (10, 512)
 
 
-def likeness(p: float) -> Likeness:
+def likeness(p: float) -> DistanceCorrelation:
     """Return a rank correlation of 0.4 that a share p of shuffles reaches."""
-    return Likeness(0.4, np.where(np.arange(999) < 1000 * p - 1, 0.5, 0.1).astype(np.float32))
+    return DistanceCorrelation(0.4, np.where(np.arange(999) < 1000 * p - 1, 0.5, 0.1).astype(np.float32))
 
 
-def test_the_layers_are_told_both_ways(context: LessonContext, labels: Labels) -> None:
+def test_the_layers_are_told_both_ways(context: LessonContext, labels: LabelGeometry) -> None:
     sure, chance = likeness(0.001), likeness(0.4)
     lucky = labels.untrained_p.copy()
     lucky[0, 1] = 0.01
     yes, no, unsure = bumps(250, 750, 250), bumps(500, 500, None, noise=0.0), bumps(450, 550, 450, count=6, noise=0.8)
     for seen, of_labels, verdicts in (
-        (yes, replace(labels, vectors=sure, told=sure), ["Found", "Found", "Found", "Found"]),
-        (bumps(750, 250, 750), replace(labels, vectors=chance, told=chance), ["Found", *["Not found"] * 3]),
+        (yes, replace(labels, vectors=sure, conditioning=sure), ["Found", "Found", "Found", "Found"]),
+        (bumps(750, 250, 750), replace(labels, vectors=chance, conditioning=chance), ["Found", *["Not found"] * 3]),
         (
             no,
-            replace(labels, told=sure, untrained_p=lucky),
+            replace(labels, conditioning=sure, untrained_p=lucky),
             ["Not found", "Cannot be told", "Not found", "Cannot be told"],
         ),
-        (bumps(None, None, noise=0.0), replace(labels, told=sure), ["Not found", "Not found", "Found"]),
+        (bumps(None, None, noise=0.0), replace(labels, conditioning=sure), ["Not found", "Not found", "Found"]),
         (unsure, labels, ["Cannot be told", None, "Not found", None]),
     ):
         finding = Finding.of(layers.LESSON, Layers(seen, of_labels, 1000), full=False)
@@ -293,23 +293,22 @@ def test_the_layers_are_told_both_ways(context: LessonContext, labels: Labels) -
         assert len(told_so["zh"].table.rows) == len(seen.names)
 
 
-def test_what_passes_is_said_with_its_level(context: LessonContext, labels: Labels) -> None:
+def test_what_passes_is_said_with_its_level(context: LessonContext, labels: LabelGeometry) -> None:
     """p = 0.047 of the start beside "0 pass" contradict each other where no level is named."""
     lucky = labels.untrained_p.copy()
     lucky[:, 1] = [0.047, *np.linspace(0.1, 0.9, len(lucky) - 1)]
-    found = replace(labels, told=likeness(0.001), untrained_p=lucky)
+    found = replace(labels, conditioning=likeness(0.001), untrained_p=lucky)
     facts = found.facts()
-    assert (facts["told_start_p"], facts["told_untrained_found"]) == (0.047, 0)
+    assert (facts.conditioning.start_p, facts.conditioning.untrained_found) == (0.047, 0)
     finding = Finding.of(layers.LESSON, Layers(bumps(250, 750, 250), found, 1000), full=False)
     assert "at most 2.5%" in told_in_every_language(finding, context)["en"].answers[-1].text
     lucky[3, 1] = 0.025
-    assert replace(found, untrained_p=lucky).facts()["told_untrained_found"] == 1
+    assert replace(found, untrained_p=lucky).facts().conditioning.untrained_found == 1
 
 
-def test_full_results_come_back_as_they_were_shipped(tmp_path: Path, labels: Labels) -> None:
+def test_full_results_come_back_as_they_were_saved(tmp_path: Path, labels: LabelGeometry) -> None:
     finding = Finding.of(layers.LESSON, Layers(bumps(250, 750, 250), labels, 1000), full=True)
-    ship(finding, "0" * 64, {}, tmp_path)
-    back = shipped_finding(layers.LESSON, "0" * 64, tmp_path)
-    assert back is not None
+    save_results(finding, "0" * 64, {}, tmp_path)
+    back = Finding.of(layers.LESSON, load_results([layers.LESSON], "0" * 64, tmp_path)[Layers], full=True)
     assert back.facts == finding.facts
     assert back.claims == finding.claims

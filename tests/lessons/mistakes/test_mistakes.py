@@ -1,4 +1,4 @@
-"""The bug museum: detectors against closed forms, each mistake caught by its own and a correct sampler by none."""
+"""Sampler mistakes: detectors against closed forms, each mistake caught by its own and a correct sampler by none."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from viz_diffusion.diffusion.timesteps import spaced_timesteps
 from viz_diffusion.lessons.base import Finding
 from viz_diffusion.lessons.mistakes import buggy_samplers as bugs
 from viz_diffusion.lessons.mistakes import lesson as mistakes
+from viz_diffusion.lessons.mistakes.detectors import LIMITS, Mistakes, measure_mistakes
 
 SCHEDULE = NoiseSchedule.named("linear")
 
@@ -38,19 +39,19 @@ def oracle(training: Digits) -> Answering:
 
 
 @pytest.fixture(scope="module")
-def found(oracle: Answering, training: Digits) -> mistakes.Mistakes:
-    return mistakes.measure(oracle, SCHEDULE, training, is_mnist=False, samples=20)
+def found(oracle: Answering, training: Digits) -> Mistakes:
+    return measure_mistakes(oracle, SCHEDULE, training, is_mnist=False, samples=20)
 
 
 def test_each_mistake_is_caught_by_its_own_detector_alone_and_the_correct_sampler_by_none(
-    found: mistakes.Mistakes,
+    found: Mistakes,
 ) -> None:
     expected = np.concatenate([np.zeros((2, 6), bool), np.eye(6, dtype=bool)])
     assert np.array_equal(found.caught, expected)
     assert outcomes(mistakes.LESSON, found) == {"caught": True, "clean": True}
 
 
-def test_what_the_detectors_read_is_known_in_closed_form(found: mistakes.Mistakes) -> None:
+def test_what_the_detectors_read_is_known_in_closed_form(found: Mistakes) -> None:
     own = found.values[2 + np.arange(6), np.arange(6)]
     visited = spaced_timesteps(1000, 50)
     spaced = SCHEDULE.respaced(visited[::-1])
@@ -64,7 +65,7 @@ def test_what_the_detectors_read_is_known_in_closed_form(found: mistakes.Mistake
     assert found.values[:2, 2].max() < 0.01
 
 
-def test_the_strip_shows_the_mistake_it_is_named_after(found: mistakes.Mistakes) -> None:
+def test_the_strip_shows_the_mistake_it_is_named_after(found: Mistakes) -> None:
     strips = dict(zip(bugs.SAMPLERS, found.strips, strict=True))
     assert np.array_equal(strips["reversed"][0], strips["right"][-1])
     assert np.array_equal(strips["reversed"][-1], strips["right"][0])
@@ -76,16 +77,16 @@ def test_the_strip_shows_the_mistake_it_is_named_after(found: mistakes.Mistakes)
 
 def test_what_is_told_under_the_cosine_schedule_has_its_snr() -> None:
     cosine = NoiseSchedule.named("cosine")
-    told = bugs.nearest_by_snr(cosine, SCHEDULE)
+    given = bugs.nearest_by_snr(cosine, SCHEDULE)
     reachable = cosine.alphas_cumprod > SCHEDULE.alphas_cumprod[-1]
     middle = reachable & (np.arange(1000) > 50)
-    assert np.abs(SCHEDULE.log_snr[told] - cosine.log_snr)[middle].max() < 0.03
-    assert (told[~reachable] == 999).all()
+    assert np.abs(SCHEDULE.log_snr[given] - cosine.log_snr)[middle].max() < 0.03
+    assert (given[~reachable] == 999).all()
 
 
 def test_control_a_model_of_grey_clouds_fails_a_detector_though_its_sampler_is_right(training: Digits) -> None:
     grey = Answering(lambda x, t, _: SCHEDULE.predict_eps(x, torch.full_like(x, 0.5), t))
-    found = mistakes.measure(grey, SCHEDULE, training, is_mnist=False, samples=10)
+    found = measure_mistakes(grey, SCHEDULE, training, is_mnist=False, samples=10)
     assert found.caught[0].tolist() == [False, False, False, True, False, False]
     assert outcomes(mistakes.LESSON, found) == {"caught": True, "clean": False}
 
@@ -94,29 +95,29 @@ def test_control_a_mistake_that_does_no_harm_is_not_said_to_be_caught(training: 
     """Where digits do lie in [0, 1], clipping to it is no mistake."""
     bright = Digits(torch.full_like(training.images[:10], 0.5), training.labels[:10])
     answer = Answering(lambda x, t, _: SCHEDULE.predict_eps(x, torch.full_like(x, 0.5), t))
-    found = mistakes.measure(answer, SCHEDULE, bright, is_mnist=False, samples=10)
+    found = measure_mistakes(answer, SCHEDULE, bright, is_mnist=False, samples=10)
     assert outcomes(mistakes.LESSON, found) == {"caught": False, "clean": True}
 
 
-def test_too_near_to_a_limit_is_open(found: mistakes.Mistakes) -> None:
+def test_too_near_to_a_limit_is_open(found: Mistakes) -> None:
     near = found.values.copy()
-    near[2 + 3, 3] = near[0, 3] = bugs.LIMITS[3]
+    near[2 + 3, 3] = near[0, 3] = LIMITS[3]
     halves = found.halves.copy()
     halves[:, 3] = 0.05
     assert outcomes(mistakes.LESSON, replace(found, values=near, halves=halves)) == {"caught": None, "clean": None}
 
 
-def read_like(wrong: dict[str, int], samples: int = 400) -> np.ndarray[tuple[int, int], np.dtype[np.bool_]]:
-    """Return (8, N) readings, all right but the first so many of a sampler."""
+def classified_like(wrong: dict[str, int], samples: int = 400) -> np.ndarray[tuple[int, int], np.dtype[np.bool_]]:
+    """Return (8, N) correct classifications, but for the first so many of a sampler."""
     misread = np.array([wrong.get(name, 0) for name in bugs.SAMPLERS])
     return np.arange(samples) >= misread[:, None]
 
 
 def test_a_mistake_is_unseen_where_surely_few_digits_are_lost_and_the_reversed_strip_does_not_count(
-    found: mistakes.Mistakes,
+    found: Mistakes,
 ) -> None:
     def unseen(wrong: dict[str, int], samples: int = 400) -> tuple[bool | None, int, int]:
-        data = replace(found, samples=samples, read=read_like(wrong, samples))
+        data = replace(found, samples=samples, correct=classified_like(wrong, samples))
         claim = {one.name: one for one in mistakes.LESSON.claims(data)}["unseen"]
         return claim.holds, claim.facts["unseen"], claim.facts["seen"]
 
@@ -129,12 +130,12 @@ def test_a_mistake_is_unseen_where_surely_few_digits_are_lost_and_the_reversed_s
     assert unseen(dict.fromkeys(five, 20) | {"no_root": 1}, 40) == (None, 0, 4)
 
 
-def test_mistakes_are_told_every_way(found: mistakes.Mistakes) -> None:
+def test_mistakes_are_told_every_way(found: Mistakes) -> None:
     context = make_context(mute(), heldout=10)
-    seen = replace(found, samples=400, read=read_like({"normalisation": 360}))
-    few = replace(found, read=read_like({}, 20))
+    seen = replace(found, samples=400, correct=classified_like({"normalisation": 360}))
+    few = replace(found, correct=classified_like({}, 20))
     ruined = dict.fromkeys(bugs.MISTAKES, 300) | {"reversed": 0}
-    ruins = replace(found, samples=400, read=read_like(ruined), values=found.values[::-1])
+    ruins = replace(found, samples=400, correct=classified_like(ruined), values=found.values[::-1])
     for data, verdicts in (
         (seen, ["Found"] * 3),
         (few, ["Found", "Found", "Cannot be told"]),
@@ -149,7 +150,7 @@ def test_mistakes_are_told_every_way(found: mistakes.Mistakes) -> None:
 
 def test_the_mistaken_noise_of_the_last_step_is_not_the_first_states(oracle: Answering) -> None:
     labels, seeds = torch.arange(2), range(7, 9)
-    right, noisy = (bugs.run(name, oracle, SCHEDULE, labels, seeds) for name in ("right", "last_noise"))
+    right, noisy = (bugs.run_sampler(name, oracle, SCHEDULE, labels, seeds) for name in ("right", "last_noise"))
     added = (noisy.x0 - right.x0)[0, 0].numpy()
     assert abs(np.corrcoef(added.ravel(), right.strip[0].ravel())[0, 1]) < 0.15  # of 784 independent draws: 0.036
 
@@ -167,13 +168,13 @@ def test_no_step_is_kept_while_a_sampler_is_looked_at(oracle: Answering, monkeyp
             yield step
 
     monkeypatch.setattr(bugs, "ddpm_steps", watched)
-    bugs.run("right", oracle, SCHEDULE, torch.arange(2), range(2))
+    bugs.run_sampler("right", oracle, SCHEDULE, torch.arange(2), range(2))
     assert len(alive) == 50
     assert most <= 2
 
 
 def test_every_number_of_the_table_stands_in_the_picture_and_only_what_is_caught_is_marked(
-    found: mistakes.Mistakes,
+    found: Mistakes,
 ) -> None:
     figure = mistakes.draw(found)["mistakes"]
     bold = [text.get_text() for text in figure.texts if text.get_weight() == "bold"]

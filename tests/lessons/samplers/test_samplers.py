@@ -20,6 +20,13 @@ from viz_diffusion.lessons.base import Finding
 from viz_diffusion.lessons.context import TRACED_SEED, record_traces
 from viz_diffusion.lessons.samplers import lesson as samplers
 from viz_diffusion.lessons.samplers.path_geometry import measure_paths, principal, straightness
+from viz_diffusion.lessons.samplers.sampler_comparison import (
+    Samplers,
+    _judge,
+    _PathKeeper,
+    _sample,
+    measure_samplers,
+)
 
 SCHEDULE = NoiseSchedule.named("linear")
 STEPS = (2, 5, 10, 20, 50, 200)
@@ -33,14 +40,14 @@ def small_gaussian() -> GaussianOracle:
 
 
 @pytest.fixture(scope="module")
-def gaussian() -> samplers.Samplers:
+def gaussian() -> Samplers:
     oracle, digits = small_gaussian(), load_digits("test")
     traces = record_traces(oracle, SCHEDULE, 20, spaced_timesteps(1000, 300))
-    return samplers.measure(oracle, traces, digits, digits, is_mnist=False, count=20, steps=STEPS)
+    return measure_samplers(oracle, traces, digits, digits, is_mnist=False, count=20, steps=STEPS)
 
 
 @pytest.fixture(scope="module")
-def read(gaussian: samplers.Samplers) -> samplers.Samplers:
+def read(gaussian: Samplers) -> Samplers:
     """Return the finding as if somebody could read it: 180 of 200 with 10 steps or more, 80 with fewer."""
     right = np.zeros((4, len(STEPS), 200), dtype=bool)
     right[:, :2, :80] = right[:, 2:, :180] = True
@@ -49,7 +56,7 @@ def read(gaussian: samplers.Samplers) -> samplers.Samplers:
     return replace(gaussian, right=right, right_all=all_right, apart=np.repeat(gaussian.apart, 10, axis=2))
 
 
-def test_both_samplers_near_the_exact_end_as_fast_as_their_order_says(gaussian: samplers.Samplers) -> None:
+def test_both_samplers_near_the_exact_end_as_fast_as_their_order_says(gaussian: Samplers) -> None:
     oracle = small_gaussian()
     noise = ImageNoise(range(TRACED_SEED, TRACED_SEED + 20)).draw().double()
     exact = oracle.flow(noise, 999)[:, 0].numpy()
@@ -72,7 +79,7 @@ def test_control_where_the_guess_never_changes_looking_back_gains_nothing() -> N
     known = digits.images[:20] * 0.9
     truth = TruthOracle(SCHEDULE, known)
     traces = record_traces(truth, SCHEDULE, 20, spaced_timesteps(1000, 100))
-    found = samplers.measure(truth, traces, digits, digits, is_mnist=False, count=20, steps=(5, 10, 20))
+    found = measure_samplers(truth, traces, digits, digits, is_mnist=False, count=20, steps=(5, 10, 20))
     assert found.apart.max() < 1e-3
     same = replace(found, apart=np.zeros_like(found.apart))
     assert outcomes(samplers.LESSON, same)["second_order"] is False
@@ -121,9 +128,9 @@ def test_for_mnists_gaussian_the_way_is_as_straight_and_flat_as_is_known() -> No
 
 def test_the_kept_ways_are_those_of_the_sampler() -> None:
     oracle = small_gaussian()
-    keeper = samplers._PathKeeper(23)
+    keeper = _PathKeeper(23)
     asked = torch.arange(30) % 10
-    samplers._sample(oracle, SCHEDULE, asked, "ddim", "beta", 4, keeper)
+    _sample(oracle, SCHEDULE, asked, "ddim", "beta", 4, keeper)
     kept = keeper.states()
     assert kept.shape == (23, 5, 28, 28)
     noise = ImageNoise(range(TRACED_SEED, TRACED_SEED + 23))
@@ -132,7 +139,7 @@ def test_the_kept_ways_are_those_of_the_sampler() -> None:
     assert np.allclose(kept, states, atol=1e-5)
 
 
-def test_control_two_ways_of_one_kind_are_not_told_apart(gaussian: samplers.Samplers) -> None:
+def test_control_two_ways_of_one_kind_are_not_told_apart(gaussian: Samplers) -> None:
     walk = np.cumsum(np.random.default_rng(3).standard_normal((20, 101, 28, 28)), axis=1).astype(np.float32)
     other = np.cumsum(np.random.default_rng(4).standard_normal((20, 101, 28, 28)), axis=1).astype(np.float32)
     answers = outcomes(samplers.LESSON, replace(gaussian, paths=measure_paths(walk, other)))
@@ -140,7 +147,7 @@ def test_control_two_ways_of_one_kind_are_not_told_apart(gaussian: samplers.Samp
     assert answers["flatter"] is not True
 
 
-def test_the_first_number_of_steps_that_is_enough_for_good(read: samplers.Samplers) -> None:
+def test_the_first_number_of_steps_that_is_enough_for_good(read: Samplers) -> None:
     assert read.right is not None
     assert [read.first_enough(arm) for arm in range(4)] == [10] * 4
     relapsing = read.right.copy()
@@ -148,8 +155,8 @@ def test_the_first_number_of_steps_that_is_enough_for_good(read: samplers.Sample
     assert replace(read, right=relapsing).first_enough(0) == 200
     never = np.zeros_like(read.right)
     assert replace(read, right=never).first_enough(0) is None
-    assert samplers.facts(replace(read, right=never))["first_enough_told"].endswith("2M: –")
-    assert samplers.facts(read)["first_enough_told"] == "DDPM β: 10, DDPM β̃: 10, DDIM: 10, 2M: 10"
+    assert samplers.facts(replace(read, right=never)).first_enough_told.endswith("2M: –")
+    assert samplers.facts(read).first_enough_told == "DDPM β: 10, DDPM β̃: 10, DDIM: 10, 2M: 10"
     assert outcomes(samplers.LESSON, read)["few_strokes"] is True
     assert outcomes(samplers.LESSON, replace(read, right=never))["few_strokes"] is False
     unsure = np.zeros_like(read.right)
@@ -157,13 +164,13 @@ def test_the_first_number_of_steps_that_is_enough_for_good(read: samplers.Sample
     assert outcomes(samplers.LESSON, replace(read, right=unsure))["few_strokes"] is None
 
 
-def named(data: samplers.Samplers) -> tuple[bool | None, int, str]:
+def named(data: Samplers) -> tuple[bool | None, int, str]:
     """Return the verdict on few steps, and which steps and sampler its answer names."""
     claim = samplers.claims(data)[0]
     return claim.holds, claim.facts["fewest"], claim.facts["quickest"]
 
 
-def test_the_answer_names_the_run_that_was_found(read: samplers.Samplers) -> None:
+def test_the_answer_names_the_run_that_was_found(read: Samplers) -> None:
     """DDPM β̃ is just above the limit with 2 steps already, and nobody can be sure of it; DDIM with 20 is."""
     right = np.zeros((4, len(STEPS), 200), dtype=bool)
     right[1, :, :168], right_all = True, np.arange(200) < 184  # 0.9 of 184 is 165.6
@@ -178,7 +185,7 @@ def test_the_answer_names_the_run_that_was_found(read: samplers.Samplers) -> Non
     assert named(replace(planted, right=relapsing))[0] is None
 
 
-def test_few_agreeing_pairs_are_no_proof(read: samplers.Samplers) -> None:
+def test_few_agreeing_pairs_are_no_proof(read: Samplers) -> None:
     """64 of 64 beside 64 of 64: a standard error of 0, but a share of 0.875 is still possible at z = 3.02."""
     everyone = np.ones((4, len(STEPS), 64), dtype=bool)
     agreeing = replace(read, right=everyone, right_all=everyone[0, 0], apart=read.apart[:, :, :64])
@@ -187,7 +194,7 @@ def test_few_agreeing_pairs_are_no_proof(read: samplers.Samplers) -> None:
     assert named(many)[0] is True
 
 
-def test_it_is_told_both_ways_and_without_a_reader(gaussian: samplers.Samplers, read: samplers.Samplers) -> None:
+def test_it_is_told_both_ways_and_without_a_reader(gaussian: Samplers, read: Samplers) -> None:
     assert read.right is not None
     context = make_context(mute())
     never, unsure = np.zeros_like(read.right), np.zeros_like(read.right)
@@ -213,9 +220,9 @@ def test_only_a_full_measurement_has_distances_and_they_are_those_of_the_sets() 
     test, training = load_digits("test"), load_digits("train")
     pictures = torch.stack([test.images[:40], training.images[:40]])[None].expand(4, -1, -1, -1, -1, -1)
     asked = test.labels[:40]
-    quick = samplers._judge(pictures, test.images[:40], asked, test, training, full=False)
+    quick = _judge(pictures, test.images[:40], asked, test, training, full=False)
     assert quick.frechet is quick.frechet_real is None
-    judged = samplers._judge(pictures, test.images[:40], asked, test, training, full=True)
+    judged = _judge(pictures, test.images[:40], asked, test, training, full=True)
     assert judged.frechet is not None
     assert judged.right is not None
     assert judged.right[:, 0].mean() > 0.9 > 0.4 > judged.right[:, 1].mean()
@@ -223,9 +230,9 @@ def test_only_a_full_measurement_has_distances_and_they_are_those_of_the_sets() 
     assert np.allclose(judged.frechet, judged.frechet[:1])
 
 
-def test_the_figures_show_what_was_found(read: samplers.Samplers) -> None:
+def test_the_figures_show_what_was_found(read: Samplers) -> None:
     figures = samplers.draw(read)
-    assert tuple(figures) == samplers.LESSON.figures
+    assert tuple(figures) == samplers.LESSON.figure_names
     shown = [image.get_array() for axes in figures["samplers"].axes for image in axes.images]
     assert len(shown) == 4 * len(STEPS) + 1
     factor = shown[0].shape[0] // 28
@@ -236,9 +243,9 @@ def test_the_figures_show_what_was_found(read: samplers.Samplers) -> None:
     assert said.count("90%") == 4 * (len(STEPS) - 2)
     left, right = [axes for axes in figures["strokes"].axes if axes.lines and axes.get_zorder() == 0]
     lines = [line for line in left.lines if line.get_marker() == "o"]
-    assert np.allclose([line.get_ydata() for line in lines], samplers.facts(read)["accuracy"])
+    assert np.allclose([line.get_ydata() for line in lines], samplers.facts(read).accuracy)
     assert np.allclose(right.lines[0].get_ydata(), read.apart[0].mean(axis=1))
     maps = [axes for axes in figures["paths"].axes if len(axes.lines) > 10]
     for axes, drawn in zip(maps, read.paths.maps, strict=True):
-        ways = [line for line in axes.lines if len(line.get_xdata()) == read.paths.looks]
+        ways = [line for line in axes.lines if len(line.get_xdata()) == read.paths.maps.shape[2]]
         assert np.array_equal(np.stack([np.stack(line.get_data(), axis=1) for line in ways]), drawn)

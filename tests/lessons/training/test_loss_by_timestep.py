@@ -52,7 +52,7 @@ def test_the_best_denoiser_of_a_gaussian_is_graded_as_the_closed_form_says(
     assert half < 0.02 * mean
     facts = found.facts()
     bits = (bits_per_loss(SCHEDULE) * expected).sum()
-    assert facts["bits"] == pytest.approx(bits, abs=2 * facts["bits_interval"])
+    assert facts.bits.bits == pytest.approx(bits, abs=2 * facts.bits.bits_interval)
     assert found.by_t().gaussian_bits.sum() == pytest.approx(bits)
     claims = {claim.name: claim.holds for claim in found.claims()}
     assert claims["beats_gaussian"] is not True
@@ -71,7 +71,7 @@ def test_control_a_denoiser_that_shrinks_its_answer_is_graded_worse(gaussian: tu
         loss_by_timestep.measure_loss_by_timestep(one, SCHEDULE, digits, digits, each=20).facts()
         for one in (oracle, worse)
     ]
-    assert grades[1]["heldout_mean"] - grades[0]["heldout_mean"] > 5 * grades[0]["heldout_interval_mean"]
+    assert grades[1].heldout_mean - grades[0].heldout_mean > 5 * grades[0].heldout_interval_mean
 
 
 def test_both_baselines_are_those_of_mnist_and_come_from_one_pass() -> None:

@@ -33,21 +33,26 @@ def run_command(
     make_dir(out)
     loaded = load_run(run, "cpu", terminal)
     terminal.replacing(out / "embeddings.json")
+    from viz_diffusion.lessons.base import facts_by_name
     from viz_diffusion.lessons.clock import lesson as clock
-    from viz_diffusion.lessons.label import lesson as label
+    from viz_diffusion.lessons.label.label_embedding import embedding_facts, measure_embedding
     from viz_diffusion.lessons.network import lesson as network
+    from viz_diffusion.lessons.network.architecture import measure_network
+    from viz_diffusion.plots.embeddings import draw_label_embedding
+    from viz_diffusion.plots.lazy_figures import Figures
     from viz_diffusion.study.narrative import drawings, save_drawing, wording
 
     terminal.say("Drawing", "time, labels and network")
     schedule, model = loaded.run.config.noise_schedule, loaded.model
-    times = clock.measure(model, schedule.num_train_timesteps, schedule.snr_below_one)
-    labels, shape = label.measure_embedding(model), network.measure(model)
+    times = clock.measure_embeddings(model, schedule.num_train_timesteps, schedule.snr_below_one)
+    labels, shape = measure_embedding(model), measure_network(model)
     facts = {
-        "time_embedding": clock.facts(times),
-        "label_embedding": label.facts_embedding(labels),
-        "model": network.facts(shape),
+        "time_embedding": facts_by_name(clock.facts(times)),
+        "label_embedding": facts_by_name(embedding_facts(labels)),
+        "model": facts_by_name(network.facts(shape)),
     }
-    figures = clock.draw(times) | label.draw_embedding(labels) | network.draw(shape)
+    label_figures = Figures(label_embedding=lambda: draw_label_embedding(labels))
+    figures = clock.draw(times) | label_figures | network.draw(shape)
     captions = {}
     for name, figure in figures.items():
         (drawing,) = drawings({name: figure}, wording(facts[name], texts), texts)

@@ -25,7 +25,7 @@ from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.files import make_parent, write_bytes
 
 if TYPE_CHECKING:
-    from viz_diffusion.lessons.base import Lesson
+    from viz_diffusion.lessons.base import AnyLesson
     from viz_diffusion.study.narrative import Drawing
     from viz_diffusion.study.study import Study
     from viz_diffusion.text.catalogue import Texts
@@ -90,7 +90,9 @@ def run_command(
         request = read_request(generation)
         _check_frames(request.steps, frames, spacing, form.kind)
         path = _writable_path(out, figure, form.kind, request.digit, lang)
-        study = prepare_study(request, run, device, terminal, lessons=[lesson], others=lesson.comparison_runs, out=path)
+        study = prepare_study(
+            request, run, device, terminal, lessons=[lesson], others="comparison_runs" in lesson.needs, out=path
+        )
         terminal.say("Drawing", figure)
         is_film = form.kind in FILMS
         facts, data = _film(study, figure, form, frames, spacing) if is_film else _still(study, figure, form, texts)
@@ -146,13 +148,13 @@ def _check_format(format: str | None, out: Path | None, dpi: int | None, transpa
     return _Format(kind, dpi or DPI, transparent)
 
 
-def _owner(figure: str, kind: str, frames: str | None, spacing: str) -> Lesson:
+def _owner(figure: str, kind: str, frames: str | None, spacing: str) -> AnyLesson:
     """Return the lesson that draws a figure, set to ``frames`` and ``spacing``."""
     from viz_diffusion.lessons.base import all_lessons
     from viz_diffusion.lessons.guess import lesson as guess
     from viz_diffusion.views import strip as strip_view
 
-    owners = {name: lesson for lesson in all_lessons() for name in lesson.figures}
+    owners = {name: lesson for lesson in all_lessons() for name in lesson.figure_names}
     names = f"{', '.join((*owners, LEARNING))}; as a film (gif, webp, mp4): {', '.join((*FILM_FIGURES, LEARNING))}"
     if figure not in owners and figure not in FILM_FIGURES:
         raise VizdiffUsageError(f"--figure {figure!r} is unknown; choose from {names}")
@@ -229,7 +231,7 @@ def _training_samples(
 ) -> tuple[dict[str, Any], bytes]:
     """Return the facts of the samples that a run kept while it was trained, and the bytes of their strip or film."""
     terminal.say("Loading", "PyTorch")
-    from viz_diffusion.lessons.training.lesson import read_training_samples, training_samples_facts
+    from viz_diffusion.lessons.training.history import read_training_samples, training_samples_facts
     from viz_diffusion.plots import training_samples as learning
     from viz_diffusion.plots.film import film_bytes
     from viz_diffusion.study.narrative import drawings, wording

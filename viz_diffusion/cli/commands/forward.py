@@ -54,16 +54,19 @@ def run_command(
     make_dir(out)
     terminal.say("Loading", "PyTorch")
     from viz_diffusion.data import load_digits
+    from viz_diffusion.lessons.base import facts_by_name
     from viz_diffusion.lessons.noising import lesson as noising
+    from viz_diffusion.lessons.noising.forward_process import measure_noising
     from viz_diffusion.study.narrative import drawings, save_drawing, wording
 
-    data = noising.measure(load_digits("test", dataset, data_dir), noise_schedule, digit, seed)
+    data = measure_noising(load_digits("test", dataset, data_dir), noise_schedule, digit, seed)
     terminal.replacing(out / "forward.png")
     terminal.say("Drawing", f"{schedule} schedule, digit {digit} and the next four")
-    drawn = drawings(noising.draw(data), wording(noising.facts(data), texts), texts)
+    facts = facts_by_name(noising.facts(data))
+    drawn = drawings(noising.draw(data), wording(facts, texts), texts)
     for drawing in drawn:
         save_drawing(drawing, out)
     captions = {drawing.name: drawing.caption for drawing in drawn}
     terminal.say("Done", f"{show_path(out)} (forward and snr, .png and .svg, {terminal.seconds:.0f} s)")
-    result = noising.facts(data) | {"captions": captions}
+    result = facts | {"captions": captions}
     terminal.result({"out": str(out), "seconds": round(terminal.seconds, 1), **result})

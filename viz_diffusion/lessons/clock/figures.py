@@ -1,4 +1,4 @@
-"""Samples under right and wrong clocks, and how well the border tells the time.
+"""Samples with right and wrong timesteps, and how well t can be estimated from the border.
 
 Knows nothing about how anything was measured.
 """
@@ -15,18 +15,18 @@ from viz_diffusion.plots.panels import AxisScale, Curve, draw_curves
 from viz_diffusion.plots.theme import Array
 
 ROWS = 1
-"""Samples of each digit that are drawn, one beneath the other."""
+"""Samples of each digit that are drawn, one below the other."""
 
 
 def draw_wrong_clock(images: Array, clocks: Sequence[str], samplers: Sequence[str], shares: Array | None) -> Figure:
-    """Draw (S, A, M, H, W) samples: a block a sampler, ROWS rows a clock; beside each, how many are read as asked.
+    """Draw (S, A, M, H, W) samples: a block a sampler, ROWS rows an arm; next to each, the accuracy.
 
     Parameters
     ----------
     clocks, samplers
-        A and S texts: what the network is told where the sampler says t, and the samplers' names.
+        A and S texts: the timestep that the network gets in the place of t, and the samplers' names.
     shares
-        (S, A) float, 0 to 1: how many are read as asked; None where nobody can read them.
+        (S, A) float, 0 to 1: share classified as the requested digit; None where there is no classifier.
     """
     with theme.use_theme():
         figure = theme.new_figure()
@@ -55,7 +55,7 @@ def draw_wrong_clock(images: Array, clocks: Sequence[str], samplers: Sequence[st
 
 
 def draw_border_clock(timesteps: Array, error: Array, bound: Array, last: int) -> Figure:
-    """Draw the RMS error of t read off the border (dots) and the bound on it at every t (line)."""
+    """Draw the RMS error of t estimated from the border (dots) and the bound on it at every t (line)."""
     with theme.use_theme():
         figure = theme.new_figure()
         high = float(max(error.max(), bound[timesteps].max())) * 1.15

@@ -1,7 +1,4 @@
-"""What is there of a picture at each frequency and t, and a picture in its coarse, middle and fine parts.
-
-Knows nothing about how anything was measured.
-"""
+"""Figures of coherence and power at each frequency and t, and of x̂_0 split into bands of frequency."""
 
 from __future__ import annotations
 
@@ -21,7 +18,7 @@ SHARE_MAP = LinearSegmentedColormap.from_list("share", ["#ffffff", "#cfc4e0", "#
 
 @dataclass(frozen=True, eq=False)
 class Emergence:
-    """What F frequencies have of the finished picture at K timesteps, and where they emerge."""
+    """Coherence and power of F frequencies at K timesteps, and the t at which each emerges."""
 
     frequencies: Array
     """(F,) int, rising by 1, cycles per image."""
@@ -38,18 +35,18 @@ class Emergence:
     interval: Array
     """(2, F) float: its 95% interval."""
     predicted: Array
-    """(F,) float: where it should by its own power."""
+    """(F,) float: the t that its own power predicts."""
     linear: Array
-    """(F,) float: where it does for the best linear denoiser."""
+    """(F,) float: the t with the best linear denoiser."""
 
 
 @dataclass(frozen=True, eq=False)
 class Bands:
-    """Guesses of one generation at K timesteps, each split into J bands of frequency that add up to it."""
+    """x̂_0 of one generation at K timesteps, each split into J bands of frequency that add up to it."""
 
     timesteps: Array
     """(K,) int, falling."""
-    guesses: Array
+    x0_pred: Array
     """(K, H, W) float, in [-1, 1]."""
     parts: Array
     """(K, J, H, W) float, coarse to fine."""
@@ -58,11 +55,10 @@ class Bands:
 
 
 def draw_emergence(found: Emergence) -> Figure:
-    """Draw both maps over t (noise at the left) and frequency (fine above), and where each frequency emerges.
+    """Draw two maps over t (noise at the left) and frequency (fine above), and the t at which each frequency emerges.
 
-    Left, how much of the finished picture the guess shares; right, how much power it has beside it, more than 1 drawn
-    as 1. Dots with bars: where each frequency emerges, if it does; solid line: where its own power says; dashed: where
-    it does for the best linear denoiser.
+    Left, squared coherence of x̂_0 with the finished image; right, its relative power, clipped to 1. Dots with bars: the
+    measured t, where there is one; solid line: the t that the power predicts; dashed: that of the best linear denoiser.
     """
     with theme.use_theme():
         figure = theme.new_figure()
@@ -93,7 +89,7 @@ def draw_emergence(found: Emergence) -> Figure:
 
 
 def _show_map(axes: Axes, found: Emergence, values: Array) -> None:
-    """Show (K, F) values in 0..1 with t falling to the right, in blocks: nothing is blended."""
+    """Show (K, F) values in 0..1 with t falling to the right, in blocks without interpolation."""
     middle = (found.timesteps[:-1] + found.timesteps[1:]) / 2
     last = found.num_train_timesteps - 1
     edges = np.concatenate([[last], middle, [0]])
@@ -105,7 +101,7 @@ def _show_map(axes: Axes, found: Emergence, values: Array) -> None:
 
 
 def _mark(axes: Axes, found: Emergence) -> None:
-    """Draw both predictions as lines of steps, and where each frequency emerges as dots with their intervals."""
+    """Draw both predictions as step lines, and the measured emergence as dots with intervals."""
     last = found.num_train_timesteps - 1
     f, there = found.frequencies, found.at > 0
     heights = np.repeat(np.concatenate([f - 0.5, [f[-1] + 0.5]]), 2)[1:-1]
@@ -136,18 +132,18 @@ def _bar(figure: Figure, left: int, top: int) -> None:
 
 
 def draw_bands(bands: Bands) -> Figure:
-    """Draw each guess above its parts, coarse to fine, one column a timestep, noise at the left.
+    """Draw each x̂_0 above its parts, coarse to fine, one column for each timestep, noise at the left.
 
     The middle and fine parts are drawn on the grey scale about 0, which is mid-grey.
     """
     with theme.use_theme():
         figure = theme.new_figure()
         left, right, top = 420, 3120, 230
-        count, side = len(bands.timesteps), bands.guesses.shape[-1]
+        count, side = len(bands.timesteps), bands.x0_pred.shape[-1]
         pitch = (right - left) / count
         factor = max(1, min(12, int(pitch - 24) // side))
         size, gap = side * factor, 40
-        rows = [bands.guesses, *(bands.parts[:, j] for j in range(bands.parts.shape[1]))]
+        rows = [bands.x0_pred, *(bands.parts[:, j] for j in range(bands.parts.shape[1]))]
         for row, (name, images) in enumerate(zip(_names(bands.edges), rows, strict=True)):
             y = top + row * (size + gap) + (50 if row else 0)
             theme.write(
@@ -162,7 +158,7 @@ def draw_bands(bands: Bands) -> Figure:
 
 
 def _names(edges: tuple[float, ...]) -> tuple[str, ...]:
-    """Return the symbol of the guess, and the span of frequencies of each of its parts."""
+    """Return the symbol of x̂_0, and the range of frequencies of each of its parts."""
     low = [0, *(int(edge) + 1 for edge in edges)]
     high = [*(int(edge) for edge in edges), None]
     spans = [rf"$f$ ≥ {a}" if b is None else rf"$f$ {a}–{b}" for a, b in zip(low, high, strict=True)]

@@ -1,156 +1,80 @@
-"""Rough-hew to polish: does the coarse form come first?
-
-Compares the guesses x̂_0 of many recorded generations with what they ended in, frequency by frequency, beside two
-predictions from real digits and the schedule: of a filter that treats all waves of one frequency alike (Dieleman 2024;
-against its being a need, Falck et al. 2025), and of the best linear denoiser of each label.
-"""
+"""Lesson ``coarse_fine``: whether coarse frequencies of the image emerge before fine ones."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from viz_diffusion.data import Digits
-from viz_diffusion.evaluation.statistics import rank_correlation
-from viz_diffusion.lessons.base import Claim, Lesson, Rows
-from viz_diffusion.lessons.coarse_fine.figures import Bands, Emergence, draw_bands, draw_emergence
-from viz_diffusion.lessons.coarse_fine.spectra import (
-    EDGES,
-    FREQUENCIES,
-    half_shared,
-    linear_coherence,
-    predicted_emergence,
-    rings,
-    spectrum,
-    split,
+from viz_diffusion.lessons.base import Claim, Lesson, LessonFigure, Precomputed, Rows
+from viz_diffusion.lessons.coarse_fine.emergence import (
+    FRAMES,
+    RESAMPLES,
+    CoarseFine,
+    frequency_correlation,
+    mean_deviation,
+    measure_coarse_fine,
 )
+from viz_diffusion.lessons.coarse_fine.figures import Emergence, draw_bands, draw_emergence
+from viz_diffusion.lessons.coarse_fine.spectra import EDGES
 from viz_diffusion.lessons.context import LessonContext
 from viz_diffusion.plots.lazy_figures import Figures
-from viz_diffusion.recording.trajectory import Trajectory
 from viz_diffusion.text.catalogue import Texts
 
-Float64 = NDArray[np.float64]
-FRAMES = (250, 500)
-"""At how many of the recorded steps the guesses are looked at, quick and full."""
-RESAMPLES = (200, 2000)
-"""Bootstrap resamples of the generations, quick and full."""
-SHOWN_TIMESTEPS = (999, 700, 500, 400, 300, 200, 100, 0)
-"""Where the three parts are drawn, for T = 1000."""
 NEAR = 50
-"""Of T = 1000: as predicted is what emerges within so many timesteps of where it should, on average over f."""
+"""Of T = 1000: the mean deviation over f up to which frequencies count as emerging when predicted."""
 
 
-@dataclass(frozen=True, eq=False)
-class CoarseFine:
-    """How much of N finished pictures each guess holds, at F frequencies and K timesteps."""
+@dataclass(frozen=True)
+class CoarseFineFacts:
+    """What texts and JSON files say of F frequencies; an emergence is a t, 0 for never."""
 
-    frequencies: NDArray[np.int64]
-    """(F,) int64, rising, cycles per image."""
-    timesteps: NDArray[np.int64]
-    """(K,) int64, falling."""
-    num_train_timesteps: int
-    """T."""
-    shared: NDArray[np.float32]
-    """(K, F) float32, 0 to 1: squared coherence of x̂_0 with the finished picture."""
-    power: NDArray[np.float32]
-    """(K, F) float32: power of x̂_0 over that of the finished picture."""
-    emergence: Float64
-    """(F,) float64: t from which on ``shared`` stays at a half or more; 0 where it does not before the last step."""
-    resampled: NDArray[np.int16]
-    """(R, F) int16: the same of R bootstrap resamples of the generations."""
-    predicted: Float64
-    """(F,) float64: where ᾱS = 1-ᾱ, S being the power of real digits about their label's mean."""
-    predicted_unlabelled: Float64
-    """(F,) float64: the same about the mean of all digits."""
-    linear: Float64
-    """(F,) float64: where the best linear denoiser of each label shares a half."""
-    count: int
-    """N."""
-    bands: Bands
-    """One generation, split into its coarse, middle and fine parts."""
-    digit: int
-    """Which digit that is."""
-
-    @property
-    def interval(self) -> Float64:
-        """(2, F) the 95% bootstrap interval of ``emergence``."""
-        return np.asarray(np.quantile(self.resampled, (0.025, 0.975), axis=0))
-
-
-def measure(
-    traces: Trajectory, training: Digits, frames: int = FRAMES[0], resamples: int = RESAMPLES[0], digit: int = 5
-) -> CoarseFine:
-    """Compare guesses and finished pictures of recorded generations, frequency by frequency.
-
-    From both the mean of the training digits with that label is taken: it is what the label says by itself, before
-    anything is seen. Of what is left, a = F(x̂_0) and b = F(x_0), the squared coherence (Σ Re ab*)² / (Σ|a|² Σ|b|²)
-    is summed over a ring of modes and all generations; where the two run contrary to each other it is 0.
-    """
-    schedule, T = traces.schedule, traces.schedule.num_train_timesteps
-    chosen = np.unique(np.linspace(0, traces.num_steps - 1, min(frames, traces.num_steps)).round().astype(np.int64))
-    means = {int(k): training.images[training.labels == k, 0].mean(dim=0).numpy() for k in np.unique(traces.labels)}
-    mean = np.stack([means[int(k)] for k in traces.labels])
-    end = np.fft.fft2(traces.x0[:, 0] - mean, norm="ortho")
-    ended = rings(np.square(np.abs(end)))
-    cross, guessed = (np.empty((len(chosen), *ended.shape)) for _ in range(2))
-    for row, step in enumerate(chosen):
-        guess = np.fft.fft2(traces.x0_pred[:, step, 0] - mean, norm="ortho")
-        cross[row], guessed[row] = rings((guess * end.conj()).real), rings(np.square(np.abs(guess)))
-    timesteps = traces.timesteps[chosen].astype(np.int64)
-    everyone = np.arange(len(mean))
-    shared, power = _shares(cross, guessed, ended, everyone)
-    rng = np.random.default_rng(900)
-    again = [
-        _emergence(_shares(cross, guessed, ended, rng.choice(everyone, everyone.size))[0], timesteps)
-        for _ in range(resamples)
-    ]
-    known = spectrum(training, per_label=True)
-    image = int(np.flatnonzero(traces.labels == digit)[0]) if digit in traces.labels else 0
-    return CoarseFine(
-        frequencies=FREQUENCIES,
-        timesteps=timesteps,
-        num_train_timesteps=T,
-        shared=shared.astype(np.float32),
-        power=power.astype(np.float32),
-        emergence=_emergence(shared, timesteps),
-        resampled=np.stack(again).astype(np.int16),
-        predicted=predicted_emergence(known, schedule),
-        predicted_unlabelled=predicted_emergence(spectrum(training, per_label=False), schedule),
-        linear=half_shared(linear_coherence(training, schedule)),
-        count=len(mean),
-        bands=_bands(traces, image),
-        digit=int(traces.labels[image]),
-    )
-
-
-def _shares(cross: Float64, guessed: Float64, ended: Float64, chosen: NDArray[np.int64]) -> tuple[Float64, Float64]:
-    """Return (K, F) squared coherence and power, summed over the chosen of N generations."""
-    together, power, final = cross[:, chosen].sum(axis=1), guessed[:, chosen].sum(axis=1), ended[chosen].sum(axis=0)
-    shared = np.square(np.maximum(together, 0)) / np.maximum(power * final, 1e-30)
-    return shared, power / np.maximum(final, 1e-30)
-
-
-def _emergence(shared: Float64, timesteps: NDArray[np.int64]) -> Float64:
-    """Return (F,) the largest t from which down to the end ``shared`` is at least a half; 0 where it never is."""
-    lasting = np.logical_and.accumulate(shared[::-1] >= 0.5, axis=0).sum(axis=0)  # steps before the end
-    first = len(timesteps) - lasting
-    return np.where(lasting > 0, timesteps[np.minimum(first, len(timesteps) - 1)], 0).astype(np.float64)
-
-
-def _bands(traces: Trajectory, image: int) -> Bands:
-    """Return the guesses of one generation at a few timesteps, and last the finished picture, each split."""
-    T = traces.schedule.num_train_timesteps
-    wanted = np.array(SHOWN_TIMESTEPS) * (T - 1) // 999
-    steps = list(dict.fromkeys(int(np.abs(traces.timesteps - t).argmin()) for t in wanted))
-    shown = traces.x0_pred[image, steps, 0]
-    return Bands(traces.timesteps[steps].astype(np.int64), shown, split(shown), EDGES)
+    coarse_count: int
+    """Generations."""
+    coarse_digit: int
+    """Label of the generation that is drawn."""
+    frequencies: tuple[int, ...]
+    """(F,) cycles per image."""
+    emerges: tuple[float, ...]
+    """(F,) emergence."""
+    emerges_low: tuple[float, ...]
+    """(F,) lower end of its 95% interval."""
+    emerges_high: tuple[float, ...]
+    """(F,) upper end of it."""
+    emerges_predicted: tuple[float, ...]
+    """(F,) emergence that the power of real digits about their label's mean predicts."""
+    emerges_unlabelled: tuple[float, ...]
+    """(F,) emergence that their power about the mean of all digits predicts."""
+    emerges_linear: tuple[float, ...]
+    """(F,) emergence with the best linear denoiser of each label."""
+    order: float
+    """Spearman's rank correlation of frequency with emergence."""
+    order_low: float
+    """Lower end of its 95% interval."""
+    order_high: float
+    """Upper end of it."""
+    emerges_coarse: float
+    """Mean emergence of the coarse frequencies."""
+    emerges_fine: float
+    """Mean emergence of the fine frequencies."""
+    off: float
+    """Mean absolute deviation of the emergence from ``emerges_predicted``."""
+    earlier: float
+    """Mean of the emergence minus ``emerges_predicted``."""
+    earlier_linear: float
+    """Mean of the emergence minus ``emerges_linear``."""
+    linear_earlier: float
+    """Mean of ``emerges_linear`` minus ``emerges_predicted``."""
+    band_edges: tuple[int, ...]
+    """Largest frequency of the coarse and of the middle part."""
+    finest: int
+    """The largest frequency."""
+    band_timesteps: tuple[int, ...]
+    """t at which the parts are drawn."""
 
 
 def draw(data: CoarseFine) -> Figures:
-    """Draw ``emergence``, what is there at each t and frequency, and ``bands``, one generation in three parts."""
+    """Draw ``emergence``, coherence and power at each t and frequency, and ``bands``, one generation in three parts."""
     found = Emergence(
         data.frequencies,
         data.timesteps,
@@ -165,54 +89,42 @@ def draw(data: CoarseFine) -> Figures:
     return Figures(bands=lambda: draw_bands(data.bands), emergence=lambda: draw_emergence(found))
 
 
-def _order(data: CoarseFine) -> tuple[float, float, float]:
-    """Return Spearman's rank correlation of frequency with the t of emergence, and its 95% bootstrap interval."""
-    low, high = np.quantile(rank_correlation(data.frequencies, data.resampled), (0.025, 0.975))
-    return float(rank_correlation(data.frequencies, data.emergence)), float(low), float(high)
-
-
-def _off(emergence: NDArray[Any], predicted: Float64) -> Float64:
-    """Return the mean distance over f of (..., F) times from the predicted ones."""
-    return np.asarray(np.abs(emergence - predicted).mean(axis=-1))
-
-
-def facts(data: CoarseFine) -> dict[str, Any]:
+def facts(data: CoarseFine) -> CoarseFineFacts:
     """Return the numbers that captions and tables are filled with."""
     low, high = data.interval
-    order, order_low, order_high = _order(data)
-    coarse = data.frequencies <= EDGES[0]
-    fine = data.frequencies > EDGES[1]
-    return {
-        "coarse_count": data.count,
-        "coarse_digit": data.digit,
-        "frequencies": [int(f) for f in data.frequencies],
-        "emerges": [float(t) for t in data.emergence],
-        "emerges_low": [float(t) for t in low],
-        "emerges_high": [float(t) for t in high],
-        "emerges_predicted": [float(t) for t in data.predicted],
-        "emerges_unlabelled": [float(t) for t in data.predicted_unlabelled],
-        "emerges_linear": [float(t) for t in data.linear],
-        "order": order,
-        "order_low": order_low,
-        "order_high": order_high,
-        "emerges_coarse": float(data.emergence[coarse].mean()),
-        "emerges_fine": float(data.emergence[fine].mean()),
-        "off": float(_off(data.emergence, data.predicted)),
-        "earlier": float((data.emergence - data.predicted).mean()),
-        "earlier_linear": float((data.emergence - data.linear).mean()),
-        "linear_earlier": float((data.linear - data.predicted).mean()),
-        "band_edges": [int(edge) for edge in EDGES],
-        "finest": int(data.frequencies[-1]),
-        "band_timesteps": [int(t) for t in data.bands.timesteps],
-    }
+    rho, rho_low, rho_high = frequency_correlation(data)
+    coarse, fine = data.frequencies <= EDGES[0], data.frequencies > EDGES[1]
+    return CoarseFineFacts(
+        coarse_count=data.count,
+        coarse_digit=data.digit,
+        frequencies=tuple(data.frequencies.tolist()),
+        emerges=tuple(data.emergence.tolist()),
+        emerges_low=tuple(low.tolist()),
+        emerges_high=tuple(high.tolist()),
+        emerges_predicted=tuple(data.predicted.tolist()),
+        emerges_unlabelled=tuple(data.predicted_unlabelled.tolist()),
+        emerges_linear=tuple(data.linear.tolist()),
+        order=rho,
+        order_low=rho_low,
+        order_high=rho_high,
+        emerges_coarse=float(data.emergence[coarse].mean()),
+        emerges_fine=float(data.emergence[fine].mean()),
+        off=float(mean_deviation(data.emergence, data.predicted)),
+        earlier=float((data.emergence - data.predicted).mean()),
+        earlier_linear=float((data.emergence - data.linear).mean()),
+        linear_earlier=float((data.linear - data.predicted).mean()),
+        band_edges=tuple(int(edge) for edge in EDGES),
+        finest=int(data.frequencies[-1]),
+        band_timesteps=tuple(data.bands.timesteps.tolist()),
+    )
 
 
 def claims(data: CoarseFine) -> tuple[Claim, ...]:
-    """Say whether coarse comes before fine, when predicted, before a linear denoiser, and the coarsest of all first."""
-    _, low, high = _order(data)
+    """Decide whether coarse frequencies emerge first, as predicted, before a linear denoiser's, and f = 1 before 2."""
+    _, low, high = frequency_correlation(data)
     coarse_first = None if low < 0 <= high else high < 0
     near = NEAR * data.num_train_timesteps / 1000
-    off_low, off_high = np.quantile(_off(data.resampled, data.predicted), (0.025, 0.975))
+    off_low, off_high = np.quantile(mean_deviation(data.resampled, data.predicted), (0.025, 0.975))
     as_predicted = None if off_low < near <= off_high else bool(off_high < near)
     beyond_low, beyond_high = (
         float(v) for v in np.quantile((data.resampled - data.linear).mean(axis=1), (0.025, 0.975))
@@ -229,9 +141,18 @@ def claims(data: CoarseFine) -> tuple[Claim, ...]:
     )
 
 
-def rows(facts: dict[str, Any], _: Texts) -> Rows:
-    """Lay out where each frequency emerges, measured and predicted; one that never does has no t."""
-    names = ("frequencies", "emerges", "emerges_low", "emerges_high", "emerges_predicted", "emerges_linear")
+def rows(facts: CoarseFineFacts, _: Texts) -> Rows:
+    """Return the emergence of each frequency, measured and predicted; one that never emerges has no t."""
+    columns = zip(
+        facts.frequencies,
+        facts.emerges,
+        facts.emerges_low,
+        facts.emerges_high,
+        facts.emerges_predicted,
+        facts.emerges_linear,
+        facts.emerges_unlabelled,
+        strict=True,
+    )
     lines = (
         (
             str(f),
@@ -240,31 +161,26 @@ def rows(facts: dict[str, Any], _: Texts) -> Rows:
             f"{linear:.0f}",
             f"{unlabelled:.0f}",
         )
-        for f, t, low, high, predicted, linear, unlabelled in zip(
-            *(facts[name] for name in (*names, "emerges_unlabelled")), strict=True
-        )
+        for f, t, low, high, predicted, linear, unlabelled in columns
     )
     return Rows(("frequency", "emerges", "interval", "predicted", "linear", "unlabelled"), tuple(lines))
 
 
 def _measure(context: LessonContext) -> CoarseFine:
     frames, resamples = context.size(*FRAMES), context.size(*RESAMPLES)
-    return measure(context.traces, context.training, frames, resamples, context.digit)
+    return measure_coarse_fine(context.traces, context.training, frames, resamples, context.digit)
 
 
 LESSON = Lesson(
-    "coarse_fine",
-    120,
-    _measure,
-    draw,
-    facts,
-    rows,
-    claims=claims,
-    core=False,
-    figures=("bands", "emergence"),
-    traces=True,
+    name="coarse_fine",
+    position=120,
+    precomputed=Precomputed(
+        CoarseFine, _measure, (LessonFigure("bands", in_exercise=True, digit="coarse_digit"), LessonFigure("emergence"))
+    ),
+    needs=frozenset({"traces"}),
     seconds=(12, 20),
-    data=CoarseFine,
-    asks=("bands",),
-    of_digit={"bands": "coarse_digit"},
+    facts=facts,
+    claims=claims,
+    rows=rows,
+    draw=draw,
 )

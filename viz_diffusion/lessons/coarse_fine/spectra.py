@@ -1,6 +1,6 @@
-"""Waves in pictures: their power by frequency, and when a denoiser that knows only that power gets them back.
+"""Power spectra of images, and the emergence of frequencies that they predict for linear denoisers.
 
-Knows nothing about networks or recordings.
+Does not depend on networks or recordings.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ Float64 = NDArray[np.float64]
 FREQUENCIES = np.arange(1, 15)
 """Cycles per image; 14 is the finest that 28 pixels hold in every direction."""
 EDGES = (2.5, 6.5)
-"""Cycles per image: the pictures are split into coarse, middle and fine parts here."""
+"""Cycles per image: the bounds between coarse, middle and fine parts."""
 
 
 def radius(side: int) -> Float64:
-    """Return (side, side): how many cycles per image each mode of a 2-D Fourier transform has."""
+    """Return (side, side) the frequency of each mode of a 2-D Fourier transform, cycles per image."""
     k = np.fft.fftfreq(side) * side
     return np.hypot(k[:, None], k[None])
 
@@ -49,10 +49,10 @@ def spectrum(digits: Digits, per_label: bool) -> Float64:
 
 
 def wiener(power: Float64, schedule: NoiseSchedule) -> Float64:
-    """Return (T, F) ᾱS/(ᾱS + 1-ᾱ): how much of a picture a filter of power S gets back (Wiener 1949).
+    """Return (T, F) ᾱS/(ᾱS + 1-ᾱ): the share of an image that the Wiener filter of power S recovers (Wiener 1949).
 
     It is the share of power that its x̂_0 has, and its squared coherence with x_0, both. The filter treats all waves of
-    one frequency alike, so that it is the best linear denoiser of stationary, isotropic pictures alone; digits are
+    one frequency alike, so that it is the best linear denoiser of stationary, isotropic images only; digits are
     neither, and :func:`linear_coherence` is above it.
     """
     signal = schedule.alphas_cumprod[:, None] * power
@@ -60,16 +60,16 @@ def wiener(power: Float64, schedule: NoiseSchedule) -> Float64:
 
 
 def predicted_emergence(power: Float64, schedule: NoiseSchedule) -> Float64:
-    """Return (F,) the first t at which ᾱS(f) < 1-ᾱ: from there down a frequency stands out of the noise."""
+    """Return (F,) the first t at which ᾱS(f) < 1-ᾱ: at smaller t the frequency is stronger than the noise."""
     return half_shared(wiener(power, schedule))
 
 
 def linear_coherence(digits: Digits, schedule: NoiseSchedule) -> Float64:
     """Return (T, F) the squared coherence with x_0, about the mean of its label, of the best linear denoiser of each.
 
-    Along an eigenvector of variance λ of its label's covariance it gives back the share g = ᾱλ/(ᾱλ + 1-ᾱ) (Wiener
-    1949). An eigenvector has the power P(f) in a ring of modes, so that the ring holds Σ λP of the picture, and Σ gλP
-    both of x̂_0 and of what the two have in common: the squared coherence is the one sum over the other, each summed
+    Along an eigenvector of variance λ of its label's covariance it recovers the share g = ᾱλ/(ᾱλ + 1-ᾱ) (Wiener
+    1949). An eigenvector has the power P(f) in a ring of modes, so that the ring has Σ λP of the image, and Σ gλP
+    of x̂_0 as well as of its product with the image: the squared coherence is the second sum over the first, each summed
     over all labels by their shares.
     """
     signal = schedule.alphas_cumprod[:, None]
@@ -88,7 +88,7 @@ def linear_coherence(digits: Digits, schedule: NoiseSchedule) -> Float64:
 
 
 def half_shared(shared: Float64) -> Float64:
-    """Return (F,) the first t at which less than a half is shared, of (T, F) shares that fall with t."""
+    """Return (F,) the first t at which a (T, F) share that falls with t is less than a half."""
     return np.asarray((shared >= 0.5).sum(axis=0), dtype=np.float64)
 
 

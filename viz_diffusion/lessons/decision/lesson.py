@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from viz_diffusion.evaluation.classifier import DigitClassifier
 from viz_diffusion.evaluation.intervals import Z_95, Share, half_of_mean, t_quantile
-from viz_diffusion.lessons.base import Claim, Lesson, Rows
+from viz_diffusion.lessons.base import Claim, Lesson, LessonFigure, Precomputed, Rows
 from viz_diffusion.lessons.context import LessonContext
 from viz_diffusion.lessons.decision.class_probability import STEPS, SURE, ForkStudy, Paths, Turned, follow, turn_back
 from viz_diffusion.lessons.decision.figures import Quartiles, draw_decision, draw_forks
@@ -267,16 +267,12 @@ def rows(facts: dict[str, Any], _: Texts) -> Rows:
 
 
 LESSON = Lesson(
-    "decision",
-    100,
-    measure,
-    draw,
-    facts,
-    rows,
-    claims=claims,
-    core=False,
-    figures=("decision", "forks"),
+    name="decision",
+    position=100,
+    precomputed=Precomputed(Decision, measure, (LessonFigure("decision"), LessonFigure("forks", in_exercise=True))),
     seconds=(35, 150),
-    data=Decision,
-    asks=("forks",),
+    facts=facts,
+    claims=claims,
+    rows=rows,
+    draw=draw,
 )

@@ -1,4 +1,4 @@
-"""A guess beside that of an ideal denoiser, at several timesteps.
+"""The predicted x̂_0 of a denoiser and of the ideal one, at several timesteps.
 
 Knows nothing about how either was made.
 """
@@ -25,7 +25,7 @@ class IdealFrames:
     """(K,) int, falling."""
     x_t: Array
     """(K, H, W) float, about [-3, 3]."""
-    guess: Array
+    x0_pred: Array
     """(K, H, W) float: x̂_0."""
     ideal: Array
     """(K, H, W) float, in [-1, 1]: E[x_0 | x_t]."""
@@ -43,10 +43,10 @@ def draw_ideal(frames: IdealFrames, error: Array, ideal_error: Array) -> Figure:
         pitch = (right - left) / count
         factor = max(1, min(11, int(pitch - 20) // side))
         size, gap = side * factor, 40
-        difference = (frames.guess - frames.ideal) * (theme.NOISE_LIMIT / DIFFERENCE_LIMIT)
+        difference = (frames.x0_pred - frames.ideal) * (theme.NOISE_LIMIT / DIFFERENCE_LIMIT)
         rows = (
             (theme.X_T, frames.x_t),
-            (theme.X0_PRED, frames.guess),
+            (theme.X0_PRED, frames.x0_pred),
             (r"$\mathrm{E}[x_0|x_t]$", frames.ideal),
             (r"$\hat{x}_0-\mathrm{E}$", difference),
         )

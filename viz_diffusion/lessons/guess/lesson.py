@@ -1,82 +1,106 @@
-"""The vision in the stone: what does the model see now?
-
-Looks at one recorded generation, and in :mod:`~viz_diffusion.lessons.guess.ideal_denoiser` at what could be seen at
-best.
-"""
+"""Lesson ``guess``: the predicted x̂_0 at each step, and how near it is to the ideal denoiser's."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated
 
 from viz_diffusion.evaluation.statistics import pixel_rms
-from viz_diffusion.lessons.base import Claim, Lesson, Part, Rows, Series
+from viz_diffusion.lessons.base import Claim, FactGroup, Lesson, LessonFigure, Precomputed, Rows, Series
 from viz_diffusion.lessons.context import LessonContext
 from viz_diffusion.lessons.guess.figures import draw_ideal, rms
-from viz_diffusion.lessons.guess.ideal_denoiser import COUNT, Ideal, compare
+from viz_diffusion.lessons.guess.ideal_denoiser import COUNT, IdealComparison, IdealFacts, compare_with_ideal
 from viz_diffusion.plots.lazy_figures import Figures
 from viz_diffusion.text.catalogue import Texts
 from viz_diffusion.views import strip as strip_view
-from viz_diffusion.views.strip import measure
+from viz_diffusion.views.frames import recording_facts
+from viz_diffusion.views.strip import StripData
 
 
 @dataclass(frozen=True, eq=False)
-class GuessData(strip_view.StripData):
-    """A strip, and the same denoiser's guesses beside a perfect memory's."""
+class GuessData(StripData):
+    """A strip of the recording, and the denoiser's x̂_0 compared with the ideal denoiser's."""
 
-    ideal: Ideal | None = None
-    """None where only the recording is looked at."""
-
-
-def measure_guess(context: LessonContext) -> GuessData:
-    """Pick the frames, and compare the guesses with the ideal ones."""
-    found = measure(context.trajectory, context.sample)
-    return GuessData(found.frames, found.trajectory, found.sample, context.take("guess", _ideal))
+    ideal: IdealComparison | None = None
+    """None where only the recording is measured."""
 
 
-def draw(data: strip_view.StripData) -> Figures:
-    """Draw ``steps``, the strip, and ``ideal``, guesses beside those of a perfect memory."""
-    steps, found = strip_view.draw(data), _ideal_of(data)
-    if found is None:
-        return steps
-    return steps | Figures(ideal=lambda: draw_ideal(found.images, rms(found.error), rms(found.ideal_error)))
+@dataclass(frozen=True)
+class RecordingFacts:
+    """What :func:`viz_diffusion.views.frames.recording_facts` says of the recording."""
+
+    digit: int
+    """Label of the recorded image; -1 is not known."""
+    seed: int
+    """Seed of its noise; -1 is not known."""
+    sampler: str
+    """Name of the sampler."""
+    variance: str
+    """Variance of the injected noise; empty where none is injected."""
+    eta: float
+    """DDIM's η."""
+    guidance_scale: float | None
+    """Guidance scale; None is not known."""
+    clip: bool
+    """Whether x̂_0 was clipped to -1..1."""
+    num_steps: int
+    """Recorded steps, S."""
 
 
-def facts(data: strip_view.StripData) -> dict[str, Any]:
-    """Return the numbers that captions and tables are filled with."""
-    found = _ideal_of(data)
-    return strip_view.facts(data) | ({} if found is None else found.facts())
+@dataclass(frozen=True)
+class StripFacts:
+    """What else :func:`viz_diffusion.views.strip.facts` says of the recording, at F frames."""
+
+    frames: int
+    """F, the finished image not counted."""
+    steps_left: tuple[int, ...]
+    """(F,) steps left (t + 1 of all steps), falling."""
+    timesteps: tuple[float, ...]
+    """(F,) t, falling."""
+    alphas_cumprod: tuple[float, ...]
+    """(F,) ᾱ, the signal's share of the power."""
+    snr_db: tuple[float, ...]
+    """(F,) signal-to-noise ratio, dB."""
+    x_t_beyond_scale: tuple[float, ...]
+    """(F,) share of x_t's pixels outside of the grey scale, -1..1."""
+    x0_clipped: tuple[float, ...]
+    """(F,) share of the unclipped x̂_0's pixels outside of the grey scale."""
+    x0_change: tuple[float, ...]
+    """(F,) RMS per pixel between x̂_0 and the finished image."""
+    x0_change_last: float
+    """The last one of these."""
+    first_change: float
+    """The same at the first step."""
+    closer: int
+    """In how many steps x̂_0 comes closer to the finished image."""
+    num_steps_but_one: int
+    """S - 1."""
+    first_far: float
+    """Share of the first x̂_0's pixels far outside of the grey scale."""
+    speckle_left: int
+    """Steps left when x̂_0 is last mostly speckle; 0 where the first is not."""
 
 
-def _ideal_of(data: strip_view.StripData) -> Ideal | None:
-    return data.ideal if isinstance(data, GuessData) else None
+@dataclass(frozen=True)
+class GuessFacts:
+    """What texts and JSON files say of the predicted x̂_0."""
+
+    recording: Annotated[RecordingFacts, FactGroup()]
+    """Of the recording."""
+    ideal: Annotated[IdealFacts | None, FactGroup()]
+    """Of the comparison with the ideal denoiser; None without one."""
+    strip: Annotated[StripFacts, FactGroup()]
+    """Of the frames of the strip."""
 
 
-def claims(data: strip_view.StripData) -> tuple[Claim, ...]:
-    """Say whether early blurs are as right as can be, and whether late guesses beat a perfect memory."""
-    found = _ideal_of(data)
-    return () if found is None else found.claims()
+def measure(context: LessonContext) -> GuessData:
+    """Choose the frames, and compare x̂_0 with the ideal denoiser's."""
+    found = strip_view.measure(context.trajectory, context.sample)
+    return GuessData(found.frames, found.trajectory, found.sample, PRECOMPUTED.results(context))
 
 
-def rows(facts: dict[str, Any], _: Texts) -> Rows:
-    """Lay out the frames of the strip."""
-    names = ("steps_left", "timesteps", "alphas_cumprod", "snr_db", "x0_change", "x0_clipped")
-    lines = (
-        (str(left), f"{t:g}", f"{share:.2%}", f"{snr:.1f}", f"{change:.3f}", f"{clipped:.1%}")
-        for left, t, share, snr, change, clipped in zip(*(facts[name] for name in names), strict=True)
-    )
-    return Rows(("left", "t", "signal", "snr", "change", "clipped"), tuple(lines))
-
-
-def series(data: strip_view.StripData) -> tuple[Series, ...]:
-    """Return how far each step's guess is from the finished picture."""
-    trajectory = data.trajectory
-    change = pixel_rms(trajectory.x0_pred[data.sample] - trajectory.x0[data.sample])
-    return (Series("change", trajectory.steps_left, {"change": change}),)
-
-
-def _ideal(context: LessonContext) -> Ideal:
-    return compare(
+def _measure_ideal(context: LessonContext) -> IdealComparison:
+    return compare_with_ideal(
         context.model,
         context.schedule,
         context.heldout,
@@ -88,20 +112,70 @@ def _ideal(context: LessonContext) -> Ideal:
     )
 
 
+def draw(data: StripData) -> Figures:
+    """Draw ``steps``, the strip, and ``ideal``, the denoiser's x̂_0 and the ideal denoiser's."""
+    steps, found = strip_view.draw(data), _ideal_of(data)
+    if found is None:
+        return steps
+    return steps | Figures(ideal=lambda: draw_ideal(found.images, rms(found.error), rms(found.ideal_error)))
+
+
+def facts(data: StripData) -> GuessFacts:
+    """Return the numbers that captions and tables are filled with."""
+    found, recording = _ideal_of(data), recording_facts(data.trajectory, data.sample)
+    strip = {name: value for name, value in strip_view.facts(data).items() if name not in recording}
+    return GuessFacts(RecordingFacts(**recording), None if found is None else found.facts(), StripFacts(**strip))
+
+
+def _ideal_of(data: StripData) -> IdealComparison | None:
+    return data.ideal if isinstance(data, GuessData) else None
+
+
+def claims(data: StripData) -> tuple[Claim, ...]:
+    """Decide whether early x̂_0 are as good as possible, and whether late ones are better than a copy can be."""
+    found = _ideal_of(data)
+    return () if found is None else found.claims()
+
+
+def rows(facts: GuessFacts, _: Texts) -> Rows:
+    """Return the frames of the strip."""
+    strip = facts.strip
+    columns = zip(
+        strip.steps_left,
+        strip.timesteps,
+        strip.alphas_cumprod,
+        strip.snr_db,
+        strip.x0_change,
+        strip.x0_clipped,
+        strict=True,
+    )
+    lines = (
+        (str(left), f"{t:g}", f"{share:.2%}", f"{snr:.1f}", f"{change:.3f}", f"{clipped:.1%}")
+        for left, t, share, snr, change, clipped in columns
+    )
+    return Rows(("left", "t", "signal", "snr", "change", "clipped"), tuple(lines))
+
+
+def series(data: StripData) -> tuple[Series, ...]:
+    """Return the distance of each step's x̂_0 from the finished image."""
+    trajectory = data.trajectory
+    change = pixel_rms(trajectory.x0_pred[data.sample] - trajectory.x0[data.sample])
+    return (Series("change", trajectory.steps_left, {"change": change}),)
+
+
+PRECOMPUTED = Precomputed(IdealComparison, _measure_ideal, (LessonFigure("ideal", digit="ideal_digit"),))
 LESSON = Lesson(
-    "guess",
-    30,
-    measure_guess,
-    draw,
-    facts,
-    rows,
-    series,
-    claims,
-    figures=("steps", "ideal"),
-    recording=True,
+    name="guess",
+    position=30,
+    measure=measure,
+    precomputed=PRECOMPUTED,
+    measure_recording=strip_view.measure,
+    needs=frozenset({"recording"}),
     seconds=(4, 30),
-    part=Part(Ideal, _ideal, ("ideal",)),
-    alone=measure,
-    asks=("steps",),
-    of_digit={"ideal": "ideal_digit"},
+    facts=facts,
+    claims=claims,
+    rows=rows,
+    series=series,
+    draw=draw,
+    figures=(LessonFigure("steps", in_exercise=True),),
 )

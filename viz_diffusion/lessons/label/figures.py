@@ -1,4 +1,4 @@
-"""Digits whose order was changed on the way: what came of them over t, and until when each pair can be changed.
+"""Generations whose label was switched on the way, over t and by pair of labels; the label's bits over t.
 
 Knows nothing about how anything was measured.
 """
@@ -17,10 +17,10 @@ from viz_diffusion.plots.panels import AxisScale, Curve, draw_curves, mark_x
 from viz_diffusion.plots.theme import Array
 
 
-def draw_label_information_figure(
+def draw_label_information(
     timesteps: Array, bits: Array, interval: Array, ideal: Array, entropy: float, halves: tuple[int, int]
 ) -> Figure:
-    """Draw the bits told down to each t, of a denoiser (with its band) and of the ideal one; the level line is H(y).
+    """Draw the label's bits down to each t, of a denoiser (with its band) and of the ideal one; the level line is H(y).
 
     Parameters
     ----------
@@ -52,34 +52,34 @@ def draw_label_information_figure(
 
 
 _COLOURS = (theme.PURPLE, theme.ORANGE, theme.MUTED)
-"""Of what ends as the new order, as the old one, and as neither."""
+"""Of generations that end as the new label, as the old one, and as neither."""
 _TIMES = LinearSegmentedColormap.from_list("times", theme.QUARTERS[::-1])
 """From a small t to a large one."""
 
 
 @dataclass(frozen=True, eq=False)
 class SwitchCurves:
-    """What came of J changes of the order."""
+    """How generations end, for J timesteps of the switch."""
 
     timesteps: Array
-    """(J,) int, falling, the last one -1: no change."""
+    """(J,) int, falling, the last one -1: no switch."""
     new: Array
-    """(J,) float: the share that ends as the new order."""
+    """(J,) float: the share that ends as the new label."""
     new_interval: Array
     """(J, 2) float: its interval."""
     old: Array
-    """(J,) float: the share that ends as the old order."""
+    """(J,) float: the share that ends as the old label."""
     half: float | None
-    """The t at which half end as the new order; None where there is none."""
+    """The t at which half end as the new label; None where there is none."""
 
 
 def draw_label_switch(curves: SwitchCurves, images: Array, pairs: Sequence[tuple[int, int]], read: Array) -> Figure:
-    """Draw (R, J, H, W) finished digits above the curves, each over the t of its change.
+    """Draw (R, J, H, W) finished digits above the curves, each over the t of its switch.
 
     Parameters
     ----------
     pairs
-        R orders (a, b), before and after the change.
+        R pairs of labels (a, b), before and after the switch.
     read
         (R, J) int: the digit that is seen in each; the bar beneath it has the colour of its curve.
     """
@@ -124,7 +124,7 @@ def draw_label_switch(curves: SwitchCurves, images: Array, pairs: Sequence[tuple
 
 
 def _kinds(read: Array, pair: tuple[int, int]) -> list[str]:
-    """Return the colour of each reading: the new order's, the old one's, or neither's."""
+    """Return the colour of each digit: the new label's, the old one's, or neither's."""
     old, new = pair
     return [_COLOURS[0 if digit == new else 1 if digit == old else 2] for digit in read.tolist()]
 
@@ -142,7 +142,7 @@ def _place_row(
 
 
 def draw_switch_pairs(lasts: Array) -> Figure:
-    """Draw the (L, L) t until which an order a (row) can be changed to b (column); NaN, the diagonal, stays empty."""
+    """Draw the (L, L) t until which a label a (row) can be switched to b (column); NaN, the diagonal, stays empty."""
     with theme.use_theme():
         figure = theme.new_figure()
         left, top, wide, high = 500, 240, 230, 144

@@ -1,12 +1,11 @@
-"""What a label is worth, in bits, and whether the network can read: the label used without generating anything.
+"""The information in the label, in bits, and the denoiser as a classifier: no image is generated.
 
-Part of the lesson on the label; asks any denoiser, knows nothing about figures' words.
+Takes any denoiser; knows nothing about figures or texts.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -23,28 +22,68 @@ from viz_diffusion.lessons.context import Progress, silent
 
 Float64 = NDArray[np.float64]
 SIZES = ((160, 30, 10), (1000, 300, 30))
-"""Images for the bits, images to be read, and questions about each under each label; quick and full."""
+"""Images for the bits, images to classify, and draws of (t, ε) for each of these; quick and full."""
 IDEAL_LEAST = 50
-"""Images the ideal denoiser is asked about at least; it is slow, and surer of its bits, so a fourth of N will do."""
+"""Images for the ideal denoiser, at least; it is slow, and its bits vary less, so that a fourth of N is enough."""
 FIRST_T, POINTS = 100, 25
 """Of T = 1000: where the integral over SNR begins (below lies nearly all of it, and with it all errors), and in how
 many points it is taken."""
 READ_FROM, READ_TO = 300, 650
-"""Of T = 1000: where a digit is read."""
+"""Of T = 1000: between which timesteps a digit is classified."""
 NEAR_BITS, NEAR_T = 0.15, 50
-"""What counts as where the ideal says: within 15% of its bits, within 50 of 1000 timesteps of its half."""
+"""The denoiser agrees with the ideal one within 15% of its bits, and within 50 of 1000 timesteps of its half."""
+
+
+@dataclass(frozen=True)
+class InformationFacts:
+    """What texts and JSON files say of the information in the label, at K timesteps."""
+
+    worth_count: int
+    """Images for the bits."""
+    worth_timesteps: tuple[int, ...]
+    """(K,) falling."""
+    worth_bits: tuple[float, ...]
+    """(K,) bits that the label tells the denoiser down to this t."""
+    worth_bits_ideal: tuple[float, ...]
+    """(K,) bits of the label that the ideal denoiser knows at this t."""
+    bits_total: float
+    """The last of ``worth_bits``."""
+    bits_total_interval: float
+    """Half its 95% interval."""
+    bits_total_direct: float
+    """The same from the gain in squared error."""
+    bits_ideal: float
+    """The last of ``worth_bits_ideal``."""
+    bits_entropy: float
+    """Entropy of the labels, bits."""
+    half_t: int
+    """The t at which half of the bits are told."""
+    half_t_ideal: int
+    """The same of the ideal denoiser."""
+    worth_last_t: int
+    """The last of ``worth_timesteps``."""
+    read_hits: int
+    """Held-out digits that the denoiser classifies correctly."""
+    read_count: int
+    """Held-out digits that it classifies."""
+    read_low: float
+    """Lower end of the 95% interval of the share."""
+    read_high: float
+    """Upper end of it."""
+    read_questions: int
+    """Draws of (t, ε) for each digit, under each label."""
 
 
 @dataclass(frozen=True, eq=False)
 class LabelInformation:
-    """The label's bits over t, of N images, and how many of M images the denoiser reads."""
+    """The label's bits over t, of N images, and how many of M images the denoiser classifies."""
 
     timesteps: NDArray[np.int64]
     """(K,) int64, falling."""
     num_train_timesteps: int
     """T."""
     bits: Float64
-    """(K, N) float64: bits told of each image's label down to this t, ½∫E‖x̂_0(y) - x̂_0(∅)‖² dSNR."""
+    """(K, N) float64: bits that each image's label tells down to this t, ½∫E‖x̂_0(y) - x̂_0(∅)‖² dSNR."""
     bits_direct: Float64
     """(K,) float64: the same from the gain in squared error, ½∫E(‖x_0 - x̂_0(∅)‖² - ‖x_0 - x̂_0(y)‖²) dSNR."""
     ideal: Float64
@@ -52,11 +91,11 @@ class LabelInformation:
     ideal_error: Float64
     """(K,) float64: half the 95% interval of it."""
     entropy: float
-    """H(y) of the training labels, bits: all there is to know."""
+    """H(y) of the training labels, bits."""
     read: Share
-    """How many of M held-out digits it reads: the label under which ε̂ is least wrong."""
-    questions: int
-    """(t, ε) asked about each digit, under each label."""
+    """How many of M held-out digits it classifies correctly, by the label with the smallest error of ε̂."""
+    draws: int
+    """Draws of (t, ε) for each digit, under each label."""
 
     @property
     def interval(self) -> Float64:
@@ -68,39 +107,39 @@ class LabelInformation:
         rising = np.maximum.accumulate(bits)
         return round(float(np.interp(rising[-1] / 2, rising, self.timesteps.astype(float))))
 
-    def facts(self) -> dict[str, Any]:
-        """Return the numbers."""
-        mean, low_high = self.bits.mean(axis=1), self.read.interval
-        return {
-            "worth_count": int(self.bits.shape[1]),
-            "worth_timesteps": [int(t) for t in self.timesteps],
-            "worth_bits": [float(b) for b in mean],
-            "worth_bits_ideal": [float(b) for b in self.ideal],
-            "bits_total": float(mean[-1]),
-            "bits_total_interval": float(self.interval[-1]),
-            "bits_total_direct": float(self.bits_direct[-1]),
-            "bits_ideal": float(self.ideal[-1]),
-            "bits_entropy": self.entropy,
-            "half_t": self.half(mean),
-            "half_t_ideal": self.half(self.ideal),
-            "worth_last_t": int(self.timesteps[-1]),
-            "read_hits": self.read.hits,
-            "read_count": self.read.count,
-            "read_low": low_high[0],
-            "read_high": low_high[1],
-            "read_questions": self.questions,
-        }
+    def facts(self) -> InformationFacts:
+        """Return the numbers that captions and answers are filled with."""
+        mean, (low, high) = self.bits.mean(axis=1), self.read.interval
+        return InformationFacts(
+            worth_count=int(self.bits.shape[1]),
+            worth_timesteps=tuple(self.timesteps.tolist()),
+            worth_bits=tuple(mean.tolist()),
+            worth_bits_ideal=tuple(self.ideal.tolist()),
+            bits_total=float(mean[-1]),
+            bits_total_interval=float(self.interval[-1]),
+            bits_total_direct=float(self.bits_direct[-1]),
+            bits_ideal=float(self.ideal[-1]),
+            bits_entropy=self.entropy,
+            half_t=self.half(mean),
+            half_t_ideal=self.half(self.ideal),
+            worth_last_t=int(self.timesteps[-1]),
+            read_hits=self.read.hits,
+            read_count=self.read.count,
+            read_low=low,
+            read_high=high,
+            read_questions=self.draws,
+        )
 
     def claims(self) -> tuple[Claim, ...]:
-        """Say whether the label is worth what the ideal says, is spent where it says, and can be read."""
+        """Decide whether the label tells the ideal's bits, where the ideal's are told, and can be classified."""
         found = self.facts()
-        off = abs(found["bits_total"] - found["bits_ideal"])
-        limit, half = NEAR_BITS * found["bits_ideal"], found["bits_total_interval"]
+        off = abs(found.bits_total - found.bits_ideal)
+        limit, half = NEAR_BITS * found.bits_ideal, found.bits_total_interval
         worth = None if abs(off - limit) <= half else off < limit
         near = NEAR_T * self.num_train_timesteps // 1000
         return (
             Claim("worth", worth, {"near": NEAR_BITS}),
-            Claim("spent", abs(found["half_t"] - found["half_t_ideal"]) <= near, {"near": near}),
+            Claim("spent", abs(found.half_t - found.half_t_ideal) <= near, {"near": near}),
             Claim("reads", self.read.interval[0] > 0.5 if self.read.interval[1] > 0.5 else False),
         )
 
@@ -117,16 +156,17 @@ def measure_label_information(
 ) -> LabelInformation:
     """Measure the information in the label by how much it improves x̂_0 (Guo et al. 2005; Kong et al. 2023).
 
-    ½∫(mmse(∅) - mmse(y)) dSNR = H(y): for the ideal denoiser the label's bits are told bit by bit as noise goes. By
-    the tower property the integrand is E‖x̂_0(y) - x̂_0(∅)‖² too, with far less variance. The ideal denoiser is that of
-    the training digits, asked about training digits, for which its posterior p(y | x_t) is exact.
+    ½∫(mmse(∅) - mmse(y)) dSNR = H(y): for the ideal denoiser the integral over the SNR up to any t is the information
+    that the label holds beyond x_t. By the tower property the integrand is E‖x̂_0(y) - x̂_0(∅)‖² too, with far less
+    variance. The ideal denoiser is that of the training digits, measured on training digits, for which its posterior
+    p(y | x_t) is exact.
 
     Parameters
     ----------
     sizes
-        (N, M, D): images for the bits, images to be read, questions about each of these under each label.
+        (N, M, D): images for the bits, images to classify, draws of (t, ε) for each of these.
     """
-    count, readers, questions = sizes
+    count, classified, draws = sizes
     T = schedule.num_train_timesteps
     last = FIRST_T * T // 1000
     spread = np.linspace(schedule.log_snr[T - 1], schedule.log_snr[last], POINTS)
@@ -161,30 +201,30 @@ def measure_label_information(
         ideal=told.mean(axis=1),
         ideal_error=half_of_mean(told),
         entropy=entropy,
-        read=read_digits(denoiser, schedule, heldout, readers, questions, seed, progress),
-        questions=questions,
+        read=classify_digits(denoiser, schedule, heldout, classified, draws, seed, progress),
+        draws=draws,
     )
 
 
 @torch.no_grad()
-def read_digits(
+def classify_digits(
     denoiser: nn.Module,
     schedule: NoiseSchedule,
     heldout: Digits,
     count: int,
-    questions: int,
+    draws: int,
     seed: int = 0,
     progress: Progress = silent,
 ) -> Share:
-    """Read ``count`` digits: the label under which ε̂ is least wrong (Li et al. 2023; Clark & Jaini 2023).
+    """Classify ``count`` digits by the label with the smallest error of ε̂ (Li et al. 2023; Clark & Jaini 2023).
 
-    All labels are asked about under the same ``questions`` draws of (t, ε).
+    All labels are compared under the same ``draws`` of (t, ε).
     """
     T = schedule.num_train_timesteps
     generator = torch.Generator().manual_seed(seed + 1900)
     labels = torch.unique(heldout.labels)
-    t = torch.randint(READ_FROM * T // 1000, READ_TO * T // 1000, (questions,), generator=generator)
-    noise = torch.randn((questions, *heldout.images.shape[1:]), generator=generator)
+    t = torch.randint(READ_FROM * T // 1000, READ_TO * T // 1000, (draws,), generator=generator)
+    noise = torch.randn((draws, *heldout.images.shape[1:]), generator=generator)
     hits = 0
     for done, row in enumerate(torch.randperm(len(heldout), generator=generator)[:count].tolist()):
         x_t = schedule.add_noise(heldout.images[row].expand_as(noise), noise, t)

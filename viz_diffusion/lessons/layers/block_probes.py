@@ -1,8 +1,7 @@
-"""What each block of the network adds, and when: how much it changes, what it knows, what is lost without it.
+"""Probes of a network's blocks over t: the change of their output, a linear classifier on it, and mean ablation.
 
-Part of the lesson on the layers; looks inside a SimpleUNet, knows nothing about figures and words. A block's share
-is what it *adds* to the stream that goes past it, the output of the last layer of its residual branch. Its output
-would hold what earlier blocks found as well, and a block that does nothing would still seem to know, and to act.
+A block's output here is what it *adds* to the residual stream, the output of the last layer of its residual branch.
+The stream itself also holds what earlier blocks added: a block that adds nothing would seem to be informative.
 """
 
 from __future__ import annotations
@@ -28,48 +27,49 @@ from viz_diffusion.lessons.context import Progress, silent
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 STEPS = 50
-"""Of the generations along which the change is measured, all equally long."""
+"""DDIM steps of the generations along which the change is measured, equally spaced."""
 SEED = 610_000
-"""Of the first of them."""
+"""Seed of the first of these generations."""
 COUNT = 10
-"""Timesteps at which blocks are asked and ablated: the middle of each tenth of all."""
+"""Timesteps at which blocks are probed and ablated: the middle of each tenth of all."""
 RIDGE = 1e-2
 """Penalty of the linear probe for each digit it is fitted to, on features of unbiased variance one."""
 BATCH = 250
+"""Digits in one pass of the network."""
 
 
 @dataclass(frozen=True, eq=False)
 class BlockProbes:
-    """L blocks along generations of R images, and at K timesteps on N held-out digits."""
+    """Probes of L blocks along R generations, and at K timesteps on held-out digits, N of them for the ablation."""
 
     names: tuple[str, ...]
-    """L dotted names, in the order in which data pass."""
+    """L dotted names, from the input to the output."""
     channels: tuple[int, ...]
-    """L: of each block's output."""
+    """L: channels of each block's output."""
     sizes: tuple[int, ...]
-    """L: height and width of its output, in its own pixels."""
+    """L: height and width of its output."""
     change_timesteps: NDArray[np.int64]
-    """(S,) int64, falling: the later t of each pair of steps that were compared."""
+    """(S,) int64, falling: the later t of each pair of successive steps."""
     change: Float32
     """(S, L, R) float32: ‖h - h_before‖ / ‖h_before‖ of what the block adds; 0 where it adds nothing."""
     timesteps: NDArray[np.int64]
     """(K,) int64, falling."""
     hits: NDArray[np.int64]
-    """(K, L) int64: how many of ``probed`` held-out digits a linear probe of the block's mean features names."""
+    """(K, L) int64: held-out digits that a linear probe of the block's mean features classifies correctly."""
     control: NDArray[np.int64]
-    """(K, L) int64: the same for a probe that was fitted to shuffled labels."""
+    """(K, L) int64: the same for a probe that was fitted to permuted labels."""
     probed: int
-    """Held-out digits that the probes are asked about."""
+    """Held-out digits that the probes classify."""
     fitted: int
-    """Training digits that they were fitted to, and that the blocks' means are of."""
+    """Training digits that the probes are fitted to, and over which the blocks' outputs are averaged."""
     loss: Float32
     """(K, N) float32: mean squared error of ε̂ per digit, nothing ablated."""
     ablated: Float32
-    """(K, L, N) float32: the same with what the block adds replaced by its mean."""
+    """(K, L, N) float32: the same with the block's output replaced by its mean."""
 
 
 def branches(network: SimpleUNet) -> dict[str, str]:
-    """Return, for the name of each block, the name of the layer that gives what the block adds."""
+    """Return by the name of each block the name of the last layer of its residual branch."""
     last: dict[type, str] = {ResidualBlock: "conv2", AttentionBlock: "out"}
     return {name: f"{name}.{last[type(part)]}" for name, part in network.named_modules() if type(part) in last}
 
@@ -99,9 +99,9 @@ def probe_blocks(
     generator: torch.Generator,
     progress: Progress = silent,
 ) -> BlockProbes:
-    """Follow the blocks along generations, then ask and ablate each at K timesteps, all without a label.
+    """Measure the change of each block along generations, then probe and ablate it at K timesteps, without a label.
 
-    With a label the probe would only find again what the network was told.
+    With a label the probe would only recover what the network was given.
 
     Parameters
     ----------
@@ -109,40 +109,40 @@ def probe_blocks(
         (R, F, M, N): generations; training digits to fit to; held-out digits to probe; how many of these to ablate on.
     """
     generations, fitted, probed, ablated = sizes
-    fit, ask = _some(training, fitted, generator), _some(heldout, probed, generator)
-    change_at, change = _change(network, schedule, generations, progress)
+    fit, test = _some(training, fitted, generator), _some(heldout, probed, generator)
+    change_timesteps, change = _change(network, schedule, generations, progress)
     T = schedule.num_train_timesteps
     timesteps = np.unique(np.arange(COUNT) * T // COUNT + T // (2 * COUNT))[::-1]
-    hits, control, loss, without = [], [], [], []
+    hits, control, loss, ablated_loss = [], [], [], []
     for done, t in enumerate(timesteps.tolist()):
-        known, means, _ = _pass(network, schedule, fit, t, torch.randn(fit.images.shape, generator=generator))
-        noise = torch.randn(ask.images.shape, generator=generator)
-        asked, _, _ = _pass(network, schedule, ask, t, noise)
+        fitting, means, _ = _pass(network, schedule, fit, t, torch.randn(fit.images.shape, generator=generator))
+        noise = torch.randn(test.images.shape, generator=generator)
+        features, _, _ = _pass(network, schedule, test, t, noise)
         shuffled = fit.labels[torch.randperm(len(fit), generator=generator)]
-        hits.append([_probe(known[name], fit.labels, asked[name], ask.labels) for name in known])
-        control.append([_probe(known[name], shuffled, asked[name], ask.labels) for name in known])
-        few, less = Digits(ask.images[:ablated], ask.labels[:ablated]), []
-        # asked anew: another batch size rounds otherwise, and a block that does nothing would seem to do a little
+        hits.append([_probe(fitting[name], fit.labels, features[name], test.labels) for name in fitting])
+        control.append([_probe(fitting[name], shuffled, features[name], test.labels) for name in fitting])
+        few, ablations = Digits(test.images[:ablated], test.labels[:ablated]), []
+        # a pass of its own: another batch size rounds differently, and an idle block would seem to have an effect
         loss.append(_pass(network, schedule, few, t, noise[:ablated])[2].numpy())
         for name, layer in branches(network).items():
             with mean_ablated(network, layer, {t: means[name]}):
-                less.append(_pass(network, schedule, few, t, noise[:ablated])[2].numpy())
-        without.append(np.stack(less))
+                ablations.append(_pass(network, schedule, few, t, noise[:ablated])[2].numpy())
+        ablated_loss.append(np.stack(ablations))
         progress(done + 1, len(timesteps), "blocks asked and ablated")
     shapes = [tuple(means[name].shape) for name in means]
     return BlockProbes(
-        tuple(means),
-        tuple(shape[0] for shape in shapes),
-        tuple(shape[1] for shape in shapes),
-        change_at,
-        change,
-        timesteps,
-        np.array(hits),
-        np.array(control),
-        len(ask),
-        len(fit),
-        np.stack(loss),
-        np.stack(without),
+        names=tuple(means),
+        channels=tuple(shape[0] for shape in shapes),
+        sizes=tuple(shape[1] for shape in shapes),
+        change_timesteps=change_timesteps,
+        change=change,
+        timesteps=timesteps,
+        hits=np.array(hits),
+        control=np.array(control),
+        probed=len(test),
+        fitted=len(fit),
+        loss=np.stack(loss),
+        ablated=np.stack(ablated_loss),
     )
 
 
@@ -154,7 +154,7 @@ def _some(digits: Digits, count: int, generator: torch.Generator) -> Digits:
 def _change(
     network: SimpleUNet, schedule: NoiseSchedule, count: int, progress: Progress
 ) -> tuple[NDArray[np.int64], Float32]:
-    """Return the later t of each pair of DDIM steps, and how much what each block adds changed between the two."""
+    """Return the later t of each pair of DDIM steps, and the relative change of each block's output between the two."""
     T = schedule.num_train_timesteps
     grid = spaced_timesteps(T, min(STEPS, T))
     null = torch.full((count,), network.null_label, device=device_of(network))

@@ -1,7 +1,4 @@
-"""What blocks do over t, as a score with a line for each block; and label vectors beside untrained ones.
-
-Knows nothing about networks or how anything was measured.
-"""
+"""Figures of the blocks over t, a row of small charts for each, and of trained and untrained label vectors."""
 
 from __future__ import annotations
 
@@ -19,12 +16,12 @@ from viz_diffusion.plots.theme import Array
 Span = tuple[float, float, float]
 """A value with the lower and the upper end of its interval."""
 Chance = tuple[Array, float, Array]
-"""(P,) values by chance, the measured one, and (U,) those of controls."""
+"""(P,) values of permutations, the measured one, and (U,) those of controls."""
 
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """One column of the score: something that every block has over t."""
+    """One column of the charts: a quantity of every block over t."""
 
     name: str
     """Its symbol."""
@@ -37,26 +34,26 @@ class Part:
     high: Array
     """(K, L) the upper end."""
     floor: float
-    """Where each line's ground is."""
+    """The value at the bottom of each chart."""
     control: Array | None = None
-    """(K,) what a control gives, dashed; None for none."""
+    """(K,) values of a control, dashed; None for none."""
     percent: bool = False
     """Whether it is a share, on a scale up to 1."""
     log: bool = False
-    """Whether the scale is logarithmic, from a ground of 1."""
+    """Whether the scale is logarithmic."""
 
 
 def draw_blocks(sizes: Sequence[int], parts: Sequence[Part], centres: Sequence[Span | None], T: int) -> Figure:
-    """Draw a line of the score for each block, a column for each part, noise at the left, its largest value right.
+    """Draw a row for each block and a column for each part, noise at the left, the largest value at the right.
 
     Parameters
     ----------
     sizes
         L: height and width of each block's output.
     centres
-        L: around which t a block is missed, with its interval, marked in the last column; None: nowhere.
+        L: the mean t at which ablation of a block raises the loss, with its interval; None for no mark.
     T
-        How many timesteps there are.
+        Number of timesteps.
     """
     with theme.use_theme():
         figure = theme.new_figure()
@@ -93,7 +90,7 @@ def draw_blocks(sizes: Sequence[int], parts: Sequence[Part], centres: Sequence[S
 
 
 def _limits(part: Part) -> tuple[float, float]:
-    """Return where a part's scale begins and ends, the same for all blocks."""
+    """Return the limits of a part's scale, the same for all blocks."""
     if part.percent:
         return part.floor, 1.0
     most = float(np.max(part.high))
@@ -101,7 +98,7 @@ def _limits(part: Part) -> tuple[float, float]:
 
 
 def _draw_line(axes: Axes, part: Part, row: int, colour: str, T: int) -> None:
-    """Draw one block's values over t on its ground."""
+    """Draw one block's values over t."""
     low, high = _limits(part)
     if part.log:
         axes.set_yscale("log")
@@ -116,7 +113,7 @@ def _draw_line(axes: Axes, part: Part, row: int, colour: str, T: int) -> None:
 
 
 def _mark_centre(axes: Axes, centre: Span | None, colour: str) -> None:
-    """Mark at the ground where a block is missed."""
+    """Mark the centre of a block and its interval at the bottom of its chart."""
     assert centre is not None
     ground = axes.get_ylim()[0]
     axes.plot([-centre[2], -centre[1]], [ground] * 2, color=colour, lw=9, solid_capstyle="butt", clip_on=False)
@@ -124,15 +121,15 @@ def _mark_centre(axes: Axes, centre: Span | None, colour: str) -> None:
 
 
 def draw_label_geometry(rows: tuple[LabelEmbedding, LabelEmbedding], chances: tuple[Chance, Chance]) -> Figure:
-    """Draw a network's labels above and untrained ones beneath, as cosines, PCA and t-SNE; at the right, chance.
+    """Draw trained label vectors above, untrained ones below: cosines, PCA, t-SNE, and a permutation test at the right.
 
     Parameters
     ----------
     rows
         The network's label vectors, and those of an untrained one.
     chances
-        Rank correlations by chance, measured (line) and of untrained networks (ticks; the first, drawn beneath the
-        others' height, belongs to the labels below): of the vectors, and of what the blocks are told of them.
+        Rank correlations of permutations, measured (line) and of untrained networks (dots; the first, filled, is the
+        network below): of the vectors, and of the scales and shifts of the blocks.
     """
     with theme.use_theme():
         figure = theme.new_figure()
@@ -176,7 +173,7 @@ def _draw_cosines(figure: Figure, labels: LabelEmbedding, box: tuple[int, int, i
 
 
 def _draw_chance(figure: Figure, box: tuple[int, int, int, int], chance: Chance, name: str) -> None:
-    """Draw how often chance gives which correlation, the measured one as a line, controls as ticks beneath."""
+    """Draw the distribution of permutations, the measured correlation as a line, and controls as dots below."""
     left, top, width, height = box
     null, rho, controls = chance
     axes = theme.add_axes(figure, *box)

@@ -1,13 +1,13 @@
-"""Are digits that look alike told alike? Distances between labels beside those between the digits' mean pictures.
+"""Geometry of the label embedding: whether distances between labels follow those between the digits' mean images.
 
-Part of the lesson on the layers. Labels are compared twice: as vectors, and as what the blocks are told of them,
-for time and label are summed before the blocks look, and geometry may lie behind that sum.
+Labels are compared twice: as vectors, and as the scales and shifts that the blocks compute from them. Time and label
+embedding are summed before the blocks, so that the geometry may only appear after that sum.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -17,153 +17,197 @@ from torch import Tensor, nn
 from viz_diffusion.data import Digits
 from viz_diffusion.diffusion.unet import ModelConfig, ResidualBlock, SimpleUNet
 from viz_diffusion.evaluation.statistics import rank_correlation
-from viz_diffusion.lessons.label.lesson import measure_embedding
+from viz_diffusion.lessons.base import FactGroup
+from viz_diffusion.lessons.label.label_embedding import measure_embedding
 from viz_diffusion.plots.embeddings import LabelEmbedding
 
 Float64 = NDArray[np.float64]
 ALPHA = 0.025
 """Level of each of the two tests on the labels: 5% for both together."""
 SHUFFLES = 4999
+"""Permutations of the labels in each test."""
 UNTRAINED = 10
-"""Networks that learned nothing, the run's own seed first."""
-TOLD_AT = 10
-"""Timesteps over which what the blocks are told is averaged."""
+"""Untrained networks, the run's own seed first."""
+NUM_TIMESTEPS = 10
+"""Timesteps over which the scales and shifts of the blocks are averaged."""
+
+
+@dataclass(frozen=True)
+class CorrelationFacts:
+    """What texts and JSON files say of one :class:`DistanceCorrelation`."""
+
+    rho: float
+    """Spearman's rank correlation."""
+    p: float
+    """Its p."""
+    chance: tuple[float, float]
+    """The middle 95% of the permutations."""
+    start: float
+    """The rank correlation in the network that training begins with."""
+    start_p: float
+    """Its p."""
+    untrained_found: int
+    """Untrained networks with a p of at most ``alpha``."""
+
+
+@dataclass(frozen=True)
+class LabelGeometryFacts:
+    """What texts and JSON files say of the geometry of the labels."""
+
+    untrained: int
+    """Untrained networks."""
+    start_cosine: float
+    """Mean cosine between the label vectors before and after training."""
+    alpha: float
+    """Level of each of the two tests."""
+    shuffles: int
+    """Permutations in each test."""
+    tsne_perplexity: float
+    """Perplexity of t-SNE."""
+    vectors: Annotated[CorrelationFacts, FactGroup("vectors_")]
+    """Of the label vectors."""
+    conditioning: Annotated[CorrelationFacts, FactGroup("told_")]
+    """Of the scales and shifts of the blocks."""
 
 
 @dataclass(frozen=True, eq=False)
-class Likeness:
-    """How far the order of the distances between labels follows that between the digits' mean pictures."""
+class DistanceCorrelation:
+    """Rank correlation of the distances between labels with those between the digits' mean images."""
 
     rho: float
     """Spearman's rank correlation over all pairs of labels."""
     null: NDArray[np.float32]
-    """(P,) float32: the same with the labels shuffled."""
+    """(P,) float32: the same with permuted labels."""
 
     @property
     def p(self) -> float:
-        """The share of shuffles that do as well, one-sided, the measured one counted in (Mantel 1967)."""
+        """One-sided p: the share of permutations that correlate as much, the identity included (Mantel 1967)."""
         return float((1 + (self.null >= np.float32(self.rho)).sum()) / (1 + len(self.null)))
 
     @property
     def chance(self) -> tuple[float, float]:
-        """The middle 95% of the shuffles."""
+        """The middle 95% of the permutations."""
         low, high = np.quantile(self.null, (0.025, 0.975))
         return float(low), float(high)
 
 
 @dataclass(frozen=True, eq=False)
-class Labels:
-    """The label vectors of the run's network, and those of networks that learned nothing."""
+class LabelGeometry:
+    """The label vectors of the run's network, and those of untrained networks."""
 
     trained: LabelEmbedding
-    """The network's."""
+    """Label vectors of the run's network."""
     start: LabelEmbedding
-    """Those of the network that training begins with."""
+    """Label vectors of the network that training begins with."""
     start_cosine: float
     """Mean cosine between the two, label by label."""
-    vectors: Likeness
-    """The vectors beside the digits' mean pictures."""
-    told: Likeness
-    """What the blocks are told of the labels, beside the same."""
+    vectors: DistanceCorrelation
+    """Of the label vectors."""
+    conditioning: DistanceCorrelation
+    """Of the scales and shifts of the blocks under each label."""
     untrained_rho: Float64
-    """(U, 2) float64: rank correlations of vectors and of what is told, untrained networks, the start first."""
+    """(U, 2) float64: rank correlations as the two above, of U untrained networks, the start first."""
     untrained_p: Float64
-    """(U, 2) float64: their p."""
+    """(U, 2) float64: their p-values."""
 
-    def facts(self) -> dict[str, Any]:
-        """Return what captions and answers say of the labels."""
-        found: dict[str, Any] = {
-            "untrained": len(self.untrained_rho),
-            "start_cosine": self.start_cosine,
-            "alpha": ALPHA,
-            "shuffles": len(self.vectors.null),
-            "tsne_perplexity": (len(self.trained.labels) - 1) / 3,
-        }
-        for column, (name, one) in enumerate((("vectors", self.vectors), ("told", self.told))):
-            found |= {
-                f"{name}_rho": one.rho,
-                f"{name}_p": one.p,
-                f"{name}_chance": list(one.chance),
-                f"{name}_start": float(self.untrained_rho[0, column]),
-                f"{name}_start_p": float(self.untrained_p[0, column]),
-                f"{name}_untrained_found": int((self.untrained_p[:, column] <= ALPHA).sum()),
-            }
-        return found
+    def facts(self) -> LabelGeometryFacts:
+        """Return the numbers that captions and answers are filled with."""
+        return LabelGeometryFacts(
+            untrained=len(self.untrained_rho),
+            start_cosine=self.start_cosine,
+            alpha=ALPHA,
+            shuffles=len(self.vectors.null),
+            tsne_perplexity=(len(self.trained.labels) - 1) / 3,
+            vectors=self._correlation_facts(self.vectors, 0),
+            conditioning=self._correlation_facts(self.conditioning, 1),
+        )
+
+    def _correlation_facts(self, one: DistanceCorrelation, column: int) -> CorrelationFacts:
+        rho, p = self.untrained_rho[:, column], self.untrained_p[:, column]
+        return CorrelationFacts(
+            rho=one.rho,
+            p=one.p,
+            chance=one.chance,
+            start=float(rho[0]),
+            start_p=float(p[0]),
+            untrained_found=int((p <= ALPHA).sum()),
+        )
 
 
-def measure_labels(network: SimpleUNet, training: Digits, seed: int) -> Labels:
-    """Compare the labels of a network with the mean pictures of training digits, beside untrained networks.
+def measure_label_geometry(network: SimpleUNet, training: Digits, seed: int) -> LabelGeometry:
+    """Compare the labels of a network, and of untrained networks, with the mean images of training digits.
 
-    ``seed`` is what the run was trained with: the first untrained network is then the one it began with.
+    ``seed`` is that of the training run: the first untrained network is then the one that it began with.
     """
     present = torch.unique(training.labels).numpy()
-    pictures = mean_pictures(training)
-    blank = [untrained(network.config, seed + k) for k in range(UNTRAINED)]
-    controls = [[compare(side(one)[present], pictures) for side in (vectors, told)] for one in blank]
-    return Labels(
-        measure_embedding(network),
-        measure_embedding(blank[0]),
-        cosine_with(network, blank[0]),
-        compare(vectors(network)[present], pictures),
-        compare(told(network)[present], pictures),
-        np.array([[one.rho for one in pair] for pair in controls]),
-        np.array([[one.p for one in pair] for pair in controls]),
+    images = mean_images(training)
+    blank = [untrained_network(network.config, seed + k) for k in range(UNTRAINED)]
+    sides = (label_vectors, label_conditioning)
+    controls = [[correlate_distances(side(one)[present], images) for side in sides] for one in blank]
+    return LabelGeometry(
+        trained=measure_embedding(network),
+        start=measure_embedding(blank[0]),
+        start_cosine=mean_cosine(network, blank[0]),
+        vectors=correlate_distances(label_vectors(network)[present], images),
+        conditioning=correlate_distances(label_conditioning(network)[present], images),
+        untrained_rho=np.array([[one.rho for one in pair] for pair in controls]),
+        untrained_p=np.array([[one.p for one in pair] for pair in controls]),
     )
 
 
-def compare(points: Float64, pictures: Float64, seed: int = 0) -> Likeness:
-    """Compare the distances between (L, D) points with those between (L, E) pictures, by ranks, and test by shuffling.
+def correlate_distances(points: Float64, images: Float64, seed: int = 0) -> DistanceCorrelation:
+    """Correlate the ranks of the distances between (L, D) points with those between (L, E) images.
 
-    Shuffling labels, not pairs: the pairs of one label hang together.
+    The test permutes labels, not pairs, since the pairs of one label are not independent (Mantel 1967).
     """
     count = len(points)
     pairs = np.triu_indices(count, 1)
     rng = np.random.default_rng([seed, 17])
-    orders = np.stack([np.arange(count), *(rng.permutation(count) for _ in range(SHUFFLES))])
-    shuffled = _distances(points)[orders[:, pairs[0]], orders[:, pairs[1]]]
-    rho = rank_correlation(shuffled, _distances(pictures)[pairs])
-    return Likeness(float(rho[0]), rho[1:].astype(np.float32))
+    permutations = np.stack([np.arange(count), *(rng.permutation(count) for _ in range(SHUFFLES))])
+    shuffled = _distances(points)[permutations[:, pairs[0]], permutations[:, pairs[1]]]
+    rho = rank_correlation(shuffled, _distances(images)[pairs])
+    return DistanceCorrelation(float(rho[0]), rho[1:].astype(np.float32))
 
 
 def _distances(points: Float64) -> Float64:
     return np.asarray(np.linalg.norm(points[:, None] - points[None], axis=-1))
 
 
-def mean_pictures(digits: Digits) -> Float64:
-    """Return (L, H·W) the mean picture of each label's digits."""
+def mean_images(digits: Digits) -> Float64:
+    """Return (L, H·W) the mean image of each label's digits."""
     labels = torch.unique(digits.labels)
     means = [digits.images[digits.labels == label].double().mean(dim=0).flatten() for label in labels]
     return np.asarray(torch.stack(means).numpy())
 
 
-def vectors(network: SimpleUNet) -> Float64:
-    """Return (L, D) the label vectors, the null label's left out."""
+def label_vectors(network: SimpleUNet) -> Float64:
+    """Return (L, D) the label vectors, without the null label's."""
     return _array(network.label_emb.weight[: network.config.num_labels])
 
 
 @torch.no_grad()
-def told(network: SimpleUNet) -> Float64:
+def label_conditioning(network: SimpleUNet) -> Float64:
     """Return (L, E) the scales and shifts of all blocks under each label, averaged over t."""
     T, device = network.config.num_train_timesteps, network.label_emb.weight.device
-    timesteps = torch.arange(TOLD_AT, device=device) * T // TOLD_AT + T // (2 * TOLD_AT)
+    timesteps = torch.arange(NUM_TIMESTEPS, device=device) * T // NUM_TIMESTEPS + T // (2 * NUM_TIMESTEPS)
     rows = []
     for label in range(network.config.num_labels):
-        given = nn.functional.silu(network.embed(timesteps, torch.full_like(timesteps, label)))
+        embedded = nn.functional.silu(network.embed(timesteps, torch.full_like(timesteps, label)))
         blocks = [part for part in network.modules() if isinstance(part, ResidualBlock)]
-        rows.append(torch.cat([block.condition(given).mean(dim=0) for block in blocks]))
+        rows.append(torch.cat([block.condition(embedded).mean(dim=0) for block in blocks]))
     return _array(torch.stack(rows))
 
 
-def untrained(config: ModelConfig, seed: int) -> SimpleUNet:
-    """Return the network that training with ``seed`` begins with; the random state stays as it was."""
+def untrained_network(config: ModelConfig, seed: int) -> SimpleUNet:
+    """Return the network that training with ``seed`` begins with; the random state is not changed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return SimpleUNet(config).eval().requires_grad_(False)
 
 
-def cosine_with(network: SimpleUNet, other: SimpleUNet) -> float:
+def mean_cosine(network: SimpleUNet, other: SimpleUNet) -> float:
     """Return the mean cosine between the label vectors of two networks, label by label."""
-    a, b = vectors(network), vectors(other)
+    a, b = label_vectors(network), label_vectors(other)
     return float(((a * b).sum(axis=1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)).mean())
 
 

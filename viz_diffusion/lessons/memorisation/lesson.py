@@ -23,7 +23,7 @@ from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.evaluation.evaluate import Evaluation, evaluate
 from viz_diffusion.evaluation.intervals import Z_95, Share, share_difference
 from viz_diffusion.evaluation.metrics import Nearest, nearest_neighbours
-from viz_diffusion.lessons.base import Claim, Lesson, Rows
+from viz_diffusion.lessons.base import Claim, Lesson, LessonFigure, Precomputed, Rows
 from viz_diffusion.lessons.context import LessonContext, Progress, silent
 from viz_diffusion.lessons.memorisation.figures import Suspects, draw_copies
 from viz_diffusion.plots.lazy_figures import Figures
@@ -287,16 +287,12 @@ def _measure(context: LessonContext) -> Memorisation:
 
 
 LESSON = Lesson(
-    "memorisation",
-    110,
-    _measure,
-    draw,
-    facts,
-    rows,
-    claims=claims,
-    core=False,
-    figures=("copies",),
+    name="memorisation",
+    position=110,
+    precomputed=Precomputed(Memorisation, _measure, (LessonFigure("copies", in_exercise=True),)),
     seconds=(25, 170),
-    data=Memorisation,
-    asks=("copies",),
+    facts=facts,
+    claims=claims,
+    rows=rows,
+    draw=draw,
 )

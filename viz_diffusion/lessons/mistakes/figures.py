@@ -1,7 +1,4 @@
-"""Strips of correct and mistaken samplers, each with what a row of detectors says of it.
-
-Knows nothing about samplers or detectors beyond their symbols and numbers.
-"""
+"""Figure of correct and mistaken samplers: a strip of frames for each, and the numbers of the detectors."""
 
 from __future__ import annotations
 
@@ -26,7 +23,7 @@ def draw_buggy_samplers(
     heads: Sequence[str],
     own: Sequence[int],
 ) -> Figure:
-    """Draw a strip a row, with the steps left over its frames, and at its right a number for each detector.
+    """Draw a row for each sampler: a strip with the steps left above its frames, and a number for each detector.
 
     Parameters
     ----------
@@ -35,13 +32,13 @@ def draw_buggy_samplers(
     steps_left
         (F,) int.
     symbols, heads
-        R and D texts: what each row is, and what each detector measures.
+        R and D texts: the sampler of each row, and the number of each column.
     values
         (R, D) float.
     caught
-        (R, D) bool: which numbers are beyond their limit; they stand on orange.
+        (R, D) bool: which numbers are beyond their limit; these have an orange background.
     own
-        R numbers: which detector is the row's own, framed; -1 for none.
+        R numbers: the detector for the row's mistake, framed; -1 for none.
     """
     with theme.use_theme():
         figure = theme.new_figure()
@@ -66,13 +63,13 @@ def draw_buggy_samplers(
                 if column == own[row]:
                     edge = theme.ORANGE if hit else theme.MUTED
                     page.add_patch(Rectangle((x + 6, top + 30), _COLUMN - 12, size - 60, fc="none", ec=edge, lw=4))
-                look = {"color": theme.INK, "weight": "bold"} if hit else {"color": theme.MUTED}
-                theme.write(figure, x + _COLUMN / 2, middle, _short(float(value)), 18, va="center", **look)
+                style = {"color": theme.INK, "weight": "bold"} if hit else {"color": theme.MUTED}
+                theme.write(figure, x + _COLUMN / 2, middle, _short(float(value)), 18, va="center", **style)
         return figure
 
 
 def _short(value: float) -> str:
-    """Return a number of at least 0 in two digits after the point, or whole where it is large."""
+    """Return a number of at least 0 with two decimals, or none where it is 10 or more."""
     if value < 0.005:
         return "0"
     return f"{value:.0f}" if value >= 10 else f"{value:.2f}".removesuffix(".00")

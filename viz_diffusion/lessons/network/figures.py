@@ -56,8 +56,8 @@ class ModelShape:
     """Blocks on the way up, in order."""
     num_parameters: int
     """Trainable numbers in all."""
-    asked: int = 5
-    """The label that is looked up, 0 .. num_labels-1."""
+    label: int = 5
+    """The label whose embedding is looked up, 0 .. num_labels-1."""
 
 
 def draw_model(shape: ModelShape) -> Figure:
@@ -189,7 +189,7 @@ def _draw_label(figure: Figure, page: Axes, shape: ModelShape) -> None:
     left, right = 1910, 2930
     wide = (right - left) / len(names)
     for index, name in enumerate(names):
-        taken = name == (str(shape.asked) if str(shape.asked) in names else "…")
+        taken = name == (str(shape.label) if str(shape.label) in names else "…")
         corner = (left + index * wide, _CHAIN - 130)
         colour = theme.ORANGE if taken else "white"
         page.add_patch(Rectangle(corner, wide, 260, fc=colour, ec=theme.INK, lw=2.4))

@@ -1,52 +1,48 @@
-"""The workshop: how do time and label reach every block?
-
-Reads widths from a loaded network; nothing here is assumed.
-"""
+"""Lesson ``network``: how timestep and label reach every block of the U-Net."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import Any
+from dataclasses import dataclass
 
-from viz_diffusion.diffusion.unet import ResidualBlock, SimpleUNet
-from viz_diffusion.lessons.base import Lesson, Rows
-from viz_diffusion.lessons.context import require_time
+from viz_diffusion.lessons.base import Lesson, LessonFigure, Rows
+from viz_diffusion.lessons.context import LessonContext
+from viz_diffusion.lessons.network.architecture import measure_network
 from viz_diffusion.lessons.network.figures import BlockShape, ModelShape, draw_model
 from viz_diffusion.plots.lazy_figures import Figures
 from viz_diffusion.text.catalogue import Texts
 
 
-def measure(model: SimpleUNet, asked: int = 5) -> ModelShape:
-    """Read the network's blocks, in the order in which data pass them; ``asked`` is the label to look up.
+@dataclass(frozen=True)
+class NetworkFacts:
+    """What texts and JSON files say of the network."""
 
-    Raises
-    ------
-    VizdiffUsageError
-        Where the network is told no time.
-    """
-    require_time(model)
-    size = model.config.image_size
+    time_dim: int
+    """Width of the sinusoidal time embedding."""
+    embedding_dim: int
+    """Width of the time and label embeddings, and of their sum."""
+    num_labels: int
+    """Labels, the null label not counted."""
+    input_size: int
+    """Height and width of x_t and ε̂, pixels."""
+    down: tuple[BlockShape, ...]
+    """Blocks of the encoder, in the order of the forward pass."""
+    mid: tuple[BlockShape, ...]
+    """Blocks at the lowest resolution."""
+    up: tuple[BlockShape, ...]
+    """Blocks of the decoder."""
+    num_parameters: int
+    """Trainable parameters."""
+    asked: int
+    """The label whose embedding the figure looks up."""
+    num_blocks: int
+    """All blocks."""
+    millions: float
+    """Trainable parameters, in millions."""
 
-    def shape(name: str, block: Any, resolution: int, attention: bool = False) -> BlockShape:
-        assert isinstance(block, ResidualBlock)
-        return BlockShape(name, block.conv2.out_channels, resolution, attention)
 
-    half, quarter = size // 2, size // 4
-    down = [shape(f"down_outer.{i}", block, half) for i, block in enumerate(model.down_outer)]
-    down += [shape(f"down_inner.{i}", block, quarter) for i, block in enumerate(model.down_inner)]
-    up = [shape(f"up_inner.{i}", block, quarter) for i, block in enumerate(model.up_inner)]
-    up += [shape(f"up_outer.{i}", block, half) for i, block in enumerate(model.up_outer)]
-    return ModelShape(
-        time_dim=model.config.time_dim,
-        embedding_dim=model.label_emb.embedding_dim,
-        num_labels=model.config.num_labels,
-        input_size=size,
-        down=tuple(down),
-        mid=(shape("mid1", model.mid1, quarter, attention=True), shape("mid2", model.mid2, quarter)),
-        up=tuple(up),
-        num_parameters=sum(weight.numel() for weight in model.parameters()),
-        asked=asked,
-    )
+def measure(context: LessonContext) -> ModelShape:
+    """Read the blocks of the network."""
+    return measure_network(context.network, context.digit)
 
 
 def draw(data: ModelShape) -> Figures:
@@ -54,21 +50,36 @@ def draw(data: ModelShape) -> Figures:
     return Figures(model=lambda: draw_model(data))
 
 
-def facts(data: ModelShape) -> dict[str, Any]:
+def facts(data: ModelShape) -> NetworkFacts:
     """Return the numbers that captions and tables are filled with."""
-    return asdict(data) | {
-        "num_blocks": len(data.down) + len(data.mid) + len(data.up),
-        "millions": data.num_parameters / 1e6,
-    }
+    return NetworkFacts(
+        time_dim=data.time_dim,
+        embedding_dim=data.embedding_dim,
+        num_labels=data.num_labels,
+        input_size=data.input_size,
+        down=data.down,
+        mid=data.mid,
+        up=data.up,
+        num_parameters=data.num_parameters,
+        asked=data.label,
+        num_blocks=len(data.down) + len(data.mid) + len(data.up),
+        millions=data.num_parameters / 1e6,
+    )
 
 
-def rows(facts: dict[str, Any], _: Texts) -> Rows:
-    """Lay out the blocks, in the order in which data pass them."""
-    blocks = (*facts["down"], *facts["mid"], *facts["up"])
-    lines = ((b["name"], str(b["channels"]), f"{b['resolution']} × {b['resolution']}") for b in blocks)
+def rows(facts: NetworkFacts, _: Texts) -> Rows:
+    """Return the blocks, in the order of the forward pass."""
+    blocks = (*facts.down, *facts.mid, *facts.up)
+    lines = ((one.name, str(one.channels), f"{one.resolution} × {one.resolution}") for one in blocks)
     return Rows(("block", "channels", "resolution"), tuple(lines))
 
 
 LESSON = Lesson(
-    "network", 70, lambda m: measure(m.network, m.digit), draw, facts, rows, asks=("model",), figures=("model",)
+    name="network",
+    position=70,
+    measure=measure,
+    facts=facts,
+    rows=rows,
+    draw=draw,
+    figures=(LessonFigure("model", in_exercise=True),),
 )

@@ -1,4 +1,4 @@
-"""Samplers with few steps: one picture of each, how good they are over the number of steps, and their ways.
+"""Samplers with few steps: one image of each, accuracy and distance over the number of steps, and their paths.
 
 Knows nothing about how anything was measured.
 """
@@ -16,7 +16,7 @@ from viz_diffusion.plots.theme import Array
 
 COLOURS = (theme.INK, theme.MUTED, theme.ORANGE, theme.PURPLE)
 STYLES = ("-", ":", "--", "-")
-"""Of the four samplers, in their order."""
+"""Of the four samplers, as they are listed."""
 
 
 def draw_samplers(
@@ -28,7 +28,7 @@ def draw_samplers(
     shares: Array | None,
     share_all: float | None,
 ) -> Figure:
-    """Draw one picture a sampler (row) and number of steps (column), and last the one that took all steps.
+    """Draw one image for each sampler (row) and number of steps (column), and last the one with all steps.
 
     Parameters
     ----------
@@ -37,7 +37,8 @@ def draw_samplers(
     image_all
         (H, W) float: of the first sampler with ``all_steps``.
     shares, share_all
-        (S, K) float and one more, 0 to 1: how many are read as asked, beneath each; None where nobody can read them.
+        (S, K) float and one more, 0 to 1: share classified as the requested digit, below each; None without a
+        classifier.
     """
     with theme.use_theme():
         figure = theme.new_figure()
@@ -77,13 +78,13 @@ def draw_strokes(
     half: Array,
     followed: Sequence[int],
 ) -> Figure:
-    """Draw, over the number of steps, how many are read as asked; and how far two samplers are from their limit.
+    """Draw, over the number of steps, the accuracy, and the distance of two samplers from their limit.
 
     Parameters
     ----------
     shares, bounds, share_all
         (S, K), (S, K, 2) float and one more: shares with their intervals, and that of all steps (the level line); None
-        where nobody can read them, and then the other panel has the page.
+        without a classifier, and then the other panel has the page.
     apart, half
         (2, K) float: RMS distances of the samplers ``followed``, and half their intervals.
     """
@@ -129,14 +130,14 @@ def draw_strokes(
 
 
 def draw_paths(maps: Array, ends: Array, straight: Array, share: Array) -> Figure:
-    """Draw ways on their own two principal axes: DDIM's, DDPM's and random walks', with how straight and flat they are.
+    """Draw paths on their own two principal axes: DDIM's, DDPM's and random walks', and how straight and flat they are.
 
     Parameters
     ----------
     maps
         (3, K, P, 2) float.
     ends
-        (2, K, H, W) float, in [-1, 1]: what the first two kinds' ways end in.
+        (2, K, H, W) float, in [-1, 1]: the finished images of the first two kinds.
     straight
         (3,) float: chord over length.
     share
@@ -153,12 +154,12 @@ def draw_paths(maps: Array, ends: Array, straight: Array, share: Array) -> Figur
             axes.set(xlim=(-reach, reach), ylim=(-reach, reach))
             axes.plot([-reach, reach], [0, 0], color=theme.FAINT, lw=1.5, zorder=0)
             axes.plot([0, 0], [-reach, reach], color=theme.FAINT, lw=1.5, zorder=0)
-            for index, way in enumerate(drawn):
+            for index, path in enumerate(drawn):
                 first = index == 0
                 colour = theme.PURPLE if first else "#b9a9cf"
-                axes.plot(*way.T, color=colour, lw=4 if first else 2.2, zorder=3 if first else 2)
-                axes.plot(*way[0], "o", color="white", mec=colour, mew=2.5, ms=10, zorder=4)
-                axes.plot(*way[-1], "o", color=colour, ms=12, mec="white", mew=2, zorder=4)
+                axes.plot(*path.T, color=colour, lw=4 if first else 2.2, zorder=3 if first else 2)
+                axes.plot(*path[0], "o", color="white", mec=colour, mew=2.5, ms=10, zorder=4)
+                axes.plot(*path[-1], "o", color=colour, ms=12, mec="white", mew=2, zorder=4)
             theme.write(figure, x + width / 2, top - 90, name, theme.NUMBER_SIZE)
             theme.write(figure, x + width / 2, top + height + 110, rf"$c/\ell$ = {straight[kind]:.2f}", 26)
             both = f"{share[kind, 0]:.0%} + {share[kind, 1]:.0%}"

@@ -1,58 +1,90 @@
-"""How winding is the way from noise to a digit? Lengths, chords and principal axes of recorded paths.
+"""The geometry of recorded paths from noise to image: lengths, chords and principal axes.
 
-Part of the lesson on samplers; knows nothing about denoisers or figures.
+Knows nothing about denoisers, figures or texts.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 
 from viz_diffusion.evaluation.intervals import half_of_mean
+from viz_diffusion.lessons.base import FactGroup
 
 Float64 = NDArray[np.float64]
 KINDS = ("ddim", "ddpm", "walk")
 """The paths that are compared: DDIM's, DDPM's, and a random walk's, which no network made."""
 SHOWN = 6
-"""Paths of each kind that are kept to be drawn."""
+"""Paths of each kind that are drawn."""
+
+
+@dataclass(frozen=True)
+class KindFacts:
+    """A mean over the paths of each of :data:`KINDS`, with half its 95% interval."""
+
+    ddim: float
+    """Of DDIM."""
+    ddim_interval: float
+    """Half its interval."""
+    ddpm: float
+    """Of DDPM."""
+    ddpm_interval: float
+    """Half its interval."""
+    walk: float
+    """Of the random walk."""
+    walk_interval: float
+    """Half its interval."""
+
+
+@dataclass(frozen=True)
+class PathFacts:
+    """What texts and JSON files say of the paths."""
+
+    path_count: int
+    """Paths of each kind."""
+    path_looks: int
+    """Points of each path."""
+    straight: Annotated[KindFacts, FactGroup("straight_")]
+    """Chord over length: 1 for a straight line."""
+    length: Annotated[KindFacts, FactGroup("length_")]
+    """Length of the path."""
+    flat: Annotated[KindFacts, FactGroup("flat_")]
+    """Share of the variance on the first two principal axes."""
 
 
 @dataclass(frozen=True, eq=False)
 class Paths:
-    """M paths of each of :data:`KINDS`, each looked at P times, in the pixels of x_t as they are."""
+    """M paths of each of :data:`KINDS`, each of P points, in the pixels of x_t."""
 
     straight: Float64
     """(3, M) float64: the chord from beginning to end over the length of the path, 1 for a straight line."""
     length: Float64
-    """(3, M) float64: the length, the sum of the L2 distances between neighbouring looks."""
+    """(3, M) float64: the length, the sum of the L2 distances between neighbouring points."""
     share: Float64
-    """(3, M, 2) float64: how much of a path's variance its first two principal axes hold."""
+    """(3, M, 2) float64: share of a path's variance on its first two principal axes."""
     maps: Float64
-    """(3, K, P, 2) float64: the first paths on their own two axes, the chord's way to the right."""
+    """(3, K, P, 2) float64: the first paths on their own two axes, the chord to the right."""
     ends: NDArray[np.float32]
-    """(2, K, H, W) float32: what DDIM's and DDPM's shown paths end in."""
+    """(2, K, H, W) float32: the finished images of DDIM's and DDPM's first paths."""
 
-    @property
-    def looks(self) -> int:
-        """P."""
-        return int(self.maps.shape[2])
-
-    def mean(self, values: Float64) -> tuple[Float64, Float64]:
-        """Return (3,) means over the paths of (3, M) values, and half their 95% intervals."""
-        return values.mean(axis=1), np.asarray(half_of_mean(values, axis=1))
-
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> PathFacts:
         """Return the numbers, by kind."""
-        flat = self.share.sum(axis=2)
-        found: dict[str, Any] = {"path_count": int(self.length.shape[1]), "path_looks": self.looks}
-        for name, values in (("straight", self.straight), ("length", self.length), ("flat", flat)):
-            mean, half = self.mean(values)
-            for kind, value, interval in zip(KINDS, mean, half, strict=True):
-                found |= {f"{name}_{kind}": float(value), f"{name}_{kind}_interval": float(interval)}
-        return found
+        return PathFacts(
+            path_count=int(self.length.shape[1]),
+            path_looks=int(self.maps.shape[2]),
+            straight=_kind_facts(self.straight),
+            length=_kind_facts(self.length),
+            flat=_kind_facts(self.share.sum(axis=2)),
+        )
+
+
+def _kind_facts(values: Float64) -> KindFacts:
+    """Return the means over the paths of (3, M) values, with their intervals."""
+    mean, half = values.mean(axis=1), half_of_mean(values, axis=1)
+    return KindFacts(*(float(value) for pair in zip(mean, half, strict=True) for value in pair))
 
 
 def straightness(paths: Float64) -> tuple[Float64, Float64]:
@@ -72,20 +104,24 @@ def principal(path: Float64) -> tuple[Float64, Float64]:
     """
     centred = path - path.mean(axis=0)
     values, vectors = np.linalg.eigh(centred @ centred.T)
-    order = [-1, -2]
-    drawn = vectors[:, order] * np.sqrt(np.maximum(values[order], 0))
+    first = [-1, -2]
+    drawn = vectors[:, first] * np.sqrt(np.maximum(values[first], 0))
     drawn *= np.where(drawn[-1] < drawn[0], -1, 1)[None]
     middle = drawn[len(drawn) // 2, 1] - (drawn[0, 1] + drawn[-1, 1]) / 2
     drawn[:, 1] *= 1 if middle >= 0 else -1
-    return np.maximum(values[order], 0) / max(float(np.maximum(values, 0).sum()), 1e-30), drawn
+    return np.maximum(values[first], 0) / max(float(np.maximum(values, 0).sum()), 1e-30), drawn
 
 
 def measure_paths(ddim: NDArray[np.float32], ddpm: NDArray[np.float32], seed: int = 1200) -> Paths:
-    """Measure (M, P, H, W) paths of two samplers from the same noise, beside as many random walks of P looks."""
-    count, looks, *size = ddim.shape
-    steps = np.random.default_rng(seed).standard_normal((count, looks - 1, int(np.prod(size))))
+    """Measure (M, P, H, W) paths of two samplers from the same noise, and as many random walks of P points."""
+    count, points, *size = ddim.shape
+    steps = np.random.default_rng(seed).standard_normal((count, points - 1, int(np.prod(size))))
     walk = np.concatenate([np.zeros((count, 1, steps.shape[2])), np.cumsum(steps, axis=1)], axis=1)
-    sets = [ddim.reshape(count, looks, -1).astype(np.float64), ddpm.reshape(count, looks, -1).astype(np.float64), walk]
+    sets = [
+        ddim.reshape(count, points, -1).astype(np.float64),
+        ddpm.reshape(count, points, -1).astype(np.float64),
+        walk,
+    ]
     straight, length = zip(*(straightness(paths) for paths in sets), strict=True)
     axes = [[principal(path) for path in paths] for paths in sets]
     return Paths(

@@ -1,13 +1,13 @@
-"""The exam that training is: how far off ε̂ is at every t, digit by digit, beside what Gaussians could do.
+"""The loss at every timestep, digit by digit, compared with the best denoisers of Gaussian data.
 
-Part of the lesson on training; asks any denoiser, knows nothing about runs or figures' words.
+Takes any denoiser; knows nothing about runs, figures or texts.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -19,22 +19,87 @@ from viz_diffusion.diffusion.prediction import predict_noise
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.evaluation.intervals import Z_95, half_of_mean
 from viz_diffusion.evaluation.likelihood import bits_per_loss, gaussian_losses
-from viz_diffusion.lessons.base import Claim
+from viz_diffusion.lessons.base import Claim, FactGroup
 from viz_diffusion.lessons.context import Progress, silent
 from viz_diffusion.lessons.training.figures import LossByT
 from viz_diffusion.training.loop import NUM_QUARTERS
 
 Float64 = NDArray[np.float64]
 STRATA = 28
+"""Strata of t, about."""
 EACH = (4, 100)
-"""Draws of (t, ε) in each stratum, quick and full; every digit is asked about under each of them."""
+"""Draws of (t, ε) in each stratum, quick and full; each draw noises one image of every digit."""
 LATE = 50
-"""The last steps, for T = 1000, whose share of the bits is told."""
+"""Of T = 1000: the timesteps below it are the late ones, whose share of the bits is given."""
+
+
+@dataclass(frozen=True)
+class BitsFacts:
+    """What texts and JSON files say of the variational bound, in bits per pixel."""
+
+    bits: float
+    """L_1 .. L_{T-1} of the network."""
+    bits_interval: float
+    """Half its 95% interval."""
+    bits_late: float
+    """Share of it at the late timesteps."""
+    bits_late_gaussian: float
+    """The same share of the best denoiser of one Gaussian."""
+    late: int
+    """Timesteps below this are late."""
+
+
+@dataclass(frozen=True)
+class DigitLossFacts:
+    """What texts and JSON files say of the loss by digit."""
+
+    loss_by_digit: tuple[float, ...]
+    """(K,) mean squared error of ε̂ per pixel."""
+    hardest: int
+    """Label of the digit with the largest loss."""
+    easiest: int
+    """Label of the digit with the smallest loss."""
+    hardest_loss: float
+    """Loss of the hardest digit."""
+    easiest_loss: float
+    """Loss of the easiest digit."""
+    digit_gap: float
+    """The first less the second."""
+    digit_gap_interval: float
+    """Half the 95% interval of the difference."""
+
+
+@dataclass(frozen=True)
+class LossFacts:
+    """What texts and JSON files say of the held-out loss, mean squared error of ε̂ per pixel."""
+
+    heldout: tuple[float, ...]
+    """(4,) by quarter of t."""
+    heldout_interval: tuple[float, ...]
+    """(4,) half its 95% interval."""
+    heldout_mean: float
+    """Over all t."""
+    heldout_interval_mean: float
+    """Half its 95% interval."""
+    heldout_count: int
+    """Noised digits that it is the mean of."""
+    gaussian: tuple[float, ...]
+    """(4,) the same of the best denoiser of one Gaussian, by quarter of t."""
+    gaussian_mean: float
+    """Over all t."""
+    gaussian_per_label: tuple[float, ...]
+    """(4,) the same of the best denoiser of one Gaussian per label, by quarter of t."""
+    gaussian_per_label_mean: float
+    """Over all t."""
+    bits: Annotated[BitsFacts, FactGroup()]
+    """Of the variational bound."""
+    digits: Annotated[DigitLossFacts, FactGroup()]
+    """Of the loss by digit."""
 
 
 @dataclass(frozen=True, eq=False)
 class LossByTimestep:
-    """Grades: K digits under N draws of (t, ε) in each of J strata of t."""
+    """Losses of K digits under N draws of (t, ε) in each of J strata of t."""
 
     edges: NDArray[np.int64]
     """(J+1,) int64, rising from 0 to T, narrow where t is small."""
@@ -45,9 +110,9 @@ class LossByTimestep:
     bits: Float64
     """(J, N) float64: the digits' mean loss times the weight that t has in the variational bound, bits per pixel."""
     gaussian: Float64
-    """(T,) float64: the loss of the best denoiser that knows one Gaussian."""
+    """(T,) float64: the loss of the best denoiser of one Gaussian."""
     per_label: Float64
-    """(T,) float64: of the best one that knows a Gaussian a label."""
+    """(T,) float64: of the best denoiser of one Gaussian per label."""
     bits_per_loss: Float64
     """(T,) float64: the weights."""
 
@@ -79,7 +144,7 @@ class LossByTimestep:
             gaussian_bits=steps,
         )
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> LossFacts:
         """Return the numbers, by quarter of t and over all."""
         T = int(self.edges[-1])
         bounds = [T * q // NUM_QUARTERS for q in range(NUM_QUARTERS + 1)]
@@ -87,62 +152,62 @@ class LossByTimestep:
         spans = list(pairwise(bounds))
         quarters = [self.mean(by_draw, a, b) for a, b in spans]
         mean, interval = self.mean(by_draw)
-        return {
-            "heldout": [value for value, _ in quarters],
-            "heldout_interval": [half for _, half in quarters],
-            "heldout_mean": mean,
-            "heldout_interval_mean": interval,
-            "heldout_count": int(self.loss.size),
-            "gaussian": [float(self.gaussian[a:b].mean()) for a, b in spans],
-            "gaussian_mean": float(self.gaussian.mean()),
-            "gaussian_per_label": [float(self.per_label[a:b].mean()) for a, b in spans],
-            "gaussian_per_label_mean": float(self.per_label.mean()),
-            **self._bits(),
-            **self._digits(),
-        }
+        return LossFacts(
+            heldout=tuple(value for value, _ in quarters),
+            heldout_interval=tuple(half for _, half in quarters),
+            heldout_mean=mean,
+            heldout_interval_mean=interval,
+            heldout_count=int(self.loss.size),
+            gaussian=tuple(float(self.gaussian[a:b].mean()) for a, b in spans),
+            gaussian_mean=float(self.gaussian.mean()),
+            gaussian_per_label=tuple(float(self.per_label[a:b].mean()) for a, b in spans),
+            gaussian_per_label_mean=float(self.per_label.mean()),
+            bits=self._bits(),
+            digits=self._digits(),
+        )
 
-    def _bits(self) -> dict[str, Any]:
+    def _bits(self) -> BitsFacts:
         """Return how many bits per pixel L_1 .. L_{T-1} cost, and which share of them lies late."""
         found = self.by_t()
         late = LATE * int(self.edges[-1]) // 1000
         inside = self.edges[1:] <= late
         errors = half_of_mean(self.bits) * self.widths
-        return {
-            "bits": float(found.bits.sum()),
-            "bits_interval": float(np.sqrt((errors**2).sum())),
-            "bits_late": float(found.bits[inside].sum() / found.bits.sum()),
-            "bits_late_gaussian": float(found.gaussian_bits[inside].sum() / found.gaussian_bits.sum()),
-            "late": int(self.edges[1:][inside][-1]),
-        }
+        return BitsFacts(
+            bits=float(found.bits.sum()),
+            bits_interval=float(np.sqrt((errors**2).sum())),
+            bits_late=float(found.bits[inside].sum() / found.bits.sum()),
+            bits_late_gaussian=float(found.gaussian_bits[inside].sum() / found.gaussian_bits.sum()),
+            late=int(self.edges[1:][inside][-1]),
+        )
 
-    def _digits(self) -> dict[str, Any]:
-        """Return which digit is graded best and which worst, with the interval of their difference."""
+    def _digits(self) -> DigitLossFacts:
+        """Return which digit has the smallest loss and which the largest, with the interval of their difference."""
         means = [self.mean(self.loss[:, :, k])[0] for k in range(len(self.labels))]
         worst, best = int(np.argmax(means)), int(np.argmin(means))
         difference, half = self.mean(self.loss[:, :, worst] - self.loss[:, :, best])
-        return {
-            "loss_by_digit": means,
-            "hardest": int(self.labels[worst]),
-            "easiest": int(self.labels[best]),
-            "hardest_loss": means[worst],
-            "easiest_loss": means[best],
-            "digit_gap": difference,
-            "digit_gap_interval": half,
-        }
+        return DigitLossFacts(
+            loss_by_digit=tuple(means),
+            hardest=int(self.labels[worst]),
+            easiest=int(self.labels[best]),
+            hardest_loss=means[worst],
+            easiest_loss=means[best],
+            digit_gap=difference,
+            digit_gap_interval=half,
+        )
 
     def claims(self) -> tuple[Claim, ...]:
-        """Say whether it beats a Gaussian a label, whether most bits lie late, whether digits differ.
+        """Decide whether the loss is below one Gaussian per label's, most bits lie late, and digits differ.
 
         Which digit is hardest is chosen after the fact, from K(K-1)/2 pairs; so the difference must be larger than
         twice its interval.
         """
         facts = self.facts()
-        below = facts["gaussian_per_label_mean"] - facts["heldout_mean"]
-        told = abs(below) > facts["heldout_interval_mean"]
+        below = facts.gaussian_per_label_mean - facts.heldout_mean
+        decided = abs(below) > facts.heldout_interval_mean
         return (
-            Claim("beats_gaussian", below > 0 if told else None),
-            Claim("bits_late", facts["bits_late"] > 0.5),
-            Claim("digits_differ", facts["digit_gap"] > 2 * facts["digit_gap_interval"]),
+            Claim("beats_gaussian", below > 0 if decided else None),
+            Claim("bits_late", facts.bits.bits_late > 0.5),
+            Claim("digits_differ", facts.digits.digit_gap > 2 * facts.digits.digit_gap_interval),
         )
 
 
@@ -156,9 +221,9 @@ def measure_loss_by_timestep(
     seed: int = 0,
     progress: Progress = silent,
 ) -> LossByTimestep:
-    """Ask for the noise in held-out digits, under their labels, at random t of every stratum.
+    """Predict the noise of held-out digits, under their labels, at random t of every stratum.
 
-    Each draw of (t, ε) meets one image of every digit, so that digits are compared under the same questions.
+    Each draw of (t, ε) noises one image of every digit, so that digits are compared at the same t and noise.
 
     Parameters
     ----------
@@ -192,7 +257,7 @@ def _errors(
     t: torch.Tensor,
     labels: torch.Tensor,
 ) -> Float64:
-    """Return (N, K) mean squared errors of ε̂ for (N, K, C, H, W) images at (N,) timesteps, asked for (K,) labels."""
+    """Return (N, K) mean squared errors of ε̂ for (N, K, C, H, W) images at (N,) timesteps under (K,) labels."""
     steps = t[:, None].expand(x0.shape[:2]).flatten()
     asked = labels.expand(x0.shape[:2]).flatten()
     x0, noise = x0.flatten(0, 1), noise.flatten(0, 1)
@@ -204,7 +269,7 @@ def _errors(
 def strata(T: int, count: int = STRATA) -> NDArray[np.int64]:
     """Return rising bounds from 0 to T: about ``count`` strata, narrow where t is small; quarters are bounds too.
 
-    t = 0 is alone: its weight in the bound is another's (the decoder's).
+    t = 0 has a stratum of its own: its term in the bound is the decoder's, with another weight.
     """
     quadratic = np.round(T * (np.arange(count + 1) / count) ** 2)
     quarters = [T * q // NUM_QUARTERS for q in range(NUM_QUARTERS + 1)]

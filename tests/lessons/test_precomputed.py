@@ -1,0 +1,308 @@
+"""Precomputed results: bit for bit, for their own weights only, and the figures that this version draws of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from io import BytesIO
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pytest
+from lesson_context import make_context, mute, with_comparison_runs
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from PIL import Image
+
+from viz_diffusion.errors import VizdiffInputError, VizdiffUsageError
+from viz_diffusion.files import sha256_bytes
+from viz_diffusion.lessons.base import AnyLesson, Claim, Finding, Lesson, LessonFigure, Precomputed, Rows, all_lessons
+from viz_diffusion.lessons.context import LessonContext
+from viz_diffusion.lessons.precomputed import (
+    PRECOMPUTED_DIR,
+    load_pictures,
+    load_results,
+    save_pictures,
+    save_results,
+)
+from viz_diffusion.plots.pixels import reduce_colours
+from viz_diffusion.plots.saving import figure_pixels
+from viz_diffusion.study.narrative import narrate
+from viz_diffusion.text.catalogue import load_texts
+from viz_diffusion.training.run import Run
+from viz_diffusion.views.frames import recording_facts
+
+LESSONS = [lesson for lesson in all_lessons() if lesson.precomputed is not None]
+
+
+@dataclass(frozen=True, eq=False)
+class Inner:
+    """Of Results."""
+
+    names: tuple[str, ...]
+    values: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Results:
+    """One of everything that can be precomputed."""
+
+    pixels: np.ndarray
+    inner: Inner
+    rows: tuple[Inner, ...]
+    share: float | None
+    count: int
+
+
+@dataclass(frozen=True, eq=False)
+class Whole:
+    """Results, and what depends on the recording."""
+
+    slow: Results | None
+    digit: int
+
+
+@dataclass(frozen=True)
+class WholeFacts:
+    """Of Whole."""
+
+    count: int | None
+    digit: int
+
+
+def example() -> Results:
+    inner = Inner(("a", "b"), np.array([1, -2], dtype=np.int64))
+    return Results(np.linspace(-1, 1, 6, dtype=np.float32).reshape(2, 3), inner, (inner, inner), None, 4)
+
+
+PRECOMPUTED = Precomputed(Results, lambda _: example(), (LessonFigure("drawn"), LessonFigure("other")))
+WHOLE = Lesson(
+    name="stub",
+    position=1,
+    precomputed=PRECOMPUTED,
+    facts=lambda data: WholeFacts(data.count, 5),
+    claims=lambda data: (Claim("many", data.count > 3, {"share": data.share}),),
+    rows=lambda _facts, _texts: Rows(("a",), (("b",),)),
+    draw=lambda _: {},
+)
+PARTLY = Lesson(
+    name="stub",
+    position=1,
+    measure=lambda context: Whole(PRECOMPUTED.results(context), context.digit),
+    precomputed=PRECOMPUTED,
+    facts=lambda data: WholeFacts(None if data.slow is None else data.slow.count, data.digit),
+    rows=lambda _facts, _texts: Rows(("a",), (("b",),)),
+    draw=lambda _: {},
+)
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    """Return a folder with the results and figures of WHOLE for the weights ``abc``."""
+    save_results(Finding.of(WHOLE, example(), full=True), "abc", {"seconds": 1.5}, tmp_path)
+    save_pictures(WHOLE, {"drawn": b"one", "other": b"two"}, "matplotlib 0", tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("lesson", [WHOLE, PARTLY], ids=["the whole lesson", "a part"])
+def test_results_come_back_bit_for_bit(lesson: AnyLesson, tmp_path: Path) -> None:
+    measured = Finding.measure(lesson, make_context(mute(), full=True))
+    save_results(measured, "abc", {"seconds": 1.5}, tmp_path)
+    found = load_results([lesson], "abc", tmp_path)[Results]
+    assert found.pixels.dtype == np.float32
+    assert np.array_equal(found.pixels, example().pixels)
+    assert np.array_equal(found.rows[1].values, [1, -2])
+    assert found.inner.names == ("a", "b")
+    assert (found.share, found.count) == (None, 4)
+    back = Finding.measure(lesson, make_context(mute(), precomputed={Results: found}))
+    assert back.precomputed
+    assert back.full
+    assert (back.facts, back.claims) == (measured.facts, measured.claims)
+
+
+def test_results_belong_to_their_weights_and_their_lesson(saved: Path) -> None:
+    assert list(load_results([WHOLE], "abc", saved)) == [Results]
+    assert load_pictures(WHOLE, "abc", saved) == {"drawn": b"one", "other": b"two"}
+    for lesson, weights in ((WHOLE, "abd"), (replace(WHOLE, name="other"), "abc"), (all_lessons()[0], "abc")):
+        assert load_results([lesson], weights, saved) == {}
+        assert load_pictures(lesson, weights, saved) == {}
+    assert all(load_pictures(lesson, "0" * 64) == {} for lesson in LESSONS)
+
+
+def test_a_part_that_is_precomputed_is_not_measured_again() -> None:
+    """Of other weights it is measured, or left out where only quick things are, and the findings differ."""
+    changed = replace(example(), count=77)
+    found = Finding.measure(PARTLY, make_context(mute(), digit=3, precomputed={Results: changed}))
+    assert (found.precomputed, found.facts) == (True, WholeFacts(77, 3))
+    measured = Finding.measure(PARTLY, make_context(mute()))
+    assert (measured.precomputed, measured.facts) == (False, WholeFacts(4, 5))
+    without = Finding.measure(PARTLY, make_context(mute(), measure_slow=False))
+    assert (without.precomputed, without.facts) == (False, WholeFacts(None, 5))
+
+
+def test_only_what_was_measured_in_full_is_saved(tmp_path: Path) -> None:
+    quick = Finding.of(WHOLE, example(), full=False)
+    known = Finding.measure(WHOLE, make_context(mute(), precomputed={Results: example()}))
+    other = Finding.of(replace(PARTLY, precomputed=None), Whole(None, 5), full=True)
+    for finding in (quick, known, other):
+        with pytest.raises(VizdiffUsageError, match="only full results"):
+            save_results(finding, "abc", {}, tmp_path)
+    with pytest.raises(VizdiffUsageError, match="a set cannot ship"):
+        save_results(Finding.of(WHOLE, replace(example(), share={1}), full=True), "abc", {}, tmp_path)
+    pickled = replace(example(), pixels=np.array([example()], dtype=object))
+    with pytest.raises(VizdiffUsageError, match="a ndarray cannot ship"):
+        save_results(Finding.of(WHOLE, pickled, full=True), "abc", {}, tmp_path)
+
+
+def test_figures_that_are_no_longer_drawn_are_removed(saved: Path) -> None:
+    save_pictures(WHOLE, {"drawn": b"three"}, "matplotlib 1", saved)
+    assert {path.name for path in saved.iterdir()} == {"stub.json", "stub.npz", "stub.drawn.webp"}
+    assert load_pictures(WHOLE, "abc", saved) == {"drawn": b"three"}
+    assert list(load_results([WHOLE], "abc", saved)) == [Results]
+
+
+def spoil_json(folder: Path, change: Callable[[dict[str, object]], object]) -> None:
+    values = json.loads((folder / "stub.json").read_text())
+    change(values)
+    (folder / "stub.json").write_text(json.dumps(values))
+
+
+DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
+    "a bit of an array": (
+        lambda at: (at / "stub.npz").write_bytes((at / "stub.npz").read_bytes()[:-1] + b"x"),
+        r"stub\.npz is damaged",
+    ),
+    "half of the arrays": (
+        lambda at: (at / "stub.npz").write_bytes((at / "stub.npz").read_bytes()[:99]),
+        r"stub\.npz is damaged",
+    ),
+    "no arrays": (lambda at: (at / "stub.npz").unlink(), r"stub\.npz is missing"),
+    "a figure": (lambda at: (at / "stub.other.webp").write_bytes(b"twp"), r"stub\.other\.webp is damaged"),
+    "no figure": (lambda at: (at / "stub.other.webp").unlink(), r"stub\.other\.webp is missing"),
+    "half of the JSON": (lambda at: (at / "stub.json").write_text("{"), r"stub\.json is not readable JSON"),
+    "no checksums": (
+        lambda at: spoil_json(at, lambda values: values.pop("sha256")),
+        r"stub\.json does not fit this version",
+    ),
+    "no data": (lambda at: spoil_json(at, lambda values: values.pop("data")), r"stub\.json does not fit this version"),
+    "an array that is not there": (
+        lambda at: spoil_json(at, lambda values: values["data"].update(pixels={"array": "pixel"})),
+        r"stub\.json does not fit this version",
+    ),
+    "a field that is not there": (
+        lambda at: spoil_json(at, lambda values: values["data"].pop("count")),
+        r"stub\.json does not fit this version \('count'\)",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_a_damaged_file_is_named_in_one_line(name: str, saved: Path) -> None:
+    damage, words = DAMAGES[name]
+    damage(saved)
+
+    def load() -> None:
+        load_results([WHOLE], "abc", saved)
+        load_pictures(WHOLE, "abc", saved)
+
+    with pytest.raises(VizdiffInputError, match=words) as caught:
+        load()
+    assert "\n" not in str(caught.value)
+
+
+def test_arrays_that_would_run_code_are_refused(saved: Path) -> None:
+    """An object array is a pickle; with the right checksum only ``allow_pickle=False`` stands in its way."""
+    buffer = BytesIO()
+    np.savez(buffer, pixels=np.array([{}], dtype=object))
+    pickled = buffer.getvalue()
+    (saved / "stub.npz").write_bytes(pickled)
+    spoil_json(saved, lambda values: values["sha256"].update(npz=sha256_bytes(pickled)))
+    with pytest.raises(VizdiffInputError, match="allow_pickle=False"):
+        load_results([WHOLE], "abc", saved)
+
+
+def test_what_ships_with_the_package_fits_its_lessons() -> None:
+    names = {lesson.name for lesson in LESSONS}
+    assert {path.name.split(".")[0] for path in PRECOMPUTED_DIR.iterdir()} <= names
+    weights = {json.loads((PRECOMPUTED_DIR / f"{name}.json").read_text())["weights_sha256"] for name in names}
+    assert len(weights) == 1
+    assert set(load_results(LESSONS, *weights)) == {lesson.result for lesson in LESSONS}
+
+
+@pytest.fixture(scope="module")
+def weights() -> str:
+    return Run.bundled().load_model()[1]
+
+
+@pytest.fixture(scope="module")
+def context(weights: str) -> LessonContext:
+    return with_comparison_runs(make_context(recorded_steps=7, precomputed=load_results(LESSONS, weights)))
+
+
+def decoded(webp: bytes) -> NDArray[np.uint8]:
+    return np.asarray(Image.open(BytesIO(webp)).convert("RGB"))
+
+
+def differing(shipped: NDArray[np.uint8], drawn: NDArray[np.uint8], levels: int) -> int:
+    """Return how many pixels differ by more than this many of 255 levels."""
+    return int((np.abs(shipped.astype(np.int16) - drawn).max(axis=2) > levels).sum())
+
+
+@pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.name)
+def test_what_ships_is_what_is_drawn(lesson: AnyLesson, weights: str, context: LessonContext) -> None:
+    """By the same matplotlib to the pixel; by another, letters may have other edges, but no other figure passes."""
+    shipped = load_pictures(lesson, weights)
+    assert lesson.precomputed is not None
+    assert list(shipped) == [figure.name for figure in lesson.precomputed.figures] != []
+    figures = lesson.draw(Finding.measure(lesson, context).data)
+    same = json.loads((PRECOMPUTED_DIR / f"{lesson.name}.json").read_text())["drawn_by"] == (
+        f"matplotlib {matplotlib.__version__}"
+    )
+    for name, webp in shipped.items():
+        drawn = reduce_colours(figure_pixels(figures[name]))
+        assert differing(decoded(webp), drawn, 1 if same else 64) <= (0 if same else 2000), name
+
+
+def test_a_figure_of_other_data_is_told_apart(weights: str, context: LessonContext) -> None:
+    """One number of one tile changed: far more than what is let pass."""
+    lesson = next(lesson for lesson in LESSONS if lesson.name == "mistakes")
+    data = Finding.measure(lesson, context).data
+    values = data.values.copy()
+    values[4, 2] *= 1.4
+    figure = lesson.draw(replace(data, values=values))["mistakes"]
+    other = reduce_colours(figure_pixels(figure))
+    assert differing(decoded(load_pictures(lesson, weights)["mistakes"]), other, 1) > 50
+
+
+class Undrawn(Mapping[str, Figure]):
+    """Figures that must not be drawn."""
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        self.names = names
+
+    def __getitem__(self, name: str) -> Figure:
+        raise AssertionError(f"{name} was drawn")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+def test_the_page_takes_them_and_draws_nothing(weights: str, context: LessonContext) -> None:
+    lesson = next(lesson for lesson in LESSONS if lesson.name == "decision")
+    unable = replace(lesson, draw=lambda _: Undrawn(lesson.figure_names))
+    pictures = load_pictures(lesson, weights)
+    found = replace(Finding.measure(lesson, context), lesson=unable, pictures=pictures)
+    told = narrate([found], recording_facts(context.trajectory), load_texts("en"))[0]
+    with ThreadPoolExecutor(1) as pool:
+        made = [drawing.picture(pool).result() for drawing in told.drawings]
+    assert [one.data for one in made] == list(pictures.values())
+    assert {(one.width, one.height) for one in made} == {(3200, 1800)}
+    bare = narrate([replace(found, pictures={})], recording_facts(context.trajectory), load_texts("en"))[0]
+    with ThreadPoolExecutor(1) as pool, pytest.raises(AssertionError, match="decision was drawn"):
+        bare.drawings[0].picture(pool)

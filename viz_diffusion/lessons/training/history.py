@@ -1,0 +1,113 @@
+"""The history of a training run: its losses, and the samples that it drew from one noise while it learned.
+
+Knows nothing about networks, figures or texts.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from viz_diffusion.errors import VizdiffInputError
+from viz_diffusion.plots.curves import LossHistory
+from viz_diffusion.plots.film import film_frames
+from viz_diffusion.plots.training_samples import TrainingSamples
+from viz_diffusion.training.loop import NUM_QUARTERS
+from viz_diffusion.training.run import Run
+from viz_diffusion.training.thumbnails import Thumbnails
+
+SHOWN_DIGITS = (2, 3, 5, 8)
+"""Labels of the samples in the figure of the loss: all ten would be too small."""
+NUM_SHOWN_STEPS = 7
+"""Training steps whose samples are in the figure of the loss."""
+
+
+def read_history(run: Run) -> LossHistory:
+    """Read ``metrics.jsonl`` and the samples of a run.
+
+    Raises
+    ------
+    VizdiffInputError
+        Where the file cannot be read or holds no losses.
+    """
+    path = run.path / "metrics.jsonl"
+    try:
+        entries = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        trained = [(entry["step"], entry["loss"]) for entry in entries if "loss" in entry]
+        heldout = [(entry["step"], entry["heldout_loss"]) for entry in entries if "heldout_loss" in entry]
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise VizdiffInputError(f"{path} cannot be read ({error}); train again or choose another `run`") from error
+    if not trained:
+        raise VizdiffInputError(f"{path} holds no losses; train again or choose another `run`")
+    steps, losses = (np.array(column) for column in zip(*trained, strict=True))
+    sample_steps, samples = _shown_samples(run)
+    last = run.config.num_train_timesteps // NUM_QUARTERS
+    return LossHistory(
+        steps=steps,
+        train=losses,
+        train_smooth=_smooth(losses),
+        heldout_steps=np.array([step for step, _ in heldout], dtype=np.int64),
+        heldout=np.array([values for _, values in heldout], dtype=np.float64).reshape(-1, NUM_QUARTERS),
+        quarters=np.array([(last * q, last * (q + 1) - 1) for q in range(NUM_QUARTERS)]),
+        sample_steps=sample_steps,
+        samples=samples,
+    )
+
+
+def _shown_samples(run: Run) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return a few training steps, the first and the last with samples among them, and the samples drawn there."""
+    kept = run.load_samples()
+    if kept is None:
+        return np.zeros(0, np.int64), np.zeros((0, 1, 28, 28))
+    steps, images = kept[0].numpy(), kept[1].numpy()
+    shown = np.unique(np.round(np.linspace(0, len(steps) - 1, NUM_SHOWN_STEPS)).astype(np.int64))
+    return steps[shown], images[shown][:, SHOWN_DIGITS] / 127.5 - 1
+
+
+def read_training_samples(run: Run, most: int | None = None) -> TrainingSamples:
+    """Return the samples that the run drew from one noise while it learned.
+
+    Parameters
+    ----------
+    most
+        Of how many training steps at most, evenly chosen, the first and the last among them; of all by default.
+
+    Raises
+    ------
+    VizdiffInputError
+        Where the run has none, or they are damaged.
+    """
+    kept = run.load_samples()
+    if kept is None or not len(kept[0]):
+        raise VizdiffInputError(
+            f"{run.path} keeps no looks yet: they begin after 100 steps; train on, or choose another `run`"
+        )
+    steps, images = kept[0].numpy(), kept[1].numpy()
+    if images.ndim != 4 or len(images) != len(steps):
+        raise VizdiffInputError(f"{run.path / 'samples.safetensors'} holds images of the shape {images.shape}")
+    shown = film_frames(len(steps), len(steps) if most is None else most)
+    return TrainingSamples(steps[shown], images[shown] / 127.5 - 1, np.arange(images.shape[1]))
+
+
+def training_samples_facts(samples: TrainingSamples) -> dict[str, Any]:
+    """Return the numbers that the captions of these samples are filled with, how they were sampled among them."""
+    return {
+        "looks": len(samples.steps),
+        "labels": ", ".join(map(str, samples.labels)),
+        "looked_at": [int(step) for step in samples.steps],
+        "steps": int(samples.steps[-1]),
+        "seed": Thumbnails.SEED,
+        "sampling_steps": Thumbnails.STEPS,
+        "guidance_scale": Thumbnails.GUIDANCE_SCALE,
+    }
+
+
+def _smooth(values: NDArray[np.float64], share: float = 0.05) -> NDArray[np.float64]:
+    """Return the running mean over a window that grows with the step: a share of all steps so far."""
+    sums = np.concatenate([[0.0], np.cumsum(values)])
+    ends = np.arange(1, len(values) + 1)
+    starts = np.minimum(ends - 1, np.floor(ends * (1 - share)).astype(int))
+    return (sums[ends] - sums[starts]) / (ends - starts)

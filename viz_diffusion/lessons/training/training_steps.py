@@ -1,0 +1,71 @@
+"""Single training steps on one held-out digit: its noise, the predicted noise, and the error.
+
+Knows nothing about figures or texts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from viz_diffusion.data import Digits
+from viz_diffusion.diffusion.prediction import device_of
+from viz_diffusion.diffusion.samplers import ImageNoise
+from viz_diffusion.lessons.training.history import read_history
+from viz_diffusion.lessons.training.loss_by_timestep import LossByTimestep
+from viz_diffusion.plots.curves import LossHistory
+from viz_diffusion.plots.grid import TrainingFrames
+from viz_diffusion.training.run import Run
+
+TIMESTEPS = (100, 300, 600)
+"""Of the training steps, for T = 1000."""
+
+
+@dataclass(frozen=True, eq=False)
+class Training:
+    """Three training steps, the run's history, and its loss at every timestep."""
+
+    frames: TrainingFrames
+    """The held-out digit, its noise and the predicted noise, at three timesteps."""
+    history: LossHistory
+    """Losses and samples over the training steps."""
+    loss_by_timestep: LossByTimestep
+    """The loss on held-out digits at every t, and that of Gaussians."""
+    digit: int
+    """Label of the digit in the three training steps."""
+    seed: int
+    """Seed of their noise."""
+    weight_exponent: float
+    """p of the loss weights ᾱ^-p in training; 0 where all timesteps counted alike."""
+
+
+def measure_training(
+    run: Run,
+    model: nn.Module,
+    heldout: Digits,
+    loss_by_timestep: LossByTimestep,
+    digit: int = 5,
+    seed: int = 0,
+) -> Training:
+    """Measure three training steps on one held-out digit, and read the run's history."""
+    schedule = run.config.noise_schedule
+    device = device_of(model)
+    t = torch.tensor(TIMESTEPS) * (schedule.num_train_timesteps - 1) // 999
+    noise = ImageNoise([seed]).draw().expand(len(t), -1, -1, -1)
+    x0 = heldout.typical_of(digit).expand(len(t), -1, -1, -1)
+    x_t = schedule.add_noise(x0, noise, t)
+    with torch.no_grad():
+        eps_pred = model(x_t.to(device), t.to(device), torch.full_like(t, digit).to(device)).cpu()
+    error = eps_pred - noise
+    frames = TrainingFrames(
+        timesteps=t.numpy(),
+        x0=x0[:, 0].numpy(),
+        noise=noise[:, 0].numpy(),
+        x_t=x_t[:, 0].numpy(),
+        eps_pred=eps_pred[:, 0].numpy(),
+        error=error[:, 0].numpy(),
+        mean_squared_error=error.square().mean(dim=(1, 2, 3)).numpy(),
+    )
+    return Training(frames, read_history(run), loss_by_timestep, digit, seed, run.config.training.weight_exponent)
