@@ -16,34 +16,35 @@ from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.diffusion.unet import ModelConfig, SimpleUNet
 from viz_diffusion.evaluation.classifier import DigitClassifier
 from viz_diffusion.lessons.base import Finding
-from viz_diffusion.lessons.decision import class_probability as choice
 from viz_diffusion.lessons.decision import lesson as decision
-from viz_diffusion.lessons.decision.class_probability import FORKED, follow, nearest, turn_back, visited
+from viz_diffusion.lessons.decision.class_probability import finish_noised_digits, nearest, visited
+from viz_diffusion.lessons.decision.forks import FORKED, fork_generations, settling_timesteps
+from viz_diffusion.lessons.decision.settling import Decision, half_interval
 
 SCHEDULE = NoiseSchedule.named("linear")
 
 
 @pytest.fixture(scope="module")
-def judge() -> DigitClassifier:
+def classifier() -> DigitClassifier:
     return DigitClassifier.bundled()[0]
 
 
 @pytest.fixture(scope="module")
-def known(judge: DigitClassifier) -> Digits:
+def known(classifier: DigitClassifier) -> Digits:
     """Return 300 training digits that the classifier reads as labelled."""
     digits = load_digits("train")
     some = Digits(digits.images[:400], digits.labels[:400])
-    right = judge.read(some.images) == some.labels
+    right = classifier.read(some.images) == some.labels
     return Digits(some.images[right][:300], some.labels[right][:300])
 
 
 @pytest.fixture(scope="module")
-def ideal(known: Digits, judge: DigitClassifier) -> decision.Decision:
+def ideal(known: Digits, classifier: DigitClassifier) -> Decision:
     """Return what is measured of the ideal denoiser of 300 digits, asked about those digits."""
     oracle = EmpiricalOracle(SCHEDULE, known.images, known.labels)
-    turned = turn_back(oracle, SCHEDULE, known, known, judge, 150, torch.Generator().manual_seed(1))
-    paths, forks = follow(oracle, SCHEDULE, judge, (80, 6, 6))
-    return decision.Decision(turned, paths, forks, 1000)
+    noised = finish_noised_digits(oracle, SCHEDULE, known, known, classifier, 150, torch.Generator().manual_seed(1))
+    paths, forks = fork_generations(oracle, SCHEDULE, classifier, (80, 6, 6))
+    return Decision(noised, paths, forks, 1000)
 
 
 def random_network(seed: int = 0) -> SimpleUNet:
@@ -56,18 +57,18 @@ def random_network(seed: int = 0) -> SimpleUNet:
     return network.eval().requires_grad_(False)
 
 
-def test_an_ideal_denoiser_brings_digits_back_as_often_as_its_posterior_says(ideal: decision.Decision) -> None:
-    turned = ideal.turned
-    assert turned.returned is not None
-    chance = turned.ideal.mean(axis=1)
-    error = np.sqrt((turned.ideal * (1 - turned.ideal)).sum(axis=1)) / turned.ideal.shape[1]
+def test_an_ideal_denoiser_brings_digits_back_as_often_as_its_posterior_says(ideal: Decision) -> None:
+    noised = ideal.noised
+    assert noised.returned is not None
+    chance = noised.ideal.mean(axis=1)
+    error = np.sqrt((noised.ideal * (1 - noised.ideal)).sum(axis=1)) / noised.ideal.shape[1]
     # exact but for the draws of 150 Bernoulli variables, and 100 steps in the place of 1000
-    assert np.all(np.abs(turned.returned.mean(axis=1) - chance) < 3 * error + 0.03)
-    assert turned.returned[0].mean() < 0.3
-    assert turned.returned[-1].all()
+    assert np.all(np.abs(noised.returned.mean(axis=1) - chance) < 3 * error + 0.03)
+    assert noised.returned[0].mean() < 0.3
+    assert noised.returned[-1].all()
 
 
-def test_an_ideal_denoisers_generations_settle_in_its_own_window(ideal: decision.Decision) -> None:
+def test_an_ideal_denoisers_generations_settle_in_its_own_window(ideal: Decision) -> None:
     assert outcomes(decision.LESSON, ideal) == {"settles": True, "window": True, "turn": True, "statue": False}
     assert ideal.paths.commit is not None
     assert (ideal.paths.commit >= 0).mean() > 0.8  # it ends in training digits, which are read
@@ -76,12 +77,14 @@ def test_an_ideal_denoisers_generations_settle_in_its_own_window(ideal: decision
 def test_the_ideals_window_on_mnist_is_the_known_one() -> None:
     """t = 665 and 435 were computed apart from this code, over 400 digits."""
     context = make_context(mute())
-    turned = turn_back(mute(), SCHEDULE, context.heldout, context.training, None, 100, torch.Generator().manual_seed(3))
-    paths, forks = follow(mute(), SCHEDULE, None, (4, 2, 2))
-    first, last = decision.Decision(turned, paths, forks, 1000).window
+    noised = finish_noised_digits(
+        mute(), SCHEDULE, context.heldout, context.training, None, 100, torch.Generator().manual_seed(3)
+    )
+    paths, forks = fork_generations(mute(), SCHEDULE, None, (4, 2, 2))
+    first, last = Decision(noised, paths, forks, 1000).window
     assert abs(first - 665) < 40
     assert abs(last - 435) < 25
-    at_500 = turned.ideal.mean(axis=1)[list(turned.timesteps).index(499)]
+    at_500 = noised.ideal.mean(axis=1)[list(noised.timesteps).index(499)]
     assert at_500 == pytest.approx(0.55, abs=0.12)  # 100 digits
 
 
@@ -92,7 +95,7 @@ def test_forks_of_a_gaussian_differ_by_its_posterior_variance() -> None:
     variances = np.zeros(784)
     variances[:60] = np.geomspace(0.3, 0.003, 60)  # within the grey scale: clipping must not matter
     oracle = GaussianOracle(SCHEDULE, np.zeros(784), (directions * variances) @ directions.T)
-    _, forks = follow(oracle, SCHEDULE, None, (150, 4, 25))
+    _, forks = fork_generations(oracle, SCHEDULE, None, (150, 4, 25))
     grid = nearest(visited(SCHEDULE), FORKED)
     assert np.array_equal(forks.timesteps, grid)
     shares = SCHEDULE.alphas_cumprod[grid][:, None]
@@ -108,30 +111,32 @@ def test_where_a_generation_settles() -> None:
     sure, unsure = [0.02, 0.98], [0.5, 0.5]
     read = torch.tensor([[unsure, sure, unsure, sure], [sure] * 4, [unsure] * 4, [unsure] * 4])
     finished = torch.tensor([sure, sure, [0.4, 0.6], sure])
-    assert choice._commit(read, finished, np.array([999, 700, 400, 100])).tolist() == [100, 999, -1, 0]
+    assert settling_timesteps(read, finished, np.array([999, 700, 400, 100])).tolist() == [100, 999, -1, 0]
 
 
-def test_control_random_weights_settle_on_nothing_and_bring_nothing_back(known: Digits, judge: DigitClassifier) -> None:
+def test_control_random_weights_settle_on_nothing_and_bring_nothing_back(
+    known: Digits, classifier: DigitClassifier
+) -> None:
     network = random_network()
-    turned = turn_back(network, SCHEDULE, known, known, judge, 20, torch.Generator().manual_seed(1))
-    paths, forks = follow(network, SCHEDULE, judge, (40, 2, 2))
-    found = decision.Decision(turned, paths, forks, 1000)
+    noised = finish_noised_digits(network, SCHEDULE, known, known, classifier, 20, torch.Generator().manual_seed(1))
+    paths, forks = fork_generations(network, SCHEDULE, classifier, (40, 2, 2))
+    found = Decision(noised, paths, forks, 1000)
     answers = outcomes(decision.LESSON, found)
     assert answers["settles"] is answers["turn"] is False
     assert "window" not in answers
 
 
 def test_control_what_cannot_be_read_before_the_last_step_has_not_settled_on_the_way(
-    ideal: decision.Decision, known: Digits, judge: DigitClassifier
+    ideal: Decision, known: Digits, classifier: DigitClassifier
 ) -> None:
     """The guess of the last step is the finished picture: whoever is read at all is read there."""
-    sure = torch.softmax(judge(known.images), dim=1).max(dim=1).values
+    sure = torch.softmax(classifier(known.images), dim=1).max(dim=1).values
     digit = known.images[sure.argmax()]
     last = int(visited(SCHEDULE)[-1])
     late = Answering(
         lambda x, t, _: SCHEDULE.predict_eps(x, torch.where(t[0] == last, digit, torch.zeros(())).expand_as(x), t)
     )
-    paths, forks = follow(late, SCHEDULE, judge, (40, 2, 2))
+    paths, forks = fork_generations(late, SCHEDULE, classifier, (40, 2, 2))
     assert paths.commit is not None
     assert set(paths.commit) == {last}
     found = replace(ideal, paths=paths, forks=forks)
@@ -142,7 +147,7 @@ def test_control_what_cannot_be_read_before_the_last_step_has_not_settled_on_the
     assert "40 of them only from a t below 100" in told["en"].answers[0].text
 
 
-def test_to_settle_is_what_more_than_half_do(ideal: decision.Decision) -> None:
+def test_to_settle_is_what_more_than_half_do(ideal: Decision) -> None:
     for settled, expected in ((80, True), (60, True), (42, None), (20, False), (12, False)):
         commit = np.where(np.arange(80) < settled, 500, 9)
         data = replace(ideal, paths=replace(ideal.paths, commit=commit))
@@ -150,15 +155,15 @@ def test_to_settle_is_what_more_than_half_do(ideal: decision.Decision) -> None:
 
 
 def test_control_digits_that_come_back_a_hundred_timesteps_later_are_not_as_predicted(
-    ideal: decision.Decision,
+    ideal: Decision,
 ) -> None:
-    returned = ideal.turned.returned
+    returned = ideal.noised.returned
     assert returned is not None
     later = np.concatenate([returned[:2], returned[:-2]])
-    assert outcomes(decision.LESSON, replace(ideal, turned=replace(ideal.turned, returned=later)))["turn"] is False
+    assert outcomes(decision.LESSON, replace(ideal, noised=replace(ideal.noised, returned=later)))["turn"] is False
 
 
-def test_a_median_outside_the_window_is_not_found_and_one_at_its_end_stays_open(ideal: decision.Decision) -> None:
+def test_a_median_outside_the_window_is_not_found_and_one_at_its_end_stays_open(ideal: Decision) -> None:
     first, last = ideal.window
 
     def holds(at: int, spread: int) -> bool | None:
@@ -170,14 +175,14 @@ def test_a_median_outside_the_window_is_not_found_and_one_at_its_end_stays_open(
     assert holds(last, 100) is None
 
 
-def test_the_decision_is_told_both_ways_and_where_nobody_can_read(ideal: decision.Decision) -> None:
+def test_the_decision_is_told_both_ways_and_where_nobody_can_read(ideal: Decision) -> None:
     context = make_context(mute())
     early = replace(ideal.paths, commit=np.full(80, 900))
     never = replace(ideal.paths, commit=np.full(80, -1))
     fixed = replace(ideal.forks, spread=ideal.forks.spread * 0.1)
     nobody = replace(
         ideal,
-        turned=replace(ideal.turned, guess=None, returned=None),
+        noised=replace(ideal.noised, x0_probability=None, returned=None),
         paths=replace(ideal.paths, commit=None),
         forks=replace(ideal.forks, agree=None, chance=None),
     )
@@ -190,13 +195,13 @@ def test_the_decision_is_told_both_ways_and_where_nobody_can_read(ideal: decisio
         told = told_in_every_language(Finding.of(decision.LESSON, data, full=False), context)
         assert [one.verdict for one in told["en"].answers] == verdicts
         assert [drawing.name for drawing in told["zh"].drawings] == ["decision", "forks"]
-        assert len(told["zh"].table.rows) == len(data.turned.timesteps)
+        assert len(told["zh"].table.rows) == len(data.noised.timesteps)
 
 
-def test_the_answer_tells_at_every_t_how_many_pairs_agree(ideal: decision.Decision) -> None:
+def test_the_answer_tells_at_every_t_how_many_pairs_agree(ideal: Decision) -> None:
     assert ideal.forks.agree is not None
     agree = np.linspace(0.1, 1.0, len(ideal.forks.timesteps))[:, None] * np.ones_like(ideal.forks.agree)
-    told = decision.facts(replace(ideal, forks=replace(ideal.forks, agree=agree)))["fork_agreed_told"]
+    told = decision.facts(replace(ideal, forks=replace(ideal.forks, agree=agree))).forks.fork_agreed_told
     parts = told.split("; ")
     assert len(parts) == len(ideal.forks.timesteps)
     assert parts[0] == f"{ideal.forks.timesteps[0]}: 10%"
@@ -205,4 +210,4 @@ def test_the_answer_tells_at_every_t_how_many_pairs_agree(ideal: decision.Decisi
 
 def test_intervals_over_few_states_are_students() -> None:
     values = np.array([0.2, 0.4, 0.6, 0.1, 0.9, 0.5, 0.3, 0.8])
-    assert decision._half(values) == pytest.approx(2.365 * values.std(ddof=1) / np.sqrt(8), rel=1e-3)
+    assert half_interval(values) == pytest.approx(2.365 * values.std(ddof=1) / np.sqrt(8), rel=1e-3)

@@ -14,6 +14,7 @@ from viz_diffusion.diffusion.oracles import EmpiricalOracle, GaussianOracle
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.lessons.base import Finding
 from viz_diffusion.lessons.memorisation import lesson as memorisation
+from viz_diffusion.lessons.memorisation.nearest_digits import Memorisation, find_neighbours, measure_memorisation
 from viz_diffusion.plots import theme
 
 SCHEDULE = NoiseSchedule.named("linear")
@@ -32,13 +33,13 @@ def test_distances_are_those_of_known_places() -> None:
     axis[0, 0, 0] = 1
     training = Digits(torch.stack([0 * axis, axis, 3 * axis]), torch.tensor([0, 0, 1]))
     heldout = Digits(torch.stack([0.25 * axis, 2 * axis]), torch.tensor([0, 1]))
-    found = memorisation.compare(torch.stack([0.1 * axis, 0.5 * axis]), torch.tensor([0, 1]), training, heldout)
+    found = find_neighbours(torch.stack([0.1 * axis, 0.5 * axis]), torch.tensor([0, 1]), training, heldout)
     assert found.ratio == pytest.approx([1 / 9, 1])
     assert found.distance == pytest.approx([0.1, 0.5])
     assert found.test_ratio == pytest.approx([1 / 3, 1])
     assert (found.flagged.hits, found.test_flagged.hits) == (1, 0)  # a third is not below a third
-    assert found.far()[0] == pytest.approx(0.3 / 0.625)
-    assert found.apart() == pytest.approx(1 / 2)
+    assert found.distance_ratio()[0] == pytest.approx(0.3 / 0.625)
+    assert found.distance_ks() == pytest.approx(1 / 2)
     assert found.suspects.ratio == pytest.approx([1 / 9, 1])
     assert np.array_equal(found.suspects.nearest[0], np.zeros((28, 28)))
 
@@ -47,7 +48,7 @@ def test_the_perfect_memory_copies_and_is_caught_and_a_gaussian_is_not(sets: tup
     training, few, heldout = sets
     memory = EmpiricalOracle(SCHEDULE, few.images, few.labels)
     gaussian = GaussianOracle.fit(SCHEDULE, training.images)
-    own = memorisation.measure(gaussian, SCHEDULE, training, heldout, 40, (memory, SCHEDULE, few), is_mnist=False)
+    own = measure_memorisation(gaussian, SCHEDULE, training, heldout, 40, (memory, SCHEDULE, few), is_mnist=False)
     assert own.own.flagged.hits == 0
     assert own.control is not None
     assert own.control.flagged.hits == own.control.flagged.count
@@ -56,37 +57,35 @@ def test_the_perfect_memory_copies_and_is_caught_and_a_gaussian_is_not(sets: tup
     assert found["control_caught"] is True
     assert found["no_copies"] is not False
 
-    guilty = memorisation.measure(memory, SCHEDULE, few, heldout, 20, (gaussian, SCHEDULE, few), is_mnist=False)
+    guilty = measure_memorisation(memory, SCHEDULE, few, heldout, 20, (gaussian, SCHEDULE, few), is_mnist=False)
     assert outcomes(memorisation.LESSON, guilty) == {"no_copies": False, "as_far": False, "control_caught": False}
 
 
 def test_test_digits_in_the_samples_place_are_as_far_and_no_copies(sets: tuple[Digits, Digits, Digits]) -> None:
     training, _, heldout = sets
     other = Digits(heldout.images[5000:], heldout.labels[5000:]).first_of_each(1000)
-    found = memorisation.compare(
-        other.images, other.labels, training, Digits(heldout.images[:5000], heldout.labels[:5000])
-    )
-    said = outcomes(memorisation.LESSON, memorisation.Memorisation(found, None, None))
+    found = find_neighbours(other.images, other.labels, training, Digits(heldout.images[:5000], heldout.labels[:5000]))
+    said = outcomes(memorisation.LESSON, Memorisation(found, None, None))
     assert said == {"no_copies": True, "as_far": True}
-    assert found.apart() < 1.358 * np.sqrt(2 / 1000) + 0.02
+    assert found.distance_ks() < 1.358 * np.sqrt(2 / 1000) + 0.02
     blurred = replace(found, distance=found.distance * 0.8)
-    assert outcomes(memorisation.LESSON, memorisation.Memorisation(blurred, None, None))["as_far"] is False
+    assert outcomes(memorisation.LESSON, Memorisation(blurred, None, None))["as_far"] is False
     few = replace(found, distance=found.distance[:20] * 0.93, test_distance=found.test_distance[:20])
-    assert outcomes(memorisation.LESSON, memorisation.Memorisation(few, None, None))["as_far"] is None
+    assert outcomes(memorisation.LESSON, Memorisation(few, None, None))["as_far"] is None
 
 
 def test_three_near_copies_of_two_hundred_are_not_passed_over_and_test_digits_are_a_sample_too(
     sets: tuple[Digits, Digits, Digits],
 ) -> None:
     training, _, heldout = sets
-    base = memorisation.compare(training.images[:10], training.labels[:10], training, heldout)
+    base = find_neighbours(training.images[:10], training.labels[:10], training, heldout)
 
     def said(flagged: int, test_flagged: int, count: int) -> bool | None:
         ratios = (np.where(np.arange(count) < hits, 0.1, 0.9) for hits in (flagged, test_flagged))
         ratio, test_ratio = ratios
         far = np.linspace(5, 9, count)
         data = replace(base, ratio=ratio, test_ratio=test_ratio, distance=far, test_distance=far)
-        return outcomes(memorisation.LESSON, memorisation.Memorisation(data, None, None))["no_copies"]
+        return outcomes(memorisation.LESSON, Memorisation(data, None, None))["no_copies"]
 
     assert said(0, 0, 200) is True
     assert said(3, 0, 200) is None
@@ -99,10 +98,10 @@ def test_three_near_copies_of_two_hundred_are_not_passed_over_and_test_digits_ar
 
 def test_distances_that_agree_in_the_mean_alone_are_told_to_differ(sets: tuple[Digits, Digits, Digits]) -> None:
     training, _, heldout = sets
-    base = memorisation.compare(training.images[:10], training.labels[:10], training, heldout)
+    base = find_neighbours(training.images[:10], training.labels[:10], training, heldout)
     wide, narrow = np.linspace(5, 11, 400), np.linspace(7.5, 8.5, 400)
     data = replace(base, ratio=np.ones(400), test_ratio=np.ones(400), distance=wide, test_distance=narrow)
-    finding = Finding.of(memorisation.LESSON, memorisation.Memorisation(data, data, None), full=False)
+    finding = Finding.of(memorisation.LESSON, Memorisation(data, data, None), full=False)
     answers = told_in_every_language(finding, make_context(mute(), heldout=10))["en"].answers
     mean = next(one for one in answers if "mean distance" in one.question)
     assert mean.verdict == "Found"
@@ -112,7 +111,7 @@ def test_distances_that_agree_in_the_mean_alone_are_told_to_differ(sets: tuple[D
 
 def test_whoever_draws_no_digits_is_said_to(sets: tuple[Digits, Digits, Digits]) -> None:
     training, few, heldout = sets
-    data = memorisation.measure(mute(), SCHEDULE, training, heldout, 20, (mute(), SCHEDULE, few))
+    data = measure_memorisation(mute(), SCHEDULE, training, heldout, 20, (mute(), SCHEDULE, few))
     said = outcomes(memorisation.LESSON, data)
     assert said["digits"] is False
     assert said["control_caught"] is False
@@ -125,11 +124,11 @@ def test_whoever_draws_no_digits_is_said_to(sets: tuple[Digits, Digits, Digits])
 def test_copies_stand_in_orange_and_the_line_is_the_distribution(sets: tuple[Digits, Digits, Digits]) -> None:
     training, _, heldout = sets
     copies = training.images[:20] + 0.01 * torch.randn(20, 1, 28, 28)
-    found = memorisation.compare(copies, training.labels[:20], training, heldout)
-    figure = memorisation.draw(memorisation.Memorisation(found, found, None))["copies"]
+    found = find_neighbours(copies, training.labels[:20], training, heldout)
+    figure = memorisation.draw(Memorisation(found, found, None))["copies"]
     orange = [text for text in figure.texts if text.get_weight() == "bold" and text.get_color() == theme.ORANGE]
     assert len(orange) == 2 * int((found.suspects.ratio < 1 / 3).sum()) == 20
     lines = [line for axes in figure.axes for line in axes.lines if line.get_color() == theme.PURPLE]
     assert np.array_equal(lines[0].get_xdata()[2:-1], np.sort(found.ratio))
-    alone = memorisation.draw(memorisation.Memorisation(found, None, None))["copies"]
+    alone = memorisation.draw(Memorisation(found, None, None))["copies"]
     assert sum(len(axes.images) for axes in alone.axes) == 20

@@ -1,7 +1,4 @@
-"""When a digit is chosen: probabilities over t with where generations settle, and forks as a tree of pictures.
-
-Knows nothing about how anything was measured.
-"""
+"""Figures of the probability of the class over t with settled generations, and of forks as a tree of images."""
 
 from __future__ import annotations
 
@@ -23,7 +20,7 @@ _P = r"$p(y\,|\,{})$"
 
 @dataclass(frozen=True)
 class Quartiles:
-    """Where the middle of many timesteps lies."""
+    """Median and quartiles of many timesteps."""
 
     median: float
     """Half lie below."""
@@ -40,7 +37,7 @@ class Quartiles:
 def draw_decision(
     timesteps: Array,
     ideal: Array,
-    guess: Estimate | None,
+    x0_probability: Estimate | None,
     returned: Estimate | None,
     window: tuple[int, int],
     settled: Array | None,
@@ -49,28 +46,30 @@ def draw_decision(
     strip_timesteps: Array,
     num_train_timesteps: int,
 ) -> Figure:
-    """Draw the probability of a digit's class over t, noise at the left, and beneath it one generation's guesses.
+    """Draw the probability of a digit's class over t, noise at the left, and below it x̂_0 of one generation.
 
     Parameters
     ----------
     timesteps, ideal
         (K,) falling t, and p(class | x_t) of the ideal denoiser (dashed).
-    guess, returned
-        How surely x̂_0 is read as the class (line), and how many digits come back (dots); None where nobody can read.
+    x0_probability, returned
+        Probability of the class of x̂_0 (line), and share of digits that keep it (dots); None without a classifier.
     window
         (first, last) t of the shaded span.
     settled, quartiles
-        (Q,) t at which generations settle, a tick each, and their median and quartiles; None without.
+        (Q,) t at which generations are settled, a tick each, and their median and quartiles; None without.
     strip, strip_timesteps
-        (F, H, W) guesses of one generation at F falling timesteps.
+        (F, H, W) x̂_0 of one generation at F falling timesteps.
     """
     with theme.use_theme():
         figure = theme.new_figure()
         box: PanelBox = (300, 200, 2440, 1010)
         last = num_train_timesteps - 1
         curves = [Curve(-timesteps, ideal, _P.format("x_t"), colour=theme.MUTED, style="--", weight=3.5)]
-        if guess is not None:
-            curves.append(Curve(-timesteps, guess[0], _P.format(r"\hat{x}_0"), guess[1], guess[2]))
+        if x0_probability is not None:
+            curves.append(
+                Curve(-timesteps, x0_probability[0], _P.format(r"\hat{x}_0"), x0_probability[1], x0_probability[2])
+            )
         if returned is not None:
             dots = Curve(-timesteps, returned[0], "$y'=y$", *returned[1:], colour=theme.ORANGE, style="o", weight=7)
             curves.append(dots)
@@ -104,7 +103,7 @@ def _draw_settled(figure: Figure, box: PanelBox, settled: Array | None, quartile
 
 
 def _draw_strip(figure: Figure, box: PanelBox, strip: Array, timesteps: Array, last: int) -> None:
-    """Draw pictures centred beneath their t, as near to it as the others let them."""
+    """Draw images centred below their t, or as near to it as they fit."""
     factor = 7
     size = factor * strip.shape[-1]
     top = box[1] + box[3] + 290
@@ -116,14 +115,14 @@ def _draw_strip(figure: Figure, box: PanelBox, strip: Array, timesteps: Array, l
 
 
 def draw_forks(tree: Array, timesteps: Array, spread: Array, agree: Array | None) -> Figure:
-    """Draw a state at the left of each row, what it was finished to at the right, and two numbers.
+    """Draw a state at the left of each row, its finished images at the right, and two numbers.
 
     Parameters
     ----------
     tree
-        (J, 1+K, H, W): at J falling timesteps the frozen state, and K pictures it was finished to.
+        (J, 1+K, H, W): at J falling timesteps a state, and its K finished images.
     spread, agree
-        (J,) V, and the share of pairs read as one digit; None where nobody can read.
+        (J,) V, and the share of pairs that are classified as the same digit; None without a classifier.
     """
     with theme.use_theme():
         figure = theme.new_figure()

@@ -1,136 +1,147 @@
-"""The moment of choice: when is the digit chosen, if nobody asks for one?
-
-Looks at generations without a label, at digits noised and turned back, and at forks
-(:mod:`~viz_diffusion.lessons.decision.class_probability`), beside what the ideal denoiser of the training digits
-predicts.
-"""
+"""Lesson ``decision``: the timestep at which the digit is settled in generations without a label."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Annotated
 
 from viz_diffusion.evaluation.classifier import DigitClassifier
-from viz_diffusion.evaluation.intervals import Z_95, Share, half_of_mean, t_quantile
-from viz_diffusion.lessons.base import Claim, Lesson, LessonFigure, Precomputed, Rows
+from viz_diffusion.evaluation.intervals import Share
+from viz_diffusion.lessons.base import Claim, FactGroup, Lesson, LessonFigure, Precomputed, Rows
 from viz_diffusion.lessons.context import LessonContext
-from viz_diffusion.lessons.decision.class_probability import STEPS, SURE, ForkStudy, Paths, Turned, follow, turn_back
+from viz_diffusion.lessons.decision.class_probability import STEPS, finish_noised_digits
 from viz_diffusion.lessons.decision.figures import Quartiles, draw_decision, draw_forks
+from viz_diffusion.lessons.decision.forks import SURE, ForkStudy, fork_generations
+from viz_diffusion.lessons.decision.settling import Decision, half_interval, mean_interval, share_interval
 from viz_diffusion.plots.lazy_figures import Figures
 from viz_diffusion.text.catalogue import Texts
 
-Float64 = NDArray[np.float64]
 SIZES = ((60, (60, 8, 8)), (300, (300, 16, 8)))
-"""Digits turned back; generations, states frozen, and forks of each; quick and full."""
-WINDOW = (0.1, 0.9)
-"""Which shares of the label's bits begin and end the ideal denoiser's window."""
+"""Noised digits; generations, forked generations, and forks of each state; quick and full."""
 NEAR_T = 50
-"""Of T = 1000: what counts as where the ideal says."""
+"""Of T = 1000: the difference from the ideal denoiser up to which digits keep their class as predicted."""
 LEAST = 0.5
-"""The share of generations that must settle on the way for it to count as settling."""
-LATE = 100
-"""Of T = 1000: whoever settles below has not settled on the way, for the last guess is the finished picture itself."""
-FEW = 10
-"""Settled generations, at least, of which a median is told."""
-RESAMPLED = 400
+"""Share of the generations whose class must be settled before the end."""
 
 
-@dataclass(frozen=True, eq=False)
-class Decision:
-    """When the digit is chosen, seen from three sides."""
+@dataclass(frozen=True)
+class ForkFacts:
+    """What texts and JSON files say of forks, from J timesteps."""
 
-    turned: Turned
-    """Held-out digits noised and turned back."""
-    paths: Paths
+    fork_timesteps: tuple[int, ...]
+    """(J,) t, falling."""
+    fork_states: int
+    """Forked generations."""
+    fork_count: int
+    """Forks of each state."""
+    fork_spread: tuple[float, ...]
+    """(J,) mean V, the variance of forks over that of all generations."""
+    fork_spread_interval: tuple[float, ...]
+    """(J,) half its 95% interval."""
+    fork_agree: tuple[float, ...] | None
+    """(J,) share of pairs of forks that are classified as the same digit; None without a classifier."""
+    fork_agree_interval: tuple[float, ...] | None
+    """(J,) half its 95% interval."""
+    fork_agreed_told: str
+    """These shares by t, as a text."""
+    fork_chance: float | None
+    """That share for independent generations."""
+    fork_chance_told: str
+    """The same as a text."""
+    fork_first: int
+    """The first t."""
+    fork_spread_first: float
+    """V there."""
+    fork_spread_last: float
+    """V at the last t."""
+    fork_last: int
+    """The last t."""
+    ddim_spread: float
+    """Largest difference of a pixel between two DDIM runs from one state with different seeds."""
+
+
+@dataclass(frozen=True)
+class DecisionFacts:
+    """What texts and JSON files say of K timesteps; None without a classifier."""
+
+    decision_timesteps: tuple[int, ...]
+    """(K,) t to which digits are noised, falling."""
+    decision_count: int
+    """Noised digits."""
+    decision_steps: int
+    """Denoising steps of every generation."""
+    sure: float
+    """Probability from which on a class counts as settled."""
+    ideal: tuple[float, ...]
+    """(K,) mean probability of the true class, by the ideal denoiser."""
+    ideal_bits: tuple[float, ...]
+    """(K,) mean information on the class, bits."""
+    guess: tuple[float, ...] | None
+    """(K,) mean probability of the true class of x̂_0, by the classifier."""
+    returned: tuple[float, ...] | None
+    """(K,) share of finished images that are classified as the true class."""
+    returned_interval: tuple[tuple[float, float], ...] | None
+    """(K, 2) its 95% interval."""
+    window_count: int
+    """Training digits with which the window is estimated."""
+    window_from: int
+    """The t at which a tenth of the information is there."""
+    window_to: int
+    """The t at which nine tenths are."""
+    paths: int | None
     """Generations without a label."""
-    forks: ForkStudy
-    """Generations frozen, and finished several times."""
-    num_train_timesteps: int
-    """T."""
-
-    @property
-    def window(self) -> tuple[int, int]:
-        """The t at which the ideal denoiser knows a tenth, and nine tenths, of the label's bits."""
-        mean, entropy = self.turned.told.mean(axis=1), self.turned.entropy
-        first, last = (_crossing(self.turned.timesteps, mean / entropy, level) for level in WINDOW)
-        return round(first), round(last)
-
-    @property
-    def settled(self) -> NDArray[np.int64] | None:
-        """(Q,) rising t at which generations settled on the way: neither from the start, nor at the end, nor never."""
-        commit = self.paths.commit
-        return None if commit is None else np.sort(commit[(commit >= self.late) & (commit < self.paths.start)])
-
-    @property
-    def late(self) -> int:
-        """The t below which it is the end: the last tenth of the schedule."""
-        return LATE * self.num_train_timesteps // 1000
-
-    def quartiles(self) -> Quartiles | None:
-        """Return median with its 95% interval, and quartiles, of where generations settle; None where few do."""
-        at = self.settled
-        if at is None or len(at) < FEW:
-            return None
-        half = Z_95 * np.sqrt(len(at)) / 2  # of the binomial rank of the median
-        low, high = int(np.floor(len(at) / 2 - half)), int(np.ceil(len(at) / 2 + half))
-        lower, median, upper = np.quantile(at, (0.25, 0.5, 0.75))
-        low_t, high_t = at[max(low, 0)], at[min(high, len(at) - 1)]
-        return Quartiles(float(median), float(lower), float(upper), float(low_t), float(high_t))
-
-    def halves(self) -> tuple[float, float, float, float] | None:
-        """Return where half of the digits come back: t, the ideal's t, their difference, half its 95% interval.
-
-        The interval is that of a bootstrap over the digits, which both curves share.
-        """
-        turned = self.turned
-        returned = turned.returned
-        if returned is None:
-            return None
-        rng = np.random.default_rng(5)
-        draws = rng.integers(turned.ideal.shape[1], size=(RESAMPLED, turned.ideal.shape[1]))
-
-        def both(rows: NDArray[np.int64]) -> tuple[float, float]:
-            # at t = 0 nothing has been lost, and every digit comes back
-            at = np.append(turned.timesteps, 0)
-            curves = (np.append(values[:, rows].mean(axis=1), 1.0) for values in (returned, turned.ideal))
-            ours, theirs = (_crossing(at, curve, 0.5) for curve in curves)
-            return ours, theirs
-
-        ours, theirs = both(np.arange(turned.ideal.shape[1]))
-        apart = [a - b for a, b in map(both, draws)]
-        return ours, theirs, ours - theirs, float(Z_95 * np.std(apart))
-
-
-def _crossing(timesteps: NDArray[np.int64], values: Float64, level: float) -> float:
-    """Return the t at which (K,) values over falling t pass ``level`` on their way up."""
-    return float(np.interp(level, np.maximum.accumulate(values), timesteps.astype(float)))
+    finished_sure: int | None
+    """Generations whose finished image has a class with probability ``sure``."""
+    settled: int | None
+    """Generations whose class is settled neither from the start nor at the end."""
+    settled_late: int | None
+    """Generations whose class is settled at the end only."""
+    late: int
+    """The t below which it is the end."""
+    commit_median: int | None
+    """Median t of the settled generations; None where they are few."""
+    commit_low: int | None
+    """Lower end of its 95% interval."""
+    commit_high: int | None
+    """Upper end of it."""
+    commit_lower: int | None
+    """Lower quartile."""
+    commit_upper: int | None
+    """Upper quartile."""
+    turn_half: int | None
+    """The t at which half of the finished images keep their class."""
+    turn_half_ideal: int | None
+    """The same for the ideal denoiser."""
+    turn_apart: int | None
+    """Their difference."""
+    turn_interval: int | None
+    """Half its 95% interval."""
+    forks: Annotated[ForkFacts, FactGroup()]
+    """Of the forks."""
 
 
 def measure(context: LessonContext) -> Decision:
-    """Turn digits back, follow generations without a label, and fork some of them."""
-    judge = DigitClassifier.bundled()[0] if context.is_mnist else None
+    """Finish noised digits, generate without a label, and fork some of the generations."""
+    classifier = DigitClassifier.bundled()[0] if context.is_mnist else None
     count, sizes = context.size(*SIZES)
     model, schedule = context.model, context.schedule
-    turned = turn_back(
-        model, schedule, context.heldout, context.training, judge, count, context.generator(5, 6), context.progress
+    noised = finish_noised_digits(
+        model, schedule, context.heldout, context.training, classifier, count, context.generator(5, 6), context.progress
     )
-    paths, forks = follow(model, schedule, judge, sizes, context.progress)
-    return Decision(turned, paths, forks, schedule.num_train_timesteps)
+    paths, forks = fork_generations(model, schedule, classifier, sizes, context.progress)
+    return Decision(noised, paths, forks, schedule.num_train_timesteps)
 
 
 def draw(data: Decision) -> Figures:
-    """Draw ``decision``, probabilities over t with where generations settle, and ``forks``, a tree."""
-    turned, forks = data.turned, data.forks
-    guess = None if turned.guess is None else _mean(turned.guess)
-    back = None if turned.returned is None else _shares(turned.returned)
+    """Draw ``decision``, probabilities over t and settled generations, and ``forks``, a tree."""
+    noised, forks = data.noised, data.forks
+    x0_probability = None if noised.x0_probability is None else mean_interval(noised.x0_probability)
+    back = None if noised.returned is None else share_interval(noised.returned)
     return Figures(
         decision=lambda: draw_decision(
-            turned.timesteps,
-            turned.ideal.mean(axis=1),
-            guess,
+            noised.timesteps,
+            noised.ideal.mean(axis=1),
+            x0_probability,
             back,
             data.window,
             data.settled,
@@ -148,82 +159,72 @@ def draw(data: Decision) -> Figures:
     )
 
 
-def _mean(values: Float64) -> tuple[Float64, Float64, Float64]:
-    mean, half = values.mean(axis=1), half_of_mean(values)
-    return mean, mean - half, mean + half
+def facts(data: Decision) -> DecisionFacts:
+    """Return the numbers that captions and tables are filled with."""
+    noised, commit, quartiles, halves = data.noised, data.paths.commit, data.quartiles(), data.halves()
+    x0_probability, returned, settled = noised.x0_probability, noised.returned, data.settled
+    intervals = None if returned is None else share_interval(returned)[1:]
+    return DecisionFacts(
+        decision_timesteps=tuple(noised.timesteps.tolist()),
+        decision_count=int(noised.ideal.shape[1]),
+        decision_steps=STEPS,
+        sure=SURE,
+        ideal=tuple(noised.ideal.mean(axis=1).tolist()),
+        ideal_bits=tuple(noised.bits.mean(axis=1).tolist()),
+        guess=None if x0_probability is None else tuple(x0_probability.mean(axis=1).tolist()),
+        returned=None if returned is None else tuple(returned.mean(axis=1).tolist()),
+        returned_interval=None
+        if intervals is None
+        else tuple((float(low), float(high)) for low, high in zip(*intervals, strict=True)),
+        window_count=int(noised.bits.shape[1]),
+        window_from=data.window[0],
+        window_to=data.window[1],
+        paths=None if commit is None else len(commit),
+        finished_sure=None if commit is None else int((commit >= 0).sum()),
+        settled=None if settled is None else len(settled),
+        settled_late=None if commit is None else int(((commit >= 0) & (commit < data.late)).sum()),
+        late=data.late,
+        commit_median=None if quartiles is None else round(quartiles.median),
+        commit_low=None if quartiles is None else round(quartiles.low),
+        commit_high=None if quartiles is None else round(quartiles.high),
+        commit_lower=None if quartiles is None else round(quartiles.lower),
+        commit_upper=None if quartiles is None else round(quartiles.upper),
+        turn_half=None if halves is None else round(halves[0]),
+        turn_half_ideal=None if halves is None else round(halves[1]),
+        turn_apart=None if halves is None else round(halves[2]),
+        turn_interval=None if halves is None else round(halves[3]),
+        forks=_fork_facts(data.forks),
+    )
 
 
-def _shares(hits: NDArray[np.bool_]) -> tuple[Float64, Float64, Float64]:
-    shares = [Share(int(row.sum()), len(row)) for row in hits]
-    low, high = np.array([share.interval for share in shares]).T
-    return np.array([share.value for share in shares]), low, high
-
-
-def _half(values: Float64) -> float:
-    """Return half the 95% interval of the mean of (R,) values, by Student's t: states are few."""
-    return float(t_quantile(len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
-
-
-def facts(data: Decision) -> dict[str, Any]:
-    """Return the numbers that captions and tables are filled with; None where nobody can read the pictures."""
-    turned, forks = data.turned, data.forks
-    commit, at, quartiles, halves = data.paths.commit, data.settled, data.quartiles(), data.halves()
-    count = None if commit is None else len(commit)
-    return {
-        "decision_timesteps": [int(t) for t in turned.timesteps],
-        "decision_count": int(turned.ideal.shape[1]),
-        "decision_steps": STEPS,
-        "sure": SURE,
-        "ideal": [float(p) for p in turned.ideal.mean(axis=1)],
-        "ideal_bits": [float(b) for b in turned.told.mean(axis=1)],
-        "guess": None if turned.guess is None else [float(p) for p in turned.guess.mean(axis=1)],
-        "returned": None if turned.returned is None else [float(p) for p in turned.returned.mean(axis=1)],
-        "returned_interval": None
-        if turned.returned is None
-        else [[float(low), float(high)] for low, high in zip(*_shares(turned.returned)[1:], strict=True)],
-        "window_count": int(turned.told.shape[1]),
-        "window_from": data.window[0],
-        "window_to": data.window[1],
-        "paths": count,
-        "finished_sure": None if commit is None else int((commit >= 0).sum()),
-        "settled": None if at is None else len(at),
-        "settled_late": None if commit is None else int(((commit >= 0) & (commit < data.late)).sum()),
-        "late": data.late,
-        "commit_median": None if quartiles is None else round(quartiles.median),
-        "commit_low": None if quartiles is None else round(quartiles.low),
-        "commit_high": None if quartiles is None else round(quartiles.high),
-        "commit_lower": None if quartiles is None else round(quartiles.lower),
-        "commit_upper": None if quartiles is None else round(quartiles.upper),
-        "turn_half": None if halves is None else round(halves[0]),
-        "turn_half_ideal": None if halves is None else round(halves[1]),
-        "turn_apart": None if halves is None else round(halves[2]),
-        "turn_interval": None if halves is None else round(halves[3]),
-        "fork_timesteps": [int(t) for t in forks.timesteps],
-        "fork_states": int(forks.spread.shape[1]),
-        "fork_count": int(forks.tree.shape[1] - 1),
-        "fork_spread": [float(v) for v in forks.spread.mean(axis=1)],
-        "fork_spread_interval": [_half(row) for row in forks.spread],
-        "fork_agree": None if forks.agree is None else [float(a) for a in forks.agree.mean(axis=1)],
-        "fork_agree_interval": None if forks.agree is None else [_half(row) for row in forks.agree],
-        "fork_agreed_told": "–"
-        if forks.agree is None
-        else "; ".join(f"{t}: {share:.0%}" for t, share in zip(forks.timesteps, forks.agree.mean(axis=1), strict=True)),
-        "fork_chance": forks.chance,
-        "fork_chance_told": "–" if forks.chance is None else f"{forks.chance:.0%}",
-        "fork_first": int(forks.timesteps[0]),
-        "fork_spread_first": float(forks.spread[0].mean()),
-        "fork_spread_last": float(forks.spread[-1].mean()),
-        "fork_last": int(forks.timesteps[-1]),
-        "ddim_spread": forks.ddim_spread,
-    }
+def _fork_facts(forks: ForkStudy) -> ForkFacts:
+    spread, agree = forks.spread.mean(axis=1), None if forks.agree is None else forks.agree.mean(axis=1)
+    return ForkFacts(
+        fork_timesteps=tuple(forks.timesteps.tolist()),
+        fork_states=int(forks.spread.shape[1]),
+        fork_count=int(forks.tree.shape[1] - 1),
+        fork_spread=tuple(spread.tolist()),
+        fork_spread_interval=tuple(half_interval(row) for row in forks.spread),
+        fork_agree=None if agree is None else tuple(agree.tolist()),
+        fork_agree_interval=None if forks.agree is None else tuple(half_interval(row) for row in forks.agree),
+        fork_agreed_told="–"
+        if agree is None
+        else "; ".join(f"{t}: {share:.0%}" for t, share in zip(forks.timesteps, agree, strict=True)),
+        fork_chance=forks.chance,
+        fork_chance_told="–" if forks.chance is None else f"{forks.chance:.0%}",
+        fork_first=int(forks.timesteps[0]),
+        fork_spread_first=float(forks.spread[0].mean()),
+        fork_spread_last=float(forks.spread[-1].mean()),
+        fork_last=int(forks.timesteps[-1]),
+        ddim_spread=forks.ddim_spread,
+    )
 
 
 def claims(data: Decision) -> tuple[Claim, ...]:
-    """Say whether generations settle, and in the window; turn back as predicted; and whether the start decides."""
-    found = facts(data)
+    """Decide whether classes are settled, in the window, kept as predicted, and whether x_T determines the image."""
     answers = []
-    if data.settled is not None:
-        share = Share(len(data.settled), found["paths"])
+    if data.settled is not None and data.paths.commit is not None:
+        share = Share(len(data.settled), len(data.paths.commit))
         low, high = share.interval
         surely = True if low > LEAST else False if high < LEAST else None
         answers.append(Claim("settles", surely, {"least": LEAST, "settled_low": low, "settled_high": high}))
@@ -234,32 +235,32 @@ def claims(data: Decision) -> tuple[Claim, ...]:
     if halves is not None:
         near, apart, half = NEAR_T * data.num_train_timesteps // 1000, abs(halves[2]), halves[3]
         answers.append(Claim("turn", None if abs(apart - near) <= half else apart < near, {"near": near}))
-    first, half = found["fork_spread"][0], found["fork_spread_interval"][0]
+    first, half = float(data.forks.spread[0].mean()), half_interval(data.forks.spread[0])
     holds = None if abs(first - 0.5) <= half else first < 0.5
     answers.append(Claim("statue", holds, {"first": first, "half": half}))
     return tuple(answers)
 
 
 def _in_window(quartiles: Quartiles, first: int, last: int) -> bool | None:
-    """Say whether the interval of the median lies within the window, outside of it, or neither."""
+    """Decide whether the interval of the median lies within the window, outside of it, or neither."""
     if last <= quartiles.low and quartiles.high <= first:
         return True
     return False if quartiles.high < last or quartiles.low > first else None
 
 
-def rows(facts: dict[str, Any], _: Texts) -> Rows:
-    """Lay out, by t, what the ideal denoiser knows, how x̂_0 is read, and how many digits come back."""
+def rows(facts: DecisionFacts, _: Texts) -> Rows:
+    """Return by t the probability of the class by the ideal denoiser and of x̂_0, and the share that keeps its class."""
 
-    def shown(values: list[float] | None) -> list[str]:
-        return ["–"] * len(facts["ideal"]) if values is None else [f"{value:.0%}" for value in values]
+    def shown(values: tuple[float, ...] | None) -> list[str]:
+        return ["–"] * len(facts.ideal) if values is None else [f"{value:.0%}" for value in values]
 
-    intervals = facts["returned_interval"]
-    spans = ["–"] * len(facts["ideal"]) if intervals is None else [f"{low:.0%} – {high:.0%}" for low, high in intervals]
+    intervals = facts.returned_interval
+    spans = ["–"] * len(facts.ideal) if intervals is None else [f"{low:.0%} – {high:.0%}" for low, high in intervals]
     columns = zip(
-        map(str, facts["decision_timesteps"]),
-        shown(facts["ideal"]),
-        shown(facts["guess"]),
-        shown(facts["returned"]),
+        map(str, facts.decision_timesteps),
+        shown(facts.ideal),
+        shown(facts.guess),
+        shown(facts.returned),
         spans,
         strict=True,
     )

@@ -1,7 +1,4 @@
-"""Samples over their nearest training digits, and how near all of them are.
-
-Knows nothing about how neighbours were found.
-"""
+"""Figure of samples with their nearest training digits, and the distribution of d₁/d₂."""
 
 from __future__ import annotations
 
@@ -19,8 +16,8 @@ _LEFT, _TOP, _FACTOR, _GAP, _BLOCK = 180, 300, 7, 10, 830
 
 
 @dataclass(frozen=True, eq=False)
-class Suspects:
-    """K samples, each with the training digit that is nearest to it."""
+class NearestPairs:
+    """K samples, each with its nearest training digit."""
 
     samples: Array
     """(K, H, W) float, -1 to 1."""
@@ -30,22 +27,22 @@ class Suspects:
     """(K,) float, 0 to 1: d₁/d₂."""
 
 
-def draw_copies(blocks: Sequence[tuple[Suspects, Array, Array, str]], copy: float) -> Figure:
+def draw_copies(blocks: Sequence[tuple[NearestPairs, Array, Array, str]], copy: float) -> Figure:
     """Draw a block for each of one or two networks.
 
     Parameters
     ----------
     blocks
-        Suspects, (N,) d₁/d₂ of all samples (line) and of test digits (dashed), and the block's name.
+        Pairs, (N,) d₁/d₂ of all samples (line) and of test digits (dashed), and the block's name.
     copy
-        Below this a sample is a near-copy; its d₁/d₂ stands in orange.
+        Below this a sample is a near-copy; its d₁/d₂ is drawn in orange.
     """
     with theme.use_theme():
         figure = theme.new_figure()
         first = _TOP if len(blocks) > 1 else _TOP + _BLOCK // 2
-        for index, (suspects, ratio, test, name) in enumerate(blocks):
+        for index, (pairs, ratio, test, name) in enumerate(blocks):
             top = first + index * _BLOCK
-            _draw_suspects(figure, top, suspects, name, copy)
+            _draw_pairs(figure, top, pairs, name, copy)
             box = (2500, top, 580, 380)
             curves = (
                 Curve(*_distribution(test), colour=theme.MUTED, style="--", weight=3.5),
@@ -58,20 +55,18 @@ def draw_copies(blocks: Sequence[tuple[Suspects, Array, Array, str]], copy: floa
         return figure
 
 
-def _draw_suspects(figure: Figure, top: int, suspects: Suspects, name: str, copy: float) -> None:
-    size = suspects.samples.shape[-1] * _FACTOR
+def _draw_pairs(figure: Figure, top: int, pairs: NearestPairs, name: str, copy: float) -> None:
+    size = pairs.samples.shape[-1] * _FACTOR
     theme.write(figure, _LEFT, top - 70, name, theme.NUMBER_SIZE, ha="left")
     for row, symbol in enumerate(("$x$", theme.X_0)):
         middle = top + row * (size + _GAP) + size / 2
         theme.write(figure, _LEFT - 30, middle, symbol, theme.SYMBOL_SIZE, ha="right", va="center")
-    for column, (image, nearest, ratio) in enumerate(
-        zip(suspects.samples, suspects.nearest, suspects.ratio, strict=True)
-    ):
+    for column, (image, nearest, ratio) in enumerate(zip(pairs.samples, pairs.nearest, pairs.ratio, strict=True)):
         x = _LEFT + column * (size + _GAP)
         raster.place_digit(figure, x, top, _FACTOR, image)
         raster.place_digit(figure, x, top + size + _GAP, _FACTOR, nearest)
-        look = {"color": theme.ORANGE, "weight": "bold"} if ratio < copy else {"color": theme.MUTED}
-        theme.write(figure, x + size / 2, top + 2 * size + _GAP + 66, f"{ratio:.2f}", 20, **look)
+        style = {"color": theme.ORANGE, "weight": "bold"} if ratio < copy else {"color": theme.MUTED}
+        theme.write(figure, x + size / 2, top + 2 * size + _GAP + 66, f"{ratio:.2f}", 20, **style)
 
 
 def _distribution(values: Array) -> tuple[Array, Array]:

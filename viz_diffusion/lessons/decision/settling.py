@@ -1,0 +1,112 @@
+"""Timesteps at which the class of a digit is settled: the ideal denoiser's window, medians and their intervals."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from viz_diffusion.evaluation.intervals import Z_95, Share, half_of_mean, t_quantile
+from viz_diffusion.lessons.decision.class_probability import NoisedDigits
+from viz_diffusion.lessons.decision.figures import Quartiles
+from viz_diffusion.lessons.decision.forks import ForkStudy, Paths
+
+Float64 = NDArray[np.float64]
+WINDOW = (0.1, 0.9)
+"""Shares of the information on the class at which the ideal denoiser's window begins and ends."""
+LATE = 100
+"""Of T = 1000: below this a class is settled at the end, since the last x̂_0 is the finished image itself."""
+FEW = 10
+"""Settled generations, at least, for a median."""
+RESAMPLED = 400
+"""Bootstrap resamples of the digits."""
+
+
+@dataclass(frozen=True, eq=False)
+class Decision:
+    """Three measurements of the timesteps at which the class of a digit is settled."""
+
+    noised: NoisedDigits
+    """Held-out digits that are noised and finished."""
+    paths: Paths
+    """Generations without a label."""
+    forks: ForkStudy
+    """Generations that are finished several times."""
+    num_train_timesteps: int
+    """T."""
+
+    @property
+    def window(self) -> tuple[int, int]:
+        """The t at which x_t has a tenth, and nine tenths, of the information on the class."""
+        mean, entropy = self.noised.bits.mean(axis=1), self.noised.entropy
+        first, last = (_crossing(self.noised.timesteps, mean / entropy, level) for level in WINDOW)
+        return round(first), round(last)
+
+    @property
+    def settled(self) -> NDArray[np.int64] | None:
+        """(Q,) rising t at which classes are settled, of those neither from the start, nor at the end, nor never."""
+        commit = self.paths.commit
+        return None if commit is None else np.sort(commit[(commit >= self.late) & (commit < self.paths.start)])
+
+    @property
+    def late(self) -> int:
+        """The t below which it is the end: the last tenth of all timesteps."""
+        return LATE * self.num_train_timesteps // 1000
+
+    def quartiles(self) -> Quartiles | None:
+        """Return the median of ``settled``, its 95% interval, and the quartiles; None for fewer than :data:`FEW`."""
+        at = self.settled
+        if at is None or len(at) < FEW:
+            return None
+        half = Z_95 * np.sqrt(len(at)) / 2  # of the median's rank, which is binomial
+        low, high = int(np.floor(len(at) / 2 - half)), int(np.ceil(len(at) / 2 + half))
+        lower, median, upper = np.quantile(at, (0.25, 0.5, 0.75))
+        low_t, high_t = at[max(low, 0)], at[min(high, len(at) - 1)]
+        return Quartiles(float(median), float(lower), float(upper), float(low_t), float(high_t))
+
+    def halves(self) -> tuple[float, float, float, float] | None:
+        """Return the t at which half of the digits keep their class, the ideal's, the difference, half its interval.
+
+        The 95% interval is from a bootstrap over the digits, which both curves share.
+        """
+        noised = self.noised
+        returned = noised.returned
+        if returned is None:
+            return None
+        rng = np.random.default_rng(5)
+        draws = rng.integers(noised.ideal.shape[1], size=(RESAMPLED, noised.ideal.shape[1]))
+
+        def both(rows: NDArray[np.int64]) -> tuple[float, float]:
+            # at t = 0 every digit keeps its class
+            at = np.append(noised.timesteps, 0)
+            curves = (np.append(values[:, rows].mean(axis=1), 1.0) for values in (returned, noised.ideal))
+            ours, theirs = (_crossing(at, curve, 0.5) for curve in curves)
+            return ours, theirs
+
+        ours, theirs = both(np.arange(noised.ideal.shape[1]))
+        apart = [a - b for a, b in map(both, draws)]
+        return ours, theirs, ours - theirs, float(Z_95 * np.std(apart))
+
+
+def _crossing(timesteps: NDArray[np.int64], values: Float64, level: float) -> float:
+    """Return the t at which (K,) values over falling t pass ``level`` on their way up."""
+    return float(np.interp(level, np.maximum.accumulate(values), timesteps.astype(float)))
+
+
+def mean_interval(values: Float64) -> tuple[Float64, Float64, Float64]:
+    """Return (K,) means of (K, N) values with their 95% intervals."""
+    mean, half = values.mean(axis=1), half_of_mean(values)
+    return mean, mean - half, mean + half
+
+
+def share_interval(hits: NDArray[np.bool_]) -> tuple[Float64, Float64, Float64]:
+    """Return (K,) shares of (K, N) hits with their 95% intervals."""
+    shares = [Share(int(row.sum()), len(row)) for row in hits]
+    low, high = np.array([share.interval for share in shares]).T
+    return np.array([share.value for share in shares]), low, high
+
+
+def half_interval(values: Float64) -> float:
+    """Return half the 95% interval of the mean of (R,) values, by Student's t."""
+    return float(t_quantile(len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
