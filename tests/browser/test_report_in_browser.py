@@ -110,6 +110,16 @@ def test_dot_follows_the_schedule(report: Path, visit: Visit) -> None:
     assert heights[999] > heights[259] > heights[0]
 
 
+def test_dot_stands_on_the_line(report: Path, visit: Visit) -> None:
+    page = visit(report).page
+    drawn = page.locator(".curve path.line").get_attribute("d")[1:].split("L")
+    points = np.array([[float(value) for value in point.split()] for point in drawn])
+    for t in (999, 995, 401, 100, 4, 0):  # some of the timesteps that the line is drawn through
+        seek(page, 999 - t)
+        dot = [float(page.locator("#ui-dot").get_attribute(name)) for name in ("cx", "cy")]
+        assert np.abs(points - dot).max(axis=1).min() < 0.01, t
+
+
 def test_plays_once_and_stops(report: Path, visit: Visit) -> None:
     page = visit(report, reduced_motion="no-preference").page
     expect(page.locator("#ui-left")).not_to_have_text(re.compile(r"^(1000|9[5-9]\d|–)$"))

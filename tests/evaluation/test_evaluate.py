@@ -54,6 +54,18 @@ def test_the_real_digits_have_the_samples_labels_and_are_a_mean(
     assert one.samples.frechet == pytest.approx(one.real.frechet, rel=0.25)
 
 
+def test_the_floor_is_drawn_from_training_digits_and_judged_against_test_digits(training: Digits) -> None:
+    test = load_digits("test")
+    samples = Digits(test.images[:COUNT], test.labels[:COUNT])
+    inverted = Digits(-training.images, training.labels)  # black on white: nothing like the test digits
+    found = evaluate(samples.images, samples.labels, inverted, test)
+    assert found.samples.frechet < 4, "the reference are test digits"
+    assert found.samples.recall > 0.5
+    assert found.real.frechet > 20, "the floor are training digits"
+    assert found.real.recall < 0.1
+    assert found.clouds.frechet > 20, "and so are the Gaussians"
+
+
 def test_digits_are_drawn_by_their_labels_and_none_twice(training: Digits) -> None:
     numbered = Digits(torch.arange(5000.0)[:, None, None, None].expand(-1, 1, 28, 28), training.labels)
     labels = torch.tensor([3, 3, 8, 1] * 100)

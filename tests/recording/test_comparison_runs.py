@@ -125,6 +125,30 @@ def test_the_other_digits_are_sampled_as_the_recording_was(model: SimpleUNet, as
     assert np.abs(generate(3).x0 - wanted.x0).max() > 1e-2
 
 
+@pytest.mark.parametrize(
+    ("own", "others"), [(1.0, [3.0, 1.5]), (3.0, [1.0, 1.5]), (1.5, [1.0, 3.0]), (2.0, [1.0, 3.0])]
+)
+def test_two_runs_have_another_guidance_and_all_others_the_recordings_own(
+    own: float, others: list[float], model: SimpleUNet
+) -> None:
+    def generate(digit: int, scale: float, sampler: str = "ddim", steps: int = 6) -> Trajectory:
+        label = torch.tensor([digit])
+        return record_generation(model, SCHEDULE, label, [7], sampler=sampler, steps=steps, guidance_scale=scale)
+
+    recorded = generate(5, own)
+    runs = sample_comparison_runs(model, recorded)
+    *rescaled, other_sampler = runs.comparisons
+    assert [one.guidance_scale for one in rescaled] == others
+    assert {one.guidance_scale for one in (*runs.others, other_sampler)} == {own}
+    for one in rescaled:  # sampled with the scale that they name, which gives another picture
+        np.testing.assert_allclose(one.x_t[-1], generate(5, one.guidance_scale).x0[0, 0], rtol=1e-5, atol=1e-4)
+        assert np.abs(one.x_t[-1] - recorded.x0[0, 0]).max() > 1e-2
+    for one in runs.others:
+        np.testing.assert_allclose(one.x_t[-1], generate(one.digit, own).x0[0, 0], rtol=1e-5, atol=1e-4)
+    wanted = generate(5, own, "ddpm", SCHEDULE.num_train_timesteps).x0[0, 0]
+    np.testing.assert_allclose(other_sampler.x_t[-1], wanted, rtol=1e-5, atol=2e-4)
+
+
 def test_every_image_may_have_its_own_guidance(model: SimpleUNet) -> None:
     x, labels = torch.randn(3, 1, 28, 28), torch.tensor([1, 2, 3])
     scales = torch.tensor([1.0, 3.0, 0.5]).reshape(-1, 1, 1, 1)
