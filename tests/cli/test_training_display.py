@@ -11,10 +11,10 @@ import pytest
 from viz_diffusion.cli import training_display
 from viz_diffusion.cli.console import Terminal
 from viz_diffusion.cli.training_display import clock, line, rows, watch
-from viz_diffusion.training.trainer import Evaluation, Progress
+from viz_diffusion.training.trainer import Progress, TrainingEvaluation
 
 EARLY = Progress(3, None, 0.9, 40.0)
-LATER = Progress(1240, 2480, 0.05, 351.6, 211.8, Evaluation(1200, (0.0912, 0.0251, 0.0061, 0.0008), 7))
+LATER = Progress(1240, 2480, 0.05, 351.6, 211.8, TrainingEvaluation(1200, (0.0912, 0.0251, 0.0061, 0.0008), 7))
 
 
 def test_the_table_names_every_value() -> None:

@@ -43,12 +43,11 @@ from __future__ import annotations
 
 import pkgutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, is_dataclass
+from dataclasses import dataclass
 from dataclasses import field as dataclass_field
-from dataclasses import fields as dataclass_fields
 from functools import cache, cached_property
 from importlib import import_module
-from typing import Any, Generic, Literal, TypeVar, get_type_hints
+from typing import Any, Generic, Literal, TypeVar
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -56,6 +55,7 @@ from numpy.typing import NDArray
 
 from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.lessons.context import LessonContext
+from viz_diffusion.lessons.facts import facts_by_name
 from viz_diffusion.recording.trajectory import Trajectory
 from viz_diffusion.text.catalogue import Texts
 
@@ -262,49 +262,6 @@ class Finding:
         """Return everything except the data, as JSON values."""
         claims = [{"name": claim.name, "holds": claim.holds, **claim.facts} for claim in self.claims]
         return {"full": self.full, "shipped": self.precomputed, "claims": claims, **self.facts_by_name}
-
-
-@dataclass(frozen=True)
-class FactGroup:
-    """Marks a field of a lesson's facts that is a dataclass of facts itself: ``Annotated[PathFacts, FactGroup()]``.
-
-    Texts and JSON files have its fields in the place of the group; none of them where the group is None.
-    """
-
-    prefix: str = ""
-    """What comes before the names of its fields."""
-
-
-def facts_by_name(facts: Any) -> dict[str, Any]:
-    """Return a lesson's facts as JSON values by name: what texts are filled with, and what JSON files hold."""
-    if isinstance(facts, dict):
-        return facts
-    found: dict[str, Any] = {}
-    for name, group in _fact_groups(type(facts)).items():
-        value = getattr(facts, name)
-        if group is None:
-            found[name] = _to_json(value)
-        elif value is not None:
-            found |= {group.prefix + inner: one for inner, one in facts_by_name(value).items()}
-    return found
-
-
-def _fact_groups(kind: type) -> dict[str, FactGroup | None]:
-    """Return by name, for each field of a dataclass of facts, how it is a group; None where it is a fact."""
-    hints = get_type_hints(kind, include_extras=True)
-    extras = {field.name: getattr(hints[field.name], "__metadata__", ()) for field in dataclass_fields(kind)}
-    return {name: next((one for one in found if isinstance(one, FactGroup)), None) for name, found in extras.items()}
-
-
-def _to_json(value: Any) -> Any:
-    """Return a fact as JSON values: dataclasses as objects, tuples as lists."""
-    if is_dataclass(value):
-        return {field.name: _to_json(getattr(value, field.name)) for field in dataclass_fields(value)}
-    if isinstance(value, Mapping):
-        return {name: _to_json(one) for name, one in value.items()}
-    if isinstance(value, (tuple, list)):
-        return [_to_json(one) for one in value]
-    return value
 
 
 @cache

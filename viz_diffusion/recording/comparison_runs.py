@@ -130,10 +130,8 @@ def sample_comparison_runs(
 
     Raises
     ------
-    VizdiffInputError
-        Where the recording's seed or digit is not known.
-    VizdiffUsageError
-        Where its sampler or guidance scale is not known.
+    VizdiffInputError, VizdiffUsageError
+        Where the recording's seed or digit, or its sampler or guidance scale, is not known.
     """
     label, seed = int(trajectory.labels[sample]), int(trajectory.seeds[sample])
     if seed < 0 or not 0 <= label < NUM_LABELS:
@@ -154,19 +152,19 @@ def sample_comparison_runs(
 
     same_sampler: list[Generation] = []
     if num_images:
+        all_scales = [own.guidance_scale] * len(digits) + scales
         same_sampler = _sample(
             model,
             trajectory.schedule,
             seed,
-            [replace(own, guidance_scale=scale) for scale in (own.guidance_scale,) * len(digits) + tuple(scales)],
+            [replace(own, guidance_scale=scale) for scale in all_scales],
             digits + [label] * len(scales),
             [OTHER_FRAMES] * len(digits) + [COMPARED_FRAMES] * len(scales),
             count_steps,
             timesteps=trajectory.timesteps,
         )
-    other_sampler: list[Generation] = []
-    if comparisons:
-        other_sampler = _sample(model, trajectory.schedule, seed, [other], [label], [COMPARED_FRAMES], count_steps)
+    arguments = (model, trajectory.schedule, seed, [other], [label], [COMPARED_FRAMES], count_steps)
+    other_sampler = _sample(*arguments) if comparisons else []
     others = tuple(same_sampler[: len(digits)]) if known is None else known.others
     return ComparisonRuns(others, tuple(same_sampler[len(digits) :] + other_sampler), comparisons)
 

@@ -42,19 +42,15 @@ def record_generation(
 
     Parameters
     ----------
-    labels
-        (B,) int64 on the denoiser's device: the label of each image.
-    seeds
-        One per image.
+    labels, seeds
+        (B,) int64 on the denoiser's device, and B seeds: one of each for each image.
     config
         How to sample; by default DDPM over all timesteps with guidance scale 1.5.
-    image_shape
-        (C, H, W) of one image.
-    on_step
-        Called after each step, for progress bars; it observes only.
+    image_shape, on_step
+        (C, H, W) of one image; called after each step, for progress bars, and observes only.
     store, dtype, compress
-        Where and how to write while sampling, in batches of 16 images, so that memory does not grow with their
-        number; the first batch is read back and returned. Without, all images are one batch in memory.
+        Where and how to write while sampling, in batches of 16 images, of which the first is read back and
+        returned. Without, all images are one batch in memory.
     activations, activations_at, activation_norms
         As of :class:`Recorder`.
 
@@ -65,10 +61,9 @@ def record_generation(
     VizdiffIOError
         Where the disk has no room for the recording; nothing is sampled then.
     """
-    count = len(seeds)
+    count, num_steps = len(seeds), config.num_steps(schedule.num_train_timesteps)
     _check_labels(labels, count, getattr(denoiser, "null_label", None))
     batch = count if store is None else CHUNK_SAMPLES
-    num_steps = config.num_steps(schedule.num_train_timesteps)
     if store is not None:
         fields = 3 if config.guidance_scale == 1 else 5
         require_space(store, recording_bytes(count, num_steps, image_shape, fields, dtype))
@@ -86,16 +81,28 @@ def record_generation(
         seeds=seeds,
         weights_sha256=weights_sha256,
     )
-    null_label = getattr(denoiser, "null_label", 10)
     with recorder:
         for first in range(0, count, batch):
             part = slice(first, first + batch)
             noise = ImageNoise(seeds[part], image_shape)
-            for step in sampling_steps(denoiser, schedule, noise, labels[part], config, null_label=null_label):
-                if on_step is not None:
-                    on_step(step)
-            recorder.finish(step.x_prev)
+            recorder.finish(_sample(denoiser, schedule, noise, labels[part], config, on_step))
     return recorder.trajectory() if store is None else Trajectory.open(store, samples=slice(0, batch))
+
+
+def _sample(
+    denoiser: nn.Module,
+    schedule: NoiseSchedule,
+    noise: ImageNoise,
+    labels: Tensor,
+    config: SamplerConfig,
+    on_step: Callable[[Step], None] | None,
+) -> Tensor:
+    """Return the finished (B, C, H, W) images of one batch."""
+    null_label = getattr(denoiser, "null_label", 10)
+    for step in sampling_steps(denoiser, schedule, noise, labels, config, null_label=null_label):
+        if on_step is not None:
+            on_step(step)
+    return step.x_prev
 
 
 def _check_labels(labels: Tensor, count: int, null_label: int | None) -> None:

@@ -30,7 +30,7 @@ _OVERHEAD = 0.02  # fraction of a time budget reserved for evaluations and check
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class TrainingEvaluation:
     """The result of an evaluation of the averaged network."""
 
     step: int
@@ -55,7 +55,7 @@ class Progress:
     """Mean training speed since this process started or resumed."""
     seconds_left: float | None = None
     """Time to the last step at that speed; None if ``steps`` is None."""
-    evaluation: Evaluation | None = None
+    evaluation: TrainingEvaluation | None = None
     """The last evaluation since this process started or resumed; None before the first."""
 
 
@@ -115,7 +115,7 @@ class Trainer:
         self.checkpoint_every = checkpoint_every
         self.metrics_bytes = metrics_bytes
         self.should_stop = should_stop
-        self.last_evaluation: Evaluation | None = None
+        self.last_evaluation: TrainingEvaluation | None = None
 
     def run(self) -> Generator[Progress, None, None]:
         """Train to the last step and finish the run; yield after each step.
@@ -151,13 +151,13 @@ class Trainer:
             finally:
                 self._metrics.close()
 
-    def evaluate(self, should_stop: Callable[[], bool] = lambda: False) -> Evaluation | None:
+    def evaluate(self, should_stop: Callable[[], bool] = lambda: False) -> TrainingEvaluation | None:
         """Measure the held-out loss, sample thumbnails and log both; None if ``should_stop`` returned True."""
         losses = heldout_loss(self.state.ema, self.folder.config.noise_schedule, self.heldout, should_stop=should_stop)
         if losses is None or not self._thumbnails.add(self.state, should_stop):
             return None
         self._metrics.write(step=self.state.step, heldout_loss=losses)
-        self.last_evaluation = Evaluation(self.state.step, tuple(losses), len(self._thumbnails))
+        self.last_evaluation = TrainingEvaluation(self.state.step, tuple(losses), len(self._thumbnails))
         return self.last_evaluation
 
     def checkpoint(self) -> None:

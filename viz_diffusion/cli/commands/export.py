@@ -99,16 +99,8 @@ def run_command(
         facts |= study.facts()
     write_bytes(path, data)
     terminal.say("Done", f"{show_path(path)} ({show_size(path)}, {terminal.seconds:.0f} s)")
-    terminal.result(
-        {
-            "out": str(path),
-            "figure": figure,
-            "format": form.kind,
-            "bytes": len(data),
-            "seconds": round(terminal.seconds, 1),
-            **facts,
-        }
-    )
+    said = {"out": str(path), "figure": figure, "format": form.kind, "bytes": len(data)}
+    terminal.result({**said, "seconds": round(terminal.seconds, 1), **facts})
 
 
 class _Format(NamedTuple):

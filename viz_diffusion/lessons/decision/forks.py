@@ -29,7 +29,7 @@ PATH_SEED, FORK_SEED = 670_000, 680_000
 
 
 @dataclass(frozen=True, eq=False)
-class Paths:
+class GenerationPaths:
     """M generations without a label, and the timestep at which the class of each is settled."""
 
     commit: NDArray[np.int64] | None
@@ -83,7 +83,7 @@ def fork_generations(
     classifier: DigitClassifier | None,
     sizes: tuple[int, int, int],
     progress: Progress = silent,
-) -> tuple[Paths, ForkStudy]:
+) -> tuple[GenerationPaths, ForkStudy]:
     """Generate without a label, find the timestep at which each class is settled, and fork some generations.
 
     Parameters
@@ -116,7 +116,7 @@ def fork_generations(
     strip = np.stack([made.x0_pred[t][chosen].numpy() for t in shown.tolist()])
     ddim = _ddim_spread(denoiser, schedule, made.states[int(at[0])][:1], grid)
     return (
-        Paths(commit, int(grid[0]), strip, shown),
+        GenerationPaths(commit, int(grid[0]), strip, shown),
         ForkStudy(at, np.stack(spread), np.stack(agree) if agree else None, chance, np.stack(tree), ddim),
     )
 

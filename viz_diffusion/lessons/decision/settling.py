@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from viz_diffusion.evaluation.intervals import Z_95, Share, half_of_mean, t_quantile
 from viz_diffusion.lessons.decision.class_probability import NoisedDigits
 from viz_diffusion.lessons.decision.figures import Quartiles
-from viz_diffusion.lessons.decision.forks import ForkStudy, Paths
+from viz_diffusion.lessons.decision.forks import ForkStudy, GenerationPaths
 
 Float64 = NDArray[np.float64]
 WINDOW = (0.1, 0.9)
@@ -29,7 +29,7 @@ class Decision:
 
     noised: NoisedDigits
     """Held-out digits that are noised and finished."""
-    paths: Paths
+    paths: GenerationPaths
     """Generations without a label."""
     forks: ForkStudy
     """Generations that are finished several times."""

@@ -122,26 +122,13 @@ def measure_guidance(
     arms: list[tuple[nn.Module, float]] = [(denoiser, scale) for scale in SCALES]
     for first, last in windows.tolist():
         arms.append((WithInterventions(denoiser, guide_within(first, last, null_label)), STRONG))
-    made = []
-    for done, (arm, scale) in enumerate(arms):
-        progress(done, len(arms), f"guidance {scale:g}" + (" in a window" if done >= len(SCALES) else ""))
-        # without any guidance, or with the null label alone, half of the doubled batch would be for nothing
-        labels, used = (torch.full_like(requested, null_label), 1.0) if scale == 0 else (requested, scale)
-        parts = sample_images(
-            arm,
-            schedule,
-            labels.to(device_of(denoiser)),
-            range(SEED, SEED + count),
-            SamplerConfig("ddim", min(steps, T), guidance_scale=used),
-            null_label=null_label,
-        )
-        made.append(torch.cat(list(parts)).clamp(-1, 1))
+    made = _sample(arms, schedule, requested, min(steps, T), progress)
     reference, other = heldout.first_of_each(count), training.first_of_each(count)
     right, reached, reached_real = None, None, None
     if is_mnist:
         classifier, _ = DigitClassifier.bundled()
         right = np.stack([(classifier.read(images) == requested).numpy() for images in made])
-        real, *sets = (_features(classifier, images) for images in (reference.images, other.images, *made))
+        real, *sets = (classifier.penultimate_features(images) for images in (reference.images, other.images, *made))
         real_again, *rest = (covered(real, features) for features in sets)
         reached, reached_real = np.stack(rest), real_again
     white_real, white_real_error = _white_real(heldout)
@@ -162,6 +149,23 @@ def measure_guidance(
     )
 
 
+def _sample(
+    arms: list[tuple[nn.Module, float]], schedule: NoiseSchedule, labels: Tensor, steps: int, progress: Progress
+) -> list[Tensor]:
+    """Return, for each denoiser with its scale, (N, 1, 28, 28) samples of (N,) labels, clipped to [-1, 1]."""
+    made = []
+    for done, (arm, scale) in enumerate(arms):
+        progress(done, len(arms), f"guidance {scale:g}" + (" in a window" if done >= len(SCALES) else ""))
+        null_label = int(getattr(arm, "null_label", NUM_LABELS))
+        # at scale 0 the null label alone is sampled, and a doubled batch would be evaluated for nothing
+        given, used = (torch.full_like(labels, null_label), 1.0) if scale == 0 else (labels, scale)
+        config = SamplerConfig("ddim", steps, guidance_scale=used)
+        seeds = range(SEED, SEED + len(labels))
+        parts = sample_images(arm, schedule, given.to(device_of(arm)), seeds, config, null_label=null_label)
+        made.append(torch.cat(list(parts)).clamp(-1, 1))
+    return made
+
+
 def windows_of(T: int, steps: int) -> NDArray[np.int64]:
     """Return (3, 2) the window of the ideal denoiser, and as many visited steps just before it and just after it."""
     first, last = WINDOW[0] * T // 1000, WINDOW[1] * T // 1000
@@ -172,10 +176,6 @@ def windows_of(T: int, steps: int) -> NDArray[np.int64]:
     # where few steps are visited there may be none: t = T and t = -1 are never visited
     others = [(part[-1], part[0]) if len(part) else (none, none) for part, none in ((before, T), (after, -1))]
     return np.array([(first, last), *others], dtype=np.int64)
-
-
-def _features(classifier: DigitClassifier, images: Tensor) -> Float64:
-    return np.asarray(torch.cat([classifier.features(part) for part in torch.split(images, 500)]).double().numpy())
 
 
 def _white(images: Tensor) -> Float64:

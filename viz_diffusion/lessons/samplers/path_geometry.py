@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from viz_diffusion.evaluation.intervals import half_of_mean
-from viz_diffusion.lessons.base import FactGroup
+from viz_diffusion.lessons.facts import FactGroup
 
 Float64 = NDArray[np.float64]
 KINDS = ("ddim", "ddpm", "walk")
@@ -56,7 +56,7 @@ class PathFacts:
 
 
 @dataclass(frozen=True, eq=False)
-class Paths:
+class PathGeometry:
     """M paths of each of :data:`KINDS`, each of P points, in the pixels of x_t."""
 
     straight: Float64
@@ -112,7 +112,7 @@ def principal(path: Float64) -> tuple[Float64, Float64]:
     return np.maximum(values[first], 0) / max(float(np.maximum(values, 0).sum()), 1e-30), drawn
 
 
-def measure_paths(ddim: NDArray[np.float32], ddpm: NDArray[np.float32], seed: int = 1200) -> Paths:
+def measure_paths(ddim: NDArray[np.float32], ddpm: NDArray[np.float32], seed: int = 1200) -> PathGeometry:
     """Measure (M, P, H, W) paths of two samplers from the same noise, and as many random walks of P points."""
     count, points, *size = ddim.shape
     steps = np.random.default_rng(seed).standard_normal((count, points - 1, int(np.prod(size))))
@@ -124,7 +124,7 @@ def measure_paths(ddim: NDArray[np.float32], ddpm: NDArray[np.float32], seed: in
     ]
     straight, length = zip(*(straightness(paths) for paths in sets), strict=True)
     axes = [[principal(path) for path in paths] for paths in sets]
-    return Paths(
+    return PathGeometry(
         straight=np.stack(straight),
         length=np.stack(length),
         share=np.array([[share for share, _ in row] for row in axes]),

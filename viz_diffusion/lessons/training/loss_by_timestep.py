@@ -19,8 +19,9 @@ from viz_diffusion.diffusion.prediction import predict_noise
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.evaluation.intervals import Z_95, half_of_mean
 from viz_diffusion.evaluation.likelihood import bits_per_loss, gaussian_losses
-from viz_diffusion.lessons.base import Claim, FactGroup
+from viz_diffusion.lessons.base import Claim
 from viz_diffusion.lessons.context import Progress, silent
+from viz_diffusion.lessons.facts import FactGroup
 from viz_diffusion.lessons.training.figures import LossByT
 from viz_diffusion.training.loop import NUM_QUARTERS
 
