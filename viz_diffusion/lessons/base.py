@@ -277,8 +277,6 @@ class FactGroup:
 
 def facts_by_name(facts: Any) -> dict[str, Any]:
     """Return a lesson's facts as JSON values by name: what texts are filled with, and what JSON files hold."""
-    if isinstance(facts, dict):
-        return facts
     found: dict[str, Any] = {}
     for name, group in _fact_groups(type(facts)).items():
         value = getattr(facts, name)
