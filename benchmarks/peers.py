@@ -1,271 +1,290 @@
-"""How good after how long? Ours beside what a user would train instead, on this machine.
+"""Training speed and sample quality of this package and of two others on MNIST, as in README.
 
     pip install -e '.[bench]'
-    python benchmarks/peers.py rate               # quiet machine, about 8 minutes: images/s of every arm, interleaved
-    python benchmarks/peers.py train ours         # one run for each of 2, 5, 10 and 20 minutes
-    python benchmarks/peers.py train course       # snapshots at 2, 5, 10, 20 and 60 minutes
-    python benchmarks/peers.py train guidance
-    python benchmarks/peers.py judge [ARM …]      # 500 samples of each snapshot, accuracy and FID-MNIST
-    python benchmarks/peers.py draw               # benchmarks/PEERS.md, PEERS.json and images/peers.png
+    python benchmarks/peers.py rate                # quiet machine, about 4 minutes: training images/s of all, in turns
+    python benchmarks/peers.py quality vizdiff     # trains on as many images as 20 minutes hold at PEERS.md's speed
+    python benchmarks/peers.py quality diffusers   # 60 minutes
+    python benchmarks/peers.py quality denoising_diffusion_pytorch    # 60 minutes
 
-How many images an arm may train on in m minutes is decided by ``rate`` alone, in one run in which all arms take
-turns; so ``train`` may run beside other work, be killed at any time, and go on when called again. What is already
-trained or judged is not done again. ``train guidance-fast`` is optional: the same peer at a learning rate of 1e-3.
+``quality`` then draws 500 samples in each way and prints a line of PEERS.md's table for each. It counts images, not
+seconds, so other work on the machine does not change what it finds.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import platform
 import statistics
 import time
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator
+from itertools import count, islice
 
 import torch
-from peers_arms import ARMS, Arm, Way, fresh, our_config, sample_ours, sample_peer, training_steps
-from peers_report import write_report
+from torch import Tensor, nn
 
 from viz_diffusion.data import Digits, load_digits
-from viz_diffusion.errors import VizdiffError, VizdiffInputError, VizdiffUsageError
-from viz_diffusion.evaluation.classifier import DigitClassifier
+from viz_diffusion.diffusion.sampler_config import SamplerConfig
+from viz_diffusion.diffusion.sampling import sample_images
+from viz_diffusion.diffusion.schedule import NoiseSchedule
+from viz_diffusion.diffusion.unet import ModelConfig
 from viz_diffusion.evaluation.evaluate import evaluate
-from viz_diffusion.files import lock, make_dir, read_json, sha256_file, write_json
-from viz_diffusion.training.config import RunConfig
-from viz_diffusion.training.loop import TrainState
-from viz_diffusion.training.run import Run
-from viz_diffusion.training.trainer import fit
+from viz_diffusion.training.config import TrainConfig
+from viz_diffusion.training.loop import TrainState, train
+from viz_diffusion.training.presets import find_preset
 
-HERE = Path(__file__).parent
-COUNT = 500
-WARM_STEPS = 2
-SAVE_SECONDS = 60.0
-CHECKPOINT_STEPS = 200
+NUM_TIMESTEPS, DDIM_STEPS, NUM_SAMPLES, SAMPLING_BATCH, WARM_STEPS = 1000, 50, 500, 100, 2
+
+
+class Ours:
+    """The preset ``small``, sampled by this package's DDIM."""
+
+    batch_size = find_preset("small").batch_size
+    images = 961_472
+    """20 minutes of training at 801 images/s."""
+    ways = ("", "guidance 1.5")
+    """How samples are drawn; "" is without guidance."""
+
+    def __init__(self) -> None:
+        small = find_preset("small")
+        steps = self.images // self.batch_size
+        config = TrainConfig(steps=steps, batch_size=self.batch_size, learning_rate=small.learning_rate)
+        self.state = TrainState.create(config, ModelConfig(channels=small.channels, num_blocks=small.num_blocks))
+        self.schedule = NoiseSchedule.named("linear")
+
+    def train(self, data: Digits) -> Iterator[object]:
+        """Train from the start, yielding after each step."""
+        return train(self.state, data, self.schedule)
+
+    def sample(self, labels: Tensor, way: str) -> Tensor:
+        """Return (N, 1, 28, 28) images in [-1, 1], seeds from 0 on."""
+        scale, seeds = 1.5 if way else 1.0, range(len(labels))
+        config = SamplerConfig("ddim", 50, guidance_scale=scale)
+        return torch.cat([*sample_images(self.state.ema, self.schedule, labels, seeds, config)])
+
+
+class Peer:
+    """Another program's network, configured as its documentation shows; each step's draws follow from its number."""
+
+    batch_size: int
+    """Images per step."""
+    images: int
+    """60 minutes of training at the peer's speed in PEERS.md."""
+    ways: tuple[str, ...]
+    """How samples are drawn."""
+    network: nn.Module
+    """What is trained."""
+    optimizer: torch.optim.Optimizer
+    """Of the network's parameters."""
+
+    def loss(self, x0: Tensor, labels: Tensor) -> Tensor:
+        """Return the training loss of images (B, 1, 28, 28) in [-1, 1]; draws from the global generator."""
+        raise NotImplementedError
+
+    def after_gradients(self) -> None:
+        """Change the gradients before the optimizer's step, where the documentation does."""
+
+    def after_step(self) -> None:
+        """Move the average of the weights, where the documentation has one."""
+
+    def sample_batch(self, labels: Tensor, way: str) -> Tensor:
+        """Return (B, 1, 28, 28) images in [-1, 1] by DDIM in 50 steps; draws from the global generator."""
+        raise NotImplementedError
+
+    def train(self, data: Digits) -> Iterator[object]:
+        """Train from the start without end, yielding after each step."""
+        for step in count():
+            epoch, place = divmod(step, len(data) // self.batch_size)
+            order = torch.randperm(len(data), generator=torch.Generator().manual_seed(epoch))
+            rows = order[place * self.batch_size : (place + 1) * self.batch_size]
+            torch.manual_seed(step)
+            self.optimizer.zero_grad()
+            self.loss(data.images[rows], data.labels[rows]).backward()
+            self.after_gradients()
+            self.optimizer.step()
+            self.after_step()
+            yield step
+
+    def sample(self, labels: Tensor, way: str) -> Tensor:
+        """Return one image a label, in batches whose noise follows from their place."""
+        images = []
+        for index, part in enumerate(torch.split(labels, SAMPLING_BATCH)):
+            torch.manual_seed(index)
+            images.append(self.sample_batch(part, way))
+        return torch.cat(images)
+
+
+class CourseUNet(nn.Module):
+    """diffusers' UNet2DModel with the label as four more input channels (Hugging Face diffusion course, unit 2)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        from diffusers import UNet2DModel
+
+        self.label_channels = nn.Embedding(10, 4)
+        self.unet = UNet2DModel(
+            sample_size=28,
+            in_channels=1 + 4,
+            out_channels=1,
+            layers_per_block=2,
+            block_out_channels=(32, 64, 64),
+            down_block_types=("DownBlock2D", "AttnDownBlock2D", "AttnDownBlock2D"),
+            up_block_types=("AttnUpBlock2D", "AttnUpBlock2D", "UpBlock2D"),
+        )
+
+    def forward(self, x_t: Tensor, t: Tensor, labels: Tensor) -> Tensor:
+        """Return ε̂ (B, 1, 28, 28) of x_t (B, 1, 28, 28) at t (B,) under labels (B,)."""
+        planes = self.label_channels(labels)[:, :, None, None].expand(-1, -1, *x_t.shape[2:])
+        return self.unet(torch.cat([x_t, planes], dim=1), t).sample
+
+
+class Course(Peer):
+    """Unit 2 of the Hugging Face diffusion course: cosine schedule, Adam at 1e-3, batches of 128, no average.
+
+    Samples come from DDIMScheduler made from the training schedule: as it is, which pairs a clipped x̂_0 with the
+    unclipped ε̂, and with ``use_clipped_model_output``, where the two belong together. There is no null label, so no
+    guidance.
+    """
+
+    batch_size, images, ways = 128, 257_792, ("", "use_clipped_model_output")
+
+    def __init__(self) -> None:
+        from diffusers import DDPMScheduler
+
+        self.network = CourseUNet()
+        self.optimizer = torch.optim.Adam(self.network.parameters(), lr=1e-3)
+        self.scheduler = DDPMScheduler(num_train_timesteps=NUM_TIMESTEPS, beta_schedule="squaredcos_cap_v2")
+
+    def loss(self, x0: Tensor, labels: Tensor) -> Tensor:
+        """Return the mean squared error of ε̂, t uniform."""
+        t, noise = torch.randint(0, NUM_TIMESTEPS, (len(x0),)), torch.randn_like(x0)
+        return nn.functional.mse_loss(self.network(self.scheduler.add_noise(x0, noise, t), t, labels), noise)
+
+    @torch.no_grad()
+    def sample_batch(self, labels: Tensor, way: str) -> Tensor:
+        """Sample by DDIMScheduler."""
+        from diffusers import DDIMScheduler
+
+        scheduler = DDIMScheduler.from_config(self.scheduler.config)
+        scheduler.set_timesteps(DDIM_STEPS)
+        self.network.eval()
+        x = torch.randn(len(labels), 1, 28, 28)
+        for t in scheduler.timesteps:
+            eps_pred = self.network(x, t.expand(len(x)), labels)
+            x = scheduler.step(eps_pred, t, x, use_clipped_model_output=bool(way)).prev_sample
+        return x
+
+
+class FreeGuidance(Peer):
+    """denoising_diffusion_pytorch's classifier-free-guidance U-Net, trained as its README and Trainer do.
+
+    dim 64, cosine schedule, half of the labels dropped, Adam at 8e-5 with betas (0.9, 0.99), 64 images a step (the
+    README's 32, twice accumulated), gradients cut at norm 1, EMA 0.995 every ten steps. Its DDIM adds as much noise
+    as DDPM would unless told otherwise (eta 1), and is left so. ``dim_mults`` is (1, 2, 4): the documented fourth
+    level would need images padded to 32x32 and only cost time. Images are not mirrored, as its Trainer would by
+    default: digits have a right way round.
+    """
+
+    batch_size, images, ways = 64, 79_680, ("", "guidance 6")
+
+    def __init__(self) -> None:
+        from denoising_diffusion_pytorch.classifier_free_guidance import GaussianDiffusion, Unet
+        from ema_pytorch import EMA
+
+        class PairUnet(Unet):
+            def forward_with_cond_scale(self, *inputs: Tensor, cond_scale: float, **options: float) -> tuple:
+                """Mend version 2.3: its caller unpacks two tensors, at a scale of 1 it returns the first alone."""
+                found = super().forward_with_cond_scale(*inputs, cond_scale=cond_scale, **options)
+                return (found, found) if cond_scale == 1 else found
+
+        unet = PairUnet(dim=64, num_classes=10, dim_mults=(1, 2, 4), channels=1)
+        self.network = GaussianDiffusion(unet, image_size=28, timesteps=NUM_TIMESTEPS, sampling_timesteps=DDIM_STEPS)
+        self.optimizer = torch.optim.Adam(self.network.parameters(), lr=8e-5, betas=(0.9, 0.99))
+        self.average = EMA(self.network, beta=0.995, update_every=10, include_online_model=False)
+
+    def loss(self, x0: Tensor, labels: Tensor) -> Tensor:
+        """Return its own loss; it takes images in [0, 1]."""
+        return self.network((x0 + 1) / 2, classes=labels)
+
+    def after_gradients(self) -> None:
+        """Cut the gradients at norm 1."""
+        nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+
+    def after_step(self) -> None:
+        """Call the average's own update, which counts to ten by itself."""
+        self.average.update()
+
+    @torch.no_grad()
+    def sample_batch(self, labels: Tensor, way: str) -> Tensor:
+        """Call its own DDIM sampler."""
+        return self.average.ema_model.sample(classes=labels, cond_scale=6.0 if way else 1.0) * 2 - 1
+
+
+PROGRAMS = {"vizdiff": Ours, "diffusers": Course, "denoising_diffusion_pytorch": FreeGuidance}
+
+
+def build(name: str) -> Ours | Peer:
+    """Build a program whose first weights are the same every time."""
+    torch.manual_seed(0)
+    return PROGRAMS[name]()
+
+
+def rate(rounds: int, seconds: float) -> None:
+    """Print the training speed of all programs, measured in turns, and how many times as fast ours is."""
+    data = load_digits("train")
+    programs = {name: build(name) for name in PROGRAMS}
+    trainings = {name: program.train(data) for name, program in programs.items()}
+    found: dict[str, list[float]] = {name: [] for name in PROGRAMS}
+    for _ in range(rounds):
+        for name, steps in trainings.items():
+            for _ in range(WARM_STEPS):
+                next(steps)
+            begun, done = time.perf_counter(), 0
+            while time.perf_counter() - begun < seconds:
+                next(steps)
+                done += programs[name].batch_size
+            found[name].append(done / (time.perf_counter() - begun))
+    medians = {name: statistics.median(speeds) for name, speeds in found.items()}
+    print("| program | images/s, rounds | median | ours is faster by |\n|---|---|---|---|")
+    for name, speeds in found.items():
+        cells = ", ".join(f"{speed:.0f}" for speed in speeds)
+        print(f"| {name} | {cells} | {medians[name]:.1f} | {medians['vizdiff'] / medians[name]:.1f} |")
+
+
+def quality(name: str, images: int | None, num_samples: int) -> None:
+    """Train one program, draw samples of it in each way, as many of each digit, and print what they reach."""
+    program, data = build(name), load_digits("train")
+    steps = (images or program.images) // program.batch_size
+    for step, _ in enumerate(islice(program.train(data), steps), 1):
+        if step % 100 == 0:
+            print(f"step {step:,} of {steps:,}", flush=True)
+    labels = torch.arange(num_samples) % 10
+    print("| program | sampled with | images | read as asked | FID-MNIST, of real digits |\n|---|---|---|---|---|")
+    for way in program.ways:
+        found = evaluate(program.sample(labels, way), labels, data, load_digits("test"))
+        low, high = found.samples.accuracy.interval
+        share = f"{found.samples.accuracy.value:.1%} ({low:.1%} to {high:.1%})"
+        distances = f"{found.samples.frechet:.2f}, {found.real.frechet:.2f}"
+        print(f"| {name} | {way} | {steps * program.batch_size:,} | {share} | {distances} |", flush=True)
 
 
 def main() -> None:
-    """Parse, and do one part."""
+    """Parse, and measure one part."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--work", type=Path, default=HERE / "peers-work", help="folder of everything that is kept")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of PyTorch")
     parts = parser.add_subparsers(dest="part", required=True)
-    rating = parts.add_parser("rate", help="measure training images/s of all arms in turns")
+    rating = parts.add_parser("rate", help="measure training images/s of all programs in turns")
     rating.add_argument("--rounds", type=int, default=3)
-    rating.add_argument("--seconds", type=float, default=20.0, help="for each arm, format and round")
-    training = parts.add_parser("train", help="train one arm, or go on with it")
-    training.add_argument("arm", choices=ARMS)
-    judging = parts.add_parser("judge", help="judge every snapshot that is not judged yet")
-    judging.add_argument("arms", nargs="*", metavar="ARM", help=f"{', '.join(ARMS)}; all by default")
-    judging.add_argument("--minutes", type=float, nargs="*", help="only these marks")
-    parts.add_parser("draw", help="write table, numbers and picture")
+    rating.add_argument("--seconds", type=float, default=20.0, help="for each program and round")
+    judging = parts.add_parser("quality", help="train one program and judge its samples")
+    judging.add_argument("program", choices=PROGRAMS)
+    judging.add_argument("--images", type=int, help="training images; README's number by default")
+    judging.add_argument("--samples", type=int, default=NUM_SAMPLES)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    work = make_dir(options.work)
-    try:
-        if options.part == "rate":
-            rate(work, options.rounds, options.seconds)
-        elif options.part == "train":
-            with lock(make_dir(work / options.arm) / ".lock"):
-                train_arm(ARMS[options.arm], work)
-        elif options.part == "judge":
-            judge(work, options.arms or list(ARMS), options.minutes)
-        else:
-            write_report(read_json(work / "rate.json"), read_json(work / "judged.json"), HERE)
-    except VizdiffError as error:
-        parser.exit(error.exit_code, f"peers.py: {error}\n")
-
-
-# -- how fast ----------------------------------------------------------------------------------------
-
-
-def rate(work: Path, rounds: int, seconds: float) -> None:
-    """Let every arm train in both formats in turns; write every round, and the faster format's median."""
-    data = load_digits("train")
-    kinds = [
-        (arm, precision)
-        for arm in ARMS.values()
-        for precision in ("float32", "bfloat16")
-        if arm.name != "guidance-fast"
-    ]
-    arms = {f"{arm.name} {precision}": training_steps(arm, data, precision) for arm, precision in kinds}
-    found: dict[str, list[float]] = {name: [] for name in arms}
-    load = []
-    for number in range(rounds):
-        for name, steps in arms.items():
-            found[name].append(images_per_second(steps, seconds))
-            load.append(os.getloadavg()[0])
-            print(f"round {number + 1}  {name:<20}{found[name][-1]:8.1f} images/s", flush=True)
-    medians = {name: statistics.median(speeds) for name, speeds in found.items()}
-    chosen = {}
-    for arm in ARMS:
-        measured = "guidance" if arm == "guidance-fast" else arm  # the learning rate costs nothing
-        precision = max(("float32", "bfloat16"), key=lambda kind: medians[f"{measured} {kind}"])
-        chosen[arm] = {"precision": precision, "images_per_second": medians[f"{measured} {precision}"]}
-    write_json(
-        work / "rate.json",
-        {
-            "rounds": found,
-            "seconds": seconds,
-            "chosen": chosen,
-            "threads": torch.get_num_threads(),
-            "load_1min": load,
-            "torch": torch.__version__,
-            "machine": machine(),
-            "date": time.strftime("%Y-%m-%d"),
-        },
-    )
-
-
-def images_per_second(steps: Any, seconds: float) -> float:
-    """Return the speed over ``seconds`` or a little more, after two steps that only warm up."""
-    for _ in range(WARM_STEPS):
-        next(steps)
-    begun, images = time.perf_counter(), 0
-    while time.perf_counter() - begun < seconds:
-        images += next(steps)
-    return images / (time.perf_counter() - begun)
-
-
-def machine() -> dict[str, Any]:
-    """Return what decides the speed: cores, processor, and which vector instructions it has."""
-    found: dict[str, Any] = {"cpus": os.cpu_count(), "machine": platform.machine()}
-    described = Path("/proc/cpuinfo")
-    if described.is_file():
-        entries = dict(line.split(":", 1) for line in described.read_text().splitlines() if ":" in line)
-        entries = {name.strip(): value.strip() for name, value in entries.items()}
-        flags = set(entries.get("flags", "").split())
-        found["model"] = entries.get("model name", "")
-        found["flags"] = sorted(flag for flag in flags if flag.startswith(("avx", "amx", "fma")))
-    return found
-
-
-# -- how good ----------------------------------------------------------------------------------------
-
-
-def budget(work: Path, arm: Arm, minutes: float, batch_size: int) -> tuple[int, str]:
-    """Return how many steps the arm makes in so many minutes by its measured rate, and the number format."""
-    if not (work / "rate.json").is_file():
-        raise VizdiffInputError(f"{work / 'rate.json'} is missing; measure first: python benchmarks/peers.py rate")
-    chosen = read_json(work / "rate.json")["chosen"][arm.name]
-    return max(1, round(minutes * 60 * chosen["images_per_second"] / batch_size)), chosen["precision"]
-
-
-def train_arm(arm: Arm, work: Path) -> None:
-    """Train an arm to its last mark, from wherever it stands."""
-    if arm.make is None:
-        for minutes in arm.minutes:
-            train_ours(arm, work, minutes)
+    if options.part == "rate":
+        rate(options.rounds, options.seconds)
     else:
-        train_peer(arm, work)
-
-
-def train_ours(arm: Arm, work: Path, minutes: float) -> None:
-    """Train a run of its own for one mark, since our learning rate falls to 0 at the end of a run."""
-    batch_size = our_config(1, "float32")[1].batch_size
-    steps, precision = budget(work, arm, minutes, batch_size)
-    path = snapshot(work, arm, minutes)
-    data, heldout = load_digits("train"), load_digits("test")
-    if (path / "config.json").is_file():
-        run = Run.open(path)
-        if run.is_finished:
-            return
-        model, training = run.config.model, run.config.training
-        resumed = run.resume() if run.checkpoints() else None
-    else:
-        model, training = our_config(steps, precision)
-        run, resumed = Run.create(path, RunConfig(model, training, preset="small")), None
-    state = TrainState.create(training, model) if resumed is None else resumed.state
-    kept = 0 if resumed is None else resumed.metrics_bytes
-    for now in fit(run, state, data, heldout, checkpoint_every=CHECKPOINT_STEPS, metrics_bytes=kept):
-        if now.step % CHECKPOINT_STEPS == 0:
-            print(f"ours, {minutes:g} minutes: step {now.step:,} of {training.steps:,}", flush=True)
-
-
-def train_peer(arm: Arm, work: Path) -> None:
-    """Train a peer on and on, keeping a snapshot at each mark and its state every minute."""
-    peer, data, current = fresh(arm), load_digits("train"), work / arm.name / "current.safetensors"
-    marks = {budget(work, arm, minutes, peer.batch_size)[0]: minutes for minutes in arm.minutes}
-    precision = budget(work, arm, 1, peer.batch_size)[1]
-    if current.is_file():
-        peer.load(current)
-    saved = time.monotonic()
-    while True:
-        if peer.step in marks and not snapshot(work, arm, marks[peer.step]).is_file():
-            peer.save(snapshot(work, arm, marks[peer.step]))
-        finished = peer.step >= max(marks)
-        if finished or time.monotonic() - saved > SAVE_SECONDS:
-            peer.save(current)
-            saved = time.monotonic()
-            print(f"{arm.name}: step {peer.step:,} of {max(marks):,}", flush=True)
-        if finished:
-            return
-        peer.train_step(data, precision)
-
-
-def snapshot(work: Path, arm: Arm, minutes: float) -> Path:
-    """Return where the state after so many minutes is kept: a run folder for ours, a file for a peer."""
-    name = f"{minutes:g}-minutes"
-    return work / arm.name / (name if arm.make is None else f"{name}.safetensors")
-
-
-def judge(work: Path, arms: list[str], marks: list[float] | None) -> None:
-    """Draw and judge samples of every snapshot in every way; keep each result as soon as it is there."""
-    if unknown := set(arms) - set(ARMS):
-        raise VizdiffUsageError(f"there is no arm {unknown.pop()!r}; choose from {', '.join(ARMS)}")
-    path = work / "judged.json"
-    judged = read_json(path) if path.is_file() else {}
-    training, test = load_digits("train"), load_digits("test")
-    reader = DigitClassifier.bundled()[1]
-    for arm in map(ARMS.__getitem__, arms):
-        for minutes in arm.minutes if marks is None else set(arm.minutes) & set(marks):
-            kept = snapshot(work, arm, minutes)
-            weights = kept / "model.safetensors" if arm.make is None else kept
-            if not weights.is_file():
-                continue
-            digest = sha256_file(weights)
-            for way in arm.ways:
-                key = f"{arm.name} {minutes:g} {way.name}"
-                known = judged.get(key, {})
-                if (known.get("sha256"), known.get("classifier_sha256")) == (digest, reader):
-                    continue
-                found = judge_one(arm, kept, way, training, test)
-                judged[key] = {
-                    "arm": arm.name,
-                    "minutes": minutes,
-                    "way": way.name,
-                    "guidance_scale": way.guidance,
-                    "sha256": digest,
-                    **found,
-                }
-                write_json(path, judged)
-                print(f"{key:<28}{found['hits']} of {COUNT} as asked, FID-MNIST {found['frechet']:.2f}", flush=True)
-
-
-def judge_one(arm: Arm, kept: Path, way: Way, training: Digits, test: Digits) -> dict[str, Any]:
-    """Return what 500 samples, as many of each digit, reach; and the floor that real digits set."""
-    labels = torch.arange(COUNT) % 10
-    if arm.make is None:
-        run = Run.open(kept)
-        images = sample_ours(run.load_model()[0], run.config.noise_schedule, labels, way)
-        step = run.config.training.steps
-        batch_size = run.config.training.batch_size
-    else:
-        peer = fresh(arm)
-        peer.load(kept)
-        images, step, batch_size = sample_peer(peer, labels, way), peer.step, peer.batch_size
-    found = evaluate(images, labels, training, test)
-    return {
-        "count": COUNT,
-        "hits": found.samples.accuracy.hits,
-        "interval_95": found.samples.accuracy.interval,
-        "frechet": found.samples.frechet,
-        "floor": found.real.frechet,
-        "recall": found.samples.recall,
-        "classifier_sha256": found.classifier_sha256,
-        "step": step,
-        "images": step * batch_size,
-    }
+        quality(options.program, options.images, options.samples)
 
 
 if __name__ == "__main__":

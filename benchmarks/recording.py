@@ -1,11 +1,6 @@
 """Time sampling bare and recorded in turn, everything to disk, and print the ratio.
 
     python benchmarks/recording.py [--rounds 5] [--batch 16] [--steps 1000] [--guidance 1]
-    python benchmarks/recording.py --peer [--rounds 5] [--steps 1000]
-
-With --peer: one image at batch 1, milliseconds a step, our bundled network and diffusers' UNet2DModel in the
-class-conditional configuration of the Hugging Face diffusion course (randomly initialised: its weights do not change
-its time), both without guidance in the same DDPM loop, interleaved.
 
 Nothing is counted but the loops: the network is loaded and warmed before. Each round runs both, one after the
 other, in an order that alternates; ratios are of wall time within a round, so that a slow minute slows both.
@@ -22,12 +17,13 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import torch
 
-from viz_diffusion.diffusion.samplers import ImageNoise, sampling_steps
+from viz_diffusion.diffusion.sampler_config import SamplerConfig
+from viz_diffusion.diffusion.samplers import ImageNoise
+from viz_diffusion.diffusion.sampling import sampling_steps
 from viz_diffusion.recording.recorder import Recorder
 from viz_diffusion.training.run import Run
 
@@ -37,38 +33,6 @@ def seconds(run: Callable[[], object]) -> tuple[float, float]:
     begun = time.perf_counter(), time.process_time()
     run()
     return time.perf_counter() - begun[0], time.process_time() - begun[1]
-
-
-def compare_with_peer(rounds: int, steps: int) -> None:
-    """Time one image of ours and of the peer's in turn, and print milliseconds a step and their ratio."""
-    from peers_arms import CourseUNet
-
-    run = Run.bundled()
-    ours, _ = run.load_model()
-    networks = {"ours": ours, "peer": CourseUNet().eval().requires_grad_(False)}
-
-    def sample(network: torch.nn.Module, steps: int) -> None:
-        labels = torch.tensor([3])
-        for _ in sampling_steps(
-            network, run.config.noise_schedule, ImageNoise([0]), labels, steps=steps, guidance_scale=1
-        ):
-            pass
-
-    for network in networks.values():
-        sample(network, 20)
-    counts = ", ".join(f"{name} {sum(p.numel() for p in one.parameters()):,}" for name, one in networks.items())
-    print(f"one image, batch 1, {steps} steps; {machine()}; parameters: {counts}\n")
-    print("| round | ours ms a step | peer ms a step | wall ratio | CPU ratio |\n|---|---|---|---|---|")
-    ratios = []
-    for index in range(rounds):
-        order = list(networks) if index % 2 == 0 else list(networks)[::-1]
-        took = {name: seconds(partial(sample, networks[name], steps)) for name in order}
-        (wall, cpu), (peer_wall, peer_cpu) = took["ours"], took["peer"]
-        ratios.append((1000 * wall / steps, 1000 * peer_wall / steps, wall / peer_wall, cpu / peer_cpu))
-        words = " | ".join(f"{value:.3f}" for value in ratios[-1])
-        print(f"| {index + 1} | {words} |", flush=True)
-    mine, theirs, wall, cpu = (statistics.median(column) for column in zip(*ratios, strict=True))
-    print(f"\nmedian: {mine:.2f} and {theirs:.2f} ms a step, wall {wall:.3f} (reach: at most 0.3), CPU {cpu:.3f}")
 
 
 def machine() -> str:
@@ -84,11 +48,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--guidance", type=float, default=1.0)
     parser.add_argument("--dtype", default="float32")
-    parser.add_argument("--peer", action="store_true")
     options = parser.parse_args()
-    if options.peer:
-        compare_with_peer(options.rounds, options.steps)
-        return
     run = Run.bundled()
     model, _ = run.load_model()
     schedule, seeds = run.config.noise_schedule, range(options.batch)
@@ -96,7 +56,9 @@ def main() -> None:
 
     def bare(steps: int = options.steps) -> torch.Tensor:
         noise = ImageNoise(seeds)
-        for step in sampling_steps(model, schedule, noise, labels, steps=steps, guidance_scale=options.guidance):
+        for step in sampling_steps(
+            model, schedule, noise, labels, SamplerConfig(steps=steps, guidance_scale=options.guidance)
+        ):
             x0 = step.x_prev
         return x0
 

@@ -20,10 +20,11 @@ from numpy.typing import NDArray
 
 from viz_diffusion.data import load_digits
 from viz_diffusion.diffusion.oracles import GaussianOracle
-from viz_diffusion.diffusion.samplers import sample_images
+from viz_diffusion.diffusion.sampler_config import SamplerConfig
+from viz_diffusion.diffusion.sampling import sample_images
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.diffusion.timesteps import SPACINGS, spaced_timesteps
-from viz_diffusion.evaluation.classifier import read_as_asked
+from viz_diffusion.evaluation.classifier import classifier_accuracy
 from viz_diffusion.files import write_bytes
 from viz_diffusion.training.run import Run
 
@@ -120,11 +121,15 @@ def weights_table() -> str:
             images = torch.cat(
                 list(
                     sample_images(
-                        model, run.config.noise_schedule, labels, range(COUNT), steps=steps, timestep_spacing=spacing
+                        model,
+                        run.config.noise_schedule,
+                        labels,
+                        range(COUNT),
+                        SamplerConfig("ddim", steps, timestep_spacing=spacing),
                     )
                 )
             )
-            row.append(str(read_as_asked(images, labels)[0]))
+            row.append(str(classifier_accuracy(images, labels)[0]))
         lines.append(f"| {steps} | {' | '.join(row)} |")
     return "\n".join([f"Weights {digest[:8]}, DDIM, guidance 1, seeds 0 to {COUNT - 1}.", "", *lines])
 

@@ -18,11 +18,12 @@ from pathlib import Path
 import torch
 
 from viz_diffusion.cli.options import DEFAULT_SEED
+from viz_diffusion.diffusion.sampler_config import SamplerConfig
 from viz_diffusion.files import make_dir, write_bytes
 from viz_diffusion.lessons.base import Finding, all_lessons
 from viz_diffusion.lessons.context import LessonContext
 from viz_diffusion.recording.comparison_runs import sample_comparison_runs
-from viz_diffusion.recording.recorder import record_generation
+from viz_diffusion.recording.generation import record_generation
 from viz_diffusion.study.narrative import NarratedLesson, narrate
 from viz_diffusion.study.study import study, versions
 from viz_diffusion.text.catalogue import load_texts
@@ -47,7 +48,12 @@ def main() -> None:
     model, digest = run.load_model()
     begun = time.perf_counter()
     recorded = record_generation(
-        model, run.config.noise_schedule, torch.tensor([5]), [DEFAULT_SEED], guidance_scale=1.5, weights_sha256=digest
+        model,
+        run.config.noise_schedule,
+        torch.tensor([5]),
+        [DEFAULT_SEED],
+        SamplerConfig(guidance_scale=1.5),
+        weights_sha256=digest,
     )
     seconds["recording"] = time.perf_counter() - begun
     begun = time.perf_counter()

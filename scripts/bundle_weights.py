@@ -20,8 +20,9 @@ import torch
 from safetensors.torch import load_file, save
 
 from viz_diffusion.data import load_digits
-from viz_diffusion.diffusion.samplers import sample_images
-from viz_diffusion.evaluation.classifier import read_as_asked
+from viz_diffusion.diffusion.sampler_config import SamplerConfig
+from viz_diffusion.diffusion.sampling import sample_images
+from viz_diffusion.evaluation.classifier import classifier_accuracy
 from viz_diffusion.files import make_dir, read_json, write_bytes, write_json, write_manifest
 from viz_diffusion.training.loop import heldout_loss
 from viz_diffusion.training.run import BUNDLED_DIR, CONTROLS_DIR, Run
@@ -62,13 +63,11 @@ def main() -> None:
                 run.config.noise_schedule,
                 labels,
                 range(options.count),
-                sampler="ddim",
-                steps=STEPS,
-                guidance_scale=GUIDANCE_SCALE,
+                SamplerConfig("ddim", STEPS, guidance_scale=GUIDANCE_SCALE),
             )
         )
     )
-    share, classifier = read_as_asked(images, labels)
+    share, classifier = classifier_accuracy(images, labels)
     losses = heldout_loss(model, run.config.noise_schedule, load_digits("test"), count=10_000)
     write_json(
         folder / "provenance.json",

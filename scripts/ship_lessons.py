@@ -25,7 +25,7 @@ from viz_diffusion.lessons.precomputed import PRECOMPUTED_DIR, load_results, sav
 from viz_diffusion.plots.pixels import encode_pixels
 from viz_diffusion.plots.saving import figure_pixels
 from viz_diffusion.recording.comparison_runs import sample_comparison_runs
-from viz_diffusion.recording.recorder import record_generation
+from viz_diffusion.recording.generation import record_generation
 from viz_diffusion.study.study import versions
 from viz_diffusion.training.run import Run
 

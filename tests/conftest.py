@@ -15,10 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from viz_diffusion.data import Digits, load_digits
+from viz_diffusion.diffusion.sampler_config import SamplerConfig
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.diffusion.unet import ModelConfig, SimpleUNet
 from viz_diffusion.recording.comparison_runs import ComparisonRuns, Generation, save_comparison_runs
-from viz_diffusion.recording.recorder import record_generation
+from viz_diffusion.recording.generation import record_generation
 from viz_diffusion.training.run import Run
 
 pytest_plugins = ["figure_fixtures"]
@@ -104,9 +105,7 @@ def make_recording(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Pa
             run.config.noise_schedule,
             torch.tensor([asked]),
             [0],
-            sampler="ddim",
-            steps=steps,
-            guidance_scale=1.5,
+            SamplerConfig("ddim", steps, guidance_scale=1.5),
             weights_sha256=digest,
         )
         recorded.save(folder / "trajectory.zarr")

@@ -213,7 +213,7 @@ def test_a_failed_download_is_one_line(
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(getattr(torchvision.datasets, kind), "__init__", refuse)
-    with pytest.raises(VizdiffIOError, match=rf"cannot download {dataset}.*--data-dir") as caught:
+    with pytest.raises(VizdiffIOError, match=rf"cannot download {dataset}.*data_dir") as caught:
         load_digits("test", dataset=dataset)
     assert "\n" not in str(caught.value)
 
@@ -222,20 +222,20 @@ def test_a_failed_download_is_one_line(
 def test_a_download_is_read_from_the_cache(
     dataset: str, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = []
+    calls = []
 
     def pretend(_: object, root: str, train: bool, download: bool) -> None:
-        asked.append((train, download))
+        calls.append((train, download))
         write(Path(root) / kind / "raw")
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(getattr(torchvision.datasets, kind), "__init__", pretend)
     assert load_digits("test", dataset=dataset).labels.tolist() == [7, 0, 9]
     assert (tmp_path / "viz_diffusion" / kind / "raw" / IMAGES).is_file()
-    assert all(download for _, download in asked)
+    assert all(download for _, download in calls)
 
 
-def test_digits_are_told_apart_by_images_and_labels_alike() -> None:
+def test_the_sha256_depends_on_images_and_labels() -> None:
     images, labels = torch.zeros(2, 1, 28, 28), torch.tensor([3, 4])
     known = Digits(images, labels).sha256
     assert known == hashlib.sha256(images.numpy().tobytes() + labels.numpy().tobytes()).hexdigest()

@@ -1,4 +1,4 @@
-"""Files are whole or not there, and JSON holds no surprises."""
+"""Atomic writes, locks, manifests and strict JSON."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_a_full_disk_keeps_the_old_file(call: str, tmp_path: Path, monkeypatch: 
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
-def test_a_really_full_device_is_told_as_one_line() -> None:
+def test_a_full_device_gives_one_line() -> None:
     with (
         pytest.raises(VizdiffIOError, match="cannot write /dev/full: No space left"),
         files.io_errors("write", Path("/dev/full")),
@@ -107,7 +107,7 @@ def test_what_is_written_is_flushed_before_it_is_renamed(tmp_path: Path, monkeyp
     assert calls == expected
 
 
-def test_writing_into_a_missing_folder_is_told(tmp_path: Path) -> None:
+def test_writing_into_a_missing_folder_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(VizdiffIOError, match=r"cannot write .*nowhere"):
         files.write_bytes(tmp_path / "nowhere" / "a", b"x")
 
@@ -231,7 +231,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         files.read_json(tmp_path)  # a folder
 
 
-def test_write_json_is_what_was_asked(tmp_path: Path) -> None:
+def test_write_json_writes_the_value(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     files.write_json(path, {"b": 1, "a": [2]})
     assert json.loads(path.read_text()) == {"b": 1, "a": [2]}

@@ -1,4 +1,4 @@
-"""What importing loads, and which floor may stand on which."""
+"""Imports: what they load, and the layers of the package."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 import viz_diffusion
 
 ROOT = Path(__file__).parents[1]
-HEAVY = ("torch", "torchvision", "matplotlib", "seaborn", "zarr", "sklearn", "PIL")
+HEAVY = ("torch", "torchvision", "matplotlib", "seaborn", "zarr", "scipy", "sklearn", "PIL")
 
 
 def python(code: str, *argv: str) -> subprocess.CompletedProcess[str]:
@@ -43,6 +43,16 @@ def test_help_loads_nothing_heavy(argv: list[str]) -> None:
     code = f"import sys; from viz_diffusion.cli import main; code = main(sys.argv[1:]); {REPORT}; print(code)"
     done = python(code, *argv)
     assert done.stdout.splitlines()[-2:] == ["loaded: []", "2" if argv == ["no-such-command"] else "0"], done.stderr
+
+
+def test_lessons_and_reports_of_recordings_load_no_statistics_before_they_are_needed() -> None:
+    code = (
+        "from viz_diffusion.lessons.base import all_lessons; import viz_diffusion.study.recording_study; all_lessons()"
+    )
+    done = python(
+        f"import sys; {code}; print([name for name in ('scipy', 'sklearn', 'seaborn') if name in sys.modules])"
+    )
+    assert done.stdout.strip() == "[]", done.stderr
 
 
 def test_control_the_check_can_fail() -> None:

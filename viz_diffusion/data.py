@@ -1,4 +1,4 @@
-"""MNIST and its siblings as tensors in [-1, 1], read from IDX files that are checked before use.
+"""Data sets of digits: MNIST and its siblings as tensors in [-1, 1], from IDX files that are checked.
 
 Knows nothing about models or noise.
 """
@@ -61,14 +61,14 @@ class Digits:
         return digest.hexdigest()
 
     def first_of_each(self, count: int) -> Digits:
-        """Return the ``count`` digits that come first when every label takes its turn: 0, 1, .. 9, 0, 1, ..
+        """Return ``count`` digits, the first ones of each label in turn: 0, 1, .. 9, 0, 1, ..
 
-        Labels are as many as each other, but for one where ``count`` does not divide, or one label runs out.
+        Each label occurs equally often, up to one, until a label has no more images.
 
         Raises
         ------
         VizdiffUsageError
-            Where there are fewer, or none is asked for.
+            Where there are fewer digits, or ``count`` is below 1.
         """
         if not 1 <= count <= len(self):
             raise VizdiffUsageError(f"a subset holds 1 to {len(self):,} digits, found {count:,}")
@@ -76,16 +76,16 @@ class Digits:
         for label in torch.unique(self.labels):
             rows = torch.nonzero(self.labels == label)[:, 0]
             turn[rows] = torch.arange(len(rows))
-        chosen = torch.argsort(turn * NUM_LABELS + self.labels)[:count]
-        return Digits(self.images[chosen], self.labels[chosen])
+        rows = torch.argsort(turn * NUM_LABELS + self.labels)[:count]
+        return Digits(self.images[rows], self.labels[rows])
 
     def typical_of(self, digit: int) -> Tensor:
-        """Return the (1, 28, 28) image labelled ``digit`` that lies nearest to the mean of its kind.
+        """Return the (1, 28, 28) image with the label ``digit`` that is nearest to the mean of all with that label.
 
         Raises
         ------
         VizdiffInputError
-            Where no image carries that label.
+            Where no image has that label.
         """
         images = self.images[self.labels == digit]
         if not len(images):
@@ -100,7 +100,10 @@ def to_unit_range(pixels: NDArray[np.uint8]) -> Tensor:
 
 
 def to_bytes(images: Tensor) -> NDArray[np.uint8]:
-    """Return (N, H, W) bytes from (N, 1, H, W) in [-1, 1]; values beyond are clipped. Inverse of the above."""
+    """Return (N, H, W) bytes from (N, 1, H, W) in [-1, 1]; values outside are clipped.
+
+    The inverse of :func:`to_unit_range`.
+    """
     scaled = (images[:, 0].clamp(-1, 1) + 1) * 127.5
     return scaled.round().to(torch.uint8).cpu().numpy()
 
@@ -121,8 +124,8 @@ def load_digits(split: str = "train", dataset: str = "mnist", data_dir: Path | N
     Raises
     ------
     VizdiffInputError
-        Where a file is missing or is not what it should be; the message names the file, what was
-        expected and what was found.
+        Where a file is missing or damaged; the message names the file, what was expected and what was
+        found.
     VizdiffIOError
         Where a download failed.
     """
@@ -145,7 +148,7 @@ def load_digits(split: str = "train", dataset: str = "mnist", data_dir: Path | N
 
 
 def cache_dir() -> Path:
-    """Return the folder for downloads: ``XDG_CACHE_HOME``, or what the system uses in its place."""
+    """Return the folder for downloads: in ``XDG_CACHE_HOME``, or in the system's cache folder."""
     if "XDG_CACHE_HOME" in os.environ:
         base = Path(os.environ["XDG_CACHE_HOME"])
     elif sys.platform == "win32":
@@ -173,8 +176,8 @@ def _read_idx(path: Path, magic: int, bundled: bool) -> NDArray[np.uint8]:
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as handle:
             header = _read_exactly(handle, 4 * (1 + num_dimensions), path, "its header")
-            found, *shape = (int(n) for n in np.frombuffer(header, ">u4"))
-            _check_header(path, magic, found, shape)
+            found_magic, *shape = (int(n) for n in np.frombuffer(header, ">u4"))
+            _check_header(path, magic, found_magic, shape)
             payload = _read_exactly(handle, int(np.prod(shape, dtype=object)), path, "its data")
             if handle.read(1):
                 raise VizdiffInputError(f"{path}: more bytes follow than its header announces ({len(payload)})")
@@ -199,12 +202,12 @@ def _check_header(path: Path, expected: int, magic: int, shape: list[int]) -> No
     if shape[0] > 10_000_000:
         raise VizdiffInputError(f"{path}: expected at most 10,000,000 entries, found {shape[0]:,}")
     if shape[1:] not in ([], [IMAGE_SIZE, IMAGE_SIZE]):
-        found = "x".join(map(str, shape[1:]))
-        raise VizdiffInputError(f"{path}: expected images of {IMAGE_SIZE}x{IMAGE_SIZE}, found {found}")
+        size = "x".join(map(str, shape[1:]))
+        raise VizdiffInputError(f"{path}: expected images of {IMAGE_SIZE}x{IMAGE_SIZE}, found {size}")
 
 
 def _read_exactly(handle: IO[bytes] | gzip.GzipFile, count: int, path: Path, what: str) -> bytes:
-    """Read ``count`` bytes, a block at a time, so that a false header cannot ask for all memory."""
+    """Read ``count`` bytes, a block at a time, so that a false header cannot allocate all memory."""
     blocks, missing = [], count
     while missing:
         block = handle.read(min(missing, 1 << 20))
@@ -216,7 +219,7 @@ def _read_exactly(handle: IO[bytes] | gzip.GzipFile, count: int, path: Path, wha
 
 
 def _download(dataset: str) -> Path:
-    """Fetch a data set through torchvision's own downloader; return the folder of its IDX files."""
+    """Download a data set with torchvision; return the folder of its IDX files."""
     try:
         from torchvision import datasets
     except (ImportError, RuntimeError) as error:

@@ -1,6 +1,6 @@
-"""Files that are either whole or not there: atomic writes, checksums, JSON without surprises.
+"""Atomic writes, locks, checksums and strict JSON.
 
-Knows nothing about what the files mean.
+A file is either complete or absent. Knows nothing about what the files mean.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from viz_diffusion.errors import VizdiffError, VizdiffInputError, VizdiffIOError
 
 MANIFEST_VERSION = 1
 _LEFTOVER = re.compile(r"\..+\.[0-9a-f]{8}\.(tmp|old)|\.probe-[0-9a-f]{8}")
-"""Names of what is being written or thrown away: :func:`atomic_write`, :func:`atomic_dir`, :func:`make_dir`."""
+"""Temporary names: of :func:`atomic_write`, :func:`atomic_dir`, :func:`remove_dir` and :func:`make_dir`."""
 
 
 def sha256_bytes(data: bytes) -> str:
@@ -69,7 +69,7 @@ def make_parent(path: Path) -> None:
     Raises
     ------
     VizdiffIOError
-        Where it cannot be made or written to, or a folder has the file's name.
+        Where it cannot be made or written to, or there is a folder with the file's name.
     """
     make_dir(path.parent)
     if path.is_dir():
@@ -92,7 +92,7 @@ def atomic_write(path: Path, *, sync: bool = True, sync_folder: bool = True) -> 
     """Open a binary handle whose bytes become ``path`` all at once, or not at all.
 
     Writes to a temporary file in the same folder, flushes it to disk (``sync``), renames it over ``path`` and
-    flushes the folder (``sync_folder``): what is left out is left to the system, which a kill does not disturb.
+    flushes the folder (``sync_folder``). Without a flush the file is safe from a kill, but not from a power cut.
     On any failure the temporary file is removed and ``path`` is as it was.
 
     Raises
@@ -100,7 +100,6 @@ def atomic_write(path: Path, *, sync: bool = True, sync_folder: bool = True) -> 
     VizdiffIOError
         Where the system refuses (no space, no permission, read-only).
     """
-    path = Path(path)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     with io_errors("write", path):
         try:
@@ -119,19 +118,17 @@ def atomic_write(path: Path, *, sync: bool = True, sync_folder: bool = True) -> 
 
 @contextmanager
 def atomic_dir(path: Path) -> Iterator[Path]:
-    """Give a temporary folder that becomes ``path`` when the block ends without an error.
+    """Yield a temporary folder that becomes ``path`` when the block ends without an error.
 
-    A folder already at ``path`` is kept until the new one is whole, and then replaced.
+    A folder already at ``path`` is kept until the new one is complete, and then replaced.
 
     Raises
     ------
     VizdiffIOError
         Where the system refuses, or ``path`` is a file.
     """
-    path = Path(path)
-    token = secrets.token_hex(4)
-    temporary = path.with_name(f".{path.name}.{token}.tmp")
-    retired = path.with_name(f".{path.name}.{token}.old")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    retired = temporary.with_suffix(".old")
     if path.exists() and not path.is_dir():
         raise VizdiffIOError(f"cannot write {path}: a file is in the place of the folder")
     with io_errors("write", path):
@@ -152,7 +149,7 @@ def atomic_dir(path: Path) -> Iterator[Path]:
 
 
 def remove_dir(path: Path) -> None:
-    """Remove a folder: it is gone at once, and then its files; a kill in between leaves what :func:`sweep` knows.
+    """Remove a folder: rename it, then delete it; what a kill in between leaves, :func:`sweep` removes.
 
     Raises
     ------
@@ -166,10 +163,7 @@ def remove_dir(path: Path) -> None:
 
 
 def sweep(folder: Path) -> None:
-    """Remove the temporary files and folders that killed writers left in ``folder``; others' work stays.
-
-    Nobody may be writing there meanwhile: hold a :func:`lock`.
-    """
+    """Remove the temporary files and folders that killed writers left in ``folder``, under a :func:`lock`."""
     for path in folder.glob(".*"):
         if _LEFTOVER.fullmatch(path.name):
             with io_errors("remove", path):
@@ -181,14 +175,14 @@ def sweep(folder: Path) -> None:
 
 @contextmanager
 def lock(path: Path) -> Iterator[None]:
-    """Hold ``path`` locked; the system lets go when the process ends, however it ends.
+    """Hold a lock on ``path``; the system releases it when the process ends, however it ends.
 
     Raises
     ------
     VizdiffLockedError
-        Where another process, or this one, holds it already; the line names the holder.
+        Where another process, or this one, holds it already; the message names the process.
     VizdiffIOError
-        Where the system refuses to make or to lock the file.
+        Where the system refuses to create or to lock the file.
     """
     with io_errors("write", path):
         handle = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b", buffering=0)
@@ -209,19 +203,18 @@ def lock(path: Path) -> Iterator[None]:
                 f"{path.parent} is being written by another process{_holder(handle)}; wait for it, or choose "
                 "another `out`"
             ) from error
-        with suppress(OSError):  # a full disk does not keep anyone from locking
-            handle.write(b" %d\n" % os.getpid())  # the first byte is what Windows locks, for reading too
+        with suppress(OSError):  # the lock holds even where a full disk takes no process number
+            handle.write(b" %d\n" % os.getpid())  # Windows locks the first byte, for reading too
             handle.truncate()
         yield
 
 
 def _holder(handle: IO[bytes]) -> str:
-    """Return the process that holds a lock, as a text to follow "process"; empty where that cannot be told."""
-    try:
+    """Return the number of the process that holds a lock, such as " (123)"; empty where it is unknown."""
+    with suppress(OSError, ValueError):
         handle.seek(1)
         return f" ({int(handle.read(20))})"
-    except (OSError, ValueError):
-        return ""
+    return ""
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -231,7 +224,7 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def append_bytes(path: Path, data: bytes, *, sync: bool = True) -> None:
-    """Add ``data`` at the end of a file, made where it is missing, and flush it to disk (``sync``)."""
+    """Append ``data`` to a file, created where it is missing, and flush it to disk (``sync``)."""
     with io_errors("write", path), path.open("ab") as handle:
         handle.write(data)
         handle.flush()
@@ -240,7 +233,7 @@ def append_bytes(path: Path, data: bytes, *, sync: bool = True) -> None:
 
 
 def to_json(value: Any, *, indent: int | None = None) -> str:
-    """Return strict JSON: no NaN, no infinity (``ValueError``), Unicode kept, lone surrogates escaped."""
+    """Return strict JSON: NaN and infinity raise ``ValueError``, Unicode is kept, lone surrogates are escaped."""
     text = json.dumps(value, indent=indent, allow_nan=False, ensure_ascii=False)
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
@@ -270,7 +263,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def write_manifest(folder: Path, names: list[str]) -> dict[str, str]:
-    """Write ``manifest.json``, the SHA-256 of each named file; written last, it says that a folder is whole."""
+    """Write ``manifest.json``, the SHA-256 of each named file; written last, it marks a folder as complete."""
     digests = {name: sha256_file(folder / name) for name in names}
     write_json(folder / "manifest.json", {"format_version": MANIFEST_VERSION, "sha256": digests})
     return digests
@@ -284,16 +277,15 @@ def read_checked(folder: Path, name: str) -> tuple[bytes, str]:
     VizdiffInputError
         Where the file is missing or is not what was written.
     """
-    path = folder / name
-    listed = folder / "manifest.json"
-    manifest = read_json(listed)
+    path, manifest_path = folder / name, folder / "manifest.json"
+    manifest = read_json(manifest_path)
     version = manifest.get("format_version")
     if version != MANIFEST_VERSION:
-        raise VizdiffInputError(f"{listed}: expected format_version {MANIFEST_VERSION}, found {version}")
+        raise VizdiffInputError(f"{manifest_path}: expected format_version {MANIFEST_VERSION}, found {version}")
     digests = manifest.get("sha256")
     expected = digests.get(name) if isinstance(digests, dict) else None
     if not isinstance(expected, str):
-        raise VizdiffInputError(f"{listed} holds no SHA-256 of {name}; choose another `run`")
+        raise VizdiffInputError(f"{manifest_path} holds no SHA-256 of {name}; choose another `run`")
     with io_errors("read", path):
         if not path.is_file():
             raise VizdiffInputError(f"{path} is missing: the run is half-written; train again or choose another `run`")

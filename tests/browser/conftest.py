@@ -1,4 +1,4 @@
-"""A Chromium with no network, where there is one; else every browser test is skipped and says why."""
+"""A Chromium without network; browser tests are skipped where none is installed."""
 
 from __future__ import annotations
 
@@ -55,10 +55,10 @@ def report(players: tuple[Player, ...], tmp_path_factory: pytest.TempPathFactory
 
 @pytest.fixture
 def visit(chromium: Any) -> Iterator[Callable[..., Any]]:
-    """Open a file; what it asked for, said and threw is in ``.requests``, ``.messages``, ``.dialogs``.
+    """Open a file; its requests, console messages and dialogs are in ``.requests``, ``.messages``, ``.dialogs``.
 
     The content policy forbids eval, so wait with locators, never with ``wait_for_function``.
-    After the test no page may have asked for anything but its own file, said anything, or opened a dialog.
+    The test fails if a page requested anything but its own file, logged a message, or opened a dialog.
     """
     visits: list[SimpleNamespace] = []
 
@@ -85,7 +85,7 @@ def visit(chromium: Any) -> Iterator[Callable[..., Any]]:
     yield open_page
     for seen in visits:
         seen.context.close()
-        asked = {url for url in seen.requests if url.partition("#")[0] != seen.url}
-        assert asked == set()
+        other_requests = {url for url in seen.requests if url.partition("#")[0] != seen.url}
+        assert other_requests == set()
         assert seen.messages == []
         assert seen.dialogs == []

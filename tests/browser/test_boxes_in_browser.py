@@ -1,4 +1,4 @@
-"""Lecturer mode and the first screen: nothing lies over anything else, is cut off, or shrinks to nothing."""
+"""Layout of lecturer mode and of the first screen: no element overlaps another, is cut off, or is too small."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Visit = Callable[..., SimpleNamespace]
 
 SIZES = ((390, 844), (1024, 768), (1280, 800), (1920, 1080))
 SMALLEST = {"stage": (150, 150), "guess": (56, 56), "noise": (56, 56), "slider": (120, 20), "curve": (140, 60)}
-"""Pixels across and down, below which a thing is of no use."""
+"""Smallest useful width and height of an element, in pixels."""
 
 FIND_FAULTS = """([smallest, scrolls]) => {
     const one = (node) => [node.getBoundingClientRect()];
@@ -69,7 +69,7 @@ FIND_FAULTS = """([smallest, scrolls]) => {
 
 
 def faults(page: Any, width: int, whole: bool = True) -> list[str]:
-    """Return what is wrong, in words, after seeing that what is looked for is there at all."""
+    """Return descriptions of all faults, after checking that the elements exist."""
     page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")  # laid out
     names, found = page.evaluate(FIND_FAULTS, [SMALLEST, width < 960 or not whole])
     comparing = page.locator(".comparing").count() == 1
@@ -79,7 +79,7 @@ def faults(page: Any, width: int, whole: bool = True) -> list[str]:
 
 
 @pytest.fixture(scope="module", params=languages())
-def spoken(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def translated(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     texts = load_texts(request.param)
     page = dataclasses.replace(
         fake_page(),
@@ -94,8 +94,8 @@ def spoken(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 @pytest.mark.parametrize(("width", "height"), SIZES)
-def test_the_player_slide_has_room_for_all_its_parts(spoken: Path, visit: Visit, width: int, height: int) -> None:
-    page = visit(spoken, viewport={"width": width, "height": height}).page
+def test_the_player_slide_has_room_for_all_its_parts(translated: Path, visit: Visit, width: int, height: int) -> None:
+    page = visit(translated, viewport={"width": width, "height": height}).page
     page.keyboard.press("l")
     notes = page.locator("#ui-slide-notes")
     for run in ("", "1", "4"):
@@ -110,16 +110,16 @@ def test_the_player_slide_has_room_for_all_its_parts(spoken: Path, visit: Visit,
 
 
 @pytest.mark.parametrize(("width", "height"), SIZES)
-def test_the_first_screen_has_room_for_all_its_parts(spoken: Path, visit: Visit, width: int, height: int) -> None:
-    page = visit(spoken, viewport={"width": width, "height": height}).page
+def test_the_first_screen_has_room_for_all_its_parts(translated: Path, visit: Visit, width: int, height: int) -> None:
+    page = visit(translated, viewport={"width": width, "height": height}).page
     assert faults(page, width) == []
     page.locator("#ui-compare").select_option("1")
     expect(page.locator("#ui-x_t-2")).to_be_visible()
     assert faults(page, width, whole=False) == []
 
 
-def test_planted_faults_are_found(spoken: Path, visit: Visit) -> None:
-    page = visit(spoken).page
+def test_planted_faults_are_found(translated: Path, visit: Visit) -> None:
+    page = visit(translated).page
     page.keyboard.press("l")
     assert faults(page, 1280) == []
     for selector, name, value, expected in (

@@ -1,4 +1,4 @@
-"""Charts and player move each other."""
+"""Charts linked to the player: markers follow the scrubber, and dragging on a chart moves it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def marks(page: Any, chart: str = "#noising .chart") -> list[list[float]]:
 
 
 def point(page: Any, svg: str, share: float) -> tuple[float, float]:
-    """Return where on the screen a share of a drawing's plotting area lies, with the mouse in its middle."""
+    """Return the screen position at a share of the width of a plotting area, at half its height."""
     box = page.locator(svg).bounding_box()
     _, _, width, height = map(float, page.locator(svg).get_attribute("viewBox").split())
     lines = page.locator(f"{svg} line.rule").first

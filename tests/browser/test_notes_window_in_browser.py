@@ -1,4 +1,4 @@
-"""The speaker's notes in a window of their own, off the students' screen; and shortcuts that can be turned off."""
+"""Speaker notes in a window of their own, and keyboard shortcuts that can be turned off."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.browser
 Visit = Callable[..., SimpleNamespace]
 ESCAPE = """setTimeout(() => document.body.dispatchEvent(
     new KeyboardEvent("keydown", { key: "Escape", bubbles: true }))); 0"""
-"""The key, a moment later: a real one would end the window before its press is over."""
+"""Escape, dispatched a moment later: a real key press would close the window before it is complete."""
 AXE = Path(__file__).parent / "vendor" / "axe-core" / "axe.min.js"
 
 

@@ -1,4 +1,4 @@
-"""The pages that commands write, in every language: nothing fetched, said, cut off, or against WCAG."""
+"""Pages written by the commands, in every language: no requests, no messages, no overflow, no WCAG violations."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ BARE_SYMBOLS = """() => {
     }
     return bare;
 }"""
-"""Texts that hold a combining mark, a lowered letter or x_t and are not set as symbols."""
+"""Returns texts with a combining mark, a subscript or x_t that are not typeset as symbols."""
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,7 @@ def test_a_written_page_is_silent_accessible_and_whole(pages: Path, visit: Visit
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
-def test_the_report_tells_every_lesson_in_its_language(pages: Path, visit: Visit) -> None:
+def test_the_report_has_every_core_lesson_in_its_language(pages: Path, visit: Visit) -> None:
     page, texts = visit(pages / "report.html").page, load_texts(pages.name)
     questions = [question.inner_text() for question in page.locator(".chapter h2").all()]
     core = [texts[f"chapter.{lesson.name}.question"] for lesson in all_lessons() if lesson.core]
@@ -116,7 +116,7 @@ def test_the_printed_report_wastes_no_paper(pages: Path, visit: Visit, tmp_path:
 
 
 def test_marks_stand_over_their_letters(pages: Path, visit: Visit) -> None:
-    """Measured on the screen: a mark is apart from its letter, above it, and centred on it."""
+    """On a screenshot, a mark is separate from its letter, above it, and centred on it."""
     page = visit(pages / "report.html", device_scale_factor=4).page
     for name in (".bar", ".hat"):
         shot = page.locator(f"{'.reads dt' if name == '.bar' else '.guess figcaption'} var {name}").first.screenshot()

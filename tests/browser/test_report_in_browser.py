@@ -1,3 +1,5 @@
+"""The report page in a browser: player, keyboard, print, hostile texts, narrow screens."""
+
 from __future__ import annotations
 
 import re
@@ -106,6 +108,16 @@ def test_dot_follows_the_schedule(report: Path, visit: Visit) -> None:
         heights[t] = float(page.locator("#ui-dot").get_attribute("cy"))
     assert heights[259] > zero > heights[258], "0 dB is crossed between t = 259 and 258"
     assert heights[999] > heights[259] > heights[0]
+
+
+def test_dot_stands_on_the_line(report: Path, visit: Visit) -> None:
+    page = visit(report).page
+    drawn = page.locator(".curve path.line").get_attribute("d")[1:].split("L")
+    points = np.array([[float(value) for value in point.split()] for point in drawn])
+    for t in (999, 995, 401, 100, 4, 0):  # some of the timesteps that the line is drawn through
+        seek(page, 999 - t)
+        dot = [float(page.locator("#ui-dot").get_attribute(name)) for name in ("cx", "cy")]
+        assert np.abs(points - dot).max(axis=1).min() < 0.01, t
 
 
 def test_plays_once_and_stops(report: Path, visit: Visit) -> None:

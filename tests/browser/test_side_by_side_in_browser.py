@@ -1,4 +1,4 @@
-"""Two runs from one noise share one scrubber."""
+"""Two generations from the same noise, compared side by side with one scrubber."""
 
 from __future__ import annotations
 

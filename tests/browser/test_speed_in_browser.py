@@ -1,4 +1,4 @@
-"""How fast the page paints and scrubs; the bounds are lenient, the numbers are printed (pytest -s)."""
+"""Speed of painting and scrubbing; the limits are lenient, the times are printed (pytest -s)."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from viz_diffusion.cli.console import EVERY, FIRST_LINE, LogProgress, Terminal, duration
+from viz_diffusion.cli.console import FIRST_LINE_SECONDS, LINE_SECONDS, LogProgress, Terminal, duration
 
 
 class Clock:
@@ -32,7 +32,7 @@ def run(seconds_a_step: float, steps: int, total: int | None) -> list[str]:
 def test_the_first_line_tells_what_is_left_from_the_steps_so_far() -> None:
     lines = run(0.05, 1000, 1000)
     assert lines[0] == "companions: 4%, about 50 s left"
-    assert len(lines) == 1 + int((50 - FIRST_LINE - 1e-9) // EVERY)
+    assert len(lines) == 1 + int((50 - FIRST_LINE_SECONDS - 1e-9) // LINE_SECONDS)
     left = [int(re.search(r"about (\d+) s left", line)[1]) for line in lines]  # type: ignore[index]
     assert left == sorted(left, reverse=True)
 
@@ -52,14 +52,14 @@ def test_a_stage_without_a_total_says_how_long_it_has_been_at_it() -> None:
 
 
 def test_durations_are_rounded_up_for_people() -> None:
-    told = {0: "1 s", 7.2: "8 s", 19.5: "20 s", 41: "50 s", 60: "1 min", 75: "1 min 20 s", 299: "5 min", 370: "7 min"}
-    assert {seconds: duration(seconds) for seconds in told} == told
+    texts = {0: "1 s", 7.2: "8 s", 19.5: "20 s", 41: "50 s", 60: "1 min", 75: "1 min 20 s", 299: "5 min", 370: "7 min"}
+    assert {seconds: duration(seconds) for seconds in texts} == texts
 
 
 def test_lines_go_to_a_log_and_none_with_quiet(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("viz_diffusion.cli.console.FIRST_LINE", -1.0)
+    monkeypatch.setattr("viz_diffusion.cli.console.FIRST_LINE_SECONDS", -1.0)
     for quiet in (False, True):
         with Terminal(False, quiet).progress("Sampling", "five images", None) as update:
             update(1, 4, "five images")

@@ -98,8 +98,8 @@ def test_the_class_reaches_the_network(classes: Path, tmp_path: Path) -> None:
         x = torch.from_numpy(runs[4][0].x_t[:, 1])
         eps = pipe.unet(x, int(runs[4][0].timesteps[1]), class_labels=torch.tensor([4])).sample
     np.testing.assert_allclose(runs[4][0].eps_pred[:, 1], eps.numpy(), atol=1e-5)
-    unasked, _ = recorded(classes, tmp_path / "unasked", "--steps", "4")
-    assert np.array_equal(unasked.x0, runs[0][0].x0)
+    default, _ = recorded(classes, tmp_path / "default", "--steps", "4")
+    assert np.array_equal(default.x0, runs[0][0].x0)
 
 
 def test_eta_is_ddims(classes: Path, tmp_path: Path) -> None:
@@ -244,11 +244,11 @@ def test_networks_that_make_no_pictures_from_noise_alone_are_refused(
     assert "record_pipeline" in line
 
 
-def test_a_pipeline_that_does_not_take_what_it_is_told_is_refused(
+def test_a_pipeline_that_lacks_an_argument_is_refused(
     grey: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def one_picture(self: Any, generator: Any = None, num_inference_steps: int = 10) -> None:  # noqa: ARG001
-        raise AssertionError("it must not be asked for anything")
+        raise AssertionError("it must not sample")
 
     monkeypatch.setattr(DDPMPipeline, "__call__", one_picture)
     line = refused(capsys, 3, "trajectory", "--diffusers", str(grey), "--out", str(tmp_path / "o"))

@@ -1,4 +1,4 @@
-"""What ``vizdiff evaluate`` says beside its numbers, and what it refuses to judge."""
+"""``vizdiff evaluate``: its texts, its remarks, and what it refuses."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ from types import SimpleNamespace
 import pytest
 
 from viz_diffusion.cli import main
-from viz_diffusion.cli.commands import sample as sampling
-from viz_diffusion.cli.commands.evaluate import FEW, how_sampled, remarks_on
-from viz_diffusion.cli.options import Sampling
+from viz_diffusion.cli.evaluation_text import FEW, how_sampled, remarks_on
+from viz_diffusion.diffusion.sampler_config import SamplerConfig
 from viz_diffusion.files import write_manifest
 from viz_diffusion.training.config import RunConfig
 from viz_diffusion.training.run import Run
@@ -24,23 +23,23 @@ def found(count: int, fid: float, floor: float, kid: float = 1.0) -> SimpleNames
 
 
 @pytest.mark.parametrize(
-    ("asked", "said"),
+    ("config", "text"),
     [
-        (Sampling("ddim", 50, 1.0), "DDIM, 50 steps, no guidance"),
-        (Sampling("ddpm", 1000, 1.5), "DDPM, 1000 steps, guidance 1.5"),
-        (Sampling("dpm-solver++", 20, 1.0), "DPM-Solver++(2M), 20 steps, no guidance"),
-        (Sampling("ddim", 50, 1.0, eta=0.5, clip=False), "DDIM, 50 steps, η = 0.5, unclipped, no guidance"),
+        (SamplerConfig("ddim", 50, 1.0), "DDIM, 50 steps, no guidance"),
+        (SamplerConfig("ddpm", 1000, 1.5), "DDPM, 1000 steps, guidance 1.5"),
+        (SamplerConfig("dpm-solver++", 20, 1.0), "DPM-Solver++(2M), 20 steps, no guidance"),
+        (SamplerConfig("ddim", 50, 1.0, eta=0.5, clip=False), "DDIM, 50 steps, η = 0.5, unclipped, no guidance"),
         (
-            Sampling("ddpm", 50, 1.0, variance="beta_tilde", timestep_spacing="linspace"),
+            SamplerConfig("ddpm", 50, 1.0, variance="beta_tilde", timestep_spacing="linspace"),
             "DDPM, 50 steps, variance beta_tilde, linspace spacing, no guidance",
         ),
     ],
 )
-def test_whatever_changes_the_samples_is_named(asked: Sampling, said: str) -> None:
-    assert how_sampled(asked) == said
+def test_whatever_changes_the_samples_is_named(config: SamplerConfig, text: str) -> None:
+    assert how_sampled(config) == text
 
 
-def test_few_samples_and_what_lies_below_the_floor_are_remarked() -> None:
+def test_few_samples_and_distances_below_real_digits_are_remarked() -> None:
     labels = lambda one: [label for label, _ in remarks_on(one)]  # noqa: E731
     assert labels(found(2000, 0.62, 0.24)) == []
     assert labels(found(FEW - 1, 0.62, 0.24)) == ["Few"]
@@ -48,13 +47,13 @@ def test_few_samples_and_what_lies_below_the_floor_are_remarked() -> None:
     (fid,) = remarks_on(found(2000, 0.20, 0.24))
     assert fid[1].startswith("FID below")
     (kid,) = remarks_on(found(2000, 0.62, 0.24, kid=-0.5))
-    assert kid[1].startswith("KID below"), "what FID tells apart is not said to be alike"
+    assert kid[1].startswith("KID below"), "FID still separates them, so it is not named"
 
 
 def test_an_unwritable_file_is_named_before_anything_is_sampled(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(sampling, "sample_all", lambda *_: pytest.fail("sampled"))
+    monkeypatch.setattr("viz_diffusion.cli.record.sample_all", lambda *_: pytest.fail("sampled"))
     (tmp_path / "file").write_text("not a folder")
     assert main(["evaluate", "--run", "bundled", "--quiet", "--out", str(tmp_path / "file" / "found.json")]) == 4
     assert str(tmp_path / "file") in capsys.readouterr().err
@@ -63,7 +62,7 @@ def test_an_unwritable_file_is_named_before_anything_is_sampled(
 def test_other_pictures_are_not_read_by_the_digits_classifier(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(sampling, "sample_all", lambda *_: pytest.fail("sampled"))
+    monkeypatch.setattr("viz_diffusion.cli.record.sample_all", lambda *_: pytest.fail("sampled"))
     bundled = Run.bundled()
     config = json.loads((bundled.path / "config.json").read_text()) | {"dataset": "fashion-mnist"}
     (tmp_path / "config.json").write_text(json.dumps(config))

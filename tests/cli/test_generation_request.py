@@ -1,4 +1,4 @@
-"""What a command is about: defaults, a recording, and options that contradict it; where it writes."""
+"""The generation that a command shows: defaults, a recording, options that contradict it; and where it writes."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import pytest
 
 from viz_diffusion.cli import main
 from viz_diffusion.cli.console import Terminal
-from viz_diffusion.cli.generation_request import read_request
-from viz_diffusion.cli.options import Sampling, default_out
+from viz_diffusion.cli.generation_request import GENERATION, read_request
+from viz_diffusion.cli.options import default_out
+from viz_diffusion.diffusion.sampler_config import SamplerConfig
 from viz_diffusion.errors import VizdiffUsageError
 
 COMMANDS = (["report"], ["deck"], ["worksheet"], ["export", "--figure", "steps"])
@@ -46,39 +47,45 @@ def test_an_option_that_contradicts_the_recording_is_refused_with_both_values(
     assert not list(tmp_path.iterdir())
 
 
+def request(trajectory: Path | None, digit: int | None = None, seed: int | None = None, **given: object) -> object:
+    options = {option.name: None for option in GENERATION.parameters} | {"trajectory": trajectory, "digit": digit}
+    return read_request(GENERATION.build(**(options | {"seed": seed} | given)))
+
+
 def test_what_agrees_with_the_recording_is_taken(short_recording: Path) -> None:
     given = {"sampler": "ddim", "steps": 12, "guidance": 1.5, "eta": 0.0, "timestep_spacing": "trailing", "clip": True}
-    for told in (given, dict.fromkeys(given)):
-        order = read_request(short_recording, digit=5, seed=None, **told)
-        assert (order.digit, order.seed, order.steps, order.sampling) == (5, 0, 12, None)
-        assert order.recorded is not None
-        assert order.recorded.num_steps == 12
+    for options in (given, dict.fromkeys(given)):
+        found = request(short_recording, digit=5, **options)
+        assert (found.digit, found.seed, found.steps, found.config) == (5, 0, 12, None)
+        assert found.recorded is not None
+        assert found.recorded.num_steps == 12
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "told"),
+    ("name", "value", "said"),
     [
-        ("eta", 0.5, "--eta 0.5 contradicts"),
-        ("timestep_spacing", "linspace", "--timestep-spacing linspace contradicts"),
+        ("eta", 0.5, "eta 0.5 contradicts"),
+        ("timestep_spacing", "linspace", "timestep_spacing linspace contradicts"),
         ("clip", False, "--no-clip contradicts"),
-        ("variance", "beta", "--variance beta contradicts"),
+        ("variance", "beta", "variance beta contradicts"),
+        ("guidance", 3.0, "guidance_scale 3 contradicts"),
     ],
 )
-def test_every_way_of_sampling_is_held_against_the_recording(
-    name: str, value: object, told: str, short_recording: Path
+def test_every_sampler_option_is_compared_with_the_recording(
+    name: str, value: object, said: str, short_recording: Path
 ) -> None:
-    with pytest.raises(VizdiffUsageError, match=told):
-        read_request(short_recording, digit=None, seed=None, **{name: value})
+    with pytest.raises(VizdiffUsageError, match=said):
+        request(short_recording, **{name: value})
 
 
 def test_without_a_recording_what_was_not_given_gets_its_default() -> None:
-    order = read_request(None, digit=None, seed=None)
-    assert (order.digit, order.seed, order.steps, order.recorded) == (5, 1, None, None)
-    assert order.sampling == Sampling()
-    given = read_request(None, digit=0, seed=9, sampler="ddim", steps=7, guidance=0.0, eta=0.5, clip=None)
-    assert given.sampling == Sampling("ddim", 7, 0.0, eta=0.5)
+    found = request(None)
+    assert (found.digit, found.seed, found.steps, found.recorded) == (5, 1, None, None)
+    assert found.config == SamplerConfig(guidance_scale=1.5)
+    found = request(None, digit=0, seed=9, sampler="ddim", steps=7, guidance=0.0, eta=0.5)
+    assert found.config == SamplerConfig("ddim", 7, 0.0, eta=0.5)
     with pytest.raises(VizdiffUsageError, match="found 12"):
-        read_request(None, digit=12, seed=None)
+        request(None, digit=12)
 
 
 def test_default_names_keep_digits_and_languages_apart() -> None:
@@ -138,10 +145,10 @@ def test_what_is_in_the_place_of_the_file_or_folder_is_refused_first(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "deck.pptx").write_text("mine")
     (tmp_path / "folder.pdf").mkdir()
-    for argv, place in ((["--format", "folder"], "deck.pptx"), (["--format", "pdf"], "folder.pdf")):
-        assert main(["deck", *argv, "--out", place]) == 4
+    for argv, path in ((["--format", "folder"], "deck.pptx"), (["--format", "pdf"], "folder.pdf")):
+        assert main(["deck", *argv, "--out", path]) == 4
         (line,) = capsys.readouterr().err.splitlines()
-        assert place in line
+        assert path in line
         assert "in the place of" in line
     assert (tmp_path / "deck.pptx").read_text() == "mine"
 

@@ -1,4 +1,4 @@
-"""The options of ``vizdiff trajectory`` that tell the network something else, and the two runs beside each other."""
+"""The interventions of ``vizdiff trajectory``: their options, and the comparison with the plain generation."""
 
 from __future__ import annotations
 
@@ -13,25 +13,32 @@ from matplotlib.text import Text
 from PIL import Image
 
 from viz_diffusion.cli import main
-from viz_diffusion.cli.intervention_options import Intervention, parse
+from viz_diffusion.cli.intervention_options import InterventionOptions, parse
 from viz_diffusion.diffusion.interventions import (
     WithInterventions,
     drop_label,
     freeze_timestep,
     guide_within,
+    network_inputs,
     switch_label,
 )
+from viz_diffusion.diffusion.network_inputs import NetworkInputs
+from viz_diffusion.diffusion.sampler_config import SamplerConfig
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.diffusion.unet import SimpleUNet
 from viz_diffusion.errors import VizdiffInputError, VizdiffUsageError
 from viz_diffusion.evaluation.classifier import DigitClassifier
 from viz_diffusion.plots.film_captions import strip_height
-from viz_diffusion.recording.recorder import record_generation
+from viz_diffusion.recording.generation import record_generation
 from viz_diffusion.recording.trajectory import Trajectory
 from viz_diffusion.training.run import Run
 from viz_diffusion.views import comparison as compare
 
 STEPS = ["--sampler", "ddim", "--steps", "10", "--run", "bundled", "--quiet"]
+
+
+def inputs_along(denoiser: WithInterventions, recorded: Trajectory) -> NetworkInputs:
+    return network_inputs(denoiser, int(recorded.labels[0]), recorded.timesteps.tolist(), recorded.guidance_scale)
 
 
 def recorded(out: Path, *argv: str) -> tuple[Trajectory, dict]:
@@ -48,20 +55,22 @@ def same(one: Trajectory, two: Trajectory) -> bool:
 
 
 def test_options_are_read() -> None:
-    assert not parse(None, None, False, None, 1.5)
-    assert parse("8@500", None, False, None, 1.5) == Intervention(switch=(8, 500))
-    assert parse("0@-1", "reversed", False, "0:999", 2.0) == Intervention((0, -1), ("reversed", 0), False, (0, 999))
-    assert parse(None, "frozen:0", True, None, 1.0) == Intervention(None, ("frozen", 0), True)
-    assert parse(None, "shuffled", False, None, 1.0).clock == ("shuffled", 0)
-    assert parse(None, "shuffled:17", False, None, 1.0).clock == ("shuffled", 17)
+    assert not parse()
+    assert parse(switch="8@500") == InterventionOptions(switch=(8, 500))
+    assert parse(switch="0@-1", clock="reversed", guide_within="0:999") == InterventionOptions(
+        (0, -1), ("reversed", 0), False, (0, 999)
+    )
+    assert parse(clock="frozen:0", drop_label=True) == InterventionOptions(None, ("frozen", 0), True)
+    assert parse(clock="shuffled").clock == ("shuffled", 0)
+    assert parse(clock="shuffled:17").clock == ("shuffled", 17)
 
 
-def test_the_network_is_told_by_the_samplers_clock(make_unet: Callable[..., SimpleUNet]) -> None:
-    found = parse("8@500", "reversed", False, "100:900", 1.5).around(make_unet(), 1000)
+def test_label_and_guidance_change_at_the_samplers_own_timestep(make_unet: Callable[..., SimpleUNet]) -> None:
+    found = parse(switch="8@500", clock="reversed", guide_within="100:900").wrap(make_unet(), 1000)
     assert found.interventions == "switch 8@500, guide-within 100:900, clock reversed"
-    _, t, y = found.told(torch.zeros(2), torch.tensor([950, 950]), torch.tensor([3, 10]))
+    _, t, y = found.changed(torch.zeros(2), torch.tensor([950, 950]), torch.tensor([3, 10]))
     assert (t.tolist(), y.tolist()) == ([49, 49], [3, 3])
-    _, t, y = found.told(torch.zeros(2), torch.tensor([500, 500]), torch.tensor([3, 10]))
+    _, t, y = found.changed(torch.zeros(2), torch.tensor([500, 500]), torch.tensor([3, 10]))
     assert (t.tolist(), y.tolist()) == ([499, 499], [8, 10])
 
 
@@ -122,13 +131,13 @@ def test_switched_at_the_ends_it_is_the_plain_run_of_the_one_or_the_other_digit(
 
 
 def test_a_switch_that_comes_too_late_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Ten steps of 100 each end at t = 99: nothing is told otherwise at t = 50, and the images are the same."""
+    """Ten steps of 100 each end at t = 99: no input changes at t = 50, and the images are the same."""
     loud = [option for option in STEPS if option != "--quiet"]
     assert main(["trajectory", *loud, "--digit", "3", "--switch", "8@50", "--out", str(tmp_path)]) == 0
-    told = capsys.readouterr().err
-    assert "no step was told anything else (switch 8@50): the last one is at t = 99" in told
+    said = capsys.readouterr().err
+    assert "no step was told anything else (switch 8@50): the last one is at t = 99" in said
     assert same(Trajectory.open(tmp_path / "trajectory.zarr"), Trajectory.open(tmp_path / "changed.zarr"))
-    assert "plain as 3, by the bundled classifier" in told
+    assert "plain as 3, by the bundled classifier" in said
     assert main(["trajectory", *loud, "--digit", "3", "--switch", "8@500", "--out", str(tmp_path)]) == 0
     assert "no step was told" not in capsys.readouterr().err
 
@@ -144,7 +153,7 @@ def test_a_switch_in_mid_run_leaves_the_run_before_it_as_it_was_and_is_obeyed(tm
     assert found["timesteps"] == [999, 599, 499, 99]
     assert found["told_labels"] == [3, 3, 8, 8]
     assert found["told_timesteps"] == found["timesteps"]
-    assert found["equal_until_left"] == 5  # t = 499 is told the 8, but its picture was made before
+    assert found["equal_until_left"] == 5  # at t = 499 the label is 8, but x_t was computed before
     assert found["x0_pred_apart"][:2] == [0, 0]
     assert found["x0_pred_apart"][2] > 0.1
     wanted = np.sqrt(np.square(plain.x0[0] - changed.x0[0], dtype=np.float64).mean())
@@ -158,7 +167,7 @@ def test_a_switch_in_mid_run_leaves_the_run_before_it_as_it_was_and_is_obeyed(tm
         assert film.n_frames == 11
         assert film.width == (2 * 28 + 2) * 8
         high = strip_height(28 * 8)
-        assert film.height == 28 * 8 + 2 * high  # what was told above, the counter beneath
+        assert film.height == 28 * 8 + 2 * high  # the inputs above, the counter below
         heads = []
         for frame in range(11):
             film.seek(frame)
@@ -187,13 +196,13 @@ def pair(unet: SimpleUNet, linear: NoiseSchedule, *changes: object) -> tuple[Tra
     """Record three steps plain and changed."""
     other = WithInterventions(unet, *changes)
     runs = (
-        record_generation(net, linear, torch.tensor([3]), [0], sampler="ddim", steps=4, guidance_scale=2.0)
+        record_generation(net, linear, torch.tensor([3]), [0], SamplerConfig("ddim", 4, guidance_scale=2.0))
         for net in (unet, other)
     )
     return *runs, other
 
 
-TOLD = {
+INPUTS = {
     "nothing": ((), (3, 3, 3, 3), (999, 749, 499, 249), (2, 2, 2, 2), []),
     "switch": ((switch_label(8, 499),), (3, 3, 8, 8), (999, 749, 499, 249), (2, 2, 2, 2), ["$y$"]),
     "drop": ((drop_label(),), (None,) * 4, (999, 749, 499, 249), (2, 2, 2, 2), ["$y$"]),
@@ -202,16 +211,16 @@ TOLD = {
 }
 
 
-@pytest.mark.parametrize("name", TOLD)
-def test_the_figure_says_what_the_network_was_told(
+@pytest.mark.parametrize("name", INPUTS)
+def test_the_figure_shows_the_inputs_of_the_network(
     name: str, make_unet: Callable[..., SimpleUNet], linear: NoiseSchedule
 ) -> None:
-    changes, labels, timesteps, guidance, symbols = TOLD[name]
+    changes, labels, timesteps, guidance, symbols = INPUTS[name]
     plain, changed, other = pair(make_unet(), linear, *changes)
-    told = compare.network_inputs(other, plain)
-    assert (told.labels, told.timesteps, told.guidance) == (labels, timesteps, guidance)
+    inputs = inputs_along(other, plain)
+    assert (inputs.labels, inputs.timesteps, inputs.guidance) == (labels, timesteps, guidance)
     data = compare.measure(
-        plain, changed, compare.network_inputs(WithInterventions(other.denoiser), plain), told, frames="4,3,2,1"
+        plain, changed, inputs_along(WithInterventions(other.denoiser), plain), inputs, frames="4,3,2,1"
     )
     written = [text.get_text() for text in compare.draw(data)["compare"].findobj(Text)]
     assert [word for word in written if word in ("$y$", "$s$")] == [s for s in symbols if s != "$t$"]
@@ -226,13 +235,13 @@ LEFT = (999, 749, 499, 249, 249)
 """t at four steps, and the last one again for the finished picture."""
 
 
-@pytest.mark.parametrize("name", TOLD)
+@pytest.mark.parametrize("name", INPUTS)
 def test_the_film_says_which_half_is_which_and_what_changes_when(
     name: str, make_unet: Callable[..., SimpleUNet], linear: NoiseSchedule
 ) -> None:
-    plain, changed, other = pair(make_unet(), linear, *TOLD[name][0])
-    plain_inputs, told = (compare.network_inputs(one, plain) for one in (WithInterventions(other.denoiser), other))
-    data = compare.measure(plain, changed, plain_inputs, told)
+    plain, changed, other = pair(make_unet(), linear, *INPUTS[name][0])
+    plain_inputs, inputs = (inputs_along(denoiser, plain) for denoiser in (WithInterventions(other.denoiser), other))
+    data = compare.measure(plain, changed, plain_inputs, inputs)
     heads = compare.heads(data, np.arange(5))
     left, right = ([head[side] for head in heads] for side in (0, 1))
     wanted = {
@@ -249,25 +258,27 @@ def test_the_film_says_which_half_is_which_and_what_changes_when(
 
 def test_runs_from_another_noise_are_not_compared(make_unet: Callable[..., SimpleUNet], linear: NoiseSchedule) -> None:
     plain, _, other = pair(make_unet(), linear)
-    stranger = record_generation(other, linear, torch.tensor([3]), [1], sampler="ddim", steps=4, guidance_scale=2.0)
-    told = compare.network_inputs(other, plain)
+    unrelated = record_generation(other, linear, torch.tensor([3]), [1], SamplerConfig("ddim", 4, guidance_scale=2.0))
+    inputs = inputs_along(other, plain)
     with pytest.raises(VizdiffInputError, match="one noise"):
-        compare.measure(plain, stranger, told, told)
+        compare.measure(plain, unrelated, inputs, inputs)
 
 
 def test_impossible_options_are_usage_errors() -> None:
     with pytest.raises(VizdiffUsageError, match="choose one"):
-        parse("8@500", None, True, None, 1.5)
+        parse(switch="8@500", drop_label=True)
 
 
 def test_ten_lines_switch_a_three_into_an_eight(tmp_path: Path) -> None:
     run = Run.bundled()
     unet, _ = run.load_model()
     schedule = run.config.noise_schedule
-    told = WithInterventions(unet, switch_label(8, at=500))  # a 3, until t = 500; then an 8
+    intervened = WithInterventions(unet, switch_label(8, at=500))  # a 3, until t = 500; then an 8
     found = [
-        record_generation(denoiser, schedule, torch.tensor([3]), seeds=[0], sampler="ddim", steps=100)
-        for denoiser in (told, unet)
+        record_generation(
+            denoiser, schedule, torch.tensor([3]), config=SamplerConfig("ddim", 100, guidance_scale=1.5), seeds=[0]
+        )
+        for denoiser in (intervened, unet)
     ]
     found[0].save(tmp_path / "three_then_eight.zarr")
     assert Trajectory.open(tmp_path / "three_then_eight.zarr").interventions == "switch 8@500"

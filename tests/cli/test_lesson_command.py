@@ -1,4 +1,4 @@
-"""What the lessons measure, against numbers known in advance."""
+"""Measurements of the lessons, against known values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How ``vizdiff trajectory`` records: what modules gave on the way, the form on disk, and a recording cut short."""
+"""Recordings of ``vizdiff trajectory``: activations, their form on disk, and a recording that is cut off."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from PIL import Image
 from refusals import refused
 
 from viz_diffusion.cli import main
-from viz_diffusion.cli.options import Sampling
 from viz_diffusion.cli.record import find_modules
+from viz_diffusion.diffusion.sampler_config import SamplerConfig
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.diffusion.unet import SimpleUNet
 from viz_diffusion.errors import VizdiffInputError, VizdiffUsageError
-from viz_diffusion.recording.recorder import record_generation
+from viz_diffusion.recording.generation import record_generation
 from viz_diffusion.recording.store.layout import partial_path
 from viz_diffusion.recording.trajectory import Trajectory
 from viz_diffusion.training.run import Run
@@ -45,46 +45,48 @@ def recorded(out: Path, *argv: str) -> tuple[Trajectory, dict[str, Any]]:
 
 
 def test_what_is_drawn_is_what_the_modules_give(tmp_path: Path) -> None:
-    """The recording's activations are those of the network asked again with the recorded x_t, t and label."""
+    """The recording's activations are those of the network evaluated again on the recorded x_t, t and label."""
     globs = ["--activations", "up.outer.*", "--activations", "time_mlp", "--activations", "conv_in"]
     found, said = recorded(tmp_path, "--digit", "3", *globs, "--frames", "10,4,1")
     assert found.activation_steps.tolist() == [0, 6, 9]
     model, _ = Run.bundled().load_model()
-    heard: dict[str, np.ndarray] = {}
+    outputs: dict[str, np.ndarray] = {}
     hooks = [
-        model.get_submodule(name).register_forward_hook(lambda _, __, y, name=name: heard.update({name: y[0].numpy()}))
+        model.get_submodule(name).register_forward_hook(
+            lambda _, __, y, name=name: outputs.update({name: y[0].numpy()})
+        )
         for name in found.activations
     ]
-    for place, step in enumerate(found.activation_steps.tolist()):
+    for k, step in enumerate(found.activation_steps.tolist()):
         with torch.no_grad():
             model(torch.from_numpy(found.x_t[:, step]), torch.tensor([int(found.timesteps[step])]), torch.tensor([3]))
         for name, values in found.activations.items():
-            np.testing.assert_allclose(values[0, place], heard[name], rtol=0, atol=1e-4 * np.abs(heard[name]).max())
+            np.testing.assert_allclose(values[0, k], outputs[name], rtol=0, atol=1e-4 * np.abs(outputs[name]).max())
     for hook in hooks:
         hook.remove()
-    told = said["activations"]
-    assert told["modules"] == ["conv_in", "up_outer.0"]  # in the order of the network, not of the command
-    assert told["shapes"] == [[32, 14, 14], [32, 14, 14]]
-    assert told["left_out"] == ["time_mlp (no feature maps)"]
-    assert told["steps_left"] == said["steps_left"] == [10, 4, 1]
-    for name, rms in zip(told["modules"], told["rms"], strict=True):
+    facts = said["activations"]
+    assert facts["modules"] == ["conv_in", "up_outer.0"]  # in the order of the network, not of the command
+    assert facts["shapes"] == [[32, 14, 14], [32, 14, 14]]
+    assert facts["left_out"] == ["time_mlp (no feature maps)"]
+    assert facts["steps_left"] == said["steps_left"] == [10, 4, 1]
+    for name, rms in zip(facts["modules"], facts["rms"], strict=True):
         wanted = np.sqrt(np.square(found.activations[name][0], dtype=np.float64).mean(axis=(1, 2, 3)))
         np.testing.assert_allclose(rms, wanted)
-    for name, (channels, *sizes) in zip(told["modules"], told["shapes"], strict=True):
-        assert f"{name} ({channels}×{sizes[0]}×{sizes[1]}: " in told["caption"]
+    for name, (channels, *sizes) in zip(facts["modules"], facts["shapes"], strict=True):
+        assert f"{name} ({channels}×{sizes[0]}×{sizes[1]}: " in facts["caption"]
     with Image.open(tmp_path / "activations.png") as picture:
         assert picture.size == (3200, 1800)
-        assert picture.text["Description"] == told["caption"]
+        assert picture.text["Description"] == facts["caption"]
     assert (tmp_path / "activations.svg").is_file()
 
 
 def test_listening_changes_nothing_and_without_globs_nothing_is_kept(tmp_path: Path) -> None:
     plain, said = recorded(tmp_path / "a")
-    heard, _ = recorded(tmp_path / "b", "--activations", "*")
-    assert np.array_equal(plain.x0, heard.x0)
-    assert np.array_equal(plain.eps_pred, heard.eps_pred)
+    with_activations, _ = recorded(tmp_path / "b", "--activations", "*")
+    assert np.array_equal(plain.x0, with_activations.x0)
+    assert np.array_equal(plain.eps_pred, with_activations.eps_pred)
     assert not plain.activations
-    assert len(heard.activations) > 8
+    assert len(with_activations.activations) > 8
     assert "activations" not in said
     assert not (tmp_path / "a" / "activations.png").exists()
 
@@ -104,7 +106,12 @@ def test_the_channels_shown_vary_most_over_the_picture() -> None:
     values[0, :, 1:7] = rng.standard_normal((2, 6, 4, 4))
     values[0, 1, 7] = 90 * rng.standard_normal((4, 4))
     base = record_generation(
-        Zero(), NoiseSchedule.named(), torch.tensor([1]), [0], steps=2, guidance_scale=1.0, image_shape=(1, 4, 4)
+        Zero(),
+        NoiseSchedule.named(),
+        torch.tensor([1]),
+        [0],
+        SamplerConfig(steps=2, guidance_scale=1.0),
+        image_shape=(1, 4, 4),
     )
     made = {"one": values, "two": values[:, :, ::-1].copy(), "three": values}
     data = activations.measure(replace(base, activations=made, activation_steps=np.array([0, 1])))
@@ -128,7 +135,12 @@ class Zero(torch.nn.Module):
 
 def test_modules_and_images_that_a_recording_has_not_are_named() -> None:
     base = record_generation(
-        Zero(), NoiseSchedule.named(), torch.tensor([1, 2]), [0, 1], steps=2, guidance_scale=1.0, image_shape=(1, 4, 4)
+        Zero(),
+        NoiseSchedule.named(),
+        torch.tensor([1, 2]),
+        [0, 1],
+        SamplerConfig(steps=2, guidance_scale=1.0),
+        image_shape=(1, 4, 4),
     )
     made = {"conv_in": np.ones((2, 2, 3, 4, 4), dtype=np.float32)}
     kept = replace(base, activations=made, activation_steps=np.array([0, 1]))
@@ -141,10 +153,10 @@ def test_modules_and_images_that_a_recording_has_not_are_named() -> None:
 
 def test_frames_are_the_modules_timesteps(make_unet: Any) -> None:
     unet: SimpleUNet = make_unet()
-    _, at = find_modules(unet, ["mid*"], Sampling("ddim", 10, 1.5), None)
+    _, at = find_modules(unet, ["mid*"], SamplerConfig("ddim", 10, 1.5), None)
     assert at.tolist() == [999, 599, 399, 299, 199, 99]  # 10, 6, 4, 3, 2 and 1 steps left
     with pytest.raises(VizdiffUsageError, match="'nothing'"):
-        find_modules(unet, ["nothing"], Sampling("ddim", 10, 1.5), None)
+        find_modules(unet, ["nothing"], SamplerConfig("ddim", 10, 1.5), None)
 
 
 @pytest.mark.parametrize(
@@ -189,8 +201,8 @@ def test_both_runs_of_a_comparison_are_stored_alike(tmp_path: Path) -> None:
 def test_a_zip_is_a_recording_like_its_folder(short_recording: Path, tmp_path: Path) -> None:
     Trajectory.open(short_recording / "trajectory.zarr").save(tmp_path / "share.zip")
     figure = ["export", "--figure", "steps", "--format", "png", "--run", "bundled", "--quiet"]
-    for place, out in ((short_recording, "folder.png"), (tmp_path / "share.zip", "zip.png")):
-        assert main([*figure, "--trajectory", str(place), "--out", str(tmp_path / out)]) == 0
+    for source, out in ((short_recording, "folder.png"), (tmp_path / "share.zip", "zip.png")):
+        assert main([*figure, "--trajectory", str(source), "--out", str(tmp_path / out)]) == 0
     assert (tmp_path / "folder.png").read_bytes() == (tmp_path / "zip.png").read_bytes()
 
 
@@ -241,7 +253,7 @@ def test_a_killed_command_says_how_far_it_got(killed: Path, tmp_path: Path, caps
     assert found.stopped == "100 of 1000 steps of samples 0..0 of 1"
 
 
-def test_of_a_recording_cut_off_later_the_finished_images_can_be_told(
+def test_of_a_recording_cut_off_later_the_finished_images_can_be_shown(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = Run.bundled()
@@ -260,8 +272,7 @@ def test_of_a_recording_cut_off_later_the_finished_images_can_be_told(
             run.config.noise_schedule,
             torch.full((17,), 5),
             range(17),
-            sampler="ddim",
-            steps=3,
+            SamplerConfig("ddim", 3, guidance_scale=1.5),
             weights_sha256=digest,
             store=tmp_path / "trajectory.zarr",
             on_step=stop,

@@ -1,4 +1,4 @@
-"""What is shown while a network learns: on a terminal, in a log, and where nothing is wanted."""
+"""The display of a training: on a terminal, in a log, and with ``--quiet``."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import sys
 
 import pytest
 
-from viz_diffusion.cli import training_display as watching
+from viz_diffusion.cli import training_display
 from viz_diffusion.cli.console import Terminal
 from viz_diffusion.cli.training_display import clock, line, rows, watch
-from viz_diffusion.training.trainer import Look, Progress
+from viz_diffusion.training.trainer import Evaluation, Progress
 
 EARLY = Progress(3, None, 0.9, 40.0)
-LATER = Progress(1240, 2480, 0.05, 351.6, 211.8, Look(1200, (0.0912, 0.0251, 0.0061, 0.0008), 7))
+LATER = Progress(1240, 2480, 0.05, 351.6, 211.8, Evaluation(1200, (0.0912, 0.0251, 0.0061, 0.0008), 7))
 
 
-def test_the_table_names_everything_that_is_asked_for() -> None:
+def test_the_table_names_every_value() -> None:
     shown = dict(rows(LATER, 0.0412))
     assert shown["Step"].startswith("1,240 of 2,480")
     assert shown["Step"].count("━") == shown["Step"].count("╌") == 12  # half done
@@ -28,7 +28,7 @@ def test_the_table_names_everything_that_is_asked_for() -> None:
     assert shown["Looks"].startswith("7 ")
 
 
-def test_nothing_is_told_before_it_is_known() -> None:
+def test_unknown_values_are_left_out() -> None:
     shown = dict(rows(EARLY, 0.9))
     assert shown["Step"].startswith("3 of ?")
     assert "━" not in shown["Step"]
@@ -58,17 +58,17 @@ def steps(count: int) -> list[Progress]:
 def hours(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """A clock that is set by hand."""
     now = [0.0]
-    monkeypatch.setattr(watching.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(training_display.time, "perf_counter", lambda: now[0])
     return now
 
 
 def test_a_log_gets_a_line_now_and_then_and_one_at_the_end(
     hours: list[float], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with watch(Terminal(False, False)) as narrate:
+    with watch(Terminal(False, False)) as show:
         for now in steps(100):
             hours[0] += 1.0
-            loss = narrate(now)
+            loss = show(now)
     said = capsys.readouterr().err.splitlines()
     assert [int(re.search(r"step (\d+)", one)[1]) for one in said] == [30, 60, 90, 100]
     assert all(one.startswith("Training  step ") for one in said)
@@ -76,27 +76,27 @@ def test_a_log_gets_a_line_now_and_then_and_one_at_the_end(
 
 
 def test_quiet_says_nothing(hours: list[float], capsys: pytest.CaptureFixture[str]) -> None:
-    with watch(Terminal(False, True)) as narrate:
+    with watch(Terminal(False, True)) as show:
         for now in steps(100):
             hours[0] += 10.0
-            narrate(now)
+            show(now)
     assert capsys.readouterr() == ("", "")
 
 
 def test_a_terminal_gets_a_table_that_stays(hours: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
-    class Terminal(io.StringIO):
+    class Screen(io.StringIO):
         def isatty(self) -> bool:
             return True
 
-    terminal = Terminal()
-    monkeypatch.setattr(sys, "stderr", terminal)
+    screen = Screen()
+    monkeypatch.setattr(sys, "stderr", screen)
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "100")
-    with watch(Terminal(False, False)) as narrate:
-        for now in [*steps(3), LATER, Progress(2480, 2480, 0.01, 352.0, 0.0, LATER.look)]:
+    with watch(Terminal(False, False)) as show:
+        for now in [*steps(3), LATER, Progress(2480, 2480, 0.01, 352.0, 0.0, LATER.evaluation)]:
             hours[0] += 1.0
-            narrate(now)
-    text = terminal.getvalue()
+            show(now)
+    text = screen.getvalue()
     assert "\x1b[?25l" in text
     assert text.rstrip().endswith("\x1b[?25h")  # the cursor is back
     last = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text).rsplit("Step", 1)[1]
@@ -105,13 +105,13 @@ def test_a_terminal_gets_a_table_that_stays(hours: list[float], monkeypatch: pyt
 
 
 def test_the_cursor_comes_back_after_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Terminal(io.StringIO):
+    class Screen(io.StringIO):
         def isatty(self) -> bool:
             return True
 
-    terminal = Terminal()
-    monkeypatch.setattr(sys, "stderr", terminal)
+    screen = Screen()
+    monkeypatch.setattr(sys, "stderr", screen)
     monkeypatch.setenv("TERM", "xterm")
     with pytest.raises(KeyboardInterrupt), watch(Terminal(False, False)):
         raise KeyboardInterrupt
-    assert terminal.getvalue().rstrip().endswith("\x1b[?25h")
+    assert screen.getvalue().rstrip().endswith("\x1b[?25h")

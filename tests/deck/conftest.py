@@ -1,13 +1,13 @@
-"""A whole study, measured and drawn once for all tests of decks."""
+"""A study of every core lesson, measured and drawn once for all tests of decks."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
-from deck_fakes import Made, ship_nothing, small_still
+from deck_fakes import Made, ship_nothing, small_picture
 
-from viz_diffusion.deck.pictures import draw_still, make_film
+from viz_diffusion.deck.pictures import make_film, render_picture
 from viz_diffusion.recording.comparison_runs import load_comparison_runs
 from viz_diffusion.recording.trajectory import Trajectory
 from viz_diffusion.study.narrative import narrate
@@ -18,9 +18,9 @@ from viz_diffusion.training.run import Run
 
 @pytest.fixture(scope="session")
 def made(short_recording: Path) -> Made:
-    """Return what is measured now of every core lesson on the short recording, told in English, and drawn.
+    """Return what is measured now of every core lesson on the short recording, in English, and drawn.
 
-    Without what ships with the weights: how many slides that fills changes with every lesson that ships.
+    Precomputed lessons are ignored: the number of slides would change whenever one is added.
     """
     recorded = Trajectory.open(short_recording / "trajectory.zarr")
     comparison_runs = load_comparison_runs(short_recording / "companions.npz", recorded)
@@ -30,7 +30,9 @@ def made(short_recording: Path) -> Made:
         ship_nothing(patch)
         found = study(run, run.load_model()[0], recorded, comparison_runs)
     texts = load_texts("en")
-    told = narrate(found.findings, found.recording, texts)
-    drawn = [drawing for one in told for drawing in one.drawings]
-    stills = {one.name: draw_still(one) if one.name in ("steps", "ledger") else small_still(one) for one in drawn}
-    return Made(found, told, stills, make_film(recorded, texts, with_mp4=True), texts)
+    lessons = narrate(found.findings, found.recording, texts)
+    drawn = [drawing for one in lessons for drawing in one.drawings]
+    pictures = {
+        one.name: render_picture(one) if one.name in ("steps", "ledger") else small_picture(one) for one in drawn
+    }
+    return Made(found, lessons, pictures, make_film(recorded, texts, with_mp4=True), texts)

@@ -1,4 +1,4 @@
-"""``vizdiff deck``, as a user types it."""
+"""The command ``vizdiff deck``."""
 
 from __future__ import annotations
 

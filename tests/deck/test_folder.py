@@ -1,4 +1,4 @@
-"""The folder of pictures: names, words, numbers, and what it never overwrites."""
+"""A deck as a folder: file names, captions, facts, and files that must not be overwritten."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from deck_fakes import Made, remake
+from deck_fakes import Made, figure_command
 from PIL import Image
 
 from viz_diffusion.deck.folder import check_folder, write_folder
@@ -16,7 +16,7 @@ from viz_diffusion.errors import VizdiffIOError, VizdiffUsageError
 @pytest.fixture(scope="module")
 def folder(made: Made, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("folder") / "deck"
-    write_folder(made.told[2:4], made.film, made.found.facts(), "A 5 from noise", remake, made.texts, path)
+    write_folder(made.lessons[2:4], made.film, made.study.facts(), "A 5 from noise", figure_command, made.texts, path)
     return path
 
 
@@ -32,17 +32,17 @@ def test_pictures_are_numbered_in_order_and_large(folder: Path) -> None:
 def test_captions_hold_the_words(folder: Path, made: Made) -> None:
     text = (folder / "captions.md").read_text("utf-8").replace("\\", "")
     assert text.startswith("# A 5 from noise\n")
-    for told in made.told[2:4]:
-        for drawing in told.drawings:
-            for words in (f"## {drawing.title}", drawing.caption, drawing.alt, told.say):
+    for lesson in made.lessons[2:4]:
+        for drawing in lesson.drawings:
+            for words in (f"## {drawing.title}", drawing.caption, drawing.alt, lesson.say):
                 assert words in text
             part = text.split(f"## {drawing.title}\n")[1].split("\n## ")[0]
-            assert f"- Command: `{remake(told, drawing.name)}`\n" in part
-            assert f"- Try this: `{told.try_this}`\n" in part
+            assert f"- Command: `{figure_command(lesson, drawing.name)}`\n" in part
+            assert f"- Try this: `{lesson.try_this}`\n" in part
 
 
 def test_facts_are_the_studys(folder: Path, made: Made) -> None:
-    assert json.loads((folder / "facts.json").read_text("utf-8")) == json.loads(json.dumps(made.found.facts()))
+    assert json.loads((folder / "facts.json").read_text("utf-8")) == json.loads(json.dumps(made.study.facts()))
 
 
 def test_an_earlier_deck_is_replaced_and_nothing_else(folder: Path, made: Made, tmp_path: Path) -> None:
@@ -52,7 +52,7 @@ def test_an_earlier_deck_is_replaced_and_nothing_else(folder: Path, made: Made, 
     mine.mkdir()
     (mine / "thesis.docx").write_text("years of work")
     with pytest.raises(VizdiffUsageError, match=r"thesis\.docx"):
-        write_folder((), made.film, {}, "t", remake, made.texts, mine)
+        write_folder((), made.film, {}, "t", figure_command, made.texts, mine)
     assert [path.name for path in mine.iterdir()] == ["thesis.docx"]
 
 
@@ -64,5 +64,5 @@ def test_a_file_in_its_place_is_refused(tmp_path: Path) -> None:
 
 def test_a_failure_leaves_nothing(made: Made, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="JSON"):
-        write_folder((), made.film, {"x": float("nan")}, "t", remake, made.texts, tmp_path / "deck")
+        write_folder((), made.film, {"x": float("nan")}, "t", figure_command, made.texts, tmp_path / "deck")
     assert not list(tmp_path.iterdir())

@@ -1,4 +1,4 @@
-"""The handout for the class, opened again: what is on it, what is not, tables, room to write, fonts."""
+"""Handouts read back from PDF: texts, tables, answer lines, fonts, and what must not be in them."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def fonts(reader: PdfReader) -> dict[str, bool]:
 
 
 def places(page: Any) -> list[tuple[str, float, float]]:
-    """Return what is written on a page, and where it begins, in points."""
+    """Return the texts of a page with the x and y of their first letter, in points."""
     found: list[tuple[str, float, float]] = []
     page.extract_text(visitor_text=lambda text, _, tm, *__: found.append((text.strip(), tm[4], tm[5])))
     return found
@@ -63,31 +63,31 @@ def test_it_holds_every_title_caption_finding_and_question(handout: PdfReader, m
     text = words(handout)
     shown = {slide.name for slide in made.deck(film=False).slides}
     for slide in made.deck(film=False).slides:
-        for said in (slide.title, slide.caption, *(point.text for point in (*slide.paragraphs, *slide.points))):
+        for said in (slide.title, slide.caption, *(point.text for point in (*slide.handout_paragraphs, *slide.points))):
             # a paragraph may go on over the page, past its foot
             assert squeeze(said)[:60] in text, slide.name
             assert squeeze(said)[-30:] in text, slide.name
-    for told in made.told:
-        if told.drawings[0].name in shown:
-            assert squeeze(told.text)[:60] in text
-            assert all(squeeze(one.text)[-30:] in text for one in told.answers)
+    for lesson in made.lessons:
+        if lesson.drawings[0].name in shown:
+            assert squeeze(lesson.text)[:60] in text
+            assert all(squeeze(one.text)[-30:] in text for one in lesson.answers)
 
 
-def test_neither_what_the_speaker_says_nor_an_answer_is_in_it(handout: PdfReader, made: Made) -> None:
+def test_it_holds_neither_notes_nor_answers(handout: PdfReader, made: Made) -> None:
     text = words(handout)
-    for told in made.told:
-        assert squeeze(told.say) not in text
-        assert squeeze(told.answer)[:40] not in text
-        assert squeeze(told.answer)[-40:] not in text
+    for lesson in made.lessons:
+        assert squeeze(lesson.say) not in text
+        assert squeeze(lesson.answer)[:40] not in text
+        assert squeeze(lesson.answer)[-40:] not in text
     for key in ("deck.notes_say", "deck.notes_then"):
         assert squeeze(made.texts(key, text="")) not in text
     assert squeeze(made.texts["deck.exercises_note"]) not in text
     spoken = squeeze("".join(slide.notes for slide in made.deck(film=False).slides))
-    assert all(squeeze(told.say) in spoken for told in made.told)  # the notes of the slides do hold it
+    assert all(squeeze(lesson.say) in spoken for lesson in made.lessons)  # the notes of the slides do hold it
 
 
 def test_tables_are_set_in_columns(handout: PdfReader, made: Made) -> None:
-    table = next(told.table for told in made.told if told.name == "guess")
+    table = next(lesson.table for lesson in made.lessons if lesson.name == "guess")
     page = next(page for page in handout.pages if squeeze(table.caption) in squeeze(page.extract_text()))
     written = places(page)
     for row in table.rows:
@@ -102,9 +102,9 @@ def test_tables_are_set_in_columns(handout: PdfReader, made: Made) -> None:
 
 
 def test_questions_have_room_for_an_answer(handout: PdfReader, made: Made) -> None:
-    asked = [point for slide in made.deck(film=False).slides if slide.write_in for point in slide.points]
-    assert asked
-    for point in asked:
+    wanted = [point for slide in made.deck(film=False).slides if slide.has_answer_lines for point in slide.points]
+    assert wanted
+    for point in wanted:
         page = next(page for page in handout.pages if squeeze(point.text)[-30:] in squeeze(page.extract_text()))
         heights = sorted((y for text, _, y in places(page) if text), reverse=True)
         last = min(y for text, _, y in places(page) if text and squeeze(text) in squeeze(point.text) and len(text) > 12)
@@ -158,7 +158,7 @@ def test_a_chinese_handout_embeds_chinese_glyphs(made: Made, tmp_path: Path) -> 
 
 
 def test_a_tilde_stands_over_a_tall_letter(tmp_path: Path) -> None:
-    """β̃ is told from β by nothing else: its tilde must not fall into the letter."""
+    """β̃ differs from β only in the tilde, so the tilde must not overlap the letter."""
     from importlib import resources
 
     from reportlab.pdfgen.canvas import Canvas

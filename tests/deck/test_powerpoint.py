@@ -1,4 +1,4 @@
-"""The PowerPoint file, opened again: size, pictures, alt text, notes, numbers, room, templates."""
+"""PowerPoint files read back: size, pictures, alt text, notes, tables, overflow, templates."""
 
 from __future__ import annotations
 
@@ -54,20 +54,20 @@ def test_every_picture_has_alt_text_and_is_as_sharp_as_it_was_drawn(deck: Any, m
     shown = [shape for slide in deck.slides for shape in pictures(slide)]
     assert len(shown) >= 12
     assert all(len(alt(shape)) > 20 for shape in shown)
-    for slide, plan in zip(deck.slides, made.deck().slides, strict=True):
-        if plan.picture is not None and plan.movie is None:
+    for slide, planned in zip(deck.slides, made.deck().slides, strict=True):
+        if planned.picture is not None and planned.movie is None:
             (picture,) = pictures(slide)
-            assert picture.image.blob == plan.picture.data
-            assert alt(picture) == plan.picture.alt
+            assert picture.image.blob == planned.picture.data
+            assert alt(picture) == planned.picture.alt
             drawn = picture.width / picture.height
-            assert drawn == pytest.approx(plan.picture.width / plan.picture.height, rel=0.01)
+            assert drawn == pytest.approx(planned.picture.width / planned.picture.height, rel=0.01)
 
 
 def test_figures_are_large(deck: Any, made: Made) -> None:
-    for slide, plan in zip(deck.slides, made.deck().slides, strict=True):
-        if plan.name in made.stills:
+    for slide, planned in zip(deck.slides, made.deck().slides, strict=True):
+        if planned.name in made.pictures:
             (picture,) = pictures(slide)
-            assert picture.height > 0.72 * deck.slide_height or picture.width > 0.9 * deck.slide_width, plan.name
+            assert picture.height > 0.72 * deck.slide_height or picture.width > 0.9 * deck.slide_width, planned.name
 
 
 def test_the_film_moves_and_the_movie_is_embedded(deck: Any, made: Made) -> None:
@@ -83,17 +83,17 @@ def test_the_film_moves_and_the_movie_is_embedded(deck: Any, made: Made) -> None
 
 
 def test_notes_say_what_was_planned(deck: Any, made: Made) -> None:
-    for slide, plan in zip(deck.slides, made.deck().slides, strict=True):
-        assert len(plan.notes) > 30
-        assert slide.notes_slide.notes_text_frame.text == plan.notes
-    assert sum("vizdiff " in plan.notes for plan in made.deck().slides) >= 12
+    for slide, planned in zip(deck.slides, made.deck().slides, strict=True):
+        assert len(planned.notes) > 30
+        assert slide.notes_slide.notes_text_frame.text == planned.notes
+    assert sum("vizdiff " in planned.notes for planned in made.deck().slides) >= 12
 
 
 def test_tables_are_native_and_hold_the_facts(deck: Any, made: Made) -> None:
-    facts = made.found.facts()
+    facts = made.study.facts()
     tables = {
-        plan.name: [[cell.text for cell in row.cells] for row in shape.table.rows]
-        for slide, plan in zip(deck.slides, made.deck().slides, strict=True)
+        planned.name: [[cell.text for cell in row.cells] for row in shape.table.rows]
+        for slide, planned in zip(deck.slides, made.deck().slides, strict=True)
         for shape in slide.shapes
         if shape.has_table
     }
@@ -161,7 +161,9 @@ def test_lessons_are_powerpoints_sections(written: Path, made: Made) -> None:
     with zipfile.ZipFile(written) as archive:
         xml = archive.read("ppt/presentation.xml").decode()
     names = re.findall(r'<p14:section [^>]*name="([^"]+)"', xml)
-    assert [told.title for told in made.told] == [name for name in names if name in {t.title for t in made.told}]
+    assert [lesson.title for lesson in made.lessons] == [
+        name for name in names if name in {t.title for t in made.lessons}
+    ]
     assert xml.count("<p14:sldId ") == len(made.deck().slides)
 
 

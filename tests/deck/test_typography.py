@@ -1,4 +1,4 @@
-"""The two fonts: every character of every catalogue, their origin, and how lines break."""
+"""Fonts of the handout: glyphs for every catalogue, licence notices, line breaks."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from importlib import resources
 
 import pytest
 
-from viz_diffusion.deck.typography import FONTS, clean, has_glyph, runs, width, wrap
+from viz_diffusion.deck.typography import FONTS, clean, runs, width, wrap
 from viz_diffusion.files import sha256_bytes
 from viz_diffusion.text.catalogue import languages, load_texts
 
@@ -14,13 +14,13 @@ from viz_diffusion.text.catalogue import languages, load_texts
 @pytest.mark.parametrize("lang", languages())
 def test_every_character_of_every_catalogue_has_a_glyph(lang: str) -> None:
     used = {character for text in load_texts(lang).values() for character in text if character != "\n"}
-    missing = sorted(character for character in used if not has_glyph(character))
+    missing = sorted(character for character in used if clean(character) != character)
     assert not missing, "run scripts/subset_font.py"
 
 
 def test_the_check_can_fail() -> None:
-    assert not has_glyph("\N{GRINNING FACE}")
-    assert all(has_glyph(character) for character in "x̂₀ᾱε̂σ√·−β̃⊕中文，。")
+    assert clean("\N{GRINNING FACE}") == "?"
+    assert clean("x̂₀ᾱε̂σ√·−β̃⊕中文，。") == "x̂₀ᾱε̂σ√·−β̃⊕中文，。"
 
 
 def test_fonts_are_the_ones_their_notice_names() -> None:
@@ -43,7 +43,7 @@ def test_a_text_is_split_between_the_fonts() -> None:
 @pytest.mark.parametrize(
     "text", ["one noise, ten orders; only the order changes", "同一块石头，只是订单不同。模型现在看到了什么？（x̂₀）"]
 )
-def test_lines_are_no_wider_than_asked_and_lose_nothing(text: str, across: float) -> None:
+def test_lines_are_no_wider_than_the_limit_and_lose_nothing(text: str, across: float) -> None:
     lines = wrap(text, 12, across)
     assert all(width(line, 12) <= across for line in lines)
     assert "".join(lines).replace(" ", "") == text.replace(" ", "")

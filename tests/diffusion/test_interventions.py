@@ -1,4 +1,4 @@
-"""Interventions: what the network is told, what is left alone, and that nothing stays behind."""
+"""Interventions: the inputs they change, those they keep, and that no hook remains."""
 
 from __future__ import annotations
 
@@ -22,46 +22,49 @@ from viz_diffusion.diffusion.interventions import (
     shuffle_timestep,
     switch_label,
 )
-from viz_diffusion.diffusion.samplers import ImageNoise, Step, ddpm_steps, dpm_solver_steps, sampling_steps
+from viz_diffusion.diffusion.sampler_config import SamplerConfig
+from viz_diffusion.diffusion.samplers import ImageNoise, Step, ddpm_steps, dpm_solver_steps
+from viz_diffusion.diffusion.sampling import sampling_steps
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.diffusion.timesteps import spaced_timesteps
 from viz_diffusion.diffusion.unet import SimpleUNet
 from viz_diffusion.errors import VizdiffUsageError
-from viz_diffusion.recording.recorder import Recorder, record_generation
+from viz_diffusion.recording.generation import record_generation
+from viz_diffusion.recording.recorder import Recorder
 from viz_diffusion.recording.trajectory import Trajectory
 
 SEEDS = [4, 5]
 
 
-class Listening(nn.Module):
-    """A denoiser that writes down what it is told."""
+class InputLog(nn.Module):
+    """A denoiser that keeps its timesteps and labels."""
 
     null_label = 10
 
     def __init__(self) -> None:
         super().__init__()
-        self.heard: list[tuple[int, list[int] | None]] = []
+        self.inputs: list[tuple[int, list[int] | None]] = []
 
     def forward(self, x: Tensor, timesteps: Tensor, labels: Tensor | None = None) -> Tensor:
         assert len(timesteps.unique()) == 1
-        self.heard.append((int(timesteps[0]), None if labels is None else labels.tolist()))
+        self.inputs.append((int(timesteps[0]), None if labels is None else labels.tolist()))
         return 0.1 * x
 
 
-def heard(linear: NoiseSchedule, *changes: Change, guidance: float = 1.0, steps: int = 10) -> list[tuple]:
-    inner = Listening()
-    options = {"sampler": "ddim", "steps": steps, "guidance_scale": guidance}
+def inputs_of(linear: NoiseSchedule, *changes: Change, guidance: float = 1.0, steps: int = 10) -> list[tuple]:
+    inner = InputLog()
+    config = SamplerConfig("ddim", steps, guidance)
     noise = ImageNoise(SEEDS, (1, 4, 4))
-    asked = [
-        s.t for s in sampling_steps(WithInterventions(inner, *changes), linear, noise, torch.tensor([3, 3]), **options)
+    visited = [
+        s.t for s in sampling_steps(WithInterventions(inner, *changes), linear, noise, torch.tensor([3, 3]), config)
     ]
-    assert asked == spaced_timesteps(1000, steps).tolist()  # the sampler keeps its own time
-    return inner.heard
+    assert visited == spaced_timesteps(1000, steps).tolist()  # the sampler keeps its own time
+    return inner.inputs
 
 
 def record(denoiser: nn.Module, linear: NoiseSchedule, label: int = 3, guidance: float = 1.5) -> Trajectory:
     labels = torch.tensor([label] * len(SEEDS))
-    return record_generation(denoiser, linear, labels, SEEDS, sampler="ddim", steps=10, guidance_scale=guidance)
+    return record_generation(denoiser, linear, labels, SEEDS, SamplerConfig("ddim", 10, guidance_scale=guidance))
 
 
 def same(found: Trajectory, wanted: Trajectory) -> bool:
@@ -69,52 +72,50 @@ def same(found: Trajectory, wanted: Trajectory) -> bool:
     return all(np.array_equal(getattr(found, name), getattr(wanted, name)) for name in names)
 
 
-# -- what the network is told ----------------------------------------------------------------------
+# -- the inputs of the network --------------------------------------------------------------------
 
 
 def test_the_label_is_switched_from_t_on_down_and_the_null_label_stays(linear: NoiseSchedule) -> None:
-    for t, labels in heard(linear, switch_label(8, at=499), guidance=2.0):
+    for t, labels in inputs_of(linear, switch_label(8, at=499), guidance=2.0):
         assert labels == ([8, 8, 10, 10] if t <= 499 else [3, 3, 10, 10])
 
 
 def test_a_dropped_label_is_the_null_label(linear: NoiseSchedule) -> None:
-    assert {tuple(labels) for _, labels in heard(linear, drop_label())} == {(10, 10)}
+    assert {tuple(labels) for _, labels in inputs_of(linear, drop_label())} == {(10, 10)}
 
 
-def test_guidance_works_within_its_interval_alone(linear: NoiseSchedule) -> None:
-    for t, labels in heard(linear, guide_within(299, 599), guidance=2.0):
+def test_guidance_works_only_within_its_interval(linear: NoiseSchedule) -> None:
+    for t, labels in inputs_of(linear, guide_within(299, 599), guidance=2.0):
         assert labels == ([3, 3, 10, 10] if 299 <= t <= 599 else [3, 3, 3, 3])
-    assert {tuple(labels) for _, labels in heard(linear, guide_within(299, 599))} == {(3, 3)}
+    assert {tuple(labels) for _, labels in inputs_of(linear, guide_within(299, 599))} == {(3, 3)}
 
 
-def test_clocks(linear: NoiseSchedule) -> None:
-    asked = [t for t, _ in heard(linear)]
-    assert [t for t, _ in heard(linear, freeze_timestep(500))] == [500] * 10
-    assert [t for t, _ in heard(linear, reverse_timestep(1000))] == [999 - t for t in asked]
-    every = [t for t, _ in heard(linear, shuffle_timestep(1000, seed=3), steps=1000)]
+def test_changed_timesteps(linear: NoiseSchedule) -> None:
+    plain = [t for t, _ in inputs_of(linear)]
+    assert [t for t, _ in inputs_of(linear, freeze_timestep(500))] == [500] * 10
+    assert [t for t, _ in inputs_of(linear, reverse_timestep(1000))] == [999 - t for t in plain]
+    every = [t for t, _ in inputs_of(linear, shuffle_timestep(1000, seed=3), steps=1000)]
     assert sorted(every) == list(range(1000))
-    assert sum(told == 999 - k for k, told in enumerate(every)) < 10
-    again, other = (heard(linear, shuffle_timestep(1000, seed=s), steps=1000) for s in (3, 4))
+    assert sum(t == 999 - k for k, t in enumerate(every)) < 10
+    again, other = (inputs_of(linear, shuffle_timestep(1000, seed=s), steps=1000) for s in (3, 4))
     assert [t for t, _ in again] == every != [t for t, _ in other]
 
 
 def test_changes_apply_in_order_and_wrappers_nest(linear: NoiseSchedule) -> None:
-    by_the_samplers_clock = heard(linear, switch_label(8, at=499), freeze_timestep(0))
-    assert by_the_samplers_clock[0] == (0, [3, 3])
-    assert by_the_samplers_clock[-1] == (0, [8, 8])
-    assert heard(linear, freeze_timestep(0), switch_label(8, at=499))[0] == (0, [8, 8])
-    nested = WithInterventions(
-        WithInterventions(Listening(), freeze_timestep(7)), switch_label(8, at=499), drop_label()
-    )
+    at_the_samplers_timestep = inputs_of(linear, switch_label(8, at=499), freeze_timestep(0))
+    assert at_the_samplers_timestep[0] == (0, [3, 3])
+    assert at_the_samplers_timestep[-1] == (0, [8, 8])
+    assert inputs_of(linear, freeze_timestep(0), switch_label(8, at=499))[0] == (0, [8, 8])
+    nested = WithInterventions(WithInterventions(InputLog(), freeze_timestep(7)), switch_label(8, at=499), drop_label())
     assert nested.interventions == "switch 8@499, drop-label, clock frozen:7"
 
 
 def test_without_labels_there_is_nothing_to_switch() -> None:
-    inner = Listening()
+    inner = InputLog()
     WithInterventions(inner, switch_label(8, 999), drop_label(), guide_within(1, 2))(
         torch.zeros(2, 1), torch.tensor([5, 5])
     )
-    assert inner.heard == [(5, None)]
+    assert inner.inputs == [(5, None)]
 
 
 # -- no-op settings --------------------------------------------------------------------------------
@@ -141,7 +142,7 @@ def test_what_changes_nothing_changes_nothing_to_the_bit(
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_switched_from_the_start_is_the_other_order_to_the_bit(make_unet: Callable, linear: NoiseSchedule) -> None:
+def test_switched_from_the_start_is_the_other_label_to_the_bit(make_unet: Callable, linear: NoiseSchedule) -> None:
     unet = make_unet()
     found, other = record(WithInterventions(unet, switch_label(8, at=999)), linear), record(unet, linear, label=8)
     assert same(found, other)
@@ -173,20 +174,18 @@ def test_outside_its_interval_guidance_is_none(make_unet: Callable, linear: Nois
 # -- what is recorded ------------------------------------------------------------------------------
 
 
-def test_a_recorder_around_it_records_what_was_asked_and_one_inside_what_was_told(
-    make_unet: Callable, linear: NoiseSchedule
-) -> None:
+def test_a_recorder_around_it_records_the_samplers_inputs(make_unet: Callable, linear: NoiseSchedule) -> None:
     unet = make_unet()
     outer = WithInterventions(unet, switch_label(8, at=499), reverse_timestep(1000))
     noise = ImageNoise(SEEDS)
     with Recorder(outer, linear) as recorder:
-        steps = list(sampling_steps(outer, linear, noise, torch.tensor([3, 3]), sampler="ddim", steps=4))
+        steps = list(sampling_steps(outer, linear, noise, torch.tensor([3, 3]), SamplerConfig("ddim", 4)))
     found = recorder.trajectory()
     assert found.timesteps.tolist() == [999, 749, 499, 249]
     assert found.labels.tolist() == [3, 3]
     for k, step in enumerate(steps):
         np.testing.assert_array_equal(found.eps_pred[:, k], step.eps_pred.numpy())
-    x, t, y = outer.told(steps[2].x_t, torch.tensor([499, 499]), torch.tensor([3, 3]))
+    x, t, y = outer.changed(steps[2].x_t, torch.tensor([499, 499]), torch.tensor([3, 3]))
     assert (t.tolist(), y.tolist()) == ([500, 500], [8, 8])
     assert torch.equal(unet(x, t, y), steps[2].eps_pred)
 

@@ -1,4 +1,4 @@
-"""The oracles against their formulas done by hand, and the known numbers of MNIST; then the samplers on them."""
+"""The oracles against their formulas and known values of MNIST; the samplers on the oracles."""
 
 from __future__ import annotations
 
@@ -12,12 +12,15 @@ from torch import Tensor
 
 from viz_diffusion.data import Digits, load_digits
 from viz_diffusion.diffusion.oracles import EmpiricalOracle, GaussianOracle, TruthOracle
-from viz_diffusion.diffusion.samplers import ImageNoise, ddim_steps, dpm_solver_steps, sampling_steps
+from viz_diffusion.diffusion.sampler_config import SamplerConfig
+from viz_diffusion.diffusion.samplers import ImageNoise, ddim_steps, dpm_solver_steps
+from viz_diffusion.diffusion.sampling import sampling_steps
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.diffusion.timesteps import spaced_timesteps
 from viz_diffusion.errors import VizdiffInputError
 from viz_diffusion.evaluation.likelihood import gaussian_losses
-from viz_diffusion.recording.recorder import Recorder, record_generation
+from viz_diffusion.recording.generation import record_generation
+from viz_diffusion.recording.recorder import Recorder
 
 
 @pytest.fixture(scope="module")
@@ -63,14 +66,14 @@ def test_under_the_truth_every_sampler_ends_at_the_image_with_guidance_too(sampl
     x0 = random(2, 1, 4, 4).clamp(-1, 1).float()
     noise = ImageNoise([0, 1], (1, 4, 4))
     steps = sampling_steps(
-        TruthOracle(linear, x0), linear, noise, torch.tensor([1, 2]), sampler=sampler, steps=7, guidance_scale=3.0
+        TruthOracle(linear, x0), linear, noise, torch.tensor([1, 2]), SamplerConfig(sampler, 7, guidance_scale=3.0)
     )
     for step in steps:
         last = step.x_prev
     torch.testing.assert_close(last, x0, rtol=0, atol=1e-6)
 
 
-def test_truth_is_not_asked_about_strangers(linear: NoiseSchedule) -> None:
+def test_the_truth_oracle_refuses_other_images(linear: NoiseSchedule) -> None:
     with pytest.raises(VizdiffInputError, match="knows 2 images, and was asked about 3"):
         TruthOracle(linear, torch.zeros(2, 1))(torch.zeros(3, 1), torch.tensor([5]))
 
@@ -98,7 +101,7 @@ def test_each_image_has_its_own_timestep(linear: NoiseSchedule) -> None:
         torch.testing.assert_close(together[row : row + 1], oracle(x[row : row + 1], t[row : row + 1]))
 
 
-def test_nobody_guesses_better_than_the_gaussian_denoiser(linear: NoiseSchedule) -> None:
+def test_no_denoiser_has_a_lower_loss_than_the_gaussian_oracle(linear: NoiseSchedule) -> None:
     """Its error is what it says, by draws; another gain does worse."""
     oracle, mean, covariance = small_gaussian(linear)
     x0 = torch.from_numpy(np.random.default_rng(0).multivariate_normal(mean, covariance, 40_000))
@@ -201,17 +204,8 @@ def frechet_error(oracle: GaussianOracle, sampler: str, steps: int, spacing: str
     straight = GaussianOracle(oracle.schedule, np.zeros(len(oracle.variances)), np.diag(oracle.variances))
     straight.variances = oracle.variances
     noise = Impulses(straight, steps if sampler == "ddpm" else 1)
-    for step in sampling_steps(
-        straight,
-        oracle.schedule,
-        noise,
-        None,
-        sampler=sampler,
-        steps=steps,
-        timestep_spacing=spacing,
-        clip=False,
-        **options,
-    ):
+    config = SamplerConfig(sampler, steps, timestep_spacing=spacing, clip=False, **options)
+    for step in sampling_steps(straight, oracle.schedule, noise, None, config):
         last = step.x_prev
     spread = last.square().sum(dim=0).sqrt()
     return float((spread - torch.from_numpy(straight.variances).sqrt()).square().sum())
@@ -276,9 +270,9 @@ def test_the_empirical_denoiser_is_its_formula(linear: NoiseSchedule) -> None:
     images, labels = random(9, 1, 2, 2, seed=1), torch.tensor([2, 0, 1, 0, 2, 1, 0, 2, 2])
     oracle = EmpiricalOracle(linear, images, labels, null_label=3)
     x, t = random(70, 1, 2, 2, seed=2), torch.arange(70) * 14
-    asked = torch.arange(70) % 4
-    found, classes = oracle.predict_x0(x, t, asked), oracle.posterior(x, t)
-    eps = oracle(x, t, asked)
+    requested = torch.arange(70) % 4
+    found, classes = oracle.predict_x0(x, t, requested), oracle.posterior(x, t)
+    eps = oracle(x, t, requested)
     for row in range(70):
         share = linear.alphas_cumprod[t[row]]
         logs = -((x[row] - share**0.5 * images) ** 2).sum(dim=(1, 2, 3)).numpy() / (2 * (1 - share))
@@ -289,7 +283,7 @@ def test_the_empirical_denoiser_is_its_formula(linear: NoiseSchedule) -> None:
             if y == 3:
                 by_label = [weights[labels.numpy() == k].sum() for k in range(3)]
                 np.testing.assert_allclose(classes[row].numpy(), by_label, rtol=1e-8, atol=1e-12)
-            if y == asked[row]:
+            if y == requested[row]:
                 wanted = np.tensordot(weights, images.numpy(), 1)
                 np.testing.assert_allclose(found[row].numpy(), wanted, rtol=1e-8, atol=1e-9)
                 back = linear.add_noise(found[row], eps[row], int(t[row]))
@@ -327,15 +321,15 @@ def test_what_a_label_is_worth(training: Digits, linear: NoiseSchedule) -> None:
     images, labels = training.images[:1000], training.labels[:1000]
     oracle = EmpiricalOracle(linear, images, labels)
     queries = slice(0, 300)
-    x0, asked = images[queries], labels[queries]
+    x0, requested = images[queries], labels[queries]
     noise = torch.randn(x0.shape, generator=torch.Generator().manual_seed(1))
     ts = np.arange(999, 99, -15)
     gaps, left = np.empty((len(ts), 300)), np.empty((len(ts), 300))
     for row, t in enumerate(ts.tolist()):
         x, steps = linear.add_noise(x0, noise, t), torch.full((300,), t)
-        apart = oracle.predict_x0(x, steps, asked) - oracle.predict_x0(x, steps)
+        apart = oracle.predict_x0(x, steps, requested) - oracle.predict_x0(x, steps)
         gaps[row] = apart.flatten(1).square().sum(dim=1)
-        left[row] = -oracle.posterior(x, steps)[torch.arange(300), asked].log()
+        left[row] = -oracle.posterior(x, steps)[torch.arange(300), requested].log()
     spent = np.zeros_like(gaps)
     steps_snr = np.diff(linear.snr[ts])[:, None]
     spent[1:] = np.cumsum((gaps[1:] + gaps[:-1]) / 4 * steps_snr, axis=0)  # trapezoids
@@ -357,8 +351,8 @@ def test_the_perfect_minimiser_only_copies(
     for digits in (training, test_digits):
         x0 = digits.images[:100]
         noise = torch.randn(x0.shape, generator=torch.Generator().manual_seed(2))
-        guess = empirical(linear.add_noise(x0, noise, 250), torch.full((100,), 250))
-        errors.append((guess - noise).square().mean().item())
+        eps = empirical(linear.add_noise(x0, noise, 250), torch.full((100,), 250))
+        errors.append((eps - noise).square().mean().item())
     assert errors[0] < 0.003
     assert errors[1] == pytest.approx(0.108, abs=0.02)
 
@@ -366,7 +360,7 @@ def test_the_perfect_minimiser_only_copies(
 def test_an_oracle_is_recorded_like_a_network(linear: NoiseSchedule, test_digits: Digits) -> None:
     oracle = EmpiricalOracle(linear, test_digits.images[:50], test_digits.labels[:50])
     found = record_generation(
-        oracle, linear, torch.tensor([7, 2]), [0, 1], sampler="ddim", steps=20, guidance_scale=1.0
+        oracle, linear, torch.tensor([7, 2]), [0, 1], SamplerConfig("ddim", 20, guidance_scale=1.0)
     )
     for row, label in enumerate((7, 2)):
         kind = test_digits.images[:50][test_digits.labels[:50] == label]

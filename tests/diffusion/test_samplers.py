@@ -10,18 +10,12 @@ import numpy as np
 import pytest
 import torch
 from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler
+from sampler_arguments import with_config
 from torch import Tensor
 
-from viz_diffusion.diffusion.samplers import (
-    BATCH_SIZE,
-    ImageNoise,
-    ddim_steps,
-    ddpm_steps,
-    dpm_solver_steps,
-    guided_eps,
-    sample_images,
-    sampling_steps,
-)
+from viz_diffusion.diffusion.sampler_config import SamplerConfig
+from viz_diffusion.diffusion.samplers import ImageNoise, ddim_steps, ddpm_steps, dpm_solver_steps, guided_eps
+from viz_diffusion.diffusion.sampling import BATCH_SIZE, sample_images, sampling_steps
 from viz_diffusion.diffusion.schedule import NoiseSchedule, linear_betas
 from viz_diffusion.diffusion.timesteps import spaced_timesteps
 from viz_diffusion.errors import VizdiffUsageError
@@ -325,7 +319,7 @@ def test_steps_hang_together_and_the_last_has_no_noise(variance: str, linear: No
     assert any(not torch.equal(step.x0_pred, step.x0_raw) for step in steps)  # clipping did something
 
 
-def test_without_clipping_the_guess_stays_raw(linear: NoiseSchedule, fixed_noise: type) -> None:
+def test_without_clipping_the_predicted_x0_stays_raw(linear: NoiseSchedule, fixed_noise: type) -> None:
     noise = fixed_noise(start(torch.float32))
     steps = list(ddpm_steps(half_random, linear, noise, None, clip=False))
     assert all(torch.equal(step.x0_pred, step.x0_raw) for step in steps)
@@ -346,10 +340,11 @@ def _second_draw() -> Tensor:
     return noise.draw()
 
 
-def test_sampling_leaves_gradients_and_the_global_generator_alone(linear: NoiseSchedule) -> None:
+def test_sampling_changes_neither_gradients_nor_the_global_generator(linear: NoiseSchedule) -> None:
     before = torch.get_rng_state()
     seen = [
-        torch.is_grad_enabled() for _ in sampling_steps(half_random, linear, ImageNoise([0], (1, 2, 2)), None, steps=5)
+        torch.is_grad_enabled()
+        for _ in sampling_steps(half_random, linear, ImageNoise([0], (1, 2, 2)), None, SamplerConfig(steps=5))
     ]
     assert seen == [True] * 5
     assert torch.equal(torch.get_rng_state(), before)
@@ -358,31 +353,33 @@ def test_sampling_leaves_gradients_and_the_global_generator_alone(linear: NoiseS
 # -- refusals --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("steps", [-1, 0, 1001])
-def test_impossible_step_counts_are_refused(steps: int, linear: NoiseSchedule) -> None:
-    with pytest.raises(VizdiffUsageError, match=rf"1\.\.1000, found {steps}"):
-        sampling_steps(half_random, linear, ImageNoise([0]), None, steps=steps)
+@pytest.mark.parametrize(
+    ("steps", "said"), [(-1, "at least 1, found -1"), (0, "at least 1"), (1001, r"1\.\.1000, found 1001")]
+)
+def test_impossible_step_counts_are_refused(steps: int, said: str, linear: NoiseSchedule) -> None:
+    with pytest.raises(VizdiffUsageError, match=said):
+        sampling_steps(half_random, linear, ImageNoise([0]), None, SamplerConfig(steps=steps))
 
 
 @pytest.mark.parametrize(
     ("options", "named"),
     [
-        ({"sampler": "euler"}, r"--sampler.*ddpm, ddim, dpm-solver\+\+, found 'euler'"),
-        ({"variance": "learned"}, "--variance must be beta or beta_tilde, found 'learned'"),
-        ({"sampler": "ddim", "variance": "beta_tilde"}, "--variance goes with --sampler ddpm, not with ddim"),
-        ({"sampler": "ddim", "eta": -0.1}, r"--eta must lie in 0\.\.1, found -0\.1"),
-        ({"sampler": "ddim", "eta": 1.1}, r"--eta must lie in 0\.\.1, found 1\.1"),
-        ({"sampler": "ddim", "eta": float("nan")}, "--eta"),
-        ({"eta": 0.5}, "--eta goes with --sampler ddim, not with ddpm"),
-        ({"sampler": "dpm-solver++", "eta": 0.5}, r"--eta goes with --sampler ddim, not with dpm-solver\+\+"),
-        ({"timestep_spacing": "leading"}, "--timestep-spacing must be trailing or linspace, found 'leading'"),
+        ({"sampler": "euler"}, r"sampler.*ddpm, ddim, dpm-solver\+\+, found 'euler'"),
+        ({"variance": "learned"}, "variance must be beta or beta_tilde, found 'learned'"),
+        ({"sampler": "ddim", "variance": "beta_tilde"}, "variance goes with sampler ddpm, not with ddim"),
+        ({"sampler": "ddim", "eta": -0.1}, r"eta must lie in 0\.\.1, found -0\.1"),
+        ({"sampler": "ddim", "eta": 1.1}, r"eta must lie in 0\.\.1, found 1\.1"),
+        ({"sampler": "ddim", "eta": float("nan")}, "eta"),
+        ({"eta": 0.5}, "eta goes with sampler ddim, not with ddpm"),
+        ({"sampler": "dpm-solver++", "eta": 0.5}, r"eta goes with sampler ddim, not with dpm-solver\+\+"),
+        ({"timestep_spacing": "leading"}, "timestep_spacing must be trailing or linspace, found 'leading'"),
     ],
 )
-def test_what_cannot_be_is_refused_before_anything_is_asked(
+def test_impossible_values_are_refused_before_the_denoiser_is_evaluated(
     options: dict[str, object], named: str, linear: NoiseSchedule
 ) -> None:
     with pytest.raises(VizdiffUsageError, match=named):
-        sampling_steps(half_random, linear, ImageNoise([0]), None, **options)
+        sampling_steps(half_random, linear, ImageNoise([0]), None, **with_config(options))
 
 
 def test_zero_terminal_snr_is_refused_with_its_reason() -> None:
@@ -398,26 +395,24 @@ def test_zero_terminal_snr_is_refused_with_its_reason() -> None:
 @pytest.mark.parametrize("sampler", ["ddpm", "ddim", "dpm-solver++"])
 @pytest.mark.parametrize("spacing", ["trailing", "linspace"])
 @pytest.mark.parametrize("steps", [1, 7, 333])
-def test_a_sampler_visits_the_timesteps_asked_for(
-    sampler: str, spacing: str, steps: int, linear: NoiseSchedule
-) -> None:
+def test_a_sampler_visits_the_given_timesteps(sampler: str, spacing: str, steps: int, linear: NoiseSchedule) -> None:
     noise = ImageNoise([0], (1, 2, 2))
     options = {"sampler": sampler, "steps": steps, "timestep_spacing": spacing}
-    told: list[int] = []
+    evaluated: list[int] = []
 
     def listening(x: Tensor, timesteps: Tensor) -> Tensor:
-        told.append(int(timesteps[0]))
+        evaluated.append(int(timesteps[0]))
         return half_random(x, timesteps)
 
-    found = [step.t for step in sampling_steps(listening, linear, noise, None, **options)]
-    assert found == told == spaced_timesteps(1000, steps, spacing).tolist()
+    found = [step.t for step in sampling_steps(listening, linear, noise, None, **with_config(options))]
+    assert found == evaluated == spaced_timesteps(1000, steps, spacing).tolist()
 
 
 @pytest.mark.parametrize("sampler", ["ddpm", "ddim", "dpm-solver++"])
 def test_timesteps_may_be_given_one_by_one(sampler: str, linear: NoiseSchedule) -> None:
     wanted = np.array([700, 31, 5])
     noise = ImageNoise([0], (1, 2, 2))
-    found = sampling_steps(half_random, linear, noise, None, sampler=sampler, timesteps=wanted, steps=2)
+    found = sampling_steps(half_random, linear, noise, None, SamplerConfig(sampler, 2), timesteps=wanted)
     assert [step.t for step in found] == wanted.tolist()
 
 
@@ -433,7 +428,7 @@ def test_the_clipped_share_is_counted_before_clipping(linear: NoiseSchedule, fix
 
 
 class Labelled:
-    """A denoiser whose answer tells which label it was asked under; counts its calls."""
+    """A denoiser whose output depends on the label; counts its calls."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[int, list[int]]] = []
@@ -458,7 +453,7 @@ def test_guidance_mixes_two_predictions(scale: float) -> None:
         assert torch.equal(eps, wanted_uncond)
 
 
-def test_scale_one_asks_once_with_the_plain_batch() -> None:
+def test_scale_one_evaluates_the_plain_batch_once() -> None:
     denoiser, x, labels = Labelled(), torch.randn(3, 1, 2, 2), torch.tensor([0, 5, 9])
     eps, eps_cond, eps_uncond = guided_eps(denoiser, x, 7, labels, 1.0, 10)
     assert denoiser.calls == [(3, [0, 5, 9])]
@@ -467,18 +462,11 @@ def test_scale_one_asks_once_with_the_plain_batch() -> None:
 
 
 @pytest.mark.parametrize("sampler", ["ddpm", "ddim"])
-def test_scale_zero_is_a_sampling_without_an_order(sampler: str, linear: NoiseSchedule) -> None:
+def test_scale_zero_is_sampling_without_a_label(sampler: str, linear: NoiseSchedule) -> None:
     def last(labels: list[int], scale: float) -> Tensor:
         noise = ImageNoise([1, 2, 3], (1, 2, 2))
         for step in sampling_steps(
-            Labelled(),
-            linear,
-            noise,
-            torch.tensor(labels),
-            sampler=sampler,
-            steps=9,
-            guidance_scale=scale,
-            clip=False,
+            Labelled(), linear, noise, torch.tensor(labels), SamplerConfig(sampler, 9, guidance_scale=scale, clip=False)
         ):
             images = step.x_prev
         return images
@@ -490,7 +478,9 @@ def test_scale_zero_is_a_sampling_without_an_order(sampler: str, linear: NoiseSc
 @pytest.mark.parametrize("scale", [0.0, 1.0, 3.0])
 def test_steps_carry_the_halves_of_guidance(scale: float, linear: NoiseSchedule) -> None:
     noise = ImageNoise([1, 2], (1, 2, 2))
-    for step in sampling_steps(Labelled(), linear, noise, torch.tensor([3, 4]), steps=5, guidance_scale=scale):
+    for step in sampling_steps(
+        Labelled(), linear, noise, torch.tensor([3, 4]), SamplerConfig(steps=5, guidance_scale=scale)
+    ):
         if scale == 1:
             assert step.eps_cond is None
             assert step.eps_uncond is None
@@ -544,9 +534,7 @@ def test_bulk_images_do_not_depend_on_how_many_are_drawn(
                 linear,
                 labels[:count],
                 seeds[:count],
-                sampler=sampler,
-                steps=4,
-                guidance_scale=1.5,
+                SamplerConfig(sampler, 4, guidance_scale=1.5),
                 null_label=10,
             )
         )
@@ -562,12 +550,12 @@ def test_bulk_images_do_not_depend_on_how_many_are_drawn(
 
 def test_a_bulk_image_follows_its_own_label_and_seed(make_unet: Callable, linear: NoiseSchedule) -> None:
     unet = make_unet()
-    one = torch.cat(list(sample_images(unet, linear, torch.tensor([4, 7]), [8, 9], steps=4)))
-    other = torch.cat(list(sample_images(unet, linear, torch.tensor([4, 1]), [8, 9], steps=4)))
+    one = torch.cat(list(sample_images(unet, linear, torch.tensor([4, 7]), [8, 9], SamplerConfig("ddim", 4))))
+    other = torch.cat(list(sample_images(unet, linear, torch.tensor([4, 1]), [8, 9], SamplerConfig("ddim", 4))))
     assert torch.equal(one[0], other[0])
     assert not torch.equal(one[1], other[1])
     noise = ImageNoise([8, 9] + [77] * (BATCH_SIZE - 2))
     labels = torch.tensor([4, 7] + [3] * (BATCH_SIZE - 2))
-    for step in sampling_steps(unet, linear, noise, labels, sampler="ddim", steps=4):
+    for step in sampling_steps(unet, linear, noise, labels, SamplerConfig("ddim", 4)):
         by_hand = step.x_prev
     assert torch.equal(one, by_hand[:2])

@@ -9,7 +9,7 @@ from diffusers import DDPMScheduler
 from diffusers.schedulers.scheduling_ddim import rescale_zero_terminal_snr
 
 from viz_diffusion.data import Digits
-from viz_diffusion.diffusion.schedule import NoiseSchedule, cosine_betas, linear_betas
+from viz_diffusion.diffusion.schedule import NoiseSchedule, cosine_betas, linear_betas, predict_x0
 from viz_diffusion.errors import VizdiffUsageError
 
 COSINE = NoiseSchedule.named("cosine")
@@ -158,6 +158,36 @@ def test_predict_x0_and_predict_eps_undo_add_noise_at_every_t(name: str, kind: s
     ):
         error = np.abs(np.asarray(found - wanted)).reshape(1000, -1).max(axis=1)
         assert np.all(error < bound)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("kind", ["numpy", "torch"])
+def test_x0_of_any_alphas_cumprod_is_the_schedules(dtype: type, kind: str, linear: NoiseSchedule) -> None:
+    x_t, eps = np.random.default_rng(0).standard_normal((2, 4, 6, 1, 3, 3)).astype(dtype)
+    before = x_t.copy(), eps.copy()
+    t = np.array([999, 700, 333, 40, 1, 0])
+    share = linear.alphas_cumprod[t]
+    if kind == "torch":
+        x_t, eps = torch.from_numpy(x_t), torch.from_numpy(eps)
+    found = predict_x0(x_t, eps, share[None])  # of each step, the same for all images
+    assert found.dtype == x_t.dtype
+    for step, one in enumerate(share):
+        single = predict_x0(x_t[:, step], eps[:, step], float(one))
+        np.testing.assert_array_equal(single, linear.predict_x0(x_t[:, step], eps[:, step], int(t[step])))
+        np.testing.assert_array_equal(single, found[:, step])
+    rows = predict_x0(x_t[:, 0], eps[:, 0], share[:4])  # of each image
+    for row in range(4):
+        np.testing.assert_array_equal(rows[row], predict_x0(x_t[row, 0], eps[row, 0], share[row]))
+    assert not np.array_equal(rows[0], predict_x0(x_t[0, 0], eps[0, 0], share[1]))
+    for now, then in zip((x_t, eps), before, strict=True):
+        np.testing.assert_array_equal(now, then)
+
+
+def test_x0_by_hand() -> None:
+    assert predict_x0(np.array([2.0]), np.array([0.5]), 0.64) == pytest.approx([(2 - 0.6 * 0.5) / 0.8], rel=1e-15)
+    assert predict_x0(np.array([2.0]), np.array([0.5]), 1.0) == 2  # nothing was noised
+    with pytest.raises(VizdiffUsageError, match=r"floating-point.*int64"):
+        predict_x0(np.array([2]), np.array([0.5]), 0.64)
 
 
 def test_error_of_eps_enters_x0_with_the_known_gain(linear: NoiseSchedule) -> None:

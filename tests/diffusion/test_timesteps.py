@@ -1,4 +1,4 @@
-"""Which timesteps are visited: by arithmetic, and as diffusers visits them where it visits as many."""
+"""The timesteps of a sampler: by arithmetic, and compared with those of diffusers."""
 
 from __future__ import annotations
 

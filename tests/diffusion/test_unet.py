@@ -1,4 +1,4 @@
-"""The time code in closed form, and a network that uses everything it is given."""
+"""The sinusoidal code in closed form, and a U-Net whose output depends on each of its inputs."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_every_code_is_as_long(dim: int) -> None:
     torch.testing.assert_close(norms, torch.full((1000,), math.sqrt(dim / 2)), rtol=1e-6, atol=0)
 
 
-def test_likeness_depends_on_the_distance_alone() -> None:
+def test_similarity_depends_only_on_the_distance() -> None:
     codes = SinusoidalPositionEmbeddings(128)(torch.arange(1000))
     cosine = codes @ codes.T / 64
     for distance, known in ((1, 0.97), (10, 0.67), (100, 0.48), (500, 0.30), (999, 0.18)):
@@ -77,15 +77,15 @@ def test_the_default_network() -> None:
         assert unet(x, torch.tensor([0, 500, 999]), torch.tensor([0, 9, 10])).shape == x.shape
 
 
-def test_a_fresh_bare_network_guesses_no_noise_at_all(tiny_config: ModelConfig) -> None:
+def test_a_new_network_without_schedule_predicts_zero_noise(tiny_config: ModelConfig) -> None:
     """So that training begins at a loss of 1, whatever the seed."""
     unet = SimpleUNet(replace(tiny_config, schedule=None))
     assert not unet(torch.randn(2, 1, 28, 28), torch.tensor([0, 999]), torch.tensor([0, 9])).any()
 
 
 @pytest.mark.parametrize("name", ["linear", "cosine"])
-def test_a_fresh_network_guesses_that_the_mean_picture_is_grey(name: str, tiny_config: ModelConfig) -> None:
-    """Its layers say v = 0, and that is x̂_0 = √ᾱ x_t: the best guess of pictures about which nothing is known."""
+def test_a_new_network_predicts_a_grey_mean_image(name: str, tiny_config: ModelConfig) -> None:
+    """Its layers give v = 0, that is x̂_0 = √ᾱ x_t: the posterior mean of pixels with mean 0 and variance 1."""
     unet, schedule = SimpleUNet(replace(tiny_config, schedule=name)), NoiseSchedule.named(name)
     x, t = torch.randn(3, 1, 28, 28, dtype=torch.float64), torch.tensor([0, 259, 990])
     with torch.no_grad():
@@ -95,7 +95,7 @@ def test_a_fresh_network_guesses_that_the_mean_picture_is_grey(name: str, tiny_c
     torch.testing.assert_close(schedule.predict_x0(x, eps, t), signal.sqrt() * x, rtol=1e-3, atol=2e-3)
 
 
-def test_an_error_of_the_layers_reaches_the_guess_once(tiny_config: ModelConfig, make_unet: Callable) -> None:
+def test_an_error_of_the_layers_enters_the_predicted_x0_once(tiny_config: ModelConfig, make_unet: Callable) -> None:
     """A bare network's error is multiplied by √((1-ᾱ)/ᾱ), 157 at t = 999; this one's by √(1-ᾱ), at most 1."""
     schedule, x, t = NoiseSchedule.named("linear"), torch.randn(4, 1, 28, 28), torch.tensor([0, 259, 700, 999])
     for known, gains in (("linear", np.sqrt(1 - schedule.alphas_cumprod)), (None, 1 / np.sqrt(schedule.snr))):
@@ -156,17 +156,17 @@ def test_every_residual_block_hears_the_embedding(
 ) -> None:
     config = replace(tiny_config, num_blocks=num_blocks)
     unet, x = make_unet(0, config), torch.randn(1, 1, 28, 28)
-    asked = (x, torch.tensor([300]), torch.tensor([8]))
-    answer = unet(*asked)
+    inputs = (x, torch.tensor([300]), torch.tensor([8]))
+    eps = unet(*inputs)
     blocks = {name: part for name, part in unet.named_modules() if isinstance(part, ResidualBlock)}
     assert len(blocks) == 4 * num_blocks + 2
     for name, block in blocks.items():
         kept = {key: value.clone() for key, value in block.condition.state_dict().items()}
         nn.init.zeros_(block.condition.weight)
         nn.init.zeros_(block.condition.bias)
-        assert largest_change(answer, unet(*asked)) > 1e-4, name
+        assert largest_change(eps, unet(*inputs)) > 1e-4, name
         block.condition.load_state_dict(kept)
-    assert torch.equal(unet(*asked), answer)
+    assert torch.equal(unet(*inputs), eps)
 
 
 def test_every_weight_gets_a_gradient(make_unet: Callable) -> None:

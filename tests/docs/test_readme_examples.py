@@ -79,9 +79,8 @@ def test_a_three_becomes_an_eight_in_mid_run(blocks: list[str]) -> None:
     names = run(blocks[2])
     changed = names["changed"]
     assert changed.interventions == "switch 8@500"
-    plain = names["record_generation"](
-        names["model"], names["run"].config.noise_schedule, torch.tensor([3]), seeds=[1], sampler="ddim", steps=50
-    )
+    schedule, config = names["run"].config.noise_schedule, names["config"]
+    plain = names["record_generation"](names["model"], schedule, torch.tensor([3]), [1], config)
     classifier, _ = DigitClassifier.bundled()
     assert [int(classifier.read(torch.from_numpy(one.x0))) for one in (plain, changed)] == [3, 8]
     before = changed.timesteps > 500

@@ -1,4 +1,4 @@
-"""The judge is judged: its interval by hand, its eyes on real digits and on noise."""
+"""The digit classifier: its accuracy on real digits, and chance level on noise."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from safetensors.torch import save
 from viz_diffusion.data import Digits
 from viz_diffusion.errors import VizdiffInputError
 from viz_diffusion.evaluation import classifier as quality
-from viz_diffusion.evaluation.classifier import DigitClassifier, read_as_asked
+from viz_diffusion.evaluation.classifier import DigitClassifier, classifier_accuracy
 from viz_diffusion.files import sha256_bytes
 
 needs_classifier = pytest.mark.skipif(
@@ -42,11 +42,11 @@ def test_hits_are_counted_one_by_one(stand_in: Path, test_digits: Digits) -> Non
     classifier, digest = DigitClassifier.bundled()
     assert digest == json.loads((stand_in / "provenance.json").read_text())["sha256"]
     with torch.no_grad():
-        seen = torch.cat([classifier(image[None]).argmax(dim=1) for image in images])
-    assert torch.equal(classifier.read(images, batch_size=7), seen)
-    labels = seen.clone()
+        predicted = torch.cat([classifier(image[None]).argmax(dim=1) for image in images])
+    assert torch.equal(classifier.read(images, batch_size=7), predicted)
+    labels = predicted.clone()
     labels[::3] = (labels[::3] + 1) % 10
-    share, found = read_as_asked(images, labels)
+    share, found = classifier_accuracy(images, labels)
     assert (share.hits, share.count, found) == (20, 30, digest)
 
 
@@ -56,6 +56,22 @@ def test_the_classifier_reads_what_an_image_shows(stand_in: Path, test_digits: D
     assert not classifier.training
     images = test_digits.images[:20]
     assert torch.equal(classifier.read(3 * images), classifier.read((3 * images).clamp(-1, 1)))
+
+
+def test_features_and_probabilities_are_those_of_each_image_by_itself(stand_in: Path, test_digits: Digits) -> None:
+    assert stand_in.is_dir()
+    classifier, _ = DigitClassifier.bundled()
+    images = 1.5 * test_digits.images[:23]
+    with torch.no_grad():
+        features = torch.cat([classifier.features(image[None].clamp(-1, 1)) for image in images])
+        probabilities = torch.softmax(classifier.head(features), dim=1)
+    found = classifier.penultimate_features(images, batch_size=7)
+    assert (found.shape, found.dtype) == ((23, 128), np.float64)
+    np.testing.assert_allclose(found, features.numpy(), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(classifier.probabilities(images, batch_size=7), probabilities, rtol=1e-4, atol=1e-5)
+    assert np.array_equal(classifier.penultimate_features(images.double(), batch_size=7), found)
+    assert not np.allclose(found[:-1], found[1:], atol=1e-3)
+    assert torch.equal(classifier.probabilities(images).argmax(dim=1), classifier.read(images))
 
 
 @pytest.mark.parametrize("place", [3, 200, -1])
@@ -77,17 +93,17 @@ def test_other_weights_do_not_fit(stand_in: Path) -> None:
 
 @needs_classifier
 def test_the_bundled_classifier_reads_real_digits(test_digits: Digits) -> None:
-    share, _ = read_as_asked(test_digits.images, test_digits.labels)
+    share, _ = classifier_accuracy(test_digits.images, test_digits.labels)
     assert share.count == 10_000
     assert share.value >= 0.995
 
 
 @needs_classifier
 @pytest.mark.parametrize("kind", ["noise", "noise of the digits' mean and spread", "shuffled pixels"])
-def test_what_is_no_digit_is_read_as_asked_by_luck_alone(
+def test_images_without_digits_are_classified_at_chance_level(
     kind: str, test_digits: Digits, rng: np.random.Generator
 ) -> None:
-    """A control that must fail: nothing is drawn here, so a tenth is what guessing gives."""
+    """Negative control: images without digits give an accuracy of a tenth."""
     digits = test_digits.images[:1000]
     noise = torch.from_numpy(rng.standard_normal((1000, 1, 28, 28))).float()
     images: dict[str, Callable[[], torch.Tensor]] = {
@@ -97,6 +113,6 @@ def test_what_is_no_digit_is_read_as_asked_by_luck_alone(
             digits.shape
         ),
     }
-    share, _ = read_as_asked(images[kind](), torch.arange(1000) % 10)
+    share, _ = classifier_accuracy(images[kind](), torch.arange(1000) % 10)
     assert share.value < 0.2
     assert share.value == pytest.approx(0.1, abs=5 * (0.1 * 0.9 / 1000) ** 0.5)

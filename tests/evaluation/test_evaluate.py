@@ -1,4 +1,4 @@
-"""Samples judged beside real digits: good ones near the floor, controls far from it."""
+"""Quality of samples compared with real digits: real digits reach it, the control does not."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def real_digits_as_samples(training: Digits) -> Evaluation:
     return evaluate(unseen.images, unseen.labels, training, load_digits("test"))
 
 
-def test_real_digits_in_the_samples_place_reach_the_floor(real_digits_as_samples: Evaluation) -> None:
+def test_real_digits_as_samples_reach_the_quality_of_real_digits(real_digits_as_samples: Evaluation) -> None:
     found = real_digits_as_samples
     assert found.samples.accuracy.value > 0.98
     assert found.samples.frechet == pytest.approx(found.real.frechet, rel=0.25)
@@ -41,15 +41,29 @@ def test_real_digits_in_the_samples_place_reach_the_floor(real_digits_as_samples
     assert sum(share.count for share in found.samples.by_label) == COUNT
 
 
-def test_the_floor_has_the_samples_labels_and_is_a_mean(real_digits_as_samples: Evaluation, training: Digits) -> None:
+def test_the_real_digits_have_the_samples_labels_and_are_a_mean(
+    real_digits_as_samples: Evaluation, training: Digits
+) -> None:
     found = real_digits_as_samples
     assert [share.count for share in found.real.by_label] == [FLOOR_DRAWS * COUNT // 10] * 10
     assert 0 < found.real_spread < 0.2 * found.real.frechet
-    # the same digits, all asked for as if they were one: the floor is one digit's, far from all ten
+    # a set of one digit: the real digits are of that digit too, far from all ten
     ones = training.images[training.labels == 1][:COUNT]
     one = evaluate(ones, torch.ones(COUNT, dtype=torch.long), training, load_digits("test"))
     assert one.real.frechet > 10 * found.real.frechet
     assert one.samples.frechet == pytest.approx(one.real.frechet, rel=0.25)
+
+
+def test_the_floor_is_drawn_from_training_digits_and_judged_against_test_digits(training: Digits) -> None:
+    test = load_digits("test")
+    samples = Digits(test.images[:COUNT], test.labels[:COUNT])
+    inverted = Digits(-training.images, training.labels)  # black on white: nothing like the test digits
+    found = evaluate(samples.images, samples.labels, inverted, test)
+    assert found.samples.frechet < 4, "the reference are test digits"
+    assert found.samples.recall > 0.5
+    assert found.real.frechet > 20, "the floor are training digits"
+    assert found.real.recall < 0.1
+    assert found.clouds.frechet > 20, "and so are the Gaussians"
 
 
 def test_digits_are_drawn_by_their_labels_and_none_twice(training: Digits) -> None:
@@ -62,21 +76,21 @@ def test_digits_are_drawn_by_their_labels_and_none_twice(training: Digits) -> No
         draw_with_labels(training, torch.full((700,), 5), torch.Generator())
 
 
-def test_near_copies_are_looked_for_among_what_was_seen(training: Digits) -> None:
+def test_near_copies_are_of_the_networks_training_digits(training: Digits) -> None:
     seen = Digits(training.images[:COUNT], training.labels[:COUNT])
     copied = seen.images + 0.005
     test = load_digits("test")
-    assert evaluate(copied, seen.labels, training, test, seen=seen).samples.copies.hits > 0.95 * COUNT
+    assert evaluate(copied, seen.labels, training, test, trained_on=seen).samples.copies.hits > 0.95 * COUNT
     unseen = Digits(training.images[COUNT : 2 * COUNT], training.labels[COUNT : 2 * COUNT])
-    assert evaluate(copied, seen.labels, training, test, seen=unseen).samples.copies.hits < 0.05 * COUNT
+    assert evaluate(copied, seen.labels, training, test, trained_on=unseen).samples.copies.hits < 0.05 * COUNT
 
 
 def test_the_control_fails_by_every_measure(real_digits_as_samples: Evaluation) -> None:
-    clouds, real = real_digits_as_samples.clouds, real_digits_as_samples.real
-    assert clouds.frechet > 5 * real.frechet
-    assert clouds.kid > 20 * abs(real.kid)
-    assert clouds.precision < 0.5 * real.precision
-    assert clouds.accuracy.value < 0.9
+    control, real = real_digits_as_samples.control, real_digits_as_samples.real
+    assert control.frechet > 5 * real.frechet
+    assert control.kid > 20 * abs(real.kid)
+    assert control.precision < 0.5 * real.precision
+    assert control.accuracy.value < 0.9
 
 
 def test_one_digit_over_and_over_is_precise_and_not_varied(training: Digits) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from scipy.stats import norm
 from torch import Tensor, nn
+from torch.distributions import Normal, kl_divergence
 
 from viz_diffusion.data import Digits, load_digits
 from viz_diffusion.diffusion.schedule import NoiseSchedule
@@ -56,6 +58,59 @@ def test_bits_of_the_best_denoiser_are_the_closed_form_above_the_entropy_and_wor
     assert best.bits > entropy
     worse = measure_likelihood(BestDenoiser(0.8), SCHEDULE, gaussian_images(), count=4)
     assert worse.bits > best.bits + 0.3
+
+
+class Listener(nn.Module):
+    """A rough denoiser that keeps what it was given, and what it answered, by timestep."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.factor = nn.Parameter(torch.tensor(0.1))
+        self.calls: dict[int, tuple[Tensor, Tensor, Tensor]] = {}
+
+    def forward(self, x: Tensor, timesteps: Tensor, labels: Tensor) -> Tensor:
+        eps = self.factor * x
+        self.calls[int(timesteps[0])] = x.double(), eps.double(), labels
+        return eps
+
+
+def test_every_term_of_the_bound_is_a_divergence_of_gaussians() -> None:
+    """Ten steps, after which much of the image is left: all terms, each by its definition (Ho et al. 2020, eq. 5)."""
+    schedule, listener = NoiseSchedule.named("linear", 10), Listener()
+    images = gaussian_images(50).images
+    images[:, :, :4], images[:, :, 4:8] = -1, 1  # the decoder's outermost grey levels reach to infinity
+    found = measure_likelihood(listener, schedule, Digits(images, torch.arange(50)), count=30)  # labels say which image
+
+    beta = torch.tensor(schedule.betas)
+    alpha = 1 - beta
+    share = torch.cumprod(alpha, 0)
+    prior = kl_divergence(Normal(share[-1].sqrt() * images.double(), (1 - share[-1]).sqrt()), Normal(0.0, 1.0))
+    assert found.bits_last == pytest.approx(prior.mean().item() / np.log(2), rel=1e-9)
+    assert found.bits_last > 0.1
+
+    terms = np.empty(10)
+    for t in range(10):
+        x_t, eps, labels = listener.calls[t]
+        x0, guess = images[labels].double(), (x_t - (1 - share[t]).sqrt() * eps) / share[t].sqrt()
+        if t == 0:
+            spread = (beta[1] * (1 - share[0]) / (1 - share[1])).sqrt().item()
+            middle, low, high = guess.numpy(), (x0 - 1 / 255).numpy(), (x0 + 1 / 255).numpy()
+            low[x0 == -1], high[x0 == 1] = -np.inf, np.inf
+            low, high = (low - middle) / spread, (high - middle) / spread
+            mass = np.where(low > 0, norm.sf(low) - norm.sf(high), norm.cdf(high) - norm.cdf(low))
+            terms[t] = -np.log2(mass).mean()
+            continue
+        # q(x_{t-1} | x_t, x_0) from the product of q(x_t | x_{t-1}) and q(x_{t-1} | x_0), by precisions
+        precision = alpha[t] / beta[t] + 1 / (1 - share[t - 1])
+        means = [
+            (alpha[t].sqrt() * x_t / beta[t] + share[t - 1].sqrt() * x / (1 - share[t - 1])) / precision
+            for x in (x0, guess)
+        ]
+        true, model = (Normal(mean, precision**-0.5) for mean in means)
+        terms[t] = kl_divergence(true, model).mean().item() / np.log(2)
+    np.testing.assert_allclose(found.bits_by_t, terms, rtol=1e-3)
+    assert found.bits == pytest.approx(terms.sum() + prior.mean().item() / np.log(2), rel=1e-4)
+    assert found.bits - terms.sum() > 0.5 * found.bits_last
 
 
 def test_the_same_call_gives_the_same_numbers() -> None:

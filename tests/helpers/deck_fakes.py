@@ -1,4 +1,4 @@
-"""What tests of decks share: a study with its pictures, and a rough estimate of how high text stands."""
+"""A measured study with pictures for tests of decks, and an estimate of text heights."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from matplotlib.figure import Figure
 from PIL import Image
 from reportlab.pdfbase.pdfmetrics import stringWidth
 
-from viz_diffusion.deck.pictures import Film, Still
-from viz_diffusion.deck.slides import Deck, plan
+from viz_diffusion.deck.pictures import DeckPicture, Film
+from viz_diffusion.deck.slide_plan import plan_deck
+from viz_diffusion.deck.slides import Deck
 from viz_diffusion.lessons.base import Finding
 from viz_diffusion.study import study as gather
 from viz_diffusion.study.narrative import Drawing, NarratedLesson, narrate
@@ -22,52 +23,54 @@ from viz_diffusion.text.catalogue import Texts, load_texts
 COMMAND = "vizdiff deck --digit 5 --seed 0 --sampler ddim --steps 12 --run bundled"
 
 
-def remake(told: NarratedLesson, figure: str) -> str:
-    """Return what stands for the command that makes a figure again."""
-    return f"vizdiff export --figure {figure} --seed 0 ({told.name})"
+def figure_command(lesson: NarratedLesson, figure: str) -> str:
+    """Return a stand-in for the command that makes a figure again."""
+    return f"vizdiff export --figure {figure} --seed 0 ({lesson.name})"
 
 
 @dataclass(frozen=True, eq=False)
 class Made:
-    """A study, and what it is told and shown with."""
+    """A study, its lessons in words, their pictures, and the film."""
 
-    found: Study
-    told: tuple[NarratedLesson, ...]
-    stills: dict[str, Still]
+    study: Study
+    lessons: tuple[NarratedLesson, ...]
+    pictures: dict[str, DeckPicture]
     film: Film
     texts: Texts
 
     def deck(self, film: bool = True) -> Deck:
-        return plan(self.found, self.told, self.stills, self.film if film else None, COMMAND, remake, self.texts)
+        return plan_deck(
+            self.study, self.lessons, self.pictures, self.film if film else None, COMMAND, figure_command, self.texts
+        )
 
     def deck_in(self, lang: str) -> tuple[Deck, Texts]:
-        """Plan the handout in another language, with the pictures that are there."""
+        """Plan the handout in another language, with the same pictures."""
         texts = load_texts(lang)
-        findings = [undrawn(finding, self.stills) for finding in self.found.findings]
-        told = narrate(findings, self.found.recording, texts)
-        return plan(self.found, told, self.stills, None, COMMAND, remake, texts), texts
+        findings = [undrawn(finding, self.pictures) for finding in self.study.findings]
+        lessons = narrate(findings, self.study.recording, texts)
+        return plan_deck(self.study, lessons, self.pictures, None, COMMAND, figure_command, texts), texts
 
 
 def ship_nothing(patch: pytest.MonkeyPatch) -> None:
-    """Let studies find no lessons that came with the weights."""
+    """Make studies ignore the precomputed lessons of the bundled weights."""
     patch.setattr(gather, "load_results", lambda *_: {})
 
 
 def undrawn(finding: Finding, drawn: Container[str]) -> Finding:
-    """Return a finding whose figures are blank, of those that were drawn: drawing takes most of the time."""
+    """Return a finding with blank figures named as in ``drawn``, because drawing takes most of the time."""
     names = [name for name in finding.lesson.figure_names if name in drawn]
     return replace(finding, lesson=replace(finding.lesson, draw=lambda _: {name: Figure() for name in names}))
 
 
-def small_still(drawing: Drawing) -> Still:
-    """Return a picture that is quickly made and has a figure's shape."""
+def small_picture(drawing: Drawing) -> DeckPicture:
+    """Return a small gradient with the aspect ratio of a figure, which is quicker than drawing one."""
     data = BytesIO()
     Image.linear_gradient("L").resize((640, 352)).save(data, "PNG")
-    return Still(drawing.name, data.getvalue(), 640, 352, drawing.alt)
+    return DeckPicture(drawing.name, data.getvalue(), 640, 352, drawing.alt)
 
 
 def text_height(text: str, size: float, inches: float) -> float:
-    """Estimate the inches a paragraph takes in Arial, whose widths are Helvetica's, broken at spaces."""
+    """Estimate the height in inches of a paragraph in Arial (as wide as Helvetica), broken at spaces."""
     lines, line = 1, ""
     for word in text.split():
         longer = f"{line} {word}".strip()

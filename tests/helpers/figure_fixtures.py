@@ -1,4 +1,4 @@
-"""One figure of every kind, drawn from made-up arrays of the right shapes."""
+"""Fixtures: one figure of every kind, drawn from random arrays of the right shapes."""
 
 from __future__ import annotations
 
@@ -12,11 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from viz_diffusion.diffusion.schedule import NoiseSchedule
-from viz_diffusion.lessons.label import figures as switches
-from viz_diffusion.lessons.network import figures as diagram
-from viz_diffusion.plots import activations, compare, curves, grid, strip
-from viz_diffusion.plots import embeddings as heatmap
-from viz_diffusion.plots import training_samples as learning
+from viz_diffusion.lessons.label import figures as label_figures
+from viz_diffusion.lessons.network import figures as network_figures
+from viz_diffusion.plots import activations, compare, curves, embeddings, grid, strip, training_samples
 
 LINEAR, COSINE = NoiseSchedule.named("linear"), NoiseSchedule.named("cosine")
 DEFAULT_STEPS = (1000, 800, 650, 550, 450, 350, 250, 150, 50)
@@ -41,14 +39,14 @@ def make_steps(steps_left: tuple[int, ...] = DEFAULT_STEPS) -> strip.StepFrames:
 
 
 def make_training() -> grid.TrainingFrames:
-    real, guess = noise(3, seed=5), noise(3, seed=6)
+    added, eps_pred = noise(3, seed=5), noise(3, seed=6)
     return grid.TrainingFrames(
         timesteps=np.array([100, 300, 600]),
         x0=np.clip(noise(3, seed=7), -1, 1),
-        noise=real,
+        noise=added,
         x_t=noise(3, seed=8),
-        eps_pred=guess,
-        error=guess - real,
+        eps_pred=eps_pred,
+        error=eps_pred - added,
         mean_squared_error=np.array([0.1234, 0.05, 0.0071]),
     )
 
@@ -67,7 +65,7 @@ def make_snr() -> curves.SnrCurve:
 def make_loss(rows: int = 4, references: tuple[tuple[float, str], ...] = ((0.03, "$G$"),)) -> curves.LossHistory:
     steps, heldout = np.arange(1, 601) * 10, np.arange(0, 6001, 200)
     smooth = 0.03 + np.exp(-steps / 150)
-    moments = np.array([200, 500, 1000, 1500, 2500, 3500, 5000, 6000]) if rows else np.array([], dtype=int)
+    sample_steps = np.array([200, 500, 1000, 1500, 2500, 3500, 5000, 6000]) if rows else np.array([], dtype=int)
     return curves.LossHistory(
         steps=steps,
         train=smooth * np.exp(0.1 * np.random.default_rng(10).standard_normal(len(steps))),
@@ -75,40 +73,41 @@ def make_loss(rows: int = 4, references: tuple[tuple[float, str], ...] = ((0.03,
         heldout_steps=heldout,
         heldout=np.stack([low + np.exp(-heldout / 150) for low in (0.09, 0.031, 0.015, 0.006)], axis=1),
         quarters=np.array([[0, 249], [250, 499], [500, 749], [750, 999]]),
-        sample_steps=moments,
-        samples=np.clip(noise(len(moments), rows, seed=11), -1, 1),
+        sample_steps=sample_steps,
+        samples=np.clip(noise(len(sample_steps), rows, seed=11), -1, 1),
         references=references,
     )
 
 
-def make_clock() -> heatmap.TimeEmbedding:
+def make_time_embedding() -> embeddings.TimeEmbedding:
     t = np.arange(1000)
     angles = np.exp(-np.log(1e4) * np.arange(64) / 64)[:, None] * t
-    codes = np.concatenate([np.sin(angles), np.cos(angles)])
-    some = np.arange(0, 1000, 8)
-    cosine = codes[:, some].T @ codes[:, some] / 64
-    return heatmap.TimeEmbedding(t, codes, 3 * np.repeat(codes, 2, axis=0), 2.8936, some, cosine, cosine**2)
+    sinusoids = np.concatenate([np.sin(angles), np.cos(angles)])
+    cosine_timesteps = np.arange(0, 1000, 8)
+    cosine = sinusoids[:, cosine_timesteps].T @ sinusoids[:, cosine_timesteps] / 64
+    mlp = 3 * np.repeat(sinusoids, 2, axis=0)
+    return embeddings.TimeEmbedding(t, sinusoids, mlp, 2.8936, cosine_timesteps, cosine, cosine**2)
 
 
-def make_labels() -> heatmap.LabelEmbedding:
-    turn = 2 * np.pi * np.arange(10) / 10
-    ring = np.stack([3 * np.cos(turn), 2 * np.sin(turn)], axis=1)
-    cosine = np.cos(turn[:, None] - turn[None, :])
-    mesh = np.stack([np.arange(10) % 4, np.arange(10) // 4], axis=1).astype(float)
-    return heatmap.LabelEmbedding(np.arange(10), cosine, ring, np.array([0.414, 0.23]), np.stack([mesh] * 3))
+def make_label_embedding() -> embeddings.LabelEmbedding:
+    angles = 2 * np.pi * np.arange(10) / 10
+    pca = np.stack([3 * np.cos(angles), 2 * np.sin(angles)], axis=1)
+    cosine = np.cos(angles[:, None] - angles[None, :])
+    tsne = np.stack([np.arange(10) % 4, np.arange(10) // 4], axis=1).astype(float)
+    return embeddings.LabelEmbedding(np.arange(10), cosine, pca, np.array([0.414, 0.23]), np.stack([tsne] * 3))
 
 
-def make_model(num_blocks: int = 1) -> diagram.ModelShape:
-    def row(name: str, channels: int, resolution: int) -> tuple[diagram.BlockShape, ...]:
-        return tuple(diagram.BlockShape(f"{name}{n}", channels, resolution) for n in range(num_blocks))
+def make_model(num_blocks: int = 1) -> network_figures.ModelShape:
+    def row(name: str, channels: int, resolution: int) -> tuple[network_figures.BlockShape, ...]:
+        return tuple(network_figures.BlockShape(f"{name}{n}", channels, resolution) for n in range(num_blocks))
 
-    return diagram.ModelShape(
+    return network_figures.ModelShape(
         time_dim=128,
         embedding_dim=256,
         num_labels=10,
         input_size=28,
         down=row("down_outer", 64, 14) + row("down_inner", 128, 7),
-        mid=(diagram.BlockShape("mid1", 128, 7, True), diagram.BlockShape("mid2", 128, 7)),
+        mid=(network_figures.BlockShape("mid1", 128, 7, True), network_figures.BlockShape("mid2", 128, 7)),
         up=row("up_inner", 128, 7) + row("up_outer", 64, 14),
         num_parameters=1634564,
     )
@@ -117,24 +116,24 @@ def make_model(num_blocks: int = 1) -> diagram.ModelShape:
 def make_compare(
     frames: int = 9, lines: int = 1
 ) -> tuple[strip.StepFrames, strip.StepFrames, tuple[compare.ChangedInput, ...]]:
-    """Make two runs of as many frames, the second one's arrays negated, and what was told: half otherwise."""
+    """Make two generations, the second with negated arrays, and ``lines`` inputs that differ in the second half."""
     plain = make_steps(tuple(np.linspace(1000, 50, frames).astype(int).tolist()))
     changed = replace(plain, x_t=-plain.x_t, x0_pred=-plain.x0_pred, x0=-plain.x0)
     half = frames // 2
     rows = (("$y$", "3", "8"), ("$t$", "999", "500"), ("$s$", "1.5", "1"))
-    told = (
-        compare.ChangedInput(symbol, (one,) * frames, (one,) * half + (two,) * (frames - half))
-        for symbol, one, two in rows
+    inputs = (
+        compare.ChangedInput(symbol, (value,) * frames, (value,) * half + (other,) * (frames - half))
+        for symbol, value, other in rows
     )
-    return plain, changed, tuple(told)[:lines]
+    return plain, changed, tuple(inputs)[:lines]
 
 
 def make_activations(blocks: int = 5, frames: int = 6, channels: int = 4) -> activations.ActivationFrames:
-    """Make maps of 14x14, 7x7 and 28x28, in turn, whose size falls from frame to frame; the last row has none."""
+    """Make maps of 14x14, 7x7 and 28x28 in turn, whose RMS falls from frame to frame; the last row is all zeros."""
     steps = make_steps(tuple(np.linspace(1000, 1, frames).astype(int).tolist()) if frames > 1 else (1000,))
-    size = 20.0 / np.arange(1, frames + 1)
+    rms = 20.0 / np.arange(1, frames + 1)
     maps = [
-        size[:, None, None, None] * np.random.default_rng(row).standard_normal((frames, channels, side, side))
+        rms[:, None, None, None] * np.random.default_rng(row).standard_normal((frames, channels, side, side))
         for row, side in zip(range(blocks), (14, 7, 28) * blocks, strict=False)
     ]
     rows = [activations.FeatureMaps(values, np.sqrt((values**2).mean(axis=(1, 2, 3)))) for values in maps]
@@ -155,28 +154,28 @@ def draw_ten_digits() -> Figure:
     return strip.draw_ten_digits(noise(10, 8), left, np.arange(10))
 
 
-def make_looks(looks: int = 13) -> learning.LearningFrames:
-    images = np.random.default_rng(looks).uniform(-1, 1, (looks, 10, 28, 28))
-    return learning.LearningFrames(np.geomspace(100, 18000, looks).astype(int), images, np.arange(10))
+def make_training_samples(count: int = 13) -> training_samples.TrainingSamples:
+    images = np.random.default_rng(count).uniform(-1, 1, (count, 10, 28, 28))
+    return training_samples.TrainingSamples(np.geomspace(100, 18000, count).astype(int), images, np.arange(10))
 
 
-def make_switches(half: float | None = 470.0) -> switches.SwitchCurves:
-    """Return eleven changes: what comes of them goes from the new order to the old one."""
+def make_switches(half: float | None = 470.0) -> label_figures.SwitchCurves:
+    """Return the shares of eleven switch timesteps: classified as the new label at first, as the old one at last."""
     new = np.array([0.98, 0.97, 0.97, 0.95, 0.85, 0.61, 0.22, 0.01, 0, 0, 0])
     old = np.array([0.01, 0.01, 0.01, 0.02, 0.03, 0.17, 0.58, 0.95, 0.99, 0.99, 0.99])
     interval = np.stack([new - 0.04, new + 0.04], axis=1).clip(0, 1)
-    return switches.SwitchCurves(np.append(np.arange(999, 0, -100), -1), new, interval, old, half)
+    return label_figures.SwitchCurves(np.append(np.arange(999, 0, -100), -1), new, interval, old, half)
 
 
 def draw_label_switch(half: float | None = 470.0) -> Figure:
     read = np.array([[1] * 6 + [0] * 5, [9] * 5 + [7] + [4] * 5])
-    return switches.draw_label_switch(make_switches(half), noise(2, 11), [(0, 1), (4, 9)], read)
+    return label_figures.draw_label_switch(make_switches(half), noise(2, 11), [(0, 1), (4, 9)], read)
 
 
 def draw_switch_pairs() -> Figure:
     lasts = np.linspace(299, 999, 100).reshape(10, 10)
     np.fill_diagonal(lasts, np.nan)
-    return switches.draw_switch_pairs(lasts)
+    return label_figures.draw_switch_pairs(lasts)
 
 
 FIGURES: dict[str, Callable[[], Figure]] = {
@@ -198,33 +197,33 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "loss": lambda: curves.draw_loss(make_loss()),
     "loss_one_row": lambda: curves.draw_loss(make_loss(1, ())),
     "loss_without_samples": lambda: curves.draw_loss(make_loss(0)),
-    "time_embedding": lambda: heatmap.draw_time_embedding(make_clock()),
-    "label_embedding": lambda: heatmap.draw_label_embedding(make_labels()),
+    "time_embedding": lambda: embeddings.draw_time_embedding(make_time_embedding()),
+    "label_embedding": lambda: embeddings.draw_label_embedding(make_label_embedding()),
     "label_switch": draw_label_switch,
     "label_switch_never": lambda: draw_label_switch(None),
     "switch_pairs": draw_switch_pairs,
-    "learning": lambda: learning.draw_learning(make_looks()),
-    "learning_frame": lambda: learning.draw_learning_frame(make_looks(), 4),
-    "model": lambda: diagram.draw_model(make_model()),
-    "model_deep": lambda: diagram.draw_model(make_model(2)),
+    "learning": lambda: training_samples.draw_training_samples(make_training_samples()),
+    "learning_frame": lambda: training_samples.draw_film_frame(make_training_samples(), 4),
+    "model": lambda: network_figures.draw_model(make_model()),
+    "model_deep": lambda: network_figures.draw_model(make_model(2)),
 }
 
 
 @pytest.fixture(scope="session")
 def draw() -> Callable[[str], Figure]:
-    """Draw a figure by its name, anew each time."""
+    """Return a function that draws a figure by its name."""
     return lambda name: FIGURES[name]()
 
 
 @pytest.fixture(scope="session")
 def drawn() -> Callable[[str], Figure]:
-    """Give a figure by its name, drawn once."""
-    kept: dict[str, Figure] = {}
+    """Return a function that gives a figure by its name, drawn once."""
+    figures: dict[str, Figure] = {}
 
     def get(name: str) -> Figure:
-        if name not in kept:
-            kept[name] = FIGURES[name]()
-        return kept[name]
+        if name not in figures:
+            figures[name] = FIGURES[name]()
+        return figures[name]
 
     return get
 
@@ -236,15 +235,15 @@ def any_figure(request: pytest.FixtureRequest, drawn: Callable[[str], Figure]) -
 
 @pytest.fixture(scope="session")
 def make() -> SimpleNamespace:
-    """The makers of the figures' data, to build variants with."""
+    """Return the functions that make the figures' data."""
     return SimpleNamespace(
         steps=make_steps,
         training=make_training,
         snr=make_snr,
         loss=make_loss,
-        clock=make_clock,
-        labels=make_labels,
-        looks=make_looks,
+        time_embedding=make_time_embedding,
+        label_embedding=make_label_embedding,
+        training_samples=make_training_samples,
         model=make_model,
         compare=make_compare,
         activations=make_activations,
@@ -256,17 +255,17 @@ def make() -> SimpleNamespace:
 
 @pytest.fixture(scope="session")
 def words() -> Callable[[Figure], list[str]]:
-    """Give all non-empty text in a figure."""
+    """Return a function that gives all non-empty texts of a figure."""
     return lambda figure: [text.get_text() for text in figure.findobj(Text) if text.get_text()]
 
 
 @pytest.fixture(scope="session")
 def pictures() -> Callable[..., list[np.ndarray]]:
-    """Give the arrays of a figure's 28x28 images of one colour map, cut back to their own pixels."""
+    """Return a function that gives a figure's 28x28 images of one colour map, at their own size."""
 
     def get(figure: Figure, colours: str) -> list[np.ndarray]:
-        found = [image for axes in figure.axes for image in axes.images if image.get_cmap().name == colours]
-        arrays = [np.asarray(image.get_array()) for image in found]
+        images = [image for axes in figure.axes for image in axes.images if image.get_cmap().name == colours]
+        arrays = [np.asarray(image.get_array()) for image in images]
         squares = [array for array in arrays if array.shape[0] == array.shape[1] and array.shape[0] % 28 == 0]
         return [array[:: len(array) // 28, :: len(array) // 28] for array in squares]
 

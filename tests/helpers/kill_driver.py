@@ -1,4 +1,4 @@
-"""Kill a training run at random moments and go on: run by test_resume.py in a process of its own, on one thread.
+"""Kill training at random moments and resume it: run by test_kills_and_signals.py in a process of its own, one thread.
 
     python tests/helpers/kill_driver.py FOLDER TRIALS SEED
 
@@ -16,42 +16,35 @@ import time
 from pathlib import Path
 
 import torch
+from training_runs import begin, fingerprint, first_digits, small_config
 
-from viz_diffusion.data import Digits, load_digits
-from viz_diffusion.diffusion.unet import ModelConfig
-from viz_diffusion.files import sha256_file
-from viz_diffusion.training import trainer as fitting
-from viz_diffusion.training.config import RunConfig, TrainConfig
+from viz_diffusion.data import Digits
 from viz_diffusion.training.loop import TrainState
 from viz_diffusion.training.run import Run
+from viz_diffusion.training.thumbnails import Thumbnails
+from viz_diffusion.training.trainer import Trainer
 
-STEPS, EVERY = 60, 5
-TINY = ModelConfig(channels=(8, 8), embedding_dim=16, time_dim=8, num_heads=2)
-
-
-def fingerprint(path: Path) -> dict[str, str]:
-    """Give the SHA-256 of everything that training leaves behind."""
-    last = Run.open(path).checkpoints()[-1]
-    names = ["config.json", "metrics.jsonl", "model.safetensors", "samples.safetensors"]
-    files = [path / name for name in names] + sorted(last.iterdir())
-    return {str(file.relative_to(path)): sha256_file(file) for file in files}
+STEPS, CHECKPOINT_EVERY = 60, 5
+CONFIG = small_config(STEPS, warmup_steps=5)
 
 
-def train(path: Path, digits: Digits, narrate: int | None = None) -> None:
-    """Begin a run, or go on with the one that is there; write a byte to ``narrate`` after each step."""
-    if (path / "config.json").is_file():
-        run = Run.open(path)
-        state, kept = (run.resume()[:2]) if run.checkpoints() else (TrainState.create(run.config.training, TINY), 0)
+def train(path: Path, digits: Digits, pipe: int | None = None) -> None:
+    """Begin a run, or resume the one that is there; write a byte to ``pipe`` after each step."""
+    metrics_bytes = 0
+    if not (path / "config.json").is_file():
+        run, state = begin(path, CONFIG)
     else:
-        run = Run.create(path, RunConfig(TINY, TrainConfig(steps=STEPS, batch_size=2, warmup_steps=5)))
-        state, kept = TrainState.create(run.config.training, TINY), 0
-    for _ in fitting.fit(run, state, digits, digits, checkpoint_every=EVERY, metrics_bytes=kept):
-        if narrate is not None:
-            os.write(narrate, b".")
+        run, state = Run.open(path), TrainState.create(CONFIG.training, CONFIG.model)
+        if run.checkpoints():
+            state, metrics_bytes, _ = run.resume()
+    trainer = Trainer(run, state, digits, digits, checkpoint_every=CHECKPOINT_EVERY, metrics_bytes=metrics_bytes)
+    for _ in trainer.run():
+        if pipe is not None:
+            os.write(pipe, b".")
 
 
 def kill(path: Path, digits: Digits, draw: random.Random) -> None:
-    """Train in a child and kill it within 50 ms after a random step."""
+    """Train in a child process and kill it within 50 ms after a random step."""
     reading, writing = os.pipe()
     child = os.fork()
     if not child:
@@ -69,13 +62,12 @@ def kill(path: Path, digits: Digits, draw: random.Random) -> None:
 
 
 def main(folder: Path, trials: int, seed: int) -> None:
-    """Train once in peace, then ``trials`` times with two kills each."""
+    """Train once without interruption, then ``trials`` times with two kills each."""
     torch.set_num_threads(1)
-    fitting.Thumbnails.STEPS = 1
-    test, draw = load_digits("test"), random.Random(seed)
-    digits = Digits(test.images[:9], test.labels[:9])
-    train(folder / "whole", digits)
-    found = []
+    Thumbnails.STEPS = 1
+    digits, draw = first_digits(9), random.Random(seed)
+    train(folder / "uninterrupted", digits)
+    killed = []
     for trial in range(trials):
         path = folder / f"killed-{trial}"
         for _ in range(2):
@@ -83,8 +75,8 @@ def main(folder: Path, trials: int, seed: int) -> None:
                 kill(path, digits, draw)
         if not (path / "manifest.json").exists():
             train(path, digits)
-        found.append(fingerprint(path))
-    print(json.dumps({"whole": fingerprint(folder / "whole"), "killed": found}))
+        killed.append(fingerprint(path))
+    print(json.dumps({"uninterrupted": fingerprint(folder / "uninterrupted"), "killed": killed}))
 
 
 if __name__ == "__main__":

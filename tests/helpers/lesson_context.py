@@ -11,11 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from viz_diffusion.data import Digits, load_digits
+from viz_diffusion.diffusion.sampler_config import SamplerConfig
 from viz_diffusion.diffusion.timesteps import spaced_timesteps
 from viz_diffusion.lessons.base import AnyLesson, Finding
 from viz_diffusion.lessons.context import LessonContext, record_traces
 from viz_diffusion.recording.comparison_runs import Generation
-from viz_diffusion.recording.recorder import record_generation
+from viz_diffusion.recording.generation import record_generation
 from viz_diffusion.study.narrative import NarratedLesson, narrate
 from viz_diffusion.text.catalogue import languages, load_texts
 from viz_diffusion.training.run import Run
@@ -80,7 +81,9 @@ def make_context(
     if heldout is not None:
         digits = Digits(digits.images[:heldout], digits.labels[:heldout])
     if recorded_steps is not None:
-        fields["recorded"] = record_generation(model, schedule, torch.tensor([5]), [0], steps=recorded_steps)
+        fields["recorded"] = record_generation(
+            model, schedule, torch.tensor([5]), [0], SamplerConfig(steps=recorded_steps, guidance_scale=1.5)
+        )
     if traced is not None:
         images, steps = traced
         fields["given_traces"] = record_traces(model, schedule, images, spaced_timesteps(1000, steps))

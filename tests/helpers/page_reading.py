@@ -1,4 +1,4 @@
-"""Reads a report page as a person would: pixels on its canvases, numbers beside them; and moves its scrubber."""
+"""Access to a report page in a browser: canvas pixels, displayed numbers, the scrubber, accessibility."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from viz_diffusion.plots.pixels import to_gray8
 
 
 def pixels(page: Any, name: str) -> np.ndarray:
-    """Read a canvas back as (28, 28, 3), after checking that every frame pixel is one even square."""
+    """Return a canvas as (28, 28, 3), after checking that every frame pixel is a square of one colour."""
     width, height, uneven, small = page.evaluate(
         """(id) => {
             const shown = document.getElementById(id);
@@ -51,17 +51,17 @@ def seek(page: Any, frame: int) -> None:
 
 
 def reads(page: Any, which: str = "") -> tuple[str, str]:
-    """Return the steps left and t, as they are shown; ``which`` is "-2" for the second run."""
+    """Return the displayed steps left and t; ``which`` is "-2" for the second generation."""
     return page.locator(f"#ui-left{which}").inner_text(), page.locator(f"#ui-t{which}").inner_text()
 
 
 def grey(frame: np.ndarray) -> np.ndarray:
-    """Return what a frame must look like."""
+    """Return the expected RGB pixels of a frame."""
     return np.repeat(to_gray8(frame)[..., None], 3, axis=2)
 
 
 def violations(page: Any, axe: str) -> list[str]:
-    """Return what axe-core finds against WCAG 2.2 A and AA, one line a place."""
+    """Return the violations of WCAG 2.2 A and AA that axe-core finds, one line each."""
     if not page.evaluate("typeof window.axe === 'object'"):
         page.evaluate(axe)
     found = page.evaluate(

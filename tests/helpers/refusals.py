@@ -1,4 +1,4 @@
-"""A command that must fail, as a user sees it."""
+"""Running a command that must fail."""
 
 from __future__ import annotations
 

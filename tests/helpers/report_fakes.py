@@ -1,4 +1,4 @@
-"""Small made-up recordings and pages for the report's tests; no model, no torch."""
+"""Made-up players, charts and pages for tests of the report; no network, no torch."""
 
 from __future__ import annotations
 
@@ -51,12 +51,12 @@ HOSTILE = (
     "a\u2028alert(1)\u2029c",
     "\u202eevil\u202c \ufeff\u200b",
 )
-"""Words that try to be more than words."""
+"""Texts that would be executed or would break the page if they were not escaped."""
 
 
 @cache
 def fake_player(digit: int = 5, frames: int = 1000, *, noise: bool = True, seed: int = 0) -> Player:
-    """Frames of pure noise, wider than the scales, so that clipping and every grey level occur."""
+    """Return a player with frames of noise beyond the scales, so that clipping and every grey level occur."""
     rng = np.random.default_rng([seed, digit])
     timesteps = np.unique(np.round(np.linspace(0, 999, frames)).astype(np.int64))[::-1]
     count = timesteps.size
@@ -77,21 +77,21 @@ def fake_picture(name: str = "snr", words: str = "A small grey square.") -> Pict
 
 @cache
 def fake_comparisons() -> tuple[Player, Player]:
-    """The digit 5 again: under another guidance, and from another sampler with a tenth of the steps."""
+    """Return two more players of the digit 5: another guidance scale, and another sampler with a tenth of the steps."""
     guided = dataclasses.replace(fake_player(5, 30, noise=False, seed=1), guidance_scale=3.0)
     ddim = fake_player(5, 25, noise=False, seed=2)
     return guided, dataclasses.replace(ddim, sampler="ddim", steps_left=np.arange(100, 0, -4))
 
 
 def fake_chart(left: np.ndarray, words: str = "plain words") -> Chart:
-    """Two lines that cross: one falls from 1, one rises from a half."""
+    """Return a chart of two lines that cross: one falls from 1, one rises from a half."""
     share = left / left[0]
     lines = (Line(f"down {words}", share), Line(f"up {words}", 1 - share / 2))
     return Chart(f"lengths {words}", f"Chart {words}", f"Chart caption {words}", left, lines)
 
 
 def fake_page(players: tuple[Player, ...] | None = None, words: str = "plain words") -> Page:
-    """Every text field of the page holds ``words``; its first chart belongs to the first player, its second to none."""
+    """Return a page with ``words`` in every text; the first chart belongs to the first player, the second to none."""
     players = players or (fake_player(5, 40), fake_player(3, 20, noise=False), fake_player(8, 20, noise=False))
     table = Table(f"Table: {words}", (words, "share"), ((words, "12.5%"), ("row", "−3.0")))
     return Page(

@@ -1,9 +1,10 @@
-"""Save a checkpoint, and be killed at each of its system calls: run by test_save_syscalls.py, on one thread.
+"""Save a checkpoint and be killed at each of its system calls: run by test_save_syscalls.py, on one thread.
 
     python tests/helpers/save_driver.py FOLDER
 
-Forks a child for every kill, so that PyTorch is loaded once; strace attaches to the child, counts its calls and
-kills it at the N-th. Prints one JSON object: the traced calls of a whole save, and every kill with what was found.
+A child process is forked for every kill, so that PyTorch is loaded once; strace attaches to the child, counts its
+calls and kills it at the N-th. Prints one JSON object: the traced calls of a complete save, and for every kill which
+checkpoint resuming then reads.
 """
 
 from __future__ import annotations
@@ -17,24 +18,20 @@ import sys
 from pathlib import Path
 
 import torch
+from training_runs import begin, small_config, train_to
 
 from viz_diffusion.data import Digits
-from viz_diffusion.diffusion.unet import ModelConfig
 from viz_diffusion.errors import VizdiffError
 from viz_diffusion.files import sha256_bytes
 from viz_diffusion.training.checkpoint import to_bytes
-from viz_diffusion.training.config import RunConfig, TrainConfig
-from viz_diffusion.training.loop import TrainState
 from viz_diffusion.training.run import Run
-from viz_diffusion.training.trainer import fit
 
-TINY = ModelConfig(channels=(8, 8), embedding_dim=16, time_dim=8, num_heads=2)
 CALLS = {"write": "write", "fsync": "fsync", "rename": "/^rename", "remove": "/^(unlink|rmdir)"}
 ATTACH_SECONDS = 10
 
 
-def traced(path: Path, trace: Path, inject: str | None) -> bool:
-    """Save step 3 over a run that holds steps 1 and 2, in a traced child; say whether it lived to the end."""
+def save_traced(path: Path, trace: Path, inject: str | None) -> bool:
+    """Save step 3 in a run that holds steps 1 and 2, in a traced child; return whether the child ended normally."""
     run = Run.open(path)
     state = run.resume().state
     state.step = 3
@@ -42,7 +39,7 @@ def traced(path: Path, trace: Path, inject: str | None) -> bool:
     child = os.fork()
     if not child:
         os.close(writing)
-        os.read(reading, 1)  # until strace watches
+        os.read(reading, 1)  # until strace is attached
         run.save_checkpoint(state, 0, 2)
         os._exit(0)
     os.close(reading)
@@ -51,9 +48,9 @@ def traced(path: Path, trace: Path, inject: str | None) -> bool:
     strace = subprocess.Popen(command + (["-e", f"inject={inject}"] if inject else []), stderr=subprocess.PIPE)
     try:
         assert strace.stderr is not None
-        said = strace.stderr.readline()
-        if b"attached" not in said:
-            raise SystemExit(f"strace may not trace here: {said.decode().strip()}")
+        message = strace.stderr.readline()
+        if b"attached" not in message:
+            raise SystemExit(f"strace may not trace here: {message.decode().strip()}")
         os.write(writing, b".")
         return os.waitpid(child, 0)[1] == 0
     finally:
@@ -62,7 +59,7 @@ def traced(path: Path, trace: Path, inject: str | None) -> bool:
 
 
 def digest(run: Run) -> str:
-    """Return the SHA-256 of what going on would begin with."""
+    """Return the SHA-256 of the state that resuming reads."""
     state, _, _ = run.resume()
     moments = {f"{i}.{k}": v for i, e in state.optimizer.state_dict()["state"].items() for k, v in e.items()}
     parts = (state.model.state_dict(), state.ema.state_dict(), moments)
@@ -70,36 +67,31 @@ def digest(run: Run) -> str:
 
 
 def main(folder: Path) -> None:
-    """Trace a whole save; then kill one at every call of every kind."""
+    """Trace a complete save; then kill one at every call of every kind."""
     torch.set_num_threads(1)
     start = folder / "start"
-    run = Run.create(start, RunConfig(TINY, TrainConfig(steps=9, batch_size=2, warmup_steps=2)))
-    state = TrainState.create(run.config.training, TINY)
     digits = Digits(torch.zeros(9, 1, 28, 28), torch.zeros(9, dtype=torch.int64))
-    steps = fit(run, state, digits, digits, checkpoint_every=1)
-    next(steps)
-    next(steps)
-    steps.close()
+    train_to(2, *begin(start, small_config(9)), digits, checkpoint_every=1)
     old = digest(Run.open(start))
-    whole = Path(shutil.copytree(start, folder / "whole"))
-    assert traced(whole, folder / "trace", None)
-    new = digest(Run.open(whole))
+    complete = Path(shutil.copytree(start, folder / "complete"))
+    assert save_traced(complete, folder / "trace", None)
+    new = digest(Run.open(complete))
     kills = []
     for name, call in CALLS.items():
         for number in range(1, 1000):
             path = Path(shutil.copytree(start, folder / "killed"))
-            lived = traced(path, folder / "killed.trace", f"{call}:signal=KILL:when={number}")
+            survived = save_traced(path, folder / "killed.trace", f"{call}:signal=KILL:when={number}")
             run = Run.open(path)
             try:
-                found = {old: "old", new: "new"}.get(digest(run), "neither")
+                result = {old: "old", new: "new"}.get(digest(run), "neither")
             except VizdiffError as error:
-                found = str(error)
+                result = str(error)
             run.sweep()
-            left = [entry.name for entry in path.rglob("*") if entry.name.endswith((".tmp", ".old"))]
+            leftovers = [entry.name for entry in path.rglob("*") if entry.name.endswith((".tmp", ".old"))]
             shutil.rmtree(path)
-            if lived:
+            if survived:
                 break
-            kills.append({"call": name, "number": number, "found": found, "left": left})
+            kills.append({"call": name, "number": number, "result": result, "leftovers": leftovers})
     print(json.dumps({"trace": (folder / "trace").read_text().splitlines(), "kills": kills}))
 
 

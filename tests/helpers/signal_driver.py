@@ -1,9 +1,9 @@
-"""Stop training with signals at random moments and go on: run by test_resume.py in a process of its own, on one thread.
+"""Stop training with signals at random moments and resume it: run by test_kills_and_signals.py, on one thread.
 
     python tests/helpers/signal_driver.py FOLDER TRIALS SEED
 
-Prints one JSON object: the fingerprint of the uninterrupted run, and of each trial its signals, exit code, seconds
-from the first signal to the end, and fingerprint after going on.
+Prints one JSON object: the fingerprint of the uninterrupted run, and for each trial its signals, exit code, seconds
+from the first signal to the end of the process, and fingerprint after resuming.
 """
 
 from __future__ import annotations
@@ -18,23 +18,20 @@ from pathlib import Path
 
 import torch
 import typer
-from kill_driver import EVERY, STEPS, TINY, fingerprint, train
+from kill_driver import CHECKPOINT_EVERY, CONFIG, train
+from training_runs import begin, fingerprint, first_digits
 
 from viz_diffusion.cli.commands import train as command
 from viz_diffusion.cli.console import Terminal
-from viz_diffusion.data import Digits, load_digits
-from viz_diffusion.training import trainer as fitting
-from viz_diffusion.training.config import RunConfig, TrainConfig
-from viz_diffusion.training.loop import TrainState
-from viz_diffusion.training.run import Run
+from viz_diffusion.data import Digits
+from viz_diffusion.training.thumbnails import Thumbnails
 
 
 def train_as_the_command_does(path: Path, digits: Digits) -> int:
-    """Begin the run under the command's own handling of signals; return its exit code."""
-    run = Run.create(path, RunConfig(TINY, TrainConfig(steps=STEPS, batch_size=2, warmup_steps=5)))
-    state = TrainState.create(run.config.training, TINY)
+    """Begin the run with the command's own handling of signals; return its exit code."""
+    run, state = begin(path, CONFIG)
     try:
-        command._train(run, state, digits, digits, EVERY, 0, Terminal(as_json=False, quiet=True))
+        command._train(run, state, digits, digits, CHECKPOINT_EVERY, 0, Terminal(as_json=False, quiet=True))
     except typer.Exit as stop:
         return stop.exit_code
     except KeyboardInterrupt:
@@ -42,39 +39,41 @@ def train_as_the_command_does(path: Path, digits: Digits) -> int:
     return 0
 
 
-def stop(path: Path, digits: Digits, signals: list[int], wait_steps: int, pause: float) -> tuple[int, float]:
-    """Send signals to a child in training; return its exit code and how long it took to end."""
+def stop(path: Path, digits: Digits, signals: list[int], num_lines: int, pause: float) -> tuple[int, float]:
+    """Send signals to a child process that trains; return its exit code and the seconds until it ended.
+
+    The first signal is sent ``pause`` seconds after the metrics log has ``num_lines`` lines.
+    """
     child = os.fork()
     if not child:
         os._exit(train_as_the_command_does(path, digits))
     metrics = path / "metrics.jsonl"
-    while not (metrics.exists() and metrics.read_bytes().count(b"\n") >= wait_steps):
+    while not (metrics.exists() and metrics.read_bytes().count(b"\n") >= num_lines):
         time.sleep(0.002)
     time.sleep(pause)
-    begun = time.monotonic()
+    start = time.monotonic()
     for number in signals:
         os.kill(child, number)
         time.sleep(0.003)
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    return code, time.monotonic() - begun
+    return code, time.monotonic() - start
 
 
 def main(folder: Path, trials: int, seed: int) -> None:
-    """Train once in peace, then ``trials`` times with signals."""
+    """Train once without interruption, then ``trials`` times with signals."""
     torch.set_num_threads(1)
-    fitting.Thumbnails.STEPS = 1
-    test, draw = load_digits("test"), random.Random(seed)
-    digits = Digits(test.images[:9], test.labels[:9])
-    train(folder / "whole", digits)
+    Thumbnails.STEPS = 1
+    digits, draw = first_digits(9), random.Random(seed)
+    train(folder / "uninterrupted", digits)
     kinds = ([signal.SIGINT], [signal.SIGTERM], [signal.SIGINT, signal.SIGINT])
-    found = []
+    stopped = []
     for trial in range(trials):
         path, signals = folder / f"stopped-{trial}", [int(number) for number in kinds[trial % 3]]
         code, seconds = stop(path, digits, signals, draw.randint(1, 4), draw.uniform(0, 0.15))
         finished = (path / "manifest.json").exists()
         if not finished:
             train(path, digits)
-        found.append(
+        stopped.append(
             {
                 "signals": signals,
                 "code": code,
@@ -83,7 +82,7 @@ def main(folder: Path, trials: int, seed: int) -> None:
                 "fingerprint": fingerprint(path),
             }
         )
-    print(json.dumps({"whole": fingerprint(folder / "whole"), "stopped": found}))
+    print(json.dumps({"uninterrupted": fingerprint(folder / "uninterrupted"), "stopped": stopped}))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A network of diffusers, as small as it gets and randomly initialised, for tests that need one of another program."""
+"""A small U-Net of diffusers with random weights."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from diffusers import UNet2DModel
 
 
 def small_unet(channels: int = 1, size: int = 8, **options: Any) -> UNet2DModel:
-    """Return one for ``channels`` × ``size`` × ``size`` pictures, always the same; ``options`` are UNet2DModel's."""
+    """Return a U-Net for (channels, size, size) images, always with the same weights; ``options`` are UNet2DModel's."""
     torch.manual_seed(0)
     shape = {"sample_size": size, "in_channels": channels, "out_channels": channels}
     return UNet2DModel(

@@ -1,4 +1,4 @@
-"""Feature maps: which map stands where, in which unit, and how the page is shared."""
+"""Feature maps: position, unit and size of each map."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ Drawn = Callable[[str], Figure]
 
 
 def signed(figure: Figure) -> list[AxesImage]:
-    """Return the maps in the order of drawing; the colour bar stands in axes of its own and is left out."""
+    """Return the maps in drawing sequence, without the colour bar, which has its own axes."""
     (shared,) = [axes for axes in figure.axes if axes.get_gid() == raster.PICTURES]
     return [image for image in shared.images if image.get_cmap().name == theme.SIGNED_MAP]
 
 
 def gauges(figure: Figure) -> list[float]:
-    """Return the filled share of every gauge in the order of drawing."""
+    """Return the filled share of every gauge in drawing sequence."""
     (page,) = [axes for axes in figure.axes if axes.get_zorder() == -1]
     widths = [patch.get_width() for patch in page.patches if isinstance(patch, Rectangle)]
     return [full / empty for empty, full in zip(widths[::2], widths[1::2], strict=True)]
@@ -50,22 +50,29 @@ def test_each_map_stands_in_its_row_and_column_in_units_of_its_modules_rms(make:
 
 def test_the_gauges_are_the_rms_as_a_share_of_the_rows_largest(make: SimpleNamespace) -> None:
     data = make.activations(3, 6)
-    found = gauges(draw_activations(data))
-    np.testing.assert_allclose(found[:6], data.alphas_cumprod)
+    shares = gauges(draw_activations(data))
+    np.testing.assert_allclose(shares[:6], data.alphas_cumprod)
     for row, block in enumerate(data.blocks):
-        wanted = block.rms / (block.rms.max() or 1)
-        np.testing.assert_allclose(found[6 + 6 * row : 12 + 6 * row], wanted, atol=1e-12)
+        expected = block.rms / (block.rms.max() or 1)
+        np.testing.assert_allclose(shares[6 + 6 * row : 12 + 6 * row], expected, atol=1e-12)
 
 
-def test_a_row_says_its_number_and_its_largest_rms(make: SimpleNamespace, words: Callable[[Figure], list[str]]) -> None:
+def test_a_row_gives_its_number_and_its_largest_rms(
+    make: SimpleNamespace, words: Callable[[Figure], list[str]]
+) -> None:
     data = make.activations(2, 2)
-    said = words(draw_activations(data))
-    assert [word for word in said if word in ("1", "2", "3")] == ["1", "1", "2", "3"]  # one step left; rows; the bar
-    assert theme.number(float(data.blocks[0].rms[0])) in said
-    assert theme.number(float(data.blocks[0].rms[1])) not in said
+    texts = words(draw_activations(data))
+    assert [text for text in texts if text in ("1", "2", "3")] == [
+        "1",
+        "1",
+        "2",
+        "3",
+    ]  # a column's steps left, three rows, the colour bar
+    assert theme.number(float(data.blocks[0].rms[0])) in texts
+    assert theme.number(float(data.blocks[0].rms[1])) not in texts
 
 
-def test_maps_larger_than_their_room_are_skipped_through_and_never_blended(make: SimpleNamespace) -> None:
+def test_maps_larger_than_their_cell_are_subsampled_without_interpolation(make: SimpleNamespace) -> None:
     wide = np.arange(4 * 1200 * 600, dtype=float).reshape(1, 4, 1200, 600) % 2 - 0.5
     figure = draw_activations(replace(make.activations(1, 1), blocks=(FeatureMaps(wide, np.array([0.5])),)))
     for shown in signed(figure):
@@ -76,7 +83,7 @@ def test_maps_larger_than_their_room_are_skipped_through_and_never_blended(make:
 
 
 @pytest.mark.parametrize(("blocks", "frames"), [(9, 2), (2, 7), (0, 2)])
-def test_more_than_there_is_room_for_is_refused(blocks: int, frames: int, make: SimpleNamespace) -> None:
+def test_too_many_or_no_blocks_or_frames_are_refused(blocks: int, frames: int, make: SimpleNamespace) -> None:
     with pytest.raises(VizdiffInputError, match="1 to 6 frames of 1 to 8 blocks"):
         make.activations(blocks, frames)
 

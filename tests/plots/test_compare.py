@@ -1,4 +1,4 @@
-"""Two runs above each other: which image stands where, and what is told in orange."""
+"""Comparison of two generations: positions of the images, and changed inputs in orange."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from viz_diffusion.plots.compare import draw_compare
 Drawn = Callable[[str], Figure]
 
 
-def test_the_plain_run_stands_above_the_changed_one(
+def test_the_unchanged_generation_is_above_the_changed_one(
     drawn: Drawn, make: SimpleNamespace, pictures: Callable[..., Any]
 ) -> None:
-    runs = make.compare()[:2]
+    generations = make.compare()[:2]
     greys = pictures(drawn("compare"), "gray")
     assert len(greys) == 2 * 19
-    for run, shown in zip(runs, (greys[:19], greys[19:]), strict=True):
+    for frames, shown in zip(generations, (greys[:19], greys[19:]), strict=True):
         for index in range(9):
-            assert (shown[2 * index] == run.x_t[index]).all()
-            assert (shown[2 * index + 1] == run.x0_pred[index]).all()
-        assert (shown[-1] == run.x0).all()
+            assert (shown[2 * index] == frames.x_t[index]).all()
+            assert (shown[2 * index + 1] == frames.x0_pred[index]).all()
+        assert (shown[-1] == frames.x0).all()
     assert not (greys[0] == greys[19]).all()
 
 
@@ -41,26 +41,26 @@ def test_the_same_step_is_one_column(name: str, drawn: Drawn) -> None:
     for first, second in zip(boxes[:half], boxes[half:], strict=True):
         assert (first.x0, first.width, first.height) == pytest.approx((second.x0, second.width, second.height))
         assert second.y1 < first.y0
-    assert min(box.y0 for box in boxes) > 130 / 1800  # over the colour bar
+    assert min(box.y0 for box in boxes) > 130 / 1800  # above the colour bar
     (page,) = [a for a in drawn(name).axes if a.get_zorder() == -1]
-    assert page.texts[0].xy[1] > 15  # the arrow's head is whole
+    assert page.texts[0].xy[1] > 15  # the arrow's head is not cut off
 
 
-def test_what_is_told_otherwise_is_orange_and_nothing_else_is(drawn: Drawn, words: Callable[..., list[str]]) -> None:
+def test_changed_inputs_are_orange_and_nothing_else_is(drawn: Drawn, words: Callable[..., list[str]]) -> None:
     figure = drawn("compare_most")
     orange = [t for t in figure.findobj(Text) if t.get_text() and t.get_color() == theme.ORANGE]
     assert [t.get_text() for t in orange] == ["8"] * 6 + ["500"] * 6 + ["1"] * 6
     lows = [box.y0 for box in picture_boxes(figure)]
-    assert all(t.get_position()[1] < max(lows) for t in orange)  # beneath the plain run's first row
-    said = words(figure)
+    assert all(t.get_position()[1] < max(lows) for t in orange)  # beneath the first row of the unchanged generation
+    texts = words(figure)
     for symbol in ("$x_t$", "$x_t'$", r"$\hat{x}_0$", r"$\hat{x}_0'$", "$y$", "$y'$", "$t'$", "$s'$"):
-        assert symbol in said
-    assert not any("$y" in word for word in words(drawn("compare_one")))  # nothing was told otherwise
+        assert symbol in texts
+    assert not any("$y" in text for text in words(drawn("compare_one")))  # no input was changed
 
 
-def test_runs_that_cannot_be_compared_are_refused(make: SimpleNamespace) -> None:
-    plain, changed, told = make.compare()
+def test_generations_that_cannot_be_compared_are_refused(make: SimpleNamespace) -> None:
+    plain, changed, inputs = make.compare()
     with pytest.raises(VizdiffInputError, match="same timesteps"):
-        draw_compare(plain, replace(changed, timesteps=changed.timesteps - np.arange(9)), told)
+        draw_compare(plain, replace(changed, timesteps=changed.timesteps - np.arange(9)), inputs)
     with pytest.raises(VizdiffInputError, match="room for 11 frames, found 12"):
         draw_compare(*make.compare(12))

@@ -1,4 +1,4 @@
-"""Curves: lines, limits, labels and the thumbnails beneath."""
+"""Curves of SNR and loss: lines, limits, labels and thumbnails."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_snr_without_a_crossing_has_no_dot(make: SimpleNamespace) -> None:
     assert len(main_axes(figure).lines) == 3
 
 
-def test_snr_thumbnails_stand_at_their_t_unless_they_would_touch(
+def test_snr_thumbnails_are_at_their_t_unless_they_would_overlap(
     drawn: Drawn, make: SimpleNamespace, pictures: Callable[..., Any]
 ) -> None:
     figure, curve = drawn("snr"), make.snr()
@@ -62,11 +62,11 @@ def test_snr_thumbnails_stand_at_their_t_unless_they_would_touch(
     plot = main_axes(figure).get_position()
     boxes = picture_boxes(figure)
     middles = np.array([(box.x0 + box.x1) / 2 for box in boxes])
-    wanted = plot.x0 + curve.thumbnail_timesteps / 999 * plot.width
-    assert middles[2:] == pytest.approx(wanted[2:], abs=1e-3)
+    expected = plot.x0 + curve.thumbnail_timesteps / 999 * plot.width
+    assert middles[2:] == pytest.approx(expected[2:], abs=1e-3)
     assert all(left.x1 < right.x0 for left, right in pairwise(boxes))
     (leaders,) = [axes for axes in figure.axes if axes.get_zorder() == -1]
-    for line, place, t_place in zip(leaders.lines, middles, wanted, strict=True):
+    for line, place, t_place in zip(leaders.lines, middles, expected, strict=True):
         xs = np.asarray(line.get_xdata()) / theme.PAGE_WIDTH
         assert (xs[0], xs[-1]) == pytest.approx((t_place, place), abs=1e-3)
 
@@ -94,7 +94,7 @@ def test_loss_lines_hold_the_history(drawn: Drawn, make: SimpleNamespace) -> Non
     assert high > max(history.heldout.max(), history.train.max())
 
 
-def test_loss_lines_are_named_at_their_ends_in_order(drawn: Drawn, words: Callable[..., list[str]]) -> None:
+def test_loss_lines_are_labelled_at_their_ends_by_value(drawn: Drawn, words: Callable[..., list[str]]) -> None:
     figure = drawn("loss")
     names = ["$t$ 0–249", "$t$ 250–499", "$t$ 500–749", "$t$ 750–999"]
     heights = [text.get_position()[1] for name in names for text in figure.texts if text.get_text() == name]
@@ -103,7 +103,7 @@ def test_loss_lines_are_named_at_their_ends_in_order(drawn: Drawn, words: Callab
     assert {"$t$ 0–999", "$G$", theme.MEAN_SQUARE, "∇"} <= set(words(figure))
 
 
-def test_loss_samples_stand_beneath_in_order(
+def test_loss_samples_are_beneath_by_training_step(
     drawn: Drawn, make: SimpleNamespace, pictures: Callable[..., Any], words: Callable[..., list[str]]
 ) -> None:
     history = make.loss()

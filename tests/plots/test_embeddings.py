@@ -1,4 +1,4 @@
-"""Tables as colours: the clock and the labels."""
+"""Heat maps of the time embedding and the label embedding."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
 
 from viz_diffusion.errors import VizdiffInputError
-from viz_diffusion.plots import embeddings as heatmap
+from viz_diffusion.plots import embeddings
 
 Drawn = Callable[[str], Figure]
 
@@ -26,15 +26,15 @@ def matrices(figure: Figure) -> list[QuadMesh]:
     return [mesh for axes in figure.axes for mesh in axes.collections if isinstance(mesh, QuadMesh)]
 
 
-def test_time_embedding_shows_codes_and_cosines(drawn: Drawn, make: SimpleNamespace) -> None:
-    clock = make.clock()
-    codes, raw, mlp, after = tables(drawn("time_embedding"))
-    assert codes.shape == mlp.shape == (640, 2000)
-    assert np.array_equal(codes[::5, ::2], clock.sinusoids)
-    assert np.array_equal(mlp[np.ceil(np.arange(256) * 2.5).astype(int), ::2], clock.mlp)
+def test_time_embedding_shows_channels_and_cosine_similarities(drawn: Drawn, make: SimpleNamespace) -> None:
+    embedding = make.time_embedding()
+    sinusoids, cosine_raw, mlp, cosine_mlp = tables(drawn("time_embedding"))
+    assert sinusoids.shape == mlp.shape == (640, 2000)
+    assert np.array_equal(sinusoids[::5, ::2], embedding.sinusoids)
+    assert np.array_equal(mlp[np.ceil(np.arange(256) * 2.5).astype(int), ::2], embedding.mlp)
     middles = ((np.arange(125) + 0.5) * 640 / 125).astype(int)
-    assert np.array_equal(raw[np.ix_(middles, middles)], clock.cosine_raw)
-    assert np.array_equal(after[np.ix_(middles, middles)], clock.cosine_mlp)
+    assert np.array_equal(cosine_raw[np.ix_(middles, middles)], embedding.cosine_raw)
+    assert np.array_equal(cosine_mlp[np.ix_(middles, middles)], embedding.cosine_mlp)
 
 
 def test_time_embedding_scales_are_fixed(drawn: Drawn) -> None:
@@ -43,19 +43,19 @@ def test_time_embedding_scales_are_fixed(drawn: Drawn) -> None:
 
 
 def test_time_embedding_marks_0_259_and_999(drawn: Drawn, words: Callable[..., list[str]]) -> None:
-    said = words(drawn("time_embedding"))
-    assert [said.count(mark) for mark in ("259", "999", "sin", "cos", "MLP")] == [4, 4, 1, 1, 2]
+    texts = words(drawn("time_embedding"))
+    assert [texts.count(mark) for mark in ("259", "999", "sin", "cos", "MLP")] == [4, 4, 1, 1, 2]
     xs = {text.get_text(): text.get_position()[0] for text in drawn("time_embedding").texts[:3]}
     assert (xs["259"] - xs["0"]) / (xs["999"] - xs["0"]) == pytest.approx(259 / 999)
 
 
 def test_time_embedding_of_the_wrong_shape_is_refused(make: SimpleNamespace) -> None:
     with pytest.raises(VizdiffInputError, match="cosine"):
-        heatmap.draw_time_embedding(replace(make.clock(), cosine_timesteps=np.arange(3)))
+        embeddings.draw_time_embedding(replace(make.time_embedding(), cosine_timesteps=np.arange(3)))
 
 
 def test_label_matrix_is_largest_and_writes_its_values(drawn: Drawn, make: SimpleNamespace) -> None:
-    figure, labels = drawn("label_embedding"), make.labels()
+    figure, labels = drawn("label_embedding"), make.label_embedding()
     (matrix,) = matrices(figure)
     assert np.array_equal(matrix.get_array().reshape(10, 10), labels.cosine)
     assert matrix.get_clim() == (-1, 1)
@@ -82,7 +82,7 @@ def test_label_cells_and_columns_line_up(drawn: Drawn) -> None:
 def test_pca_names_its_shares_and_places_digits_on_equal_units(
     drawn: Drawn, make: SimpleNamespace, words: Callable[..., list[str]]
 ) -> None:
-    figure, labels = drawn("label_embedding"), make.labels()
+    figure, labels = drawn("label_embedding"), make.label_embedding()
     assert {"PC 1 41%", "PC 2 23%", "t-SNE"} <= set(words(figure))
     maps = [axes for axes in figure.axes if axes.texts and not axes.collections]
     assert len(maps) == 4
@@ -99,9 +99,9 @@ def test_pca_names_its_shares_and_places_digits_on_equal_units(
     ("value", "text"), [(0.314, ".31"), (-0.2, "−.20"), (1.0, "1"), (-1.0, "−1"), (-0.001, "0"), (0.996, "1")]
 )
 def test_short(value: float, text: str) -> None:
-    assert heatmap._short(value) == text
+    assert embeddings._short(value) == text
 
 
 def test_labels_of_the_wrong_shape_are_refused(make: SimpleNamespace) -> None:
     with pytest.raises(VizdiffInputError, match="10x10"):
-        replace(make.labels(), cosine=np.eye(9))
+        replace(make.label_embedding(), cosine=np.eye(9))

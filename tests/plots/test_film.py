@@ -1,4 +1,4 @@
-"""The film: which frames, how long, and which pixels."""
+"""Films: selection of frames, durations and pixels."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from PIL import Image, ImageSequence
 
 from viz_diffusion.errors import VizdiffInputError, VizdiffNonFiniteError, VizdiffUsageError
 from viz_diffusion.plots import film
+from viz_diffusion.plots.pixels import to_gray8
 
 
 def ramp(count: int) -> np.ndarray:
@@ -40,7 +41,7 @@ def test_gif_of_one_frame_and_the_same_bytes_twice(tmp_path: Path) -> None:
         assert (image.size, image.n_frames) == ((224, 224), 1)
 
 
-def test_two_films_stand_side_by_side_with_white_between() -> None:
+def test_two_films_are_joined_side_by_side_with_a_white_gap() -> None:
     both = film.side_by_side(ramp(3), -ramp(3), gap=4)
     assert both.shape == (3, 28, 60)
     assert np.array_equal(both[..., :28], ramp(3))
@@ -51,7 +52,7 @@ def test_two_films_stand_side_by_side_with_white_between() -> None:
 def test_webp_is_lossless_and_unknown_formats_are_named() -> None:
     with Image.open(io.BytesIO(film.film_bytes(ramp(4), "webp", scale=2, frame_ms=40, hold_ms=900))) as image:
         shown = [np.asarray(frame.convert("L")) for frame in ImageSequence.Iterator(image)]
-    for pixels, wanted in zip(shown, film.to_grey(ramp(4)), strict=True):
+    for pixels, wanted in zip(shown, to_gray8(ramp(4)), strict=True):
         assert np.array_equal(pixels[::2, ::2], wanted)
     with pytest.raises(VizdiffUsageError, match="'avi'"):
         film.film_bytes(ramp(2), "avi")
@@ -67,10 +68,6 @@ def test_a_failed_film_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(VizdiffUsageError):
         film.write_gif(ramp(2), tmp_path / "a.gif", scale=0)
     assert not list(tmp_path.iterdir())
-
-
-def test_greys_run_from_black_to_white_and_clip() -> None:
-    assert film.to_grey(np.array([-3.0, -1, 0, 1, 3])).tolist() == [0, 0, 128, 255, 255]
 
 
 @pytest.mark.parametrize(("num", "count"), [(1000, 60), (1001, 60), (10, 10), (7, 3), (2, 2), (5, 90)])

@@ -1,4 +1,4 @@
-"""The strip beneath a film, read back by type that matplotlib sets."""
+"""Caption strips of a film, read with glyphs that matplotlib renders."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CELL = (24, 16)
 
 
 def glyphs(ink: np.ndarray) -> list[tuple[np.ndarray, float]]:
-    """Cut (H, W) ink at its empty columns; return each piece in one size, and how wide it is to its height."""
+    """Split (H, W) ink at its empty columns; return each glyph resized to ``CELL``, and its width-to-height ratio."""
     filled = np.flatnonzero(np.diff(np.concatenate([[0], (ink > 0.25).any(axis=0), [0]])))
     pieces = []
     for left, right in filled.reshape(-1, 2):
@@ -27,27 +27,27 @@ def glyphs(ink: np.ndarray) -> list[tuple[np.ndarray, float]]:
 
 @pytest.fixture(scope="module")
 def alphabet() -> dict[str, tuple[np.ndarray, float]]:
-    """Return every letter of a strip as matplotlib's DejaVu Sans sets it; ``=`` is two bars in one piece."""
+    """Return the glyphs of a strip as matplotlib renders them in DejaVu Sans; ``=`` is recognised by its shape."""
     letters = "0123456789t"
     figure = Figure(figsize=(6, 1), dpi=200)
     figure.text(0.02, 0.3, "  ".join(letters), fontsize=30, family="DejaVu Sans")
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
-    found = glyphs(1 - np.asarray(canvas.buffer_rgba())[..., 0] / 255.0)
-    assert len(found) == len(letters)
-    return dict(zip(letters, found, strict=True))
+    rendered = glyphs(1 - np.asarray(canvas.buffer_rgba())[..., 0] / 255.0)
+    assert len(rendered) == len(letters)
+    return dict(zip(letters, rendered, strict=True))
 
 
 def read(strip: np.ndarray, alphabet: dict[str, tuple[np.ndarray, float]]) -> str:
-    """Return what stands on a strip: at each piece the letter that differs least from it."""
+    """Return the text of a strip: for each glyph the letter that differs least from it."""
     ink = 1 - strip / 255.0
-    said = ""
+    text = ""
     for piece, shape in glyphs(ink / max(ink.max(), 1e-9)):
         if shape > 1.2:
-            said += "="
+            text += "="
             continue
-        said += min(alphabet, key=lambda name: np.abs(alphabet[name][0] - piece).mean())
-    return said
+        text += min(alphabet, key=lambda name: np.abs(alphabet[name][0] - piece).mean())
+    return text
 
 
 @pytest.mark.parametrize(("left", "t"), [(1000, 999), (678, 677), (254, 253), (31, 30), (9, 8), (1, 0)])
@@ -62,7 +62,7 @@ def test_steps_left_and_t_can_be_read(left: int, t: int, width: int, alphabet: d
     assert read(strip[:, gap:], alphabet) == f"t={t}"
 
 
-def test_the_finished_picture_says_nought_and_has_no_t(alphabet: dict) -> None:  # type: ignore[type-arg]
+def test_the_finished_image_has_0_steps_left_and_no_t(alphabet: dict) -> None:  # type: ignore[type-arg]
     assert read(counter_strip(448, 56, 0, None), alphabet) == "0"
 
 
@@ -80,14 +80,14 @@ def test_the_strip_is_readable_and_even() -> None:
     assert strip.min() < 40
 
 
-def test_heads_stand_over_their_pictures_and_shrink_to_fit() -> None:
+def test_heads_are_centred_above_their_images_and_shrink_to_fit() -> None:
     strip = head_strip(400, 40, (("y = 3", False), ("y′ = 3 → 8", True)))
     assert strip.shape == (40, 400)
     ink = strip < 200
     left, right = (np.flatnonzero(half.any(axis=0)) for half in (ink[:, :200], ink[:, 200:]))
     assert abs(left.mean() - 100) < 12
     assert abs(right.mean() - 100) < 12
-    assert strip[:, 200:].min() < strip[:, :200].min()  # what is marked is darker
+    assert strip[:, 200:].min() < strip[:, :200].min()  # highlighted text is darker
     long = head_strip(400, 40, (("y = 3", False), ("t′ = 999 → 500  s′ = 1.5 → 1", True))) < 200
     columns = np.flatnonzero(long.any(axis=0))
     assert columns[-1] < 398

@@ -26,13 +26,13 @@ def test_forward_shows_every_digit_at_every_t(
 
 
 def test_forward_names_t_and_both_coefficients(drawn: Drawn, words: Callable[..., list[str]]) -> None:
-    said = words(drawn("forward"))
+    texts = words(drawn("forward"))
     for label in ("50", "250", "300", "999", "0.72", "0.69", "0.63", "0.78", "SNR = 1", "$x_0$"):
-        assert label in said
+        assert label in texts
 
 
 @pytest.mark.parametrize(("crossing", "before"), [(259, 250), (300, 250), (301, 300), (51, 50)])
-def test_the_crossing_line_stands_between_its_neighbours(crossing: int, before: int, make: SimpleNamespace) -> None:
+def test_the_crossing_line_is_halfway_between_two_columns(crossing: int, before: int, make: SimpleNamespace) -> None:
     t = make.forward_t
     figure = grid.draw_forward(make.noise(5, 11), t, make.linear.alphas_cumprod[t], crossing)
     (line,) = figure.axes[0].lines
@@ -44,7 +44,7 @@ def test_the_crossing_line_stands_between_its_neighbours(crossing: int, before: 
 
 
 @pytest.mark.parametrize("crossing", [None, 10, 2000])
-def test_without_a_crossing_in_sight_no_line_is_drawn(
+def test_without_a_crossing_in_range_no_line_is_drawn(
     crossing: int | None, make: SimpleNamespace, words: Callable[..., list[str]]
 ) -> None:
     t = make.forward_t
@@ -59,7 +59,7 @@ def test_forward_of_the_wrong_shape_is_refused(make: SimpleNamespace) -> None:
         grid.draw_forward(make.noise(5, 10), t, make.linear.alphas_cumprod[t], 259)
 
 
-def test_training_step_shows_its_arrays_each_in_its_colours(
+def test_training_step_shows_each_array_in_its_colour_map(
     drawn: Drawn, make: SimpleNamespace, pictures: Callable[..., Any]
 ) -> None:
     step = make.training()
@@ -69,7 +69,7 @@ def test_training_step_shows_its_arrays_each_in_its_colours(
 
 
 def test_training_step_is_labelled(drawn: Drawn, words: Callable[..., list[str]]) -> None:
-    said = words(drawn("training_step"))
+    texts = words(drawn("training_step"))
     for label in ("100", "300", "600", "0.123", "0.050", "0.007", theme.EPS, theme.EPS_PRED, theme.X_T):
-        assert label in said
-    assert (said.count("+"), said.count("→")) == (3, 6)
+        assert label in texts
+    assert (texts.count("+"), texts.count("→")) == (3, 6)

@@ -1,4 +1,4 @@
-"""Strips: which image stands where, and what is written over it."""
+"""Strips: position of each image, and the header of each column."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ def test_steps_are_ten_columns_of_three_rows(drawn: Drawn) -> None:
 
 
 def test_steps_are_labelled_by_steps_left_t_and_power(drawn: Drawn, words: Callable[..., list[str]]) -> None:
-    said = words(drawn("steps"))
+    texts = words(drawn("steps"))
     for label in ("1000", "50", "0", "999", "49", "0%", "0.2%", "13%", "97%", "$x_t$", "$t$"):
-        assert label in said
-    assert "100%" not in said
+        assert label in texts
+    assert "100%" not in texts
 
 
 def test_steps_gauges_show_the_share_of_power(drawn: Drawn, make: SimpleNamespace) -> None:
@@ -62,7 +62,7 @@ def test_steps_gauges_show_the_share_of_power(drawn: Drawn, make: SimpleNamespac
 
 
 @pytest.mark.parametrize(("name", "bands"), [("steps", 1), ("steps_twenty", 2)])
-def test_an_arrow_to_the_right_runs_over_every_band(name: str, bands: int, drawn: Drawn) -> None:
+def test_every_band_has_an_arrow_to_the_right(name: str, bands: int, drawn: Drawn) -> None:
     pages = [axes for axes in drawn(name).axes if axes.get_zorder() == -1]
     assert len(pages) == bands
     for page in pages:
@@ -106,8 +106,10 @@ def test_ten_digits_are_columns_of_labels_and_rows_of_frames(
 
 
 def test_ten_digits_are_labelled(drawn: Drawn, words: Callable[..., list[str]]) -> None:
-    said = words(drawn("ten_digits"))
-    assert sorted(said) == sorted([str(n) for n in range(10)] + ["1000", "800", "600", "450", "300", "200", "100", "0"])
+    texts = words(drawn("ten_digits"))
+    assert sorted(texts) == sorted(
+        [str(n) for n in range(10)] + ["1000", "800", "600", "450", "300", "200", "100", "0"]
+    )
 
 
 def test_ten_digits_of_the_wrong_shape_are_refused(make: SimpleNamespace) -> None:

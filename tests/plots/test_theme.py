@@ -1,4 +1,4 @@
-"""The rules that hold for every picture, and the helpers that put pixels on the page."""
+"""Rules for every figure (scales, font sizes, overlaps), and the primitives that place images on the page."""
 
 from __future__ import annotations
 
@@ -60,14 +60,14 @@ def test_texts_do_not_overlap_and_stay_on_the_page(any_figure: Figure) -> None:
         assert box.y0 >= 0, name
         assert box.x1 <= theme.PAGE_WIDTH, name
         assert box.y1 <= theme.PAGE_HEIGHT, name
-    for (one, first), (two, second) in itertools.combinations(boxes, 2):
+    for (name, first), (other, second) in itertools.combinations(boxes, 2):
         across = min(first.x1, second.x1) - max(first.x0, second.x0)
         down = min(first.y1, second.y1) - max(first.y0, second.y0)
-        assert min(across, down) <= 1, (one, two, across, down)
+        assert min(across, down) <= 1, (name, other, across, down)
 
 
 def test_texts_do_not_lie_on_images(any_figure: Figure) -> None:
-    """Only the label matrix writes on its cells, so numbers of at most 1 are not looked at."""
+    """Numbers of at most 1 are skipped, since the label matrix writes them into its cells."""
     with theme.use_theme():
         renderer = FigureCanvasAgg(any_figure).get_renderer()
         any_figure.draw(renderer)
@@ -79,7 +79,7 @@ def test_texts_do_not_lie_on_images(any_figure: Figure) -> None:
             assert not any(box.overlaps(frame) for frame in frames), text.get_text()
 
 
-def test_pictures_hold_symbols_and_numbers_only(any_figure: Figure) -> None:
+def test_figures_hold_symbols_and_numbers_only(any_figure: Figure) -> None:
     for text in texts(any_figure):
         letters = "".join(c if c.isascii() and c.isalpha() else " " for c in text.get_text())
         assert {word for word in letters.split() if len(word) > 1} <= SYMBOL_WORDS
@@ -98,9 +98,9 @@ def test_png_is_3200x1800_and_the_same_every_time(drawn: Callable[[str], Figure]
 
 @pytest.mark.parametrize("name", ["steps", "snr", "model"])
 def test_drawing_and_saving_twice_gives_the_same_svg(name: str, draw: Callable[[str], Figure]) -> None:
-    one, two = (saving.figure_bytes(draw(name), "svg", description="a & b <ε̂>") for _ in range(2))
-    assert one == two
-    root = ElementTree.fromstring(one)
+    first, second = (saving.figure_bytes(draw(name), "svg", description="a & b <ε̂>") for _ in range(2))
+    assert first == second
+    root = ElementTree.fromstring(first)
     assert [float(n) for n in root.attrib["viewBox"].split()] == [0, 0, 960, 540]
     note = root.find(".//{http://purl.org/dc/elements/1.1/}description")
     assert note is not None
@@ -145,7 +145,7 @@ def test_a_placed_image_is_painted_as_matplotlib_would_resample_it(shape: tuple[
     assert len(np.unique(painted[0])) > 100
 
 
-def test_the_theme_leaves_matplotlib_as_it_was() -> None:
+def test_the_theme_restores_matplotlibs_settings() -> None:
     before = dict(mpl.rcParams)
     with theme.use_theme():
         assert mpl.rcParams["svg.fonttype"] == "path"
@@ -153,7 +153,7 @@ def test_the_theme_leaves_matplotlib_as_it_was() -> None:
     assert dict(mpl.rcParams) == before
 
 
-def test_a_users_style_does_not_change_a_picture(draw: Callable[[str], Figure]) -> None:
+def test_a_users_style_does_not_change_a_figure(draw: Callable[[str], Figure]) -> None:
     plain = saving.figure_bytes(draw("snr"), "png")
     with mpl.rc_context({"font.size": 5, "axes.grid": True, "lines.linestyle": "--", "savefig.bbox": "tight"}):
         styled = saving.figure_bytes(draw("snr"), "png")
@@ -174,7 +174,7 @@ def test_drawing_everything_needs_no_torch_and_leaves_no_figure_to_pyplot() -> N
     assert done.returncode == 0, done.stderr
 
 
-def test_quarter_colours_stay_apart_in_grey() -> None:
+def test_quarter_colours_differ_in_greyscale() -> None:
     greys = [np.dot(mpl.colors.to_rgb(colour), (0.299, 0.587, 0.114)) for colour in (*theme.QUARTERS, "white")]
     assert min(np.diff(greys)) > 0.18
 
@@ -186,13 +186,13 @@ def test_enlarge_repeats_each_pixel() -> None:
     assert (big[3:, :3] == 3).all()
 
 
-def test_fit_nearest_repeats_and_skips_but_never_blends() -> None:
+def test_fit_nearest_repeats_and_skips_without_interpolation() -> None:
     table = np.arange(12).reshape(3, 4)
     assert (raster.fit_nearest(table, 6, 4) == np.repeat(table, 2, axis=0)).all()
     assert (raster.fit_nearest(table, 3, 2) == table[:, ::2]).all()
 
 
-def test_spread_keeps_order_distance_and_limits() -> None:
+def test_spread_keeps_sequence_distance_and_limits() -> None:
     places = theme.spread(np.array([0.0, 1, 2, 90, 99]), 10, 0, 100)
     assert places.tolist() == [0, 10, 20, 90, 100]
     assert theme.spread(np.array([5.0, 6, 7]), 60, 0, 100).tolist() == [0, 50, 100]
@@ -207,7 +207,7 @@ def test_percent(share: float, text: str) -> None:
     assert theme.percent(share) == text
 
 
-def test_number_has_a_true_minus() -> None:
+def test_number_has_a_typographic_minus() -> None:
     assert theme.number(-2.8936) == "−2.89"
 
 
@@ -244,10 +244,10 @@ def test_images_that_cannot_be_drawn_are_refused() -> None:
     with pytest.raises(VizdiffNonFiniteError):
         raster.place_noise(figure, 0, 0, 1, np.full((28, 28), np.nan))
     with pytest.raises(VizdiffInputError, match=r"\(1, 28, 28\)"):
-        raster.show_digit(theme.add_axes(figure, 0, 0, 28, 28), np.zeros((1, 28, 28)))
+        raster.place_digit(figure, 0, 0, 1, np.zeros((1, 28, 28)))
 
 
-def test_pixels_stay_what_they_were_when_the_figure_is_painted_again() -> None:
+def test_pixels_do_not_change_when_the_figure_is_drawn_again() -> None:
     figure = theme.new_figure()
     theme.write(figure, 400, 400, "7", 100)
     pixels = saving.figure_pixels(figure)

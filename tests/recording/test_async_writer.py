@@ -17,14 +17,18 @@ import numpy as np
 import pytest
 import torch
 from cheap_denoiser import CheapDenoiser
+from sampler_arguments import with_config
 from torch import Tensor
 
 import viz_diffusion.files
-from viz_diffusion.diffusion.samplers import ImageNoise, sampling_steps
+from viz_diffusion.diffusion.sampler_config import SamplerConfig
+from viz_diffusion.diffusion.samplers import ImageNoise
+from viz_diffusion.diffusion.sampling import sampling_steps
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.errors import VizdiffInputError, VizdiffIOError, VizdiffLockedError, VizdiffUsageError
 from viz_diffusion.files import lock
-from viz_diffusion.recording.recorder import Recorder, record_generation
+from viz_diffusion.recording.generation import record_generation
+from viz_diffusion.recording.recorder import Recorder
 from viz_diffusion.recording.store.layout import partial_path
 from viz_diffusion.recording.trajectory import Trajectory
 
@@ -40,8 +44,9 @@ def same(first: Trajectory, second: Trajectory) -> None:
 
 def generate(count: int = 3, steps: int = 120, **options: object) -> Trajectory:
     labels = torch.arange(count) % 10
+    given = with_config(options, steps=steps, guidance_scale=1.5)
     return record_generation(
-        CheapDenoiser(), NoiseSchedule.named(), labels, range(count), steps=steps, image_shape=(1, 4, 4), **options
+        CheapDenoiser(), NoiseSchedule.named(), labels, range(count), image_shape=(1, 4, 4), **given
     )
 
 
@@ -69,7 +74,8 @@ def test_float16_while_recording(tmp_path: Path) -> None:
 def test_activations_go_to_disk(
     at: tuple[int, ...] | None, norms: bool, make_unet: Callable, linear: NoiseSchedule, tmp_path: Path
 ) -> None:
-    options = {"steps": 1000 if at else 60, "guidance_scale": 1.5, "activations_at": at, "activation_norms": norms}
+    config = SamplerConfig(steps=1000 if at else 60, guidance_scale=1.5)
+    options = {"config": config, "activations_at": at, "activation_norms": norms}
     options |= {"activations": ["time_mlp", "mid.*"]}
     pair = [
         record_generation(make_unet(), linear, torch.tensor([3, 4]), [0, 1], store=store, **options)
@@ -89,13 +95,46 @@ def test_sampling_is_not_changed(make_unet: Callable, linear: NoiseSchedule, tmp
         torch.manual_seed(0)
         noise = ImageNoise([1, 2])
         if not recorded:
-            x = [s.x_prev for s in sampling_steps(unet, linear, noise, torch.tensor([1, 2]), steps=60)][-1]
+            x = [s.x_prev for s in sampling_steps(unet, linear, noise, torch.tensor([1, 2]), SamplerConfig(steps=60))][
+                -1
+            ]
         else:
             with Recorder(unet, linear, store=tmp_path / "a.zarr"):
-                x = [s.x_prev for s in sampling_steps(unet, linear, noise, torch.tensor([1, 2]), steps=60)][-1]
+                x = [
+                    s.x_prev for s in sampling_steps(unet, linear, noise, torch.tensor([1, 2]), SamplerConfig(steps=60))
+                ][-1]
         return torch.cat([x.flatten(), torch.rand(3)])
 
     assert torch.equal(last(recorded=True), last(recorded=False))
+
+
+@pytest.mark.parametrize("guided", [30, 70])
+def test_guidance_that_ends_early(guided: int, linear: NoiseSchedule, tmp_path: Path) -> None:
+    """Chunks of 50 steps: the first one is guided in part, or the second one is, or not at all."""
+    pair = []
+    for store in (tmp_path / "a.zarr", None):
+        denoiser, x = CheapDenoiser(), torch.ones(2, 1, 4, 4)
+        with Recorder(denoiser, linear, guidance_scale=2.0, store=store, seeds=[5, 6]) as recorder:
+            for step, t in enumerate(range(900, 780, -1)):
+                denoiser(x, torch.tensor([t]), torch.tensor([3, 4]))
+                if step < guided:
+                    denoiser(x, torch.tensor([t]), torch.tensor([10, 10]))
+                x = 0.99 * x
+        pair.append(recorder.trajectory())
+    same(*pair)
+    np.testing.assert_array_equal(pair[0].eps_pred[:, guided:], pair[0].eps_cond[:, guided:])
+    assert np.isnan(pair[0].eps_uncond).all(axis=(0, 2, 3, 4)).tolist() == [step >= guided for step in range(120)]
+
+
+def test_a_sampling_without_finished_images(linear: NoiseSchedule, tmp_path: Path) -> None:
+    denoiser = CheapDenoiser()
+    with Recorder(denoiser, linear, store=tmp_path / "a.zarr") as recorder:
+        for count in (16, 2):
+            noise, labels = ImageNoise(range(count), (1, 4, 4)), torch.zeros(count, dtype=torch.long)
+            last = [step.x_prev for step in sampling_steps(denoiser, linear, noise, labels, SamplerConfig(steps=3))][-1]
+            if count == 16:
+                recorder.finish(last)
+    assert np.isnan(recorder.trajectory().x0).all(axis=(1, 2, 3)).tolist() == [False] * 16 + [True] * 2
 
 
 # -- cut off ---------------------------------------------------------------------------------------
@@ -107,7 +146,7 @@ def record(path: Path, stop: BaseException | None, steps: int = 120, at: int = 7
     with Recorder(denoiser, schedule, store=path, aim=(2, steps), seeds=[5, 6], sampler="ddpm") as recorder:
         noise = ImageNoise([5, 6], (1, 4, 4))
         x0 = None
-        for index, step in enumerate(sampling_steps(denoiser, schedule, noise, labels, steps=steps)):
+        for index, step in enumerate(sampling_steps(denoiser, schedule, noise, labels, SamplerConfig(steps=steps))):
             if index == at and stop is not None:
                 raise stop
             x0 = step.x_prev
@@ -217,7 +256,7 @@ def test_a_full_disk_stops_the_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert not (tmp_path / "a.zarr").exists()
 
 
-def test_nothing_heard_is_an_error_and_leaves_nothing(linear: NoiseSchedule, tmp_path: Path) -> None:
+def test_nothing_recorded_is_an_error_and_leaves_nothing(linear: NoiseSchedule, tmp_path: Path) -> None:
     denoiser = CheapDenoiser()
     with (
         pytest.raises(VizdiffUsageError, match="nothing was recorded"),
@@ -233,7 +272,7 @@ def test_two_recorders_of_one_place(tmp_path: Path) -> None:
     record(tmp_path / "a.zarr", None)
 
 
-def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
+def test_a_folder_of_something_else_is_kept(tmp_path: Path) -> None:
     (tmp_path / "a.zarr").mkdir()
     (tmp_path / "a.zarr" / "only-copy.png").write_bytes(b"x")
     with pytest.raises(VizdiffInputError, match="folder of something else"):
@@ -263,37 +302,8 @@ def test_samplings_that_do_not_fit_one_store(linear: NoiseSchedule, tmp_path: Pa
     def sample(*pairs: tuple[int, int]) -> None:
         for count, steps in pairs:
             noise = ImageNoise(range(count), (1, 4, 4))
-            list(sampling_steps(denoiser, linear, noise, torch.arange(count) % 10, steps=steps))
+            list(sampling_steps(denoiser, linear, noise, torch.arange(count) % 10, SamplerConfig(steps=steps)))
 
     for pairs, words in ((((16, 5), (3, 3)), "same timesteps"), (((3, 5), (3, 5)), "multiple of 16")):
         with pytest.raises(VizdiffUsageError, match=words), Recorder(denoiser, linear, store=tmp_path / "a.zarr"):
             sample(*pairs)
-
-
-# -- memory ----------------------------------------------------------------------------------------
-
-
-MEMORY = """
-import resource, sys, torch
-from pathlib import Path
-sys.path.insert(0, str(Path(sys.argv[2]) / "tests" / "helpers"))
-from cheap_denoiser import CheapDenoiser
-from viz_diffusion import NoiseSchedule, record_generation
-peaks = []
-for count in (96, 1600):
-    labels = torch.zeros(count, dtype=torch.long)
-    record_generation(CheapDenoiser(), NoiseSchedule.named(), labels, range(count), steps=10, guidance_scale=1.0,
-                      store=Path(sys.argv[1]) / f"{count}.zarr", dtype="float16")
-    peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
-print(peaks[1] - peaks[0])
-"""
-
-
-@pytest.mark.skipif(os.name == "nt", reason="no getrusage")
-def test_memory_does_not_grow_with_the_number_of_images(tmp_path: Path) -> None:
-    """1600 images of ten steps are 113 MB of float32 on the way; a hundred cost the same memory to 25 MiB."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", MEMORY, str(tmp_path), str(ROOT)]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-    assert done.returncode == 0, done.stderr
-    assert int(done.stdout) <= 25

@@ -8,8 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from sampler_arguments import with_config
 
-from viz_diffusion.diffusion.samplers import ImageNoise, guided_eps, sampling_steps
+from viz_diffusion.diffusion.sampler_config import SamplerConfig
+from viz_diffusion.diffusion.samplers import ImageNoise, guided_eps
+from viz_diffusion.diffusion.sampling import sampling_steps
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.diffusion.unet import ModelConfig, SimpleUNet
 from viz_diffusion.errors import VizdiffInputError
@@ -21,7 +24,7 @@ from viz_diffusion.recording.comparison_runs import (
     save_comparison_runs,
     shown_steps_left,
 )
-from viz_diffusion.recording.recorder import record_generation
+from viz_diffusion.recording.generation import record_generation
 from viz_diffusion.recording.trajectory import Trajectory
 
 SCHEDULE = NoiseSchedule.named("linear", 120)
@@ -38,7 +41,9 @@ def model() -> SimpleUNet:
 
 @pytest.fixture(scope="module")
 def recorded(model: SimpleUNet) -> Trajectory:
-    return record_generation(model, SCHEDULE, torch.tensor([5]), [7], guidance_scale=1.5, weights_sha256="ab")
+    return record_generation(
+        model, SCHEDULE, torch.tensor([5]), [7], SamplerConfig(guidance_scale=1.5), weights_sha256="ab"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -86,9 +91,7 @@ def test_a_companion_is_what_sampling_it_alone_gives(
             SCHEDULE,
             ImageNoise([7]),
             torch.tensor([one.digit]),
-            sampler=one.sampler,
-            steps=one.num_steps,
-            guidance_scale=one.guidance_scale,
+            SamplerConfig(one.sampler, one.num_steps, guidance_scale=one.guidance_scale),
         )
     )
     alone = np.stack([steps[one.num_steps - n].x_t[0, 0].numpy() for n in one.steps_left])
@@ -110,7 +113,9 @@ def test_the_other_digits_are_sampled_as_the_recording_was(model: SimpleUNet, as
     schedule = NoiseSchedule.named("linear")
 
     def generate(digit: int) -> Trajectory:
-        return record_generation(model, schedule, torch.tensor([digit]), [7], steps=9, guidance_scale=1.5, **asked)
+        return record_generation(
+            model, schedule, torch.tensor([digit]), [7], **with_config(asked, steps=9, guidance_scale=1.5)
+        )
 
     (found,) = (one for one in sample_comparison_runs(model, generate(3)).others if one.digit == 8)
     wanted = generate(8)
@@ -118,6 +123,30 @@ def test_the_other_digits_are_sampled_as_the_recording_was(model: SimpleUNet, as
     np.testing.assert_allclose(found.x_t[:-1], wanted.x_t[0, :, 0], rtol=1e-5, atol=1e-4)
     np.testing.assert_allclose(found.x_t[-1], wanted.x0[0, 0], rtol=1e-5, atol=1e-4)
     assert np.abs(generate(3).x0 - wanted.x0).max() > 1e-2
+
+
+@pytest.mark.parametrize(
+    ("own", "others"), [(1.0, [3.0, 1.5]), (3.0, [1.0, 1.5]), (1.5, [1.0, 3.0]), (2.0, [1.0, 3.0])]
+)
+def test_two_runs_have_another_guidance_and_all_others_the_recordings_own(
+    own: float, others: list[float], model: SimpleUNet
+) -> None:
+    def generate(digit: int, scale: float, sampler: str = "ddim", steps: int = 6) -> Trajectory:
+        label = torch.tensor([digit])
+        return record_generation(model, SCHEDULE, label, [7], sampler=sampler, steps=steps, guidance_scale=scale)
+
+    recorded = generate(5, own)
+    runs = sample_comparison_runs(model, recorded)
+    *rescaled, other_sampler = runs.comparisons
+    assert [one.guidance_scale for one in rescaled] == others
+    assert {one.guidance_scale for one in (*runs.others, other_sampler)} == {own}
+    for one in rescaled:  # sampled with the scale that they name, which gives another picture
+        np.testing.assert_allclose(one.x_t[-1], generate(5, one.guidance_scale).x0[0, 0], rtol=1e-5, atol=1e-4)
+        assert np.abs(one.x_t[-1] - recorded.x0[0, 0]).max() > 1e-2
+    for one in runs.others:
+        np.testing.assert_allclose(one.x_t[-1], generate(one.digit, own).x0[0, 0], rtol=1e-5, atol=1e-4)
+    wanted = generate(5, own, "ddpm", SCHEDULE.num_train_timesteps).x0[0, 0]
+    np.testing.assert_allclose(other_sampler.x_t[-1], wanted, rtol=1e-5, atol=2e-4)
 
 
 def test_every_image_may_have_its_own_guidance(model: SimpleUNet) -> None:

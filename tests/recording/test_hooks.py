@@ -1,4 +1,4 @@
-"""What a Recorder hears: activations, several samplings, autocast, compiled networks; and that hooks go."""
+"""What a Recorder records: activations, several samplings, autocast, compiled networks; and that hooks go."""
 
 from __future__ import annotations
 
@@ -10,14 +10,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from sampler_arguments import with_config
 from torch import Tensor, nn
 
-from viz_diffusion.diffusion.samplers import ImageNoise, sampling_steps
+from viz_diffusion.diffusion.sampler_config import SamplerConfig
+from viz_diffusion.diffusion.samplers import ImageNoise
+from viz_diffusion.diffusion.sampling import sampling_steps
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.diffusion.unet import ModelConfig, SimpleUNet
 from viz_diffusion.errors import VizdiffUsageError
+from viz_diffusion.recording.generation import record_generation
 from viz_diffusion.recording.hooks import match_modules
-from viz_diffusion.recording.recorder import Recorder, record_generation
+from viz_diffusion.recording.recorder import Recorder
 
 LABELS = torch.tensor([0, 5, 9])
 
@@ -34,7 +38,7 @@ def hooks(module: nn.Module) -> int:
 def sample(unet: nn.Module, schedule: NoiseSchedule, count: int = 3, **options: object) -> Tensor:
     noise = ImageNoise(range(count))
     labels = torch.arange(count) % 10
-    return [s.x_prev for s in sampling_steps(unet, schedule, noise, labels, **({"steps": 5} | options))][-1]
+    return [s.x_prev for s in sampling_steps(unet, schedule, noise, labels, **with_config(options, steps=5))][-1]
 
 
 # -- activations -----------------------------------------------------------------------------------
@@ -83,8 +87,7 @@ def test_activations_are_what_the_modules_gave(scale: float, unet: SimpleUNet, l
         linear,
         LABELS,
         [1, 2, 3],
-        steps=5,
-        guidance_scale=scale,
+        SamplerConfig(steps=5, guidance_scale=scale),
         activations=["time_mlp", "label_emb", "down.*", "mid.attention"],
     )
     assert found.activation_steps.tolist() == [0, 1, 2, 3, 4]
@@ -103,7 +106,7 @@ def test_activations_are_what_the_modules_gave(scale: float, unet: SimpleUNet, l
 
 
 def test_norms_at_chosen_timesteps(unet: SimpleUNet, linear: NoiseSchedule) -> None:
-    options = {"steps": 5, "guidance_scale": 1.5, "activations": ["mid1", "time_mlp"]}
+    options = {"config": SamplerConfig(steps=5, guidance_scale=1.5), "activations": ["mid1", "time_mlp"]}
     whole = record_generation(unet, linear, LABELS, [1, 2, 3], **options)
     norms = record_generation(
         unet, linear, LABELS, [1, 2, 3], **options, activations_at=whole.timesteps[[1, 4]], activation_norms=True
@@ -146,7 +149,7 @@ def test_modules_that_cannot_be_kept(name: str, words: str, linear: NoiseSchedul
     assert hooks(network) == 0
 
 
-def test_a_module_called_outside_the_forward_pass_is_not_heard(unet: SimpleUNet, linear: NoiseSchedule) -> None:
+def test_a_module_called_outside_the_forward_pass_is_not_recorded(unet: SimpleUNet, linear: NoiseSchedule) -> None:
     with Recorder(unet, linear, activations=["time_mlp"]) as recorder:
         unet.embed(torch.tensor([3]))
         sample(unet, linear, count=2)
@@ -171,7 +174,7 @@ def test_each_sampling_is_its_own(
     assert np.concatenate([one.seeds for one in found]).tolist() == list(range(100, 100 + sum(range(len(steps) + 1))))
     for one, x0 in zip(found, finished, strict=True):
         np.testing.assert_array_equal(one.x0, x0.numpy())
-    with pytest.raises(VizdiffUsageError, match=f"{len(steps)} samplings were heard"):
+    with pytest.raises(VizdiffUsageError, match=f"{len(steps)} samplings were recorded"):
         recorder.trajectory()
 
 
@@ -207,13 +210,13 @@ def test_guidance_with_an_unknown_null_label_names_the_mend(
             return self.inner(x, t, labels)
 
     def loop(net: nn.Module) -> Tensor:
-        x, orders, none = torch.zeros(2, 1, 28, 28), torch.tensor([3, 4]), torch.tensor([10, 10])
+        x, labels, none = torch.zeros(2, 1, 28, 28), torch.tensor([3, 4]), torch.tensor([10, 10])
         for t in (9, 8, 7):
             at = torch.full((2,), t)
             if doubled:
-                net(torch.cat([x, x]), torch.cat([at, at]), torch.cat([orders, none]))
+                net(torch.cat([x, x]), torch.cat([at, at]), torch.cat([labels, none]))
             else:
-                net(x, at, orders)
+                net(x, at, labels)
                 net(x, at, none)
         return x
 
@@ -277,17 +280,17 @@ class TestCompiled:
     """Either equal to eager within tolerance, or refused in one sentence; never silently empty."""
 
     def test_the_compiled_network_is_recorded(self, unet: SimpleUNet, linear: NoiseSchedule) -> None:
-        eager = record_generation(unet, linear, LABELS, [1, 2, 3], steps=3)
+        eager = record_generation(unet, linear, LABELS, [1, 2, 3], SamplerConfig(steps=3, guidance_scale=1.5))
         compiled = torch.compile(unet, backend="aot_eager")
         for _ in range(2):  # compiling, and compiled
-            found = record_generation(compiled, linear, LABELS, [1, 2, 3], steps=3)
+            found = record_generation(compiled, linear, LABELS, [1, 2, 3], SamplerConfig(steps=3, guidance_scale=1.5))
             assert found.labels.tolist() == LABELS.tolist()
             np.testing.assert_allclose(found.x_t, eager.x_t, rtol=1e-4, atol=1e-4)
             np.testing.assert_allclose(found.eps_pred, eager.eps_pred, rtol=1e-4, atol=1e-4)
         assert hooks(compiled) == 0
 
     @pytest.mark.parametrize("warm", [False, True])
-    def test_the_original_is_not_heard_through_its_copy(
+    def test_the_original_is_not_recorded_through_its_copy(
         self, warm: bool, unet: SimpleUNet, linear: NoiseSchedule
     ) -> None:
         compiled = torch.compile(unet, backend="aot_eager")
@@ -320,7 +323,7 @@ class TestCompiled:
 def test_hooks_on_modules_go_after_an_error(error: BaseException, unet: SimpleUNet, linear: NoiseSchedule) -> None:
     def loop() -> None:
         with Recorder(unet, linear, activations=["*"]), Recorder(unet, linear, activations=["mid1"]):
-            for step in sampling_steps(unet, linear, ImageNoise([1]), torch.tensor([1]), steps=5):
+            for step in sampling_steps(unet, linear, ImageNoise([1]), torch.tensor([1]), SamplerConfig(steps=5)):
                 if step.t < 500:
                     raise error
 
@@ -332,7 +335,7 @@ def test_hooks_on_modules_go_after_an_error(error: BaseException, unet: SimpleUN
 def test_an_abandoned_generator_leaves_no_hook(unet: SimpleUNet, linear: NoiseSchedule) -> None:
     def steps() -> Iterator[object]:
         with Recorder(unet, linear, activations=["*"]):
-            yield from sampling_steps(unet, linear, ImageNoise([1]), torch.tensor([1]), steps=5)
+            yield from sampling_steps(unet, linear, ImageNoise([1]), torch.tensor([1]), SamplerConfig(steps=5))
 
     running = steps()
     next(running)

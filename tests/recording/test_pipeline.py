@@ -80,9 +80,9 @@ def test_what_is_recorded_is_what_was(name: str, kind: str) -> None:
     assert (found.timesteps.dtype == np.float64) == any(float(t) % 1 for *_, t in seen)
     for s, (_, scaled, answer, output, _) in enumerate(seen):
         np.testing.assert_array_equal(found.x_t[:, s], scaled.numpy())
-        told = getattr(output, "pred_original_sample", None)
-        if told is not None:
-            np.testing.assert_array_equal(found.x0_pred[:, s], told.numpy())
+        given = getattr(output, "pred_original_sample", None)
+        if given is not None:
+            np.testing.assert_array_equal(found.x0_pred[:, s], given.numpy())
         if kind == "epsilon":
             np.testing.assert_array_equal(found.eps_pred[:, s], answer.numpy())
         signal, spread = np.sqrt(found.alphas_cumprod[s]), np.sqrt(1 - found.alphas_cumprod[s])
@@ -116,7 +116,7 @@ def test_the_pipeline_is_not_changed() -> None:
 
 
 def test_return_dict_false_and_ddims_arguments() -> None:
-    """Pipelines look at the signature of step, to see whether it takes eta and a generator."""
+    """Pipelines inspect the signature of step, to see whether it takes eta and a generator."""
     pipe = DDIMPipeline(small_unet(3), DDIMScheduler())
     pipe.set_progress_bar_config(disable=True)
     with record_pipeline(pipe) as recording:
@@ -134,7 +134,7 @@ def test_return_dict_false_and_ddims_arguments() -> None:
     assert recording.trajectory().num_steps == 4
 
 
-def test_class_labels_are_heard() -> None:
+def test_class_labels_are_recorded() -> None:
     pipe = SimpleNamespace(unet=small_unet(3, num_class_embeds=11), scheduler=DDIMScheduler())
     with record_pipeline(pipe) as recording:
         list(loop(pipe, class_labels=torch.tensor([3, 7])))
@@ -163,9 +163,9 @@ def test_latents_are_decoded_at_chosen_frames(tmp_path: Path) -> None:
     assert found.decoded.shape == (2, 3, 3, 16, 16)
     assert found.decoded_steps.tolist() == [0, 5, 7]
     with torch.no_grad():
-        guess = vae.decode(torch.from_numpy(found.x0_pred[:, 5]) / 0.2).sample
+        decoded = vae.decode(torch.from_numpy(found.x0_pred[:, 5]) / 0.2).sample
         last = vae.decode(torch.from_numpy(found.x0) / 0.2).sample
-    np.testing.assert_array_equal(found.decoded[:, 1], guess.numpy())
+    np.testing.assert_array_equal(found.decoded[:, 1], decoded.numpy())
     np.testing.assert_array_equal(found.decoded[:, 2], last.numpy())
     found.save(tmp_path / "a.zarr")
     np.testing.assert_array_equal(Trajectory.open(tmp_path / "a.zarr").decoded, found.decoded)

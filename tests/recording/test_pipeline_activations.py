@@ -27,19 +27,19 @@ NAMES = ("down_blocks.0", "mid_block")
 
 
 @torch.no_grad()
-def listen(unet: UNet2DModel, x: np.ndarray, t: float, **call: Any) -> dict[str, np.ndarray]:
+def module_outputs(unet: UNet2DModel, x: np.ndarray, t: float, **call: Any) -> dict[str, np.ndarray]:
     """Return what modules give for one input, by hooks of the test's own."""
-    heard: dict[str, np.ndarray] = {}
+    outputs: dict[str, np.ndarray] = {}
     handles = [
         unet.get_submodule(name).register_forward_hook(
-            lambda _, __, out, name=name: heard.update({name: (out[0] if isinstance(out, tuple) else out).numpy()})
+            lambda _, __, out, name=name: outputs.update({name: (out[0] if isinstance(out, tuple) else out).numpy()})
         )
         for name in NAMES
     ]
     unet(torch.from_numpy(x), torch.tensor(t), **call)  # a float would lose what is behind its point
     for handle in handles:
         handle.remove()
-    return heard
+    return outputs
 
 
 @pytest.mark.parametrize("scheduler", [DDPMScheduler, EulerDiscreteScheduler])
@@ -59,7 +59,7 @@ def test_activations_are_the_modules_own(scheduler: Any) -> None:
     for found in (first, second):
         assert found.activation_steps.tolist() == [0, 3]
         for place, step in enumerate([0, 3]):
-            expected = listen(unet, found.x_t[:, step], float(found.timesteps[step]))
+            expected = module_outputs(unet, found.x_t[:, step], float(found.timesteps[step]))
             for name in NAMES:
                 assert found.activations[name].shape == (2, 2, 8, 8, 8)
                 np.testing.assert_allclose(found.activations[name][:, place], expected[name], atol=1e-5)
@@ -74,27 +74,27 @@ def test_of_a_doubled_batch_the_half_under_the_prompt_is_kept() -> None:
     x, y = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(1)), torch.tensor([0, 0, 2, 3])
     with torch.no_grad(), record_pipeline(pipe, activations=["mid_block"]) as recording:
         for t in pipe.scheduler.timesteps:
-            plain, told = unet(torch.cat([x, x]), t, class_labels=y).sample.chunk(2)
-            x = pipe.scheduler.step(plain + 3 * (told - plain), t, x).prev_sample
+            uncond, cond = unet(torch.cat([x, x]), t, class_labels=y).sample.chunk(2)
+            x = pipe.scheduler.step(uncond + 3 * (cond - uncond), t, x).prev_sample
     found = recording.trajectory()
-    expected = listen(unet, found.x_t[:, 2], int(found.timesteps[2]), class_labels=y[2:])
+    expected = module_outputs(unet, found.x_t[:, 2], int(found.timesteps[2]), class_labels=y[2:])
     np.testing.assert_allclose(found.activations["mid_block"][:, 2], expected["mid_block"], atol=1e-5)
-    other = listen(unet, found.x_t[:, 2], int(found.timesteps[2]), class_labels=y[:2])
+    other = module_outputs(unet, found.x_t[:, 2], int(found.timesteps[2]), class_labels=y[:2])
     assert not np.allclose(found.activations["mid_block"][:, 2], other["mid_block"], atol=1e-3)
 
 
-def test_two_answers_a_step_and_a_pipeline_without_network_are_refused() -> None:
+def test_two_calls_a_step_and_a_pipeline_without_network_are_refused() -> None:
     unet = small_unet(3)
     pipe = SimpleNamespace(unet=unet, scheduler=DDIMScheduler())
     x = torch.randn(1, 3, 8, 8)
 
-    def ask_twice() -> None:
+    def call_twice() -> None:
         with torch.no_grad(), record_pipeline(pipe, activations=["mid_block"]):
             unet(x, 10)
             unet(x, 10)
 
     with pytest.raises(VizdiffUsageError, match="asked twice"):
-        ask_twice()
+        call_twice()
     assert not unet.mid_block._forward_hooks
     assert not unet._forward_pre_hooks
     with (

@@ -12,15 +12,19 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from sampler_arguments import with_config
 from small_unet import small_unet
 from torch import Tensor, nn
 
-from viz_diffusion.diffusion.samplers import ImageNoise, Step, sampling_steps
+from viz_diffusion.diffusion.sampler_config import SamplerConfig
+from viz_diffusion.diffusion.samplers import ImageNoise, Step
+from viz_diffusion.diffusion.sampling import sampling_steps
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.diffusion.timesteps import spaced_timesteps
 from viz_diffusion.diffusion.unet import SimpleUNet
 from viz_diffusion.errors import VizdiffUsageError
-from viz_diffusion.recording.recorder import Recorder, record_generation
+from viz_diffusion.recording.generation import record_generation
+from viz_diffusion.recording.recorder import Recorder
 from viz_diffusion.recording.trajectory import Trajectory
 
 SEEDS, LABELS = [11, 12, 13], torch.tensor([0, 5, 9])
@@ -38,7 +42,7 @@ def hooks(module: nn.Module) -> int:
 
 
 def run_steps(unet: nn.Module, schedule: NoiseSchedule, **options: object) -> Iterator[Step]:
-    return sampling_steps(unet, schedule, ImageNoise(SEEDS), LABELS, **({"steps": 6} | options))
+    return sampling_steps(unet, schedule, ImageNoise(SEEDS), LABELS, **with_config(options, steps=6))
 
 
 def same(first: Trajectory, second: Trajectory, but: tuple[str, ...] = ()) -> None:
@@ -121,10 +125,7 @@ def test_recorded_equals_sampled(
         linear,
         LABELS,
         SEEDS,
-        sampler=sampler,
-        steps=6,
-        guidance_scale=scale,
-        clip=clip,
+        SamplerConfig(sampler, 6, guidance_scale=scale, clip=clip),
         on_step=steps.append,
         weights_sha256="ab",
     )
@@ -163,7 +164,9 @@ class Elementwise(nn.Module):
 @pytest.mark.parametrize("scale", [1.0, 1.5])
 def test_the_next_state_recomputes_from_the_record(scale: float, linear: NoiseSchedule) -> None:
     """x_{t-1} = μ̃(x̂_0, x_t) + √β_t z, where z is drawn anew from the seeds; all 1000 steps."""
-    found = record_generation(Elementwise(), linear, LABELS, SEEDS, guidance_scale=scale, image_shape=(1, 4, 4))
+    found = record_generation(
+        Elementwise(), linear, LABELS, SEEDS, SamplerConfig(guidance_scale=scale), image_shape=(1, 4, 4)
+    )
     assert found.timesteps.tolist() == list(range(999, -1, -1))
     noise = ImageNoise(found.seeds.tolist(), (1, 4, 4))
     np.testing.assert_array_equal(found.x_t[:, 0], noise.draw().numpy())
@@ -244,7 +247,7 @@ CALLS = {
 
 @pytest.fixture(scope="module")
 def reference(make_unet: Callable, linear: NoiseSchedule) -> Trajectory:
-    return record_generation(make_unet(), linear, LABELS, SEEDS, sampler="ddim", steps=5, guidance_scale=1.0)
+    return record_generation(make_unet(), linear, LABELS, SEEDS, SamplerConfig("ddim", 5, guidance_scale=1.0))
 
 
 @pytest.mark.parametrize("answer", ANSWERS)
@@ -281,7 +284,7 @@ def test_a_denoiser_without_labels(linear: NoiseSchedule) -> None:
 
     denoiser = Plain()
     with Recorder(denoiser, linear) as recorder:
-        for step in sampling_steps(denoiser, linear, ImageNoise(SEEDS), None, steps=4):
+        for step in sampling_steps(denoiser, linear, ImageNoise(SEEDS), None, SamplerConfig(steps=4)):
             recorder.finish(step.x_prev)
     found = recorder.trajectory()
     assert found.labels.tolist() == [-1, -1, -1]
@@ -363,7 +366,7 @@ def test_unknown_guidance_is_marked(unet: SimpleUNet, linear: NoiseSchedule) -> 
 def test_an_order_for_no_digit_is_no_label(unet: SimpleUNet, linear: NoiseSchedule) -> None:
     """Trajectory.labels says -1 where there was no label, and the null label means there was none."""
     with Recorder(unet, linear) as recorder:
-        for _ in sampling_steps(unet, linear, ImageNoise(SEEDS), torch.full((3,), 10), steps=3):
+        for _ in sampling_steps(unet, linear, ImageNoise(SEEDS), torch.full((3,), 10), SamplerConfig(steps=3)):
             pass
     assert recorder.trajectory().labels.tolist() == [-1, -1, -1]
 
@@ -405,7 +408,7 @@ def test_no_hook_is_left_after_success(unet: SimpleUNet, linear: NoiseSchedule) 
             assert hooks(unet) == 1
             list(run_steps(unet, linear))
         assert len(unet._forward_hooks) == 0
-        record_generation(unet, linear, LABELS, SEEDS, steps=2)
+        record_generation(unet, linear, LABELS, SEEDS, SamplerConfig(steps=2, guidance_scale=1.5))
 
 
 @pytest.mark.parametrize("error", [ValueError("no"), KeyboardInterrupt(), SystemExit(1)], ids=repr)
@@ -424,14 +427,14 @@ def test_no_hook_is_left_after_an_error_in_the_loop(
     with counting(unet), pytest.raises(type(error)):
         loop()
     with counting(unet), pytest.raises(type(error)):
-        record_generation(unet, linear, LABELS, SEEDS, steps=4, on_step=stop)
+        record_generation(unet, linear, LABELS, SEEDS, SamplerConfig(steps=4, guidance_scale=1.5), on_step=stop)
 
 
 @pytest.mark.parametrize("error", [ValueError("no"), KeyboardInterrupt()], ids=repr)
 def test_no_hook_is_left_after_an_error_in_the_network(error: BaseException, linear: NoiseSchedule) -> None:
     network = Fails(error)
     with counting(network), pytest.raises(type(error)):
-        record_generation(network, linear, LABELS, SEEDS, steps=4, guidance_scale=1.0)
+        record_generation(network, linear, LABELS, SEEDS, SamplerConfig(steps=4, guidance_scale=1.0))
     assert network.calls == 3
 
 
@@ -539,7 +542,7 @@ def test_labels_that_do_not_fit_are_refused_in_words(
     labels: Any, said: str, unet: SimpleUNet, linear: NoiseSchedule
 ) -> None:
     with pytest.raises(VizdiffUsageError, match=said):
-        record_generation(unet, linear, labels, [0, 1], steps=2)
+        record_generation(unet, linear, labels, [0, 1], SamplerConfig(steps=2, guidance_scale=1.5))
 
 
 def test_only_modules_can_be_listened_to(linear: NoiseSchedule) -> None:

@@ -8,10 +8,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from sampler_arguments import with_config
 
+from viz_diffusion.diffusion.sampler_config import SamplerConfig
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.errors import VizdiffUsageError
-from viz_diffusion.recording.recorder import record_generation
+from viz_diffusion.recording.generation import record_generation
 from viz_diffusion.recording.replay import injected_noise, next_states
 from viz_diffusion.recording.trajectory import Trajectory
 
@@ -29,9 +31,7 @@ OPTIONS = {
 
 
 def make(unet: torch.nn.Module, linear: NoiseSchedule, **options: object) -> Trajectory:
-    return record_generation(
-        unet, linear, torch.tensor([3, 8]), [7, 9], **({"guidance_scale": 1.5, "weights_sha256": ""} | options)
-    )
+    return record_generation(unet, linear, torch.tensor([3, 8]), [7, 9], **with_config(options, guidance_scale=1.5))
 
 
 @pytest.mark.parametrize("case", OPTIONS)
@@ -58,8 +58,7 @@ def test_noise_is_what_the_sampler_drew(make_unet: Callable, linear: NoiseSchedu
         linear,
         torch.tensor([3]),
         [7],
-        steps=12,
-        guidance_scale=1.0,
+        SamplerConfig(steps=12, guidance_scale=1.0),
         on_step=lambda step: drawn.append(torch.zeros_like(step.x_t) if step.noise is None else step.noise),
     )
     np.testing.assert_array_equal(injected_noise(recorded), torch.stack(drawn, dim=1).numpy())

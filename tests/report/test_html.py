@@ -1,3 +1,5 @@
+"""HTML of a report page: escaping, content policy, size, and the checks of its parts."""
+
 from __future__ import annotations
 
 import base64
@@ -26,7 +28,7 @@ PLACES = (
 
 
 class Reader(HTMLParser):
-    """Collects what a browser would: elements, their attributes, text of each style and script."""
+    """Collects elements with their attributes, all text, and the contents of each style and script."""
 
     def __init__(self, html: str) -> None:
         super().__init__(convert_charrefs=True)
@@ -60,7 +62,7 @@ def html() -> str:
 
 
 @pytest.mark.parametrize("words", HOSTILE)
-def test_hostile_words_stay_words(html: str, words: str) -> None:
+def test_hostile_texts_stay_text(html: str, words: str) -> None:
     plain, attacked = Reader(html), Reader(render(fake_page(words=words)))
     # A command is cut into one <span> a word; everything else is the same element with the same attributes.
     shapes = [[(tag, sorted(a)) for tag, a in page.tags if (tag, a) != ("span", {})] for page in (plain, attacked)]
@@ -68,13 +70,13 @@ def test_hostile_words_stay_words(html: str, words: str) -> None:
     text = "".join(attacked.text)
     for place in PLACES:
         assert f"{place} {words}" in text, place
-    spoken = [value or "" for _, attributes in attacked.tags for value in attributes.values()]
-    assert any(f"Chart {words}. Chart caption {words}" == value for value in spoken)
+    attribute_values = [value or "" for _, attributes in attacked.tags for value in attributes.values()]
+    assert any(f"Chart {words}. Chart caption {words}" == value for value in attribute_values)
     data = json.loads(next(text for text in attacked.raw["script"] if text.startswith("{")))
     assert [line["name"] for line in data["charts"][0]["lines"]] == [f"down {words}", f"up {words}"]
 
 
-def test_there_are_enough_hostile_words() -> None:
+def test_there_are_enough_hostile_texts() -> None:
     assert len(set(HOSTILE)) >= 30
 
 
@@ -117,7 +119,7 @@ def test_no_inline_style_or_handler_and_nothing_to_fetch(html: str) -> None:
     assert not re.search(r"@import|url\(|\bfetch\(|XMLHttpRequest|WebSocket|\beval\(|innerHTML", html)
 
 
-def test_every_picture_speaks_and_every_id_is_unique(html: str) -> None:
+def test_every_picture_has_an_alt_and_every_id_is_unique(html: str) -> None:
     tags = Reader(html).tags
     assert all("alt" in attributes for tag, attributes in tags if tag == "img")
     ids = [attributes["id"] for _, attributes in tags if "id" in attributes]
@@ -282,7 +284,7 @@ def test_curve_of_a_schedule_that_reaches_pure_noise() -> None:
     assert "inf" not in curve.path
 
 
-def test_numbers_as_words() -> None:
+def test_number_formats() -> None:
     assert [format_db(v) for v in (-3.04, 0.0, np.inf)] == ["−3.0", "0.0", "∞"]
     shares = [0.0, 4e-5, 0.005, 0.0789, 0.404, 0.9999, 1.0]
     assert [format_share(v) for v in shares] == ["0%", "<0.01%", "0.50%", "7.9%", "40%", "99.99%", "100%"]

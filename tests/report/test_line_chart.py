@@ -1,3 +1,5 @@
+"""Layout of line charts: paths, ticks, labels and the table of values."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -55,14 +57,14 @@ def test_the_table_has_eleven_rows_with_the_first_and_last_step() -> None:
     assert draw_chart(chart(np.array([3.0, 2.0, -1.0]))).rows[-1] == ("1", "−1.00")
 
 
-def test_the_marker_reads_what_the_table_says() -> None:
-    """Kept with few digits, 0.416496 would be 0.4165, and then 0.416 or 0.417, as the browser likes."""
+def test_the_marker_shows_the_value_of_the_table() -> None:
+    """Rounded first to 0.4165, the value 0.416496 could become 0.416 or 0.417, depending on the browser."""
     drawn = draw_chart(chart(np.array([0.416496, 0.5, 0.4165004])))
     read = [f"{value:.{drawn.decimals}f}" for value in drawn.lines[0].values]
     assert read == [row[1] for row in drawn.rows] == ["0.416", "0.500", "0.417"]
 
 
-def test_names_stand_beside_their_own_line() -> None:
+def test_labels_are_nearest_to_their_own_line() -> None:
     share = np.arange(200, 0, -1) / 200
     drawn = draw_chart(chart(share, share + 0.5, 2 - share))
     paths = [points(line.path) for line in drawn.lines]

@@ -1,3 +1,5 @@
+"""Message catalogues: keys, fields, languages, and the two READMEs."""
+
 from __future__ import annotations
 
 import re
@@ -11,33 +13,33 @@ from viz_diffusion.errors import VizdiffInputError, VizdiffUsageError
 from viz_diffusion.text.catalogue import Texts, languages, load_texts
 
 
-def test_english_is_there_and_every_text_says_something() -> None:
+def test_english_exists_and_no_interface_text_is_blank() -> None:
     assert "en" in languages()
     texts = load_texts("en")
     assert all(text.strip() for text in texts.section("interface").values())
 
 
 def sources(ending: str) -> str:
-    """Return every template file of one kind, joined."""
+    """Return all template files with one file name ending, joined."""
     folder = resources.files("viz_diffusion.report").joinpath("templates")
-    found = [entry.read_text("utf-8") for entry in folder.iterdir() if entry.name.endswith(ending)]
-    assert found
-    return "\n".join(found)
+    files = [entry.read_text("utf-8") for entry in folder.iterdir() if entry.name.endswith(ending)]
+    assert files
+    return "\n".join(files)
 
 
-def test_every_key_the_templates_ask_for_exists() -> None:
-    asked = set(re.findall(r"interface\.[a-z_.]+(?=[\"'])", sources(".html.j2")))
-    assert len(asked) > 50
-    assert asked <= set(load_texts("en"))
+def test_every_key_used_in_templates_exists() -> None:
+    keys = set(re.findall(r"interface\.[a-z_.]+(?=[\"'])", sources(".html.j2")))
+    assert len(keys) > 50
+    assert keys <= set(load_texts("en"))
 
 
-def test_every_key_the_scripts_ask_for_exists() -> None:
-    asked = set(re.findall(r"\btext\.([a-z_]+)", sources(".js")))
-    assert asked == set(load_texts("en").section("interface.script"))
+def test_the_keys_used_in_scripts_are_those_of_the_catalogue() -> None:
+    keys = set(re.findall(r"\btext\.([a-z_]+)", sources(".js")))
+    assert keys == set(load_texts("en").section("interface.script"))
 
 
 def fields(text: str) -> list[tuple[str, str, str]]:
-    """Return the names that are filled in, with conversions and formats, in no order."""
+    """Return the (name, format, conversion) of every field of a text, sorted."""
     parts = Formatter().parse(text)
     return sorted((name, spec or "", conversion or "") for _, name, spec, conversion in parts if name is not None)
 
@@ -52,7 +54,7 @@ def test_languages_have_the_same_keys_and_fields() -> None:
             assert fields(other[key]) == fields(english[key]), (lang, key)
 
 
-def test_control_fields_notice_another_format() -> None:
+def test_control_fields_differ_by_format() -> None:
     assert fields("{a[0]:.2f} {b}") == fields("{b} {a[0]:.2f}") != fields("{a[0]:.3f} {b}")
 
 
@@ -96,7 +98,7 @@ NAMES = {
     "training",
     "coarse_fine",
 }
-"""Words of Latin letters that a text in another script may hold; commands and what is filled in do not count."""
+"""Latin words allowed in a Chinese text; commands and fields are not checked."""
 
 
 def is_command(key: str) -> bool:
@@ -104,14 +106,14 @@ def is_command(key: str) -> bool:
 
 
 def foreign_words(key: str, text: str) -> list[str]:
-    """Return words of three Latin letters or more that are neither names nor a command."""
+    """Return the words of at least three Latin letters that are not in ``NAMES``; none of a command."""
     if is_command(key) or key == "language.tag":
         return []
     plain = re.sub(r"{[^}]*}", " ", text.replace("et al.", ""))
     return [word for word in re.findall(r"[A-Za-zÀ-ž_]{3,}", plain) if word not in NAMES]
 
 
-def test_the_chinese_is_chinese() -> None:
+def test_chinese_texts_hold_no_english_words() -> None:
     texts = load_texts("zh")
     assert {key: words for key in texts if (words := foreign_words(key, texts[key]))} == {}
     assert texts["language.tag"] == "zh-Hans"
@@ -124,7 +126,7 @@ def test_commands_are_the_same_in_every_language() -> None:
             assert load_texts(lang)[key] == english[key]
 
 
-def test_control_english_is_noticed() -> None:
+def test_control_english_words_are_detected() -> None:
     english = load_texts("en")
     assert sum(bool(foreign_words(key, english[key])) for key in english) > 0.8 * len(english)
     assert foreign_words("a.b", "由噪声调度 decided，SNR") == ["decided"]
@@ -132,7 +134,7 @@ def test_control_english_is_noticed() -> None:
 
 @pytest.mark.parametrize("lang", languages())
 @pytest.mark.parametrize("figure", ["loss", "learning"])
-def test_a_count_of_training_steps_is_explained_where_it_is_drawn(lang: str, figure: str) -> None:
+def test_captions_explain_the_symbol_of_training_steps(lang: str, figure: str) -> None:
     assert "∇" in load_texts(lang)[f"picture.{figure}.caption"]
 
 

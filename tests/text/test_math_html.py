@@ -1,4 +1,4 @@
-"""Symbols of the papers in running text, as HTML."""
+"""Mathematical symbols in running text, as HTML."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from viz_diffusion.text.math_html import symbol_style, typeset
 
 
 def plain(html: str) -> str:
-    """Return what a reader gets when copying: the text without its tags, nothing escaped."""
+    """Return the text of an HTML fragment, without tags and escapes."""
     text = re.sub("<[^>]*>", "", html)
-    for written, meant in (("&lt;", "<"), ("&gt;", ">"), ("&#34;", '"'), ("&#39;", "'"), ("&amp;", "&")):
-        text = text.replace(written, meant)
+    for entity, character in (("&lt;", "<"), ("&gt;", ">"), ("&#34;", '"'), ("&#39;", "'"), ("&amp;", "&")):
+        text = text.replace(entity, character)
     return text
 
 
@@ -26,42 +26,41 @@ def variable(letter: str, mark: str = "", sign: str = "", sub: str = "") -> str:
 
 
 X_T, X_0 = variable("x", sub="t"), variable("x", sub="0")
-GUESS, NOISE = variable("x", "hat", "\u0302", "0"), variable("ε", "hat", "\u0302")
-SHARE = variable("α", "bar", "\u0304")
+X0_PRED, EPS_PRED = variable("x", "hat", "\u0302", "0"), variable("ε", "hat", "\u0302")
+ALPHA_BAR = variable("α", "bar", "\u0304")
 
 
 @pytest.mark.parametrize(
     ("text", "html"),
     [
-        ("the picture x_t, the guess x̂₀", f"the picture {X_T}, the guess {GUESS}"),
-        ("画面 xₜ、噪声 ε̂（±3）", f"画面 {X_T}、噪声 {NOISE}（±3）"),
-        ("√ᾱ·x₀", f'<span class="whole">√{SHARE}·{X_0}</span>'),
-        ("√((1−ᾱ)/ᾱ) < 1", f'<span class="whole">√((1−{SHARE})/{SHARE})</span> &lt; 1'),
-        (unicodedata.normalize("NFC", "ᾱ 13%"), f"{SHARE} 13%"),
-        (unicodedata.normalize("NFD", "ᾱ 13%"), f"{SHARE} 13%"),
+        ("the picture x_t, the guess x̂₀", f"the picture {X_T}, the guess {X0_PRED}"),
+        ("画面 xₜ、噪声 ε̂（±3）", f"画面 {X_T}、噪声 {EPS_PRED}（±3）"),
+        ("√ᾱ·x₀", f'<span class="whole">√{ALPHA_BAR}·{X_0}</span>'),
+        ("√((1−ᾱ)/ᾱ) < 1", f'<span class="whole">√((1−{ALPHA_BAR})/{ALPHA_BAR})</span> &lt; 1'),
+        (unicodedata.normalize("NFC", "ᾱ 13%"), f"{ALPHA_BAR} 13%"),
+        (unicodedata.normalize("NFD", "ᾱ 13%"), f"{ALPHA_BAR} 13%"),
         ("(σ² = β̃)", f"({variable('σ')}² = {variable('β', 'tilde', chr(0x303))})"),
         ("T = 1000, at every t", f'<span class="whole">{variable("T")} = 1000</span>, at every {variable("t")}'),
         ("t-SNE isn’t part; don't sit at T, x, 3x_ty", "t-SNE isn’t part; don&#39;t sit at T, x, 3x_ty"),
     ],
 )
-def test_what_is_written(text: str, html: str) -> None:
+def test_symbols_become_variables(text: str, html: str) -> None:
     assert typeset(text) == html
 
 
 @pytest.mark.parametrize("lang", languages())
-def test_every_text_stays_what_it_was(lang: str) -> None:
+def test_typesetting_keeps_every_text_of_the_catalogues(lang: str) -> None:
     texts = load_texts(lang)
     changed = 0
     for key in texts:
         html = str(typeset(texts[key]))
         changed += "<var>" in html
         expected = re.sub(r"x_t(?!\w)", "xt", unicodedata.normalize("NFD", texts[key]))
-        for raised, lowered in (("₀", "0"), ("ₜ", "t")):
-            expected = expected.replace(raised, lowered)
-        got = unicodedata.normalize("NFD", plain(html))
-        for raised, lowered in (("₀", "0"), ("ₜ", "t")):
-            got = got.replace(raised, lowered)
-        assert got == expected, key
+        typeset_text = unicodedata.normalize("NFD", plain(html))
+        for subscript, letter in (("₀", "0"), ("ₜ", "t")):
+            expected = expected.replace(subscript, letter)
+            typeset_text = typeset_text.replace(subscript, letter)
+        assert typeset_text == expected, key
     assert changed > 40
 
 

@@ -1,4 +1,4 @@
-"""What recordings and runs show of themselves in a notebook."""
+"""Notebook HTML of recordings and runs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ VOID = {"img", "br"}
 
 
 class Reader(HTMLParser):
-    """Collects pictures with their alternative texts, and words; fails where tags do not match."""
+    """Collects images with their alternative texts, tags and words; fails where tags do not match."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -78,24 +78,24 @@ def recording(steps: int = 20, images: int = 2, channels: int = 1, **changes: ob
 
 def test_a_recording_shows_its_own_frames() -> None:
     trajectory = recording()
-    found = read(trajectory._repr_html_())
+    reader = read(trajectory._repr_html_())
     left = [20, 13, 10, 7, 4, 2]
-    wanted = [(f"x_t with {n} steps left", trajectory.x_t[0, 20 - n, 0]) for n in left]
-    wanted.append(("the finished image", trajectory.x0[0, 0]))
-    wanted += [(f"guess with {n} steps left", trajectory.x0_pred[0, 20 - n, 0]) for n in left]
-    assert [alt for alt, _ in found.pictures] == [alt for alt, _ in wanted]
-    for (_, pixels), (_, frame) in zip(found.pictures, wanted, strict=True):
+    expected = [(f"x_t with {n} steps left", trajectory.x_t[0, 20 - n, 0]) for n in left]
+    expected.append(("the finished image", trajectory.x0[0, 0]))
+    expected += [(f"guess with {n} steps left", trajectory.x0_pred[0, 20 - n, 0]) for n in left]
+    assert [alt for alt, _ in reader.pictures] == [alt for alt, _ in expected]
+    for (_, pixels), (_, frame) in zip(reader.pictures, expected, strict=True):
         assert np.array_equal(pixels, to_gray8(frame))
-    words = " ".join(found.words)
+    words = " ".join(reader.words)
     assert "digit 3" in words
     assert "DDIM" in words
     assert "cd" * 32 in words
     assert "3, 4" in words
-    assert found.tags.count("details") == 1
-    assert not np.array_equal(found.pictures[0][1], to_gray8(trajectory.x_t[0, 1, 0]))  # a control: the next frame
+    assert reader.tags.count("details") == 1
+    assert not np.array_equal(reader.pictures[0][1], to_gray8(trajectory.x_t[0, 1, 0]))  # a control: the next frame
 
 
-def test_what_is_not_known_is_said_and_drawn_empty() -> None:
+def test_unknown_values_are_named_and_missing_images_are_empty() -> None:
     unfinished = recording(
         x0=np.full((2, 1, 28, 28), np.nan, np.float32),
         guidance_scale=float("nan"),
@@ -104,22 +104,22 @@ def test_what_is_not_known_is_said_and_drawn_empty() -> None:
         labels=np.array([-1, -1]),
     )
     html = unfinished._repr_html_()
-    found = read(html)
-    assert len(found.pictures) == 12
+    reader = read(html)
+    assert len(reader.pictures) == 12
     assert 'role="img" aria-label="the finished image"' in html
-    assert " ".join(found.words).count("not known") >= 4
-    assert "nan" not in " ".join(found.words).lower()
+    assert " ".join(reader.words).count("not known") >= 4
+    assert "nan" not in " ".join(reader.words).lower()
 
 
 @pytest.mark.parametrize(("steps", "images", "channels"), [(0, 1, 1), (1, 1, 1), (3, 0, 1), (5, 1, 3), (5, 1, 4)])
-def test_every_shape_has_a_face(steps: int, images: int, channels: int) -> None:
+def test_recordings_of_every_shape_have_html(steps: int, images: int, channels: int) -> None:
     trajectory = recording(steps, images, channels)
-    found = read(trajectory._repr_html_())
-    assert len(found.pictures) == 0 if not images else len(found.pictures) >= 1
+    reader = read(trajectory._repr_html_())
+    assert len(reader.pictures) == 0 if not images else len(reader.pictures) >= 1
     if channels == 3:
-        assert np.array_equal(found.pictures[0][1], to_gray8(trajectory.x_t[0, 0]).transpose(1, 2, 0))
+        assert np.array_equal(reader.pictures[0][1], to_gray8(trajectory.x_t[0, 0]).transpose(1, 2, 0))
     if channels == 4:
-        assert np.array_equal(found.pictures[0][1], to_gray8(trajectory.x_t[0, 0, 0]))
+        assert np.array_equal(reader.pictures[0][1], to_gray8(trajectory.x_t[0, 0, 0]))
 
 
 def test_everything_is_escaped() -> None:
@@ -127,20 +127,20 @@ def test_everything_is_escaped() -> None:
     image = np.zeros((1, 2, 2), np.float32)
     html = whole(bad, bad, strip(bad, [(bad, picture(image, bad))]), facts(bad, [(bad, bad)]))
     html += picture(np.full_like(image, np.nan), bad)
-    found = read(html)
-    assert "script" not in found.tags
-    assert found.pictures[0][0] == bad
-    assert "".join(found.words).count(bad) == 7
+    reader = read(html)
+    assert "script" not in reader.tags
+    assert reader.pictures[0][0] == bad
+    assert "".join(reader.words).count(bad) == 7
     trajectory = recording(sampler=bad, variance=bad, weights_sha256=bad)
     assert "script" not in read(trajectory._repr_html_()).tags
 
 
 def test_pictures_are_enlarged_by_whole_factors() -> None:
-    for side, shown in ((28, 84), (32, 96), (200, 200), (1, 96)):
-        assert f"width:{shown}px" in picture(np.zeros((1, side, side), np.float32), "")
+    for side, width in ((28, 84), (32, 96), (200, 200), (1, 96)):
+        assert f"width:{width}px" in picture(np.zeros((1, side, side), np.float32), "")
 
 
-def test_the_bundled_run_says_what_it_is() -> None:
+def test_the_html_of_the_bundled_run_gives_its_settings_and_losses() -> None:
     run = Run.bundled()
     text = " ".join(read(run._repr_html_()).words)
     entries = [json.loads(line) for line in (run.path / "metrics.jsonl").read_text().splitlines()]
@@ -153,7 +153,7 @@ def test_the_bundled_run_says_what_it_is() -> None:
     assert str(run.path.parent) not in text
 
 
-def test_an_unfinished_run_says_how_far_it_came(tmp_path: Path) -> None:
+def test_the_html_of_an_unfinished_run_gives_its_steps(tmp_path: Path) -> None:
     bundled = Run.bundled()
     run = Run.create(tmp_path / "<i>odd</i>", bundled.config)
     steps = f"{bundled.config.training.steps:,}"
@@ -175,7 +175,7 @@ def test_an_unfinished_run_says_how_far_it_came(tmp_path: Path) -> None:
     assert "not known" in run._repr_html_()
 
 
-def test_importing_fragments_loads_nothing_heavy() -> None:
+def test_importing_the_module_imports_no_heavy_package() -> None:
     code = (
         "import sys, viz_diffusion.text.notebook_html; print([m for m in ('PIL', 'torch', 'zarr') if m in sys.modules])"
     )

@@ -1,4 +1,4 @@
-"""What checkpoints withstand: lost entries, damage, full disks, leftovers, and other programs' random numbers."""
+"""Checkpoints: lost entries, damage, full disks, leftovers, and other users of random numbers."""
 
 from __future__ import annotations
 
@@ -7,65 +7,35 @@ import json
 import os
 import random
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from training_runs import TINY, finish, resumed
 
 from viz_diffusion.data import Digits
-from viz_diffusion.diffusion.unet import ModelConfig, SimpleUNet
+from viz_diffusion.diffusion.unet import SimpleUNet
 from viz_diffusion.errors import VizdiffInputError, VizdiffIOError, VizdiffLockedError, VizdiffNonFiniteError
 from viz_diffusion.files import lock, read_json, sha256_file, write_json, write_manifest
-from viz_diffusion.training import trainer as fitting
-from viz_diffusion.training.config import RunConfig, TrainConfig
-from viz_diffusion.training.loop import TrainState
 from viz_diffusion.training.run import Run
-from viz_diffusion.training.trainer import fit
+from viz_diffusion.training.trainer import Trainer
 
-TINY = ModelConfig(channels=(8, 8), embedding_dim=16, time_dim=8, num_heads=2)
 FILES = ["model.safetensors", "ema.safetensors", "optimizer.safetensors", "state.json"]
 
 
-@pytest.fixture(autouse=True)
-def _quick_looks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fitting.Thumbnails, "STEPS", 1)
-
-
-@pytest.fixture
-def stopped(tmp_path: Path, few_digits: Digits) -> Path:
-    """A run stopped at step 7 of 9, with checkpoints of steps 4 and 7."""
-    run = Run.create(tmp_path / "run", RunConfig(TINY, TrainConfig(steps=9, batch_size=2, warmup_steps=2)))
-    steps = fit(run, TrainState.create(run.config.training, TINY), few_digits, few_digits, checkpoint_every=4)
-    for _ in range(7):
-        next(steps)
-    steps.close()
-    return run.path
-
-
 def last(path: Path) -> Path:
+    """Return the newest checkpoint of the stopped run."""
     return path / "training" / "step-00000007"
 
 
-def finish(path: Path, digits: Digits, between: Callable[[], object] = lambda: None) -> dict[str, str]:
-    """Go on to the end; give the SHA-256 of everything that is left behind."""
-    run = Run.open(path)
-    state, metrics_bytes, _ = run.resume()
-    for _ in fit(run, state, digits, digits, metrics_bytes=metrics_bytes):
-        between()
-    names = ["metrics.jsonl", "model.safetensors", "samples.safetensors"]
-    files = [path / name for name in names] + [run.checkpoints()[-1] / name for name in FILES]
-    return {str(file.relative_to(path)): sha256_file(file) for file in files}
-
-
-def whole_again(folder: Path) -> None:
-    """Let the manifest vouch for what is there, as a program that forgot something would."""
+def adapt_manifest(folder: Path) -> None:
+    """Write a manifest of the files as they are, as a program that forgot something would."""
     write_manifest(folder, FILES)
 
 
-# -- a lost piece of state ---------------------------------------------------------------------------
+# -- a lost part of the state -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", FILES[:3])
@@ -76,7 +46,7 @@ def test_every_missing_tensor_is_named(name: str, stopped: Path) -> None:
     assert len(tensors) > 40
     for key in tensors:
         save_file({other: tensor for other, tensor in tensors.items() if other != key}, path)
-        whole_again(last(stopped))
+        adapt_manifest(last(stopped))
         with pytest.raises(VizdiffInputError) as caught:
             Run.open(stopped).resume()
         assert f" {key} " in str(caught.value)
@@ -86,17 +56,17 @@ def test_every_missing_tensor_is_named(name: str, stopped: Path) -> None:
 @pytest.mark.parametrize("key", ["step", "metrics_bytes", "environment", "recipe"])
 def test_every_missing_entry_is_named(key: str, stopped: Path) -> None:
     shutil.rmtree(stopped / "training" / "step-00000004")
-    facts = read_json(last(stopped) / "state.json")
-    assert set(facts) == {"step", "metrics_bytes", "environment", "recipe"}
-    del facts[key]
-    write_json(last(stopped) / "state.json", facts)
-    whole_again(last(stopped))
+    entries = read_json(last(stopped) / "state.json")
+    assert set(entries) == {"step", "metrics_bytes", "environment", "recipe"}
+    del entries[key]
+    write_json(last(stopped) / "state.json", entries)
+    adapt_manifest(last(stopped))
     with pytest.raises(VizdiffInputError, match=rf"state\.json holds no {key}"):
         Run.open(stopped).resume()
 
 
-def forgotten(folder: Path, name: str, suffix: str) -> None:
-    """Put in place of saved tensors what a program that had not saved them would begin with."""
+def reset_tensors(folder: Path, name: str, suffix: str) -> None:
+    """Replace saved tensors by their initial values, as if they had not been saved."""
     tensors = load_file(folder / name)
     fresh = dict(SimpleUNet(TINY).state_dict())
     chosen = [key for key in tensors if key.endswith(suffix)]
@@ -104,7 +74,7 @@ def forgotten(folder: Path, name: str, suffix: str) -> None:
     for key in chosen:
         tensors[key] = fresh.get(key, torch.zeros_like(tensors[key])).contiguous()
     save_file(tensors, folder / name)
-    whole_again(folder)
+    adapt_manifest(folder)
 
 
 LOST = [(FILES[0], "weight"), (FILES[1], "weight")]
@@ -112,59 +82,59 @@ LOST += [(FILES[2], f".{key}") for key in ("exp_avg", "exp_avg_sq", "step")]
 
 
 @pytest.mark.parametrize(("name", "suffix"), LOST)
-def test_control_a_run_that_forgot_something_ends_in_other_bytes(
+def test_control_a_lost_part_of_the_state_changes_the_weights(
     name: str, suffix: str, stopped: Path, tmp_path: Path, few_digits: Digits
 ) -> None:
-    """The comparison that says "bit-exact" can fail: it does for each kind of state."""
-    copy = Path(shutil.copytree(stopped, tmp_path / "forgot"))
-    forgotten(last(copy), name, suffix)
+    """The comparison for bit-exactness can fail, and does for each kind of state."""
+    copy = Path(shutil.copytree(stopped, tmp_path / "reset"))
+    reset_tensors(last(copy), name, suffix)
     assert finish(copy, few_digits)["model.safetensors"] != finish(stopped, few_digits)["model.safetensors"]
 
 
 @pytest.mark.parametrize(
     ("entry", "value"), [("learning_rate", 1e-3), ("batch_size", 3), ("seed", 1), ("label_dropout", 0.5)]
 )
-def test_an_altered_recipe_is_refused_by_name(entry: str, value: float, stopped: Path) -> None:
+def test_a_changed_config_is_refused_by_name(entry: str, value: float, stopped: Path) -> None:
     config = read_json(stopped / "config.json")
     config["training"][entry] = value
     write_json(stopped / "config.json", config)
-    with pytest.raises(VizdiffInputError, match=rf"{entry} .* then, {value} now.*--force"):
+    with pytest.raises(VizdiffInputError, match=rf"{entry} .* then, {value} now.*; force goes on"):
         Run.open(stopped).resume()
     assert f"{value} now" in Run.open(stopped).resume(force=True).remarks[0]
 
 
 def test_other_users_of_random_numbers_change_nothing(stopped: Path, tmp_path: Path, few_digits: Digits) -> None:
-    """No random state is saved, since every draw follows from the seed and the step: so none may matter."""
-    copy = Path(shutil.copytree(stopped, tmp_path / "shaken"))
+    """No random state is saved, because every draw follows from the seed and the step."""
+    copy = Path(shutil.copytree(stopped, tmp_path / "reseeded"))
     torch.manual_seed(1)
     random.seed(1)
     np.random.seed(1)  # noqa: NPY002
-    wanted = finish(stopped, few_digits)
+    expected = finish(stopped, few_digits)
     entropy = random.Random(7)
 
-    def shake() -> None:
+    def reseed() -> None:
         torch.manual_seed(entropy.randrange(2**31))
         random.seed(entropy.randrange(2**31))
         np.random.seed(entropy.randrange(2**31))  # noqa: NPY002
 
-    shake()
-    assert finish(copy, few_digits, shake) == wanted
+    reseed()
+    assert finish(copy, few_digits, reseed) == expected
 
 
 # -- damage ------------------------------------------------------------------------------------------
 
 
-def test_every_flipped_bit_and_every_cut_is_noticed(stopped: Path) -> None:
+def test_every_flipped_bit_and_every_cut_is_detected(stopped: Path) -> None:
     """1,000 flips of single bits over all files of the only checkpoint, and cuts every 4,096 bytes."""
     shutil.rmtree(stopped / "training" / "step-00000004")
     run, draw, accepted, cases = Run.open(stopped), random.Random(3), [], 0
     contents = {name: (last(stopped) / name).read_bytes() for name in [*FILES, "manifest.json"]}
     for name, data in contents.items():
         flips = [(draw.randrange(len(data)), 1 << draw.randrange(8)) for _ in range(200)]
-        spoilt = [data[:at] + bytes([data[at] ^ bit]) + data[at + 1 :] for at, bit in flips]
-        spoilt += [data[:length] for length in range(0, len(data) - 1, 4096 if len(data) > 4096 else 64)]
-        for bad in spoilt:
-            (last(stopped) / name).write_bytes(bad)
+        damaged = [data[:at] + bytes([data[at] ^ bit]) + data[at + 1 :] for at, bit in flips]
+        damaged += [data[:length] for length in range(0, len(data) - 1, 4096 if len(data) > 4096 else 64)]
+        for content in damaged:
+            (last(stopped) / name).write_bytes(content)
             try:
                 run.resume()
                 accepted.append(name)
@@ -186,18 +156,16 @@ def test_a_disk_that_refuses_leaves_the_old_checkpoint(
     call: str, code: int, stopped: Path, few_digits: Digits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = {path: sha256_file(path) for path in stopped.rglob("*.safetensors") if "training" in path.parts}
-    run = Run.open(stopped)
-    state, metrics_bytes, _ = run.resume()
-    steps = fit(run, state, few_digits, few_digits, metrics_bytes=metrics_bytes)
+    steps = resumed(stopped, few_digits)
     next(steps)
 
     def refuse(*_: object) -> None:
         raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr(os, call, refuse)
-    # the metrics are the first to be flushed, and hold what the checkpoint counts on
-    named = "metrics.jsonl: {}" if call == "fsync" else r"step-00000008: {}; it needs [\d,]+ bytes"
-    with pytest.raises(VizdiffIOError, match=named.format(os.strerror(code))) as caught:
+    # the metrics are flushed first: the checkpoint holds their length
+    message = "metrics.jsonl: {}" if call == "fsync" else r"step-00000008: {}; it needs [\d,]+ bytes"
+    with pytest.raises(VizdiffIOError, match=message.format(os.strerror(code))) as caught:
         steps.close()
     monkeypatch.undo()
     assert caught.value.exit_code == 4
@@ -209,7 +177,7 @@ def test_a_disk_that_refuses_leaves_the_old_checkpoint(
 # -- leftovers ---------------------------------------------------------------------------------------
 
 
-def test_leftovers_are_never_chosen_and_are_swept(stopped: Path, few_digits: Digits) -> None:
+def test_leftovers_are_never_read_and_are_removed(stopped: Path, few_digits: Digits) -> None:
     training = stopped / "training"
     dead = [training / ".step-00000009.0a0a0a0a.tmp", training / ".step-00000003.0b0b0b0b.old"]
     for folder in dead:
@@ -218,40 +186,40 @@ def test_leftovers_are_never_chosen_and_are_swept(stopped: Path, few_digits: Dig
     (half / "manifest.json").unlink()
     file = stopped / ".samples.safetensors.0c0c0c0c.tmp"
     file.write_bytes(b"half")
-    mine = stopped / ".notes.tmp"
-    mine.write_text("not ours to remove")
+    notes = stopped / ".notes.tmp"
+    notes.write_text("a file of the user")
     assert Run.open(stopped).resume().state.step == 7
-    with lock(stopped / ".lock"), pytest.raises(VizdiffLockedError):  # a living writer's work stays
+    with lock(stopped / ".lock"), pytest.raises(VizdiffLockedError):  # another process may still be writing
         finish(stopped, few_digits)
     assert all(path.exists() for path in (*dead, half, file))
     finish(stopped, few_digits)
     assert not any(path.exists() for path in (*dead, half, file))
-    assert mine.exists()
+    assert notes.exists()
 
 
-# -- numbers that are none ---------------------------------------------------------------------------
+# -- non-finite numbers ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("where", ["loss", "gradient"])
-def test_a_number_that_is_none_stops_before_the_step(
+def test_a_non_finite_number_stops_training_before_the_step(
     where: str, stopped: Path, few_digits: Digits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = Run.open(stopped)
     state, metrics_bytes, _ = run.resume()
-    real = SimpleUNet.forward
+    forward = SimpleUNet.forward
 
-    def spoilt(self: SimpleUNet, *argv: torch.Tensor) -> torch.Tensor:
-        answer = real(self, *argv)
+    def non_finite(self: SimpleUNet, *inputs: torch.Tensor) -> torch.Tensor:
+        prediction = forward(self, *inputs)
         if where == "loss":
-            return answer * float("nan")
-        if answer.requires_grad:
-            answer.register_hook(lambda gradient: gradient * float("inf"))
-        return answer
+            return prediction * float("nan")
+        if prediction.requires_grad:
+            prediction.register_hook(lambda gradient: gradient * float("inf"))
+        return prediction
 
-    monkeypatch.setattr(SimpleUNet, "forward", spoilt)
+    monkeypatch.setattr(SimpleUNet, "forward", non_finite)
     weights = {name: value.clone() for name, value in state.model.state_dict().items()}
     with pytest.raises(VizdiffNonFiniteError, match="step 8") as caught:
-        next(fit(run, state, few_digits, few_digits, metrics_bytes=metrics_bytes))
+        next(Trainer(run, state, few_digits, few_digits, metrics_bytes=metrics_bytes).run())
     assert caught.value.exit_code == 6
     assert all(torch.equal(value, weights[name]) for name, value in state.model.state_dict().items())
     monkeypatch.undo()

@@ -1,4 +1,4 @@
-"""Two networks that lack something: one is told no time, one saw few digits."""
+"""Control models: a network without time input, and one that is trained on few digits."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from viz_diffusion.training.presets import Preset
 from viz_diffusion.training.run import Run
 
 
-def shaken(config: ModelConfig) -> SimpleUNet:
-    """Return a network none of whose weights is 0."""
+def perturbed(config: ModelConfig) -> SimpleUNet:
+    """Return a network without weights of exactly 0."""
     torch.manual_seed(0)
     unet = SimpleUNet(config).eval()
     with torch.no_grad():
@@ -29,50 +29,50 @@ def shaken(config: ModelConfig) -> SimpleUNet:
     return unet
 
 
-def test_without_a_clock_nothing_depends_on_the_time_and_all_else_stays(tiny_config: ModelConfig) -> None:
-    blind = replace(tiny_config, use_time=False, schedule=None)
+def test_without_time_input_the_prediction_depends_on_image_and_label_only(tiny_config: ModelConfig) -> None:
+    no_time = replace(tiny_config, use_time=False, schedule=None)
     x, labels = torch.randn(2, 1, 28, 28), torch.tensor([3, 8])
-    for config, differs in ((blind, False), (replace(tiny_config, schedule=None), True)):
-        unet = shaken(config)
+    for config, differs in ((no_time, False), (replace(tiny_config, schedule=None), True)):
+        unet = perturbed(config)
         early, late = (unet(x, torch.full((2,), t), labels) for t in (0, 999))
         assert torch.equal(early, late) is not differs
         assert not torch.equal(unet(x, torch.zeros(2, dtype=torch.long), labels.flip(0)), early)
-    assert not any(name.startswith("time_mlp") for name in shaken(blind).state_dict())
-    assert "amplitudes" not in dict(shaken(blind).named_buffers())
+    assert not any(name.startswith("time_mlp") for name in perturbed(no_time).state_dict())
+    assert "amplitudes" not in dict(perturbed(no_time).named_buffers())
 
 
-def test_a_blind_network_with_a_schedule_is_refused_for_its_amplitudes_are_a_clock() -> None:
+def test_a_network_without_time_input_must_not_know_the_schedule() -> None:
     with pytest.raises(VizdiffInputError, match="would give the time away"):
         ModelConfig.from_dict({"use_time": False, "schedule": "linear"})
     with pytest.raises(VizdiffInputError, match="use_time must be true or false, found 0"):
         ModelConfig.from_dict({"use_time": 0})
 
 
-def test_labels_take_turns_in_a_subset(few_digits: Digits) -> None:
+def test_a_subset_takes_the_labels_in_turn(few_digits: Digits) -> None:
     labels = torch.tensor([5, 5, 0, 5, 1, 0, 0, 7])
     digits = Digits(torch.arange(8.0)[:, None, None, None], labels)
-    order = [2, 4, 0, 7, 5, 1, 6, 3]  # a first 0, 1, 5, 7; a second 0 and 5; a third 0 and 5
+    rows = [2, 4, 0, 7, 5, 1, 6, 3]  # the first 0, 1, 5, 7; the second 0 and 5; the third 0 and 5
     for count in (1, 3, 5, 8):
-        found = digits.first_of_each(count)
-        assert found.images.flatten().tolist() == order[:count]
-        assert torch.equal(found.labels, labels[order[:count]])
+        subset = digits.first_of_each(count)
+        assert subset.images.flatten().tolist() == rows[:count]
+        assert torch.equal(subset.labels, labels[rows[:count]])
     for count in (0, 41):
         with pytest.raises(VizdiffUsageError, match=f"1 to 40 digits, found {count}"):
             few_digits.first_of_each(count)
 
 
-def test_a_run_on_a_hundred_digits_gives_exactly_those_and_all_test_digits(tmp_path: Path) -> None:
+def test_a_run_on_a_subset_loads_that_subset_and_all_test_digits(tmp_path: Path) -> None:
     config = RunConfig(ModelConfig(), TrainConfig(), subset=100)
     run = Run.create(tmp_path / "r", config)
-    found, whole = Run.open(run.path).config.load_digits("train"), replace(config, subset=None).load_digits("train")
-    assert torch.bincount(found.labels).tolist() == [10] * 10
+    subset, complete = Run.open(run.path).config.load_digits("train"), replace(config, subset=None).load_digits("train")
+    assert torch.bincount(subset.labels).tolist() == [10] * 10
     for label in range(10):
-        assert torch.equal(found.images[found.labels == label], whole.images[whole.labels == label][:10])
+        assert torch.equal(subset.images[subset.labels == label], complete.images[complete.labels == label][:10])
     assert len(Run.open(run.path).config.load_digits("test")) == 10_000
 
 
 @pytest.mark.parametrize("subset", [0, -3, 1.5, True, "100"])
-def test_a_strange_subset_in_a_config_is_refused_by_name(subset: object, tmp_path: Path) -> None:
+def test_an_invalid_subset_in_a_config_is_refused_by_name(subset: object, tmp_path: Path) -> None:
     Run.create(tmp_path / "r", RunConfig(ModelConfig(), TrainConfig()))
     path = tmp_path / "r" / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"subset": subset}))
@@ -80,11 +80,11 @@ def test_a_strange_subset_in_a_config_is_refused_by_name(subset: object, tmp_pat
         Run.open(tmp_path / "r")
 
 
-def test_the_recipe_names_what_is_lacking_and_that_of_older_runs_stays_as_it_was() -> None:
+def test_the_conditions_of_a_control_model_are_new_entries_which_older_checkpoints_lack() -> None:
     plain = RunConfig(ModelConfig(), TrainConfig())
-    assert not {"use_time", "subset"} & plain.recipe().keys()
-    lacking = RunConfig(ModelConfig(use_time=False, schedule=None), TrainConfig(), subset=100)
-    assert lacking.recipe() == plain.recipe() | {"use_time": False, "subset": 100}
+    assert not {"use_time", "subset"} & plain.conditions().keys()
+    control = RunConfig(ModelConfig(use_time=False, schedule=None), TrainConfig(), subset=100)
+    assert control.conditions() == plain.conditions() | {"use_time": False, "subset": 100}
 
 
 @pytest.fixture
@@ -94,14 +94,11 @@ def tiny_preset(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("tiny_preset")
-def test_both_are_trained_by_a_command_and_go_on_as_they_began(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("viz_diffusion.training.trainer.Thumbnails.STEPS", 1)
+def test_the_command_trains_and_resumes_a_control_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "r"
     assert main(["train", "--no-time", "--subset", "20", "--steps", "2", "--out", str(path), "--device", "cpu"]) == 0
-    said = capsys.readouterr()
-    assert "told no time, 20 images of mnist" in said.out + said.err
+    shown = capsys.readouterr()
+    assert "told no time, 20 images of mnist" in shown.out + shown.err
     config = Run.open(path).config
     assert (config.model.use_time, config.model.schedule, config.subset) == (False, None, 20)
     assert main(["train", "--resume", str(path), "--steps", "3", "--device", "cpu"]) == 0
@@ -110,11 +107,11 @@ def test_both_are_trained_by_a_command_and_go_on_as_they_began(
     assert torch.equal(unet(x, torch.tensor([0])), unet(x, torch.tensor([999])))
     capsys.readouterr()
     assert main(["lesson", "network", "--run", str(path), "--out", str(tmp_path / "l")]) == 2
-    assert "has no time code to look at" in capsys.readouterr().err.splitlines()[-1]
+    assert "has no time embedding" in capsys.readouterr().err.splitlines()[-1]
 
 
 @pytest.mark.parametrize(
-    ("argv", "said"),
+    ("argv", "message"),
     [
         (["--subset", "0"], "--subset must be at least 1, found 0"),
         (["--subset", "60001"], "a subset holds 1 to 60,000 digits, found 60,001"),
@@ -122,14 +119,14 @@ def test_both_are_trained_by_a_command_and_go_on_as_they_began(
         (["--resume", "r", "--subset", "5"], "add nothing but --steps"),
     ],
 )
-def test_what_cannot_be_is_one_line(
+def test_impossible_options_are_refused_in_one_line(
     argv: list[str],
-    said: str,
+    message: str,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(["train", *argv, "--steps", "1", "--quiet"] if "--resume" not in argv else ["train", *argv]) == 2
-    assert said in capsys.readouterr().err.splitlines()[-1]
+    assert message in capsys.readouterr().err.splitlines()[-1]
     assert list(tmp_path.iterdir()) == []

@@ -1,4 +1,4 @@
-"""Presets: one table, and options that override it as people expect."""
+"""Presets: the table, the options that override it, and what was measured of each."""
 
 from __future__ import annotations
 
@@ -13,40 +13,40 @@ import pytest
 
 from viz_diffusion.cli import console, main
 from viz_diffusion.cli.commands import info
-from viz_diffusion.cli.commands import train as training
+from viz_diffusion.cli.commands import train as command
 from viz_diffusion.training import presets
 from viz_diffusion.training.config import RunConfig
 from viz_diffusion.training.presets import DEFAULT_PRESET, PRESETS, find_preset
 from viz_diffusion.training.run import Run
 
 
-class Began(Exception):
-    """Training would begin now."""
+class TrainingStarts(Exception):
+    """Raised in place of training."""
 
 
 @pytest.fixture
 def begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
-    """Return a function that takes a command line and gives the run's config and its minutes, untrained."""
-    found: dict[str, Any] = {}
+    """Return a function that takes a command line and returns the run's config and minutes, without training."""
+    configs: list[RunConfig] = []
 
-    def caught(run: Run, *_: Any) -> None:
-        found.update(config=RunConfig.read(run.path / "config.json"))
-        raise Began
+    def catch(run: Run, *_: Any) -> None:
+        configs.append(RunConfig.read(run.path / "config.json"))
+        raise TrainingStarts
 
-    monkeypatch.setattr(training, "_train", caught)
+    monkeypatch.setattr(command, "_train", catch)
     monkeypatch.setenv("VIZDIFF_DEBUG", "1")
 
     def run(*argv: str) -> tuple[RunConfig, float | None]:
         out = tmp_path / f"run{len(list(tmp_path.iterdir()))}"
-        with pytest.raises(Began):
+        with pytest.raises(TrainingStarts):
             main(["train", *argv, "--device", "cpu", "--quiet", "--out", str(out)])
-        return found["config"], found["config"].minutes
+        return configs[-1], configs[-1].minutes
 
     return run
 
 
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda preset: preset.name)
-def test_a_preset_decides_network_batch_rate_and_budget(preset: presets.Preset, begin: Any) -> None:
+def test_a_preset_sets_network_batch_size_learning_rate_and_budget(preset: presets.Preset, begin: Any) -> None:
     config, minutes = begin("--preset", preset.name)
     assert config.preset == preset.name
     assert (config.model.channels, config.model.num_blocks) == (preset.channels, preset.num_blocks)
@@ -57,14 +57,14 @@ def test_a_preset_decides_network_batch_rate_and_budget(preset: presets.Preset, 
         assert config.training.steps == preset.steps
 
 
-def test_without_a_name_it_is_small_for_ten_minutes(begin: Any) -> None:
+def test_the_default_is_small_for_ten_minutes(begin: Any) -> None:
     config, minutes = begin()
     assert config.preset == DEFAULT_PRESET == "small"
     assert minutes == 10
 
 
 @pytest.mark.parametrize("preset", ["small", "base"])
-def test_a_budget_or_a_batch_size_of_ones_own_wins(preset: str, begin: Any) -> None:
+def test_a_given_budget_or_batch_size_overrides_the_preset(preset: str, begin: Any) -> None:
     named = ("--preset", preset)
     assert begin(*named, "--minutes", "3")[1] == 3
     config, minutes = begin(*named, "--steps", "7", "--batch-size", "5")
@@ -77,7 +77,7 @@ def test_a_budget_or_a_batch_size_of_ones_own_wins(preset: str, begin: Any) -> N
 @pytest.mark.parametrize(
     ("argv", "names"),
     [
-        (["--preset", "huge"], "small, base, large, found 'huge'"),
+        (["--preset", "large"], "small, base, found 'large'"),
         (["--resume", "x", "--preset", "small"], "--resume"),
         (["--resume", "x", "--batch-size", "3"], "--resume"),
         (["--resume", "x", "--seed", "3"], "--resume"),
@@ -85,7 +85,7 @@ def test_a_budget_or_a_batch_size_of_ones_own_wins(preset: str, begin: Any) -> N
         (["--force"], "--force goes with --resume"),
     ],
 )
-def test_what_cannot_be_heeded_is_refused(
+def test_options_that_would_have_no_effect_are_refused(
     argv: list[str], names: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -94,13 +94,6 @@ def test_what_cannot_be_heeded_is_refused(
     assert names in err
     assert err.count("\n") == 1
     assert not list(tmp_path.iterdir())
-
-
-def test_a_config_from_before_presets_still_loads(tmp_path: Path) -> None:
-    values = Run.bundled().config.to_dict()
-    values.pop("preset")
-    (tmp_path / "config.json").write_text(json.dumps(values))
-    assert RunConfig.read(tmp_path / "config.json").preset is None
 
 
 def test_base_is_the_bundled_network() -> None:
@@ -117,11 +110,11 @@ def test_the_table_needs_no_torch() -> None:
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
-# -- what they reached -------------------------------------------------------------------------------
+# -- what was measured -------------------------------------------------------------------------------
 
 
 def evaluated(digest: str = "aa") -> dict[str, Any]:
-    """Give the part of what ``vizdiff evaluate --out`` writes that is shown."""
+    """Return the part of the output of ``vizdiff evaluate --out`` that is shown."""
     accuracy = {"hits": 1960, "count": 2000, "value": 0.98, "interval": [0.973, 0.985]}
     return {
         "count": 2000,
@@ -135,18 +128,18 @@ def evaluated(digest: str = "aa") -> dict[str, Any]:
     }
 
 
-def test_what_is_told_of_a_preset_is_read_from_its_evaluation(
+def test_info_shows_the_evaluation_of_each_preset(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(presets, "MEASURED_DIR", tmp_path)
     (tmp_path / "small.json").write_text(json.dumps(evaluated()))
     (tmp_path / "base.json").write_text(json.dumps(evaluated("of other weights")))
     assert main(["info", "--json", "--quiet"]) == 0
-    told = {one["name"]: one["measured"] for one in json.loads(capsys.readouterr().out)["presets"]}
-    assert told["small"]["accuracy"]["hits"] == 1960
-    assert told["small"]["floor"] == 0.24
-    assert told["base"] is None  # those are not the bundled weights
-    assert told["large"] is None
+    shown = {preset["name"]: preset["measured"] for preset in json.loads(capsys.readouterr().out)["presets"]}
+    assert shown.keys() == {"small", "base"}
+    assert shown["small"]["accuracy"]["hits"] == 1960
+    assert shown["small"]["floor"] == 0.24
+    assert shown["base"] is None  # an evaluation of other weights than the bundled ones
     row = info.preset_row(find_preset("small"), "")
     assert "98.0% (97.3% to 98.5% of 2,000)" in row
     assert "0.60, 2.5 x real digits'" in row
@@ -154,13 +147,12 @@ def test_what_is_told_of_a_preset_is_read_from_its_evaluation(
     assert info.preset_facts(find_preset("base"), "cc")["measured"]["frechet"] == 0.6
 
 
-def test_the_shipped_evaluations_are_of_what_they_say() -> None:
+def test_the_bundled_evaluations_are_of_the_bundled_weights() -> None:
     for preset in PRESETS:
-        found = preset.measured()
-        if found is not None:
-            assert found["samples"]["accuracy"]["count"] == found["count"] >= 1000
-    base = find_preset("base").measured()
-    assert base is None or base["weights_sha256"] == Run.bundled().load_model()[1]
+        results = preset.measured()
+        assert results is not None, preset.name
+        assert results["samples"]["accuracy"]["count"] == results["count"] >= 1000
+    assert find_preset("base").measured()["weights_sha256"] == Run.bundled().load_model()[1]
 
 
 def test_the_tables_columns_stand_beneath_each_other() -> None:
@@ -169,13 +161,13 @@ def test_the_tables_columns_stand_beneath_each_other() -> None:
 
 
 @pytest.mark.parametrize("page", ["README.md", "README.zh-CN.md"])
-def test_the_readme_says_what_was_measured_of_each_preset(page: str) -> None:
+def test_the_readme_shows_what_was_measured_of_each_preset(page: str) -> None:
     text = (Path(__file__).parents[2] / page).read_text(encoding="utf-8")
     digest = Run.bundled().load_model()[1]
     for preset in PRESETS:
         (line,) = [line for line in text.splitlines() if line.endswith(f"| `{preset.command}` |")]
-        read, distance = info.preset_row(preset, digest)[5:7]
-        numbers = re.findall(r"\d[\d.]*%", read) + re.findall(r"\d+\.\d+", distance)
+        accuracy, distance = info.preset_row(preset, digest)[5:7]
+        numbers = re.findall(r"\d[\d.]*%", accuracy) + re.findall(r"\d+\.\d+", distance)
         shown = line.split("|")[4:6]
         assert re.findall(r"\d[\d.]*%", shown[0].replace("95%", "")) + re.findall(r"\d+\.\d+", shown[1]) == numbers
         assert (preset.measured() is None) == (not numbers)

@@ -1,4 +1,4 @@
-"""A save killed at any of its system calls leaves the old checkpoint or the new one, whole."""
+"""A save that is killed at any of its system calls leaves the old checkpoint or the new one, complete."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ HELPERS = ROOT / "tests" / "helpers"
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> dict:
+def saves(tmp_path_factory: pytest.TempPathFactory) -> dict:
     if shutil.which("strace") is None:
-        pytest.skip("strace is not here")
+        pytest.skip("strace is not installed")
     command = [sys.executable, str(HELPERS / "save_driver.py"), str(tmp_path_factory.mktemp("saves"))]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
     ended = subprocess.run(command, capture_output=True, text=True, timeout=280, env=environment, check=False)
@@ -29,23 +29,23 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict:
     return json.loads(ended.stdout)
 
 
-def test_a_kill_at_any_call_leaves_the_old_or_the_new(found: dict) -> None:
-    kills = found["kills"]
+def test_a_kill_at_any_call_leaves_the_old_or_the_new_checkpoint(saves: dict) -> None:
+    kills = saves["kills"]
     assert {kill["call"] for kill in kills} == {"write", "fsync", "rename", "remove"}
     assert len(kills) > 25
-    assert [kill for kill in kills if kill["found"] not in ("old", "new")] == []
-    assert {kill["found"] for kill in kills} == {"old", "new"}
-    assert [kill for kill in kills if kill["left"]] == []
+    assert [kill for kill in kills if kill["result"] not in ("old", "new")] == []
+    assert {kill["result"] for kill in kills} == {"old", "new"}
+    assert [kill for kill in kills if kill["leftovers"]] == []
 
 
-def test_every_file_is_written_flushed_renamed_and_its_folder_flushed_in_that_order(found: dict) -> None:
-    """Taken from the traced calls themselves, for every file and for the folder that holds them."""
+def test_every_file_is_written_flushed_and_renamed_and_then_its_folder_flushed(saves: dict) -> None:
+    """As the traced calls show, for every file and for the folder of the checkpoint."""
     calls: list[tuple[str, str]] = []
-    for line in found["trace"]:
-        if named := re.search(r"\b(write|fsync)\(\d+<([^>]*)>", line):
-            calls.append((named[1], named[2]))
-        elif moved := re.search(r"\brename\w*\([^\"]*\"([^\"]*)\"[^\"]*\"([^\"]*)\"", line):
-            calls += [("rename", moved[1]), ("renamed", moved[2])]
+    for line in saves["trace"]:
+        if call := re.search(r"\b(write|fsync)\(\d+<([^>]*)>", line):
+            calls.append((call[1], call[2]))
+        elif rename := re.search(r"\brename\w*\([^\"]*\"([^\"]*)\"[^\"]*\"([^\"]*)\"", line):
+            calls += [("rename", rename[1]), ("renamed", rename[2])]
     moves = [index for index, (call, _) in enumerate(calls) if call == "rename" and calls[index][1].endswith(".tmp")]
     assert len(moves) == 6  # four files, the manifest, and the folder around them
     for index in moves:

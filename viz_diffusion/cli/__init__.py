@@ -1,4 +1,4 @@
-"""The command line: one file per command, assembled here.
+"""The command line ``vizdiff``: its commands, one module each, and the exit code of an error.
 
 Each command parses, loads, calls, saves and says; heavy imports happen inside it, so that ``--help``
 answers at once.
@@ -72,7 +72,7 @@ def _options(
         False, "--version", callback=_version, is_eager=True, help="Print the version and leave."
     ),
 ) -> None:
-    """Hold the options that belong to no command."""
+    """Declare the options that belong to no command."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -86,7 +86,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _say("stopped", 130)
     except BrokenPipeError:
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  (whoever read our output has left)
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  (nobody reads the output any more)
         return 0
     except Exception as error:
         if hasattr(error, "format_message"):  # typer's own: a wrong option or value

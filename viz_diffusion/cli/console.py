@@ -8,38 +8,34 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from viz_diffusion.files import to_json
 
-if TYPE_CHECKING:
-    pass
-
-
-FIRST_LINE = 2.0
-"""Seconds after which a stage says what it will take."""
-EVERY = 15.0
+FIRST_LINE_SECONDS = 2.0
+"""Seconds until the first line of progress."""
+LINE_SECONDS = 15.0
 """Seconds from one line to the next."""
 
 
 class LogProgress:
-    """Turns ``update(done, total, text)`` into few lines.
+    """Progress in few lines, for a log: takes ``update(done, total, text)``.
 
     Parameters
     ----------
     say
         Prints one line.
     now
-        Returns seconds that only rise.
+        Returns the time in seconds, on a clock that never goes back.
     """
 
     def __init__(self, say: Callable[[str], None], now: Callable[[], float] = time.monotonic) -> None:
         self._say, self._now = say, now
         self._begun = now()
-        self._next = self._begun + FIRST_LINE
+        self._next = self._begun + FIRST_LINE_SECONDS
 
     def update(self, done: int, total: int | None, text: str) -> None:
-        """Say how far it is, if the last line is long enough ago; with a total, also what is left."""
+        """Say the progress, where the last line is long enough ago; with a total, also the time left."""
         now = self._now()
         if now < self._next or done == total:
             return
@@ -48,11 +44,11 @@ class LogProgress:
             self._say(f"{text} ({duration(passed)} so far)")
         elif done:
             self._say(f"{text}: {done / total:.0%}, about {duration(passed / done * (total - done))} left")
-        self._next = now + EVERY
+        self._next = now + LINE_SECONDS
 
 
 def duration(seconds: float) -> str:
-    """Return a time for people, never too short: 8 s, 40 s, 1 min 20 s, 25 min."""
+    """Return a duration in words, rounded up: 8 s, 40 s, 1 min 20 s, 25 min."""
     whole = int(seconds) + (seconds > int(seconds))
     if whole < 20:
         return f"{max(whole, 1)} s"
@@ -64,7 +60,7 @@ def duration(seconds: float) -> str:
 
 
 class Terminal:
-    """Says what happens: a labelled line a stage on stderr, and at the end the result.
+    """The output of a command: labelled lines and progress on stderr, the result on stdout.
 
     Parameters
     ----------
@@ -81,7 +77,7 @@ class Terminal:
 
     @property
     def live(self) -> bool:
-        """Whether there is a terminal to draw on, and somebody who wants to see it."""
+        """Whether stderr is a terminal, and output is wanted."""
         return not self._quiet and sys.stderr.isatty()
 
     @property
@@ -95,13 +91,13 @@ class Terminal:
             return
         try:
             print(f"{label:<9} {text}", file=sys.stderr, flush=True)
-        except BrokenPipeError:  # whoever read has left: the work goes on unheard
+        except BrokenPipeError:  # nobody reads any more: the work goes on in silence
             self._quiet = True
             sys.stderr = open(os.devnull, "w")  # noqa: SIM115
 
     @contextmanager
     def progress(self, label: str, text: str, total: int | None) -> Iterator[Callable[[int, int | None, str], None]]:
-        """Show a bar on a terminal, a line now and then elsewhere; give ``update(done, total, text)``."""
+        """Show a progress bar on a terminal, elsewhere some lines; yield ``update(done, total, text)``."""
         if self._quiet:
             yield lambda *_: None
             return
@@ -123,12 +119,12 @@ class Terminal:
             yield lambda done, total, text: bar.update(task, completed=done, total=total, description=text)
 
     def replacing(self, path: Path) -> None:
-        """Say so before what is there is written over; to be called when nothing can be refused any more."""
+        """Say that an existing file will be overwritten; to be called after the last check."""
         if path.exists():
             self.say("Replaces", f"{show_path(path)} (another --out keeps it)")
 
     def result(self, values: dict[str, Any]) -> None:
-        """End a command: the JSON object, where it was asked for."""
+        """Print the result as one JSON object, with ``--json``."""
         if not self._as_json:
             return
         try:
@@ -137,13 +133,13 @@ class Terminal:
             sys.stdout = open(os.devnull, "w")  # noqa: SIM115
 
 
-def beyond(share: float, clip: bool) -> str:
-    """Say how many pixels of the guesses lay beyond the grey scale, and what was done about it."""
+def clipping_text(share: float, clip: bool) -> str:
+    """Return the share of pixels of predicted x_0 outside [-1, 1], in words, and whether they were clipped."""
     return f"{share:.1%} of the pixels of x̂_0 beyond [-1, 1], {'clipped' if clip else 'left as they were'}"
 
 
 def show_path(path: Path) -> str:
-    """Return a path as a user would type it: relative where it lies below the current folder."""
+    """Return a path as a user would type it: relative where it is inside the current folder."""
     try:
         return str(path.resolve().relative_to(Path.cwd()))
     except ValueError:
@@ -151,18 +147,18 @@ def show_path(path: Path) -> str:
 
 
 def show_size(path: Path) -> str:
-    """Return a file's size for people."""
+    """Return a file's size in words: 120 kB, 1.2 MB."""
     size = path.stat().st_size
     return f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{size / 1e3:.0f} kB"
 
 
-def about(seconds: float) -> str:
-    """Return a time announced to people: 5 s, 40 s, 3 min."""
+def estimate_text(seconds: float) -> str:
+    """Return an estimated duration in words: 5 s, 40 s, 3 min."""
     return f"{max(1, round(seconds))} s" if seconds < 100 else f"{round(seconds / 60)} min"
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Return lines whose columns stand beneath each other."""
+    """Return the lines of a table with aligned columns."""
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
     return [
         "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()

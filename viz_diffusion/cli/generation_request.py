@@ -1,122 +1,103 @@
-"""What a command is about: a generation to make, or a recording that is there, which no option may contradict."""
+"""The generation that a command shows: one to sample, or a recording, which no option may contradict."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from viz_diffusion.cli.console import show_path
-from viz_diffusion.cli.options import DEFAULT_DIGIT, DEFAULT_SEED, Sampling, check_digit, check_seed
-from viz_diffusion.diffusion.timesteps import SAMPLERS, SPACINGS, VARIANCES, spaced_timesteps
+from viz_diffusion.cli.option_groups import OptionGroup, option
+from viz_diffusion.cli.options import (
+    DEFAULT_DIGIT,
+    DEFAULT_SEED,
+    PICTURE_SAMPLER,
+    SamplerOptions,
+    check_digit,
+    check_seed,
+    sampler_options,
+)
+from viz_diffusion.diffusion.sampler_config import SamplerConfig
+from viz_diffusion.diffusion.timesteps import SAMPLERS, SPACINGS, spaced_timesteps
 from viz_diffusion.errors import VizdiffInputError, VizdiffUsageError
 
 if TYPE_CHECKING:
     from viz_diffusion.recording.trajectory import Trajectory
 
 
-TrajectoryOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--trajectory",
-        metavar="DIR",
-        help="Folder written by vizdiff trajectory, or a recording (.zarr, .zip); its digit is not sampled again.",
-    ),
-]
-AllowPartialOption = Annotated[
-    bool,
-    typer.Option(
-        "--allow-partial",
-        help="Take a --trajectory that was cut off, where its first image was finished.",
-    ),
-]
-# The same options as elsewhere, but without a default: beside --trajectory, what was given must agree with it.
-AskedDigit = Annotated[int | None, typer.Option("--digit", help="Digit to ask for, 0 to 9; 5 by default.")]
-AskedSeed = Annotated[int | None, typer.Option("--seed", help="Seed of the noise; 1 by default.")]
-AskedSampler = Annotated[
-    str | None,
-    typer.Option(
-        "--sampler",
-        metavar="ddpm|ddim|dpm-solver++",
-        help="ddpm (the default) adds fresh noise each step, ddim adds none, dpm-solver++ (2M) needs the fewest.",
-    ),
-]
-AskedSteps = Annotated[int | None, typer.Option("--steps", help="Network evaluations, 1 to 1000; 1000 by default.")]
-AskedGuidance = Annotated[
-    float | None,
-    typer.Option("--guidance", help="Guidance scale s: 1 is none; 1.5, the default, insists on the digit a little."),
-]
-AskedVariance = Annotated[
-    str | None,
-    typer.Option(
-        "--variance", metavar="|".join(VARIANCES), help="Variance of the noise that ddpm adds; beta by default."
-    ),
-]
-AskedEta = Annotated[
-    float | None,
-    typer.Option("--eta", help="Noise that ddim adds: 0 (none, the default) to 1 (ddpm's beta_tilde)."),
-]
-AskedTimestepSpacing = Annotated[
-    str | None,
-    typer.Option(
-        "--timestep-spacing",
-        metavar="|".join(SPACINGS),
-        help="Which timesteps fewer steps visit: strides all alike (the default), or down to t = 0.",
-    ),
-]
-AskedClip = Annotated[
-    bool | None,
-    typer.Option("--clip/--no-clip", help="Keep the guess of the finished image in [-1, 1], as by default."),
-]
+@dataclass(frozen=True)
+class GenerationOptions:
+    """The options that say which generation a command shows; None where one is not given."""
+
+    digit: int | None
+    seed: int | None
+    trajectory: Path | None
+    """A recording to use, which no other given option may contradict."""
+    allow_partial: bool
+    """Whether to accept a recording that was cut off after its first image was finished."""
+    sampling: SamplerOptions
+
+
+def generation_options() -> OptionGroup:
+    """Return the options that say which generation a command shows; they build :class:`GenerationOptions`."""
+    sampling = sampler_options(PICTURE_SAMPLER)
+    own = (
+        option("--digit", int, "Digit to ask for, 0 to 9.", default=str(DEFAULT_DIGIT)),
+        option("--seed", int, "Seed of the noise.", default=str(DEFAULT_SEED)),
+        option(
+            "--trajectory",
+            Path,
+            "Folder written by vizdiff trajectory, or a recording (.zarr, .zip); its digit is not sampled again.",
+            metavar="DIR",
+        ),
+        option("--allow-partial", bool, "Take a --trajectory that was cut off, where its first image was finished."),
+    )
+
+    def build(
+        *, digit: int | None, seed: int | None, trajectory: Path | None, allow_partial: bool | None, **sampler: Any
+    ) -> GenerationOptions:
+        return GenerationOptions(digit, seed, trajectory, bool(allow_partial), sampling.build(**sampler))
+
+    return OptionGroup((*own, *sampling.parameters), build)
+
+
+GENERATION = generation_options()
 
 
 @dataclass(frozen=True, eq=False)
 class GenerationRequest:
-    """Which generation a command is about: one to record, or one that is there."""
+    """The generation that a command shows: one to record, or an existing recording."""
 
     digit: int
     """0..9."""
     seed: int
-    """Of its noise."""
+    """Seed of its noise."""
     steps: int | None
-    """Network evaluations; None for all of the schedule's."""
-    sampling: Sampling | None
-    """How to sample it; None where it is there."""
+    """Network evaluations; None for all timesteps of the schedule."""
+    config: SamplerConfig | None
+    """How to sample it; None where there is a recording."""
     folder: Path | None = None
-    """Where the recording lies; None where there is none yet."""
+    """Path of the recording; None where there is none yet."""
     recorded: Trajectory | None = None
     """The recording."""
 
     @property
-    def is_alone(self) -> bool:
-        """Whether it is a recording whose network is not at hand: of unknown weights, or another program's sampler."""
+    def is_recording_only(self) -> bool:
+        """Whether the recording's network is not available: unknown weights, or a sampler of another program."""
         if self.recorded is None:
             return False
         return not self.recorded.weights_sha256 or self.recorded.sampler not in ("", *SAMPLERS)
 
 
-def read_request(
-    trajectory: Path | None,
-    *,
-    digit: int | None,
-    seed: int | None,
-    allow_partial: bool = False,
-    alone: bool = False,
-    **given: Any,
-) -> GenerationRequest:
-    """Fill in the defaults of what was not given, or what the recording says; nothing given is ignored.
+def read_request(given: GenerationOptions, *, recording_only: bool = False) -> GenerationRequest:
+    """Return the generation that options mean: with their defaults, or with the values of a recording.
 
     Parameters
     ----------
-    allow_partial
-        Whether a recording will do that was cut off after its first image was finished.
-    alone
-        Whether one will do whose network is not at hand; see :attr:`GenerationRequest.is_alone`.
-    given
-        The fields of :class:`Sampling`; None is what was not given.
+    recording_only
+        Whether to accept a recording whose network is not available; see
+        :attr:`GenerationRequest.is_recording_only`.
 
     Raises
     ------
@@ -125,84 +106,82 @@ def read_request(
     VizdiffInputError
         Where the recording was made under an intervention, cannot be read, or its network is needed.
     """
-    check_digit(DEFAULT_DIGIT if digit is None else digit)
-    check_seed(DEFAULT_SEED if seed is None else seed)
-    asked = {name: value for name, value in given.items() if value is not None}
-    if allow_partial and trajectory is None:
-        raise VizdiffUsageError("--allow-partial goes with --trajectory, and there is none")
-    if trajectory is None:
-        sampling = Sampling(**asked)
-        return GenerationRequest(
-            DEFAULT_DIGIT if digit is None else digit, DEFAULT_SEED if seed is None else seed, sampling.steps, sampling
-        )
-    recorded = _open(trajectory, allow_partial)
-    order = GenerationRequest(
-        int(recorded.labels[0]), int(recorded.seeds[0]), recorded.num_steps, None, trajectory, recorded
+    digit = check_digit(DEFAULT_DIGIT if given.digit is None else given.digit)
+    seed = DEFAULT_SEED if given.seed is None else given.seed
+    check_seed(seed)
+    if given.allow_partial and given.trajectory is None:
+        raise VizdiffUsageError("`allow_partial` goes with `trajectory`, and there is none")
+    if given.trajectory is None:
+        config = given.sampling.config()
+        return GenerationRequest(digit, seed, config.steps, config)
+    recorded = _open(given.trajectory, given.allow_partial)
+    request = GenerationRequest(
+        int(recorded.labels[0]), int(recorded.seeds[0]), recorded.num_steps, None, given.trajectory, recorded
     )
-    if order.is_alone and not alone:
+    if request.is_recording_only and not recording_only:
         known = recorded.sampler in ("", *SAMPLERS)
         raise VizdiffInputError(
-            f"{trajectory} was sampled by another program ({'weights not known' if known else recorded.sampler}), "
-            "whose network cannot be asked here; "
-            f"what the recording shows by itself: vizdiff report --trajectory {show_path(trajectory)}"
+            f"{given.trajectory} was sampled by another program "
+            f"({'weights not known' if known else recorded.sampler}), whose network cannot be asked here; what the "
+            f"recording shows by itself: vizdiff report --trajectory {show_path(given.trajectory)}"
         )
     if recorded.interventions:
         raise VizdiffInputError(
-            f"{trajectory} was recorded while somebody intervened ({recorded.interventions}), so that its label and "
-            "clock are not what the network was told; give the plain recording"
+            f"{given.trajectory} was recorded while somebody intervened ({recorded.interventions}), so that its label "
+            "and clock are not what the network was told; give the plain recording"
         )
-    _check_agreement(trajectory, recorded, {"digit": digit, "seed": seed, **given})
-    return order
+    _check_agreement(given.trajectory, recorded, {"digit": given.digit, "seed": given.seed, **given.sampling.given})
+    return request
 
 
-def check_weights(order: GenerationRequest, digest: str) -> None:
+def check_weights(request: GenerationRequest, digest: str) -> None:
     """Refuse a run whose weights are not those that made the recording."""
-    recorded = order.recorded
+    recorded = request.recorded
     if recorded is not None and recorded.weights_sha256 != digest:
         raise VizdiffInputError(
-            f"{order.folder} was recorded with weights {recorded.weights_sha256[:8] or 'not known'}, not "
+            f"{request.folder} was recorded with weights {recorded.weights_sha256[:8] or 'not known'}, not "
             f"{digest[:8]}; give the run it came from as --run"
         )
 
 
 def _check_agreement(trajectory: Path, recorded: Trajectory, given: dict[str, Any]) -> None:
-    """Refuse an option that says something else than the recording."""
-    there: dict[str, Any] = {
+    """Refuse an option that contradicts the recording."""
+    recorded_values: dict[str, Any] = {
         "digit": int(recorded.labels[0]),
         "seed": int(recorded.seeds[0]),
         "sampler": recorded.sampler,
         "steps": recorded.num_steps,
-        "guidance": recorded.guidance_scale,
+        "guidance_scale": recorded.guidance_scale,
         "variance": recorded.variance,
         "eta": recorded.eta,
         "timestep_spacing": spacing_of(recorded),
         "clip": recorded.clip,
     }
     for name, value in given.items():
-        found = there[name]
-        if value is None or value == found or (isinstance(value, float) and math.isclose(value, found)):
+        actual = recorded_values[name]
+        if value is None or value == actual or (isinstance(value, float) and math.isclose(value, actual)):
             continue
-        told = "not known" if found in (-1, "") or found != found else found
+        known = "not known" if actual in (-1, "") or actual != actual else actual
         shown = f"{value:g}" if isinstance(value, float) else value
-        option = "--no-clip" if value is False else "--clip" if value is True else f"--{name.replace('_', '-')} {shown}"
+        named = "--no-clip" if value is False else "--clip" if value is True else f"`{name}` {shown}"
+        words = "guidance" if name == "guidance_scale" else name.replace("_", " ")
         raise VizdiffUsageError(
-            f"{option} contradicts --trajectory {show_path(trajectory)}, whose {name.replace('_', ' ')} is {told}; "
+            f"{named} contradicts `trajectory` {show_path(trajectory)}, whose {words} is {known}; "
             "leave one of the two out"
         )
 
 
-def _open(place: Path, allow_partial: bool = False) -> Trajectory:
+def _open(source: Path, allow_partial: bool = False) -> Trajectory:
     """Open the recording in a folder written by ``vizdiff trajectory``, or the store itself.
 
     Raises
     ------
     VizdiffInputError
-        Where it cannot be read, or was cut off before its first image was finished: nothing is told of a picture
-        that never came to be.
+        Where it cannot be read, or was cut off before its first image was finished.
     """
     from viz_diffusion.recording.trajectory import Trajectory
 
-    path = place if is_store(place) else place / "trajectory.zarr"
+    path = source if is_store(source) else source / "trajectory.zarr"
     recorded = Trajectory.open(path, allow_partial=allow_partial)
     if recorded.stopped and not math.isfinite(float(recorded.x0[0].sum())):
         raise VizdiffInputError(
@@ -212,9 +191,9 @@ def _open(place: Path, allow_partial: bool = False) -> Trajectory:
     return recorded
 
 
-def is_store(place: Path) -> bool:
+def is_store(path: Path) -> bool:
     """Return whether a path is a recording itself, and not a folder that holds one."""
-    return place.is_file() or place.suffix == ".zarr" or (place / "zarr.json").is_file()
+    return path.is_file() or path.suffix == ".zarr" or (path / "zarr.json").is_file()
 
 
 def spacing_of(recorded: Trajectory) -> str:

@@ -1,8 +1,8 @@
-"""Choose a device; open a run with its network."""
+"""Loading for a command: the device, and a run with its network."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from viz_diffusion.cli.console import Terminal
 from viz_diffusion.errors import VizdiffUsageError
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def pick_device(choice: str) -> torch.device:
-    """Return the device asked for, or with ``auto`` the fastest there is."""
+    """Return the device of ``--device``, or with ``auto`` the fastest one available."""
     import torch
 
     if choice == "auto":
@@ -31,17 +31,24 @@ def pick_device(choice: str) -> torch.device:
     return device
 
 
-def load_run(choice: str | None, device: str, terminal: Terminal) -> tuple[Run, SimpleUNet, str]:
-    """Open the run asked for, say which one it is, and return it with its network and weights hash."""
+class LoadedRun(NamedTuple):
+    """A run, its network, and the SHA-256 of the weights."""
+
+    run: Run
+    model: SimpleUNet
+    weights_sha256: str
+
+
+def load_run(choice: str | None, device: str, terminal: Terminal) -> LoadedRun:
+    """Open a run (see ``Run.choose``) and its network, and say which one it is."""
     terminal.say("Loading", "PyTorch")
     from viz_diffusion.training.run import Run
 
-    place = pick_device(device)
     run = Run.choose(choice)
-    model, digest = run.load_model(place, lambda remark: terminal.say("Note", remark))
+    model, digest = run.load_model(pick_device(device), lambda remark: terminal.say("Note", remark))
     if run.is_bundled:
         terminal.say("Weights", f"bundled (60,000 MNIST digits, {digest[:8]}); yours: --run PATH")
     else:
         unfinished = "" if run.is_finished else ", unfinished"
         terminal.say("Weights", f"{run.path} ({run.config.dataset}, {digest[:8]}{unfinished}); bundled: --run bundled")
-    return run, model, digest
+    return LoadedRun(run, model, digest)

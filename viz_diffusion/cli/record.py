@@ -1,4 +1,4 @@
-"""How ``vizdiff trajectory`` records: to disk while it samples, and what a network's modules gave on the way.
+"""Recording and sampling for a command: with progress, to disk, and the drawings of a recording.
 
 The options are checked before anything heavy is loaded.
 """
@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from viz_diffusion.cli.console import Terminal
-from viz_diffusion.cli.options import (
-    Sampling,
-)
+from viz_diffusion.cli.option_groups import OptionGroup, option
+from viz_diffusion.diffusion.sampler_config import SamplerConfig
 from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.recording.store.layout import CHUNK_SAMPLES, DTYPES, WIDE
 
@@ -25,10 +24,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import nn
 
+    from viz_diffusion.cli.loading import LoadedRun
     from viz_diffusion.diffusion.unet import SimpleUNet
     from viz_diffusion.recording.trajectory import Float32, Trajectory
     from viz_diffusion.text.catalogue import Texts
-    from viz_diffusion.training.run import Run
 
 
 FILM_FRAMES, FILM_PIXELS = 100, 224
@@ -41,11 +40,6 @@ ActivationsOption = Annotated[
         help="Modules whose feature maps are recorded at the frames and drawn, such as 'down.*'; may be repeated.",
     ),
 ]
-DtypeOption = Annotated[
-    str,
-    typer.Option("--dtype", metavar="|".join(DTYPES), help="Numbers of the recording; float16 takes half the disk."),
-]
-CompressOption = Annotated[bool, typer.Option("--compress", help="Compress the recording.")]
 
 
 @dataclass(frozen=True)
@@ -64,39 +58,58 @@ class StorageOptions:
 
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:
-            raise VizdiffUsageError(f"--dtype must be {' or '.join(DTYPES)}, found {self.dtype!r}")
+            raise VizdiffUsageError(f"`dtype` must be {' or '.join(DTYPES)}, found {self.dtype!r}")
 
     def keywords(self) -> dict[str, Any]:
-        """Return it as :meth:`~viz_diffusion.recording.trajectory.Trajectory.save` is told."""
+        """Return the arguments of :meth:`~viz_diffusion.recording.trajectory.Trajectory.save`."""
         return {"dtype": self.dtype, "compress": self.compress}
 
 
+def _storage(*, dtype: str | None, compress: bool | None) -> StorageOptions:
+    return StorageOptions(dtype or WIDE, bool(compress))
+
+
+STORAGE = OptionGroup(
+    (
+        option(
+            "--dtype",
+            str,
+            "Numbers of the recording; float16 takes half the disk.",
+            metavar="|".join(DTYPES),
+            default=WIDE,
+        ),
+        option("--compress", bool, "Compress the recording."),
+    ),
+    _storage,
+)
+
+
 def record(
-    chosen: Run,
-    model: nn.Module,
-    digest: str,
+    loaded: LoadedRun,
     digit: int,
     seed: int,
     count: int,
-    asked: Sampling,
+    config: SamplerConfig,
     terminal: Terminal,
     *,
+    denoiser: nn.Module | None = None,
     store: Path | None = None,
-    storing: StorageOptions | None = None,
+    storage: StorageOptions | None = None,
     activations: Collection[str] = (),
     activations_at: Collection[int] | None = None,
 ) -> Trajectory:
     """Record ``count`` generations of one digit with seeds ``seed`` and on, showing progress.
 
-    With a ``store`` they go to disk meanwhile, and the first batch of 16 is returned.
+    With a ``store`` they are written to disk meanwhile, and the first batch of 16 is returned. ``denoiser`` replaces
+    the run's network.
     """
     import torch
 
-    from viz_diffusion.recording.recorder import record_generation
+    from viz_diffusion.recording.generation import record_generation
 
     batches = 1 if store is None else -(-count // CHUNK_SAMPLES)
-    total = (asked.steps or chosen.config.num_train_timesteps) * batches
-    place = next(model.parameters()).device
+    total = config.num_steps(loaded.run.config.num_train_timesteps) * batches
+    device = next(loaded.model.parameters()).device
     text = f"digit {digit}, seed {seed}"
     done = 0
     with terminal.progress("Sampling", text, total) as update:
@@ -107,27 +120,27 @@ def record(
             update(done, total, text)
 
         return record_generation(
-            model,
-            chosen.config.noise_schedule,
-            torch.full((count,), digit, device=place),
+            loaded.model if denoiser is None else denoiser,
+            loaded.run.config.noise_schedule,
+            torch.full((count,), digit, device=device),
             range(seed, seed + count),
-            **asked.keywords(),
-            weights_sha256=digest,
+            config,
+            weights_sha256=loaded.weights_sha256,
             on_step=count_step,
             store=store,
             activations=tuple(activations),
             activations_at=activations_at,
-            **(storing or StorageOptions()).keywords(),
+            **(storage or StorageOptions()).keywords(),
         )
 
 
-def look_through(store: Path, count: int) -> tuple[float, Float32]:
+def read_store(store: Path, count: int) -> tuple[float, Float32]:
     """Read a store, a batch of images at a time.
 
     Returns
     -------
     share, x0
-        The share of the pixels of all guesses beyond [-1, 1], and all finished images, (B, C, H, W).
+        The share of pixels of all predicted x_0 outside [-1, 1], and all finished images, (B, C, H, W).
     """
     import numpy as np
 
@@ -135,30 +148,27 @@ def look_through(store: Path, count: int) -> tuple[float, Float32]:
 
     shares, finished = [], []
     for first in range(0, count, CHUNK_SAMPLES):
-        part = Trajectory.open(store, samples=slice(first, first + CHUNK_SAMPLES))
-        shares.append(part.x0_beyond_scale)
-        finished.append(part.x0)
+        batch = Trajectory.open(store, samples=slice(first, first + CHUNK_SAMPLES))
+        shares.append(batch.x0_beyond_scale)
+        finished.append(batch.x0)
     return float(np.concatenate(shares).mean()), np.concatenate(finished)
 
 
 def find_modules(
-    model: SimpleUNet, globs: Sequence[str], asked: Sampling, frames: str | None
+    model: SimpleUNet, globs: Sequence[str], config: SamplerConfig, frames: str | None
 ) -> tuple[tuple[str, ...], NDArray[np.int64]]:
-    """Return the modules meant, in the order in which the network has them, and the timesteps of the frames.
+    """Return the modules that match ``globs``, in the network's order, and the timesteps of the frames.
 
     Raises
     ------
     VizdiffUsageError
-        Where a glob finds none.
+        Where a glob matches none.
     """
-    from viz_diffusion.diffusion.timesteps import spaced_timesteps
     from viz_diffusion.recording.hooks import match_modules
     from viz_diffusion.views.feature_maps import choose
 
-    last = model.config.num_train_timesteps
-    steps = asked.steps or last
-    visited = spaced_timesteps(last, steps, asked.timestep_spacing)
-    return tuple(match_modules(model, globs)), visited[choose(steps, frames if globs else None)]
+    visited = config.timesteps(model.config.num_train_timesteps)
+    return tuple(match_modules(model, globs)), visited[choose(len(visited), frames if globs else None)]
 
 
 def draw_steps(
@@ -167,12 +177,12 @@ def draw_steps(
     texts: Texts,
     out: Path,
     terminal: Terminal,
-    words: str = "steps",
-    told: Mapping[str, Any] | None = None,
+    picture: str = "steps",
+    extra_facts: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Write the strip and the film; return what the JSON file says of them.
+    """Write the strip and the film; return their values for the JSON file.
 
-    ``words`` names the catalogue's texts of the strip, which may name what is in ``told``.
+    ``picture`` is the name of the strip's texts in the catalogue, which may use ``extra_facts``.
     """
     import numpy as np
 
@@ -183,8 +193,8 @@ def draw_steps(
 
     terminal.say("Drawing", "strip and film")
     data = strip_view.measure(recorded, frames=frames)
-    facts = strip_view.facts(data) | dict(told or {})
-    (drawing,) = drawings({words: strip_view.draw(data)["steps"]}, wording(facts, texts), texts)
+    facts = strip_view.facts(data) | dict(extra_facts or {})
+    (drawing,) = drawings({picture: strip_view.draw(data)["steps"]}, wording(facts, texts), texts)
     save_drawing(replace(drawing, name="steps"), out)
     states = frames_view.pictures(np.concatenate([recorded.x_t[0], recorded.x0[:1]]))
     shown = film_frames(len(states), min(FILM_FRAMES, len(states)))
@@ -199,11 +209,11 @@ def draw_activations(
     texts: Texts,
     out: Path,
     terminal: Terminal,
-    told: Mapping[str, Any] | None = None,
+    extra_words: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Draw the feature maps of these modules, and say what is none; return what the JSON file says of them.
+    """Draw the feature maps of modules, and say which have none; return their values for the JSON file.
 
-    The texts may name what is in ``told``.
+    The texts may use ``extra_words``.
     """
     from viz_diffusion.study.narrative import drawings, save_drawing, wording
     from viz_diffusion.views import feature_maps as activations
@@ -215,47 +225,40 @@ def draw_activations(
         return activations.facts(data)
     terminal.say("Drawing", f"feature maps of {', '.join(block.name for block in data.blocks)}")
     facts = activations.facts(data)
-    for drawing in drawings(activations.draw(data), wording(facts, texts) | dict(told or {}), texts):
+    for drawing in drawings(activations.draw(data), wording(facts, texts) | dict(extra_words or {}), texts):
         save_drawing(drawing, out)
     return {**facts, "caption": drawing.caption}
 
 
 def sample_all(
-    schedule: object,
-    model: torch.nn.Module,
-    labels: torch.Tensor,
-    seed: int,
-    asked: Sampling,
-    terminal: Terminal,
+    loaded: LoadedRun, labels: torch.Tensor, seed: int, config: SamplerConfig, terminal: Terminal
 ) -> tuple[torch.Tensor, float]:
-    """Sample N labels with seeds ``seed`` and on, showing progress.
+    """Sample an image for each of N labels with seeds ``seed`` and on, showing progress.
 
     Returns
     -------
     tuple
-        (N, 1, 28, 28) images, and the share of pixels of x̂_0 beyond [-1, 1], over all steps and images (the
-        padding of the last batch included).
+        (N, 1, 28, 28) images, and the share of pixels of predicted x_0 outside [-1, 1], over all steps and
+        images (the padding of the last batch included).
     """
     import torch
 
-    from viz_diffusion.diffusion.samplers import sample_images
-    from viz_diffusion.diffusion.schedule import NoiseSchedule
+    from viz_diffusion.diffusion.sampling import sample_images
 
-    assert isinstance(schedule, NoiseSchedule)
     count = len(labels)
-    place = next(model.parameters()).device
+    device = next(loaded.model.parameters()).device
     images: list[torch.Tensor] = []
-    beyond: list[torch.Tensor] = []
-    text = f"{count} images, {asked.name}"
+    clipped_shares: list[torch.Tensor] = []
+    text = f"{count} images, {config.sampler_name}"
     with terminal.progress("Sampling", text, count) as update:
         for batch in sample_images(
-            model,
-            schedule,
-            labels.to(place),
+            loaded.model,
+            loaded.run.config.noise_schedule,
+            labels.to(device),
             range(seed, seed + count),
-            **asked.keywords(),
-            on_step=lambda step: beyond.append(step.clipped_share.mean()),
+            config,
+            on_step=lambda step: clipped_shares.append(step.clipped_share.mean()),
         ):
             images.append(batch)
             update(sum(map(len, images)), count, text)
-    return torch.cat(images), float(torch.stack(beyond).mean())
+    return torch.cat(images), float(torch.stack(clipped_shares).mean())

@@ -1,4 +1,4 @@
-"""``vizdiff report --trajectory`` on a recording whose network is not at hand: what it shows by itself."""
+"""The study of a recording whose network is not available, for ``vizdiff report --trajectory``."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ if TYPE_CHECKING:
     from viz_diffusion.study.recording_study import RecordingStudy
 
 
-def study_without_network(
-    order: GenerationRequest, run: str | None, lessons: str, device: str, terminal: Terminal
+def measure_recording(
+    request: GenerationRequest, run: str | None, lessons: str, device: str, terminal: Terminal
 ) -> RecordingStudy:
-    """Measure what a recording shows without its network, which is not used even where ``run`` holds it.
+    """Measure a recording without its network, even where ``run`` holds it.
 
     Raises
     ------
     VizdiffInputError
-        Where ``run`` has other weights than those that made the recording, or it holds no pictures.
+        Where the recording was made with other weights than those of ``run``, or holds no pictures.
     VizdiffUsageError
-        Where a lesson is named that needs the network.
+        Where a named lesson needs the network.
     """
-    assert order.recorded is not None
-    chosen = _choose(lessons)
+    assert request.recorded is not None
+    choice = _choose(lessons)
     if run is not None:
-        check_weights(order, load_run(run, device, terminal)[2])
+        check_weights(request, load_run(run, device, terminal).weights_sha256)
     terminal.say("Measuring", "what the recording shows by itself: its network is not at hand")
     from viz_diffusion.study.recording_study import study_recording
 
-    return study_recording(order.recorded, chosen)
+    return study_recording(request.recorded, choice)
 
 
 def _choose(choice: str) -> tuple[AnyLesson, ...]:
-    """Return the lessons meant that need no network; those of ``core`` and ``all`` that need one are passed over."""
+    """Return the chosen lessons that need no network; those of ``core`` and ``all`` that need one are left out."""
     from viz_diffusion.lessons.base import all_lessons, choose_lessons
 
     named = {name.strip() for name in choice.split(",")}
@@ -54,8 +54,8 @@ def _choose(choice: str) -> tuple[AnyLesson, ...]:
     return tuple(lesson for lesson in chosen if lesson.measure_recording is not None)
 
 
-def command_line(folder: Path, lang: str) -> str:
-    """Return the command that makes the same page again; no path outside the current folder is told."""
+def recording_command(folder: Path, lang: str) -> str:
+    """Return the command that writes the same page again; paths outside the current folder are not shown."""
     inside = folder.resolve().is_relative_to(Path.cwd())
     words = ["vizdiff", "report", "--trajectory", show_path(folder) if inside else folder.resolve().name]
     return shlex.join([*words, *(["--lang", lang] if lang != "en" else [])])

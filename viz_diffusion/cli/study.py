@@ -1,4 +1,4 @@
-"""What report, deck and worksheet begin with: a recording, its companions, and what the lessons found."""
+"""The study that report, deck and worksheet are made of: a recording, its comparison runs, and its lessons."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import typer
 from viz_diffusion.cli.console import Terminal, show_path
 from viz_diffusion.cli.generation_request import GenerationRequest, check_weights, is_store, spacing_of
 from viz_diffusion.cli.loading import load_run
-from viz_diffusion.cli.options import DEFAULT_GUIDANCE, Sampling
+from viz_diffusion.cli.options import DEFAULT_GUIDANCE, PICTURE_SAMPLER
 from viz_diffusion.diffusion.timesteps import SPACINGS
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ LessonsOption = Annotated[
 
 
 def pick_lessons(choice: str) -> Sequence[AnyLesson] | None:
-    """Return the lessons asked for; None for the core and what ships with the weights, as is usual."""
+    """Return the chosen lessons; None for the default, the core lessons and those precomputed for the weights."""
     if choice == "core":
         return None
     from viz_diffusion.lessons.base import choose_lessons
@@ -44,8 +44,8 @@ def pick_lessons(choice: str) -> Sequence[AnyLesson] | None:
     return choose_lessons(choice)
 
 
-def prepare(
-    order: GenerationRequest,
+def prepare_study(
+    request: GenerationRequest,
     run: str | None,
     device: str,
     terminal: Terminal,
@@ -54,83 +54,96 @@ def prepare(
     comparisons: bool = False,
     out: Path | None = None,
 ) -> Study:
-    """Open or make a recording, sample its companions, and measure lessons (all of them by default) on it.
+    """Open or make a recording, sample its comparison runs, and measure lessons on it.
 
-    ``others``, the nine other digits, and ``comparisons``, the same digit made otherwise, say which companions
-    are looked at; no others are sampled. ``out`` is what will be written over, which is said once the order stands.
+    Parameters
+    ----------
+    lessons
+        The lessons to measure; by default those of the core, and those precomputed for the weights.
+    others, comparisons
+        Whether to sample the nine other digits, and the same digit sampled in other ways; only where there are
+        ``others`` are there ``comparisons``.
+    out
+        The file to write; that it will be overwritten is said after the last check.
 
     Raises
     ------
     VizdiffInputError
-        Where the recording was made with other weights than the run's.
+        Where the recording was made with other weights than those of the run.
     """
-    chosen, model, digest = load_run(run, device, terminal)
-    check_weights(order, digest)
+    loaded = load_run(run, device, terminal)
+    check_weights(request, loaded.weights_sha256)
     if out is not None:
         terminal.replacing(out)
-    recorded = order.recorded
+    recorded = request.recorded
     if recorded is None:
         from viz_diffusion.cli.record import record
 
-        recorded = record(chosen, model, digest, order.digit, order.seed, 1, order.sampling or Sampling(), terminal)
+        recorded = record(loaded, request.digit, request.seed, 1, request.config or PICTURE_SAMPLER, terminal)
     from viz_diffusion.recording.comparison_runs import ComparisonRuns
     from viz_diffusion.study.study import study
 
     comparison_runs = ComparisonRuns((), ())
     if others:
-        comparison_runs = _comparison_runs(model, recorded, order.folder, comparisons, terminal)
+        comparison_runs = _comparison_runs(loaded.model, recorded, request.folder, comparisons, terminal)
     if lessons is not None and not lessons:
-        return study(chosen, model, recorded, comparison_runs, ())
+        return study(loaded.run, loaded.model, recorded, comparison_runs, ())
     with terminal.progress("Measuring", "the lessons", None) as update:
-        found = study(
-            chosen, model, recorded, comparison_runs, lessons, lambda f: update(0, None, f.lesson.name), progress=update
+        measured = study(
+            loaded.run,
+            loaded.model,
+            recorded,
+            comparison_runs,
+            lessons,
+            lambda finding: update(0, None, finding.lesson.name),
+            progress=update,
         )
-    gc.freeze()  # what is loaded now stays: garbage collections while drawing need not look through it
-    return found
+    gc.freeze()  # what is loaded now stays, so that garbage collections while drawing can skip it
+    return measured
 
 
 def _comparison_runs(
     model: SimpleUNet, recorded: Trajectory, folder: Path | None, comparisons: bool, terminal: Terminal
 ) -> ComparisonRuns:
-    """Return the recording's companions: those beside it in its folder, what is missing sampled and kept there."""
+    """Return the recording's comparison runs, from the file in its folder; those missing are sampled and added."""
     from viz_diffusion.recording.comparison_runs import (
         load_comparison_runs,
         sample_comparison_runs,
         save_comparison_runs,
     )
 
-    kept = None if folder is None else (folder.parent if is_store(folder) else folder) / "companions.npz"
-    found = None if kept is None else load_comparison_runs(kept, recorded)
-    if found is not None and (found.complete or not comparisons):
-        return found
+    path = None if folder is None else (folder.parent if is_store(folder) else folder) / "companions.npz"
+    runs = None if path is None else load_comparison_runs(path, recorded)
+    if runs is not None and (runs.complete or not comparisons):
+        return runs
     text = "its companions, same noise"
     with terminal.progress("Sampling", text, None) as update:
-        found = sample_comparison_runs(
+        runs = sample_comparison_runs(
             model,
             recorded,
             comparisons=comparisons,
-            known=found,
+            known=runs,
             on_step=lambda done, total: update(done, total, text),
         )
-    if kept is not None:
-        save_comparison_runs(found, recorded, kept)
-    return found
+    if path is not None:
+        save_comparison_runs(runs, recorded, path)
+    return runs
 
 
-def figure_command(found: Study, lang: str, told: NarratedLesson, figure: str) -> str:
-    """Return the command that makes one figure of a lesson again, with the same numbers."""
-    if told.precomputed:
-        words = ["vizdiff", "lesson", told.name, "--full", *(["--lang", lang] if lang != "en" else [])]
+def figure_command(study: Study, lang: str, lesson: NarratedLesson, figure: str) -> str:
+    """Return the command that draws one figure of a lesson again, with the same values."""
+    if lesson.precomputed:
+        words = ["vizdiff", "lesson", lesson.name, "--full", *(["--lang", lang] if lang != "en" else [])]
         return shlex.join([*words, "--run", "bundled"])
-    return command_line("export", found, lang, "--figure", figure)
+    return study_command("export", study, lang, "--figure", figure)
 
 
-def command_line(command: str, found: Study, lang: str, *options: str) -> str:
-    """Return the command that makes the same page again; no path outside the current folder is told.
+def study_command(command: str, study: Study, lang: str, *options: str) -> str:
+    """Return the command that writes the same page again; paths outside the current folder are not shown.
 
-    ``options`` are the command's own, those that do not say which generation it is about.
+    ``options`` are the command's own, without those that say which generation it shows.
     """
-    recorded, run = found.trajectory, found.run
+    recorded, run = study.trajectory, study.run
     words = ["vizdiff", command, *options, "--digit", str(recorded.labels[0]), "--seed", str(recorded.seeds[0])]
     if recorded.sampler != "ddpm":
         words += ["--sampler", recorded.sampler]

@@ -1,6 +1,6 @@
-"""Watching a network learn: a live table on a terminal, a line now and then elsewhere, nothing where quiet.
+"""Display of a training: a live table on a terminal, elsewhere some lines, with ``--quiet`` nothing.
 
-Knows nothing about training beyond the :class:`Progress` it is shown.
+Knows nothing about training but its :class:`Progress`.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ if TYPE_CHECKING:
 
 
 LINE_SECONDS = 30.0
-"""Seconds between two lines where there is no terminal."""
+"""Seconds between two lines, without a terminal."""
 TABLE_SECONDS = 0.5
 """Seconds between two drawings of the table."""
 SMOOTHING = 0.02
-"""How far the shown loss moves towards the loss of each new batch."""
+"""Weight of each new batch in the exponential moving average of the shown loss."""
 _BAR = 24
 
-Watcher = Callable[["Progress"], float]
-"""Takes what fit() yields; returns the smoothed training loss."""
+ShowProgress = Callable[["Progress"], float]
+"""Shows the progress that ``Trainer.run()`` yields; returns the smoothed training loss."""
 
 
 @contextmanager
-def watch(terminal: Terminal) -> Iterator[Watcher]:
-    """Show a run as it learns; give the function that is told of every step."""
+def watch(terminal: Terminal) -> Iterator[ShowProgress]:
+    """Open the display; yield the function to call with the progress of every step."""
     loss: float | None = None
     shown = time.perf_counter()
-    show, close, pause = _opened(terminal)
+    show, close, pause = _open(terminal)
 
-    def narrate(now: Progress) -> float:
+    def update(now: Progress) -> float:
         nonlocal loss, shown
         loss = now.loss if loss is None else loss + SMOOTHING * (now.loss - loss)
         if time.perf_counter() - shown >= pause or now.step == now.steps:
@@ -46,13 +46,13 @@ def watch(terminal: Terminal) -> Iterator[Watcher]:
         return loss
 
     try:
-        yield narrate
+        yield update
     finally:
         close()
 
 
-def _opened(terminal: Terminal) -> tuple[Callable[[Progress, float], None], Callable[[], None], float]:
-    """Return what shows a step, what ends the show, and the seconds between two steps shown."""
+def _open(terminal: Terminal) -> tuple[Callable[[Progress, float], None], Callable[[], None], float]:
+    """Return a function that shows a step, one that closes the display, and the seconds between two steps shown."""
     if not terminal.live:
         return lambda now, loss: terminal.say("Training", line(now, loss)), lambda: None, LINE_SECONDS
     from rich.console import Console
@@ -64,43 +64,44 @@ def _opened(terminal: Terminal) -> tuple[Callable[[Progress, float], None], Call
 
 
 def rows(now: Progress, loss: float) -> list[tuple[str, str]]:
-    """Return what the table shows, label and text: steps, losses, speed, time left, looks."""
+    """Return the rows of the table, label and text: steps, losses, speed, time left, kept samples."""
     total = "?" if now.steps is None else f"{now.steps:,}"
     done = 0 if now.steps is None else now.step * _BAR // now.steps
-    found = [("Step", f"{now.step:,} of {total}  {'━' * done}{'╌' * (_BAR - done)}"), ("Loss", f"{loss:.4f}")]
-    if now.look is None:
-        found.append(("Held-out", "not measured yet"))
+    lines = [("Step", f"{now.step:,} of {total}  {'━' * done}{'╌' * (_BAR - done)}"), ("Loss", f"{loss:.4f}")]
+    if now.evaluation is None:
+        lines.append(("Held-out", "not measured yet"))
     else:
-        quarters = now.look.heldout_loss
+        quarters = now.evaluation.heldout_loss
         by_quarter = "  ".join(f"{value:.4f}" for value in quarters)
         mean = sum(quarters) / len(quarters)
-        found.append(("Held-out", f"{mean:.4f}, by quarter of t  {by_quarter}  (step {now.look.step:,})"))
+        lines.append(("Held-out", f"{mean:.4f}, by quarter of t  {by_quarter}  (step {now.evaluation.step:,})"))
     left = "still timing the first steps" if now.seconds_left is None else clock(now.seconds_left)
-    found += [("Images/s", f"{now.images_per_second:.0f}"), ("Time left", left)]
-    if now.look is not None:
-        found.append(("Looks", f"{now.look.count} kept, of ten digits from one noise"))
-    return found
+    lines += [("Images/s", f"{now.images_per_second:.0f}"), ("Time left", left)]
+    if now.evaluation is not None:
+        lines.append(("Looks", f"{now.evaluation.num_thumbnails} kept, of ten digits from one noise"))
+    return lines
 
 
 def table(now: Progress, loss: float) -> Table:
-    """Return the rows as a table whose labels stand in the column of all other messages."""
+    """Return the rows as a table whose labels are aligned with those of all other messages."""
     from rich.table import Table
     from rich.text import Text
 
-    made = Table.grid(padding=(0, 0))
-    made.add_column(width=10)
-    made.add_column(overflow="fold")
+    grid = Table.grid(padding=(0, 0))
+    grid.add_column(width=10)
+    grid.add_column(overflow="fold")
     for label, text in rows(now, loss):
-        made.add_row(Text(label), Text(text))
-    return made
+        grid.add_row(Text(label), Text(text))
+    return grid
 
 
 def line(now: Progress, loss: float) -> str:
-    """Return the same in one line."""
+    """Return the progress in one line."""
     total = "" if now.steps is None else f" of {now.steps:,}"
     parts = [f"step {now.step:,}{total}", f"loss {loss:.4f}"]
-    if now.look is not None:
-        parts.append(f"held-out {sum(now.look.heldout_loss) / len(now.look.heldout_loss):.4f}")
+    if now.evaluation is not None:
+        losses = now.evaluation.heldout_loss
+        parts.append(f"held-out {sum(losses) / len(losses):.4f}")
     parts.append(f"{now.images_per_second:.0f} images/s")
     if now.seconds_left is not None:
         parts.append(f"{clock(now.seconds_left)} left")

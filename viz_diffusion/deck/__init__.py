@@ -1,4 +1,4 @@
-"""Slides and handouts of a study: a plan without a format, and three writers of it.
+"""Slides and handouts of a study: contents without a file format, and writers for PowerPoint, PDF and folders.
 
 Knows nothing about sampling, nor which lessons there are.
 """

@@ -1,4 +1,4 @@
-"""A deck as a folder: numbered pictures, their words and their numbers, for those who have slides of their own.
+"""A deck as a folder of numbered pictures, captions and facts, for slides of one's own.
 
 Knows nothing about what is measured.
 """
@@ -12,38 +12,38 @@ from pathlib import Path
 from typing import Any
 
 from viz_diffusion.deck.pictures import Film
-from viz_diffusion.deck.slides import Remake
+from viz_diffusion.deck.slide_writer import FigureCommand
 from viz_diffusion.errors import VizdiffIOError, VizdiffUsageError
 from viz_diffusion.files import atomic_dir, write_bytes, write_json
 from viz_diffusion.study.narrative import Drawing, NarratedLesson, join, save_drawing
 from viz_diffusion.text.catalogue import Texts
 
-_OURS = re.compile(r"\d\d_\w+\.(png|svg)|film\.(gif|mp4)|captions\.md|facts\.json")
+_DECK_FILE = re.compile(r"\d\d_\w+\.(png|svg)|film\.(gif|mp4)|captions\.md|facts\.json")
 
 
 def check_folder(path: Path) -> None:
-    """Refuse a folder that holds anything but an earlier deck, since what is there will be replaced.
+    """Raise unless the folder is new or holds only an earlier deck, which will be replaced.
 
     Raises
     ------
     VizdiffUsageError
-        Naming what is in the way.
+        Where it holds other files.
     VizdiffIOError
-        Where a file has the folder's name.
+        Where there is a file of this name.
     """
     if path.exists() and not path.is_dir():
         raise VizdiffIOError(f"cannot write {path}: a file is in the place of the folder")
-    strange = [entry.name for entry in path.iterdir() if not _OURS.fullmatch(entry.name)] if path.is_dir() else []
-    if strange:
-        raise VizdiffUsageError(f"`out` {path} holds other things ({min(strange)}); name a new folder")
+    others = [entry.name for entry in path.iterdir() if not _DECK_FILE.fullmatch(entry.name)] if path.is_dir() else []
+    if others:
+        raise VizdiffUsageError(f"`out` {path} holds other things ({min(others)}); name a new folder")
 
 
 def write_folder(
-    told: Sequence[NarratedLesson],
+    lessons: Sequence[NarratedLesson],
     film: Film,
     facts: dict[str, Any],
     title: str,
-    remake: Remake,
+    figure_command: FigureCommand,
     texts: Texts,
     path: Path,
     on_drawing: Callable[[Drawing], None] | None = None,
@@ -52,18 +52,18 @@ def write_folder(
 
     Returns
     -------
-    The names of the files. The folder appears whole, or not at all.
+    The names of the files. The folder is written atomically.
     """
     check_folder(path)
     text = [f"# {title}", ""]
     number = 0
     with atomic_dir(path) as folder:
-        for one in told:
-            for drawing in one.drawings:
+        for lesson in lessons:
+            for drawing in lesson.drawings:
                 number += 1
                 name = f"{number:02d}_{drawing.name}"
                 save_drawing(replace(drawing, name=name), folder)
-                text += _caption(name, drawing, one, remake(one, drawing.name), texts)
+                text += _caption(name, drawing, lesson, figure_command(lesson, drawing.name), texts)
                 if on_drawing is not None:
                     on_drawing(drawing)
         write_bytes(folder / "film.gif", film.gif.data)
@@ -74,10 +74,12 @@ def write_folder(
         return tuple(sorted(entry.name for entry in folder.iterdir()))
 
 
-def _caption(name: str, drawing: Drawing, told: NarratedLesson, command: str, texts: Texts) -> list[str]:
-    """Return one picture's part of ``captions.md``."""
-    caption = join(drawing.caption, told.other_digit.get(drawing.name, ""))
-    then = [] if command.startswith(told.try_this) else ["- " + texts("deck.captions_then", text=f"`{told.try_this}`")]
+def _caption(name: str, drawing: Drawing, lesson: NarratedLesson, command: str, texts: Texts) -> list[str]:
+    """Return the lines of ``captions.md`` for one picture."""
+    caption = join(drawing.caption, lesson.other_digit.get(drawing.name, ""))
+    then = (
+        [] if command.startswith(lesson.try_this) else ["- " + texts("deck.captions_then", text=f"`{lesson.try_this}`")]
+    )
     return [
         f"## {_plain(drawing.title)}",
         "",
@@ -86,7 +88,7 @@ def _caption(name: str, drawing: Drawing, told: NarratedLesson, command: str, te
         _plain(caption),
         "",
         "- " + texts("deck.captions_alt", text=_plain(drawing.alt)),
-        "- " + texts("deck.captions_say", text=_plain(told.say)),
+        "- " + texts("deck.captions_say", text=_plain(lesson.say)),
         "- " + texts("deck.captions_command", text=f"`{command}`"),
         *then,
         "",
@@ -94,5 +96,5 @@ def _caption(name: str, drawing: Drawing, told: NarratedLesson, command: str, te
 
 
 def _plain(text: str) -> str:
-    """Keep Markdown from reading marks into a text."""
+    """Escape the characters that Markdown would interpret."""
     return re.sub(r"([\\`*_<>\[\]#])", r"\\\1", " ".join(text.split()))

@@ -1,6 +1,6 @@
-"""Where things stand on a slide and how large their type is, in inches and points.
+"""Positions and type sizes on a slide, in inches and points.
 
-Knows nothing about what a slide says nor which file it is written to.
+Knows nothing about the contents of a slide nor about the file it is written to.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ COVER_SIZE = 38
 TITLE_SIZE = 30
 BODY_SIZE = 22
 TEXT_SIZE = 18
-"""The smallest type on a slide."""
+"""Smallest type on a slide of the default template, in points."""
 LEADING = 1.2
-"""Lines are this many times their type apart."""
+"""Distance between lines, as a multiple of the type size."""
 
 
 @dataclass(frozen=True)
@@ -38,27 +38,27 @@ class Box:
         return Box(self.left + (self.width - wide) / 2, self.top + (self.height - high) / 2, wide, high)
 
     def below(self, height: float) -> Box:
-        """Return what is left of this box under its first ``height`` inches."""
+        """Return this box without its first ``height`` inches."""
         return Box(self.left, self.top + height, self.width, self.height - height)
 
     def above(self, height: float) -> Box:
-        """Return what is left of this box over its last ``height`` inches."""
+        """Return this box without its last ``height`` inches."""
         return Box(self.left, self.top, self.width, self.height - height)
 
 
 TITLE = Box(MARGIN, 0.2, 9.2, 0.64)
-KICKER = Box(TITLE.left + TITLE.width + 0.1, 0.2, SLIDE_WIDTH - 2 * MARGIN - TITLE.width - 0.1, 0.6)
-"""Right of the title: whose lesson it is."""
+SECTION = Box(TITLE.left + TITLE.width + 0.1, 0.2, SLIDE_WIDTH - 2 * MARGIN - TITLE.width - 0.1, 0.6)
+"""Right of the title: the lesson's title."""
 AREA = Box(MARGIN, 1.02, SLIDE_WIDTH - 2 * MARGIN, SLIDE_HEIGHT - 1.02 - 0.2)
-"""Everything between the title and the foot of the slide."""
+"""Everything between the title and the lower edge of the slide."""
 POINTS = AREA.below(0.1).above(0.5)
-"""Paragraphs stand here."""
+"""Area of the paragraphs."""
 NUMBER = Box(SLIDE_WIDTH - MARGIN - 0.8, SLIDE_HEIGHT - 0.6, 0.8, 0.4)
 COVER_PICTURE = Box(0, 0, SLIDE_HEIGHT, SLIDE_HEIGHT)
 COVER_TITLE = Box(SLIDE_HEIGHT + 0.6, 1.2, SLIDE_WIDTH - SLIDE_HEIGHT - 1.1, 3.0)
 COVER_TEXT = Box(COVER_TITLE.left, 4.4, COVER_TITLE.width, 2.4)
 _NUMBER_ROOM = 0.9
-"""Inches at the right of the last row that belong to the slide's number."""
+"""Inches at the right of the last line reserved for the slide's number."""
 
 
 def text_height(text: str, size: float, inches: float) -> float:
@@ -66,13 +66,13 @@ def text_height(text: str, size: float, inches: float) -> float:
     return len(wrap(text, size, inches * 72)) * size * LEADING / 72
 
 
-def split_line(area: Box, line: str, loose: float = 1.0) -> tuple[Box, Box]:
-    """Return the room for a picture, and beneath it the room for a short line of text.
+def split_line(area: Box, line: str, text_stretch: float = 1.0) -> tuple[Box, Box]:
+    """Return the area of a picture, and below it the area of a short line of text.
 
-    ``loose`` is how much wider than ours the type may turn out, in a template's own font.
+    ``text_stretch`` is how many times wider than estimated text may be, in a template's own font.
     """
     inner = area.width - _NUMBER_ROOM
-    high = text_height(line, TEXT_SIZE, inner / loose) + 0.12 if line else 0.4
+    high = text_height(line, TEXT_SIZE, inner / text_stretch) + 0.12 if line else 0.4
     return area.above(high + 0.1), Box(area.left, area.top + area.height - high, inner, high)
 
 
@@ -86,32 +86,32 @@ POINT_GAP = 0.24
 
 @dataclass(frozen=True)
 class TableShape:
-    """How a table is set."""
+    """Type size, column widths and row heights of a table."""
 
     size: float
-    """Points of its type."""
+    """Type size in points."""
     widths: tuple[float, ...]
-    """(C,) inches."""
+    """(C,) column widths in inches."""
     heights: tuple[float, ...]
-    """(1 + R,) inches, the header's first."""
+    """(1 + R,) row heights in inches, the header first."""
 
     @property
     def height(self) -> float:
-        """Inches in all."""
+        """Height of the table in inches."""
         return sum(self.heights)
 
 
 def shape_table(
-    header: Sequence[str], rows: Sequence[Sequence[str]], room: Box, least: int = TEXT_SIZE, most: int = 28
+    header: Sequence[str], rows: Sequence[Sequence[str]], area: Box, least: int = TEXT_SIZE, most: int = 28
 ) -> TableShape | None:
-    """Lay out a table in the largest type that fits into ``room``; None where ``least`` points do not.
+    """Lay out a table in the largest type, between ``least`` and ``most`` points, that fits into ``area``.
 
-    Nor does type get larger than ``most`` points.
+    None where ``least`` points do not fit.
     """
     sizes = (*_TABLE_SIZES, *range(TEXT_SIZE - 1, least - 1, -1))
     for size in (size for size in sizes if size <= most):
-        shape, squeezed = _shape_at(header, rows, size, room.width)
-        if shape.height <= room.height and (size <= TEXT_SIZE or not squeezed):
+        shape, squeezed = _shape_at(header, rows, size, area.width)
+        if shape.height <= area.height and (size <= TEXT_SIZE or not squeezed):
             return shape
     return None
 
@@ -119,17 +119,17 @@ def shape_table(
 def _shape_at(
     header: Sequence[str], rows: Sequence[Sequence[str]], size: float, across: float
 ) -> tuple[TableShape, bool]:
-    """Lay out a table in one size; tell whether columns had to be cut to fit ``across`` inches."""
+    """Lay out a table in one type size; return also whether columns were narrowed to fit ``across`` inches."""
     columns = list(zip(header, zip(*rows, strict=True), strict=True))
-    asked: list[float] = []
-    for lines in (1.0, 1.9, 2.6):  # a header takes one row, or a little less than two or three
-        asked = [_column_width(name, cells, size, lines) for name, cells in columns]
-        if sum(asked) <= across:
+    natural: list[float] = []
+    for lines in (1.0, 1.9, 2.6):  # width of a header set in one, two or three lines
+        natural = [_column_width(name, cells, size, lines) for name, cells in columns]
+        if sum(natural) <= across:
             break
-    squeezed = sum(asked) > across
-    limit = _level(asked, across) if squeezed else across
-    spare = 0.0 if squeezed else min((across - sum(asked)) / len(asked), 0.6)
-    widths = [min(value, limit) + spare for value in asked]
+    squeezed = sum(natural) > across
+    limit = _level(natural, across) if squeezed else across
+    spare = 0.0 if squeezed else min((across - sum(natural)) / len(natural), 0.6)
+    widths = [min(value, limit) + spare for value in natural]
     heights = [
         max(text_height(cell, size, inches - 2 * CELL_MARGIN) for cell, inches in zip(row, widths, strict=True))
         + ROW_PADDING
@@ -139,15 +139,15 @@ def _shape_at(
 
 
 def _column_width(name: str, cells: Sequence[str], size: float, lines: float) -> float:
-    """Return the inches a column asks for: no cell is broken, its header is set in so many lines."""
+    """Return the width in inches that a column needs with no cell broken and its header in ``lines`` lines."""
     longest = max((width(word, size) for word in wrap(name, size, 1)), default=0.0)
-    natural = max(longest, width(name, size) / lines, *(width(cell, size) for cell in cells)) / 72
-    return natural + 2 * CELL_MARGIN + 0.12
+    inches = max(longest, width(name, size) / lines, *(width(cell, size) for cell in cells)) / 72
+    return inches + 2 * CELL_MARGIN + 0.12
 
 
-def _level(asked: Sequence[float], across: float) -> float:
-    """Return the width at which all columns wider than it must be cut to fill ``across`` together."""
-    left, rest = across, sorted(asked)
+def _level(natural: Sequence[float], across: float) -> float:
+    """Return the width limit for wide columns at which all columns together are ``across`` wide."""
+    left, rest = across, sorted(natural)
     for index, value in enumerate(rest):
         share = left / (len(rest) - index)
         if value > share:
@@ -157,13 +157,36 @@ def _level(asked: Sequence[float], across: float) -> float:
 
 
 def point_height(lead: str, text: str, size: float, across: float) -> float:
-    """Return how many inches a paragraph and its lead take, in ``size`` points across so many inches."""
+    """Return the height in inches of a paragraph and its lead, in ``size`` points, ``across`` inches wide."""
     return text_height(lead, TEXT_SIZE, across) + text_height(text, size, across) + POINT_GAP
 
 
-def size_points(points: Sequence[tuple[str, str]], room: Box, least: int = TEXT_SIZE) -> float | None:
-    """Return the largest type in which (lead, text) paragraphs fit into ``room``; None where ``least`` does not."""
+def size_points(points: Sequence[tuple[str, str]], area: Box, least: int = TEXT_SIZE) -> float | None:
+    """Return the largest type in which (lead, text) paragraphs fit into ``area``; None where ``least`` does not."""
     for size in (*_POINT_SIZES, *range(TEXT_SIZE, least - 1, -1)):
-        if sum(point_height(lead, text, size, room.width) for lead, text in points) <= room.height:
+        if sum(point_height(lead, text, size, area.width) for lead, text in points) <= area.height:
             return size
     return None
+
+
+def pack_points(points: Sequence[tuple[str, str]], area: Box) -> list[list[int]]:
+    """Distribute (lead, text) paragraphs, in order, over as few areas as hold them, as evenly as possible.
+
+    Returns the indices of the paragraphs, in one list for each area.
+    """
+    heights = [point_height(lead, text, BODY_SIZE, area.width) for lead, text in points]
+    fewest = len(_fill(heights, area.height))
+    limits = sorted({sum(heights[i:j]) for i in range(len(heights)) for j in range(i + 1, len(heights) + 1)})
+    even = next((limit for limit in limits if len(_fill(heights, limit)) <= fewest), area.height)
+    return _fill(heights, even)
+
+
+def _fill(heights: Sequence[float], limit: float) -> list[list[int]]:
+    """Return indices in groups of at most ``limit`` height each (more if a single one is higher)."""
+    groups: list[list[int]] = []
+    for index, high in enumerate(heights):
+        if groups and sum(heights[i] for i in groups[-1]) + high <= limit + 1e-9:
+            groups[-1].append(index)
+        else:
+            groups.append([index])
+    return groups

@@ -1,6 +1,6 @@
-"""Blocks on pages: what goes on which page, and how far down.
+"""Distribution of blocks of known height over pages.
 
-Knows nothing about what a block shows.
+Knows nothing about the contents of a block.
 """
 
 from __future__ import annotations
@@ -10,30 +10,32 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, eq=False)
-class Block:
-    """Something as wide as the page: a line of text, a picture, a row of a table."""
+class PageBlock:
+    """A block as wide as the page: a line of text, a picture, a row of a table."""
 
     height: float
-    """Points, with the white beneath it."""
+    """Height in points, including the space below."""
     draw: Callable[[float], object]
-    """Draws it, given the height of its top over the page's foot, in points."""
+    """Draws the block, given the distance of its top from the lower edge of the page, in points."""
     keep: bool = False
-    """Whether the next one has to stand on the same page."""
+    """Whether the next block has to be on the same page."""
 
 
-Page = list[tuple[float, Block]]
-"""Blocks, each with the points from the page's upper edge of type down to its top."""
+PlacedBlocks = list[tuple[float, PageBlock]]
+"""Blocks of one page, each with the distance of its top from the upper margin, in points."""
 
 
-def spread(blocks: Iterable[Block], height: float) -> list[Page]:
-    """Put blocks on pages of ``height`` points, in order; what is kept together is parted only where no page holds it.
+def paginate(blocks: Iterable[PageBlock], height: float) -> list[PlacedBlocks]:
+    """Distribute blocks, in order, over pages of ``height`` points.
+
+    Blocks to be kept together are separated only if no page holds all of them.
 
     Raises
     ------
     ValueError
         Where a single block is higher than a page.
     """
-    pages: list[Page] = [[]]
+    pages: list[PlacedBlocks] = [[]]
     down = 0.0
     for group in _groups(blocks):
         if down + sum(block.height for block in group) > height and pages[-1]:
@@ -50,9 +52,9 @@ def spread(blocks: Iterable[Block], height: float) -> list[Page]:
     return pages
 
 
-def _groups(blocks: Iterable[Block]) -> Iterator[list[Block]]:
-    """Yield blocks that have to stand on one page."""
-    group: list[Block] = []
+def _groups(blocks: Iterable[PageBlock]) -> Iterator[list[PageBlock]]:
+    """Yield groups of blocks that have to be on the same page."""
+    group: list[PageBlock] = []
     for block in blocks:
         group.append(block)
         if not block.keep:

@@ -1,4 +1,4 @@
-"""The pictures of a deck: figures without their margins, digits, and the film of a recording.
+"""Pictures of a deck: figures without their margins, digits, and the film of a recording.
 
 Knows nothing about slides.
 """
@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from viz_diffusion.plots.film import film_bytes, film_frames, page_frames, side_by_side, to_grey
+from viz_diffusion.plots.film import film_bytes, film_frames, page_frames, side_by_side
+from viz_diffusion.plots.pixels import to_gray8
 from viz_diffusion.plots.raster import enlarge
 from viz_diffusion.plots.saving import figure_pixels
 from viz_diffusion.recording.trajectory import Trajectory
@@ -23,90 +24,92 @@ from viz_diffusion.text.catalogue import Texts
 from viz_diffusion.views.frames import film_counts
 
 FILM_FRAMES = 60
+"""Largest number of frames of the film."""
 FILM_SCALE = 12
-_EDGE = 24
-"""Page pixels of white kept around a figure."""
+"""Film pixels along each side of one pixel of the digit."""
+_BORDER = 24
+"""Pixels of white kept around a figure."""
 
 
 @dataclass(frozen=True, eq=False)
-class Still:
-    """A picture file with its words."""
+class DeckPicture:
+    """A picture file with its alt text."""
 
     name: str
     """``steps``, ``forward`` and so on."""
     data: bytes
-    """The file's bytes: PNG, or a film."""
+    """The bytes of a PNG or GIF file."""
     width: int
-    """Pixels across."""
+    """Width in pixels."""
     height: int
-    """Pixels downwards."""
+    """Height in pixels."""
     alt: str
-    """What a reader who cannot see it needs to know."""
+    """Alt text: a description for readers who cannot see the picture."""
 
 
 @dataclass(frozen=True, eq=False)
 class Film:
-    """The recording as a moving picture: the state at the left, the guess at the right."""
+    """The recording as a film: x_t at the left, predicted x_0 at the right."""
 
-    gif: Still
-    """Plays by itself wherever a GIF does."""
+    gif: DeckPicture
+    """The film as a GIF, which starts by itself."""
     mp4: bytes | None
-    """The same, to pause and drag; None where nothing here can make one."""
-    poster: Still
-    """Its first frame, PNG: noise, so that it does not give the picture away."""
+    """The film as an MP4, which can be paused; None where no encoder is installed."""
+    poster: DeckPicture
+    """The first frame as a PNG. It is noise, so it does not reveal the digit."""
 
 
-def draw_still(drawing: Drawing) -> Still:
-    """Draw a figure, its white margins cut off, so that it can be larger on a slide."""
-    return _develop(drawing, figure_pixels(drawing.figure))
+def render_picture(drawing: Drawing) -> DeckPicture:
+    """Draw a figure without its white margins, so that it is larger on a slide."""
+    return _without_margins(drawing, figure_pixels(drawing.figure))
 
 
-def _develop(drawing: Drawing, pixels: NDArray[np.uint8]) -> Still:
-    """Cut off what is white around (H, W, 3) pixels, and write the rest as PNG."""
+def _without_margins(drawing: Drawing, pixels: NDArray[np.uint8]) -> DeckPicture:
+    """Cut off the white margins of (H, W, 3) pixels, and encode the rest as PNG."""
     inked = np.minimum(np.minimum(pixels[..., 0], pixels[..., 1]), pixels[..., 2]) < 255
     rows, columns = np.flatnonzero(inked.any(axis=1)), np.flatnonzero(inked.any(axis=0))
     if len(rows):
-        top, bottom = max(0, rows[0] - _EDGE), rows[-1] + 1 + _EDGE
-        left, right = max(0, columns[0] - _EDGE), columns[-1] + 1 + _EDGE
+        top, bottom = max(0, rows[0] - _BORDER), rows[-1] + 1 + _BORDER
+        left, right = max(0, columns[0] - _BORDER), columns[-1] + 1 + _BORDER
         pixels = pixels[top:bottom, left:right]
     image = Image.fromarray(np.ascontiguousarray(pixels))
-    return Still(drawing.name, _png(image), *image.size, drawing.alt)
+    return DeckPicture(drawing.name, _png(image), *image.size, drawing.alt)
 
 
-class Darkroom:
-    """Turns drawings into pictures; a file is written while the next figure is drawn."""
+class PictureRenderer:
+    """Renders drawings; one picture is encoded in a thread while the next figure is drawn."""
 
     def __init__(self) -> None:
         self._worker = ThreadPoolExecutor(1)
-        self._waiting: dict[str, Future[Still]] = {}
+        self._pending: dict[str, Future[DeckPicture]] = {}
 
     def draw(self, drawing: Drawing) -> int:
-        """Draw a figure; return how many there are by now."""
+        """Draw a figure; return the number of figures drawn so far."""
         pixels = figure_pixels(drawing.figure).copy()
-        self._waiting[drawing.name] = self._worker.submit(_develop, drawing, pixels)
-        return len(self._waiting)
+        self._pending[drawing.name] = self._worker.submit(_without_margins, drawing, pixels)
+        return len(self._pending)
 
-    def finish(self) -> dict[str, Still]:
+    def finish(self) -> dict[str, DeckPicture]:
         """Return every picture by name."""
         try:
-            return {name: future.result() for name, future in self._waiting.items()}
+            return {name: future.result() for name, future in self._pending.items()}
         finally:
             self._worker.shutdown()
 
 
 def make_film(trajectory: Trajectory, texts: Texts, with_mp4: bool, sample: int = 0) -> Film:
     """Make the film of one image of a recording."""
-    done = trajectory.x0[sample]
-    states = np.concatenate([trajectory.x_t[sample, :, 0], done])
-    guesses = np.concatenate([trajectory.x0_pred[sample, :, 0], done])
+    finished = trajectory.x0[sample]
+    states = np.concatenate([trajectory.x_t[sample, :, 0], finished])
+    x0_pred = np.concatenate([trajectory.x0_pred[sample, :, 0], finished])
     shown = film_frames(len(states), min(FILM_FRAMES, len(states)))
-    frames = side_by_side(states[shown], guesses[shown])
+    frames = side_by_side(states[shown], x0_pred[shown])
     counts = film_counts(trajectory, shown)
     alt = texts("deck.film_alt", digit=int(trajectory.labels[sample]), frames=len(shown))
-    poster = _still("film", page_frames(frames[:1], counts[:1], FILM_SCALE)[0], alt)
+    poster = _as_picture("film", page_frames(frames[:1], counts[:1], FILM_SCALE)[0], alt)
     gif = film_bytes(frames, "gif", counts=counts, scale=FILM_SCALE, frame_ms=80)
     mp4 = film_bytes(frames, "mp4", counts=counts, scale=FILM_SCALE, frame_ms=80) if with_mp4 else None
-    return Film(Still("film", gif, poster.width, poster.height, alt), mp4, poster)
+    return Film(DeckPicture("film", gif, poster.width, poster.height, alt), mp4, poster)
 
 
 def _png(image: Image.Image) -> bytes:
@@ -115,11 +118,11 @@ def _png(image: Image.Image) -> bytes:
     return data.getvalue()
 
 
-def grey_still(name: str, pixels: np.ndarray[Any, Any], scale: int, alt: str) -> Still:
+def grey_picture(name: str, pixels: np.ndarray[Any, Any], scale: int, alt: str) -> DeckPicture:
     """Return a (H, W) image of values in [-1, 1] as a grey PNG, enlarged by a whole factor."""
-    return _still(name, enlarge(to_grey(pixels), scale), alt)
+    return _as_picture(name, enlarge(to_gray8(pixels), scale), alt)
 
 
-def _still(name: str, pixels: NDArray[np.uint8], alt: str) -> Still:
+def _as_picture(name: str, pixels: NDArray[np.uint8], alt: str) -> DeckPicture:
     image = Image.fromarray(pixels)
-    return Still(name, _png(image), *image.size, alt)
+    return DeckPicture(name, _png(image), *image.size, alt)

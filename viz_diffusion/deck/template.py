@@ -1,6 +1,6 @@
-"""Where a deck is set: our own 16:9 presentation, or a user's template, emptied and measured.
+"""PowerPoint templates: the default 16:9 presentation, or a user's file without its slides.
 
-Knows nothing about what slides say.
+Knows nothing about the contents of slides.
 """
 
 from __future__ import annotations
@@ -19,53 +19,53 @@ from viz_diffusion.files import io_errors
 from viz_diffusion.plots import theme
 
 LATIN, EAST_ASIAN = "Arial", "Microsoft YaHei"
-"""What every office has; Arial's widths are also Liberation Sans's."""
+"""Fonts installed with every office suite; Liberation Sans has the same widths as Arial."""
 EMU = 914400
-"""PowerPoint's units in an inch."""
-_POTX = b"presentationml.template.main+xml"
-_PPTX = b"presentationml.presentation.main+xml"
-_LEAST_ROOM = 0.45
-"""Share of a slide's height that a layout must leave free to be used."""
-_LOOSE = 1.15
-"""How much wider than ours a template's font is allowed to be."""
+"""English Metric Units, the unit of PowerPoint, in an inch."""
+_TEMPLATE_TYPE = b"presentationml.template.main+xml"
+_PRESENTATION_TYPE = b"presentationml.presentation.main+xml"
+_SMALLEST_AREA = 0.45
+"""Smallest usable area of a layout, as a share of the slide's height."""
+_FONT_ALLOWANCE = 1.15
+"""Allowance for the fonts of a template: text may be this many times wider than estimated."""
 
 
 def check_template(path: Path) -> None:
-    """Refuse a template that cannot be used, before anything is measured.
+    """Raise unless a template can be used; meant to be called before lessons are measured.
 
     Raises
     ------
     VizdiffInputError
-        Where it is no PowerPoint file, or no layout of it has a title and room beneath.
+        Where it is no PowerPoint file, or no layout of it has a title and a free area below.
     """
-    Stage.of(path)
+    SlideTemplate.open(path)
 
 
 @dataclass(frozen=True, eq=False)
-class Stage:
-    """A presentation without slides, and where things stand in its layouts."""
+class SlideTemplate:
+    """A presentation without slides, its layouts, and the area that they leave free."""
 
     file: Any
-    """python-pptx's presentation."""
+    """The presentation of python-pptx."""
     cover: Any
-    """The layout of the first slide; None to use ``plain`` there too."""
+    """Layout of the first slide; None where ``plain`` is used for it too."""
     plain: Any
-    """The layout of every other slide: a title, and room."""
+    """Layout of the other slides: a title, and a free area."""
     area: Box
-    """The room, in inches of a slide of our own size."""
+    """The free area, in inches of a slide of the default size."""
     scale: float
-    """How many of a template's inches one of ours is; its type shrinks or grows as much."""
-    ours: bool
-    """Whether the theme is our own."""
+    """Inches of this template per inch of the default one; type sizes are multiplied by it too."""
+    is_default: bool
+    """Whether this is the default template."""
 
     @property
-    def loose(self) -> float:
-        """How much wider than estimated text may turn out."""
-        return 1.0 if self.ours else _LOOSE
+    def text_stretch(self) -> float:
+        """How many times wider than estimated text may be."""
+        return 1.0 if self.is_default else _FONT_ALLOWANCE
 
     @classmethod
-    def own(cls) -> Stage:
-        """Return a white 16:9 presentation in the house's type and colours."""
+    def default(cls) -> SlideTemplate:
+        """Return a white 16:9 presentation with the colours and fonts of this package."""
         from pptx import Presentation
 
         file: Any = Presentation()
@@ -77,59 +77,62 @@ class Stage:
                 file.slide_layouts.remove(one)
         cover, plain = layouts["Title Slide"], layouts["Title Only"]
         for holder in (file.slide_master, plain):
-            _place_titles(holder, layout.TITLE, layout.TITLE_SIZE, anchor="b")
-        _place_titles(cover, layout.COVER_TITLE, layout.COVER_SIZE, anchor="b")
+            _style_titles(holder, layout.TITLE, layout.TITLE_SIZE, anchor="b")
+        _style_titles(cover, layout.COVER_TITLE, layout.COVER_SIZE, anchor="b")
         for holder in (file.slide_master, cover, plain):
-            _place_number(holder)
+            _style_number(holder)
         for shape in cover.placeholders:
-            if shape.placeholder_format.type == holder_kind("SUBTITLE"):
-                _put(shape, layout.COVER_TEXT)
+            if shape.placeholder_format.type == placeholder_type("SUBTITLE"):
+                _place(shape, layout.COVER_TEXT)
                 _style_holder(shape, layout.TEXT_SIZE + 2, "l", "t")
-        body = next(s for s in file.slide_master.placeholders if s.placeholder_format.type == holder_kind("BODY"))
-        _put(body, layout.AREA)
+        body = next(s for s in file.slide_master.placeholders if s.placeholder_format.type == placeholder_type("BODY"))
+        _place(body, layout.AREA)
         return cls(file, cover, plain, layout.AREA, 1.0, True)
 
     @classmethod
-    def of(cls, template: Path) -> Stage:
-        """Return a user's template, its slides taken out."""
+    def open(cls, path: Path) -> SlideTemplate:
+        """Read a user's template, and remove its slides."""
         from pptx import Presentation
 
         try:
-            with io_errors("read", template):
-                file: Any = Presentation(io.BytesIO(_as_presentation(template.read_bytes())))
+            with io_errors("read", path):
+                file: Any = Presentation(io.BytesIO(_as_presentation(path.read_bytes())))
                 slides = file.slides._sldIdLst
                 for entry in list(slides):
                     file.part.drop_rel(entry.rId)
                     slides.remove(entry)
-                rooms = [(one, _room(one, file)) for one in file.slide_layouts]
+                areas = [(one, _free_area(one, file)) for one in file.slide_layouts]
         except (KeyError, ValueError, AttributeError, zipfile.BadZipFile, SyntaxError) as error:
             raise VizdiffInputError(
-                f"{template} is not a PowerPoint file ({str(error).splitlines()[0]}); `template` takes a .pptx or .potx"
+                f"{path} is not a PowerPoint file ({str(error).splitlines()[0]}); `template` takes a .pptx or .potx"
             ) from error
-        usable = [(one, room) for one, room in rooms if room is not None]
+        usable = [(one, area) for one, area in areas if area is not None]
         if not usable:
             raise VizdiffInputError(
-                f"{template} has no layout with a title and room beneath it; add one in its slide master"
+                f"{path} has no layout with a title and room beneath it; add one in its slide master"
             )
-        plain, room = max(
-            usable, key=lambda pair: (_type(pair[0]) == "titleOnly", -_bodies(pair[0]), _surface(pair[1]))
+        plain, free = max(
+            usable,
+            key=lambda pair: (_type(pair[0]) == "titleOnly", -_num_bodies(pair[0]), pair[1].width * pair[1].height),
         )
         cover = next((one for one in file.slide_layouts if _type(one) == "title" and one.placeholders), None)
         scale = min(file.slide_width / layout.SLIDE_WIDTH, file.slide_height / layout.SLIDE_HEIGHT) / EMU
-        area = Box(*(value / scale for value in (room.left, room.top, room.width, room.height)))
+        area = Box(*(value / scale for value in (free.left, free.top, free.width, free.height)))
         return cls(file, cover, plain, area, scale, False)
 
 
 def _as_presentation(data: bytes) -> bytes:
-    """Return a .potx's bytes as those of a .pptx, which is all that python-pptx opens."""
+    """Return the bytes of a .potx as those of a .pptx; python-pptx opens only the latter."""
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        if _POTX not in archive.read("[Content_Types].xml"):
+        if _TEMPLATE_TYPE not in archive.read("[Content_Types].xml"):
             return data
         copy = io.BytesIO()
         with zipfile.ZipFile(copy, "w", zipfile.ZIP_DEFLATED) as changed:
             for name in archive.namelist():
                 part = archive.read(name)
-                changed.writestr(name, part.replace(_POTX, _PPTX) if name == "[Content_Types].xml" else part)
+                changed.writestr(
+                    name, part.replace(_TEMPLATE_TYPE, _PRESENTATION_TYPE) if name == "[Content_Types].xml" else part
+                )
         return copy.getvalue()
 
 
@@ -137,46 +140,44 @@ def _type(slide_layout: Any) -> str:
     return str(slide_layout._element.get("type", ""))
 
 
-def holder_kind(name: str) -> Any:
+def placeholder_type(name: str) -> Any:
     """Return a kind of placeholder by python-pptx's name for it."""
     from pptx.enum.shapes import PP_PLACEHOLDER
 
     return getattr(PP_PLACEHOLDER, name)
 
 
-def _bodies(slide_layout: Any) -> int:
-    """Return how many placeholders a layout has besides its title and its foot."""
-    plain = {holder_kind(n) for n in ("TITLE", "CENTER_TITLE", "DATE", "FOOTER", "SLIDE_NUMBER")}
+def _num_bodies(slide_layout: Any) -> int:
+    """Return the number of placeholders of a layout besides title, date, footer and slide number."""
+    plain = {placeholder_type(n) for n in ("TITLE", "CENTER_TITLE", "DATE", "FOOTER", "SLIDE_NUMBER")}
     return sum(shape.placeholder_format.type not in plain for shape in slide_layout.placeholders)
 
 
-def _surface(box: Box | None) -> float:
-    return 0.0 if box is None else box.width * box.height
-
-
-def _room(slide_layout: Any, file: Any) -> Box | None:
-    """Return the room under a layout's title and over its foot; None where there is too little."""
+def _free_area(slide_layout: Any, file: Any) -> Box | None:
+    """Return the area between a layout's title and its footer; None where it is too small."""
     wide, high = (file.slide_width or 0) / EMU, (file.slide_height or 0) / EMU
     title, foot = None, high - 0.15
+    titles = {placeholder_type(name) for name in ("TITLE", "CENTER_TITLE")}
+    footers = {placeholder_type(name) for name in ("DATE", "FOOTER", "SLIDE_NUMBER")}
     for shape in slide_layout.placeholders:
         kind = shape.placeholder_format.type
         if shape.top is None or shape.height is None:
             continue
         top = shape.top / EMU
-        if kind in (holder_kind("TITLE"), holder_kind("CENTER_TITLE")):
+        if kind in titles:
             title = shape
-        elif kind in (holder_kind("DATE"), holder_kind("FOOTER"), holder_kind("SLIDE_NUMBER")) and top > high / 2:
+        elif kind in footers and top > high / 2:
             foot = min(foot, top)
     if title is None:
         return None
     top = (title.top + title.height) / EMU + 0.1
     side = min(max(title.left / EMU, 0.3), wide / 10)
     box = Box(side, top, wide - 2 * side, foot - top)
-    return box if box.height >= _LEAST_ROOM * high else None
+    return box if box.height >= _SMALLEST_AREA * high else None
 
 
 def _paint_theme(file: Any) -> None:
-    """Give the default theme the house's colours and fonts, so that a user finds them in PowerPoint's menus."""
+    """Set the colours and fonts of the theme, so that PowerPoint's menus offer them."""
     from pptx.opc.constants import RELATIONSHIP_TYPE
 
     part = file.slide_master.part.part_related_by(RELATIONSHIP_TYPE.THEME)
@@ -206,13 +207,13 @@ def _paint_theme(file: Any) -> None:
     part._blob = xml.replace('name="Office Theme"', 'name="viz_diffusion"').encode("utf-8")
 
 
-def _put(shape: Any, box: Box) -> None:
+def _place(shape: Any, box: Box) -> None:
     shape.left, shape.top = round(box.left * EMU), round(box.top * EMU)
     shape.width, shape.height = round(box.width * EMU), round(box.height * EMU)
 
 
 def _style_holder(shape: Any, size: float, align: str, anchor: str, colour: str = "tx1") -> None:
-    """Set a placeholder's type in its layout, for every slide made from it."""
+    """Set type size, alignment and colour of a placeholder in its layout, for all slides made from it."""
     from pptx.oxml import parse_xml
     from pptx.oxml.ns import nsdecls, qn
 
@@ -235,19 +236,19 @@ def _style_holder(shape: Any, size: float, align: str, anchor: str, colour: str 
         body.replace(listed, fresh)
 
 
-def _place_titles(holder: Any, box: Box, size: float, anchor: str) -> None:
+def _style_titles(holder: Any, box: Box, size: float, anchor: str) -> None:
     for shape in holder.placeholders:
-        if shape.placeholder_format.type in (holder_kind("TITLE"), holder_kind("CENTER_TITLE")):
-            _put(shape, box)
+        if shape.placeholder_format.type in (placeholder_type("TITLE"), placeholder_type("CENTER_TITLE")):
+            _place(shape, box)
             _style_holder(shape, size, "l", anchor)
 
 
-def _place_number(holder: Any) -> None:
-    """Keep the slide number of a layout's foot, and drop the date and the footer."""
+def _style_number(holder: Any) -> None:
+    """Place the slide number of a layout, and remove its date and its footer."""
     for shape in list(holder.placeholders):
         kind = shape.placeholder_format.type
-        if kind == holder_kind("SLIDE_NUMBER"):
-            _put(shape, layout.NUMBER)
+        if kind == placeholder_type("SLIDE_NUMBER"):
+            _place(shape, layout.NUMBER)
             _style_holder(shape, layout.TEXT_SIZE, "r", "b", "tx2")
-        elif kind in (holder_kind("DATE"), holder_kind("FOOTER")):
+        elif kind in (placeholder_type("DATE"), placeholder_type("FOOTER")):
             shape._element.getparent().remove(shape._element)

@@ -1,4 +1,4 @@
-"""Type: the two fonts that come with the package, how wide words are in them, and where lines break.
+"""Fonts of the handout, widths of texts, and line breaks.
 
 Knows nothing about slides. DejaVu Sans sets Latin, Greek and mathematics, Droid Sans Fallback sets
 Chinese; :func:`runs` says which font sets which part of a text.
@@ -16,17 +16,17 @@ from typing import Any
 from PIL import ImageFont
 
 FONTS = {"VizdiffSans": "vizdiff-sans.ttf", "VizdiffHan": "vizdiff-han.ttf"}
-"""Name in a PDF: file under ``assets/fonts``, in the order they are asked."""
+"""Name in a PDF: file under ``assets/fonts``. A character is set in the first font that has it."""
 _NOT_FIRST = "，。、；：？！）》”’」』】％,.;:?!)"
-"""Never at the beginning of a line."""
+"""Characters that may not begin a line."""
 _NOT_LAST = "（《“‘「『【("
-"""Never at the end of one."""
-_SET = {"VizdiffSans": 0.9, "VizdiffHan": 1.0}
-"""How narrow each font is set: DejaVu Sans at 90%, its own Condensed, is about as wide as Arial."""
+"""Characters that may not end a line."""
+_HORIZONTAL_SCALE = {"VizdiffSans": 0.9, "VizdiffHan": 1.0}
+"""Horizontal scale of each font. DejaVu Sans at 90% (like DejaVu Sans Condensed) is about as wide as Arial."""
 _MARK_HEIGHT = 1120 / 2048
-"""Ems: marks are drawn for letters as high as x; over higher ones they are lifted."""
+"""Ems: height of the letters that combining marks are designed for; above higher letters a mark is raised."""
 _MARK_CENTRE = -0.25
-"""Ems from a combining mark's origin to its middle, in DejaVu Sans."""
+"""Ems from the origin of a combining mark to its middle, in DejaVu Sans."""
 
 
 @cache
@@ -39,11 +39,6 @@ def font(name: str) -> Any:
         return TTFont(name, str(file))
 
 
-def has_glyph(character: str) -> bool:
-    """Return whether one of the fonts can draw a character."""
-    return any(ord(character) in font(name).face.charToGlyph for name in FONTS)
-
-
 @cache
 def _font_of(character: str) -> str:
     for name in FONTS:
@@ -53,7 +48,7 @@ def _font_of(character: str) -> str:
 
 
 def clean(text: str) -> str:
-    """Return a text that can be set: control characters become spaces, what no font has becomes ``?``."""
+    """Replace control characters by spaces, and characters without glyph by ``?``."""
     plain = "".join(" " if unicodedata.category(c)[0] == "C" else c for c in text)
     return "".join(c if _font_of(c) else "?" for c in plain)
 
@@ -65,7 +60,7 @@ def runs(text: str) -> list[tuple[str, str]]:
 
 @cache
 def _top(letter: str) -> float:
-    """Return how many ems a letter of the first font reaches above the line."""
+    """Return the height of a letter of the first font above the baseline, in ems."""
     path = resources.files("viz_diffusion").joinpath("assets", "fonts", FONTS["VizdiffSans"])
     with resources.as_file(path) as file:
         ems = 2048
@@ -73,12 +68,12 @@ def _top(letter: str) -> float:
 
 
 def width(text: str, size: float) -> float:
-    """Return how wide a text is in points, set on one line in ``size`` points."""
+    """Return the width in points of a text on one line in ``size`` points."""
     return sum(_advance(name, part, size) for name, part in runs(text))
 
 
 def _advance(name: str, part: str, size: float) -> float:
-    return float(font(name).stringWidth(part, size)) * _SET[name]
+    return float(font(name).stringWidth(part, size)) * _HORIZONTAL_SCALE[name]
 
 
 def wrap(text: str, size: float, across: float) -> list[str]:
@@ -97,7 +92,7 @@ def wrap(text: str, size: float, across: float) -> list[str]:
 
 
 def _pieces(text: str) -> list[str]:
-    """Split a text where a line may break; joined they are the text."""
+    """Split a text where a line may break; joined, the parts are the text."""
     pieces: list[str] = []
     for word in re.findall(r"\S+\s*|\s+", text):
         for character in word:
@@ -113,7 +108,7 @@ def _pieces(text: str) -> list[str]:
 
 
 def register_fonts() -> str:
-    """Tell reportlab of the fonts; return the name of the one that is asked first."""
+    """Register the fonts with reportlab; return the name of the first."""
     from reportlab.pdfbase import pdfmetrics
 
     for name in FONTS:
@@ -122,7 +117,7 @@ def register_fonts() -> str:
 
 
 def draw(canvas: Any, x: float, y: float, text: str, size: float, colour: str) -> None:
-    """Write one line on a PDF canvas, its baseline at ``y``; combining marks are set over the letter before."""
+    """Write one line on a PDF canvas, its baseline at ``y``; combining marks are centred above the letter before."""
     from reportlab.lib.colors import HexColor
 
     canvas.setFillColor(HexColor(colour))
@@ -131,12 +126,12 @@ def draw(canvas: Any, x: float, y: float, text: str, size: float, colour: str) -
             marked = len(plain) > 1 and "\u0300" <= plain[1] <= "\u036f"
             letters, marks = (plain[0], plain[1:]) if marked else (plain, "")
             advance = _advance(name, letters, size)
-            middle = x + advance / 2 - _MARK_CENTRE * _SET[name] * size
+            middle = x + advance / 2 - _MARK_CENTRE * _HORIZONTAL_SCALE[name] * size
             lift = max(0.0, _top(letters) - _MARK_HEIGHT) * size if marked else 0.0
             for place, up, piece in ((x, 0.0, letters), *((middle, lift, mark) for mark in marks)):
                 line = canvas.beginText(place, y + up)
                 line.setFont(name, size)
-                line.setHorizScale(100 * _SET[name])
+                line.setHorizScale(100 * _HORIZONTAL_SCALE[name])
                 line.textOut(piece)
                 canvas.drawText(line)
             x += advance

@@ -1,1 +1,1 @@
-"""Diffusion."""
+"""The theory of diffusion models: noise schedule, denoiser network, samplers, interventions and oracles."""

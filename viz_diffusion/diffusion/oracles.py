@@ -1,7 +1,8 @@
-"""Denoisers whose answers are known: what a perfect network would say, without any training.
+"""Oracles: ideal denoisers in closed form, without any training.
 
 Each is called like a network, (x, timesteps, labels) -> ε̂, so that samplers, the Recorder and every lesson can be
-tested on it. All answers are for the forward process of a :class:`~viz_diffusion.diffusion.schedule.NoiseSchedule`.
+tested on it. All predictions are for the forward process of a
+:class:`~viz_diffusion.diffusion.schedule.NoiseSchedule`.
 Knows nothing about samplers or data files.
 """
 
@@ -18,12 +19,12 @@ from torch import Tensor, nn
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.errors import VizdiffInputError
 
-_QUERIES = 64
-"""Images weighed against the whole training set at once: 64 x 60,000 float64 weights are 31 MB."""
+_BATCH_SIZE = 64
+"""Images compared with the whole training set at once: 64 x 60,000 float64 weights are 31 MB."""
 
 
 class _Oracle(nn.Module):
-    """What the oracles share: a schedule, and ᾱ of each image's own timestep."""
+    """Base of the oracles: a schedule, and ᾱ at each image's own timestep."""
 
     def __init__(self, schedule: NoiseSchedule, null_label: int) -> None:
         super().__init__()
@@ -37,17 +38,17 @@ class _Oracle(nn.Module):
 
 
 class TruthOracle(_Oracle):
-    """Knows the clean images, and returns the ε that was added to them.
+    """The denoiser that has the clean images, and returns the ε that was added to them.
 
     Parameters
     ----------
     schedule
         The forward process.
     x0
-        (B, ...) the clean images, in the order they are asked about; a batch of 2B is taken as two times the
-        same images, as guidance asks.
+        (B, ...) the clean images, in the order of the batches; a batch of 2B holds the same images twice, as
+        guidance evaluates them.
     null_label
-        The label that means "no order"; labels change nothing here.
+        The label that means "no label"; the predictions do not depend on labels.
     """
 
     x0: Tensor
@@ -68,8 +69,8 @@ class TruthOracle(_Oracle):
 class GaussianOracle(_Oracle):
     """The perfect denoiser of images that are drawn from one Gaussian N(μ, Σ).
 
-    Everything about it is known in closed form, the end of every probability-flow path included (Wang & Vastola
-    2024, section 3), so that a sampler's error can be told from a network's.
+    Its predictions, its error and the end of every probability-flow path have closed forms (Wang & Vastola 2024,
+    section 3), so that a sampler's error can be separated from a network's.
 
     Parameters
     ----------
@@ -80,7 +81,7 @@ class GaussianOracle(_Oracle):
     covariance
         (D, D) Σ, float64, symmetric and positive semi-definite.
     null_label
-        The label that means "no order"; labels change nothing here.
+        The label that means "no label"; the predictions do not depend on labels.
 
     Raises
     ------
@@ -129,14 +130,14 @@ class GaussianOracle(_Oracle):
     def _filtered(
         self, x: Tensor, shares: Tensor, gain: Callable[[Tensor], Tensor], add: Tensor | None = None
     ) -> Tensor:
-        """Return ``x - √ᾱ μ``, each eigenvector's part multiplied by its gain(λ), plus ``add``."""
+        """Return ``x - √ᾱ μ``, its component along each eigenvector multiplied by gain(λ), plus ``add``."""
         mean, directions = self._mean.to(x), self._directions.to(x)
-        parts = (x.flatten(1) - shares.sqrt() * mean) @ directions
-        answer = (parts * gain(self._variances.to(x))) @ directions.T
-        return (answer if add is None else answer + add.to(x)).reshape(x.shape)
+        components = (x.flatten(1) - shares.sqrt() * mean) @ directions
+        filtered = (components * gain(self._variances.to(x))) @ directions.T
+        return (filtered if add is None else filtered + add.to(x)).reshape(x.shape)
 
     def eps_error(self) -> NDArray[np.float64]:
-        """Return (T,) its mean squared error of ε̂ per pixel: the mean over λ of ᾱλ/(ᾱλ + 1-ᾱ) (Wiener 1949)."""
+        """Return its (T,) mean squared error of ε̂ per pixel: the mean over λ of ᾱλ/(ᾱλ + 1-ᾱ) (Wiener 1949)."""
         signal = self.schedule.alphas_cumprod[:, None] * self.variances
         return np.asarray((signal / (signal + 1 - self.schedule.alphas_cumprod[:, None])).mean(axis=1))
 
@@ -148,7 +149,7 @@ class GaussianOracle(_Oracle):
     def flow(self, x: Tensor, t_from: int, t_to: int | None = None) -> Tensor:
         """Return where the probability-flow equation (Song et al. 2021b, eq. 13) takes ``x``: exactly.
 
-        Each eigenvector's part keeps its place within the marginal, as so many standard deviations.
+        The component along each eigenvector stays the same number of standard deviations from the marginal's mean.
 
         Parameters
         ----------
@@ -157,19 +158,19 @@ class GaussianOracle(_Oracle):
         t_from, t_to
             Timesteps in 0 .. T-1, in any order; None is the finished image, where ᾱ is 1.
         """
-        begun = torch.from_numpy(self.marginal_variances(t_from))
-        ended = torch.from_numpy(self.variances if t_to is None else self.marginal_variances(t_to))
+        variances_from = torch.from_numpy(self.marginal_variances(t_from))
+        variances_to = torch.from_numpy(self.variances if t_to is None else self.marginal_variances(t_to))
         share_from = torch.tensor(self.schedule.alphas_cumprod[t_from])
         share_to = torch.tensor(1.0 if t_to is None else self.schedule.alphas_cumprod[t_to], dtype=torch.float64)
-        gain = (ended / begun).sqrt().to(x)
+        gain = (variances_to / variances_from).sqrt().to(x)
         return self._filtered(x, share_from.to(x), lambda _: gain, share_to.sqrt() * self._mean)
 
 
 class EmpiricalOracle(_Oracle):
     """The perfect denoiser of one set of images: the exact minimiser of the training loss on it.
 
-    No network is better on these very images; all it can do is copy them. p(x_0 | x_t) weighs training image j by
-    exp(-‖x - √ᾱ x_j‖² / (2(1-ᾱ))). With 60,000 digits some seconds for 400 images at one t.
+    No network has a lower loss on these images, and its samples are copies of them. p(x_0 | x_t) weights training
+    image j by exp(-‖x - √ᾱ x_j‖² / (2(1-ᾱ))). With 60,000 digits, 400 images at one t take some seconds.
 
     Parameters
     ----------
@@ -178,10 +179,10 @@ class EmpiricalOracle(_Oracle):
     images
         (N, ...) float32 training images.
     labels
-        (N,) int64 in 0 .. null_label-1; where given, an image asked for under a label is weighed against the
-        images with that label only, and under the null label or none against all.
+        (N,) int64 in 0 .. null_label-1; where given, an image with a label is compared with the training images of
+        that label only, and with the null label or none with all.
     null_label
-        The label that means "no order".
+        The label that means "no label".
 
     Raises
     ------
@@ -201,8 +202,8 @@ class EmpiricalOracle(_Oracle):
             raise VizdiffInputError(f"found {len(images)} images and {len(labels)} labels; there must be as many")
         if not 0 <= int(labels.min()) <= int(labels.max()) < null_label:
             raise VizdiffInputError(f"labels must lie in 0..{null_label - 1}, found {labels.min()}..{labels.max()}")
-        order = torch.argsort(labels, stable=True)
-        flat = images[order].flatten(1)
+        by_label = torch.argsort(labels, stable=True)
+        flat = images[by_label].flatten(1)
         self.register_buffer("_images", flat)
         self.register_buffer("_powers", flat.double().square().sum(dim=1))
         counts = torch.bincount(labels, minlength=null_label)
@@ -211,14 +212,14 @@ class EmpiricalOracle(_Oracle):
     @torch.no_grad()
     def predict_x0(self, x: Tensor, timesteps: Tensor, labels: Tensor | None = None) -> Tensor:
         """Return (B, ...) x̂_0 = Σ_j w_j x_j, the mean of p(x_0 | x_t, y), shaped like ``x``."""
-        asked = torch.full((len(x),), self.null_label) if labels is None else labels.expand(len(x)).cpu()
-        found = torch.empty_like(x.flatten(1))
-        for label in torch.unique(asked).tolist():
+        labels = torch.full((len(x),), self.null_label) if labels is None else labels.expand(len(x)).cpu()
+        x0 = torch.empty_like(x.flatten(1))
+        for label in torch.unique(labels).tolist():
             pool = self._images[self._span(label)].to(x)
-            for rows in torch.split(torch.nonzero(asked == label)[:, 0], _QUERIES):
+            for rows in torch.split(torch.nonzero(labels == label)[:, 0], _BATCH_SIZE):
                 weights = self._weights(x[rows], timesteps.expand(len(x))[rows], label)
-                found[rows] = weights.to(x) @ pool
-        return found.reshape(x.shape)
+                x0[rows] = weights.to(x) @ pool
+        return x0.reshape(x.shape)
 
     def forward(self, x: Tensor, timesteps: Tensor, labels: Tensor | None = None) -> Tensor:
         """Return the ε̂ that x̂_0 implies, (x - √ᾱ x̂_0) / √(1-ᾱ), shaped like ``x``."""
@@ -228,14 +229,14 @@ class EmpiricalOracle(_Oracle):
     @torch.no_grad()
     def posterior(self, x: Tensor, timesteps: Tensor) -> Tensor:
         """Return (B, null_label) float64 p(y | x_t), at most 1: the weight of the training images with each label."""
-        parts = zip(torch.split(x, _QUERIES), torch.split(timesteps.expand(len(x)), _QUERIES), strict=True)
+        parts = zip(torch.split(x, _BATCH_SIZE), torch.split(timesteps.expand(len(x)), _BATCH_SIZE), strict=True)
         weights = (self._weights(part, t, self.null_label) for part, t in parts)
         spans = [slice(*bounds) for bounds in zip(self._bounds, self._bounds[1:], strict=False)]
         sums = torch.cat([torch.stack([w[:, span].sum(dim=1) for span in spans], dim=1) for w in weights])
         return sums.clamp(max=1)  # thousands of weights may add up to a little more by rounding
 
     def _span(self, label: int) -> slice:
-        """Return where the images with a label lie; all of them for the null label."""
+        """Return the rows of the training images with a label; all of them for the null label."""
         if label == self.null_label:
             return slice(None)
         if not 0 <= label < self.null_label or self._bounds[label] == self._bounds[label + 1]:

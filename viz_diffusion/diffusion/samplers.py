@@ -1,7 +1,7 @@
-"""Sampling: from a block of noise to a digit, one :class:`Step` after another.
+"""The samplers DDPM, DDIM and DPM-Solver++: generators of one :class:`Step` after another.
 
-The samplers are generators that read like the papers' algorithm boxes. They know nothing about
-recording, files, figures or progress bars: those belong to whoever listens.
+Each reads like the algorithm box of its paper. They know nothing about recording, files, figures or progress bars:
+those belong to the caller.
 """
 
 from __future__ import annotations
@@ -16,22 +16,19 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from viz_diffusion.diffusion.schedule import NoiseSchedule
-from viz_diffusion.diffusion.timesteps import SPACINGS, VARIANCES, check_sampler, spaced_timesteps
+from viz_diffusion.diffusion.timesteps import VARIANCES
 from viz_diffusion.errors import VizdiffUsageError
 
 Denoiser = Callable[..., Tensor]
 """(x (B,C,H,W), timesteps (B,), labels (B,)) -> ε̂ (B,C,H,W); without labels where none are given."""
 
-BATCH_SIZE = 20
-"""Bulk sampling pads every batch to this many images, so that an image does not depend on its batch."""
-
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """What one step of sampling is, and what a listener sees. Tensors are (B, C, H, W) float32."""
+    """One denoising step with everything computed in it. Tensors are (B, C, H, W) float32."""
 
     t: int
-    """The timestep the denoiser was asked at, in 0 .. T-1."""
+    """The timestep at which the denoiser was evaluated, in 0 .. T-1."""
     x_t: Tensor
     """The images before the step."""
     eps_pred: Tensor
@@ -41,9 +38,9 @@ class Step:
     eps_uncond: Tensor | None
     """The prediction under the null label; None without guidance."""
     x0_raw: Tensor
-    """The finished images this prediction implies, before clipping."""
+    """Predicted x_0, as ``eps_pred`` implies it, before clipping."""
     x0_pred: Tensor
-    """The same after clipping to [-1, 1], as used; equal to ``x0_raw`` where clipping is off."""
+    """Predicted x_0 as used: clipped to [-1, 1], or equal to ``x0_raw`` where clipping is off."""
     noise: Tensor | None
     """The fresh noise that was injected (unit variance); None where there was none."""
     x_prev: Tensor
@@ -56,7 +53,7 @@ class Step:
 
 
 class Noise(Protocol):
-    """Where a sampler takes its first state from, and then the fresh noise of each step."""
+    """Source of a sampler's noise: its first draw is x_T, the others are the noise that steps inject."""
 
     def draw(self, device: torch.device | str = "cpu") -> Tensor:
         """Return the next (B, C, H, W) draw."""
@@ -65,7 +62,7 @@ class Noise(Protocol):
 class ImageNoise:
     """Standard normal noise, drawn on the CPU from one generator per image.
 
-    Image k sees the same noise at any batch size, on any device, and in any company.
+    Image k gets the same noise at any batch size, on any device, and whatever the other images are.
 
     Parameters
     ----------
@@ -90,8 +87,8 @@ def guided_eps(
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
     """Return ε̂ as used, and its conditional and unconditional halves where guidance mixes them.
 
-    ε̂ = ε_∅ + s (ε_y - ε_∅), which is Ho & Salimans 2022, eq. 6 with s = 1 + w; s = 1 asks the denoiser
-    once, any other s asks it once with a doubled batch. A (B, 1, 1, 1) tensor gives every image its own s.
+    ε̂ = ε_∅ + s (ε_y - ε_∅), which is Ho & Salimans 2022, eq. 6 with s = 1 + w. With s = 1 the denoiser is
+    evaluated on the batch, with any other s on a doubled batch. A (B, 1, 1, 1) tensor gives every image its own s.
     """
     unguided = not isinstance(guidance_scale, Tensor) and guidance_scale == 1
     if labels is None and not unguided:
@@ -171,7 +168,7 @@ def ddim_steps(
     clip: bool = True,
     null_label: int = 10,
 ) -> Iterator[Step]:
-    """Sample with as little fresh noise as wanted (Song et al. 2021, eq. 12); parameters as in ddpm_steps.
+    """Sample by DDIM (Song et al. 2021, eq. 12); parameters as in ddpm_steps.
 
     ``eta`` in 0 .. 1 scales the injected noise (eq. 16): 0, the default, injects none, and 1 is DDPM with the
     variance ``beta_tilde``.
@@ -190,7 +187,7 @@ def ddim_steps(
         # "predicted x_0"
         x0_raw = spaced.predict_x0(x, eps, i)
         x0 = x0_raw.clamp(-1, 1) if clip else x0_raw
-        # the ε that goes with the clipped x̂_0: the raw one beside it would leave too much noise
+        # the ε that the clipped x̂_0 implies: with the raw ε̂, too much noise would be left
         direction = spaced.predict_eps(x, x0, i) if clip else eps
         # √ᾱ_{t-1} "predicted x_0" + √(1-ᾱ_{t-1}-σ_t²) "direction pointing to x_t" + σ_t "random noise" (eq. 12)
         x_prev = float(signal_prev[i]) * x0 + float(spread_prev[i]) * direction
@@ -216,9 +213,9 @@ def dpm_solver_steps(
 ) -> Iterator[Step]:
     """Sample by DPM-Solver++(2M) (Lu et al. 2022b, algorithm 2); parameters as in ddpm_steps.
 
-    The probability-flow equation in λ = ln(√ᾱ/√(1-ᾱ)), with x̂_0 carried on in a straight line through its last
-    two values. The first step, and the last one, where λ is infinite, know only one value and are of first
-    order, which is DDIM; ``order`` 1 makes all of them so.
+    It solves the probability-flow equation in λ = ln(√ᾱ/√(1-ᾱ)) and extrapolates x̂_0 linearly from its last two
+    values. The first step, which has one value only, and the last one, where λ is infinite, are of first order,
+    which is DDIM; ``order`` 1 makes all of them so.
     """
     if order not in (1, 2):
         raise VizdiffUsageError(f"DPM-Solver++ has the orders 1 and 2 here, found {order}")
@@ -228,7 +225,7 @@ def dpm_solver_steps(
     signal_prev = np.sqrt(spaced.alphas_cumprod_prev)
     lambdas = spaced.log_snr / 2
     h = np.concatenate([[np.inf], lambdas[:-1]]) - lambdas
-    x0_before: Tensor | None = None
+    x0_previous: Tensor | None = None
     # x_T ~ N(0, I)
     x = noise.draw("cpu" if labels is None else labels.device)
     for i, t in zip(reversed(range(len(visited))), visited.tolist(), strict=True):
@@ -238,133 +235,10 @@ def dpm_solver_steps(
         x0 = x0_raw.clamp(-1, 1) if clip else x0_raw
         # D_i = (1 + 1/(2 r_i)) x̂_0 - 1/(2 r_i) x̂_0 of the step before, with r_i = h_{i-1} / h_i
         direction = x0
-        if order == 2 and x0_before is not None and i > 0:
-            ahead = float(h[i] / (2 * h[i + 1]))
-            direction = (1 + ahead) * x0 - ahead * x0_before
+        if order == 2 and x0_previous is not None and i > 0:
+            weight = float(h[i] / (2 * h[i + 1]))  # 1/(2 r_i)
+            direction = (1 + weight) * x0 - weight * x0_previous
         # x_{t_i} = σ_{t_i}/σ_{t_{i-1}} x_{t_{i-1}} - α_{t_i} (e^{-h_i} - 1) D_i
         x_prev = float(spread_prev[i] / spread[i]) * x - float(signal_prev[i] * np.expm1(-h[i])) * direction
         yield Step(t, x, eps, eps_cond, eps_uncond, x0_raw, x0, None, x_prev)
-        x, x0_before = x_prev, x0
-
-
-def sampling_steps(
-    denoiser: Denoiser,
-    schedule: NoiseSchedule,
-    noise: Noise,
-    labels: Tensor | None,
-    *,
-    sampler: str = "ddpm",
-    steps: int | None = None,
-    timestep_spacing: str = SPACINGS[0],
-    timesteps: NDArray[np.int64] | None = None,
-    variance: str = VARIANCES[0],
-    eta: float = 0.0,
-    guidance_scale: float | Tensor = 1.0,
-    clip: bool = True,
-    null_label: int = 10,
-) -> Iterator[Step]:
-    """Choose a sampler by name and visit ``steps`` evenly spaced timesteps (all of them by default).
-
-    Parameters
-    ----------
-    sampler
-        ``ddpm``, ``ddim`` or ``dpm-solver++``.
-    timestep_spacing
-        ``trailing`` or ``linspace``; see :func:`~viz_diffusion.diffusion.timesteps.spaced_timesteps`.
-    timesteps
-        Falling timesteps to visit instead; ``steps`` and ``timestep_spacing`` do not matter then.
-    variance, eta
-        What DDPM and DDIM inject; see there.
-
-    Raises
-    ------
-    VizdiffUsageError
-        Where an option is impossible or belongs to another sampler, or nothing of the image is left at the
-        end of the schedule (zero terminal SNR), so that ε̂ implies no x̂_0.
-    """
-    check_sampler(sampler, variance, eta)
-    schedule.require_signal()
-    if timesteps is None:
-        T = schedule.num_train_timesteps
-        timesteps = spaced_timesteps(T, T if steps is None else steps, timestep_spacing)
-    if sampler == "ddpm":
-        return ddpm_steps(
-            denoiser,
-            schedule,
-            noise,
-            labels,
-            timesteps=timesteps,
-            variance=variance,
-            guidance_scale=guidance_scale,
-            clip=clip,
-            null_label=null_label,
-        )
-    if sampler == "ddim":
-        return ddim_steps(
-            denoiser,
-            schedule,
-            noise,
-            labels,
-            timesteps=timesteps,
-            eta=eta,
-            guidance_scale=guidance_scale,
-            clip=clip,
-            null_label=null_label,
-        )
-    return dpm_solver_steps(
-        denoiser,
-        schedule,
-        noise,
-        labels,
-        timesteps=timesteps,
-        guidance_scale=guidance_scale,
-        clip=clip,
-        null_label=null_label,
-    )
-
-
-def sample_images(
-    denoiser: Denoiser,
-    schedule: NoiseSchedule,
-    labels: Tensor,
-    seeds: Sequence[int],
-    *,
-    sampler: str = "ddim",
-    steps: int | None = 50,
-    timestep_spacing: str = SPACINGS[0],
-    variance: str = VARIANCES[0],
-    eta: float = 0.0,
-    guidance_scale: float = 1.0,
-    clip: bool = True,
-    null_label: int = 10,
-    image_shape: tuple[int, ...] = (1, 28, 28),
-    on_step: Callable[[Step], None] | None = None,
-) -> Iterator[Tensor]:
-    """Sample in bulk: yield finished images, (b, C, H, W) float32 on the CPU, batch after batch.
-
-    Every batch is padded to ``BATCH_SIZE``, so that image k is bit-identical whatever the count. ``on_step``
-    observes each step of each batch, its padding included; the rest is as in :func:`sampling_steps`.
-    """
-    for start in range(0, len(seeds), BATCH_SIZE):
-        part = list(seeds[start : start + BATCH_SIZE])
-        padding = BATCH_SIZE - len(part)
-        batch_labels = torch.cat([labels[start : start + BATCH_SIZE], labels.new_zeros(padding)])
-        noise = ImageNoise(part + [0] * padding, image_shape)
-        for step in sampling_steps(
-            denoiser,
-            schedule,
-            noise,
-            batch_labels,
-            sampler=sampler,
-            steps=steps,
-            timestep_spacing=timestep_spacing,
-            variance=variance,
-            eta=eta,
-            guidance_scale=guidance_scale,
-            clip=clip,
-            null_label=null_label,
-        ):
-            x0 = step.x_prev
-            if on_step is not None:
-                on_step(step)
-        yield x0[: len(part)].cpu()
+        x, x0_previous = x_prev, x0

@@ -1,7 +1,7 @@
-"""The noise schedule: how much of the image and how much noise there is at each timestep.
+"""The noise schedule of the forward process: β_t, ᾱ_t, SNR, and the formulas made of them.
 
-Knows nothing about networks, images or devices; its tables are NumPy float64, and its formulas work on
-NumPy arrays and on tensors alike.
+Its tables are NumPy float64, and its formulas work on NumPy arrays and on tensors alike. Knows nothing about
+networks, images or devices.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from viz_diffusion.errors import VizdiffUsageError
 
 Float64 = NDArray[np.float64]
 ArrayT = TypeVar("ArrayT", bound=Any)
-"""A NumPy array or a tensor of shape (B, ...); what goes in comes out."""
+"""A NumPy array or a tensor of shape (B, ...); the result has the type of the argument."""
 
 
 def linear_betas(num_train_timesteps: int = 1000, start: float = 1e-4, end: float = 0.02) -> Float64:
@@ -36,13 +36,43 @@ def zero_snr_betas(num_train_timesteps: int = 1000) -> Float64:
     """Return the linear schedule's betas rescaled so that no signal is left at its end (Lin et al. 2023, alg. 1).
 
     √ᾱ is shifted until it ends at 0, and stretched until it begins where it was; the last beta is 1. For
-    drawings, and for models that predict v: where ᾱ is 0, ε̂ implies no x̂_0.
+    models that predict v: where ᾱ is 0, ε̂ implies no x̂_0.
     """
     if num_train_timesteps < 2:
         raise VizdiffUsageError(f"a zero-terminal-SNR schedule needs at least 2 timesteps, found {num_train_timesteps}")
     signal = np.sqrt(np.cumprod(1 - linear_betas(num_train_timesteps)))
     shares = ((signal - signal[-1]) * signal[0] / (signal[0] - signal[-1])) ** 2
     return 1 - shares / np.concatenate([[1.0], shares[:-1]])
+
+
+def predict_x0(x_t: ArrayT, eps: ArrayT, alphas_cumprod: float | Float64) -> ArrayT:
+    """Return x̂_0 = (x_t - √(1-ᾱ) ε̂) / √ᾱ, unclipped (Ho et al. 2020, eq. 15), for ᾱ of any schedule.
+
+    Parameters
+    ----------
+    x_t, eps
+        (B, ...) floating point, in whose dtype and on whose device x̂_0 is computed.
+    alphas_cumprod
+        ᾱ, float64 in (0, 1]: one number, or an array whose axes are the first ones of ``x_t``, such as (B,).
+    """
+    share = np.asarray(alphas_cumprod, dtype=np.float64)
+    x0 = x_t - _factor(np.sqrt(1 - share), x_t) * eps
+    x0 /= _factor(np.sqrt(share), x_t)
+    return x0
+
+
+def _factor(value: Float64, like: ArrayT) -> ArrayT:
+    """Return float64 factors in the kind, dtype and device of ``like``, shaped to multiply (B, ...).
+
+    They are cast on the CPU first: some devices have no float64.
+    """
+    if "float" not in str(like.dtype):
+        raise VizdiffUsageError(f"images must be floating-point numbers, found {like.dtype}")
+    shaped: Any = value.reshape(value.shape + (1,) * (like.ndim - value.ndim)) if value.ndim else value
+    if isinstance(like, np.ndarray):
+        return shaped.astype(like.dtype)
+    wide = np.float64 if str(like.dtype) == "torch.float64" else np.float32
+    return like.new_tensor(np.asarray(shaped, dtype=wide), dtype=like.dtype)
 
 
 _BETAS = {"linear": linear_betas, "cosine": cosine_betas, "zero-snr": zero_snr_betas}
@@ -64,7 +94,7 @@ class NoiseSchedule:
     """(T,) float64, unitless: the share of variance replaced by noise at each timestep, in (0, 1); the last one
     may be 1, and then nothing of the image is left at the end (zero terminal SNR)."""
     name: str = "custom"
-    """What the schedule is called in captions: linear, cosine, zero-snr or custom."""
+    """Its name in captions: linear, cosine, zero-snr or custom."""
 
     def __post_init__(self) -> None:
         betas = np.array(self.betas, dtype=np.float64)
@@ -152,7 +182,7 @@ class NoiseSchedule:
         return int(below[0]) if below.size else None
 
     def require_signal(self) -> None:
-        """Refuse zero terminal SNR, for whoever gets x̂_0 from a predicted ε̂ (Lin et al. 2023, section 3.3).
+        """Refuse zero terminal SNR, where ε̂ implies no x̂_0 (Lin et al. 2023, section 3.3).
 
         Raises
         ------
@@ -182,8 +212,7 @@ class NoiseSchedule:
             Where the schedule has zero terminal SNR; see :meth:`require_signal`.
         """
         self.require_signal()
-        signal, spread = np.sqrt(self.alphas_cumprod), np.sqrt(1 - self.alphas_cumprod)
-        return (x_t - self._at(spread, t, x_t) * eps) / self._at(signal, t, x_t)
+        return predict_x0(x_t, eps, self.alphas_cumprod[self._index(t)])
 
     def predict_eps(self, x_t: ArrayT, x0: ArrayT, t: Any) -> ArrayT:
         """Return the ε that turns ``x0`` into ``x_t``: the inverse of :meth:`predict_x0`."""
@@ -197,22 +226,16 @@ class NoiseSchedule:
         return self._at(to_x0, t, x_t) * x0 + self._at(to_x_t, t, x_t) * x_t
 
     def _at(self, table: Float64, t: Any, like: ArrayT) -> ArrayT:
-        """Return ``table[t]`` in the kind, dtype and device of ``like``, shaped to multiply (B, ...).
+        """Return ``table[t]`` in the kind, dtype and device of ``like``, shaped to multiply (B, ...)."""
+        return _factor(table[self._index(t)], like)
 
-        The value is cast on the CPU first: some devices have no float64.
-        """
+    def _index(self, t: Any) -> NDArray[np.integer[Any]]:
+        """Return t as an array of whole numbers, each in 0 .. T-1."""
         index = np.asarray(t.cpu() if hasattr(t, "cpu") else t)
         if index.dtype.kind not in "iu":
             raise VizdiffUsageError(f"t must be whole numbers, found {index.dtype}")
-        if "float" not in str(like.dtype):
-            raise VizdiffUsageError(f"images must be floating-point numbers, found {like.dtype}")
         if index.size and (index.min() < 0 or index.max() >= self.num_train_timesteps):
             raise VizdiffUsageError(
                 f"t must lie in 0..{self.num_train_timesteps - 1}, found {index.min()}..{index.max()}"
             )
-        value = table[index]
-        value = value.reshape(value.shape + (1,) * (like.ndim - value.ndim)) if value.ndim else value
-        if isinstance(like, np.ndarray):
-            return value.astype(like.dtype)
-        wide = np.float64 if str(like.dtype) == "torch.float64" else np.float32
-        return like.new_tensor(np.asarray(value, dtype=wide), dtype=like.dtype)
+        return index

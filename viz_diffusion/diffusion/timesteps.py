@@ -1,4 +1,4 @@
-"""Which timesteps a sampler of few steps visits, and the names of the samplers.
+"""The timesteps of a sampler with few steps, and the names of samplers, variances and spacings.
 
 NumPy only, so that a command line is checked before anything heavy is loaded. Knows nothing about noise.
 """
@@ -13,7 +13,7 @@ from viz_diffusion.errors import VizdiffUsageError
 Int64 = NDArray[np.int64]
 
 SAMPLERS = {"ddpm": "DDPM", "ddim": "DDIM", "dpm-solver++": "DPM-Solver++(2M)"}
-"""The samplers as they are asked for, and as they are called in captions."""
+"""From the value of ``sampler`` to the name in captions."""
 VARIANCES = ("beta", "beta_tilde")
 """The two variances of the noise that DDPM injects (Ho et al. 2020, section 3.2)."""
 SPACINGS = ("trailing", "linspace")
@@ -42,23 +42,3 @@ def spaced_timesteps(num_train_timesteps: int, steps: int, spacing: str = SPACIN
     else:
         rising = np.round(np.linspace(0, num_train_timesteps - 1, steps))
     return rising[::-1].astype(np.int64)
-
-
-def check_sampler(sampler: str, variance: str, eta: float) -> None:
-    """Refuse a sampler that does not exist, or an option that another one has.
-
-    Raises
-    ------
-    VizdiffUsageError
-        Naming the option, what was found and what there is.
-    """
-    if sampler not in SAMPLERS:
-        raise VizdiffUsageError(f"`sampler` must be one of {', '.join(SAMPLERS)}, found {sampler!r}")
-    if variance not in VARIANCES:
-        raise VizdiffUsageError(f"`variance` must be {' or '.join(VARIANCES)}, found {variance!r}")
-    if not 0 <= eta <= 1:
-        raise VizdiffUsageError(f"`eta` must lie in 0..1, found {eta:g}")
-    if variance != VARIANCES[0] and sampler != "ddpm":
-        raise VizdiffUsageError(f"`variance` goes with `sampler` ddpm, not with {sampler}")
-    if eta and sampler != "ddim":
-        raise VizdiffUsageError(f"`eta` goes with `sampler` ddim, not with {sampler}")

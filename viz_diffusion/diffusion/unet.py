@@ -1,6 +1,6 @@
-"""The denoiser: a small U-Net that is told the time and the label and answers with the noise it sees.
+"""The denoiser network: a small U-Net from x_t, timestep and label to the predicted noise.
 
-Of the forward process it knows ᾱ alone, for its last line. Knows nothing about sampling, guidance or training.
+Of the forward process it uses ᾱ only, in its output. Knows nothing about sampling, guidance or training.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from viz_diffusion.errors import VizdiffInputError, VizdiffUsageError
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """What must be known to build the same network again."""
+    """The architecture of a :class:`SimpleUNet`."""
 
     image_size: int = 28
     """Height and width of the images, in pixels; divisible by 4."""
     in_channels: int = 1
     """Channels of the images: 1 for grey."""
     num_labels: int = 10
-    """How many labels there are; index ``num_labels`` is the null label, "no order given"."""
+    """How many labels there are; index ``num_labels`` is the null label, "no label"."""
     channels: tuple[int, int] = (32, 64)
     """Feature channels at half and at a quarter of the image's resolution."""
     num_blocks: int = 1
@@ -39,17 +39,23 @@ class ModelConfig:
     embedding_dim: int = 512
     """Width D of the time and label embeddings that are summed."""
     schedule: str | None = "linear"
-    """Name of the noise schedule whose ᾱ the last line uses; None: the bare network answers, as in Ho et al. 2020."""
+    """Name of the noise schedule whose ᾱ the output uses; None: the layers predict ε̂ directly, as in Ho et al. 2020."""
     num_train_timesteps: int = 1000
     """T of that schedule."""
     use_time: bool = True
-    """Whether the network is told t. Without, it has no time embedding, and no schedule either: ᾱ would tell it t."""
+    """Whether t is an input. Without it there is no time embedding, and no schedule either: ᾱ would reveal t."""
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> ModelConfig:
-        """Build a config from JSON values; an unknown or misshapen entry is named."""
+        """Build a config from JSON values.
+
+        Raises
+        ------
+        VizdiffInputError
+            Where an entry is unknown or has no possible value; the message names it.
+        """
         try:
-            # a config without a schedule is from before the last line knew one
+            # a config without a schedule is older than the output that uses ᾱ
             config = cls(**{"schedule": None, **values, "channels": tuple(values.get("channels", cls.channels))})
             config.noise_schedule()
         except (TypeError, VizdiffUsageError) as error:
@@ -78,12 +84,12 @@ class ModelConfig:
         return config
 
     def noise_schedule(self) -> NoiseSchedule | None:
-        """Return the schedule whose ᾱ the last line uses, or None where it uses none."""
+        """Return the schedule whose ᾱ the output uses, or None where it uses none."""
         return None if self.schedule is None else NoiseSchedule.named(self.schedule, self.num_train_timesteps)
 
 
 class SinusoidalPositionEmbeddings(nn.Module):
-    """A clock face for the timestep: ``cat(sin, cos)`` of t at geometrically falling frequencies.
+    """Sinusoidal code of the timestep: ``cat(sin, cos)`` of t at geometrically falling frequencies.
 
     With ``half = dim / 2`` the frequencies are 10000^(-k/half), k = 0 .. half-1 (Vaswani et al. 2017,
     section 3.5, sines and cosines side by side instead of interleaved). Every code has norm √(dim/2).
@@ -109,7 +115,7 @@ class SinusoidalPositionEmbeddings(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """Two convolutions around which the image goes unchanged; the embedding scales and shifts between."""
+    """Two convolutions with a skip connection; the embedding scales and shifts the features between them."""
 
     def __init__(self, in_channels: int, out_channels: int, embedding_dim: int) -> None:
         super().__init__()
@@ -160,10 +166,10 @@ class SimpleUNet(nn.Module):
     costs a quarter of what 28x28 would. ``time_mlp(timestep) + label_emb(label)``, one sum, conditions
     every residual block (Ho et al. 2020, appendix B, with scale and shift as in Nichol & Dhariwal 2021).
 
-    The more noise there is, the better the noisy picture itself answers the question. So the last line gives
-    it its due, and the layers learn the rest: ε̂ = √(1-ᾱ) x_t + √ᾱ F(x_t, t, y). What F learns is v = √ᾱ ε - √(1-ᾱ) x_0
-    (Salimans & Ho 2022, section 4 and appendix D): an error in it reaches x̂_0 at most once, where an error in a bare
-    ε̂ is multiplied by √((1-ᾱ)/ᾱ), 157 at t = 999 of the linear schedule.
+    The more noise x_t holds, the closer x_t itself is to ε. So the output is ε̂ = √(1-ᾱ) x_t + √ᾱ F(x_t, t, y), and
+    the layers F predict v = √ᾱ ε - √(1-ᾱ) x_0 (Salimans & Ho 2022, section 4 and appendix D): an error of F enters
+    x̂_0 with a factor of at most 1, where an error of a directly predicted ε̂ enters with √((1-ᾱ)/ᾱ), 157 at t = 999 of
+    the linear schedule.
     """
 
     amplitudes: Tensor
@@ -203,13 +209,13 @@ class SimpleUNet(nn.Module):
 
     @property
     def null_label(self) -> int:
-        """The label that means "no order": one past the last digit."""
+        """The label that means "no label": one past the last digit."""
         return self.config.num_labels
 
     def embed(self, timesteps: Tensor, labels: Tensor | None = None) -> Tensor:
         """Return the (B, D) sum of the time and the label embedding; no labels means the null label.
 
-        A network that is told no time (``config.use_time``) sums nothing: it is the label's alone.
+        Without ``config.use_time`` it is the label embedding only.
         """
         if labels is None:
             labels = torch.full_like(timesteps, self.null_label)

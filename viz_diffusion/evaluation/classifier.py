@@ -1,4 +1,4 @@
-"""Is it good? An independent digit classifier, and how often it reads what was asked for.
+"""The digit classifier: a network independent of the denoisers, and its accuracy on labelled images.
 
 The classifier never takes part in training or guiding a denoiser. Knows nothing about samplers.
 """
@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import Tensor, nn
@@ -17,10 +19,12 @@ from viz_diffusion.evaluation.intervals import Share
 from viz_diffusion.files import io_errors, read_json, sha256_bytes
 
 CLASSIFIER_DIR = Path(__file__).parents[1] / "assets" / "classifier"
+BATCH = 500
+"""Images of one forward pass by default; results depend on it by rounding alone."""
 
 
 class DigitClassifier(nn.Module):
-    """A small convolutional network that reads 28x28 digits; trained by ``scripts/train_classifier.py``."""
+    """A small convolutional network that classifies 28x28 digits; trained by ``scripts/train_classifier.py``."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -55,15 +59,33 @@ class DigitClassifier(nn.Module):
             raise VizdiffInputError(f"{path} does not fit this version: {error}") from error
         return classifier.float().eval().requires_grad_(False), digest
 
-    @torch.no_grad()
-    def read(self, images: Tensor, batch_size: int = 500) -> Tensor:
+    def read(self, images: Tensor, batch_size: int = BATCH) -> Tensor:
         """Return (N,) int64, the digit seen in each of (N, 1, 28, 28) images, clipped to [-1, 1]."""
-        parts = [self(part.clamp(-1, 1)).argmax(dim=1) for part in torch.split(images, batch_size)]
-        return torch.cat(parts)
+        return self._in_batches(self, images, batch_size).argmax(dim=1)
+
+    def probabilities(self, images: Tensor, batch_size: int = BATCH) -> Tensor:
+        """Return (N, 10) float32 probabilities of the digits in (N, 1, 28, 28) images, clipped to [-1, 1]."""
+        return torch.softmax(self._in_batches(self, images, batch_size), dim=1)
+
+    def penultimate_features(self, images: Tensor, batch_size: int = BATCH) -> NDArray[np.float64]:
+        """Return (N, 128) float64 inputs of the last layer for (N, 1, 28, 28) images, clipped to [-1, 1]."""
+        return np.asarray(self._in_batches(self.features, images, batch_size).double().numpy())
+
+    @torch.no_grad()
+    def _in_batches(self, layers: nn.Module, images: Tensor, batch_size: int) -> Tensor:
+        """Return what ``layers`` give for images on any device, in any floating-point dtype."""
+        weights = next(self.parameters())
+        return torch.cat([layers(part.to(weights).clamp(-1, 1)) for part in torch.split(images, batch_size)])
 
 
-def read_as_asked(images: Tensor, labels: Tensor) -> tuple[Share, str]:
-    """Count the images that the bundled classifier reads as their labels; return its SHA-256 too."""
+def classifier_accuracy(images: Tensor, labels: Tensor) -> tuple[Share, str]:
+    """Return the share of images that the bundled classifier classifies as their labels, and its SHA-256.
+
+    Parameters
+    ----------
+    images, labels
+        (N, 1, 28, 28) float32 in [-1, 1] and (N,) int64.
+    """
     classifier, digest = DigitClassifier.bundled()
     hits = int((classifier.read(images) == labels).sum())
     return Share(hits, len(labels)), digest

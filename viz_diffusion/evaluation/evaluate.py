@@ -1,7 +1,7 @@
-"""Is it good? Samples judged beside real digits and beside a control that must fail.
+"""Evaluation of samples: accuracy, FID, KID, precision and recall, compared with real digits and a control.
 
-Everything is measured in the features of the bundled classifier, so every distance carries its hash. Knows
-nothing about runs, commands or figures.
+Distances are between features of the bundled classifier, so every result holds its hash. Knows nothing about runs,
+commands or figures.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ from viz_diffusion.evaluation.metrics import (
 
 Float64 = NDArray[np.float64]
 FLOOR_DRAWS = 5
-"""Sets of real digits that the floor is the mean of: one alone may lie a third too low or too high."""
+"""Sets of real digits over which their metrics are averaged: those of one set may be a third too low or too high."""
 
 
 @dataclass(frozen=True)
-class SetQuality:
-    """One set of N images, judged against N real test digits."""
+class QualityMetrics:
+    """Quality of one set of N images, compared with N real test digits."""
 
     accuracy: Share
-    """How many the classifier reads as their labels."""
+    """Images that are classified as their labels."""
     by_label: tuple[Share, ...]
-    """The same for each label."""
+    """Accuracy of each label that occurs."""
     frechet: float
     """Fréchet distance of its features to the test digits' ("FID-MNIST(hash)")."""
     kid: float
@@ -46,51 +46,56 @@ class SetQuality:
     kid_spread: float
     """Its standard deviation over subsets, times 1000."""
     precision: float
-    """Share of the set that lies among real digits, k = 3."""
+    """Share of the set within the reach of a real digit, k = 3; see :func:`precision_recall`."""
     recall: float
-    """Share of the real digits that lie among the set, k = 3."""
+    """Share of the real digits within the reach of an image of the set, k = 3."""
     copies: Share
-    """How many are near-copies of one training image (d1/d2 < 1/3)."""
+    """Near-copies of one training image (d1/d2 < 1/3)."""
     nearest: float
     """Median L2 distance to the nearest training image, over the pixels."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Samples, the floor that real digits set, and the control that must fail; all of one size."""
+    """Quality of samples, of real digits and of a control, at the same number of images."""
 
     classifier_sha256: str
-    """The extractor of every feature."""
+    """Of the classifier whose features are compared."""
     count: int
     """N, images in each set."""
-    samples: SetQuality
-    """What the model made."""
-    real: SetQuality
-    """Training digits with the samples' labels in the samples' place: the mean over ``FLOOR_DRAWS`` draws, shares
-    pooled. Only its nearest neighbours and copies are those of the test digits, since a training digit is its own
-    nearest."""
+    samples: QualityMetrics
+    """The model's samples."""
+    real: QualityMetrics
+    """Training digits with the labels of the samples: the mean over ``FLOOR_DRAWS`` draws, shares pooled. Its nearest
+    neighbours and copies are those of the test digits, since a training digit is its own nearest neighbour."""
     real_spread: float
     """The standard deviation of those draws' Fréchet distances."""
-    clouds: SetQuality
-    """Draws from one Gaussian a label with the digits' own means and covariances: these must do badly."""
+    control: QualityMetrics
+    """Samples of one Gaussian per label, with the mean and covariance of its digits: the metrics must be poor."""
 
 
 def evaluate(
-    images: Tensor, labels: Tensor, training: Digits, test: Digits, seed: int = 2006, *, seen: Digits | None = None
+    images: Tensor,
+    labels: Tensor,
+    training: Digits,
+    test: Digits,
+    seed: int = 2006,
+    *,
+    trained_on: Digits | None = None,
 ) -> Evaluation:
-    """Judge samples.
+    """Measure the quality of samples, of real digits and of the control.
 
-    Most of what tells features apart is which digit it is. So the floor has the labels that the samples have: digits
-    as frequent as in the data would set another.
+    Features differ most between digits. So the real digits have the labels of the samples: with the label frequencies
+    of the data, their distances would be others.
 
     Parameters
     ----------
     images, labels
-        (N, 1, 28, 28) float32 samples in [-1, 1] and (N,) int64, what was asked for; N at least 20.
+        (N, 1, 28, 28) float32 samples in [-1, 1] and (N,) int64, their requested digits; N at least 20.
     training, test
-        Real digits: training ones set the floor and the Gaussians, N of the test ones are the reference.
-    seen
-        What the network was trained on, among which near-copies are looked for, where that is not ``training``.
+        Real digits: the training digits give the real sets and the Gaussians, N test digits are the reference.
+    trained_on
+        The network's training digits, where they are not ``training``; near-copies are of these.
 
     Raises
     ------
@@ -102,44 +107,51 @@ def evaluate(
     classifier, digest = DigitClassifier.bundled()
     generator = torch.Generator().manual_seed(seed)
     reference = test.images[torch.randperm(len(test), generator=generator)[:count]]
-    floor = [draw_with_labels(training, labels, generator) for _ in range(FLOOR_DRAWS)]
-    clouds = _clouds(training, labels, generator)
-    pool = (training if seen is None else seen).images.numpy()
-    real = _features(classifier, reference)
+    real_sets = [draw_with_labels(training, labels, generator) for _ in range(FLOOR_DRAWS)]
+    control = _gaussian_samples(training, labels, generator)
+    pool = (training if trained_on is None else trained_on).images.numpy()
+    reference_features = classifier.penultimate_features(reference)
 
-    def judge(made: Tensor, near: Nearest) -> SetQuality:
-        right = classifier.read(made) == labels
-        features = _features(classifier, made)
-        kid, spread = kernel_distance(features, real)
-        precision, recall = precision_recall(real, features)
-        return SetQuality(
-            accuracy=Share(int(right.sum()), count),
-            by_label=tuple(
-                Share(int(right[labels == k].sum()), int((labels == k).sum())) for k in torch.unique(labels).tolist()
-            ),
-            frechet=frechet_distance(features, real),
-            kid=1000 * kid,
-            kid_spread=1000 * spread,
-            precision=precision,
-            recall=recall,
-            copies=Share(near.num_copies, count),
-            nearest=float(np.median(near.first)),
-        )
+    def measure(images: Tensor, near: Nearest) -> QualityMetrics:
+        return _measure(classifier, images, labels, reference_features, near)
 
     near = nearest_neighbours(reference.numpy(), pool)
-    draws = [judge(digits, near) for digits in floor]
+    real = [measure(digits, near) for digits in real_sets]
     return Evaluation(
         digest,
         count,
-        samples=judge(images, nearest_neighbours(images.numpy(), pool)),
-        real=_mean(draws),
-        real_spread=float(np.std([one.frechet for one in draws], ddof=1)),
-        clouds=judge(clouds, nearest_neighbours(clouds.numpy(), pool)),
+        samples=measure(images, nearest_neighbours(images.numpy(), pool)),
+        real=_mean(real),
+        real_spread=float(np.std([metrics.frechet for metrics in real], ddof=1)),
+        control=measure(control, nearest_neighbours(control.numpy(), pool)),
+    )
+
+
+def _measure(
+    classifier: DigitClassifier, images: Tensor, labels: Tensor, reference: Float64, near: Nearest
+) -> QualityMetrics:
+    """Return the quality of (N, 1, 28, 28) images, compared with the (N, D) features of the reference digits."""
+    correct = classifier.read(images) == labels
+    features = classifier.penultimate_features(images)
+    kid, kid_spread = kernel_distance(features, reference)
+    precision, recall = precision_recall(reference, features)
+    return QualityMetrics(
+        accuracy=Share(int(correct.sum()), len(images)),
+        by_label=tuple(
+            Share(int(correct[labels == k].sum()), int((labels == k).sum())) for k in torch.unique(labels).tolist()
+        ),
+        frechet=frechet_distance(features, reference),
+        kid=1000 * kid,
+        kid_spread=1000 * kid_spread,
+        precision=precision,
+        recall=recall,
+        copies=Share(near.num_copies, len(images)),
+        nearest=float(np.median(near.first)),
     )
 
 
 def check_count(count: int, training: Digits, test: Digits) -> None:
-    """Raise VizdiffInputError where so many samples cannot be judged beside these digits."""
+    """Raise VizdiffInputError where so many samples cannot be evaluated with these digits."""
     if not 20 <= count <= len(test):
         raise VizdiffInputError(f"an evaluation needs 20 to {len(test):,} samples, found {count:,}")
     if len(training) < count:
@@ -147,35 +159,35 @@ def check_count(count: int, training: Digits, test: Digits) -> None:
 
 
 def draw_with_labels(digits: Digits, labels: Tensor, generator: torch.Generator) -> Tensor:
-    """Draw (N, 1, 28, 28) images, image k with the label of (N,) ``labels`` at k, none twice.
+    """Draw (N, 1, 28, 28) different images, image k with the label ``labels[k]`` of (N,).
 
     Raises
     ------
     VizdiffInputError
-        Where there are fewer digits of a label than are asked for.
+        Where there are fewer digits of a label than ``labels`` holds.
     """
     drawn = torch.empty(len(labels), *digits.images.shape[1:])
     for k in torch.unique(labels).tolist():
-        here, rows = labels == k, torch.nonzero(digits.labels == k)[:, 0]
-        needed = int(here.sum())
+        with_label, rows = labels == k, torch.nonzero(digits.labels == k)[:, 0]
+        needed = int(with_label.sum())
         if needed > len(rows):
             raise VizdiffInputError(f"real digits in the samples' place: {needed} of {k} are needed, found {len(rows)}")
-        drawn[here] = digits.images[rows[torch.randperm(len(rows), generator=generator)[:needed]]]
+        drawn[with_label] = digits.images[rows[torch.randperm(len(rows), generator=generator)[:needed]]]
     return drawn
 
 
-def _mean(sets: Sequence[SetQuality]) -> SetQuality:
-    """Return the mean of several sets, their shares pooled; all have the same nearest neighbours."""
+def _mean(sets: Sequence[QualityMetrics]) -> QualityMetrics:
+    """Return the mean of each metric over several sets, shares pooled; all have the same nearest neighbours."""
 
     def pooled(shares: Sequence[Share]) -> Share:
         return Share(sum(share.hits for share in shares), sum(share.count for share in shares))
 
     def mean(name: str) -> float:
-        return float(np.mean([getattr(one, name) for one in sets]))
+        return float(np.mean([getattr(metrics, name) for metrics in sets]))
 
-    return SetQuality(
-        accuracy=pooled([one.accuracy for one in sets]),
-        by_label=tuple(pooled(shares) for shares in zip(*(one.by_label for one in sets), strict=True)),
+    return QualityMetrics(
+        accuracy=pooled([metrics.accuracy for metrics in sets]),
+        by_label=tuple(pooled(shares) for shares in zip(*(metrics.by_label for metrics in sets), strict=True)),
         frechet=mean("frechet"),
         kid=mean("kid"),
         kid_spread=mean("kid_spread"),
@@ -186,23 +198,16 @@ def _mean(sets: Sequence[SetQuality]) -> SetQuality:
     )
 
 
-@torch.no_grad()
-def _features(classifier: DigitClassifier, images: Tensor) -> Float64:
-    """Return (N, 128) float64 penultimate features of images clipped to [-1, 1]."""
-    parts = [classifier.features(part.clamp(-1, 1)) for part in torch.split(images, 500)]
-    return np.asarray(torch.cat(parts).double().numpy())
-
-
-def _clouds(digits: Digits, labels: Tensor, generator: torch.Generator) -> Tensor:
-    """Return (N, 1, 28, 28) draws from each label's Gaussian in pixel space, clipped to [-1, 1]."""
-    made = torch.empty(len(labels), *digits.images.shape[1:])
+def _gaussian_samples(digits: Digits, labels: Tensor, generator: torch.Generator) -> Tensor:
+    """Return (N, 1, 28, 28) samples of each label's Gaussian in pixel space, clipped to [-1, 1]."""
+    samples = torch.empty(len(labels), *digits.images.shape[1:])
     for k in torch.unique(labels):
-        kind = digits.images[digits.labels == k].flatten(1).double()
-        if len(kind) < 2:
-            raise VizdiffInputError(f"a Gaussian needs 2 training digits of {int(k)}, found {len(kind)}")
-        values, vectors = torch.linalg.eigh(torch.cov(kind.T))
-        here = labels == k
-        draws = torch.randn(int(here.sum()), kind.shape[1], generator=generator, dtype=torch.float64)
-        pixels = kind.mean(dim=0) + (draws * values.clamp(min=0).sqrt()) @ vectors.T
-        made[here] = pixels.float().reshape(-1, *digits.images.shape[1:]).clamp(-1, 1)
-    return made
+        images = digits.images[digits.labels == k].flatten(1).double()
+        if len(images) < 2:
+            raise VizdiffInputError(f"a Gaussian needs 2 training digits of {int(k)}, found {len(images)}")
+        variances, directions = torch.linalg.eigh(torch.cov(images.T))
+        with_label = labels == k
+        draws = torch.randn(int(with_label.sum()), images.shape[1], generator=generator, dtype=torch.float64)
+        pixels = images.mean(dim=0) + (draws * variances.clamp(min=0).sqrt()) @ directions.T
+        samples[with_label] = pixels.float().reshape(-1, *digits.images.shape[1:]).clamp(-1, 1)
+    return samples

@@ -1,6 +1,6 @@
-"""How sure is a number? 95% intervals of shares, of their differences, and of means.
+"""Confidence intervals of shares, of their differences, and of means, at 95%.
 
-Everything that the lessons and the evaluation decide, they decide by these. Knows nothing about images.
+The answers of the lessons and of the evaluation follow from them. Knows nothing about images.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ Z_95 = 1.959963984540054
 
 @dataclass(frozen=True)
 class Share:
-    """A count out of N with its 95% interval."""
+    """A count out of N with its 95% confidence interval."""
 
     hits: int
-    """How many."""
+    """Images, or other cases, that were counted."""
     count: int
-    """Out of how many; at least 1."""
+    """N, all cases; at least 1."""
 
     @property
     def value(self) -> float:
@@ -48,29 +48,30 @@ class Share:
         return f"{self.hits} of {self.count} ({self.value:.1%}, 95% interval {low:.1%} to {high:.1%})"
 
 
-def share_difference(one: Share, other: Share) -> tuple[float, float]:
-    """Return the 95% interval of ``one.value - other.value``, of images that are not paired (Newcombe 1998, method 10).
+def share_difference(first: Share, second: Share) -> tuple[float, float]:
+    """Return the 95% interval of ``first.value - second.value`` for unpaired images (Newcombe 1998, method 10).
 
-    It is made of both Wilson intervals, so that it has a width where nothing, or everything, was counted.
+    It is computed from both Wilson intervals, so that it has a width where nothing, or everything, was counted.
     """
-    (low, high), (other_low, other_high) = one.interval, other.interval
-    apart = one.value - other.value
-    below, above = hypot(one.value - low, other_high - other.value), hypot(high - one.value, other.value - other_low)
-    return apart - below, apart + above
+    p, q = first.value, second.value
+    (low, high), (q_low, q_high) = first.interval, second.interval
+    below, above = hypot(p - low, q_high - q), hypot(high - p, q - q_low)
+    return p - q - below, p - q + above
 
 
 def paired_difference(
     first: NDArray[np.bool_], second: NDArray[np.bool_], factor: float = 1.0, z: float = Z_95
 ) -> tuple[float, float, float]:
-    """Return p_1 - factor · p_2 of (N,) answers in pairs, and the ends of its interval.
+    """Return p_1 - factor · p_2 of (N,) paired outcomes, and the ends of its interval.
 
-    Newcombe's (1998, "Improved confidence intervals … paired data", method 10) from the Wilson intervals of both
-    shares and the correlation of the pairs; with a factor by Zou & Donner (2008, eq. 5). It has a width even where
-    all pairs agree, which a standard error has not.
+    Newcombe's interval (1998, "Improved confidence intervals … paired data", method 10) from the Wilson intervals of
+    both shares and the correlation of the pairs; with a factor by Zou & Donner (2008, eq. 5). It has a width even
+    where all pairs agree; a standard error is 0 there.
     """
     n = len(first)
-    shares = [Share(int(hits.sum()), n) for hits in (first, second)]
-    (p, q), ((low, high), (q_low, q_high)) = [one.value for one in shares], [one.interval_of(z) for one in shares]
+    first_share, second_share = (Share(int(hits.sum()), n) for hits in (first, second))
+    p, q = first_share.value, second_share.value
+    (low, high), (q_low, q_high) = first_share.interval_of(z), second_share.interval_of(z)
     both = float((first & second).mean())
     covariance = both - p * q
     if covariance > 0:  # Newcombe's correction for continuity
@@ -78,39 +79,32 @@ def paired_difference(
     spread = sqrt(p * (1 - p) * q * (1 - q))
     correlation = covariance / spread if spread > 0 else 0.0
 
-    def half(one: float, other: float) -> float:
-        return sqrt(max(0.0, one**2 - 2 * correlation * one * other + other**2))
+    def half_width(a: float, b: float) -> float:
+        return sqrt(max(0.0, a**2 - 2 * correlation * a * b + b**2))
 
     difference = p - factor * q
-    below, above = half(p - low, factor * (q_high - q)), half(high - p, factor * (q - q_low))
+    below, above = half_width(p - low, factor * (q_high - q)), half_width(high - p, factor * (q - q_low))
     return difference, difference - below, difference + above
 
 
 def half_of_mean(values: NDArray[np.floating[Any]], axis: int = -1) -> Any:
-    """Return half the 95% interval of the mean along ``axis``: float64, with that axis left out."""
+    """Return half the width of the 95% interval of the mean along ``axis``: float64, without that axis."""
     return Z_95 * values.std(axis=axis, ddof=1) / np.sqrt(values.shape[axis])
 
 
 def surely(low: float, high: float) -> bool | None:
-    """Return whether a number with the interval low .. high is surely above 0 (True), surely not (False), or open."""
+    """Return whether the interval low .. high lies above 0 (True), has no part above 0 (False), or neither (None)."""
     return True if low > 0 else (False if high <= 0 else None)
 
 
 def all_surely(answers: Iterable[bool | None]) -> bool | None:
-    """Return whether every one of some answers is surely yes (True), some one surely no (False), or neither (None)."""
+    """Return True where all answers are True, False where at least one is False, and otherwise None (undecided)."""
     given = tuple(answers)
     return False if False in given else (None if None in given else True)
 
 
-def t_quantile(freedom: int) -> float:
-    """Return the 97.5% quantile of Student's t, to a thousandth of itself from 6 degrees of freedom on.
+def t_quantile(degrees_of_freedom: int) -> float:
+    """Return the 97.5% quantile of Student's t."""
+    from scipy.stats import t  # takes most of a second to load
 
-    The expansion of Abramowitz & Stegun 1964, 26.7.5.
-    """
-    z = Z_95
-    return (
-        z
-        + (z**3 + z) / (4 * freedom)
-        + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
-        + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * freedom**3)
-    )
+    return float(t.ppf(0.975, degrees_of_freedom))

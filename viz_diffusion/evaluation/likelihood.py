@@ -1,6 +1,6 @@
-"""How well a denoiser guesses the noise at each timestep, and what that is worth in bits.
+"""Likelihood of a denoiser: its loss at each timestep, and the variational bound in bits per pixel.
 
-Knows nothing about samples: everything here is measured on real images. The two baselines need no network.
+Everything is measured on real images; knows nothing about samples. The two baselines need no network.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from viz_diffusion.data import Digits
+from viz_diffusion.diffusion.prediction import predict_noise
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.errors import VizdiffInputError
 
@@ -24,16 +25,16 @@ _BIN = 2 / 255
 
 @dataclass(frozen=True, eq=False)
 class Likelihood:
-    """Losses of one denoiser on held-out images, and the bound on their code length that follows."""
+    """Held-out losses of one denoiser, and the variational bound on the code length of the images."""
 
     loss: Float64
     """(T,) float64: mean squared error of ε̂ per pixel at each timestep."""
     loss_error: Float64
     """(T,) float64: standard error of that mean."""
     count: int
-    """Images looked at per timestep, different ones at different timesteps."""
+    """Images per timestep, different ones at different timesteps."""
     bits_last: float
-    """L_T in bits per pixel: what is left of the image in x_T."""
+    """L_T in bits per pixel: KL of q(x_T | x_0) from the standard normal."""
     bits_by_t: Float64
     """(T,) float64, bits per pixel: L_t, the discretised decoder's L_0 first."""
     bits_error: float
@@ -58,25 +59,23 @@ def measure_likelihood(
     count: int = 20,
     on_step: Callable[[int, int], None] | None = None,
 ) -> Likelihood:
-    """Ask the denoiser about ``count`` held-out images at every timestep, under their labels.
+    """Evaluate the denoiser on ``count`` held-out images at every timestep, with their labels.
 
     L_t is ‖ε - ε̂‖² β²/(2σ²α(1-ᾱ)) with σ² = β̃ (Ho et al. 2020, eq. 12). L_0 is the code length of the pixels
     under a Gaussian around the mean of the last step, cut into 256 grey levels (eq. 13), with β̃_1 as its
     variance, since β̃_0 is 0.
     """
     T = schedule.num_train_timesteps
-    device = next(denoiser.parameters()).device
     generator = torch.Generator().manual_seed(1208)
-    order = torch.cat([torch.randperm(len(data), generator=generator) for _ in range(-(-T * count // len(data)))])
+    shuffled = torch.cat([torch.randperm(len(data), generator=generator) for _ in range(-(-T * count // len(data)))])
     losses = np.empty((T, count))
     decoder = np.empty(count)
     for t in range(T):
-        rows = order[t * count : (t + 1) * count]
+        rows = shuffled[t * count : (t + 1) * count]
         x0 = data.images[rows]
         noise = torch.randn(x0.shape, generator=generator)
         x_t = schedule.add_noise(x0, noise, t)
-        steps = torch.full((count,), t, device=device)
-        eps = denoiser(x_t.to(device), steps, data.labels[rows].to(device)).float().cpu()
+        eps = predict_noise(denoiser, x_t, t, data.labels[rows])
         losses[t] = (eps - noise).square().mean(dim=(1, 2, 3)).double().numpy()
         if t == 0:
             mean = schedule.posterior_mean(schedule.predict_x0(x_t, eps, 0), x_t, 0)
@@ -97,7 +96,7 @@ def measure_likelihood(
 
 
 def bits_per_loss(schedule: NoiseSchedule) -> Float64:
-    """Return (T,) bits per pixel that a mean squared error of 1 costs at each t; 0 at t = 0."""
+    """Return (T,) L_t in bits per pixel for a mean squared error of 1; 0 at t = 0, where the decoder counts."""
     beta, alpha = schedule.betas[1:], schedule.alphas[1:]
     spread = schedule.posterior_variance[1:]
     nats = beta**2 / (2 * spread * alpha * (1 - schedule.alphas_cumprod[1:]))
@@ -112,7 +111,7 @@ def bits_last(schedule: NoiseSchedule, images: Tensor) -> float:
 
 
 def decoder_bits(x0: Tensor, mean: Tensor, spread: float) -> Float64:
-    """Return (B,) bits per pixel of x_0 under N(mean, spread²) cut at the middles between grey levels."""
+    """Return (B,) bits per pixel of x_0 under N(mean, spread²), integrated over the bin of each grey level."""
     x, m = x0.double(), mean.double()
     low = torch.where(x < -0.999, torch.tensor(-torch.inf, dtype=torch.float64), (x - _BIN / 2 - m) / spread)
     high = torch.where(x > 0.999, torch.tensor(torch.inf, dtype=torch.float64), (x + _BIN / 2 - m) / spread)
@@ -125,12 +124,11 @@ def decoder_bits(x0: Tensor, mean: Tensor, spread: float) -> Float64:
 
 
 def gaussian_losses(schedule: NoiseSchedule, data: Digits) -> tuple[Float64, Float64]:
-    """Return (T,) twice: the losses of the best denoisers that know only mean and covariance of the images.
+    """Return (T,) losses of the ideal denoisers of two models: one Gaussian, and one Gaussian per label.
 
-    Along an eigenvector of variance λ the noise is known up to ᾱλ/(ᾱλ + 1-ᾱ) (Wiener 1949). The first knows one
-    Gaussian for all images, the second one for each label; its losses are averaged by the labels' shares. Mean and
-    covariance are those of ``data``, and so are the images asked about: of some hundred images or fewer it says nothing
-    of others.
+    Along an eigenvector of variance λ the noise has the squared error ᾱλ/(ᾱλ + 1-ᾱ) (Wiener 1949). The losses of the
+    Gaussians per label are averaged by the labels' shares. Mean and covariance are those of ``data``, and the losses
+    are of the same images: with some hundred images or fewer they say nothing about others.
     """
     overall = data.images.flatten(1).double().mean(dim=0)
     scatter, per_label = torch.zeros(len(overall), len(overall)).double(), np.zeros(schedule.num_train_timesteps)
@@ -146,7 +144,7 @@ def gaussian_losses(schedule: NoiseSchedule, data: Digits) -> tuple[Float64, Flo
 
 
 def _wiener_loss(schedule: NoiseSchedule, covariance: Tensor) -> Float64:
-    """Return (T,) the loss per pixel of the best denoiser of one Gaussian."""
+    """Return the (T,) loss per pixel of the ideal denoiser of one Gaussian."""
     variances = np.maximum(torch.linalg.eigvalsh(covariance).numpy(), 0)
     share = schedule.alphas_cumprod[:, None]
     return np.asarray((share * variances / (share * variances + 1 - share)).mean(axis=1))

@@ -1,7 +1,7 @@
-"""How far one set of images is from another, in a feature space: Fréchet distance, KID, precision, recall, copies.
+"""Distances between two sets of images: Fréchet distance, KID, precision, recall, and near-copies.
 
-Arrays in, numbers out; knows nothing about classifiers, samplers or files. Whatever extracts the features
-belongs in the name under which a number is told ("FID-MNIST(hash)"): the numbers of two extractors do not compare.
+Knows nothing about classifiers, samplers or files. The name of a result must name the network that extracts the
+features ("FID-MNIST(hash)"): results of two feature extractors cannot be compared.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from viz_diffusion.errors import VizdiffInputError, VizdiffNonFiniteError
 
 Float64 = NDArray[np.float64]
-_BLOCK = 500
-"""Rows whose distances to a whole set are held at once."""
+_BATCH_SIZE = 500
+"""Rows whose distances to a whole set are in memory at once."""
 
 
 def frechet_distance(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
@@ -24,8 +24,8 @@ def frechet_distance(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
     Parameters
     ----------
     a, b
-        (N, D) and (M, D) features, N and M at least 2. Small sets look far apart: compare only at equal N
-        (Heusel et al. 2017, eq. 6; the bias: Chong & Forsyth 2020).
+        (N, D) and (M, D) features, N and M at least 2 (Heusel et al. 2017, eq. 6). The distance of small sets is biased
+        upwards: compare only at equal N (Chong & Forsyth 2020).
     """
     a, b = _features(a), _features(b)
     covariances = [np.atleast_2d(np.cov(x, rowvar=False)) for x in (a, b)]
@@ -67,36 +67,37 @@ def _mmd2(a: Float64, b: Float64) -> float:
 
 
 def precision_recall(
-    real: NDArray[np.floating], made: NDArray[np.floating], neighbours: int = 3
+    real: NDArray[np.floating], generated: NDArray[np.floating], neighbours: int = 3
 ) -> tuple[float, float]:
     """Return precision and recall (Kynkäänniemi et al. 2019, eq. 1 and 2), each 0 .. 1.
 
-    Precision is the share of made images that lie within the reach of some real one, recall the share of
-    real images within the reach of some made one; a reach is the distance to the k-th nearest of its own set.
+    Precision is the share of generated images within the reach of a real one, recall the share of real images
+    within the reach of a generated one; the reach of an image is the distance to the k-th nearest of its own set.
     """
-    real, made = _features(real), _features(made)
-    if min(len(real), len(made)) <= neighbours:
+    real, generated = _features(real), _features(generated)
+    if min(len(real), len(generated)) <= neighbours:
         raise VizdiffInputError(f"precision and recall need more than {neighbours} images on both sides")
-    return float(covered(made, real, neighbours).mean()), float(covered(real, made, neighbours).mean())
+    return float(covered(generated, real, neighbours).mean()), float(covered(real, generated, neighbours).mean())
 
 
 def covered(points: NDArray[np.floating], centres: NDArray[np.floating], neighbours: int = 3) -> NDArray[np.bool_]:
-    """Return (N,) which of (N, D) points lie within the reach of at least one of (M, D) centres.
+    """Return (N,) whether each of (N, D) points lies within the reach of at least one of (M, D) centres.
 
-    A reach is the distance to the k-th nearest other centre. Real points among made centres are the recall.
+    A reach is the distance to the k-th nearest other centre. With real points and generated centres, the mean is the
+    recall.
     """
     points, centres = _features(points), _features(centres)
     reach = _reach(centres, neighbours)
     inside = [
-        (_squared_distances(points[start : start + _BLOCK], centres) <= reach).any(axis=1)
-        for start in range(0, len(points), _BLOCK)
+        (_squared_distances(points[start : start + _BATCH_SIZE], centres) <= reach).any(axis=1)
+        for start in range(0, len(points), _BATCH_SIZE)
     ]
     return np.concatenate(inside)
 
 
 def _reach(x: Float64, neighbours: int) -> Float64:
     """Return (N,) squared distances to the k-th nearest other row."""
-    blocks = (_squared_distances(x[start : start + _BLOCK], x) for start in range(0, len(x), _BLOCK))
+    blocks = (_squared_distances(x[start : start + _BATCH_SIZE], x) for start in range(0, len(x), _BATCH_SIZE))
     return np.concatenate([np.partition(block, neighbours, axis=1)[:, neighbours] for block in blocks])
 
 
@@ -109,13 +110,13 @@ class Nearest:
     second: Float64
     """(N,) float64: to the second nearest."""
     index: NDArray[np.int64]
-    """(N,) int64: which one the nearest is."""
+    """(N,) int64: index of the nearest one."""
 
     @property
     def num_copies(self) -> int:
-        """How many are near-copies: more than three times as near to one training image as to any other.
+        """The number of near-copies: d1/d2 < 1/3 (Yoon et al. 2023, section 4).
 
-        That is d1/d2 < 1/3 (Yoon et al. 2023, section 4); at a distance of 0 it is a copy, however many there are.
+        An image at distance 0 counts as a copy, even where several training images are equal to it.
         """
         return int(((3 * self.first < self.second) | (self.first == 0)).sum())
 
@@ -126,16 +127,16 @@ def nearest_neighbours(images: NDArray[np.floating], training: NDArray[np.floati
     centres = np.ascontiguousarray(training.reshape(len(training), -1), dtype=np.float32)
     lengths = np.square(centres, dtype=np.float64).sum(axis=1)
     first, second, index = [], [], []
-    for start in range(0, len(points), _BLOCK):
-        block = points[start : start + _BLOCK]
+    for start in range(0, len(points), _BATCH_SIZE):
+        block = points[start : start + _BATCH_SIZE]
         squared = lengths - 2.0 * (block @ centres.T)
         two = np.argpartition(squared, 1, axis=1)[:, :2]
-        # the two are found by a fast formula that cancels; their distances are then taken exactly
+        # the fast formula finds the two but suffers from cancellation; their distances are computed again exactly
         exact = np.sqrt(np.square(block[:, None] - centres[two], dtype=np.float64).sum(axis=2))
-        order = np.argsort(exact, axis=1)
-        first.append(np.take_along_axis(exact, order, 1)[:, 0])
-        second.append(np.take_along_axis(exact, order, 1)[:, 1])
-        index.append(np.take_along_axis(two, order, 1)[:, 0])
+        by_distance = np.argsort(exact, axis=1)
+        first.append(np.take_along_axis(exact, by_distance, 1)[:, 0])
+        second.append(np.take_along_axis(exact, by_distance, 1)[:, 1])
+        index.append(np.take_along_axis(two, by_distance, 1)[:, 0])
     return Nearest(np.concatenate(first), np.concatenate(second), np.concatenate(index).astype(np.int64))
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from viz_diffusion.data import NUM_LABELS, Digits
+from viz_diffusion.diffusion.prediction import device_of
 from viz_diffusion.diffusion.samplers import Denoiser, ImageNoise, ddpm_steps
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.diffusion.unet import SimpleUNet
@@ -163,14 +164,6 @@ def require_time(model: SimpleUNet) -> None:
             "this network was trained without timesteps and has no time embedding; "
             "`run` bundled has one, and `lessons` noising,training,guess,step,label needs none"
         )
-
-
-def device_of(denoiser: Any) -> torch.device:
-    """Return the device of a module's first parameter or buffer; the CPU for whatever has none."""
-    if isinstance(denoiser, nn.Module):
-        for tensor in (*denoiser.parameters(), *denoiser.buffers()):
-            return tensor.device
-    return torch.device("cpu")
 
 
 def record_traces(

@@ -1,6 +1,5 @@
-"""The pictures: NumPy arrays in, a matplotlib ``Figure`` out.
+"""Matplotlib figures drawn from NumPy arrays.
 
-Knows nothing about networks, runs or files of data, and never imports torch; nothing is drawn through
-pyplot. Each module holds one family of pictures; ``theme``, ``raster`` and
-``saving`` hold what they share.
+Knows nothing about networks, runs or data files, imports no torch and never uses pyplot. Each module draws one family
+of figures; ``theme``, ``raster``, ``panels`` and ``saving`` hold what they share.
 """

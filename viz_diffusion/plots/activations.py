@@ -1,6 +1,6 @@
 """Feature maps of a network's modules along one generation: a row for each module, a column for each frame.
 
-Knows nothing about networks; maps, frames and channels are chosen by the caller.
+Knows nothing about networks; the caller chooses modules, channels and frames.
 """
 
 from __future__ import annotations
@@ -9,18 +9,17 @@ from dataclasses import dataclass
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 
 from viz_diffusion.errors import VizdiffInputError
 from viz_diffusion.plots import raster, theme
 from viz_diffusion.plots.theme import Array
 
 MOST_BLOCKS = 8
-"""Rows there is room for."""
+"""The largest number of rows."""
 MOST_FRAMES = 6
-"""Columns there is room for."""
+"""The largest number of columns."""
 LIMIT = 3.0
-"""The colours run from -LIMIT to LIMIT root mean squares of the module at the frame."""
+"""The colour scale runs from -LIMIT to LIMIT root mean squares (RMS) of the module's output at the frame."""
 _LEFT, _RIGHT = 250, 2930
 _HEADER, _END = 372, 1620
 _GAP, _INNER, _GAUGE = 30, 6, 10
@@ -28,28 +27,28 @@ _GAP, _INNER, _GAUGE = 30, 6, 10
 
 @dataclass(frozen=True, eq=False)
 class FeatureMaps:
-    """Some channels of what one module gave at each frame."""
+    """Selected channels of one module's output at each frame."""
 
     maps: Array
     """(F, K, h, w) float: K channels at F frames."""
     rms: Array
-    """(F,) float, at least 0: the root mean square of all the module's channels at each frame."""
+    """(F,) float, at least 0: the RMS over all channels of the module at each frame."""
 
 
 @dataclass(frozen=True, eq=False)
 class ActivationFrames:
-    """The frames of one run, most noise first, and what each module gave there."""
+    """The frames of one generation, most noise first, and each module's feature maps there."""
 
     x_t: Array
-    """(F, H, W) float, or (F, H, W, 3), about [-3, 3]: the state each step began with."""
+    """(F, H, W) float, or (F, H, W, 3), about [-3, 3]: the state x_t at the start of each step."""
     timesteps: Array
     """(F,) int, falling."""
     steps_left: Array
     """(F,) int, at least 1."""
     alphas_cumprod: Array
-    """(F,) float, in (0, 1): the signal's share of power."""
+    """(F,) float, in (0, 1): ᾱ, the signal's share of power."""
     blocks: tuple[FeatureMaps, ...]
-    """In the order in which the network has them."""
+    """A row for each module, in the sequence of the network."""
 
     def __post_init__(self) -> None:
         count = len(self.x_t)
@@ -60,11 +59,11 @@ class ActivationFrames:
 
 
 def draw_activations(frames: ActivationFrames) -> Figure:
-    """Draw x_t over a row of channels h for each block: columns are frames.
+    """Draw x_t, and beneath it a row of feature maps h for each module; columns are frames.
 
-    Over each column stand the steps left (large), t, and ᾱ with a gauge of the same. Each map is divided by a, the
-    root mean square of its module at its frame, and shown on one scale, whose bar is at the foot. A gauge beneath the
-    maps shows a as a share of the row's largest, which stands at the row's right.
+    The header of each column gives the steps left (large), t, and ᾱ with a gauge. Each map is divided by a, the RMS of
+    its module at its frame, and all share one colour scale, whose bar is at the foot. The gauge beneath the maps shows
+    a as a share of the largest a in the row, which is written at the right.
     """
     with theme.use_theme():
         figure = theme.new_figure()
@@ -80,7 +79,7 @@ def draw_activations(frames: ActivationFrames) -> Figure:
         theme.write(figure, _LEFT - 30, _HEADER + side * factor / 2 + 30, theme.X_T, 34, ha="right")
         for index in range(len(frames.x_t)):
             middle = _LEFT + (index + 0.5) * pitch
-            _draw_head(figure, page, frames, index, middle, side * factor)
+            _draw_header(figure, page, frames, index, middle, side * factor)
             raster.place_digit(figure, middle - side * factor / 2, _HEADER, factor, frames.x_t[index])
         for row, block in enumerate(frames.blocks):
             _draw_block(figure, page, block, row, begin + row * room, room - _GAP, pitch)
@@ -90,50 +89,45 @@ def draw_activations(frames: ActivationFrames) -> Figure:
         return figure
 
 
-def _draw_head(figure: Figure, page: Axes, frames: ActivationFrames, index: int, middle: float, width: float) -> None:
-    """Write the steps left, t and ᾱ over a column, and draw ᾱ's gauge."""
+def _draw_header(figure: Figure, page: Axes, frames: ActivationFrames, index: int, middle: float, width: float) -> None:
+    """Write the steps left, t and ᾱ over a column, and draw the gauge of ᾱ."""
     share = float(frames.alphas_cumprod[index])
     theme.write(figure, middle, 160, str(int(frames.steps_left[index])), theme.NUMBER_SIZE)
     theme.write(figure, middle, 240, f"{float(frames.timesteps[index]):g}", color=theme.MUTED)
     theme.write(figure, middle, 318, theme.percent(share), color=theme.MUTED)
-    _gauge(page, middle, _HEADER - 26, width, share)
-
-
-def _gauge(page: Axes, middle: float, top: float, width: float, share: float) -> None:
-    """Draw an empty bar and in it its filled share."""
-    for part, colour in ((1.0, theme.FAINT), (share, theme.PURPLE)):
-        page.add_patch(Rectangle((middle - width / 2, top), width * part, _GAUGE, color=colour, lw=0))
+    theme.gauge(page, middle - width / 2, _HEADER - 26, width, share, _GAUGE)
 
 
 def _draw_block(
     figure: Figure, page: Axes, block: FeatureMaps, row: int, top: float, room: float, pitch: float
 ) -> None:
-    """Draw one block's channels at every frame, as large as the row and the column allow, and its size."""
+    """Draw one module's channels at every frame, as large as row and column allow, and its RMS."""
     shown, (height, width) = block.maps.shape[1], block.maps.shape[2:]
     maps_room = room - _GAUGE - 2 * _INNER
     across, size = _tiling(shown, pitch - 60, maps_room)
     down = -(-shown // across)
     factor = int(size / max(height, width))
     high, wide = height * factor, width * factor
-    if not factor:  # larger than its room: some of its values are skipped
+    if not factor:  # the map is larger than its cell: values are skipped
         high, wide = (max(1, int(side * size / max(height, width))) for side in (height, width))
-    whole_high, whole_wide = (n * one + (n - 1) * _INNER for n, one in ((down, high), (across, wide)))
-    begin, largest = top + (maps_room - whole_high) / 2, float(block.rms.max())
+    total_high, total_wide = (n * length + (n - 1) * _INNER for n, length in ((down, high), (across, wide)))
+    begin, largest = top + (maps_room - total_high) / 2, float(block.rms.max())
     for index, (maps, rms) in enumerate(zip(block.maps, block.rms.tolist(), strict=True)):
         middle = _LEFT + (index + 0.5) * pitch
         for number, channel in enumerate(maps / rms if rms > 0 else maps):
-            x = middle - whole_wide / 2 + (number % across) * (wide + _INNER)
+            x = middle - total_wide / 2 + (number % across) * (wide + _INNER)
             y = begin + (number // across) * (high + _INNER)
             image = channel if factor else raster.fit_nearest(channel, high, wide)
             raster.place_signed(figure, x, y, max(1, factor), image, LIMIT)
-        _gauge(page, middle, begin + whole_high + 2 * _INNER, whole_wide, rms / largest if largest else 0.0)
-    middle = begin + whole_high / 2
+        share = rms / largest if largest else 0.0
+        theme.gauge(page, middle - total_wide / 2, begin + total_high + 2 * _INNER, total_wide, share, _GAUGE)
+    middle = begin + total_high / 2
     theme.write(figure, _LEFT - 66, middle, str(row + 1), theme.NUMBER_SIZE, va="center_baseline")
     theme.write(figure, _RIGHT + 40, middle, theme.number(largest), color=theme.MUTED, ha="left", va="center_baseline")
 
 
 def _tiling(count: int, width: float, height: float) -> tuple[int, float]:
-    """Return how many of ``count`` squares stand beside each other in full rows, and their side, as large as can be."""
+    """Return the number of columns and the largest side of ``count`` squares arranged in full rows."""
     sides = {
         across: min((width - (across - 1) * _INNER) / across, (height + _INNER) / -(-count // across) - _INNER)
         for across in range(1, count + 1)

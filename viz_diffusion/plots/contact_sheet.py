@@ -1,4 +1,4 @@
-"""A plain sheet of many small images, pixel for pixel.
+"""A contact sheet: many small grey images in one grid.
 
 Knows nothing about labels or what the images are.
 """
@@ -12,13 +12,15 @@ from numpy.typing import NDArray
 from PIL import Image
 
 SCALE = 4
+"""Sheet pixels for each image pixel, along each side."""
 GAP = 1
+"""Image pixels between two images."""
 
 
 def contact_sheet(pixels: NDArray[np.uint8]) -> Image.Image:
-    """Return a grey image of (N, H, W) bytes in rows of ten (as near to square as that allows beyond 100).
+    """Return (N, H, W) uint8 images as one grey image: rows of ten, or a nearly square grid beyond 100 images.
 
-    Each pixel becomes 4 x 4, with a gap of one image pixel in mid-grey between images.
+    Each pixel becomes a block of 4 x 4; gaps of one image pixel between images are mid-grey.
     """
     count, height, width = pixels.shape
     columns = min(count, max(10, math.ceil(math.sqrt(count))))

@@ -1,6 +1,6 @@
-"""Curves: the schedule's signal-to-noise ratio over t, and the loss over a training run.
+"""Curves: the signal-to-noise ratio (SNR) of noise schedules over t, and the losses of a training run.
 
-Knows nothing about how a number was measured or smoothed; it is given ready.
+Measures and smooths nothing; all values are given.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from viz_diffusion.plots import raster, theme
 from viz_diffusion.plots.theme import Array
 
 SNR_LOW, SNR_HIGH = -45.0, 40.0
-"""Decibels: the range the SNR picture shows."""
+"""Decibels: the range of the SNR axis."""
 
 
 @dataclass(frozen=True, eq=False)
 class SnrCurve:
-    """The SNR of one schedule, another to compare it with, and a digit at some timesteps."""
+    """The SNR of the schedule in use and of the cosine schedule, and a digit noised to some timesteps."""
 
     timesteps: Array
     """(T,) int, rising from 0."""
@@ -32,21 +32,21 @@ class SnrCurve:
     crossing: int | None
     """The first t whose SNR is below 1, or None."""
     thumbnails: Array
-    """(M, H, W) float, or (M, H, W, 3), about [-3, 3]: one picture noised to each of M timesteps; M is usually 6."""
+    """(M, H, W) float, or (M, H, W, 3), about [-3, 3]: an image noised to each of M timesteps; M is usually 6."""
     thumbnail_timesteps: Array
     """(M,) int, rising."""
 
 
 @dataclass(frozen=True, eq=False)
 class LossHistory:
-    """The losses of one training run and what it drew on the way. All losses are mean squared errors."""
+    """The losses of one training run and samples drawn during it. All losses are mean squared errors of ε̂."""
 
     steps: Array
-    """(S,) int, rising: training steps at which the training loss was kept."""
+    """(S,) int, rising: training steps at which the training loss was logged."""
     train: Array
     """(S,) float, positive: the training loss of single batches."""
     train_smooth: Array
-    """(S,) float, positive: the same, smoothed."""
+    """(S,) float, positive: the smoothed training loss."""
     heldout_steps: Array
     """(E,) int, rising: training steps at which the held-out loss was measured."""
     heldout: Array
@@ -58,7 +58,7 @@ class LossHistory:
     samples: Array
     """(M, N, H, W) float, in [-1, 1]: N samples at each of them."""
     references: tuple[tuple[float, str], ...] = ()
-    """Losses to draw a level line at, each with its symbol."""
+    """(loss, symbol) of horizontal reference lines."""
 
 
 def _leaders(figure: Figure, xs: Array, places: Array, top: float, bottom: float) -> None:
@@ -70,7 +70,7 @@ def _leaders(figure: Figure, xs: Array, places: Array, top: float, bottom: float
 
 
 def _frame(axes: Axes, ticks: list[float], labels: list[str]) -> None:
-    """Give ``axes`` level hairlines at the y ticks and nothing else."""
+    """Draw horizontal hairlines at the y ticks, and no frame."""
     axes.set_axis_on()
     axes.spines[:].set_visible(False)
     axes.patch.set_visible(False)
@@ -83,9 +83,9 @@ def _frame(axes: Axes, ticks: list[float], labels: list[str]) -> None:
 
 
 def draw_snr(curve: SnrCurve) -> Figure:
-    """Draw SNR in decibels over t, noise to the right, with the digit at a few timesteps beneath.
+    """Draw SNR in decibels over t, noise at the right, and beneath it the digit at some timesteps.
 
-    Values outside -45 to 40 dB are not shown. The dot stands at the crossing, with its t.
+    Values outside -45 to 40 dB are not shown. A dot marks the crossing, labelled with its t.
     """
     count = len(curve.thumbnail_timesteps)
     if len(curve.thumbnails) != count:
@@ -100,8 +100,8 @@ def draw_snr(curve: SnrCurve) -> Figure:
         _frame(axes, ticks, [theme.number(tick) for tick in ticks])
         axes.axhline(0, color=theme.INK, lw=1.6, zorder=1.5)
         for values, colour, weight in ((curve.cosine_db, theme.MUTED, 2), (curve.snr_db, theme.PURPLE, 5)):
-            inside = np.where((values >= SNR_LOW) & (values <= SNR_HIGH), values, np.nan)
-            axes.plot(curve.timesteps, inside, color=colour, lw=weight, clip_on=False)
+            visible = np.where((values >= SNR_LOW) & (values <= SNR_HIGH), values, np.nan)
+            axes.plot(curve.timesteps, visible, color=colour, lw=weight, clip_on=False)
         theme.write(figure, 60, top - 80, "SNR, dB", 20, ha="left")
         _end_label(axes, curve)
         if curve.crossing is not None:
@@ -128,7 +128,7 @@ def draw_snr(curve: SnrCurve) -> Figure:
 
 
 def _end_label(axes: Axes, curve: SnrCurve) -> None:
-    """Name the cosine curve at the right, where it is about to leave the picture."""
+    """Label the cosine curve at the right, near the lower end of the axis."""
     height = float(np.clip(curve.cosine_db[-1 - len(curve.cosine_db) // 33], SNR_LOW + 4, SNR_HIGH))
     axes.annotate(
         "cos",
@@ -143,10 +143,10 @@ def _end_label(axes: Axes, curve: SnrCurve) -> None:
 
 
 def draw_loss(history: LossHistory) -> Figure:
-    """Draw the losses over training steps (log scale), and samples beneath at their steps.
+    """Draw the losses over training steps (log scale), and samples beneath at their training steps.
 
-    The thin black line is the smoothed training loss over its faint raw self; the four coloured ones are
-    the held-out loss by quarter of t. Each is named at its end by the t it covers; ∇ counts the steps.
+    The thin black line is the smoothed training loss, drawn over the faint unsmoothed one; the four coloured lines are
+    the held-out loss by quarter of t. Each line is labelled at its end with the t it covers; ∇ is the training step.
     """
     with theme.use_theme():
         figure = theme.new_figure()
@@ -157,8 +157,9 @@ def draw_loss(history: LossHistory) -> Figure:
         bottom = 1640 - (rows * (side * factor + 8) + 90 if count else 0)
         axes = theme.add_axes(figure, left, top, right - left, bottom - top)
         last = int(max(history.steps[-1], history.heldout_steps[-1]))
-        drawn = [history.train, history.heldout.ravel(), np.array([value for value, _ in history.references])]
-        low, high = np.min(np.concatenate(drawn)) / 1.15, np.max(np.concatenate(drawn)) * 1.15
+        references = np.array([value for value, _ in history.references])
+        losses = np.concatenate([history.train, history.heldout.ravel(), references])
+        low, high = np.min(losses) / 1.15, np.max(losses) * 1.15
         axes.set(yscale="log", xlim=(0, last), ylim=(low, high))
         ticks = [digit * 10.0**power for power in range(-6, 4) for digit in (1, 2, 5)]
         ticks = [tick for tick in ticks if low <= tick <= high]
@@ -176,7 +177,7 @@ def draw_loss(history: LossHistory) -> Figure:
 
 
 def _loss_lines(axes: Axes, history: LossHistory) -> list[tuple[float, str, str]]:
-    """Draw every line; return where each ends, its name and its colour, from the highest to the lowest."""
+    """Draw every line; return the (last value, name, colour) of each, from the highest to the lowest."""
     axes.plot(history.steps, history.train, color=theme.FAINT, lw=1.2, zorder=1.5)
     axes.plot(history.steps, history.train_smooth, color=theme.INK, lw=2.4, zorder=3)
     ends = [(float(history.train_smooth[-1]), _span(history.quarters[0, 0], history.quarters[-1, 1]), theme.INK)]
@@ -190,12 +191,12 @@ def _loss_lines(axes: Axes, history: LossHistory) -> list[tuple[float, str, str]
 
 
 def _span(first: int, last: int) -> str:
-    """Return the name of the timesteps from ``first`` to ``last``."""
+    """Return the label of the timesteps from ``first`` to ``last``."""
     return f"$t$ {int(first)}–{int(last)}"
 
 
 def _samples(figure: Figure, history: LossHistory, factor: int, box: tuple[int, int, int], last: int) -> None:
-    """Draw the samples beneath the axis ``box`` (left, right, bottom), or plain numbers without."""
+    """Draw the samples beneath an axis at ``box`` (left, right, bottom); without samples, number the axis."""
     left, right, bottom = box
     if not history.samples.size:
         theme.write(figure, left - 150, bottom + 80, "∇", 24)

@@ -1,13 +1,11 @@
-"""A film of one image emerging: whole-factor enlarged frames as GIF, WebP or MP4.
+"""Animations as GIF, WebP or MP4, with captions above and beneath each frame.
 
-Knows nothing about where the frames come from. An MP4 needs PyAV (the extra ``video``) or ffmpeg.
+Knows nothing about where the frames come from. An MP4 needs PyAV (the extra ``video``).
 """
 
 from __future__ import annotations
 
 import io
-import shutil
-import subprocess
 import tempfile
 from collections.abc import Sequence
 from fractions import Fraction
@@ -18,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from viz_diffusion.errors import VizdiffInputError, VizdiffIOError, VizdiffNonFiniteError, VizdiffUsageError
+from viz_diffusion.errors import VizdiffInputError, VizdiffIOError, VizdiffUsageError
 from viz_diffusion.files import write_bytes
 from viz_diffusion.plots.film_captions import Head, counter_strip, head_strip, strip_height
+from viz_diffusion.plots.pixels import to_gray8
 from viz_diffusion.plots.raster import enlarge
 from viz_diffusion.plots.theme import Array
 
@@ -28,19 +27,19 @@ FILM_FORMATS = ("gif", "webp", "mp4")
 
 
 def film_frames(num: int, count: int) -> NDArray[np.int64]:
-    """Choose which of ``num`` frames a film of about ``count`` frames shows.
+    """Select the frames of a film: about ``count`` of ``num``, evenly spaced.
 
     Parameters
     ----------
     num
-        How many frames there are, at least 1.
+        The number of frames there are, at least 1.
     count
-        How many are wanted, at least 1; where it exceeds ``num``, all are taken.
+        The number of frames to show, at least 1; where it exceeds ``num``, all are shown.
 
     Returns
     -------
-    (min(num, count),) int64, rising without repeats, evenly spaced, with the first and the last frame
-    among them (one frame alone is the last).
+    (min(num, count),) int64 indices, strictly rising, the first and the last frame among them (a single frame is
+    the last).
     """
     if num < 1 or count < 1:
         raise VizdiffUsageError(f"a film needs at least one frame, found num={num}, count={count}")
@@ -49,43 +48,33 @@ def film_frames(num: int, count: int) -> NDArray[np.int64]:
     return np.rint(np.linspace(0, num - 1, min(num, count))).astype(np.int64)
 
 
-def to_grey(frames: Array) -> NDArray[np.uint8]:
-    """Return values in [-1, 1] as uint8, -1 black and 1 white; values beyond are clipped."""
-    if not np.all(np.isfinite(frames)):
-        raise VizdiffNonFiniteError("a frame holds NaN or infinity; no film is written")
-    return np.rint((np.clip(frames, -1, 1) + 1) * 127.5).astype(np.uint8)
-
-
 def side_by_side(left: Array, right: Array, gap: int = 2) -> Array:
-    """Return two films (F, H, W) of values in [-1, 1] as one, with a white gap of so many pixels between."""
+    """Return two films (F, H, W) of values in [-1, 1] as one, with a white gap of ``gap`` pixels between."""
     white = np.ones((*left.shape[:2], gap), dtype=left.dtype)
     return np.concatenate([left, white, right], axis=2)
 
 
 def can_write_mp4() -> bool:
-    """Return whether there is something that makes an MP4: PyAV, or ffmpeg on the PATH."""
-    return find_spec("av") is not None or shutil.which("ffmpeg") is not None
+    """Return whether PyAV, which encodes an MP4, is installed."""
+    return find_spec("av") is not None
 
 
 def require_mp4() -> None:
-    """Say how to get what makes an MP4, where it is missing.
+    """Check that an MP4 can be encoded.
 
     Raises
     ------
     VizdiffUsageError
-        In one line, with the mend.
+        Where PyAV is not installed; the message gives the command that installs it.
     """
     if not can_write_mp4():
-        raise VizdiffUsageError(
-            "an MP4 needs PyAV or ffmpeg, and neither is here: "
-            "pip install 'viz-diffusion[video]', or choose gif or webp"
-        )
+        raise VizdiffUsageError("an MP4 needs PyAV: pip install 'viz-diffusion[video]', or choose gif or webp")
 
 
 Count = tuple[int, int | None]
-"""What stands under a frame: the steps left, and t (None under the finished picture)."""
+"""The caption beneath a frame: (steps left, t), with t None for the finished image."""
 Heads = tuple[Head, ...]
-"""What stands over a frame: some words over each of the pictures in it, from left to right."""
+"""The captions above a frame: one for each image in it, from left to right."""
 
 
 def film_bytes(
@@ -98,33 +87,31 @@ def film_bytes(
     frame_ms: int = 60,
     hold_ms: int = 1000,
 ) -> bytes:
-    """Return a film whose last frame is held, as the bytes of a file.
+    """Return the bytes of a film file; its last frame is held.
 
     Parameters
     ----------
     frames
-        (F, H, W) float, in [-1, 1]: what is shown in grey, first to last; F at least 1. (F, H, W, 3) for colours,
-        in a GIF or WebP.
+        (F, H, W) float, in [-1, 1]: grey frames, F at least 1; or (F, H, W, 3) colour frames of a GIF or WebP.
     format
         ``gif`` and ``webp`` (lossless) loop, ``mp4`` (H.264) plays once.
     counts
-        (F,) steps left and t, written on a strip beneath each frame; None for pictures alone.
+        (F,) captions beneath the frames: steps left and t; None for no captions.
     heads
-        (F,) what is written on a strip above each frame; None for no such strip.
+        (F,) captions above the frames; None for no captions.
     scale
-        Page pixels for each image pixel, a whole number, at least 1.
+        Film pixels for each pixel of a frame, along each side; a whole number, at least 1.
     frame_ms, hold_ms
-        How long each frame and the last one stay, in milliseconds; GIF counts in steps of 10 ms, an MP4
-        in whole frames. Frames that are equal one after another are stored once in a GIF, for their time
-        together.
+        Milliseconds that each frame, and the last one, are shown; a GIF rounds to steps of 10 ms, an MP4 to whole
+        frames. A GIF stores successive equal frames once, with their total duration.
 
     Raises
     ------
     VizdiffUsageError
-        Where the format is another, or nothing here can make an MP4.
+        Where the format is unknown, or PyAV is not installed for an MP4.
     """
-    colours = frames.ndim == 4 and frames.shape[-1] == 3 and format != "mp4"
-    if (frames.ndim != 3 and not colours) or not frames.shape[0]:
+    is_colour = frames.ndim == 4 and frames.shape[-1] == 3 and format != "mp4"
+    if (frames.ndim != 3 and not is_colour) or not frames.shape[0]:
         raise VizdiffInputError(f"a film needs frames of the shape (F, H, W), found {frames.shape}")
     if scale < 1 or frame_ms < 10 or hold_ms < 10:
         raise VizdiffUsageError("a film needs scale >= 1, frame_ms >= 10 and hold_ms >= 10")
@@ -137,9 +124,9 @@ def film_bytes(
     durations = [frame_ms] * len(rest) + [hold_ms]
     buffer = io.BytesIO()
     if format == "webp":
-        colour = [frame.convert("RGB") for frame in rest]  # WebP has no grey
+        rest_rgb = [frame.convert("RGB") for frame in rest]  # WebP has no greyscale
         first.convert("RGB").save(
-            buffer, "WEBP", save_all=True, append_images=colour, duration=durations, loop=0, lossless=True, method=3
+            buffer, "WEBP", save_all=True, append_images=rest_rgb, duration=durations, loop=0, lossless=True, method=3
         )
     else:
         first.save(buffer, "GIF", save_all=True, append_images=rest, duration=durations, loop=0, optimize=False)
@@ -150,7 +137,7 @@ def page_frames(
     frames: Array, counts: Sequence[Count] | None, scale: int, heads: Sequence[Heads] | None = None
 ) -> list[NDArray[np.uint8]]:
     """Return (F, H, W) or (F, H, W, 3) values in [-1, 1] as F pages, enlarged, heads above and counts beneath."""
-    large = [enlarge(frame, scale) for frame in to_grey(frames)]
+    large = [enlarge(frame, scale) for frame in to_gray8(frames)]
     for name, given in (("counts", counts), ("heads", heads)):
         if given is not None and len(given) != len(large):
             raise VizdiffInputError(f"{len(large)} frames need as many {name}, found {len(given)}")
@@ -167,75 +154,32 @@ def page_frames(
 
 
 def _coloured(strip: NDArray[np.uint8], colours: list[int]) -> NDArray[np.uint8]:
-    """Return a grey strip with as many channels as the frames have."""
+    """Return a grey (H, W) strip with as many channels as the frames have, ``colours`` being [C], or [] for grey."""
     return np.repeat(strip[:, :, None], colours[0], axis=2) if colours else strip
 
 
 def _mp4(frames: list[NDArray[np.uint8]], frame_ms: int) -> bytes:
-    """Encode (H, W) grey frames as H.264, with even sides as it wants them."""
-    even = [np.pad(frame, [(0, side % 2) for side in frame.shape], mode="edge") for frame in frames]
+    """Encode (H, W) grey frames as H.264, padded to the even sides that it needs."""
     require_mp4()
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "film.mp4"
-        if find_spec("av") is not None:
-            _mp4_by_av(path, even, frame_ms)
-        else:
-            _mp4_by_ffmpeg(path, even, frame_ms)
-        return path.read_bytes()
-
-
-def _mp4_by_av(path: Path, frames: list[NDArray[np.uint8]], frame_ms: int) -> None:
     import av
 
-    height, width = frames[0].shape
-    try:
-        with av.open(str(path), "w", options={"movflags": "faststart"}) as container:
-            stream = container.add_stream(
-                "libx264", rate=Fraction(1000, frame_ms), options={"crf": "16", "preset": "fast"}
-            )
-            stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-            for frame in frames:
-                picture = av.VideoFrame.from_ndarray(np.repeat(frame[..., None], 3, axis=2), format="rgb24")
-                container.mux(stream.encode(picture))
-            container.mux(stream.encode(None))
-    except av.error.FFmpegError as error:
-        raise VizdiffIOError(f"PyAV cannot make an MP4 here ({error}); choose gif or webp") from error
-
-
-def _mp4_by_ffmpeg(path: Path, frames: list[NDArray[np.uint8]], frame_ms: int) -> None:
-    height, width = frames[0].shape
-    command = [
-        "ffmpeg",
-        "-v",
-        "error",
-        "-f",
-        "rawvideo",
-        "-pix_fmt",
-        "gray",
-        "-s",
-        f"{width}x{height}",
-        "-r",
-        f"1000/{frame_ms}",
-        "-i",
-        "-",
-        "-vf",
-        "format=rgb24",
-        "-c:v",
-        "libx264",
-        "-crf",
-        "16",
-        "-preset",
-        "fast",
-        "-pix_fmt",
-        "yuv420p",
-        "-movflags",
-        "+faststart",
-        str(path),
-    ]
-    done = subprocess.run(command, input=np.stack(frames).tobytes(), capture_output=True, check=False)
-    if done.returncode or not path.is_file():
-        said = done.stderr.decode("utf-8", "replace").strip().splitlines() or ["it said nothing"]
-        raise VizdiffIOError(f"ffmpeg cannot make an MP4 here ({said[-1]}); choose gif or webp")
+    even = [np.pad(frame, [(0, side % 2) for side in frame.shape], mode="edge") for frame in frames]
+    height, width = even[0].shape
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "film.mp4"
+        try:
+            with av.open(str(path), "w", options={"movflags": "faststart"}) as container:
+                stream = container.add_stream(
+                    "libx264", rate=Fraction(1000, frame_ms), options={"crf": "16", "preset": "fast"}
+                )
+                stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+                for frame in even:
+                    video_frame = av.VideoFrame.from_ndarray(np.repeat(frame[..., None], 3, axis=2), format="rgb24")
+                    container.mux(stream.encode(video_frame))
+                container.mux(stream.encode(None))
+        except av.error.FFmpegError as error:
+            raise VizdiffIOError(f"PyAV cannot make an MP4 here ({error}); choose gif or webp") from error
+        return path.read_bytes()
 
 
 def write_gif(
@@ -248,6 +192,6 @@ def write_gif(
     frame_ms: int = 60,
     hold_ms: int = 1000,
 ) -> None:
-    """Write a looping GIF whose last frame is held, whole or not at all; see :func:`film_bytes`."""
+    """Write a looping GIF atomically; its last frame is held; see :func:`film_bytes`."""
     data = film_bytes(frames, "gif", counts=counts, heads=heads, scale=scale, frame_ms=frame_ms, hold_ms=hold_ms)
     write_bytes(Path(path), data)

@@ -1,6 +1,6 @@
-"""The strips of a film: beneath, how many steps are left and the time index t; above two runs, what each was told.
+"""Caption strips of a film: steps left and t beneath a frame, and a text above each image of a frame.
 
-Knows nothing about films; numbers and symbols only.
+Knows nothing about films; strips hold numbers and symbols only.
 """
 
 from __future__ import annotations
@@ -17,33 +17,33 @@ from PIL import Image, ImageDraw, ImageFont
 from viz_diffusion.plots import theme
 
 _SHARE = 1 / 8
-"""The strip's height as a share of the picture's, made even."""
+"""The strip's height as a share of the image's; rounded to an even number of pixels."""
 _NUMBER, _INDEX, _HEAD = 0.92, 0.62, 0.68
-"""Type sizes as shares of the strip's height: the steps left, t, and what stands over a picture."""
+"""Font sizes as shares of the strip's height: steps left, t, and the text above an image."""
 _BASELINE = 0.84
-"""Share of the strip's height above the line the numbers stand on."""
+"""The baseline of the numbers, as a share of the strip's height from its top."""
 
 
 Head = tuple[str, bool]
-"""What stands over a picture, and whether it is marked."""
+"""The text above an image, and whether it is highlighted."""
 
 
-def strip_height(picture_height: int) -> int:
-    """Return the strip's height in pixels under a picture of so many pixels, an even number of at least 2."""
-    return max(2, 2 * round(picture_height * _SHARE / 2))
+def strip_height(image_height: int) -> int:
+    """Return a strip's height for an image of ``image_height`` pixels: an even number of pixels, at least 2."""
+    return max(2, 2 * round(image_height * _SHARE / 2))
 
 
 def counter_strip(width: int, height: int, steps_left: int, timestep: int | None) -> NDArray[np.uint8]:
-    """Return a (height, width) strip of greys: the steps left at the left, ``t = …`` at the right, on white.
+    """Return a (height, width) uint8 grey strip: the steps left at the left, ``t = …`` at the right, on white.
 
     Parameters
     ----------
     width, height
-        Its size in pixels.
+        Size in pixels.
     steps_left
-        At least 0.
+        Denoising steps left, at least 0.
     timestep
-        t; None for the finished picture, which has none.
+        t; None for the finished image.
     """
     image = Image.new("L", (width, height), 255)
     pen = ImageDraw.Draw(image)
@@ -56,25 +56,25 @@ def counter_strip(width: int, height: int, steps_left: int, timestep: int | None
 
 
 def head_strip(width: int, height: int, heads: Sequence[Head]) -> NDArray[np.uint8]:
-    """Return a (height, width) strip of greys over pictures that stand side by side: some words over each, on white.
+    """Return a (height, width) uint8 grey strip with a text above each of several images side by side, on white.
 
-    Words stand in the middle, black where they are marked and grey elsewhere; type shrinks where they do not fit.
+    Texts are centred, dark where highlighted and grey otherwise; the font shrinks where a text does not fit.
     """
     image = Image.new("L", (width, height), 255)
     pen = ImageDraw.Draw(image)
     edge, room = round(height / 6), width / len(heads)
-    for index, (words, is_marked) in enumerate(heads):
+    for index, (text, is_highlighted) in enumerate(heads):
         size = round(_HEAD * height)
-        while size > 1 and _font(size).getlength(words) > room - 2 * edge:
+        while size > 1 and _font(size).getlength(text) > room - 2 * edge:
             size -= 1
-        colour = _grey(theme.INK if is_marked else theme.MUTED)
-        pen.text(((index + 0.5) * room, height / 2), words, fill=colour, font=_font(size), anchor="mm")
+        colour = _grey(theme.INK if is_highlighted else theme.MUTED)
+        pen.text(((index + 0.5) * room, height / 2), text, fill=colour, font=_font(size), anchor="mm")
     return np.asarray(image)
 
 
 @cache
 def _font(size: int) -> ImageFont.FreeTypeFont:
-    """Return the package's own DejaVu Sans, so that films look alike everywhere."""
+    """Return the bundled DejaVu Sans, so that films are the same on every machine."""
     data = resources.files("viz_diffusion").joinpath("assets", "fonts", "vizdiff-sans.ttf").read_bytes()
     return ImageFont.truetype(BytesIO(data), max(1, size))
 

@@ -1,6 +1,6 @@
-"""Grids of images: digits under growing noise, and what one training step compares.
+"""Grids of images: the forward process, and the images of one training step.
 
-Knows nothing about the schedule beyond the numbers it is given.
+Knows nothing about the noise schedule; its values are given.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from viz_diffusion.plots.theme import Array
 
 
 def draw_forward(images: Array, timesteps: Array, alphas_cumprod: Array, crossing: int | None) -> Figure:
-    """Draw digits under growing noise, with √ᾱ and √(1-ᾱ) over each column.
+    """Draw digits under increasing noise, with √ᾱ and √(1-ᾱ) over each column.
 
     Parameters
     ----------
@@ -27,7 +27,7 @@ def draw_forward(images: Array, timesteps: Array, alphas_cumprod: Array, crossin
     alphas_cumprod
         (K,) float, in (0, 1), at those timesteps.
     crossing
-        The first t whose SNR is below 1, or None; a line is drawn before the first column at or past it.
+        The first t whose SNR is below 1, or None; a line is drawn before the first column with t >= crossing.
     """
     columns = len(timesteps) + 1
     if images.ndim != 4 or images.shape[1] != columns or len(alphas_cumprod) != columns - 1:
@@ -68,26 +68,26 @@ def draw_forward(images: Array, timesteps: Array, alphas_cumprod: Array, crossin
 
 @dataclass(frozen=True, eq=False)
 class TrainingFrames:
-    """What one training step puts side by side, at a few timesteps."""
+    """The images of one training step at R timesteps."""
 
     timesteps: Array
     """(R,) int: the timestep of each row, usually 100, 300, 600."""
     x0: Array
     """(R, H, W) float, in [-1, 1]."""
     noise: Array
-    """(R, H, W) float, standard normal: the noise that was added, ε."""
+    """(R, H, W) float, standard normal: the added noise ε."""
     x_t: Array
     """(R, H, W) float, about [-3, 3]."""
     eps_pred: Array
-    """(R, H, W) float, about [-3, 3]: ε̂."""
+    """(R, H, W) float, about [-3, 3]: the predicted noise ε̂."""
     error: Array
     """(R, H, W) float: ε̂ - ε."""
     mean_squared_error: Array
-    """(R,) float, at least 0: the mean of the squared error over the pixels."""
+    """(R,) float, at least 0: the mean over the pixels of (ε̂ - ε)²."""
 
 
 def draw_training_step(step: TrainingFrames) -> Figure:
-    """Draw one row per timestep: x_0 + ε → x_t → ε̂, then ε̂ - ε and its mean square."""
+    """Draw a row for each timestep: x_0 + ε → x_t → ε̂, then ε̂ - ε and its mean square."""
     with theme.use_theme():
         figure = theme.new_figure()
         rows, side = len(step.timesteps), step.x0.shape[-1]

@@ -1,6 +1,6 @@
-"""Panels of curves and tables of colours, for lessons that measure something over t.
+"""Panels: curves with intervals, and heat maps, in a box of the page with their own axes.
 
-Knows nothing about what is measured; a panel is a box in page pixels with its own axes.
+Knows nothing about what the values mean.
 """
 
 from __future__ import annotations
@@ -15,58 +15,58 @@ from matplotlib.figure import Figure
 from viz_diffusion.plots import raster, theme
 from viz_diffusion.plots.theme import Array
 
-Box = tuple[int, int, int, int]
+PanelBox = tuple[int, int, int, int]
 """(left, top, width, height) in page pixels."""
 
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """One line of a panel, with its interval where it was estimated."""
+    """One curve of a panel, with its confidence interval where there is one."""
 
     x: Array
     """(N,) float, rising."""
     y: Array
     """(N,) float."""
     name: str = ""
-    """Symbols or numbers that stand at its right end; empty for none."""
+    """Label at its right end; empty for none."""
     low: Array | None = None
-    """(N,) float: the lower end of its interval."""
+    """(N,) float: the lower end of the interval of ``y``."""
     high: Array | None = None
-    """(N,) float: the upper end."""
+    """(N,) float: the upper end of the interval of ``y``."""
     colour: str = theme.PURPLE
-    """Of the line."""
+    """Colour of line and interval."""
     style: str = "-"
-    """``-``, ``--``, ``:`` or ``o`` for dots alone with their intervals as bars."""
+    """``-``, ``--`` or ``:`` for a line; ``o`` for dots with their intervals as bars."""
     weight: float = 4.5
     """Line width in points."""
 
 
 @dataclass(frozen=True)
-class Scale:
+class AxisScale:
     """One axis of a panel."""
 
     low: float
-    """Where it begins; may be the larger end."""
+    """Left or lower end; may be larger than ``high``."""
     high: float
-    """Where it ends."""
+    """Right or upper end."""
     ticks: tuple[float, ...] = ()
-    """Where numbers stand."""
+    """Values of the ticks."""
     name: str = ""
-    """Its symbol, with the unit."""
+    """Axis label: symbol and unit."""
     log: bool = False
     """Whether it is logarithmic."""
     labels: tuple[str, ...] | None = None
-    """What stands at the ticks; the numbers themselves by default."""
+    """Texts of the ticks; by default their values."""
 
-    def shown(self) -> tuple[str, ...]:
+    def tick_texts(self) -> tuple[str, ...]:
         """Return the texts of the ticks."""
         return tuple(map(theme.number, self.ticks)) if self.labels is None else self.labels
 
 
-def draw_curves(figure: Figure, box: Box, curves: Sequence[Curve], x: Scale, y: Scale) -> Axes:
-    """Draw a panel: level hairlines, curves with their bands, names at their right ends.
+def draw_curves(figure: Figure, box: PanelBox, curves: Sequence[Curve], x: AxisScale, y: AxisScale) -> Axes:
+    """Draw a panel: horizontal hairlines, curves with their intervals, and a label at each curve's right end.
 
-    Names keep a line's distance from each other; a thin leader joins each to where its curve leaves the panel.
+    Labels keep one line's distance from each other; a thin leader joins each to the end of its curve.
     """
     left, top, width, height = box
     axes = theme.add_axes(figure, *box)
@@ -78,8 +78,8 @@ def draw_curves(figure: Figure, box: Box, curves: Sequence[Curve], x: Scale, y: 
     if y.log:
         axes.set_yscale("log")
     axes.set(xlim=(x.low, x.high), ylim=(y.low, y.high))
-    axes.set_xticks(x.ticks, x.shown(), fontsize=theme.TEXT_SIZE, color=theme.MUTED)
-    axes.set_yticks(y.ticks, y.shown(), fontsize=theme.TEXT_SIZE, color=theme.MUTED)
+    axes.set_xticks(x.ticks, x.tick_texts(), fontsize=theme.TEXT_SIZE, color=theme.MUTED)
+    axes.set_yticks(y.ticks, y.tick_texts(), fontsize=theme.TEXT_SIZE, color=theme.MUTED)
     axes.set_xticks([], minor=True)
     axes.set_yticks([], minor=True)
     axes.tick_params(length=0, pad=14)
@@ -89,7 +89,7 @@ def draw_curves(figure: Figure, box: Box, curves: Sequence[Curve], x: Scale, y: 
         _draw_curve(axes, curve)
     theme.write(figure, left - 20, top - 46, y.name, 22, ha="left")
     theme.write(figure, left + width + 100, top + height + 64, x.name, 24, ha="left")
-    _name_ends(figure, box, axes, [curve for curve in curves if curve.name])
+    _label_ends(figure, box, axes, [curve for curve in curves if curve.name])
     return axes
 
 
@@ -105,8 +105,8 @@ def _draw_curve(axes: Axes, curve: Curve) -> None:
         axes.plot(curve.x, curve.y, curve.style, color=curve.colour, lw=curve.weight)
 
 
-def _name_ends(figure: Figure, box: Box, axes: Axes, curves: Sequence[Curve]) -> None:
-    """Write each name at the right, as high as its curve ends, or as near as the others let it."""
+def _label_ends(figure: Figure, box: PanelBox, axes: Axes, curves: Sequence[Curve]) -> None:
+    """Write each curve's label at the right, at the height of its end or as near to it as the other labels allow."""
     left, top, width, height = box
     ends = []
     for curve in curves:
@@ -120,24 +120,29 @@ def _name_ends(figure: Figure, box: Box, axes: Axes, curves: Sequence[Curve]) ->
         theme.write(figure, left + width + 68, place, curve.name, 20, ha="left", va="center", color=curve.colour)
 
 
-def mark_x(figure: Figure, axes: Axes, box: Box, at: float, text: str, colour: str = theme.ORANGE) -> None:
-    """Draw an upright line across a panel, with its text above it."""
+def mark_x(figure: Figure, axes: Axes, box: PanelBox, at: float, text: str, colour: str = theme.ORANGE) -> None:
+    """Draw a vertical line at x = ``at`` across a panel, with a text above it."""
     axes.axvline(at, color=colour, lw=2.2, zorder=1.8)
     share, _ = axes.transAxes.inverted().transform(axes.transData.transform((at, 1.0)))
     theme.write(figure, box[0] + float(share) * box[2], box[1] - 24, text, 20, color=colour)
 
 
 def draw_table(
-    figure: Figure, box: Box, values: Array, rows: Sequence[str], columns: Sequence[tuple[float, str]], limit: float
+    figure: Figure,
+    box: PanelBox,
+    values: Array,
+    rows: Sequence[str],
+    columns: Sequence[tuple[float, str]],
+    limit: float,
 ) -> None:
-    """Draw a signed (R, C) table as colours, fixed at -limit to limit; whole blocks, nothing blended.
+    """Draw a signed (R, C) array as a heat map on a scale of -limit to limit, without interpolation.
 
     Parameters
     ----------
     rows
         R texts at the left.
     columns
-        (share of the width, text) of the numbers beneath.
+        (position as a share of the width, text) of the texts beneath.
     """
     left, top, width, height = box
     axes = theme.add_axes(figure, *box)

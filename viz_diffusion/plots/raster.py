@@ -1,4 +1,4 @@
-"""Images on the page: each pixel a block of a whole number of page pixels, on a fixed scale, none blended.
+"""Images without interpolation: each pixel is a block of a whole number of page pixels, on a fixed colour scale.
 
 Knows nothing about what an image shows.
 """
@@ -16,6 +16,7 @@ from matplotlib.image import AxesImage
 from matplotlib.transforms import Affine2D
 
 from viz_diffusion.errors import VizdiffInputError, VizdiffNonFiniteError
+from viz_diffusion.plots.pixels import to_gray8
 from viz_diffusion.plots.theme import (
     DIGIT_LIMIT,
     DIGIT_MAP,
@@ -30,18 +31,18 @@ from viz_diffusion.plots.theme import (
 )
 
 PICTURES = "pictures"
-"""Names the axes that hold the placed pictures."""
+"""The gid of the axes that hold all placed images."""
 
 
 def enlarge(image: Array, factor: int) -> Array:
-    """Return a (H, W) image as (factor*H, factor*W), each pixel a block: sharp in every viewer."""
+    """Return a (H, W) or (H, W, C) image with each pixel repeated ``factor`` times along height and width."""
     return np.repeat(np.repeat(image, factor, axis=0), factor, axis=1)
 
 
 class BlockImage(AxesImage):
     """An image whose pixels are blocks of a whole number of page pixels, at whole page pixels.
 
-    On a page of its own size it is painted as it is, which takes a tenth of the time of resampling it.
+    At the page's own resolution its pixels are copied without resampling, which takes a tenth of the time.
     """
 
     def __init__(self, axes: Axes, image: Array, place: tuple[int, int, int], colours: str, limit: float) -> None:
@@ -54,7 +55,7 @@ class BlockImage(AxesImage):
         self.set_data(enlarge(image, factor))
 
     def make_image(self, renderer: Any, magnification: float = 1.0, unsampled: bool = False) -> tuple[Any, ...]:
-        """Return (H, W, 4) uint8 pixels, where they stand from the bottom left, and how they are moved there."""
+        """Return (H, W, 4) uint8 pixels, their offset (x, y) from the bottom left, and that offset as a transform."""
         if unsampled or magnification != 1 or renderer.dpi != DPI or not isinstance(renderer, RendererAgg):
             return super().make_image(renderer, magnification, unsampled)
         pixels = self.to_rgba(self._small, bytes=True)
@@ -66,8 +67,8 @@ def _show(
 ) -> AxesImage:
     """Show a (H, W) image on a fixed scale, each pixel enlarged to a block of a whole number of page pixels.
 
-    One of colours is (H, W, 3). It fills ``axes``, or stands where ``box`` says (left, top, factor), whose units are
-    those of :func:`page_axes`.
+    A colour image is (H, W, 3). The image fills ``axes``, or, with ``box`` (left, top, factor), is placed on the axes
+    of :func:`page_axes` in page pixels.
     """
     if image.ndim != 2 and (image.ndim, image.shape[-1]) != (3, 3):
         raise VizdiffInputError(f"an image must have the shape (H, W) or (H, W, 3), found {image.shape}")
@@ -75,7 +76,7 @@ def _show(
         raise VizdiffNonFiniteError("an image holds NaN or infinity; it cannot be drawn")
     axes.set_axis_off()
     if image.ndim == 3:
-        image = np.rint(255 * (np.clip(image / limit, -1, 1) + 1) / 2).astype(np.uint8)
+        image = to_gray8(image, limit)
     if box is not None:
         left, top, factor = box
         placed = BlockImage(axes, image, (round(left), round(top), factor), colours, limit)
@@ -93,45 +94,41 @@ def _show(
     )
 
 
-def show_digit(axes: Axes, image: Array) -> AxesImage:
-    """Show an x_t or x̂_0 in grey, (H, W), or colours, (H, W, 3), -1 black to 1 white; values beyond are clipped."""
-    return _show(axes, image, DIGIT_MAP, DIGIT_LIMIT)
-
-
-def show_noise(axes: Axes, image: Array) -> AxesImage:
-    """Show an ε or ε̂ of shape (H, W) in purple and orange, fixed at -3 to 3; values beyond are clipped."""
-    return _show(axes, image, NOISE_MAP, NOISE_LIMIT)
-
-
 def show_signed(axes: Axes, image: Array, limit: float = 1.0) -> AxesImage:
-    """Show a signed table of shape (H, W) in red (negative) and blue, fixed at -limit to limit."""
+    """Show a signed (H, W) array in red (negative) and blue, fixed at -limit to limit."""
     return _show(axes, image, SIGNED_MAP, limit)
 
 
 def fit_nearest(table: Array, height: int, width: int) -> Array:
-    """Return a (H, W) table as (height, width), each value repeated or skipped, none blended."""
+    """Resample a (H, W) array to (height, width) by nearest neighbour."""
     rows = np.arange(height) * table.shape[0] // height
     columns = np.arange(width) * table.shape[1] // width
     return np.asarray(table[np.ix_(rows, columns)])
 
 
 def place_digit(figure: Figure, left: float, top: float, factor: int, image: Array) -> AxesImage:
-    """Put a digit on the page at ``factor`` page pixels for each of its own."""
+    """Place x_t or x̂_0 on the page, each pixel ``factor`` page pixels wide.
+
+    Grey (H, W) or colour (H, W, 3), -1 black to 1 white; values beyond are clipped.
+    """
     return _show(_picture_axes(figure), image, DIGIT_MAP, DIGIT_LIMIT, (left, top, factor))
 
 
 def place_noise(figure: Figure, left: float, top: float, factor: int, image: Array) -> AxesImage:
-    """Put a noise image on the page at ``factor`` page pixels for each of its own."""
+    """Place ε or ε̂ (H, W) on the page, each pixel ``factor`` page pixels wide.
+
+    Orange (negative) and purple, fixed at -3 to 3; values beyond are clipped.
+    """
     return _show(_picture_axes(figure), image, NOISE_MAP, NOISE_LIMIT, (left, top, factor))
 
 
 def place_signed(figure: Figure, left: float, top: float, factor: int, image: Array, limit: float) -> AxesImage:
-    """Put a signed table on the page at ``factor`` page pixels for each of its own; see :func:`show_signed`."""
+    """Place a signed array on the page, each value ``factor`` page pixels wide; see :func:`show_signed`."""
     return _show(_picture_axes(figure), image, SIGNED_MAP, limit, (left, top, factor))
 
 
 def _picture_axes(figure: Figure) -> Axes:
-    """Return the axes that all placed pictures share: axes for each would take most of the time of drawing."""
+    """Return the axes that all placed images share: axes of their own would take most of the drawing time."""
     for axes in figure.axes:
         if axes.get_gid() == PICTURES:
             return axes

@@ -1,4 +1,4 @@
-"""A figure as a file or as pixels: the same bytes every time, whatever the user's own settings."""
+"""Deterministic PNG, SVG and PDF files of figures, independent of the user's matplotlib settings."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ def figure_bytes(
     Parameters
     ----------
     figure
-        What is drawn.
+        The figure.
     format
         ``png`` (3200x1800), ``svg`` or ``pdf`` (one page, its fonts embedded).
     description
         Stored inside the file.
     dpi
-        Pixels per inch of a PNG, 13.33 inches wide.
+        Pixels per inch of a PNG; the page is 13.33 inches wide.
     transparent
-        Whether the page is left out, so that what lies under the picture shows.
+        Whether the page background is transparent.
 
     Raises
     ------
     VizdiffUsageError
-        Where ``format`` is another.
+        Where ``format`` is none of them.
     """
     metadata: dict[str, str | None]
     if format == "png":
@@ -55,15 +55,15 @@ def figure_bytes(
 
 
 def figure_pixels(figure: Figure) -> NDArray[np.uint8]:
-    """Return a figure as (1800, 3200, 3) bytes: the pixels of its PNG, without the time a file takes."""
+    """Return a figure's pixels, (1800, 3200, 3) uint8, as its PNG would hold them."""
     canvas: Any = FigureCanvasAgg(figure)
     with use_theme():
         canvas.draw()
-    return np.array(canvas.buffer_rgba())[..., :3]  # a copy: the canvas paints its next file over its buffer
+    return np.array(canvas.buffer_rgba())[..., :3]  # a copy: the canvas reuses its buffer
 
 
 def save_figure(figure: Figure, path: Path, *, description: str = "") -> None:
-    """Write a figure to ``path`` whole or not at all; the suffix (.png, .svg, .pdf) says the format.
+    """Write a figure to ``path`` atomically; the suffix (.png, .svg, .pdf) selects the format.
 
     ``description`` is stored inside the file: PNG text, or the SVG's metadata.
     """

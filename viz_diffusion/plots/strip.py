@@ -1,6 +1,6 @@
-"""Strips of frames: one run from noise to digit, and ten runs that differ only in the label.
+"""Strips of frames: one generation from noise to digit, and generations that differ only in the label.
 
-Knows nothing about sampling; which frames are shown is chosen by the caller.
+Knows nothing about sampling; the caller chooses which frames are shown.
 """
 
 from __future__ import annotations
@@ -8,37 +8,37 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 
 from viz_diffusion.errors import VizdiffInputError
 from viz_diffusion.plots import raster, theme
 from viz_diffusion.plots.theme import Array
 
 _LONGEST_BAND = 12
+"""The largest number of columns in one band."""
 _LEFT, _RIGHT = 220, 3150
 _LARGEST = {1: 336, 2: 196}
-"""Page pixels an image may be wide, in one band of frames and in two."""
+"""The largest width of an image in page pixels, by the number of bands."""
 
 
 @dataclass(frozen=True, eq=False)
 class StepFrames:
-    """The recorded frames of one run, most noise first, and the image it ended with.
+    """The recorded frames of one generation, most noise first, and the finished image.
 
-    Images of three colours are (H, W, 3) instead of (H, W), but for the noise.
+    Colour images are (H, W, 3) instead of (H, W); predicted noise is always (H, W).
     """
 
     x_t: Array
-    """(F, H, W) float, about [-3, 3]: the state each step began with."""
+    """(F, H, W) float, about [-3, 3]: the state x_t at the start of each step."""
     x0_pred: Array
-    """(F, H, W) float, about [-1, 1]: the finished image as guessed at that step."""
+    """(F, H, W) float, about [-1, 1]: the predicted x̂_0 of each step."""
     eps_pred: Array
-    """(F, H, W) float, about [-3, 3]: the noise seen at that step."""
+    """(F, H, W) float, about [-3, 3]: the predicted noise ε̂ of each step."""
     timesteps: Array
     """(F,) int or float, falling, 0 .. T-1; shown rounded."""
     alphas_cumprod: Array
-    """(F,) float, in (0, 1): the signal's share of power at that timestep."""
+    """(F,) float, in (0, 1): ᾱ, the signal's share of power, at each timestep."""
     steps_left: Array
-    """(F,) int, at least 1: how many steps the run still has to make, this one included."""
+    """(F,) int, at least 1: denoising steps still to be done, this one included."""
     x0: Array
     """(H, W) float, in [-1, 1]: the finished image."""
 
@@ -57,10 +57,10 @@ class StepFrames:
 
 
 def draw_steps(frames: StepFrames) -> Figure:
-    """Draw one run: columns are frames and then the finished image; rows are x_t, x̂_0 and ε̂.
+    """Draw one generation: columns are frames, then the finished image; rows are x_t, x̂_0 and ε̂.
 
-    Over each column stand the steps left (large), t, and ᾱ in percent with a gauge of the same. More than
-    eleven frames are set in two bands.
+    The header of each column gives the steps left (large), t, and ᾱ in percent with a gauge of ᾱ. More than eleven
+    frames are drawn in two bands.
     """
     with theme.use_theme():
         figure = theme.new_figure()
@@ -102,12 +102,10 @@ def _draw_band(figure: Figure, frames: StepFrames, shown: range, band: int, band
         middle = left + (place + 0.5) * pitch
         edge = middle - side * large / 2
         finished = index == len(frames.timesteps)
-        left_over = 0 if finished else int(frames.steps_left[index])
+        steps_left = 0 if finished else int(frames.steps_left[index])
         share = 1.0 if finished else float(frames.alphas_cumprod[index])
-        theme.write(figure, middle, baselines[0], str(left_over), size)
-        gauge = top + header - 32
-        page.add_patch(Rectangle((edge, gauge), side * large, 10, color=theme.FAINT, lw=0))
-        page.add_patch(Rectangle((edge, gauge), side * large * share, 10, color=theme.PURPLE, lw=0))
+        theme.write(figure, middle, baselines[0], str(steps_left), size)
+        theme.gauge(page, edge, top + header - 32, side * large, share)
         raster.place_digit(figure, edge, tops[0], large, frames.x0 if finished else frames.x_t[index])
         if finished:
             continue
@@ -127,17 +125,17 @@ def _draw_band(figure: Figure, frames: StepFrames, shown: range, band: int, band
 
 
 def draw_ten_digits(images: Array, steps_left: Array, labels: Array) -> Figure:
-    """Draw runs that began with one noise: columns are labels, rows are frames, the last row is finished.
+    """Draw generations from the same noise: columns are labels, rows are frames, the last row is the finished image.
 
     Parameters
     ----------
     images
-        (L, F, H, W) float, about [-3, 3] falling to [-1, 1]: x_t of each run, most noise first; L is
+        (L, F, H, W) float, about [-3, 3] falling to [-1, 1]: x_t of each generation, most noise first; L is
         usually 10 and F usually 8.
     steps_left
         (F,) int, falling to 0: the steps left at each frame.
     labels
-        (L,) int: the label each run was given.
+        (L,) int: the label of each generation.
     """
     if images.ndim != 4 or images.shape[:2] != (len(labels), len(steps_left)):
         raise VizdiffInputError(

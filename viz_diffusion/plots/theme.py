@@ -1,6 +1,6 @@
-"""How every picture looks: the page, its type and its colours.
+"""Page size, type, colours and drawing primitives shared by all figures.
 
-Knows nothing about what a picture shows. The page is 3200x1800 page pixels with the origin at the top
+Knows nothing about what a figure shows. The page is 3200x1800 page pixels with the origin at the top
 left; every ``left``, ``top``, ``width``, ``height``, ``x`` and ``y`` below is in page pixels, and one page
 pixel is one pixel of the PNG.
 """
@@ -15,6 +15,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 from numpy.typing import NDArray
 
@@ -24,24 +25,24 @@ DPI = 240
 PAGE_WIDTH, PAGE_HEIGHT = 3200, 1800
 
 INK = "#1d1a26"
-"""Type and main lines."""
+"""Text and main lines."""
 MUTED = "#63606e"
-"""Second-rank type, 6:1 on white."""
+"""Secondary text; contrast 6:1 on white."""
 FAINT = "#d8d6de"
 """Hairlines and empty gauges."""
 PURPLE = "#542788"
-"""First accent; also the dark end of the noise map."""
+"""First accent; also the dark purple of the noise map."""
 ORANGE = "#d9730d"
-"""Second accent; lighter than the first also in grey."""
+"""Second accent; lighter than the first, also in greyscale."""
 QUARTERS = ("#35106b", "#6b469c", "#d9832b", "#f5c47a")
-"""Four ordered colours whose lightness rises evenly, so that grey keeps the order."""
+"""Four ordered colours whose lightness rises evenly, so that greyscale keeps their sequence."""
 
 TEXT_SIZE = 18
-"""Points: the smallest type on the page."""
+"""Points: the smallest font size on the page."""
 SYMBOL_SIZE = 28
-"""Points: symbols with a subscript (which is drawn at 70%, still above the smallest)."""
+"""Points: symbols with a subscript (drawn at 70%, which is still at least ``TEXT_SIZE``)."""
 NUMBER_SIZE = 30
-"""Points: the number a column or row is known by."""
+"""Points: the number that identifies a column or row."""
 
 DIGIT_MAP, DIGIT_LIMIT = "gray", 1.0
 NOISE_MAP, NOISE_LIMIT = "PuOr", 3.0
@@ -73,7 +74,7 @@ _STYLE: Any = {
 
 @contextmanager
 def use_theme() -> Iterator[None]:
-    """Draw and save under the house's settings; outside the block matplotlib is as it was."""
+    """Apply this package's matplotlib settings within the block; the user's settings are restored afterwards."""
     with mpl.rc_context():
         mpl.rcdefaults()
         mpl.rcParams.update(_STYLE)
@@ -114,15 +115,27 @@ def write(figure: Figure, x: float, y: float, text: str, size: float = TEXT_SIZE
 def arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float], **style: Any) -> None:
     """Draw a thin arrow between two points of :func:`page_axes`."""
     head = "-|>,head_length=0.6,head_width=0.28"
-    look = {"arrowstyle": head, "color": MUTED, "lw": 2.0, "mutation_scale": 26, "shrinkA": 0, "shrinkB": 0}
-    look.update(style)
-    axes.annotate("", xy=end, xytext=start, arrowprops=look)
+    defaults = {"arrowstyle": head, "color": MUTED, "lw": 2.0, "mutation_scale": 26, "shrinkA": 0, "shrinkB": 0}
+    axes.annotate("", xy=end, xytext=start, arrowprops=defaults | style)
+
+
+def gauge(
+    page: Axes, left: float, top: float, width: float, share: float, height: float = 10, colour: str = PURPLE
+) -> None:
+    """Draw a level bar on :func:`page_axes`: its whole width faint, and ``share`` (0 to 1) of it in ``colour``."""
+    for part, fill in ((1.0, FAINT), (share, colour)):
+        page.add_patch(Rectangle((left, top), width * part, height, color=fill, lw=0))
+
+
+def primed(symbol: str) -> str:
+    """Return a mathtext symbol such as ``$x_t$`` with a prime, ``$x_t'$``."""
+    return f"{symbol[:-1]}'$"
 
 
 def spread(wanted: Array, distance: float, low: float, high: float) -> NDArray[np.float64]:
-    """Return rising places near the rising ``wanted`` (N,), at least ``distance`` apart, in low .. high.
+    """Return rising positions near the rising ``wanted`` (N,), at least ``distance`` apart, within low .. high.
 
-    Where they cannot all fit, they are set evenly.
+    Positions that cannot all fit at that distance are spaced evenly.
     """
     if len(wanted) * distance - distance > high - low:
         return np.linspace(low, high, len(wanted))
@@ -137,12 +150,12 @@ def spread(wanted: Array, distance: float, low: float, high: float) -> NDArray[n
 
 
 def number(value: float) -> str:
-    """Return a number in three significant digits with a true minus sign."""
+    """Return a number with three significant digits and a typographic minus sign."""
     return f"{value:.3g}".replace("-", MINUS)
 
 
 def percent(share: float) -> str:
-    """Return a share in [0, 1] as a short percentage: 13%, 0.2%, 0%."""
+    """Return a share in [0, 1] as a percentage, with one decimal where it is below 1%: 13%, 0.2%, 0%."""
     digits = 1 if 0.0005 <= share < 0.00995 else 0
     return f"{100 * share:.{digits}f}%"
 
@@ -155,7 +168,7 @@ def colour_bar(
     symbol: str = "",
     ticks: Sequence[float] | None = None,
 ) -> Axes:
-    """Draw a level colour bar in ``box`` (left, top, width, height), its numbers beneath, its symbol left."""
+    """Draw a horizontal colour bar in ``box`` (left, top, width, height): numbers beneath, symbol at the left."""
     left, top, width, height = box
     axes = add_axes(figure, round(left), round(top), width, height)
     ramp = np.tile(np.linspace(-limit, limit, width), (height, 1))

@@ -1,8 +1,8 @@
-"""A recording that goes to disk while it is made: a thread sorts, computes and writes what was heard.
+"""Thread that groups forward passes into steps and writes them to disk while the sampling loop runs.
 
-The sampling loop only copies, and hands over some dozen passes at a time: a thread that woke at every pass would take a
-core from the network's own threads, which then wait for each other, a thousand times. The queue is bounded, so
-memory is; an error of the thread is raised in the loop at a later forward pass, or when the block ends.
+The sampling loop only copies arrays and passes on some dozen forward passes at a time: a thread that woke at every
+pass would take a core from the network's own threads, a thousand times a sampling. The queue is bounded, and so is the
+memory. An error in the thread is raised in the loop at a later forward pass, or at the end of the block.
 """
 
 from __future__ import annotations
@@ -15,45 +15,52 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from viz_diffusion.recording.chunk_writer import _Scribe, _StoppedError
-from viz_diffusion.recording.step_grouper import Assembly, Finished, ForwardPass
-from viz_diffusion.recording.store.layout import CHUNK_STEPS
-from viz_diffusion.recording.store.writer import growing_store
+import numpy as np
+from numpy.typing import NDArray
 
-_QUEUED_BYTES = 32 << 20
-"""Roughly how much may wait for the disk, where one pass is not larger."""
-_HANDED = CHUNK_STEPS // 2
-"""How many passes are handed over together, where they are small. The very first goes alone: that a step is over is
-known from the next one, and so a chunk is written one step after its last."""
-_QUEUED = 3
-"""How many such heaps may wait."""
+from viz_diffusion.errors import VizdiffUsageError
+from viz_diffusion.recording.chunk_writer import ChunkWriter, StepChunk, numbered, stack_activations
+from viz_diffusion.recording.field_assembler import FieldAssembler
+from viz_diffusion.recording.forward_pass import FinishedImages, ForwardPass
+from viz_diffusion.recording.step_grouper import NOTHING_RECORDED, RecordedStep, StepGrouper
+from viz_diffusion.recording.store.layout import CHUNK_STEPS
+from viz_diffusion.recording.store.writer import StoreWriter, growing_store
+from viz_diffusion.recording.trajectory import Float32
+
+_QUEUE_BYTES = 32 << 20
+"""About how many bytes may wait for the disk, unless a single pass is larger."""
+_ENTRY_PASSES = CHUNK_STEPS // 2
+"""How many small passes make one entry of the queue. The very first pass is an entry of its own: a step is
+known to be complete only once the next one begins, and so each chunk is written one step after its last."""
+_QUEUE_ENTRIES = 3
+"""How many entries may wait."""
 
 
 class AsyncWriter:
-    """Writes events into a store in a thread of its own.
+    """Writes forward passes to a store in a thread of its own.
 
     Parameters
     ----------
     path
-        Where the recording shall be; while it grows it is beside it (``partial_path``).
-    assembly
-        How steps become fields.
+        The folder of the complete recording; until then it grows at ``partial_path(path)``.
+    assembler
+        Computes the fields of the steps.
     facts
-        Sampler, variance, clip, weights: what the store says of the recording.
+        The recording's JSON attributes: sampler, variance, clip, weights.
     seeds
-        Of all images, in their order; -1 is written where they run out.
+        Of all images, in the order of recording; -1 is written for images beyond the last seed.
     aim
-        How many samples and steps are meant to be recorded; 0 where that is not known.
+        (images, steps) that are meant to be recorded; 0 where that is not known.
     kept_chunk
-        As of :class:`~viz_diffusion.recording.store.fields.RecordingWriter`.
+        As in :class:`~viz_diffusion.recording.store.fields.RecordingWriter`.
     dtype, compress
-        As of :class:`~viz_diffusion.recording.store.writer.StoreWriter`.
+        As in :class:`~viz_diffusion.recording.store.writer.StoreWriter`.
     """
 
     def __init__(
         self,
         path: Path,
-        assembly: Assembly,
+        assembler: FieldAssembler,
         facts: dict[str, Any],
         seeds: Sequence[int] = (),
         *,
@@ -63,57 +70,112 @@ class AsyncWriter:
         compress: bool = False,
     ) -> None:
         self._path = Path(path)
-        self._assembly = assembly
+        self._assembler = assembler
         self._facts = facts
         self._seeds = seeds
         self._aim = aim
         self._kept_chunk = kept_chunk
-        self._options = {"dtype": dtype, "compress": compress}
-        self._queue: queue.Queue[list[ForwardPass | Finished] | None] = queue.Queue(_QUEUED)
-        self._heap: list[ForwardPass | Finished] = []
-        self._begun = False
-        self._keep = True
+        self._store_options = {"dtype": dtype, "compress": compress}
+        self._queue: queue.Queue[list[ForwardPass | FinishedImages] | None] = queue.Queue(_QUEUE_ENTRIES)
+        self._entry: list[ForwardPass | FinishedImages] = []
+        self._first_pass = True
+        self._complete = True
+        self._guided = False  # used by the thread only
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="vizdiff recording", daemon=True)
         self._thread.start()
 
-    def put(self, event: ForwardPass | Finished) -> None:
-        """Take an event, waiting while too many are in the queue; raise what went wrong before."""
-        self._raise()
-        self._heap.append(event)
+    def put(self, event: ForwardPass | FinishedImages) -> None:
+        """Add an event; wait while the queue is full, and raise the thread's error if it had one."""
+        self._raise_error()
+        self._entry.append(event)
         if isinstance(event, ForwardPass):
             size = 2 * event.x.nbytes + sum(values.nbytes for values in event.activations.values())
-            if not self._begun or len(self._heap) >= min(_HANDED, _QUEUED_BYTES // ((_QUEUED + 1) * size + 1)):
-                self._hand_over()
-                self._begun = True
+            most = min(_ENTRY_PASSES, _QUEUE_BYTES // ((_QUEUE_ENTRIES + 1) * size + 1))
+            if self._first_pass or len(self._entry) >= most:
+                self._end_entry()
+                self._first_pass = False
 
     def close(self, *, complete: bool) -> None:
-        """Write what is left and end the thread; ``complete`` unless the loop was cut short."""
-        self._keep = complete
-        self._hand_over()
-        self._insert(None)
+        """Write what is left and end the thread; ``complete`` unless the loop ended early."""
+        self._complete = complete
+        self._end_entry()
+        self._enqueue(None)
         self._thread.join()
         if complete:
-            self._raise()
+            self._raise_error()
 
-    def _hand_over(self) -> None:
-        heap, self._heap = self._heap, []
-        self._insert(heap)
+    def _end_entry(self) -> None:
+        entry, self._entry = self._entry, []
+        self._enqueue(entry)
 
-    def _insert(self, heap: list[ForwardPass | Finished] | None) -> None:
+    def _enqueue(self, entry: list[ForwardPass | FinishedImages] | None) -> None:
         while self._thread.is_alive():
             with suppress(queue.Full):
-                self._queue.put(heap, timeout=0.2)
+                self._queue.put(entry, timeout=0.2)
                 return
 
-    def _raise(self) -> None:
+    def _raise_error(self) -> None:
         if self._error is not None:
             raise self._error
 
     def _run(self) -> None:
         try:
-            with suppress(_StoppedError), growing_store(self._path, **self._options) as store:
-                scribe = _Scribe(store, self._assembly, self._facts, self._seeds, self._aim, self._kept_chunk)
-                scribe.write(chain.from_iterable(iter(self._queue.get, None)), lambda: self._keep)
+            with suppress(_StoppedError), growing_store(self._path, **self._store_options) as store:
+                self._write(store)
         except BaseException as error:
             self._error = error
+
+    def _write(self, store: StoreWriter) -> None:
+        """Write all events of the queue; leave the store complete, or raise :class:`_StoppedError`."""
+        schedule = self._assembler.schedule
+        writer: ChunkWriter[RecordedStep] = ChunkWriter(
+            store,
+            schedule,
+            self._facts,
+            self._to_chunk,
+            self._labels_and_seeds,
+            aim=self._aim,
+            kept_chunk=self._kept_chunk,
+        )
+        sampling = 0
+        x0: Float32 | None = None
+        events = chain.from_iterable(iter(self._queue.get, None))
+        for item in StepGrouper(self._assembler.null_label).group(events):
+            if isinstance(item, FinishedImages):
+                x0 = item.x0
+                continue
+            if item.sampling != sampling:
+                writer.end_sampling(x0)
+                sampling = item.sampling
+            x0 = None
+            writer.put(item)
+        writer.flush()
+        if not self._complete:
+            raise _StoppedError
+        if writer.is_empty:
+            raise VizdiffUsageError(NOTHING_RECORDED)
+        writer.end_sampling(x0)
+        writer.complete()
+
+    def _to_chunk(self, steps: Sequence[RecordedStep]) -> StepChunk:
+        """Return steps as arrays, with the fields of guidance from the first guided chunk on."""
+        self._guided = self._guided or any(step.uncond is not None for step in steps)
+        timesteps = np.array([step.cond.t for step in steps])
+        activations, activation_steps = stack_activations([step.cond.activations for step in steps])
+        return StepChunk(
+            self._assembler.fields(steps, self._guided),
+            timesteps,
+            self._assembler.schedule.alphas_cumprod[timesteps],
+            own_alphas=False,
+            activations=activations,
+            activation_steps=activation_steps,
+            guidance_scale=self._assembler.scale(self._guided),
+        )
+
+    def _labels_and_seeds(self, first: int, step: RecordedStep) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        return self._assembler.labels(step), numbered(self._seeds, first, len(step.cond.x))
+
+
+class _StoppedError(Exception):
+    """The sampling loop ended early: what was written stays, without being marked as complete."""

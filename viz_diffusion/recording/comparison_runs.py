@@ -1,15 +1,15 @@
-"""Companions of a recording: other generations from the very same noise, at some of their steps.
+"""Comparison runs of a recording: generations from the same initial noise that differ from it in one thing.
 
-The nine other digits, two other guidance scales, and the other sampler: what "the same block of stone" is
-shown with. Knows nothing about pictures.
+The nine other digits, two other guidance scales, and another sampler, each at some of its steps. Knows nothing about
+figures.
 """
 
 from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +18,23 @@ import torch
 from numpy.typing import NDArray
 
 from viz_diffusion.data import NUM_LABELS
-from viz_diffusion.diffusion.samplers import ImageNoise, Step, sampling_steps
+from viz_diffusion.diffusion.sampler_config import SamplerConfig
+from viz_diffusion.diffusion.samplers import ImageNoise, Step
+from viz_diffusion.diffusion.sampling import sampling_steps
+from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.diffusion.unet import SimpleUNet
 from viz_diffusion.errors import VizdiffInputError
 from viz_diffusion.files import atomic_write, io_errors
 from viz_diffusion.recording.trajectory import Trajectory
 
 OTHER_FRAMES = 50
-"""Frames kept of the digits that were not asked for."""
+"""Frames kept of each other digit."""
 COMPARED_FRAMES = 100
-"""Frames kept of the same digit under another guidance or another sampler."""
+"""Frames kept of the same digit under another guidance scale or another sampler."""
 SHARES_LEFT = (1.0, 0.65, 0.55, 0.45, 0.35, 0.25, 0.1)
-"""Shares of the steps that are left at frames which are always among the kept ones."""
-_GUIDANCES = (1.0, 3.0, 1.5)
-"""The first two that are not the recording's own are compared with it."""
+"""Shares of the steps that are left at frames that are always kept."""
+_GUIDANCE_SCALES = (1.0, 3.0, 1.5)
+"""The first two that differ from the recording's own are sampled."""
 _SCHEMA_VERSION = 2
 
 Float32 = NDArray[np.float32]
@@ -43,7 +46,7 @@ class Generation:
     """One generation, F of its S frames."""
 
     digit: int
-    """The digit that was asked for, 0..9."""
+    """The label it was sampled with, 0..9."""
     sampler: str
     """ddpm, ddim or dpm-solver++."""
     guidance_scale: float
@@ -55,12 +58,12 @@ class Generation:
     steps_left: Int64
     """(F,) int64, strictly falling, in 1 .. S: steps left before each frame's step."""
     x_t: Float32
-    """(F+1, H, W) float32: the picture at each frame, and last the finished one."""
+    """(F+1, H, W) float32: x_t at each frame, and last the finished image."""
     x0_pred: Float32
-    """(F, H, W) float32: the guess of the finished picture."""
+    """(F, H, W) float32: predicted x̂_0."""
 
     def states_at(self, steps_left: Int64) -> Float32:
-        """Return (K, H, W) pictures at K numbers of steps left, 0 being the finished one.
+        """Return the (K, H, W) states at K numbers of steps left, 0 being the finished image.
 
         Raises
         ------
@@ -76,14 +79,14 @@ class Generation:
 
 @dataclass(frozen=True, eq=False)
 class ComparisonRuns:
-    """What is shown beside a recording."""
+    """The generations that a recording is compared with."""
 
     others: tuple[Generation, ...]
     """The nine other digits."""
     comparisons: tuple[Generation, ...]
     """The same digit under two other guidance scales and from the other sampler."""
     complete: bool = True
-    """Whether the comparisons were sampled, too."""
+    """Whether ``comparisons`` were sampled; False means that they were left out."""
 
 
 def shown_steps_left(num_steps: int) -> Int64:
@@ -111,7 +114,7 @@ def sample_comparison_runs(
     comparisons: bool = True,
     known: ComparisonRuns | None = None,
 ) -> ComparisonRuns:
-    """Sample the companions of one image of a recording.
+    """Sample the comparison runs of one image of a recording.
 
     Parameters
     ----------
@@ -120,86 +123,99 @@ def sample_comparison_runs(
     on_step
         Gets (done, total), counted in steps of single images.
     comparisons
-        Whether the same digit made otherwise is sampled; without it the nine other digits alone are.
+        Whether the same digit is sampled with other guidance scales and another sampler; the nine other digits
+        always are.
     known
-        Companions without comparisons, whose nine digits are not sampled again.
-    """
-    asked, seed = int(trajectory.labels[sample]), int(trajectory.seeds[sample])
-    if seed < 0 or not 0 <= asked < NUM_LABELS:
-        raise VizdiffInputError("companions need a recording whose seed and digit are known")
-    digits = [] if known is not None else [digit for digit in range(NUM_LABELS) if digit != asked]
-    own = trajectory.guidance_scale
-    scales = [s for s in _GUIDANCES if s != own][:2] if comparisons else []
-    other_sampler = "ddim" if trajectory.sampler == "ddpm" else "ddpm"
-    T = trajectory.schedule.num_train_timesteps
-    other_steps = (min(COMPARED_FRAMES, T) if other_sampler == "ddim" else T) if comparisons else 0
-    together = len(digits) + len(scales)
-    total, done = together * trajectory.num_steps + other_steps, 0
+        Comparison runs without ``comparisons``, whose nine digits are not sampled again.
 
-    def stepped(images: int) -> None:
+    Raises
+    ------
+    VizdiffInputError
+        Where the recording's seed or digit is not known.
+    VizdiffUsageError
+        Where its sampler or guidance scale is not known.
+    """
+    label, seed = int(trajectory.labels[sample]), int(trajectory.seeds[sample])
+    if seed < 0 or not 0 <= label < NUM_LABELS:
+        raise VizdiffInputError("comparison runs need a recording whose seed and digit are known")
+    own = trajectory.sampler_config
+    digits = [] if known is not None else [digit for digit in range(NUM_LABELS) if digit != label]
+    scales = [s for s in _GUIDANCE_SCALES if s != own.guidance_scale][:2] if comparisons else []
+    other = _other_sampler(own, trajectory.schedule.num_train_timesteps)
+    num_images = len(digits) + len(scales)
+    total = num_images * trajectory.num_steps + (other.steps or 0) * comparisons
+    done = 0
+
+    def count_steps(images: int) -> None:
         nonlocal done
         done += images
         if on_step is not None:
             on_step(done, total)
 
-    found, alone = [], []
-    if together:
-        found = _sample(
+    same_sampler: list[Generation] = []
+    if num_images:
+        same_sampler = _sample(
             model,
-            trajectory,
+            trajectory.schedule,
             seed,
-            trajectory.sampler,
-            trajectory.num_steps,
-            digits + [asked] * len(scales),
-            [own] * len(digits) + scales,
+            [replace(own, guidance_scale=scale) for scale in (own.guidance_scale,) * len(digits) + tuple(scales)],
+            digits + [label] * len(scales),
             [OTHER_FRAMES] * len(digits) + [COMPARED_FRAMES] * len(scales),
-            stepped,
+            count_steps,
+            timesteps=trajectory.timesteps,
         )
+    other_sampler: list[Generation] = []
     if comparisons:
-        alone = _sample(model, trajectory, seed, other_sampler, other_steps, [asked], [own], [COMPARED_FRAMES], stepped)
-    others = tuple(found[: len(digits)]) if known is None else known.others
-    return ComparisonRuns(others, tuple(found[len(digits) :] + alone), comparisons)
+        other_sampler = _sample(model, trajectory.schedule, seed, [other], [label], [COMPARED_FRAMES], count_steps)
+    others = tuple(same_sampler[: len(digits)]) if known is None else known.others
+    return ComparisonRuns(others, tuple(same_sampler[len(digits) :] + other_sampler), comparisons)
+
+
+def _other_sampler(own: SamplerConfig, num_train_timesteps: int) -> SamplerConfig:
+    """Return the sampler that a recording is compared with: DDIM in 100 steps for DDPM, DDPM in all for any other."""
+    if own.sampler == "ddpm":
+        return SamplerConfig("ddim", min(COMPARED_FRAMES, num_train_timesteps), own.guidance_scale, clip=own.clip)
+    return SamplerConfig("ddpm", num_train_timesteps, own.guidance_scale, clip=own.clip)
 
 
 def _sample(
     model: SimpleUNet,
-    trajectory: Trajectory,
+    schedule: NoiseSchedule,
     seed: int,
-    sampler: str,
-    num_steps: int,
+    configs: Sequence[SamplerConfig],
     digits: list[int],
-    scales: list[float],
     frames: list[int],
-    stepped: Callable[[int], None],
+    count_steps: Callable[[int], None],
+    timesteps: Int64 | None = None,
 ) -> list[Generation]:
-    """Sample one batch in which every image has its own digit and guidance, and all have one noise."""
+    """Sample one batch from one noise; the images differ in digit and guidance scale alone, and keep some frames."""
     device = next(model.parameters()).device
-    same = all(scale == scales[0] for scale in scales)
-    guidance = scales[0] if same else torch.tensor(scales, device=device).reshape(-1, 1, 1, 1)
+    scales = [config.guidance_scale for config in configs]
+    each = torch.tensor(scales, device=device).reshape(-1, 1, 1, 1) if len(set(scales)) > 1 else None
+    visited = configs[0].timesteps(schedule.num_train_timesteps) if timesteps is None else timesteps
+    num_steps = len(visited)
     kept = [kept_steps_left(num_steps, count) for count in frames]
     wanted = set(np.concatenate(kept).tolist())
     seen: dict[int, Step] = {}
     steps = sampling_steps(
         model,
-        trajectory.schedule,
+        schedule,
         ImageNoise([seed] * len(digits)),
         torch.tensor(digits, device=device),
-        sampler=sampler,
-        steps=num_steps,
-        guidance_scale=guidance,
-        clip=trajectory.clip,
+        configs[0],
+        timesteps=visited,
+        guidance_scales=each,
         null_label=model.null_label,
-        **(_own(trajectory) if sampler == trajectory.sampler else {}),
     )
     for index, step in enumerate(steps):
         if num_steps - index in wanted:
             seen[num_steps - index] = step
-        stepped(len(digits))
+        count_steps(len(digits))
     finished = step.x_prev
     return [
         Generation(
             digit=digits[row],
-            sampler=sampler,
+            sampler=configs[row].sampler,
             guidance_scale=scales[row],
             num_steps=num_steps,
             timesteps=np.array([seen[n].t for n in left.tolist()], dtype=np.int64),
@@ -211,18 +227,12 @@ def _sample(
     ]
 
 
-def _own(trajectory: Trajectory) -> dict[str, Any]:
-    """Return what else a recording's own sampler was told."""
-    variance = {"variance": trajectory.variance} if trajectory.variance else {}
-    return {"timesteps": trajectory.timesteps, "eta": trajectory.eta, **variance}
-
-
 def _rows(tensors: list[torch.Tensor], row: int) -> Float32:
     return np.stack([tensor[row, 0].cpu().numpy() for tensor in tensors])
 
 
 def _identity(trajectory: Trajectory, sample: int) -> dict[str, Any]:
-    """Return what decides a recording's companions."""
+    """Return what decides a recording's comparison runs."""
     return {
         "schema_version": _SCHEMA_VERSION,
         "weights_sha256": trajectory.weights_sha256,
@@ -239,7 +249,7 @@ def _identity(trajectory: Trajectory, sample: int) -> dict[str, Any]:
 
 
 def save_comparison_runs(comparison_runs: ComparisonRuns, trajectory: Trajectory, path: Path, sample: int = 0) -> None:
-    """Write companions to one ``.npz`` file, whole or not at all."""
+    """Write comparison runs to one ``.npz`` file, whole or not at all."""
     arrays: dict[str, Any] = {}
     facts = []
     for index, one in enumerate((*comparison_runs.others, *comparison_runs.comparisons)):
@@ -257,7 +267,7 @@ def save_comparison_runs(comparison_runs: ComparisonRuns, trajectory: Trajectory
 
 
 def load_comparison_runs(path: Path, trajectory: Trajectory, sample: int = 0) -> ComparisonRuns | None:
-    """Read companions back; None where there is no file, or it belongs to another recording.
+    """Read comparison runs back; None where there is no file, or it belongs to another recording.
 
     Raises
     ------

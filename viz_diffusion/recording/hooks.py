@@ -1,6 +1,6 @@
-"""Hooks that are sure to go: on a denoiser, and on those of its modules whose output is wanted.
+"""Forward hooks on a denoiser and on its modules, removed when recording ends.
 
-Knows nothing about what is done with what was heard.
+They know nothing about what is done with the forward passes.
 """
 
 from __future__ import annotations
@@ -17,31 +17,31 @@ from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 from viz_diffusion.errors import VizdiffUsageError
-from viz_diffusion.recording.step_grouper import ForwardPass, arguments, forward_signature, tensor_of, to_numpy
+from viz_diffusion.recording.forward_pass import ForwardPass, forward_signature, output_tensor, read_arguments, to_numpy
 from viz_diffusion.recording.trajectory import Float32
 
 _CONTAINERS = (nn.ModuleList, nn.ModuleDict, nn.ParameterList, nn.ParameterDict)
 
 
 def match_modules(denoiser: nn.Module, patterns: Sequence[str]) -> dict[str, nn.Module]:
-    """Return the modules that dotted names or globs mean, by name, in the order of definition.
+    """Return the modules that match dotted names or globs, by name, in the order of definition.
 
-    A dot and an underscore are alike (``mid.attention`` finds ``mid_attention``), and ``*`` stands for any
-    run of characters. Of modules within each other that one pattern finds, the outermost is meant, so that
-    ``down.*`` gives each block once and ``*`` all of the network's parts; name an inner one in full.
+    A dot and an underscore match each other (``mid.attention`` matches ``mid_attention``), and ``*`` matches any
+    run of characters. Where a pattern matches a module and others inside it, only the outermost is returned:
+    ``down.*`` returns each block once, ``*`` each part of the network. Name an inner module in full to get it.
 
     Raises
     ------
     VizdiffUsageError
-        Where a pattern finds nothing.
+        Where a pattern matches no module.
     """
     modules = {
         name: module for name, module in denoiser.named_modules() if name and not isinstance(module, _CONTAINERS)
     }
     found: set[str] = set()
     for pattern in patterns:
-        alike = pattern.replace("_", ".")
-        hits = [name for name in modules if name == pattern or fnmatchcase(name.replace("_", "."), alike)]
+        dotted = pattern.replace("_", ".")
+        hits = [name for name in modules if name == pattern or fnmatchcase(name.replace("_", "."), dotted)]
         if not hits:
             parts = [name for name in modules if not any(name.startswith(f"{other}.") for other in modules)]
             raise VizdiffUsageError(f"no module is called {pattern!r}; there are {', '.join(parts)}")
@@ -49,15 +49,15 @@ def match_modules(denoiser: nn.Module, patterns: Sequence[str]) -> dict[str, nn.
     return {name: module for name, module in modules.items() if name in found}
 
 
-class Outputs:
-    """Hooks on those of a network's modules whose output is wanted, from :meth:`start` to :meth:`stop`.
+class ModuleOutputs:
+    """Hooks that keep the outputs of some of a network's modules, from :meth:`start` to :meth:`stop`.
 
     Parameters
     ----------
     patterns
-        Names or globs; see :func:`match_modules`.
+        Names or globs of the modules; see :func:`match_modules`.
     norms
-        Whether only the L2 norm of each image's output is kept.
+        Whether to keep only the L2 norm of each image's output.
     """
 
     def __init__(self, patterns: Sequence[str], *, norms: bool = False) -> None:
@@ -65,46 +65,48 @@ class Outputs:
         self._norms = norms
         self._handles: list[RemovableHandle] = []
         self._names: frozenset[str] = frozenset()
-        self._open: dict[str, Float32] | None = None
-        self._count = 0
+        self._kept: dict[str, Float32] | None = None  # None where the current pass is not kept
+        self._num_images = 0
 
     def start(self, network: nn.Module) -> bool:
-        """Hang the hooks; return whether there are any."""
-        wanted = match_modules(network, self._patterns)
-        self._names = frozenset(wanted)
-        self._handles = [module.register_forward_hook(partial(self._keep, name)) for name, module in wanted.items()]
-        return bool(wanted)
+        """Register the hooks; return whether there are any."""
+        modules = match_modules(network, self._patterns)
+        self._names = frozenset(modules)
+        self._handles = [
+            module.register_forward_hook(partial(self._keep_output, name)) for name, module in modules.items()
+        ]
+        return bool(modules)
 
     def stop(self) -> None:
-        """Take the hooks away."""
+        """Remove the hooks."""
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
-        self._open = None
+        self._kept = None
 
-    def open(self, wanted: bool, count: int) -> None:
-        """Begin a forward pass of the network with ``count`` images; outputs are kept where they are ``wanted``."""
-        self._open, self._count = {} if wanted else None, count
+    def begin_pass(self, num_images: int, *, keep: bool) -> None:
+        """Begin a forward pass of the network with ``num_images`` images, whose outputs are kept if ``keep``."""
+        self._kept, self._num_images = {} if keep else None, num_images
 
     @property
-    def is_open(self) -> bool:
-        """Whether something is kept that :meth:`take` has not given yet."""
-        return self._open is not None
+    def is_keeping(self) -> bool:
+        """Whether a pass with kept outputs has begun and not ended."""
+        return self._kept is not None
 
-    def take(self) -> dict[str, Float32]:
-        """End the pass: return what each module gave, (count, ...); nothing where not wanted.
+    def end_pass(self) -> dict[str, Float32]:
+        """End the pass and return each module's output, (num_images, ...) float32; empty where it is not kept.
 
         Raises
         ------
         VizdiffUsageError
-            Where a module did not run, or does not keep images apart.
+            Where a module did not run, or its output does not have one row an image.
         """
-        (kept, self._open), count = (self._open, None), self._count
+        (kept, self._kept), count = (self._kept, None), self._num_images
         if kept is None:
             return {}
-        silent = self._names - set(kept)
-        if silent:
-            raise VizdiffUsageError(f"module {min(silent)} did not run in the forward pass; name another")
+        missing = self._names - set(kept)
+        if missing:
+            raise VizdiffUsageError(f"module {min(missing)} did not run in the forward pass; name another")
         for name, values in kept.items():
             if len(values) not in (1, count):
                 raise VizdiffUsageError(
@@ -114,18 +116,18 @@ class Outputs:
             name: values if len(values) == count else np.repeat(values, count, axis=0) for name, values in kept.items()
         }
 
-    def _keep(self, name: str, *heard: Any) -> None:
-        if self._open is None:
+    def _keep_output(self, name: str, _module: nn.Module, _args: Any, output: Any) -> None:
+        if self._kept is None:
             return
-        if name in self._open:
+        if name in self._kept:
             raise VizdiffUsageError(f"module {name} ran twice in one forward pass; name one that runs once")
-        values = to_numpy(tensor_of(heard[-1]))  # heard: the module, its arguments, its output
+        values = to_numpy(output_tensor(output))
         if self._norms:
             values = np.sqrt(np.square(values, dtype=np.float64).reshape(len(values), -1).sum(axis=1))
-        self._open[name] = values.astype(np.float32, copy=False)
+        self._kept[name] = values.astype(np.float32, copy=False)
 
 
-class Listener:
+class DenoiserHooks:
     """Hooks on one denoiser, from :meth:`start` to :meth:`stop`.
 
     Parameters
@@ -135,8 +137,8 @@ class Listener:
     on_pass
         Called after each forward pass.
     activations, activations_at, norms
-        Which modules' output is kept, at which timesteps (None: all), and whether only the L2 norm of
-        each image's.
+        The modules whose outputs are kept, the timesteps at which they are kept (None: all), and whether only
+        the L2 norm of each image's output is kept.
     """
 
     def __init__(
@@ -157,13 +159,20 @@ class Listener:
             raise VizdiffUsageError("hooks do not reach into a compiled network: record activations of the original")
         self._denoiser = weakref.ref(denoiser)
         self._on_pass = on_pass
-        self._outputs = Outputs(activations, norms=norms)
-        self._at = None if activations_at is None else {int(t) for t in activations_at}
+        self._outputs = ModuleOutputs(activations, norms=norms)
+        self._activations_at = None if activations_at is None else {int(t) for t in activations_at}
         self._signature = forward_signature(denoiser)
         self._handles: list[RemovableHandle] = []
 
     def start(self) -> None:
-        """Hang the hooks."""
+        """Register the hooks.
+
+        Raises
+        ------
+        VizdiffUsageError
+            Where they are registered already, the denoiser no longer exists or was compiled in place, or a name in
+            ``activations`` matches no module.
+        """
         if self._handles:
             raise VizdiffUsageError("this Recorder is already listening; use one Recorder for each block")
         denoiser = self._denoiser()
@@ -175,28 +184,28 @@ class Listener:
                 "record torch.compile(network), or the network before .compile()"
             )
         if self._outputs.start(denoiser):
-            self._handles.append(denoiser.register_forward_pre_hook(self._before, with_kwargs=True))
-        self._handles.append(denoiser.register_forward_hook(self._hear, with_kwargs=True))
+            self._handles.append(denoiser.register_forward_pre_hook(self._before_forward, with_kwargs=True))
+        self._handles.append(denoiser.register_forward_hook(self._after_forward, with_kwargs=True))
 
     def stop(self) -> None:
-        """Take the hooks away."""
+        """Remove the hooks."""
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
         self._outputs.stop()
 
-    def _before(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def _before_forward(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if torch.compiler.is_compiling():
             return
-        x, t, _labels = arguments(self._signature, args, kwargs)
-        self._outputs.open(self._at is None or t in self._at, len(x))
+        x, t, _labels = read_arguments(self._signature, args, kwargs)
+        self._outputs.begin_pass(len(x), keep=self._activations_at is None or t in self._activations_at)
 
-    def _hear(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+    def _after_forward(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
         if torch.compiler.is_compiling():
-            return  # traced into someone's compiled code, it would stay there; nothing heard is said later
-        x, t, labels = arguments(self._signature, args, kwargs)
-        kept = self._outputs.take()
-        self._on_pass(ForwardPass(t, to_numpy(x), to_numpy(tensor_of(output)), labels, kept))
+            return  # a hook traced into the compiled code would stay there; without a pass, recording is refused later
+        x, t, labels = read_arguments(self._signature, args, kwargs)
+        activations = self._outputs.end_pass()
+        self._on_pass(ForwardPass(t, to_numpy(x), to_numpy(output_tensor(output)), labels, activations))
 
 
 def _is_compiled(denoiser: nn.Module) -> bool:

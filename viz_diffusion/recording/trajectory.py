@@ -1,36 +1,31 @@
-"""A recorded generation: every state, every guess and every predicted noise, in memory or as a zarr store.
+"""A recorded generation in memory: every state, every predicted noise and every predicted x̂_0.
 
-Knows nothing about networks or figures, and never imports torch.
+How it is written and read is in :mod:`viz_diffusion.recording.trajectory_files`. Never imports torch.
 """
 
 from __future__ import annotations
 
-import tempfile
-import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from viz_diffusion.diffusion.schedule import NoiseSchedule
-from viz_diffusion.diffusion.timesteps import SAMPLERS
-from viz_diffusion.errors import VizdiffError, VizdiffInputError
-from viz_diffusion.files import atomic_dir, io_errors
-from viz_diffusion.recording.store.fields import ACTIVATIONS, FIELDS, OPTIONAL_FIELDS, RecordingWriter
-from viz_diffusion.recording.store.layout import CHUNK_STEPS, WIDE, partial_path
-from viz_diffusion.recording.store.reader import Reach, StoreReader, pack
-from viz_diffusion.recording.store.writer import StoreWriter, refuse_other_folders
-from viz_diffusion.text.notebook_html import facts, picture, strip, whole
+from viz_diffusion.diffusion.sampler_config import SamplerConfig
+from viz_diffusion.diffusion.schedule import NoiseSchedule, predict_x0
+from viz_diffusion.diffusion.timesteps import SAMPLERS, VARIANCES
+from viz_diffusion.errors import VizdiffInputError
+from viz_diffusion.recording import trajectory_files
+from viz_diffusion.recording.store.fields import FIELDS, OPTIONAL_FIELDS
+from viz_diffusion.recording.store.layout import WIDE
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 Float32 = NDArray[np.float32]
-_FACTS = ("sampler", "variance", "eta", "guidance_scale", "clip", "weights_sha256", "interventions")
-_LATER_FACTS: dict[str, Any] = {"eta": 0.0, "interventions": ""}
-"""Facts that the first recordings lack, and what held for them."""
-_SHOWN_SHARES = (1.0, 0.65, 0.5, 0.35, 0.2, 0.1)
-"""Shares of the steps that are left at the frames a notebook shows."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +54,7 @@ class Trajectory:
     x0: Float32
     """(B, C, H, W) float32: the finished images."""
     labels: NDArray[np.int64]
-    """(B,) int64: the digit that was asked for; -1 where there was no label."""
+    """(B,) int64: the label each image was sampled with; -1 without a label."""
     seeds: NDArray[np.int64]
     """(B,) int64: the seed of each image's noise; -1 where it is not known."""
     eps_cond: Float32 | None = None
@@ -67,7 +62,7 @@ class Trajectory:
     eps_uncond: Float32 | None = None
     """(B, S, C, H, W) float32: the prediction under the null label, where guidance mixed two."""
     sampler: str = ""
-    """ddpm, ddim, dpm-solver++, or what the recorder was told."""
+    """ddpm, ddim, dpm-solver++, or the name that the Recorder was given."""
     variance: str = ""
     """Of the noise that DDPM injected: beta or beta_tilde; nothing where another sampler was used."""
     eta: float = 0.0
@@ -94,8 +89,8 @@ class Trajectory:
     stopped: str = ""
     """Where the recording was cut off, how far it got; nothing where it is complete."""
     interventions: str = ""
-    """What stood between sampler and network; nothing where the network was told t and label as they were
-    asked. ``timesteps`` and ``labels`` hold what was asked, ``eps_pred`` what came back."""
+    """The interventions between sampler and network, by name; empty where there were none. ``timesteps`` and
+    ``labels`` hold what the sampler gave, ``eps_pred`` what came back."""
 
     def __post_init__(self) -> None:
         shape = self.x_t.shape
@@ -162,9 +157,27 @@ class Trajectory:
         """(B, S) float64: the share of pixels of x̂_0, before any clipping, that lie beyond [-1, 1]."""
         shares = np.empty((self.num_images, self.num_steps))
         for step, share in enumerate(self.alphas_cumprod):
-            raw = (self.x_t[:, step] - np.sqrt(1 - share) * self.eps_pred[:, step]) / np.sqrt(share)
-            shares[:, step] = (np.abs(raw) > 1).mean(axis=(1, 2, 3))
+            x_t, eps = (values[:, step].astype(np.float64) for values in (self.x_t, self.eps_pred))
+            shares[:, step] = (np.abs(predict_x0(x_t, eps, share)) > 1).mean(axis=(1, 2, 3))
         return shares
+
+    @property
+    def sampler_config(self) -> SamplerConfig:
+        """How it was sampled. Which timesteps were visited is :attr:`timesteps`; their spacing is not recorded.
+
+        Raises
+        ------
+        VizdiffUsageError
+            Where another program sampled it, or its guidance scale is not known.
+        """
+        return SamplerConfig(
+            self.sampler,
+            self.num_steps,
+            self.guidance_scale,
+            variance=self.variance or VARIANCES[0],
+            eta=self.eta,
+            clip=self.clip,
+        )
 
     @property
     def steps_left(self) -> NDArray[np.int64]:
@@ -174,37 +187,47 @@ class Trajectory:
     def __repr__(self) -> str:
         shape = " × ".join(map(str, self.x_t.shape[2:]))
         facts = [f"{self.num_images} × {self.num_steps} steps × ({shape})", SAMPLERS.get(self.sampler, self.sampler)]
-        facts += [f"labels {_listed(self.labels)}", f"seeds {_listed(self.seeds)}", repr(self.schedule), self.stopped]
+        facts += [f"labels {listed(self.labels)}", f"seeds {listed(self.seeds)}", repr(self.schedule), self.stopped]
         return f"Trajectory({', '.join(fact for fact in facts if fact)})"
 
     def _repr_html_(self) -> str:
-        """Show the first image's frames, and the facts, in a notebook."""
-        title = f"Trajectory of {self.num_images} image{'s' if self.num_images != 1 else ''}"
-        left = np.round(np.array(_SHOWN_SHARES) * self.num_steps).astype(np.int64)
-        frames = [(int(n), self.num_steps - int(n)) for n in np.unique(left[left > 0])[::-1]]
-        strips = []
-        if self.num_images:
-            x_t = [(f"{n}", picture(self.x_t[0, k], f"x_t with {n} steps left")) for n, k in frames]
-            x_t.append(("finished", picture(self.x0[0], "the finished image")))
-            guess = [(f"{n}", picture(self.x0_pred[0, k], f"guess with {n} steps left")) for n, k in frames]
-            strips = [strip("x_t, by steps left", x_t), strip("the guess of the finished image", guess)]
-        label = f", digit {self.labels[0]}" if self.num_images and self.labels[0] >= 0 else ""
-        sampler = SAMPLERS.get(self.sampler, self.sampler) or "unknown sampler"
-        first = "the first is shown: " if self.num_images > 1 else ""
-        note = f"({first}{self.num_steps} steps{label}, {sampler})"
-        known = {True: f"{self.guidance_scale:g}", False: "not known"}
-        pairs = (
-            ("images × steps × image", " × ".join(map(str, self.x_t.shape))),
-            ("labels", _listed(self.labels)),
-            ("seeds", _listed(self.seeds)),
-            ("sampler", sampler),
-            ("variance", self.variance or "none"),
-            ("guidance", known[bool(np.isfinite(self.guidance_scale))]),
-            ("x̂_0 clipped", "yes" if self.clip else "no"),
-            ("schedule", f"{self.schedule.name}, T = {self.schedule.num_train_timesteps}"),
-            ("weights", self.weights_sha256 or "not known"),
-        )
-        return whole(title, note, *strips, facts("facts", pairs))
+        """Return the first image's frames, and the facts, for a notebook."""
+        from viz_diffusion.views.notebook import trajectory_html
+
+        return trajectory_html(self)
+
+    def plot_strip(
+        self, ax: Axes | None = None, *, sample: int = 0, frames: str | None = None, spacing: str = "default"
+    ) -> Figure | Axes:
+        """Draw x_t, x̂_0 and ε̂ at chosen frames; see :func:`~viz_diffusion.views.strip.draw_strip`.
+
+        Examples
+        --------
+        >>> trajectory.plot_strip().get_size_inches().round(2).tolist()
+        [13.33, 7.5]
+        """
+        from viz_diffusion.views.strip import draw_strip
+
+        return draw_strip(self, sample, frames, spacing, ax)
+
+    def plot_feature_maps(
+        self, ax: Axes | None = None, *, names: Sequence[str] | None = None, sample: int = 0
+    ) -> Figure | Axes:
+        """Draw recorded activations; see :func:`~viz_diffusion.views.feature_maps.draw_feature_maps`."""
+        from viz_diffusion.views.feature_maps import draw_feature_maps
+
+        return draw_feature_maps(self, names, sample, ax)
+
+    def plot_comparison(
+        self, changed: Trajectory, ax: Axes | None = None, *, sample: int = 0, frames: str | None = None
+    ) -> Figure | Axes:
+        """Draw another recording from the same noise beneath this one.
+
+        See :func:`~viz_diffusion.views.comparison.draw_comparison`.
+        """
+        from viz_diffusion.views.comparison import draw_comparison
+
+        return draw_comparison(self, changed, sample, frames, ax)
 
     def save(self, path: Path, *, dtype: str = WIDE, compress: bool = False) -> None:
         """Write a zarr v3 store: one array per field, with named dimensions; or a ``.zip`` of one.
@@ -229,40 +252,7 @@ class Trajectory:
         VizdiffIOError
             Where the system refuses.
         """
-        path = Path(path)
-        if path.suffix == ".zip":
-            with io_errors("write", path), tempfile.TemporaryDirectory() as folder:
-                self._write(StoreWriter(Path(folder), dtype=dtype, compress=compress))
-                pack(Path(folder), path)
-            return
-        refuse_other_folders(path)
-        with atomic_dir(path) as folder_path:
-            self._write(StoreWriter(folder_path, dtype=dtype, compress=compress))
-
-    def _write(self, store: StoreWriter) -> None:
-        facts = facts_of(self.schedule, **{name: getattr(self, name) for name in _FACTS})
-        writer = RecordingWriter(
-            store, self.schedule.betas, facts, aim_samples=self.num_images, aim_steps=self.num_steps
-        )
-        fields = {name: getattr(self, name) for name in FIELDS if getattr(self, name) is not None}
-        for first in range(0, max(1, self.num_steps), CHUNK_STEPS):
-            part = slice(first, first + CHUNK_STEPS)
-            writer.put_steps(
-                {name: values[:, part] for name, values in fields.items()},
-                self.timesteps[part],
-                self.alphas_cumprod[part],
-                own_alphas=self.step_alphas_cumprod is not None,
-            )
-        writer.put_labels(self.labels, self.seeds)
-        if self.activation_steps is not None:
-            for first in range(0, len(self.activation_steps), CHUNK_STEPS):
-                part = slice(first, first + CHUNK_STEPS)
-                kept = {name: values[:, part] for name, values in self.activations.items()}
-                writer.put_activations(kept, self.activation_steps[part])
-        if self.decoded is not None and self.decoded_steps is not None:
-            writer.put_decoded(self.decoded, self.decoded_steps)
-        writer.finish_batch(self.x0)
-        writer.commit(complete=not self.stopped)
+        trajectory_files.write(self, Path(path), dtype=dtype, compress=compress)
 
     @classmethod
     def open(cls, path: Path, *, allow_partial: bool = False, samples: slice | None = None) -> Trajectory:
@@ -283,67 +273,10 @@ class Trajectory:
         VizdiffInputError
             Where there is no store, it is cut off or damaged, or an unknown version wrote it.
         """
-        path = Path(path)
-        if not path.exists() and (partial_path(path) / "zarr.json").is_file():
-            path = partial_path(path)
-        if not (path / "zarr.json").is_file() and not zipfile.is_zipfile(path):
-            raise VizdiffInputError(f"{path} is not a recording; make one with: vizdiff trajectory --digit 5")
-        with io_errors("read", path):
-            try:
-                reader = StoreReader(path)
-                try:
-                    reach = reader.reach
-                    if not reach.complete and not (allow_partial and reach.steps):
-                        raise _CutOffError(reach.words)
-                    return cls(**_fields(reader, reach, samples))
-                finally:
-                    reader.close()
-            except _CutOffError as error:
-                raise VizdiffInputError(
-                    f"{path} was cut off after {error}; record it again, or open it with `allow_partial`"
-                ) from None
-            except (VizdiffError, KeyError, ValueError, TypeError, AttributeError, MemoryError, EOFError) as error:
-                raise VizdiffInputError(f"{path} is damaged ({error}); record it again") from error
+        return cls(**trajectory_files.read(Path(path), allow_partial, samples))
 
 
-class _CutOffError(Exception):
-    """A recording was never finished."""
-
-
-def facts_of(schedule: NoiseSchedule, **facts: Any) -> dict[str, Any]:
-    """Return the facts of a recording as its store keeps them; JSON has no NaN, so that is None."""
-    scale = facts["guidance_scale"]
-    return {"schedule": schedule.name, **facts, "guidance_scale": None if np.isnan(scale) else scale}
-
-
-def _fields(reader: StoreReader, reach: Reach, samples: slice | None) -> dict[str, Any]:
-    """Read all of a Trajectory's fields, as far as they reach."""
-    rows = slice(*(samples or slice(None)).indices(reach.samples))
-    spans = {"sample": rows, "step": slice(0, reach.steps)}
-    names = reader.names()
-    optional = (*OPTIONAL_FIELDS, "step_alphas_cumprod", "activation_steps", "decoded", "decoded_steps")
-    wanted = (*FIELDS, "timesteps", "labels", "seeds", *optional[2:])
-    arrays: dict[str, Any] = {
-        name: reader.read(name, spans) for name in wanted if name in names or name not in optional
-    }
-    reader.read("snr", spans)  # follows from the rest; kept for other readers, and checked with it
-    if reach.complete or reader.attrs["recorded"]["samples"]:
-        arrays["x0"] = reader.read("x0", spans)
-    else:
-        arrays["x0"] = np.full_like(arrays["x_t"][:, 0], np.nan)
-    steps = arrays.get("activation_steps")
-    if steps is not None:
-        arrays["activation_steps"] = steps = steps[steps < reach.steps]
-        kept = spans | {"kept": slice(0, len(steps))}
-        arrays["activations"] = {name: reader.read(f"{ACTIVATIONS}/{name}", kept) for name in reader.names(ACTIVATIONS)}
-    stored = {name: reader.attrs[name] for name in _FACTS if name in reader.attrs or name not in _LATER_FACTS}
-    facts = _LATER_FACTS | stored
-    facts["guidance_scale"] = np.nan if facts["guidance_scale"] is None else facts["guidance_scale"]
-    schedule = NoiseSchedule(reader.read("betas"), str(reader.attrs["schedule"]))
-    return {"schedule": schedule, **arrays, **facts, "stopped": "" if reach.complete else reach.words}
-
-
-def _listed(numbers: NDArray[np.int64], most: int = 10) -> str:
+def listed(numbers: NDArray[np.int64], most: int = 10) -> str:
     """Return numbers as text, -1 as not known, the last ones left out where they are many."""
     words = ["not known" if n < 0 else str(n) for n in numbers[:most]]
     return ", ".join(words) + (" …" if len(numbers) > most else "")

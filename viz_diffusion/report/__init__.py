@@ -1,6 +1,6 @@
-"""One offline HTML file from a recording, pictures and words.
+"""The report: one offline HTML page from a recording, figures and texts.
 
-Knows nothing about networks, sampling or drawing: arrays, picture bytes and text come in, a page goes out.
+Knows nothing about networks, sampling or drawing: it gets arrays, picture files and texts, and writes a page.
 """
 
 from viz_diffusion.report.html import render, write_report

@@ -1,13 +1,12 @@
-"""Everything a page, a deck or a worksheet is made from: a recording, its companions, and what lessons found.
+"""The report's page from a study: the recording, its comparison runs, and the lessons.
 
-The one module of the report that meets a network; it hands findings to the tellers.
+Knows nothing about HTML.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,67 +20,64 @@ from viz_diffusion.study.study import Study, provenance
 from viz_diffusion.text.catalogue import Texts
 from viz_diffusion.views import strip as strip_view
 
-if TYPE_CHECKING:
-    pass
-
 
 @dataclass(frozen=True, eq=False)
 class Players:
-    """What the page can play."""
+    """The generations that the page can play."""
 
     runs: tuple[Player, ...]
-    """The recording, then the other digits."""
+    """The recording, then the same noise with other labels."""
     comparisons: tuple[Player, ...]
-    """The same digit, guided or sampled otherwise."""
+    """The same noise and label, with another guidance scale or sampler."""
 
 
-def players(found: Study) -> Players:
-    """Return the recording and its companions as the page plays them."""
-    recorded, comparison_runs = found.trajectory, found.comparison_runs
+def players(study: Study) -> Players:
+    """Return players for the recording and its comparison runs."""
+    recorded, comparison_runs = study.trajectory, study.comparison_runs
     return Players(
-        (_recorded(recorded), *(_player(one, recorded) for one in comparison_runs.others)),
-        tuple(_player(one, recorded) for one in comparison_runs.comparisons),
+        (_recording_player(recorded), *(_comparison_player(one, recorded) for one in comparison_runs.others)),
+        tuple(_comparison_player(one, recorded) for one in comparison_runs.comparisons),
     )
 
 
 def assemble(
-    found: Study,
-    played: Players,
-    told: Sequence[NarratedLesson],
+    study: Study,
+    players: Players,
+    lessons: Sequence[NarratedLesson],
     pictures: dict[str, Picture],
     command: str,
     texts: Texts,
 ) -> Page:
-    """Join what was told into the report's page; ``pictures`` are the drawings by name, ``steps`` among them."""
-    trajectory, facts = found.trajectory, wording(found.recording, texts)
+    """Return the page; ``pictures`` holds every drawing by name, including ``steps``."""
+    trajectory, facts = study.trajectory, wording(study.recording, texts)
     weights = trajectory.weights_sha256
     return Page(
         title=texts("report.title", **facts),
         lede=texts("report.lede", **facts),
-        players=played.runs,
-        comparisons=played.comparisons,
+        players=players.runs,
+        comparisons=players.comparisons,
         command=command,
         facts=(
             (texts["fact.seed"], str(facts["seed"])),
-            (texts["fact.weights"], f"{found.run.name} {weights[:8]}"),
+            (texts["fact.weights"], f"{study.run.name} {weights[:8]}"),
             (texts["fact.sampler"], f"{facts['sampler']}{facts['variance_note']}"),
             (texts["fact.guidance"], f"{facts['guidance_scale']:g}"),
         ),
         strip=pictures["steps"],
-        chapters=tuple(one.chapter(pictures) for one in told),
-        provenance=tuple(provenance(found, command, texts).values()),
+        chapters=tuple(one.chapter(pictures) for one in lessons),
+        provenance=tuple(provenance(study, command, texts).values()),
         lang=texts.lang,
     )
 
 
-def strip(found: Study, texts: Texts) -> Drawing:
-    """Draw the recording as one still picture, ``steps``."""
-    data = strip_view.measure(found.trajectory)
+def strip(study: Study, texts: Texts) -> Drawing:
+    """Draw the film strip of the recording, the figure ``steps``."""
+    data = strip_view.measure(study.trajectory)
     return drawings(strip_view.draw(data), wording(strip_view.facts(data), texts), texts)[0]
 
 
-def _recorded(trajectory: Trajectory, sample: int = 0) -> Player:
-    """Return the recording itself, every step of it."""
+def _recording_player(trajectory: Trajectory, sample: int = 0) -> Player:
+    """Return a player for every step of one image of the recording."""
     return Player(
         digit=int(trajectory.labels[sample]),
         x_t=np.concatenate([trajectory.x_t[sample, :, 0], trajectory.x0[sample]]),
@@ -95,16 +91,16 @@ def _recorded(trajectory: Trajectory, sample: int = 0) -> Player:
     )
 
 
-def _player(one: Generation, trajectory: Trajectory) -> Player:
-    """Return a companion, as many of its steps as were kept."""
+def _comparison_player(generation: Generation, trajectory: Trajectory) -> Player:
+    """Return a player for the kept steps of a comparison run."""
     return Player(
-        digit=one.digit,
-        x_t=one.x_t,
-        x0_pred=one.x0_pred,
+        digit=generation.digit,
+        x_t=generation.x_t,
+        x0_pred=generation.x0_pred,
         eps_pred=None,
-        timesteps=one.timesteps,
+        timesteps=generation.timesteps,
         alphas_cumprod=trajectory.schedule.alphas_cumprod,
-        steps_left=one.steps_left,
-        sampler=one.sampler,
-        guidance_scale=one.guidance_scale,
+        steps_left=generation.steps_left,
+        sampler=generation.sampler,
+        guidance_scale=generation.guidance_scale,
     )

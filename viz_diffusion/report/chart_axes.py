@@ -1,6 +1,6 @@
-"""The axes that every chart of the page shares: steps left from noise on the left, a value upwards.
+"""Axes of the page's charts: steps left from left (noise) to right, a value upwards.
 
-Knows nothing about what is drawn on them; the page's script moves its markers with the same numbers.
+Knows nothing about the lines. The page's script computes the positions of its markers from the same numbers.
 """
 
 from __future__ import annotations
@@ -10,26 +10,26 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Tick:
-    """One mark on an axis."""
+    """A tick of an axis."""
 
     at: float
     """Position along its axis, in SVG units."""
     label: str
-    """The number beside it."""
+    """The number printed at the tick."""
 
 
 @dataclass(frozen=True)
-class Axes:
-    """What maps (steps left, value) to SVG units."""
+class ChartAxes:
+    """Maps (steps left, value) to SVG units."""
 
     left: float
-    """Where the first step stands, x in SVG units."""
+    """x of the first step, in SVG units."""
     width: float
-    """From the first step to the finished picture, in SVG units."""
+    """Distance from the first step to the finished image, in SVG units."""
     top: float
-    """Where ``high`` stands, y in SVG units."""
+    """y of ``high``, in SVG units."""
     height: float
-    """From ``high`` down to ``low``, in SVG units."""
+    """Distance from ``high`` to ``low``, in SVG units."""
     low: float
     """The value at the bottom."""
     high: float
@@ -42,12 +42,12 @@ class Axes:
         return round(self.left + self.width * (1 - steps_left / self.steps), 2)
 
     def y(self, value: float) -> float:
-        """Return y for a value, held inside the axis."""
+        """Return y for a value, clipped to the axis."""
         inside = min(max(value, self.low), self.high)
         return round(self.top + self.height * (self.high - inside) / (self.high - self.low), 2)
 
 
-def quarter_ticks(axes: Axes) -> tuple[Tick, ...]:
-    """Return marks at all, three quarters, half, a quarter and none of the steps left."""
+def quarter_ticks(axes: ChartAxes) -> tuple[Tick, ...]:
+    """Return ticks at all, three quarters, half, a quarter and none of the steps."""
     quarters = dict.fromkeys(round(axes.steps * k / 4) for k in (4, 3, 2, 1, 0))
     return tuple(Tick(axes.x(n), str(n)) for n in quarters)

@@ -1,6 +1,6 @@
-"""The HTML that comes out: parts of a page in, one document that needs nothing beside it.
+"""HTML of a report page: one document with all styles, scripts and pictures inside.
 
-Knows nothing about sampling or drawing; it holds finished arrays, pictures and words.
+Knows nothing about sampling or drawing; it gets finished arrays, pictures and texts.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from markupsafe import Markup
 from viz_diffusion.diffusion.timesteps import SAMPLERS
 from viz_diffusion.files import to_json, write_bytes
 from viz_diffusion.plots import pixels
+from viz_diffusion.plots.theme import NOISE_LIMIT
 from viz_diffusion.report.line_chart import DrawnChart, draw_chart
 from viz_diffusion.report.page import Page
 from viz_diffusion.report.player import Player
@@ -32,12 +33,12 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 STYLES = ("symbols.css", "report.css", "player.css", "lecture.css", "print.css")
 HEAD_SCRIPT = "head.js"
 SCRIPTS = ("player.js", "charts.js", "notes.js", "lecture.js", "page.js")
-"""Template files that stand in the page as they are, in this order; later scripts use earlier ones."""
+"""Template files included verbatim, in this order; later scripts use earlier ones."""
 
 
 def render(page: Page) -> str:
-    """Return the page as one HTML document that needs nothing beside it."""
-    texts = load_texts(page.lang).preferring("alone") if page.alone else load_texts(page.lang)
+    """Return the page as one HTML document without external files."""
+    texts = load_texts(page.lang).preferring("alone") if page.recording_only else load_texts(page.lang)
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("viz_diffusion.report", "templates"),
         autoescape=True,
@@ -52,7 +53,7 @@ def render(page: Page) -> str:
     main, curve = page.players[0], snr_curve(page.players[0].alphas_cumprod)
     runs = [(index, player, _png(player.finished)) for index, player in enumerate(page.players)]
     charts = {chapter.id: [draw_chart(chart) for chart in chapter.charts] for chapter in page.chapters}
-    linked = [
+    chart_data = [
         _chart_data(drawn, np.array_equal(chart.steps_left, main.left))
         for chapter in page.chapters
         for chart, drawn in zip(chapter.charts, charts[chapter.id], strict=True)
@@ -75,14 +76,14 @@ def render(page: Page) -> str:
         beyond={
             "first": f"{pixels.share_beyond(main.x_t[0], 1):.1%}",
             "all": f"{pixels.share_beyond(main.x_t, 1):.1%}",
-            "eps": "–" if eps is None else f"{pixels.share_beyond(eps, pixels.NOISE_LIMIT):.2%}",
+            "eps": "–" if eps is None else f"{pixels.share_beyond(eps, NOISE_LIMIT):.2%}",
         },
         data=_json_for_html(
             {
                 "runs": data,
                 "digits": len(page.players),
                 "curve": asdict(curve.axes),
-                "charts": linked,
+                "charts": chart_data,
                 "text": texts.section("interface.script"),
             }
         ),
@@ -96,13 +97,13 @@ def write_report(page: Page, path: Path) -> None:
 
 
 def _inline(environment: jinja2.Environment, name: str) -> Markup:
-    """Return a template file's text to stand inside <style> or <script> as it is."""
+    """Return the text of a template file, to be included verbatim in <style> or <script>."""
     assert environment.loader is not None
     return Markup(environment.loader.get_source(environment, name)[0])
 
 
 def _policy(style: str, *scripts: str) -> str:
-    """Return a content policy that allows these texts, ``data:`` pictures and nothing else."""
+    """Return a content security policy that allows only this style, these scripts and ``data:`` pictures."""
 
     def source(text: str) -> str:
         return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode('ascii')}'"
@@ -114,7 +115,7 @@ def _policy(style: str, *scripts: str) -> str:
 
 
 def _json_for_html(value: Any) -> Markup:
-    """Return strict JSON that cannot end its <script>, open a comment or break a line."""
+    """Return strict JSON without characters that could end its <script>, open a comment or break a line."""
     text = to_json(value)
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
@@ -126,7 +127,7 @@ def _png(picture: pixels.UInt8) -> str:
 
 
 def _run_data(player: Player) -> dict[str, Any]:
-    """Return what the script needs of one run; frames travel as sprite sheets, each once."""
+    """Return the data of one generation for the script; the frames of each field are one sprite sheet."""
     return {
         "digit": player.digit,
         "sampler": SAMPLERS.get(player.sampler, player.sampler),
@@ -144,6 +145,6 @@ def _run_data(player: Player) -> dict[str, Any]:
 
 
 def _chart_data(drawn: DrawnChart, linked: bool) -> dict[str, Any]:
-    """Return what the script needs to move a chart's markers; no values where it is not of the recorded run."""
+    """Return the data of a chart for the script; no values if its steps are not those of the recording."""
     lines = [{"name": line.label.text, "values": line.values} for line in drawn.lines] if linked else None
     return {"axes": asdict(drawn.axes), "decimals": drawn.decimals, "lines": lines}

@@ -1,6 +1,6 @@
-"""A chart that the page's scrubber moves along, as coordinates: lines, ticks, names beside the lines, a table.
+"""Layout of a line chart over the recorded steps: paths, ticks, labels and a table of values.
 
-Knows nothing about HTML; the template writes the SVG and the script moves its markers with the same numbers.
+Knows nothing about HTML: the template writes the SVG, and the script moves markers with the same coordinates.
 """
 
 from __future__ import annotations
@@ -10,68 +10,70 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from viz_diffusion.report.chart_axes import Axes, Tick, quarter_ticks
+from viz_diffusion.report.chart_axes import ChartAxes, Tick, quarter_ticks
 from viz_diffusion.study.blocks import Chart
 
 WIDTH, HEIGHT = 560, 230
 LEFT, TOP, RIGHT, BOTTOM = 56, 12, 8, 30
-"""The chart and the margins around its plotting area, in SVG units."""
+"""Size of the chart and margins of its plotting area, in SVG units."""
 
 LETTER = 18.0
-"""The largest size, in SVG units, at which the page sets a line's name (on a telephone)."""
+"""Largest type size of a label in SVG units (reached on narrow screens)."""
 
 NUM_ROWS = 11
-"""Rows of the table, the first and the last step among them."""
+"""Rows of the table, including the first and the last step."""
 
 Float64 = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Label:
-    """A line's name, and where it stands."""
+class LineLabel:
+    """The name of a line, and its position."""
 
     text: str
     x: float
-    """The middle of the text, in SVG units."""
+    """x of the middle of the text, in SVG units."""
     y: float
-    """Its baseline, in SVG units."""
+    """y of its baseline, in SVG units."""
 
 
 @dataclass(frozen=True)
 class DrawnLine:
     """One line of a chart."""
 
-    label: Label
+    label: LineLabel
     path: str
-    """The line, as the ``d`` of an SVG path."""
+    """The attribute ``d`` of the SVG path."""
     values: tuple[float, ...]
-    """The numbers, with four digits more than are shown: for the marker, and so that rounding them again is right."""
+    """(S,) the values with four more decimals than are shown, so that rounding them again gives the same text."""
 
 
 @dataclass(frozen=True)
 class DrawnChart:
-    """A chart laid out."""
+    """A chart with coordinates."""
 
-    axes: Axes
+    axes: ChartAxes
     lines: tuple[DrawnLine, ...]
     x_ticks: tuple[Tick, ...]
     y_ticks: tuple[Tick, ...]
     rows: tuple[tuple[str, ...], ...]
-    """The same as numbers: steps left, then one value for each line."""
+    """Table rows: steps left, then one value for each line."""
     decimals: int
-    """Digits behind the point of every value."""
+    """Number of decimals of every value."""
     width: int = WIDTH
     height: int = HEIGHT
 
 
 def draw_chart(chart: Chart) -> DrawnChart:
-    """Lay out a chart, most noise at the left, as the recording runs."""
+    """Lay out a chart, with the first step (most noise) at the left."""
     values = np.stack([np.asarray(line.values, dtype=np.float64) for line in chart.lines])
-    marks = _marks(float(values.min()), float(values.max()))
-    axes = Axes(LEFT, WIDTH - LEFT - RIGHT, TOP, HEIGHT - TOP - BOTTOM, marks[0], marks[-1], int(chart.steps_left[0]))
+    marks = _round_ticks(float(values.min()), float(values.max()))
+    axes = ChartAxes(
+        LEFT, WIDTH - LEFT - RIGHT, TOP, HEIGHT - TOP - BOTTOM, marks[0], marks[-1], int(chart.steps_left[0])
+    )
     x = np.array([axes.x(n) for n in chart.steps_left])
     y = np.array([[axes.y(value) for value in row] for row in values])
-    labels = _labels([line.name for line in chart.lines], x, y)
+    labels = _place_labels([line.name for line in chart.lines], x, y)
     decimals = _decimals(float(np.abs(values).max()), 3)
     step_decimals = max(_decimals(mark - marks[0], 1) for mark in marks[1:])
     shown = np.unique(np.round(np.linspace(0, len(x) - 1, min(NUM_ROWS, len(x)))).astype(int))
@@ -90,8 +92,8 @@ def draw_chart(chart: Chart) -> DrawnChart:
     )
 
 
-def _marks(low: float, high: float) -> list[float]:
-    """Return 3 to 6 round numbers that hold low..high; from 0 where that leaves no great gap."""
+def _round_ticks(low: float, high: float) -> list[float]:
+    """Return 3 to 6 equidistant round numbers that enclose low..high; they start at 0 if 0 <= low <= high / 2."""
     if 0 <= low <= high / 2:
         low = 0.0
     if high - low < 1e-12 * max(abs(high), 1.0):
@@ -103,7 +105,7 @@ def _marks(low: float, high: float) -> list[float]:
 
 
 def _decimals(size: float, digits: int) -> int:
-    """Return how many decimals show ``digits`` significant ones of a number of this size, at most 8."""
+    """Return the number of decimals, at most 8, that show ``digits`` significant digits of a number of this size."""
     if size <= 0:
         return 0
     wanted = digits - 1 - int(np.floor(np.log10(size) + 1e-9))
@@ -121,14 +123,16 @@ def _number(value: float, decimals: int) -> str:
     return f"{round(value, decimals) + 0.0:.{decimals}f}".replace("-", "−")
 
 
-def _labels(names: list[str], x: Float64, y: Float64) -> list[Label]:
-    """Put each name beside its own line, where the other lines and names are farthest away."""
+def _place_labels(names: list[str], x: Float64, y: Float64) -> list[LineLabel]:
+    """Place each label at its own line, where the other lines and labels are farthest away."""
     floor = HEIGHT - BOTTOM
-    taken = [(WIDTH - RIGHT - 0.55 * LETTER * 12, float(WIDTH), floor - 1.4 * LETTER, float(floor))]  # the axis's name
+    taken = [
+        (WIDTH - RIGHT - 0.55 * LETTER * 12, float(WIDTH), floor - 1.4 * LETTER, float(floor))
+    ]  # the name of the axis
     labels = []
     for own, name in enumerate(names):
         width = LETTER * sum(1.0 if ord(letter) > 0x2E80 else 0.55 for letter in name)
-        best, found = -np.inf, Label(name, WIDTH / 2, TOP + LETTER)
+        best, found = -np.inf, LineLabel(name, WIDTH / 2, TOP + LETTER)
         for middle in np.linspace(LEFT + width / 2 + 4, WIDTH - RIGHT - width / 2, 41):
             left, right = middle - width / 2, middle + width / 2
             under = y[:, (x >= left - 4) & (x <= right + 4)]
@@ -143,7 +147,7 @@ def _labels(names: list[str], x: Float64, y: Float64) -> list[Label]:
                 drift = max(at - bottom, top - at)
                 score = min(30.0, *gaps) - 1.5 * drift - 20 * outside - 0.02 * abs(middle - WIDTH / 2)
                 if score > best:
-                    best, found = score, Label(name, round(float(middle), 1), round(float(bottom) - 4, 1))
+                    best, found = score, LineLabel(name, round(float(middle), 1), round(float(bottom) - 4, 1))
         labels.append(found)
         taken.append((found.x - width / 2, found.x + width / 2, found.y + 4 - LETTER, found.y + 4))
     return labels

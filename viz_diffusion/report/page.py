@@ -1,4 +1,4 @@
-"""What a report page is made of, checked: pictures, tables, charts, chapters, the page.
+"""Contents of a report page, checked: players, facts, chapters, provenance.
 
 Knows nothing about HTML, sampling or drawing.
 """
@@ -17,29 +17,29 @@ class Page:
     """Everything the report shows."""
 
     title: str
-    """The page's headline, one sentence."""
+    """The heading, one sentence."""
     lede: str
-    """What follows it, one or two sentences."""
+    """The introduction below the heading, one or two sentences."""
     players: tuple[Player, ...]
-    """Recorded runs from one noise; the first is shown when the page opens."""
+    """Generations from the same noise; the first, the recording, is shown when the page opens."""
     comparisons: tuple[Player, ...]
-    """The same digit from the same noise, guided or sampled otherwise; to stand beside the first."""
+    """The same noise and label with another guidance scale or sampler, for comparison with the first player."""
     command: str
     """The command that makes this page again."""
     facts: tuple[tuple[str, str], ...]
-    """(name, value) pairs in the foot of the player: seed, weights, sampler."""
+    """(name, value) pairs below the player: seed, weights, sampler."""
     strip: Picture
-    """The run as one still picture, for paper and for readers without JavaScript."""
+    """The film strip of the recording, for print and for browsers without JavaScript."""
     chapters: tuple[Chapter, ...]
     """The chapters, in order."""
     provenance: tuple[tuple[str, str], ...]
-    """(what, value) pairs: versions, hashes, settings."""
+    """(name, value) pairs: versions, hashes, settings."""
     lang: str = "en"
-    """The catalogue of interface words, and the page's ``lang``."""
-    alone: bool = False
-    """Whether it tells of a recording alone, whose network is not at hand: in the words for that."""
+    """Language of the interface texts, and of the page."""
+    recording_only: bool = False
+    """Whether the page shows a recording only, without its network; it then uses the texts for that."""
     note: str = ""
-    """What stands before the chapters; empty for nothing."""
+    """A paragraph before the chapters; empty for none."""
 
     def __post_init__(self) -> None:
         if not self.players:

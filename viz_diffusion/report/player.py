@@ -1,4 +1,4 @@
-"""One recorded run as a page plays it, checked: its pictures step by step, and their frames as sheets.
+"""Players: one generation each, step by step, checked, with its frames as sprite sheets.
 
 Knows nothing about HTML, sampling or drawing.
 """
@@ -22,7 +22,7 @@ Int64 = NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class Player:
-    """One recorded run that the page can play.
+    """One generation that the page can play.
 
     Raises
     ------
@@ -33,26 +33,25 @@ class Player:
     """
 
     digit: int | None
-    """The digit that was asked for, 0..9; None where it is not known to be one."""
+    """The label, 0..9; None where the network does not generate digits, or this is unknown."""
     x_t: Float32
-    """(S+1, H, W) float32, or (S+1, H, W, 3) of three colours, nominally -1..1: the picture entering each step, and
-    last the finished one."""
+    """(S+1, H, W) float32, or (S+1, H, W, 3) for RGB, nominally -1..1: x_t at each step, then the finished image."""
     x0_pred: Float32
-    """(S, H, W) or (S, H, W, 3) float32, -1..1: the guess of the finished picture at each step."""
+    """(S, H, W) or (S, H, W, 3) float32, -1..1: predicted x_0 at each step."""
     eps_pred: Float32 | None
-    """(S, H, W) float32, standard deviations: the predicted noise at each step; None where not kept."""
+    """(S, H, W) float32, in standard deviations: predicted noise at each step; None where not recorded."""
     timesteps: Int64 | Float64
     """(S,) int or float, strictly falling: t of each step, in 0..T-1."""
     alphas_cumprod: Float64
-    """(T,) float64, unitless, 0..1: the signal's share of power at every timestep of the schedule."""
+    """(T,) float64, unitless, 0..1: ᾱ at every timestep of the schedule."""
     steps_left: Int64 | None = None
     """(S,) int, strictly falling, last >= 1: steps left before each step. None means t + 1."""
     sampler: str = "ddpm"
     """ddpm, ddim, dpm-solver++, or another program's."""
     guidance_scale: float = 1.0
-    """s; 1 is none, NaN not known."""
+    """s; 1 is no guidance, NaN is unknown."""
     step_alphas_cumprod: Float64 | None = None
-    """(S,) float64: ᾱ at each step, where it does not follow from timesteps and ``alphas_cumprod``."""
+    """(S,) float64: ᾱ at each step; needed where a timestep is not an index of ``alphas_cumprod``."""
 
     def __post_init__(self) -> None:
         count, shape = len(self.timesteps), np.shape(self.x0_pred)
@@ -82,7 +81,7 @@ class Player:
 
     @property
     def shares(self) -> Float64:
-        """(S,) float64: ᾱ, the signal's share of power, at each step."""
+        """(S,) float64: ᾱ at each step."""
         if self.step_alphas_cumprod is not None:
             return self.step_alphas_cumprod
         return self.alphas_cumprod[self.timesteps.astype(np.int64)]
@@ -94,23 +93,23 @@ class Player:
 
     @property
     def total(self) -> int:
-        """Steps of the whole run, of which S were kept."""
+        """Number of steps of the generation, of which S are in this player."""
         return max(int(self.left[0]), len(self.timesteps))
 
     @cached_property
-    def sheets(self) -> dict[str, sprites.Sprite | None]:
-        """All frames of ``x_t``, ``x0_pred`` and, where kept, ``eps_pred``, as one sprite sheet each.
+    def sheets(self) -> dict[str, sprites.SpriteSheet | None]:
+        """All frames of ``x_t``, ``x0_pred`` and, where recorded, ``eps_pred``, as one sprite sheet each.
 
-        This takes long and leaves the interpreter to others: ask for it in a thread before it is needed.
+        Encoding is slow but releases the GIL, so a thread can compute this property before it is needed.
         """
         eps = self.eps_pred
         return {
-            "x_t": sprites.make_sprite(pixels.to_gray8(self.x_t)),
-            "x0_pred": sprites.make_sprite(pixels.to_gray8(self.x0_pred)),
-            "eps_pred": None if eps is None else sprites.make_sprite(pixels.to_diverging8(eps)),
+            "x_t": sprites.make_sprite_sheet(pixels.to_gray8(self.x_t)),
+            "x0_pred": sprites.make_sprite_sheet(pixels.to_gray8(self.x0_pred)),
+            "eps_pred": None if eps is None else sprites.make_sprite_sheet(pixels.to_diverging8(eps)),
         }
 
     @cached_property
     def finished(self) -> pixels.UInt8:
-        """(H, W) or (H, W, 3) uint8: the finished picture on the fixed scale."""
+        """(H, W) or (H, W, 3) uint8: the finished image on the fixed scale of -1..1."""
         return pixels.to_gray8(self.x_t[-1])

@@ -1,6 +1,6 @@
-"""A recording whose network is not at hand, such as a diffusers pipeline's: told by what it shows itself.
+"""The report's page from a recording only, without its network, such as one of a diffusers pipeline.
 
-Says nothing of digits, training data or our network; what only a network could tell is left out, and named.
+Makes no statement about digits, training data or the network; a note on the page names the lessons left out.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from viz_diffusion.views import strip as strip_view
 from viz_diffusion.views.frames import recording_facts
 
 MOST_PIXELS = 1000 * 64 * 64
-"""Of all frames of a player's picture; of a recording with more, as many evenly spread steps are kept."""
+"""Largest number of pixels of a field over all steps; of longer recordings, evenly spaced steps are kept."""
 
 
 def player(trajectory: Trajectory) -> Player:
-    """Return the first image as the page plays it: every step, or as many as the page has room for."""
+    """Return a player for the first image: every step, or as many as :data:`MOST_PIXELS` allows."""
     height, width = trajectory.x_t.shape[3:]
-    room = max(1, min(trajectory.num_steps, MOST_PIXELS // (height * width)))
-    kept = np.unique(np.round(np.linspace(0, trajectory.num_steps - 1, room)).astype(np.int64))
+    num_kept = max(1, min(trajectory.num_steps, MOST_PIXELS // (height * width)))
+    kept = np.unique(np.round(np.linspace(0, trajectory.num_steps - 1, num_kept)).astype(np.int64))
     return Player(
         digit=None,
         x_t=frames_view.pictures(np.concatenate([trajectory.x_t[0, kept], trajectory.x0[:1]])),
@@ -45,48 +45,48 @@ def player(trajectory: Trajectory) -> Player:
     )
 
 
-def strip(found: RecordingStudy, texts: Texts) -> Drawing:
-    """Draw the recording as one still picture, ``steps``."""
-    data = strip_view.measure(found.trajectory)
-    facts = wording(strip_view.facts(data), texts) | found.words(texts)
+def strip(study: RecordingStudy, texts: Texts) -> Drawing:
+    """Draw the film strip of the recording, the figure ``steps``."""
+    data = strip_view.measure(study.trajectory)
+    facts = wording(strip_view.facts(data), texts) | study.words(texts)
     return drawings(strip_view.draw(data), facts, texts)[0]
 
 
 def assemble(
-    found: RecordingStudy,
-    played: Player,
-    told: Sequence[NarratedLesson],
+    study: RecordingStudy,
+    player: Player,
+    lessons: Sequence[NarratedLesson],
     pictures: dict[str, Picture],
     command: str,
     texts: Texts,
 ) -> Page:
-    """Join what was told into a page; ``pictures`` are the drawings by name, ``steps`` among them.
+    """Return the page; ``pictures`` holds every drawing by name, including ``steps``.
 
-    ``texts`` are those of a recording alone: ``load_texts(lang).preferring("alone")``.
+    ``texts`` are ``load_texts(lang).preferring("alone")``, which are worded for a recording without its network.
     """
-    words = found.words(texts)
-    known = _provenance(found, command, texts)
+    words = study.words(texts)
+    known = _provenance(study, command, texts)
     foot = {name: known[name] for name in ("seed", "sampler", "label", "guidance")}
-    foot["weights"] = found.trajectory.weights_sha256[:8] or texts["fact.unknown"]
+    foot["weights"] = study.trajectory.weights_sha256[:8] or texts["fact.unknown"]
     return Page(
         title=texts("report.title", **words),
         lede=texts("report.lede", **words),
-        players=(played,),
+        players=(player,),
         comparisons=(),
         command=command,
         facts=tuple((texts[f"fact.{name}"], value) for name, value in foot.items() if value != texts["fact.unknown"]),
         strip=pictures["steps"],
-        chapters=tuple(one.chapter(pictures) for one in told),
+        chapters=tuple(one.chapter(pictures) for one in lessons),
         provenance=tuple((texts[f"fact.{name}"], value) for name, value in known.items()),
         lang=texts.lang,
-        alone=True,
+        recording_only=True,
         note=texts("report.note", **words),
     )
 
 
-def _provenance(found: RecordingStudy, command: str, texts: Texts) -> dict[str, str]:
-    """Return where the page's numbers come from, by the name's key under ``fact``."""
-    trajectory, facts, unknown = found.trajectory, recording_facts(found.trajectory), texts["fact.unknown"]
+def _provenance(study: RecordingStudy, command: str, texts: Texts) -> dict[str, str]:
+    """Return weights, sampler, seed and so on as texts, by their key under ``fact`` in the catalogue."""
+    trajectory, facts, unknown = study.trajectory, recording_facts(study.trajectory), texts["fact.unknown"]
     schedule, guidance = trajectory.schedule, facts["guidance_scale"]
     channels, height, width = trajectory.x_t.shape[2:]
     return {

@@ -1,6 +1,6 @@
-"""The schedule's SNR as a small line chart: numbers in, coordinates out.
+"""Layout of the chart of a schedule's SNR: path, ticks and a table of values.
 
-Knows nothing about HTML; the template writes the SVG and the script moves its dot with the same numbers.
+Knows nothing about HTML: the template writes the SVG, and the script moves a marker with the same coordinates.
 """
 
 from __future__ import annotations
@@ -10,27 +10,27 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from viz_diffusion.report.chart_axes import Axes, Tick, quarter_ticks
+from viz_diffusion.report.chart_axes import ChartAxes, Tick, quarter_ticks
 
 WIDTH, HEIGHT = 480, 220
 LEFT, TOP, RIGHT, BOTTOM = 44, 8, 8, 28
-"""The chart and the margins around its plotting area, in SVG units."""
+"""Size of the chart and margins of its plotting area, in SVG units."""
 
 LOWEST_DB, HIGHEST_DB = -45.0, 45.0
-"""What the vertical axis shows at least; a schedule that goes further widens it, down to -100 dB."""
+"""Smallest range of the vertical axis; it is extended to the schedule's range, at most to -100..100 dB."""
 
 
 @dataclass(frozen=True)
-class Curve:
-    """A drawn SNR curve."""
+class DrawnSnrCurve:
+    """The SNR chart with coordinates."""
 
-    axes: Axes
+    axes: ChartAxes
     path: str
-    """The line, as the ``d`` of an SVG path."""
+    """The attribute ``d`` of the SVG path."""
     x_ticks: tuple[Tick, ...]
     y_ticks: tuple[Tick, ...]
     rows: tuple[tuple[str, str, str, str], ...]
-    """The same as numbers: steps left, t, share of power, SNR in dB."""
+    """Table rows: steps left, t, ᾱ in percent, SNR in dB."""
     width: int = WIDTH
     height: int = HEIGHT
 
@@ -49,7 +49,7 @@ def format_db(value: float) -> str:
 
 
 def format_share(share: float) -> str:
-    """Return a share of power as per cent, with more decimals near 0 and near 1."""
+    """Return a share as a percentage, with more decimals near 0 and near 1."""
     percent = 100 * share
     if 0 < percent < 0.01:
         return "<0.01%"
@@ -58,20 +58,20 @@ def format_share(share: float) -> str:
     return f"{percent:.1f}%" if 0 < percent < 10 else f"{percent:.0f}%"
 
 
-def snr_curve(alphas_cumprod: NDArray[np.float64]) -> Curve:
-    """Lay out the SNR of a schedule, most noise at the left, as the recording runs."""
+def snr_curve(alphas_cumprod: NDArray[np.float64]) -> DrawnSnrCurve:
+    """Lay out the SNR of a schedule, with the most noise at the left."""
     steps = alphas_cumprod.size
     snr = decibels(alphas_cumprod)
     finite = snr[np.isfinite(snr)]
     low = max(-100.0, min([LOWEST_DB, *(np.floor(finite / 5) * 5)]))
     high = min(100.0, max([HIGHEST_DB, *(np.ceil(finite / 5) * 5)]))
-    axes = Axes(LEFT, WIDTH - LEFT - RIGHT, TOP, HEIGHT - TOP - BOTTOM, float(low), float(high), steps)
+    axes = ChartAxes(LEFT, WIDTH - LEFT - RIGHT, TOP, HEIGHT - TOP - BOTTOM, float(low), float(high), steps)
     chosen = np.unique(np.round(np.linspace(0, steps - 1, min(steps, 250))).astype(int))[::-1]
     points = [f"{axes.x(t + 1):g} {axes.y(snr[t]):g}" for t in chosen]
     shown = sorted({max(1, round(steps * k / 10)) for k in range(11)}, reverse=True)
     rows = tuple((str(n), str(n - 1), format_share(alphas_cumprod[n - 1]), format_db(snr[n - 1])) for n in shown)
     marks = range(int(np.ceil(low / 20)) * 20, int(high) + 1, 20)
-    return Curve(
+    return DrawnSnrCurve(
         axes,
         "M" + "L".join(points),
         quarter_ticks(axes),

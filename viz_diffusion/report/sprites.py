@@ -1,7 +1,6 @@
-"""Frames as bytes: fixed-scale 8-bit pictures, and all frames of a recording in one lossless sprite sheet.
+"""Sprite sheets: all frames of a recording in one lossless WebP file.
 
-Knows nothing about time, players or pages. The scales never depend on the data: equal numbers look equal
-in every frame of every report.
+Knows nothing about timesteps, players or pages.
 """
 
 from __future__ import annotations
@@ -15,37 +14,35 @@ from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.plots.pixels import UInt8, data_uri, encode
 
 WEBP_LARGEST = 16383
-"""Pixels along one side that a WebP file can hold."""
+"""Largest width and height of a WebP file, in pixels."""
 
 
 @dataclass(frozen=True, eq=False)
-class Sprite:
-    """Frames of one size, left to right and top to bottom in one picture."""
+class SpriteSheet:
+    """Frames of one size in one picture, from left to right and top to bottom."""
 
     webp: bytes
     """The sheet as lossless WebP, sRGB."""
-    num_frames: int
-    """How many cells are used; the rest of the last row is black."""
     columns: int
-    """Cells in a row."""
+    """Cells in a row; those after the last frame are black."""
     height: int
-    """Pixels of one frame, downwards."""
+    """Height of a frame in pixels."""
     width: int
-    """Pixels of one frame, across."""
+    """Width of a frame in pixels."""
 
     @property
     def uri(self) -> str:
-        """The sheet as a ``data:`` address."""
+        """The sheet as a ``data:`` URI."""
         return data_uri(self.webp, "image/webp")
 
 
-def make_sprite(frames: UInt8) -> Sprite:
+def make_sprite_sheet(frames: UInt8) -> SpriteSheet:
     """Lay out (N, H, W) grey or (N, H, W, 3) sRGB uint8 frames in a near-square sheet.
 
     Raises
     ------
     VizdiffUsageError
-        Where there is no frame, the shape is another, or the sheet would be larger than WebP allows.
+        Where there is no frame, shape or dtype is wrong, or the sheet would be larger than WebP allows.
     """
     if frames.dtype != np.uint8 or frames.ndim not in (3, 4) or frames.shape[3:] not in ((), (3,)) or 0 in frames.shape:
         raise VizdiffUsageError(
@@ -60,4 +57,4 @@ def make_sprite(frames: UInt8) -> Sprite:
     cells[:count] = frames
     grid = cells.reshape(rows, columns, height, width, -1).swapaxes(1, 2)
     sheet = grid.reshape(rows * height, columns * width, -1)
-    return Sprite(encode(sheet, "WEBP"), count, columns, height, width)
+    return SpriteSheet(encode(sheet, "WEBP"), columns, height, width)

@@ -1,1 +1,1 @@
-"""Text."""
+"""Message catalogues in several languages, and text as HTML."""

@@ -1,6 +1,6 @@
-"""The words of reports, decks and worksheets: one TOML catalogue for each language, read by dotted key.
+"""Message catalogues: the texts of reports, decks and worksheets, one TOML file per language, read by dotted key.
 
-Knows nothing about pages; a new language is one new file in ``catalogues/``.
+Knows nothing about pages; a new language is a new file in ``catalogues/``.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def languages() -> tuple[str, ...]:
 
 
 class Texts(Mapping[str, str]):
-    """A flat catalogue: ``texts["interface.play"]``, or ``texts("interface.digit", digit=5)`` to fill it in."""
+    """The texts of one language: ``texts["interface.play"]``, or with fields ``texts("interface.digit", digit=5)``."""
 
     def __init__(self, lang: str, entries: Mapping[str, str]) -> None:
         self.lang = lang
@@ -49,7 +49,13 @@ class Texts(Mapping[str, str]):
         return key in self._entries
 
     def __call__(self, key: str, **values: object) -> str:
-        """Return one text with its ``{names}`` filled in; values are inserted as they are, never parsed."""
+        """Return one text with its ``{fields}`` replaced; values are inserted literally and never parsed.
+
+        Raises
+        ------
+        VizdiffInputError
+            Where the catalogue has no such key, or a field has no value or another format.
+        """
         text = self[key]
         try:
             return text.format(**values)
@@ -57,26 +63,26 @@ class Texts(Mapping[str, str]):
             raise VizdiffInputError(f"text {key!r} of {self.lang}.toml does not fit its values: {error}") from error
 
     def section(self, prefix: str) -> dict[str, str]:
-        """Return every text under ``prefix`` by what follows it.
+        """Return all texts whose key begins with ``prefix`` and a dot, by the rest of their key.
 
         Raises
         ------
         VizdiffInputError
-            Where there is none.
+            Where there is no such text.
         """
         start = prefix + "."
-        found = {key.removeprefix(start): text for key, text in self._entries.items() if key.startswith(start)}
-        if not found:
+        texts = {key.removeprefix(start): text for key, text in self._entries.items() if key.startswith(start)}
+        if not texts:
             raise VizdiffInputError(f"section {prefix!r} is missing from the catalogue {self.lang}.toml")
-        return found
+        return texts
 
     def preferring(self, prefix: str) -> Texts:
-        """Return a catalogue in which the texts under ``prefix`` stand in for those of the same name without it.
+        """Return a catalogue in which the text at ``prefix.KEY``, where there is one, replaces the text at ``KEY``.
 
         Raises
         ------
         VizdiffInputError
-            Where there is none.
+            Where no key begins with ``prefix`` and a dot.
         """
         return Texts(self.lang, self._entries | self.section(prefix))
 
@@ -89,7 +95,7 @@ def load_texts(lang: str = "en") -> Texts:
     VizdiffUsageError
         Where there is no catalogue for ``lang``.
     VizdiffInputError
-        Where the catalogue is not TOML made of tables and texts.
+        Where the file is not TOML, or a value is neither a table nor a string.
     """
     known = languages()
     if lang not in known:

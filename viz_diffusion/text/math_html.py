@@ -1,7 +1,7 @@
-"""Mathematical symbols in running text, as HTML: variables slanted, subscripts lowered, hats and bars drawn.
+"""Mathematical symbols in running text as HTML: italic variables, subscripts, and drawn hats, tildes and bars.
 
-A combining mark is placed by the font, and many fonts place it badly; so the mark stays in the text, for copying and
-for screen readers, but ``symbols.css`` draws what is seen.
+Many fonts misplace combining marks; so the mark stays in the text, for copying and for screen readers, and
+``symbols.css`` draws the visible one.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ _SYMBOL = re.compile(
     | (?P<bare>[εαβσ]|(?<![\w’'-])t(?![\w’'-])|(?<!\w)T(?=\ =))            # ε, t, T = 1000""",
     re.VERBOSE,
 )
-_WHOLE = re.compile(
+_UNBROKEN = re.compile(
     rf"√(?:\((?:[^()]|\([^()]*\))*\)|\w[{''.join(_MARKS)}]?)(?:·[xε][{''.join(_MARKS)}]?[₀ₜ]?)?"  # √ᾱ·x₀
     r"|(?<![\w’'-])[tT] = \w+"  # t = 259
 )
 
 
 def typeset(text: str) -> Markup:
-    """Return plain text as HTML in which the symbols of the papers are ``<var>``; all else is escaped.
+    """Return plain text as HTML in which mathematical symbols are ``<var>`` elements; all else is escaped.
 
-    Known are the letters x, ε, α, β and σ with a hat, a bar or a tilde, the subscripts 0 and t (``x₀``, ``xₜ``,
-    ``x_t``), and t and T where they stand alone. A root and ``t = 259`` are never broken at the end of a line.
+    Symbols are the letters x, ε, α, β and σ with a hat, a bar or a tilde, the subscripts 0 and t (``x₀``, ``xₜ``,
+    ``x_t``), and single t and T. A square root and ``t = 259`` are kept on one line.
     """
-    return _replace(text.replace(_MACRON_ALPHA, "α\u0304"), _WHOLE, _whole, _symbols)
+    return _replace(text.replace(_MACRON_ALPHA, "α\u0304"), _UNBROKEN, _unbroken, _symbols)
 
 
 def _symbols(text: str) -> Markup:
@@ -44,31 +44,31 @@ def _symbols(text: str) -> Markup:
 def _replace(
     text: str,
     pattern: re.Pattern[str],
-    found: Callable[[re.Match[str]], Markup],
-    between: Callable[[str], Markup],
+    convert_match: Callable[[re.Match[str]], Markup],
+    convert_text: Callable[[str], Markup],
 ) -> Markup:
-    """Return a text with each match of ``pattern`` written by ``found``, and what lies between by ``between``."""
+    """Return ``text`` as HTML: each match of ``pattern`` by ``convert_match``, the text between by ``convert_text``."""
     parts, end = [], 0
     for match in pattern.finditer(text):
-        parts += [between(text[end : match.start()]), found(match)]
+        parts += [convert_text(text[end : match.start()]), convert_match(match)]
         end = match.end()
-    return Markup("").join([*parts, between(text[end:])])
+    return Markup("").join([*parts, convert_text(text[end:])])
 
 
-def _whole(found: re.Match[str]) -> Markup:
-    return Markup('<span class="whole">{}</span>').format(_symbols(found[0]))
+def _unbroken(match: re.Match[str]) -> Markup:
+    return Markup('<span class="whole">{}</span>').format(_symbols(match[0]))
 
 
-def _variable(found: re.Match[str]) -> Markup:
-    base: str | Markup = found["letter"] or found["indexed"] or found["bare"]
-    if found["mark"]:
-        drawn = Markup('<span class="{}"><span>{}</span><span>{}</span></span>')
-        base = drawn.format(_MARKS[found["mark"]], base, found["mark"])
-    index = found["sub"] or found["index"]
-    lowered = Markup("<sub>{}</sub>").format(_SUBSCRIPTS[index]) if index else ""
-    return Markup("<var>{}{}</var>").format(base, lowered)
+def _variable(match: re.Match[str]) -> Markup:
+    base: str | Markup = match["letter"] or match["indexed"] or match["bare"]
+    if match["mark"]:
+        marked = Markup('<span class="{}"><span>{}</span><span>{}</span></span>')
+        base = marked.format(_MARKS[match["mark"]], base, match["mark"])
+    index = match["sub"] or match["index"]
+    subscript = Markup("<sub>{}</sub>").format(_SUBSCRIPTS[index]) if index else ""
+    return Markup("<var>{}{}</var>").format(base, subscript)
 
 
 def symbol_style() -> str:
-    """Return the style sheet that :func:`typeset` needs."""
+    """Return the CSS that the HTML of :func:`typeset` needs."""
     return resources.files("viz_diffusion.report").joinpath("templates", "symbols.css").read_text(encoding="utf-8")

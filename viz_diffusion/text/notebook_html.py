@@ -1,7 +1,7 @@
-"""HTML fragments that stand alone, for notebooks: pixel-sharp pictures with labels, and folded facts.
+"""Self-contained HTML fragments for notebooks: images without interpolation, and collapsible tables.
 
-Knows nothing about recordings or runs. Everything that is written is escaped, and Pillow is loaded when the first
-picture is made. Colours of text and ground are the notebook's own, dark or light.
+Knows nothing about recordings or runs. All text is escaped; Pillow is imported with the first image; text and
+background have the notebook's own colours.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 SHOWN_WIDTH = 96
-"""CSS pixels a picture is shown at, at least."""
+"""The intended width of an image in CSS pixels; rounded to a whole multiple of its own width."""
 
 
 def picture(image: NDArray[Any], alt: str) -> str:
-    """Return a (C, H, W) image as an ``<img>``: -1 black, 1 white (as red, green and blue where C is 3).
+    """Return a (C, H, W) image as an ``<img>``: -1 black, 1 white; red, green and blue where C is 3.
 
-    One PNG pixel is one pixel of the image; the browser enlarges it without blending. Of other numbers of channels
-    the first is shown. An image that holds NaN or infinity gives an empty frame instead.
+    The PNG has the image's own size; the browser enlarges it without interpolation. With another number of channels
+    the first is shown. An image with NaN or infinity gives an empty frame.
     """
     height, width = image.shape[1:]
-    shown = max(1, round(SHOWN_WIDTH / max(width, 1)))
-    size = f"width:{width * shown}px;height:{height * shown}px"
+    factor = max(1, round(SHOWN_WIDTH / max(width, 1)))
+    size = f"width:{width * factor}px;height:{height * factor}px"
     if not image.size or not np.isfinite(image).all():
         return (
             f'<span role="img" aria-label="{escape(alt)}" style="display:inline-block;border:1px dashed;{size}"></span>'
@@ -43,7 +43,7 @@ def picture(image: NDArray[Any], alt: str) -> str:
 
 
 def strip(name: str, cells: Iterable[tuple[str, str]]) -> str:
-    """Return a row of pictures: ``cells`` are (label beneath, HTML of :func:`picture`)."""
+    """Return a row of images named ``name``: ``cells`` are (label beneath, HTML of :func:`picture`)."""
     figures = "".join(
         f'<figure style="margin:0">{html}<figcaption style="font-size:smaller;text-align:center">{escape(label)}'
         "</figcaption></figure>"
@@ -56,7 +56,7 @@ def strip(name: str, cells: Iterable[tuple[str, str]]) -> str:
 
 
 def facts(summary: str, pairs: Sequence[tuple[str, str]]) -> str:
-    """Return (name, value) pairs as a table, folded under ``summary``."""
+    """Return (name, value) pairs as a table in a ``<details>`` element with ``summary``."""
     rows = "".join(
         f'<tr><th scope="row" style="text-align:left">{escape(name)}</th>'
         f'<td style="text-align:left;overflow-wrap:anywhere">{escape(value)}</td></tr>'
@@ -66,5 +66,5 @@ def facts(summary: str, pairs: Sequence[tuple[str, str]]) -> str:
 
 
 def whole(title: str, note: str, *parts: str) -> str:
-    """Return the fragment: a title in bold, a note, and the parts beneath."""
+    """Return a complete fragment: a title in bold, a note, and the HTML ``parts`` beneath."""
     return f"<div><div><b>{escape(title)}</b> {escape(note)}</div>{''.join(parts)}</div>"

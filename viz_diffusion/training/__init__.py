@@ -1,1 +1,1 @@
-"""Training."""
+"""Training of the denoiser, and the run folders that it writes."""

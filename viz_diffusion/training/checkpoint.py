@@ -1,19 +1,18 @@
-"""Checkpoints: everything that decides how training goes on, in a folder that is whole or not there.
+"""A checkpoint: weights, moving average, optimizer state and step in one folder, complete or absent.
 
-Bit-exact on one machine, build, device and number of threads (two numbers of threads add up in two orders, and
-differ). There is no random state to keep: every step's draws follow from the seed and the step. No pickle.
-Knows nothing about runs.
+Resuming from it is bit-exact on the same machine, PyTorch build, device and number of threads; another number of
+threads adds in another order and rounds differently. No random state is saved: the draws of each step follow from the
+seed and the step. No pickle. Knows nothing about runs.
 """
 
 from __future__ import annotations
 
 import platform
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -26,8 +25,6 @@ from viz_diffusion.files import (
     atomic_dir,
     read_checked,
     read_json,
-    remove_dir,
-    sweep,
     to_json,
     write_bytes,
     write_manifest,
@@ -35,113 +32,59 @@ from viz_diffusion.files import (
 from viz_diffusion.training.config import TrainConfig
 from viz_diffusion.training.loop import TrainState
 
-Found = TypeVar("Found")
-
-
-@dataclass(frozen=True)
-class Series:
-    """Folders ``step-00001000``, each whole or without a manifest."""
-
-    folder: Path
-    """Where they lie."""
-
-    def at(self, step: int) -> Path:
-        """Return where the checkpoint of a step belongs."""
-        return self.folder / f"step-{step:08d}"
-
-    def whole(self) -> list[Path]:
-        """Return the folders of all whole checkpoints, oldest first."""
-        found = (path.parent for path in self.folder.glob("step-*/manifest.json"))
-        return sorted((folder for folder in found if folder.name[5:].isdigit()), key=step_of)
-
-    def read_newest(self, read: Callable[[Path], Found]) -> tuple[Found, list[str]]:
-        """Return what ``read`` gives of the newest that it can read, and a line for each that was passed over.
-
-        Raises
-        ------
-        VizdiffInputError or VizdiffIOError
-            What it raised of the newest, where it can read none.
-        """
-        broken: list[VizdiffInputError | VizdiffIOError] = []
-        for folder in reversed(self.whole()):
-            try:
-                return read(folder), [f"{error}; using {folder.name} instead" for error in broken]
-            except (VizdiffInputError, VizdiffIOError) as error:
-                broken.append(error)
-        raise broken[0]
-
-    def keep(self, *steps: int) -> None:
-        """Remove all whole checkpoints but those of these steps."""
-        for folder in self.whole():
-            if step_of(folder) not in steps:
-                remove_dir(folder)
-
-    def sweep(self) -> None:
-        """Remove what killed writers left: temporary folders, and checkpoints without a manifest."""
-        sweep(self.folder)
-        for folder in self.folder.glob("step-*"):
-            if not (folder / "manifest.json").is_file():
-                remove_dir(folder)
-
-
-def step_of(folder: Path) -> int:
-    """Return the step that a checkpoint's folder is named after."""
-    return int(folder.name.removeprefix("step-"))
-
-
-LATER = ("processor", "gpu", "training_digits", "heldout_digits")
-"""What checkpoints from before these were written do not tell: there it passes for the same."""
+ADDED_LATER = ("processor", "gpu", "training_digits", "heldout_digits")
+"""Entries that older checkpoints lack. A missing one counts as unchanged."""
 
 
 def environment(device: torch.device) -> dict[str, str | int]:
-    """Return what, besides config and state, decides the bits of the next step."""
-    found: dict[str, str | int] = {
+    """Return everything besides config and state that the result of the next step depends on."""
+    values: dict[str, str | int] = {
         "torch": torch.__version__,
         "device": device.type,
         "threads": torch.get_num_threads(),
         "machine": f"{platform.system()} {platform.machine()} {torch.backends.cpu.get_cpu_capability()}",
         "processor": processor(),
     }
-    return found | ({"gpu": torch.cuda.get_device_name(device)} if device.type == "cuda" else {})
+    return values | ({"gpu": torch.cuda.get_device_name(device)} if device.type == "cuda" else {})
 
 
 @lru_cache(maxsize=1)
 def processor() -> str:
-    """Return the processor's name, as far as the system tells it."""
+    """Return the name of the processor, as far as the system gives it."""
     try:
-        told = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+        cpuinfo = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
-        told = ""
-    named = re.search(r"^model name\s*:\s*(.+)$", told, re.MULTILINE)
-    return named[1].strip() if named else platform.processor()
+        cpuinfo = ""
+    match = re.search(r"^model name\s*:\s*(.+)$", cpuinfo, re.MULTILINE)
+    return match[1].strip() if match else platform.processor()
 
 
-def save_checkpoint(folder: Path, state: TrainState, metrics_bytes: int, recipe: Mapping[str, Any]) -> None:
-    """Write all that going on needs to ``folder``, whole or not at all; the manifest last.
+def save_checkpoint(folder: Path, state: TrainState, metrics_bytes: int, conditions: Mapping[str, Any]) -> None:
+    """Write everything that resuming needs to ``folder``, completely or not at all; the manifest is written last.
 
     Parameters
     ----------
     metrics_bytes
-        How much of the run's metrics belongs to it.
-    recipe
-        What decides the next step besides the state, as JSON values by name.
+        Length of the run's metrics log at this step.
+    conditions
+        Everything besides the state that the next step depends on (:meth:`RunConfig.conditions`): JSON values by name.
 
     Raises
     ------
     VizdiffIOError
-        Where the system refuses; the line names the folder and how many bytes were to be written.
+        If the system refuses to write; the message gives the folder and the bytes needed.
     """
-    facts = {
+    entries = {
         "step": state.step,
         "metrics_bytes": metrics_bytes,
         "environment": environment(state.device),
-        "recipe": dict(recipe),
+        "recipe": dict(conditions),
     }
     files = {
         "model.safetensors": to_bytes(state.model.state_dict()),
         "ema.safetensors": to_bytes(state.ema.state_dict()),
         "optimizer.safetensors": to_bytes(_optimizer_tensors(state.optimizer)),
-        "state.json": (to_json(facts, indent=2) + "\n").encode(),
+        "state.json": (to_json(entries, indent=2) + "\n").encode(),
     }
     try:
         with atomic_dir(folder) as temporary:
@@ -155,42 +98,43 @@ def save_checkpoint(folder: Path, state: TrainState, metrics_bytes: int, recipe:
 
 
 def load_checkpoint(
-    folder: Path, training: TrainConfig, model: ModelConfig, device: torch.device, recipe: Mapping[str, Any]
+    folder: Path, training: TrainConfig, model: ModelConfig, device: torch.device, conditions: Mapping[str, Any]
 ) -> tuple[TrainState, int, list[str]]:
     """Read a checkpoint.
 
     Returns
     -------
-    The state; how many bytes of metrics belong to it; and in what environment and recipe differ from those it was
-    written in, one text each, such as ``threads 2 then, 1 now``.
+    The state; the length in bytes of the metrics log at its step; and one text for each entry of the environment or
+    the conditions that has changed since it was written, such as ``threads 2 then, 1 now``.
 
     Raises
     ------
     VizdiffInputError
-        Where a file or an entry is missing, damaged, or of another shape than the configs say.
+        If a file or an entry is missing, damaged, or of another shape than the configs require.
     """
     read_checked(folder, "state.json")
-    facts = read_json(folder / "state.json")
+    entries = read_json(folder / "state.json")
     names = ("model.safetensors", "ema.safetensors", "optimizer.safetensors")
     weights, averages, moments = (read_tensors(folder, name)[0] for name in names)
     for key, kind in (("step", int), ("metrics_bytes", int), ("environment", dict), ("recipe", dict)):
-        if type(facts.get(key)) is not kind:
+        if type(entries.get(key)) is not kind:
             raise VizdiffInputError(f"{folder / 'state.json'} holds no {key}; choose another `resume`")
     state = TrainState.create(training, model, device)
     load_weights(state.model, weights, folder / names[0])
     load_weights(state.ema, averages, folder / names[1])
     _load_optimizer(state.optimizer, moments, folder / names[2])
-    state.step = facts["step"]
-    then, here = facts["environment"] | facts["recipe"], environment(device) | dict(recipe)
-    changed = [
-        f"{name} {_short(then.get(name))} then, {_short(now)} now"
-        for name, now in here.items()
-        if then.get(name) != now and (name in then or name not in LATER)
+    state.step = entries["step"]
+    saved, current = entries["environment"] | entries["recipe"], environment(device) | dict(conditions)
+    changes = [
+        f"{name} {_short(saved.get(name))} then, {_short(value)} now"
+        for name, value in current.items()
+        if saved.get(name) != value and (name in saved or name not in ADDED_LATER)
     ]
-    return state, facts["metrics_bytes"], changed
+    return state, entries["metrics_bytes"], changes
 
 
 def _short(value: object) -> object:
+    """Return a SHA-256 shortened to 12 digits, and any other value as it is."""
     return f"{value[:12]}…" if isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) else value
 
 
@@ -200,13 +144,13 @@ def to_bytes(tensors: Mapping[str, Tensor]) -> bytes:
 
 
 def read_tensors(folder: Path, name: str) -> tuple[dict[str, Tensor], str]:
-    """Read a safetensors file that its folder's manifest vouches for; return its SHA-256 too."""
+    """Read a safetensors file and check it against its folder's manifest; return its tensors and SHA-256."""
     data, digest = read_checked(folder, name)
     return parse_tensors(folder / name, data), digest
 
 
 def parse_tensors(path: Path, data: bytes) -> dict[str, Tensor]:
-    """Return the tensors in a file's bytes; ``path`` is only named where they are none."""
+    """Return the tensors in the bytes of a safetensors file; ``path`` is only used in the error message."""
     try:
         return load(data)
     except (SafetensorError, ValueError) as error:
@@ -214,15 +158,15 @@ def parse_tensors(path: Path, data: bytes) -> dict[str, Tensor]:
 
 
 def load_weights(module: nn.Module, weights: dict[str, Tensor], path: Path) -> None:
-    """Copy weights into a network of exactly that shape."""
+    """Copy weights into a network; names and shapes must match exactly, and every value must be finite."""
     expected = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
     found = {name: tuple(tensor.shape) for name, tensor in weights.items()}
     if expected != found:
-        odd = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
-        name = odd[0]
+        wrong = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
+        name = wrong[0]
         raise VizdiffInputError(
             f"{path} does not fit the config: {name} should have shape {expected.get(name)}, "
-            f"found {found.get(name)} ({len(odd)} such)"
+            f"found {found.get(name)} ({len(wrong)} such)"
         )
     if not all(torch.isfinite(tensor).all() for tensor in weights.values()):
         raise VizdiffInputError(f"{path} holds numbers that are not finite; train again")
@@ -230,28 +174,29 @@ def load_weights(module: nn.Module, weights: dict[str, Tensor], path: Path) -> N
 
 
 def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Return the optimizer's tensors, named ``<index of the weight>.<name of the tensor>``."""
     states = optimizer.state_dict()["state"]
     return {f"{index}.{key}": value for index, entry in states.items() for key, value in entry.items()}
 
 
 def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor], path: Path) -> None:
-    """Give each weight its moments back, in the weight's own memory layout.
+    """Restore the moments of each weight in the weight's own memory layout.
 
-    The layout matters: a fused optimizer walks weight and moments side by side in memory.
+    The fused optimizer reads weight and moments element by element in memory order, so the layouts must agree.
     """
     weights = [weight for group in optimizer.param_groups for weight in group["params"]]
-    shapes = {"step": torch.Size(()), "exp_avg": None, "exp_avg_sq": None}  # None: the weight's own
+    shapes = {"step": torch.Size(()), "exp_avg": None, "exp_avg_sq": None}  # None: the weight's shape
     expected = {f"{i}.{key}": shape for i in range(len(weights)) for key, shape in shapes.items()}
-    if odd := sorted(expected.keys() ^ tensors.keys()):
-        known = "is missing" if odd[0] in expected else "is unknown"
-        raise VizdiffInputError(f"{path} does not fit the config: {odd[0]} {known} ({len(odd)} such)")
+    if wrong := sorted(expected.keys() ^ tensors.keys()):
+        reason = "is missing" if wrong[0] in expected else "is unknown"
+        raise VizdiffInputError(f"{path} does not fit the config: {wrong[0]} {reason} ({len(wrong)} such)")
     states: dict[int, dict[str, Tensor]] = {}
     for name, shape in expected.items():
         index, key = name.split(".")
-        like, tensor = weights[int(index)], tensors[name]
-        if tensor.shape != (like.shape if shape is None else shape):
+        weight, tensor = weights[int(index)], tensors[name]
+        if tensor.shape != (weight.shape if shape is None else shape):
             raise VizdiffInputError(f"{path} does not fit the config: {name} has the shape {tuple(tensor.shape)}")
         if shape is None:
-            tensor = torch.empty_like(like, dtype=tensor.dtype).copy_(tensor)
+            tensor = torch.empty_like(weight, dtype=tensor.dtype).copy_(tensor)
         states.setdefault(int(index), {})[key] = tensor
     optimizer.load_state_dict({"state": states, "param_groups": optimizer.state_dict()["param_groups"]})

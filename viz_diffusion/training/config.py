@@ -1,6 +1,6 @@
-"""What decides a run: network, training, schedule and data, as one config that is checked where it is read.
+"""The configuration of a run: network, training, noise schedule and data set, checked when it is read.
 
-Knows no folder but the data's, and nothing about weights or checkpoints.
+Reads no folder except the data's. Knows nothing about weights or checkpoints.
 """
 
 from __future__ import annotations
@@ -16,59 +16,59 @@ from viz_diffusion.errors import VizdiffError, VizdiffInputError, VizdiffUsageEr
 from viz_diffusion.files import read_json
 
 FORMAT_VERSION = 1
-UNDECIDED = 1_000_000_000
-"""Stands in memory for the number of steps while a time budget has not become one; a config.json holds null."""
+UNDECIDED_STEPS = 1_000_000_000
+"""Number of steps in memory while a time budget is not yet converted into steps; ``config.json`` then holds null."""
 
 
 @dataclass(frozen=True)
 class RunConfig:
-    """What decides a run; written to ``config.json`` before the first step."""
+    """Everything that defines a run; written to ``config.json`` before the first step."""
 
     model: ModelConfig
     """The network."""
     training: TrainConfig
-    """How it is trained."""
+    """The training."""
     schedule: str = "linear"
     """Name of the noise schedule."""
     num_train_timesteps: int = 1000
-    """T."""
+    """T, the number of training timesteps."""
     dataset: str = "mnist"
-    """mnist, fashion-mnist, kmnist; or data-dir, where ``data_dir`` says which folder."""
+    """mnist, fashion-mnist or kmnist; or data-dir, if ``data_dir`` gives a folder."""
     data_dir: str | None = None
-    """The folder of IDX files it is trained on, where it is not one of the data sets known by name."""
+    """Folder of IDX files to train on, instead of a data set known by name."""
     preset: str | None = None
-    """The preset it began from, whatever was changed then; None where there was none."""
+    """Name of the preset the run started from, even if options changed its values; None without a preset."""
     subset: int | None = None
-    """How many of the training digits it is trained on, the labels taking turns; None for all of them."""
+    """Number of training images used, with the labels in turn (0, 1, .. 9, 0, ..); None for all of them."""
     minutes: float | None = None
-    """The wall time it may take, until that has become a number of steps (``training.steps``); then None."""
+    """Wall time to train for. None once it has been converted into a number of steps (``training.steps``)."""
 
     def __post_init__(self) -> None:
         if self.minutes is not None:
             if type(self.minutes) not in (int, float) or not 0 <= self.minutes < float("inf"):
                 raise VizdiffInputError(f"the run's minutes must be a number or null, found {self.minutes!r}")
-            object.__setattr__(self, "training", replace(self.training, steps=UNDECIDED))
+            object.__setattr__(self, "training", replace(self.training, steps=UNDECIDED_STEPS))
         if self.subset is not None and (type(self.subset) is not int or self.subset < 1):
             raise VizdiffInputError(f"the run's subset must be a whole number of digits or null, found {self.subset!r}")
-        known = (self.model.schedule, self.model.num_train_timesteps)
-        if self.model.schedule is not None and known != (self.schedule, self.num_train_timesteps):
+        network = (self.model.schedule, self.model.num_train_timesteps)
+        if self.model.schedule is not None and network != (self.schedule, self.num_train_timesteps):
             raise VizdiffInputError(
-                f"the network's last line uses the schedule {known[0]}, T = {known[1]}, "
+                f"the network's last line uses the schedule {network[0]}, T = {network[1]}, "
                 f"and the run {self.schedule}, T = {self.num_train_timesteps}; they must be the same"
             )
 
     @property
     def noise_schedule(self) -> NoiseSchedule:
-        """The schedule, built."""
+        """The noise schedule of this name and length."""
         return NoiseSchedule.named(self.schedule, self.num_train_timesteps)
 
     @property
     def budget(self) -> str:
-        """How long it is trained, in words."""
+        """The number of steps, or the wall time, as text."""
         return f"{self.training.steps:,} steps" if self.minutes is None else f"{self.minutes:g} minutes"
 
     def load_digits(self, split: str) -> Digits:
-        """Load the data the run is trained on (``train``) or held against (``test``)."""
+        """Load the training images (``train``) or the held-out images (``test``)."""
         if self.data_dir is not None:
             digits = load_digits(split, data_dir=Path(self.data_dir))
         else:
@@ -76,11 +76,11 @@ class RunConfig:
         return digits if self.subset is None or split != "train" else digits.first_of_each(self.subset)
 
     def data_set(self, training: Digits) -> Digits:
-        """Return all the digits that those trained on are a part of: the same, where the run has no subset."""
+        """Return the complete training set: ``training`` itself, unless the run is trained on a subset of it."""
         return training if self.subset is None else replace(self, subset=None).load_digits("train")
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what is written as JSON."""
+        """Return the content of ``config.json``."""
         values: dict[str, Any] = {"format_version": FORMAT_VERSION, **asdict(self)}
         if self.minutes is None:
             del values["minutes"]
@@ -88,30 +88,45 @@ class RunConfig:
             values["training"]["steps"] = None
         return values
 
-    def recipe(self) -> dict[str, Any]:
-        """Return, as JSON values by name, what may not change while the run is trained; it may be given more steps."""
+    def conditions(self, data: tuple[Digits, Digits] | None = None) -> dict[str, Any]:
+        """Return everything that must not change while the run is trained, as JSON values by name.
+
+        The number of steps is not among them: a run may be given more.
+
+        Parameters
+        ----------
+        data
+            The training and the held-out images, if their SHA-256 are to be included.
+        """
         values = self.to_dict()
         model, training = values.pop("model"), values.pop("training")
-        left_out = ["format_version", "preset", "steps", "minutes"]
-        # these two came later: a checkpoint from before them had a clock and all digits
-        left_out += ["use_time"] * self.model.use_time + ["subset"] * (self.subset is None)
         entries = {**model, "channels": list(model["channels"]), **training, **values}
-        return {name: value for name, value in entries.items() if name not in left_out}
+        excluded = ["format_version", "preset", "steps", "minutes"]
+        # Older checkpoints lack these two entries: then the network has a time input and the run no subset.
+        excluded += ["use_time"] * self.model.use_time + ["subset"] * (self.subset is None)
+        hashes = {} if data is None else {"training_digits": data[0].sha256, "heldout_digits": data[1].sha256}
+        return {name: value for name, value in entries.items() if name not in excluded} | hashes
 
     @classmethod
     def read(cls, path: Path) -> RunConfig:
-        """Read ``config.json``; raise VizdiffInputError naming the file where it does not fit."""
+        """Read ``config.json``.
+
+        Raises
+        ------
+        VizdiffInputError
+            If the file is not the config of a run; the message names it.
+        """
         values = read_json(path)
         version = values.pop("format_version", None)
         if version != FORMAT_VERSION:
             raise VizdiffInputError(f"{path}: expected format_version {FORMAT_VERSION}, found {version}")
         try:
             model, training = values.pop("model"), values.pop("training")
-            # a config without weight_exponent is from before errors were weighted
-            undecided = {} if values.get("minutes") is None else {"steps": UNDECIDED}
+            # Older configs lack weight_exponent: their errors were not weighted.
+            undecided = {} if values.get("minutes") is None else {"steps": UNDECIDED_STEPS}
             training = TrainConfig(**{"weight_exponent": 0.0, **training, **undecided})
             config = cls(model=ModelConfig.from_dict(model), training=training, **values)
-            _ = config.noise_schedule  # refuses what no schedule can be built from
+            _ = config.noise_schedule  # fails if no schedule can be built from these values
         except (VizdiffError, KeyError, TypeError, AttributeError, ValueError) as error:
             raise VizdiffInputError(f"{path} is not the config of a run: {error}") from error
         return config
@@ -119,31 +134,31 @@ class RunConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Everything that decides how training goes; the learning rate depends on the step alone."""
+    """The settings of training. The learning rate depends on the step only."""
 
     steps: int = 5000
-    """Optimizer steps in all."""
+    """Number of optimizer steps in total."""
     batch_size: int = 128
     """Images per step."""
     learning_rate: float = 4e-3
-    """Peak learning rate of AdamW, reached after the warm-up and then falling linearly to 0."""
+    """Peak learning rate of AdamW, reached after the warm-up; it then falls linearly to 0."""
     warmup_steps: int = 100
     """Steps over which the learning rate rises from 0 to its peak."""
     weight_decay: float = 0.01
     """AdamW's decoupled weight decay."""
     max_grad_norm: float = 1.0
-    """Gradients whose joint norm is larger are scaled down to it."""
+    """Gradients with a larger joint norm are scaled down to this norm."""
     ema_decay: float = 0.999
-    """Largest decay of the moving average of the weights, approached as (1 + n) / (10 + n)."""
+    """Largest decay of the moving average of the weights; after n steps the decay is at most (1 + n) / (10 + n)."""
     label_dropout: float = 0.1
-    """Share of training images shown under the null label (Ho & Salimans 2022, algorithm 1)."""
+    """Fraction of training images that get the null label (Ho & Salimans 2022, algorithm 1)."""
     weight_exponent: float = 0.5
-    """p: the squared error of ε̂ at t counts ᾱ^-p times. With 0 every t counts alike in ε (Ho et al. 2020, eq. 14),
-    with 1 alike in v (Salimans & Ho 2022, "SNR + 1"); between them lies more weight where digits are decided."""
+    """p: the squared error of ε̂ at t has the weight ᾱ^-p. With 0 all timesteps have equal weight in ε (Ho et al. 2020,
+    eq. 14), with 1 equal weight in v (Salimans & Ho 2022, "SNR + 1")."""
     precision: str = "float32"
-    """Number format of the forward pass: float32 or bfloat16 (autocast)."""
+    """Number format of the forward pass: float32, or bfloat16 by autocast."""
     seed: int = 0
-    """Decides the initial weights, the order of the images, and each step's timesteps and noise, modulo 2**32."""
+    """Seed of the initial weights, the order of the images, and the timesteps and noise of each step, modulo 2**32."""
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "warmup_steps"):
@@ -159,7 +174,7 @@ class TrainConfig:
             raise VizdiffUsageError(f"precision must be float32 or bfloat16, found {self.precision!r}")
 
     def learning_rate_at(self, step: int) -> float:
-        """Return the learning rate of step 0 .. steps-1: a straight rise, then a straight fall."""
+        """Return the learning rate of step 0 .. steps-1: a linear rise, then a linear fall."""
         rise = min(1.0, (step + 1) / self.warmup_steps)
         fall = 1 - max(0, step - self.warmup_steps) / max(1, self.steps - self.warmup_steps)
         return self.learning_rate * rise * max(0.0, fall)

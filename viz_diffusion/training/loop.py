@@ -1,15 +1,14 @@
-"""Training: destroy real images with noise, and learn to guess the noise.
+"""The training loop: add noise to real images and learn to predict it (Ho et al. 2020, algorithm 1).
 
-Knows no folder and draws no sample: :func:`train` yields one :class:`TrainStep` after another, and what
-is logged, saved or shown is its caller's business.
+Reads and writes no files and draws no samples: :func:`train` yields one :class:`TrainStep` after another, and its
+caller logs, saves and displays.
 """
 
 from __future__ import annotations
 
 import copy
-import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 import torch
@@ -22,17 +21,17 @@ from viz_diffusion.errors import VizdiffNonFiniteError
 from viz_diffusion.training.config import TrainConfig
 
 NUM_QUARTERS = 4
-"""Held-out loss is told for each quarter of the timesteps."""
+"""The held-out loss is reported for each quarter of the timesteps."""
 
 
 @dataclass(frozen=True)
 class TrainStep:
-    """What one optimizer step was."""
+    """The result of one optimizer step."""
 
     step: int
-    """How many steps are done, this one included; 1 for the first."""
+    """Number of steps done, including this one; 1 for the first."""
     loss: float
-    """Mean squared error per pixel between the noise and its guess, over the batch; every t counts alike."""
+    """Mean squared error of ε̂ per pixel, averaged over the batch; all timesteps have equal weight."""
     learning_rate: float
     """The learning rate of this step."""
     grad_norm: float
@@ -41,24 +40,24 @@ class TrainStep:
 
 @dataclass
 class TrainState:
-    """Everything that changes during training. Each step's draws follow from the seed and the step."""
+    """Everything that changes during training. The random draws of a step follow from the seed and the step."""
 
     config: TrainConfig
-    """How to train; replaced once where a time budget becomes a number of steps."""
+    """The settings of training; its number of steps is replaced once if a time budget is converted."""
     model: SimpleUNet
-    """The network that is trained."""
+    """The network in training."""
     ema: SimpleUNet
-    """The moving average of its weights, which is what samples are drawn with."""
+    """The network with the moving average of the weights, which is used for sampling."""
     optimizer: torch.optim.AdamW
-    """Holds the moments of each weight's gradient."""
+    """AdamW with the gradient moments of each weight."""
     step: int = 0
-    """Steps done."""
+    """Number of steps done."""
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-    """Where the network lives."""
+    """The device of both networks."""
 
     @classmethod
     def create(cls, config: TrainConfig, model_config: ModelConfig, device: torch.device | str = "cpu") -> TrainState:
-        """Build a network with weights that follow from the seed, and an optimizer for it."""
+        """Return the state before the first step; the initial weights follow from the seed."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             model = SimpleUNet(model_config)
@@ -71,14 +70,16 @@ class TrainState:
 
 
 def train(state: TrainState, data: Digits, schedule: NoiseSchedule) -> Iterator[TrainStep]:
-    """Train until ``state.config.steps`` are done (Ho et al. 2020, algorithm 1), yielding after each step.
+    """Train until ``state.config.steps`` are done (Ho et al. 2020, algorithm 1); yield after each step.
+
+    ``state`` is changed in place. ``state.config.steps`` may be changed between two steps.
 
     Raises
     ------
     VizdiffNonFiniteError
-        Where the loss or a gradient is no finite number; the weights are as they were before the step.
+        If the loss or the gradient norm is not finite; the weights are then those before the step.
     VizdiffUsageError
-        Where the schedule leaves no signal at its end, which a model that predicts ε cannot use.
+        If no signal is left at the schedule's last timestep, where a model that predicts ε cannot work.
     """
     schedule.require_signal()
     state.model.train()
@@ -88,13 +89,13 @@ def train(state: TrainState, data: Digits, schedule: NoiseSchedule) -> Iterator[
         generator = _generator(config.seed, state.step)
         rows = _batch_rows(config, state.step, len(data))
         x0, labels = data.images[rows], data.labels[rows]
-        # label dropout: some images are shown without saying what they are
+        # label dropout: some images get the null label (Ho & Salimans 2022, algorithm 1)
         dropped = torch.rand(len(rows), generator=generator) < config.label_dropout
         labels = labels.where(~dropped, torch.tensor(state.model.null_label))
         # t ~ Uniform(0 .. T-1), one draw in each of B equal slices (Kingma et al. 2021, appendix I.1)
         share = (torch.arange(len(rows)) + torch.rand(1, generator=generator)) / len(rows)
         t = (share % 1 * schedule.num_train_timesteps).long()
-        # ε ~ N(0, I), and x_t from x_0 in one go
+        # ε ~ N(0, I), x_t = √ᾱ_t x_0 + √(1 - ᾱ_t) ε
         noise = torch.randn(x0.shape, generator=generator)
         x_t = schedule.add_noise(x0, noise, t)
         # a gradient step on w_t ‖ε - ε_θ(x_t, t, y)‖²
@@ -109,7 +110,7 @@ def train(state: TrainState, data: Digits, schedule: NoiseSchedule) -> Iterator[
 def _optimize(
     state: TrainState, x_t: Tensor, t: Tensor, labels: Tensor, noise: Tensor, weight: Tensor, learning_rate: float
 ) -> tuple[float, float]:
-    """Make one optimizer step; return the loss and the gradient's norm."""
+    """Make one optimizer step on the weighted loss; return the unweighted loss and the gradient norm."""
     with torch.autocast(state.device.type, torch.bfloat16, enabled=state.config.precision == "bfloat16"):
         eps_pred = state.model(x_t, t, labels)
     errors = (eps_pred.float() - noise).square().mean(dim=(1, 2, 3))
@@ -129,9 +130,10 @@ def _optimize(
 
 
 def loss_weights(schedule: NoiseSchedule, exponent: float) -> Tensor:
-    """Return (T,) float32 weights w_t = ᾱ_t^-p, scaled to a mean of 1; all 1 where p is 0.
+    """Return (T,) float32 weights w_t = ᾱ_t^-p, scaled to a mean of 1; all are 1 if the exponent p is 0.
 
-    ‖ε - ε̂‖² is ᾱ times the squared error of v (Salimans & Ho 2022, appendix D): p = 1 undoes that.
+    ‖ε - ε̂‖² is ᾱ times the squared error of v (Salimans & Ho 2022, appendix D), so p = 1 gives all timesteps equal
+    weight in v.
     """
     weights = schedule.alphas_cumprod**-exponent
     return torch.from_numpy(weights / weights.mean()).float()
@@ -139,30 +141,31 @@ def loss_weights(schedule: NoiseSchedule, exponent: float) -> Tensor:
 
 @torch.no_grad()
 def _update_ema(state: TrainState) -> None:
-    """Move the average a little towards the weights: much at first, 1 - ema_decay later."""
+    """Update the moving average with decay min(ema_decay, (1 + n) / (10 + n)) after n steps."""
     decay = min(state.config.ema_decay, (1 + state.step) / (10 + state.step))
     for average, weight in zip(state.ema.parameters(), state.model.parameters(), strict=True):
         average.lerp_(weight, 1 - decay)
 
 
 def _generator(seed: int, index: int) -> torch.Generator:
-    """Return the generator of draw number ``index``: no state has to be saved to go on after a stop."""
+    """Return the random generator of draw number ``index``, so that no generator state has to be saved."""
     mixed = (seed * 0x9E3779B97F4A7C15 + index * 0xBF58476D1CE4E5B9) % 2**63
     return torch.Generator().manual_seed(mixed)
 
 
 def _batch_rows(config: TrainConfig, step: int, num_images: int) -> Tensor:
-    """Return the indices of the images of a step: each epoch visits every image once, in its own order."""
+    """Return the (B,) indices of the images of a step; each epoch uses every image once, in an order of its own."""
     positions = torch.arange(step * config.batch_size, (step + 1) * config.batch_size)
     rows = torch.empty_like(positions)
     for epoch in torch.unique(positions // num_images).tolist():
-        here = positions // num_images == epoch
-        rows[here] = _order(config.seed, epoch, num_images)[positions[here] % num_images]
+        in_epoch = positions // num_images == epoch
+        rows[in_epoch] = _permutation(config.seed, epoch, num_images)[positions[in_epoch] % num_images]
     return rows
 
 
 @lru_cache(maxsize=2)
-def _order(seed: int, epoch: int, num_images: int) -> Tensor:
+def _permutation(seed: int, epoch: int, num_images: int) -> Tensor:
+    """Return the (N,) order of the images in an epoch."""
     return torch.randperm(num_images, generator=_generator(seed, -1 - epoch))
 
 
@@ -173,12 +176,12 @@ def heldout_loss(
     data: Digits,
     count: int = 1000,
     batch_size: int = 100,
-    between: Callable[[], object] = lambda: None,
-) -> list[float]:
+    should_stop: Callable[[], bool] = lambda: False,
+) -> list[float] | None:
     """Return the mean squared error of ε̂ per pixel on ``count`` images, by quarter of the timesteps.
 
-    Images, timesteps (spread evenly over 0 .. T-1) and noise are the same at every call, so that two
-    calls differ by the denoiser alone. ``between`` is called before each batch; what it raises ends it all.
+    Images, timesteps (evenly spaced over 0 .. T-1) and noise are the same in every call, so two results differ only
+    because of the denoiser. ``should_stop`` is called before each batch; once it returns True the result is None.
     """
     device = next(denoiser.parameters()).device
     generator = torch.Generator().manual_seed(2006)
@@ -188,7 +191,8 @@ def heldout_loss(
     noise = torch.randn((count, *data.images.shape[1:]), generator=generator)
     errors = []
     for start in range(0, count, batch_size):
-        between()
+        if should_stop():
+            return None
         part = slice(start, start + batch_size)
         x_t = schedule.add_noise(data.images[rows[part]], noise[part], t[part])
         labels = data.labels[rows[part]]
@@ -197,45 +201,3 @@ def heldout_loss(
     error = torch.cat(errors)
     quarter = t * NUM_QUARTERS // schedule.num_train_timesteps
     return [error[quarter == q].mean().item() for q in range(NUM_QUARTERS)]
-
-
-def faster_precision(
-    config: TrainConfig, model: ModelConfig, data: Digits, schedule: NoiseSchedule, device: torch.device
-) -> str:
-    """Return bfloat16 where whole steps of this training are a fifth faster with it, else float32.
-
-    CPUs get float32 untimed: those with bfloat16 arithmetic make a lone convolution faster and a whole step slower,
-    those without imitate it, and the format, which decides every number of a run, should not hang on a stopwatch.
-    """
-    if device.type == "cpu":
-        return "float32"
-    seconds = {
-        precision: step_seconds(replace(config, precision=precision), model, data, schedule, device)
-        for precision in ("float32", "bfloat16")
-    }
-    return "bfloat16" if seconds["float32"] > 1.2 * seconds["bfloat16"] else "float32"
-
-
-def step_seconds(
-    config: TrainConfig,
-    model: ModelConfig,
-    data: Digits,
-    schedule: NoiseSchedule,
-    device: torch.device,
-    count: int = 5,
-) -> float:
-    """Return the seconds that a step takes on average over ``count``, after one that warms up; nothing is kept."""
-    state = TrainState.create(replace(config, steps=1 + count), model, device)
-    steps = train(state, data, schedule)
-    next(steps)
-    _wait(device)
-    start = time.perf_counter()
-    for _ in steps:
-        pass
-    _wait(device)
-    return (time.perf_counter() - start) / count
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)

@@ -1,4 +1,4 @@
-"""Metrics log."""
+"""The metrics log: training loss, learning rate and held-out loss of a run, as JSON lines."""
 
 from __future__ import annotations
 
@@ -15,10 +15,15 @@ METRICS = "metrics.jsonl"
 _LOSSES = {"loss": "last loss (one batch)", "heldout_loss": "held-out loss, by quarter of t"}
 
 
-class Metrics:
-    """Appends JSON lines to a file, from a given length on.
+class MetricsLog:
+    """Writes JSON lines to a file.
 
-    A file that is shorter, as after a loss of power, is kept as far as its lines are whole: it is never filled up.
+    Parameters
+    ----------
+    path
+        The file; created if it is missing.
+    length
+        Bytes to keep; what follows is cut off. A shorter file, as after a power failure, keeps its complete lines.
     """
 
     def __init__(self, path: Path, length: int) -> None:
@@ -35,20 +40,20 @@ class Metrics:
         self._path = path
 
     def has_evaluation(self, step: int) -> bool:
-        """Return whether the network was looked at after this step, as far as the lines can be read."""
+        """Return whether the log holds the held-out loss after this step; lines that are not JSON are skipped."""
         with io_errors("read", self._path):
             self._handle.seek(0)
-            lines = self._handle.read().splitlines()  # which leaves it at the end
+            lines = self._handle.read().splitlines()  # reading ends at the end of the file, where lines are appended
         return any(_is_evaluation(line, step) for line in lines)
 
     def write(self, **values: Any) -> None:
-        """Append one object."""
+        """Append one JSON object."""
         with io_errors("write", self._path):
             self._handle.write((to_json(values) + "\n").encode())
-            self._handle.flush()  # so that a run can be watched
+            self._handle.flush()  # so that other programs can follow the run
 
     def flush(self) -> int:
-        """Flush what was written to disk; return the file's length in bytes."""
+        """Flush the file to disk; return its length in bytes."""
         with io_errors("write", self._path):
             self._handle.flush()
             os.fsync(self._handle.fileno())
@@ -69,7 +74,7 @@ def _is_evaluation(line: bytes, step: int) -> bool:
 
 
 def lost_metrics(path: Path, length: int) -> str | None:
-    """Say how much of the metrics' first ``length`` bytes is not there; None where nothing is missing."""
+    """Return a message that says how many of the first ``length`` bytes are missing; None if none are."""
     found = path.stat().st_size if path.is_file() else 0
     if found >= length:
         return None
@@ -77,7 +82,10 @@ def lost_metrics(path: Path, length: int) -> str | None:
 
 
 def last_metrics(path: Path) -> tuple[int, list[tuple[str, str]]]:
-    """Return the last step in the metrics, and the last losses in words; nothing where they cannot be read."""
+    """Return the last step of a log, and the name and value of its last losses as text.
+
+    A missing file gives step 0 and no losses. Reading ends at the first line that is not complete.
+    """
     step = 0
     last: dict[str, Any] = {}
     try:
@@ -86,5 +94,5 @@ def last_metrics(path: Path) -> tuple[int, list[tuple[str, str]]]:
             step = int(entry["step"])
             last |= {name: np.ravel(entry[name]).astype(float) for name in _LOSSES if name in entry}
     except (OSError, ValueError, TypeError, KeyError, OverflowError):
-        pass  # a line that is being written, or no file yet: what was read so far stands
+        pass  # no file yet, or a line that is being written
     return step, [(_LOSSES[name], ", ".join(f"{v:.4f}" for v in values)) for name, values in last.items()]

@@ -1,6 +1,6 @@
-"""Presets: three sizes of training, and the quality that each was measured to reach.
+"""Presets: named settings of network and training, with the quality that each was measured to reach.
 
-Knows nothing about data, folders of runs or the command line, and never imports torch.
+Knows nothing about data, runs or the command line, and never imports torch.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.files import read_json
 
 MEASURED_DIR = Path(__file__).parents[1] / "assets" / "presets"
-"""Holds ``NAME.json``, what ``vizdiff evaluate --out``` wrote of a run of that preset."""
+"""Folder of ``NAME.json``: the output of ``vizdiff evaluate --out`` for a run of that preset."""
 
 
 @dataclass(frozen=True)
 class Preset:
-    """A network, how it is trained, and for how long."""
+    """A network, the settings of its training, and a budget."""
 
     name: str
-    """What ``--preset`` calls it; written into the run's config."""
+    """Value of ``--preset``; written into the run's config."""
     purpose: str
-    """What it is for, in a few words."""
+    """What the preset is for, in a few words."""
     channels: tuple[int, int]
     """Feature channels at half and at a quarter of the image's resolution."""
     num_blocks: int
@@ -33,27 +33,27 @@ class Preset:
     learning_rate: float
     """Peak learning rate of AdamW."""
     minutes: float | None = None
-    """Wall time to spend; None where ``steps`` counts."""
+    """Wall time of training; None if ``steps`` is given."""
     steps: int | None = None
-    """Optimizer steps in all; None where ``minutes`` counts."""
+    """Number of optimizer steps; None if ``minutes`` is given."""
 
     @property
     def command(self) -> str:
-        """What a user types."""
+        """The command that trains with this preset."""
         return f"vizdiff train --preset {self.name}"
 
     @property
     def budget(self) -> str:
-        """How long it trains, in words."""
+        """The number of steps, or the wall time, as text."""
         return f"{self.minutes:g} minutes" if self.minutes is not None else f"{self.steps:,} steps"
 
     def measured(self) -> dict[str, Any] | None:
-        """Return what ``vizdiff evaluate`` found for a run of this preset, or None where nobody has measured it.
+        """Return the results of ``vizdiff evaluate`` for a run of this preset; None if it was not measured.
 
         Raises
         ------
         VizdiffInputError
-            Where the file is no JSON.
+            If the file is not JSON.
         """
         path = MEASURED_DIR / f"{self.name}.json"
         return read_json(path) if path.is_file() else None
@@ -62,18 +62,17 @@ class Preset:
 PRESETS = (
     Preset("small", "a laptop", (32, 64), 1, batch_size=64, learning_rate=4e-3, minutes=10),
     Preset("base", "the bundled weights", (32, 64), 1, batch_size=64, learning_rate=4e-3, steps=30_000),
-    Preset("large", "a GPU", (128, 256), 2, batch_size=256, learning_rate=2e-3, steps=30_000),
 )
 DEFAULT_PRESET = "small"
 
 
 def find_preset(name: str) -> Preset:
-    """Return a preset by its name.
+    """Return the preset of a name.
 
     Raises
     ------
     VizdiffUsageError
-        Where there is none of that name.
+        If no preset has that name.
     """
     for preset in PRESETS:
         if preset.name == name:

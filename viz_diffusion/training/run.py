@@ -1,15 +1,15 @@
-"""A run: a folder of config, weights and metrics, whole or recognisably unfinished.
+"""A run: a folder of configuration, weights, checkpoints and metrics, either finished or visibly unfinished.
 
 Layout (the Hugging Face one, plus what resuming needs)::
 
-    config.json                    model, training, schedule, data set
-    metrics.jsonl                  one JSON object a line
-    samples.safetensors            thumbnails from one fixed noise, over training
+    config.json                    network, training, noise schedule, data set
+    metrics.jsonl                  one JSON object per line
+    samples.safetensors            thumbnails from one fixed noise, at several training steps
     training/step-00001000/        a checkpoint: model, ema, optimizer, state.json, manifest.json
-    model.safetensors              the averaged weights, written when training is done
-    manifest.json                  SHA-256 of each file; written last, so its presence means "finished"
+    model.safetensors              the averaged weights, written at the end of training
+    manifest.json                  SHA-256 of each file; written last, so it exists only in a finished run
 
-No pickle anywhere. Knows nothing about sampling, figures or the command line.
+No pickle. Knows nothing about figures or the command line.
 """
 
 from __future__ import annotations
@@ -20,15 +20,13 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
-from safetensors.torch import save
 from torch import Tensor
 
 from viz_diffusion.data import Digits
 from viz_diffusion.diffusion.unet import SimpleUNet
-from viz_diffusion.errors import VizdiffError, VizdiffInputError
+from viz_diffusion.errors import VizdiffInputError
 from viz_diffusion.files import (
     atomic_write,
     io_errors,
@@ -45,39 +43,20 @@ from viz_diffusion.files import (
     write_json,
     write_manifest,
 )
-from viz_diffusion.text.notebook_html import facts, whole
-from viz_diffusion.training.checkpoint import (
-    Found,
-    Series,
-    load_checkpoint,
-    load_weights,
-    parse_tensors,
-    read_tensors,
-    save_checkpoint,
-    step_of,
-    to_bytes,
-)
+from viz_diffusion.training.checkpoint import load_weights, read_tensors, to_bytes
+from viz_diffusion.training.checkpoint_series import CheckpointSeries, Resumed, step_of
 from viz_diffusion.training.config import RunConfig
 from viz_diffusion.training.loop import TrainState
-from viz_diffusion.training.metrics_log import METRICS, last_metrics, lost_metrics
+from viz_diffusion.training.metrics_log import METRICS, lost_metrics
+from viz_diffusion.training.run_html import run_html
+from viz_diffusion.training.thumbnails import SAMPLES, load_samples
 
 BUNDLED_DIR = Path(__file__).parents[1] / "assets" / "weights"
 CONTROLS_DIR = BUNDLED_DIR.parent / "controls"
-"""Networks that lack something, for lessons to compare with: ``no_time`` and ``subset_100``."""
+"""Runs for lessons to compare with: ``no_time`` has no time input, ``subset_100`` was trained on 100 digits."""
 RUNS_DIR = Path("runs")
 WEIGHTS = "model.safetensors"
 MANIFEST = "manifest.json"
-
-
-class Resumed(NamedTuple):
-    """Where training goes on."""
-
-    state: TrainState
-    """What the checkpoint held."""
-    metrics_bytes: int
-    """How much of ``metrics.jsonl`` belongs to it."""
-    remarks: list[str]
-    """What the user should be told: checkpoints passed over, lines lost, and why the end will not be bit-exact."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +66,7 @@ class Run:
     path: Path
     """The folder."""
     config: RunConfig
-    """What decided it."""
+    """The content of ``config.json``."""
 
     @classmethod
     def create(cls, path: Path, config: RunConfig) -> Run:
@@ -96,19 +75,19 @@ class Run:
         Raises
         ------
         VizdiffInputError
-            Where it does.
+            If the folder already holds a run.
         VizdiffLockedError
-            Where another process begins or trains one there just now.
+            If another process is writing to the folder.
         """
         run = cls(path, config)
-        run._refuse_another()
+        run._require_no_config()
         make_dir(path)
         with run.lock():
-            run._refuse_another()
+            run._require_no_config()  # another process may have begun one before the lock was taken
             write_json(path / "config.json", config.to_dict())
         return run
 
-    def _refuse_another(self) -> None:
+    def _require_no_config(self) -> None:
         path = self.path
         if (path / "config.json").exists():
             raise VizdiffInputError(f"{path} already holds a run; go on with `resume` {path}, or choose another `out`")
@@ -127,7 +106,7 @@ class Run:
 
     @classmethod
     def bundled(cls) -> Run:
-        """Open the weights that come with the package."""
+        """Open the run that comes with the package."""
         return cls.open(BUNDLED_DIR)
 
     @classmethod
@@ -137,7 +116,7 @@ class Run:
 
     @classmethod
     def choose(cls, choice: str | None = None) -> Run:
-        """Open a path, or ``bundled``, or by default the newest finished run under ``runs/``, else bundled."""
+        """Open a path, or ``bundled``; by default the newest finished run under ``runs/``, else the bundled one."""
         if choice == "bundled":
             return cls.bundled()
         if choice is not None:
@@ -147,53 +126,143 @@ class Run:
 
     @property
     def is_bundled(self) -> bool:
-        """Whether these are the weights that come with the package."""
+        """Whether this is the run that comes with the package."""
         return self.path == BUNDLED_DIR
 
     @property
+    def name_or_path(self) -> str:
+        """``bundled``, or the folder: what ``vizdiff --run`` takes."""
+        return "bundled" if self.is_bundled else str(self.path)
+
+    @property
     def is_finished(self) -> bool:
-        """Whether training reached its last step and everything was written."""
+        """Whether training reached its last step and every file was written."""
         return (self.path / MANIFEST).is_file()
 
     @property
     def name(self) -> str:
-        """What the run is called in captions; never a full path."""
+        """The name of the run in captions: ``bundled``, or the name of its folder without the path."""
         return "bundled" if self.is_bundled else self.path.name
-
-    def _repr_html_(self) -> str:
-        """Say in a notebook what the run is and how far it came; nothing is loaded, nothing is checked."""
-        config = self.config
-        trained, losses = last_metrics(self.path / METRICS)
-        so_far = f"{trained:,} of {config.budget}" if config.minutes is None else f"{trained:,} steps so far"
-        state = "finished" if self.is_finished else f"unfinished, {so_far}"
-        folder = self.path if self.is_finished else next(reversed(self.checkpoints()), None)
-        weights = "none yet"
-        if folder is not None:
-            name = WEIGHTS if self.is_finished else "ema.safetensors"
-            try:
-                weights = str(read_json(folder / "manifest.json")["sha256"][name])
-            except (VizdiffError, KeyError, TypeError):
-                weights = "not known"
-        pairs = (
-            ("data set", config.dataset),
-            ("budget", f"{config.budget}, {config.training.batch_size} images a step"),
-            *losses,
-            ("schedule", f"{config.schedule}, T = {config.num_train_timesteps}"),
-            ("weights", weights),
-        )
-        return whole(f"Run {self.name}", f"({config.dataset}, {config.budget}, {state})", facts("facts", pairs))
 
     @property
     def trained_steps(self) -> int:
-        """Steps behind the weights: all of them, or while it is unfinished those of its newest checkpoint."""
-        newest = next(reversed(self.checkpoints()), None)
-        return self.config.training.steps if self.is_finished or newest is None else step_of(newest)
+        """Training steps behind the weights: all of them, or those of the newest checkpoint of an unfinished run."""
+        checkpoints = self.checkpoints()
+        return self.config.training.steps if self.is_finished or not checkpoints else step_of(checkpoints[-1])
+
+    def _repr_html_(self) -> str:
+        """Return the summary that a notebook shows."""
+        return run_html(self)
+
+    def load_samples(self) -> tuple[Tensor, Tensor] | None:
+        """Return the thumbnails: (M,) int64 training steps and (M, 10, 28, 28) uint8 images; None without any."""
+        return load_samples(self.path, check=self.is_finished)
+
+    def load_model(
+        self, device: torch.device | str = "cpu", warn: Callable[[str], object] = warnings.warn
+    ) -> tuple[SimpleUNet, str]:
+        """Return the network with the averaged weights, ready to sample, and the SHA-256 of its weights file.
+
+        For an unfinished run the weights are those of its newest readable checkpoint; ``warn`` receives one message
+        for each newer one that cannot be read.
+
+        Raises
+        ------
+        VizdiffInputError
+            If weights are missing, damaged, or of another shape than the config requires.
+        VizdiffIOError
+            If the system refuses to read them.
+        """
+        model = SimpleUNet(self.config.model)
+
+        def load(folder: Path, name: str = "ema.safetensors") -> str:
+            weights, digest = read_tensors(folder, name)
+            load_weights(model, weights, folder / name)
+            return digest
+
+        if self.is_finished:
+            digest = load(self.path, WEIGHTS)
+        else:
+            digest, remarks = self._series.read_newest(load)
+            for remark in remarks:
+                warn(remark)
+        model = model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return model.eval().requires_grad_(False), digest
+
+    # -- checkpoints -------------------------------------------------------------------------------
+
+    def checkpoints(self) -> list[Path]:
+        """Return the folders of all complete checkpoints, oldest first."""
+        return self._series.complete()
+
+    @property
+    def _series(self) -> CheckpointSeries:
+        return CheckpointSeries(self.path)
+
+    def save_checkpoint(
+        self, state: TrainState, metrics_bytes: int, previous: int, data: tuple[Digits, Digits] | None = None
+    ) -> None:
+        """Write a checkpoint; then remove all others except one.
+
+        Parameters
+        ----------
+        previous
+            Step of the checkpoint that is kept: the one this training saved or resumed from before. 0: none.
+        data
+            The training and the held-out images; resuming compares their SHA-256.
+        """
+        self._series.save(state, metrics_bytes, self.config.conditions(data))
+        self._series.keep_only(previous, state.step)
+
+    def resume(
+        self, device: torch.device | str = "cpu", force: bool = False, data: tuple[Digits, Digits] | None = None
+    ) -> Resumed:
+        """Read the newest readable checkpoint.
+
+        Parameters
+        ----------
+        force
+            Accept a changed environment or config, with which the result is not bit-exact.
+        data
+            The training and the held-out images, to be compared with those of the checkpoint; None: not compared.
+
+        Raises
+        ------
+        VizdiffInputError
+            If no checkpoint is readable, or the environment or the config has changed and ``force`` is not given.
+        VizdiffIOError
+            If the system refuses to read any checkpoint.
+        """
+        resumed = self._series.resume(self.config, torch.device(device), force, data)
+        if lost := lost_metrics(self.path / METRICS, resumed.metrics_bytes):
+            resumed.remarks.append(lost)
+        return resumed
+
+    # -- writing -----------------------------------------------------------------------------------
+
+    def lock(self) -> AbstractContextManager[None]:
+        """Keep other writers out of the folder.
+
+        Raises
+        ------
+        VizdiffLockedError
+            On entering, if another process is writing to the run.
+        """
+        return lock(self.path / ".lock")
+
+    def sweep(self) -> None:
+        """Remove what killed processes left: temporary files, and checkpoints without a manifest.
+
+        The run must be locked, so that no other process is still writing these files.
+        """
+        sweep(self.path)
+        self._series.sweep()
 
     def update_config(self, config: RunConfig) -> Run:
-        """Write a changed config and return the run with it; a finished run is unfinished from then on.
+        """Write a changed config and return the run with it; a finished run becomes unfinished.
 
-        A manifest vouches for the config it was written with: it goes when the new config is on disk beside the
-        old one, and only then does the new one take the old one's place.
+        The manifest holds the SHA-256 of the old config. It is removed once the new config is on disk under a temporary
+        name and before the file is renamed, so it never lists a file that has changed.
         """
         path = self.path / "config.json"
         with atomic_write(path) as handle:
@@ -204,178 +273,26 @@ class Run:
         return Run(self.path, config)
 
     def unfinish(self) -> None:
-        """Take away the manifest, if there is one: what follows may be stopped at any moment."""
+        """Remove the manifest, if there is one, before any file that it lists is changed."""
         path = self.path / MANIFEST
         if path.exists():
             with io_errors("remove", path):
                 path.unlink()
                 sync_dir(self.path)
 
-    # -- what samples are drawn with -------------------------------------------------------------
-
-    def load_model(
-        self, device: torch.device | str = "cpu", narrate: Callable[[str], object] = warnings.warn
-    ) -> tuple[SimpleUNet, str]:
-        """Return the averaged network, ready to sample, and the SHA-256 of its weights file.
-
-        An unfinished run gives the weights of its newest checkpoint; a broken one is passed over for the one
-        before it, and ``narrate`` gets a line that names it.
-
-        Raises
-        ------
-        VizdiffInputError
-            Where weights are missing, damaged, or of another shape than the config says.
-        VizdiffIOError
-            Where the system refuses to read them.
-        """
-        model = SimpleUNet(self.config.model)
-
-        def read(folder: Path, name: str = "ema.safetensors") -> str:
-            weights, digest = read_tensors(folder, name)
-            load_weights(model, weights, folder / name)
-            return digest
-
-        if self.is_finished:
-            digest = read(self.path, WEIGHTS)
-        else:
-            digest, remarks = self._read_newest(read)
-            for remark in remarks:
-                narrate(remark)
-        model = model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        return model.eval().requires_grad_(False), digest
-
-    # -- training --------------------------------------------------------------------------------
-
-    def checkpoints(self) -> list[Path]:
-        """Return the folders of all whole checkpoints, oldest first."""
-        return self._series.whole()
-
-    @property
-    def _series(self) -> Series:
-        return Series(self.path / "training")
-
-    def _read_newest(self, read: Callable[[Path], Found]) -> tuple[Found, list[str]]:
-        if self.checkpoints():
-            return self._series.read_newest(read)
-        if self.is_finished:
-            raise VizdiffInputError(
-                f"{self.path} is finished, but its folder training/, which going on begins from, is missing; "
-                "train anew with another `out`"
-            )
-        raise VizdiffInputError(
-            f"{self.path} is half-written: it has neither finished weights nor a checkpoint; train again "
-            "with another `out`"
-        )
-
-    def save_checkpoint(
-        self, state: TrainState, metrics_bytes: int, before: int, data: tuple[Digits, Digits] | None = None
-    ) -> None:
-        """Write all that resuming needs to a new folder; then drop every other checkpoint but one.
-
-        Parameters
-        ----------
-        before
-            Step of the one that is kept: what this training saved before, or began from. 0 where there is none.
-        data
-            The digits it is trained on and held against; going on compares their SHA-256.
-        """
-        recipe = self.config.recipe() | _digests(data)
-        save_checkpoint(self._series.at(state.step), state, metrics_bytes, recipe)
-        self._series.keep(before, state.step)
-
-    def sweep(self) -> None:
-        """Remove what killed writers left behind: temporary files, and checkpoints without a manifest.
-
-        Only while the run is locked: then no writer is alive whose work this could be.
-        """
-        sweep(self.path)
-        self._series.sweep()
-
-    def resume(
-        self, device: torch.device | str = "cpu", force: bool = False, data: tuple[Digits, Digits] | None = None
-    ) -> Resumed:
-        """Read the newest whole checkpoint.
-
-        A broken one is passed over for the one before it, and named.
-
-        Parameters
-        ----------
-        force
-            Go on in a changed environment too, where the result will not be bit-exact.
-        data
-            The digits it will be trained on and held against; where they are not given they are not compared.
-
-        Raises
-        ------
-        VizdiffInputError
-            Where no checkpoint is whole, or the environment is another and ``force`` is not given.
-        VizdiffIOError
-            Where the system refuses to read any.
-        """
-
-        def read(folder: Path) -> tuple[TrainState, int, list[str]]:
-            recipe = self.config.recipe() | _digests(data)
-            return load_checkpoint(folder, self.config.training, self.config.model, torch.device(device), recipe)
-
-        (state, metrics_bytes, changed), remarks = self._read_newest(read)
-        if changed and not force:
-            raise VizdiffInputError(
-                f"{self._series.at(state.step)} was written in another environment or recipe "
-                f"({'; '.join(changed)}); `force` goes on, not bit-exact"
-            )
-        if changed:
-            remarks.append(f"not bit-exact: {'; '.join(changed)}")
-        if lost := lost_metrics(self.path / METRICS, metrics_bytes):
-            remarks.append(lost)
-        return Resumed(state, metrics_bytes, remarks)
-
-    def lock(self) -> AbstractContextManager[None]:
-        """Keep other writers out of the folder.
-
-        Raises
-        ------
-        VizdiffLockedError
-            On entering, where another process writes to the run.
-        """
-        return lock(self.path / ".lock")
-
     def finish(self, state: TrainState) -> str:
-        """Write the finished weights, then the manifest; return the weights' SHA-256.
+        """Write the averaged weights, then the manifest; return the SHA-256 of the weights.
 
-        A manifest of other files goes first: no moment shows a run as finished that is not.
+        An older manifest is removed first unless it lists exactly these files, so it never lists other weights.
         """
         weights = to_bytes(state.ema.state_dict())
-        names = [name for name in ("config.json", METRICS, "samples.safetensors") if (self.path / name).is_file()]
+        names = [name for name in ("config.json", METRICS, SAMPLES) if (self.path / name).is_file()]
         digests = {name: sha256_file(self.path / name) for name in names} | {WEIGHTS: sha256_bytes(weights)}
         try:
-            same = read_json(self.path / MANIFEST).get("sha256") == digests
+            unchanged = read_json(self.path / MANIFEST).get("sha256") == digests
         except VizdiffInputError:
-            same = False
-        if not same:
+            unchanged = False
+        if not unchanged:
             self.unfinish()
         write_bytes(self.path / WEIGHTS, weights)
         return write_manifest(self.path, list(digests))[WEIGHTS]
-
-    # -- what was written along the way ----------------------------------------------------------
-
-    def save_samples(self, steps: list[int], images: Tensor) -> None:
-        """Write thumbnails: (M,) step numbers and (M, N, 28, 28) bytes."""
-        data = save({"steps": torch.tensor(steps, dtype=torch.int64), "images": images})
-        write_bytes(self.path / "samples.safetensors", data)
-
-    def load_samples(self) -> tuple[Tensor, Tensor] | None:
-        """Return what :meth:`save_samples` wrote, or None where there are none."""
-        path = self.path / "samples.safetensors"
-        if not path.is_file():
-            return None
-        data = read_checked(self.path, path.name)[0] if self.is_finished else path.read_bytes()
-        tensors = parse_tensors(path, data)
-        if set(tensors) != {"steps", "images"}:
-            raise VizdiffInputError(
-                f"{path} must hold steps and images, found {', '.join(sorted(tensors)) or 'nothing'}"
-            )
-        return tensors["steps"], tensors["images"]
-
-
-def _digests(data: tuple[Digits, Digits] | None) -> dict[str, str]:
-    return {} if data is None else {"training_digits": data[0].sha256, "heldout_digits": data[1].sha256}

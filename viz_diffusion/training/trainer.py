@@ -1,6 +1,6 @@
-"""Training a run: the loop around :func:`train` that measures, samples, saves and can be stopped.
+"""The trainer: optimizer steps, evaluations, checkpoints and the metrics log of one run.
 
-Knows nothing about terminals: it yields :class:`Progress`, and whoever listens shows it.
+Displays nothing: it yields a :class:`Progress` after each step, and the caller displays it.
 """
 
 from __future__ import annotations
@@ -11,248 +11,241 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
-import torch
 
-from viz_diffusion.data import NUM_LABELS, Digits, to_bytes
-from viz_diffusion.diffusion.samplers import ImageNoise, sampling_steps
+from viz_diffusion.data import Digits
 from viz_diffusion.training.config import TrainConfig
-from viz_diffusion.training.loop import TrainState, heldout_loss, train
-from viz_diffusion.training.metrics_log import METRICS, Metrics
+from viz_diffusion.training.loop import TrainState, TrainStep, heldout_loss, train
+from viz_diffusion.training.metrics_log import METRICS, MetricsLog
 from viz_diffusion.training.run import Run
+from viz_diffusion.training.thumbnails import Thumbnails
 
 TIMED_STEPS = 50
-"""Steps after which a time budget becomes a number of steps; the first ten only warm the machine up."""
-NUM_LOOKS = 12
-"""Looks at the network (held-out loss, thumbnails) are ever further apart, but at most a run's twelfth."""
+"""Steps after which a time budget is converted into a number of steps."""
+NUM_EVALUATIONS = 12
+"""Number of evaluations if all were evenly spaced in log; two evaluations are at most 1/12 of the run apart."""
 LOG_EVERY = 10
 """Steps between two lines of training loss."""
-_WARM_STEPS = 10
-_OVERHEAD = 0.02  # share of a time budget that goes to held-out loss, thumbnails and checkpoints
+_WARM_UP_STEPS = 10  # the first of the timed steps; they are slower and are not counted
+_OVERHEAD = 0.02  # fraction of a time budget reserved for evaluations and checkpoints
 
 
 @dataclass(frozen=True)
-class Look:
-    """What a look at the averaged network found."""
+class Evaluation:
+    """The result of an evaluation of the averaged network."""
 
     step: int
-    """Steps done by then."""
+    """Training steps done."""
     heldout_loss: tuple[float, ...]
     """(4,) mean squared error of ε̂ per pixel on held-out images, by quarter of the timesteps."""
-    count: int
-    """How many looks' samples the run keeps by now."""
+    num_thumbnails: int
+    """Evaluations whose samples the run holds, including this one."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Where training stands after a step."""
+    """The state of training after a step."""
 
     step: int
     """Steps done."""
     steps: int | None
-    """Steps in all; None while a time budget is still being measured."""
+    """Steps in total; None while a time budget is not yet converted into steps."""
     loss: float
     """Training loss of this step."""
     images_per_second: float
-    """Images trained on per second, since training or resuming began."""
+    """Mean training speed since this process started or resumed."""
     seconds_left: float | None = None
-    """Seconds to the last step at that speed; None while ``steps`` is."""
-    look: Look | None = None
-    """The last look at the network since training or resuming began; None before the first."""
+    """Time to the last step at that speed; None if ``steps`` is None."""
+    evaluation: Evaluation | None = None
+    """The last evaluation since this process started or resumed; None before the first."""
 
 
-def fit(
-    run: Run,
-    state: TrainState,
-    data: Digits,
-    heldout: Digits,
-    *,
-    minutes: float | None = None,
-    checkpoint_every: int | None = None,
-    metrics_bytes: int = 0,
-    should_stop: Callable[[], bool] = lambda: False,
-) -> Generator[Progress, None, None]:
-    """Train a run to its end; the folder is whole whenever this is stopped.
-
-    Closing the generator (``close()``, what Ctrl-C does on the command line) saves a checkpoint. Stops
-    belong between steps: an exception thrown into the middle of one leaves the last checkpoint as it was.
+class Trainer:
+    """Trains a run to its last step. Whenever it is stopped or killed, training can resume from the run's folder.
 
     Parameters
     ----------
+    run
+        The run to write to.
+    state
+        The state to train: new, or read from the run's newest checkpoint. If ``state.config.steps`` differs from the
+        run's config, it becomes the run's number of steps.
+    data
+        The training images.
+    heldout
+        The images for the held-out loss.
     minutes
-        Replaces the config's number of steps by what fits into this wall time, from here on, after timing the
-        first steps. The number is then written into the run's config, and from there on time plays no part; until
-        then the minutes are. By default what the run's config says; another number of steps in ``state.config``
-        than there becomes the run's.
+        Wall time from now on, in place of a number of steps. It is converted into steps once the first steps have been
+        timed; the number is then written to the run's config, and time has no further effect. Until then the config
+        holds the minutes. By default the minutes of the run's config, if it has any.
+    checkpoint_every
+        Steps between two checkpoints; by default one checkpoint at the end.
     metrics_bytes
-        Where resuming: how much of ``metrics.jsonl`` belongs to the checkpoint.
+        When resuming: the length of ``metrics.jsonl`` at the checkpoint.
     should_stop
-        Asked while the network is looked at, which takes many steps' time: with True the look is left and the step
-        yielded, to be closed on. Going on begins with that look. The last look, which finishes the run, is not left.
-
-    Raises
-    ------
-    VizdiffLockedError
-        Where another process writes to the run.
+        Called during an evaluation, which takes as long as many steps. Once it returns True, the evaluation is
+        abandoned and the step is yielded, so that the caller can close the generator; resuming then starts with this
+        evaluation. The evaluation after the last step is always completed.
     """
-    with run.lock():
-        yield from _fit(run, state, data, heldout, minutes, checkpoint_every, metrics_bytes, should_stop)
 
+    # set by run(), once the run is locked
+    _metrics: MetricsLog
+    _thumbnails: Thumbnails
+    _first_step: int
+    _saved_step: int
+    _start_time: float
+    _warm_time: float
 
-def _fit(
-    run: Run,
-    state: TrainState,
-    data: Digits,
-    heldout: Digits,
-    minutes: float | None,
-    checkpoint_every: int | None,
-    metrics_bytes: int,
-    should_stop: Callable[[], bool],
-) -> Generator[Progress, None, None]:
-    run = _settle(run, state, minutes)
-    minutes = run.config.minutes
-    first = state.step
-    if first < state.config.steps:
-        run.unfinish()  # where it goes on from an older checkpoint, too
-    metrics = Metrics(run.path / METRICS, metrics_bytes)
-    owed = minutes is None and first in evaluation_steps(state.config) and not metrics.has_evaluation(first)
-    if owed:
-        run.unfinish()
-    thumbnails = Thumbnails(run, first - 1 if owed else first)
-    begun = time.perf_counter()
-    warm = begun
-    saved = first  # a state with steps behind it came from its checkpoint
-    look: Look | None = None
-    run.sweep()
+    def __init__(
+        self,
+        run: Run,
+        state: TrainState,
+        data: Digits,
+        heldout: Digits,
+        *,
+        minutes: float | None = None,
+        checkpoint_every: int | None = None,
+        metrics_bytes: int = 0,
+        should_stop: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self.folder = run
+        self.state = state
+        self.data = data
+        self.heldout = heldout
+        self.minutes = minutes
+        self.checkpoint_every = checkpoint_every
+        self.metrics_bytes = metrics_bytes
+        self.should_stop = should_stop
+        self.last_evaluation: Evaluation | None = None
 
-    def save() -> None:
-        nonlocal saved
-        if state.step != saved:
-            run.save_checkpoint(state, metrics.flush(), saved, (data, heldout))
-            saved = state.step
+    def run(self) -> Generator[Progress, None, None]:
+        """Train to the last step and finish the run; yield after each step.
 
-    def look_now(between: Callable[[], object] = lambda: None) -> Look:
-        losses = heldout_loss(state.ema, run.config.noise_schedule, heldout, between=between)
-        count = thumbnails.draw(run, state, between)
-        metrics.write(step=state.step, heldout_loss=losses)
-        return Look(state.step, tuple(losses), count)
+        Closing the generator (``close()``, as the command line does on Ctrl-C) saves a checkpoint. Stop only between
+        steps: an exception raised inside a step leaves the last checkpoint as it was.
 
-    def leave() -> None:
-        if state.step < state.config.steps and should_stop():
-            raise _LookLeft
+        Raises
+        ------
+        VizdiffLockedError
+            If another process is writing to the run.
+        """
+        with self.folder.lock():
+            pending = self._open()
+            try:
+                if pending:
+                    self.evaluate()
+                for trained in train(self.state, self.data, self.folder.config.noise_schedule):
+                    self._convert_time_budget()
+                    self.log(trained)
+                    pending = self._is_evaluation_step() and self.evaluate(self._may_abandon) is None
+                    if self.checkpoint_every and self.state.step % self.checkpoint_every == 0:
+                        self.checkpoint()
+                    yield self._progress(trained.loss)
+                    if pending:  # the caller has not stopped
+                        self.evaluate()
+                self.checkpoint()
+                self._metrics.flush()
+                self.folder.finish(self.state)
+            except GeneratorExit:
+                self.checkpoint()
+                raise
+            finally:
+                self._metrics.close()
 
-    try:
-        if owed:
-            look = look_now()
-        for trained in train(state, data, run.config.noise_schedule):
-            now = time.perf_counter()
-            if state.step == first + _WARM_STEPS:
-                warm = now
-            if minutes is not None and state.step == first + TIMED_STEPS:
-                seconds_per_step = (now - warm) / (TIMED_STEPS - _WARM_STEPS)
-                left = minutes * 60 * (1 - _OVERHEAD) - (now - begun)
-                run = _decide(run, state, state.step + max(0, int(left / seconds_per_step)))
-            decided = run.config.minutes is None
-            if state.step % LOG_EVERY == 0 or state.step == 1:
-                metrics.write(step=state.step, loss=trained.loss, learning_rate=trained.learning_rate)
-            left_look = False
-            if decided and state.step in evaluation_steps(state.config):
-                try:
-                    look = look_now(leave)
-                except _LookLeft:
-                    left_look = True
-            if checkpoint_every and state.step % checkpoint_every == 0:
-                save()
-            steps_per_second = (state.step - first) / (time.perf_counter() - begun)
-            yield Progress(
-                state.step,
-                state.config.steps if decided else None,
-                trained.loss,
-                steps_per_second * state.config.batch_size,
-                (state.config.steps - state.step) / steps_per_second if decided else None,
-                look,
-            )
-            if left_look:  # nobody closed on it
-                look = look_now()
-        save()
-        metrics.flush()
-        run.finish(state)
-    except GeneratorExit:
-        save()
-        raise
-    finally:
-        metrics.close()
+    def evaluate(self, should_stop: Callable[[], bool] = lambda: False) -> Evaluation | None:
+        """Measure the held-out loss, sample thumbnails and log both; None if ``should_stop`` returned True."""
+        losses = heldout_loss(self.state.ema, self.folder.config.noise_schedule, self.heldout, should_stop=should_stop)
+        if losses is None or not self._thumbnails.add(self.state, should_stop):
+            return None
+        self._metrics.write(step=self.state.step, heldout_loss=losses)
+        self.last_evaluation = Evaluation(self.state.step, tuple(losses), len(self._thumbnails))
+        return self.last_evaluation
 
+    def checkpoint(self) -> None:
+        """Save the state, unless the newest checkpoint is already of this step."""
+        step = self.state.step
+        if step != self._saved_step:
+            self.folder.save_checkpoint(self.state, self._metrics.flush(), self._saved_step, (self.data, self.heldout))
+            self._saved_step = step
 
-class _LookLeft(Exception):
-    """A look was left because training is to stop."""
+    def log(self, trained: TrainStep) -> None:
+        """Write the training loss and the learning rate to the metrics log, after every tenth step and the first."""
+        if trained.step % LOG_EVERY == 0 or trained.step == 1:
+            self._metrics.write(step=trained.step, loss=trained.loss, learning_rate=trained.learning_rate)
 
+    def _open(self) -> bool:
+        """Prepare the run's files for training; return whether the evaluation of the current step is missing."""
+        self._apply_budget()
+        step = self.state.step
+        if step < self.state.config.steps:
+            self.folder.unfinish()  # also if training continues from an older checkpoint of a finished run
+        self._metrics = MetricsLog(self.folder.path / METRICS, self.metrics_bytes)
+        pending = self._is_evaluation_step() and not self._metrics.has_evaluation(step)
+        if pending:
+            self.folder.unfinish()
+        self._thumbnails = Thumbnails(self.folder, step - 1 if pending else step)
+        self._first_step = self._saved_step = step  # a resumed state is that of its checkpoint
+        self._start_time = self._warm_time = time.perf_counter()
+        self.folder.sweep()
+        return pending
 
-def _settle(run: Run, state: TrainState, minutes: float | None) -> Run:
-    """Give run and state one budget: these minutes, or the state's number of steps, which may be a new one."""
-    if minutes is not None and minutes != run.config.minutes:
-        run = run.update_config(replace(run.config, minutes=minutes))
-    elif minutes is None and state.config.steps != run.config.training.steps:
-        run = _decide(run, state, state.config.steps)
-    state.config = replace(state.config, steps=run.config.training.steps)
-    return run
+    def _apply_budget(self) -> None:
+        """Give run and state the same budget: the minutes, or the state's number of steps, which may be a new one."""
+        run, steps = self.folder, self.state.config.steps
+        if self.minutes is not None and self.minutes != run.config.minutes:
+            self.folder = run.update_config(replace(run.config, minutes=self.minutes))
+        elif self.minutes is None and steps != run.config.training.steps:
+            self._set_steps(steps)
+        self.state.config = replace(self.state.config, steps=self.folder.config.training.steps)
 
+    def _convert_time_budget(self) -> None:
+        """Convert a time budget into a number of steps, once the first steps have been timed."""
+        now, done, minutes = time.perf_counter(), self.state.step - self._first_step, self.folder.config.minutes
+        if done == _WARM_UP_STEPS:
+            self._warm_time = now
+        if minutes is not None and done == TIMED_STEPS:
+            seconds_per_step = (now - self._warm_time) / (TIMED_STEPS - _WARM_UP_STEPS)
+            seconds_left = minutes * 60 * (1 - _OVERHEAD) - (now - self._start_time)
+            self._set_steps(self.state.step + max(0, int(seconds_left / seconds_per_step)))
 
-def _decide(run: Run, state: TrainState, steps: int) -> Run:
-    """Make a number of steps the budget of run and state."""
-    state.config = replace(state.config, steps=steps)
-    training = replace(run.config.training, steps=steps)
-    return run.update_config(replace(run.config, training=training, minutes=None))
+    def _set_steps(self, steps: int) -> None:
+        """Make a number of steps the budget of run and state."""
+        config = self.folder.config
+        self.state.config = replace(self.state.config, steps=steps)
+        self.folder = self.folder.update_config(
+            replace(config, training=replace(config.training, steps=steps), minutes=None)
+        )
+
+    def _is_evaluation_step(self) -> bool:
+        """Return whether the network is evaluated after the current step; never before the number of steps is known."""
+        return self.folder.config.minutes is None and self.state.step in evaluation_steps(self.state.config)
+
+    def _may_abandon(self) -> bool:
+        """Return whether to abandon an evaluation: training is to stop, and this is not the last step."""
+        return self.state.step < self.state.config.steps and self.should_stop()
+
+    def _progress(self, loss: float) -> Progress:
+        """Return the state of training after the current step, with its loss."""
+        config, step = self.state.config, self.state.step
+        steps_per_second = (step - self._first_step) / (time.perf_counter() - self._start_time)
+        is_known = self.folder.config.minutes is None
+        return Progress(
+            step,
+            config.steps if is_known else None,
+            loss,
+            steps_per_second * config.batch_size,
+            (config.steps - step) / steps_per_second if is_known else None,
+            self.last_evaluation,
+        )
 
 
 @lru_cache(maxsize=1)
 def evaluation_steps(config: TrainConfig) -> frozenset[int]:
-    """Return the steps after which the network is looked at, the last among them.
+    """Return the steps after which the network is evaluated, including the last.
 
-    They are evenly spaced in log while that keeps them a twelfth of the run apart or less, and then in steps.
+    They are evenly spaced in log as long as their distance is at most a twelfth of the run, and then evenly in steps.
     """
-    spaced = np.geomspace(min(100, config.steps), config.steps, NUM_LOOKS)
-    widest = config.steps / NUM_LOOKS
+    spaced = np.geomspace(min(100, config.steps), config.steps, NUM_EVALUATIONS)
+    widest = config.steps / NUM_EVALUATIONS
     early = spaced[: 1 + int(np.sum(np.diff(spaced) <= widest))]
     late = np.linspace(early[-1], config.steps, 1 + int(np.ceil((config.steps - early[-1]) / widest)))
     return frozenset(int(step) for step in np.round([*early, *late]))
-
-
-class Thumbnails:
-    """The ten digits from one fixed noise, drawn again and again while the network learns."""
-
-    SEED = 0
-    STEPS = 20
-    GUIDANCE_SCALE = 1.5
-
-    def __init__(self, run: Run, last: int) -> None:
-        self._steps: list[int] = []
-        self._images: list[torch.Tensor] = []
-        earlier = run.load_samples() if last else None
-        for step, images in zip(*earlier, strict=True) if earlier else ():
-            if step <= last:
-                self._steps.append(int(step))
-                self._images.append(images)
-
-    def draw(self, run: Run, state: TrainState, between: Callable[[], object] = lambda: None) -> int:
-        """Sample the ten digits by DDIM with the averaged weights, write them into the run; return how often so far.
-
-        ``between`` is called after each step of the sampler; where it raises, nothing is written.
-        """
-        labels = torch.arange(NUM_LABELS, device=state.device)
-        noise = ImageNoise([self.SEED] * NUM_LABELS)
-        for step in sampling_steps(
-            state.ema,
-            run.config.noise_schedule,
-            noise,
-            labels,
-            sampler="ddim",
-            steps=self.STEPS,
-            guidance_scale=self.GUIDANCE_SCALE,
-            null_label=state.ema.null_label,
-        ):
-            images = step.x_prev
-            between()
-        self._steps.append(state.step)
-        self._images.append(torch.from_numpy(to_bytes(images)))
-        run.save_samples(self._steps, torch.stack(self._images))
-        return len(self._steps)

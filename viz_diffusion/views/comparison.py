@@ -1,7 +1,4 @@
-"""Until when does the order count? A run beside another whose network was told something else.
-
-Looks at two recordings that began with the same noise; no chapter of the report, for it needs a second run.
-"""
+"""Comparison of two recordings from the same noise: an unchanged one, and one with changed network inputs."""
 
 from __future__ import annotations
 
@@ -9,58 +6,37 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from viz_diffusion.diffusion.interventions import WithInterventions
+from viz_diffusion.diffusion.network_inputs import NetworkInputs
 from viz_diffusion.errors import VizdiffInputError
-from viz_diffusion.plots.compare import MOST_FRAMES, ChangedInput, draw_compare
+from viz_diffusion.evaluation.statistics import pixel_rms
+from viz_diffusion.plots.compare import ChangedInput, draw_compare
 from viz_diffusion.plots.film_captions import Head
+from viz_diffusion.plots.mosaic import MosaicRow, draw_mosaic
+from viz_diffusion.plots.theme import X0_PRED, X_T, primed
 from viz_diffusion.recording.trajectory import Trajectory
 from viz_diffusion.views import strip as strip_view
 from viz_diffusion.views.frames import recording_facts
 
-__all__ = ["MOST_FRAMES", "Comparison", "NetworkInputs", "draw", "facts", "heads", "measure", "network_inputs"]
-
 NULL_SIGN = "∅"
-
-
-@dataclass(frozen=True)
-class NetworkInputs:
-    """What a network was told at each of S steps."""
-
-    labels: tuple[int | None, ...]
-    """(S,) the order; None for none (the null label)."""
-    timesteps: tuple[int, ...]
-    """(S,) t."""
-    guidance: tuple[float, ...]
-    """(S,) s: 1 where guidance did not work."""
+"""Text of the null label."""
 
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """Two runs from one noise, the chosen frames of both, and what each network was told."""
+    """Selected frames of two recordings from the same noise, and the network inputs of both."""
 
     plain: strip_view.StripData
+    """The unchanged recording."""
     changed: strip_view.StripData
+    """The changed recording, at the same frames."""
     plain_inputs: NetworkInputs
+    """The network inputs of ``plain`` at all S steps."""
     inputs_of_changed: NetworkInputs
-
-
-def network_inputs(denoiser: WithInterventions, recorded: Trajectory, sample: int = 0) -> NetworkInputs:
-    """Ask an intervened denoiser what it tells its network along a recording; the network itself is not run."""
-    label, guided = int(recorded.labels[sample]), recorded.guidance_scale != 1
-    asked = torch.tensor([label, denoiser.null_label] if guided else [label])
-    labels: list[int | None] = []
-    timesteps, guidance = [], []
-    for t in recorded.timesteps.tolist():
-        _, times, told = denoiser.told(torch.zeros(len(asked)), torch.full((len(asked),), t), asked)
-        heard = asked.tolist() if told is None else told.tolist()
-        labels.append(None if heard[0] == denoiser.null_label else heard[0])
-        timesteps.append(int(times[0]))
-        guidance.append(1.0 if guided and heard[1] != denoiser.null_label else recorded.guidance_scale)
-    return NetworkInputs(tuple(labels), tuple(timesteps), tuple(guidance))
+    """The network inputs of ``changed`` at all S steps."""
 
 
 def measure(
@@ -71,12 +47,12 @@ def measure(
     sample: int = 0,
     frames: str | None = None,
 ) -> Comparison:
-    """Pick the same frames of image number ``sample`` of both; see :func:`~viz_diffusion.views.strip.measure`.
+    """Select the same frames of the image with index ``sample``; see :func:`~viz_diffusion.views.strip.measure`.
 
     Raises
     ------
     VizdiffInputError
-        Where the two did not begin with one noise, or visit other timesteps.
+        Where the two differ in their initial noise or their timesteps.
     """
     if not np.array_equal(plain.timesteps, changed.timesteps) or not np.array_equal(plain.x_t[:, 0], changed.x_t[:, 0]):
         raise VizdiffInputError("two runs are compared that began with one noise and visit the same timesteps")
@@ -85,63 +61,100 @@ def measure(
 
 
 def draw(data: Comparison) -> dict[str, Figure]:
-    """Draw ``compare``: both strips, and a line for everything that was told otherwise."""
-    told = changed_inputs(data, _shown(data))
-    return {"compare": draw_compare(data.plain.frames, data.changed.frames, told)}
+    """Draw the figure ``compare``: both strips, and a line for each input that differs."""
+    changed = changed_inputs(data, _shown(data))
+    return {"compare": draw_compare(data.plain.frames, data.changed.frames, changed)}
+
+
+def draw_comparison(
+    plain: Trajectory, changed: Trajectory, sample: int = 0, frames: str | None = None, ax: Axes | None = None
+) -> Figure | Axes:
+    """Draw two recordings from the same noise: x_t and x̂_0 at the same frames, and the finished images.
+
+    Parameters
+    ----------
+    plain, changed, sample
+        The recordings, and the index of their image, 0 .. B-1.
+    frames
+        As in :func:`~viz_diffusion.views.frames.choose_frames`, at most 11.
+    ax
+        Axes to draw into, in their own size and style; by default a whole 16:9 page is drawn.
+
+    Returns
+    -------
+    Figure or Axes
+        The page, or ``ax``.
+
+    Raises
+    ------
+    VizdiffInputError
+        Where the two differ in their initial noise or their timesteps.
+    """
+    none = NetworkInputs((), (), ())
+    data = measure(plain, changed, none, none, sample, frames)
+    first, second = data.plain.frames, data.changed.frames
+    if ax is None:
+        return draw_compare(first, second)
+    rows = [
+        MosaicRow(primed(symbol) if shown is second else symbol, images)
+        for shown in (first, second)
+        for symbol, images in ((X_T, (*shown.x_t, shown.x0)), (X0_PRED, (*shown.x0_pred, None)))
+    ]
+    return draw_mosaic(ax, rows, [*map(str, first.steps_left.tolist()), "0"], "steps left")
 
 
 def changed_inputs(data: Comparison, steps: NDArray[np.int64]) -> tuple[ChangedInput, ...]:
-    """Return everything that was told otherwise at some step, in words at those of the given indices."""
+    """Return each input that differs at any step, as texts at the steps with indices ``steps`` (0 .. S-1)."""
     rows = (
         ("$y$", data.plain_inputs.labels, data.inputs_of_changed.labels),
         ("$t$", data.plain_inputs.timesteps, data.inputs_of_changed.timesteps),
         ("$s$", data.plain_inputs.guidance, data.inputs_of_changed.guidance),
     )
     return tuple(
-        ChangedInput(symbol, *(tuple(_written(values[k]) for k in steps) for values in (plain, changed)))
+        ChangedInput(symbol, *(tuple(_format(values[k]) for k in steps) for values in (plain, changed)))
         for symbol, plain, changed in rows
         if plain != changed
     )
 
 
 def heads(data: Comparison, states: NDArray[np.int64]) -> list[tuple[Head, Head]]:
-    """Return what stands over both runs in a film of these states, of which the finished one comes last.
+    """Return the film captions above both recordings at the states with indices ``states`` (0 .. S).
 
-    Over the plain run what its network is told; over the changed one, with a prime, the same, and after an arrow what
-    it is told instead where that differs, marked. The finished picture keeps what was told last.
+    The caption of ``plain`` gives its network inputs. The caption of ``changed`` gives the same with a prime and, after
+    an arrow, the changed input where it differs; it is then highlighted. The finished image has the last step's inputs.
     """
     steps = np.minimum(states, data.plain.trajectory.num_steps - 1)
-    told = changed_inputs(data, steps)
-    films = []
+    inputs = changed_inputs(data, steps)
+    captions = []
     for k in range(len(steps)):
-        plain = "  ".join(f"{one.symbol.strip('$')} = {one.plain[k]}" for one in told)
+        plain = "  ".join(f"{entry.symbol.strip('$')} = {entry.plain[k]}" for entry in inputs)
         changed = "  ".join(
-            f"{one.symbol.strip('$')}′ = {one.plain[k]}"
-            + (f" → {one.changed[k]}" if one.changed[k] != one.plain[k] else "")
-            for one in told
+            f"{entry.symbol.strip('$')}′ = {entry.plain[k]}"
+            + (f" → {entry.changed[k]}" if entry.changed[k] != entry.plain[k] else "")
+            for entry in inputs
         )
-        films.append(((plain, False), (changed, any(one.changed[k] != one.plain[k] for one in told))))
-    return films
+        captions.append(((plain, False), (changed, any(entry.changed[k] != entry.plain[k] for entry in inputs))))
+    return captions
 
 
 def facts(data: Comparison) -> dict[str, Any]:
-    """Return the numbers that caption and JSON file are filled with; distances are RMS per pixel."""
+    """Return the numbers of the caption and the JSON file; distances are RMS per pixel."""
     plain, changed, sample = data.plain.trajectory, data.changed.trajectory, data.plain.sample
-    shown, told = _shown(data), data.inputs_of_changed
+    shown, inputs = _shown(data), data.inputs_of_changed
     states = [np.concatenate([run.x_t[sample], run.x0[sample][None]]) for run in (plain, changed)]
     same = (states[0] == states[1]).all(axis=(1, 2, 3))
     last_equal = len(same) - 1 if same.all() else int(np.argmin(same)) - 1
-    apart = _rms(states[0] - states[1])
-    guesses_apart = _rms(plain.x0_pred[sample] - changed.x0_pred[sample])
+    apart = pixel_rms(states[0] - states[1])
+    guesses_apart = pixel_rms(plain.x0_pred[sample] - changed.x0_pred[sample])
     return {
         **recording_facts(plain, sample),
         "interventions": changed.interventions,
         "frames": len(shown),
         "steps_left": plain.steps_left[shown].tolist(),
         "timesteps": plain.timesteps[shown].tolist(),
-        "told_labels": [told.labels[k] for k in shown],
-        "told_timesteps": [told.timesteps[k] for k in shown],
-        "told_guidance": [told.guidance[k] for k in shown],
+        "told_labels": [inputs.labels[k] for k in shown],
+        "told_timesteps": [inputs.timesteps[k] for k in shown],
+        "told_guidance": [inputs.guidance[k] for k in shown],
         "x_t_apart": apart[shown].tolist(),
         "x0_pred_apart": guesses_apart[shown].tolist(),
         "x0_apart": float(apart[-1]),
@@ -150,13 +163,9 @@ def facts(data: Comparison) -> dict[str, Any]:
 
 
 def _shown(data: Comparison) -> NDArray[np.int64]:
-    """Return the indices of the shown steps."""
+    """Return the indices 0 .. S-1 of the shown steps."""
     return data.plain.trajectory.num_steps - data.plain.frames.steps_left
 
 
-def _written(value: float | None) -> str:
+def _format(value: float | None) -> str:
     return NULL_SIGN if value is None else f"{value:g}"
-
-
-def _rms(images: NDArray[np.float32]) -> NDArray[np.float64]:
-    return np.sqrt(np.square(images, dtype=np.float64).mean(axis=(1, 2, 3)))

@@ -1,6 +1,6 @@
-"""What does the inside of the network look like? Feature maps of some modules along one generation.
+"""Feature maps of some network modules along one generation.
 
-Looks at a recording that kept activations; no chapter of the report, for most recordings keep none.
+Needs a recording with activations; no chapter of the report, since most recordings have none.
 """
 
 from __future__ import annotations
@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from viz_diffusion.errors import VizdiffInputError
+from viz_diffusion.evaluation.statistics import pixel_rms
 from viz_diffusion.plots.activations import (
     LIMIT,
     MOST_BLOCKS,
@@ -22,47 +24,49 @@ from viz_diffusion.plots.activations import (
     FeatureMaps,
     draw_activations,
 )
+from viz_diffusion.plots.mosaic import MosaicRow, draw_mosaic
+from viz_diffusion.plots.theme import SIGNED_MAP, X_T
 from viz_diffusion.recording.trajectory import Float32, Trajectory
 from viz_diffusion.views.frames import choose_frames, pictures, recording_facts
 
-__all__ = ["MOST_FRAMES", "Activations", "Block", "choose", "draw", "draw_feature_maps", "facts", "measure"]
+__all__ = ["MOST_FRAMES", "Activations", "ModuleMaps", "choose", "draw", "draw_feature_maps", "facts", "measure"]
 
 DEFAULT_SHARES = (1.0, 0.65, 0.45, 0.3, 0.15, 0.02)
-"""Shares of all steps that are left at the default frames."""
+"""Steps left at the default frames, as shares of all steps."""
 CHANNELS = (8, 6, 4)
-"""Shown of each module where one, two, or more of them are drawn; a picture has no room for all."""
+"""The number of channels shown of each module where one, two, or more modules are drawn."""
 
 
 @dataclass(frozen=True, eq=False)
-class Block:
-    """What is shown of one module."""
+class ModuleMaps:
+    """The shown feature maps of one module."""
 
     name: str
-    """Its dotted name."""
+    """The module's dotted name."""
     shape: tuple[int, int, int]
     """(C, h, w) of its output."""
     channels: NDArray[np.int64]
-    """(K,) which of the C are shown, rising."""
+    """(K,) indices of the shown channels, rising."""
     maps: Float32
-    """(F, K, h, w) those channels at F frames."""
+    """(F, K, h, w) the shown channels at F frames."""
     rms: NDArray[np.float64]
-    """(F,) the root mean square of all its channels at each frame."""
+    """(F,) the root mean square (RMS) over all C channels at each frame."""
     beyond: float
-    """Share of the values of ``maps`` that are more than three root mean squares of their frame from 0."""
+    """The share of values of ``maps`` whose absolute value exceeds three times the RMS of their frame."""
 
 
 @dataclass(frozen=True, eq=False)
 class Activations:
-    """Feature maps at the frames that a recording kept them at."""
+    """Feature maps of one image at the frames with recorded activations."""
 
     trajectory: Trajectory
     """The recording."""
     sample: int
-    """Which image of it."""
-    blocks: tuple[Block, ...]
-    """Those that are drawn."""
+    """The index of the image in it, 0 .. B-1."""
+    blocks: tuple[ModuleMaps, ...]
+    """The modules that are drawn."""
     left_out: tuple[str, ...]
-    """Names of the others, with the reason in brackets."""
+    """Names of the modules that are not drawn, each with the reason in brackets."""
 
 
 def choose(num_steps: int, frames: str | None = None) -> NDArray[np.int64]:
@@ -71,7 +75,7 @@ def choose(num_steps: int, frames: str | None = None) -> NDArray[np.int64]:
     Raises
     ------
     VizdiffUsageError
-        Where ``frames`` is no number or list of steps left that there is room for.
+        Where ``frames`` is not a number or list of steps left, or has more than six frames.
     """
     if frames is not None:
         return choose_frames(num_steps, frames, most=MOST_FRAMES)
@@ -80,42 +84,46 @@ def choose(num_steps: int, frames: str | None = None) -> NDArray[np.int64]:
 
 
 def measure(trajectory: Trajectory, names: Sequence[str] | None = None, sample: int = 0) -> Activations:
-    """Choose what is shown of each module: the channels whose maps vary most over places, every frame alike.
+    """Select the channels of each module whose maps have the largest spatial variance, averaged over the frames.
 
-    ``names`` are the modules to show, in this order; by default all that the recording has.
+    ``names`` are the modules to show, in this sequence; by default all recorded modules.
 
     Raises
     ------
     VizdiffInputError
         Where the recording has no such module, or no such image.
     """
-    asked = tuple(trajectory.activations if names is None else names)
-    strange = [name for name in asked if name not in trajectory.activations]
-    if strange:
+    requested = tuple(trajectory.activations if names is None else names)
+    unknown = [name for name in requested if name not in trajectory.activations]
+    if unknown:
         known = ", ".join(trajectory.activations) or "none"
-        raise VizdiffInputError(f"this recording kept nothing of module {strange[0]!r}; it has {known}")
+        raise VizdiffInputError(f"this recording kept nothing of module {unknown[0]!r}; it has {known}")
     if not 0 <= sample < trajectory.num_images:
         raise VizdiffInputError(f"sample must lie in 0..{trajectory.num_images - 1} in this recording, found {sample}")
-    maps = [name for name in asked if trajectory.activations[name].ndim == 5]
-    count = CHANNELS[min(len(maps), len(CHANNELS)) - 1]
-    left_out = [f"{name} (no feature maps)" for name in asked if name not in maps]
-    left_out += [f"{name} (no room)" for name in maps[MOST_BLOCKS:]]
-    blocks = tuple(_block(name, trajectory.activations[name][sample], count) for name in maps[:MOST_BLOCKS])
+    with_maps = [name for name in requested if trajectory.activations[name].ndim == 5]
+    count = CHANNELS[min(len(with_maps), len(CHANNELS)) - 1]
+    left_out = [f"{name} (no feature maps)" for name in requested if name not in with_maps]
+    left_out += [f"{name} (no room)" for name in with_maps[MOST_BLOCKS:]]
+    blocks = tuple(
+        _select_channels(name, trajectory.activations[name][sample], count) for name in with_maps[:MOST_BLOCKS]
+    )
     return Activations(trajectory, sample, blocks, tuple(left_out))
 
 
-def _block(name: str, values: Float32, count: int) -> Block:
-    """Choose ``count`` channels of one module from what it gave, (F, C, h, w)."""
-    rms = np.sqrt(np.square(values, dtype=np.float64).mean(axis=(1, 2, 3)))
+def _select_channels(name: str, values: Float32, count: int) -> ModuleMaps:
+    """Select ``count`` channels of one module's output ``values``, (F, C, h, w)."""
+    rms = pixel_rms(values)
     unit = values / np.where(rms > 0, rms, 1)[:, None, None, None]
     spread = unit.var(axis=(2, 3)).mean(axis=0)
     channels = np.sort(np.argsort(-spread, kind="stable")[:count])
     beyond = float((np.abs(unit[:, channels]) > LIMIT).mean())
-    return Block(name, (values.shape[1], values.shape[2], values.shape[3]), channels, values[:, channels], rms, beyond)
+    return ModuleMaps(
+        name, (values.shape[1], values.shape[2], values.shape[3]), channels, values[:, channels], rms, beyond
+    )
 
 
 def draw(data: Activations) -> dict[str, Figure]:
-    """Draw ``activations``."""
+    """Draw the figure ``activations``."""
     recorded, shown = data.trajectory, data.trajectory.activation_steps
     frames = ActivationFrames(
         x_t=pictures(recorded.x_t[data.sample, shown]),
@@ -127,30 +135,51 @@ def draw(data: Activations) -> dict[str, Figure]:
     return {"activations": draw_activations(frames)}
 
 
-def draw_feature_maps(trajectory: Trajectory, names: Sequence[str] | None = None, sample: int = 0) -> Figure:
-    """Draw what modules gave along one generation: a row for each module, a column for each recorded frame.
+def draw_feature_maps(
+    trajectory: Trajectory, names: Sequence[str] | None = None, sample: int = 0, ax: Axes | None = None
+) -> Figure | Axes:
+    """Draw feature maps along one generation: a row for each module, a column for each recorded frame.
 
     Parameters
     ----------
     trajectory
         A recording with ``activations`` at one to six timesteps.
     names
-        Dotted names of its modules to show, at most eight of them with feature maps; by default all there are.
+        Dotted names of the modules to show, of which the first eight with feature maps are drawn; by default all.
     sample
-        Which of its images, 0 .. B-1.
+        The index of its image, 0 .. B-1.
+    ax
+        Axes to draw into, in their own size and style: of each module the first of the selected channels. By default
+        a whole 16:9 page is drawn.
+
+    Returns
+    -------
+    Figure or Axes
+        The page, or ``ax``.
 
     Raises
     ------
     VizdiffInputError
-        Where there is nothing to draw, more frames than there is room for, or no such module or image.
+        Where no activations were recorded, at more than six frames, or there is no such module or image.
     """
     if trajectory.activation_steps is None:
         raise VizdiffInputError("this recording kept no activations; record with activations=[…], activations_at=[…]")
-    return draw(measure(trajectory, names, sample))["activations"]
+    data = measure(trajectory, names, sample)
+    return draw(data)["activations"] if ax is None else _draw_into(ax, data)
+
+
+def _draw_into(ax: Axes, data: Activations) -> Axes:
+    """Draw x_t and the first shown channel of each module, divided by the module's root mean square, into ``ax``."""
+    recorded, shown = data.trajectory, data.trajectory.activation_steps
+    rows = [MosaicRow(X_T, tuple(pictures(recorded.x_t[data.sample, shown])))]
+    for block in data.blocks:
+        unit = block.maps[:, 0] / np.where(block.rms > 0, block.rms, 1)[:, None, None]
+        rows.append(MosaicRow(f"{block.name} [{block.channels[0]}]", tuple(unit), SIGNED_MAP, LIMIT))
+    return draw_mosaic(ax, rows, [str(n) for n in recorded.steps_left[shown].tolist()], "steps left")
 
 
 def facts(data: Activations) -> dict[str, Any]:
-    """Return what caption and JSON file are filled with."""
+    """Return the numbers of the caption and the JSON file."""
     recorded, shown = data.trajectory, data.trajectory.activation_steps
     left = [] if shown is None else recorded.steps_left[shown].tolist()
     named = [

@@ -1,4 +1,4 @@
-"""Which frames of a trajectory are shown, and how its arrays become images."""
+"""Selection of a trajectory's frames, conversion of its arrays to images, and the facts of its captions."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from viz_diffusion.plots.film import film_frames
 from viz_diffusion.recording.trajectory import Float32, Trajectory
 
 DEFAULT_SHARES = (1.0, 0.8, 0.65, 0.55, 0.45, 0.35, 0.25, 0.15, 0.05)
-"""Shares of all steps that are left at the default frames: 1000, 800, … 50 of 1000, then finished."""
+"""Steps left at the default frames as shares of all steps: 1000, 800, … 50 of 1000, then the finished image."""
 SPACINGS = ("default", "t", "log-snr")
 MOST_FRAMES = 23
-"""What a strip has room for."""
+"""The largest number of frames in a strip."""
 
 
 def choose_frames(
@@ -31,21 +31,21 @@ def choose_frames(
     Parameters
     ----------
     num_steps
-        S, the recorded steps.
+        S, the number of recorded steps.
     frames
         None for nine; a number N for N of them; or a list of steps left, such as ``1000,500,1``.
     spacing
-        ``t``: equal in steps; ``log-snr``: equal in the logarithm of the SNR, which may find a step twice
-        and then shows it once; ``default``: the nine of :data:`DEFAULT_SHARES`, a number as with ``t``.
+        ``t``: evenly spaced in steps; ``log-snr``: evenly spaced in the log SNR, where a step selected twice is shown
+        once; ``default``: the nine of :data:`DEFAULT_SHARES`, or, with a number, as ``t``.
     log_snr
-        (S,) float64, rising: of each step; needed for ``log-snr``.
+        (S,) float64, rising: the log SNR of each step; needed for ``log-snr``.
     most
-        The largest number of frames there is room for.
+        The largest number of frames.
 
     Raises
     ------
     VizdiffUsageError
-        Where ``frames`` is neither, or names a step that was not recorded.
+        Where ``frames`` or ``spacing`` is none of these, there are too many frames, or a step was not recorded.
     """
     if spacing not in SPACINGS:
         raise VizdiffUsageError(f"`spacing` must be one of {', '.join(SPACINGS)}, found {spacing!r}")
@@ -72,7 +72,7 @@ def choose_frames(
 
 
 def _spaced(num_steps: int, count: int, spacing: str, log_snr: NDArray[np.float64] | None) -> NDArray[np.int64]:
-    """Return ``count`` indices of steps, equal in steps or in ``log_snr``."""
+    """Return at most ``count`` indices of steps, evenly spaced in steps or in ``log_snr``."""
     if spacing == "log-snr" and log_snr is not None:
         wanted = np.linspace(log_snr[0], log_snr[-1], count)
         return np.unique(np.abs(log_snr - wanted[:, None]).argmin(axis=1)).astype(np.int64)
@@ -82,10 +82,10 @@ def _spaced(num_steps: int, count: int, spacing: str, log_snr: NDArray[np.float6
 def film_steps(
     trajectory: Trajectory, frames: str | None = None, spacing: str = "default", count: int = 100
 ) -> NDArray[np.int64]:
-    """Return the indices 0 .. S of the states a film shows, the finished picture last.
+    """Return the indices 0 .. S of the states that a film shows; S, the finished image, is last.
 
-    ``frames`` and ``spacing`` are those of :func:`choose_frames`, of which a film has ``count`` by default and
-    may have every one; a number counts the finished picture too.
+    ``frames`` and ``spacing`` are those of :func:`choose_frames`, without its largest number; the default is ``count``
+    frames. A number of frames includes the finished image.
     """
     steps = trajectory.num_steps
     number = str(min(count, steps + 1)) if frames is None else frames
@@ -100,7 +100,7 @@ def film_steps(
 
 
 def film_counts(trajectory: Trajectory, shown: NDArray[np.int64]) -> list[tuple[int, int | None]]:
-    """Return (steps left, t) of the states with these indices 0 .. S; the finished picture, S, has no t."""
+    """Return (steps left, t) of the states with the indices ``shown`` (0 .. S); the finished image, S, has no t."""
     steps = trajectory.num_steps
     return [
         (int(trajectory.steps_left[n]), round(float(trajectory.timesteps[n]))) if n < steps else (0, None)
@@ -109,12 +109,12 @@ def film_counts(trajectory: Trajectory, shown: NDArray[np.int64]) -> list[tuple[
 
 
 def pictures(images: Float32) -> Float32:
-    """Return images (..., C, H, W) as they are drawn: (..., H, W), or (..., H, W, 3) where they have three channels.
+    """Return images (..., C, H, W) for drawing: (..., H, W) of one channel, or (..., H, W, 3) of three.
 
     Raises
     ------
     VizdiffInputError
-        Where they have neither one channel nor three.
+        Where C is neither 1 nor 3.
     """
     channels = images.shape[-3]
     if channels not in (1, 3):
@@ -123,12 +123,12 @@ def pictures(images: Float32) -> Float32:
 
 
 def one_channel(noise: Float32) -> Float32:
-    """Return noise (..., C, H, W) as (..., H, W): the sum over channels / √C, of as much spread as one of them."""
+    """Return noise (..., C, H, W) as (..., H, W): the sum over channels / √C, which keeps the variance."""
     return noise.sum(axis=-3) / np.float32(np.sqrt(noise.shape[-3]))
 
 
 def recording_facts(trajectory: Trajectory, sample: int = 0) -> dict[str, Any]:
-    """Return what captions say of a recording: what was asked for, and how it was sampled; None is not known."""
+    """Return the label, seed and sampler settings of a recording, for captions; None where unknown."""
     eta = f" (η = {trajectory.eta:g})" if trajectory.eta else ""
     guidance = trajectory.guidance_scale
     return {

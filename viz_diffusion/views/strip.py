@@ -1,4 +1,4 @@
-"""One generation as a strip: x_t, x̂_0 and ε̂ at chosen frames."""
+"""One generation as a strip: x_t, predicted x̂_0 and predicted noise ε̂ at selected frames."""
 
 from __future__ import annotations
 
@@ -6,35 +6,40 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from viz_diffusion.diffusion.schedule import predict_x0
+from viz_diffusion.evaluation.statistics import pixel_rms
 from viz_diffusion.plots.lazy_figures import Figures
+from viz_diffusion.plots.mosaic import MosaicRow, draw_mosaic
 from viz_diffusion.plots.strip import StepFrames, draw_steps
+from viz_diffusion.plots.theme import EPS_PRED, NOISE_LIMIT, NOISE_MAP, X0_PRED, X_T
 from viz_diffusion.recording.trajectory import Trajectory
 from viz_diffusion.views.frames import choose_frames, one_channel, pictures, recording_facts
 
 FAR = 1.1
-"""Beyond this a pixel lies outside of the grey scale, -1 to 1, by more than the ground of a good guess, which
-swings around black."""
+"""The absolute value beyond which a pixel of x̂_0 is clearly outside the grey scale, -1 to 1; the background of an
+accurate x̂_0 varies around -1 by less."""
 SPECKLE = 0.1
-"""Share of a guess's pixels beyond :data:`FAR` above which it is speckle."""
+"""The share of pixels beyond :data:`FAR` above which a predicted x̂_0 counts as speckled."""
 
 
 @dataclass(frozen=True, eq=False)
 class StripData:
-    """Chosen frames of one image of a recording."""
+    """Selected frames of one image of a recording."""
 
     frames: StepFrames
-    """What is drawn."""
+    """The arrays to draw."""
     trajectory: Trajectory
-    """The recording they come from."""
+    """The recording."""
     sample: int
-    """Which image of it."""
+    """The index of the image in it, 0 .. B-1."""
 
 
 def measure(trajectory: Trajectory, sample: int = 0, frames: str | None = None, spacing: str = "default") -> StripData:
-    """Pick the frames of image number ``sample``; see :func:`choose_frames`."""
+    """Select frames of the image with index ``sample``; see :func:`choose_frames`."""
     shown = choose_frames(trajectory.num_steps, frames, spacing, trajectory.log_snr)
     return StripData(
         StepFrames(
@@ -52,41 +57,62 @@ def measure(trajectory: Trajectory, sample: int = 0, frames: str | None = None, 
 
 
 def draw(data: StripData) -> Figures:
-    """Draw ``steps``, the strip."""
+    """Draw the figure ``steps``."""
     return Figures(steps=lambda: draw_steps(data.frames))
 
 
-def draw_strip(trajectory: Trajectory, sample: int = 0, frames: str | None = None, spacing: str = "default") -> Figure:
-    """Draw one image of any recording: x_t, x̂_0 and ε̂ at chosen frames, and the finished picture.
+def draw_strip(
+    trajectory: Trajectory,
+    sample: int = 0,
+    frames: str | None = None,
+    spacing: str = "default",
+    ax: Axes | None = None,
+) -> Figure | Axes:
+    """Draw one image of a recording: x_t, x̂_0 and ε̂ at selected frames, and the finished image.
 
     Parameters
     ----------
     trajectory, sample
-        The recording, and which of its images, 0 .. B-1.
+        The recording, and the index of its image, 0 .. B-1.
     frames, spacing
         As in :func:`choose_frames`.
+    ax
+        Axes to draw into, in their own size and style; by default a whole 16:9 page is drawn.
+
+    Returns
+    -------
+    Figure or Axes
+        The page, or ``ax``.
 
     Raises
     ------
     VizdiffInputError
         Where the images have neither one channel nor three, or are too large.
     VizdiffUsageError
-        Where ``frames`` or ``spacing`` is none that there is.
+        Where ``frames`` or ``spacing`` is invalid.
     VizdiffNonFiniteError
-        Where what is drawn was not recorded: guidance not told to a Recorder, a sampling that was not finished.
+        Where an array was not recorded: the Recorder was not given the guidance scale, or sampling did not finish.
     """
-    return draw_steps(measure(trajectory, sample, frames, spacing).frames)
+    shown = measure(trajectory, sample, frames, spacing).frames
+    if ax is None:
+        return draw_steps(shown)
+    rows = (
+        MosaicRow(X_T, (*shown.x_t, shown.x0)),
+        MosaicRow(X0_PRED, (*shown.x0_pred, None)),
+        MosaicRow(EPS_PRED, (*shown.eps_pred, None), NOISE_MAP, NOISE_LIMIT),
+    )
+    return draw_mosaic(ax, rows, [*map(str, shown.steps_left.tolist()), "0"], "steps left")
 
 
 def facts(data: StripData) -> dict[str, Any]:
-    """Return the numbers that captions and tables are filled with."""
+    """Return the numbers of captions, tables and the JSON file; distances are RMS per pixel."""
     trajectory = data.trajectory
     clipped = (np.abs(data.frames.x_t) > 1).reshape(len(data.frames.x_t), -1).mean(axis=1)
     beyond = _beyond(trajectory, data.sample, 1.0)
-    change = _rms(trajectory.x0_pred[data.sample] - trajectory.x0[data.sample])
+    change = pixel_rms(trajectory.x0_pred[data.sample] - trajectory.x0[data.sample])
     shown = trajectory.num_steps - data.frames.steps_left
     far = _beyond(trajectory, data.sample, FAR)
-    speckled = int(np.argmin(np.append(far > SPECKLE, False)))  # steps, from the first on
+    speckled = int(np.argmin(np.append(far > SPECKLE, False)))  # steps before the first x̂_0 without speckle
     return {
         **recording_facts(trajectory, data.sample),
         "frames": len(data.frames.timesteps),
@@ -108,11 +134,6 @@ def facts(data: StripData) -> dict[str, Any]:
 
 def _beyond(trajectory: Trajectory, sample: int, limit: float) -> NDArray[np.float64]:
     """Return (S,) the share of each guess's pixels beyond -limit .. limit, before clipping."""
-    x_t, eps = trajectory.x_t[sample], trajectory.eps_pred[sample]
-    shares = trajectory.alphas_cumprod[:, None, None, None]
-    raw = (x_t - np.sqrt(1 - shares) * eps) / np.sqrt(shares)
+    x_t, eps = (values[sample].astype(np.float64) for values in (trajectory.x_t, trajectory.eps_pred))
+    raw = predict_x0(x_t, eps, trajectory.alphas_cumprod)
     return np.asarray((np.abs(raw) > limit).mean(axis=(1, 2, 3)), dtype=np.float64)
-
-
-def _rms(images: NDArray[np.float32]) -> NDArray[np.float64]:
-    return np.sqrt(np.square(images, dtype=np.float64).mean(axis=(1, 2, 3)))

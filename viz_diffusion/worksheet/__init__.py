@@ -1,4 +1,4 @@
-"""Exercises on paper from a recording: a sheet without answers, and the answers.
+"""Printable worksheets from a recording: a page of exercises, and a page of answers.
 
-Knows nothing about networks: arrays and words come in, two HTML files go out.
+Knows nothing about networks: it gets arrays and texts, and writes two HTML files.
 """

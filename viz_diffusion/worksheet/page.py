@@ -1,8 +1,8 @@
-"""The two files of a worksheet: the students' page and the teacher's.
+"""HTML pages of a worksheet: the students' exercises and the teacher's answers.
 
-The students' page is rendered from a :class:`~viz_diffusion.worksheet.tasks.Sheet` alone, so it cannot hold what a
-sheet does not: no answer in its words, its addresses or its pictures. All its pictures have one size in bytes (PNG
-without compression, without metadata), or their lengths would tell how much noise is in them.
+The students' page is rendered from a :class:`~viz_diffusion.worksheet.tasks.Worksheet` only, which holds no answer, so
+neither the page's text nor its attributes nor its pictures can hold one. All pictures have the same size in bytes (PNG
+without compression or metadata): a compressed picture would be longer the more noise it contains.
 """
 
 from __future__ import annotations
@@ -23,35 +23,35 @@ from viz_diffusion.files import write_bytes
 from viz_diffusion.plots.pixels import data_uri, to_gray8
 from viz_diffusion.text.catalogue import Texts
 from viz_diffusion.text.math_html import symbol_style, typeset
-from viz_diffusion.worksheet.tasks import Key, Sheet
+from viz_diffusion.worksheet.tasks import AnswerKey, Worksheet
 
 ENLARGED = 4
-"""Picture pixels for each of a digit's own, so that printers and viewers do not blur them."""
+"""Picture pixels along each side of one image pixel, so that printers and viewers do not blur the image."""
 
 
 def picture_uri(image: NDArray[Any]) -> str:
-    """Return a (H, W) digit, on the fixed grey scale and enlarged, as a PNG whose length tells nothing."""
+    """Return a (H, W) image, enlarged, on the fixed grey scale, as a ``data:`` PNG whose length never varies."""
     pixels = np.repeat(np.repeat(to_gray8(image), ENLARGED, axis=0), ENLARGED, axis=1)
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG", compress_level=0)
     return data_uri(buffer.getvalue(), "image/png")
 
 
-def render_sheet(sheet: Sheet, texts: Texts) -> str:
-    """Return the students' page: one HTML document that needs nothing beside it."""
+def render_worksheet(sheet: Worksheet, texts: Texts) -> str:
+    """Return the students' page: one HTML document without external files."""
     return _render("worksheet.html.j2", texts, sheet=sheet)
 
 
-def render_key(sheet: Sheet, key: Key, command: str, texts: Texts) -> str:
-    """Return the teacher's page; ``command`` makes both again."""
+def render_answer_key(sheet: Worksheet, key: AnswerKey, command: str, texts: Texts) -> str:
+    """Return the teacher's page; ``command`` is the command line that makes both pages again."""
     return _render("key.html.j2", texts, sheet=sheet, key=key, command=command)
 
 
-def write_worksheet(sheet: Sheet, key: Key, command: str, texts: Texts, folder: Path) -> tuple[Path, Path]:
-    """Write ``worksheet.html`` and ``key.html``, each whole or not at all; return their paths."""
+def write_worksheet(sheet: Worksheet, key: AnswerKey, command: str, texts: Texts, folder: Path) -> tuple[Path, Path]:
+    """Write ``worksheet.html`` and ``key.html``, each atomically; return their paths."""
     pages = {
-        "worksheet.html": render_sheet(sheet, texts),
-        "key.html": render_key(sheet, key, command, texts),
+        "worksheet.html": render_worksheet(sheet, texts),
+        "key.html": render_answer_key(sheet, key, command, texts),
     }
     for name, html in pages.items():
         write_bytes(folder / name, html.encode())

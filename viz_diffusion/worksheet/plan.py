@@ -1,15 +1,14 @@
-"""Which frames and numbers stand on a worksheet, and what the answers are.
+"""Choice of the frames and numbers of a worksheet, and computation of its answers.
 
-What students get is a :class:`~viz_diffusion.worksheet.tasks.Sheet`, which holds no answer: neither the digits, nor
-the order, nor the seed. What is protected, and what is not:
+Students get a :class:`~viz_diffusion.worksheet.tasks.Worksheet`, which holds no answer: neither the digits, nor the
+frames' order, nor the seed. How well the answers are protected:
 
-- The shuffle comes from a hash of the recording's seed, digit, weights and sampling, so the same command makes
-  the same sheet; but the sheet shows only a code, another hash of the same facts, that leads to its key.
+- The shuffle is seeded with a hash of the recording's seed, label, weights and sampler, so the same command makes the
+  same worksheet. The worksheet shows only a code, another hash of the same facts, by which its key is found.
 - A student who has this package, guesses the seed and the digit and runs the same command gets the same key.
-- The frames themselves tell: how much noise is in a picture can be measured, with a program or with the eye.
-  That is the exercise.
+- The amount of noise in a frame can be measured with a program or by eye. That is the exercise.
 
-Knows nothing about networks, words or pages; NumPy only.
+Knows nothing about networks, texts or pages; NumPy only.
 """
 
 from __future__ import annotations
@@ -22,18 +21,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from viz_diffusion.diffusion.schedule import predict_x0
 from viz_diffusion.errors import VizdiffInputError
 from viz_diffusion.worksheet.tasks import (
-    GuessAnswer,
-    GuessTask,
-    Key,
-    OrderAnswer,
-    OrderTask,
+    AnswerKey,
+    DigitAnswer,
+    DigitTask,
+    FrameOrderAnswer,
+    FrameOrderTask,
     PixelAnswer,
     PixelTask,
-    Sheet,
     SnrAnswer,
     SnrTask,
+    Worksheet,
 )
 
 if TYPE_CHECKING:
@@ -47,43 +47,43 @@ Float64 = NDArray[np.float64]
 Int64 = NDArray[np.int64]
 
 NUM_FRAMES = 8
-"""Frames to put in order."""
-FIRST_SHARE = 0.5
-"""Share of the steps left at the noisiest frame to order: above it, frames look alike."""
+"""Number of frames to put in order."""
+NOISIEST_SHARE = 0.5
+"""Share of the steps left at the noisiest of these frames; noisier frames look alike."""
 RUN_NAMES = ("W", "X", "Y", "Z")
-"""Names of the runs whose digit is guessed; no letter of a frame."""
-STAGE_SHARES = (0.55, 0.45, 0.35, 0.25)
-"""Shares of the steps left at which their digit is guessed."""
+"""Names of the generations whose digit is to be recognised; not used as names of frames."""
+DIGIT_SHARES = (0.55, 0.45, 0.35, 0.25)
+"""Shares of the steps left at which the digit is to be recognised."""
 TABLE_TIMESTEPS = (0, 50, 100, 150, 200, 250, 300, 400, 500)
-"""Of 1000: where ᾱ is told and the SNR is asked for."""
+"""Timesteps of 1000 at which ᾱ is given and the SNR is to be computed."""
 PIXEL_SHARE = 0.4
-"""Share of the steps left at the frame whose pixels are worked out."""
-PIXELS_EACH = 2
-"""Pixels of ink, and of background."""
+"""Share of the steps left at the frame of the pixel exercise."""
+PIXELS_PER_KIND = 2
+"""Number of pixels of ink, and of background."""
 MIN_STEPS = 20
-"""Steps a recording needs, or frames that can be told apart are too few."""
+"""Smallest number of steps of a recording: with fewer, too few frames differ visibly."""
 
 
-def make_plan(
+def make_worksheet(
     trajectory: Trajectory, others: Sequence[Generation], real: Float32, sample: int = 0
-) -> tuple[Sheet, Key]:
-    """Choose and shuffle; return what students get, and the answers.
+) -> tuple[Worksheet, AnswerKey]:
+    """Choose and shuffle frames and numbers; return the worksheet and its answers.
 
     Parameters
     ----------
     trajectory
         The recording.
     others
-        Generations of other digits from its noise, at least four.
+        Generations of other digits from the same noise, at least four.
     real
-        (H, W) float32: a real digit, for the table of exercise 3.
+        (H, W) float32: a real digit, for exercise 3.
     sample
-        Which image of the recording.
+        Index of the image in the recording.
 
     Raises
     ------
     VizdiffInputError
-        Where the recording has too few steps, the others are too few, or the schedule never gets below SNR 1.
+        Where the recording has too few steps, there are too few others, or the SNR never falls below 1.
     """
     if trajectory.num_steps < MIN_STEPS:
         raise VizdiffInputError(
@@ -92,17 +92,17 @@ def make_plan(
     if len(others) < len(RUN_NAMES):
         raise VizdiffInputError(f"a worksheet needs {len(RUN_NAMES)} other digits, found {len(others)}")
     code, rng = _code_and_rng(trajectory, sample)
-    order, order_answer = _order(trajectory, sample, rng)
-    guess, guess_answer = _guess(others, rng)
-    snr, snr_answer = _snr(trajectory.schedule, real, rng)
-    pixel, pixel_answer = _pixel(trajectory, sample, rng)
+    frame_order, frame_order_answer = _frame_order_exercise(trajectory, sample, rng)
+    digits, digits_answer = _digit_exercise(others, rng)
+    snr, snr_answer = _snr_exercise(trajectory.schedule, real, rng)
+    pixel, pixel_answer = _pixel_exercise(trajectory, sample, rng)
     return (
-        Sheet(code, trajectory.num_steps, order, guess, snr, pixel),
-        Key(
+        Worksheet(code, trajectory.num_steps, frame_order, digits, snr, pixel),
+        AnswerKey(
             int(trajectory.labels[sample]),
             int(trajectory.seeds[sample]),
-            order_answer,
-            guess_answer,
+            frame_order_answer,
+            digits_answer,
             snr_answer,
             pixel_answer,
         ),
@@ -110,7 +110,7 @@ def make_plan(
 
 
 def _code_and_rng(trajectory: Trajectory, sample: int) -> tuple[str, np.random.Generator]:
-    """Return the sheet's code and the source of its shuffles: two hashes that do not give each other away."""
+    """Return the worksheet's code and its random generator, from two hashes that do not reveal each other."""
     facts = (
         trajectory.weights_sha256,
         int(trajectory.labels[sample]),
@@ -124,14 +124,14 @@ def _code_and_rng(trajectory: Trajectory, sample: int) -> tuple[str, np.random.G
     return code[:4].hex().upper(), np.random.default_rng(np.frombuffer(shuffle, dtype=np.uint32))
 
 
-def choose_order_steps(alphas_cumprod: Float64) -> Int64:
-    """Return N indices into S recorded steps and the finished picture (index S) that can be told apart.
+def choose_frames(alphas_cumprod: Float64) -> Int64:
+    """Return N indices into the S recorded steps and the finished image (index S), of visibly different frames.
 
-    With ᾱ = cos² θ, a picture is cos θ of signal and sin θ of noise; the frames are chosen at even steps of θ,
-    from the frame with half of the steps left down to the finished picture, where θ = 0.
+    With ᾱ = cos² θ, x_t = cos θ · x_0 + sin θ · ε. The frames are chosen at equal steps of θ, from the frame with
+    half of the steps left down to the finished image, where θ = 0.
     """
     angles = np.append(np.arccos(np.sqrt(alphas_cumprod)), 0.0)
-    first = len(alphas_cumprod) - round(FIRST_SHARE * len(alphas_cumprod))
+    first = len(alphas_cumprod) - round(NOISIEST_SHARE * len(alphas_cumprod))
     wanted = np.linspace(angles[first], 0, NUM_FRAMES)
     chosen = np.array([np.argmin(np.abs(angles - angle)) for angle in wanted], dtype=np.int64)
     if len(np.unique(chosen)) < NUM_FRAMES:
@@ -140,43 +140,45 @@ def choose_order_steps(alphas_cumprod: Float64) -> Int64:
 
 
 def roughness(frames: Float32) -> Float64:
-    """Return the mean |difference| between neighbouring pixels of (N, H, W) frames, seen on the grey scale."""
-    seen = np.clip(frames.astype(np.float64), -1, 1)
-    down, across = (np.abs(np.diff(seen, axis=axis)).reshape(len(seen), -1) for axis in (1, 2))
+    """Return the mean |difference| between neighbouring pixels of (N, H, W) frames clipped to -1..1."""
+    clipped = np.clip(frames.astype(np.float64), -1, 1)
+    down, across = (np.abs(np.diff(clipped, axis=axis)).reshape(len(clipped), -1) for axis in (1, 2))
     return np.concatenate([down, across], axis=1).mean(axis=1)
 
 
-def _order(trajectory: Trajectory, sample: int, rng: np.random.Generator) -> tuple[OrderTask, OrderAnswer]:
+def _frame_order_exercise(
+    trajectory: Trajectory, sample: int, rng: np.random.Generator
+) -> tuple[FrameOrderTask, FrameOrderAnswer]:
     states = np.concatenate([trajectory.x_t[sample, :, 0], trajectory.x0[sample, :1]])
-    chosen = choose_order_steps(trajectory.alphas_cumprod)
-    places = _scrambled(len(chosen), rng)  # the frame at place i of the true order stands at places[i] on the sheet
+    chosen = choose_frames(trajectory.alphas_cumprod)
+    places = _shuffled_places(len(chosen), rng)  # worksheet position of the i-th frame of the recording
     letters = tuple(ascii_uppercase[place] for place in places)
-    task = OrderTask(tuple(ascii_uppercase[: len(chosen)]), states[chosen][np.argsort(places)])
+    task = FrameOrderTask(tuple(ascii_uppercase[: len(chosen)]), states[chosen][np.argsort(places)])
     alphas_cumprod = np.append(trajectory.alphas_cumprod, 1.0)[chosen]
     left = np.append(trajectory.steps_left, 0)[chosen]
-    return task, OrderAnswer(letters, states[chosen], left, alphas_cumprod, roughness(states[chosen]))
+    return task, FrameOrderAnswer(letters, states[chosen], left, alphas_cumprod, roughness(states[chosen]))
 
 
-def _scrambled(count: int, rng: np.random.Generator) -> Int64:
-    """Return a shuffle of 0 .. count-1 that moves both ends and leaves at most one pair of neighbours together."""
+def _shuffled_places(count: int, rng: np.random.Generator) -> Int64:
+    """Return a permutation of 0 .. count-1 that moves both ends and keeps at most one pair of neighbours."""
     while True:
         places = rng.permutation(count).astype(np.int64)
-        together = np.sum(np.abs(np.diff(places)) == 1)
-        if together <= 1 and places[0] != 0 and places[-1] != count - 1:
+        num_kept_pairs = np.sum(np.abs(np.diff(places)) == 1)
+        if num_kept_pairs <= 1 and places[0] != 0 and places[-1] != count - 1:
             return places
 
 
-def _guess(others: Sequence[Generation], rng: np.random.Generator) -> tuple[GuessTask, GuessAnswer]:
+def _digit_exercise(others: Sequence[Generation], rng: np.random.Generator) -> tuple[DigitTask, DigitAnswer]:
     runs = [others[index] for index in rng.permutation(len(others))[: len(RUN_NAMES)]]
-    left = np.maximum(1, np.round(np.array(STAGE_SHARES) * runs[0].num_steps)).astype(np.int64)
+    left = np.maximum(1, np.round(np.array(DIGIT_SHARES) * runs[0].num_steps)).astype(np.int64)
     frames = np.stack([run.states_at(left) for run in runs], axis=1)
-    guesses = np.stack([run.x0_pred[np.searchsorted(-run.steps_left, -left)] for run in runs], axis=1)
+    x0_pred = np.stack([run.x0_pred[np.searchsorted(-run.steps_left, -left)] for run in runs], axis=1)
     finished = np.stack([run.x_t[-1] for run in runs])
     digits = tuple(run.digit for run in runs)
-    return GuessTask(RUN_NAMES, left, frames), GuessAnswer(RUN_NAMES, digits, guesses, finished)
+    return DigitTask(RUN_NAMES, left, frames), DigitAnswer(RUN_NAMES, digits, x0_pred, finished)
 
 
-def _snr(schedule: NoiseSchedule, real: Float32, rng: np.random.Generator) -> tuple[SnrTask, SnrAnswer]:
+def _snr_exercise(schedule: NoiseSchedule, real: Float32, rng: np.random.Generator) -> tuple[SnrTask, SnrAnswer]:
     crossing = schedule.snr_below_one
     if not crossing:
         raise VizdiffInputError(f"the SNR of the {schedule.name} schedule never crosses 1; a worksheet asks where")
@@ -196,22 +198,22 @@ def _snr(schedule: NoiseSchedule, real: Float32, rng: np.random.Generator) -> tu
     return SnrTask(timesteps, printed, frames), answer
 
 
-def _pixel(trajectory: Trajectory, sample: int, rng: np.random.Generator) -> tuple[PixelTask, PixelAnswer]:
+def _pixel_exercise(trajectory: Trajectory, sample: int, rng: np.random.Generator) -> tuple[PixelTask, PixelAnswer]:
     index = trajectory.num_steps - round(PIXEL_SHARE * trajectory.num_steps)
     frame, eps = trajectory.x_t[sample, index, 0], trajectory.eps_pred[sample, index, 0]
-    guess = trajectory.x0_pred[sample, index, 0]
+    x0_pred = trajectory.x0_pred[sample, index, 0]
     share = float(f"{trajectory.alphas_cumprod[index]:.4g}")
-    # the brightest and the darkest tenth of the guess's middle: what is ink and what is not is beyond doubt
-    margin = guess.shape[0] // 5
-    middle = guess[margin:-margin, margin:-margin]
+    # Pixels from the brightest and the darkest tenth of the central part of x̂_0 are clearly ink or background.
+    margin = x0_pred.shape[0] // 5
+    middle = x0_pred[margin:-margin, margin:-margin]
     ranked, tenth = np.argsort(middle, axis=None, kind="stable"), middle.size // 10
     ends = (ranked[-tenth:], ranked[:tenth])
-    flat = rng.permutation(np.concatenate([rng.choice(end, PIXELS_EACH, replace=False) for end in ends]))
+    flat = rng.permutation(np.concatenate([rng.choice(end, PIXELS_PER_KIND, replace=False) for end in ends]))
     rows, columns = (place + margin for place in np.unravel_index(flat, middle.shape))
     x_t, noise = (np.round(image[rows, columns].astype(np.float64), 2) for image in (frame, eps))
-    x0 = (x_t - np.sqrt(1 - share) * noise) / np.sqrt(share)
+    x0 = predict_x0(x_t, noise, share)
     task = PixelTask(
         frame, trajectory.num_steps - index, int(trajectory.timesteps[index]), share, rows + 1, columns + 1, x_t, noise
     )
-    recorded = guess[rows, columns].astype(np.float64)
-    return task, PixelAnswer(x0, recorded, guess, 2 * float(np.sqrt(share)), float(np.sqrt(1 - share)))
+    recorded = x0_pred[rows, columns].astype(np.float64)
+    return task, PixelAnswer(x0, recorded, x0_pred, 2 * float(np.sqrt(share)), float(np.sqrt(1 - share)))

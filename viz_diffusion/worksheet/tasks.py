@@ -1,4 +1,4 @@
-"""The four exercises of a worksheet and their answers, apart: a :class:`Sheet` holds no answer."""
+"""Exercises and answers of a worksheet in separate classes: a :class:`Worksheet` holds no answer."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ Int64 = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
-class OrderTask:
-    """Frames of one recording, shuffled."""
+class FrameOrderTask:
+    """Exercise 1: put shuffled frames of one recording in order."""
 
     letters: tuple[str, ...]
-    """(N,) A, B, C …: the frames' names, in the order in which they stand on the sheet."""
+    """(N,) A, B, C …: the frames' names, in their order on the worksheet."""
     frames: Float32
     """(N, H, W) float32, nominally -1..1."""
 
 
 @dataclass(frozen=True, eq=False)
-class OrderAnswer:
-    """Their order, most noise first."""
+class FrameOrderAnswer:
+    """The frames in the order of the recording, most noise first."""
 
     letters: tuple[str, ...]
     """(N,) the frames' names."""
@@ -36,56 +36,56 @@ class OrderAnswer:
     alphas_cumprod: Float64
     """(N,) float64, 0..1, rising: the signal's share of power."""
     roughness: Float64
-    """(N,) float64: mean |difference| of neighbouring pixels on the grey scale of -1..1; falls as noise does."""
+    """(N,) float64: mean |difference| of neighbouring pixels, values clipped to -1..1; falls with the noise."""
 
     @property
-    def closest(self) -> tuple[str, str]:
-        """The two neighbours in the order that this number tells apart least."""
+    def most_similar(self) -> tuple[str, str]:
+        """The two consecutive frames whose roughness differs least."""
         index = int(np.argmin(np.abs(np.diff(self.roughness))))
         return self.letters[index], self.letters[index + 1]
 
 
 @dataclass(frozen=True, eq=False)
-class GuessTask:
-    """Runs that began from one noise, at some stages."""
+class DigitTask:
+    """Exercise 2: recognise which digit each of several generations from one noise becomes."""
 
     names: tuple[str, ...]
-    """(K,) W, X …: what the runs are called."""
+    """(K,) W, X …: the names of the generations."""
     steps_left: Int64
-    """(G,) int64, falling: the stages."""
+    """(G,) int64, falling: the steps left at each stage."""
     frames: Float32
-    """(G, K, H, W) float32: the pictures at each stage."""
+    """(G, K, H, W) float32: x_t of each generation at each stage."""
 
 
 @dataclass(frozen=True, eq=False)
-class GuessAnswer:
-    """Which digits they were asked for."""
+class DigitAnswer:
+    """The labels of the generations, and what the network predicted."""
 
     names: tuple[str, ...]
-    """(K,) what the runs are called."""
+    """(K,) the names of the generations."""
     digits: tuple[int, ...]
     """(K,) 0..9."""
-    guesses: Float32
-    """(G, K, H, W) float32: the network's own guess x̂_0 at each stage."""
+    x0_pred: Float32
+    """(G, K, H, W) float32: predicted x̂_0 at each stage."""
     finished: Float32
-    """(K, H, W) float32: what came out."""
+    """(K, H, W) float32: the finished images."""
 
 
 @dataclass(frozen=True, eq=False)
 class SnrTask:
-    """A table of ᾱ, and a real digit under that much noise."""
+    """Exercise 3: compute the SNR from a table of ᾱ, next to a real digit with that much noise."""
 
     timesteps: Int64
     """(M,) int64, rising: t."""
     alphas_cumprod: Float64
-    """(M,) float64, 0..1: ᾱ, rounded as it is printed, to four significant digits."""
+    """(M,) float64, 0..1: ᾱ as printed, rounded to four significant digits."""
     frames: Float32
     """(M, H, W) float32: the digit at each t."""
 
 
 @dataclass(frozen=True, eq=False)
 class SnrAnswer:
-    """Where the SNR falls below 1."""
+    """The SNR of the table, and the timestep at which it falls below 1."""
 
     snr: Float64
     """(M,) float64: ᾱ / (1 - ᾱ) of the printed ᾱ."""
@@ -94,7 +94,7 @@ class SnrAnswer:
     first_below: int
     """The first t of the table whose SNR is below 1."""
     interpolated: float
-    """Where a straight line between those two puts ᾱ = 1/2."""
+    """t at which ᾱ = 1/2 by linear interpolation between those two."""
     crossing: int
     """The first t of the schedule whose SNR is below 1."""
 
@@ -106,53 +106,53 @@ class SnrAnswer:
 
 @dataclass(frozen=True, eq=False)
 class PixelTask:
-    """Pixels of one frame, with the noise the network saw in them."""
+    """Exercise 4: compute x̂_0 of some pixels from x_t and the predicted noise."""
 
     frame: Float32
-    """(H, W) float32: the frame."""
+    """(H, W) float32: x_t."""
     steps_left: int
-    """Where it stands in the recording."""
+    """Steps left at this frame."""
     timestep: int
-    """Its t."""
+    """Its timestep t."""
     alpha_cumprod: float
-    """Its ᾱ, rounded as it is printed."""
+    """Its ᾱ as printed, rounded to four significant digits."""
     rows: Int64
     """(P,) int64: the pixels' rows, from 1."""
     columns: Int64
-    """(P,) int64: their columns, from 1."""
+    """(P,) int64: the pixels' columns, from 1."""
     x_t: Float64
-    """(P,) float64: their values, rounded to two decimals."""
+    """(P,) float64: x_t of the pixels, rounded to two decimals."""
     eps_pred: Float64
-    """(P,) float64: the predicted noise there, rounded to two decimals."""
+    """(P,) float64: predicted noise of the pixels, rounded to two decimals."""
 
 
 @dataclass(frozen=True, eq=False)
 class PixelAnswer:
-    """The finished pixels that the network believed in."""
+    """Predicted x̂_0 of the pixels, computed and recorded."""
 
     x0: Float64
-    """(P,) float64: x̂_0 worked out from the printed numbers, not clipped."""
+    """(P,) float64: x̂_0 computed from the printed numbers, not clipped."""
     recorded: Float64
-    """(P,) float64: x̂_0 as it was recorded, clipped to -1..1 where the recording was."""
-    guess: Float32
-    """(H, W) float32: the network's whole guess."""
+    """(P,) float64: x̂_0 of the recording, clipped to -1..1 if the recording is."""
+    x0_pred: Float32
+    """(H, W) float32: predicted x̂_0 of the whole frame."""
     gap: float
-    """2√ᾱ: how far ink and background are apart in x_t."""
+    """2√ᾱ: the difference between ink (1) and background (-1) in x_t."""
     spread: float
     """√(1-ᾱ): the standard deviation of the noise in x_t."""
 
 
 @dataclass(frozen=True, eq=False)
-class Sheet:
-    """What students get: questions, and nothing else."""
+class Worksheet:
+    """The exercises that students get, without any answer."""
 
     code: str
-    """Eight hexadecimal digits: the same on the key."""
+    """Eight hexadecimal digits, printed on the worksheet and on its key."""
     num_steps: int
-    """S, the steps of the recording."""
-    order: OrderTask
+    """S: the number of steps of the recording."""
+    frame_order: FrameOrderTask
     """Exercise 1."""
-    guess: GuessTask
+    digits: DigitTask
     """Exercise 2."""
     snr: SnrTask
     """Exercise 3."""
@@ -161,28 +161,28 @@ class Sheet:
 
 
 @dataclass(frozen=True, eq=False)
-class Key:
-    """What the teacher keeps."""
+class AnswerKey:
+    """The answers, for the teacher."""
 
     digit: int
-    """The digit of the recording."""
+    """The label of the recording."""
     seed: int
     """The seed of its noise."""
-    order: OrderAnswer
-    """Of exercise 1."""
-    guess: GuessAnswer
-    """Of exercise 2."""
+    frame_order: FrameOrderAnswer
+    """Answer to exercise 1."""
+    digits: DigitAnswer
+    """Answer to exercise 2."""
     snr: SnrAnswer
-    """Of exercise 3."""
+    """Answer to exercise 3."""
     pixel: PixelAnswer
-    """Of exercise 4."""
+    """Answer to exercise 4."""
 
     def facts(self) -> dict[str, Any]:
-        """Return the answers, as they are written in JSON."""
+        """Return the answers as JSON values."""
         return {
-            "order": list(self.order.letters),
-            "steps_left": [int(n) for n in self.order.steps_left],
-            "digits": dict(zip(self.guess.names, self.guess.digits, strict=True)),
+            "order": list(self.frame_order.letters),
+            "steps_left": [int(n) for n in self.frame_order.steps_left],
+            "digits": dict(zip(self.digits.names, self.digits.digits, strict=True)),
             "snr": [float(v) for v in self.snr.snr],
             "crossing": self.snr.crossing,
             "x0_pred": [float(v) for v in self.pixel.x0],

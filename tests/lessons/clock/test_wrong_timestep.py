@@ -10,7 +10,8 @@ import torch
 from lesson_context import deaf_to_time, make_context, mute, told_in_every_language
 
 from viz_diffusion.data import Digits
-from viz_diffusion.diffusion.samplers import sample_images
+from viz_diffusion.diffusion.sampler_config import SamplerConfig
+from viz_diffusion.diffusion.sampling import sample_images
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.evaluation.classifier import DigitClassifier
 from viz_diffusion.evaluation.intervals import Share
@@ -45,7 +46,7 @@ def test_the_right_clock_changes_no_bit_and_says_that_somebody_stands_between() 
     arm = WrongTimestep(model, given_timesteps(1000)["right"], "right")
     labels = torch.arange(3)
     plain, told = (
-        next(sample_images(one, SCHEDULE, labels, range(3), sampler="ddpm", steps=6)) for one in (model, arm)
+        next(sample_images(one, SCHEDULE, labels, range(3), SamplerConfig("ddpm", 6))) for one in (model, arm)
     )
     assert torch.equal(plain, told)
     assert arm.interventions == "clock right"

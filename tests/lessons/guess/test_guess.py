@@ -11,6 +11,7 @@ from lesson_context import make_context, mute, outcomes, speckle, told_in_every_
 
 from viz_diffusion.data import Digits, load_digits
 from viz_diffusion.diffusion.oracles import EmpiricalOracle, TruthOracle
+from viz_diffusion.diffusion.sampler_config import SamplerConfig
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.lessons.base import Finding
 from viz_diffusion.lessons.context import record_traces
@@ -18,7 +19,7 @@ from viz_diffusion.lessons.guess import lesson as guess
 from viz_diffusion.lessons.guess.ideal_denoiser import compare_with_ideal
 from viz_diffusion.lessons.step import lesson as step
 from viz_diffusion.lessons.step.step_parts import deviation_from_ddim
-from viz_diffusion.recording.recorder import record_generation
+from viz_diffusion.recording.generation import record_generation
 from viz_diffusion.views import strip as strip_view
 
 SCHEDULE = NoiseSchedule.named("linear")
@@ -89,7 +90,7 @@ def test_ddim_ends_where_its_formula_says_and_a_hidden_eta_is_caught() -> None:
     data = step.LESSON.measure(context)
     assert outcomes(step.LESSON, data) == {"injects_more": True, "ddim_injects_nothing": True}
     noisy = record_generation(
-        context.model, SCHEDULE, torch.tensor([5]), [0], sampler="ddim", steps=20, eta=0.3, guidance_scale=1.0
+        context.model, SCHEDULE, torch.tensor([5]), [0], SamplerConfig("ddim", 20, guidance_scale=1.0, eta=0.3)
     )
     caught = replace(data, ddim_rest=deviation_from_ddim(replace(noisy, eta=0.0)))
     assert outcomes(step.LESSON, caught)["ddim_injects_nothing"] is False

@@ -13,7 +13,8 @@ from matplotlib.text import Text
 
 from viz_diffusion.data import Digits, load_digits
 from viz_diffusion.diffusion.oracles import EmpiricalOracle
-from viz_diffusion.diffusion.samplers import sample_images
+from viz_diffusion.diffusion.sampler_config import SamplerConfig
+from viz_diffusion.diffusion.sampling import sample_images
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.diffusion.timesteps import spaced_timesteps
 from viz_diffusion.evaluation.metrics import covered, precision_recall
@@ -75,7 +76,9 @@ def test_the_ends_are_plain_runs_bit_for_bit() -> None:
     )
     asked = torch.arange(20) % 10
     for scale, labels in ((0.0, torch.full_like(asked, 10)), (1.0, asked)):
-        plain = next(sample_images(denoiser, SCHEDULE, labels, range(SEED, SEED + 20), steps=5)).clamp(-1, 1)
+        plain = next(sample_images(denoiser, SCHEDULE, labels, range(SEED, SEED + 20), SamplerConfig("ddim", 5))).clamp(
+            -1, 1
+        )
         assert np.array_equal(found.images[found.arm(scale)], plain[asked == 5, 0].numpy())
     assert found.windows.shape == (0, 2)
     assert found.right is found.covered is None

@@ -13,7 +13,9 @@ from lesson_context import deaf_to_labels, make_context, told_in_every_language,
 from viz_diffusion.data import Digits, load_digits
 from viz_diffusion.diffusion.interventions import WithInterventions, switch_label
 from viz_diffusion.diffusion.oracles import EmpiricalOracle
-from viz_diffusion.diffusion.samplers import ImageNoise, ddim_steps, sampling_steps
+from viz_diffusion.diffusion.sampler_config import SamplerConfig
+from viz_diffusion.diffusion.samplers import ImageNoise, ddim_steps
+from viz_diffusion.diffusion.sampling import sampling_steps
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.diffusion.timesteps import spaced_timesteps
 from viz_diffusion.evaluation.classifier import DigitClassifier
@@ -89,7 +91,7 @@ def test_at_its_ends_a_change_is_a_plain_run_to_the_bit(oracle: EmpiricalOracle,
     for end, order in ((0, 1), (-1, 0)):
         labels = torch.from_numpy(obeying.pairs[:, order])
         for step in sampling_steps(
-            oracle, SCHEDULE, ImageNoise(range(SEED, SEED + 90)), labels, sampler="ddim", steps=STEPS
+            oracle, SCHEDULE, ImageNoise(range(SEED, SEED + 90)), labels, SamplerConfig("ddim", STEPS)
         ):
             finished = step.x_prev
         assert np.array_equal(finished[obeying.shown, 0].numpy(), obeying.images[:, end])

@@ -21,7 +21,7 @@ from viz_diffusion.lessons.base import Finding
 from viz_diffusion.lessons.context import LessonContext
 from viz_diffusion.lessons.layers import block_probes
 from viz_diffusion.lessons.layers import lesson as layers
-from viz_diffusion.lessons.layers.block_probes import BlockProbes, branches, probe_blocks, recorded_outputs
+from viz_diffusion.lessons.layers.block_probes import BlockProbes, branch_hooks, branches, probe_blocks
 from viz_diffusion.lessons.layers.block_timesteps import Layers
 from viz_diffusion.lessons.layers.label_geometry import (
     ALPHA,
@@ -131,13 +131,27 @@ def test_means_are_those_of_the_interventions(context: LessonContext) -> None:
         assert torch.allclose(means[name], other, atol=1e-5)
 
 
+def test_batches_give_what_all_digits_give(context: LessonContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    digits = Digits(context.heldout.images[:10], context.heldout.labels[:10])
+    noise = torch.randn(digits.images.shape, generator=torch.Generator().manual_seed(0))
+    features, means, errors = block_probes._pass(context.network, context.schedule, digits, 400, noise)
+    monkeypatch.setattr(block_probes, "BATCH", 4)
+    batched = block_probes._pass(context.network, context.schedule, digits, 400, noise)
+    for name, found in batched[0].items():
+        assert found.shape[0] == 10
+        assert torch.allclose(found, features[name], atol=1e-5)
+        assert torch.allclose(batched[1][name], means[name], atol=1e-5)
+    assert torch.allclose(batched[2], errors, atol=1e-5)
+
+
 def test_listening_changes_no_bit_and_hears_what_is_added_to_the_stream(context: LessonContext) -> None:
     network = context.network
     x, t = torch.randn(2, 1, 28, 28, generator=torch.Generator().manual_seed(2)), torch.tensor([300, 300])
     plain = network(x, t)
     stream: list[torch.Tensor] = []
     handle = network.mid_attention.register_forward_hook(lambda _, args, output: stream.append(output - args[0]))
-    with recorded_outputs(network) as kept:
+    kept: dict[str, torch.Tensor] = {}
+    with branch_hooks(network, kept.__setitem__):
         assert torch.equal(network(x, t), plain)
     handle.remove()
     assert torch.allclose(kept["mid_attention"], stream[0], atol=1e-5)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from sampler_arguments import with_config
 
 from viz_diffusion.diffusion.samplers import ImageNoise
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.diffusion.unet import ModelConfig, SimpleUNet
 from viz_diffusion.lessons.step import lesson as step
 from viz_diffusion.lessons.step.step_parts import measure_steps
-from viz_diffusion.recording.recorder import record_generation
+from viz_diffusion.recording.generation import record_generation
 from viz_diffusion.recording.trajectory import Trajectory
 
 SCHEDULE = NoiseSchedule.named("linear")
@@ -21,9 +22,8 @@ def _record(sampler: str, steps: int | None, clip: bool = True, **options: objec
     torch.manual_seed(0)
     model = SimpleUNet(ModelConfig(channels=(8, 16), embedding_dim=24)).eval()
     torch.nn.init.normal_(model.conv_out.weight, std=0.1)
-    return record_generation(
-        model, SCHEDULE, torch.tensor([3]), [11], sampler=sampler, steps=steps, clip=clip, **options
-    )
+    options = {"sampler": sampler, "steps": steps, "clip": clip, **options}
+    return record_generation(model, SCHEDULE, torch.tensor([3]), [11], **with_config(options, guidance_scale=1.5))
 
 
 @pytest.mark.parametrize(("sampler", "steps"), [("ddpm", 40), ("ddim", 40), ("ddpm", 1), ("dpm-solver++", 12)])

@@ -17,6 +17,7 @@ from small_trajectory import ARRAYS, assert_same, make_trajectory
 
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.errors import VizdiffInputError, VizdiffIOError, VizdiffUsageError
+from viz_diffusion.recording import trajectory_files
 from viz_diffusion.recording.store.fields import recording_bytes
 from viz_diffusion.recording.store.writer import StoreWriter, require_space
 from viz_diffusion.recording.trajectory import Trajectory
@@ -339,7 +340,8 @@ def test_the_estimate_is_what_is_written(tmp_path: Path) -> None:
     kept = long()
     (tmp_path / "a").mkdir()
     writer = StoreWriter(tmp_path / "a")
-    replace(kept, activations={}, activation_steps=None, decoded=None, decoded_steps=None)._write(writer)
+    plain = replace(kept, activations={}, activation_steps=None, decoded=None, decoded_steps=None)
+    trajectory_files.write_to(plain, writer)
     assert writer.bytes_written == pytest.approx(recording_bytes(18, 120, (1, 4, 4), 3, "float32"), rel=0.05)
 
 

@@ -1,4 +1,4 @@
-"""``vizdiff deck``: slides, a handout, or the pictures for one's own slides."""
+"""``vizdiff deck``: slides, a handout, or numbered pictures with captions."""
 
 from __future__ import annotations
 
@@ -9,22 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from viz_diffusion.cli.console import Terminal, show_path, show_size
-from viz_diffusion.cli.generation_request import (
-    AllowPartialOption,
-    AskedClip,
-    AskedDigit,
-    AskedEta,
-    AskedGuidance,
-    AskedSampler,
-    AskedSeed,
-    AskedSteps,
-    AskedTimestepSpacing,
-    AskedVariance,
-    TrajectoryOption,
-    read_request,
-)
+from viz_diffusion.cli.generation_request import GENERATION, GenerationOptions, read_request
+from viz_diffusion.cli.option_groups import takes
 from viz_diffusion.cli.options import DeviceOption, JsonOption, LangOption, QuietOption, RunOption, default_out
-from viz_diffusion.cli.study import LessonsOption, command_line, figure_command, pick_lessons, prepare
+from viz_diffusion.cli.study import LessonsOption, figure_command, pick_lessons, prepare_study, study_command
 from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.files import make_dir, make_parent
 
@@ -41,20 +29,12 @@ HELP = (
 _ENDINGS = {"pptx": ".pptx", "pdf": ".pdf", "folder": ""}
 
 
+@takes(generation=GENERATION)
 def run_command(
+    *,
     format: Annotated[str, typer.Option("--format", metavar="pptx|pdf|folder", help="What to write.")] = "pptx",
-    digit: AskedDigit = None,
+    generation: GenerationOptions,
     run: RunOption = None,
-    trajectory: TrajectoryOption = None,
-    allow_partial: AllowPartialOption = False,
-    sampler: AskedSampler = None,
-    steps: AskedSteps = None,
-    guidance: AskedGuidance = None,
-    variance: AskedVariance = None,
-    eta: AskedEta = None,
-    timestep_spacing: AskedTimestepSpacing = None,
-    clip: AskedClip = None,
-    seed: AskedSeed = None,
     device: DeviceOption = "auto",
     lang: LangOption = "en",
     lessons: LessonsOption = "core",
@@ -73,42 +53,20 @@ def run_command(
 ) -> None:
     """Record, measure, plan, write."""
     terminal = Terminal(as_json, quiet)
-    _check(format, template, out)
+    _check_options(format, template, out)
     from viz_diffusion.text.catalogue import load_texts
 
     texts = load_texts(lang)
-    order = read_request(
-        trajectory,
-        digit=digit,
-        seed=seed,
-        allow_partial=allow_partial,
-        sampler=sampler,
-        steps=steps,
-        guidance=guidance,
-        variance=variance,
-        eta=eta,
-        timestep_spacing=timestep_spacing,
-        clip=clip,
-    )
-    out = default_out("deck", _ENDINGS[format], order.digit, lang) if out is None else out
-    if format == "folder":
-        from viz_diffusion.deck.folder import check_folder
-
-        check_folder(out)
-        make_dir(out.parent)
-    else:
-        make_parent(out)
-    if template is not None:
-        from viz_diffusion.deck.template import check_template
-
-        check_template(template)
-    found = prepare(order, run, device, terminal, pick_lessons(lessons), out=out)
-    written = _write(found, format, template, out, command_line("deck", found, lang), texts, terminal)
+    request = read_request(generation)
+    out = default_out("deck", _ENDINGS[format], request.digit, lang) if out is None else out
+    _check_files(format, template, out)
+    study = prepare_study(request, run, device, terminal, pick_lessons(lessons), out=out)
+    written = _write(study, format, template, out, texts, terminal)
     size = "" if out.is_dir() else f", {show_size(out)}"
     terminal.say("Done", f"{show_path(out)} ({written['count']} {written['what']}{size}, {terminal.seconds:.0f} s)")
     if written["left_out"]:
         terminal.say("Left out", "; ".join(written["left_out_titles"]) + " (no room)")
-    facts = found.facts()
+    facts = study.facts()
     terminal.result(
         {
             "out": str(out),
@@ -124,7 +82,7 @@ def run_command(
     )
 
 
-def _check(format: str, template: Path | None, out: Path | None) -> None:
+def _check_options(format: str, template: Path | None, out: Path | None) -> None:
     """Refuse options that do not go together."""
     if format not in _ENDINGS:
         raise VizdiffUsageError(f"--format must be one of {', '.join(_ENDINGS)}, found {format!r}")
@@ -134,45 +92,61 @@ def _check(format: str, template: Path | None, out: Path | None) -> None:
         raise VizdiffUsageError(f"--out must end in .{format} for --format {format}, found {str(out)!r}")
 
 
+def _check_files(format: str, template: Path | None, out: Path) -> None:
+    """Create the folder to write to; refuse a file or a template that cannot be used."""
+    if format == "folder":
+        from viz_diffusion.deck.folder import check_folder
+
+        check_folder(out)
+        make_dir(out.parent)
+    else:
+        make_parent(out)
+    if template is not None:
+        from viz_diffusion.deck.template import check_template
+
+        check_template(template)
+
+
 def _write(
-    found: Study, format: str, template: Path | None, out: Path, command: str, texts: Texts, terminal: Terminal
+    study: Study, format: str, template: Path | None, out: Path, texts: Texts, terminal: Terminal
 ) -> dict[str, Any]:
-    """Draw everything once, and write it; return what there is to say of it."""
-    from viz_diffusion.deck.pictures import Darkroom, make_film
-    from viz_diffusion.deck.slides import plan
+    """Draw every figure once, and write the file or folder; return its facts."""
+    from viz_diffusion.deck.pictures import PictureRenderer, make_film
+    from viz_diffusion.deck.slide_plan import plan_deck
     from viz_diffusion.plots.film import can_write_mp4
     from viz_diffusion.study.narrative import narrate, wording
 
-    film = None if format == "pdf" else make_film(found.trajectory, texts, can_write_mp4())
-    remake = partial(figure_command, found, texts.lang)
-    moving = [] if film is None else ["gif", *(["mp4"] if film.mp4 is not None else [])]
-    darkroom = Darkroom()
+    film = None if format == "pdf" else make_film(study.trajectory, texts, can_write_mp4())
+    command_of_figure = partial(figure_command, study, texts.lang)
+    film_formats = [] if film is None else ["gif", *(["mp4"] if film.mp4 is not None else [])]
+    renderer = PictureRenderer()
     with terminal.progress("Drawing", "the pictures", None) as update:
         if format == "folder" and film is not None:
             from viz_diffusion.deck.folder import write_folder
 
-            told = narrate(found.findings, found.recording, texts)
-            title = texts("report.title", **wording(found.recording, texts))
+            lessons = narrate(study.findings, study.recording, texts)
+            title = texts("report.title", **wording(study.recording, texts))
             names = write_folder(
-                told,
+                lessons,
                 film,
-                found.facts(),
+                study.facts(),
                 title,
-                remake,
+                command_of_figure,
                 texts,
                 out,
                 lambda drawing: update(0, None, drawing.name),
             )
-            return {"what": "files", "count": len(names), "left_out": [], "left_out_titles": [], "film": moving}
+            return {"what": "files", "count": len(names), "left_out": [], "left_out_titles": [], "film": film_formats}
 
-        told = narrate(
-            found.findings,
-            found.recording,
+        lessons = narrate(
+            study.findings,
+            study.recording,
             texts,
-            lambda drawing: update(darkroom.draw(drawing), None, drawing.name),
+            lambda drawing: update(renderer.draw(drawing), None, drawing.name),
         )
-        stills = darkroom.finish()
-    deck = plan(found, told, stills, film, command, remake, texts)
+        pictures = renderer.finish()
+    command = study_command("deck", study, texts.lang)
+    deck = plan_deck(study, lessons, pictures, film, command, command_of_figure, texts)
     if format == "pptx":
         from viz_diffusion.deck.powerpoint import write_pptx
 
@@ -185,7 +159,7 @@ def _write(
     return {
         "what": what,
         "count": count,
-        "film": moving,
+        "film": film_formats,
         "left_out": list(deck.left_out),
         "left_out_titles": list(deck.left_out_titles),
     }

@@ -1,4 +1,4 @@
-"""``vizdiff embeddings``: what the network makes of time and label."""
+"""``vizdiff embeddings``: draw the time embedding, the label embedding and the network."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def run_command(
 
     texts = load_texts(lang)
     make_dir(out)
-    chosen, model, digest = load_run(run, "cpu", terminal)
+    loaded = load_run(run, "cpu", terminal)
     terminal.replacing(out / "embeddings.json")
     from viz_diffusion.lessons.base import facts_by_name
     from viz_diffusion.lessons.clock import lesson as clock
@@ -43,7 +43,7 @@ def run_command(
     from viz_diffusion.study.narrative import drawings, save_drawing, wording
 
     terminal.say("Drawing", "time, labels and network")
-    schedule = chosen.config.noise_schedule
+    schedule, model = loaded.run.config.noise_schedule, loaded.model
     times = clock.measure_embeddings(model, schedule.num_train_timesteps, schedule.snr_below_one)
     labels, shape = measure_embedding(model), measure_network(model)
     facts = {
@@ -60,8 +60,8 @@ def run_command(
         captions[name] = drawing.caption
     result = {
         "out": str(out),
-        "run": "bundled" if chosen.is_bundled else str(chosen.path),
-        "weights_sha256": digest,
+        "run": loaded.run.name_or_path,
+        "weights_sha256": loaded.weights_sha256,
         "seconds": round(terminal.seconds, 1),
         **facts,
         "captions": captions,

@@ -1,33 +1,39 @@
-"""``vizdiff evaluate``: how good a run is, beside real digits and beside a control that must fail."""
+"""``vizdiff evaluate``: the quality of a run's samples and the likelihood of its network."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from viz_diffusion.cli.console import Terminal, beyond
-from viz_diffusion.cli.loading import load_run
+from viz_diffusion.cli.console import Terminal, clipping_text
+from viz_diffusion.cli.evaluation_text import (
+    evaluation_lines,
+    evaluation_values,
+    how_sampled,
+    likelihood_lines,
+    likelihood_values,
+    remarks_on,
+)
+from viz_diffusion.cli.loading import LoadedRun, load_run
+from viz_diffusion.cli.option_groups import takes
 from viz_diffusion.cli.options import (
-    ClipOption,
     DeviceOption,
-    EtaOption,
     JsonOption,
     QuietOption,
     RunOption,
-    SamplerOption,
-    Sampling,
+    SamplerOptions,
     SeedOption,
-    TimestepSpacingOption,
-    VarianceOption,
     check_seed,
+    sampler_options,
 )
-from viz_diffusion.diffusion.timesteps import SPACINGS, VARIANCES
+from viz_diffusion.diffusion.sampler_config import SamplerConfig
 from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.files import make_parent, write_json
 
 if TYPE_CHECKING:
+    from viz_diffusion.data import Digits
     from viz_diffusion.evaluation.evaluate import Evaluation
     from viz_diffusion.evaluation.likelihood import Likelihood
 
@@ -38,88 +44,61 @@ HELP = (
     "Guidance is 1, none, unless asked for, so that the model itself is measured; pictures are made at 1.5. "
     "Takes minutes on two CPU cores."
 )
-FEW = 1000
-"""Samples below which FID and KID say little. Drawn 20 times with labels as even as the samples', training digits are
-from as many test digits 4.16, 2.21, 0.86, 0.48, 0.26 in FID-MNIST (standard deviation 0.65, 0.25, 0.09, 0.06, 0.02)
-and -10.4, -4.0, -2.9, -0.9, -0.3 in KID x1000 (10.3, 3.6, 1.7, 0.8, 0.4) at 100, 200, 500, 1000 and 2000."""
+EVALUATION_SAMPLER = SamplerConfig("ddim", 50)
+"""The defaults of the sampler: without guidance, so that the model itself is measured."""
 
 
+@takes(sampling=sampler_options(EVALUATION_SAMPLER))
 def run_command(
+    *,
     run: RunOption = None,
     count: Annotated[int, typer.Option(help="Samples, as many of each digit; 20 to 10000.")] = 2000,
-    sampler: SamplerOption = "ddim",
-    steps: Annotated[int, typer.Option("--steps", help="Network evaluations, 1 to 1000.")] = 50,
-    guidance: Annotated[
-        float, typer.Option("--guidance", help="Guidance scale s: 1, the default, is none; pictures are made at 1.5.")
-    ] = 1.0,
-    variance: VarianceOption = "beta",
-    eta: EtaOption = 0.0,
-    timestep_spacing: TimestepSpacingOption = "trailing",
-    clip: ClipOption = True,
+    sampling: SamplerOptions,
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
     out: Annotated[Path | None, typer.Option(help="JSON file to write as well.")] = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Sample, judge, measure, say."""
+    """Sample, evaluate, measure the likelihood, say."""
     terminal = Terminal(as_json, quiet)
-    asked = Sampling(sampler, steps, guidance, variance, eta, timestep_spacing, clip)
+    config = sampling.config()
     check_seed(seed, count)
     if not 20 <= count <= 10000:
         raise VizdiffUsageError(f"--count must lie in 20..10000, found {count}")
     if out is not None:
         make_parent(out)
-    chosen, model, digest = load_run(run, device, terminal)
-    import torch
-
-    from viz_diffusion.cli.record import sample_all
-    from viz_diffusion.evaluation.evaluate import FLOOR_DRAWS, check_count, evaluate
-    from viz_diffusion.evaluation.likelihood import gaussian_losses, measure_likelihood
-
-    schedule = chosen.config.noise_schedule
-    seen, test = chosen.config.load_digits("train"), chosen.config.load_digits("test")
-    training = chosen.config.data_set(seen)
-    found, values = None, dict.fromkeys(("x0_beyond_scale", "classifier_sha256", "samples", "real", "clouds"))
-    if chosen.config.dataset == "mnist":
-        check_count(count, training, test)
-        labels = torch.arange(count) % 10
-        images, clipped = sample_all(schedule, model, labels, seed, asked, terminal)
-        terminal.say("Guesses", beyond(clipped, clip))
-        terminal.say(
-            "Judging",
-            f"{count} samples, {count} real digits ({FLOOR_DRAWS} times), {count} Gaussian clouds, "
-            f"against {count} test digits; near-copies among {len(seen)} training digits",
-        )
-        found = evaluate(images, labels, training, test, seen=seen)
-        values |= {"x0_beyond_scale": clipped, **_values(found)}
+    loaded = load_run(run, device, terminal)
+    run_config = loaded.run.config
+    trained_on, test = run_config.load_digits("train"), run_config.load_digits("test")
+    training = run_config.data_set(trained_on)
+    evaluation, clipped = None, None
+    if run_config.dataset == "mnist":
+        evaluation, clipped = _evaluate_samples(loaded, config, seed, count, training, test, trained_on, terminal)
     else:
         terminal.say(
             "Judged",
             "no samples: the bundled classifier reads MNIST's digits, and this run is of "
-            f"{chosen.config.data_dir or chosen.config.dataset}",
+            f"{run_config.data_dir or run_config.dataset}",
         )
-    with terminal.progress("Measuring", "the loss at every timestep", schedule.num_train_timesteps) as update:
-        likelihood = measure_likelihood(
-            model, schedule, test, on_step=lambda done, total: update(done, total, "the loss at every timestep")
-        )
-    one, each = gaussian_losses(schedule, training)
-    baselines = {"one": float(one.mean()), "labels": float(each.mean())}
-    how = f"{how_sampled(asked)}, seeds {seed} to {seed + count - 1}"
-    remarks = [] if found is None else remarks_on(found)
-    judged = [] if found is None else _judged_lines(found, how)
-    for label, text in (*judged, *_likelihood_lines(likelihood, baselines), *remarks):
+    likelihood, baselines = _measure_likelihood(loaded, training, test, terminal)
+    how = f"{how_sampled(config)}, seeds {seed} to {seed + count - 1}"
+    remarks = [] if evaluation is None else remarks_on(evaluation)
+    lines = [] if evaluation is None else evaluation_lines(evaluation, how)
+    for label, text in (*lines, *likelihood_lines(likelihood, baselines), *remarks):
         terminal.say(label, text)
+    absent = dict.fromkeys(("classifier_sha256", "samples", "real", "clouds"))
     values = {
-        "run": "bundled" if chosen.is_bundled else str(chosen.path),
-        "weights_sha256": digest,
-        **asked.facts(),
+        "run": loaded.run.name_or_path,
+        "weights_sha256": loaded.weights_sha256,
+        **config.facts(),
         "seed": seed,
-        "count": count if found else 0,
+        "count": 0 if evaluation is None else count,
         "remarks": [text for _, text in remarks],
         "seconds": round(terminal.seconds, 1),
-        **values,
-        **_likelihood_values(likelihood, baselines),
+        "x0_beyond_scale": clipped,
+        **(absent if evaluation is None else evaluation_values(evaluation)),
+        **likelihood_values(likelihood, baselines),
     }
     if out is not None:
         terminal.replacing(out)
@@ -127,126 +106,44 @@ def run_command(
     terminal.result(values)
 
 
-def how_sampled(asked: Sampling) -> str:
-    """Return what numbers about samples belong to, in a few words: whatever is not the default is named."""
-    said = {
-        asked.name: True,
-        f"{asked.steps} steps": True,
-        f"variance {asked.variance}": asked.variance != VARIANCES[0],
-        f"η = {asked.eta:g}": asked.eta != 0,
-        f"{asked.timestep_spacing} spacing": asked.timestep_spacing != SPACINGS[0],
-        "unclipped": not asked.clip,
-        "no guidance": asked.guidance == 1,
-        f"guidance {asked.guidance:g}": asked.guidance != 1,
-    }
-    return ", ".join(words for words, holds in said.items() if holds)
+def _evaluate_samples(
+    loaded: LoadedRun,
+    config: SamplerConfig,
+    seed: int,
+    count: int,
+    training: Digits,
+    test: Digits,
+    trained_on: Digits,
+    terminal: Terminal,
+) -> tuple[Evaluation, float]:
+    """Sample ``count`` digits and evaluate them; return also the share of pixels of predicted x_0 outside [-1, 1]."""
+    import torch
+
+    from viz_diffusion.cli.record import sample_all
+    from viz_diffusion.evaluation.evaluate import FLOOR_DRAWS, check_count, evaluate
+
+    check_count(count, training, test)
+    labels = torch.arange(count) % 10
+    images, clipped = sample_all(loaded, labels, seed, config, terminal)
+    terminal.say("Guesses", clipping_text(clipped, config.clip))
+    terminal.say(
+        "Judging",
+        f"{count} samples, {count} real digits ({FLOOR_DRAWS} times), {count} Gaussian clouds, "
+        f"against {count} test digits; near-copies among {len(trained_on)} training digits",
+    )
+    return evaluate(images, labels, training, test, trained_on=trained_on), clipped
 
 
-def remarks_on(found: Evaluation) -> list[tuple[str, str]]:
-    """Return what keeps a reader from taking chance for quality."""
-    remarks = []
-    if found.count < FEW:
-        remarks.append(
-            (
-                "Few",
-                f"FID and KID of {found.count} samples say little: those of as many real digits scatter by 0.65 and "
-                f"10 at 100, by 0.09 and 1.7 at 500, by 0.06 and 0.8 at {FEW}; ask for --count {FEW} or more",
-            )
+def _measure_likelihood(
+    loaded: LoadedRun, training: Digits, test: Digits, terminal: Terminal
+) -> tuple[Likelihood, dict[str, float]]:
+    """Return the likelihood of the network, and the mean losses of one Gaussian and of one per label."""
+    from viz_diffusion.evaluation.likelihood import gaussian_losses, measure_likelihood
+
+    schedule, text = loaded.run.config.noise_schedule, "the loss at every timestep"
+    with terminal.progress("Measuring", text, schedule.num_train_timesteps) as update:
+        likelihood = measure_likelihood(
+            loaded.model, schedule, test, on_step=lambda done, total: update(done, total, text)
         )
-    below = [
-        name
-        for name, one, floor in (
-            ("FID", found.samples.frechet, found.real.frechet),
-            ("KID", found.samples.kid, found.real.kid),
-        )
-        if one < floor
-    ]
-    if below:
-        remarks.append(
-            (
-                "Chance",
-                f"{' and '.join(below)} below that of real digits is no better than real: by it, they cannot be "
-                "told apart at this count",
-            )
-        )
-    return remarks
-
-
-def _judged_lines(found: Evaluation, how: str) -> list[tuple[str, str]]:
-    """Return what is said of the samples, then of the floor and the control in the same columns."""
-    from viz_diffusion.evaluation.evaluate import FLOOR_DRAWS
-
-    name = f"FID-MNIST({found.classifier_sha256[:8]})"
-    header = f"{'':<9}{'read as asked':>14}{name:>20}{'KID x1000':>11}{'precision':>11}{'recall':>8}{'copies':>8}"
-    lines = [("Judged", f"{found.count} samples: {how}"), ("", header)]
-    for label, one in (("samples", found.samples), ("real", found.real), ("clouds", found.clouds)):
-        row = f"{one.accuracy.value:>14.1%}{one.frechet:>20.2f}{one.kid:>11.2f}{one.precision:>11.1%}{one.recall:>8.1%}"
-        lines.append(("", f"{label:<9}{row}{one.copies.hits:>8}"))
-    low, high = found.samples.accuracy.interval
-    return [
-        *lines,
-        ("Read", f"{found.samples.accuracy.hits} of {found.count} as asked (95% interval {low:.1%} to {high:.1%})"),
-        (
-            "Real",
-            f"the mean of {FLOOR_DRAWS} sets of training digits with the samples' labels, whose FID-MNIST has a "
-            f"standard deviation of {found.real_spread:.2f}; the copies beside them are test digits'",
-        ),
-    ]
-
-
-def _likelihood_lines(likelihood: Likelihood, baselines: dict[str, float]) -> list[tuple[str, str]]:
-    """Return what is said of the model itself."""
-    from viz_diffusion.evaluation.intervals import Z_95
-
-    return [
-        (
-            "Loss",
-            f"{likelihood.mean_loss:.4f} (Gaussian {baselines['one']:.4f}, one a label {baselines['labels']:.4f}), "
-            f"{likelihood.count} test digits at each t",
-        ),
-        (
-            "Bits",
-            f"{likelihood.bits:.2f} ± {Z_95 * likelihood.bits_error:.2f} per pixel at most (95%), "
-            f"{_late_share(likelihood):.0%} of them in the last twentieth of the steps",
-        ),
-    ]
-
-
-def _late_share(likelihood: Likelihood) -> float:
-    """Return the share of the bits that is spent in the last 5% of the steps, those at the smallest t."""
-    late = len(likelihood.bits_by_t) // 20
-    return float(likelihood.bits_by_t[:late].sum() / likelihood.bits)
-
-
-def _values(found: Evaluation) -> dict[str, Any]:
-    from dataclasses import asdict
-
-    def values(one: Any) -> dict[str, Any]:
-        plain = asdict(one)
-        for name in ("accuracy", "copies"):
-            share = getattr(one, name)
-            plain[name] = {"hits": share.hits, "count": share.count, "value": share.value, "interval": share.interval}
-        plain["by_label"] = [{"hits": share.hits, "count": share.count} for share in one.by_label]
-        return plain
-
-    return {
-        "classifier_sha256": found.classifier_sha256,
-        "samples": values(found.samples),
-        "real": values(found.real) | {"frechet_spread": found.real_spread},
-        "clouds": values(found.clouds),
-    }
-
-
-def _likelihood_values(likelihood: Likelihood, baselines: dict[str, float]) -> dict[str, Any]:
-    return {
-        "mean_loss": likelihood.mean_loss,
-        "gaussian_loss": baselines["one"],
-        "gaussian_loss_per_label": baselines["labels"],
-        "loss": [round(float(v), 6) for v in likelihood.loss],
-        "loss_count": likelihood.count,
-        "bits_per_pixel": likelihood.bits,
-        "bits_per_pixel_error": likelihood.bits_error,
-        "bits_decoder": float(likelihood.bits_by_t[0]),
-        "bits_last": likelihood.bits_last,
-        "bits_late_share": _late_share(likelihood),
-    }
+    overall, per_label = gaussian_losses(schedule, training)
+    return likelihood, {"one": float(overall.mean()), "labels": float(per_label.mean())}

@@ -1,28 +1,16 @@
-"""``vizdiff export``: one picture or film, in the format a slide or a paper wants."""
+"""``vizdiff export``: write one figure or film in the format of a slide or a paper."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
 from viz_diffusion.cli.console import Terminal, show_path, show_size
-from viz_diffusion.cli.generation_request import (
-    AllowPartialOption,
-    AskedClip,
-    AskedDigit,
-    AskedEta,
-    AskedGuidance,
-    AskedSampler,
-    AskedSeed,
-    AskedSteps,
-    AskedTimestepSpacing,
-    AskedVariance,
-    TrajectoryOption,
-    read_request,
-)
+from viz_diffusion.cli.generation_request import GENERATION, GenerationOptions, read_request
+from viz_diffusion.cli.option_groups import takes
 from viz_diffusion.cli.options import (
     DEFAULT_DIGIT,
     DeviceOption,
@@ -32,12 +20,13 @@ from viz_diffusion.cli.options import (
     RunOption,
     default_out,
 )
-from viz_diffusion.cli.study import prepare
+from viz_diffusion.cli.study import prepare_study
 from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.files import make_parent, write_bytes
 
 if TYPE_CHECKING:
     from viz_diffusion.lessons.base import AnyLesson
+    from viz_diffusion.study.narrative import Drawing
     from viz_diffusion.study.study import Study
     from viz_diffusion.text.catalogue import Texts
 
@@ -48,34 +37,26 @@ HELP = (
 )
 STILLS, FILMS = ("png", "svg", "pdf"), ("gif", "webp", "mp4")
 FILM_FIGURES = ("steps", "guess")
-"""The picture at each step, and the guess of the finished one."""
+"""Films of x_t and of predicted x_0."""
 LEARNING = "learning"
-"""What a run drew while it was trained, as a strip or as a film; needs no recording."""
+"""The samples that a run kept while it was trained, as a strip or as a film; needs no recording."""
 LEARNING_MS, LEARNING_HOLD_MS = 500, 2000
-"""Milliseconds that a look stays in the film, and the last one."""
+"""Milliseconds of a frame of the film, and of the last one."""
 FILM_SCALE = 16
 DPI = 240
 
 
+@takes(generation=GENERATION)
 def run_command(
+    *,
     context: typer.Context,
     figure: Annotated[str, typer.Option("--figure", metavar="NAME", help="Which one; a wrong name lists them.")],
     format: Annotated[
         str | None,
         typer.Option("--format", metavar="png|svg|pdf|gif|webp|mp4", help="By default what --out ends in, else png."),
     ] = None,
-    digit: AskedDigit = None,
+    generation: GenerationOptions,
     run: RunOption = None,
-    trajectory: TrajectoryOption = None,
-    allow_partial: AllowPartialOption = False,
-    sampler: AskedSampler = None,
-    steps: AskedSteps = None,
-    guidance: AskedGuidance = None,
-    variance: AskedVariance = None,
-    eta: AskedEta = None,
-    timestep_spacing: AskedTimestepSpacing = None,
-    clip: AskedClip = None,
-    seed: AskedSeed = None,
     device: DeviceOption = "auto",
     lang: LangOption = "en",
     dpi: Annotated[
@@ -96,62 +77,60 @@ def run_command(
 ) -> None:
     """Record, measure one lesson, draw, write."""
     terminal = Terminal(as_json, quiet)
-    kind = _check_format(format, out)
-    if kind in FILMS and (dpi is not None or transparent):
-        raise VizdiffUsageError(f"--dpi and --transparent go with {', '.join(STILLS)}, not with {kind}")
-    if dpi is not None and (kind != "png" or not 10 <= dpi <= 1200):
-        raise VizdiffUsageError(f"--dpi goes with png and lies in 10..1200, found {kind} and {dpi}")
+    form = _check_format(format, out, dpi, transparent)
     from viz_diffusion.text.catalogue import load_texts
 
     texts = load_texts(lang)
     if figure == LEARNING:
         _check_unused(context)
-        path = default_out(figure, f".{kind}", DEFAULT_DIGIT, lang) if out is None else out
-        make_parent(path)
-        said, data = _learning(run, kind, dpi or DPI, transparent, texts, path, terminal)
+        path = _writable_path(out, figure, form.kind, DEFAULT_DIGIT, lang)
+        facts, data = _training_samples(run, form, texts, path, terminal)
     else:
-        lesson = _owner(figure, kind, frames, spacing)
-        order = read_request(
-            trajectory,
-            digit=digit,
-            seed=seed,
-            allow_partial=allow_partial,
-            sampler=sampler,
-            steps=steps,
-            guidance=guidance,
-            variance=variance,
-            eta=eta,
-            timestep_spacing=timestep_spacing,
-            clip=clip,
-        )
-        _check_frames(order.steps, frames, spacing, kind)
-        path = default_out(figure, f".{kind}", order.digit, lang) if out is None else out
-        make_parent(path)
-        found = prepare(
-            order, run, device, terminal, lessons=[lesson], others="comparison_runs" in lesson.needs, out=path
+        lesson = _owner(figure, form.kind, frames, spacing)
+        request = read_request(generation)
+        _check_frames(request.steps, frames, spacing, form.kind)
+        path = _writable_path(out, figure, form.kind, request.digit, lang)
+        study = prepare_study(
+            request, run, device, terminal, lessons=[lesson], others="comparison_runs" in lesson.needs, out=path
         )
         terminal.say("Drawing", figure)
-        if kind in FILMS:
-            said, data = _film(found, figure, kind, frames, spacing)
-        else:
-            said, data = _still(found, figure, kind, dpi or DPI, transparent, texts)
-        said |= found.facts()
+        is_film = form.kind in FILMS
+        facts, data = _film(study, figure, form, frames, spacing) if is_film else _still(study, figure, form, texts)
+        facts |= study.facts()
     write_bytes(path, data)
     terminal.say("Done", f"{show_path(path)} ({show_size(path)}, {terminal.seconds:.0f} s)")
     terminal.result(
         {
             "out": str(path),
             "figure": figure,
-            "format": kind,
+            "format": form.kind,
             "bytes": len(data),
             "seconds": round(terminal.seconds, 1),
-            **said,
+            **facts,
         }
     )
 
 
-def _check_format(format: str | None, out: Path | None) -> str:
-    """Return the format: the one asked for, or what the file's name ends in."""
+class _Format(NamedTuple):
+    """The format of the file."""
+
+    kind: str
+    """One of ``STILLS`` and ``FILMS``."""
+    dpi: int
+    """Pixels per inch of a still."""
+    transparent: bool
+    """Whether a still has no background."""
+
+
+def _writable_path(out: Path | None, figure: str, kind: str, digit: int, lang: str) -> Path:
+    """Return the file to write, in a folder that exists."""
+    path = default_out(figure, f".{kind}", digit, lang) if out is None else out
+    make_parent(path)
+    return path
+
+
+def _check_format(format: str | None, out: Path | None, dpi: int | None, transparent: bool) -> _Format:
+    """Return the format: the given one, or the ending of the file's name; refuse options that it does not take."""
     ending = "" if out is None else out.suffix.lower().lstrip(".")
     kind = format or ending or "png"
     if kind not in (*STILLS, *FILMS):
@@ -162,11 +141,15 @@ def _check_format(format: str | None, out: Path | None) -> str:
         from viz_diffusion.plots.film import require_mp4
 
         require_mp4()
-    return kind
+    if kind in FILMS and (dpi is not None or transparent):
+        raise VizdiffUsageError(f"--dpi and --transparent go with {', '.join(STILLS)}, not with {kind}")
+    if dpi is not None and (kind != "png" or not 10 <= dpi <= 1200):
+        raise VizdiffUsageError(f"--dpi goes with png and lies in 10..1200, found {kind} and {dpi}")
+    return _Format(kind, dpi or DPI, transparent)
 
 
 def _owner(figure: str, kind: str, frames: str | None, spacing: str) -> AnyLesson:
-    """Return the lesson that draws a figure, set to the frames asked for."""
+    """Return the lesson that draws a figure, set to ``frames`` and ``spacing``."""
     from viz_diffusion.lessons.base import all_lessons
     from viz_diffusion.lessons.guess import lesson as guess
     from viz_diffusion.views import strip as strip_view
@@ -192,7 +175,7 @@ def _owner(figure: str, kind: str, frames: str | None, spacing: str) -> AnyLesso
 
 
 def _check_unused(context: typer.Context) -> None:
-    """Refuse options that say how a digit is generated: learning was drawn while the run was trained."""
+    """Refuse the options of a generation: the samples of a training were kept while it ran."""
     unused = (
         "digit",
         "trajectory",
@@ -218,65 +201,69 @@ def _check_unused(context: typer.Context) -> None:
 
 
 def _check_frames(steps: int | None, frames: str | None, spacing: str, kind: str) -> None:
-    """Refuse what no recording allows, before one is made or opened."""
+    """Refuse frames that no recording has, before one is made or opened."""
     from viz_diffusion.views.frames import MOST_FRAMES, choose_frames
 
-    film = kind in FILMS  # which has a frame more, the finished picture
+    film = kind in FILMS  # a film has one frame more, the finished image
     choose_frames((steps or 1000) + film, frames, spacing, most=1001 if film else MOST_FRAMES)
 
 
-def _film(found: Study, figure: str, kind: str, frames: str | None, spacing: str) -> tuple[dict[str, Any], bytes]:
-    """Return what there is to say of a film, and its bytes."""
+def _film(study: Study, figure: str, form: _Format, frames: str | None, spacing: str) -> tuple[dict[str, Any], bytes]:
+    """Return the facts of a film, and its bytes."""
     import numpy as np
 
     from viz_diffusion.plots.film import film_bytes
     from viz_diffusion.plots.film_captions import strip_height
     from viz_diffusion.views.frames import film_counts, film_steps
 
-    trajectory = found.trajectory
+    trajectory = study.trajectory
     images = trajectory.x_t if figure == "steps" else trajectory.x0_pred
     states = np.concatenate([images[0, :, 0], trajectory.x0[0]])
     shown = film_steps(trajectory, frames, spacing)
     height, width = (side * FILM_SCALE for side in states.shape[-2:])
-    said = {"frames": len(shown), "steps_left_shown": [int(trajectory.num_steps - n) for n in shown]}
-    data = film_bytes(states[shown], kind, counts=film_counts(trajectory, shown), scale=FILM_SCALE)
-    return said | {"width": width, "height": height + strip_height(height)}, data
+    facts = {"frames": len(shown), "steps_left_shown": [int(trajectory.num_steps - n) for n in shown]}
+    data = film_bytes(states[shown], form.kind, counts=film_counts(trajectory, shown), scale=FILM_SCALE)
+    return facts | {"width": width, "height": height + strip_height(height)}, data
 
 
-def _learning(
-    choice: str | None, kind: str, dpi: int, transparent: bool, texts: Texts, path: Path, terminal: Terminal
+def _training_samples(
+    choice: str | None, form: _Format, texts: Texts, path: Path, terminal: Terminal
 ) -> tuple[dict[str, Any], bytes]:
-    """Return what there is to say of how a run learned, and the bytes of its strip or film."""
+    """Return the facts of the samples that a run kept while it was trained, and the bytes of their strip or film."""
     terminal.say("Loading", "PyTorch")
     from viz_diffusion.lessons.training.history import read_training_samples, training_samples_facts
     from viz_diffusion.plots import training_samples as learning
     from viz_diffusion.plots.film import film_bytes
-    from viz_diffusion.plots.saving import figure_bytes
     from viz_diffusion.study.narrative import drawings, wording
     from viz_diffusion.training.run import Run
 
     run = Run.choose(choice)
-    looks = read_training_samples(run, None if kind in FILMS else learning.MOST_LOOKS)
+    looks = read_training_samples(run, None if form.kind in FILMS else learning.MOST_COLUMNS)
     terminal.replacing(path)
     terminal.say("Drawing", f"{len(looks.steps)} looks of {'the bundled run' if run.is_bundled else run.path}")
-    facts = training_samples_facts(looks) | {"run": "bundled" if run.is_bundled else str(run.path)}
-    if kind in FILMS:
-        film = learning.learning_film(looks)
-        data = film_bytes(film, kind, scale=1, frame_ms=LEARNING_MS, hold_ms=LEARNING_HOLD_MS)
+    facts = training_samples_facts(looks) | {"run": run.name_or_path}
+    if form.kind in FILMS:
+        film = learning.training_samples_film(looks)
+        data = film_bytes(film, form.kind, scale=1, frame_ms=LEARNING_MS, hold_ms=LEARNING_HOLD_MS)
         return facts | {"frames": len(film), "width": film.shape[2], "height": film.shape[1]}, data
-    (drawing,) = drawings({LEARNING: learning.draw_learning(looks)}, wording(facts, texts), texts)
-    data = figure_bytes(drawing.figure, kind, description=drawing.caption, dpi=dpi, transparent=transparent)
-    return facts | {"title": drawing.title, "caption": drawing.caption, "alt": drawing.alt}, data
+    (drawing,) = drawings({LEARNING: learning.draw_training_samples(looks)}, wording(facts, texts), texts)
+    drawing_facts, data = _drawing_bytes(drawing, form)
+    return facts | drawing_facts, data
 
 
-def _still(
-    found: Study, figure: str, kind: str, dpi: int, transparent: bool, texts: Texts
-) -> tuple[dict[str, Any], bytes]:
-    """Return what there is to say of a figure, and its bytes."""
-    from viz_diffusion.plots.saving import figure_bytes
+def _still(study: Study, figure: str, form: _Format, texts: Texts) -> tuple[dict[str, Any], bytes]:
+    """Return the facts of a figure, and its bytes."""
     from viz_diffusion.study.narrative import narrate
 
-    drawings = {one.name: one for told in narrate(found.findings, found.recording, texts) for one in told.drawings}
-    drawing = drawings[figure]
+    lessons = narrate(study.findings, study.recording, texts)
+    by_name = {drawing.name: drawing for lesson in lessons for drawing in lesson.drawings}
+    return _drawing_bytes(by_name[figure], form)
+
+
+def _drawing_bytes(drawing: Drawing, form: _Format) -> tuple[dict[str, Any], bytes]:
+    """Return the title, caption and alternative text of a drawing, and its bytes."""
+    from viz_diffusion.plots.saving import figure_bytes
+
+    kind, dpi, transparent = form
     data = figure_bytes(drawing.figure, kind, description=drawing.caption, dpi=dpi, transparent=transparent)
     return {"title": drawing.title, "caption": drawing.caption, "alt": drawing.alt}, data

@@ -1,4 +1,4 @@
-"""``vizdiff forward``: real digits, destroyed."""
+"""``vizdiff forward``: draw the forward process on real digits, and its noise schedule."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from viz_diffusion.cli.options import (
     check_seed,
     default_out,
 )
+from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.files import make_dir
 
 HELP = (
@@ -28,9 +29,7 @@ HELP = (
 
 def run_command(
     digit: DigitOption = 5,
-    schedule: Annotated[
-        str, typer.Option(help="linear, cosine, or zero-snr (the linear one until no signal is left).")
-    ] = "linear",
+    schedule: Annotated[str, typer.Option(help="linear or cosine.")] = "linear",
     dataset: Annotated[str, typer.Option(help="mnist, fashion-mnist or kmnist.")] = "mnist",
     data_dir: Annotated[Path | None, typer.Option(help="Folder of IDX files, plain or .gz.")] = None,
     seed: SeedOption = 0,
@@ -41,14 +40,16 @@ def run_command(
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Noise, draw, write."""
+    """Add noise, draw, write."""
     terminal = Terminal(as_json, quiet)
     check_digit(digit)
     check_seed(seed)
+    if schedule not in ("linear", "cosine"):
+        raise VizdiffUsageError(f"--schedule must be linear or cosine, found {schedule!r}")
     from viz_diffusion.diffusion.schedule import NoiseSchedule
     from viz_diffusion.text.catalogue import load_texts
 
-    process, texts = NoiseSchedule.named(schedule), load_texts(lang)
+    noise_schedule, texts = NoiseSchedule.named(schedule), load_texts(lang)
     out = default_out("forward", "", digit, lang) if out is None else out
     make_dir(out)
     terminal.say("Loading", "PyTorch")
@@ -58,7 +59,7 @@ def run_command(
     from viz_diffusion.lessons.noising.forward_process import measure_noising
     from viz_diffusion.study.narrative import drawings, save_drawing, wording
 
-    data = measure_noising(load_digits("test", dataset, data_dir), process, digit, seed)
+    data = measure_noising(load_digits("test", dataset, data_dir), noise_schedule, digit, seed)
     terminal.replacing(out / "forward.png")
     terminal.say("Drawing", f"{schedule} schedule, digit {digit} and the next four")
     facts = facts_by_name(noising.facts(data))

@@ -1,4 +1,4 @@
-"""``vizdiff info``: versions, device, weights, caches, and the presets with what they reached."""
+"""``vizdiff info``: versions, device, weights, folders, and the presets with their measured quality."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HELP = (
 
 
 def run_command(as_json: JsonOption = False, quiet: QuietOption = False) -> None:
-    """Look and say."""
+    """Collect the facts and say them."""
     terminal = Terminal(as_json, quiet)
     terminal.say("Loading", "PyTorch")
     import torch
@@ -29,21 +29,21 @@ def run_command(as_json: JsonOption = False, quiet: QuietOption = False) -> None
     from viz_diffusion.study.study import versions
     from viz_diffusion.training.run import RUNS_DIR, Run
 
-    chosen, bundled = Run.choose(), Run.bundled()
+    default_run, bundled = Run.choose(), Run.bundled()
     _, digest = bundled.load_model()
-    judge = read_json(CLASSIFIER_DIR / "provenance.json")
+    classifier = read_json(CLASSIFIER_DIR / "provenance.json")
     facts = {
         "versions": versions(),
         "platform": platform.platform(),
         "device": str(pick_device("auto")),
         "threads": torch.get_num_threads(),
         "cpus": os.cpu_count(),
-        "run": "bundled" if chosen.is_bundled else str(chosen.path),
+        "run": default_run.name_or_path,
         "runs": sorted(str(path.parent) for path in RUNS_DIR.glob("*/config.json")),
         "bundled_weights_sha256": digest,
         "bundled_steps": bundled.config.training.steps,
-        "classifier_sha256": judge["sha256"],
-        "classifier_test_accuracy": judge["test_accuracy"],
+        "classifier_sha256": classifier["sha256"],
+        "classifier_test_accuracy": classifier["test_accuracy"],
         "cache": str(cache_dir()),
     }
     if not as_json:
@@ -59,18 +59,18 @@ _HEADER = ("preset", "for", "channels", "images/step", "budget", "read as asked"
 
 
 def preset_facts(preset: Preset, bundled_sha256: str) -> dict[str, Any]:
-    """Return a preset and what it was measured to reach; ``measured`` is None where nobody has.
+    """Return a preset and its measured quality; ``measured`` is None where it was not measured.
 
-    A measurement of other weights than the bundled ones says nothing of the preset they are made with.
+    The quality of ``base`` is that of the bundled weights: it is left out where it was measured on others.
     """
-    found = preset.measured()
-    if found is not None and preset.name == "base" and found["weights_sha256"] != bundled_sha256:
-        found = None
+    evaluation = preset.measured()
+    if evaluation is not None and preset.name == "base" and evaluation["weights_sha256"] != bundled_sha256:
+        evaluation = None
     kept = ("count", "sampler", "steps", "guidance_scale", "weights_sha256", "classifier_sha256")
     measured = None
-    if found is not None:
-        samples = {name: found["samples"][name] for name in ("accuracy", "frechet", "recall")}
-        measured = {name: found[name] for name in kept} | samples | {"floor": found["real"]["frechet"]}
+    if evaluation is not None:
+        samples = {name: evaluation["samples"][name] for name in ("accuracy", "frechet", "recall")}
+        measured = {name: evaluation[name] for name in kept} | samples | {"floor": evaluation["real"]["frechet"]}
     return {
         "name": preset.name,
         "purpose": preset.purpose,
@@ -86,10 +86,19 @@ def preset_row(preset: Preset, bundled_sha256: str) -> tuple[str, ...]:
     """Return a preset as a row of the table."""
     facts = preset_facts(preset, bundled_sha256)
     measured = facts["measured"]
-    read, distance = "not measured", "not measured"
+    accuracy, distance = "not measured", "not measured"
     if measured is not None:
         low, high = measured["accuracy"]["interval"]
-        read = f"{measured['accuracy']['value']:.1%} ({low:.1%} to {high:.1%} of {measured['count']:,})"
+        accuracy = f"{measured['accuracy']['value']:.1%} ({low:.1%} to {high:.1%} of {measured['count']:,})"
         distance = f"{measured['frechet']:.2f}, {measured['frechet'] / measured['floor']:.1f} x real digits'"
     width = " and ".join(map(str, preset.channels))
-    return (preset.name, preset.purpose, width, str(preset.batch_size), preset.budget, read, distance, preset.command)
+    return (
+        preset.name,
+        preset.purpose,
+        width,
+        str(preset.batch_size),
+        preset.budget,
+        accuracy,
+        distance,
+        preset.command,
+    )

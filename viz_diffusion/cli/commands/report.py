@@ -1,4 +1,4 @@
-"""``vizdiff report``: all of it, in one page."""
+"""``vizdiff report``: one HTML page on a recording and its lessons."""
 
 from __future__ import annotations
 
@@ -11,21 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from viz_diffusion.cli.console import Terminal, show_path, show_size
-from viz_diffusion.cli.generation_request import (
-    AllowPartialOption,
-    AskedClip,
-    AskedDigit,
-    AskedEta,
-    AskedGuidance,
-    AskedSampler,
-    AskedSeed,
-    AskedSteps,
-    AskedTimestepSpacing,
-    AskedVariance,
-    GenerationRequest,
-    TrajectoryOption,
-    read_request,
-)
+from viz_diffusion.cli.generation_request import GENERATION, GenerationOptions, GenerationRequest, read_request
+from viz_diffusion.cli.option_groups import takes
 from viz_diffusion.cli.options import (
     DEFAULT_DIGIT,
     DeviceOption,
@@ -35,9 +22,8 @@ from viz_diffusion.cli.options import (
     RunOption,
     default_out,
 )
-from viz_diffusion.cli.recording_study import command_line as command_line_alone
-from viz_diffusion.cli.recording_study import study_without_network
-from viz_diffusion.cli.study import LessonsOption, command_line, pick_lessons, prepare
+from viz_diffusion.cli.recording_study import measure_recording, recording_command
+from viz_diffusion.cli.study import LessonsOption, pick_lessons, prepare_study, study_command
 from viz_diffusion.files import make_dir, make_parent
 
 if TYPE_CHECKING:
@@ -59,19 +45,11 @@ HELP = (
 )
 
 
+@takes(generation=GENERATION)
 def run_command(
-    digit: AskedDigit = None,
+    *,
+    generation: GenerationOptions,
     run: RunOption = None,
-    trajectory: TrajectoryOption = None,
-    allow_partial: AllowPartialOption = False,
-    sampler: AskedSampler = None,
-    steps: AskedSteps = None,
-    guidance: AskedGuidance = None,
-    variance: AskedVariance = None,
-    eta: AskedEta = None,
-    timestep_spacing: AskedTimestepSpacing = None,
-    clip: AskedClip = None,
-    seed: AskedSeed = None,
     device: DeviceOption = "auto",
     lang: LangOption = "en",
     lessons: LessonsOption = "core",
@@ -89,44 +67,32 @@ def run_command(
     from viz_diffusion.text.catalogue import load_texts
 
     texts = load_texts(lang)
-    order = read_request(
-        trajectory,
-        digit=digit,
-        seed=seed,
-        allow_partial=allow_partial,
-        sampler=sampler,
-        steps=steps,
-        guidance=guidance,
-        variance=variance,
-        eta=eta,
-        timestep_spacing=timestep_spacing,
-        clip=clip,
-        alone=True,
-    )
+    request = read_request(generation, recording_only=True)
     if out is None:
-        name, told_digit = ("report_recording", DEFAULT_DIGIT) if order.is_alone else ("report", order.digit)
-        out = default_out(name, ".html", told_digit, lang)
+        name, digit = ("report_recording", DEFAULT_DIGIT) if request.is_recording_only else ("report", request.digit)
+        out = default_out(name, ".html", digit, lang)
     make_parent(out)
-    if order.is_alone:
-        alone = study_without_network(order, run, lessons, device, terminal)
+    if request.is_recording_only:
+        recording_study = measure_recording(request, run, lessons, device, terminal)
         terminal.replacing(out)
-        page, facts = _page_alone(order, alone, texts, figures, terminal), alone.facts()
+        page = _recording_page(request, recording_study, texts, figures, terminal)
+        facts = recording_study.facts()
         following = "vizdiff report --open   (all chapters, of the bundled network)"
     else:
-        found = prepare(order, run, device, terminal, pick_lessons(lessons), comparisons=True, out=out)
-        page, facts = _page(found, texts, figures, terminal), found.facts()
+        study = prepare_study(request, run, device, terminal, pick_lessons(lessons), comparisons=True, out=out)
+        page, facts = _page(study, texts, figures, terminal), study.facts()
         following = "vizdiff train   (10 min; Ctrl-C keeps your work)"
     from viz_diffusion.report import write_report
 
     write_report(page, out)
     terminal.say("Done", f"{show_path(out)} ({show_size(out)}, {terminal.seconds:.0f} s)")
     terminal.say("Next", following)
-    asked = {name: facts["recording"][name] for name in ("digit", "label", "seed") if name in facts["recording"]}
+    recording = facts["recording"]
     terminal.result(
         {
             "out": str(out),
             "bytes": out.stat().st_size,
-            **asked,
+            **{name: recording[name] for name in ("digit", "label", "seed") if name in recording},
             "seconds": round(terminal.seconds, 1),
             **facts,
         }
@@ -135,51 +101,52 @@ def run_command(
         webbrowser.open(out.resolve().as_uri())
 
 
-def _page(found: Study, texts: Texts, figures: Path | None, terminal: Terminal) -> Page:
-    """Return the page of a generation of ours, with companions and chapters."""
+def _page(study: Study, texts: Texts, figures: Path | None, terminal: Terminal) -> Page:
+    """Return the page of a recording with its network, its comparison runs and chapters."""
     from viz_diffusion.report.assembly import assemble, players, strip
 
-    played = players(found)
-    shown = (*played.runs, *played.comparisons)
-    told, pictures = _draw(
-        found.findings, found.recording, shown, lambda: strip(found, texts), texts, figures, terminal
+    played = players(study)
+    all_players = (*played.runs, *played.comparisons)
+    lessons, pictures = _draw(
+        study.findings, study.recording, all_players, lambda: strip(study, texts), texts, figures, terminal
     )
-    return assemble(found, played, told, pictures, command_line("report", found, texts.lang), texts)
+    return assemble(study, played, lessons, pictures, study_command("report", study, texts.lang), texts)
 
 
-def _page_alone(
-    order: GenerationRequest, found: RecordingStudy, texts: Texts, figures: Path | None, terminal: Terminal
+def _recording_page(
+    request: GenerationRequest, study: RecordingStudy, texts: Texts, figures: Path | None, terminal: Terminal
 ) -> Page:
-    """Return the page of a recording whose network is not at hand."""
+    """Return the page of a recording whose network is not available."""
     from viz_diffusion.report.recording_assembly import assemble, player, strip
 
-    texts, played = texts.preferring("alone"), player(found.trajectory)
-    told, pictures = _draw(
-        found.findings, found.words(texts), (played,), lambda: strip(found, texts), texts, figures, terminal
+    texts, played = texts.preferring("alone"), player(study.trajectory)
+    lessons, pictures = _draw(
+        study.findings, study.words(texts), (played,), lambda: strip(study, texts), texts, figures, terminal
     )
-    assert order.folder is not None
-    return assemble(found, played, told, pictures, command_line_alone(order.folder, texts.lang), texts)
+    assert request.folder is not None
+    return assemble(study, played, lessons, pictures, recording_command(request.folder, texts.lang), texts)
 
 
 def _draw(
     findings: Sequence[Finding],
     recording: dict[str, Any],
-    shown: Sequence[Player],
+    players: Sequence[Player],
     strip: Callable[[], Drawing],
     texts: Texts,
     figures: Path | None,
     terminal: Terminal,
 ) -> tuple[Sequence[NarratedLesson], dict[str, Picture]]:
-    """Tell findings, and return them with their pictures by name, encoded, ``steps`` among them.
+    """Put findings into words and draw them; return them with their encoded pictures by name, ``steps`` among them.
 
-    The sheets of the players ``shown`` are encoded meanwhile; ``figures`` is a folder for the pictures as files.
+    Meanwhile the sheets of the players are encoded. ``strip`` draws ``steps`` where no lesson does; ``figures`` is a
+    folder for the pictures as files.
     """
     from viz_diffusion.study.narrative import narrate, save_drawing
 
     pending: dict[str, Future[Picture]] = {}
     with terminal.progress("Drawing", "the pictures", None) as update, ThreadPoolExecutor(2) as pool:
-        # sprites and pictures are encoded by the pool while the next figure is painted here
-        encoding = [pool.submit(getattr, one, "sheets") for one in shown]
+        # sprites and pictures are encoded in the pool while the next figure is drawn here
+        encoding = [pool.submit(getattr, player, "sheets") for player in players]
 
         def keep(drawing: Drawing) -> None:
             pending[drawing.name] = drawing.picture(pool)
@@ -187,9 +154,9 @@ def _draw(
                 save_drawing(drawing, make_dir(figures))
             update(len(pending), None, drawing.name)
 
-        told = narrate(findings, recording, texts, keep)
-        if "steps" not in pending:  # the page's strip is the figure of a lesson that was not asked for
+        lessons = narrate(findings, recording, texts, keep)
+        if "steps" not in pending:  # the lesson that draws the strip was not chosen
             keep(strip())
         for sheets in encoding:
             sheets.result()
-        return told, {name: encoded.result() for name, encoded in pending.items()}
+        return lessons, {name: encoded.result() for name, encoded in pending.items()}

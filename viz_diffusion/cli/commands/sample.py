@@ -1,4 +1,4 @@
-"""``vizdiff sample``: many digits, no recording."""
+"""``vizdiff sample``: sample digits in bulk, without recording."""
 
 from __future__ import annotations
 
@@ -7,26 +7,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from viz_diffusion.cli.console import Terminal, beyond, show_path, show_size
+from viz_diffusion.cli.console import Terminal, clipping_text, show_path, show_size
 from viz_diffusion.cli.loading import load_run
+from viz_diffusion.cli.option_groups import takes
 from viz_diffusion.cli.options import (
-    DEFAULT_GUIDANCE,
-    ClipOption,
+    PICTURE_SAMPLER,
     DeviceOption,
-    EtaOption,
-    GuidanceOption,
     JsonOption,
     QuietOption,
     RunOption,
-    SamplerOption,
-    Sampling,
+    SamplerOptions,
     SeedOption,
-    StepsOption,
-    TimestepSpacingOption,
-    VarianceOption,
     check_at_least,
     check_digit,
     check_seed,
+    sampler_options,
 )
 from viz_diffusion.cli.record import sample_all
 from viz_diffusion.errors import VizdiffUsageError
@@ -42,56 +37,52 @@ HELP = (
 )
 
 
+@takes(sampling=sampler_options(PICTURE_SAMPLER))
 def run_command(
+    *,
     out: Annotated[Path, typer.Option(help="File to write; its ending decides: .npz or .png.")],
     run: RunOption = None,
     digit: Annotated[str, typer.Option(help="0 to 9, or all: each in turn.")] = "all",
     count: Annotated[int, typer.Option(help="Images in all.")] = 100,
-    sampler: SamplerOption = "ddpm",
-    steps: StepsOption = None,
-    guidance: GuidanceOption = DEFAULT_GUIDANCE,
-    variance: VarianceOption = "beta",
-    eta: EtaOption = 0.0,
-    timestep_spacing: TimestepSpacingOption = "trailing",
-    clip: ClipOption = True,
+    sampling: SamplerOptions,
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Sample, write, and say how many the bundled classifier reads as asked."""
+    """Sample, write, and say the classifier accuracy."""
     terminal = Terminal(as_json, quiet)
     digits = _digits(digit)
     check_at_least("--count", count, 1)
-    asked = Sampling(sampler, steps, guidance, variance, eta, timestep_spacing, clip)
+    config = sampling.config()
     check_seed(seed, count)
     if out.suffix not in (".npz", ".png"):
         raise VizdiffUsageError(f"--out must end in .npz or .png, found {out}")
     make_parent(out)
-    chosen, model, digest = load_run(run, device, terminal)
+    loaded = load_run(run, device, terminal)
     terminal.replacing(out)
     import torch
 
     labels = torch.tensor([digits[i % len(digits)] for i in range(count)])
-    images, clipped = sample_all(chosen.config.noise_schedule, model, labels, seed, asked, terminal)
+    images, clipped = sample_all(loaded, labels, seed, config, terminal)
     _write(out, images, labels)
     result = {
         "out": str(out),
         "count": count,
-        "run": str(chosen.path) if not chosen.is_bundled else "bundled",
-        "weights_sha256": digest,
-        **asked.facts(),
-        "steps": steps or chosen.config.num_train_timesteps,
+        "run": loaded.run.name_or_path,
+        "weights_sha256": loaded.weights_sha256,
+        **config.facts(),
+        "steps": config.num_steps(loaded.run.config.num_train_timesteps),
         "seed": seed,
         "x0_beyond_scale": clipped,
         "seconds": round(terminal.seconds, 1),
     }
-    terminal.say("Guesses", beyond(clipped, clip))
+    terminal.say("Guesses", clipping_text(clipped, config.clip))
     terminal.say("Done", f"{show_path(out)} ({show_size(out)}, {terminal.seconds:.0f} s)")
-    if chosen.config.dataset == "mnist":
-        from viz_diffusion.evaluation.classifier import read_as_asked
+    if loaded.run.config.dataset == "mnist":
+        from viz_diffusion.evaluation.classifier import classifier_accuracy
 
-        share, classifier = read_as_asked(images, labels)
+        share, classifier = classifier_accuracy(images, labels)
         terminal.say("Read as", f"asked: {share}, by the bundled classifier {classifier[:8]}")
         result |= {
             "read_as_asked": share.hits,

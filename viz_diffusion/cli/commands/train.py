@@ -1,4 +1,4 @@
-"""``vizdiff train``: a model of one's own, in minutes."""
+"""``vizdiff train``: train a model, or resume a training."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ PRESET_HELP = f"{_PRESETS_SAID}. By default {DEFAULT_PRESET}."
 
 
 def run_command(
-    preset: Annotated[str | None, typer.Option(metavar="small|base|large", help=PRESET_HELP)] = None,
+    preset: Annotated[str | None, typer.Option(metavar="small|base", help=PRESET_HELP)] = None,
     minutes: Annotated[float | None, typer.Option(help="Wall time to spend, instead of the preset's budget.")] = None,
     epochs: Annotated[float | None, typer.Option(help="Passes over the data, instead of the preset's budget.")] = None,
     steps: Annotated[int | None, typer.Option(help="Optimizer steps in all, instead of the preset's budget.")] = None,
@@ -68,16 +68,16 @@ def run_command(
         raise VizdiffUsageError("--resume goes on with the run's own folder, data and recipe; add nothing but --steps")
     if resume is None and force:
         raise VizdiffUsageError("--force goes with --resume")
-    chosen = find_preset(preset or DEFAULT_PRESET)
+    chosen_preset = find_preset(preset or DEFAULT_PRESET)
     terminal.say("Loading", "PyTorch")
     if resume is None:
         if epochs is None and steps is None:
-            minutes, steps = (minutes, None) if minutes is not None else (chosen.minutes, chosen.steps)
-        asked = _Asked(steps, epochs, minutes, dataset, data_dir, batch_size, subset, no_time, seed or 0, out)
-        begun = _begin(chosen, asked, device, terminal)
+            minutes, steps = (minutes, None) if minutes is not None else (chosen_preset.minutes, chosen_preset.steps)
+        options = _NewRun(steps, epochs, minutes, dataset, data_dir, batch_size, subset, no_time, seed or 0, out)
+        started = _create_run(chosen_preset, options, device, terminal)
     else:
-        begun = _continue(resume, steps, device, force, terminal)
-    run, state, data, heldout, metrics_bytes = begun
+        started = _resume_run(resume, steps, device, force, terminal)
+    run, state, data, heldout, metrics_bytes = started
     _train(run, state, data, heldout, checkpoint_every, metrics_bytes, terminal)
 
 
@@ -89,7 +89,7 @@ def _check_numbers(
     subset: int | None,
     checkpoint_every: int,
 ) -> None:
-    """Refuse numbers that no training can have, naming their options."""
+    """Refuse impossible numbers; the message names the option."""
     if sum(budget is not None for budget in (minutes, epochs, steps)) > 1:
         raise VizdiffUsageError("--minutes, --epochs and --steps exclude each other; give one")
     for option, value in (("--minutes", minutes), ("--epochs", epochs)):
@@ -105,8 +105,8 @@ def _check_numbers(
             check_at_least(option, whole, 1)
 
 
-class _Asked(NamedTuple):
-    """What was asked of a new run, beside its preset; None where nothing was."""
+class _NewRun(NamedTuple):
+    """The options of a new run, without its preset; None where one is not given."""
 
     steps: int | None
     epochs: float | None
@@ -120,46 +120,44 @@ class _Asked(NamedTuple):
     out: Path | None
 
 
-def _begin(
-    preset: Preset, asked: _Asked, device: str, terminal: Terminal
+def _create_run(
+    preset: Preset, options: _NewRun, device: str, terminal: Terminal
 ) -> tuple[Run, TrainState, Digits, Digits, int]:
     from viz_diffusion.diffusion.unet import ModelConfig
     from viz_diffusion.training.config import RunConfig, TrainConfig
-    from viz_diffusion.training.loop import TrainState, faster_precision
+    from viz_diffusion.training.loop import TrainState
     from viz_diffusion.training.run import RUNS_DIR, Run
 
-    place = pick_device(device)
-    name = "data-dir" if asked.data_dir is not None else asked.dataset or "mnist"
+    torch_device = pick_device(device)
+    name = "data-dir" if options.data_dir is not None else options.dataset or "mnist"
     training = TrainConfig(
-        batch_size=asked.batch_size or preset.batch_size,
+        batch_size=options.batch_size or preset.batch_size,
         learning_rate=preset.learning_rate,
-        seed=asked.seed,
+        seed=options.seed,
     )
-    folder = None if asked.data_dir is None else str(asked.data_dir.resolve())
+    folder = None if options.data_dir is None else str(options.data_dir.resolve())
     network = ModelConfig(channels=preset.channels, num_blocks=preset.num_blocks)
-    if asked.no_time:
+    if options.no_time:
         network = replace(network, use_time=False, schedule=None)
-    config = RunConfig(network, training, dataset=name, data_dir=folder, preset=preset.name, subset=asked.subset)
+    config = RunConfig(network, training, dataset=name, data_dir=folder, preset=preset.name, subset=options.subset)
     data, heldout = config.load_digits("train"), config.load_digits("test")
-    precision = faster_precision(training, network, data, config.noise_schedule, place)
-    training = replace(training, precision=precision)
-    steps = asked.steps
-    if asked.epochs is not None:
-        steps = max(1, round(asked.epochs * len(data) / training.batch_size))
-    config = replace(config, training=replace(training, steps=steps or training.steps), minutes=asked.minutes)
-    run = Run.create(asked.out or RUNS_DIR / time.strftime(f"{name}-%Y%m%d-%H%M%S"), config)
-    state = TrainState.create(config.training, config.model, place)
+    steps = options.steps
+    if options.epochs is not None:
+        steps = max(1, round(options.epochs * len(data) / training.batch_size))
+    config = replace(config, training=replace(training, steps=steps or training.steps), minutes=options.minutes)
+    run = Run.create(options.out or RUNS_DIR / time.strftime(f"{name}-%Y%m%d-%H%M%S"), config)
+    state = TrainState.create(config.training, config.model, torch_device)
     parameters = sum(weight.numel() for weight in state.model.parameters())
-    where = f"{training.batch_size} images a step on {place}, {training.precision}"
+    where = f"{training.batch_size} images a step on {torch_device}, {training.precision}"
     terminal.say("Budget", f"{config.budget}, {where}; Ctrl-C keeps your work")
-    blind = ", told no time" if asked.no_time else ""
+    time_note = ", told no time" if options.no_time else ""
     terminal.say(
-        "Model", f"{preset.name}: {parameters / 1e6:.1f} million parameters{blind}, {len(data):,} images of {name}"
+        "Model", f"{preset.name}: {parameters / 1e6:.1f} million parameters{time_note}, {len(data):,} images of {name}"
     )
     return run, state, data, heldout, 0
 
 
-def _continue(
+def _resume_run(
     resume: Path, steps: int | None, device: str, force: bool, terminal: Terminal
 ) -> tuple[Run, TrainState, Digits, Digits, int]:
     from viz_diffusion.training.run import Run
@@ -188,11 +186,11 @@ def _train(
     terminal: Terminal,
 ) -> None:
     from viz_diffusion.cli.training_display import watch
-    from viz_diffusion.training.trainer import fit
+    from viz_diffusion.training.trainer import Trainer
 
-    loss, speed, begun = None, 0.0, time.perf_counter()
-    with _stop_signal() as stopped, watch(terminal) as narrate:
-        progress = fit(
+    loss, speed, started = None, 0.0, time.perf_counter()
+    with _stop_signal() as stopped, watch(terminal) as show_progress:
+        progress = Trainer(
             run,
             state,
             data,
@@ -200,9 +198,9 @@ def _train(
             checkpoint_every=checkpoint_every,
             metrics_bytes=metrics_bytes,
             should_stop=lambda: bool(stopped),
-        )
+        ).run()
         for now in progress:
-            loss, speed = narrate(now), now.images_per_second
+            loss, speed = show_progress(now), now.images_per_second
             if stopped:
                 progress.close()
                 break
@@ -212,7 +210,7 @@ def _train(
         terminal.say("Stopped", f"at step {state.step:,}; go on with: vizdiff train --resume {show_path(run.path)}")
         raise typer.Exit(128 + stopped[0])
     digest = run.open(run.path).load_model()[1]
-    seconds = time.perf_counter() - begun
+    seconds = time.perf_counter() - started
     smoothed = "" if loss is None else f", loss {loss:.4f}"
     terminal.say(
         "Done",
@@ -233,19 +231,19 @@ def _train(
 
 @contextmanager
 def _stop_signal() -> Iterator[list[int]]:
-    """Collect SIGINT and SIGTERM, so that a step in progress ends whole; a second one acts at once."""
+    """Collect SIGINT and SIGTERM, so that the current step is completed; a second signal acts at once."""
     received: list[int] = []
-    before: dict[int, Any] = {}
+    handlers: dict[int, Any] = {}
 
     def note(number: int, _: FrameType | None) -> None:
         received.append(number)
-        for known, handler in before.items():
-            signal.signal(known, handler)
+        for signal_number, handler in handlers.items():
+            signal.signal(signal_number, handler)
 
     for number in (signal.SIGINT, signal.SIGTERM):
-        before[number] = signal.signal(number, note)
+        handlers[number] = signal.signal(number, note)
     try:
         yield received
     finally:
-        for known, handler in before.items():
-            signal.signal(known, handler)
+        for signal_number, handler in handlers.items():
+            signal.signal(signal_number, handler)

@@ -1,59 +1,62 @@
-"""``vizdiff trajectory``: one generation, every step of it."""
+"""``vizdiff trajectory``: record every step of a generation, and draw it."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from viz_diffusion.cli.console import Terminal, beyond, show_path, show_size
-from viz_diffusion.cli.diffusers_pipeline import DiffusersOption, check_options, trajectory_of_pipeline
-from viz_diffusion.cli.intervention_options import (
-    ClockOption,
-    DropLabelOption,
-    GuideWithinOption,
-    SwitchOption,
-    compare,
-    parse,
-    read_finished,
+from viz_diffusion.cli.console import Terminal, clipping_text, show_path, show_size
+from viz_diffusion.cli.diffusers_recording import (
+    DiffusersOption,
+    PipelineRequest,
+    check_options,
+    trajectory_of_pipeline,
 )
-from viz_diffusion.cli.loading import load_run
+from viz_diffusion.cli.intervention_options import (
+    INTERVENTION,
+    InterventionOptions,
+    classify_finished,
+    draw_comparison,
+)
+from viz_diffusion.cli.loading import LoadedRun, load_run
+from viz_diffusion.cli.option_groups import takes
 from viz_diffusion.cli.options import (
     DEFAULT_DIGIT,
-    DEFAULT_GUIDANCE,
     DEFAULT_SEED,
-    ClipOption,
+    PICTURE_SAMPLER,
     DeviceOption,
     DigitOption,
-    EtaOption,
-    GuidanceOption,
     JsonOption,
     LangOption,
     QuietOption,
     RunOption,
-    SamplerOption,
-    Sampling,
+    SamplerOptions,
     SeedOption,
-    StepsOption,
-    TimestepSpacingOption,
-    VarianceOption,
     check_at_least,
     check_digit,
     check_seed,
+    sampler_options,
 )
 from viz_diffusion.cli.record import (
+    STORAGE,
     ActivationsOption,
-    CompressOption,
-    DtypeOption,
     StorageOptions,
     draw_activations,
     draw_steps,
     find_modules,
-    look_through,
+    read_store,
     record,
 )
 from viz_diffusion.files import make_dir, write_json
+
+if TYPE_CHECKING:
+    from viz_diffusion.diffusion.sampler_config import SamplerConfig
+    from viz_diffusion.recording.trajectory import Float32, Trajectory
+    from viz_diffusion.text.catalogue import Texts
+
 
 HELP = (
     "Example: vizdiff trajectory --digit 5\n\n"
@@ -63,33 +66,25 @@ HELP = (
     "network's modules gave at the frames (activations). With --diffusers, record a saved pipeline of 🤗 diffusers."
 )
 MOST_COMPARED = 11
-"""Frames a comparison has room for."""
+"""Most frames of a comparison."""
 
 
+@takes(sampling=sampler_options(PICTURE_SAMPLER), intervention=INTERVENTION, storage=STORAGE)
 def run_command(
+    *,
     context: typer.Context,
     digit: DigitOption = DEFAULT_DIGIT,
     run: RunOption = None,
     diffusers: DiffusersOption = None,
     count: Annotated[int, typer.Option(help="Images in all; the first one is drawn.")] = 1,
-    sampler: SamplerOption = "ddpm",
-    steps: StepsOption = None,
-    guidance: GuidanceOption = DEFAULT_GUIDANCE,
-    variance: VarianceOption = "beta",
-    eta: EtaOption = 0.0,
-    timestep_spacing: TimestepSpacingOption = "trailing",
-    clip: ClipOption = True,
+    sampling: SamplerOptions,
     seed: SeedOption = DEFAULT_SEED,
     frames: Annotated[
         str | None, typer.Option(help="A number of frames, or a list of steps left such as 1000,500,1.")
     ] = None,
-    switch: SwitchOption = None,
-    clock: ClockOption = None,
-    drop_label: DropLabelOption = False,
-    guide_within: GuideWithinOption = None,
+    intervention: InterventionOptions,
     activations: ActivationsOption = None,
-    dtype: DtypeOption = "float32",
-    compress: CompressOption = False,
+    storage: StorageOptions,
     device: DeviceOption = "auto",
     lang: LangOption = "en",
     out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("reports/trajectory"),
@@ -103,79 +98,121 @@ def run_command(
     else:
         check_options(context)
     check_at_least("--count", count, 1)
-    named = sampler if diffusers is None else "ddim"  # whose --eta a pipeline may take
-    asked = Sampling(named, steps, guidance, variance, eta, timestep_spacing, clip)
+    # a pipeline of diffusers may take an --eta, which only ddim has here
+    config = sampling.config() if diffusers is None else sampling.config(sampler="ddim")
     check_seed(seed, count)
-    storing = StorageOptions(dtype, compress)
-    told = parse(switch, clock, drop_label, guide_within, guidance)
+    intervention.check(config)
     from viz_diffusion.text.catalogue import load_texts
 
     texts = load_texts(lang)
+    globs = tuple(activations or ())
     if diffusers is None:
-        _check_frames(steps, frames, bool(told), bool(activations))
+        _check_frames(config.steps, frames, bool(intervention), bool(globs))
     make_dir(out)
-    if diffusers is not None:
+    if diffusers is None:
+        loaded = load_run(run, device, terminal)
+        request = _Request(digit, seed, count, config, frames, globs, intervention, storage)
+        result = _record_and_draw(loaded, request, texts, out, terminal)
+    else:
         source = context.get_parameter_source("digit")
-        given = source is not None and source.name == "COMMANDLINE"
-        found = trajectory_of_pipeline(
-            diffusers,
-            label=digit if given else None,
-            count=count,
-            seed=seed,
-            steps=steps,
-            eta=eta,
-            device=device,
-            frames=frames,
-            activations=activations or (),
-            storing=storing,
-            texts=texts,
-            out=out,
-            terminal=terminal,
-        )
-        result = {"out": str(out), "count": count, "seconds": round(terminal.seconds, 1), **found}
-        _finish(out, result, terminal)
-        return
-    chosen, model, digest = load_run(run, device, terminal)
-    order = (chosen, model, digest, digit, seed, count, asked, terminal)
-    store = out / "trajectory.zarr"
-    modules, at = find_modules(model, activations or (), asked, frames)
-    recorded = record(*order, store=store, storing=storing, activations=modules, activations_at=at)
-    share, finished = look_through(store, count)
-    terminal.say("Guesses", beyond(share, clip))
-    facts = draw_steps(recorded, frames, texts, out, terminal) | {"x0_beyond_scale": share}
-    result = {
-        "out": str(out),
-        "run": "bundled" if chosen.is_bundled else str(chosen.path),
-        "weights_sha256": digest,
-        "count": count,
-        "seconds": round(terminal.seconds, 1),
-        **facts,
-    }
-    if activations:
-        result["activations"] = draw_activations(recorded, modules, texts, out, terminal)
-    if told:
-        other = told.around(model, chosen.config.num_train_timesteps)
-        terminal.say("NetworkInputs", other.interventions)
-        changed = record(chosen, other, *order[2:], store=out / "changed.zarr", storing=storing)
-        found = compare(recorded, changed, other, frames, texts, out, terminal)
-        both = {"plain": finished, "changed": look_through(out / "changed.zarr", count)[1]}
-        result["compare"] = found | read_finished(both, digit, told, chosen, terminal)
-    _finish(out, result, terminal)
-
-
-def _finish(out: Path, result: dict[str, Any], terminal: Terminal) -> None:
-    """Write the JSON file and say what there is."""
+        label = digit if source is not None and source.name == "COMMANDLINE" else None
+        pipeline_request = PipelineRequest(diffusers, label, count, seed, config.steps, config.eta, frames, globs)
+        facts = trajectory_of_pipeline(pipeline_request, storage, device, texts, out, terminal)
+        result = {"out": str(out), "count": count, "seconds": round(terminal.seconds, 1), **facts}
     write_json(out / "trajectory.json", result)
     terminal.say("Done", f"{show_path(out)} (steps.png {show_size(out / 'steps.png')}, {terminal.seconds:.0f} s)")
     terminal.say("Next", f"vizdiff report --trajectory {show_path(out)} --open")
     terminal.result(result)
 
 
-def _check_frames(steps: int | None, frames: str | None, told: bool, activations: bool) -> None:
-    """Refuse frames that one of the figures has no room for, before anything is sampled."""
+@dataclass(frozen=True)
+class _Request:
+    """The generations to record, and their drawings."""
+
+    digit: int
+    seed: int
+    """Of the first image; image k gets seed + k."""
+    count: int
+    """Images in all."""
+    config: SamplerConfig
+    frames: str | None
+    """The frames to draw, as the command line gives them."""
+    activations: tuple[str, ...]
+    """Globs of the modules whose feature maps are recorded and drawn."""
+    intervention: InterventionOptions
+    storage: StorageOptions
+
+
+def _record_and_draw(
+    loaded: LoadedRun, request: _Request, texts: Texts, out: Path, terminal: Terminal
+) -> dict[str, Any]:
+    """Record the generations and draw the first one; return the values for the JSON file."""
+    frames, config, store = request.frames, request.config, out / "trajectory.zarr"
+    modules, timesteps = find_modules(loaded.model, request.activations, config, frames)
+    recorded = record(
+        loaded,
+        request.digit,
+        request.seed,
+        request.count,
+        config,
+        terminal,
+        store=store,
+        storage=request.storage,
+        activations=modules,
+        activations_at=timesteps,
+    )
+    share, finished = read_store(store, request.count)
+    terminal.say("Guesses", clipping_text(share, config.clip))
+    facts = draw_steps(recorded, frames, texts, out, terminal) | {"x0_beyond_scale": share}
+    result = {
+        "out": str(out),
+        "run": loaded.run.name_or_path,
+        "weights_sha256": loaded.weights_sha256,
+        "count": request.count,
+        "seconds": round(terminal.seconds, 1),
+        **facts,
+    }
+    if request.activations:
+        result["activations"] = draw_activations(recorded, modules, texts, out, terminal)
+    if request.intervention:
+        result["compare"] = _intervene(loaded, request, recorded, finished, texts, out, terminal)
+    return result
+
+
+def _intervene(
+    loaded: LoadedRun,
+    request: _Request,
+    plain: Trajectory,
+    plain_finished: Float32,
+    texts: Texts,
+    out: Path,
+    terminal: Terminal,
+) -> dict[str, Any]:
+    """Record the generations again with the intervention, and draw both; return the values for the JSON file."""
+    intervention, store = request.intervention, out / "changed.zarr"
+    denoiser = intervention.wrap(loaded.model, loaded.run.config.num_train_timesteps)
+    terminal.say("Telling", denoiser.interventions)
+    changed = record(
+        loaded,
+        request.digit,
+        request.seed,
+        request.count,
+        request.config,
+        terminal,
+        denoiser=denoiser,
+        store=store,
+        storage=request.storage,
+    )
+    facts = draw_comparison(plain, changed, denoiser, request.frames, texts, out, terminal)
+    finished = {"plain": plain_finished, "changed": read_store(store, request.count)[1]}
+    return facts | classify_finished(finished, request.digit, intervention, loaded.run, terminal)
+
+
+def _check_frames(steps: int | None, frames: str | None, intervened: bool, activations: bool) -> None:
+    """Refuse more frames than a figure has room for, before anything is sampled."""
     from viz_diffusion.views.frames import MOST_FRAMES, choose_frames
 
-    choose_frames(steps or 1000, frames, most=MOST_COMPARED if told else MOST_FRAMES)
+    choose_frames(steps or 1000, frames, most=MOST_COMPARED if intervened else MOST_FRAMES)
     if activations:
         from viz_diffusion.views.feature_maps import choose
 

@@ -1,4 +1,4 @@
-"""``vizdiff worksheet``: exercises for the class, and their answers."""
+"""``vizdiff worksheet``: write exercises on a recording, and their answers."""
 
 from __future__ import annotations
 
@@ -9,20 +9,8 @@ from typing import Annotated
 import typer
 
 from viz_diffusion.cli.console import Terminal, show_path, show_size
-from viz_diffusion.cli.generation_request import (
-    AllowPartialOption,
-    AskedClip,
-    AskedDigit,
-    AskedEta,
-    AskedGuidance,
-    AskedSampler,
-    AskedSeed,
-    AskedSteps,
-    AskedTimestepSpacing,
-    AskedVariance,
-    TrajectoryOption,
-    read_request,
-)
+from viz_diffusion.cli.generation_request import GENERATION, GenerationOptions, read_request
+from viz_diffusion.cli.option_groups import takes
 from viz_diffusion.cli.options import (
     DeviceOption,
     JsonOption,
@@ -32,7 +20,7 @@ from viz_diffusion.cli.options import (
     check_at_least,
     default_out,
 )
-from viz_diffusion.cli.study import command_line, prepare
+from viz_diffusion.cli.study import prepare_study, study_command
 from viz_diffusion.files import make_dir
 
 HELP = (
@@ -42,19 +30,11 @@ HELP = (
 )
 
 
+@takes(generation=GENERATION)
 def run_command(
-    digit: AskedDigit = None,
+    *,
+    generation: GenerationOptions,
     run: RunOption = None,
-    trajectory: TrajectoryOption = None,
-    allow_partial: AllowPartialOption = False,
-    sampler: AskedSampler = None,
-    steps: AskedSteps = None,
-    guidance: AskedGuidance = None,
-    variance: AskedVariance = None,
-    eta: AskedEta = None,
-    timestep_spacing: AskedTimestepSpacing = None,
-    clip: AskedClip = None,
-    seed: AskedSeed = None,
     device: DeviceOption = "auto",
     lang: LangOption = "en",
     open_page: Annotated[bool, typer.Option("--open", help="Open both pages in the browser.")] = False,
@@ -67,32 +47,19 @@ def run_command(
     """Record, choose, write."""
     terminal = Terminal(as_json, quiet)
     from viz_diffusion.text.catalogue import load_texts
-    from viz_diffusion.worksheet.plan import MIN_STEPS, make_plan
+    from viz_diffusion.worksheet.plan import MIN_STEPS, make_worksheet
 
     texts = load_texts(lang)
-    if steps is not None:
-        check_at_least("--steps of a worksheet", steps, MIN_STEPS)
-    order = read_request(
-        trajectory,
-        digit=digit,
-        seed=seed,
-        allow_partial=allow_partial,
-        sampler=sampler,
-        steps=steps,
-        guidance=guidance,
-        variance=variance,
-        eta=eta,
-        timestep_spacing=timestep_spacing,
-        clip=clip,
-    )
-    out = default_out("worksheet", "", order.digit, lang) if out is None else out
+    check_at_least("--steps of a worksheet", generation.sampling.given.get("steps", MIN_STEPS), MIN_STEPS)
+    request = read_request(generation)
+    out = default_out("worksheet", "", request.digit, lang) if out is None else out
     make_dir(out)
-    found = prepare(order, run, device, terminal, lessons=(), out=out / "worksheet.html")
+    study = prepare_study(request, run, device, terminal, lessons=(), out=out / "worksheet.html")
     from viz_diffusion.worksheet.page import write_worksheet
 
-    real = found.run.config.load_digits("test").typical_of(int(found.trajectory.labels[0]))
-    sheet, key = make_plan(found.trajectory, found.comparison_runs.others, real[0].numpy())
-    pages = write_worksheet(sheet, key, command_line("worksheet", found, lang), texts, out)
+    real = study.run.config.load_digits("test").typical_of(int(study.trajectory.labels[0]))
+    sheet, key = make_worksheet(study.trajectory, study.comparison_runs.others, real[0].numpy())
+    pages = write_worksheet(sheet, key, study_command("worksheet", study, lang), texts, out)
     for page, what in zip(pages, ("for students", "the answers"), strict=True):
         terminal.say("Written", f"{show_path(page)} ({what}, {show_size(page)})")
     terminal.say("Done", f"sheet {sheet.code} ({terminal.seconds:.0f} s); the browser prints both on A4")

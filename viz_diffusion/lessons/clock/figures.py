@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from viz_diffusion.plots import raster, theme
-from viz_diffusion.plots.panels import Curve, Scale, draw_curves
+from viz_diffusion.plots.panels import AxisScale, Curve, draw_curves
 from viz_diffusion.plots.theme import Array
 
 ROWS = 1
@@ -65,7 +65,7 @@ def draw_border_clock(timesteps: Array, error: Array, bound: Array, last: int) -
             Curve(shown, bound[shown], r"$1/\sqrt{I}$", colour=theme.MUTED, style="--", weight=3.5),
             Curve(timesteps, error, r"$\hat{t}$", style="o", weight=7),
         )
-        x = Scale(0, last, tuple(float(t) for t in (*timesteps, last)), "$t$")
-        y = Scale(0, high, ticks, r"RMS $\hat{t}-t$")
+        x = AxisScale(0, last, tuple(float(t) for t in (*timesteps, last)), "$t$")
+        y = AxisScale(0, high, ticks, r"RMS $\hat{t}-t$")
         draw_curves(figure, (330, 220, 2400, 1280), curves, x, y)
         return figure

@@ -14,13 +14,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from viz_diffusion.data import NUM_LABELS, Digits
-from viz_diffusion.diffusion.samplers import sample_images
+from viz_diffusion.diffusion.prediction import device_of, predict_noise
+from viz_diffusion.diffusion.sampler_config import SamplerConfig
+from viz_diffusion.diffusion.sampling import sample_images
 from viz_diffusion.diffusion.schedule import NoiseSchedule
-from viz_diffusion.evaluation.classifier import read_as_asked
+from viz_diffusion.evaluation.classifier import classifier_accuracy
 from viz_diffusion.evaluation.intervals import Z_95, Share, all_surely, half_of_mean, share_difference, surely
 from viz_diffusion.lessons.base import Claim
 from viz_diffusion.lessons.clock.border_estimate import BORDER_COUNT, BORDER_TIMESTEPS, estimate_from_border
-from viz_diffusion.lessons.context import Progress, device_of, silent
+from viz_diffusion.lessons.context import Progress, silent
 
 Float64 = NDArray[np.float64]
 ARMS = ("right", "frozen", "reversed", "shuffled")
@@ -254,12 +256,11 @@ def sample_arm(
         schedule,
         labels.to(device_of(arm)),
         range(SEED, SEED + samples),
-        sampler=sampler,
-        steps=min(STEPS, schedule.num_train_timesteps),
+        SamplerConfig(sampler, min(STEPS, schedule.num_train_timesteps)),
         null_label=getattr(arm, "null_label", NUM_LABELS),
     )
     images = torch.cat(list(parts))
-    return images[:KEPT, 0].numpy(), read_as_asked(images, labels)[0].hits if is_mnist else 0
+    return images[:KEPT, 0].numpy(), classifier_accuracy(images, labels)[0].hits if is_mnist else 0
 
 
 @torch.no_grad()
@@ -272,10 +273,5 @@ def prediction_losses(
     t = torch.arange(count) * schedule.num_train_timesteps // count
     noise = torch.randn((count, *heldout.images.shape[1:]), generator=generator)
     x_t, labels = schedule.add_noise(heldout.images[rows], noise, t), heldout.labels[rows]
-    losses: list[list[Tensor]] = [[] for _ in arms]
-    for part in torch.split(torch.arange(count), 200):
-        for kept, arm in zip(losses, arms, strict=True):
-            place = device_of(arm)
-            eps = arm(x_t[part].to(place), t[part].to(place), labels[part].to(place)).float().cpu()
-            kept.append((eps - noise[part]).square().mean(dim=(1, 2, 3)))
-    return np.stack([torch.cat(kept).double().numpy() for kept in losses])
+    errors = (predict_noise(arm, x_t, t, labels) - noise for arm in arms)
+    return np.stack([error.square().mean(dim=(1, 2, 3)).double().numpy() for error in errors])

@@ -12,11 +12,12 @@ from torch import Tensor, nn
 from viz_diffusion.data import Digits
 from viz_diffusion.diffusion.interventions import ForkedNoise
 from viz_diffusion.diffusion.oracles import EmpiricalOracle
+from viz_diffusion.diffusion.prediction import device_of
 from viz_diffusion.diffusion.samplers import ImageNoise, Step, ddpm_steps
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.diffusion.timesteps import spaced_timesteps
 from viz_diffusion.evaluation.classifier import DigitClassifier
-from viz_diffusion.lessons.context import Progress, device_of, silent
+from viz_diffusion.lessons.context import Progress, silent
 
 Float64 = NDArray[np.float64]
 STEPS = 100
@@ -94,8 +95,8 @@ def finish_noised_digits(
         if classifier is not None:
             seeds = range(SEED, SEED + len(x0))
             steps = list(finish(denoiser, schedule, x_t, seeds, t))
-            x0_probability.append(_probability_of(class_probabilities(classifier, steps[0].x0_pred), labels))
-            returned.append((class_probabilities(classifier, steps[-1].x_prev).argmax(dim=1) == labels).numpy())
+            x0_probability.append(_probability_of(classifier.probabilities(steps[0].x0_pred), labels))
+            returned.append((classifier.read(steps[-1].x_prev) == labels).numpy())
         progress(done + 1, len(timesteps), "digits noised and turned back")
     return NoisedDigits(
         timesteps=timesteps,
@@ -116,12 +117,6 @@ def finish(denoiser: nn.Module, schedule: NoiseSchedule, x_t: Tensor, seeds: ran
     for step in ddpm_steps(denoiser, schedule, noise, null, timesteps=grid[grid <= t]):
         kept = [kept[0] if kept else step, step]
     return kept
-
-
-def class_probabilities(classifier: DigitClassifier, images: Tensor) -> Tensor:
-    """Return (B, 10) the classifier's probabilities."""
-    parts = [classifier(part.cpu().float().clamp(-1, 1)) for part in torch.split(images, 500)]
-    return torch.softmax(torch.cat(parts), dim=1)
 
 
 def _probability_of(probabilities: Tensor, labels: Tensor) -> Float64:

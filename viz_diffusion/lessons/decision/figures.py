@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from viz_diffusion.plots import raster, theme
-from viz_diffusion.plots.panels import Box, Curve, Scale, draw_curves
+from viz_diffusion.plots.panels import AxisScale, Curve, PanelBox, draw_curves
 from viz_diffusion.plots.theme import Array
 
 Estimate = tuple[Array, Array, Array]
@@ -63,7 +63,7 @@ def draw_decision(
     """
     with theme.use_theme():
         figure = theme.new_figure()
-        box: Box = (300, 200, 2440, 1010)
+        box: PanelBox = (300, 200, 2440, 1010)
         last = num_train_timesteps - 1
         curves = [Curve(-timesteps, ideal, _P.format("x_t"), colour=theme.MUTED, style="--", weight=3.5)]
         if x0_probability is not None:
@@ -74,8 +74,8 @@ def draw_decision(
             dots = Curve(-timesteps, returned[0], "$y'=y$", *returned[1:], colour=theme.ORANGE, style="o", weight=7)
             curves.append(dots)
         marks = (last, *(tick for tick in (800, 600, 400, 200, 0) if tick < 0.9 * last))
-        x = Scale(-last, 0, tuple(-float(mark) for mark in marks), "$t$", labels=tuple(map(str, marks)))
-        y = Scale(0, 1, (0, 0.25, 0.5, 0.75, 1), "", labels=("0", "25%", "50%", "75%", "100%"))
+        x = AxisScale(-last, 0, tuple(-float(mark) for mark in marks), "$t$", labels=tuple(map(str, marks)))
+        y = AxisScale(0, 1, (0, 0.25, 0.5, 0.75, 1), "", labels=("0", "25%", "50%", "75%", "100%"))
         axes = draw_curves(figure, box, curves, x, y)
         axes.axvspan(-window[0], -window[1], color=_WINDOW, zorder=0, lw=0)
         for t in window:
@@ -86,7 +86,7 @@ def draw_decision(
         return figure
 
 
-def _draw_settled(figure: Figure, box: Box, settled: Array | None, quartiles: Quartiles | None, last: int) -> None:
+def _draw_settled(figure: Figure, box: PanelBox, settled: Array | None, quartiles: Quartiles | None, last: int) -> None:
     """Draw a tick for each t and, over them, median and quartiles, beneath the panel."""
     if settled is None:
         return
@@ -102,7 +102,7 @@ def _draw_settled(figure: Figure, box: Box, settled: Array | None, quartiles: Qu
         theme.write(figure, place + 34, y, f"½: {quartiles.median:.0f}", 20, ha="left", va="center", color=theme.PURPLE)
 
 
-def _draw_strip(figure: Figure, box: Box, strip: Array, timesteps: Array, last: int) -> None:
+def _draw_strip(figure: Figure, box: PanelBox, strip: Array, timesteps: Array, last: int) -> None:
     """Draw images centred below their t, or as near to it as they fit."""
     factor = 7
     size = factor * strip.shape[-1]

@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from viz_diffusion.diffusion.interventions import ForkedNoise
+from viz_diffusion.diffusion.prediction import device_of
 from viz_diffusion.diffusion.samplers import ImageNoise, ddim_steps, ddpm_steps
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.evaluation.classifier import DigitClassifier
-from viz_diffusion.lessons.context import Progress, device_of, silent
-from viz_diffusion.lessons.decision.class_probability import class_probabilities, finish, nearest, visited
+from viz_diffusion.lessons.context import Progress, silent
+from viz_diffusion.lessons.decision.class_probability import finish, nearest, visited
 
 Float64 = NDArray[np.float64]
 FORKED = (999, 749, 649, 549, 499, 449, 399, 299, 199)
@@ -97,7 +98,7 @@ def fork_generations(
     total = float(made.x0.double().flatten(1).var(dim=0).sum())
     commit, chosen, chance = None, 0, None
     if classifier is not None and made.probabilities is not None:
-        finished = class_probabilities(classifier, made.x0)
+        finished = classifier.probabilities(made.x0)
         commit = settling_timesteps(made.probabilities, finished, grid)
         chosen = int(finished[:frozen].max(dim=1).values.argmax())  # the one with the most certain class is drawn
         chance = float(_agreement(finished.argmax(dim=1)[None])[0])
@@ -109,7 +110,7 @@ def fork_generations(
         by_state = ends.double().reshape(frozen, forks, -1)
         spread.append((by_state.var(dim=1).sum(dim=1) / total).numpy())
         if classifier is not None:
-            agree.append(_agreement(class_probabilities(classifier, ends).argmax(dim=1).reshape(frozen, forks)))
+            agree.append(_agreement(classifier.read(ends).reshape(frozen, forks)))
         tree.append(torch.cat([made.states[t][chosen], ends[chosen * forks : (chosen + 1) * forks, 0]]).numpy())
         progress(done + 1, len(at), "forks finished")
     strip = np.stack([made.x0_pred[t][chosen].numpy() for t in shown.tolist()])
@@ -138,7 +139,7 @@ def _generate(
     noise = ImageNoise(range(PATH_SEED, PATH_SEED + count))
     for done, step in enumerate(ddpm_steps(denoiser, schedule, noise, null, timesteps=grid)):
         if classifier is not None:
-            probabilities.append(class_probabilities(classifier, step.x0_pred))
+            probabilities.append(classifier.probabilities(step.x0_pred))
         if step.t in at:
             states[step.t] = step.x_t[:kept].cpu()
         if step.t in shown:

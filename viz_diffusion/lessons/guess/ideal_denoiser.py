@@ -15,10 +15,11 @@ from torch import nn
 
 from viz_diffusion.data import Digits
 from viz_diffusion.diffusion.oracles import EmpiricalOracle
+from viz_diffusion.diffusion.prediction import predict_noise
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.evaluation.intervals import Z_95
 from viz_diffusion.lessons.base import Claim
-from viz_diffusion.lessons.context import Progress, device_of, silent
+from viz_diffusion.lessons.context import Progress, silent
 from viz_diffusion.lessons.guess.figures import IdealFrames
 
 Float64 = NDArray[np.float64]
@@ -167,14 +168,12 @@ def compare_with_ideal(
     x0 = torch.cat([heldout.typical_of(digit)[None], heldout.images[rows]])
     labels = torch.cat([torch.tensor([digit]), heldout.labels[rows]])
     noise = torch.randn(x0.shape, generator=generator)
-    device = device_of(denoiser)
     found: dict[str, list[NDArray[np.float32]]] = {"x_t": [], "x0_pred": [], "ideal": []}
     errors: dict[str, list[Float64]] = {"eps": [], "x0_pred": [], "ideal": []}
     for done, t in enumerate(timesteps.tolist()):
         x_t = schedule.add_noise(x0, noise, t)
         steps = torch.full((len(x0),), t)
-        parts = zip(*(torch.split(values, 200) for values in (x_t, steps, labels)), strict=True)
-        eps = torch.cat([denoiser(a.to(device), b.to(device), c.to(device)).float().cpu() for a, b, c in parts])
+        eps = predict_noise(denoiser, x_t, steps, labels)
         x0_pred, ideal = schedule.predict_x0(x_t, eps, t), oracle.predict_x0(x_t, steps, labels)
         for name, image in (("x_t", x_t), ("x0_pred", x0_pred), ("ideal", ideal)):
             found[name].append(image[0, 0].numpy())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
+from viz_diffusion.evaluation.statistics import pixel_rms
 from viz_diffusion.lessons.base import Claim, FactGroup, Lesson, LessonFigure, Precomputed, Rows, Series
 from viz_diffusion.lessons.context import LessonContext
 from viz_diffusion.lessons.guess.figures import draw_ideal, rms
@@ -13,7 +14,7 @@ from viz_diffusion.plots.lazy_figures import Figures
 from viz_diffusion.text.catalogue import Texts
 from viz_diffusion.views import strip as strip_view
 from viz_diffusion.views.frames import recording_facts
-from viz_diffusion.views.strip import StripData, _rms
+from viz_diffusion.views.strip import StripData
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,7 +159,7 @@ def rows(facts: GuessFacts, _: Texts) -> Rows:
 def series(data: StripData) -> tuple[Series, ...]:
     """Return the distance of each step's x̂_0 from the finished image."""
     trajectory = data.trajectory
-    change = _rms(trajectory.x0_pred[data.sample] - trajectory.x0[data.sample])
+    change = pixel_rms(trajectory.x0_pred[data.sample] - trajectory.x0[data.sample])
     return (Series("change", trajectory.steps_left, {"change": change}),)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from viz_diffusion.plots import raster, theme
-from viz_diffusion.plots.panels import Curve, Scale, draw_curves
+from viz_diffusion.plots.panels import AxisScale, Curve, draw_curves
 from viz_diffusion.plots.theme import Array
 
 
@@ -86,8 +86,8 @@ def draw_price(scales: Array, lines: Sequence[Price]) -> Figure:
             Curve(scales, line.values, line.name, line.low, line.high, colour, style)
             for line, colour, style in zip(lines, colours, styles, strict=False)
         ]
-        x = Scale(float(scales[0]), float(scales[-1]), tuple(float(s) for s in scales), "$s$")
-        axes = draw_curves(figure, box, curves, x, Scale(0, high, tuple(np.arange(0, high, 0.25))))
+        x = AxisScale(float(scales[0]), float(scales[-1]), tuple(float(s) for s in scales), "$s$")
+        axes = draw_curves(figure, box, curves, x, AxisScale(0, high, tuple(np.arange(0, high, 0.25))))
         axes.axvline(1, color=theme.FAINT, lw=2.5, zorder=1)
         for line, colour in zip(lines, colours, strict=False):
             if line.real is not None:

@@ -15,13 +15,15 @@ from torch import Tensor, nn
 
 from viz_diffusion.data import NUM_LABELS, Digits
 from viz_diffusion.diffusion.interventions import WithInterventions, guide_within
-from viz_diffusion.diffusion.samplers import sample_images
+from viz_diffusion.diffusion.prediction import device_of
+from viz_diffusion.diffusion.sampler_config import SamplerConfig
+from viz_diffusion.diffusion.sampling import sample_images
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.diffusion.timesteps import spaced_timesteps
 from viz_diffusion.evaluation.classifier import DigitClassifier
 from viz_diffusion.evaluation.intervals import half_of_mean
 from viz_diffusion.evaluation.metrics import covered
-from viz_diffusion.lessons.context import Progress, device_of, silent
+from viz_diffusion.lessons.context import Progress, silent
 
 Float64 = NDArray[np.float64]
 SCALES = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 5.0, 8.0)
@@ -130,9 +132,7 @@ def measure_guidance(
             schedule,
             labels.to(device_of(denoiser)),
             range(SEED, SEED + count),
-            sampler="ddim",
-            steps=min(steps, T),
-            guidance_scale=used,
+            SamplerConfig("ddim", min(steps, T), guidance_scale=used),
             null_label=null_label,
         )
         made.append(torch.cat(list(parts)).clamp(-1, 1))

@@ -13,7 +13,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from viz_diffusion.plots import raster, theme
-from viz_diffusion.plots.panels import Curve, Scale, draw_curves, mark_x
+from viz_diffusion.plots.panels import AxisScale, Curve, draw_curves, mark_x
 from viz_diffusion.plots.theme import Array
 
 
@@ -40,8 +40,10 @@ def draw_label_information(
             Curve(-timesteps, bits, theme.X0_PRED, bits - interval, bits + interval),
         )
         marks = tuple(np.unique(np.round(np.linspace(last, first, 5))))
-        x = Scale(-first, -last, tuple(-mark for mark in marks), "$t$", labels=tuple(f"{mark:.0f}" for mark in marks))
-        axes = draw_curves(figure, box, curves, x, Scale(0, high, ticks, "bit"))
+        x = AxisScale(
+            -first, -last, tuple(-mark for mark in marks), "$t$", labels=tuple(f"{mark:.0f}" for mark in marks)
+        )
+        axes = draw_curves(figure, box, curves, x, AxisScale(0, high, ticks, "bit"))
         axes.axhline(entropy, color=theme.INK, lw=1.6)
         ours, theirs = halves
         mark_x(figure, axes, box, -ours, f"½: {ours}", theme.PURPLE)
@@ -110,8 +112,8 @@ def draw_label_switch(curves: SwitchCurves, images: Array, pairs: Sequence[tuple
         )
         marks = tuple(f"{t}" if t >= 0 else "–" for t in curves.timesteps)
         shares = (0.0, 0.25, 0.5, 0.75, 1.0)
-        across = Scale(float(x[0]), float(x[-1]), tuple(x), labels=marks)
-        up = Scale(-0.03, 1.03, shares, labels=tuple(map(theme.percent, shares)))
+        across = AxisScale(float(x[0]), float(x[-1]), tuple(x), labels=marks)
+        up = AxisScale(-0.03, 1.03, shares, labels=tuple(map(theme.percent, shares)))
         axes = draw_curves(figure, box, lines, across, up)
         for line in lines:
             axes.plot(line.x, line.y, "o", color=line.colour, ms=11, mec="white", mew=2, clip_on=False, zorder=4)

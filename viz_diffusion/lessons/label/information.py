@@ -14,10 +14,11 @@ from torch import Tensor, nn
 
 from viz_diffusion.data import Digits
 from viz_diffusion.diffusion.oracles import EmpiricalOracle
+from viz_diffusion.diffusion.prediction import predict_noise
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.evaluation.intervals import Share, half_of_mean
 from viz_diffusion.lessons.base import Claim
-from viz_diffusion.lessons.context import Progress, device_of, silent
+from viz_diffusion.lessons.context import Progress, silent
 
 Float64 = NDArray[np.float64]
 SIZES = ((160, 30, 10), (1000, 300, 30))
@@ -181,10 +182,9 @@ def measure_label_information(
     for done, t in enumerate(timesteps.tolist()):
         x0, labels = heldout.images[rows], heldout.labels[rows]
         x_t = schedule.add_noise(x0, noise[: len(rows)], t)
-        null = torch.full_like(labels, getattr(denoiser, "null_label", 10))
         with_label, without = (
-            schedule.predict_x0(x_t, _ask(denoiser, x_t, torch.full_like(labels, t), asked), t)
-            for asked in (labels, null)
+            schedule.predict_x0(x_t, predict_noise(denoiser, x_t, t, given), t)
+            for given in (labels, getattr(denoiser, "null_label", 10))
         )
         steered.append(_squares(with_label - without))
         gained.append(_squares(x0 - without) - _squares(x0 - with_label))
@@ -228,16 +228,10 @@ def classify_digits(
     hits = 0
     for done, row in enumerate(torch.randperm(len(heldout), generator=generator)[:count].tolist()):
         x_t = schedule.add_noise(heldout.images[row].expand_as(noise), noise, t)
-        errors = [(_ask(denoiser, x_t, t, torch.full_like(t, int(label))) - noise).square().sum() for label in labels]
+        errors = [(predict_noise(denoiser, x_t, t, label) - noise).square().sum() for label in labels.tolist()]
         hits += int(labels[torch.stack(errors).argmin()] == heldout.labels[row])
         progress(done + 1, count, "digits read by the denoiser")
     return Share(hits, count)
-
-
-def _ask(denoiser: nn.Module, x: Tensor, t: Tensor, labels: Tensor) -> Tensor:
-    place = device_of(denoiser)
-    parts = zip(*(torch.split(values, 200) for values in (x, t, labels)), strict=True)
-    return torch.cat([denoiser(a.to(place), b.to(place), c.to(place)).float().cpu() for a, b, c in parts])
 
 
 def _squares(images: Tensor) -> Float64:

@@ -9,6 +9,7 @@ from typing import Annotated
 import numpy as np
 from numpy.typing import NDArray
 
+from viz_diffusion.evaluation.statistics import pixel_rms
 from viz_diffusion.lessons.base import Claim, FactGroup, Lesson, LessonFigure, Precomputed, Rows, Series
 from viz_diffusion.lessons.context import LessonContext
 from viz_diffusion.lessons.label.figures import (
@@ -100,8 +101,7 @@ def measure(context: LessonContext) -> Label:
     labels = np.array(sorted(states))
     influence = None
     if trajectory.eps_cond is not None and trajectory.eps_uncond is not None:
-        gap = trajectory.eps_cond[sample] - trajectory.eps_uncond[sample]
-        influence = np.sqrt(np.square(gap, dtype=np.float64).mean(axis=(1, 2, 3)))
+        influence = pixel_rms(trajectory.eps_cond[sample] - trajectory.eps_uncond[sample])
     study = PRECOMPUTED.results(context)
     return Label(
         TenDigits(np.stack([states[int(k)] for k in labels]), left, labels),

@@ -15,13 +15,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from viz_diffusion.data import NUM_LABELS, Digits
-from viz_diffusion.diffusion.samplers import ImageNoise, Step, sampling_steps
+from viz_diffusion.diffusion.prediction import device_of
+from viz_diffusion.diffusion.sampler_config import SamplerConfig
+from viz_diffusion.diffusion.samplers import ImageNoise, Step
+from viz_diffusion.diffusion.sampling import sampling_steps
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.diffusion.timesteps import spaced_timesteps
 from viz_diffusion.evaluation.classifier import DigitClassifier
 from viz_diffusion.evaluation.intervals import Z_95, Share
 from viz_diffusion.lessons.base import Claim
-from viz_diffusion.lessons.context import Progress, device_of, silent
+from viz_diffusion.lessons.context import Progress, silent
 
 Float64 = NDArray[np.float64]
 SIZES = (2, 10)
@@ -243,7 +246,7 @@ def switch_labels(
             x = states[begin]
             for step in _continue(denoiser, schedule, x, new, visited[begin:]):
                 x = step.x_prev
-            read[j, k] = classifier.read(x.cpu()).numpy()
+            read[j, k] = classifier.read(x).numpy()
             if k == 0:
                 kept.append(x[shown, 0].cpu().numpy())
             progress(k * len(begins) + j + 1, repeats * len(begins), "the order changed on the way")
@@ -268,5 +271,5 @@ def _continue(
         return iter(())
     null_label = getattr(denoiser, "null_label", NUM_LABELS)
     return sampling_steps(
-        denoiser, schedule, BegunState(x), labels, sampler="ddim", timesteps=timesteps, null_label=null_label
+        denoiser, schedule, BegunState(x), labels, SamplerConfig("ddim"), timesteps=timesteps, null_label=null_label
     )

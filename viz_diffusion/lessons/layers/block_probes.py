@@ -6,17 +6,18 @@ The stream itself also holds what earlier blocks added: a block that adds nothin
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
-from viz_diffusion.data import NUM_LABELS, Digits
+from viz_diffusion.data import Digits
 from viz_diffusion.diffusion.interventions import mean_ablated
+from viz_diffusion.diffusion.prediction import device_of, predict_noise
 from viz_diffusion.diffusion.samplers import ImageNoise, ddim_steps
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.diffusion.timesteps import spaced_timesteps
@@ -32,7 +33,7 @@ SEED = 610_000
 COUNT = 10
 """Timesteps at which blocks are probed and ablated: the middle of each tenth of all."""
 RIDGE = 1e-2
-"""Ridge penalty of the linear probe, on features of variance one."""
+"""Penalty of the linear probe for each digit it is fitted to, on features of unbiased variance one."""
 BATCH = 250
 """Digits in one pass of the network."""
 
@@ -74,20 +75,15 @@ def branches(network: SimpleUNet) -> dict[str, str]:
 
 
 @contextmanager
-def recorded_outputs(network: SimpleUNet) -> Iterator[dict[str, Tensor]]:
-    """Record what each block adds in the latest pass, (B, C, h, w) by the block's name, within a ``with`` statement."""
-    kept: dict[str, Tensor] = {}
+def branch_hooks(network: SimpleUNet, listen: Callable[[str, Tensor], None]) -> Iterator[None]:
+    """Call ``listen`` with each block's name and what it adds, (B, C, h, w), at every forward pass inside the block."""
     modules = dict(network.named_modules())
-
-    def keep(name: str, output: Tensor) -> None:
-        kept[name] = output
-
     handles = [
-        modules[layer].register_forward_hook(lambda _, __, output, name=name: keep(name, output))
+        modules[layer].register_forward_hook(lambda _, __, output, name=name: listen(name, output))
         for name, layer in branches(network).items()
     ]
     try:
-        yield kept
+        yield
     finally:
         for handle in handles:
             handle.remove()
@@ -161,10 +157,11 @@ def _change(
     """Return the later t of each pair of DDIM steps, and the relative change of each block's output between the two."""
     T = schedule.num_train_timesteps
     grid = spaced_timesteps(T, min(STEPS, T))
-    null = torch.full((count,), network.null_label, device=next(network.parameters()).device)
+    null = torch.full((count,), network.null_label, device=device_of(network))
+    kept: dict[str, Tensor] = {}
     before: dict[str, Tensor] = {}
     changes, visited = [], []
-    with recorded_outputs(network) as kept:
+    with branch_hooks(network, kept.__setitem__):
         noise = ImageNoise(range(SEED, SEED + count))
         for done, step in enumerate(ddim_steps(network, schedule, noise, null, timesteps=grid)):
             now = {name: output.flatten(1).clone() for name, output in kept.items()}
@@ -185,37 +182,31 @@ def _relative(now: Tensor, before: Tensor) -> Tensor:
 def _pass(
     network: SimpleUNet, schedule: NoiseSchedule, digits: Digits, t: int, noise: Tensor
 ) -> tuple[dict[str, Tensor], dict[str, Tensor], Tensor]:
-    """Denoise digits at t; return, by block, (B, C) mean features and (C, h, w) means, and (B,) errors."""
-    device = next(network.parameters()).device
+    """Ask about digits noised to t; return, by block, (B, C) mean features and (C, h, w) means, and (B,) errors."""
     features: dict[str, list[Tensor]] = {name: [] for name in branches(network)}
     sums: dict[str, Tensor] = {}
-    errors = []
-    with recorded_outputs(network) as kept:
-        for images, drawn in zip(torch.split(digits.images, BATCH), torch.split(noise, BATCH), strict=True):
-            images, drawn = images.to(device), drawn.to(device)
-            steps = torch.full((len(images),), t, device=device)
-            eps = network(schedule.add_noise(images, drawn, t), steps)
-            errors.append((eps - drawn).square().flatten(1).mean(dim=1).cpu())
-            for name, output in kept.items():
-                features[name].append(output.mean(dim=(2, 3)).cpu())
-                sums[name] = sums.get(name, torch.zeros_like(output[0])) + output.sum(dim=0)
+
+    def listen(name: str, output: Tensor) -> None:
+        features[name].append(output.mean(dim=(2, 3)).cpu())
+        sums[name] = sums.get(name, torch.zeros_like(output[0])) + output.sum(dim=0)
+
+    with branch_hooks(network, listen):
+        eps = predict_noise(network, schedule.add_noise(digits.images, noise, t), t, batch_size=BATCH)
     return (
         {name: torch.cat(parts) for name, parts in features.items()},
         {name: total / len(digits) for name, total in sums.items()},
-        torch.cat(errors),
+        (eps - noise).square().flatten(1).mean(dim=1),
     )
 
 
-def _probe(features: Tensor, labels: Tensor, test_features: Tensor, test_labels: Tensor) -> int:
-    """Fit a ridge regression from (F, C) features to labels; return how many of (M, C) it classifies correctly."""
-    mean, spread = features.double().mean(dim=0), features.double().std(dim=0)
-    scale = torch.where(spread > 1e-9, 1 / spread.clamp_min(1e-9), 0.0)
+def _probe(features: Tensor, labels: Tensor, heldout: Tensor, heldout_labels: Tensor) -> int:
+    """Fit a ridge classifier to (F, C) features and their labels; return how many of (M, C) held-out ones it hits."""
+    from sklearn.linear_model import RidgeClassifier  # takes over a second to load, and only this lesson needs it
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
 
-    def design(values: Tensor) -> Tensor:
-        return nn.functional.pad((values.double() - mean) * scale, (0, 1), value=1.0)
-
-    x, y = design(features), nn.functional.one_hot(labels, NUM_LABELS).double()
-    penalty = RIDGE * len(x) * torch.eye(x.shape[1], dtype=torch.float64)
-    penalty[-1, -1] = 0  # no penalty on the constant
-    weights = torch.linalg.solve(x.T @ x + penalty, x.T @ y)
-    return int(((design(test_features) @ weights).argmax(dim=1) == test_labels).sum())
+    count = len(features)
+    penalty = RIDGE * count * count / (count - 1)  # the scaler's variances are divided by F, unbiased ones by F - 1
+    probe = make_pipeline(StandardScaler(), RidgeClassifier(alpha=penalty))
+    probe.fit(features.double().numpy(), labels.numpy())
+    return int((probe.predict(heldout.double().numpy()) == heldout_labels.numpy()).sum())

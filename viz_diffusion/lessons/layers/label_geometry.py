@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from viz_diffusion.data import Digits
 from viz_diffusion.diffusion.unet import ModelConfig, ResidualBlock, SimpleUNet
+from viz_diffusion.evaluation.statistics import rank_correlation
 from viz_diffusion.lessons.base import FactGroup
 from viz_diffusion.lessons.label.label_embedding import measure_embedding
 from viz_diffusion.plots.embeddings import LabelEmbedding
@@ -161,27 +162,11 @@ def correlate_distances(points: Float64, images: Float64, seed: int = 0) -> Dist
     """
     count = len(points)
     pairs = np.triu_indices(count, 1)
-    ranks = np.zeros((count, count))
-    ranks[pairs] = _ranks(_distances(points)[pairs])
-    ranks += ranks.T
-    reference = _standard(_ranks(_distances(images)[pairs]))
     rng = np.random.default_rng([seed, 17])
     permutations = np.stack([np.arange(count), *(rng.permutation(count) for _ in range(SHUFFLES))])
-    rho = _standard(ranks[permutations[:, pairs[0]], permutations[:, pairs[1]]]) @ reference
+    shuffled = _distances(points)[permutations[:, pairs[0]], permutations[:, pairs[1]]]
+    rho = rank_correlation(shuffled, _distances(images)[pairs])
     return DistanceCorrelation(float(rho[0]), rho[1:].astype(np.float32))
-
-
-def _ranks(values: Float64) -> Float64:
-    """Return (P,) ranks from 1, equal values sharing the mean of theirs."""
-    _, place, count = np.unique(values, return_inverse=True, return_counts=True)
-    return np.asarray((count.cumsum() - (count - 1) / 2)[place])
-
-
-def _standard(values: Float64) -> Float64:
-    """Return (…, P) values with mean 0 and norm 1; 0 where all are equal."""
-    centred = values - values.mean(axis=-1, keepdims=True)
-    length = np.linalg.norm(centred, axis=-1, keepdims=True)
-    return np.asarray(np.divide(centred, length, out=np.zeros_like(centred), where=length > 0))
 
 
 def _distances(points: Float64) -> Float64:

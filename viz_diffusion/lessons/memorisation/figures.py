@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from viz_diffusion.plots import raster, theme
-from viz_diffusion.plots.panels import Curve, Scale, draw_curves, mark_x
+from viz_diffusion.plots.panels import AxisScale, Curve, draw_curves, mark_x
 from viz_diffusion.plots.theme import Array
 
 _LEFT, _TOP, _FACTOR, _GAP, _BLOCK = 180, 300, 7, 10, 830
@@ -48,8 +48,8 @@ def draw_copies(blocks: Sequence[tuple[NearestPairs, Array, Array, str]], copy: 
                 Curve(*_distribution(test), colour=theme.MUTED, style="--", weight=3.5),
                 Curve(*_distribution(ratio)),
             )
-            x = Scale(0, 1, (0, 0.5, 1))
-            axes = draw_curves(figure, box, curves, x, Scale(0, 1, (0, 0.5, 1), "$F$"))
+            x = AxisScale(0, 1, (0, 0.5, 1))
+            axes = draw_curves(figure, box, curves, x, AxisScale(0, 1, (0, 0.5, 1), "$F$"))
             theme.write(figure, box[0] + box[2] / 2, top + box[3] + 172, "$d_1/d_2$", 24)
             mark_x(figure, axes, box, copy, "1/3" if abs(copy - 1 / 3) < 1e-9 else theme.number(copy))
         return figure

@@ -92,7 +92,7 @@ def facts(data: Memorisation) -> MemorisationFacts:
 
 
 def _quality_facts(quality: Evaluation) -> QualityFacts:
-    samples, real, clouds = quality.samples, quality.real, quality.clouds
+    samples, real, clouds = quality.samples, quality.real, quality.control
     low, high = samples.accuracy.interval
     return QualityFacts(
         read_hits=samples.accuracy.hits,

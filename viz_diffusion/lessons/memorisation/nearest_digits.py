@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from viz_diffusion.data import NUM_LABELS, Digits
-from viz_diffusion.diffusion.samplers import sample_images
+from viz_diffusion.diffusion.prediction import device_of
+from viz_diffusion.diffusion.sampler_config import SamplerConfig
+from viz_diffusion.diffusion.sampling import sample_images
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.evaluation.evaluate import Evaluation, evaluate
 from viz_diffusion.evaluation.intervals import Z_95, Share
 from viz_diffusion.evaluation.metrics import Nearest, nearest_neighbours
-from viz_diffusion.lessons.context import Progress, device_of, silent
+from viz_diffusion.lessons.context import Progress, silent
 from viz_diffusion.lessons.memorisation.figures import NearestPairs
 
 Float64 = NDArray[np.float64]
@@ -189,7 +191,7 @@ def draw_samples(
         schedule,
         labels.to(device_of(denoiser)),
         range(SEED, SEED + count),
-        steps=min(STEPS, schedule.num_train_timesteps),
+        SamplerConfig("ddim", min(STEPS, schedule.num_train_timesteps)),
         null_label=getattr(denoiser, "null_label", NUM_LABELS),
     ):
         made.append(part)

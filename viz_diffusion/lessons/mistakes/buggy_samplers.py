@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from viz_diffusion.diffusion.interventions import Change, WithInterventions
+from viz_diffusion.diffusion.prediction import device_of
 from viz_diffusion.diffusion.samplers import ImageNoise, Noise, Step, ddpm_steps
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.diffusion.timesteps import spaced_timesteps
-from viz_diffusion.lessons.context import device_of
 
 Float64 = NDArray[np.float64]
 STEPS = 50

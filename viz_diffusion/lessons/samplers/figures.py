@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from viz_diffusion.plots import raster, theme
-from viz_diffusion.plots.panels import Curve, Scale, draw_curves
+from viz_diffusion.plots.panels import AxisScale, Curve, draw_curves
 from viz_diffusion.plots.theme import Array
 
 COLOURS = (theme.INK, theme.MUTED, theme.ORANGE, theme.PURPLE)
@@ -91,7 +91,7 @@ def draw_strokes(
     with theme.use_theme():
         figure = theme.new_figure()
         ticks = tuple(float(n) for n in steps)
-        x = Scale(ticks[0], ticks[-1], ticks, "$N$", log=True, labels=tuple(f"{n:.0f}" for n in ticks))
+        x = AxisScale(ticks[0], ticks[-1], ticks, "$N$", log=True, labels=tuple(f"{n:.0f}" for n in ticks))
         box = (330, 240, 2400, 1290)
         if shares is not None and bounds is not None:
             left = (250, 240, 1090, 1290)
@@ -102,8 +102,8 @@ def draw_strokes(
                 lines.append(Curve(apart_by, shares[s], "", bounds[s, :, 0], bounds[s, :, 1], COLOURS[s], "o", 5.5))
             low = min(0.8, float(np.floor(10 * bounds.min()) / 10))
             ticks_a = tuple(np.arange(low, 1.01, 0.2 if low < 0.4 else 0.1))
-            wide = Scale(x.low / 1.2, x.high * 1.2, x.ticks, x.name, log=True, labels=x.labels)
-            axes = draw_curves(figure, left, lines, wide, Scale(low, 1.004, ticks_a, "$A$"))
+            wide = AxisScale(x.low / 1.2, x.high * 1.2, x.ticks, x.name, log=True, labels=x.labels)
+            axes = draw_curves(figure, left, lines, wide, AxisScale(low, 1.004, ticks_a, "$A$"))
             if share_all is not None:
                 axes.axhline(share_all, color=theme.INK, lw=1.6, zorder=1.5)
             box = (1990, 240, 860, 1290)
@@ -125,7 +125,7 @@ def draw_strokes(
         low, high = float(values.min()) / 1.5, float(values.max()) * 1.5
         marks = tuple(m for m in (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0) if low <= m <= high)
         name = rf"RMS $x_0-x_0^{{({ticks[-1]:.0f})}}$, {names[solver]}"
-        draw_curves(figure, box, curves, x, Scale(low, high, marks, name, log=True))
+        draw_curves(figure, box, curves, x, AxisScale(low, high, marks, name, log=True))
         return figure
 
 

@@ -14,12 +14,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from viz_diffusion.data import NUM_LABELS, Digits
-from viz_diffusion.diffusion.samplers import Step, sample_images
+from viz_diffusion.diffusion.prediction import device_of
+from viz_diffusion.diffusion.sampler_config import SamplerConfig
+from viz_diffusion.diffusion.samplers import Step
+from viz_diffusion.diffusion.sampling import sample_images
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.evaluation.classifier import DigitClassifier
 from viz_diffusion.evaluation.evaluate import FLOOR_DRAWS, draw_with_labels
 from viz_diffusion.evaluation.metrics import frechet_distance
-from viz_diffusion.lessons.context import TRACED_SEED, Progress, device_of, silent
+from viz_diffusion.lessons.context import TRACED_SEED, Progress, silent
 from viz_diffusion.lessons.samplers.path_geometry import Paths, measure_paths
 from viz_diffusion.recording.trajectory import Trajectory
 
@@ -183,9 +186,7 @@ def _sample(
         schedule,
         labels.to(device_of(denoiser)),
         seeds,
-        sampler=sampler,
-        variance=variance,
-        steps=steps,
+        SamplerConfig(sampler, steps, variance=variance),
         null_label=getattr(denoiser, "null_label", NUM_LABELS),
         on_step=listen,
     )

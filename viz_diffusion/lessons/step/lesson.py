@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from viz_diffusion.diffusion.sampler_config import SamplerConfig
 from viz_diffusion.lessons.base import Claim, Lesson, LessonFigure, Rows, Series
 from viz_diffusion.lessons.context import LessonContext
 from viz_diffusion.lessons.step.figures import StepLedger, draw_ledger
@@ -22,7 +23,7 @@ from viz_diffusion.lessons.step.step_parts import (
     states,
 )
 from viz_diffusion.plots.lazy_figures import Figures
-from viz_diffusion.recording.recorder import record_generation
+from viz_diffusion.recording.generation import record_generation
 from viz_diffusion.text.catalogue import Texts
 from viz_diffusion.views.frames import one_channel, pictures
 
@@ -78,7 +79,7 @@ def measure(context: LessonContext) -> StepParts:
     """Split the recorded steps, and record DDIM's from the same noise."""
     labels = torch.tensor([context.digit], device=context.device)
     ddim = record_generation(
-        context.model, context.schedule, labels, [context.seed], sampler="ddim", steps=DDIM_STEPS, guidance_scale=1.0
+        context.model, context.schedule, labels, [context.seed], SamplerConfig("ddim", DDIM_STEPS, guidance_scale=1.0)
     )
     return replace(measure_steps(context.trajectory, context.sample), ddim_rest=deviation_from_ddim(ddim))
 

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from viz_diffusion.plots import theme
-from viz_diffusion.plots.panels import Curve, Scale, draw_curves, draw_table
+from viz_diffusion.plots.panels import AxisScale, Curve, draw_curves, draw_table
 from viz_diffusion.plots.theme import Array
 
 _ONE = r"1 $\mathcal{N}$"
@@ -57,14 +57,14 @@ def draw_loss_by_t(found: LossByT) -> Figure:
         low, high = float(values.min()) / 1.3, min(float(values.max()) * 1.3, 2.0)
         powers = [power for power in range(-8, 1) if low <= 10.0**power <= high]
         labels = tuple(f"$10^{{{power}}}$" if power else "1" for power in powers)
-        y = Scale(low, high, tuple(10.0**power for power in powers), theme.MEAN_SQUARE, log=True, labels=labels)
+        y = AxisScale(low, high, tuple(10.0**power for power in powers), theme.MEAN_SQUARE, log=True, labels=labels)
         many = rf"{len(found.labels)} $\mathcal{{N}}$"
         curves = (
             Curve(np.arange(T), found.gaussian, _ONE, colour=theme.MUTED, style=":", weight=3.5),
             Curve(np.arange(T), found.per_label, many, colour=theme.ORANGE, style="--", weight=3.5),
             Curve(middle, found.loss, theme.EPS_PRED, found.loss - found.error, found.loss + found.error),
         )
-        draw_curves(figure, box, curves, Scale(0, T - 1), y)
+        draw_curves(figure, box, curves, AxisScale(0, T - 1), y)
         ratio = np.log2(found.by_label / found.by_label.mean(axis=0))
         wide = np.repeat(ratio, np.diff(found.edges), axis=1)  # each stratum as wide as the t it holds
         rows = [str(int(label)) for label in found.labels]
@@ -92,8 +92,8 @@ def draw_bits_by_t(found: LossByT) -> Figure:
             Curve(upto, model, theme.EPS_PRED),
         )
         ticks = tuple(float(t) for t in (1, 10, 50, 100, 1000) if t <= upto[-1])
-        y = Scale(0, high, tuple(np.arange(0, high, step)), "bit")
-        x = Scale(1, float(upto[-1]), ticks, "$t$", log=True, labels=tuple(f"{t:.0f}" for t in ticks))
+        y = AxisScale(0, high, tuple(np.arange(0, high, step)), "bit")
+        x = AxisScale(1, float(upto[-1]), ticks, "$t$", log=True, labels=tuple(f"{t:.0f}" for t in ticks))
         draw_curves(figure, box, curves, x, y)
         return figure
 

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from viz_diffusion.errors import VizdiffInputError
 from viz_diffusion.plots.curves import LossHistory
 from viz_diffusion.plots.film import film_frames
-from viz_diffusion.plots.training_samples import LearningFrames
+from viz_diffusion.plots.training_samples import TrainingSamples
 from viz_diffusion.training.loop import NUM_QUARTERS
 from viz_diffusion.training.run import Run
-from viz_diffusion.training.trainer import Thumbnails
+from viz_diffusion.training.thumbnails import Thumbnails
 
 SHOWN_DIGITS = (2, 3, 5, 8)
 """Labels of the samples in the figure of the loss: all ten would be too small."""
@@ -67,7 +67,7 @@ def _shown_samples(run: Run) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     return steps[shown], images[shown][:, SHOWN_DIGITS] / 127.5 - 1
 
 
-def read_training_samples(run: Run, most: int | None = None) -> LearningFrames:
+def read_training_samples(run: Run, most: int | None = None) -> TrainingSamples:
     """Return the samples that the run drew from one noise while it learned.
 
     Parameters
@@ -89,10 +89,10 @@ def read_training_samples(run: Run, most: int | None = None) -> LearningFrames:
     if images.ndim != 4 or len(images) != len(steps):
         raise VizdiffInputError(f"{run.path / 'samples.safetensors'} holds images of the shape {images.shape}")
     shown = film_frames(len(steps), len(steps) if most is None else most)
-    return LearningFrames(steps[shown], images[shown] / 127.5 - 1, np.arange(images.shape[1]))
+    return TrainingSamples(steps[shown], images[shown] / 127.5 - 1, np.arange(images.shape[1]))
 
 
-def training_samples_facts(samples: LearningFrames) -> dict[str, Any]:
+def training_samples_facts(samples: TrainingSamples) -> dict[str, Any]:
     """Return the numbers that the captions of these samples are filled with, how they were sampled among them."""
     return {
         "looks": len(samples.steps),

@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from torch import nn
 
 from viz_diffusion.data import Digits
+from viz_diffusion.diffusion.prediction import predict_noise
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.evaluation.intervals import Z_95, half_of_mean
 from viz_diffusion.evaluation.likelihood import bits_per_loss, gaussian_losses
 from viz_diffusion.lessons.base import Claim, FactGroup
-from viz_diffusion.lessons.context import Progress, device_of, silent
+from viz_diffusion.lessons.context import Progress, silent
 from viz_diffusion.lessons.training.figures import LossByT
 from viz_diffusion.training.loop import NUM_QUARTERS
 
@@ -255,18 +256,14 @@ def _errors(
     noise: torch.Tensor,
     t: torch.Tensor,
     labels: torch.Tensor,
-    batch_size: int = 200,
 ) -> Float64:
     """Return (N, K) mean squared errors of ε̂ for (N, K, C, H, W) images at (N,) timesteps under (K,) labels."""
     steps = t[:, None].expand(x0.shape[:2]).flatten()
     asked = labels.expand(x0.shape[:2]).flatten()
-    x0, noise, device = x0.flatten(0, 1), noise.flatten(0, 1), device_of(denoiser)
-    errors = []
-    for part in torch.split(torch.arange(len(x0)), batch_size):
-        x_t = schedule.add_noise(x0[part], noise[part], steps[part])
-        eps = denoiser(x_t.to(device), steps[part].to(device), asked[part].to(device)).float().cpu()
-        errors.append((eps - noise[part]).square().mean(dim=(1, 2, 3)))
-    return np.asarray(torch.cat(errors).double().reshape(len(t), len(labels)).numpy())
+    x0, noise = x0.flatten(0, 1), noise.flatten(0, 1)
+    eps = predict_noise(denoiser, schedule.add_noise(x0, noise, steps), steps, asked)
+    errors = (eps - noise).square().mean(dim=(1, 2, 3))
+    return np.asarray(errors.double().reshape(len(t), len(labels)).numpy())
 
 
 def strata(T: int, count: int = STRATA) -> NDArray[np.int64]:

@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from viz_diffusion.data import Digits
+from viz_diffusion.diffusion.prediction import device_of
 from viz_diffusion.diffusion.samplers import ImageNoise
-from viz_diffusion.lessons.context import device_of
 from viz_diffusion.lessons.training.history import read_history
 from viz_diffusion.lessons.training.loss_by_timestep import LossByTimestep
 from viz_diffusion.plots.curves import LossHistory

@@ -1,1 +1,1 @@
-"""Recordings on disk: zarr v3 folders that grow block by block, are checked when read, and can be zipped."""
+"""Storage of recordings: zarr v3 folders that are written in chunks, checked when read, and can be zipped."""

@@ -1,6 +1,6 @@
-"""The arrays of a recording, written as they come: blocks of steps, batch after batch of samples.
+"""Arrays of a recording, written block by block: steps within a batch of samples, batch after batch.
 
-Knows the fields' names and axes; nothing about networks or samplers.
+It knows the fields' names and axes, and nothing about networks or samplers.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ FIELDS = ("x_t", "eps_pred", "x0_pred", "eps_cond", "eps_uncond")
 OPTIONAL_FIELDS = ("eps_cond", "eps_uncond")
 IMAGES = ("sample", "step", "channel", "y", "x")
 ACTIVATIONS = "activations"
-"""The group of what modules gave; one array each, named as the module is."""
+"""The group of the modules' outputs: one array a module, with the module's dotted name."""
 
 
 class RecordingWriter:
@@ -31,13 +31,13 @@ class RecordingWriter:
     writer
         The store.
     betas
-        (T,) float64: of the forward process.
+        (T,) float64: β of the forward process.
     facts
-        JSON values that are known from the start: schedule, sampler, weights and so on.
+        The recording's JSON attributes: schedule, sampler, weights and so on.
     aim_samples, aim_steps
         How many are meant to be recorded; 0 where that is not known.
     kept_chunk
-        How many of the steps with activations go into one chunk; 1 where only some steps have them.
+        Number of steps in one chunk of activations; 1 where only some steps have activations.
     """
 
     def __init__(
@@ -57,15 +57,20 @@ class RecordingWriter:
         self._timesteps: list[float] = []  # of the first batch
         self._samples = 0  # of finished batches
         self._steps = 0  # of each
-        self._begun = (0, 0)  # samples and steps of the batch at hand
-        self._kept = 0  # activations kept of the batch at hand
+        self._begun = (0, 0)  # samples and steps of the current batch
+        self._kept = 0  # steps with activations of the current batch
         writer.create("betas", ("timestep",), betas.shape, betas.shape, np.float64)
         writer.put("betas", betas)
 
     @property
     def begun(self) -> tuple[int, int]:
-        """Samples and steps of the batch at hand."""
+        """Samples and steps of the current batch so far."""
         return self._begun
+
+    @property
+    def finished_samples(self) -> int:
+        """Samples of all batches before the current one."""
+        return self._samples
 
     def put_steps(
         self,
@@ -75,9 +80,22 @@ class RecordingWriter:
         *,
         own_alphas: bool = False,
     ) -> None:
-        """Append steps to the batch at hand: fields (b, s, C, H, W), timesteps and ᾱ (s,).
+        """Append s steps to the current batch.
 
-        ``own_alphas`` says that ᾱ does not follow from timesteps and schedule, and so has to be kept.
+        Parameters
+        ----------
+        fields
+            (b, s, C, H, W) float32 by name.
+        timesteps, alphas_cumprod
+            (s,): t, int64 or float64, and ᾱ.
+        own_alphas
+            Whether ᾱ does not follow from the timesteps and the schedule, so that it has to be stored.
+
+        Raises
+        ------
+        VizdiffUsageError
+            Where the timesteps differ from those of the first batch, or the batch before had a number of samples
+            that is no multiple of the chunk's.
         """
         first = fields["x_t"]
         samples, steps = len(first), self._begun[1]
@@ -97,14 +115,22 @@ class RecordingWriter:
         self._begun = (samples, steps + len(timesteps))
 
     def put_labels(self, labels: NDArray[np.int64], seeds: NDArray[np.int64]) -> None:
-        """Name the batch at hand: labels and seeds (b,)."""
+        """Write the labels and seeds, (b,) int64, of the current batch."""
         for name, values in (("labels", labels), ("seeds", seeds)):
             if name not in self._writer:
                 self._writer.create(name, ("sample",), (0,), self._chunk(len(values)), np.int64)
             self._writer.put(name, values, (self._samples,))
 
     def put_activations(self, values: Mapping[str, NDArray[np.float32]], steps: NDArray[np.int64]) -> None:
-        """Append what modules gave at K of the batch's steps: arrays (b, K, ...), and which steps, (K,)."""
+        """Append the modules' outputs at K more of the current batch's steps.
+
+        Parameters
+        ----------
+        values
+            (b, K, ...) float32 by module.
+        steps
+            (K,) int64: which steps of the batch these are, from 0.
+        """
         for name, array in values.items():
             label = f"{ACTIVATIONS}/{name}"
             rest = array.shape[2:]
@@ -120,7 +146,7 @@ class RecordingWriter:
         self._kept += len(steps)
 
     def put_decoded(self, images: NDArray[np.float32], steps: NDArray[np.int64]) -> None:
-        """Write decoded guesses (B, F, C, H, W), and of which steps, (F,)."""
+        """Write x̂_0 decoded to images, (B, F, C, H, W) float32, and which steps these are from, (F,) int64."""
         axes = ("sample", "frame", "decoded_channel", "decoded_y", "decoded_x")
         chunks = (*self._chunk(len(images)), steps_chunk(len(steps)), *images.shape[2:])
         self._writer.create("decoded", axes, (0, 0, *images.shape[2:]), chunks)
@@ -129,7 +155,13 @@ class RecordingWriter:
         self._writer.put("decoded_steps", steps)
 
     def finish_batch(self, x0: NDArray[np.float32]) -> None:
-        """Close the batch at hand with its finished images, (b, C, H, W)."""
+        """End the current batch with its finished images, (b, C, H, W) float32.
+
+        Raises
+        ------
+        VizdiffUsageError
+            Where the batch does not have as many steps as those before.
+        """
         samples, steps = self._begun
         if self._samples and steps != self._steps:
             raise VizdiffUsageError(f"a store holds samplings of as many steps; one has {self._steps}, another {steps}")
@@ -141,7 +173,7 @@ class RecordingWriter:
         self._begun, self._kept = (0, 0), 0
 
     def commit(self, *, complete: bool = False) -> None:
-        """Make what was put so far count; ``complete`` says that nothing follows."""
+        """Make everything written so far readable; ``complete`` marks the recording as finished."""
         recorded = {
             "samples": self._samples,
             "steps": self._steps,
@@ -178,7 +210,7 @@ class RecordingWriter:
 
 
 def recording_bytes(samples: int, steps: int, image: tuple[int, ...], fields: int, dtype: str) -> int:
-    """Return how many bytes the fields over steps take, chunks filled up, uncompressed and without activations."""
+    """Return the size in bytes of the fields over steps: whole chunks, uncompressed, without activations."""
     rows, columns = min(CHUNK_SAMPLES, samples), steps_chunk(steps)
     chunks = -(-samples // rows) * -(-steps // columns)
     return chunks * rows * columns * math.prod(image) * fields * np.dtype(dtype).itemsize

@@ -1,6 +1,6 @@
-"""Where things lie in a store: its axes, its chunks, and the names of their files.
+"""Layout of a store: format versions, chunk sizes, file names.
 
-Knows nothing about what the arrays mean.
+It knows nothing about what the arrays mean.
 """
 
 from __future__ import annotations
@@ -11,24 +11,24 @@ from pathlib import Path
 
 SCHEMA_VERSION = 2
 READABLE_VERSIONS = (1, 2)
-"""1 had neither checksums nor float16, and was written in one go."""
+"""Version 1 had neither checksums nor float16, and stores were written all at once."""
 CHUNK_SAMPLES, CHUNK_STEPS = 16, 50
-"""The most samples and steps in one chunk, which is also what is written at a time while recording."""
+"""The largest number of samples and steps in one chunk; a recording is written one chunk at a time."""
 SEPARATOR = "."
-"""Between the numbers in a chunk's name; zarr's own default, ``/``, would make four folders a chunk."""
+"""Between the numbers in a chunk's file name; zarr's default, ``/``, would make four folders a chunk."""
 SUMS = "SHA256SUMS"
-"""In each array's folder: the SHA-256 of each chunk file, as ``sha256sum --check`` reads it."""
+"""File in each array's folder: the SHA-256 of each chunk file, in the format of ``sha256sum --check``."""
 OVERFLOW = "overflow"
-"""The group of the values that float16 cannot hold."""
+"""The group of arrays with the values that float16 cannot represent."""
 NARROW, WIDE = "float16", "float32"
 DTYPES = (WIDE, NARROW)
 
 Span = tuple[int, int]
-"""First and one past the last index along an axis."""
+"""The first index along an axis, and one past the last."""
 
 
 def chunk_spans(shape: tuple[int, ...], chunks: tuple[int, ...]) -> Iterator[tuple[tuple[int, ...], tuple[Span, ...]]]:
-    """Give each chunk's number along every axis, and the spans of the array it holds."""
+    """Yield each chunk's number along every axis, and the spans of the array that it holds."""
     counts = [-(-have // size) if size else 0 for have, size in zip(shape, chunks, strict=True)]
     for numbers in itertools.product(*(range(count) for count in counts)):
         yield (
@@ -41,21 +41,21 @@ def chunk_spans(shape: tuple[int, ...], chunks: tuple[int, ...]) -> Iterator[tup
 
 
 def chunk_key(numbers: tuple[int, ...], separator: str = SEPARATOR) -> str:
-    """Return a chunk's file within its array's folder, as zarr v3 names it: ``c.0.1.0.0.0``."""
+    """Return the name of a chunk's file in its array's folder, as zarr v3 defines it: ``c.0.1.0.0.0``."""
     return separator.join(["c", *map(str, numbers)])
 
 
 def describe(dimensions: tuple[str, ...], spans: tuple[Span, ...]) -> str:
-    """Return which samples and steps a chunk holds, in words."""
-    told = [
+    """Return in words which samples and steps a chunk holds."""
+    words = [
         f"{axis}s {first}..{end - 1}"
         for axis, (first, end) in zip(dimensions, spans, strict=True)
         if axis in ("sample", "step")
     ]
-    return ", ".join(told) or "all of it"
+    return ", ".join(words) or "all of it"
 
 
 def partial_path(path: Path) -> Path:
-    """Return where a recording grows before it is complete: ``a.zarr`` in ``a.partial.zarr``, beside it."""
+    """Return the folder of a recording that is not complete yet: ``a.partial.zarr`` for ``a.zarr``."""
     path = Path(path)
     return path.with_name(f"{path.stem}.partial{path.suffix}")

@@ -1,7 +1,6 @@
-"""Reading a store, folder or zip: what is missing, damaged, swapped or unfinished is said by name.
+"""Reader of a store, a folder or a zip file, that checks every chunk and names what is missing or damaged.
 
-Nothing in a store is executed or followed: only zarr v3 with plain numbers and four known codecs is read, and
-no chunk may be a link.
+It executes nothing and follows no links: it reads only zarr v3 arrays of plain numbers with known codecs.
 """
 
 from __future__ import annotations
@@ -25,21 +24,21 @@ _DTYPES = {"float16", "float32", "float64", "int64"}
 
 
 @dataclass(frozen=True, eq=False)
-class Reach:
-    """How far a recording got."""
+class Extent:
+    """How many samples and steps of a recording can be read."""
 
     samples: int
-    """Samples that can be read."""
+    """Number of samples that can be read."""
     steps: int
-    """Steps of each that can be read."""
+    """Number of steps of each sample that can be read."""
     complete: bool
-    """Whether that is all that was meant to be recorded."""
+    """Whether the recording was finished."""
     words: str
-    """The same in words, such as ``150 of 1000 steps of samples 0..15``."""
+    """What was recorded, in words, such as ``150 of 1000 steps of samples 0..15``."""
 
 
 class StoreReader:
-    """Gives a store's attributes and its checked arrays, as far as they count.
+    """Reads a store's attributes, and its arrays once their chunks have been checked.
 
     Parameters
     ----------
@@ -49,7 +48,7 @@ class StoreReader:
     Raises
     ------
     VizdiffInputError
-        Where there is no store of a version that is known.
+        Where ``path`` is no store, or one of an unknown version.
     """
 
     def __init__(self, path: Path) -> None:
@@ -65,30 +64,30 @@ class StoreReader:
         self._has_sums = version > 1
 
     def close(self) -> None:
-        """Let go of the zip file."""
+        """Close the zip file, if there is one."""
         if self._zip is not None:
             self._zip.close()
 
     @property
-    def reach(self) -> Reach:
-        """How far the recording got."""
+    def extent(self) -> Extent:
+        """How many samples and steps can be read: those of finished batches, else those of the first batch so far."""
         complete = self.attrs.get("status") == "complete"
         if not self._has_sums:
             samples, steps = self._meta("x_t")["shape"][:2]
-            return Reach(samples, steps, complete, "")
-        told = self.attrs["recorded"]
-        numbers = (told["samples"], told["steps"], told["begun_samples"], told["begun_steps"])
+            return Extent(samples, steps, complete, "")
+        recorded = self.attrs["recorded"]
+        numbers = tuple(recorded[key] for key in ("samples", "steps", "begun_samples", "begun_steps"))
         if not all(type(number) is int and number >= 0 for number in numbers):
             raise VizdiffInputError(f"it does not say how far it got, but {numbers}")
         samples, steps, begun, begun_steps = numbers
-        aim = [f" of {n}" if n else "" for n in (told.get("aim_samples"), told.get("aim_steps"))]
+        aim = [f" of {n}" if n else "" for n in (recorded.get("aim_samples"), recorded.get("aim_steps"))]
         if complete or not begun:
-            return Reach(samples, steps, complete, f"{samples}{aim[0]} samples, {steps}{aim[1]} steps each")
+            return Extent(samples, steps, complete, f"{samples}{aim[0]} samples, {steps}{aim[1]} steps each")
         words = f"{begun_steps}{aim[1]} steps of samples {samples}..{samples + begun - 1}{aim[0]}"
-        return Reach(samples, steps, False, words) if samples else Reach(begun, begun_steps, False, words)
+        return Extent(samples, steps, False, words) if samples else Extent(begun, begun_steps, False, words)
 
     def names(self, group: str = "") -> tuple[str, ...]:
-        """Return the arrays and groups directly within ``group``, sorted."""
+        """Return the names of the arrays and groups directly in ``group``, sorted."""
         prefix = f"{group}/" if group else ""
         if self._zip is not None:
             listed = {n.removeprefix(prefix).split("/")[0] for n in self._zip.namelist() if n.startswith(prefix)}
@@ -98,11 +97,17 @@ class StoreReader:
         return tuple(sorted(name for name in found if (folder / name / "zarr.json").is_file()))
 
     def attributes(self, name: str) -> dict[str, Any]:
-        """Return one array's attributes."""
+        """Return an array's attributes."""
         return dict(self._meta(name).get("attributes", {}))
 
     def read(self, name: str, spans: Mapping[str, slice] | None = None) -> NDArray[Any]:
-        """Return an array, or the part of it in ``spans`` by axis name, once its chunks have been checked."""
+        """Return an array, or the part of it in ``spans`` (a slice by axis name), after checking its chunks.
+
+        Raises
+        ------
+        VizdiffInputError
+            Where ``spans`` exceed the array, or a chunk is missing, damaged or a link.
+        """
         meta = self._meta(name)
         shape = tuple(meta["shape"])
         dimensions = tuple(meta.get("dimension_names") or [""] * len(shape))
@@ -120,7 +125,7 @@ class StoreReader:
         return self._patched(name, values, ranges) if values.dtype == np.float16 else values
 
     def _patched(self, name: str, values: NDArray[Any], ranges: list[range]) -> NDArray[np.float32]:
-        """Return a float16 field as float32, with the values that float16 could not hold put back."""
+        """Return a float16 field as float32, with the values that float16 cannot represent put back."""
         wide = values.astype(np.float32)
         group = f"{OVERFLOW}/{name}"
         kept = [self.read(f"{group}/{label}") for label in self.names(group)]
@@ -133,7 +138,7 @@ class StoreReader:
         return wide
 
     def _sums(self, name: str) -> dict[str, str] | None:
-        """Return the SHA-256 of each chunk of an array, by its file; None where none were kept."""
+        """Return the SHA-256 of each chunk of an array, by file name; None for stores of version 1."""
         if not self._has_sums:
             return None
         key = f"{name}/{SUMS}"
@@ -146,7 +151,7 @@ class StoreReader:
         return {line[1]: line[0] for line in lines if len(line) == 2}
 
     def _check(self, name: str, key: str, sums: dict[str, str] | None, words: str) -> None:
-        """Refuse a chunk that is missing, a link, or not the one that was written."""
+        """Refuse a chunk that is missing, a link, or has another SHA-256 than the one that was written."""
         file = f"{name}, {words} ({self._path.name}/{name}/{key})"
         data = self._bytes(f"{name}/{key}")
         if data is None:
@@ -177,7 +182,7 @@ class StoreReader:
         return value
 
     def _meta(self, name: str) -> dict[str, Any]:
-        """Return an array's description, where it is of a kind that is read."""
+        """Return an array's metadata; refuse dtypes and codecs that are not read."""
         meta = self._json(f"{name}/zarr.json")
         if meta.get("zarr_format") != 3 or meta.get("node_type") != "array":
             raise VizdiffInputError(f"{name} is no zarr v3 array")
@@ -195,12 +200,12 @@ class StoreReader:
 
 
 def pack(folder: Path, path: Path) -> None:
-    """Write a store as one ``.zip``, uncompressed, that opens as it is; whole or not at all.
+    """Write a store's folder as one uncompressed ``.zip`` file, which can be read as it is; atomic.
 
     Raises
     ------
     VizdiffIOError
-        Where the system refuses.
+        Where the file cannot be written.
     """
     from viz_diffusion.files import atomic_write
 

@@ -1,8 +1,8 @@
-"""Writing a store: blocks become chunk files with a SHA-256 each, and count from the next commit on.
+"""Writer of a store: blocks become chunk files with a SHA-256 each, readable from the next commit on.
 
-A kill leaves what was committed: the root's ``zarr.json`` is replaced last, in one move, and says how many
-samples and steps are there. Chunks are left to the system's own time of writing (waiting for the disk at each would
-slow the sampling by a tenth): after a loss of power their SHA-256 names those that did not arrive.
+What was committed survives the end of the process: the root's ``zarr.json``, which holds the numbers of samples and
+steps, is replaced last, in one move. Chunks are not synced to the disk one by one, which would slow sampling by a
+tenth; after a loss of power, their SHA-256 shows which ones did not reach the disk.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from viz_diffusion.recording.store.layout import (
 
 @dataclass
 class _Array:
-    """One array of the store while it grows."""
+    """An array of the store while it is written."""
 
     dimensions: tuple[str, ...]
     dtype: np.dtype[Any]
@@ -50,15 +50,15 @@ class _Array:
 
 
 class StoreWriter:
-    """Writes arrays, block after block, into a folder that holds nothing yet.
+    """Writes arrays, block by block, to an empty folder.
 
     Parameters
     ----------
     folder
-        Where; it must exist and be empty.
+        The folder; it must exist and be empty.
     dtype
-        Of the fields that may be narrowed: ``float32``, or ``float16``, whose overflowing values are kept
-        as float32 beside it (see :meth:`put`).
+        The dtype of arrays that :meth:`create` gets none for: ``float32``, or ``float16``, whose overflowing values
+        are stored separately (see :meth:`put`).
     compress
         Whether chunks are compressed (Blosc with zstd and byte shuffle, about 13% smaller on noise).
     """
@@ -77,9 +77,9 @@ class StoreWriter:
         self._overflowed: dict[str, int] = {}
         self._blocks = 0
         self.bytes_written = 0
-        """Bytes of all chunk files so far."""
+        """Size of all chunk files so far."""
         self.committed = False
-        """Whether anything counts yet."""
+        """Whether anything was committed yet."""
 
     def create(
         self,
@@ -89,7 +89,7 @@ class StoreWriter:
         chunks: tuple[int, ...],
         dtype: Any = None,
     ) -> None:
-        """Begin an array; ``shape`` may hold zeros that grow later. Without ``dtype`` it is the store's own."""
+        """Create an array; ``shape`` grows as blocks are written. Without ``dtype`` it has the store's."""
         chunks = tuple(max(1, size) for size in chunks)
         kind = self._dtype if dtype is None else np.dtype(dtype)
         with io_errors("write", self._folder):
@@ -109,10 +109,10 @@ class StoreWriter:
         return name in self._arrays
 
     def put(self, name: str, values: NDArray[Any], at: tuple[int, ...] = ()) -> None:
-        """Write ``values`` with their first entry at ``at`` (zeros by default), on the chunks' grid.
+        """Write a block of ``values`` whose first entry is at ``at`` (0 on axes left out), at the edge of a chunk.
 
-        Where the array is narrower, values beyond its range are counted and kept: the rows (sample, step,
-        channel, y, x, value) go to ``overflow/<name>/<number>``, float64, which holds each exactly.
+        Values that overflow the array's float16 are stored separately, in ``overflow/<name>/<number>``: one row
+        (sample, step, channel, y, x, value) each, float64, which holds every float32 exactly.
         """
         array = self._arrays[name]
         start = at + (0,) * (values.ndim - len(at))
@@ -125,7 +125,7 @@ class StoreWriter:
                 number + first // size for number, first, size in zip(numbers, start, array.chunks, strict=True)
             )
             part = values[tuple(slice(*span) for span in spans)]
-            if part.shape != array.chunks:  # at the edge: filled up
+            if part.shape != array.chunks:  # the last chunk along an axis: filled up
                 whole = np.full(array.chunks, np.nan if array.dtype.kind == "f" else 0, dtype=array.dtype)
                 whole[tuple(slice(0, size) for size in part.shape)] = part
                 part = whole
@@ -135,14 +135,14 @@ class StoreWriter:
         )
 
     def commit(self, attrs: Mapping[str, Any], *, status: str) -> None:
-        """Make everything put so far count: the arrays' shapes first, then the root, in one move.
+        """Make everything written so far readable: first the arrays' shapes, then the root, in one move.
 
         Parameters
         ----------
         attrs
-            JSON values; all attributes of the store but those that are kept here.
+            The store's JSON attributes, apart from those that the writer adds.
         status
-            ``recording``, or ``complete``, which is thereby the last thing written.
+            ``recording``, or ``complete`` at the very end.
         """
         last = status == "complete"
         for name, array in self._arrays.items():
@@ -211,19 +211,21 @@ class StoreWriter:
 
 @contextmanager
 def growing_store(path: Path, **options: Any) -> Iterator[StoreWriter]:
-    """Give a writer whose store grows at ``partial_path(path)`` and is moved to ``path`` once the block ends well.
+    """Give a writer of a store at ``partial_path(path)``, which moves to ``path`` when the block ends without an error.
 
-    A store already at ``path`` is kept until then. After an error or a kill what was committed stays beside it,
-    until the next recording to ``path`` takes its place.
+    A store that is already at ``path`` is kept until then. After an error or a kill, what was committed stays at
+    ``partial_path(path)`` until the next recording to ``path``.
+
+    ``options`` are ``dtype`` and ``compress`` of :class:`StoreWriter`.
 
     Raises
     ------
     VizdiffLockedError
-        Where another process is recording to the same place.
+        Where another process is recording to the same path.
     VizdiffInputError
-        Where ``path`` is something other than a recording.
+        Where ``path`` is a folder of something else.
     VizdiffIOError
-        Where the system refuses.
+        Where ``path`` is a file, or cannot be written.
     """
     path = Path(path)
     refuse_other_folders(path)
@@ -256,14 +258,14 @@ def growing_store(path: Path, **options: Any) -> Iterator[StoreWriter]:
 
 
 def refuse_other_folders(path: Path) -> None:
-    """Refuse to write over something that is no recording.
+    """Refuse to replace anything that is not a recording.
 
     Raises
     ------
     VizdiffInputError
         Where ``path`` is a folder of something else.
     VizdiffIOError
-        Where it is a file.
+        Where ``path`` is a file.
     """
     if path.exists() and not path.is_dir():
         raise VizdiffIOError(f"cannot write {path}: a file is in the place of the folder")
@@ -272,25 +274,25 @@ def refuse_other_folders(path: Path) -> None:
 
 
 def require_space(path: Path, needed: int) -> None:
-    """Refuse a recording that the disk has no room for, before anything is sampled.
+    """Refuse a recording of ``needed`` bytes where the disk of ``path`` has less space.
 
     Raises
     ------
     VizdiffIOError
-        Naming the bytes needed and the bytes free.
+        Where it has less; the message has both numbers.
     """
-    place = Path(path).absolute()
-    while not place.exists():
-        place = place.parent
+    folder = Path(path).absolute()
+    while not folder.exists():
+        folder = folder.parent
     with io_errors("look at the disk of", path):
-        free = shutil.disk_usage(place).free
+        free = shutil.disk_usage(folder).free
     if needed > free:
         raise VizdiffIOError(
-            f"the recording needs {needed:,} bytes and {free:,} are free at {place}; "
+            f"the recording needs {needed:,} bytes and {free:,} are free at {folder}; "
             "record fewer images or steps, or as float16"
         )
 
 
 def steps_chunk(num_steps: int) -> int:
-    """Return how many steps go into one chunk of a recording that will hold ``num_steps`` (0: not known)."""
+    """Return the number of steps in one chunk of a recording of ``num_steps`` steps (0: not known)."""
     return min(CHUNK_STEPS, num_steps) if num_steps else CHUNK_STEPS

@@ -1,5 +1,5 @@
 "use strict";
-// Joins the page's charts to the player: a marker on each line follows the scrubber, a drag on a chart moves it.
+// Links the charts to the player: a marker on each line follows the scrubber; dragging on a chart moves the scrubber.
 const linkedCharts = (() => {
   const at = (axes, left, value) => {
     const inside = Math.min(Math.max(value, axes.low), axes.high);
@@ -7,7 +7,7 @@ const linkedCharts = (() => {
     return [x, axes.top + (axes.height * (axes.high - inside)) / (axes.high - axes.low)];
   };
 
-  // A chart's numbers belong to the recorded run, frame by frame.
+  // A chart has one value for each frame of the recording, and none for other runs.
   const follows = (chart) => Boolean(chart.lines) && player.run === runs[0];
 
   function place(figure, chart) {
@@ -37,7 +37,7 @@ const linkedCharts = (() => {
     }));
   }
 
-  // Steps left under the pointer; null where the drawing has no size.
+  // Returns the steps left at the pointer; null if the chart has no size.
   function leftUnder(svg, axes, event) {
     const matrix = svg.getScreenCTM();
     if (!matrix) return null;
@@ -56,7 +56,7 @@ const linkedCharts = (() => {
 
   function start() {
     const figures = [...document.querySelectorAll("figure.chart")];
-    const seen = new Set(); // only what can be seen is moved
+    const seen = new Set(); // the visible charts; only their markers are moved
     const watcher = new IntersectionObserver((entries) => {
       for (const { target, isIntersecting } of entries) {
         if (!isIntersecting) seen.delete(target);

@@ -1,5 +1,5 @@
 "use strict";
-// Lecturer mode: the player, then every figure under its question, one at a time, driven by the keyboard.
+// Lecturer mode: the player, then each figure with its question, one at a time, controlled by the keyboard.
 const lecture = (() => {
   const box = byId("lecture");
   const title = byId("slide-title");
@@ -9,9 +9,9 @@ const lecture = (() => {
 
   let slides = []; // { element, title, chapter }
   let current = 0;
-  let place = null; // marks where the element on show came from
-  let before = null; // what had the focus, and how far the page was scrolled
-  let staying = false; // whether full screen ends because the notes move out, not because the lecture is over
+  let place = null; // a comment node in the original place of the element that is shown
+  let before = null; // the focused element and the scroll position before lecturer mode
+  let staying = false; // true while full screen ends only because the notes window opens
 
   const isOpen = () => !box.hidden;
   const say = (words) => (byId("lecture-said").textContent = words);
@@ -26,7 +26,7 @@ const lecture = (() => {
     }
   }
 
-  // The element itself moves into the slide, with all that listens to it, and back again afterwards.
+  // The element itself is moved into the slide, with its event listeners, and moved back afterwards.
   function takeDown() {
     if (!place) return;
     place.replaceWith(byId("slide").firstElementChild);
@@ -61,7 +61,7 @@ const lecture = (() => {
     const copies = wanted.flatMap((one) => [...source.querySelectorAll(one)]).map((node) => node.cloneNode(true));
     for (const copy of copies) {
       copy.hidden = false;
-      copy.querySelectorAll("[id]").forEach((node) => node.remove()); // an id stands once on a page
+      copy.querySelectorAll("[id]").forEach((node) => node.remove()); // ids must be unique
     }
     const caption = element.matches(".picture") && element.querySelector("figcaption");
     if (caption) {
@@ -83,10 +83,10 @@ const lecture = (() => {
     say(notes.hidden ? text.notes_off : text.notes_on);
   }
 
-  // The notes leave the students' screen, or come back where no window may open.
+  // Moves the notes to their own window, or back if the browser does not open one.
   function toggleWindow() {
     if (notesWindow.isOpen()) return notesWindow.close();
-    staying = Boolean(document.fullscreenElement); // a browser ends full screen when a page opens a window
+    staying = Boolean(document.fullscreenElement); // browsers end full screen when a window opens
     setTimeout(() => (staying = false), 1000);
     const opened = notesWindow.open(press, (on) => byId("notes-window").setAttribute("aria-pressed", String(on)));
     showNotes(!opened);
@@ -94,7 +94,7 @@ const lecture = (() => {
     say(opened ? text.notes_out : text.notes_blocked);
   }
 
-  // Where it is not allowed, the page's own area has to do; where it is granted too late, it is given back.
+  // Without permission the slide fills the page only; if permission comes after leaving, full screen is ended.
   function fillScreen() {
     box.requestFullscreen?.().then(() => isOpen() || document.exitFullscreen()).catch(() => {});
   }
@@ -125,11 +125,11 @@ const lecture = (() => {
     box.hidden = true;
     document.documentElement.classList.remove("lecturing");
     for (const other of document.body.children) other.inert = false;
-    if (document.fullscreenElement) document.exitFullscreen().then(giveBack, giveBack); // until then all else is inert
+    if (document.fullscreenElement) document.exitFullscreen().then(giveBack, giveBack); // the page is inert until then
     else giveBack();
   }
 
-  // A slider, a list or a scrolling box keeps the keys that move it; a clicker's Page keys always turn.
+  // Sliders, lists and scrolling boxes keep the keys that they use; Page keys (of a presenter) always turn the slide.
   function keepsKey(element, key) {
     if (key.startsWith("Page")) return false;
     if (element.matches("input, select")) return true;
@@ -139,7 +139,7 @@ const lecture = (() => {
   function press(event) {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const { key, target } = event;
-    const outside = target.ownerDocument !== document; // in the notes' own window
+    const outside = target.ownerDocument !== document; // in the notes window
     const letter = byId("letters").checked && !target.matches("select") ? key.toLowerCase() : "";
     if (!isOpen()) {
       if (letter !== "l" || target.matches("input:not([type=range], [type=radio], [type=checkbox]), textarea")) return;
@@ -160,7 +160,7 @@ const lecture = (() => {
     event.preventDefault();
   }
 
-  // Tab goes round inside the slide, not out to the browser's own bars and into an inert page.
+  // Tab stays inside the slide, because the rest of the page is inert.
   function keepFocus(event) {
     const stops = [...box.querySelectorAll("button, input, select, summary, [tabindex='0']")].filter(
       (node) => !node.disabled && node.checkVisibility({ visibilityProperty: true }),

@@ -1,10 +1,10 @@
 "use strict";
-// The speaker's notes in a window of their own: an empty one, which this page alone writes and styles.
-// It inherits the page's content policy, and a copied style sheet has the hash that the policy allows.
+// Speaker notes in a window of their own: an empty window that this page fills and styles.
+// It inherits the page's content policy, which allows the copied style sheets by their hash.
 const notesWindow = (() => {
-  let other = null; // the window
-  let watch = 0; // looks whether it was closed
-  let told = () => {}; // called with true and false as it opens and closes
+  let other = null; // the notes window
+  let watch = 0; // the timer that checks whether the window was closed
+  let told = () => {}; // called with true when the window opens, with false when it closes
 
   const isOpen = () => Boolean(other && !other.closed);
 

@@ -1,5 +1,5 @@
 "use strict";
-// The page around the player: copying, enlarging, contents, printing; and what starts it all.
+// The page around the player: copying, enlarging, contents, printing; starts all other scripts.
 (() => {
   const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
@@ -22,7 +22,7 @@
   }
 
   function enlarge(figure) {
-    if (!byId("lecture").hidden) return; // it already fills the slide
+    if (!byId("lecture").hidden) return; // the figure fills the slide already
     const source = figure.querySelector("img");
     const [image, words] = [byId("zoom").querySelector("img"), byId("zoom").querySelector("p")];
     image.src = source.src;
@@ -48,14 +48,14 @@
     }
   }
 
-  // Paper shows everything, answers too; afterwards what was closed is closed again.
+  // Opens all details for printing, including answers, and closes them again afterwards.
   function openForPrint() {
     const closed = [...document.querySelectorAll("details:not([open])")];
     for (const details of closed) details.open = true;
     addEventListener("afterprint", () => closed.forEach((details) => (details.open = false)), { once: true });
   }
 
-  // A table wider than its room shows at which edge it goes on.
+  // Marks the edges at which a wide table continues.
   function hintScroll(box) {
     const hidden = box.scrollWidth - box.clientWidth;
     box.classList.toggle("wide", hidden > 1);
@@ -91,6 +91,6 @@
     if (!calm.matches) player.play();
   }
 
-  // Where the frames cannot be decoded, the page falls back to what it shows without a script.
+  // If the frames cannot be decoded, the page is shown as without JavaScript.
   start().catch(() => document.documentElement.classList.remove("js"));
 })();

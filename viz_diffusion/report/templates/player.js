@@ -1,5 +1,5 @@
 "use strict";
-// Plays recorded frames, one run or two side by side. Reads the JSON in #ui-data; fetches nothing.
+// Plays the frames of one run or of two runs side by side. Reads the JSON in #ui-data; loads nothing else.
 const byId = (id) => document.getElementById("ui-" + id);
 const { runs, digits, curve, charts, text } = JSON.parse(byId("data").textContent);
 const announce = (words) => (byId(byId("lecture").hidden ? "said" : "lecture-said").textContent = words);
@@ -7,8 +7,8 @@ const fill = (words, values) => words.replace(/\{(\w+)\}/g, (all, name) => value
 
 const player = (() => {
   const FIELDS = ["x_t", "x0_pred", "eps_pred"];
-  const SECONDS = 10; // one whole run at speed 1
-  const SAVED_SIDE = 896; // pixels of a saved frame's longer side, or less: a whole number for each of its own
+  const SECONDS = 10; // duration of a whole run at speed 1
+  const SAVED_SIDE = 896; // largest side of a saved frame in pixels; a frame is enlarged by a whole factor
   const canvases = Object.fromEntries(FIELDS.map((field) => [field, byId(field)]));
   const second = { x_t: byId("x_t-2"), x0_pred: byId("x0_pred-2") };
   const brushes = new Map();
@@ -16,14 +16,14 @@ const player = (() => {
   const listeners = [];
 
   let run = runs[0];
-  let beside = null; // the run to compare with
-  let frame = 0; // 0 .. S; S is the finished picture
-  let position = 0; // the same with a fraction, while playing
+  let beside = null; // the second run, or null
+  let frame = 0; // 0 .. S; S is the finished image
+  let position = 0; // the frame as a fraction, while playing
   let playing = false;
   let lastTime = 0;
-  let spoken = ""; // the frame in words
-  let wanted = 0; // the run asked for last
-  let wantedBeside = ""; // the run asked for beside it
+  let spoken = ""; // the description of the frame for screen readers
+  let wanted = 0; // index of the run chosen last
+  let wantedBeside = ""; // index of the second run chosen last
 
   // --- numbers ---
   const stepsOf = (some) => some.timesteps.length;
@@ -46,14 +46,14 @@ const player = (() => {
   const spellDecibels = (value) =>
     fill(text.decibel, { value: Number.isFinite(value) ? signed(value) : value > 0 ? "∞" : "−∞" });
 
-  // The kept frame whose number (falling) is nearest; the finished picture only where nothing is left.
+  // Returns the index of the kept frame whose number (falling) is nearest.
   function nearest(numbers, wish) {
     let best = 0;
     while (best + 1 < numbers.length && Math.abs(numbers[best + 1] - wish) <= Math.abs(numbers[best] - wish)) best++;
     return best;
   }
 
-  // Two runs are matched by the share of their steps that is left.
+  // Returns the frame of one run with the same share of steps left as a frame of another run.
   function matching(some, other, index) {
     if (index === stepsOf(other)) return stepsOf(some);
     return nearest(some.left, (other.left[index] / other.total) * some.total);
@@ -86,8 +86,8 @@ const player = (() => {
     );
   }
 
-  // A canvas gets a whole number of screen pixels for each pixel of the frame, as many as its box holds; a frame
-  // larger than its box is shrunk to it, smoothly.
+  // Each pixel of a frame gets a whole number of screen pixels, as many as fit into the box; a frame larger than its
+  // box is scaled down smoothly.
   function fit(canvas, some) {
     const dense = window.devicePixelRatio || 1;
     const box = canvas.parentElement.getBoundingClientRect();
@@ -109,11 +109,11 @@ const player = (() => {
     if (run.images) show(frame);
   }
 
-  // --- one frame everywhere ---
+  // --- showing a frame ---
   function show(index) {
     frame = Math.max(0, Math.min(steps(), index));
     const done = frame === steps();
-    const seen = Math.min(frame, steps() - 1); // the last step the model looked at
+    const seen = Math.min(frame, steps() - 1); // the last step that the network evaluated
     draw(canvases.x_t, run, "x_t", frame);
     draw(canvases.x0_pred, run, "x0_pred", seen);
     if (run.images.eps_pred) draw(canvases.eps_pred, run, "eps_pred", seen);
@@ -159,7 +159,7 @@ const player = (() => {
     spoken = fill(text.value_beside, { value: spoken, name: differences(beside, run), left });
   }
 
-  // A screen reader hears the frame when it rests, not sixty times a second.
+  // Screen readers get the frame only when the player has stopped, not sixty times a second.
   const speak = () => scrubber.setAttribute("aria-valuetext", spoken);
 
   function seek(index) {
@@ -170,7 +170,7 @@ const player = (() => {
   // --- time ---
   function tick(now) {
     if (!playing) return;
-    const passed = Math.min(now - lastTime, 100) / 1000; // a hidden tab does not jump ahead
+    const passed = Math.min(now - lastTime, 100) / 1000; // time in a hidden tab does not count
     lastTime = now;
     position += (passed * steps() * Number(byId("speed").value)) / SECONDS;
     if (Math.floor(position) !== frame) show(Math.floor(position));
@@ -234,7 +234,7 @@ const player = (() => {
     refresh(moment);
   }
 
-  // Runs made otherwise exist of the recorded digit alone; beside another digit two things would differ at once.
+  // Runs with another sampler or guidance exist only for the recorded digit; with another digit, two settings would differ.
   const isAlone = (some) => runs.indexOf(some) >= digits;
 
   async function compare(value) {
@@ -255,7 +255,7 @@ const player = (() => {
     refresh(moment);
   }
 
-  // What a run shares with another one, or what sets it apart, in words.
+  // Describes what two runs have in common, or how they differ.
   function describe(some, other, alike) {
     const parts = [
       [some.digit === other.digit, text.part_digit],
@@ -300,7 +300,7 @@ const player = (() => {
     const checked = document.querySelector("input[name=digit]:checked");
     run = runs[checked ? Number(checked.value) : 0];
     await choose(runs.indexOf(run));
-    await compare(byId("compare").value); // a reloaded page keeps its choices
+    await compare(byId("compare").value); // browsers keep the choices when the page is reloaded
     listen();
   }
 

@@ -1,4 +1,4 @@
-"""Pages of recordings that another program made, in every language: nothing fetched, said, cut off, or against WCAG."""
+"""Pages of recordings of diffusers pipelines: no requests, no messages, no overflow, no WCAG violations."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ READ_CANVAS = """([id, wide, high]) => {
 
 @pytest.fixture(scope="module", params=["rgb", "grey"])
 def recording(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a recording of a 32x32 picture of three colours, or of a 28x28 grey one of a class."""
+    """Return a recording of a 32x32 RGB image, or of a class-conditional 28x28 grey one."""
     place = tmp_path_factory.mktemp(request.param)
     argv = ["--steps", "20", "--quiet"]
     if request.param == "rgb":
@@ -68,8 +68,8 @@ def test_the_page_is_silent_accessible_and_whole(page_file: Path, visit: Visit, 
     assert violations(page, AXE.read_text("utf-8")) == []
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert page.locator(".digits, .compare:visible").count() == 0
-    told = [texts[f"chapter.{name}.question"] for name in ("noising", "guess", "step")]
-    assert page.locator(".chapter h2").all_inner_texts()[:3] == told
+    questions = [texts[f"chapter.{name}.question"] for name in ("noising", "guess", "step")]
+    assert page.locator(".chapter h2").all_inner_texts()[:3] == questions
     assert texts("interface.script.frames", frames=20) == page.locator("#ui-frames").inner_text()
 
 

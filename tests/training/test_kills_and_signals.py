@@ -1,0 +1,82 @@
+"""Training that is killed, stopped by signals, or has no room on the disk, in processes of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from viz_diffusion.cli import main
+from viz_diffusion.files import sha256_file
+
+ROOT = Path(__file__).parents[2]
+HELPERS = ROOT / "tests" / "helpers"
+
+
+def run_driver(name: str, folder: Path, *arguments: str) -> dict:
+    """Run a script of tests/helpers on one thread; return the JSON object it prints."""
+    command = [sys.executable, str(HELPERS / name), str(folder), *arguments]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=280, env=environment, check=False)
+    assert ended.returncode == 0, ended.stderr
+    return json.loads(ended.stdout)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="kill -9 and fork are POSIX's")
+def test_twenty_killed_runs_end_in_the_same_bytes(tmp_path: Path) -> None:
+    results = run_driver("kill_driver.py", tmp_path, "20", "11")
+    assert len(results["killed"]) == 20
+    differing = [index for index, killed in enumerate(results["killed"]) if killed != results["uninterrupted"]]
+    assert differing == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="fork and signals to a process are POSIX's")
+def test_twenty_stopped_runs_end_soon_with_their_exit_code_and_in_the_same_bytes(tmp_path: Path) -> None:
+    """SIGINT, SIGTERM, and SIGINT twice, each at random moments, some of them while saving."""
+    results = run_driver("signal_driver.py", tmp_path, "20", "5")
+    stopped = [trial for trial in results["stopped"] if not trial["finished"]]
+    assert len(results["stopped"]) == 20
+    assert len(stopped) >= 15  # the others had finished before the signal came
+    for trial in stopped:
+        assert trial["code"] == 128 + trial["signals"][0], trial["signals"]
+        assert trial["seconds"] < 10
+    differing = [trial["signals"] for trial in results["stopped"] if trial["fingerprint"] != results["uninterrupted"]]
+    assert differing == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_FSIZE stands in for a full disk")
+def test_a_full_disk_keeps_the_old_checkpoint(tmp_path: Path) -> None:
+    """The command itself, with too little room for a checkpoint: exit code 4, one line, the old one unchanged."""
+    import resource
+
+    def limit_file_size(size: int) -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+    run = tmp_path / "run"
+    assert main(["train", "--steps", "2", "--batch-size", "2", "--device", "cpu", "--quiet", "--out", str(run)]) == 0
+    kept = {path: sha256_file(path) for path in run.glob("training/step-00000002/*")}
+    threads = str(torch.get_num_threads())
+    command = [sys.executable, "-m", "viz_diffusion", "train", "--resume", str(run), "--steps", "3", "--device", "cpu"]
+    ended = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+        preexec_fn=lambda: limit_file_size(1_000_000),
+        env={**os.environ, "OMP_NUM_THREADS": threads, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])},
+    )
+    last = ended.stderr.splitlines()[-1]
+    assert ended.returncode == 4, ended.stderr
+    assert re.search(r"cannot write .*step-00000003: File too large; it needs [\d,]+ bytes", last)
+    assert "Traceback" not in ended.stderr
+    assert {path: sha256_file(path) for path in kept} == kept
+    assert not list(run.rglob("*.tmp"))

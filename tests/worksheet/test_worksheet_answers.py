@@ -1,0 +1,110 @@
+"""Frames and numbers of a worksheet, and whether its answers are right."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from worksheet_fakes import LINEAR, fake_digit, fake_others, fake_trajectory, noisy_states
+
+from viz_diffusion.diffusion.schedule import NoiseSchedule
+from viz_diffusion.errors import VizdiffInputError, VizdiffNonFiniteError
+from viz_diffusion.text.catalogue import load_texts
+from viz_diffusion.worksheet.page import render_worksheet
+from viz_diffusion.worksheet.plan import MIN_STEPS, NOISIEST_SHARE, choose_frames, make_worksheet, roughness
+from viz_diffusion.worksheet.tasks import AnswerKey, Worksheet
+
+
+def test_frames_are_those_of_the_recording_in_the_order_of_the_key(worksheet: tuple[Worksheet, AnswerKey]) -> None:
+    sheet, key = worksheet
+    trajectory = fake_trajectory()
+    on_sheet = dict(zip(sheet.frame_order.letters, sheet.frame_order.frames, strict=True))
+    states = {int(n): frame for n, frame in zip(trajectory.steps_left, trajectory.x_t[0, :, 0], strict=True)}
+    states[0] = trajectory.x0[0, 0]
+    assert sorted(key.frame_order.letters) == list(sheet.frame_order.letters)
+    assert key.frame_order.letters != sheet.frame_order.letters
+    assert (np.diff(key.frame_order.steps_left) < 0).all()
+    assert key.frame_order.steps_left[0] == NOISIEST_SHARE * 100
+    assert key.frame_order.steps_left[-1] == 0
+    for letter, left in zip(key.frame_order.letters, key.frame_order.steps_left, strict=True):
+        assert np.array_equal(on_sheet[letter], states[int(left)])
+
+
+@pytest.mark.parametrize("steps", [MIN_STEPS, 50, 250, 1000])
+def test_roughness_separates_consecutive_frames(steps: int) -> None:
+    timesteps, x_t, _ = noisy_states(fake_digit(5), steps, 0)
+    chosen = choose_frames(LINEAR.alphas_cumprod[timesteps])
+    frames = np.concatenate([x_t, fake_digit(5)[None]])[chosen]
+    assert (np.diff(roughness(frames)) < -0.02).all()
+
+
+def test_control_roughness_does_not_separate_frames_of_pure_noise() -> None:
+    frames = noisy_states(fake_digit(5), 1000, 0)[1][[0, 50, 100, 150, 200]]
+    assert not (np.diff(roughness(frames)) < -0.02).all()
+
+
+def test_roughness_by_hand() -> None:
+    frame = np.array([[[0.0, 0.5], [3.0, 0.5]]], np.float32)  # 3 is drawn as 1
+    assert roughness(frame) == pytest.approx([(0.5 + 0.5 + 1.0 + 0.0) / 4])
+
+
+def test_generations_and_digits_match(worksheet: tuple[Worksheet, AnswerKey]) -> None:
+    sheet, key = worksheet
+    others = {one.digit: one for one in fake_others()}
+    assert len(set(key.digits.digits)) == 4
+    assert 5 not in key.digits.digits
+    for k, digit in enumerate(key.digits.digits):
+        assert np.array_equal(sheet.digits.frames[:, k], others[digit].states_at(sheet.digits.steps_left))
+        assert np.array_equal(key.digits.finished[k], fake_digit(digit))
+        assert np.array_equal(key.digits.x0_pred[:, k], np.repeat(fake_digit(digit)[None], 4, axis=0))
+    assert sheet.digits.steps_left.tolist() == [55, 45, 35, 25]
+
+
+def test_the_snr_table_by_hand(worksheet: tuple[Worksheet, AnswerKey]) -> None:
+    sheet, key = worksheet
+    assert sheet.snr.timesteps.tolist() == [0, 50, 100, 150, 200, 250, 300, 400, 500]
+    betas = np.linspace(1e-4, 0.02, 1000)
+    exact = np.array([np.prod(1 - betas[: t + 1]) for t in sheet.snr.timesteps])
+    assert np.allclose(sheet.snr.alphas_cumprod, exact, rtol=5e-4)
+    assert np.allclose(key.snr.snr, sheet.snr.alphas_cumprod / (1 - sheet.snr.alphas_cumprod))
+    assert (key.snr.last_above, key.snr.first_below, key.snr.crossing) == (250, 300, 259)
+    assert np.prod(1 - betas[:259]) > 0.5 > np.prod(1 - betas[:260])
+    a, b = sheet.snr.alphas_cumprod[5:7]
+    assert key.snr.interpolated == pytest.approx(250 + 50 * (a - 0.5) / (a - b))
+    assert abs(key.snr.interpolated - 259) < 3
+
+
+def test_computed_pixels_equal_the_recorded_prediction(worksheet: tuple[Worksheet, AnswerKey]) -> None:
+    sheet, key = worksheet
+    task = sheet.pixel
+    assert len({*zip(task.rows.tolist(), task.columns.tolist(), strict=True)}) == 4
+    truth = fake_digit(5)[task.rows - 1, task.columns - 1]
+    assert sorted(np.sign(truth)) == [-1, -1, 1, 1]
+    assert np.allclose(key.pixel.recorded, truth)
+    assert np.allclose(key.pixel.x0, truth, atol=0.05)  # from numbers with two decimals
+    share = LINEAR.alphas_cumprod[task.timestep]
+    assert key.pixel.gap == pytest.approx(2 * share**0.5, rel=1e-3)
+
+
+def test_the_same_recording_gives_the_same_sheet_and_another_seed_another() -> None:
+    first, again, other = (make_worksheet(fake_trajectory(seed=s), fake_others(), fake_digit(3)) for s in (1, 1, 2))
+    texts = load_texts("en")
+    assert render_worksheet(first[0], texts) == render_worksheet(again[0], texts)
+    assert first[0].code != other[0].code
+    orders = {
+        make_worksheet(fake_trajectory(seed=s), fake_others(), fake_digit(3))[1].frame_order.letters for s in range(12)
+    }
+    assert len(orders) == 12
+
+
+def test_unsuitable_recordings_are_refused() -> None:
+    with pytest.raises(VizdiffInputError, match="at least 20 steps, found 19"):
+        make_worksheet(fake_trajectory(19), fake_others(), fake_digit(3))
+    with pytest.raises(VizdiffInputError, match="other digits, found 3"):
+        make_worksheet(fake_trajectory(), fake_others()[:3], fake_digit(3))
+    clean = NoiseSchedule(np.full(1000, 1e-6))
+    with pytest.raises(VizdiffInputError, match="never crosses 1"):
+        make_worksheet(fake_trajectory(schedule=clean), fake_others(), fake_digit(3))
+    unfinished = fake_trajectory(x0=np.full((1, 1, 28, 28), np.nan, np.float32))
+    sheet, _ = make_worksheet(unfinished, fake_others(), fake_digit(3))
+    with pytest.raises(VizdiffNonFiniteError, match="NaN"):
+        render_worksheet(sheet, load_texts("en"))

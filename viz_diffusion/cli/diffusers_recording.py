@@ -1,0 +1,240 @@
+"""``vizdiff trajectory --diffusers DIR``: record and draw a saved pipeline of 🤗 diffusers.
+
+The pipeline samples as it was saved, with its own scheduler.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from viz_diffusion.cli.console import Terminal
+from viz_diffusion.cli.diffusers_pipeline import WEIGHTS, check_label, check_pipeline, check_steps, load_pipeline
+from viz_diffusion.cli.loading import pick_device
+from viz_diffusion.cli.record import StorageOptions, draw_activations, draw_steps, read_store
+from viz_diffusion.errors import VizdiffUsageError
+from viz_diffusion.files import sha256_file
+from viz_diffusion.recording.store.fields import recording_bytes
+from viz_diffusion.recording.store.layout import CHUNK_SAMPLES
+from viz_diffusion.recording.store.writer import require_space
+
+if TYPE_CHECKING:
+    from viz_diffusion.recording.trajectory import Trajectory
+    from viz_diffusion.text.catalogue import Texts
+
+
+DiffusersOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--diffusers",
+        metavar="DIR",
+        help="Record a pipeline of 🤗 diffusers instead, saved there with save_pretrained; --digit is its class.",
+    ),
+]
+_OWN_OPTIONS = (
+    "run",
+    "sampler",
+    "guidance",
+    "variance",
+    "timestep_spacing",
+    "clip",
+    "switch",
+    "clock",
+    "drop_label",
+    "guide_within",
+)
+"""Options of this project's networks, samplers and interventions, which a pipeline does not take."""
+
+
+def check_options(context: typer.Context) -> None:
+    """Refuse options that do not go with a pipeline of diffusers."""
+    for name in _OWN_OPTIONS:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            raise VizdiffUsageError(
+                f"--{name.replace('_', '-')} does not go with --diffusers, whose pipeline samples as it was saved"
+            )
+
+
+@dataclass(frozen=True)
+class PipelineRequest:
+    """The generation of a pipeline that a command records."""
+
+    folder: Path
+    """Where ``save_pretrained`` wrote the pipeline."""
+    label: int | None
+    """The label; None where none was given, which is 0 for a network with labels."""
+    count: int
+    """Images in all."""
+    seed: int
+    """Of the first image's noise; image k gets seed + k."""
+    steps: int | None
+    """Network evaluations; None for the pipeline's own number."""
+    eta: float
+    """η of DDIM."""
+    frames: str | None
+    """The frames to draw, as the command line gives them."""
+    activations: Sequence[str]
+    """Globs of the modules whose output is recorded at the frames."""
+
+
+def trajectory_of_pipeline(
+    request: PipelineRequest, storage: StorageOptions, device: str, texts: Texts, out: Path, terminal: Terminal
+) -> dict[str, Any]:
+    """Record a pipeline (see :func:`record_folder`) and draw it; return its values for the JSON file."""
+    store = out / "trajectory.zarr"
+    pipe, recorded, modules = record_folder(request, store, storage, device, terminal)
+    label = int(recorded.labels[0])
+    extra_facts = {
+        "pipeline": type(pipe).__name__,
+        "label_note": "" if label < 0 else texts("picture.pipeline_steps.label_note", label=label),
+        "num_images": request.count,
+    }
+    facts = draw_steps(recorded, request.frames, texts, out, terminal, "pipeline_steps", extra_facts)
+    facts |= {
+        "diffusers": str(request.folder),
+        "label": None if label < 0 else label,
+        "weights_sha256": recorded.weights_sha256,
+        "x0_beyond_scale": read_store(store, request.count)[0],
+    }
+    if modules:
+        from viz_diffusion.study.recording_study import recording_words
+
+        words = texts.preferring("alone")
+        facts["activations"] = draw_activations(
+            recorded, modules, words, out, terminal, recording_words(recorded, words)
+        )
+    return facts
+
+
+def record_folder(
+    request: PipelineRequest, store: Path, storage: StorageOptions, device: str, terminal: Terminal
+) -> tuple[Any, Trajectory, tuple[str, ...]]:
+    """Load a pipeline and record its images to disk while it samples.
+
+    Batches of 16 images are written to ``store``, so that memory does not grow with their number.
+
+    Returns
+    -------
+    The pipeline, the first batch, and the names of the modules whose output was recorded.
+
+    Raises
+    ------
+    VizdiffUsageError
+        Where diffusers is not installed, or the pipeline does not take the request.
+    VizdiffInputError
+        Where the folder holds no pipeline, or one that does not generate images from noise only.
+    VizdiffIOError
+        Where the disk has no room for the recording.
+    """
+    from viz_diffusion.recording.hooks import match_modules
+    from viz_diffusion.recording.trajectory import Trajectory
+    from viz_diffusion.views.feature_maps import choose
+    from viz_diffusion.views.frames import choose_frames
+
+    folder, count = request.folder, request.count
+    pipe = load_pipeline(folder, terminal)
+    check_pipeline(folder, pipe)
+    steps = check_steps(pipe, request.steps, request.eta)
+    choose_frames(steps, request.frames)
+    modules = tuple(match_modules(pipe.unet, request.activations))
+    activation_steps = choose(steps, request.frames if request.activations else None).tolist()
+    label = check_label(folder, pipe, request.label)
+    _require_space(pipe, store, count, steps, storage)
+    pipe.to(pick_device(device))
+    pipe.set_progress_bar_config(disable=True)
+    text, total = f"{type(pipe).__name__}, seed {request.seed}", steps * -(-count // CHUNK_SAMPLES)
+    with (
+        terminal.progress("Sampling", text, total) as update,
+        _with_label(pipe.unet, label),
+        _counted(pipe.unet, lambda done: update(done, total, text)),
+    ):
+        _sample(pipe, request, steps, modules, activation_steps, store, storage)
+    return pipe, Trajectory.open(store, samples=slice(0, CHUNK_SAMPLES)), modules
+
+
+def _sample(
+    pipe: Any,
+    request: PipelineRequest,
+    steps: int,
+    modules: tuple[str, ...],
+    activation_steps: list[int],
+    store: Path,
+    storage: StorageOptions,
+) -> None:
+    """Call the pipeline, batch after batch, and record it."""
+    from viz_diffusion.recording.pipeline import record_pipeline
+
+    count, seed, eta = request.count, request.seed, request.eta
+    call = {"num_inference_steps": steps, "output_type": "np"} | ({"eta": eta} if eta else {})
+    with record_pipeline(
+        pipe,
+        seeds=range(seed, seed + count),
+        activations=modules,
+        activation_steps=activation_steps,
+        store=store,
+        aim=(count, steps),
+        eta=eta,
+        weights_sha256=sha256_file(request.folder / "unet" / WEIGHTS),
+        **storage.keywords(),
+    ):
+        for first in range(0, count, CHUNK_SAMPLES):
+            batch = min(CHUNK_SAMPLES, count - first)
+            pipe(generator=_generators(seed + first, batch), batch_size=batch, **call)
+
+
+def _require_space(pipe: Any, store: Path, count: int, steps: int, storage: StorageOptions) -> None:
+    """Refuse a recording that the disk has no room for, where the network's config holds the image size."""
+    size = getattr(pipe.unet.config, "sample_size", None)
+    if size is None:
+        return
+    image = (pipe.unet.config.in_channels, *((size, size) if isinstance(size, int) else size))
+    require_space(store, recording_bytes(count, steps, image, 3, storage.dtype))
+
+
+@contextmanager
+def _with_label(unet: Any, label: int | None) -> Iterator[None]:
+    """Give the network its label while the block lasts, since unconditional pipelines pass none on."""
+    if label is None:
+        yield
+        return
+    import torch
+
+    def add_label(_: object, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        x = args[0] if args else kwargs["sample"]
+        return args, kwargs | {"class_labels": torch.full((len(x),), label, device=x.device)}
+
+    handle = unet.register_forward_pre_hook(add_label, with_kwargs=True)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+@contextmanager
+def _counted(unet: Any, on_evaluation: Callable[[int], None]) -> Iterator[None]:
+    """Call ``on_evaluation`` with the number of network evaluations after each, while the block lasts."""
+    done = 0
+
+    def count(*_: object) -> None:
+        nonlocal done
+        done += 1
+        on_evaluation(done)
+
+    handle = unet.register_forward_hook(count)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def _generators(seed: int, count: int) -> Any:
+    """Return a generator for each image, so that none depends on how many there are."""
+    import torch
+
+    return [torch.Generator().manual_seed(seed + index) for index in range(count)]

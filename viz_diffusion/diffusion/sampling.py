@@ -1,0 +1,122 @@
+"""Sampling with a :class:`SamplerConfig`: the steps of one generation, and finished images in bulk.
+
+The equations of the samplers are in :mod:`viz_diffusion.diffusion.samplers`. Knows nothing about recording or files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from viz_diffusion.diffusion.sampler_config import SamplerConfig
+from viz_diffusion.diffusion.samplers import (
+    Denoiser,
+    ImageNoise,
+    Noise,
+    Step,
+    ddim_steps,
+    ddpm_steps,
+    dpm_solver_steps,
+)
+from viz_diffusion.diffusion.schedule import NoiseSchedule
+
+BATCH_SIZE = 20
+"""Bulk sampling pads every batch to this many images, so that an image does not depend on its batch."""
+
+
+def sampling_steps(
+    denoiser: Denoiser,
+    schedule: NoiseSchedule,
+    noise: Noise,
+    labels: Tensor | None,
+    config: SamplerConfig | None = None,
+    *,
+    timesteps: NDArray[np.int64] | None = None,
+    guidance_scales: Tensor | None = None,
+    null_label: int = 10,
+) -> Iterator[Step]:
+    """Sample by the sampler that a configuration names, one :class:`Step` after another.
+
+    Parameters
+    ----------
+    labels
+        (B,) int64 on the denoiser's device, or None for a denoiser that takes no labels.
+    config
+        How to sample; by default DDPM over all timesteps, without guidance.
+    timesteps
+        (S,) falling timesteps to visit, in place of those of ``config``.
+    guidance_scales
+        (B, 1, 1, 1) a guidance scale for each image, in place of that of ``config``.
+    null_label
+        The label that means "no label".
+
+    Raises
+    ------
+    VizdiffUsageError
+        Where there are more steps than timesteps, or the schedule ends without signal (zero terminal SNR), so that
+        ε̂ implies no x̂_0.
+    """
+    config = config or SamplerConfig()
+    schedule.require_signal()
+    visited = config.timesteps(schedule.num_train_timesteps) if timesteps is None else timesteps
+    scale = config.guidance_scale if guidance_scales is None else guidance_scales
+    process = (denoiser, schedule, noise, labels)
+    if config.sampler == "ddpm":
+        return ddpm_steps(
+            *process,
+            timesteps=visited,
+            variance=config.variance,
+            guidance_scale=scale,
+            clip=config.clip,
+            null_label=null_label,
+        )
+    if config.sampler == "ddim":
+        return ddim_steps(
+            *process, timesteps=visited, eta=config.eta, guidance_scale=scale, clip=config.clip, null_label=null_label
+        )
+    return dpm_solver_steps(*process, timesteps=visited, guidance_scale=scale, clip=config.clip, null_label=null_label)
+
+
+def sample_images(
+    denoiser: Denoiser,
+    schedule: NoiseSchedule,
+    labels: Tensor,
+    seeds: Sequence[int],
+    config: SamplerConfig | None = None,
+    *,
+    null_label: int = 10,
+    image_shape: tuple[int, ...] = (1, 28, 28),
+    on_step: Callable[[Step], None] | None = None,
+) -> Iterator[Tensor]:
+    """Sample in bulk: yield finished images, (b, C, H, W) float32 on the CPU, batch after batch.
+
+    Every batch is padded to ``BATCH_SIZE``, so that image k is bit-identical whatever the count.
+
+    Parameters
+    ----------
+    labels
+        (N,) int64 on the denoiser's device.
+    seeds
+        N seeds, one for each image's noise.
+    config, null_label
+        As in :func:`sampling_steps`; by default DDIM with 50 steps, without guidance.
+    image_shape
+        (C, H, W).
+    on_step
+        Observes each step of each batch, its padding included.
+    """
+    config = config or SamplerConfig("ddim", 50)
+    for start in range(0, len(seeds), BATCH_SIZE):
+        part = list(seeds[start : start + BATCH_SIZE])
+        padding = BATCH_SIZE - len(part)
+        batch_labels = torch.cat([labels[start : start + BATCH_SIZE], labels.new_zeros(padding)])
+        noise = ImageNoise(part + [0] * padding, image_shape)
+        for step in sampling_steps(denoiser, schedule, noise, batch_labels, config, null_label=null_label):
+            x0 = step.x_prev
+            if on_step is not None:
+                on_step(step)
+        yield x0[: len(part)].cpu()

@@ -1,0 +1,36 @@
+"""Statistics that several measurements share: root mean square over pixels, Spearman's rank correlation.
+
+Arrays in, arrays out; knows nothing about networks or recordings.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Float64 = NDArray[np.float64]
+
+
+def pixel_rms(images: NDArray[np.floating[Any]]) -> Float64:
+    """Return (...,) float64, the root mean square of (..., C, H, W) images over channels and pixels."""
+    return np.sqrt(np.square(images, dtype=np.float64).mean(axis=(-3, -2, -1)))
+
+
+def rank_correlation(a: NDArray[Any], b: NDArray[Any]) -> Float64:
+    """Return (...,) float64, Spearman's rank correlation of (..., N) values with (..., N) others, row by row.
+
+    Equal values share the mean of their ranks; where all values of a row are equal, the correlation is 0.
+    """
+    from scipy.stats import rankdata  # takes most of a second to load
+
+    first, second = (_standardised(rankdata(values, axis=-1)) for values in (a, b))
+    return np.vecdot(first, second)
+
+
+def _standardised(values: Float64) -> Float64:
+    """Return (..., N) values with mean 0 and norm 1; 0 where all of a row are equal."""
+    centred = values - values.mean(axis=-1, keepdims=True)
+    length = np.linalg.norm(centred, axis=-1, keepdims=True)
+    return np.asarray(np.divide(centred, length, out=np.zeros_like(centred), where=length > 0))

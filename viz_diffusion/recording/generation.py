@@ -1,0 +1,108 @@
+"""One generation under a Recorder: sampled, and every step of it kept, in memory or on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from viz_diffusion.diffusion.sampler_config import SamplerConfig
+from viz_diffusion.diffusion.samplers import ImageNoise, Step
+from viz_diffusion.diffusion.sampling import sampling_steps
+from viz_diffusion.diffusion.schedule import NoiseSchedule
+from viz_diffusion.errors import VizdiffUsageError
+from viz_diffusion.recording.recorder import Recorder
+from viz_diffusion.recording.store.fields import recording_bytes
+from viz_diffusion.recording.store.layout import CHUNK_SAMPLES
+from viz_diffusion.recording.store.writer import require_space
+from viz_diffusion.recording.trajectory import Trajectory
+
+DEFAULT_CONFIG = SamplerConfig(guidance_scale=1.5)
+
+
+def record_generation(
+    denoiser: nn.Module,
+    schedule: NoiseSchedule,
+    labels: Tensor,
+    seeds: Sequence[int],
+    config: SamplerConfig = DEFAULT_CONFIG,
+    *,
+    image_shape: tuple[int, ...] = (1, 28, 28),
+    weights_sha256: str = "",
+    on_step: Callable[[Step], None] | None = None,
+    store: Path | None = None,
+    dtype: str = "float32",
+    compress: bool = False,
+    activations: Sequence[str] = (),
+    activations_at: Collection[int] | None = None,
+    activation_norms: bool = False,
+) -> Trajectory:
+    """Sample one image per seed under a Recorder and return every step.
+
+    Parameters
+    ----------
+    labels
+        (B,) int64 on the denoiser's device: the label of each image.
+    seeds
+        One per image.
+    config
+        How to sample; by default DDPM over all timesteps with guidance scale 1.5.
+    image_shape
+        (C, H, W) of one image.
+    on_step
+        Called after each step, for progress bars; it observes only.
+    store, dtype, compress
+        Where and how to write while sampling, in batches of 16 images, so that memory does not grow with their
+        number; the first batch is read back and returned. Without, all images are one batch in memory.
+    activations, activations_at, activation_norms
+        As of :class:`Recorder`.
+
+    Raises
+    ------
+    VizdiffUsageError
+        Where the labels are not one for each seed, or none that the denoiser knows.
+    VizdiffIOError
+        Where the disk has no room for the recording; nothing is sampled then.
+    """
+    count = len(seeds)
+    _check_labels(labels, count, getattr(denoiser, "null_label", None))
+    batch = count if store is None else CHUNK_SAMPLES
+    num_steps = config.num_steps(schedule.num_train_timesteps)
+    if store is not None:
+        fields = 3 if config.guidance_scale == 1 else 5
+        require_space(store, recording_bytes(count, num_steps, image_shape, fields, dtype))
+    recorder = Recorder(
+        denoiser,
+        schedule,
+        config,
+        activations=activations,
+        activations_at=activations_at,
+        activation_norms=activation_norms,
+        store=store,
+        dtype=dtype,
+        compress=compress,
+        aim=(count, num_steps),
+        seeds=seeds,
+        weights_sha256=weights_sha256,
+    )
+    null_label = getattr(denoiser, "null_label", 10)
+    with recorder:
+        for first in range(0, count, batch):
+            part = slice(first, first + batch)
+            noise = ImageNoise(seeds[part], image_shape)
+            for step in sampling_steps(denoiser, schedule, noise, labels[part], config, null_label=null_label):
+                if on_step is not None:
+                    on_step(step)
+            recorder.finish(step.x_prev)
+    return recorder.trajectory() if store is None else Trajectory.open(store, samples=slice(0, batch))
+
+
+def _check_labels(labels: Tensor, count: int, null_label: int | None) -> None:
+    """Refuse labels that are not one for each of ``count`` seeds, or beyond the denoiser's own."""
+    if not isinstance(labels, Tensor) or labels.is_floating_point() or labels.shape != (count,):
+        found = f"shape {tuple(labels.shape)}, {labels.dtype}" if isinstance(labels, Tensor) else repr(labels)
+        raise VizdiffUsageError(f"`labels` must be {count} whole numbers in a tensor, one for each seed, found {found}")
+    if null_label is not None and count and not 0 <= int(labels.min()) <= int(labels.max()) <= null_label:
+        given = ", ".join(map(str, sorted(set(labels.tolist()))))
+        raise VizdiffUsageError(f"`labels` must lie in 0..{null_label}, {null_label} being none, found {given}")

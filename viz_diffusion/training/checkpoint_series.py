@@ -1,0 +1,124 @@
+"""The checkpoints of a run: one folder per saved step, of which the newest readable one is used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import torch
+
+from viz_diffusion.data import Digits
+from viz_diffusion.errors import VizdiffInputError, VizdiffIOError
+from viz_diffusion.files import remove_dir, sweep
+from viz_diffusion.training.checkpoint import load_checkpoint, save_checkpoint
+from viz_diffusion.training.config import RunConfig
+from viz_diffusion.training.loop import TrainState
+
+T = TypeVar("T")
+
+
+class Resumed(NamedTuple):
+    """The state from which training continues."""
+
+    state: TrainState
+    """The content of the checkpoint."""
+    metrics_bytes: int
+    """Length of ``metrics.jsonl`` at the checkpoint."""
+    remarks: list[str]
+    """Messages for the user: unreadable checkpoints, lost metrics, and why the result will not be bit-exact."""
+
+
+@dataclass(frozen=True)
+class CheckpointSeries:
+    """The folders ``training/step-00001000`` of a run. Each has a manifest, written last, or is not a checkpoint."""
+
+    run_path: Path
+    """The folder of the run."""
+
+    @property
+    def folder(self) -> Path:
+        """The parent folder of all checkpoints."""
+        return self.run_path / "training"
+
+    def path(self, step: int) -> Path:
+        """Return the folder for the checkpoint of a step."""
+        return self.folder / f"step-{step:08d}"
+
+    def complete(self) -> list[Path]:
+        """Return the folders of all complete checkpoints, oldest first."""
+        folders = (path.parent for path in self.folder.glob("step-*/manifest.json"))
+        return sorted((folder for folder in folders if folder.name[5:].isdigit()), key=step_of)
+
+    def save(self, state: TrainState, metrics_bytes: int, conditions: Mapping[str, Any]) -> None:
+        """Write a checkpoint of the state (:func:`save_checkpoint`)."""
+        save_checkpoint(self.path(state.step), state, metrics_bytes, conditions)
+
+    def read_newest(self, read: Callable[[Path], T]) -> tuple[T, list[str]]:
+        """Call ``read`` for the newest checkpoint, and for older ones until one can be read.
+
+        Returns
+        -------
+        The result of ``read``, and one message for each newer checkpoint that could not be read.
+
+        Raises
+        ------
+        VizdiffInputError or VizdiffIOError
+            The error of the newest checkpoint, if none can be read.
+        VizdiffInputError
+            If there is no complete checkpoint.
+        """
+        errors: list[VizdiffInputError | VizdiffIOError] = []
+        for folder in reversed(self.complete()):
+            try:
+                return read(folder), [f"{error}; using {folder.name} instead" for error in errors]
+            except (VizdiffInputError, VizdiffIOError) as error:
+                errors.append(error)
+        if errors:
+            raise errors[0]
+        if (self.run_path / "manifest.json").is_file():
+            raise VizdiffInputError(
+                f"{self.run_path} is finished, but its folder training/, which going on begins from, is missing; "
+                "train anew with another `out`"
+            )
+        raise VizdiffInputError(
+            f"{self.run_path} is half-written: it has neither finished weights nor a checkpoint; train again "
+            "with another `out`"
+        )
+
+    def resume(
+        self, config: RunConfig, device: torch.device, force: bool, data: tuple[Digits, Digits] | None
+    ) -> Resumed:
+        """Read the newest readable checkpoint; with ``force`` even if environment or config have changed since."""
+
+        def load(folder: Path) -> tuple[TrainState, int, list[str]]:
+            return load_checkpoint(folder, config.training, config.model, device, config.conditions(data))
+
+        (state, metrics_bytes, changes), remarks = self.read_newest(load)
+        if changes and not force:
+            raise VizdiffInputError(
+                f"{self.path(state.step)} was written in another environment or recipe "
+                f"({'; '.join(changes)}); `force` goes on, not bit-exact"
+            )
+        if changes:
+            remarks.append(f"not bit-exact: {'; '.join(changes)}")
+        return Resumed(state, metrics_bytes, remarks)
+
+    def keep_only(self, *steps: int) -> None:
+        """Remove all complete checkpoints except those of the given steps."""
+        for folder in self.complete():
+            if step_of(folder) not in steps:
+                remove_dir(folder)
+
+    def sweep(self) -> None:
+        """Remove what killed processes left: temporary folders, and checkpoints without a manifest."""
+        sweep(self.folder)
+        for folder in self.folder.glob("step-*"):
+            if not (folder / "manifest.json").is_file():
+                remove_dir(folder)
+
+
+def step_of(folder: Path) -> int:
+    """Return the step in the name of a checkpoint's folder."""
+    return int(folder.name.removeprefix("step-"))
