@@ -17,7 +17,8 @@ from small_trajectory import make_trajectory
 
 from viz_diffusion.files import to_json
 from viz_diffusion.lessons import base
-from viz_diffusion.lessons.base import AnyLesson, FactGroup, Finding, all_lessons, facts_by_name
+from viz_diffusion.lessons.base import AnyLesson, Finding, all_lessons
+from viz_diffusion.lessons.facts import FactGroup, facts_by_name
 from viz_diffusion.lessons.precomputed import load_results
 from viz_diffusion.study.narrative import wording
 from viz_diffusion.study.recording_study import recording_words

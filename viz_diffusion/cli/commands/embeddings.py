@@ -33,8 +33,8 @@ def run_command(
     make_dir(out)
     loaded = load_run(run, "cpu", terminal)
     terminal.replacing(out / "embeddings.json")
-    from viz_diffusion.lessons.base import facts_by_name
     from viz_diffusion.lessons.clock import lesson as clock
+    from viz_diffusion.lessons.facts import facts_by_name
     from viz_diffusion.lessons.label.label_embedding import embedding_facts, measure_embedding
     from viz_diffusion.lessons.network import lesson as network
     from viz_diffusion.lessons.network.architecture import measure_network

@@ -54,7 +54,7 @@ def run_command(
     make_dir(out)
     terminal.say("Loading", "PyTorch")
     from viz_diffusion.data import load_digits
-    from viz_diffusion.lessons.base import facts_by_name
+    from viz_diffusion.lessons.facts import facts_by_name
     from viz_diffusion.lessons.noising import lesson as noising
     from viz_diffusion.lessons.noising.forward_process import measure_noising
     from viz_diffusion.study.narrative import drawings, save_drawing, wording

@@ -7,12 +7,13 @@ from typing import Annotated
 
 from viz_diffusion.diffusion.timesteps import SAMPLERS as SAMPLER_NAMES
 from viz_diffusion.diffusion.unet import SimpleUNet
-from viz_diffusion.lessons.base import Claim, FactGroup, Lesson, LessonFigure, Precomputed, Rows
+from viz_diffusion.lessons.base import Claim, Lesson, LessonFigure, Precomputed, Rows
 from viz_diffusion.lessons.clock.figures import draw_border_clock, draw_wrong_clock
 from viz_diffusion.lessons.clock.no_timestep import ClockStudy, ClockStudyFacts, measure_no_timestep
 from viz_diffusion.lessons.clock.time_embedding import mean_cosine, measure_time_embedding
 from viz_diffusion.lessons.clock.wrong_timestep import SAMPLERS, SIZES, measure_wrong_timesteps
 from viz_diffusion.lessons.context import LessonContext
+from viz_diffusion.lessons.facts import FactGroup
 from viz_diffusion.plots.embeddings import TimeEmbedding, draw_time_embedding
 from viz_diffusion.plots.lazy_figures import Figures
 from viz_diffusion.text.catalogue import Texts

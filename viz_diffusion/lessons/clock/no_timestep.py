@@ -15,7 +15,7 @@ from torch import nn
 from viz_diffusion.data import Digits
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.evaluation.intervals import Share, all_surely, half_of_mean, share_difference, surely
-from viz_diffusion.lessons.base import Claim, FactGroup
+from viz_diffusion.lessons.base import Claim
 from viz_diffusion.lessons.clock.wrong_timestep import (
     ARMS,
     NEAR,
@@ -27,6 +27,7 @@ from viz_diffusion.lessons.clock.wrong_timestep import (
     sample_arm,
 )
 from viz_diffusion.lessons.context import Progress, silent
+from viz_diffusion.lessons.facts import FactGroup
 
 Float64 = NDArray[np.float64]
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from viz_diffusion.data import Digits
+from viz_diffusion.evaluation.statistics import rank_correlation
 from viz_diffusion.lessons.coarse_fine.figures import Bands
 from viz_diffusion.lessons.coarse_fine.spectra import (
     EDGES,
@@ -147,23 +148,8 @@ def _bands(traces: Trajectory, image: int) -> Bands:
 
 def frequency_correlation(data: CoarseFine) -> tuple[float, float, float]:
     """Return Spearman's rank correlation of frequency with the t of emergence, and its 95% bootstrap interval."""
-    values = [_spearman(data.frequencies, row) for row in data.resampled]
-    low, high = np.quantile(values, (0.025, 0.975))
-    return _spearman(data.frequencies, data.emergence), float(low), float(high)
-
-
-def _spearman(a: NDArray[Any], b: NDArray[Any]) -> float:
-    """Return Spearman's rank correlation; 0 where all of one are equal."""
-    first, second = _ranks(a), _ranks(b)
-    if np.ptp(first) == 0 or np.ptp(second) == 0:
-        return 0.0
-    return float(np.corrcoef(first, second)[0, 1])
-
-
-def _ranks(values: NDArray[Any]) -> Float64:
-    """Return (N,) ranks; equal values share the mean of theirs."""
-    _, where, counts = np.unique(values, return_inverse=True, return_counts=True)
-    return np.asarray((np.cumsum(counts) - (counts - 1) / 2)[where])
+    low, high = np.quantile(rank_correlation(data.frequencies, data.resampled), (0.025, 0.975))
+    return float(rank_correlation(data.frequencies, data.emergence)), float(low), float(high)
 
 
 def mean_deviation(emergence: NDArray[Any], predicted: Float64) -> Float64:

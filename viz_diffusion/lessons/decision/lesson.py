@@ -7,12 +7,13 @@ from typing import Annotated
 
 from viz_diffusion.evaluation.classifier import DigitClassifier
 from viz_diffusion.evaluation.intervals import Share
-from viz_diffusion.lessons.base import Claim, FactGroup, Lesson, LessonFigure, Precomputed, Rows
+from viz_diffusion.lessons.base import Claim, Lesson, LessonFigure, Precomputed, Rows
 from viz_diffusion.lessons.context import LessonContext
 from viz_diffusion.lessons.decision.class_probability import STEPS, finish_noised_digits
 from viz_diffusion.lessons.decision.figures import Quartiles, draw_decision, draw_forks
 from viz_diffusion.lessons.decision.forks import SURE, ForkStudy, fork_generations
 from viz_diffusion.lessons.decision.settling import Decision, half_interval, mean_interval, share_interval
+from viz_diffusion.lessons.facts import FactGroup
 from viz_diffusion.plots.lazy_figures import Figures
 from viz_diffusion.text.catalogue import Texts
 

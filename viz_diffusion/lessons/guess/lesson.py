@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from viz_diffusion.evaluation.statistics import pixel_rms
-from viz_diffusion.lessons.base import Claim, FactGroup, Lesson, LessonFigure, Precomputed, Rows, Series
+from viz_diffusion.lessons.base import Claim, Lesson, LessonFigure, Precomputed, Rows, Series
 from viz_diffusion.lessons.context import LessonContext
+from viz_diffusion.lessons.facts import FactGroup
 from viz_diffusion.lessons.guess.figures import draw_ideal, rms
 from viz_diffusion.lessons.guess.ideal_denoiser import COUNT, IdealComparison, IdealFacts, compare_with_ideal
 from viz_diffusion.plots.lazy_figures import Figures

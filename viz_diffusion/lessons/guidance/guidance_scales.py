@@ -141,7 +141,7 @@ def measure_guidance(
     if is_mnist:
         classifier, _ = DigitClassifier.bundled()
         right = np.stack([(classifier.read(images) == requested).numpy() for images in made])
-        real, *sets = (_features(classifier, images) for images in (reference.images, other.images, *made))
+        real, *sets = (classifier.penultimate_features(images) for images in (reference.images, other.images, *made))
         real_again, *rest = (covered(real, features) for features in sets)
         reached, reached_real = np.stack(rest), real_again
     white_real, white_real_error = _white_real(heldout)
@@ -172,10 +172,6 @@ def windows_of(T: int, steps: int) -> NDArray[np.int64]:
     # where few steps are visited there may be none: t = T and t = -1 are never visited
     others = [(part[-1], part[0]) if len(part) else (none, none) for part, none in ((before, T), (after, -1))]
     return np.array([(first, last), *others], dtype=np.int64)
-
-
-def _features(classifier: DigitClassifier, images: Tensor) -> Float64:
-    return np.asarray(torch.cat([classifier.features(part) for part in torch.split(images, 500)]).double().numpy())
 
 
 def _white(images: Tensor) -> Float64:

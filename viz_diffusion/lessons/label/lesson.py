@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from viz_diffusion.evaluation.statistics import pixel_rms
-from viz_diffusion.lessons.base import Claim, FactGroup, Lesson, LessonFigure, Precomputed, Rows, Series
+from viz_diffusion.lessons.base import Claim, Lesson, LessonFigure, Precomputed, Rows, Series
 from viz_diffusion.lessons.context import LessonContext
+from viz_diffusion.lessons.facts import FactGroup
 from viz_diffusion.lessons.label.figures import (
     SwitchCurves,
     draw_label_information,

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from viz_diffusion.data import Digits
 from viz_diffusion.diffusion.unet import ModelConfig, ResidualBlock, SimpleUNet
 from viz_diffusion.evaluation.statistics import rank_correlation
-from viz_diffusion.lessons.base import FactGroup
+from viz_diffusion.lessons.facts import FactGroup
 from viz_diffusion.lessons.label.label_embedding import measure_embedding
 from viz_diffusion.plots.embeddings import LabelEmbedding
 

@@ -10,8 +10,9 @@ from typing import Annotated
 import numpy as np
 
 from viz_diffusion.evaluation.intervals import Z_95
-from viz_diffusion.lessons.base import Claim, FactGroup, Lesson, LessonFigure, Precomputed, Rows
+from viz_diffusion.lessons.base import Claim, Lesson, LessonFigure, Precomputed, Rows
 from viz_diffusion.lessons.context import LessonContext
+from viz_diffusion.lessons.facts import FactGroup
 from viz_diffusion.lessons.layers.block_probes import probe_blocks
 from viz_diffusion.lessons.layers.block_timesteps import BlockFacts, Layers, mean_change, probe_accuracy
 from viz_diffusion.lessons.layers.figures import Part, draw_blocks, draw_label_geometry

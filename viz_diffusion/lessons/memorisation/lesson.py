@@ -7,8 +7,9 @@ from typing import Annotated
 
 from viz_diffusion.evaluation.evaluate import Evaluation
 from viz_diffusion.evaluation.intervals import Share, share_difference
-from viz_diffusion.lessons.base import Claim, FactGroup, Lesson, LessonFigure, Precomputed, Rows
+from viz_diffusion.lessons.base import Claim, Lesson, LessonFigure, Precomputed, Rows
 from viz_diffusion.lessons.context import LessonContext
+from viz_diffusion.lessons.facts import FactGroup
 from viz_diffusion.lessons.memorisation.figures import draw_copies
 from viz_diffusion.lessons.memorisation.nearest_digits import (
     COPY,

@@ -6,7 +6,6 @@ They do not depend on which mistake was made.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +16,7 @@ from viz_diffusion.data import NUM_LABELS, Digits
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.evaluation.classifier import DigitClassifier
 from viz_diffusion.evaluation.intervals import Z_95
+from viz_diffusion.evaluation.statistics import rank_correlation
 from viz_diffusion.lessons.context import Progress, silent
 from viz_diffusion.lessons.mistakes.buggy_samplers import SAMPLERS, SamplerRecord, run_sampler
 
@@ -141,16 +141,10 @@ def detect(record: SamplerRecord, training_mean: float) -> tuple[Float64, Float6
         float(np.abs(record.implied_timesteps - record.timesteps).max()),
         abs(power - 1),
         abs(float(grey.mean()) - training_mean),
-        1 - _rank_correlation(record.roughness[record.frames], steps_left),
+        1 - float(rank_correlation(record.roughness[record.frames], steps_left)),
         record.max_x0_pred,
     ]
     draws = record.x0.numel() * len(record.noise_power)
     half_power = Z_95 * power * float(np.sqrt(2 / draws))  # χ²: a sum of as many squared normal draws
     half_grey = Z_95 * float(grey.std() / np.sqrt(len(grey)))
     return np.array(values), np.array([0, 0, half_power, half_grey, 0, 0])
-
-
-def _rank_correlation(a: NDArray[Any], b: NDArray[Any]) -> float:
-    """Return Spearman's rank correlation of two (N,) rows without ties."""
-    ranks = [np.argsort(np.argsort(row)) for row in (a, b)]
-    return float(np.corrcoef(ranks[0], ranks[1])[0, 1])

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from viz_diffusion.evaluation.intervals import Share, half_of_mean, paired_difference, surely
-from viz_diffusion.lessons.base import Claim, FactGroup, Lesson, LessonFigure, Precomputed, Rows
+from viz_diffusion.lessons.base import Claim, Lesson, LessonFigure, Precomputed, Rows
 from viz_diffusion.lessons.context import LessonContext
+from viz_diffusion.lessons.facts import FactGroup
 from viz_diffusion.lessons.samplers.figures import draw_paths, draw_samplers, draw_strokes
 from viz_diffusion.lessons.samplers.path_geometry import PathFacts
 from viz_diffusion.lessons.samplers.sampler_comparison import (

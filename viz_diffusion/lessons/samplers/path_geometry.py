@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from viz_diffusion.evaluation.intervals import half_of_mean
-from viz_diffusion.lessons.base import FactGroup
+from viz_diffusion.lessons.facts import FactGroup
 
 Float64 = NDArray[np.float64]
 KINDS = ("ddim", "ddpm", "walk")

@@ -22,6 +22,7 @@ from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.evaluation.classifier import DigitClassifier
 from viz_diffusion.evaluation.evaluate import FLOOR_DRAWS, draw_with_labels
 from viz_diffusion.evaluation.metrics import frechet_distance
+from viz_diffusion.evaluation.statistics import pixel_rms
 from viz_diffusion.lessons.context import TRACED_SEED, Progress, silent
 from viz_diffusion.lessons.samplers.path_geometry import Paths, measure_paths
 from viz_diffusion.recording.trajectory import Trajectory
@@ -124,7 +125,7 @@ def measure_samplers(
     reference = _reference(denoiser, traces, labels, progress)
     pictures = torch.stack([torch.stack(row) for row in made])
     limit = pictures[SOLVER, -1]
-    apart = (pictures[[DDIM, SOLVER]] - limit).square().mean(dim=(3, 4, 5)).sqrt().double().numpy()
+    apart = pixel_rms((pictures[[DDIM, SOLVER]] - limit).numpy())
     ddim = path.states()
     compared = np.round(np.linspace(0, traces.num_steps, ddim.shape[1])).astype(np.int64)
     states = np.concatenate([traces.x_t[: len(ddim), :, 0], traces.x0[: len(ddim)]], axis=1)[:, compared]
@@ -238,8 +239,7 @@ def _judge(
     compared = heldout.images[torch.randperm(len(heldout), generator=generator)[: len(labels)]]
     floor = [draw_with_labels(training, labels, generator) for _ in range(FLOOR_DRAWS)]
     real, *others = (
-        classifier.features(images.clamp(-1, 1)).double().numpy()
-        for images in (compared, *floor, reference, *pictures.flatten(0, 1))
+        classifier.penultimate_features(images) for images in (compared, *floor, reference, *pictures.flatten(0, 1))
     )
     found = np.array([frechet_distance(features, real) for features in others])
     far = found[FLOOR_DRAWS + 1 :].reshape(arms, numbers)

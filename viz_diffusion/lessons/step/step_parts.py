@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from viz_diffusion.diffusion.schedule import NoiseSchedule
+from viz_diffusion.evaluation.statistics import pixel_rms
 from viz_diffusion.recording.trajectory import Trajectory
 
 PARTS = ("rescaled", "removed", "injected")
@@ -87,7 +88,7 @@ def measure_recording(trajectory: Trajectory) -> StepParts | None:
     for implied in (False, True) if sigma.any() else ():
         parts = measure_steps(trajectory, implied=implied)
         size = parts.injected[0].size
-        spread, change = (norms(part) / np.sqrt(size) for part in (parts.injected, parts.rescaled + parts.removed))
+        spread, change = (pixel_rms(part) for part in (parts.injected, parts.rescaled + parts.removed))
         off = np.abs(spread[:-1] / sigma[:-1] - 1) * np.sqrt(2 * size)
         if spread[-1] <= ROUNDING * change[-1] and np.all(off < FARTHEST):
             return parts

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from viz_diffusion.lessons.base import Claim, FactGroup, Lesson, LessonFigure, Precomputed, Rows
+from viz_diffusion.lessons.base import Claim, Lesson, LessonFigure, Precomputed, Rows
 from viz_diffusion.lessons.context import LessonContext
+from viz_diffusion.lessons.facts import FactGroup
 from viz_diffusion.lessons.training.figures import draw_bits_by_t, draw_loss_by_t
 from viz_diffusion.lessons.training.history import SHOWN_DIGITS
 from viz_diffusion.lessons.training.loss_by_timestep import (

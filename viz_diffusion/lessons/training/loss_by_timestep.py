@@ -19,8 +19,9 @@ from viz_diffusion.diffusion.prediction import predict_noise
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.evaluation.intervals import Z_95, half_of_mean
 from viz_diffusion.evaluation.likelihood import bits_per_loss, gaussian_losses
-from viz_diffusion.lessons.base import Claim, FactGroup
+from viz_diffusion.lessons.base import Claim
 from viz_diffusion.lessons.context import Progress, silent
+from viz_diffusion.lessons.facts import FactGroup
 from viz_diffusion.lessons.training.figures import LossByT
 from viz_diffusion.training.loop import NUM_QUARTERS
 
@@ -259,11 +260,11 @@ def _errors(
 ) -> Float64:
     """Return (N, K) mean squared errors of ε̂ for (N, K, C, H, W) images at (N,) timesteps under (K,) labels."""
     steps = t[:, None].expand(x0.shape[:2]).flatten()
-    asked = labels.expand(x0.shape[:2]).flatten()
+    shape, labels = x0.shape[:2], labels.expand(x0.shape[:2]).flatten()
     x0, noise = x0.flatten(0, 1), noise.flatten(0, 1)
-    eps = predict_noise(denoiser, schedule.add_noise(x0, noise, steps), steps, asked)
+    eps = predict_noise(denoiser, schedule.add_noise(x0, noise, steps), steps, labels)
     errors = (eps - noise).square().mean(dim=(1, 2, 3))
-    return np.asarray(errors.double().reshape(len(t), len(labels)).numpy())
+    return np.asarray(errors.double().reshape(shape).numpy())
 
 
 def strata(T: int, count: int = STRATA) -> NDArray[np.int64]:

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from viz_diffusion.data import Digits
-from viz_diffusion.diffusion.prediction import device_of
+from viz_diffusion.diffusion.prediction import predict_noise
 from viz_diffusion.diffusion.samplers import ImageNoise
 from viz_diffusion.lessons.training.history import read_history
 from viz_diffusion.lessons.training.loss_by_timestep import LossByTimestep
@@ -51,13 +51,11 @@ def measure_training(
 ) -> Training:
     """Measure three training steps on one held-out digit, and read the run's history."""
     schedule = run.config.noise_schedule
-    device = device_of(model)
     t = torch.tensor(TIMESTEPS) * (schedule.num_train_timesteps - 1) // 999
     noise = ImageNoise([seed]).draw().expand(len(t), -1, -1, -1)
     x0 = heldout.typical_of(digit).expand(len(t), -1, -1, -1)
     x_t = schedule.add_noise(x0, noise, t)
-    with torch.no_grad():
-        eps_pred = model(x_t.to(device), t.to(device), torch.full_like(t, digit).to(device)).cpu()
+    eps_pred = predict_noise(model, x_t, t, digit)
     error = eps_pred - noise
     frames = TrainingFrames(
         timesteps=t.numpy(),
