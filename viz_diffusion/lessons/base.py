@@ -22,17 +22,18 @@ predictions are known. ``lesson.py`` calls it with what a :class:`~viz_diffusion
 - ``context.progress(done, total, text)`` is called at least every few seconds;
 - ``context.is_mnist`` says whether numbers that hold for MNIST only may be shown.
 
-**Precompute.** What takes too long for a report, and reads no recording, is one dataclass with one measuring function
-and the figures that are drawn from it: ``precomputed=Precomputed(result, measure, figures)``. Its full results ship
-with the bundled weights (:mod:`viz_diffusion.lessons.precomputed`, ``scripts/ship_lessons.py``). ``measure`` of the
-lesson gets it from ``PRECOMPUTED.results(context)``, which is None where a report neither has nor measures it. Where
-the whole lesson is precomputed, ``measure`` is left out: a report then shows the lesson where its results ship, or
-where it is named.
+**Precompute.** What takes too long for a report, and does not read the recorded generation, is one dataclass with one
+measuring function and the figures that are drawn from it: ``PRECOMPUTED = Precomputed(result, measure, figures)``. Its
+full results ship with the bundled weights (:mod:`viz_diffusion.lessons.precomputed`, ``scripts/ship_lessons.py``).
+``measure`` of the lesson gets them from ``PRECOMPUTED.results(context)``, which is None where a report has none and
+does not measure them. Where the whole lesson is precomputed, ``measure`` is left out: a report then shows the lesson
+where its results ship, or where it is named.
 
 **State.** ``facts(data)`` returns a frozen dataclass of the lesson: plain numbers, texts and tuples of them, finite or
-None, each field documented, estimates with their interval and sample size. Texts of the catalogue name its fields in
-braces; JSON files hold the same names (:func:`facts_by_name`). ``claims(data)`` decides each yes-or-no question: a text
-never does. ``rows(facts, texts)`` is the table, ``series(data)`` what has a value at each recorded step.
+None, each field documented, estimates with their interval and sample size; what may be missing as a whole is a group
+(:class:`~viz_diffusion.lessons.facts.FactGroup`). Texts of the catalogue name its fields in braces, and JSON files have
+the same names. ``claims(data)`` decides each yes-or-no question: a text never does. ``rows(facts, texts)`` is the
+table, ``series(data)`` what has a value at each recorded step.
 
 **A recording without its network.** Where a recording of another program answers the question by itself, with neither
 network nor real digits, ``measure_recording`` measures it: of any number of channels, any size, and fractional
@@ -43,8 +44,7 @@ from __future__ import annotations
 
 import pkgutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from dataclasses import field as dataclass_field
+from dataclasses import dataclass, field
 from functools import cache, cached_property
 from importlib import import_module
 from typing import Any, Generic, Literal, TypeVar
@@ -79,7 +79,7 @@ class Claim:
     """Small letters, digits and ``_``."""
     holds: bool | None
     """Whether it was found; None where the samples are too few to decide."""
-    facts: Mapping[str, Any] = dataclass_field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
     """Numbers that only this answer names, by name; they come before the lesson's facts of the same name."""
 
     @property
@@ -133,14 +133,14 @@ class LessonFigure:
 
 @dataclass(frozen=True)
 class Precomputed(Generic[ResultT]):
-    """The part of a lesson whose full results can be computed beforehand: it takes long and reads no recording."""
+    """The part of a lesson whose full results can be precomputed: it takes long and depends on the weights only."""
 
     result: type[ResultT]
     """A frozen dataclass of arrays, numbers, texts, tuples and further such dataclasses."""
     measure: Callable[[LessonContext], ResultT]
     """Returns one."""
     figures: tuple[LessonFigure, ...]
-    """The figures that are drawn from it alone; they come after the lesson's others."""
+    """The figures that are drawn from it only; they come after the lesson's others."""
 
     def results(self, context: LessonContext) -> ResultT | None:
         """Return the results precomputed for these weights, or else measure them, or None: see ``measure_slow``."""
@@ -185,7 +185,7 @@ class Lesson(Generic[DataT, FactsT]):
     draw: Callable[[DataT], Mapping[str, Figure]]
     """Returns the figures by name, each drawn when it is first used; some may be missing for some data."""
     figures: tuple[LessonFigure, ...] = ()
-    """The figures that are not drawn from precomputed results alone, in order."""
+    """The figures that are drawn from more than precomputed results, in order."""
 
     def __post_init__(self) -> None:
         if self.measure is None and self.precomputed is None:
@@ -234,7 +234,7 @@ class Finding:
     """Whether it was measured with the full sizes."""
     precomputed: bool = False
     """Whether it, or its slow part, was not measured now but precomputed for these weights."""
-    pictures: Mapping[str, bytes] = dataclass_field(default_factory=dict)
+    pictures: Mapping[str, bytes] = field(default_factory=dict)
     """Those of its figures that are drawn already, as the page shows them (WebP), by name."""
 
     @classmethod

@@ -1,4 +1,4 @@
-"""Facts of a lesson: frozen dataclasses of numbers and texts, and the same as JSON values by name."""
+"""Facts of a lesson: a dataclass for Python, and by name for the texts of the catalogue and JSON files."""
 
 from __future__ import annotations
 
@@ -20,8 +20,6 @@ class FactGroup:
 
 def facts_by_name(facts: Any) -> dict[str, Any]:
     """Return a lesson's facts as JSON values by name: what texts are filled with, and what JSON files hold."""
-    if isinstance(facts, dict):
-        return facts
     found: dict[str, Any] = {}
     for name, group in _fact_groups(type(facts)).items():
         value = getattr(facts, name)

@@ -57,7 +57,7 @@ class InformationFacts:
     bits_entropy: float
     """Entropy of the labels, bits."""
     half_t: int
-    """The t at which half of the bits are told."""
+    """The t at which half of the bits are reached."""
     half_t_ideal: int
     """The same of the ideal denoiser."""
     worth_last_t: int
@@ -131,14 +131,14 @@ class LabelInformation:
         )
 
     def claims(self) -> tuple[Claim, ...]:
-        """Decide whether the label tells the ideal's bits, where the ideal's are told, and can be classified."""
+        """Decide whether the label has the ideal's bits, at the ideal's timesteps, and digits can be classified."""
         found = self.facts()
         off = abs(found.bits_total - found.bits_ideal)
         limit, half = NEAR_BITS * found.bits_ideal, found.bits_total_interval
-        worth = None if abs(off - limit) <= half else off < limit
+        as_ideal = None if abs(off - limit) <= half else off < limit
         near = NEAR_T * self.num_train_timesteps // 1000
         return (
-            Claim("worth", worth, {"near": NEAR_BITS}),
+            Claim("worth", as_ideal, {"near": NEAR_BITS}),
             Claim("spent", abs(found.half_t - found.half_t_ideal) <= near, {"near": near}),
             Claim("reads", self.read.interval[0] > 0.5 if self.read.interval[1] > 0.5 else False),
         )
@@ -192,14 +192,14 @@ def measure_label_information(
         right = oracle.posterior(x_t, torch.full_like(known, t))[torch.arange(len(known)), training.labels[known]]
         posterior.append(entropy + right.clamp(min=1e-300).log2().numpy())
         progress(done + 1, len(timesteps), "what the label is worth")
-    told = np.stack(posterior)
+    ideal = np.stack(posterior)
     return LabelInformation(
         timesteps=timesteps,
         num_train_timesteps=T,
         bits=_integral(np.stack(steered), schedule.snr[timesteps]),
         bits_direct=_integral(np.stack(gained), schedule.snr[timesteps]).mean(axis=1),
-        ideal=told.mean(axis=1),
-        ideal_error=half_of_mean(told),
+        ideal=ideal.mean(axis=1),
+        ideal_error=half_of_mean(ideal),
         entropy=entropy,
         read=classify_digits(denoiser, schedule, heldout, classified, draws, seed, progress),
         draws=draws,

@@ -182,7 +182,7 @@ def _relative(now: Tensor, before: Tensor) -> Tensor:
 def _pass(
     network: SimpleUNet, schedule: NoiseSchedule, digits: Digits, t: int, noise: Tensor
 ) -> tuple[dict[str, Tensor], dict[str, Tensor], Tensor]:
-    """Ask about digits noised to t; return, by block, (B, C) mean features and (C, h, w) means, and (B,) errors."""
+    """Return, for digits noised to t, by block (B, C) mean features and (C, h, w) means; and the (B,) errors of ε̂."""
     features: dict[str, list[Tensor]] = {name: [] for name in branches(network)}
     sums: dict[str, Tensor] = {}
 

@@ -1,4 +1,4 @@
-"""What training reached: the loss over t beside what a Gaussian could do, digit by digit, and where the bits lie.
+"""The loss over t, compared with the best denoisers of Gaussian data, by digit, and the bits over t.
 
 Knows nothing about how a loss was measured.
 """
@@ -44,7 +44,7 @@ class LossByT:
 
 
 def draw_loss_by_t(found: LossByT) -> Figure:
-    """Draw the loss over t with both baselines (log scale); beneath, each digit's loss beside the mean of all.
+    """Draw the loss over t with both baselines (log scale); beneath, each digit's loss compared with the mean of all.
 
     Blue is more than all digits' mean at that t, red less; the colours end at three times and at a third of it.
     """

@@ -260,11 +260,11 @@ def _errors(
 ) -> Float64:
     """Return (N, K) mean squared errors of ε̂ for (N, K, C, H, W) images at (N,) timesteps under (K,) labels."""
     steps = t[:, None].expand(x0.shape[:2]).flatten()
-    asked = labels.expand(x0.shape[:2]).flatten()
+    shape, labels = x0.shape[:2], labels.expand(x0.shape[:2]).flatten()
     x0, noise = x0.flatten(0, 1), noise.flatten(0, 1)
-    eps = predict_noise(denoiser, schedule.add_noise(x0, noise, steps), steps, asked)
+    eps = predict_noise(denoiser, schedule.add_noise(x0, noise, steps), steps, labels)
     errors = (eps - noise).square().mean(dim=(1, 2, 3))
-    return np.asarray(errors.double().reshape(len(t), len(labels)).numpy())
+    return np.asarray(errors.double().reshape(shape).numpy())
 
 
 def strata(T: int, count: int = STRATA) -> NDArray[np.int64]:
