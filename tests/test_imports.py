@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import subprocess
 import sys
@@ -81,6 +82,12 @@ def test_every_public_name_loads_and_is_listed() -> None:
         assert name == "__version__" or value.__module__.startswith("viz_diffusion.")
     with pytest.raises(AttributeError, match="no_such_name"):
         _ = viz_diffusion.no_such_name
+
+
+def test_the_public_names_are_declared_once_in_the_stub() -> None:
+    stub = (ROOT / "viz_diffusion" / "__init__.pyi").read_text(encoding="utf-8")
+    listed = ast.literal_eval(stub.partition("__all__ = ")[2].partition("]")[0] + "]")
+    assert sorted(listed) == list(viz_diffusion.__all__)
 
 
 def test_floors_hold() -> None:

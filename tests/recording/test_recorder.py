@@ -548,3 +548,17 @@ def test_labels_that_do_not_fit_are_refused_in_words(
 def test_only_modules_can_be_listened_to(linear: NoiseSchedule) -> None:
     with pytest.raises(VizdiffUsageError, match=r"nn\.Module, found a function"):
         Recorder(lambda *_: None, linear)
+
+
+def test_a_config_and_a_part_of_it_are_refused_together(unet: SimpleUNet, linear: NoiseSchedule) -> None:
+    for given in ({"guidance_scale": 2.0}, {"clip": False}, {"sampler": "mine"}):
+        with pytest.raises(VizdiffUsageError, match="either config, or guidance_scale, clip and sampler"):
+            Recorder(unet, linear, SamplerConfig(), **given)
+
+
+def test_a_config_gives_the_recording_its_facts(unet: SimpleUNet, linear: NoiseSchedule) -> None:
+    config = SamplerConfig("ddim", 3, 2.0, eta=0.5, clip=False)
+    with Recorder(unet, linear, config) as recorder:
+        steps = list(sampling_steps(unet, linear, ImageNoise(SEEDS), LABELS, config))
+        recorder.finish(steps[-1].x_prev)
+    assert recorder.trajectory().sampler_config == config
