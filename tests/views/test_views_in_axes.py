@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from small_trajectory import make_trajectory
 
-from viz_diffusion.errors import VizdiffInputError
+from viz_diffusion.errors import VizdiffInputError, VizdiffUsageError
 from viz_diffusion.plots.mosaic import MosaicRow, draw_mosaic
 from viz_diffusion.recording.trajectory import Trajectory
 
@@ -36,7 +36,7 @@ def tile(axes: Axes, row: int, column: int, side: tuple[int, int], rows: int) ->
 
 def test_a_strip_in_axes_shows_each_frame_on_its_scale(trajectory: Trajectory) -> None:
     axes = Figure().add_subplot()
-    assert trajectory.plot_strip(axes, sample=1, frames="5,1") is axes
+    assert trajectory.plot_strip(axes, sample=1, frames="5,1") is axes.figure
     assert [text.get_text() for text in axes.get_xticklabels()] == ["5", "1", "0"]
     assert len(axes.get_yticklabels()) == 3
     grey = mpl.colormaps["gray"](np.clip((trajectory.x_t[1, 0, 0] + 1) / 2, 0, 1), bytes=True)
@@ -48,10 +48,20 @@ def test_a_strip_in_axes_shows_each_frame_on_its_scale(trajectory: Trajectory) -
     assert not tile(axes, 1, 2, (4, 6), 3).any()  # there is no x̂_0 of the finished image
 
 
+@pytest.mark.parametrize(("frames", "shown"), [(2, "2"), ([5, 1], "5,1"), ((3,), "3,3")])
+def test_frames_may_be_a_number_or_a_sequence(frames: object, shown: str, trajectory: Trajectory) -> None:
+    first, second = (Figure().add_subplot() for _ in range(2))
+    trajectory.plot_strip(first, frames=frames)
+    trajectory.plot_strip(second, frames=shown)
+    assert np.array_equal(first.images[0].get_array(), second.images[0].get_array())
+    with pytest.raises(VizdiffUsageError, match=r"sample must lie in 0\.\.2 here, found 3"):
+        trajectory.plot_strip(first, sample=3)
+
+
 def test_a_comparison_in_axes_marks_the_changed_recording_with_a_prime(trajectory: Trajectory) -> None:
     changed = replace(trajectory, x0_pred=-trajectory.x0_pred, x0=-trajectory.x0)
     axes = Figure().add_subplot()
-    assert trajectory.plot_comparison(changed, axes, frames="5,1") is axes
+    assert trajectory.plot_comparison(changed, axes, frames="5,1") is axes.figure
     assert [text.get_text() for text in axes.get_yticklabels()] == [
         "$x_t$",
         r"$\hat{x}_0$",
@@ -66,7 +76,7 @@ def test_a_comparison_in_axes_marks_the_changed_recording_with_a_prime(trajector
 
 def test_feature_maps_in_axes_have_a_row_for_each_module(trajectory: Trajectory) -> None:
     axes = Figure().add_subplot()
-    assert trajectory.plot_feature_maps(axes) is axes
+    assert trajectory.plot_feature_maps(axes) is axes.figure
     labels = [text.get_text() for text in axes.get_yticklabels()]
     assert labels[0] == "$x_t$"
     assert labels[1].startswith("mid [")

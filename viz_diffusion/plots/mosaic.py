@@ -12,7 +12,9 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
 
+from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.plots.theme import DIGIT_LIMIT, DIGIT_MAP, Array
 
 _ENLARGED = 4
@@ -35,8 +37,8 @@ class MosaicRow:
     """The colour scale runs from -limit to limit; values beyond are clipped."""
 
 
-def draw_mosaic(axes: Axes, rows: Sequence[MosaicRow], columns: Sequence[str], xlabel: str) -> Axes:
-    """Draw rows of images into ``axes``, with a label beneath each column and left of each row; return ``axes``.
+def draw_mosaic(axes: Axes, rows: Sequence[MosaicRow], columns: Sequence[str], xlabel: str) -> Figure:
+    """Draw rows of images into ``axes``, a label beneath each column and left of each row; return their figure.
 
     Images smaller than the largest are enlarged by a whole factor, as far as their column allows.
     """
@@ -51,7 +53,10 @@ def draw_mosaic(axes: Axes, rows: Sequence[MosaicRow], columns: Sequence[str], x
     axes.set_xlabel(xlabel)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
-    return axes
+    figure = axes.get_figure(root=True)
+    if figure is None:
+        raise VizdiffUsageError("`ax` must belong to a figure; these Axes were removed from theirs")
+    return figure
 
 
 def _row(row: MosaicRow, width: int) -> Array:

@@ -197,8 +197,13 @@ class Trajectory:
         return trajectory_html(self)
 
     def plot_strip(
-        self, ax: Axes | None = None, *, sample: int = 0, frames: str | None = None, spacing: str = "default"
-    ) -> Figure | Axes:
+        self,
+        ax: Axes | None = None,
+        *,
+        sample: int = 0,
+        frames: int | Sequence[int] | str | None = None,
+        spacing: str = "default",
+    ) -> Figure:
         """Draw x_t, x̂_0 and ε̂ at chosen frames; see :func:`~viz_diffusion.views.strip.draw_strip`.
 
         Examples
@@ -212,7 +217,7 @@ class Trajectory:
 
     def plot_feature_maps(
         self, ax: Axes | None = None, *, names: Sequence[str] | None = None, sample: int = 0
-    ) -> Figure | Axes:
+    ) -> Figure:
         """Draw recorded activations; see :func:`~viz_diffusion.views.feature_maps.draw_feature_maps`."""
         from viz_diffusion.views.feature_maps import draw_feature_maps
 
@@ -220,7 +225,7 @@ class Trajectory:
 
     def plot_comparison(
         self, changed: Trajectory, ax: Axes | None = None, *, sample: int = 0, frames: str | None = None
-    ) -> Figure | Axes:
+    ) -> Figure:
         """Draw another recording from the same noise beneath this one.
 
         See :func:`~viz_diffusion.views.comparison.draw_comparison`.

@@ -95,6 +95,7 @@ class Run:
     @classmethod
     def open(cls, path: Path) -> Run:
         """Open a run folder, finished or not."""
+        path = Path(path)
         if not path.is_dir():
             raise VizdiffInputError(f"there is no run at {path}; train one with: vizdiff train")
         if not (path / "config.json").is_file():

@@ -68,7 +68,7 @@ def draw(data: Comparison) -> dict[str, Figure]:
 
 def draw_comparison(
     plain: Trajectory, changed: Trajectory, sample: int = 0, frames: str | None = None, ax: Axes | None = None
-) -> Figure | Axes:
+) -> Figure:
     """Draw two recordings from the same noise: x_t and x̂_0 at the same frames, and the finished images.
 
     Parameters
@@ -82,8 +82,8 @@ def draw_comparison(
 
     Returns
     -------
-    Figure or Axes
-        The page, or ``ax``.
+    Figure
+        The page, or the figure that ``ax`` belongs to.
 
     Raises
     ------

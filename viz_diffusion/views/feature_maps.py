@@ -137,7 +137,7 @@ def draw(data: Activations) -> dict[str, Figure]:
 
 def draw_feature_maps(
     trajectory: Trajectory, names: Sequence[str] | None = None, sample: int = 0, ax: Axes | None = None
-) -> Figure | Axes:
+) -> Figure:
     """Draw feature maps along one generation: a row for each module, a column for each recorded frame.
 
     Parameters
@@ -154,8 +154,8 @@ def draw_feature_maps(
 
     Returns
     -------
-    Figure or Axes
-        The page, or ``ax``.
+    Figure
+        The page, or the figure that ``ax`` belongs to.
 
     Raises
     ------
@@ -168,7 +168,7 @@ def draw_feature_maps(
     return draw(data)["activations"] if ax is None else _draw_into(ax, data)
 
 
-def _draw_into(ax: Axes, data: Activations) -> Axes:
+def _draw_into(ax: Axes, data: Activations) -> Figure:
     """Draw x_t and the first shown channel of each module, divided by the module's root mean square, into ``ax``."""
     recorded, shown = data.trajectory, data.trajectory.activation_steps
     rows = [MosaicRow(X_T, tuple(pictures(recorded.x_t[data.sample, shown])))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from viz_diffusion.diffusion.schedule import predict_x0
+from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.evaluation.statistics import pixel_rms
 from viz_diffusion.plots.lazy_figures import Figures
 from viz_diffusion.plots.mosaic import MosaicRow, draw_mosaic
@@ -64,10 +66,10 @@ def draw(data: StripData) -> Figures:
 def draw_strip(
     trajectory: Trajectory,
     sample: int = 0,
-    frames: str | None = None,
+    frames: int | Sequence[int] | str | None = None,
     spacing: str = "default",
     ax: Axes | None = None,
-) -> Figure | Axes:
+) -> Figure:
     """Draw one image of a recording: x_t, x̂_0 and ε̂ at selected frames, and the finished image.
 
     Parameters
@@ -75,24 +77,31 @@ def draw_strip(
     trajectory, sample
         The recording, and the index of its image, 0 .. B-1.
     frames, spacing
-        As in :func:`choose_frames`.
+        As in :func:`choose_frames`; a list of steps left may be a sequence of numbers.
     ax
-        Axes to draw into, in their own size and style; by default a whole 16:9 page is drawn.
+        Axes to draw into, in their own size and style (a figure with ``layout="constrained"`` leaves room for the
+        labels); by default a whole 16:9 page is drawn.
 
     Returns
     -------
-    Figure or Axes
-        The page, or ``ax``.
+    Figure
+        The page, or the figure that ``ax`` belongs to.
 
     Raises
     ------
     VizdiffInputError
         Where the images have neither one channel nor three, or are too large.
     VizdiffUsageError
-        Where ``frames`` or ``spacing`` is invalid.
+        Where there is no such image, or ``frames`` or ``spacing`` is invalid.
     VizdiffNonFiniteError
         Where an array was not recorded: the Recorder was not given the guidance scale, or sampling did not finish.
     """
+    if not 0 <= sample < trajectory.num_images:
+        raise VizdiffUsageError(f"`sample` must lie in 0..{trajectory.num_images - 1} here, found {sample}")
+    if isinstance(frames, int):
+        frames = str(frames)
+    elif frames is not None and not isinstance(frames, str):
+        frames = ",".join(map(str, [*frames, *frames[:1]]))  # repeated, for a single number would be a count
     shown = measure(trajectory, sample, frames, spacing).frames
     if ax is None:
         return draw_steps(shown)
