@@ -23,7 +23,7 @@ from viz_diffusion.cli.loading import load_run
 from viz_diffusion.data import Digits
 from viz_diffusion.errors import VizdiffInputError, VizdiffIOError
 from viz_diffusion.files import read_json, sha256_file, write_json, write_manifest
-from viz_diffusion.training import checkpoint
+from viz_diffusion.training import checkpoint, trainer
 from viz_diffusion.training import run as run_module
 from viz_diffusion.training.config import RunConfig
 from viz_diffusion.training.loop import TrainState
@@ -194,6 +194,43 @@ def test_a_kill_while_finishing_again_leaves_no_manifest_of_other_weights(
         run.finish(state)
     assert Run.open(stopped).is_finished is not changed
     Run.open(stopped).load_model()
+
+
+@pytest.fixture
+def without_last_evaluation(stopped: Path, few_digits: Digits) -> Path:
+    """A finished run whose metrics log lost its last line, the evaluation of the last step."""
+    finish(stopped, few_digits)
+    metrics = stopped / "metrics.jsonl"
+    metrics.write_bytes(b"".join(metrics.read_bytes().splitlines(keepends=True)[:-1]))
+    return stopped
+
+
+def test_a_finished_run_is_unfinished_while_its_last_evaluation_is_made_again(
+    without_last_evaluation: Path, few_digits: Digits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(trainer, "heldout_loss", killed)
+    with pytest.raises(KeyboardInterrupt):
+        finish(without_last_evaluation, few_digits)
+    assert not Run.open(without_last_evaluation).is_finished
+
+
+def test_metrics_are_flushed_to_disk_before_the_run_is_finished(
+    without_last_evaluation: Path, few_digits: Digits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here no checkpoint follows the last evaluation."""
+    metrics, flush, flushed = without_last_evaluation / "metrics.jsonl", os.fsync, []
+
+    def fsync(descriptor: int) -> None:
+        flush(descriptor)
+        flushed.append((os.fstat(descriptor).st_ino, os.fstat(descriptor).st_size))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    finish(without_last_evaluation, few_digits)
+    assert b"heldout_loss" in metrics.read_bytes().splitlines()[-1]
+    assert (metrics.stat().st_ino, metrics.stat().st_size) in flushed
 
 
 def test_more_steps_that_cannot_be_trained_leave_a_finished_run_as_it_was(

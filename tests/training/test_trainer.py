@@ -183,8 +183,9 @@ def test_a_stop_abandons_the_evaluation_and_resuming_makes_it(
 def test_an_abandoned_evaluation_is_made_if_the_caller_trains_on(
     uninterrupted: Path, tmp_path: Path, config: RunConfig, digits: Digits
 ) -> None:
-    for _ in Trainer(*begin(tmp_path / "run", config), digits, digits, should_stop=lambda: True).run():
-        pass
+    trainer = Trainer(*begin(tmp_path / "run", config), digits, digits, should_stop=lambda: True)
+    evaluated = [now.evaluation and now.evaluation.step for now in trainer.run()]
+    assert evaluated[99:] == [None, 100, 101, 102, 103, 104, 106]  # the last one is not abandoned
     assert fingerprint(tmp_path / "run") == fingerprint(uninterrupted)
 
 
