@@ -10,7 +10,9 @@ import pytest
 
 import viz_diffusion
 from viz_diffusion import SamplerConfig, Trajectory
-from viz_diffusion.cli import main, option_name
+from viz_diffusion.cli import main
+from viz_diffusion.cli.console import Terminal
+from viz_diffusion.cli.option_groups import option_name
 from viz_diffusion.errors import (
     VizdiffError,
     VizdiffInputError,
@@ -51,6 +53,13 @@ def test_a_wrong_argument_is_a_value_error_in_python() -> None:
 def test_the_same_error_names_the_option_on_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["trajectory", "--sampler", "euler"]) == 2
     assert "vizdiff: --sampler must be one of ddpm, ddim, dpm-solver++, found 'euler'\n" in capsys.readouterr().err
+
+
+def test_a_message_that_quotes_an_error_keeps_its_marks(capsys: pytest.CaptureFixture[str]) -> None:
+    inner = VizdiffInputError("model.safetensors is damaged; choose another `run`")
+    Terminal(False, False).note(f"{inner.marked}; using step-000040 instead")
+    expected = "Note      model.safetensors is damaged; choose another --run; using step-000040 instead\n"
+    assert capsys.readouterr().err == expected
 
 
 def library_messages() -> dict[str, list[str]]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-_PARAMETER = re.compile(r"`([a-z_]+)`")
+_PARAMETER = re.compile(r"`([a-z_][a-z0-9_]*)`")
 
 
 class VizdiffError(Exception):
@@ -26,11 +26,17 @@ class VizdiffError(Exception):
 
     def __init__(self, message: str) -> None:
         super().__init__(_PARAMETER.sub(r"\1", message))
-        self._message = message
+        self.marked = message
+        """The message with its parameters between backticks, for a longer message that quotes it."""
 
     def with_options(self, option: Callable[[str], str]) -> str:
         """Return the message with each parameter written as ``option`` writes it, such as ``--guidance``."""
-        return _PARAMETER.sub(lambda match: option(match[1]), self._message)
+        return with_options(self.marked, option)
+
+
+def with_options(marked: str, option: Callable[[str], str]) -> str:
+    """Return a message whose parameters stand between backticks with each written as ``option`` writes it."""
+    return _PARAMETER.sub(lambda match: option(match[1]), marked)
 
 
 class VizdiffUsageError(VizdiffError, ValueError):

@@ -1,4 +1,4 @@
-"""Companions of a recording: the same noise, another order, guidance or sampler."""
+"""Comparison runs of a recording: the same noise with another label, guidance scale or sampler."""
 
 from __future__ import annotations
 

@@ -28,6 +28,7 @@ from viz_diffusion.cli.commands import (
     trajectory,
     worksheet,
 )
+from viz_diffusion.cli.option_groups import option_name
 from viz_diffusion.errors import VizdiffError
 
 app = typer.Typer(
@@ -97,11 +98,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         kind = type(error).__name__
         return _say(f"unexpected {kind}: {error} (a bug; VIZDIFF_DEBUG=1 shows where, please report it)", 1)
-
-
-def option_name(parameter: str) -> str:
-    """Return the option that sets a parameter of the library: ``--guidance`` for ``guidance_scale``."""
-    return "--" + {"guidance_scale": "guidance"}.get(parameter, parameter).replace("_", "-")
 
 
 def _say(message: str, code: int) -> int:

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from viz_diffusion.cli.option_groups import option_name
+from viz_diffusion.errors import with_options
 from viz_diffusion.files import to_json
 
 FIRST_LINE_SECONDS = 2.0
@@ -94,6 +96,10 @@ class Terminal:
         except BrokenPipeError:  # nobody reads any more: the work goes on in silence
             self._quiet = True
             sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+
+    def note(self, marked: str) -> None:
+        """Print a note of the library, whose parameters stand between backticks, with the options in their place."""
+        self.say("Note", with_options(marked, option_name))
 
     @contextmanager
     def progress(self, label: str, text: str, total: int | None) -> Iterator[Callable[[int, int | None, str], None]]:

@@ -45,7 +45,7 @@ def load_run(choice: str | None, device: str, terminal: Terminal) -> LoadedRun:
     from viz_diffusion.training.run import Run
 
     run = Run.choose(choice)
-    model, digest = run.load_model(pick_device(device), lambda remark: terminal.say("Note", remark))
+    model, digest = run.load_model(pick_device(device), lambda remark: terminal.note(remark))
     if run.is_bundled:
         terminal.say("Weights", f"bundled (60,000 MNIST digits, {digest[:8]}); yours: --run PATH")
     else:

@@ -26,6 +26,11 @@ class OptionGroup:
     """Called with the options by name; returns the value that the command gets, or raises VizdiffUsageError."""
 
 
+def option_name(parameter: str) -> str:
+    """Return the option that sets a parameter of the library: ``--guidance`` for ``guidance_scale``."""
+    return "--" + {"guidance_scale": "guidance"}.get(parameter, parameter).replace("_", "-")
+
+
 def option(name: str, kind: Any, help: str, *, default: str = "", metavar: str | None = None) -> inspect.Parameter:
     """Return an option ``--name`` as the parameter of a command.
 

@@ -21,7 +21,7 @@ DEFAULT_SEED = 1
 """Seed of pictures: from this noise the bundled weights generate ten clear digits. Measurements begin at 0."""
 DEFAULT_GUIDANCE = 1.5
 """Guidance scale of pictures; measurements use 1, no guidance."""
-MAX_STEPS = 1000
+MAX_STEPS, MAX_GUIDANCE = 1000, 100
 PICTURE_SAMPLER = SamplerConfig(guidance_scale=DEFAULT_GUIDANCE)
 """The defaults of the sampler where a generation is recorded and drawn."""
 
@@ -77,13 +77,17 @@ class SamplerOptions:
         VizdiffUsageError
             Where a value is impossible, or belongs to another sampler.
         """
-        steps = self.given.get("steps")
+        scale, steps = self.given.get("guidance_scale", 1.0), self.given.get("steps")
+        if not 0 <= scale <= MAX_GUIDANCE:
+            raise VizdiffUsageError(f"`guidance_scale` must lie in 0..{MAX_GUIDANCE}, found {scale:g}")
         if steps is not None and not 1 <= steps <= MAX_STEPS:
             raise VizdiffUsageError(f"`steps` must lie in 1..{MAX_STEPS}, found {steps}")
         return replace(self.defaults, **{**self.given, **changes})
 
 
-def sampler_options(defaults: SamplerConfig) -> OptionGroup:
+def sampler_options(
+    defaults: SamplerConfig, guidance_help: str = "Guidance scale s: 1 is none, 1.5 insists on the digit a little."
+) -> OptionGroup:
     """Return the options of a sampler, which a command gets as :class:`SamplerOptions`."""
 
     def build(*, guidance: float | None, **values: Any) -> SamplerOptions:
@@ -102,7 +106,7 @@ def sampler_options(defaults: SamplerConfig) -> OptionGroup:
         option(
             "--guidance",
             float,
-            "Guidance scale s: 1 is none, 1.5 insists on the digit a little.",
+            guidance_help,
             default=f"{defaults.guidance_scale:g}",
         ),
         option(

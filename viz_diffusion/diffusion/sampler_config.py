@@ -16,8 +16,6 @@ from numpy.typing import NDArray
 from viz_diffusion.diffusion.timesteps import SAMPLERS, SPACINGS, VARIANCES, spaced_timesteps
 from viz_diffusion.errors import VizdiffUsageError
 
-MAX_GUIDANCE_SCALE = 100.0
-
 
 @dataclass(frozen=True)
 class SamplerConfig:
@@ -34,7 +32,7 @@ class SamplerConfig:
     steps: int | None = None
     """Network evaluations, 1 .. T; None for all T timesteps."""
     guidance_scale: float = 1.0
-    """s in ε_∅ + s (ε_y - ε_∅), 0 .. 100; 1 is no guidance."""
+    """s in ε_∅ + s (ε_y - ε_∅), any finite number; 1 is no guidance."""
     variance: str = VARIANCES[0]
     """Variance of the noise that DDPM adds: ``beta`` (β_t) or ``beta_tilde`` (β̃_t)."""
     eta: float = 0.0
@@ -49,10 +47,8 @@ class SamplerConfig:
             raise VizdiffUsageError(f"`sampler` must be one of {', '.join(SAMPLERS)}, found {self.sampler!r}")
         if self.steps is not None and self.steps < 1:
             raise VizdiffUsageError(f"`steps` must be at least 1, found {self.steps}")
-        if not (math.isfinite(self.guidance_scale) and 0 <= self.guidance_scale <= MAX_GUIDANCE_SCALE):
-            raise VizdiffUsageError(
-                f"`guidance_scale` must lie in 0..{MAX_GUIDANCE_SCALE:g}, found {self.guidance_scale:g}"
-            )
+        if not math.isfinite(self.guidance_scale):
+            raise VizdiffUsageError(f"`guidance_scale` must be a finite number, found {self.guidance_scale:g}")
         if self.variance not in VARIANCES:
             raise VizdiffUsageError(f"`variance` must be {' or '.join(VARIANCES)}, found {self.variance!r}")
         if not 0 <= self.eta <= 1:

@@ -99,7 +99,7 @@ def facts_of(schedule: NoiseSchedule, **facts: Any) -> dict[str, Any]:
 
 
 def _fields(reader: StoreReader, extent: Extent, samples: slice | None) -> dict[str, Any]:
-    """Read all of a Trajectory's fields, as far as they extent."""
+    """Read all of a Trajectory's fields, as far as they extend."""
     rows = slice(*(samples or slice(None)).indices(extent.samples))
     spans = {"sample": rows, "step": slice(0, extent.steps)}
     names = reader.names()

@@ -60,7 +60,8 @@ class CheckpointSeries:
 
         Returns
         -------
-        The result of ``read``, and one message for each newer checkpoint that could not be read.
+        The result of ``read``, and one message for each newer checkpoint that could not be read, its parameters
+        between backticks as in :mod:`viz_diffusion.errors`.
 
         Raises
         ------
@@ -72,7 +73,7 @@ class CheckpointSeries:
         errors: list[VizdiffInputError | VizdiffIOError] = []
         for folder in reversed(self.complete()):
             try:
-                return read(folder), [f"{error}; using {folder.name} instead" for error in errors]
+                return read(folder), [f"{error.marked}; using {folder.name} instead" for error in errors]
             except (VizdiffInputError, VizdiffIOError) as error:
                 errors.append(error)
         if errors:

@@ -48,7 +48,9 @@ EVALUATION_SAMPLER = SamplerConfig("ddim", 50)
 """The defaults of the sampler: without guidance, so that the model itself is measured."""
 
 
-@takes(sampling=sampler_options(EVALUATION_SAMPLER))
+@takes(
+    sampling=sampler_options(EVALUATION_SAMPLER, "Guidance scale s: 1, the default, is none; pictures are made at 1.5.")
+)
 def run_command(
     *,
     run: RunOption = None,

@@ -166,7 +166,7 @@ def _resume_run(
     data, heldout = run.config.load_digits("train"), run.config.load_digits("test")
     state, metrics_bytes, remarks = run.resume(pick_device(device), force, (data, heldout))
     for remark in remarks:
-        terminal.say("Note", remark)
+        terminal.note(remark)
     budget = run.config.budget
     if steps is not None:
         if steps < state.step:
