@@ -20,7 +20,6 @@ def two_lessons(monkeypatch: pytest.MonkeyPatch) -> None:
     ship_nothing(monkeypatch)
     lessons = tuple(lesson for lesson in all_lessons() if lesson.name in ("guess", "step"))
     monkeypatch.setattr(gather, "all_lessons", lambda: lessons)
-    monkeypatch.setattr(gather, "choose_lessons", lambda _: lessons)
 
 
 @pytest.mark.usefixtures("two_lessons")

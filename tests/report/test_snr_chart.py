@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 
 from viz_diffusion.diffusion.schedule import NoiseSchedule
-from viz_diffusion.report.chart_axes import Axes
-from viz_diffusion.report.snr_chart import Curve, snr_curve
+from viz_diffusion.report.chart_axes import ChartAxes
+from viz_diffusion.report.snr_chart import DrawnSnrCurve, snr_curve
 
 
-def points(curve: Curve) -> np.ndarray:
+def points(curve: DrawnSnrCurve) -> np.ndarray:
     """Return the (N, 2) points of a drawn line, in SVG units."""
     return np.array([[float(value) for value in point.split()] for point in curve.path[1:].split("L")])
 
 
-def dots(axes: Axes, alphas_cumprod: np.ndarray, timesteps: np.ndarray) -> np.ndarray:
+def dots(axes: ChartAxes, alphas_cumprod: np.ndarray, timesteps: np.ndarray) -> np.ndarray:
     """Return (N, 2) places of the dot at N timesteps, by the formulas of ``player.js``."""
     shares = alphas_cumprod[timesteps]
     decibels = np.clip(10 * np.log10(shares / (1 - shares)), axes.low, axes.high)

@@ -39,11 +39,11 @@ def test_control_a_wrong_closed_form_is_noticed(mistake: str) -> None:
 
 
 def test_a_schedule_that_leaves_no_signal_ends_at_minus_infinity() -> None:
-    data = noising.measure(make_context(mute(), heldout=400).heldout, NoiseSchedule.named("zero-snr"), chains=2)
+    data = measure_noising(make_context(mute(), heldout=400).heldout, NoiseSchedule.named("zero-snr"), chains=2)
     facts = noising.facts(data)
-    assert facts["crossing"] == 258
-    assert facts["snr_db"][-1] is None
-    assert facts["snr_db_last"] == "-∞"
+    assert facts.crossing == 258
+    assert facts.snr_db[-1] is None
+    assert facts.snr_db_last == "-∞"
 
 
 def test_what_was_found_is_told_both_ways() -> None:
