@@ -63,7 +63,7 @@ def test_the_floor_is_drawn_from_training_digits_and_judged_against_test_digits(
     assert found.samples.recall > 0.5
     assert found.real.frechet > 20, "the floor are training digits"
     assert found.real.recall < 0.1
-    assert found.clouds.frechet > 20, "and so are the Gaussians"
+    assert found.control.frechet > 20, "and so are the Gaussians"
 
 
 def test_digits_are_drawn_by_their_labels_and_none_twice(training: Digits) -> None:

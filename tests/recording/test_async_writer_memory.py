@@ -67,11 +67,11 @@ import resource, sys, torch
 from pathlib import Path
 sys.path.insert(0, str(Path(sys.argv[2]) / "tests" / "helpers"))
 from cheap_denoiser import CheapDenoiser
-from viz_diffusion import NoiseSchedule, record_generation
+from viz_diffusion import NoiseSchedule, SamplerConfig, record_generation
 peaks = []
 for count in (96, 1600):
     labels = torch.zeros(count, dtype=torch.long)
-    record_generation(CheapDenoiser(), NoiseSchedule.named(), labels, range(count), steps=10, guidance_scale=1.0,
+    record_generation(CheapDenoiser(), NoiseSchedule.named(), labels, range(count), SamplerConfig(steps=10),
                       store=Path(sys.argv[1]) / f"{count}.zarr", dtype="float16")
     peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 print(peaks[1] - peaks[0])

@@ -133,7 +133,7 @@ def test_two_runs_have_another_guidance_and_all_others_the_recordings_own(
 ) -> None:
     def generate(digit: int, scale: float, sampler: str = "ddim", steps: int = 6) -> Trajectory:
         label = torch.tensor([digit])
-        return record_generation(model, SCHEDULE, label, [7], sampler=sampler, steps=steps, guidance_scale=scale)
+        return record_generation(model, SCHEDULE, label, [7], SamplerConfig(sampler, steps, scale))
 
     recorded = generate(5, own)
     runs = sample_comparison_runs(model, recorded)
