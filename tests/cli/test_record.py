@@ -208,7 +208,7 @@ def test_a_zip_is_a_recording_like_its_folder(short_recording: Path, tmp_path: P
 
 KILLED = """
 import signal, sys
-import viz_diffusion.recording.recorder as record
+import viz_diffusion.recording.generation as record
 
 def stop(step):
     if step.t == int(sys.argv[1]):
