@@ -43,6 +43,15 @@ def test_trained_steps_are_those_of_the_weights(uninterrupted: Path, stopped_at_
     assert Run.open(stopped_at_103).trained_steps == 103
 
 
+def test_the_notebook_summary_shows_the_weights_of_the_newest_checkpoint(stopped: Path) -> None:
+    newest = sha256_file(stopped / "training" / "step-00000007" / "ema.safetensors")
+    summary = Run.open(stopped)._repr_html_()
+    assert newest in summary
+    assert "6 of 9 steps" in summary  # the last logged step
+    shutil.rmtree(stopped / "training")
+    assert "none yet" in Run.open(stopped)._repr_html_()
+
+
 def test_the_manifest_lists_every_file(uninterrupted: Path) -> None:
     digests = read_json(uninterrupted / "manifest.json")["sha256"]
     assert set(digests) == {"config.json", "metrics.jsonl", "samples.safetensors", "model.safetensors"}
