@@ -8,16 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from viz_diffusion.diffusion.scaling import SCALINGS, ArrayT, Float64, alphas_cumprod_of, broadcast_factor, scales
 from viz_diffusion.errors import VizdiffUsageError
-
-Float64 = NDArray[np.float64]
-ArrayT = TypeVar("ArrayT", bound=Any)
-"""A NumPy array or a tensor of shape (B, ...); the result has the type of the argument."""
 
 
 def linear_betas(num_train_timesteps: int = 1000, start: float = 1e-4, end: float = 0.02) -> Float64:
@@ -45,8 +42,14 @@ def zero_snr_betas(num_train_timesteps: int = 1000) -> Float64:
     return 1 - shares / np.concatenate([[1.0], shares[:-1]])
 
 
-def predict_x0(x_t: ArrayT, eps: ArrayT, alphas_cumprod: float | Float64) -> ArrayT:
-    """Return x̂_0 = (x_t - √(1-ᾱ) ε̂) / √ᾱ, unclipped (Ho et al. 2020, eq. 15), for ᾱ of any schedule.
+_BETAS = {"linear": linear_betas, "cosine": cosine_betas, "zero-snr": zero_snr_betas}
+SCHEDULE_NAMES = tuple(_BETAS)
+
+
+def predict_x0(
+    x_t: ArrayT, eps: ArrayT, alphas_cumprod: float | Float64, scaling: str = "variance_preserving"
+) -> ArrayT:
+    """Return x̂_0 = (x_t - b ε̂) / a, unclipped, for ᾱ of any schedule (Ho et al. 2020, eq. 15).
 
     Parameters
     ----------
@@ -54,29 +57,13 @@ def predict_x0(x_t: ArrayT, eps: ArrayT, alphas_cumprod: float | Float64) -> Arr
         (B, ...) floating point, in whose dtype and on whose device x̂_0 is computed.
     alphas_cumprod
         ᾱ, float64 in (0, 1]: one number, or an array whose axes are the first ones of ``x_t``, such as (B,).
+    scaling
+        One of :data:`SCALINGS`; by default a and b are √ᾱ and √(1-ᾱ).
     """
-    share = np.asarray(alphas_cumprod, dtype=np.float64)
-    x0 = x_t - _factor(np.sqrt(1 - share), x_t) * eps
-    x0 /= _factor(np.sqrt(share), x_t)
+    signal, noise = scales(alphas_cumprod, scaling)
+    x0 = x_t - broadcast_factor(noise, x_t) * eps
+    x0 /= broadcast_factor(signal, x_t)
     return x0
-
-
-def _factor(value: Float64, like: ArrayT) -> ArrayT:
-    """Return float64 factors in the kind, dtype and device of ``like``, shaped to multiply (B, ...).
-
-    They are cast on the CPU first: some devices have no float64.
-    """
-    if "float" not in str(like.dtype):
-        raise VizdiffUsageError(f"images must be floating-point numbers, found {like.dtype}")
-    shaped: Any = value.reshape(value.shape + (1,) * (like.ndim - value.ndim)) if value.ndim else value
-    if isinstance(like, np.ndarray):
-        return shaped.astype(like.dtype)
-    wide = np.float64 if str(like.dtype) == "torch.float64" else np.float32
-    return like.new_tensor(np.asarray(shaped, dtype=wide), dtype=like.dtype)
-
-
-_BETAS = {"linear": linear_betas, "cosine": cosine_betas, "zero-snr": zero_snr_betas}
-SCHEDULE_NAMES = tuple(_BETAS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +81,9 @@ class NoiseSchedule:
     """(T,) float64, unitless: the share of variance replaced by noise at each timestep, in (0, 1); the last one
     may be 1, and then nothing of the image is left at the end (zero terminal SNR)."""
     name: str = "custom"
-    """Its name in captions: linear, cosine, zero-snr or custom."""
+    """Its name in captions: linear, cosine, zero-snr, flow or custom."""
+    scaling: str = SCALINGS[0]
+    """How x_t = a x_0 + b ε is scaled, one of :data:`SCALINGS`. ᾱ and SNR are the same in all of them."""
 
     def __post_init__(self) -> None:
         betas = np.array(self.betas, dtype=np.float64)
@@ -106,6 +95,10 @@ class NoiseSchedule:
             raise VizdiffUsageError("betas must lie strictly between 0 and 1; only the last of several may be 1")
         if np.prod(1 - below_one) == 0:
             raise VizdiffUsageError("betas are so large that nothing of the image is left: ᾱ underflows to 0")
+        if self.scaling not in SCALINGS:
+            raise VizdiffUsageError(f"`scaling` must be one of {', '.join(SCALINGS)}, found {self.scaling!r}")
+        if ends_in_noise and self.scaling == "variance_exploding":
+            raise VizdiffUsageError("a variance-exploding schedule cannot end without signal: its σ would be infinite")
         betas.flags.writeable = False
         object.__setattr__(self, "betas", betas)
 
@@ -114,12 +107,45 @@ class NoiseSchedule:
 
     @classmethod
     def named(cls, name: str = "linear", num_train_timesteps: int = 1000) -> NoiseSchedule:
-        """Build the ``linear`` (1e-4 to 0.02), the ``cosine`` or the ``zero-snr`` schedule with T timesteps."""
+        """Build the ``linear`` (1e-4 to 0.02), ``cosine``, ``zero-snr`` or ``flow`` schedule with T timesteps.
+
+        ``flow`` is the straight line from data to noise, σ_t = (t+1)/T (Liu et al. 2023): at t = T-1 all is noise.
+        """
+        if name == "flow" and num_train_timesteps > 1:
+            sigmas = np.arange(1, num_train_timesteps + 1) / num_train_timesteps
+            return cls.from_sigmas(sigmas, "flow", name="flow")
         if name not in _BETAS:
             raise VizdiffUsageError(f"schedule {name!r} is unknown; choose from {', '.join(SCHEDULE_NAMES)}")
         if num_train_timesteps < 1:
             raise VizdiffUsageError(f"a schedule needs at least 1 timestep, found {num_train_timesteps}")
         return cls(_BETAS[name](num_train_timesteps), name)
+
+    @classmethod
+    def from_sigmas(
+        cls, sigmas: Float64, scaling: str = "variance_exploding", *, name: str = "custom"
+    ) -> NoiseSchedule:
+        """Build the schedule whose noise levels are ``sigmas``, (T,) rising: b of x_t = a x_0 + b ε.
+
+        Parameters
+        ----------
+        scaling
+            ``variance_exploding``, x_t = x_0 + σ ε; or ``flow``, x_t = (1-σ) x_0 + σ ε, where σ may end at 1.
+
+        Raises
+        ------
+        VizdiffUsageError
+            Where they do not rise from above 0, or the scaling is neither of the two.
+        """
+        values = np.asarray(sigmas, dtype=np.float64)
+        if scaling not in SCALINGS[1:]:
+            raise VizdiffUsageError(f"`scaling` must be one of {', '.join(SCALINGS[1:])}, found {scaling!r}")
+        most = 1.0 if scaling == "flow" else np.inf
+        if values.ndim != 1 or not values.size or values[0] <= 0 or np.any(np.diff(values) <= 0) or values[-1] > most:
+            raise VizdiffUsageError(
+                "`sigmas` must be a row of numbers above 0 that rise, in flow matching to 1 at most"
+            )
+        shares = alphas_cumprod_of(values, scaling)
+        return cls(1 - shares / np.concatenate([[1.0], shares[:-1]]), name, scaling)
 
     def respaced(self, timesteps: NDArray[np.integer[Any]]) -> NoiseSchedule:
         """Return the schedule that visits only ``timesteps`` (rising), with the same ᾱ at each of them.
@@ -132,7 +158,8 @@ class NoiseSchedule:
         if kept.size == self.num_train_timesteps:
             return self
         alphas_cumprod = self.alphas_cumprod[kept]
-        return NoiseSchedule(1 - alphas_cumprod / np.concatenate([[1.0], alphas_cumprod[:-1]]), self.name)
+        betas = 1 - alphas_cumprod / np.concatenate([[1.0], alphas_cumprod[:-1]])
+        return NoiseSchedule(betas, self.name, self.scaling)
 
     @property
     def num_train_timesteps(self) -> int:
@@ -153,6 +180,16 @@ class NoiseSchedule:
     def alphas_cumprod_prev(self) -> Float64:
         """(T,) ᾱ_{t-1}, with 1 before the first timestep."""
         return np.concatenate([[1.0], self.alphas_cumprod[:-1]])
+
+    @cached_property
+    def signal_scale(self) -> Float64:
+        """(T,) a of x_t = a x_0 + b ε: √ᾱ_t where the schedule preserves variance."""
+        return scales(self.alphas_cumprod, self.scaling)[0]
+
+    @cached_property
+    def noise_scale(self) -> Float64:
+        """(T,) b of x_t = a x_0 + b ε: √(1-ᾱ_t) where the schedule preserves variance, else σ_t."""
+        return scales(self.alphas_cumprod, self.scaling)[1]
 
     @cached_property
     def snr(self) -> Float64:
@@ -196,12 +233,11 @@ class NoiseSchedule:
             )
 
     def add_noise(self, x0: ArrayT, noise: ArrayT, t: Any) -> ArrayT:
-        """Return x_t = √ᾱ_t x_0 + √(1-ᾱ_t) ε (Ho et al. 2020, eq. 4).
+        """Return x_t = a x_0 + b ε, which is √ᾱ_t x_0 + √(1-ᾱ_t) ε where variance is preserved (Ho et al. 2020, eq. 4).
 
         ``x0`` and ``noise`` are (B, ...); ``t`` is one index or B of them, each in 0 .. T-1.
         """
-        signal, spread = np.sqrt(self.alphas_cumprod), np.sqrt(1 - self.alphas_cumprod)
-        return self._at(signal, t, x0) * x0 + self._at(spread, t, x0) * noise
+        return self._at(self.signal_scale, t, x0) * x0 + self._at(self.noise_scale, t, x0) * noise
 
     def predict_x0(self, x_t: ArrayT, eps: ArrayT, t: Any) -> ArrayT:
         """Return x̂_0 = (x_t - √(1-ᾱ_t) ε̂) / √ᾱ_t, unclipped (Ho et al. 2020, eq. 15).
@@ -212,22 +248,29 @@ class NoiseSchedule:
             Where the schedule has zero terminal SNR; see :meth:`require_signal`.
         """
         self.require_signal()
-        return predict_x0(x_t, eps, self.alphas_cumprod[self._index(t)])
+        return predict_x0(x_t, eps, self.alphas_cumprod[self._index(t)], self.scaling)
 
     def predict_eps(self, x_t: ArrayT, x0: ArrayT, t: Any) -> ArrayT:
         """Return the ε that turns ``x0`` into ``x_t``: the inverse of :meth:`predict_x0`."""
-        signal, spread = np.sqrt(self.alphas_cumprod), np.sqrt(1 - self.alphas_cumprod)
-        return (x_t - self._at(signal, t, x_t) * x0) / self._at(spread, t, x_t)
+        return (x_t - self._at(self.signal_scale, t, x_t) * x0) / self._at(self.noise_scale, t, x_t)
 
     def posterior_mean(self, x0: ArrayT, x_t: ArrayT, t: Any) -> ArrayT:
-        """Return the mean of q(x_{t-1} | x_t, x_0) (Ho et al. 2020, eq. 7)."""
+        """Return the mean of q(x_{t-1} | x_t, x_0) (Ho et al. 2020, eq. 7).
+
+        Raises
+        ------
+        VizdiffUsageError
+            Where the schedule does not preserve variance.
+        """
+        if self.scaling != SCALINGS[0]:
+            raise VizdiffUsageError(f"DDPM's posterior needs a variance-preserving schedule, found {self.scaling}")
         to_x0 = np.sqrt(self.alphas_cumprod_prev) * self.betas / (1 - self.alphas_cumprod)
         to_x_t = np.sqrt(self.alphas) * (1 - self.alphas_cumprod_prev) / (1 - self.alphas_cumprod)
         return self._at(to_x0, t, x_t) * x0 + self._at(to_x_t, t, x_t) * x_t
 
     def _at(self, table: Float64, t: Any, like: ArrayT) -> ArrayT:
         """Return ``table[t]`` in the kind, dtype and device of ``like``, shaped to multiply (B, ...)."""
-        return _factor(table[self._index(t)], like)
+        return broadcast_factor(table[self._index(t)], like)
 
     def _index(self, t: Any) -> NDArray[np.integer[Any]]:
         """Return t as an array of whole numbers, each in 0 .. T-1."""

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from viz_diffusion.diffusion.sampler_config import SamplerConfig
+from viz_diffusion.diffusion.scaling import scales
 from viz_diffusion.diffusion.schedule import NoiseSchedule, predict_x0
 from viz_diffusion.diffusion.timesteps import SAMPLERS, VARIANCES
 from viz_diffusion.errors import VizdiffInputError
@@ -91,6 +92,12 @@ class Trajectory:
     interventions: str = ""
     """The interventions between sampler and network, by name; empty where there were none. ``timesteps`` and
     ``labels`` hold what the sampler gave, ``eps_pred`` what came back."""
+    prediction_type: str = "epsilon"
+    """What the network predicts: epsilon, v_prediction, sample or flow. ``eps_pred`` and ``x0_pred`` are computed from
+    it, whatever it is."""
+    conventions: Mapping[str, str] = field(default_factory=dict)
+    """How the network's arguments were read, as text by role: which argument is ``x``, ``t`` and ``labels``, and how
+    ``timesteps`` are counted; empty where no Recorder read them."""
 
     def __post_init__(self) -> None:
         shape = self.x_t.shape
@@ -109,7 +116,9 @@ class Trajectory:
         if not np.all(np.diff(self.timesteps) < 0):
             raise VizdiffInputError("a trajectory's timesteps must fall strictly")
         self._check_extras(shape[0])
-        if shape[1] and not 0 <= self.timesteps[-1] <= self.timesteps[0] < self.schedule.num_train_timesteps:
+        # a flow's t = T σ - 1 lies between -1 and 0 at a σ below 1/T
+        least = -1 if self.timesteps.dtype.kind == "f" else 0
+        if shape[1] and not least <= self.timesteps[-1] <= self.timesteps[0] < self.schedule.num_train_timesteps:
             raise VizdiffInputError(f"a trajectory's timesteps must lie below {self.schedule.num_train_timesteps}")
         if self.step_alphas_cumprod is None and self.timesteps.dtype.kind != "i":
             raise VizdiffInputError("a trajectory's fractional timesteps need step_alphas_cumprod")
@@ -136,9 +145,7 @@ class Trajectory:
     @property
     def snr(self) -> NDArray[np.float64]:
         """(S,) float64: the schedule's signal-to-noise ratio at each recorded step."""
-        if self.step_alphas_cumprod is not None:
-            return self.step_alphas_cumprod / (1 - self.step_alphas_cumprod)
-        return self.schedule.snr[self.timesteps]
+        return self.alphas_cumprod / (1 - self.alphas_cumprod)
 
     @property
     def alphas_cumprod(self) -> NDArray[np.float64]:
@@ -149,16 +156,37 @@ class Trajectory:
 
     @property
     def log_snr(self) -> NDArray[np.float64]:
-        """(S,) float64: ln SNR at each recorded step, in nats."""
-        return np.log(self.snr)
+        """(S,) float64: ln SNR at each recorded step, in nats; -inf where nothing of the image is left."""
+        with np.errstate(divide="ignore"):
+            return np.log(self.snr)
+
+    @property
+    def signal_scale(self) -> NDArray[np.float64]:
+        """(S,) float64: a of x_t = a x_0 + b ε at each recorded step."""
+        return scales(self.alphas_cumprod, self.schedule.scaling)[0]
+
+    @property
+    def noise_scale(self) -> NDArray[np.float64]:
+        """(S,) float64: b of x_t = a x_0 + b ε at each recorded step."""
+        return scales(self.alphas_cumprod, self.schedule.scaling)[1]
+
+    def x0_unclipped(self, sample: int, step: int) -> NDArray[np.float64]:
+        """Return (C, H, W) float64 x̂_0 before clipping, from ``x_t`` and ``eps_pred``.
+
+        Where nothing of the image is left (a = 0), ε̂ implies no x̂_0, and ``x0_pred`` is returned as it was recorded.
+        """
+        share = self.alphas_cumprod[step]
+        if share == 0:
+            return self.x0_pred[sample, step].astype(np.float64)
+        x_t, eps = (values[sample, step].astype(np.float64) for values in (self.x_t, self.eps_pred))
+        return predict_x0(x_t, eps, share, self.schedule.scaling)
 
     @property
     def x0_beyond_scale(self) -> NDArray[np.float64]:
         """(B, S) float64: the share of pixels of x̂_0, before any clipping, that lie beyond [-1, 1]."""
         shares = np.empty((self.num_images, self.num_steps))
-        for step, share in enumerate(self.alphas_cumprod):
-            x_t, eps = (values[:, step].astype(np.float64) for values in (self.x_t, self.eps_pred))
-            shares[:, step] = (np.abs(predict_x0(x_t, eps, share)) > 1).mean(axis=(1, 2, 3))
+        for sample, step in np.ndindex(shares.shape):
+            shares[sample, step] = (np.abs(self.x0_unclipped(sample, step)) > 1).mean()
         return shares
 
     @property

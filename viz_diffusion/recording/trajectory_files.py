@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from viz_diffusion.diffusion.scaling import SCALINGS
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.errors import VizdiffError, VizdiffInputError
 from viz_diffusion.files import atomic_dir, io_errors
@@ -20,8 +21,18 @@ from viz_diffusion.recording.store.writer import StoreWriter, refuse_other_folde
 if TYPE_CHECKING:
     from viz_diffusion.recording.trajectory import Trajectory
 
-_FACTS = ("sampler", "variance", "eta", "guidance_scale", "clip", "weights_sha256", "interventions")
-_LATER_FACTS: dict[str, Any] = {"eta": 0.0, "interventions": ""}
+_FACTS = (
+    "sampler",
+    "variance",
+    "eta",
+    "guidance_scale",
+    "clip",
+    "weights_sha256",
+    "interventions",
+    "prediction_type",
+    "conventions",
+)
+_LATER_FACTS: dict[str, Any] = {"eta": 0.0, "interventions": "", "prediction_type": "epsilon", "conventions": {}}
 """Facts that the first recordings lack, and what held for them."""
 
 
@@ -95,7 +106,8 @@ class _CutOffError(Exception):
 def facts_of(schedule: NoiseSchedule, **facts: Any) -> dict[str, Any]:
     """Return the facts of a recording as its store keeps them; JSON has no NaN, so that is None."""
     scale = facts["guidance_scale"]
-    return {"schedule": schedule.name, **facts, "guidance_scale": None if np.isnan(scale) else scale}
+    about = {"schedule": schedule.name, "scaling": schedule.scaling}
+    return {**about, **facts, "guidance_scale": None if np.isnan(scale) else scale}
 
 
 def _fields(reader: StoreReader, extent: Extent, samples: slice | None) -> dict[str, Any]:
@@ -121,5 +133,6 @@ def _fields(reader: StoreReader, extent: Extent, samples: slice | None) -> dict[
     stored = {name: reader.attrs[name] for name in _FACTS if name in reader.attrs or name not in _LATER_FACTS}
     facts = _LATER_FACTS | stored
     facts["guidance_scale"] = np.nan if facts["guidance_scale"] is None else facts["guidance_scale"]
-    schedule = NoiseSchedule(reader.read("betas"), str(reader.attrs["schedule"]))
+    scaling = reader.attrs.get("scaling", SCALINGS[0])  # the first recordings lack it
+    schedule = NoiseSchedule(reader.read("betas"), str(reader.attrs["schedule"]), scaling)
     return {"schedule": schedule, **arrays, **facts, "stopped": "" if extent.complete else extent.words}

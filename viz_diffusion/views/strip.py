@@ -11,7 +11,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from viz_diffusion.diffusion.schedule import predict_x0
 from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.evaluation.statistics import pixel_rms
 from viz_diffusion.plots.lazy_figures import Figures
@@ -143,6 +142,5 @@ def facts(data: StripData) -> dict[str, Any]:
 
 def _beyond(trajectory: Trajectory, sample: int, limit: float) -> NDArray[np.float64]:
     """Return (S,) the share of each guess's pixels beyond -limit .. limit, before clipping."""
-    x_t, eps = (values[sample].astype(np.float64) for values in (trajectory.x_t, trajectory.eps_pred))
-    raw = predict_x0(x_t, eps, trajectory.alphas_cumprod)
+    raw = np.stack([trajectory.x0_unclipped(sample, step) for step in range(trajectory.num_steps)])
     return np.asarray((np.abs(raw) > limit).mean(axis=(1, 2, 3)), dtype=np.float64)
