@@ -8,7 +8,8 @@ predicted. Knows nothing about hooks or files.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -30,6 +31,8 @@ _FITS = 0.02
 """An update fits where its error is below this share of the step's length, or of its noise."""
 _MISFITS = 0.2
 """An update does not fit where its error is above this share."""
+_LIKELIER = 12.0
+"""A type of prediction is far likelier than another where its log-likelihood is greater by this, in nats: odds of 160,000 to 1."""
 _NUM_PAIRS = 10
 """About as many pairs of states are checked, spread over the steps."""
 _NUM_VALUES = 64
@@ -83,18 +86,27 @@ def check_updates(steps: Sequence[RecordedStep], schedule: NoiseSchedule, guidan
         Where the next states fit an update by another type of prediction, and none by noise.
     """
     votes: dict[str, int] = {}
-    pairs = list(itertools.pairwise(steps))
-    for step, following in pairs[:: max(1, len(pairs) // _NUM_PAIRS)]:
-        prediction = _used(step, guidance_scale)
-        if prediction is None or step.cond.x.size < _NUM_VALUES or np.array_equal(step.cond.x, following.cond.x):
-            continue
-        errors = _errors(step.cond, prediction, following.cond, schedule)
-        best = min(errors, key=errors.__getitem__)
-        others = min(error for kind, error in errors.items() if kind != best)
-        if errors[best] < _FITS and (others if best == "epsilon" else errors["epsilon"]) > _MISFITS:
+    fits: dict[tuple[str, bool, bool], _NoiseFit] = {}
+    pairs = [
+        (step.cond, prediction, following.cond)
+        for step, following in itertools.pairwise(steps)
+        if (prediction := _used(step, guidance_scale)) is not None
+        and step.cond.x.size >= _NUM_VALUES
+        and not np.array_equal(step.cond.x, following.cond.x)
+    ]
+    pairs = pairs[:: max(1, len(pairs) // _NUM_PAIRS)]
+    for one, prediction, following in pairs:
+        updates = list(_updates(one, prediction, following, schedule))
+        best = _best_straight(updates)
+        if best:
             votes[best] = votes.get(best, 0) + 1
-    found = max(votes, key=votes.__getitem__, default="epsilon")
-    if found != "epsilon" and votes[found] >= min(3, len(pairs)) and "epsilon" not in votes:
+        for update in updates:
+            for beta in (True, False):
+                fits.setdefault((update.kind, update.clipped, beta), _NoiseFit()).add(update, beta)
+    found = max(votes, key=votes.__getitem__, default="")
+    if not found or votes[found] < min(3, len(pairs)) or "epsilon" in votes:
+        found = _best_noise(fits)
+    if found not in ("", "epsilon"):
         raise VizdiffUsageError(
             f"the loop's next states follow from the denoiser's answers as {found}, not as epsilon (the default): "
             f"{choices()}"
@@ -111,53 +123,77 @@ def _used(step: RecordedStep, guidance_scale: float | None) -> Float32 | None:
     return step.uncond.prediction + np.float32(guidance_scale) * difference
 
 
-def _errors(one: ForwardPass, prediction: Float32, following: ForwardPass, schedule: NoiseSchedule) -> dict[str, float]:
-    """Return for each type of prediction how far the next state is from the nearest known update, as a share."""
+@dataclass(frozen=True, eq=False)
+class _Update:
+    """What known samplers make of a state, where the prediction is of one type."""
+
+    kind: str
+    clipped: bool
+    straight: float
+    """Error of DDIM's next state (of Euler's, in a flow), as a share of the step's length."""
+    difference: Float64
+    """The next state less DDPM's mean (Ho et al. 2020, eq. 7), both divided by a."""
+    spreads: tuple[float, float]
+    """√β̃ and √β, divided by a."""
+
+
+class _NoiseFit:
+    """How well differences from DDPM's mean are fresh noise, over several steps."""
+
+    def __init__(self) -> None:
+        self.count, self.squares, self.log_likelihood = 0, 0.0, 0.0
+
+    def add(self, update: _Update, beta: bool) -> None:
+        spread = max(update.spreads[beta], 1e-30)
+        squares = float(((update.difference / spread) ** 2).sum())
+        self.count += update.difference.size
+        self.squares += squares
+        self.log_likelihood -= squares / 2 + update.difference.size * np.log(spread)
+
+    @property
+    def fits(self) -> bool:
+        """Whether the RMS is 1 within four standard errors."""
+        return bool(abs(np.sqrt(self.squares / self.count) - 1) < 4 / np.sqrt(2 * self.count))
+
+
+def _best_straight(updates: Sequence[_Update]) -> str:
+    """Return the type by which the next state is DDIM's, where one fits and noise does not, or the contrary."""
+    errors: dict[str, float] = {}
+    for update in updates:
+        errors[update.kind] = min(update.straight, errors.get(update.kind, np.inf))
+    best = min(errors, key=errors.__getitem__)
+    others = min(error for kind, error in errors.items() if kind != best)
+    return best if errors[best] < _FITS and (others if best == "epsilon" else errors["epsilon"]) > _MISFITS else ""
+
+
+def _best_noise(fits: Mapping[tuple[str, bool, bool], _NoiseFit]) -> str:
+    """Return the type by which the next states are DDPM's, where it is far likelier than noise; else nothing."""
+    fitting = {key: fit.log_likelihood for key, fit in fits.items() if fit.fits}
+    if not fitting:
+        return ""
+    best = max(fitting, key=fitting.__getitem__)
+    as_noise = max(fit.log_likelihood for key, fit in fits.items() if key[0] == "epsilon")
+    return best[0] if fitting[best] - as_noise > _LIKELIER else ""
+
+
+def _updates(
+    one: ForwardPass, prediction: Float32, following: ForwardPass, schedule: NoiseSchedule
+) -> Iterator[_Update]:
+    """Yield the updates of each type of prediction, without and with clipping."""
     x, p, wanted = (values.astype(np.float64) for values in (one.x, prediction, following.x))
-    here = scales(one.alphas_cumprod, schedule.scaling)
-    after = scales(following.alphas_cumprod, schedule.scaling)
-    errors = {}
-    for kind in PREDICTION_TYPES:
-        x0, eps = to_x0_and_eps(p, x, kind, *here)
-        if not np.isfinite(x0).all():
-            errors[kind] = np.inf
-            continue
-        errors[kind] = min(_error(x, x0, eps, wanted, one, following, here, after))
-        clipped = x0.clip(-1, 1)
-        implied = (x - here[0] * clipped) / here[1]
-        errors[kind] = min(errors[kind], *_error(x, clipped, implied, wanted, one, following, here, after))
-    return errors
-
-
-def _error(
-    x: Float64,
-    x0: Float64,
-    eps: Float64,
-    wanted: Float64,
-    one: ForwardPass,
-    following: ForwardPass,
-    here: tuple[Float64, Float64],
-    after: tuple[Float64, Float64],
-) -> tuple[float, float]:
-    """Return the errors of DDIM's update (Euler's, in a flow), and of DDPM's, whose noise must have its variance."""
-    straight = after[0] * x0 + after[1] * eps
-    length = max(float(np.linalg.norm(wanted - x)), 1e-6 * float(np.linalg.norm(x)))
-    ddim = float(np.linalg.norm(wanted - straight)) / length
-    # DDPM between any two noise levels (Ho et al. 2020, eq. 7), in units of x_t / a
-    power, power_after = (here[1] / here[0]) ** 2, (after[1] / after[0]) ** 2
-    spread = np.sqrt(power_after * (1 - power_after / power))
-    mean = x0 + power_after / power * (x / here[0] - x0)
-    noise = (wanted / after[0] - mean) / max(float(spread), 1e-30)
-    # β in place of β̃ makes the noise larger by √((1-ᾱ_t) / (1-ᾱ_{t-1}))
-    rms = float(np.sqrt((noise**2).mean()))
+    a, b = scales(one.alphas_cumprod, schedule.scaling)
+    a_next, b_next = scales(following.alphas_cumprod, schedule.scaling)
+    power, power_next = (b / a) ** 2 if a else np.inf, (b_next / a_next) ** 2
+    posterior = float(np.sqrt(power_next * (1 - power_next / power)))
     ratio = float(np.sqrt((1 - one.alphas_cumprod) / (1 - following.alphas_cumprod)))
-    scatter = 4 / np.sqrt(2 * noise.size)  # four standard errors of an RMS
-    is_noise = min(abs(rms - 1), abs(rms / ratio - 1)) < scatter and _explained(noise, x, x0) < 16 / noise.size
-    return ddim, 0.0 if is_noise else np.inf
-
-
-def _explained(noise: Float64, x: Float64, x0: Float64) -> float:
-    """Return the share of the power of ``noise`` that x_t and x̂_0 explain: about 2/n for fresh noise of n values."""
-    given = np.stack([x.ravel(), x0.ravel()], axis=1)
-    left = noise.ravel() - given @ np.linalg.lstsq(given, noise.ravel(), rcond=None)[0]
-    return 1 - float(left @ left) / max(float((noise**2).sum()), 1e-30)
+    length = max(float(np.linalg.norm(wanted - x)), 1e-6 * float(np.linalg.norm(x)))
+    for kind in PREDICTION_TYPES:
+        raw, noise = to_x0_and_eps(p, x, kind, a, b)
+        if not np.isfinite(raw).all() or not a:
+            continue
+        for clipped in (False, True):
+            x0 = raw.clip(-1, 1) if clipped else raw
+            eps = (x - a * x0) / b if clipped else noise
+            straight = float(np.linalg.norm(wanted - a_next * x0 - b_next * eps)) / length
+            mean = x0 + power_next / power * (x / a - x0)
+            yield _Update(kind, clipped, straight, wanted / a_next - mean, (posterior, posterior * ratio))

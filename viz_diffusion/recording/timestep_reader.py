@@ -71,6 +71,7 @@ class TimestepReader:
         self._candidates: list[_Convention] = []  # from the first value on
         self._used: list[float] = []
         self._floating = False
+        self._moved = False  # whether a flow's time has left 0, so that its scale is known
         self.noise_at_zero = False
         """Whether a flow's time is 0 at the noise and 1 at the data, so that its velocity is x_0 - ε."""
         self.words = ""
@@ -172,12 +173,13 @@ class TimestepReader:
         """Return the place of a flow's time: σ or 1-σ in 0 .. 1, or T σ; sampling begins at the noise."""
         count = self._schedule.num_train_timesteps
         if not self.words:
+            self.noise_at_zero = value < (count if value > 1 or self._convention == "index" else 1) / 2
+        if not self._used or (self._used == [1.0] and not self._moved):
             scaled = self._convention == "index" or (self._convention is None and value > 1)
-            full = count if scaled else 1
-            self.noise_at_zero = value < full / 2
-            ends = "0 is noise, 1 is data" if self.noise_at_zero else "1 is noise, 0 is data"
-            self.words = ends.replace("1", str(count)) if scaled else ends
-            self._used = [float(full)]
+            self._used = [float(count if scaled else 1)]
+            ends = (0, round(self._used[0])) if self.noise_at_zero else (round(self._used[0]), 0)
+            self.words = f"{ends[0]} is noise, {ends[1]} is data"
+        self._moved = self._moved or value != 0
         share = value / self._used[0]
         sigma = 1 - share if self.noise_at_zero else share
         if not 0 <= sigma <= 1:
