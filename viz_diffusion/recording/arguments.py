@@ -6,7 +6,7 @@ They are found by name and by shape, or told; what was found is stated in the re
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,14 +89,16 @@ class ArgumentReader:
         """
         given = self._given(args, kwargs)
         names = {role: self._told_name(role, given) for role in self._told}
-        names.setdefault("x", _find_x(given, names))
+        if "x" not in names:
+            names["x"] = _find_x(given, names)
         x = given[names["x"]]
         if not isinstance(x, Tensor) or not x.is_floating_point() or x.ndim < 2:
             raise VizdiffUsageError(
                 f"the argument {names['x']} was taken for x and is {_describe(x)}; say which one is x: "
                 'Recorder(…, arguments={"x": …})'
             )
-        names.setdefault("t", _find_t(given, names, x))
+        if "t" not in names:
+            names["t"] = _find_t(given, names, x)
         t = _timesteps(given[names["t"]], names["t"], x)
         if "labels" not in names:
             found = _find_labels(given, names, x)
@@ -262,8 +264,3 @@ def _describe(value: Any) -> str:
     if isinstance(value, Tensor):
         return f"a tensor of shape {tuple(value.shape)}, {str(value.dtype).removeprefix('torch.')}"
     return f"a {type(value).__name__}"
-
-
-def conventions_of(names: Mapping[str, str], more: Sequence[tuple[str, str]] = ()) -> dict[str, str]:
-    """Return the conventions of a recording: the argument of each role, and further ones."""
-    return {**names, **dict(more)}

@@ -125,6 +125,7 @@ class PassReader:
         state, prediction = self._states(inputs.x, output_tensor(output))
         if not self.conventions:
             self._state_conventions(inputs, state)
+        self.conventions["timesteps"] = self._timesteps.words
         _words, shaped = _SHAPES[state.ndim]
         shape = shaped(state.shape)
         values = to_numpy(prediction).reshape(shape)
@@ -165,7 +166,6 @@ class PassReader:
 
     def _state_conventions(self, inputs: PassArguments, state: Tensor) -> None:
         self.conventions.update(inputs.names)
-        self.conventions["timesteps"] = self._timesteps.words
         words = _SHAPES[state.ndim][0]
         if words:
             self.conventions["shape"] = words

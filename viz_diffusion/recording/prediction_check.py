@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from viz_diffusion.diffusion.parameterizations import PREDICTION_TYPES, to_x0_and_eps
-from viz_diffusion.diffusion.scaling import Float64, scales
+from viz_diffusion.diffusion.scaling import SCALINGS, Float64, scales
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.recording.forward_pass import ForwardPass
@@ -32,7 +32,7 @@ _FITS = 0.02
 _MISFITS = 0.2
 """An update does not fit where its error is above this share."""
 _LIKELIER = 12.0
-"""A type of prediction is far likelier than another where its log-likelihood is greater by this, in nats: odds of 160,000 to 1."""
+"""A type of prediction is far likelier than another where its log-likelihood is greater by this, in nats."""
 _NUM_PAIRS = 10
 """About as many pairs of states are checked, spread over the steps."""
 _NUM_VALUES = 64
@@ -105,7 +105,7 @@ def check_updates(steps: Sequence[RecordedStep], schedule: NoiseSchedule, guidan
                 fits.setdefault((update.kind, update.clipped, beta), _NoiseFit()).add(update, beta)
     found = max(votes, key=votes.__getitem__, default="")
     if not found or votes[found] < min(3, len(pairs)) or "epsilon" in votes:
-        found = _best_noise(fits)
+        found = "flow" if _is_euler(pairs, schedule) else _best_noise(fits)
     if found not in ("", "epsilon"):
         raise VizdiffUsageError(
             f"the loop's next states follow from the denoiser's answers as {found}, not as epsilon (the default): "
@@ -135,6 +135,8 @@ class _Update:
     """The next state less DDPM's mean (Ho et al. 2020, eq. 7), both divided by a."""
     spreads: tuple[float, float]
     """√β̃ and √β, divided by a."""
+    explained: float
+    """The share of the power of ``difference`` that x_t and x̂_0 explain."""
 
 
 class _NoiseFit:
@@ -142,18 +144,22 @@ class _NoiseFit:
 
     def __init__(self) -> None:
         self.count, self.squares, self.log_likelihood = 0, 0.0, 0.0
+        self.steps, self.explained = 0, 0.0  # about χ² with two degrees of freedom a step, for fresh noise
 
     def add(self, update: _Update, beta: bool) -> None:
         spread = max(update.spreads[beta], 1e-30)
         squares = float(((update.difference / spread) ** 2).sum())
         self.count += update.difference.size
+        self.steps += 1
+        self.explained += update.difference.size * update.explained
         self.squares += squares
         self.log_likelihood -= squares / 2 + update.difference.size * np.log(spread)
 
     @property
     def fits(self) -> bool:
-        """Whether the RMS is 1 within four standard errors."""
-        return bool(abs(np.sqrt(self.squares / self.count) - 1) < 4 / np.sqrt(2 * self.count))
+        """Whether the RMS is 1 within four standard errors, and x_t and x̂_0 explain no more of it than of noise."""
+        scatter = abs(np.sqrt(self.squares / self.count) - 1) * np.sqrt(2 * self.count)
+        return bool(scatter < 4 and self.explained < 2 * self.steps + 10 * np.sqrt(self.steps))
 
 
 def _best_straight(updates: Sequence[_Update]) -> str:
@@ -187,7 +193,8 @@ def _updates(
     posterior = float(np.sqrt(power_next * (1 - power_next / power)))
     ratio = float(np.sqrt((1 - one.alphas_cumprod) / (1 - following.alphas_cumprod)))
     length = max(float(np.linalg.norm(wanted - x)), 1e-6 * float(np.linalg.norm(x)))
-    for kind in PREDICTION_TYPES:
+    flows = schedule.scaling == "flow"
+    for kind in PREDICTION_TYPES if flows else PREDICTION_TYPES[:-1]:
         raw, noise = to_x0_and_eps(p, x, kind, a, b)
         if not np.isfinite(raw).all() or not a:
             continue
@@ -196,4 +203,25 @@ def _updates(
             eps = (x - a * x0) / b if clipped else noise
             straight = float(np.linalg.norm(wanted - a_next * x0 - b_next * eps)) / length
             mean = x0 + power_next / power * (x / a - x0)
-            yield _Update(kind, clipped, straight, wanted / a_next - mean, (posterior, posterior * ratio))
+            difference = wanted / a_next - mean
+            spreads = (posterior, posterior * ratio)
+            yield _Update(kind, clipped, straight, difference, spreads, _explained(difference, x, x0))
+
+
+def _explained(difference: Float64, x: Float64, x0: Float64) -> float:
+    """Return the share of the power of a difference that x_t and x̂_0 explain: about 2/n for fresh noise of n values."""
+    given = np.stack([x.ravel(), x0.ravel()], axis=1)
+    left = difference.ravel() - given @ np.linalg.lstsq(given, difference.ravel(), rcond=None)[0]
+    return 1 - float(left @ left) / max(float((difference**2).sum()), 1e-30)
+
+
+def _is_euler(pairs: Sequence[tuple[ForwardPass, Float32, ForwardPass]], schedule: NoiseSchedule) -> bool:
+    """Return whether each next state is x_t less the answer times the time that passes, as in flow matching."""
+    if not pairs or schedule.scaling != SCALINGS[0]:
+        return False
+    for one, prediction, following in pairs:
+        passed = (one.t - following.t) / schedule.num_train_timesteps
+        step = one.x.astype(np.float64) - following.x
+        if float(np.linalg.norm(step - passed * prediction)) > 0.05 * float(np.linalg.norm(step)):
+            return False
+    return True

@@ -109,17 +109,18 @@ class TimestepReader:
         if not self._candidates:
             self._candidates = self._fitting(value)
         last = self._schedule.num_train_timesteps - 1
-        while self._candidates:
-            index = self._candidates[0].to_index(value)
-            if -_WHOLE <= index <= last + _WHOLE and self._agrees(self._candidates[0]):
-                break
-            self._candidates.pop(0)
+        self._candidates = [
+            one for one in self._candidates if -_WHOLE <= one.to_index(value) <= last + _WHOLE and self._agrees(one)
+        ]
+        # of several that remain, one that gives whole timesteps comes first
+        self._candidates.sort(key=lambda one: abs(one.to_index(value) - round(one.to_index(value))) > _WHOLE)
         if not self._candidates:
             raise VizdiffUsageError(
                 f"a forward pass was given t = {value:g}, which does not lie on the schedule's 0..{last}, counted as "
                 f"{self.words or 'it may be'}; say how the loop counts: Recorder(…, timesteps=…), one of "
                 f"{', '.join(TIMESTEP_CONVENTIONS)}"
             )
+        index = self._candidates[0].to_index(value)
         self.words = self._candidates[0].words
         self._used.append(value)
         if abs(index - round(index)) <= _WHOLE:
@@ -129,6 +130,8 @@ class TimestepReader:
 
     def _agrees(self, one: _Convention) -> bool:
         """Return whether a convention gives the earlier values the places that they were given."""
+        if len(self._candidates) == 1:
+            return True
         current = next((c for c in self._candidates if c.words == self.words), None)
         return current is None or all(abs(one.to_index(v) - current.to_index(v)) < _WHOLE for v in self._used)
 
@@ -204,11 +207,11 @@ def _check_format(values: Tensor) -> None:
 
 
 def _common_value(values: NDArray[np.float64]) -> float:
+    if not np.isfinite(values).all():
+        raise VizdiffUsageError(f"a forward pass was given t = {values[~np.isfinite(values)][0]:g}; it must be finite")
     if not values.size or (values != values[0]).any():
         raise VizdiffUsageError(
             f"one forward pass was given several timesteps ({values.min():g}..{values.max():g}); "
             "the Recorder follows a sampling loop, in which all images share one"
         )
-    if not np.isfinite(values[0]):
-        raise VizdiffUsageError(f"a forward pass was given t = {values[0]:g}; timesteps must be finite")
     return float(values[0])
