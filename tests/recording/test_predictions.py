@@ -21,7 +21,7 @@ from viz_diffusion.recording.recorder import Recorder
 from viz_diffusion.recording.trajectory import Trajectory
 
 SHAPE = (1, 8, 8)
-SEEDS = [1, 2, 3, 4]
+SEEDS = list(range(20))
 
 
 class Gaussian(nn.Module):
@@ -125,8 +125,8 @@ def test_an_unsaid_prediction_is_refused_at_the_first_noisy_pass(kind: str) -> N
 
 
 def noisy_loop(net: nn.Module, schedule: NoiseSchedule, kind: str, how: str) -> Tensor:
-    """Sample from t = 300 of 1000, where noise does not drown the image, so that only the updates show the type."""
-    visited = np.arange(300, -1, -10)
+    """Sample from t = 500 of 1000, where noise does not drown the image, so that only the updates show the type."""
+    visited = np.arange(500, -1, -20)
     as_noise = net if kind == "epsilon" else AsNoise(net, schedule, kind)
     steps = ddim_steps if how.startswith("ddim") else ddpm_steps
     more: dict[str, Any] = {"clip": how.endswith("clip")}
