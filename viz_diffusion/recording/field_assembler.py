@@ -98,7 +98,7 @@ class FieldAssembler:
             return True
         return not np.allclose(self.schedule.alphas_cumprod[timesteps], alphas_cumprod, rtol=1e-6, atol=0)
 
-    def inner(self, evaluations: Sequence[InnerEvaluation], guided: bool) -> dict[str, NDArray[Any]]:
+    def inner(self, evaluations: Sequence[InnerEvaluation], guided: bool) -> dict[str, Any]:
         """Return the further evaluations within steps, as the fields ``inner_…`` of a Trajectory."""
         if not evaluations:
             return {}

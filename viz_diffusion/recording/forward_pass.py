@@ -20,12 +20,14 @@ from viz_diffusion.recording.arguments import ArgumentReader, PassArguments
 from viz_diffusion.recording.timestep_reader import TimestepReader
 from viz_diffusion.recording.trajectory import Float32
 
-_SHAPES = {
-    2: ("points (n, D), recorded as (n, 1, 1, D)", lambda shape: (shape[0], 1, 1, shape[1])),
-    3: ("images (n, H, W), recorded as (n, 1, H, W)", lambda shape: (shape[0], 1, *shape[1:])),
-    4: ("", lambda shape: tuple(shape)),
-}
-"""From the number of axes to what they mean, and the shape in which they are recorded."""
+_SHAPES = {2: "points (n, D), recorded as (n, 1, 1, D)", 3: "images (n, H, W), recorded as (n, 1, H, W)", 4: ""}
+"""From the number of axes of x to what they mean, where they are not (n, C, H, W)."""
+
+
+def _four_axes(values: Float32) -> Float32:
+    """Return states with the axes (n, C, H, W) in which they are recorded."""
+    missing = (1,) * (4 - values.ndim)
+    return values.reshape(len(values), *missing, *values.shape[1:])
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +103,7 @@ class PassReader:
             As of :meth:`ArgumentReader.read` and :meth:`TimestepReader.read`; and where the pass runs under
             ``torch.vmap``, whose images no hook can copy.
         """
-        if any(torch._C._functorch.is_functorch_wrapped_tensor(v) for v in _tensors(args, kwargs)):
+        if any(_is_transformed(v) for v in _tensors(args, kwargs)):
             raise VizdiffUsageError(
                 "this forward pass runs under torch.vmap or another torch.func transform, whose images a hook cannot "
                 "copy: call the denoiser with the whole batch"
@@ -126,14 +128,12 @@ class PassReader:
         if not self.conventions:
             self._state_conventions(inputs, state)
         self.conventions["timesteps"] = self._timesteps.words
-        _words, shaped = _SHAPES[state.ndim]
-        shape = shaped(state.shape)
-        values = to_numpy(prediction).reshape(shape)
+        values = _four_axes(to_numpy(prediction))
         if self.velocity_sign < 0:
             np.negative(values, out=values)
         return ForwardPass(
             t,
-            to_numpy(state).reshape(shape),
+            _four_axes(to_numpy(state)),
             values,
             inputs.labels,
             activations,
@@ -166,12 +166,17 @@ class PassReader:
 
     def _state_conventions(self, inputs: PassArguments, state: Tensor) -> None:
         self.conventions.update(inputs.names)
-        words = _SHAPES[state.ndim][0]
+        words = _SHAPES[state.ndim]
         if words:
             self.conventions["shape"] = words
         if self._channels is not None:
             first, last, _ = self._channels.indices(inputs.x.shape[1])
             self.conventions["state_channels"] = f"{first} .. {last - 1} of {inputs.x.shape[1]}"
+
+
+def _is_transformed(tensor: Tensor) -> bool:
+    """Return whether torch.vmap or another transform of torch.func stands between a hook and the values."""
+    return bool(torch._C._functorch.is_functorch_wrapped_tensor(tensor))  # type: ignore[no-untyped-call,unused-ignore]
 
 
 def _tensors(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[Tensor]:
@@ -231,5 +236,4 @@ def to_images(x0: Tensor) -> Float32:
     """
     if x0.ndim not in _SHAPES:
         raise VizdiffUsageError(f"finished images must be (B, C, H, W), (B, H, W) or (B, D), found {tuple(x0.shape)}")
-    values: Float32 = to_numpy(x0)
-    return values.reshape(_SHAPES[x0.ndim][1](values.shape))
+    return _four_axes(to_numpy(x0))
