@@ -42,6 +42,8 @@ def record_generation(
 
     Parameters
     ----------
+    denoiser, schedule
+        What is sampled. The denoiser predicts ε, or what its ``prediction_type`` says.
     labels, seeds
         (B,) int64 on the denoiser's device, and B seeds: one of each for each image.
     config
@@ -67,6 +69,7 @@ def record_generation(
     if store is not None:
         fields = 3 if config.guidance_scale == 1 else 5
         require_space(store, recording_bytes(count, num_steps, image_shape, fields, dtype))
+    kind = getattr(denoiser, "prediction_type", "epsilon")
     recorder = Recorder(
         denoiser,
         schedule,
@@ -80,6 +83,7 @@ def record_generation(
         aim=(count, num_steps),
         seeds=seeds,
         weights_sha256=weights_sha256,
+        **({} if kind == "epsilon" else {"prediction_type": kind}),
     )
     with recorder:
         for first in range(0, count, batch):
