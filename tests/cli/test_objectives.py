@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from refusals import refused
 from training_runs import TINY, begin, first_digits
 
@@ -130,8 +131,8 @@ def test_the_page_says_what_a_flow_network_predicts(
     found = said(capsys, *argv)
     assert found["lessons"]["training"]["objective"] == "flow"
     text = page.read_text(encoding="utf-8")
-    assert "predicts the velocity ε − x₀ instead of the noise" in text
-    assert "the velocity ε − x₀ (flow matching)" in text
+    assert "This network was trained by flow matching" in text
+    assert "(flow matching)" in text
 
 
 def test_embeddings_are_drawn_of_a_flow_network(
@@ -157,3 +158,52 @@ def test_an_intervened_flow_recording(runs: dict[str, Path], tmp_path: Path) -> 
     assert main([*argv, "--quiet", "--out", str(tmp_path)]) == 0
     changed = Trajectory.open(tmp_path / "changed.zarr")
     assert (changed.interventions, changed.prediction_type) == ("switch 8@500", "epsilon")
+
+
+# -- recordings ------------------------------------------------------------------------------------
+
+
+def test_a_heun_recording_of_a_flow_network(
+    runs: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In the flow's own process: x̂_0 = x - σ v, with the network's own velocity v; and its page."""
+    options = ["--sampler", "heun", "--steps", "5", "--guidance", "2", "--no-clip"]
+    argv = ["trajectory", "--run", str(runs["flow"]), *options]
+    assert main([*argv, "--quiet", "--out", str(tmp_path / "heun")]) == 0
+    found = Trajectory.open(tmp_path / "heun" / "trajectory.zarr")
+    assert (found.sampler, found.prediction_type, found.schedule.scaling) == ("heun", "flow", "flow")
+    assert found.timesteps.tolist() == [999, 799, 599, 399, 199]
+    assert found.inner_steps is not None
+    assert found.inner_steps.tolist() == [0, 1, 2, 3]
+    assert found.inner_timesteps.tolist() == [799, 599, 399, 199]
+    model, _ = Run.open(runs["flow"]).load_model()
+    network, _ = Run.open(runs["flow"]).config.sampled(model, "heun")
+    for step, t in enumerate(found.timesteps.tolist()):
+        x = torch.from_numpy(found.x_t[:, step])
+        times = torch.tensor([t])
+        label, null = (network(x, times, torch.tensor([label])) for label in (5, 10))
+        velocity, sigma = null + 2 * (label - null), (t + 1) / 1000
+        torch.testing.assert_close(torch.from_numpy(found.x0_pred[:, step]), x - sigma * velocity, rtol=1e-5, atol=1e-5)
+        ahead = torch.from_numpy(found.x_t[:, step + 1] if step < 4 else found.x0)
+        if step == 4:
+            torch.testing.assert_close(ahead, x - sigma * velocity, rtol=1e-5, atol=1e-5)
+    page, which = tmp_path / "page.html", ["--trajectory", str(tmp_path / "heun"), "--run", str(runs["flow"])]
+    assert "step" in said(capsys, "report", *which, "--out", str(page))["left_out"]
+    line = refused(capsys, 3, "worksheet", *which)
+    assert "is of the process flow (flow), and lessons measure a variance-preserving noise schedule" in line
+
+
+@pytest.mark.parametrize(("objective", "kind"), [("v", "v_prediction"), ("x0", "sample")])
+def test_a_recording_says_what_the_network_predicts(
+    objective: str, kind: str, runs: dict[str, Path], tmp_path: Path
+) -> None:
+    argv = ["trajectory", "--run", str(runs[objective]), "--sampler", "ddim", "--steps", "5", "--guidance", "2"]
+    assert main([*argv, "--quiet", "--out", str(tmp_path)]) == 0
+    found = Trajectory.open(tmp_path / "trajectory.zarr")
+    assert (found.prediction_type, found.schedule.scaling) == (kind, "variance_preserving")
+    model, _ = Run.open(runs[objective]).load_model()
+    for step, t in enumerate(found.timesteps.tolist()):
+        x, times = torch.from_numpy(found.x_t[:, step]), torch.tensor([t])
+        label, null = (model(x, times, torch.tensor([label])) for label in (5, 10))
+        eps = null + 2 * (label - null)
+        torch.testing.assert_close(torch.from_numpy(found.eps_pred[:, step]), eps, rtol=1e-4, atol=1e-4)

@@ -69,7 +69,6 @@ def record_generation(
     if store is not None:
         fields = 3 if config.guidance_scale == 1 else 5
         require_space(store, recording_bytes(count, num_steps, image_shape, fields, dtype))
-    kind = getattr(denoiser, "prediction_type", "epsilon")
     recorder = Recorder(
         denoiser,
         schedule,
@@ -83,7 +82,8 @@ def record_generation(
         aim=(count, num_steps),
         seeds=seeds,
         weights_sha256=weights_sha256,
-        **({} if kind == "epsilon" else {"prediction_type": kind}),
+        prediction_type=getattr(denoiser, "prediction_type", "epsilon"),
+        timesteps="index",
     )
     with recorder:
         for first in range(0, count, batch):

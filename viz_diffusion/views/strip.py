@@ -127,7 +127,7 @@ def facts(data: StripData) -> dict[str, Any]:
         "steps_left": [int(n) for n in data.frames.steps_left],
         "timesteps": data.frames.timesteps.tolist(),
         "alphas_cumprod": [float(a) for a in data.frames.alphas_cumprod],
-        "snr_db": [float(v) for v in 10 * np.log10(trajectory.snr[shown])],
+        "snr_db": [float(10 * np.log10(v)) if v else None for v in trajectory.snr[shown]],
         "x_t_beyond_scale": [float(v) for v in clipped],
         "x0_clipped": [float(v) for v in beyond[shown]],
         "x0_change": [float(v) for v in change[shown]],
