@@ -133,7 +133,7 @@ class PipelineRecording:
         run = self._runs.current
         self._latest_state, self._call = next_state(output), None
         if run is not None:
-            run.final = run.layout.images(self._latest_state)
+            run.go_on_to(run.layout.images(self._latest_state))
 
     def _run_of(self, call: Mapping[str, Any]) -> PipelineRun:
         """Return the run that a step belongs to: the current one, or a new one where t rises to a beginning.
@@ -170,15 +170,15 @@ class PipelineRecording:
     def _on_latents(self, latents: Tensor) -> None:
         """Take the latents that the pipeline returned as what its run ended with."""
         run = self._runs.current
-        if run is not None and run.final is not None:
+        if run is not None and run.state is not None:
             found = run.layout.images(latents)
-            run.final = found if found.shape == run.final.shape else run.final
+            run.final = found if found.shape == run.state.shape else run.final
 
     def _on_decoded(self, decoded: Tensor) -> None:
         """Take what the pipeline's VAE decodes as what its run ended with."""
         run = self._runs.current
-        if run is not None and run.final is not None:
-            found = ended_with(self._pipe.vae, run.final, decoded)
+        if run is not None and run.state is not None:
+            found = ended_with(self._pipe.vae, run.state, decoded)
             run.final = run.final if found is None else found
 
     def _nothing_recorded(self) -> str:

@@ -106,14 +106,13 @@ class FollowedScheduler:
 
 
 def _arguments(signature: inspect.Signature, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Mapping[str, Any]:
-    """Return the arguments of ``step`` by name, also where its signature says only ``*args``."""
+    """Return the arguments of ``step`` by name, also where its signature has others, as a wrapper's may."""
     try:
         named = signature.bind(*args, **kwargs).arguments
     except TypeError:
         named = {}
-    if "sample" in named:
-        return named
-    return dict(zip(("model_output", "timestep", "sample"), args, strict=False)) | kwargs
+    names = ("model_output", "timestep", "sample")
+    return named if all(name in named for name in names) else dict(zip(names, args, strict=False)) | kwargs
 
 
 @contextmanager

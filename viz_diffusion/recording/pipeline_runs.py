@@ -43,11 +43,17 @@ class PipelineRun:
     last: SchedulerStep | None = None
     """The latest step; None before the first."""
     num_steps: int = 0
+    state: Float32 | None = None
+    """(B, C, H, W): the next state that the latest evaluation gave."""
     final: Float32 | None = None
     """(B, C, H, W): what the run has ended with, if it ends here."""
 
     def __post_init__(self) -> None:
         self.latest_t = self.first_t
+
+    def go_on_to(self, state: Float32) -> None:
+        """Take the next state from an evaluation."""
+        self.state = self.final = state
 
     def facts(self, others: Mapping[str, Any]) -> dict[str, Any]:
         """Return the attributes of the recording, with ``others``, which only the caller knows."""
@@ -125,7 +131,8 @@ class PipelineRuns:
             run.steps.append(step)
         else:
             self._writer_of(run, self._store).put(step)
-        run.last, run.final, run.num_steps = step, step.x_prev, run.num_steps + 1
+        run.last, run.num_steps = step, run.num_steps + 1
+        run.go_on_to(step.x_prev)
 
     def trajectories(self) -> list[Trajectory]:
         """Return one recording for each run, in order."""
