@@ -207,11 +207,20 @@ def record_pipeline(
 ) -> Iterator[PipelineRecording]:
     """Record every step of a diffusers pipeline within the block.
 
-    Works with any pipeline, or any object, whose ``.scheduler`` has ``step`` and ``alphas_cumprod`` and needs one
-    network evaluation a step: DDPM, DDIM, DPM-Solver++ multistep, Euler and similar ones. It observes only: images
-    and random state are the same without it. ``x_t`` is the network's input: where a scheduler's samples grow with σ
-    (Euler), they are divided by √(1+σ²), so that x_t has unit power and ᾱ = 1/(1+σ²). ``guidance_scale`` is NaN (not
-    known), because ``step`` gets the prediction after guidance.
+    Works with any pipeline, or any object, whose ``.scheduler`` is one of diffusers' with Gaussian noise: DDPM, DDIM,
+    DPM-Solver++, Euler, Heun, flow matching and the others that
+    :data:`~viz_diffusion.recording.scheduler_kinds.KINDS` lists. It observes only: images and random state are the
+    same without it. ``guidance_scale`` is NaN (not known), because ``step`` gets the prediction after guidance.
+
+    ``x_t`` is the network's input. Where a scheduler's samples grow with σ (Euler), they are divided by √(1+σ²), so
+    that x_t has unit power and ᾱ = 1/(1+σ²). Flow matching is recorded as it is, x_t = (1-σ) x_0 + σ ε with t = T σ - 1
+    (Liu et al. 2023): ``Trajectory.schedule.scaling`` is ``flow``, and x̂_0 = x_t - σ v. What the network predicts is in
+    ``prediction_type``; how the recorded t and x follow from the scheduler's is in ``conventions``.
+
+    A scheduler that evaluates the network more than once a step (Heun, KDPM2, PNDM) is recorded by the first
+    evaluation of each step. A scheduler that is exchanged inside the block is followed. A batch that guidance doubles
+    is recorded once. The finished images are what the pipeline ended with, also where a callback changed them after
+    the last step; a loop of one's own says what it ended with by :meth:`PipelineRecording.finish`.
 
     Parameters
     ----------
@@ -219,11 +228,12 @@ def record_pipeline(
         The pipeline.
     seeds, labels
         Of the images, where they are known. Without ``labels``, the integer ``class_labels`` with which the pipeline
-        calls its ``unet`` or ``transformer`` are recorded; the first half, if the batch is doubled for guidance.
+        calls its ``unet`` or ``transformer`` are recorded; the half without the null label, if the batch is doubled
+        for guidance.
     activations
         Dotted names or globs of modules of its ``unet`` or ``transformer`` whose outputs are recorded too (see
-        :func:`~viz_diffusion.recording.hooks.match_modules`); of a batch that is doubled for guidance, the second
-        half, which in diffusers is the one with the prompt.
+        :func:`~viz_diffusion.recording.hooks.match_modules`); of a batch that is doubled for guidance, the half under
+        the class or the prompt.
     activation_steps
         Numbers of the steps, from 0, at which they are recorded; all of them by default.
     store
@@ -240,9 +250,9 @@ def record_pipeline(
     Raises
     ------
     VizdiffUsageError
-        Where the scheduler has no ``step``, no betas (flow matching), zero terminal SNR, an unknown type of prediction
-        or two evaluations a step; where ``activations`` match no module, or the network is called twice a step; with
-        a ``store``, where nothing was recorded.
+        Where the scheduler is not recorded, and the message says why: it has no ``step``, samples tokens or videos,
+        inverts or resamples so that t rises, or predicts ε at zero terminal SNR; where ``activations`` match no module,
+        or the network is called twice a step; with a ``store``, where nothing was recorded, or runs differ.
 
     Examples
     --------

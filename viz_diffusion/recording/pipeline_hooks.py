@@ -196,8 +196,9 @@ class WatchedEnding:
             kind = type(self._pipe)
             self._replace(kind, "__call__", self._around_call(kind.__call__))
         vae = getattr(self._pipe, "vae", None)
-        if isinstance(vae, nn.Module) and callable(getattr(vae, "decode", None)):
-            self._replace(vae, "decode", _Wrapper(vae, "decode", self._around_decode(vae.decode)))
+        decode: Any = getattr(vae, "decode", None)
+        if isinstance(vae, nn.Module) and callable(decode):
+            self._replace(vae, "decode", _Wrapper(vae, "decode", self._around_decode(decode)))
 
     def stop(self) -> None:
         """Restore them."""

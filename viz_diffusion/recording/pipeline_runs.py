@@ -57,7 +57,7 @@ class PipelineRun:
 
     def facts(self, others: Mapping[str, Any]) -> dict[str, Any]:
         """Return the attributes of the recording, with ``others``, which only the caller knows."""
-        facts = self.reader.facts | others
+        facts = {**self.reader.facts, **others}
         if self.layout.words:
             said = dict(facts["conventions"])
             said["x"] = "; ".join([*([said["x"]] if "x" in said else []), self.layout.words])

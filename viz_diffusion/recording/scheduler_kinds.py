@@ -119,12 +119,12 @@ def kind_of(scheduler: Any) -> SchedulerKind:
     """
     name, config = type(scheduler).__name__, scheduler.config
     names = [parent.__name__ for parent in type(scheduler).__mro__]
-    known = next((parent for parent in names if parent in KINDS or parent in REFUSED), None)
+    known = next((parent for parent in names if parent in KINDS or parent in REFUSED), "")
     if known in REFUSED:
         raise VizdiffUsageError(f"{name} {REFUSED[known]}{_MEND}")
-    if known is None and not (hasattr(scheduler, "betas") and hasattr(scheduler, "alphas_cumprod")):
+    if not known and not (hasattr(scheduler, "betas") and hasattr(scheduler, "alphas_cumprod")):
         raise VizdiffUsageError(f"{name} is not known, and has no betas and no ᾱ to read its noise levels from{_MEND}")
-    kind = SchedulerKind(by_sigma=hasattr(scheduler, "sigmas")) if known is None else KINDS[known]
+    kind = KINDS[known] if known else SchedulerKind(by_sigma=hasattr(scheduler, "sigmas"))
     if getattr(config, "use_flow_sigmas", False):
         kind = replace(kind, scaling=FLOW)
     if getattr(config, "invert_sigmas", False):
