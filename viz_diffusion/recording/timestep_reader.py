@@ -175,10 +175,13 @@ class TimestepReader:
     def _flow(self, value: float) -> Timestep:
         """Return the place of a flow's time: σ or 1-σ in 0 .. 1, or T σ; sampling begins at the noise."""
         count = self._schedule.num_train_timesteps
-        if not self.words:
-            self.noise_at_zero = value < (count if value > 1 or self._convention == "index" else 1) / 2
+        if self._convention == "index":  # the schedule's own timesteps, σ = (t + 1)/T
+            self.words = f"0 .. {count - 1}, the last of which is noise"
+            self._used, value = [float(count)], value + 1
+        elif not self.words:
+            self.noise_at_zero = value < (count if value > 1 or self._convention == "count" else 1) / 2
         if not self._used or (self._used == [1.0] and not self._moved):
-            scaled = self._convention == "index" or (self._convention is None and value > 1)
+            scaled = self._convention == "count" or (self._convention is None and value > 1)
             self._used = [float(count if scaled else 1)]
             ends = (0, round(self._used[0])) if self.noise_at_zero else (round(self._used[0]), 0)
             self.words = f"{ends[0]} is noise, {ends[1]} is data"

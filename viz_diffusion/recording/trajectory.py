@@ -220,6 +220,12 @@ class Trajectory:
 
         return draw_strip(self, sample, frames, spacing, ax)
 
+    def plot_decoded(self, ax: Axes | None = None, *, sample: int = 0) -> Figure:
+        """Draw the pictures decoded from latents; see :func:`~viz_diffusion.views.decoded.draw_decoded`."""
+        from viz_diffusion.views.decoded import draw_decoded
+
+        return draw_decoded(self, sample, ax)
+
     def plot_feature_maps(
         self, ax: Axes | None = None, *, names: Sequence[str] | None = None, sample: int = 0
     ) -> Figure:

@@ -164,6 +164,7 @@ class Run:
     ) -> tuple[SimpleUNet, str]:
         """Return the network with the averaged weights, ready to sample, and the SHA-256 of its weights file.
 
+        Whatever the run's objective, the network predicts ε̂ on the run's noise schedule (:meth:`RunConfig.denoiser`).
         For an unfinished run the weights are those of its newest readable checkpoint; ``warn`` receives one message
         for each newer one that cannot be read.
 
@@ -188,7 +189,7 @@ class Run:
             for remark in remarks:
                 warn(remark)
         model = model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        return model.eval().requires_grad_(False), digest
+        return self.config.denoiser(model.eval().requires_grad_(False)), digest
 
     # -- checkpoints -------------------------------------------------------------------------------
 
