@@ -69,7 +69,7 @@ def main(folder: Path, trials: int, seed: int) -> None:
     stopped = []
     for trial in range(trials):
         path, signals = folder / f"stopped-{trial}", [int(number) for number in kinds[trial % 3]]
-        code, seconds = stop(path, digits, signals, draw.randint(1, 2), draw.uniform(0, 0.15))
+        code, seconds = stop(path, digits, signals, draw.randint(1, 4), draw.uniform(0, 0.15))
         finished = (path / "manifest.json").exists()
         if not finished:
             train(path, digits)
