@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from viz_diffusion.errors import VizdiffUsageError
-from viz_diffusion.recording.forward_pass import forward_signature, to_numpy
+from viz_diffusion.recording.forward_pass import to_numpy
 from viz_diffusion.recording.trajectory import Float32
 
 
@@ -49,7 +49,7 @@ def read_network_call(network: nn.Module, args: tuple[Any, ...], kwargs: dict[st
         Where x is no tensor, or there is no ``timestep``.
     """
     try:
-        bound = dict(inspect.Signature.bind(forward_signature(network), *args, **kwargs).arguments)
+        bound = dict(inspect.Signature.bind(inspect.signature(network.forward), *args, **kwargs).arguments)
     except TypeError:
         bound = dict(zip(("sample", "timestep"), args, strict=False)) | kwargs
     x = bound.pop(next(iter(bound), ""), None)
