@@ -14,7 +14,6 @@ No pickle. Knows nothing about figures or the command line.
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -38,13 +37,14 @@ from viz_diffusion.files import (
     sha256_file,
     sweep,
     sync_dir,
+    sync_file,
     to_json,
     write_bytes,
     write_json,
     write_manifest,
 )
 from viz_diffusion.training.checkpoint import load_weights, read_tensors, to_bytes
-from viz_diffusion.training.checkpoint_series import CheckpointSeries, Resumed, step_of
+from viz_diffusion.training.checkpoint_series import LOCK, CheckpointSeries, Resumed, step_of
 from viz_diffusion.training.config import RunConfig
 from viz_diffusion.training.loop import TrainState
 from viz_diffusion.training.metrics_log import METRICS, lost_metrics
@@ -249,7 +249,7 @@ class Run:
         VizdiffLockedError
             On entering, if another process is writing to the run.
         """
-        return lock(self.path / ".lock")
+        return lock(self.path / LOCK)
 
     def sweep(self) -> None:
         """Remove what killed processes left: temporary files, and checkpoints without a manifest.
@@ -269,7 +269,7 @@ class Run:
         with atomic_write(path) as handle:
             handle.write((to_json(config.to_dict(), indent=2) + "\n").encode())
             handle.flush()
-            os.fsync(handle.fileno())
+            sync_file(handle.fileno())
             self.unfinish()
         return Run(self.path, config)
 

@@ -20,7 +20,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from viz_diffusion.errors import VizdiffInputError, VizdiffIOError, VizdiffUsageError
-from viz_diffusion.files import append_bytes, atomic_write, io_errors, lock, sha256_file, sync_dir, to_json
+from viz_diffusion.files import (
+    append_bytes,
+    atomic_write,
+    follow,
+    io_errors,
+    lock,
+    replace_dir,
+    sha256_file,
+    sync_dir,
+    to_json,
+)
 from viz_diffusion.recording.store.layout import (
     CHUNK_STEPS,
     DTYPES,
@@ -72,7 +82,7 @@ class StoreWriter:
         self._dtype = np.dtype(dtype)
         self._compress = compress
         with io_errors("write", folder):
-            self._group = zarr.create_group(str(folder))
+            self._group = zarr.create_group(str(folder), zarr_format=3)
         self._arrays: dict[str, _Array] = {}
         self._overflowed: dict[str, int] = {}
         self._blocks = 0
@@ -227,7 +237,7 @@ def growing_store(path: Path, **options: Any) -> Iterator[StoreWriter]:
     VizdiffIOError
         Where ``path`` is a file, or cannot be written.
     """
-    path = Path(path)
+    path = follow(Path(path))
     refuse_other_folders(path)
     partial = partial_path(path)
     refuse_other_folders(partial)
@@ -248,12 +258,7 @@ def growing_store(path: Path, **options: Any) -> Iterator[StoreWriter]:
             lock_file.unlink(missing_ok=True)
             raise
         with io_errors("write", path):
-            retired = path.with_name(f".{path.name}.old")
-            if path.exists():
-                shutil.rmtree(retired, ignore_errors=True)
-                path.rename(retired)
-            partial.rename(path)
-            shutil.rmtree(retired, ignore_errors=True)
+            replace_dir(partial, path)
             lock_file.unlink(missing_ok=True)
 
 
