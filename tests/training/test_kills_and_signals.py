@@ -9,6 +9,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -42,7 +44,7 @@ def test_twenty_killed_runs_end_in_the_same_bytes(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="fork and signals to a process are POSIX's")
 def test_twenty_stopped_runs_end_soon_with_their_exit_code_and_in_the_same_bytes(tmp_path: Path) -> None:
-    """SIGINT, SIGTERM, SIGHUP twice (as shell and system send it) and SIGINT twice, each at random moments, some of them while saving."""
+    """SIGINT, SIGTERM, SIGHUP twice (a shell and the system send one each) and SIGINT twice, at random moments."""
     results = run_driver("signal_driver.py", tmp_path, "20", "5")
     stopped = [trial for trial in results["stopped"] if not trial["finished"]]
     assert len(results["stopped"]) == 20
@@ -54,8 +56,9 @@ def test_twenty_stopped_runs_end_soon_with_their_exit_code_and_in_the_same_bytes
     assert differing == []
 
 
-def begin_training(run: Path, steps: int, *, ignore_hangup: bool = False) -> subprocess.Popen[str]:
-    """Start the command; return when it has made its first step."""
+@contextmanager
+def begin_training(run: Path, steps: int, *, ignore_hangup: bool = False) -> Iterator[subprocess.Popen[str]]:
+    """Start the command; yield when it has made its first step."""
     command = [sys.executable, "-m", "viz_diffusion", "train", "--steps", str(steps), "--batch-size", "2"]
     child = subprocess.Popen(
         [*command, "--device", "cpu", "--out", str(run)],
@@ -68,19 +71,20 @@ def begin_training(run: Path, steps: int, *, ignore_hangup: bool = False) -> sub
     while not (metrics.exists() and metrics.stat().st_size):
         assert child.poll() is None
         time.sleep(0.02)
-    return child
+    with child:
+        yield child
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGHUP is POSIX's")
 def test_a_hangup_before_the_first_checkpoint_keeps_the_work(tmp_path: Path) -> None:
     run = tmp_path / "run"
-    child = begin_training(run, 100_000)
-    # while it trains, nobody else is told that the run is half-written
-    with pytest.raises(VizdiffLockedError, match=rf"another process \({child.pid}\)"):
-        Run.open(run).load_model()
-    child.send_signal(signal.SIGHUP)
-    assert child.wait(60) == 129
-    assert "go on with: vizdiff train --resume" in child.stderr.read().splitlines()[-1]
+    with begin_training(run, 100_000) as child:
+        # while it trains, nobody else is told that the run is half-written
+        with pytest.raises(VizdiffLockedError, match=rf"another process \({child.pid}\)"):
+            Run.open(run).load_model()
+        child.send_signal(signal.SIGHUP)
+        assert child.wait(60) == 129
+        assert "go on with: vizdiff train --resume" in child.stderr.read().splitlines()[-1]
     (checkpoint,) = run.glob("training/step-*")
     done = int(checkpoint.name[5:])
     assert main(["train", "--resume", str(run), "--steps", str(done + 1), "--quiet", "--force"]) == 0
@@ -88,9 +92,9 @@ def test_a_hangup_before_the_first_checkpoint_keeps_the_work(tmp_path: Path) -> 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGHUP is POSIX's")
 def test_nohup_goes_on(tmp_path: Path) -> None:
-    child = begin_training(tmp_path / "run", 20, ignore_hangup=True)
-    child.send_signal(signal.SIGHUP)
-    assert child.wait(120) == 0
+    with begin_training(tmp_path / "run", 20, ignore_hangup=True) as child:
+        child.send_signal(signal.SIGHUP)
+        assert child.wait(120) == 0
     assert (tmp_path / "run" / "manifest.json").is_file()
 
 
