@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from viz_diffusion.cli.option_groups import option_name
+from viz_diffusion.cli.standard_streams import is_unicode
 from viz_diffusion.errors import with_options
 from viz_diffusion.files import to_json
 
@@ -127,8 +128,7 @@ class Terminal:
     def result(self, values: dict[str, Any]) -> None:
         """Print the result as one JSON object, with ``--json``."""
         if self._as_json:
-            is_unicode = (getattr(sys.stdout, "encoding", None) or "utf-8").lower().startswith("utf")
-            print(to_json(values, ascii_only=not is_unicode), flush=True)
+            print(to_json(values, ascii_only=not is_unicode(sys.stdout)), flush=True)
 
 
 def clipping_text(share: float, clip: bool) -> str:

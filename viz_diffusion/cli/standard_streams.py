@@ -104,6 +104,11 @@ def standard_streams() -> Iterator[None]:
             sys.stdout, sys.stderr = before
 
 
+def is_unicode(stream: Any) -> bool:
+    """Return whether a stream can hold every character: in UTF-8 or its like, or without an encoding at all."""
+    return (getattr(stream, "encoding", None) or "utf-8").lower().startswith("utf")
+
+
 def _open_missing_descriptors() -> None:
     """Open the null device where stdin, stdout or stderr is closed.
 

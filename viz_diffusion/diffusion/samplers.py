@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -78,7 +78,8 @@ class ImageNoise:
 
     def draw(self, device: torch.device | str = "cpu") -> Tensor:
         """Return the next (B, C, H, W) float32 draw."""
-        rows = [torch.randn(self._shape, generator=generator) for generator in self._generators]
+        plain: dict[str, Any] = {"dtype": torch.float32, "device": "cpu"}  # whatever the user's defaults are
+        rows = [torch.randn(self._shape, generator=generator, **plain) for generator in self._generators]
         return torch.stack(rows).to(device)
 
 

@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 
 from viz_diffusion.data import Digits
+from viz_diffusion.diffusion.torch_defaults import own_defaults
 from viz_diffusion.diffusion.unet import SimpleUNet
 from viz_diffusion.errors import VizdiffInputError
 from viz_diffusion.files import (
@@ -55,8 +56,7 @@ BUNDLED_DIR = Path(__file__).parents[1] / "assets" / "weights"
 CONTROLS_DIR = BUNDLED_DIR.parent / "controls"
 """Runs for lessons to compare with: ``no_time`` has no time input, ``subset_100`` was trained on 100 digits."""
 RUNS_DIR = Path("runs")
-WEIGHTS = "model.safetensors"
-MANIFEST = "manifest.json"
+WEIGHTS, MANIFEST = "model.safetensors", "manifest.json"
 
 
 @dataclass(frozen=True)
@@ -159,6 +159,7 @@ class Run:
         """Return the thumbnails: (M,) int64 training steps and (M, 10, 28, 28) uint8 images; None without any."""
         return load_samples(self.path, check=self.is_finished)
 
+    @own_defaults()
     def load_model(
         self, device: torch.device | str = "cpu", warn: Callable[[str], object] = warnings.warn
     ) -> tuple[SimpleUNet, str]:

@@ -32,7 +32,6 @@ from viz_diffusion.files import (
     to_json,
 )
 from viz_diffusion.recording.store.layout import (
-    CHUNK_STEPS,
     DTYPES,
     NARROW,
     OVERFLOW,
@@ -43,6 +42,7 @@ from viz_diffusion.recording.store.layout import (
     chunk_key,
     chunk_spans,
     partial_path,
+    to_attributes,
 )
 
 
@@ -177,7 +177,7 @@ class StoreWriter:
         }
         if last:
             facts["sha256"] = {name: sha256_file(self._folder / name / SUMS) for name in self._arrays}
-        root = {"zarr_format": 3, "node_type": "group", "attributes": facts}
+        root = {"zarr_format": 3, "node_type": "group", "attributes": to_attributes(facts)}
         with atomic_write(self._folder / "zarr.json", sync=last, sync_folder=last) as handle:
             handle.write(to_json(root).encode())
         self.committed = True
@@ -296,8 +296,3 @@ def require_space(path: Path, needed: int) -> None:
             f"the recording needs {needed:,} bytes and {free:,} are free at {folder}; "
             "record fewer images or steps, or as float16"
         )
-
-
-def steps_chunk(num_steps: int) -> int:
-    """Return the number of steps in one chunk of a recording of ``num_steps`` steps (0: not known)."""
-    return min(CHUNK_STEPS, num_steps) if num_steps else CHUNK_STEPS
