@@ -1,4 +1,4 @@
-"""PyTorch's defaults as this package needs them: float32 on the CPU, no inference mode, whatever the user set.
+"""PyTorch's defaults as this package needs them: float32 on the CPU, with gradients, whatever the user set.
 
 For functions that run only this package's own networks: another program's network may need the defaults that its user
 set, so code that calls one names dtype and device instead.
@@ -29,6 +29,8 @@ def own_defaults() -> Iterator[None]:
             stack.enter_context(torch.device("cpu"))
         if torch.is_inference_mode_enabled():
             stack.enter_context(torch.inference_mode(False))
+        if not torch.is_grad_enabled():
+            stack.enter_context(torch.enable_grad())
         yield
 
 

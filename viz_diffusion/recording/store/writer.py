@@ -183,7 +183,7 @@ class StoreWriter:
         self.committed = True
 
     def _narrow(self, name: str, values: NDArray[Any], dtype: np.dtype[Any], start: tuple[int, ...]) -> NDArray[Any]:
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", under="ignore"):
             narrow = values.astype(dtype)
         if dtype.name != NARROW:
             return narrow
