@@ -6,8 +6,12 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-if "PYTEST_XDIST_WORKER" in os.environ:  # a worker a core: more threads than cores would only wait for each other
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is loaded, here and in the commands tests start
+from threadpoolctl import threadpool_limits
+
+if "PYTEST_XDIST_WORKER" in os.environ and "OMP_NUM_THREADS" not in os.environ:
+    # a worker a core: more threads than cores would only wait for each other
+    os.environ["OMP_NUM_THREADS"] = "1"  # for torch, and for the commands that tests start
+    threadpool_limits(1)  # for NumPy, which zarr's pytest plugin has loaded already
 
 import numpy as np
 import pytest

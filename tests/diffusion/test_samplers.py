@@ -364,7 +364,7 @@ def test_impossible_step_counts_are_refused(steps: int, said: str, linear: Noise
 @pytest.mark.parametrize(
     ("options", "named"),
     [
-        ({"sampler": "euler"}, r"sampler.*ddpm, ddim, dpm-solver\+\+, found 'euler'"),
+        ({"sampler": "lms"}, r"sampler.*ddpm, ddim, dpm-solver\+\+, euler, heun, found 'lms'"),
         ({"variance": "learned"}, "variance must be beta or beta_tilde, found 'learned'"),
         ({"sampler": "ddim", "variance": "beta_tilde"}, "variance goes with sampler ddpm, not with ddim"),
         ({"sampler": "ddim", "eta": -0.1}, r"eta must lie in 0\.\.1, found -0\.1"),

@@ -299,7 +299,7 @@ def test_a_diffusers_network(linear: NoiseSchedule) -> None:
     scheduler = DDIMScheduler(timestep_spacing="trailing", set_alpha_to_one=True)
     scheduler.set_timesteps(5)
     x, states, guesses = torch.randn(2, 1, 8, 8), [], []
-    with torch.no_grad(), Recorder(denoiser, linear) as recorder:
+    with torch.no_grad(), Recorder(denoiser, linear, prediction_type="epsilon") as recorder:
         for t in scheduler.timesteps:
             states.append(x)
             answer = scheduler.step(denoiser(x, t).sample, t, x)

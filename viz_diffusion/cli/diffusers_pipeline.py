@@ -111,7 +111,7 @@ def check_label(folder: Path, pipe: Any, label: int | None) -> int | None:
 def check_steps(pipe: Any, steps: int | None, eta: float) -> int:
     """Return the number of steps, by default the pipeline's own; refuse steps or η that it does not take."""
     parameters = inspect.signature(pipe.__call__).parameters
-    most = int(pipe.scheduler.config.num_train_timesteps)
+    most = int(getattr(pipe.scheduler.config, "num_train_timesteps", 1000))
     steps = min(parameters["num_inference_steps"].default or most, most) if steps is None else steps
     if not 1 <= steps <= most:
         raise VizdiffUsageError(f"--steps must lie in 1..{most}, found {steps}")

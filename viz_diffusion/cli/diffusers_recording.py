@@ -17,7 +17,7 @@ from viz_diffusion.cli.console import Terminal
 from viz_diffusion.cli.diffusers_pipeline import WEIGHTS, check_label, check_pipeline, check_steps, load_pipeline
 from viz_diffusion.cli.loading import pick_device
 from viz_diffusion.cli.record import StorageOptions, draw_activations, draw_steps, read_store
-from viz_diffusion.errors import VizdiffUsageError
+from viz_diffusion.errors import VizdiffInputError, VizdiffUsageError
 from viz_diffusion.files import sha256_file
 from viz_diffusion.recording.store.fields import recording_bytes
 from viz_diffusion.recording.store.layout import CHUNK_SAMPLES
@@ -89,16 +89,18 @@ def trajectory_of_pipeline(
     """Record a pipeline (see :func:`record_folder`) and draw it; return its values for the JSON file."""
     store = out / "trajectory.zarr"
     pipe, recorded, modules = record_folder(request, store, storage, device, terminal)
-    label = int(recorded.labels[0])
+    label, predicts = int(recorded.labels[0]), recorded.prediction_type
     extra_facts = {
         "pipeline": type(pipe).__name__,
         "label_note": "" if label < 0 else texts("picture.pipeline_steps.label_note", label=label),
         "num_images": request.count,
+        "prediction_note": "" if predicts == "epsilon" else texts(f"picture.pipeline_steps.predicts_{predicts}"),
     }
     facts = draw_steps(recorded, request.frames, texts, out, terminal, "pipeline_steps", extra_facts)
     facts |= {
         "diffusers": str(request.folder),
         "label": None if label < 0 else label,
+        "prediction_type": predicts,
         "weights_sha256": recorded.weights_sha256,
         "x0_beyond_scale": read_store(store, request.count)[0],
     }
@@ -152,7 +154,7 @@ def record_folder(
     with (
         terminal.progress("Sampling", text, total) as update,
         _with_label(pipe.unet, label),
-        _counted(pipe.unet, lambda done: update(done, total, text)),
+        _counted(pipe.unet, lambda done: update(min(done, total), total, text)),  # some schedulers evaluate it twice
     ):
         _sample(pipe, request, steps, modules, activation_steps, store, storage)
     return pipe, Trajectory.open(store, samples=slice(0, CHUNK_SAMPLES)), modules
@@ -185,7 +187,14 @@ def _sample(
     ):
         for first in range(0, count, CHUNK_SAMPLES):
             batch = min(CHUNK_SAMPLES, count - first)
-            pipe(generator=_generators(seed + first, batch), batch_size=batch, **call)
+            try:
+                pipe(generator=_generators(seed + first, batch), batch_size=batch, **call)
+            except (TypeError, ValueError, IndexError, AttributeError) as error:
+                reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+                raise VizdiffInputError(
+                    f"the {type(pipe).__name__} in {request.folder} does not sample with its "
+                    f"{type(pipe.scheduler).__name__} ({reason}); save it with another scheduler"
+                ) from error
 
 
 def _require_space(pipe: Any, store: Path, count: int, steps: int, storage: StorageOptions) -> None:

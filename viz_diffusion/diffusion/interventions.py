@@ -57,6 +57,7 @@ class WithInterventions(nn.Module):
         self.denoiser = denoiser
         self.changes = changes
         self.null_label: int = getattr(denoiser, "null_label", 10)
+        self.prediction_type: str = getattr(denoiser, "prediction_type", "epsilon")
         inner = getattr(denoiser, "interventions", "")
         self.interventions: str = ", ".join([*(change.name for change in changes), *([inner] if inner else [])])
         """The names of all changes, outermost first."""

@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import wraps
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
+import numpy as np
 import torch
+from torch import Tensor
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -32,6 +34,18 @@ def own_defaults() -> Iterator[None]:
         if not torch.is_grad_enabled():
             stack.enter_context(torch.enable_grad())
         yield
+
+
+def tensor_of(value: Any) -> Tensor:
+    """Return a tensor as it is, and numbers as a tensor on the CPU: Python's float as float32, all else in its dtype.
+
+    ``torch.as_tensor`` would move a tensor to the user's default device, and round a float to the default dtype.
+    """
+    if isinstance(value, Tensor):
+        return value
+    numbers = np.asarray(value)
+    is_python = not isinstance(value, np.ndarray | np.generic)
+    return torch.from_numpy(numbers.astype(np.float32) if is_python and numbers.dtype == np.float64 else numbers)
 
 
 def own_defaults_each_step(generate: Callable[P, Iterator[T]]) -> Callable[P, Generator[T, None, None]]:

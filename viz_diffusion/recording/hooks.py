@@ -6,7 +6,8 @@ They know nothing about what is done with the forward passes.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from fnmatch import fnmatchcase
 from functools import partial
 from typing import Any
@@ -17,7 +18,7 @@ from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 from viz_diffusion.errors import VizdiffUsageError
-from viz_diffusion.recording.forward_pass import ForwardPass, forward_signature, output_tensor, read_arguments, to_numpy
+from viz_diffusion.recording.forward_pass import ForwardPass, PassReader, output_tensor, to_numpy
 from viz_diffusion.recording.trajectory import Float32
 
 _CONTAINERS = (nn.ModuleList, nn.ModuleDict, nn.ParameterList, nn.ParameterDict)
@@ -63,7 +64,10 @@ class ModuleOutputs:
     def __init__(self, patterns: Sequence[str], *, norms: bool = False) -> None:
         self._patterns = tuple(patterns)
         self._norms = norms
-        self._handles: list[RemovableHandle] = []
+        self.handles: list[RemovableHandle] = []
+        """The hooks; none before :meth:`start` and after :meth:`stop`."""
+        self.modules: list[nn.Module] = []
+        """The modules that have one."""
         self._names: frozenset[str] = frozenset()
         self._kept: dict[str, Float32] | None = None  # None where the current pass is not kept
         self._num_images = 0
@@ -72,16 +76,18 @@ class ModuleOutputs:
         """Register the hooks; return whether there are any."""
         modules = match_modules(network, self._patterns)
         self._names = frozenset(modules)
-        self._handles = [
+        self.modules = list(modules.values())
+        self.handles = [
             module.register_forward_hook(partial(self._keep_output, name)) for name, module in modules.items()
         ]
         return bool(modules)
 
     def stop(self) -> None:
         """Remove the hooks."""
-        for handle in self._handles:
+        for handle in self.handles:
             handle.remove()
-        self._handles.clear()
+        self.handles.clear()
+        self.modules.clear()
         self._kept = None
 
     def begin_pass(self, num_images: int, *, keep: bool) -> None:
@@ -134,35 +140,39 @@ class DenoiserHooks:
     ----------
     denoiser
         The network; only a weak reference is kept.
+    reader
+        Reads its arguments and outputs.
     on_pass
         Called after each forward pass.
     activations, activations_at, norms
         The modules whose outputs are kept, the timesteps at which they are kept (None: all), and whether only
         the L2 norm of each image's output is kept.
+
+    Raises
+    ------
+    VizdiffUsageError
+        Where hooks cannot reach into the denoiser.
     """
 
     def __init__(
         self,
         denoiser: nn.Module,
+        reader: PassReader,
         on_pass: Callable[[ForwardPass], None],
         *,
         activations: Sequence[str] = (),
         activations_at: Collection[int] | None = None,
         norms: bool = False,
     ) -> None:
-        if not isinstance(denoiser, nn.Module):
-            raise VizdiffUsageError(
-                f"a Recorder hangs its hooks on an nn.Module, found a {type(denoiser).__name__}; make it one, "
-                "whose forward calls it"
-            )
         if activations and _is_compiled(denoiser):
             raise VizdiffUsageError("hooks do not reach into a compiled network: record activations of the original")
         self._denoiser = weakref.ref(denoiser)
+        self._reader = reader
         self._on_pass = on_pass
         self._outputs = ModuleOutputs(activations, norms=norms)
         self._activations_at = None if activations_at is None else {int(t) for t in activations_at}
-        self._signature = forward_signature(denoiser)
         self._handles: list[RemovableHandle] = []
+        self._copies: ExitStack | None = None
 
     def start(self) -> None:
         """Register the hooks.
@@ -178,14 +188,12 @@ class DenoiserHooks:
         denoiser = self._denoiser()
         if denoiser is None:
             raise VizdiffUsageError("the denoiser of this Recorder no longer exists")
-        if denoiser._compiled_call_impl is not None:
-            raise VizdiffUsageError(
-                "this network was compiled in place, which leaves hooks out; "
-                "record torch.compile(network), or the network before .compile()"
-            )
+        require_hookable(denoiser)
         if self._outputs.start(denoiser):
             self._handles.append(denoiser.register_forward_pre_hook(self._before_forward, with_kwargs=True))
         self._handles.append(denoiser.register_forward_hook(self._after_forward, with_kwargs=True))
+        self._copies = ExitStack()
+        self._copies.enter_context(copies_without_hooks(denoiser, self._outputs.modules, self.hook_ids))
 
     def stop(self) -> None:
         """Remove the hooks."""
@@ -193,20 +201,84 @@ class DenoiserHooks:
             handle.remove()
         self._handles.clear()
         self._outputs.stop()
+        if self._copies is not None:
+            self._copies.close()
+            self._copies = None
+
+    def hook_ids(self) -> frozenset[int]:
+        """Return the ids under which the hooks are registered in their modules."""
+        return frozenset(handle.id for handle in (*self._handles, *self._outputs.handles))
 
     def _before_forward(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if torch.compiler.is_compiling():
             return
-        x, t, _labels = read_arguments(self._signature, args, kwargs)
-        self._outputs.begin_pass(len(x), keep=self._activations_at is None or t in self._activations_at)
+        inputs, t, _share = self._reader.read_inputs(args, kwargs)
+        self._outputs.begin_pass(len(inputs.x), keep=self._activations_at is None or t in self._activations_at)
 
     def _after_forward(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
         if torch.compiler.is_compiling():
             return  # a hook traced into the compiled code would stay there; without a pass, recording is refused later
-        x, t, labels = read_arguments(self._signature, args, kwargs)
-        activations = self._outputs.end_pass()
-        self._on_pass(ForwardPass(t, to_numpy(x), to_numpy(output_tensor(output)), labels, activations))
+        self._on_pass(self._reader.read(args, kwargs, output, self._outputs.end_pass()))
+
+
+def require_hookable(denoiser: nn.Module) -> None:
+    """Refuse a denoiser that forward hooks do not reach.
+
+    Raises
+    ------
+    VizdiffUsageError
+        Where it is not an ``nn.Module``, TorchScript made it, or it was compiled in place.
+    """
+    if isinstance(denoiser, (torch.jit.ScriptModule, torch.jit.ScriptFunction)):
+        raise VizdiffUsageError(
+            "a TorchScript network (torch.jit.script or trace) gives hooks nothing to copy: record the nn.Module "
+            "that it was made from"
+        )
+    if not isinstance(denoiser, nn.Module):
+        raise VizdiffUsageError(
+            f"a Recorder hangs its hooks on an nn.Module, found a {type(denoiser).__name__}; make it one, "
+            "whose forward calls it"
+        )
+    if denoiser._compiled_call_impl is not None:
+        raise VizdiffUsageError(
+            "this network was compiled in place, which leaves hooks out; "
+            "record torch.compile(network), or the network before .compile()"
+        )
 
 
 def _is_compiled(denoiser: nn.Module) -> bool:
     return hasattr(denoiser, "_orig_mod") or denoiser._compiled_call_impl is not None
+
+
+@contextmanager
+def copies_without_hooks(
+    denoiser: nn.Module, modules: Sequence[nn.Module], hook_ids: Callable[[], frozenset[int]]
+) -> Iterator[None]:
+    """Let ``copy.deepcopy``, pickle and ``torch.save`` of the modules leave out the hooks of those ids.
+
+    For the time of the block each module gets its own ``__reduce_ex__``, which copy and pickle ask on the instance.
+    """
+    changed = [denoiser, *modules]
+
+    def reduce_of(module: nn.Module, protocol: int) -> Any:
+        reduced = object.__reduce_ex__(module, protocol)
+        return (*reduced[:2], _state_without(reduced[2], hook_ids()), *reduced[3:])
+
+    for module in changed:
+        module.__dict__["__reduce_ex__"] = partial(reduce_of, module)
+    try:
+        yield
+    finally:
+        for module in changed:
+            module.__dict__.pop("__reduce_ex__", None)
+
+
+def _state_without(state: Any, hook_ids: frozenset[int]) -> Any:
+    """Return a module's pickled state without the hooks of those ids and without the ``__reduce_ex__`` of its own."""
+    if not isinstance(state, dict):
+        return state
+    kept = {name: value for name, value in state.items() if name != "__reduce_ex__"}
+    for name, value in kept.items():
+        if name.startswith(("_forward_hooks", "_forward_pre_hooks")) and isinstance(value, dict):
+            kept[name] = type(value)((key, hook) for key, hook in value.items() if key not in hook_ids)
+    return kept

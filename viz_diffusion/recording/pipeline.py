@@ -6,46 +6,44 @@ nothing about prompts or networks.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from viz_diffusion.diffusion.schedule import NoiseSchedule
+from viz_diffusion.diffusion.torch_defaults import tensor_of
 from viz_diffusion.errors import VizdiffUsageError
-from viz_diffusion.recording.chunk_writer import ChunkWriter, StepChunk, numbered
-from viz_diffusion.recording.forward_pass import to_numpy
-from viz_diffusion.recording.pipeline_hooks import hooked_network, wrapped_step
-from viz_diffusion.recording.scheduler_steps import SchedulerStep, schedule_of, scheduler_facts, to_chunk
+from viz_diffusion.recording.hooks import ModuleOutputs
+from viz_diffusion.recording.pipeline_decoding import decoded_trajectory, ended_with
+from viz_diffusion.recording.pipeline_hooks import FollowedScheduler, WatchedEnding, hooked_network, network_of
+from viz_diffusion.recording.pipeline_layout import NetworkCall, condition_rows, image_labels, layout_of
+from viz_diffusion.recording.pipeline_runs import NOTHING_RECORDED, PipelineRun, PipelineRuns
+from viz_diffusion.recording.scheduler_kinds import REFUSED
+from viz_diffusion.recording.scheduler_steps import SchedulerReader, next_state, read_step
 from viz_diffusion.recording.store.layout import CHUNK_STEPS, WIDE
-from viz_diffusion.recording.store.writer import growing_store
 from viz_diffusion.recording.trajectory import Trajectory
-
-_NOTHING_RECORDED = "nothing was recorded: call the pipeline inside the block"
 
 
 class PipelineRecording:
     """The recording that :func:`record_pipeline` gives; it grows while the pipeline runs."""
 
-    def __init__(
-        self, pipe: Any, seeds: Sequence[int], labels: Sequence[int] | None, facts: dict[str, Any], store: Path | None
-    ) -> None:
-        self._pipe, self._scheduler = pipe, pipe.scheduler
-        self._seeds, self._labels = seeds, labels
-        self._facts = scheduler_facts(pipe.scheduler) | facts
-        self._store = store
-        self._writer: ChunkWriter[SchedulerStep] | None = None
-        self._class_labels: NDArray[np.int64] | None = None  # of the network's latest call
-        self._runs: list[list[SchedulerStep]] = []  # without a store
-        self._last: SchedulerStep | None = None
-        self._num_steps = 0  # of the current run
-        self.schedule = schedule_of(pipe.scheduler)
-        """The forward process that the scheduler was configured with."""
+    def __init__(self, pipe: Any, runs: PipelineRuns, store: Path | None, activation_steps: Collection[int] | None):
+        self._pipe, self._runs, self._store = pipe, runs, store
+        self._activation_steps = activation_steps
+        self._reader = SchedulerReader(pipe.scheduler)
+        self._outputs: ModuleOutputs | None = None
+        self._call: NetworkCall | None = None  # the network's latest
+        self._latest_state: Tensor | None = None  # what the latest step gave
+        self._is_fresh = True  # whether the next step begins a run, whatever its timestep
+
+    @property
+    def schedule(self) -> NoiseSchedule:
+        """The forward process that the pipeline's scheduler was configured with."""
+        return self._reader.schedule
 
     def trajectory(self, *, decode_at: Sequence[int] = ()) -> Trajectory:
         """Return the recording of one run; with a ``store``, all runs joined, read from there.
@@ -62,9 +60,6 @@ class PipelineRecording:
             Where nothing was recorded, the pipeline ran more than once without a ``store``, it has no VAE, or a
             number in ``decode_at`` is not in 0..S.
         """
-        if self._store is not None:
-            joined = Trajectory.open(self._store)
-            return self._decode(joined, decode_at) if len(decode_at) else joined
         found = self.trajectories(decode_at=decode_at)
         if len(found) != 1:
             raise VizdiffUsageError(f"the pipeline ran {len(found)} times in the block: call trajectories()")
@@ -72,113 +67,128 @@ class PipelineRecording:
 
     def trajectories(self, *, decode_at: Sequence[int] = ()) -> list[Trajectory]:
         """Return one Trajectory for each run of the pipeline, in order; with a ``store``, one of all runs joined."""
-        if self._store is not None:
-            return [self.trajectory(decode_at=decode_at)]
-        if not self._runs:
-            raise VizdiffUsageError(_NOTHING_RECORDED)
-        return [self._assemble(run, decode_at) for run in self._runs]
+        found = self._runs.trajectories() if self._store is None else [Trajectory.open(self._store)]
+        if not found:
+            raise VizdiffUsageError(self._nothing_recorded())
+        return [decoded_trajectory(self._pipe, one, decode_at) if len(decode_at) else one for one in found]
 
-    def _next_step(self, t: float) -> int:
-        """Return the number within its run of the coming step, at timestep ``t``."""
-        return self._num_steps if self._last is not None and t < self._last.t else 0
+    def finish(self, x: Tensor) -> None:
+        """Set the finished images of the latest run, shaped as the scheduler's samples.
 
-    def _record(self, step: SchedulerStep) -> None:
-        """Add a step to the current run, or to a new one where t rises, or repeats after a run of one step."""
-        last = self._last
-        begins = last is None or step.t > last.t or (self._num_steps == 1 and step.t == last.t)
-        if last is not None and not begins and (step.t == last.t or step.alphas_cumprod <= last.alphas_cumprod):
-            raise VizdiffUsageError(
-                f"{type(self._scheduler).__name__} visits t = {step.t:g} or its noise level twice, which a recording "
-                "does not hold; use a scheduler with one evaluation a step, such as DDIM or DPM-Solver++"
-            )
-        if self._writer is not None:
-            if begins:
-                self._end_run(self._writer)
-            self._writer.put(step)
-        else:
-            if begins:
-                self._runs.append([])
-            self._runs[-1].append(step)
-        self._num_steps = 1 if begins else self._num_steps + 1
-        self._last = step
+        Only for a loop of one's own that changes x after the last step: a call of a pipeline is followed to its end.
+        """
+        run = self._runs.current
+        if run is None:
+            raise VizdiffUsageError(self._nothing_recorded())
+        run.final = run.layout.images(x)
 
-    def _end_run(self, writer: ChunkWriter[SchedulerStep]) -> None:
-        """End the current run, if there is one; its finished images are the last step's next state."""
-        writer.end_sampling(None if self._last is None else self._last.x_prev)
+    # -- what hooks and wrappers find --
 
-    def _assemble(self, run: list[SchedulerStep], decode_at: Sequence[int]) -> Trajectory:
-        chunk = to_chunk(run, self.schedule)
-        fields: dict[str, Any] = dict(chunk.fields)
-        labels, seeds = self._labels_and_seeds(0, run[0])
-        trajectory = Trajectory(
-            schedule=self.schedule,
-            timesteps=chunk.timesteps,
-            **fields,
-            x0=run[-1].x_prev,
-            labels=labels,
-            seeds=seeds,
-            **self._facts,
-            step_alphas_cumprod=chunk.alphas_cumprod if chunk.own_alphas else None,
-            activations=chunk.activations,
-            activation_steps=chunk.activation_steps if chunk.activations else None,
-        )
-        return self._decode(trajectory, decode_at) if len(decode_at) else trajectory
+    def _on_scheduler(self, scheduler: Any) -> None:
+        """Read from another scheduler from now on."""
+        if scheduler is not self._reader.scheduler:
+            self._reader = SchedulerReader(scheduler)
+            self._is_fresh = True
 
-    def _set_class_labels(self, labels: Tensor) -> None:
-        self._class_labels = to_numpy(labels)
+    def _on_timesteps(self) -> None:
+        self._is_fresh = True
 
-    def _labels_and_seeds(self, first: int, step: SchedulerStep) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return the labels and seeds of a run's images, of which ``first`` were recorded before."""
-        count = len(step.x_t)
-        seeds = numbered(self._seeds, first, count)
-        if self._labels is None and self._class_labels is not None and len(self._class_labels) >= count:
-            return self._class_labels[:count], seeds
-        return numbered(self._labels or (), first, count), seeds
+    def _on_call(self, call: NetworkCall) -> None:
+        self._call = call
 
-    @contextmanager
-    def _writing(self, aim: tuple[int, int], kept_chunk: int, options: dict[str, Any]) -> Iterator[None]:
-        """Write the steps to the store, where there is one, within the block."""
-        if self._store is None:
-            yield
+    def _keeps_activations(self, t: float) -> bool:
+        """Whether the coming evaluation, at the network's timestep ``t``, is one whose activations are recorded."""
+        if not self._reader.is_first_evaluation:
+            return False
+        run = self._runs.current
+        begins = run is None or self._is_fresh or self._reader.kind.direction * (t - run.network_t) > 0
+        number = 0 if run is None or begins else run.num_steps
+        return self._activation_steps is None or number in self._activation_steps
+
+    def _before_step(self, call: Mapping[str, Any]) -> Callable[[Any], None]:
+        """Take what is known before a step, and return what records it with its output."""
+        reader = self._reader
+        if not reader.is_first_evaluation:
+            return self._after_later_evaluation
+        run = self._run_of(call)
+        x_in = reader.network_input(call)
+
+        def record(output: Any) -> None:
+            self._latest_state = next_state(output)
+            kept = {} if self._outputs is None else self._outputs.end_pass()
+            if self._call is not None:
+                rows = {name: condition_rows(self._call, run.layout, len(values)) for name, values in kept.items()}
+                kept = {name: values[rows[name]] for name, values in kept.items()}
+                run.network_t = self._call.t
+            if run is not self._runs.current:
+                self._runs.begin(run)
+            self._is_fresh, self._call = False, None
+            self._runs.put(read_step(reader, call, output, x_in, run.layout, kept))
+
+        return record
+
+    def _after_later_evaluation(self, output: Any) -> None:
+        """Take the next state from a later evaluation of the latest step."""
+        if self._outputs is not None:
+            self._outputs.end_pass()
+        run = self._runs.current
+        self._latest_state, self._call = next_state(output), None
+        if run is not None:
+            run.go_on_to(run.layout.images(self._latest_state))
+
+    def _run_of(self, call: Mapping[str, Any]) -> PipelineRun:
+        """Return the run that a step belongs to: the current one, or a new one where t rises to a beginning.
+
+        Raises
+        ------
+        VizdiffUsageError
+            Where t rises within one sampling.
+        """
+        run, reader = self._runs.current, self._reader
+        t = float(tensor_of(call["timestep"]).flatten()[0])
+        if run is not None and not self._is_fresh:
+            rise = reader.kind.direction * (t - run.latest_t)
+            if rise > 0:
+                self._check_begins(run, t, call["sample"])
+            elif rise < 0 or run.num_steps > 1:
+                run.latest_t = t
+                return run
+        layout = layout_of(self._call, call["sample"], call["model_output"])
+        return PipelineRun(reader, layout, image_labels(self._call, layout), t)
+
+    def _check_begins(self, run: PipelineRun, t: float, sample: Tensor) -> None:
+        """Refuse a timestep that rises where no sampling begins, as in inversion and in resampling."""
+        latest = self._latest_state
+        goes_on = latest is not None and latest.shape == sample.shape and torch.equal(latest, sample)
+        times = [float(one) for one in self._reader.scheduler.timesteps]
+        if not goes_on and (t in (run.first_t, times[0]) or run.latest_t == times[-1]):
             return
+        raise VizdiffUsageError(
+            f"t rises from {run.latest_t:g} to {t:g} within one sampling (inversion, or resampling as in RePaint), and "
+            "a recording holds states from noise to the image; record the sampling alone"
+        )
 
-        def chunk(steps: Sequence[SchedulerStep]) -> StepChunk:
-            return to_chunk(steps, self.schedule)
+    def _on_latents(self, latents: Tensor) -> None:
+        """Take the latents that the pipeline returned as what its run ended with."""
+        run = self._runs.current
+        if run is not None and run.state is not None:
+            found = run.layout.images(latents)
+            run.final = found if found.shape == run.state.shape else run.final
 
-        with growing_store(self._store, **options) as store:
-            writer = ChunkWriter(
-                store, self.schedule, self._facts, chunk, self._labels_and_seeds, aim=aim, kept_chunk=kept_chunk
+    def _on_decoded(self, decoded: Tensor) -> None:
+        """Take what the pipeline's VAE decodes as what its run ended with."""
+        run = self._runs.current
+        if run is not None and run.state is not None:
+            found = ended_with(self._pipe.vae, run.state, decoded)
+            run.final = run.final if found is None else found
+
+    def _nothing_recorded(self) -> str:
+        if self._pipe.scheduler is not self._reader.scheduler and network_of(self._pipe) is None:
+            return (
+                f"nothing was recorded: the scheduler was exchanged inside the block, and {type(self._pipe).__name__} "
+                "has no unet or transformer whose call would show that; exchange it before the block"
             )
-            self._writer = writer
-            try:
-                yield
-            except BaseException:
-                writer.flush()
-                raise
-            finally:
-                self._writer = None
-            self._end_run(writer)
-            if writer.is_empty:
-                raise VizdiffUsageError(_NOTHING_RECORDED)
-            writer.complete()
-
-    def _decode(self, trajectory: Trajectory, left: Sequence[int]) -> Trajectory:
-        """Return the trajectory with x̂_0 decoded at the given numbers of steps left."""
-        vae = getattr(self._pipe, "vae", None)
-        if vae is None:
-            raise VizdiffUsageError(f"{type(self._pipe).__name__} has no VAE: its x is the picture, nothing to decode")
-        outside = [n for n in left if not 0 <= n <= trajectory.num_steps]
-        if outside:
-            raise VizdiffUsageError(f"steps left must lie in 0..{trajectory.num_steps}, found {outside[0]}")
-        steps = trajectory.num_steps - np.array(sorted(set(left), reverse=True), dtype=np.int64)
-        latents = [trajectory.x0 if s == trajectory.num_steps else trajectory.x0_pred[:, s] for s in steps.tolist()]
-        scaling, shift = getattr(vae.config, "scaling_factor", 1.0), getattr(vae.config, "shift_factor", None) or 0.0
-        with torch.no_grad():
-            images = [
-                to_numpy(vae.decode(torch.from_numpy(z).to(vae.device, vae.dtype) / scaling + shift).sample)
-                for z in latents
-            ]
-        return replace(trajectory, decoded=np.stack(images, axis=1), decoded_steps=steps)
+        return NOTHING_RECORDED
 
 
 @contextmanager
@@ -198,11 +208,20 @@ def record_pipeline(
 ) -> Iterator[PipelineRecording]:
     """Record every step of a diffusers pipeline within the block.
 
-    Works with any pipeline, or any object, whose ``.scheduler`` has ``step`` and ``alphas_cumprod`` and needs one
-    network evaluation a step: DDPM, DDIM, DPM-Solver++ multistep, Euler and similar ones. It observes only: images
-    and random state are the same without it. ``x_t`` is the network's input: where a scheduler's samples grow with σ
-    (Euler), they are divided by √(1+σ²), so that x_t has unit power and ᾱ = 1/(1+σ²). ``guidance_scale`` is NaN (not
-    known), because ``step`` gets the prediction after guidance.
+    Works with any pipeline, or any object, whose ``.scheduler`` is one of diffusers' with Gaussian noise: DDPM, DDIM,
+    DPM-Solver++, Euler, Heun, flow matching and the others that
+    :data:`~viz_diffusion.recording.scheduler_kinds.KINDS` lists. It observes only: images and random state are the
+    same without it. ``guidance_scale`` is NaN (not known), because ``step`` gets the prediction after guidance.
+
+    ``x_t`` is the network's input. Where a scheduler's samples grow with σ (Euler), they are divided by √(1+σ²), so
+    that x_t has unit power and ᾱ = 1/(1+σ²). Flow matching is recorded as it is, x_t = (1-σ) x_0 + σ ε with t = T σ - 1
+    (Liu et al. 2023): ``Trajectory.schedule.scaling`` is ``flow``, and x̂_0 = x_t - σ v. What the network predicts is in
+    ``prediction_type``; how the recorded t and x follow from the scheduler's is in ``conventions``.
+
+    A scheduler that evaluates the network more than once a step (Heun, KDPM2, PNDM) is recorded by the first
+    evaluation of each step. A scheduler that is exchanged inside the block is followed. A batch that guidance doubles
+    is recorded once. The finished images are what the pipeline ended with, also where a callback changed them after
+    the last step; a loop of one's own says what it ended with by :meth:`PipelineRecording.finish`.
 
     Parameters
     ----------
@@ -210,11 +229,12 @@ def record_pipeline(
         The pipeline.
     seeds, labels
         Of the images, where they are known. Without ``labels``, the integer ``class_labels`` with which the pipeline
-        calls its ``unet`` or ``transformer`` are recorded; the first half, if the batch is doubled for guidance.
+        calls its ``unet`` or ``transformer`` are recorded; the half without the null label, if the batch is doubled
+        for guidance.
     activations
         Dotted names or globs of modules of its ``unet`` or ``transformer`` whose outputs are recorded too (see
-        :func:`~viz_diffusion.recording.hooks.match_modules`); of a batch that is doubled for guidance, the second
-        half, which in diffusers is the one with the prompt.
+        :func:`~viz_diffusion.recording.hooks.match_modules`); of a batch that is doubled for guidance, the half under
+        the class or the prompt.
     activation_steps
         Numbers of the steps, from 0, at which they are recorded; all of them by default.
     store
@@ -231,9 +251,9 @@ def record_pipeline(
     Raises
     ------
     VizdiffUsageError
-        Where the scheduler has no ``step``, no betas (flow matching), zero terminal SNR, an unknown type of prediction
-        or two evaluations a step; where ``activations`` match no module, or the network is called twice a step; with
-        a ``store``, where nothing was recorded.
+        Where the scheduler is not recorded, and the message says why: it has no ``step``, samples tokens or videos,
+        inverts or resamples so that t rises, or predicts ε at zero terminal SNR; where ``activations`` match no module,
+        or the network is called twice a step; with a ``store``, where nothing was recorded, or runs differ.
 
     Examples
     --------
@@ -241,19 +261,31 @@ def record_pipeline(
     ...     images = pipe(num_inference_steps=50).images
     >>> recording.trajectory().save("run.zarr")
     """
-    scheduler: Any = getattr(pipe, "scheduler", None)
-    if not callable(getattr(scheduler, "step", None)):
-        raise VizdiffUsageError(f"{type(pipe).__name__} has no scheduler with a step to record")
+    if not callable(getattr(getattr(pipe, "scheduler", None), "step", None)):
+        name = type(getattr(pipe, "scheduler", None)).__name__
+        reason = f": {name} {REFUSED[name]}" if name in REFUSED else ""
+        raise VizdiffUsageError(f"{type(pipe).__name__} has no scheduler with a step to record{reason}")
     facts = {"eta": eta, "weights_sha256": weights_sha256, "interventions": ""}
-    recording = PipelineRecording(pipe, seeds, labels, facts, None if store is None else Path(store))
+    path = None if store is None else Path(store)
+    runs = PipelineRuns(seeds, labels, facts)
+    recording = PipelineRecording(pipe, runs, path, activation_steps)
+    followed = FollowedScheduler(pipe, recording._on_scheduler, recording._before_step, recording._on_timesteps)
+    ending = WatchedEnding(pipe, recording._on_latents, recording._on_decoded)
 
-    def keep_at(t: float) -> bool:
-        return activation_steps is None or recording._next_step(t) in activation_steps
+    def on_call(call: NetworkCall) -> None:
+        followed.follow()
+        recording._on_call(call)
 
     kept_chunk = CHUNK_STEPS if activation_steps is None else 1
     with (
-        recording._writing(aim, kept_chunk, {"dtype": dtype, "compress": compress}),
-        hooked_network(pipe, activations, keep_at, recording._set_class_labels) as outputs,
-        wrapped_step(scheduler, recording.schedule, outputs, recording._record),
+        runs.writing(path, {"dtype": dtype, "compress": compress}, aim=aim, kept_chunk=kept_chunk),
+        hooked_network(pipe, activations, recording._keeps_activations, on_call) as outputs,
     ):
-        yield recording
+        recording._outputs = outputs
+        try:
+            followed.follow()
+            ending.start()
+            yield recording
+        finally:
+            ending.stop()
+            followed.release()

@@ -1,60 +1,118 @@
-"""Wrapper of a scheduler's ``step`` and hooks on a pipeline's network, both removed when recording ends.
+"""Wrappers of a scheduler's methods and hooks on a pipeline's network, all removed when recording ends.
 
 They know nothing about recordings: callbacks get what they find.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import wraps
+from functools import update_wrapper
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.recording.hooks import ModuleOutputs
-from viz_diffusion.recording.scheduler_steps import SchedulerStep, read_step
+from viz_diffusion.recording.pipeline_layout import NetworkCall, read_network_call
+
+BeforeStep = Callable[[Mapping[str, Any]], Callable[[Any], None]]
+"""Gets the arguments of ``step`` by name before each call, and returns what is called with its output."""
 
 
-@contextmanager
-def wrapped_step(
-    scheduler: Any, schedule: NoiseSchedule, outputs: ModuleOutputs, on_step: Callable[[SchedulerStep], None]
-) -> Iterator[None]:
-    """Wrap ``scheduler.step`` within the block, and restore it at its end.
+class _Wrapper:
+    """A wrapper of an object's method, in the object's own attributes.
+
+    In a copy of the object, by deepcopy or pickle, the copy's own method takes its place.
+    """
+
+    def __init__(self, owner: Any, name: str, call: Callable[..., Any]) -> None:
+        self._owner, self._name, self._call = owner, name, call
+        update_wrapper(self, getattr(owner, name), updated=())  # pipelines inspect the signature for the parameters
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._call(*args, **kwargs)
+
+    def __reduce__(self) -> Any:
+        return getattr, (self._owner, self._name)
+
+
+class FollowedScheduler:
+    """The scheduler of a pipeline, wrapped while it is the pipeline's; another one that takes its place likewise.
 
     Parameters
     ----------
-    scheduler, schedule
-        The scheduler and its forward process.
-    outputs
-        The hooks of :func:`hooked_network`; their pass ends with each step.
-    on_step
-        Called after each step.
+    pipe
+        The pipeline.
+    on_scheduler
+        Called with each scheduler before it is wrapped; may raise.
+    before_step
+        Called before each step; see :data:`BeforeStep`.
+    on_timesteps
+        Called before each ``set_timesteps``.
     """
-    original = scheduler.step
-    before = scheduler.__dict__.get("step")
 
-    @wraps(original)  # pipelines inspect the signature for the parameters of step
-    def step(*args: Any, **kwargs: Any) -> Any:
-        call = dict(zip(("model_output", "timestep", "sample"), args, strict=False)) | kwargs
-        x_in = scheduler.scale_model_input(call["sample"], call["timestep"])
-        x_in = x_in.clone() if x_in is call["sample"] else x_in
-        output = original(*args, **kwargs)
-        activations = {name: values[-len(x_in) :] for name, values in outputs.end_pass().items()}
-        on_step(read_step(scheduler, schedule, call, output, x_in, activations))
-        return output
+    def __init__(
+        self, pipe: Any, on_scheduler: Callable[[Any], None], before_step: BeforeStep, on_timesteps: Callable[[], None]
+    ) -> None:
+        self._pipe, self._on_scheduler = pipe, on_scheduler
+        self._before_step, self._on_timesteps = before_step, on_timesteps
+        self._scheduler: Any = None
+        self._replaced: dict[str, Any] = {}  # the scheduler's attributes before wrapping, by name
 
-    scheduler.step = step
+    def follow(self) -> None:
+        """Wrap the pipeline's scheduler, if it is another one than before."""
+        scheduler: Any = self._pipe.scheduler
+        if scheduler is self._scheduler:
+            return
+        self.release()
+        self._on_scheduler(scheduler)
+        self._scheduler = scheduler
+        self._wrap("step", self._around_step(scheduler.step))
+        if callable(getattr(scheduler, "set_timesteps", None)):
+            self._wrap("set_timesteps", self._around_timesteps(scheduler.set_timesteps))
+
+    def release(self) -> None:
+        """Restore the methods of the wrapped scheduler."""
+        for name, before in self._replaced.items():
+            if before is None:
+                delattr(self._scheduler, name)
+            else:
+                setattr(self._scheduler, name, before)
+        self._replaced, self._scheduler = {}, None
+
+    def _wrap(self, name: str, call: Callable[..., Any]) -> None:
+        self._replaced[name] = vars(self._scheduler).get(name)
+        setattr(self._scheduler, name, _Wrapper(self._scheduler, name, call))
+
+    def _around_step(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        signature = inspect.signature(original)
+
+        def step(*args: Any, **kwargs: Any) -> Any:
+            after = self._before_step(_arguments(signature, args, kwargs))
+            output = original(*args, **kwargs)
+            after(output)
+            return output
+
+        return step
+
+    def _around_timesteps(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        def set_timesteps(*args: Any, **kwargs: Any) -> Any:
+            self._on_timesteps()
+            return original(*args, **kwargs)
+
+        return set_timesteps
+
+
+def _arguments(signature: inspect.Signature, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Mapping[str, Any]:
+    """Return the arguments of ``step`` by name, also where its signature has others, as a wrapper's may."""
     try:
-        yield
-    finally:
-        if before is None:
-            del scheduler.step
-        else:
-            scheduler.step = before
+        named = signature.bind(*args, **kwargs).arguments
+    except TypeError:
+        named = {}
+    names = ("model_output", "timestep", "sample")
+    return named if all(name in named for name in names) else dict(zip(names, args, strict=False)) | kwargs
 
 
 @contextmanager
@@ -62,7 +120,7 @@ def hooked_network(
     pipe: Any,
     activations: Sequence[str],
     keep_at: Callable[[float], bool],
-    on_labels: Callable[[Tensor], None],
+    on_call: Callable[[NetworkCall], None],
 ) -> Iterator[ModuleOutputs]:
     """Give hooks on modules of the pipeline's ``unet`` or ``transformer`` within the block, removed at its end.
 
@@ -74,8 +132,8 @@ def hooked_network(
         Names or globs of the modules whose outputs are kept.
     keep_at
         Whether they are kept in the coming step, given its timestep.
-    on_labels
-        Called with the integer ``class_labels``, (n,), of each call that has them.
+    on_call
+        Called before each call of the network with its arguments.
 
     Raises
     ------
@@ -83,24 +141,21 @@ def hooked_network(
         Where ``activations`` match no module, there is no network, or it is called twice a step.
     """
     outputs = ModuleOutputs(activations)
-    network = getattr(pipe, "unet", None) or getattr(pipe, "transformer", None)
-    if not isinstance(network, nn.Module):
+    network = network_of(pipe)
+    if network is None:
         if activations:
             raise VizdiffUsageError(f"{type(pipe).__name__} has no unet or transformer to keep activations of")
         yield outputs
         return
 
     def before_forward(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        labels = kwargs.get("class_labels")
-        if isinstance(labels, Tensor) and not labels.is_floating_point() and labels.ndim == 1:
-            on_labels(labels)
+        call = read_network_call(network, args, kwargs)
+        on_call(call)
         if not activations:
             return
         if outputs.is_keeping:
             raise VizdiffUsageError("the network was asked twice in one step; activations are those of one answer")
-        call = dict(zip(("sample", "timestep"), args, strict=False)) | kwargs
-        t = float(torch.as_tensor(call["timestep"]).flatten()[0])
-        outputs.begin_pass(len(call["sample"]), keep=keep_at(t))
+        outputs.begin_pass(len(call.x), keep=keep_at(call.t))
 
     handle = network.register_forward_pre_hook(before_forward, with_kwargs=True)
     try:
@@ -109,3 +164,75 @@ def hooked_network(
     finally:
         handle.remove()
         outputs.stop()
+
+
+def network_of(pipe: Any) -> nn.Module | None:
+    """Return the pipeline's ``unet`` or ``transformer``; None where it has neither."""
+    network = getattr(pipe, "unet", None) or getattr(pipe, "transformer", None)
+    return network if isinstance(network, nn.Module) else None
+
+
+class WatchedEnding:
+    """Wrappers of a pipeline's call and of its VAE, by which the latents that it ends with are seen.
+
+    Parameters
+    ----------
+    pipe
+        The pipeline.
+    on_latents
+        Called with the latents that a call of the pipeline returns.
+    on_decoded
+        Called with what the VAE decodes within a call of the pipeline.
+    """
+
+    def __init__(self, pipe: Any, on_latents: Callable[[Tensor], None], on_decoded: Callable[[Tensor], None]) -> None:
+        self._pipe, self._on_latents, self._on_decoded = pipe, on_latents, on_decoded
+        self._is_running = False
+        self._undo: list[Callable[[], None]] = []
+
+    def start(self) -> None:
+        """Wrap them, as far as the pipeline has them."""
+        if callable(self._pipe):
+            kind = type(self._pipe)
+            self._replace(kind, "__call__", self._around_call(kind.__call__))
+        vae = getattr(self._pipe, "vae", None)
+        decode: Any = getattr(vae, "decode", None)
+        if isinstance(vae, nn.Module) and callable(decode):
+            self._replace(vae, "decode", _Wrapper(vae, "decode", self._around_decode(decode)))
+
+    def stop(self) -> None:
+        """Restore them."""
+        while self._undo:
+            self._undo.pop()()
+
+    def _replace(self, owner: Any, name: str, wrapper: Callable[..., Any]) -> None:
+        before = vars(owner).get(name)
+        setattr(owner, name, wrapper)
+        self._undo.append(lambda: delattr(owner, name) if before is None else setattr(owner, name, before))
+
+    def _around_call(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        def call(pipe: Any, *args: Any, **kwargs: Any) -> Any:
+            if pipe is not self._pipe:  # methods such as __call__ are looked up in the class, which others share
+                return original(pipe, *args, **kwargs)
+            self._is_running = True
+            try:
+                output = original(pipe, *args, **kwargs)
+            finally:
+                self._is_running = False
+            if kwargs.get("output_type") == "latent":
+                first = next(iter(output.values()), None) if isinstance(output, Mapping) else output
+                first = first[0] if isinstance(first, tuple) and first else first
+                if isinstance(first, Tensor):
+                    self._on_latents(first)
+            return output
+
+        return update_wrapper(call, original)
+
+    def _around_decode(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        def decode(*args: Any, **kwargs: Any) -> Any:
+            z = args[0] if args else kwargs.get("z")
+            if self._is_running and isinstance(z, Tensor):
+                self._on_decoded(z)
+            return original(*args, **kwargs)
+
+        return decode

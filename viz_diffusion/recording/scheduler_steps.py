@@ -1,6 +1,7 @@
-"""Steps and noise schedule of a diffusers scheduler, as the fields and the forward process of a recording.
+"""Steps of a diffusers scheduler, as the fields of a recording.
 
-It knows nothing about pipelines, networks or files.
+It knows nothing about pipelines, networks or files; what the classes of schedulers have in common, and how they differ,
+is in :mod:`viz_diffusion.recording.scheduler_kinds`.
 """
 
 from __future__ import annotations
@@ -14,18 +15,27 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from viz_diffusion.diffusion.parameterizations import to_x0_and_eps
+from viz_diffusion.diffusion.scaling import scales
 from viz_diffusion.diffusion.schedule import NoiseSchedule, predict_x0
+from viz_diffusion.diffusion.torch_defaults import tensor_of
 from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.recording.chunk_writer import StepChunk, stack_activations
-from viz_diffusion.recording.forward_pass import to_numpy
+from viz_diffusion.recording.pipeline_layout import ImageLayout
+from viz_diffusion.recording.scheduler_kinds import (
+    FLOW,
+    PRESERVING,
+    kind_of,
+    prediction_type_of,
+    schedule_of,
+    scheduler_facts,
+)
 from viz_diffusion.recording.trajectory import Float32
-
-PREDICTION_TYPES = ("epsilon", "sample", "v_prediction")
 
 
 @dataclass(frozen=True, eq=False)
 class SchedulerStep:
-    """One call of ``scheduler.step``, copied to the CPU; each array of images is (B, C, H, W) float32."""
+    """One step of a scheduler, copied to the CPU; each array of images is (B, C, H, W) float32."""
 
     t: float
     """The timestep; may be fractional."""
@@ -43,59 +53,91 @@ class SchedulerStep:
     """(B, ...) float32: each recorded module's output, by dotted name; empty at steps without any."""
 
 
+class SchedulerReader:
+    """One scheduler, its forward process, and what a recording says of it.
+
+    Raises
+    ------
+    VizdiffUsageError
+        Where it is not recorded; the message says why.
+    """
+
+    def __init__(self, scheduler: Any) -> None:
+        self.scheduler = scheduler
+        self.kind = kind_of(scheduler)
+        self.prediction_type = prediction_type_of(scheduler, self.kind)
+        self.schedule: NoiseSchedule = schedule_of(scheduler, self.kind, self.prediction_type)
+        self.facts: dict[str, Any] = scheduler_facts(scheduler, self.kind, self.prediction_type)
+
+    @property
+    def name(self) -> str:
+        """The name of the scheduler's class."""
+        return type(self.scheduler).__name__
+
+    @property
+    def is_first_evaluation(self) -> bool:
+        """Whether the coming evaluation is the first one of its step, which is the one that is recorded."""
+        counter = getattr(self.scheduler, "counter", None)  # PNDM's
+        if counter is None:
+            return bool(getattr(self.scheduler, "state_in_first_order", True))
+        first = self.scheduler.prk_timesteps
+        in_runge_kutta = first is not None and counter < len(first)
+        return counter % 4 == 0 if in_runge_kutta else counter != 1
+
+    def network_input(self, call: Mapping[str, Any]) -> Tensor:
+        """Return a copy of the sample that ``step`` is about to be called with, scaled as the recorded x_t."""
+        sample: Tensor = call["sample"]
+        if (
+            self.kind.denoiser
+        ):  # its own factor of scale_model_input belongs to the denoiser: c_in of Karras et al. 2022
+            sigma = float(self.scheduler.sigmas[_index(self.scheduler, call["timestep"])])
+            return sample / (1 + sigma**2) ** 0.5
+        scale = getattr(self.scheduler, "scale_model_input", None)
+        scaled: Tensor = sample if scale is None else scale(sample, call["timestep"])
+        return scaled.clone() if scaled is sample else scaled
+
+
 def read_step(
-    scheduler: Any,
-    schedule: NoiseSchedule,
+    reader: SchedulerReader,
     call: Mapping[str, Any],
     output: Any,
     x_in: Tensor,
+    layout: ImageLayout,
     activations: Mapping[str, Float32],
 ) -> SchedulerStep:
     """Return the scheduler's latest step.
 
     Parameters
     ----------
-    scheduler, schedule
-        The scheduler after the step, and its forward process.
+    reader
+        The scheduler after the step.
     call
         The arguments of ``scheduler.step`` by name: ``model_output``, ``timestep`` and ``sample``.
     output
         What ``scheduler.step`` returned.
     x_in
         (B, C, H, W): the sample scaled as the network's input.
+    layout
+        How the scheduler's tensors become images.
     activations
         (B, ...) float32: the recorded modules' outputs, by dotted name.
     """
-    sample, prediction, t = call["sample"], call["model_output"], float(torch.as_tensor(call["timestep"]))
-    if prediction.shape[1] == 2 * sample.shape[1]:  # the rest is a learned variance
+    sample, prediction = call["sample"], call["model_output"]
+    if prediction.ndim > 2 and prediction.shape[1] == 2 * sample.shape[1]:  # the rest is a learned variance
         prediction = prediction[:, : sample.shape[1]]
-    alpha = _alpha(scheduler, schedule, call["timestep"])
-    x, out = to_numpy(x_in), to_numpy(prediction)
-    signal, spread = np.float32(np.sqrt(alpha)), np.float32(np.sqrt(1 - alpha))
-    kind = scheduler.config.prediction_type
-    if kind == "epsilon":
+    t, alpha, signal, noise = _level(reader, call["timestep"])
+    x, out = layout.images(x_in), layout.images(prediction)
+    given = _given_x0(reader, output, sample)
+    if given is None and reader.kind.denoiser:
+        given = _denoised(reader, sample, prediction)
+    if reader.kind.denoiser and given is not None:
+        out = layout.images(given)
+    if reader.prediction_type == "epsilon":
         eps, x0 = out, predict_x0(x, out, alpha)
-    elif kind == "sample":
-        eps, x0 = (x - signal * out) / spread, out
     else:
-        eps, x0 = signal * out + spread * x, signal * x - spread * out
-    if getattr(scheduler.config, "clip_sample", False):
-        limit = getattr(scheduler.config, "clip_sample_range", 1.0)
-        x0 = x0.clip(-limit, limit)
-    given = _given_x0(output, sample)
-    previous = output[0] if isinstance(output, tuple) else output.prev_sample
-    return SchedulerStep(t, alpha, x, eps, x0 if given is None else to_numpy(given), to_numpy(previous), activations)
-
-
-def scheduler_facts(scheduler: Any) -> dict[str, Any]:
-    """Return the attributes of the sampler; ``step`` gets the prediction after guidance, so its scale is NaN."""
-    variance = getattr(scheduler.config, "variance_type", "")
-    return {
-        "sampler": type(scheduler).__name__.removesuffix("Scheduler"),
-        "variance": {"fixed_small": "beta_tilde", "fixed_large": "beta"}.get(variance, ""),
-        "clip": bool(getattr(scheduler.config, "clip_sample", False)),
-        "guidance_scale": float("nan"),
-    }
+        x0, eps = to_x0_and_eps(out * np.float32(reader.kind.direction), x, reader.prediction_type, signal, noise)
+    x0 = layout.images(given) if given is not None else _limited(reader, x0)
+    return SchedulerStep(t, alpha, x, eps, x0, layout.images(next_state(output)), activations)
 
 
 def to_chunk(steps: Sequence[SchedulerStep], schedule: NoiseSchedule) -> StepChunk:
@@ -123,35 +165,83 @@ def to_chunk(steps: Sequence[SchedulerStep], schedule: NoiseSchedule) -> StepChu
     )
 
 
-def schedule_of(scheduler: Any) -> NoiseSchedule:
-    """Return a diffusers scheduler's forward process.
+def next_state(output: Any) -> Tensor:
+    """Return the next state in what ``scheduler.step`` returned."""
+    state: Tensor = output[0] if isinstance(output, tuple) else output.prev_sample
+    return state
 
-    Raises
-    ------
-    VizdiffUsageError
-        Where it has no betas (flow matching), zero terminal SNR (ᾱ = 0), or an unknown type of prediction.
+
+def _index(scheduler: Any, timestep: Any) -> int:
+    """Return the index of the coming step among the scheduler's noise levels."""
+    if scheduler.step_index is None:
+        scheduler._init_step_index(timestep)  # as its own step does first
+    return int(scheduler.step_index)
+
+
+def _level(reader: SchedulerReader, timestep: Any) -> tuple[float, float, float, float]:
+    """Return t, ᾱ and the scales of signal and noise at the latest step, as they are recorded.
+
+    ᾱ is 1/(1+σ²) of the scheduler's own σ where it has them (flow matching: of its σ in a + b = 1), else by timestep.
     """
-    name = type(scheduler).__name__
-    if not hasattr(scheduler, "betas") or not hasattr(scheduler, "alphas_cumprod"):
-        raise VizdiffUsageError(f"{name} has no betas (flow matching?); record_pipeline knows noise schedules with ᾱ")
-    kind = getattr(scheduler.config, "prediction_type", "epsilon")
-    if kind not in PREDICTION_TYPES:
-        raise VizdiffUsageError(f"{name} predicts {kind!r}; record_pipeline knows {', '.join(PREDICTION_TYPES)}")
-    config_name = str(getattr(scheduler.config, "beta_schedule", "custom"))
-    schedule = NoiseSchedule(scheduler.betas.double().numpy(), config_name)
-    schedule.require_signal()
-    return schedule
+    scheduler, kind, schedule = reader.scheduler, reader.kind, reader.schedule
+    times = tensor_of(timestep).flatten()
+    if times.numel() > 1 and bool((times != times[0]).any()):
+        raise VizdiffUsageError(f"{reader.name} got several timesteps in one step; a recording has one for all images")
+    t, count = float(times[0]), schedule.num_train_timesteps
+    index = getattr(scheduler, "step_index", getattr(scheduler, "_step_index", None))
+    if not kind.by_sigma or index is None:
+        alpha = float(schedule.alphas_cumprod[int(t)])
+        return t, alpha, *_scales(alpha, PRESERVING)
+    sigma = float(scheduler.sigmas[index - 1])
+    if kind.scaling == FLOW:
+        if getattr(scheduler.config, "invert_sigmas", False):
+            sigma = 1 - sigma
+        alpha = (1 - sigma) ** 2 / ((1 - sigma) ** 2 + sigma**2)
+        t = count * sigma - 1
+        if abs(t - round(t)) < 2e-7 * count * sigma:  # what float32 loses of a whole timestep
+            t = float(round(t))
+        return t, alpha, 1 - sigma, sigma
+    alpha = 1 / (1 + sigma**2)
+    if kind.continuous:
+        t = float(np.interp(-np.log(alpha), -np.log(schedule.alphas_cumprod), np.arange(count)))
+    return t, alpha, *_scales(alpha, PRESERVING)
 
 
-def _alpha(scheduler: Any, schedule: NoiseSchedule, timestep: Any) -> float:
-    """Return ᾱ at the latest step, float64: 1/(1+σ²) of the scheduler's own σ where it has them, else by timestep."""
-    sigmas, index = getattr(scheduler, "sigmas", None), getattr(scheduler, "step_index", None)
-    if sigmas is not None and index is not None:
-        return 1 / (1 + float(sigmas[index - 1]) ** 2)
-    return float(schedule.alphas_cumprod[int(timestep)])
+def _scales(alpha: float, scaling: str) -> tuple[float, float]:
+    signal, noise = scales(alpha, scaling)
+    return float(signal), float(noise)
 
 
-def _given_x0(output: Any, sample: Tensor) -> Tensor | None:
-    """Return the x̂_0 in the output of ``scheduler.step``, where there is one of the sample's shape."""
-    x0 = output[1] if isinstance(output, tuple) and len(output) > 1 else getattr(output, "pred_original_sample", None)
+def _denoised(reader: SchedulerReader, sample: Tensor, prediction: Tensor) -> Tensor:
+    """Return x̂_0 of a preconditioned network, by the scheduler's own formula."""
+    scheduler = reader.scheduler
+    sigma = scheduler.sigmas[scheduler.step_index - 1]
+    if reader.kind.denoiser == "edm":
+        x0: Tensor = scheduler.precondition_outputs(sample, prediction, sigma)
+        return scheduler._threshold_sample(x0) if getattr(scheduler.config, "thresholding", False) else x0
+    c_skip, c_out = scheduler.get_scalings_for_boundary_condition(sigma)
+    x0 = c_out * prediction + c_skip * sample
+    return x0.clamp(-1, 1) if scheduler.config.clip_denoised else x0
+
+
+def _limited(reader: SchedulerReader, x0: Float32) -> Float32:
+    """Return x̂_0 clipped, or thresholded, as the scheduler does."""
+    config = reader.scheduler.config
+    if not reader.kind.clips:
+        return x0
+    if getattr(config, "thresholding", False):
+        limited: Float32 = reader.scheduler._threshold_sample(torch.from_numpy(x0)).numpy()
+        return limited
+    if getattr(config, "clip_sample", False):
+        limit = getattr(config, "clip_sample_range", 1.0)
+        return x0.clip(-limit, limit)
+    return x0
+
+
+def _given_x0(reader: SchedulerReader, output: Any, sample: Tensor) -> Tensor | None:
+    """Return the x̂_0 in the output of ``scheduler.step``, where there is one."""
+    if isinstance(output, tuple):
+        x0 = output[1] if reader.kind.x0_second and len(output) > 1 else None
+    else:
+        x0 = getattr(output, "pred_original_sample", None)
     return x0 if isinstance(x0, Tensor) and x0.shape == sample.shape else None

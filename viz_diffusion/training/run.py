@@ -165,6 +165,7 @@ class Run:
     ) -> tuple[SimpleUNet, str]:
         """Return the network with the averaged weights, ready to sample, and the SHA-256 of its weights file.
 
+        Whatever the run's objective, the network predicts ε̂ on the run's noise schedule (:meth:`RunConfig.denoiser`).
         For an unfinished run the weights are those of its newest readable checkpoint; ``warn`` receives one message
         for each newer one that cannot be read.
 
@@ -189,7 +190,7 @@ class Run:
             for remark in remarks:
                 warn(remark)
         model = model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        return model.eval().requires_grad_(False), digest
+        return self.config.denoiser(model.eval().requires_grad_(False)), digest
 
     # -- checkpoints -------------------------------------------------------------------------------
 
@@ -266,8 +267,7 @@ class Run:
         The manifest holds the SHA-256 of the old config. It is removed once the new config is on disk under a temporary
         name and before the file is renamed, so it never lists a file that has changed.
         """
-        path = self.path / "config.json"
-        with atomic_write(path) as handle:
+        with atomic_write(self.path / "config.json") as handle:
             handle.write((to_json(config.to_dict(), indent=2) + "\n").encode())
             handle.flush()
             sync_file(handle.fileno())

@@ -155,7 +155,9 @@ class Trainer:
 
     def evaluate(self, should_stop: Callable[[], bool] = lambda: False) -> TrainingEvaluation | None:
         """Measure the held-out loss, sample thumbnails and log both; None if ``should_stop`` returned True."""
-        losses = heldout_loss(self.state.ema, self.folder.config.noise_schedule, self.heldout, should_stop=should_stop)
+        config = self.folder.config
+        denoiser = config.denoiser(self.state.ema)
+        losses = heldout_loss(denoiser, config.noise_schedule, self.heldout, should_stop=should_stop)
         if losses is None or not self._thumbnails.add(self.state, should_stop):
             return None
         self._metrics.write(step=self.state.step, heldout_loss=losses)

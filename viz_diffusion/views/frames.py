@@ -38,7 +38,7 @@ def choose_frames(
         ``t``: evenly spaced in steps; ``log-snr``: evenly spaced in the log SNR, where a step selected twice is shown
         once; ``default``: the nine of :data:`DEFAULT_SHARES`, or, with a number, as ``t``.
     log_snr
-        (S,) float64, rising: the log SNR of each step; needed for ``log-snr``.
+        (S,) float64, rising: the log SNR of each step; needed for ``log-snr``. Its first entry may be -inf.
     most
         The largest number of frames.
 
@@ -74,8 +74,10 @@ def choose_frames(
 def _spaced(num_steps: int, count: int, spacing: str, log_snr: NDArray[np.float64] | None) -> NDArray[np.int64]:
     """Return at most ``count`` indices of steps, evenly spaced in steps or in ``log_snr``."""
     if spacing == "log-snr" and log_snr is not None:
-        wanted = np.linspace(log_snr[0], log_snr[-1], count)
-        return np.unique(np.abs(log_snr - wanted[:, None]).argmin(axis=1)).astype(np.int64)
+        lost = int(np.isneginf(log_snr[0]))  # zero terminal SNR: that step is shown, and the others are spaced
+        wanted = np.linspace(log_snr[lost], log_snr[-1], count - lost) if num_steps > lost else np.empty(0)
+        nearest = lost + np.abs(log_snr[lost:] - wanted[:, None]).argmin(axis=1) if wanted.size else np.empty(0)
+        return np.unique(np.append(np.zeros(lost), nearest)).astype(np.int64)
     return np.unique(np.round(np.linspace(0, num_steps - 1, count)).astype(np.int64))
 
 
@@ -118,7 +120,10 @@ def pictures(images: Float32) -> Float32:
     """
     channels = images.shape[-3]
     if channels not in (1, 3):
-        raise VizdiffInputError(f"images of one or three channels are drawn, found {channels}")
+        raise VizdiffInputError(
+            f"images of one or three channels are drawn, found {channels}; latents can be drawn once they are decoded: "
+            "recording.trajectory(decode_at=[50, 20, 0])"
+        )
     return images[..., 0, :, :] if channels == 1 else np.moveaxis(images, -3, -1)
 
 

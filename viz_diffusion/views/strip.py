@@ -18,6 +18,7 @@ from viz_diffusion.plots.mosaic import MosaicRow, draw_mosaic
 from viz_diffusion.plots.strip import StepFrames, draw_steps
 from viz_diffusion.plots.theme import EPS_PRED, NOISE_LIMIT, NOISE_MAP, X0_PRED, X_T
 from viz_diffusion.recording.trajectory import Trajectory
+from viz_diffusion.views.decoded import draw_decoded
 from viz_diffusion.views.frames import choose_frames, one_channel, pictures, recording_facts
 
 FAR = 1.1
@@ -71,6 +72,9 @@ def draw_strip(
 ) -> Figure:
     """Draw one image of a recording: x_t, x̂_0 and ε̂ at selected frames, and the finished image.
 
+    A recording of latents is drawn at the steps where x̂_0 was decoded; see
+    :func:`~viz_diffusion.views.decoded.draw_decoded`.
+
     Parameters
     ----------
     trajectory, sample
@@ -101,6 +105,12 @@ def draw_strip(
         frames = str(frames)
     elif frames is not None and not isinstance(frames, str):
         frames = ",".join(map(str, [*frames, *frames[:1]]))  # repeated, for a single number would be a count
+    if trajectory.x_t.shape[2] not in (1, 3) and trajectory.decoded is not None:
+        if frames is not None:
+            raise VizdiffUsageError(
+                "a recording of latents is drawn at the steps that were decoded; leave `frames` out, or decode others"
+            )
+        return draw_decoded(trajectory, sample, ax)
     shown = measure(trajectory, sample, frames, spacing).frames
     if ax is None:
         return draw_steps(shown)
@@ -127,7 +137,7 @@ def facts(data: StripData) -> dict[str, Any]:
         "steps_left": [int(n) for n in data.frames.steps_left],
         "timesteps": data.frames.timesteps.tolist(),
         "alphas_cumprod": [float(a) for a in data.frames.alphas_cumprod],
-        "snr_db": [float(v) for v in 10 * np.log10(trajectory.snr[shown])],
+        "snr_db": [float(10 * np.log10(v)) if v else None for v in trajectory.snr[shown]],
         "x_t_beyond_scale": [float(v) for v in clipped],
         "x0_clipped": [float(v) for v in beyond[shown]],
         "x0_change": [float(v) for v in change[shown]],

@@ -38,6 +38,7 @@ def run_command(as_json: JsonOption = False, quiet: QuietOption = False) -> None
         "threads": torch.get_num_threads(),
         "cpus": os.cpu_count(),
         "run": default_run.name_or_path,
+        "run_objective": default_run.config.training.objective,
         "runs": sorted(str(path.parent) for path in RUNS_DIR.glob("*/config.json")),
         "bundled_weights_sha256": digest,
         "bundled_steps": bundled.config.training.steps,

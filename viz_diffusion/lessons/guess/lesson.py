@@ -60,8 +60,8 @@ class StripFacts:
     """(F,) t, falling."""
     alphas_cumprod: tuple[float, ...]
     """(F,) ᾱ, the signal's share of the power."""
-    snr_db: tuple[float, ...]
-    """(F,) signal-to-noise ratio, dB."""
+    snr_db: tuple[float | None, ...]
+    """(F,) signal-to-noise ratio, dB; None where nothing of the image is left."""
     x_t_beyond_scale: tuple[float, ...]
     """(F,) share of x_t's pixels outside of the grey scale, -1..1."""
     x0_clipped: tuple[float, ...]
@@ -151,7 +151,7 @@ def rows(facts: GuessFacts, _: Texts) -> Rows:
         strict=True,
     )
     lines = (
-        (str(left), f"{t:g}", f"{share:.2%}", f"{snr:.1f}", f"{change:.3f}", f"{clipped:.1%}")
+        (str(left), f"{t:g}", f"{share:.2%}", "-∞" if snr is None else f"{snr:.1f}", f"{change:.3f}", f"{clipped:.1%}")
         for left, t, share, snr, change, clipped in columns
     )
     return Rows(("left", "t", "signal", "snr", "change", "clipped"), tuple(lines))
