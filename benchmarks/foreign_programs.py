@@ -48,6 +48,8 @@ class Kept:
     values: list[Any] = field(default_factory=list)
 
     def around(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return the function, whose values are kept from now on."""
+
         def wrapped(*args: Any, **kwargs: Any) -> Any:
             value = function(*args, **kwargs)
             self.values.append(value)
@@ -85,7 +87,7 @@ def lucidrains() -> Iterator[Program]:
 
 def lucidrains_guided() -> Iterator[Program]:
     """Its classifier-free guidance calls ``forward`` itself, past all hooks, with ``cond_drop_prob`` 0 and 1."""
-    from denoising_diffusion_pytorch.classifier_free_guidance import GaussianDiffusion, Unet
+    from denoising_diffusion_pytorch.classifier_free_guidance import GaussianDiffusion, Unet, project
 
     unet = Unet(dim=16, dim_mults=(1, 2), num_classes=10, channels=1)
     diffusion = GaussianDiffusion(unet, image_size=16, timesteps=50, objective="pred_noise").eval()
@@ -97,7 +99,10 @@ def lucidrains_guided() -> Iterator[Program]:
         images: Tensor = diffusion.sample(torch.arange(BATCH), cond_scale=3.0, rescaled_phi=0.0)
         return images * 2 - 1
 
-    options = {"prediction_type": "epsilon", "guidance_scale": 3.0}
+    def mix(cond: Tensor, uncond: Tensor) -> Tensor:  # its default leaves out what is parallel to the prediction
+        return cond + project(cond - uncond, cond)[1] * (3.0 - 1)
+
+    options = {"prediction_type": "epsilon", "guidance_mix": mix}
     schedule = NoiseSchedule(diffusion.betas.double().numpy())
     own = lambda: [found.pred_x_start.clamp(-1, 1) for found in kept.values]  # noqa: E731
     yield Program("lucidrains, guidance 3", unet, schedule, sample, options, own)
@@ -169,7 +174,7 @@ def flow_matching() -> Iterator[Program]:
 
 
 def course() -> Iterator[Program]:
-    """The loop of the 🤗 diffusion course: a diffusers network and scheduler, by hand."""
+    """Sample with a diffusers network and scheduler in a loop by hand, as the 🤗 diffusion course does."""
     from diffusers import DDPMScheduler, UNet2DModel
 
     net = UNet2DModel(
