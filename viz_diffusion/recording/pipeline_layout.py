@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from viz_diffusion.errors import VizdiffUsageError
-from viz_diffusion.recording.forward_pass import forward_signature, to_numpy
+from viz_diffusion.recording.forward_pass import to_numpy
 from viz_diffusion.recording.trajectory import Float32
 
 _TIMESTEP_NAMES = ("timestep", "timesteps", "t")
@@ -46,7 +46,8 @@ class NetworkCall:
 def read_network_call(network: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> NetworkCall | None:
     """Return the arguments of a call of a ``unet`` or ``transformer``; None where the first one, x, is no tensor."""
     try:
-        bound = dict(inspect.Signature.bind(forward_signature(network), *args, **kwargs).arguments)
+        forward = inspect.signature(getattr(network, "_orig_mod", network).forward)  # a compiled network's own
+        bound = dict(forward.bind(*args, **kwargs).arguments)
     except TypeError:
         bound = dict(zip(("sample", "timestep"), args, strict=False)) | kwargs
     x = bound.pop(next(iter(bound), ""), None)
