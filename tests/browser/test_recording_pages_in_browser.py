@@ -110,11 +110,13 @@ def test_lecturer_mode_shows_every_figure(page_file: Path, visit: Visit) -> None
     assert violations(page, AXE.read_text("utf-8")) == []
 
 
-@pytest.mark.parametrize("width", [390, 1280])
-def test_a_picture_larger_than_its_box_is_shrunk_to_it(width: int, visit: Visit, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def large_page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the page of a recording of a 256x256 RGB image; it takes seconds to write."""
     rng, side = np.random.default_rng(0), 256
     states = rng.normal(size=(1, 3, 3, side, side)).astype(np.float32)
     unknown = np.array([-1])
+    place = tmp_path_factory.mktemp("large")
     Trajectory(
         NoiseSchedule.named("linear"),
         np.array([900, 500, 20]),
@@ -125,10 +127,15 @@ def test_a_picture_larger_than_its_box_is_shrunk_to_it(width: int, visit: Visit,
         unknown,
         unknown,
         sampler="DDPM",
-    ).save(tmp_path / "r.zarr")
-    path = tmp_path / "r.html"
-    assert main(["report", "--trajectory", str(tmp_path / "r.zarr"), "--out", str(path), "--quiet"]) == 0
-    page = visit(path, viewport={"width": width, "height": 800}).page
+    ).save(place / "r.zarr")
+    path = place / "r.html"
+    assert main(["report", "--trajectory", str(place / "r.zarr"), "--out", str(path), "--quiet"]) == 0
+    return path
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_a_picture_larger_than_its_box_is_shrunk_to_it(width: int, visit: Visit, large_page_file: Path) -> None:
+    page = visit(large_page_file, viewport={"width": width, "height": 800}).page
     for canvas in page.locator(".stage:not(.second) canvas, .panels:not(.second) canvas").all():
         inner, outer = canvas.bounding_box(), canvas.locator("..").bounding_box()
         assert inner["width"] == pytest.approx(inner["height"])

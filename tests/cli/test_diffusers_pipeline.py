@@ -203,7 +203,7 @@ def test_pictures_of_three_colours_are_drawn_in_colour(save: Save, tmp_path: Pat
 
 
 def test_pictures_too_large_for_a_strip_are_refused(save: Save, tmp_path: Path, capsys: Any) -> None:
-    folder = save(DDPMPipeline(small_unet(sample_size=400), DDPMScheduler()))
+    folder = save(DDPMPipeline(small_unet(sample_size=400, add_attention=False), DDPMScheduler()))
     argv = ["trajectory", "--diffusers", str(folder), "--steps", "1", "--out", str(tmp_path)]
     assert "room for images of 336 pixels" in refused(capsys, 3, *argv)
 

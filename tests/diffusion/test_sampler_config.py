@@ -14,7 +14,7 @@ from viz_diffusion.errors import VizdiffUsageError
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"sampler": "euler"}, "sampler must be one of ddpm, ddim"),
+        ({"sampler": "lms"}, "sampler must be one of ddpm, ddim, dpm-solver\\+\\+, euler, heun, found 'lms'"),
         ({"steps": 0}, "steps must be at least 1, found 0"),
         ({"guidance_scale": float("nan")}, "guidance_scale must be a finite number, found nan"),
         ({"guidance_scale": float("inf")}, "guidance_scale must be a finite number, found inf"),

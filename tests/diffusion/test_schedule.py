@@ -289,7 +289,7 @@ def test_t_outside_is_refused(method: str, t: int | list[int], kind: str, linear
 
 @pytest.mark.parametrize(
     "betas",
-    [[], [0.0], [1.0], [1.0, 1.0], [1.0, 0.5], [0.5, 1.1], [-0.1], [0.5, np.nan], [np.inf], [[0.1, 0.2]], 0.1],
+    [[], [0.0], [1.0, 1.0], [1.0, 0.5], [0.5, 1.1], [-0.1], [0.5, np.nan], [np.inf], [[0.1, 0.2]], 0.1],
     ids=str,
 )
 def test_bad_betas_are_refused(betas: object) -> None:
@@ -309,3 +309,10 @@ def test_betas_are_copied_and_cannot_be_written() -> None:
     assert schedule.betas[0] == 0.1
     with pytest.raises(ValueError, match="read-only"):
         schedule.betas[0] = 0.5
+
+
+def test_a_schedule_may_be_one_step_from_pure_noise() -> None:
+    """Where a sampler of one step begins at zero terminal SNR."""
+    schedule = NoiseSchedule.named("flow").respaced(np.array([999]))
+    assert (schedule.signal_scale, schedule.noise_scale) == (0, 1)
+    assert schedule.alphas_cumprod_prev == 1

@@ -187,12 +187,17 @@ def test_only_what_was_finished_has_an_end(unet: SimpleUNet, linear: NoiseSchedu
     assert np.isnan(second.x0).all()
 
 
-def test_a_timestep_visited_twice_is_refused(unet: SimpleUNet, linear: NoiseSchedule) -> None:
+def test_of_a_timestep_evaluated_twice_the_last_is_the_steps_own(unet: SimpleUNet, linear: NoiseSchedule) -> None:
     with Recorder(unet, linear) as recorder:
-        for t in (9, 8, 8, 7):
-            unet(torch.zeros(1, 1, 28, 28), torch.tensor([t]), torch.tensor([1]))
-    with pytest.raises(VizdiffUsageError, match="t = 8 was visited 2 times"):
-        recorder.trajectories()
+        for number, t in enumerate((9, 8, 8, 7)):
+            unet(torch.full((1, 1, 28, 28), float(number)), torch.tensor([t]), torch.tensor([1]))
+    found = recorder.trajectory()
+    assert found.timesteps.tolist() == [9, 8, 7]
+    assert found.x_t[0, :, 0, 0, 0].tolist() == [0, 2, 3]
+    assert found.inner_x_t is not None
+    assert found.inner_steps is not None
+    assert found.inner_x_t[0, :, 0, 0, 0].tolist() == [1]
+    assert found.inner_steps.tolist() == [0]
 
 
 @pytest.mark.parametrize("doubled", [False, True])
@@ -232,9 +237,13 @@ def test_guidance_with_an_unknown_null_label_names_the_mend(
     assert found.eps_uncond is not None
 
 
-def test_a_timestep_between_the_schedules_is_refused(unet: SimpleUNet, linear: NoiseSchedule) -> None:
-    with pytest.raises(VizdiffUsageError, match=r"t = 3\.5, between"), Recorder(unet, linear):
-        unet(torch.zeros(1, 1, 28, 28), torch.tensor([3.5]), torch.tensor([1]))
+def test_between_two_timesteps_the_log_snr_is_interpolated(unet: SimpleUNet, linear: NoiseSchedule) -> None:
+    with Recorder(unet, linear) as recorder:
+        for t in (3.5, 2.0):
+            unet(torch.zeros(1, 1, 28, 28), torch.tensor([t]), torch.tensor([1]))
+    found = recorder.trajectory()
+    assert found.timesteps.tolist() == [3.5, 2.0]
+    np.testing.assert_allclose(found.log_snr, [linear.log_snr[3:5].mean(), linear.log_snr[2]], rtol=1e-12)
 
 
 # -- modes -----------------------------------------------------------------------------------------
@@ -259,7 +268,7 @@ def test_under_autocast(
 
     plain = loop()
     seen.clear()
-    with Recorder(unet, linear, activations=["mid1"]) as recorder:
+    with Recorder(unet, linear, prediction_type="epsilon", activations=["mid1"]) as recorder:
         assert torch.equal(loop(), plain)
     found = recorder.trajectory()
     assert seen[0].dtype == dtype

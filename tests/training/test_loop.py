@@ -16,7 +16,8 @@ from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.diffusion.unet import ModelConfig
 from viz_diffusion.errors import VizdiffNonFiniteError, VizdiffUsageError
 from viz_diffusion.training.config import TrainConfig
-from viz_diffusion.training.loop import TrainState, heldout_loss, loss_weights, train
+from viz_diffusion.training.loop import TrainState, heldout_loss, train
+from viz_diffusion.training.objective import loss_weights
 
 SHORT = TrainConfig(steps=5, batch_size=4, warmup_steps=2)
 
@@ -365,12 +366,12 @@ def test_heldout_loss_of_few_images_is_finite(
 
 def test_loss_weights_by_hand() -> None:
     schedule = NoiseSchedule.named("linear")
-    weights = loss_weights(schedule, 0.5).double().numpy()
+    weights = loss_weights(schedule, TrainConfig(weight_exponent=0.5)).double().numpy()
     assert weights.mean() == pytest.approx(1)
     np.testing.assert_allclose(
         weights / weights[0], np.sqrt(schedule.alphas_cumprod[0] / schedule.alphas_cumprod), rtol=1e-5
     )
-    assert torch.equal(loss_weights(schedule, 0.0), torch.ones(1000))
+    assert torch.equal(loss_weights(schedule, TrainConfig(weight_exponent=0.0)), torch.ones(1000))
 
 
 def test_with_exponent_1_all_timesteps_have_equal_weight_in_v() -> None:
@@ -380,7 +381,7 @@ def test_with_exponent_1_all_timesteps_have_equal_weight_in_v() -> None:
     x_t = schedule.add_noise(x0, noise, t)
     v = signal.sqrt() * noise - (1 - signal).sqrt() * x0
     eps_pred = (1 - signal).sqrt() * x_t + signal.sqrt() * (v + other)  # ε̂ with an error in v
-    errors = (eps_pred - noise).square().mean(dim=(1, 2, 3)) * loss_weights(schedule, 1.0)
+    errors = (eps_pred - noise).square().mean(dim=(1, 2, 3)) * loss_weights(schedule, TrainConfig(weight_exponent=1.0))
     scaled = errors / other.square().mean(dim=(1, 2, 3))
     torch.testing.assert_close(scaled, scaled[:1].expand(1000), rtol=1e-4, atol=0)
 

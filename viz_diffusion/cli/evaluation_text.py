@@ -24,7 +24,7 @@ def how_sampled(config: SamplerConfig) -> str:
     """Return the sampler's configuration in a few words: its name, steps, guidance, and what is not the default."""
     words = {
         config.sampler_name: True,
-        f"{config.steps} steps": True,
+        f"{config.steps} steps" + (" of two evaluations, the last of one" if config.sampler == "heun" else ""): True,
         f"variance {config.variance}": config.variance != VARIANCES[0],
         f"η = {config.eta:g}": config.eta != 0,
         f"{config.timestep_spacing} spacing": config.timestep_spacing != SPACINGS[0],

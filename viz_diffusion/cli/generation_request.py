@@ -19,6 +19,7 @@ from viz_diffusion.cli.options import (
     sampler_options,
 )
 from viz_diffusion.diffusion.sampler_config import SamplerConfig
+from viz_diffusion.diffusion.scaling import SCALINGS
 from viz_diffusion.diffusion.timesteps import SAMPLERS, SPACINGS, spaced_timesteps
 from viz_diffusion.errors import VizdiffInputError, VizdiffUsageError
 
@@ -84,10 +85,15 @@ class GenerationRequest:
 
     @property
     def is_recording_only(self) -> bool:
-        """Whether the recording's network is not available: unknown weights, or a sampler of another program."""
+        """Whether the recording is shown by itself, without a network.
+
+        Its weights are not known, another program's sampler made it, or it is of another process than a run's lessons
+        measure, such as flow matching.
+        """
         if self.recorded is None:
             return False
-        return not self.recorded.weights_sha256 or self.recorded.sampler not in ("", *SAMPLERS)
+        other_process = self.recorded.schedule.scaling != SCALINGS[0]
+        return other_process or not self.recorded.weights_sha256 or self.recorded.sampler not in ("", *SAMPLERS)
 
 
 def read_request(given: GenerationOptions, *, recording_only: bool = False) -> GenerationRequest:
@@ -119,6 +125,12 @@ def read_request(given: GenerationOptions, *, recording_only: bool = False) -> G
         int(recorded.labels[0]), int(recorded.seeds[0]), recorded.num_steps, None, given.trajectory, recorded
     )
     if request.is_recording_only and not recording_only:
+        if recorded.schedule.scaling != SCALINGS[0]:
+            raise VizdiffInputError(
+                f"{given.trajectory} is of the process {recorded.schedule.name} ({recorded.schedule.scaling}), and "
+                "lessons measure a variance-preserving noise schedule; what the recording shows by itself: "
+                f"vizdiff report --trajectory {show_path(given.trajectory)}"
+            )
         known = recorded.sampler in ("", *SAMPLERS)
         raise VizdiffInputError(
             f"{given.trajectory} was sampled by another program "

@@ -46,9 +46,12 @@ def load_run(choice: str | None, device: str, terminal: Terminal) -> LoadedRun:
 
     run = Run.choose(choice)
     model, digest = run.load_model(pick_device(device), lambda remark: terminal.note(remark))
+    objective = run.config.training.objective
+    said = "" if objective == "epsilon" else f", objective {objective}"
     if run.is_bundled:
         terminal.say("Weights", f"bundled (60,000 MNIST digits, {digest[:8]}); yours: --run PATH")
     else:
         unfinished = "" if run.is_finished else ", unfinished"
-        terminal.say("Weights", f"{run.path} ({run.config.dataset}, {digest[:8]}{unfinished}); bundled: --run bundled")
+        facts = f"{run.config.dataset}, {digest[:8]}{said}{unfinished}"
+        terminal.say("Weights", f"{run.path} ({facts}); bundled: --run bundled")
     return LoadedRun(run, model, digest)

@@ -98,11 +98,17 @@ def sampler_options(
         option(
             "--sampler",
             str,
-            "ddpm adds fresh noise at each step, ddim adds none, dpm-solver++ (2M) needs the fewest steps.",
+            "ddpm adds fresh noise at each step, ddim adds none, dpm-solver++ (2M) needs few steps; euler and heun are "
+            "those of flow matching, and take any model.",
             metavar="|".join(SAMPLERS),
             default=defaults.sampler,
         ),
-        option("--steps", int, "Network evaluations, 1 to 1000.", default=str(defaults.steps or MAX_STEPS)),
+        option(
+            "--steps",
+            int,
+            "Steps, 1 to 1000. A step is one network evaluation; with heun it is two, except for the last step.",
+            default=str(defaults.steps or MAX_STEPS),
+        ),
         option(
             "--guidance",
             float,

@@ -101,12 +101,13 @@ def record(
     """Record ``count`` generations of one digit with seeds ``seed`` and on, showing progress.
 
     With a ``store`` they are written to disk meanwhile, and the first batch of 16 is returned. ``denoiser`` replaces
-    the run's network.
+    the run's network as the sampler evaluates it (:meth:`RunConfig.sampled`).
     """
     import torch
 
     from viz_diffusion.recording.generation import record_generation
 
+    network, schedule = loaded.run.config.sampled(loaded.model, config.sampler)
     batches = 1 if store is None else -(-count // CHUNK_SAMPLES)
     total = config.num_steps(loaded.run.config.num_train_timesteps) * batches
     device = next(loaded.model.parameters()).device
@@ -120,8 +121,8 @@ def record(
             update(done, total, text)
 
         return record_generation(
-            loaded.model if denoiser is None else denoiser,
-            loaded.run.config.noise_schedule,
+            network if denoiser is None else denoiser,
+            schedule,
             torch.full((count,), digit, device=device),
             range(seed, seed + count),
             config,
@@ -246,14 +247,15 @@ def sample_all(
     from viz_diffusion.diffusion.sampling import sample_images
 
     count = len(labels)
-    device = next(loaded.model.parameters()).device
+    network, schedule = loaded.run.config.sampled(loaded.model, config.sampler)
+    device = next(network.parameters()).device
     images: list[torch.Tensor] = []
     clipped_shares: list[torch.Tensor] = []
     text = f"{count} images, {config.sampler_name}"
     with terminal.progress("Sampling", text, count) as update:
         for batch in sample_images(
-            loaded.model,
-            loaded.run.config.noise_schedule,
+            network,
+            schedule,
             labels.to(device),
             range(seed, seed + count),
             config,

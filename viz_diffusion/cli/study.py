@@ -12,9 +12,11 @@ import typer
 
 from viz_diffusion.cli.console import Terminal, show_path
 from viz_diffusion.cli.generation_request import GenerationRequest, check_weights, is_store, spacing_of
-from viz_diffusion.cli.loading import load_run
+from viz_diffusion.cli.loading import LoadedRun, load_run
 from viz_diffusion.cli.options import DEFAULT_GUIDANCE, PICTURE_SAMPLER
+from viz_diffusion.diffusion.scaling import SCALINGS
 from viz_diffusion.diffusion.timesteps import SPACINGS
+from viz_diffusion.errors import VizdiffUsageError
 
 if TYPE_CHECKING:
     from viz_diffusion.diffusion.unet import SimpleUNet
@@ -73,6 +75,8 @@ def prepare_study(
     """
     loaded = load_run(run, device, terminal)
     check_weights(request, loaded.weights_sha256)
+    if request.config is not None:
+        _check_process(loaded, request.config.sampler)
     if out is not None:
         terminal.replacing(out)
     recorded = request.recorded
@@ -100,6 +104,17 @@ def prepare_study(
         )
     gc.freeze()  # what is loaded now stays, so that garbage collections while drawing can skip it
     return measured
+
+
+def _check_process(loaded: LoadedRun, sampler: str) -> None:
+    """Refuse a sampler that samples the run's network in another process than its lessons measure."""
+    process = loaded.run.config.sampled(loaded.model, sampler)[1]
+    if process.scaling != SCALINGS[0]:
+        raise VizdiffUsageError(
+            f"`sampler` {sampler} samples this run in its own process, {process.name}, and the lessons measure its "
+            f"noise schedule, {loaded.run.config.schedule}; choose ddpm, ddim or dpm-solver++, or record with "
+            f"vizdiff trajectory --sampler {sampler} and give the recording as `trajectory` to vizdiff report"
+        )
 
 
 def _comparison_runs(

@@ -29,6 +29,8 @@ PREDICTION_TYPES = ("epsilon", "v_prediction", "sample", "flow")
 """What a network may predict, as 🤗 diffusers names it."""
 PARAMETERIZATIONS = (*PREDICTION_TYPES, "score")
 """What a prediction can be converted from and to."""
+OBJECTIVES = dict(zip(("epsilon", "v", "x0", "flow"), ("epsilon", "v_prediction", "sample", "flow"), strict=True))
+"""From the value of ``objective``, what a network is trained to predict, to its prediction type."""
 
 
 def weights_of(kind: str, signal_scale: Float64, noise_scale: Float64) -> tuple[Float64, Float64]:
@@ -72,6 +74,8 @@ def to_x0_and_eps(
     x̂_0 is NaN or infinite where ε alone is predicted and a is 0, and ε̂ where x_0 is and b is 0.
     """
     a, b = np.asarray(signal_scale, dtype=np.float64), np.asarray(noise_scale, dtype=np.float64)
+    if kind == "score":  # a multiple of ε, also where a is 0
+        prediction, kind = broadcast_factor(-b, prediction) * prediction, "epsilon"
     alpha, beta = weights_of(kind, a, b)
     determinant = a * alpha - b * beta
     x0, eps = prediction, prediction
@@ -87,7 +91,11 @@ def from_x0_and_eps(
     x0: ArrayT, eps: ArrayT, kind: str, signal_scale: float | Float64, noise_scale: float | Float64
 ) -> ArrayT:
     """Return the prediction p = α ε + β x_0 of that kind; parameters as in :func:`to_x0_and_eps`."""
+    if kind in ("epsilon", "sample"):
+        return eps if kind == "epsilon" else x0
     alpha, beta = weights_of(kind, np.asarray(signal_scale), np.asarray(noise_scale))
+    if kind == "score":  # x̂_0 does not enter, and need not be known
+        return broadcast_factor(alpha, eps) * eps
     return _combined(alpha, eps, beta, x0)
 
 
@@ -103,8 +111,6 @@ def convert(
     if kind == wanted:
         return prediction
     x0, eps = to_x0_and_eps(prediction, x_t, kind, signal_scale, noise_scale)
-    if wanted in ("sample", "epsilon"):
-        return x0 if wanted == "sample" else eps
     return from_x0_and_eps(x0, eps, wanted, signal_scale, noise_scale)
 
 

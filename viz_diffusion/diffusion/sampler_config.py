@@ -28,9 +28,11 @@ class SamplerConfig:
     """
 
     sampler: str = "ddpm"
-    """``ddpm`` (Ho et al. 2020), ``ddim`` (Song et al. 2021) or ``dpm-solver++`` (2M, Lu et al. 2022b)."""
+    """``ddpm`` (Ho et al. 2020), ``ddim`` (Song et al. 2021), ``dpm-solver++`` (2M, Lu et al. 2022b), ``euler``, or
+    ``heun`` (Karras et al. 2022)."""
     steps: int | None = None
-    """Network evaluations, 1 .. T; None for all T timesteps."""
+    """Steps, 1 .. T; None for all T timesteps. Each is one network evaluation; with ``heun`` two, the last one only
+    one."""
     guidance_scale: float = 1.0
     """s in ε_∅ + s (ε_y - ε_∅), any finite number; 1 is no guidance."""
     variance: str = VARIANCES[0]
@@ -73,8 +75,13 @@ class SamplerConfig:
         return self.variance if self.sampler == "ddpm" else ""
 
     def num_steps(self, num_train_timesteps: int) -> int:
-        """Return how often the network is evaluated, where the schedule has T timesteps."""
+        """Return the number of steps, where the schedule has T timesteps."""
         return num_train_timesteps if self.steps is None else self.steps
+
+    def num_evaluations(self, num_train_timesteps: int) -> int:
+        """Return how often the network is evaluated; the two halves of guidance are one evaluation."""
+        steps = self.num_steps(num_train_timesteps)
+        return 2 * steps - 1 if self.sampler == "heun" else steps
 
     def timesteps(self, num_train_timesteps: int) -> NDArray[np.int64]:
         """Return the (S,) int64 falling timesteps that are visited, where the schedule has T timesteps.

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from viz_diffusion.diffusion.parameterizations import convert, to_x0_and_eps
+from viz_diffusion.diffusion.scaling import SCALINGS
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.diffusion.timesteps import VARIANCES
 from viz_diffusion.errors import VizdiffUsageError
@@ -78,7 +80,7 @@ class ImageNoise:
 
     def draw(self, device: torch.device | str = "cpu") -> Tensor:
         """Return the next (B, C, H, W) float32 draw."""
-        rows = [torch.randn(self._shape, generator=generator) for generator in self._generators]
+        rows = [torch.randn(self._shape, generator=g, dtype=torch.float32, device="cpu") for g in self._generators]
         return torch.stack(rows).to(device)
 
 
@@ -103,6 +105,69 @@ def guided_eps(
     doubled = denoiser(torch.cat([x_t, x_t]), torch.cat([timesteps, timesteps]), torch.cat([labels, nulls]))
     eps_cond, eps_uncond = doubled.chunk(2)
     return eps_uncond + guidance_scale * (eps_cond - eps_uncond), eps_cond, eps_uncond
+
+
+class Prediction(NamedTuple):
+    """What one evaluation of the denoiser, or of both its halves, says about x_0 and ε; all (B, C, H, W)."""
+
+    eps: Tensor
+    """The predicted noise, after guidance."""
+    eps_cond: Tensor | None
+    """The predicted noise under the label; None without guidance."""
+    eps_uncond: Tensor | None
+    """The predicted noise under the null label; None without guidance."""
+    x0_raw: Tensor
+    """Predicted x_0."""
+    x0: Tensor
+    """Predicted x_0 as used: clipped to [-1, 1] where clipping is on."""
+
+
+def predict(
+    denoiser: Denoiser,
+    spaced: NoiseSchedule,
+    index: int,
+    x_t: Tensor,
+    t: int,
+    labels: Tensor | None,
+    guidance_scale: float | Tensor,
+    null_label: int,
+    clip: bool,
+) -> Prediction:
+    """Evaluate the denoiser at timestep t, which is ``index`` in the schedule of the visited timesteps.
+
+    The denoiser predicts ε, or what its ``prediction_type`` says
+    (:data:`~viz_diffusion.diffusion.parameterizations.PREDICTION_TYPES`). Guidance mixes the predictions as they are:
+    as ε, x_0, v and velocity are linear in each other at one x_t, the mix is the same in all of them.
+    """
+    kind = getattr(denoiser, "prediction_type", "epsilon")
+    mixed, cond, uncond = guided_eps(denoiser, x_t, t, labels, guidance_scale, null_label)
+    if kind == "epsilon":
+        # x̂_0 = (x_t - √(1-ᾱ) ε̂) / √ᾱ (Ho et al. 2020, eq. 15)
+        eps, x0_raw = mixed, spaced.predict_x0(x_t, mixed, index)
+    else:
+        scales = spaced.signal_scale[index], spaced.noise_scale[index]
+        x0_raw, eps = to_x0_and_eps(mixed, x_t, kind, *scales)
+        cond, uncond = (None if p is None else convert(p, x_t, kind, "epsilon", *scales) for p in (cond, uncond))
+    return Prediction(eps, cond, uncond, x0_raw, x0_raw.clamp(-1, 1) if clip else x0_raw)
+
+
+def visited_schedule(
+    schedule: NoiseSchedule, timesteps: NDArray[np.int64] | None, needs: str = ""
+) -> tuple[NDArray[np.int64], NoiseSchedule]:
+    """Return the falling timesteps to visit, all by default, and the schedule that has only these.
+
+    Raises
+    ------
+    VizdiffUsageError
+        Where the schedule does not preserve variance, and the sampler ``needs``, by its name, that it does.
+    """
+    if needs and schedule.scaling != SCALINGS[0]:
+        raise VizdiffUsageError(
+            f"{needs} needs a variance-preserving schedule, found {schedule.name} ({schedule.scaling}); "
+            f"`sampler` euler and heun take any"
+        )
+    visited = np.arange(schedule.num_train_timesteps)[::-1] if timesteps is None else timesteps
+    return visited, schedule.respaced(visited[::-1])
 
 
 @torch.no_grad()
@@ -133,25 +198,22 @@ def ddpm_steps(
     """
     if variance not in VARIANCES:
         raise VizdiffUsageError(f"variance {variance!r} is unknown; choose from {', '.join(VARIANCES)}")
-    visited = np.arange(schedule.num_train_timesteps)[::-1] if timesteps is None else timesteps
-    spaced = schedule.respaced(visited[::-1])
+    visited, spaced = visited_schedule(schedule, timesteps, "DDPM")
     variances = spaced.betas if variance == "beta" else spaced.posterior_variance
     device = "cpu" if labels is None else labels.device
     # 1: x_T ~ N(0, I)
     x = noise.draw(device)
     # 2: for t = T, ..., 1
     for i, t in zip(reversed(range(len(visited))), visited.tolist(), strict=True):
-        eps, eps_cond, eps_uncond = guided_eps(denoiser, x, t, labels, guidance_scale, null_label)
         # x̂_0 = (x_t - √(1-ᾱ) ε̂) / √ᾱ (eq. 15)
-        x0_raw = spaced.predict_x0(x, eps, i)
-        x0 = x0_raw.clamp(-1, 1) if clip else x0_raw
+        found = predict(denoiser, spaced, i, x, t, labels, guidance_scale, null_label, clip)
         # 3: z ~ N(0, I) if t > 1, else z = 0
         z = noise.draw(device) if i > 0 else None
         # 4: x_{t-1} = μ̃_t(x_t, x̂_0) + σ_t z (eq. 7)
-        x_prev = spaced.posterior_mean(x0, x, i)
+        x_prev = spaced.posterior_mean(found.x0, x, i)
         if z is not None:
             x_prev = x_prev + float(np.sqrt(variances[i])) * z
-        yield Step(t, x, eps, eps_cond, eps_uncond, x0_raw, x0, z, x_prev)
+        yield Step(t, x, *found, z, x_prev)
         x = x_prev
 
 
@@ -173,8 +235,7 @@ def ddim_steps(
     ``eta`` in 0 .. 1 scales the injected noise (eq. 16): 0, the default, injects none, and 1 is DDPM with the
     variance ``beta_tilde``.
     """
-    visited = np.arange(schedule.num_train_timesteps)[::-1] if timesteps is None else timesteps
-    spaced = schedule.respaced(visited[::-1])
+    visited, spaced = visited_schedule(schedule, timesteps, "DDIM")
     signal_prev = np.sqrt(spaced.alphas_cumprod_prev)
     # σ_t = η √((1-ᾱ_{t-1})/(1-ᾱ_t)) √(1-ᾱ_t/ᾱ_{t-1}) (eq. 16)
     sigma = eta * np.sqrt(spaced.posterior_variance)
@@ -183,18 +244,16 @@ def ddim_steps(
     # x_T ~ N(0, I)
     x = noise.draw(device)
     for i, t in zip(reversed(range(len(visited))), visited.tolist(), strict=True):
-        eps, eps_cond, eps_uncond = guided_eps(denoiser, x, t, labels, guidance_scale, null_label)
         # "predicted x_0"
-        x0_raw = spaced.predict_x0(x, eps, i)
-        x0 = x0_raw.clamp(-1, 1) if clip else x0_raw
+        found = predict(denoiser, spaced, i, x, t, labels, guidance_scale, null_label, clip)
         # the ε that the clipped x̂_0 implies: with the raw ε̂, too much noise would be left
-        direction = spaced.predict_eps(x, x0, i) if clip else eps
+        direction = spaced.predict_eps(x, found.x0, i) if clip else found.eps
         # √ᾱ_{t-1} "predicted x_0" + √(1-ᾱ_{t-1}-σ_t²) "direction pointing to x_t" + σ_t "random noise" (eq. 12)
-        x_prev = float(signal_prev[i]) * x0 + float(spread_prev[i]) * direction
+        x_prev = float(signal_prev[i]) * found.x0 + float(spread_prev[i]) * direction
         z = noise.draw(device) if eta > 0 and i > 0 else None
         if z is not None:
             x_prev = x_prev + float(sigma[i]) * z
-        yield Step(t, x, eps, eps_cond, eps_uncond, x0_raw, x0, z, x_prev)
+        yield Step(t, x, *found, z, x_prev)
         x = x_prev
 
 
@@ -219,8 +278,7 @@ def dpm_solver_steps(
     """
     if order not in (1, 2):
         raise VizdiffUsageError(f"DPM-Solver++ has the orders 1 and 2 here, found {order}")
-    visited = np.arange(schedule.num_train_timesteps)[::-1] if timesteps is None else timesteps
-    spaced = schedule.respaced(visited[::-1])
+    visited, spaced = visited_schedule(schedule, timesteps, "DPM-Solver++")
     spread, spread_prev = np.sqrt(1 - spaced.alphas_cumprod), np.sqrt(1 - spaced.alphas_cumprod_prev)
     signal_prev = np.sqrt(spaced.alphas_cumprod_prev)
     lambdas = spaced.log_snr / 2
@@ -229,16 +287,14 @@ def dpm_solver_steps(
     # x_T ~ N(0, I)
     x = noise.draw("cpu" if labels is None else labels.device)
     for i, t in zip(reversed(range(len(visited))), visited.tolist(), strict=True):
-        eps, eps_cond, eps_uncond = guided_eps(denoiser, x, t, labels, guidance_scale, null_label)
         # x̂_0 = (x_t - σ_t ε̂) / α_t, the data prediction
-        x0_raw = spaced.predict_x0(x, eps, i)
-        x0 = x0_raw.clamp(-1, 1) if clip else x0_raw
+        found = predict(denoiser, spaced, i, x, t, labels, guidance_scale, null_label, clip)
         # D_i = (1 + 1/(2 r_i)) x̂_0 - 1/(2 r_i) x̂_0 of the step before, with r_i = h_{i-1} / h_i
-        direction = x0
+        direction = found.x0
         if order == 2 and x0_previous is not None and i > 0:
             weight = float(h[i] / (2 * h[i + 1]))  # 1/(2 r_i)
-            direction = (1 + weight) * x0 - weight * x0_previous
+            direction = (1 + weight) * found.x0 - weight * x0_previous
         # x_{t_i} = σ_{t_i}/σ_{t_{i-1}} x_{t_{i-1}} - α_{t_i} (e^{-h_i} - 1) D_i
         x_prev = float(spread_prev[i] / spread[i]) * x - float(signal_prev[i] * np.expm1(-h[i])) * direction
-        yield Step(t, x, eps, eps_cond, eps_uncond, x0_raw, x0, None, x_prev)
-        x, x0_previous = x_prev, x0
+        yield Step(t, x, *found, None, x_prev)
+        x, x0_previous = x_prev, found.x0

@@ -1,6 +1,7 @@
 """Sampling with a :class:`SamplerConfig`: the steps of one generation, and finished images in bulk.
 
-The equations of the samplers are in :mod:`viz_diffusion.diffusion.samplers`. Knows nothing about recording or files.
+The equations of the samplers are in :mod:`viz_diffusion.diffusion.samplers` and
+:mod:`viz_diffusion.diffusion.ode_samplers`. Knows nothing about recording or files.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from viz_diffusion.diffusion.ode_samplers import euler_steps, heun_steps
 from viz_diffusion.diffusion.sampler_config import SamplerConfig
 from viz_diffusion.diffusion.samplers import (
     Denoiser,
@@ -57,11 +59,12 @@ def sampling_steps(
     Raises
     ------
     VizdiffUsageError
-        Where there are more steps than timesteps, or the schedule ends without signal (zero terminal SNR), so that
-        ε̂ implies no x̂_0.
+        Where there are more steps than timesteps, the schedule does not preserve variance and the sampler needs that,
+        or the denoiser predicts ε and the schedule ends without signal (zero terminal SNR), so that ε̂ implies no x̂_0.
     """
     config = config or SamplerConfig()
-    schedule.require_signal()
+    if getattr(denoiser, "prediction_type", "epsilon") == "epsilon":
+        schedule.require_signal()
     visited = config.timesteps(schedule.num_train_timesteps) if timesteps is None else timesteps
     scale = config.guidance_scale if guidance_scales is None else guidance_scales
     process = (denoiser, schedule, noise, labels)
@@ -78,7 +81,8 @@ def sampling_steps(
         return ddim_steps(
             *process, timesteps=visited, eta=config.eta, guidance_scale=scale, clip=config.clip, null_label=null_label
         )
-    return dpm_solver_steps(*process, timesteps=visited, guidance_scale=scale, clip=config.clip, null_label=null_label)
+    solver = {"euler": euler_steps, "heun": heun_steps, "dpm-solver++": dpm_solver_steps}[config.sampler]
+    return solver(*process, timesteps=visited, guidance_scale=scale, clip=config.clip, null_label=null_label)
 
 
 def sample_images(

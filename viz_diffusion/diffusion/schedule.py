@@ -73,8 +73,7 @@ class NoiseSchedule:
     Raises
     ------
     VizdiffUsageError
-        Where ``betas`` is not one-dimensional, is empty, or leaves the open interval (0, 1); only the last of
-        several may be 1.
+        Where ``betas`` is not one-dimensional, is empty, or leaves the open interval (0, 1); only the last may be 1.
     """
 
     betas: Float64
@@ -89,10 +88,10 @@ class NoiseSchedule:
         betas = np.array(self.betas, dtype=np.float64)
         if betas.ndim != 1 or betas.size == 0:
             raise VizdiffUsageError(f"betas must be a non-empty row of numbers, found the shape {betas.shape}")
-        ends_in_noise = betas.size > 1 and betas[-1] == 1
+        ends_in_noise = betas[-1] == 1
         below_one = betas[:-1] if ends_in_noise else betas
         if not np.all((below_one > 0) & (below_one < 1)):
-            raise VizdiffUsageError("betas must lie strictly between 0 and 1; only the last of several may be 1")
+            raise VizdiffUsageError("betas must lie strictly between 0 and 1; only the last may be 1")
         if np.prod(1 - below_one) == 0:
             raise VizdiffUsageError("betas are so large that nothing of the image is left: ᾱ underflows to 0")
         if self.scaling not in SCALINGS:

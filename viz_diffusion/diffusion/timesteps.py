@@ -12,8 +12,12 @@ from viz_diffusion.errors import VizdiffUsageError
 
 Int64 = NDArray[np.int64]
 
-SAMPLERS = {"ddpm": "DDPM", "ddim": "DDIM", "dpm-solver++": "DPM-Solver++(2M)"}
+SAMPLERS = {"ddpm": "DDPM", "ddim": "DDIM", "dpm-solver++": "DPM-Solver++(2M)", "euler": "Euler", "heun": "Heun"}
 """From the value of ``sampler`` to the name in captions."""
+ODE_SAMPLERS = ("euler", "heun")
+"""The samplers that solve the probability-flow equation in σ; a flow-matching network is sampled on its own process."""
+TIMESTEP_DENSITIES = ("uniform", "logit-normal")
+"""How training draws the noise level σ of flow matching."""
 VARIANCES = ("beta", "beta_tilde")
 """The two variances of the noise that DDPM injects (Ho et al. 2020, section 3.2)."""
 SPACINGS = ("trailing", "linspace")

@@ -39,7 +39,8 @@ class ModelConfig:
     embedding_dim: int = 512
     """Width D of the time and label embeddings that are summed."""
     schedule: str | None = "linear"
-    """Name of the noise schedule whose ᾱ the output uses; None: the layers predict ε̂ directly, as in Ho et al. 2020."""
+    """Name of the noise schedule whose ᾱ the output uses; None: the layers predict what is trained for directly, such
+    as ε̂ in Ho et al. 2020; flow: the output is the velocity of flow matching."""
     num_train_timesteps: int = 1000
     """T of that schedule."""
     use_time: bool = True
@@ -173,6 +174,8 @@ class SimpleUNet(nn.Module):
     """
 
     amplitudes: Tensor
+    prediction_type = "epsilon"
+    """What a call returns, one of :data:`~viz_diffusion.diffusion.parameterizations.PREDICTION_TYPES`."""
 
     def __init__(self, config: ModelConfig | None = None) -> None:
         super().__init__()
@@ -203,7 +206,7 @@ class SimpleUNet(nn.Module):
         nn.init.zeros_(self.conv_out.weight)
         nn.init.zeros_(_bias(self.conv_out))
         schedule = config.noise_schedule()
-        if schedule is not None:  # (T, 2): √ᾱ and √(1-ᾱ)
+        if schedule is not None and schedule.scaling != "flow":  # (T, 2): √ᾱ and √(1-ᾱ)
             powers = np.stack([schedule.alphas_cumprod, 1 - schedule.alphas_cumprod], axis=1)
             self.register_buffer("amplitudes", torch.from_numpy(np.sqrt(powers)).float(), persistent=False)
 
@@ -218,20 +221,24 @@ class SimpleUNet(nn.Module):
         Without ``config.use_time`` it is the label embedding only.
         """
         if labels is None:
-            labels = torch.full_like(timesteps, self.null_label)
+            labels = torch.full_like(timesteps, self.null_label, dtype=torch.int64)
         if not self.config.use_time:
             return self.label_emb(labels)
-        return self.time_mlp(timesteps) + self.label_emb(labels)
+        return self.time_mlp(self.network_timesteps(timesteps)) + self.label_emb(labels)
+
+    def network_timesteps(self, timesteps: Tensor) -> Tensor:
+        """Return the (B,) numbers that the time embedding gets for (B,) timesteps: here, the same."""
+        return timesteps
 
     def forward(self, x: Tensor, timesteps: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Return the predicted noise ε̂.
+        """Return what the network predicts: the noise ε̂, where it was not trained for anything else.
 
         Parameters
         ----------
         x
             (B, C, H, W) float32, the noised images x_t.
         timesteps
-            (B,) int64 in 0 .. T-1.
+            (B,) int64 in 0 .. T-1; or float32 in -1 .. T-1, t = T σ - 1, for a network of flow matching.
         labels
             (B,) int64 in 0 .. num_labels, where ``num_labels`` is the null label; none means null.
 
@@ -259,9 +266,22 @@ class SimpleUNet(nn.Module):
         h = functional.pixel_shuffle(self.conv_out(functional.silu(self.norm_out(h))), 2)
         if self.config.schedule is None:
             return h
+        if self.config.schedule == "flow":
+            sigma = (self.network_timesteps(timesteps).float() + 1) / self.config.num_train_timesteps
+            return _velocity(x, h, sigma[:, None, None, None])
         # ε̂ = √(1-ᾱ) x_t + √ᾱ F(x_t, t, y)
         signal, spread = self.amplitudes[timesteps.long(), :, None, None, None].unbind(1)
         return spread * x + signal * h
+
+
+def _velocity(x: Tensor, h: Tensor, sigma: Tensor) -> Tensor:
+    """Return ε̂ - x̂_0 where x = (1-σ) x_0 + σ ε and the layers predict h = (1-σ) ε/r - σ x_0/r, r² = (1-σ)² + σ².
+
+    x/r and h are the state and the v of the variance-preserving process with the same SNR, so that an error of h enters
+    ε̂ and x̂_0 with factors of at most 1.
+    """
+    power = (1 - sigma) ** 2 + sigma**2
+    return (2 * sigma - 1) / power * x + h / power.sqrt()
 
 
 def _blocks(in_channels: list[int], out_channels: int, embedding_dim: int) -> nn.ModuleList:

@@ -22,7 +22,8 @@ from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.recording.chunk_writer import ChunkWriter, StepChunk, numbered, stack_activations
 from viz_diffusion.recording.field_assembler import FieldAssembler
 from viz_diffusion.recording.forward_pass import FinishedImages, ForwardPass
-from viz_diffusion.recording.step_grouper import NOTHING_RECORDED, RecordedStep, StepGrouper
+from viz_diffusion.recording.prediction_check import check_updates
+from viz_diffusion.recording.step_grouper import NOTHING_RECORDED, InnerEvaluation, RecordedStep
 from viz_diffusion.recording.store.layout import CHUNK_STEPS
 from viz_diffusion.recording.store.writer import StoreWriter, growing_store
 from viz_diffusion.recording.trajectory import Float32
@@ -140,14 +141,18 @@ class AsyncWriter:
         )
         sampling = 0
         x0: Float32 | None = None
+        inner: list[InnerEvaluation] = []  # of the current sampling
         events = chain.from_iterable(iter(self._queue.get, None))
-        for item in StepGrouper(self._assembler.null_label).group(events):
+        for item in self._assembler.grouper().group(events):
             if isinstance(item, FinishedImages):
                 x0 = item.x0
                 continue
             if item.sampling != sampling:
-                writer.end_sampling(x0)
+                self._end_sampling(writer, inner, x0)
                 sampling = item.sampling
+            if isinstance(item, InnerEvaluation):
+                inner.append(item)
+                continue
             x0 = None
             writer.put(item)
         writer.flush()
@@ -155,19 +160,28 @@ class AsyncWriter:
             raise _StoppedError
         if writer.is_empty:
             raise VizdiffUsageError(NOTHING_RECORDED)
-        writer.end_sampling(x0)
+        self._end_sampling(writer, inner, x0)
         writer.complete()
+
+    def _end_sampling(
+        self, writer: ChunkWriter[RecordedStep], inner: list[InnerEvaluation], x0: Float32 | None
+    ) -> None:
+        """End a sampling with its inner evaluations, which are written at its end, and its finished images."""
+        writer.end_sampling(x0, self._assembler.inner(inner, self._guided))
+        inner.clear()
 
     def _to_chunk(self, steps: Sequence[RecordedStep]) -> StepChunk:
         """Return steps as arrays, with the fields of guidance from the first guided chunk on."""
         self._guided = self._guided or any(step.uncond is not None for step in steps)
-        timesteps = np.array([step.cond.t for step in steps])
+        if self._assembler.is_checked:
+            check_updates(steps, self._assembler.schedule, self._assembler.halves.guidance_scale)
+        timesteps, shares = self._assembler.timesteps(steps), self._assembler.alphas_cumprod(steps)
         activations, activation_steps = stack_activations([step.cond.activations for step in steps])
         return StepChunk(
             self._assembler.fields(steps, self._guided),
             timesteps,
-            self._assembler.schedule.alphas_cumprod[timesteps],
-            own_alphas=False,
+            shares,
+            own_alphas=self._assembler.has_own_alphas(timesteps, shares),
             activations=activations,
             activation_steps=activation_steps,
             guidance_scale=self._assembler.scale(self._guided),

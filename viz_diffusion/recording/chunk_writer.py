@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.recording.store.fields import RecordingWriter
-from viz_diffusion.recording.store.layout import CHUNK_STEPS
-from viz_diffusion.recording.store.writer import StoreWriter, steps_chunk
+from viz_diffusion.recording.store.layout import CHUNK_STEPS, steps_chunk
+from viz_diffusion.recording.store.writer import StoreWriter
 from viz_diffusion.recording.trajectory import Float32
 from viz_diffusion.recording.trajectory_files import facts_of
 
@@ -135,10 +135,20 @@ class ChunkWriter(Generic[StepT]):
         shape = chunk.fields["x_t"].shape
         self._images_shape = (shape[0], *shape[2:])
 
-    def end_sampling(self, x0: Float32 | None) -> None:
-        """End the current sampling, where it has any step, with its finished images, (B, C, H, W); None: unknown."""
+    def end_sampling(self, x0: Float32 | None, inner: Mapping[str, NDArray[Any]] | None = None) -> None:
+        """End the current sampling, where it has any step.
+
+        Parameters
+        ----------
+        x0
+            Its finished images, (B, C, H, W); None where they are not known.
+        inner
+            Its evaluations within steps, the fields ``inner_…`` of a Trajectory by name.
+        """
         self.flush()
         if self._writer is not None and self._writer.begun[1]:
+            if inner:
+                self._writer.put_inner(inner)
             self._writer.finish_batch(np.full(self._images_shape, np.nan, np.float32) if x0 is None else x0)
 
     def complete(self) -> None:

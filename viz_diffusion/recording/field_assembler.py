@@ -7,12 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from viz_diffusion.diffusion.parameterizations import to_x0_and_eps
+from viz_diffusion.diffusion.scaling import scales
 from viz_diffusion.diffusion.schedule import NoiseSchedule, predict_x0
-from viz_diffusion.recording.step_grouper import RecordedStep
+from viz_diffusion.recording.guidance_halves import GuidanceHalves
+from viz_diffusion.recording.step_grouper import InnerEvaluation, RecordedStep, StepGrouper
 from viz_diffusion.recording.trajectory import Float32
 
 
@@ -21,46 +25,96 @@ class FieldAssembler:
     """Computes the fields of a recording from its steps."""
 
     schedule: NoiseSchedule
-    """The forward process; its ᾱ gives x̂_0 from x_t and ε̂."""
-    guidance_scale: float | None
-    """s of ε_∅ + s (ε_y - ε_∅); None where it is not known."""
+    """The forward process; its ᾱ and scaling give x̂_0 and ε̂ from x_t and what was predicted."""
+    halves: GuidanceHalves
+    """Recognises the two halves of guidance; holds its scale and the null label."""
     clip: bool
     """Whether the sampling loop clips x̂_0 to [-1, 1]."""
-    null_label: int | None
-    """The label of the unconditional prediction; None where the denoiser has none."""
+    prediction_type: str = "epsilon"
+    """What the denoiser predicts, one of ``PREDICTION_TYPES``."""
+    is_checked: bool = False
+    """Whether nobody said what is predicted, so that it is checked."""
+    evaluations_per_step: int | None = None
+    """How often the sampler evaluates the denoiser in a step; None where the passes show it."""
+
+    def grouper(self) -> StepGrouper:
+        """Return a new grouper of forward passes into steps."""
+        return StepGrouper(self.halves, self.evaluations_per_step)
 
     def scale(self, guided: bool) -> float:
         """Return the guidance scale of the recording: 1 unless ``guided``, NaN where it is not known."""
-        return 1.0 if not guided else float("nan") if self.guidance_scale is None else float(self.guidance_scale)
+        return 1.0 if not guided else float("nan") if self.halves.guidance_scale is None else self.halves.guidance_scale
 
-    def fields(self, steps: Sequence[RecordedStep], guided: bool) -> dict[str, Float32]:
+    def fields(self, steps: Sequence[RecordedStep | InnerEvaluation], guided: bool) -> dict[str, Float32]:
         """Return x_t, ε̂, x̂_0 and, where ``guided``, both predictions that ε̂ mixes: each (B, s, C, H, W) float32.
 
-        A guided sampling may hold steps with one prediction only. That prediction is then ``eps_pred`` and
-        ``eps_cond``, and ``eps_uncond`` is NaN.
+        Guidance mixes predictions of any type alike, for ε̂ is a weighted sum of x_t and of each. A guided sampling may
+        hold steps with one prediction only. That prediction is then ``eps_pred`` and ``eps_cond``, and ``eps_uncond``
+        is NaN.
         """
-        timesteps = np.array([step.cond.t for step in steps])
+        shares = self.alphas_cumprod(steps)
         x_t = np.stack([step.cond.x for step in steps], axis=1)
-        eps_cond = np.stack([step.cond.eps for step in steps], axis=1)
+        cond = np.stack([step.cond.prediction for step in steps], axis=1)
         both: dict[str, Float32] = {}
-        eps_pred = eps_cond
+        used = cond
         if guided:
-            absent = np.full_like(steps[0].cond.eps, np.nan)
-            rows = [absent if step.uncond is None else step.uncond.eps for step in steps]
-            eps_uncond = np.stack(rows, axis=1)
-            eps_pred = eps_uncond + np.float32(self.scale(True)) * (eps_cond - eps_uncond)
+            absent = np.full_like(steps[0].cond.prediction, np.nan)
+            rows = [absent if step.uncond is None else step.uncond.prediction for step in steps]
+            uncond = np.stack(rows, axis=1)
+            used = uncond + np.float32(self.scale(True)) * (cond - uncond)
             unmixed = np.array([step.uncond is None for step in steps])
-            eps_pred[:, unmixed] = eps_cond[:, unmixed]
-            both = {"eps_cond": eps_cond, "eps_uncond": eps_uncond}
-        x0_pred = self._predict_x0(x_t, eps_pred, timesteps)
+            used[:, unmixed] = cond[:, unmixed]
+            both = {
+                "eps_cond": self._convert(cond, x_t, shares)[1],
+                "eps_uncond": self._convert(uncond, x_t, shares)[1],
+            }
+        x0_pred, eps_pred = self._convert(used, x_t, shares)
+        if self.clip:
+            x0_pred = x0_pred.clip(-1, 1)
         return {"x_t": x_t, "eps_pred": eps_pred, "x0_pred": x0_pred, **both}
 
-    def _predict_x0(self, x_t: Float32, eps: Float32, timesteps: NDArray[np.int64]) -> Float32:
-        """Return x̂_0 of (B, s, C, H, W) states at (s,) timesteps, clipped where the loop clips."""
-        x0 = predict_x0(x_t, eps, self.schedule.alphas_cumprod[timesteps][None])
-        return x0.clip(-1, 1, out=x0) if self.clip else x0
+    def alphas_cumprod(self, steps: Sequence[RecordedStep | InnerEvaluation]) -> NDArray[np.float64]:
+        """Return (s,) float64 ᾱ at each step."""
+        return np.array([step.cond.alphas_cumprod for step in steps])
+
+    def timesteps(self, steps: Sequence[RecordedStep | InnerEvaluation]) -> NDArray[Any]:
+        """Return (s,) timesteps: int64 where all of them are whole, else float64."""
+        values = np.array([step.cond.t for step in steps], dtype=np.float64)
+        whole = values.astype(np.int64)
+        return whole if np.all(whole == values) else values
+
+    def _convert(
+        self, prediction: Float32, x_t: Float32, alphas_cumprod: NDArray[np.float64]
+    ) -> tuple[Float32, Float32]:
+        """Return x̂_0, unclipped, and ε̂ that (B, s, C, H, W) predictions imply."""
+        if self.prediction_type == "epsilon":
+            return predict_x0(x_t, prediction, alphas_cumprod[None], self.schedule.scaling), prediction
+        scaled = [values[None] for values in scales(alphas_cumprod, self.schedule.scaling)]
+        return to_x0_and_eps(prediction, x_t, self.prediction_type, *scaled)
+
+    def has_own_alphas(self, timesteps: NDArray[Any], alphas_cumprod: NDArray[np.float64]) -> bool:
+        """Return whether ᾱ does not follow from the timesteps and the schedule."""
+        if timesteps.dtype.kind != "i":
+            return True
+        return not np.allclose(self.schedule.alphas_cumprod[timesteps], alphas_cumprod, rtol=1e-6, atol=0)
+
+    def inner(self, evaluations: Sequence[InnerEvaluation], guided: bool) -> dict[str, Any]:
+        """Return the further evaluations within steps, as the fields ``inner_…`` of a Trajectory."""
+        if not evaluations:
+            return {}
+        fields = self.fields(evaluations, guided)
+        return {
+            "inner_x_t": np.ascontiguousarray(fields["x_t"]),
+            "inner_eps_pred": np.ascontiguousarray(fields["eps_pred"]),
+            "inner_steps": np.array([one.step for one in evaluations], dtype=np.int64),
+            "inner_timesteps": np.array([one.cond.t for one in evaluations], dtype=np.float64),
+        }
 
     def labels(self, step: RecordedStep) -> NDArray[np.int64]:
-        """Return a step's labels, (B,) int64, with -1 in place of the null label."""
-        labels = step.cond.labels
-        return labels.copy() if self.null_label is None else np.where(labels == self.null_label, -1, labels)
+        """Return a step's labels, (B,) int64, with -1 in place of the null label and where a mask drops the label."""
+        labels, null = step.cond.labels.copy(), self.halves.null_label
+        if null is not None:
+            labels[labels == null] = -1
+        if step.uncond is None and step.cond.dropped is not None:
+            labels[step.cond.dropped] = -1
+        return labels

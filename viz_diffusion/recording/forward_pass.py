@@ -5,7 +5,6 @@ It knows nothing about hooks, steps or files: tensors come in, arrays go out.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,26 +14,42 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.errors import VizdiffUsageError
+from viz_diffusion.recording.arguments import ArgumentReader, PassArguments
+from viz_diffusion.recording.timestep_reader import TimestepReader
 from viz_diffusion.recording.trajectory import Float32
 
-_LABEL_NAMES = ("labels", "label", "y", "class_labels")
+_SHAPES = {2: "points (n, D), recorded as (n, 1, 1, D)", 3: "images (n, H, W), recorded as (n, 1, H, W)", 4: ""}
+"""From the number of axes of x to what they mean, where they are not (n, C, H, W)."""
+
+
+def _four_axes(values: Float32) -> Float32:
+    """Return states with the axes (n, C, H, W) in which they are recorded."""
+    missing = (1,) * (4 - values.ndim)
+    return values.reshape(len(values), *missing, *values.shape[1:])
 
 
 @dataclass(frozen=True, eq=False)
 class ForwardPass:
     """One call of the denoiser with n images, copied to the CPU."""
 
-    t: int
-    """The timestep that all n images share, 0 .. T-1."""
+    t: float
+    """The timestep that all n images share, on the scale 0 .. T-1; whole where it is one of the schedule's."""
     x: Float32
     """(n, C, H, W) float32: the states x_t that the denoiser was called with."""
-    eps: Float32
-    """(n, C, H, W) float32: the predicted noise that it returned."""
+    prediction: Float32
+    """(n, C, H, W) float32: what it predicted."""
     labels: NDArray[np.int64]
     """(n,) int64; -1 for each image where the call had no labels."""
     activations: Mapping[str, Float32] = field(default_factory=dict)
     """(n, ...) float32: the output of each recorded module, by dotted name."""
+    alphas_cumprod: float = float("nan")
+    """ᾱ at ``t``."""
+    dropped: NDArray[np.bool_] | None = None
+    """(n,) bool: where a mask dropped the condition; None where the call had no such mask."""
+    conditions: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    """(n,) by name: a number for each image's value of every other argument, the same for equal values."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,54 +60,143 @@ class FinishedImages:
     """(B, C, H, W) float32."""
 
 
-def read_arguments(
-    signature: inspect.Signature, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[Tensor, int, NDArray[np.int64]]:
-    """Find x, t and the labels among a forward pass's arguments, by the signature of ``forward``.
+class PassReader:
+    """Reads forward passes: roles of the arguments, the timestep's convention, the shape of the states.
 
-    Returns
-    -------
-    x as it was passed, (n, C, H, W); t; and the labels, (n,) int64, -1 where the call has none.
-
-    Raises
-    ------
-    VizdiffUsageError
-        Where x or t is missing, or t is fractional or differs between the images of the pass.
+    Parameters
+    ----------
+    denoiser
+        The network.
+    schedule
+        The forward process.
+    arguments, timesteps
+        As of :class:`~viz_diffusion.recording.recorder.Recorder`.
+    state_channels
+        Which channels of x are the state; None where all of them are.
     """
-    bound = signature.bind(*args, **kwargs).arguments
-    given: dict[str, Any] = {}
-    for name, value in bound.items():
-        if name == "kwargs" and isinstance(value, dict):
-            given.update(value)
-        elif name == "args" and isinstance(value, tuple):
-            given.update({f"args[{i}]": item for i, item in enumerate(value)})
-        else:
-            given[name] = value
-    if len(given) < 2 or not isinstance(next(iter(given.values())), Tensor):
-        raise VizdiffUsageError("the Recorder needs a denoiser that is called with (x, t) or (x, t, labels)")
-    x, t, *rest = given.values()
-    named = [given[name] for name in _LABEL_NAMES if name in given]
-    labels = named[0] if named else rest[0] if rest else None
-    if not isinstance(labels, Tensor) or labels.is_floating_point() or labels.ndim > 1:
-        row = np.full(len(x), -1)
-    else:
-        row = np.broadcast_to(to_numpy(labels), len(x))
-    return x, _common_timestep(to_numpy(torch.as_tensor(t)).reshape(-1)), row
+
+    def __init__(
+        self,
+        denoiser: nn.Module,
+        schedule: NoiseSchedule,
+        arguments: Mapping[str, int | str] | None = None,
+        timesteps: str | None = None,
+        state_channels: slice | None = None,
+    ) -> None:
+        self._arguments = ArgumentReader(denoiser, arguments)
+        self._timesteps = TimestepReader(schedule, timesteps)
+        self._channels = state_channels
+        self.conventions: dict[str, str] = {}
+        """How the first pass was read, as text by role; empty before it."""
+
+    @property
+    def velocity_sign(self) -> int:
+        """1, or -1 where a flow's time runs from noise to data, so that its velocity is x_0 - ε."""
+        return -1 if self._timesteps.noise_at_zero else 1
+
+    def read_inputs(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[PassArguments, float, float]:
+        """Return the arguments by role, t on the scale 0 .. T-1, and ᾱ.
+
+        Raises
+        ------
+        VizdiffUsageError
+            As of :meth:`ArgumentReader.read` and :meth:`TimestepReader.read`; and where the pass runs under
+            ``torch.vmap``, whose images no hook can copy.
+        """
+        if any(_is_transformed(v) for v in _tensors(args, kwargs)):
+            raise VizdiffUsageError(
+                "this forward pass runs under torch.vmap or another torch.func transform, whose images a hook cannot "
+                "copy: call the denoiser with the whole batch"
+            )
+        read = self._arguments.read(args, kwargs)
+        t, share = self._timesteps.read(read.t)
+        return read, t, share
+
+    def read(
+        self, args: tuple[Any, ...], kwargs: Mapping[str, Any], output: Any, activations: Mapping[str, Float32]
+    ) -> ForwardPass:
+        """Return one forward pass.
+
+        Raises
+        ------
+        VizdiffUsageError
+            As of :meth:`read_inputs`; and where x and the output do not have the same shape apart from channels that
+            hold a variance or a condition.
+        """
+        inputs, t, share = self.read_inputs(args, kwargs)
+        state, prediction = self._states(inputs.x, output_tensor(output))
+        if not self.conventions:
+            self._state_conventions(inputs, state)
+        self.conventions["timesteps"] = self._timesteps.words
+        values = _four_axes(to_numpy(prediction))
+        if self.velocity_sign < 0:
+            np.negative(values, out=values)
+        return ForwardPass(
+            t,
+            _four_axes(to_numpy(state)),
+            values,
+            inputs.labels,
+            activations,
+            share,
+            inputs.dropped,
+            _condition_numbers(inputs.others, len(state)),
+        )
+
+    def _states(self, x: Tensor, output: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the state and the prediction of it, of one shape, without channels that hold something else."""
+        state = x if self._channels is None else x[:, self._channels]
+        if state.ndim not in _SHAPES or output.ndim != state.ndim:
+            raise VizdiffUsageError(
+                f"x of shape {tuple(x.shape)} and an output of shape {tuple(output.shape)} are neither images "
+                "(n, C, H, W) or (n, H, W) nor points (n, D)"
+            )
+        if output.ndim > 2 and output.shape[1] == 2 * state.shape[1]:  # the second half is a learned variance
+            output = output[:, : state.shape[1]]
+        if state.ndim > 2 and state.shape[1] > output.shape[1] and state.shape[2:] == output.shape[2:]:
+            raise VizdiffUsageError(
+                f"the denoiser takes {state.shape[1]} channels and returns {output.shape[1]}: say which of them are "
+                f"the state x_t and not a condition, such as Recorder(…, state_channels=slice(0, {output.shape[1]}))"
+            )
+        if state.shape != output.shape:
+            raise VizdiffUsageError(
+                f"x has the shape {tuple(state.shape)} and the output {tuple(output.shape)}; the Recorder knows "
+                "outputs with as many channels as x, or twice as many (a learned variance)"
+            )
+        return state, output
+
+    def _state_conventions(self, inputs: PassArguments, state: Tensor) -> None:
+        self.conventions.update(inputs.names)
+        words = _SHAPES[state.ndim]
+        if words:
+            self.conventions["shape"] = words
+        if self._channels is not None:
+            first, last, _ = self._channels.indices(inputs.x.shape[1])
+            self.conventions["state_channels"] = f"{first} .. {last - 1} of {inputs.x.shape[1]}"
 
 
-def _common_timestep(timesteps: NDArray[Any]) -> int:
-    """Return the whole timestep that all images of a pass share."""
-    if not timesteps.size or (timesteps != timesteps[0]).any():
-        raise VizdiffUsageError(
-            f"one forward pass was given several timesteps ({timesteps.min()}..{timesteps.max()}); "
-            "the Recorder follows a sampling loop, in which all images share one"
-        )
-    if timesteps[0] != int(timesteps[0]):
-        raise VizdiffUsageError(
-            f"a forward pass was given t = {timesteps[0]:g}, between the schedule's timesteps; "
-            "record a diffusers pipeline with record_pipeline()"
-        )
-    return int(timesteps[0])
+def _is_transformed(tensor: Tensor) -> bool:
+    """Return whether torch.vmap or another transform of torch.func stands between a hook and the values."""
+    return bool(torch._C._functorch.is_functorch_wrapped_tensor(tensor))  # type: ignore[no-untyped-call,unused-ignore]
+
+
+def _tensors(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[Tensor]:
+    return [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)]
+
+
+def _condition_numbers(others: Mapping[str, Any], count: int) -> dict[str, NDArray[Any]]:
+    """Return (n,) for each argument that may be a condition: a number an image, the same for equal values.
+
+    They tell apart the two halves of guidance whose conditions are masks or embeddings.
+    """
+    numbers: dict[str, NDArray[Any]] = {}
+    for name, value in others.items():
+        if isinstance(value, Tensor) and value.ndim and len(value) == count and not value.is_complex():
+            rows = value.detach().cpu().reshape(count, -1).to(torch.float64).numpy()
+            numbers[name] = np.array([hash(row.tobytes()) for row in rows], dtype=np.int64)
+        elif isinstance(value, (bool, int, float, str)) or (isinstance(value, Tensor) and value.numel() == 1):
+            number = value.item() if isinstance(value, Tensor) else value
+            numbers[name] = np.full(count, hash(number), dtype=np.int64)
+    return numbers
 
 
 def output_tensor(output: Any) -> Tensor:
@@ -116,12 +220,20 @@ def output_tensor(output: Any) -> Tensor:
     return output
 
 
-def forward_signature(module: nn.Module) -> inspect.Signature:
-    """Return the signature of a module's ``forward``; for a module of ``torch.compile``, that of the original."""
-    return inspect.signature(getattr(module, "_orig_mod", module).forward)
-
-
 def to_numpy(tensor: Tensor) -> Any:
     """Copy a tensor to a CPU array: float32 if it is floating-point, int64 otherwise."""
     dtype = torch.float32 if tensor.is_floating_point() else torch.int64
     return tensor.detach().to("cpu", dtype, copy=True).numpy()
+
+
+def to_images(x0: Tensor) -> Float32:
+    """Copy finished images or points to the CPU, (B, C, H, W) float32, in the shape in which states are recorded.
+
+    Raises
+    ------
+    VizdiffUsageError
+        Where they have neither two nor three nor four axes.
+    """
+    if x0.ndim not in _SHAPES:
+        raise VizdiffUsageError(f"finished images must be (B, C, H, W), (B, H, W) or (B, D), found {tuple(x0.shape)}")
+    return _four_axes(to_numpy(x0))

@@ -42,6 +42,8 @@ def record_generation(
 
     Parameters
     ----------
+    denoiser, schedule
+        What is sampled. The denoiser predicts ε, or what its ``prediction_type`` says.
     labels, seeds
         (B,) int64 on the denoiser's device, and B seeds: one of each for each image.
     config
@@ -80,6 +82,8 @@ def record_generation(
         aim=(count, num_steps),
         seeds=seeds,
         weights_sha256=weights_sha256,
+        prediction_type=getattr(denoiser, "prediction_type", "epsilon"),
+        timesteps="index",
     )
     with recorder:
         for first in range(0, count, batch):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Collection, Sequence
+from contextlib import ExitStack
 from fnmatch import fnmatchcase
 from functools import partial
 from typing import Any
@@ -17,7 +18,8 @@ from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 from viz_diffusion.errors import VizdiffUsageError
-from viz_diffusion.recording.forward_pass import ForwardPass, forward_signature, output_tensor, read_arguments, to_numpy
+from viz_diffusion.recording.forward_pass import ForwardPass, PassReader, output_tensor, to_numpy
+from viz_diffusion.recording.replaced_methods import copies_without_hooks, wrapped_forward
 from viz_diffusion.recording.trajectory import Float32
 
 _CONTAINERS = (nn.ModuleList, nn.ModuleDict, nn.ParameterList, nn.ParameterDict)
@@ -63,7 +65,10 @@ class ModuleOutputs:
     def __init__(self, patterns: Sequence[str], *, norms: bool = False) -> None:
         self._patterns = tuple(patterns)
         self._norms = norms
-        self._handles: list[RemovableHandle] = []
+        self.handles: list[RemovableHandle] = []
+        """The hooks; none before :meth:`start` and after :meth:`stop`."""
+        self.modules: list[nn.Module] = []
+        """The modules that have one."""
         self._names: frozenset[str] = frozenset()
         self._kept: dict[str, Float32] | None = None  # None where the current pass is not kept
         self._num_images = 0
@@ -72,16 +77,18 @@ class ModuleOutputs:
         """Register the hooks; return whether there are any."""
         modules = match_modules(network, self._patterns)
         self._names = frozenset(modules)
-        self._handles = [
+        self.modules = list(modules.values())
+        self.handles = [
             module.register_forward_hook(partial(self._keep_output, name)) for name, module in modules.items()
         ]
         return bool(modules)
 
     def stop(self) -> None:
         """Remove the hooks."""
-        for handle in self._handles:
+        for handle in self.handles:
             handle.remove()
-        self._handles.clear()
+        self.handles.clear()
+        self.modules.clear()
         self._kept = None
 
     def begin_pass(self, num_images: int, *, keep: bool) -> None:
@@ -134,35 +141,40 @@ class DenoiserHooks:
     ----------
     denoiser
         The network; only a weak reference is kept.
+    reader
+        Reads its arguments and outputs.
     on_pass
         Called after each forward pass.
     activations, activations_at, norms
         The modules whose outputs are kept, the timesteps at which they are kept (None: all), and whether only
         the L2 norm of each image's output is kept.
+
+    Raises
+    ------
+    VizdiffUsageError
+        Where hooks cannot reach into the denoiser.
     """
 
     def __init__(
         self,
         denoiser: nn.Module,
+        reader: PassReader,
         on_pass: Callable[[ForwardPass], None],
         *,
         activations: Sequence[str] = (),
         activations_at: Collection[int] | None = None,
         norms: bool = False,
     ) -> None:
-        if not isinstance(denoiser, nn.Module):
-            raise VizdiffUsageError(
-                f"a Recorder hangs its hooks on an nn.Module, found a {type(denoiser).__name__}; make it one, "
-                "whose forward calls it"
-            )
         if activations and _is_compiled(denoiser):
             raise VizdiffUsageError("hooks do not reach into a compiled network: record activations of the original")
         self._denoiser = weakref.ref(denoiser)
+        self._reader = reader
         self._on_pass = on_pass
         self._outputs = ModuleOutputs(activations, norms=norms)
         self._activations_at = None if activations_at is None else {int(t) for t in activations_at}
-        self._signature = forward_signature(denoiser)
         self._handles: list[RemovableHandle] = []
+        self._called = False  # whether the coming forward was called as network(...), which runs hooks
+        self._wrappers: ExitStack | None = None
 
     def start(self) -> None:
         """Register the hooks.
@@ -178,14 +190,14 @@ class DenoiserHooks:
         denoiser = self._denoiser()
         if denoiser is None:
             raise VizdiffUsageError("the denoiser of this Recorder no longer exists")
-        if denoiser._compiled_call_impl is not None:
-            raise VizdiffUsageError(
-                "this network was compiled in place, which leaves hooks out; "
-                "record torch.compile(network), or the network before .compile()"
-            )
-        if self._outputs.start(denoiser):
-            self._handles.append(denoiser.register_forward_pre_hook(self._before_forward, with_kwargs=True))
+        require_hookable(denoiser)
+        self._outputs.start(denoiser)
+        self._handles.append(denoiser.register_forward_pre_hook(self._before_call, with_kwargs=True))
         self._handles.append(denoiser.register_forward_hook(self._after_forward, with_kwargs=True))
+        self._wrappers = ExitStack()
+        self._wrappers.enter_context(copies_without_hooks(denoiser, self._outputs.modules, self.hook_ids))
+        if not hasattr(denoiser, "_orig_mod"):
+            self._wrappers.enter_context(wrapped_forward(denoiser, self._forward))
 
     def stop(self) -> None:
         """Remove the hooks."""
@@ -193,19 +205,67 @@ class DenoiserHooks:
             handle.remove()
         self._handles.clear()
         self._outputs.stop()
+        if self._wrappers is not None:
+            self._wrappers.close()
+            self._wrappers = None
 
-    def _before_forward(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def hook_ids(self) -> frozenset[int]:
+        """Return the ids under which the hooks are registered in their modules."""
+        return frozenset(handle.id for handle in (*self._handles, *self._outputs.handles))
+
+    def _before_call(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if torch.compiler.is_compiling():
             return
-        x, t, _labels = read_arguments(self._signature, args, kwargs)
-        self._outputs.begin_pass(len(x), keep=self._activations_at is None or t in self._activations_at)
+        self._called = True
+        self._begin_outputs(args, kwargs)
+
+    def _begin_outputs(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if not self._outputs.handles:
+            return
+        inputs, t, _share = self._reader.read_inputs(args, kwargs)
+        self._outputs.begin_pass(len(inputs.x), keep=self._activations_at is None or t in self._activations_at)
+
+    def _forward(self, original: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run ``forward``; record it here where it was called past the hooks, as network.forward(...)."""
+        called, self._called = self._called, False
+        if called or torch.compiler.is_compiling():
+            return original(*args, **kwargs)
+        self._begin_outputs(args, kwargs)
+        output = original(*args, **kwargs)
+        denoiser = self._denoiser()
+        assert denoiser is not None
+        self._after_forward(denoiser, args, kwargs, output)
+        return output
 
     def _after_forward(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
         if torch.compiler.is_compiling():
             return  # a hook traced into the compiled code would stay there; without a pass, recording is refused later
-        x, t, labels = read_arguments(self._signature, args, kwargs)
-        activations = self._outputs.end_pass()
-        self._on_pass(ForwardPass(t, to_numpy(x), to_numpy(output_tensor(output)), labels, activations))
+        self._on_pass(self._reader.read(args, kwargs, output, self._outputs.end_pass()))
+
+
+def require_hookable(denoiser: nn.Module) -> None:
+    """Refuse a denoiser that forward hooks do not reach.
+
+    Raises
+    ------
+    VizdiffUsageError
+        Where it is not an ``nn.Module``, TorchScript made it, or it was compiled in place.
+    """
+    if isinstance(denoiser, (torch.jit.ScriptModule, torch.jit.ScriptFunction)):
+        raise VizdiffUsageError(
+            "a TorchScript network (torch.jit.script or trace) gives hooks nothing to copy: record the nn.Module "
+            "that it was made from"
+        )
+    if not isinstance(denoiser, nn.Module):
+        raise VizdiffUsageError(
+            f"a Recorder hangs its hooks on an nn.Module, found a {type(denoiser).__name__}; make it one, "
+            "whose forward calls it"
+        )
+    if denoiser._compiled_call_impl is not None:
+        raise VizdiffUsageError(
+            "this network was compiled in place, which leaves hooks out; "
+            "record torch.compile(network), or the network before .compile()"
+        )
 
 
 def _is_compiled(denoiser: nn.Module) -> bool:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from viz_diffusion.diffusion.schedule import NoiseSchedule
+from viz_diffusion.diffusion.torch_defaults import tensor_of
 from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.recording.hooks import ModuleOutputs
 from viz_diffusion.recording.pipeline_decoding import decoded_trajectory, ended_with
@@ -144,7 +145,7 @@ class PipelineRecording:
             Where t rises within one sampling.
         """
         run, reader = self._runs.current, self._reader
-        t = float(torch.as_tensor(call["timestep"]).flatten()[0])
+        t = float(tensor_of(call["timestep"]).flatten()[0])
         if run is not None and not self._is_fresh:
             rise = reader.kind.direction * (t - run.latest_t)
             if rise > 0:

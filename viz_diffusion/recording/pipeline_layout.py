@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from viz_diffusion.diffusion.torch_defaults import tensor_of
 from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.recording.forward_pass import to_numpy
 from viz_diffusion.recording.trajectory import Float32
@@ -58,7 +59,7 @@ def read_network_call(network: nn.Module, args: tuple[Any, ...], kwargs: dict[st
     null = getattr(config, "num_embeds_ada_norm", None)  # DiT's row of embeddings behind those of its classes
     classes = getattr(config, "num_class_embeds", None)
     null = classes - 1 if null is None and classes is not None else null
-    return NetworkCall(x, float(torch.as_tensor(t).flatten()[0]), bound, null)
+    return NetworkCall(x, float(tensor_of(t).flatten()[0]), bound, null)
 
 
 @dataclass(frozen=True)

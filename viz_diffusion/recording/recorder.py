@@ -7,53 +7,77 @@ it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import numpy as np
 from torch import Tensor, nn
 
+from viz_diffusion.diffusion.parameterizations import PREDICTION_TYPES
 from viz_diffusion.diffusion.sampler_config import SamplerConfig
+from viz_diffusion.diffusion.scaling import SCALINGS
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.recording.async_writer import AsyncWriter
 from viz_diffusion.recording.field_assembler import FieldAssembler
-from viz_diffusion.recording.forward_pass import FinishedImages, ForwardPass, to_numpy
-from viz_diffusion.recording.hooks import DenoiserHooks
-from viz_diffusion.recording.step_grouper import NOTHING_RECORDED, RecordedStep, StepGrouper
+from viz_diffusion.recording.forward_pass import FinishedImages, ForwardPass, PassReader, to_images
+from viz_diffusion.recording.guidance_halves import GuidanceHalves
+from viz_diffusion.recording.hooks import DenoiserHooks, require_hookable
+from viz_diffusion.recording.prediction_check import check_noisy_pass
+from viz_diffusion.recording.samplings import find_samplings, to_trajectory
 from viz_diffusion.recording.store.layout import CHUNK_STEPS
-from viz_diffusion.recording.trajectory import Float32, Trajectory
+from viz_diffusion.recording.trajectory import Trajectory
 
 
 class Recorder:
     """Record every forward pass of a denoiser while the block lasts.
 
-    Works around any sampling loop and any ``nn.Module`` called with (x, t) or (x, t, labels),
-    positionally or by keyword, that returns a tensor, a tuple whose first entry is one, a mapping with
-    ``"sample"`` or an object with ``.sample``. ``t`` is one timestep, or the same one for each image.
-    A network that ``torch.compile`` wrapped is recorded as it is, without activations; the original is not
-    observed through its compiled copy.
+    Works around any sampling loop and any ``nn.Module`` that is called with a noisy state, a timestep and whatever
+    conditions it, and that returns a tensor, a tuple whose first entry is one, a mapping with ``"sample"`` or an
+    object with ``.sample``. Which argument is which is found by name and shape, and stated in
+    :attr:`Trajectory.conventions`; ``arguments`` says it where that fails. States are images (B, C, H, W) or (B, H, W),
+    or points (B, D). A network that ``torch.compile`` wrapped is recorded as it is, without activations; the original
+    is not observed through its compiled copy.
 
     Parameters
     ----------
     denoiser
         The network to listen to.
     schedule
-        The forward process it was trained on; gives ᾱ and SNR, and x̂_0 from ε̂.
+        The forward process it was trained on; gives ᾱ and SNR, and x̂_0 and ε̂ from what it predicts. For flow
+        matching ``NoiseSchedule.named("flow")``; for networks that know noise levels σ
+        ``NoiseSchedule.from_sigmas(sigmas)``.
     config
         How the loop samples, where it is one of this package's samplers. Any other loop gives, as far as it can,
-        the three parameters below instead.
+        ``guidance_scale``, ``clip`` and ``sampler`` instead.
+    prediction_type
+        What the denoiser predicts: ``epsilon`` (the noise), ``v_prediction`` (Salimans & Ho 2022), ``sample`` (x_0) or
+        ``flow`` (the velocity of flow matching). By default ``flow`` with a flow's schedule, else ``epsilon``, which
+        is then checked: see Raises.
+    arguments
+        From the roles ``x``, ``t``, ``labels``, ``drop`` (a mask that is true where the condition is dropped) and
+        ``keep`` (where it is kept) to the name or position of their argument, where names and shapes mislead.
+    timesteps
+        How the loop counts time: ``index`` (0 .. T-1), ``count`` (1 .. T), ``fraction`` (of T), ``sigma`` or
+        ``log_snr``; by default its first values show it.
+    state_channels
+        Which channels of x are the state, where a condition is joined to it.
+    evaluations_per_step
+        How often the sampler evaluates the denoiser in a step, of which the first evaluation is the step's own, as in
+        ``dpm_2`` (2). Heun's method is recognised without it.
     guidance_scale
         How the loop mixes the conditional and the unconditional prediction, ε_∅ + s (ε_y - ε_∅). Hooks
         see both halves but not the mix: without it ``eps_pred`` and ``x0_pred`` of a guided loop are NaN.
+    guidance_order
+        ``conditional_first`` or ``unconditional_first``, where neither labels nor a mask tell the halves apart.
     clip
-        Whether the loop clips x̂_0 to [-1, 1], as is assumed where nothing is said; decides what ``x0_pred`` holds.
+        Whether the loop clips x̂_0 to [-1, 1], as is assumed where nothing is said and the schedule preserves variance;
+        decides what ``x0_pred`` holds.
     sampler
         The name of the loop's sampler, as captions write it.
     null_label
-        The label that means "no order"; by default the denoiser's own ``null_label``, if it has one.
+        The label of the unconditional prediction; by default the denoiser's own ``null_label``, if it has one.
     activations
         Dotted names or globs of modules whose output is kept too, such as ``["time_mlp", "down.*"]`` (see
         :func:`~viz_diffusion.recording.hooks.match_modules`): (B, K, ...) float32, axes as the module gives them
@@ -78,7 +102,10 @@ class Recorder:
     Raises
     ------
     VizdiffUsageError
-        Where ``config`` is given together with one of the three parameters that it holds.
+        Where ``config`` is given together with one of the three parameters that it holds, hooks cannot reach into the
+        denoiser, or what it predicts does not go with the schedule. While it records: where an argument cannot be read;
+        and where nobody said what is predicted, and an x_t that is nearly noise has little in common with the answer,
+        or the next states show that it is used as something else than noise.
 
     Examples
     --------
@@ -94,7 +121,13 @@ class Recorder:
         schedule: NoiseSchedule,
         config: SamplerConfig | None = None,
         *,
+        prediction_type: str | None = None,
+        arguments: Mapping[str, int | str] | None = None,
+        timesteps: str | None = None,
+        state_channels: slice | None = None,
+        evaluations_per_step: int | None = None,
         guidance_scale: float | None = None,
+        guidance_order: str | None = None,
         clip: bool | None = None,
         sampler: str = "",
         null_label: int | None = None,
@@ -108,16 +141,26 @@ class Recorder:
         seeds: Sequence[int] = (),
         weights_sha256: str = "",
     ) -> None:
+        require_hookable(denoiser)
         if config is not None:
             if guidance_scale is not None or clip is not None or sampler:
                 raise VizdiffUsageError("give either `config`, or `guidance_scale`, `clip` and `sampler`")
             guidance_scale, clip, sampler = config.guidance_scale, config.clip, config.sampler
-        clip = True if clip is None else clip
+        kind = _prediction_type(prediction_type, schedule)
+        clip = schedule.scaling == SCALINGS[0] if clip is None else clip
         null = getattr(denoiser, "null_label", None) if null_label is None else null_label
+        self._reader = PassReader(denoiser, schedule, arguments, timesteps, state_channels)
         self._hooks = DenoiserHooks(
-            denoiser, self._take, activations=activations, activations_at=activations_at, norms=activation_norms
+            denoiser,
+            self._reader,
+            self._take_pass,
+            activations=activations,
+            activations_at=activations_at,
+            norms=activation_norms,
         )
-        self._fields = FieldAssembler(schedule, guidance_scale, clip, null)
+        halves = GuidanceHalves(null, guidance_scale, guidance_order)
+        unsaid = prediction_type is None and config is None and kind == "epsilon"
+        self._assembler = FieldAssembler(schedule, halves, clip, kind, unsaid, evaluations_per_step)
         self._seeds = seeds
         self._facts: dict[str, Any] = {
             "sampler": sampler,
@@ -126,6 +169,8 @@ class Recorder:
             "clip": clip,
             "weights_sha256": weights_sha256,
             "interventions": getattr(denoiser, "interventions", ""),
+            "prediction_type": kind,
+            "conventions": self._reader.conventions,
         }
         self._store = None if store is None else Path(store)
         self._storing: dict[str, Any] = {
@@ -141,7 +186,7 @@ class Recorder:
         self._hooks.start()
         self._events = []
         if self._store is not None:
-            self._writer = AsyncWriter(self._store, self._fields, self._facts, self._seeds, **self._storing)
+            self._writer = AsyncWriter(self._store, self._assembler, self._facts, self._seeds, **self._storing)
         return self
 
     def __exit__(
@@ -156,8 +201,13 @@ class Recorder:
             writer.close(complete=kind is None)
 
     def finish(self, x0: Tensor) -> None:
-        """Record the finished images, (B, C, H, W), of the last sampling: no forward pass shows them."""
-        self._take(FinishedImages(to_numpy(x0)))
+        """Record the finished images of the last sampling, shaped like x: no forward pass shows them."""
+        self._take(FinishedImages(to_images(x0)))
+
+    def _take_pass(self, one: ForwardPass) -> None:
+        if self._assembler.is_checked:
+            check_noisy_pass(one, self._assembler.schedule)
+        self._take(one)
 
     def _take(self, event: ForwardPass | FinishedImages) -> None:
         if self._writer is not None:
@@ -180,58 +230,36 @@ class Recorder:
         """
         if self._store is not None:
             return Trajectory.open(self._store)
-        found = self._samplings()
+        found = find_samplings(self._events, self._assembler)
         if len(found) > 1:
             raise VizdiffUsageError(
                 f"{len(found)} samplings were recorded (t rose again): call trajectories(), "
-                "or use one Recorder for each"
+                "or use one Recorder for each; a loop that goes back to more noise on purpose (RePaint) is several too"
             )
-        return self._assemble(*found[0], self._seeds if seeds is None else seeds)
+        return to_trajectory(found[0], self._assembler, self._seeds if seeds is None else seeds, self._facts)
 
     def trajectories(self) -> list[Trajectory]:
         """Return one Trajectory for each sampling of the block, in order; ``seeds`` go to their images in order."""
         if self._store is not None:
             return [self.trajectory()]
         found, first = [], 0
-        for steps, x0 in self._samplings():
-            count = len(steps[0].cond.x)
-            found.append(self._assemble(steps, x0, self._seeds[first : first + count]))
+        for sampling in find_samplings(self._events, self._assembler):
+            count = len(sampling.steps[0].cond.x)
+            found.append(to_trajectory(sampling, self._assembler, self._seeds[first : first + count], self._facts))
             first += count
         return found
 
-    def _samplings(self) -> list[tuple[list[RecordedStep], Float32 | None]]:
-        """Return each sampling's steps and, where they were given, its finished images."""
-        steps: list[list[RecordedStep]] = []
-        finished: list[Float32 | None] = []
-        for item in StepGrouper(self._fields.null_label).group(self._events):
-            if isinstance(item, FinishedImages):
-                finished[-1:] = [item.x0] if steps else []
-                continue
-            if len(steps) == item.sampling:
-                steps.append([])
-                finished.append(None)
-            steps[-1].append(item)
-            finished[-1] = None
-        if not steps:
-            raise VizdiffUsageError(NOTHING_RECORDED)
-        return list(zip(steps, finished, strict=True))
 
-    def _assemble(self, steps: list[RecordedStep], x0: Float32 | None, seeds: Sequence[int]) -> Trajectory:
-        guided = any(step.uncond is not None for step in steps)
-        fields: dict[str, Any] = {
-            name: np.ascontiguousarray(values) for name, values in self._fields.fields(steps, guided).items()
-        }
-        kept = [index for index, step in enumerate(steps) if step.cond.activations]
-        names = steps[kept[0]].cond.activations if kept else ()
-        return Trajectory(
-            schedule=self._fields.schedule,
-            timesteps=np.array([step.cond.t for step in steps]),
-            **fields,
-            x0=np.full_like(fields["x_t"][:, 0], np.nan) if x0 is None else x0,
-            labels=self._fields.labels(steps[0]),
-            seeds=np.asarray(seeds, dtype=np.int64) if len(seeds) else np.full(len(fields["x_t"]), -1),
-            guidance_scale=self._fields.scale(guided),
-            activations={name: np.stack([steps[k].cond.activations[name] for k in kept], axis=1) for name in names},
-            activation_steps=np.array(kept) if kept else None,
-            **self._facts,
+def _prediction_type(said: str | None, schedule: NoiseSchedule) -> str:
+    """Return what the denoiser predicts; refuse what does not go with the schedule."""
+    flows = schedule.scaling == "flow"
+    kind = said or ("flow" if flows else "epsilon")
+    if kind not in PREDICTION_TYPES:
+        raise VizdiffUsageError(f"`prediction_type` must be one of {', '.join(PREDICTION_TYPES)}, found {kind!r}")
+    if kind == "flow" and not flows:
+        raise VizdiffUsageError(
+            f'`prediction_type` flow needs the schedule NoiseSchedule.named("flow"), found {schedule!r}'
         )
+    if kind == "epsilon":
+        schedule.require_signal()
+    return kind

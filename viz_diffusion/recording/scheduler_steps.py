@@ -18,6 +18,7 @@ from torch import Tensor
 from viz_diffusion.diffusion.parameterizations import to_x0_and_eps
 from viz_diffusion.diffusion.scaling import scales
 from viz_diffusion.diffusion.schedule import NoiseSchedule, predict_x0
+from viz_diffusion.diffusion.torch_defaults import tensor_of
 from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.recording.chunk_writer import StepChunk, stack_activations
 from viz_diffusion.recording.pipeline_layout import ImageLayout
@@ -185,7 +186,7 @@ def _level(reader: SchedulerReader, timestep: Any) -> tuple[float, float, float,
     ᾱ is 1/(1+σ²) of the scheduler's own σ where it has them (flow matching: of its σ in a + b = 1), else by timestep.
     """
     scheduler, kind, schedule = reader.scheduler, reader.kind, reader.schedule
-    times = torch.as_tensor(timestep).flatten()
+    times = tensor_of(timestep).flatten()
     if times.numel() > 1 and bool((times != times[0]).any()):
         raise VizdiffUsageError(f"{reader.name} got several timesteps in one step; a recording has one for all images")
     t, count = float(times[0]), schedule.num_train_timesteps

@@ -6,18 +6,18 @@ It knows nothing about hooks, files or samplers.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
 from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.recording.forward_pass import FinishedImages, ForwardPass
+from viz_diffusion.recording.guidance_halves import GuidanceHalves, Halves, join
 
 
 @dataclass(frozen=True, eq=False)
 class RecordedStep:
-    """All forward passes of one denoising step, split into the conditional and the unconditional one."""
+    """The evaluation of one denoising step, split into the conditional and the unconditional prediction."""
 
     sampling: int
     """Number of the sampling within the Recorder's block, from 0."""
@@ -27,128 +27,174 @@ class RecordedStep:
     """The pass with the null label, where the step has both."""
 
 
-NULL_LABEL = "say which label stands for none: Recorder(…, null_label=…)"
-"""What to do about guidance that cannot be recognised; the end of several error messages."""
+@dataclass(frozen=True, eq=False)
+class InnerEvaluation:
+    """A further evaluation within a step, as samplers of order 2 make it: its state is none of the trajectory's."""
+
+    sampling: int
+    """Number of the sampling within the Recorder's block, from 0."""
+    step: int
+    """Number of the step within its sampling, from 0."""
+    cond: ForwardPass
+    """The pass with the labels; the only one without guidance."""
+    uncond: ForwardPass | None
+    """The pass with the null label, under guidance."""
+
+
 NOTHING_RECORDED = (
     "nothing was recorded: the sampling loop has to call the denoiser itself, inside the block, "
-    "and not .forward() or a compiled copy of it, which go past hooks"
+    "and not a copy of it or a compiled one"
 )
 """The error message for a Recorder's block without a forward pass."""
+
+
+@dataclass
+class _Sampling:
+    """What is known of the current sampling."""
+
+    number: int = 0
+    steps: int = 0
+    units: int = 1  # evaluations that make one batch: 1, or as many as there are images in an image-by-image loop
+    shape: tuple[int, ...] = ()
+    last: ForwardPass | None = None
+    finished: bool = False
+    evaluations: int = 0
+    rose: list[int] = field(default_factory=list)  # numbers of steps of the samplings that ended because t rose
 
 
 class StepGrouper:
     """Groups forward passes into steps, one pass after another.
 
-    Consecutive passes at one timestep are one step. Under guidance they are a batch that holds every image twice,
-    or two calls; the rows with the null label are the unconditional half. A new sampling begins where t rises, or
-    repeats after a sampling of one step.
+    Consecutive passes at one timestep belong together: the two halves of guidance where x is the same; where x
+    differs, the images of a loop that takes them one by one, or the inner evaluation of Heun's method before the step's
+    own. A new sampling begins where t rises, or repeats after a sampling of one step.
 
     Parameters
     ----------
-    null_label
-        The label of the unconditional prediction; None where the denoiser has none.
+    halves
+        Recognises the two halves of guidance.
+    evaluations_per_step
+        How often the sampler evaluates the denoiser in a step, of which the first is the step's own; None where the
+        passes show it.
     """
 
-    def __init__(self, null_label: int | None) -> None:
-        self._null_label = null_label
-        self._passes: list[ForwardPass] = []  # of the step that is not complete yet
-        self._sampling = 0
-        self._last: RecordedStep | None = None
-        self._num_steps = 0  # of the current sampling
-        self._finished = False
+    def __init__(self, halves: GuidanceHalves, evaluations_per_step: int | None = None) -> None:
+        self._halves = halves
+        self._per_step = evaluations_per_step
+        self._passes: list[ForwardPass] = []  # at the current timestep
+        self._now = _Sampling()
 
-    def group(self, events: Iterable[ForwardPass | FinishedImages]) -> Iterator[RecordedStep | FinishedImages]:
+    def group(
+        self, events: Iterable[ForwardPass | FinishedImages]
+    ) -> Iterator[RecordedStep | InnerEvaluation | FinishedImages]:
         """Yield each step once the next event shows that it is complete, and finished images in their place.
 
         Raises
         ------
         VizdiffUsageError
-            Where the passes do not form steps: a timestep is visited twice, the batch changes within a sampling,
-            the conditional and unconditional rows differ in number, or the finished images differ in number from
-            the step's.
+            Where the passes do not form steps: the batch changes within a sampling, t rises at each step, or the
+            finished images differ in number from the step's.
         """
         for event in events:
             if isinstance(event, FinishedImages):
-                yield from self._end_step()
+                yield from self._end_timestep(None)
                 self._check_count(len(event.x0))
-                self._finished = True
+                self._now.finished = True
                 yield event
                 continue
-            if self._passes and (event.t != self._passes[0].t or self._starts_step(event)):
-                yield from self._end_step()
+            if self._passes and event.t != self._passes[0].t:
+                yield from self._end_timestep(event.t)
             self._passes.append(event)
-        yield from self._end_step()
+        yield from self._end_timestep(None)
+
+    def _end_timestep(self, next_t: float | None) -> Iterator[RecordedStep | InnerEvaluation]:
+        """Yield what the passes at one timestep are; ``next_t`` is the timestep that follows, None at the end."""
+        if not self._passes:
+            return
+        units = self._halves.units(self._passes)
+        self._passes = []
+        t, now = units[0].cond.t, self._now
+        if self._per_step is not None:
+            for unit in units:
+                yield self._counted(unit)
+            return
+        begins = now.last is None or t >= now.last.t
+        if begins and len(units) > 1 and (next_t is None or next_t > t):  # samplings of one step each
+            for unit in units:
+                self._begin_sampling(unit)
+                yield self._step(unit)
+            return
+        repeated, units = _repeated(units)
+        if begins:
+            self._begin_sampling(units[0])
+            self._now.units = len(units)
+        elif len(units) > 1 and self._now.units == 1:  # Heun: evaluated at the next state first guessed, then at it
+            for unit in units[:-1]:
+                yield InnerEvaluation(now.number, now.steps - 1, unit.cond, unit.uncond)
+            units = units[-1:]
+        if len(units) != self._now.units:
+            raise VizdiffUsageError(
+                f"t = {t:g} was evaluated {len(units)} times, and the timesteps before it {self._now.units} times; use "
+                "one Recorder for each sampling"
+            )
+        for unit in repeated:
+            yield InnerEvaluation(self._now.number, self._now.steps, unit.cond, unit.uncond)
+        yield self._step(units[0] if len(units) == 1 else _stacked(units))
+
+    def _counted(self, unit: Halves) -> RecordedStep | InnerEvaluation:
+        """Return an evaluation where it is known how many a step has."""
+        now, per_step = self._now, self._per_step or 1
+        if now.last is None or (now.evaluations % per_step == 0 and unit.cond.t >= now.last.t):
+            self._begin_sampling(unit)
+        own = self._now.evaluations % per_step == 0
+        self._now.evaluations += 1
+        if own:
+            return self._step(unit)
+        return InnerEvaluation(self._now.number, self._now.steps - 1, unit.cond, unit.uncond)
+
+    def _begin_sampling(self, first: Halves) -> None:
+        now = self._now
+        if now.last is None:
+            return
+        rose = [] if now.finished or first.cond.t == now.last.t else [*now.rose, now.steps]
+        if len(rose) > 2 and set(rose[1:]) == {1}:
+            raise VizdiffUsageError(
+                f"t rises at every step ({now.last.t:g}, then {first.cond.t:g}): this loop adds noise (an inversion), "
+                "and a recording holds a sampling, whose t falls"
+            )
+        self._now = _Sampling(now.number + 1, rose=rose)
+
+    def _step(self, unit: Halves) -> RecordedStep:
+        """Return an evaluation as the next step of the current sampling."""
+        now = self._now
+        if now.steps and unit.cond.x.shape != now.shape:
+            raise VizdiffUsageError("the batch changed during sampling; use one Recorder for each sampling")
+        now.shape, now.last, now.finished = unit.cond.x.shape, unit.cond, False
+        now.steps += 1
+        return RecordedStep(now.number, unit.cond, unit.uncond)
 
     def _check_count(self, finished: int) -> None:
         """Refuse a number of finished images that differs from the last step's number of images."""
-        rows = finished if self._last is None else len(self._last.cond.x)
+        rows = finished if self._now.last is None else len(self._now.last.x)
         if finished != rows:
-            doubled = f"; if a pass holds both halves of guidance, {NULL_LABEL}" if rows == 2 * finished else ""
+            doubled = f"; if a pass holds both halves of guidance, {self._halves.mend}" if rows == 2 * finished else ""
             raise VizdiffUsageError(f"{finished} images were finished, and a forward pass had {rows}{doubled}")
 
-    def _starts_step(self, event: ForwardPass) -> bool:
-        """Return whether a pass at the current step's t cannot be its other half, and so begins another step."""
-        kinds = [self._kind(one) for one in self._passes]
-        return self._kind(event) in kinds or "both" in kinds or len(kinds) > 1
 
-    def _kind(self, one: ForwardPass) -> str:
-        null = self._null_rows(one)
-        return "null" if null.all() else "both" if null.any() else "labelled"
-
-    def _null_rows(self, one: ForwardPass) -> NDArray[np.bool_]:
-        null = one.labels == -1  # called without labels
-        return null if self._null_label is None else null | (one.labels == self._null_label)
-
-    def _end_step(self) -> Iterator[RecordedStep]:
-        if not self._passes:
-            return
-        passes, self._passes = self._passes, []
-        t, last = passes[0].t, self._last
-        if last is not None and t >= last.cond.t:
-            if t == last.cond.t and self._num_steps > 1 and not self._finished:
-                raise VizdiffUsageError(f"t = {t} was visited 2 times under {_label_difference(last.cond, passes[0])}")
-            self._sampling, self._num_steps, last = self._sampling + 1, 0, None
-        step = self._split(passes)
-        if last is not None and step.cond.x.shape != last.cond.x.shape:
-            raise VizdiffUsageError("the batch changed during sampling; use one Recorder for each sampling")
-        self._last, self._finished = step, False
-        self._num_steps += 1
-        yield step
-
-    def _split(self, passes: Sequence[ForwardPass]) -> RecordedStep:
-        """Split the rows of one step's passes by whether they have the null label."""
-        joined = passes[0] if len(passes) == 1 else _join(passes)
-        null = self._null_rows(joined)
-        if not null.any() or null.all():
-            return RecordedStep(self._sampling, joined, None)
-        if null.sum() * 2 != null.size:
-            raise VizdiffUsageError(f"t = {joined.t}: labelled and unlabelled predictions are not as many")
-        return RecordedStep(self._sampling, _rows(joined, ~null), _rows(joined, null))
+def _repeated(units: Sequence[Halves]) -> tuple[list[Halves], list[Halves]]:
+    """Split evaluations into those that a later one repeats, at the same states and labels, and the others."""
+    last = units[-1].cond
+    same = [
+        np.array_equal(unit.cond.x, last.x) and np.array_equal(unit.cond.labels, last.labels) for unit in units[:-1]
+    ]
+    if not all(same):
+        return [], list(units)
+    return list(units[:-1]), [units[-1]]
 
 
-def _label_difference(first: ForwardPass, second: ForwardPass) -> str:
-    """Return the labels of two passes in words and, where they differ, what to do."""
-    labels = [", ".join(map(str, np.unique(one.labels))) for one in (first, second)]
-    if labels[0] == labels[1]:
-        return "the same labels"
-    return f"labels {labels[0]} and {labels[1]}; under guidance, {NULL_LABEL}"
-
-
-def _join(passes: Sequence[ForwardPass]) -> ForwardPass:
-    return ForwardPass(
-        passes[0].t,
-        np.concatenate([one.x for one in passes]),
-        np.concatenate([one.eps for one in passes]),
-        np.concatenate([one.labels for one in passes]),
-        {name: np.concatenate([one.activations[name] for one in passes]) for name in passes[0].activations},
-    )
-
-
-def _rows(one: ForwardPass, rows: NDArray[np.bool_]) -> ForwardPass:
-    return ForwardPass(
-        one.t,
-        one.x[rows],
-        one.eps[rows],
-        one.labels[rows],
-        {name: values[rows] for name, values in one.activations.items()},
-    )
+def _stacked(units: Sequence[Halves]) -> Halves:
+    """Return the evaluations of single images at one timestep as one of a batch."""
+    unconds = [unit.uncond for unit in units if unit.uncond is not None]
+    if unconds and len(unconds) != len(units):
+        raise VizdiffUsageError(f"t = {units[0].cond.t:g}: some images were evaluated with guidance and some without")
+    return Halves(join([unit.cond for unit in units]), join(unconds) if unconds else None)

@@ -17,10 +17,9 @@ from viz_diffusion.diffusion.sampler_config import SamplerConfig
 from viz_diffusion.diffusion.scaling import scales
 from viz_diffusion.diffusion.schedule import NoiseSchedule, predict_x0
 from viz_diffusion.diffusion.timesteps import SAMPLERS, VARIANCES
-from viz_diffusion.errors import VizdiffInputError
 from viz_diffusion.recording import trajectory_files
-from viz_diffusion.recording.store.fields import FIELDS, OPTIONAL_FIELDS
 from viz_diffusion.recording.store.layout import WIDE
+from viz_diffusion.recording.trajectory_checks import check_trajectory
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -87,6 +86,14 @@ class Trajectory:
     """(B, F, C, H, W) float32, about [-1, 1]: ``x0_pred`` as pictures at F steps, where x is a latent."""
     decoded_steps: NDArray[np.int64] | None = None
     """(F,) int64: which of the steps those are; S stands for the finished ``x0``."""
+    inner_x_t: Float32 | None = None
+    """(B, E, C, H, W) float32: the states of E further evaluations within steps, as samplers of order 2 make them."""
+    inner_eps_pred: Float32 | None = None
+    """(B, E, C, H, W) float32: the predicted noise at those states, after guidance."""
+    inner_steps: NDArray[np.int64] | None = None
+    """(E,) int64: which of the steps 0 .. S-1 each belongs to."""
+    inner_timesteps: NDArray[np.float64] | None = None
+    """(E,) float64: the timestep of each."""
     stopped: str = ""
     """Where the recording was cut off, how far it got; nothing where it is complete."""
     interventions: str = ""
@@ -100,37 +107,7 @@ class Trajectory:
     ``timesteps`` are counted; empty where no Recorder read them."""
 
     def __post_init__(self) -> None:
-        shape = self.x_t.shape
-        if len(shape) != 5 or self.timesteps.shape != shape[1:2]:
-            raise VizdiffInputError(
-                f"a trajectory needs x_t of shape (B,S,C,H,W) and S timesteps, found {shape} and {self.timesteps.shape}"
-            )
-        expected: dict[str, tuple[int, ...]] = dict.fromkeys(FIELDS, shape)
-        expected |= {"x0": shape[:1] + shape[2:], "labels": shape[:1], "seeds": shape[:1]}
-        for name, want in expected.items():
-            array = getattr(self, name)
-            if array is None and name in OPTIONAL_FIELDS:
-                continue
-            if array.shape != want:
-                raise VizdiffInputError(f"a trajectory's {name} must have shape {want}, found {array.shape}")
-        if not np.all(np.diff(self.timesteps) < 0):
-            raise VizdiffInputError("a trajectory's timesteps must fall strictly")
-        self._check_extras(shape[0])
-        # a flow's t = T σ - 1 lies between -1 and 0 at a σ below 1/T
-        least = -1 if self.timesteps.dtype.kind == "f" else 0
-        if shape[1] and not least <= self.timesteps[-1] <= self.timesteps[0] < self.schedule.num_train_timesteps:
-            raise VizdiffInputError(f"a trajectory's timesteps must lie below {self.schedule.num_train_timesteps}")
-        if self.step_alphas_cumprod is None and self.timesteps.dtype.kind != "i":
-            raise VizdiffInputError("a trajectory's fractional timesteps need step_alphas_cumprod")
-        if self.step_alphas_cumprod is not None and self.step_alphas_cumprod.shape != self.timesteps.shape:
-            raise VizdiffInputError(f"a trajectory's step_alphas_cumprod must have shape {self.timesteps.shape}")
-
-    def _check_extras(self, samples: int) -> None:
-        kept = [*self.activations.items(), *([] if self.decoded is None else [("decoded", self.decoded)])]
-        for name, values in kept:
-            steps = self.decoded_steps if name == "decoded" else self.activation_steps
-            if steps is None or values.shape[:2] != (samples, len(steps)):
-                raise VizdiffInputError(f"a trajectory's {name} must begin with its samples and its steps")
+        check_trajectory(self)
 
     @property
     def num_images(self) -> int:
@@ -272,7 +249,8 @@ class Trajectory:
         """Write a zarr v3 store: one array per field, with named dimensions; or a ``.zip`` of one.
 
         ``status: complete`` is part of what appears at ``path``; a store that was there before is
-        replaced only when the new one is whole.
+        replaced only when the new one is whole. One of float32 converts to netCDF with
+        ``xarray.open_zarr(path, consolidated=False).to_netcdf("mine.nc")``; netCDF has no float16.
 
         Parameters
         ----------

@@ -13,7 +13,7 @@ from viz_diffusion.diffusion.scaling import SCALINGS
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.errors import VizdiffError, VizdiffInputError
 from viz_diffusion.files import atomic_dir, io_errors
-from viz_diffusion.recording.store.fields import ACTIVATIONS, FIELDS, OPTIONAL_FIELDS, RecordingWriter
+from viz_diffusion.recording.store.fields import ACTIVATIONS, FIELDS, INNER_FIELDS, OPTIONAL_FIELDS, RecordingWriter
 from viz_diffusion.recording.store.layout import CHUNK_STEPS, partial_path
 from viz_diffusion.recording.store.reader import Extent, StoreReader, pack
 from viz_diffusion.recording.store.writer import StoreWriter, refuse_other_folders
@@ -71,6 +71,8 @@ def write_to(trajectory: Trajectory, store: StoreWriter) -> None:
             writer.put_activations(kept, trajectory.activation_steps[part])
     if trajectory.decoded is not None and trajectory.decoded_steps is not None:
         writer.put_decoded(trajectory.decoded, trajectory.decoded_steps)
+    inner = {name: getattr(trajectory, name) for name in INNER_FIELDS if getattr(trajectory, name) is not None}
+    writer.put_inner(inner)
     writer.finish_batch(trajectory.x0)
     writer.commit(complete=not trajectory.stopped)
 
@@ -107,7 +109,7 @@ def facts_of(schedule: NoiseSchedule, **facts: Any) -> dict[str, Any]:
     """Return the facts of a recording as its store keeps them; JSON has no NaN, so that is None."""
     scale = facts["guidance_scale"]
     about = {"schedule": schedule.name, "scaling": schedule.scaling}
-    return {**about, **facts, "guidance_scale": None if np.isnan(scale) else scale}
+    return {**about, **_LATER_FACTS, **facts, "guidance_scale": None if np.isnan(scale) else scale}
 
 
 def _fields(reader: StoreReader, extent: Extent, samples: slice | None) -> dict[str, Any]:
@@ -115,7 +117,7 @@ def _fields(reader: StoreReader, extent: Extent, samples: slice | None) -> dict[
     rows = slice(*(samples or slice(None)).indices(extent.samples))
     spans = {"sample": rows, "step": slice(0, extent.steps)}
     names = reader.names()
-    optional = (*OPTIONAL_FIELDS, "step_alphas_cumprod", "activation_steps", "decoded", "decoded_steps")
+    optional = (*OPTIONAL_FIELDS, "step_alphas_cumprod", "activation_steps", "decoded", "decoded_steps", *INNER_FIELDS)
     wanted = (*FIELDS, "timesteps", "labels", "seeds", *optional[2:])
     arrays: dict[str, Any] = {
         name: reader.read(name, spans) for name in wanted if name in names or name not in optional

@@ -257,6 +257,11 @@ class _Listed(list[Any]):
     __format__ = object.__format__
 
 
+def weighting(objective: str, weight_exponent: float) -> str:
+    """Return the last part of the key of the text on the weights of the squared errors in training."""
+    return "snr" if objective == "x0" else "on" if objective == "epsilon" and weight_exponent else "off"
+
+
 def wording(facts: dict[str, Any], texts: Texts) -> dict[str, Any]:
     """Return facts as texts are filled with them: lists written as a whole, and notes that depend on the facts."""
     values = {name: _Listed(value) if isinstance(value, list) else value for name, value in facts.items()}
@@ -267,8 +272,10 @@ def wording(facts: dict[str, Any], texts: Texts) -> dict[str, Any]:
         kind = "speckle" if facts["speckle_left"] else "blur"
         values["first_guess"] = texts(f"chapter.guess.first_{kind}", **values)
     if "weight_exponent" in facts:
-        weighted = "on" if facts["weight_exponent"] else "off"
-        values["weighting_note"] = texts(f"report.weighting_{weighted}", **values)
+        values["weighting_note"] = texts(
+            f"report.weighting_{weighting(facts['objective'], facts['weight_exponent'])}", **values
+        )
+        values["objective_note"] = texts(f"report.objective_{facts['objective']}")
     return values
 
 

@@ -15,7 +15,7 @@ from viz_diffusion.lessons.context import LessonContext, Progress, silent
 from viz_diffusion.lessons.precomputed import load_pictures, load_results
 from viz_diffusion.recording.comparison_runs import ComparisonRuns
 from viz_diffusion.recording.trajectory import Trajectory
-from viz_diffusion.study.narrative import wording
+from viz_diffusion.study.narrative import weighting, wording
 from viz_diffusion.text.catalogue import Texts
 from viz_diffusion.views.frames import recording_facts
 
@@ -106,14 +106,16 @@ def provenance(found: Study, command: str, texts: Texts) -> dict[str, tuple[str,
     """Return where a study's numbers come from: (name, value) in words, by the key of the name under ``fact``."""
     trajectory, facts = found.trajectory, wording(found.recording, texts)
     weights, schedule = trajectory.weights_sha256, trajectory.schedule
-    exponent = found.run.config.training.weight_exponent
+    training = found.run.config.training
+    exponent, weights_text = training.weight_exponent, weighting(training.objective, training.weight_exponent)
     values = {
         "command": command,
         "run": found.run.name,
         "weights_sha256": weights or texts["fact.unknown"],
         "dataset": found.run.config.dataset,
         "steps": f"{found.training_steps:,}",
-        "weighting": texts(f"fact.weighting_{'on' if exponent else 'off'}", weight_exponent=exponent),
+        "objective": texts[f"fact.objective_{training.objective}"],
+        "weighting": texts(f"fact.weighting_{weights_text}", weight_exponent=exponent),
         "schedule": f"{schedule.name}, T = {schedule.num_train_timesteps}",
         "seed": str(facts["seed"]),
         "sampler": f"{facts['sampler']}, {trajectory.num_steps}",

@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from viz_diffusion.data import Digits, load_digits
+from viz_diffusion.diffusion.converted_unet import ConvertedUNet
+from viz_diffusion.diffusion.parameterizations import OBJECTIVES
 from viz_diffusion.diffusion.schedule import NoiseSchedule
-from viz_diffusion.diffusion.unet import ModelConfig
+from viz_diffusion.diffusion.timesteps import ODE_SAMPLERS, TIMESTEP_DENSITIES
+from viz_diffusion.diffusion.unet import ModelConfig, SimpleUNet
 from viz_diffusion.errors import VizdiffError, VizdiffInputError, VizdiffUsageError
 from viz_diffusion.files import read_json
 
@@ -50,17 +53,60 @@ class RunConfig:
             object.__setattr__(self, "training", replace(self.training, steps=UNDECIDED_STEPS))
         if self.subset is not None and (type(self.subset) is not int or self.subset < 1):
             raise VizdiffInputError(f"the run's subset must be a whole number of digits or null, found {self.subset!r}")
-        network = (self.model.schedule, self.model.num_train_timesteps)
-        if self.model.schedule is not None and network != (self.schedule, self.num_train_timesteps):
+        network, objective = (self.model.schedule, self.model.num_train_timesteps), self.training.objective
+        wanted = {"epsilon": self.schedule, "flow": "flow"}.get(objective)
+        if network[0] is not None and wanted is None:
+            raise VizdiffInputError(
+                f"a network with the objective {objective} has no schedule in its last line, found {network[0]}; "
+                "the model's schedule must be null"
+            )
+        if network[0] is not None and network != (wanted, self.num_train_timesteps):
+            owner = "run" if objective == "epsilon" else f"objective {objective}"
             raise VizdiffInputError(
                 f"the network's last line uses the schedule {network[0]}, T = {network[1]}, "
-                f"and the run {self.schedule}, T = {self.num_train_timesteps}; they must be the same"
+                f"and the {owner} {wanted}, T = {self.num_train_timesteps}; they must be the same"
             )
 
     @property
     def noise_schedule(self) -> NoiseSchedule:
         """The noise schedule of this name and length."""
         return NoiseSchedule.named(self.schedule, self.num_train_timesteps)
+
+    def denoiser(
+        self, network: SimpleUNet, schedule: NoiseSchedule | None = None, prediction_type: str = "epsilon"
+    ) -> SimpleUNet:
+        """Return a run's network as one that predicts ε̂, or anything else, on a schedule.
+
+        Parameters
+        ----------
+        network
+            The network as it is trained, or what this function made of it.
+        schedule
+            The process whose states it gets; by default the run's noise schedule.
+        prediction_type
+            What it returns, one of :data:`~viz_diffusion.diffusion.parameterizations.PREDICTION_TYPES`.
+
+        Returns
+        -------
+        The network itself where that is what it was trained for, else a :class:`ConvertedUNet` with the same layers.
+        """
+        own = self.training.prediction_type
+        if own == prediction_type == "epsilon":
+            return network
+        return ConvertedUNet(network, own, schedule or self.noise_schedule, prediction_type)
+
+    def sampled(self, network: SimpleUNet, sampler: str) -> tuple[SimpleUNet, NoiseSchedule]:
+        """Return a run's network as a sampler, by its name, evaluates it, and the process it samples in.
+
+        The process is the run's noise schedule, on which a flow-matching network answers as an ε-network; but Euler and
+        Heun sample a flow-matching network on its own process. Any other network answers in what it was trained for.
+        """
+        schedule, kind = self.noise_schedule, self.training.prediction_type
+        if kind == "flow" and sampler in ODE_SAMPLERS:
+            schedule = NoiseSchedule.named("flow", self.num_train_timesteps)
+        elif kind == "flow":
+            kind = "epsilon"
+        return self.denoiser(network, schedule, kind), schedule
 
     @property
     def budget(self) -> str:
@@ -81,7 +127,7 @@ class RunConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the content of ``config.json``."""
-        values: dict[str, Any] = {"format_version": FORMAT_VERSION, **asdict(self)}
+        values: dict[str, Any] = {"format_version": FORMAT_VERSION, **asdict(self), "training": self.training.to_dict()}
         if self.minutes is None:
             del values["minutes"]
         else:
@@ -122,9 +168,10 @@ class RunConfig:
             raise VizdiffInputError(f"{path}: expected format_version {FORMAT_VERSION}, found {version}")
         try:
             model, training = values.pop("model"), values.pop("training")
-            # Older configs lack weight_exponent: their errors were not weighted.
             undecided = {} if values.get("minutes") is None else {"steps": UNDECIDED_STEPS}
-            training = TrainConfig(**{"weight_exponent": 0.0, **training, **undecided})
+            # Older configs lack weight_exponent, and name no objective: their errors were not weighted.
+            unweighted = {} if "objective" in training else {"weight_exponent": 0.0}
+            training = TrainConfig(**{**unweighted, **training, **undecided})
             config = cls(model=ModelConfig.from_dict(model), training=training, **values)
             _ = config.noise_schedule  # fails if no schedule can be built from these values
         except (VizdiffError, KeyError, TypeError, AttributeError, ValueError) as error:
@@ -154,11 +201,16 @@ class TrainConfig:
     """Fraction of training images that get the null label (Ho & Salimans 2022, algorithm 1)."""
     weight_exponent: float = 0.5
     """p: the squared error of ε̂ at t has the weight ᾱ^-p. With 0 all timesteps have equal weight in ε (Ho et al. 2020,
-    eq. 14), with 1 equal weight in v (Salimans & Ho 2022, "SNR + 1")."""
+    eq. 14), with 1 equal weight in v (Salimans & Ho 2022, "SNR + 1"). Of the objective epsilon only."""
     precision: str = "float32"
     """Number format of the forward pass: float32, or bfloat16 by autocast."""
     seed: int = 0
     """Seed of the initial weights, the order of the images, and the timesteps and noise of each step, modulo 2**32."""
+    objective: str = "epsilon"
+    """What the network is trained to predict, one of :data:`OBJECTIVES`: epsilon, v, x0, or flow, the velocity of flow
+    matching (:mod:`viz_diffusion.training.objective`)."""
+    timestep_density: str = TIMESTEP_DENSITIES[0]
+    """How the noise level σ of flow matching is drawn from 0 .. 1: uniform or logit-normal. Of the objective flow."""
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "warmup_steps"):
@@ -172,6 +224,28 @@ class TrainConfig:
                 raise VizdiffUsageError(f"{name} must lie in 0..1, found {getattr(self, name)}")
         if self.precision not in ("float32", "bfloat16"):
             raise VizdiffUsageError(f"precision must be float32 or bfloat16, found {self.precision!r}")
+        if self.objective not in OBJECTIVES:
+            raise VizdiffUsageError(f"`objective` must be one of {', '.join(OBJECTIVES)}, found {self.objective!r}")
+        if self.timestep_density not in TIMESTEP_DENSITIES:
+            raise VizdiffUsageError(
+                f"`timestep_density` must be {' or '.join(TIMESTEP_DENSITIES)}, found {self.timestep_density!r}"
+            )
+        if self.timestep_density != TIMESTEP_DENSITIES[0] and self.objective != "flow":
+            raise VizdiffUsageError(f"`timestep_density` goes with `objective` flow, not with {self.objective}")
+
+    @property
+    def prediction_type(self) -> str:
+        """The objective as :data:`~viz_diffusion.diffusion.parameterizations.PREDICTION_TYPES` names it."""
+        return OBJECTIVES[self.objective]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the settings by name, without those that other objectives have.
+
+        The objective epsilon is not written: configs from before there were others lack it.
+        """
+        absent = {"epsilon": ("objective", "timestep_density"), "flow": ("weight_exponent",)}
+        unused = absent.get(self.objective, ("weight_exponent", "timestep_density"))
+        return {name: value for name, value in asdict(self).items() if name not in unused}
 
     def learning_rate_at(self, step: int) -> float:
         """Return the learning rate of step 0 .. steps-1: a linear rise, then a linear fall."""

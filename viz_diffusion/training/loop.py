@@ -1,5 +1,6 @@
 """The training loop: add noise to real images and learn to predict it (Ho et al. 2020, algorithm 1).
 
+What is predicted may also be x_0, v or the velocity of flow matching (:mod:`viz_diffusion.training.objective`).
 Reads and writes no files and draws no samples: :func:`train` yields one :class:`TrainStep` after another, and its
 caller logs, saves and displays.
 """
@@ -16,9 +17,11 @@ from torch import Tensor, nn
 
 from viz_diffusion.data import Digits
 from viz_diffusion.diffusion.schedule import NoiseSchedule
+from viz_diffusion.diffusion.torch_defaults import own_defaults, own_defaults_each_step
 from viz_diffusion.diffusion.unet import ModelConfig, SimpleUNet
 from viz_diffusion.errors import VizdiffNonFiniteError
 from viz_diffusion.training.config import TrainConfig
+from viz_diffusion.training.objective import Examples, Objective
 
 NUM_QUARTERS = 4
 """The held-out loss is reported for each quarter of the timesteps."""
@@ -31,7 +34,8 @@ class TrainStep:
     step: int
     """Number of steps done, including this one; 1 for the first."""
     loss: float
-    """Mean squared error of ε̂ per pixel, averaged over the batch; all timesteps have equal weight."""
+    """Mean squared error per pixel of what the network predicts, averaged over the batch; all timesteps have equal
+    weight."""
     learning_rate: float
     """The learning rate of this step."""
     grad_norm: float
@@ -56,6 +60,7 @@ class TrainState:
     """The device of both networks."""
 
     @classmethod
+    @own_defaults()
     def create(cls, config: TrainConfig, model_config: ModelConfig, device: torch.device | str = "cpu") -> TrainState:
         """Return the state before the first step; the initial weights follow from the seed."""
         with torch.random.fork_rng(devices=[]):
@@ -69,6 +74,7 @@ class TrainState:
         return cls(config, model, ema, optimizer, device=torch.device(device))
 
 
+@own_defaults_each_step
 def train(state: TrainState, data: Digits, schedule: NoiseSchedule) -> Iterator[TrainStep]:
     """Train until ``state.config.steps`` are done (Ho et al. 2020, algorithm 1); yield after each step.
 
@@ -81,9 +87,8 @@ def train(state: TrainState, data: Digits, schedule: NoiseSchedule) -> Iterator[
     VizdiffUsageError
         If no signal is left at the schedule's last timestep, where a model that predicts ε cannot work.
     """
-    schedule.require_signal()
+    objective = Objective(state.config, schedule)
     state.model.train()
-    weights = loss_weights(schedule, state.config.weight_exponent)
     while state.step < state.config.steps:
         config = state.config
         generator = _generator(config.seed, state.step)
@@ -93,27 +98,24 @@ def train(state: TrainState, data: Digits, schedule: NoiseSchedule) -> Iterator[
         dropped = torch.rand(len(rows), generator=generator) < config.label_dropout
         labels = labels.where(~dropped, torch.tensor(state.model.null_label))
         # t ~ Uniform(0 .. T-1), one draw in each of B equal slices (Kingma et al. 2021, appendix I.1)
-        share = (torch.arange(len(rows)) + torch.rand(1, generator=generator)) / len(rows)
-        t = (share % 1 * schedule.num_train_timesteps).long()
-        # ε ~ N(0, I), x_t = √ᾱ_t x_0 + √(1 - ᾱ_t) ε
+        share = (torch.arange(len(rows)) + torch.rand(1, generator=generator)) / len(rows) % 1
+        # ε ~ N(0, I), x_t = √ᾱ_t x_0 + √(1 - ᾱ_t) ε; the target is ε, or what the objective says
         noise = torch.randn(x0.shape, generator=generator)
-        x_t = schedule.add_noise(x0, noise, t)
-        # a gradient step on w_t ‖ε - ε_θ(x_t, t, y)‖²
-        x_t, t, labels, noise, weight = (a.to(state.device) for a in (x_t, t, labels, noise, weights[t]))
+        examples = objective.examples(x0, noise, share)
+        # a gradient step on w_t ‖target - network(x_t, t, y)‖²
         learning_rate = config.learning_rate_at(state.step)
-        loss, grad_norm = _optimize(state, x_t, t, labels, noise, weight, learning_rate)
+        loss, grad_norm = _optimize(state, examples, labels, learning_rate)
         state.step += 1
         _update_ema(state)
         yield TrainStep(state.step, loss, learning_rate, grad_norm)
 
 
-def _optimize(
-    state: TrainState, x_t: Tensor, t: Tensor, labels: Tensor, noise: Tensor, weight: Tensor, learning_rate: float
-) -> tuple[float, float]:
+def _optimize(state: TrainState, examples: Examples, labels: Tensor, learning_rate: float) -> tuple[float, float]:
     """Make one optimizer step on the weighted loss; return the unweighted loss and the gradient norm."""
+    x_t, t, target, weight, labels = (values.to(state.device) for values in (*examples, labels))
     with torch.autocast(state.device.type, torch.bfloat16, enabled=state.config.precision == "bfloat16"):
-        eps_pred = state.model(x_t, t, labels)
-    errors = (eps_pred.float() - noise).square().mean(dim=(1, 2, 3))
+        prediction = state.model(x_t, t, labels)
+    errors = (prediction.float() - target).square().mean(dim=(1, 2, 3))
     loss = errors.mean()
     state.optimizer.zero_grad(set_to_none=True)
     (weight * errors).mean().backward()
@@ -127,16 +129,6 @@ def _optimize(
         group["lr"] = learning_rate
     state.optimizer.step()
     return loss.item(), grad_norm.item()
-
-
-def loss_weights(schedule: NoiseSchedule, exponent: float) -> Tensor:
-    """Return (T,) float32 weights w_t = ᾱ_t^-p, scaled to a mean of 1; all are 1 if the exponent p is 0.
-
-    ‖ε - ε̂‖² is ᾱ times the squared error of v (Salimans & Ho 2022, appendix D), so p = 1 gives all timesteps equal
-    weight in v.
-    """
-    weights = schedule.alphas_cumprod**-exponent
-    return torch.from_numpy(weights / weights.mean()).float()
 
 
 @torch.no_grad()
@@ -169,6 +161,7 @@ def _permutation(seed: int, epoch: int, num_images: int) -> Tensor:
     return torch.randperm(num_images, generator=_generator(seed, -1 - epoch))
 
 
+@own_defaults()
 @torch.inference_mode()
 def heldout_loss(
     denoiser: nn.Module,

@@ -23,6 +23,7 @@ def run_html(run: Run) -> str:
         ("data set", config.dataset),
         ("budget", f"{config.budget}, {config.training.batch_size} images a step"),
         *losses,
+        ("objective", config.training.objective),
         ("schedule", f"{config.schedule}, T = {config.num_train_timesteps}"),
         ("weights", _weights_sha256(run)),
     )

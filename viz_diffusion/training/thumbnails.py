@@ -59,9 +59,10 @@ class Thumbnails:
         ``should_stop`` is called after each step of the sampler; once it returns True nothing is written.
         """
         labels = torch.arange(NUM_LABELS, device=state.device)
+        denoiser, schedule = self._run.config.sampled(state.ema, "ddim")
         for step in sampling_steps(
-            state.ema,
-            self._run.config.noise_schedule,
+            denoiser,
+            schedule,
             ImageNoise([self.SEED] * NUM_LABELS),
             labels,
             SamplerConfig("ddim", self.STEPS, guidance_scale=self.GUIDANCE_SCALE),

@@ -17,6 +17,7 @@ from viz_diffusion.evaluation.classifier import DigitClassifier
 from viz_diffusion.evaluation.intervals import Share
 from viz_diffusion.lessons.base import Finding
 from viz_diffusion.lessons.clock import lesson as clock
+from viz_diffusion.lessons.clock import wrong_timestep
 from viz_diffusion.lessons.clock.border_estimate import estimate_from_border
 from viz_diffusion.lessons.clock.no_timestep import ClockStudy, NoTimestep, measure_no_timestep
 from viz_diffusion.lessons.clock.wrong_timestep import (
@@ -29,6 +30,12 @@ from viz_diffusion.lessons.clock.wrong_timestep import (
 from viz_diffusion.training.run import Run
 
 SCHEDULE = NoiseSchedule.named("linear")
+
+
+@pytest.fixture
+def ten_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sample in ten steps: enough where samples are compared with each other, and not with digits."""
+    monkeypatch.setattr(wrong_timestep, "STEPS", 10)
 
 
 def test_clocks_tell_what_they_say() -> None:
@@ -70,6 +77,7 @@ def test_control_without_constant_pixels_nothing_tells_the_time() -> None:
     assert claims == {"wrong_costs": False, "border_tells": False}
 
 
+@pytest.mark.usefixtures("ten_steps")
 def test_control_a_denoiser_that_never_looks_at_its_clock_is_not_ruined_by_a_wrong_one() -> None:
     context = make_context()
     found = measure_wrong_timesteps(
@@ -247,6 +255,7 @@ def test_without_a_control_nothing_is_said_of_a_missing_clock() -> None:
     assert told.facts().blind_steps is None
 
 
+@pytest.mark.usefixtures("ten_steps")
 def test_a_denoiser_that_ignores_its_clock_answers_alike_whether_told_or_not() -> None:
     """The blind arm meets the very noise and questions of the others."""
     context = make_context(heldout=50)

@@ -93,6 +93,7 @@ def run_command(
     values = {
         "run": loaded.run.name_or_path,
         "weights_sha256": loaded.weights_sha256,
+        "objective": run_config.training.objective,
         **config.facts(),
         "seed": seed,
         "count": 0 if evaluation is None else count,

@@ -73,6 +73,8 @@ def run_command(
         "weights_sha256": loaded.weights_sha256,
         **config.facts(),
         "steps": config.num_steps(loaded.run.config.num_train_timesteps),
+        "evaluations": config.num_evaluations(loaded.run.config.num_train_timesteps),
+        "objective": loaded.run.config.training.objective,
         "seed": seed,
         "x0_beyond_scale": clipped,
         "seconds": round(terminal.seconds, 1),

@@ -16,6 +16,8 @@ import typer
 from viz_diffusion.cli.console import Terminal, show_path
 from viz_diffusion.cli.loading import pick_device
 from viz_diffusion.cli.options import DeviceOption, JsonOption, QuietOption, check_at_least, check_seed
+from viz_diffusion.diffusion.parameterizations import OBJECTIVES
+from viz_diffusion.diffusion.timesteps import TIMESTEP_DENSITIES
 from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.training.presets import DEFAULT_PRESET, PRESETS, Preset, find_preset
 
@@ -31,6 +33,10 @@ HELP = (
     "vizdiff info shows the presets with the quality they reached."
 )
 _PRESETS_SAID = "; ".join(f"{preset.name}: {preset.purpose}, {preset.budget}" for preset in PRESETS)
+OBJECTIVE_HELP = (
+    "What the network predicts: epsilon, the noise; x0, the image; v, a mix of both; flow, the velocity from image to "
+    "noise (flow matching)."
+)
 PRESET_HELP = f"{_PRESETS_SAID}. By default {DEFAULT_PRESET}."
 
 
@@ -42,6 +48,17 @@ def run_command(
     dataset: Annotated[str | None, typer.Option(help="mnist (the default), fashion-mnist or kmnist.")] = None,
     data_dir: Annotated[Path | None, typer.Option(help="Folder of IDX files, plain or .gz.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Images per step, instead of the preset's.")] = None,
+    objective: Annotated[
+        str | None, typer.Option(metavar="|".join(OBJECTIVES), help=OBJECTIVE_HELP, show_default="epsilon")
+    ] = None,
+    timestep_density: Annotated[
+        str | None,
+        typer.Option(
+            metavar="|".join(TIMESTEP_DENSITIES),
+            help="With --objective flow: how the noise level of a training image is drawn.",
+            show_default=TIMESTEP_DENSITIES[0],
+        ),
+    ] = None,
     subset: Annotated[
         int | None, typer.Option(metavar="N", help="Train on the first N digits only, the labels taking turns.")
     ] = None,
@@ -63,7 +80,9 @@ def run_command(
     terminal = Terminal(as_json, quiet)
     _check_numbers(minutes, epochs, steps, batch_size, subset, checkpoint_every)
     check_seed(seed or 0)
-    fresh = (preset, minutes, epochs, dataset, data_dir, batch_size, subset, no_time or None, seed, out)
+    given = {"objective": objective, "timestep_density": timestep_density}
+    target: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    fresh = (preset, minutes, epochs, dataset, data_dir, batch_size, target or None, subset, no_time or None, seed, out)
     if resume is not None and any(given is not None for given in fresh):
         raise VizdiffUsageError("--resume goes on with the run's own folder, data and recipe; add nothing but --steps")
     if resume is None and force:
@@ -73,7 +92,9 @@ def run_command(
     if resume is None:
         if epochs is None and steps is None:
             minutes, steps = (minutes, None) if minutes is not None else (chosen_preset.minutes, chosen_preset.steps)
-        options = _NewRun(steps, epochs, minutes, dataset, data_dir, batch_size, subset, no_time, seed or 0, out)
+        options = _NewRun(
+            steps, epochs, minutes, dataset, data_dir, batch_size, target, subset, no_time, seed or 0, out
+        )
         started = _create_run(chosen_preset, options, device, terminal)
     else:
         started = _resume_run(resume, steps, device, force, terminal)
@@ -114,6 +135,8 @@ class _NewRun(NamedTuple):
     dataset: str | None
     data_dir: Path | None
     batch_size: int | None
+    target: dict[str, Any]
+    """The objective and its settings: fields of TrainConfig."""
     subset: int | None
     no_time: bool
     seed: int
@@ -134,9 +157,12 @@ def _create_run(
         batch_size=options.batch_size or preset.batch_size,
         learning_rate=preset.learning_rate,
         seed=options.seed,
+        **options.target,
     )
     folder = None if options.data_dir is None else str(options.data_dir.resolve())
-    network = ModelConfig(channels=preset.channels, num_blocks=preset.num_blocks)
+    # the last line of the network: ε̂ and the velocity are made of x_t and the layers' output, v and x̂_0 are that output
+    schedule = {"epsilon": "linear", "flow": "flow"}.get(training.objective)
+    network = ModelConfig(channels=preset.channels, num_blocks=preset.num_blocks, schedule=schedule)
     if options.no_time:
         network = replace(network, use_time=False, schedule=None)
     config = RunConfig(network, training, dataset=name, data_dir=folder, preset=preset.name, subset=options.subset)
@@ -151,6 +177,8 @@ def _create_run(
     where = f"{training.batch_size} images a step on {torch_device}, {training.precision}"
     terminal.say("Budget", f"{config.budget}, {where}; Ctrl-C keeps your work")
     time_note = ", told no time" if options.no_time else ""
+    if training.objective != "epsilon":
+        time_note += f", objective {training.objective}"
     terminal.say(
         "Model", f"{preset.name}: {parameters / 1e6:.1f} million parameters{time_note}, {len(data):,} images of {name}"
     )
@@ -231,17 +259,23 @@ def _train(
 
 @contextmanager
 def _stop_signal() -> Iterator[list[int]]:
-    """Collect SIGINT and SIGTERM, so that the current step is completed; a second signal acts at once."""
+    """Collect SIGINT, SIGTERM and SIGHUP, so that the current step is completed and saved.
+
+    A second SIGINT or SIGTERM acts at once. A second SIGHUP does not: shell and system send one each when a terminal is
+    closed. SIGHUP stays ignored where it was (``nohup``).
+    """
     received: list[int] = []
     handlers: dict[int, Any] = {}
+    hangup = getattr(signal, "SIGHUP", None)
 
     def note(number: int, _: FrameType | None) -> None:
         received.append(number)
         for signal_number, handler in handlers.items():
-            signal.signal(signal_number, handler)
+            signal.signal(signal_number, signal.SIG_IGN if signal_number == hangup else handler)
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        handlers[number] = signal.signal(number, note)
+    for number in (signal.SIGINT, signal.SIGTERM, hangup):
+        if number is not None and not (number == hangup and signal.getsignal(number) is signal.SIG_IGN):
+            handlers[number] = signal.signal(number, note)
     try:
         yield received
     finally:

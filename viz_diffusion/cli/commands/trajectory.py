@@ -190,7 +190,8 @@ def _intervene(
 ) -> dict[str, Any]:
     """Record the generations again with the intervention, and draw both; return the values for the JSON file."""
     intervention, store = request.intervention, out / "changed.zarr"
-    denoiser = intervention.wrap(loaded.model, loaded.run.config.num_train_timesteps)
+    network, _ = loaded.run.config.sampled(loaded.model, request.config.sampler)
+    denoiser = intervention.wrap(network, loaded.run.config.num_train_timesteps)
     terminal.say("Telling", denoiser.interventions)
     changed = record(
         loaded,

@@ -42,8 +42,9 @@ def measure_time_embedding(
     """
     require_time(model)
     t = torch.arange(num_train_timesteps, device=next(model.parameters()).device)
-    sinusoids = model.time_mlp[0](t).cpu().numpy().T
-    with_mean = model.time_mlp(t).cpu().numpy().T
+    given = model.network_timesteps(t)
+    sinusoids = model.time_mlp[0](given).cpu().numpy().T
+    with_mean = model.time_mlp(given).cpu().numpy().T
     after = with_mean - with_mean.mean(axis=1, keepdims=True)
     by_peak = np.argsort(after.argmax(axis=1), kind="stable")
     compared = np.unique(np.linspace(0, num_train_timesteps - 1, NUM_COMPARED).round().astype(np.int64))

@@ -31,8 +31,10 @@ class TrainingFacts:
     """Label of the digit in the three training steps."""
     seed: int
     """Seed of their noise."""
+    objective: str
+    """What the network was trained to predict: epsilon, v, x0 or flow."""
     weight_exponent: float
-    """p of the loss weights ᾱ^-p; 0 where all timesteps counted alike."""
+    """p of the loss weights ᾱ^-p of the objective epsilon; 0 where all timesteps counted alike."""
     timesteps: tuple[int, ...]
     """(3,) of the training steps."""
     mean_squared_error: tuple[float, ...]
@@ -84,6 +86,7 @@ def facts(data: Training) -> TrainingFacts:
     return TrainingFacts(
         digit=data.digit,
         seed=data.seed,
+        objective=data.objective,
         weight_exponent=data.weight_exponent,
         timesteps=tuple(data.frames.timesteps.tolist()),
         mean_squared_error=tuple(data.frames.mean_squared_error.tolist()),

@@ -37,8 +37,10 @@ class Training:
     """Label of the digit in the three training steps."""
     seed: int
     """Seed of their noise."""
+    objective: str
+    """What the network was trained to predict: epsilon, v, x0 or flow."""
     weight_exponent: float
-    """p of the loss weights ᾱ^-p in training; 0 where all timesteps counted alike."""
+    """p of the loss weights ᾱ^-p in training, of the objective epsilon; 0 where all timesteps counted alike."""
 
 
 def measure_training(
@@ -66,4 +68,6 @@ def measure_training(
         error=error[:, 0].numpy(),
         mean_squared_error=error.square().mean(dim=(1, 2, 3)).numpy(),
     )
-    return Training(frames, read_history(run), loss_by_timestep, digit, seed, run.config.training.weight_exponent)
+    training = run.config.training
+    history = read_history(run)
+    return Training(frames, history, loss_by_timestep, digit, seed, training.objective, training.weight_exponent)

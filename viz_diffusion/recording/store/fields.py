@@ -13,12 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from viz_diffusion.errors import VizdiffUsageError
-from viz_diffusion.recording.store.layout import CHUNK_SAMPLES, CHUNK_STEPS
-from viz_diffusion.recording.store.writer import StoreWriter, steps_chunk
+from viz_diffusion.recording.store.layout import CHUNK_SAMPLES, CHUNK_STEPS, steps_chunk
+from viz_diffusion.recording.store.writer import StoreWriter
 
 FIELDS = ("x_t", "eps_pred", "x0_pred", "eps_cond", "eps_uncond")
 OPTIONAL_FIELDS = ("eps_cond", "eps_uncond")
 IMAGES = ("sample", "step", "channel", "y", "x")
+INNER_FIELDS = ("inner_x_t", "inner_eps_pred", "inner_steps", "inner_timesteps")
+"""The arrays of further evaluations within steps, where a sampler makes some."""
 ACTIVATIONS = "activations"
 """The group of the modules' outputs: one array a module, with the module's dotted name."""
 
@@ -144,6 +146,22 @@ class RecordingWriter:
         if not self._samples:
             self._writer.put("activation_steps", steps, (self._kept,))
         self._kept += len(steps)
+
+    def put_inner(self, fields: Mapping[str, NDArray[Any]]) -> None:
+        """Write the current batch's E evaluations within steps: the fields ``inner_…`` of a Trajectory by name."""
+        for name, values in fields.items():
+            images = values.ndim > 1
+            if name not in self._writer:
+                if images:
+                    axes, rest = ("sample", "inner", *IMAGES[2:]), values.shape[2:]
+                    chunks = (*self._chunk(len(values)), min(CHUNK_STEPS, values.shape[1]), *rest)
+                    self._writer.create(name, axes, (0, 0, *rest), chunks)
+                else:
+                    self._writer.create(name, ("inner",), (0,), values.shape, values.dtype)
+            if images:
+                self._writer.put(name, values, (self._samples, 0))
+            elif not self._samples:
+                self._writer.put(name, values, (0,))
 
     def put_decoded(self, images: NDArray[np.float32], steps: NDArray[np.int64]) -> None:
         """Write x̂_0 decoded to images, (B, F, C, H, W) float32, and which steps these are from, (F,) int64."""

@@ -1,0 +1,267 @@
+"""Roles of a denoiser's arguments: which of them is x, which t, which the labels, and what the others are.
+
+They are found by name and by shape, or told; what was found is stated in the recording. Knows nothing about hooks.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from viz_diffusion.diffusion.torch_defaults import tensor_of
+from viz_diffusion.errors import VizdiffUsageError
+
+ROLES = ("x", "t", "labels", "drop", "keep")
+"""The image, the timestep, the labels; a mask that is true where the condition is dropped, or where it is kept."""
+_X_NAMES = ("x", "x_t", "xt", "sample", "img", "image", "hidden_states", "z", "z_t", "x_noisy", "noisy_images")
+_T_NAMES = (
+    "t",
+    "timestep",
+    "timesteps",
+    "time",
+    "times",
+    "ts",
+    "sigma",
+    "sigmas",
+    "noise_level",
+    "noise_labels",
+    "log_snr",
+    "s",
+)
+_LABEL_NAMES = ("labels", "label", "y", "class_labels", "class_label", "classes", "class_idx", "cls", "c")
+_DROP_WORDS = ("drop", "uncond", "null", "context_mask")
+
+
+@dataclass(frozen=True, eq=False)
+class PassArguments:
+    """The arguments of one forward pass, by role."""
+
+    x: Tensor
+    """(n, ...) floating point, as it was passed."""
+    t: Tensor
+    """(m,): the timesteps as they were passed, one or n of them."""
+    labels: NDArray[np.int64]
+    """(n,) int64; -1 for each image where the pass has none."""
+    dropped: NDArray[np.bool_] | None
+    """(n,) bool: where a mask says that the condition is dropped; None where the pass has no such mask."""
+    others: Mapping[str, Any]
+    """All other arguments by name, as they were passed."""
+    names: Mapping[str, str]
+    """The name of the argument of each role that was found."""
+
+
+class ArgumentReader:
+    """Reads the arguments of a denoiser's forward passes.
+
+    Parameters
+    ----------
+    denoiser
+        The network; its ``forward`` gives the arguments' names.
+    told
+        From a role in :data:`ROLES` to the name or the position of its argument, for those that are told.
+
+    Raises
+    ------
+    VizdiffUsageError
+        Where a role is unknown.
+    """
+
+    def __init__(self, denoiser: nn.Module, told: Mapping[str, int | str] | None = None) -> None:
+        self._told = dict(told or {})
+        unknown = sorted(set(self._told) - set(ROLES))
+        if unknown:
+            raise VizdiffUsageError(f"`arguments` has the roles {', '.join(ROLES)}, found {unknown[0]!r}")
+        self._signature = inspect.signature(_named_forward(denoiser).forward)
+
+    def read(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> PassArguments:
+        """Return the arguments of one pass by role.
+
+        Raises
+        ------
+        VizdiffUsageError
+            Where x or t is not found, or an argument has a role that its type or shape does not allow.
+        """
+        given = self._given(args, kwargs)
+        names = {role: self._told_name(role, given) for role in self._told}
+        if "x" not in names:
+            names["x"] = _find_x(given, names)
+        x = given[names["x"]]
+        if not isinstance(x, Tensor) or not x.is_floating_point() or x.ndim < 2:
+            raise VizdiffUsageError(
+                f"the argument {names['x']} was taken for x and is {_describe(x)}; say which one is x: "
+                'Recorder(…, arguments={"x": …})'
+            )
+        if "t" not in names:
+            names["t"] = _find_t(given, names, x)
+        t = _timesteps(given[names["t"]], names["t"], x)
+        if "labels" not in names:
+            found = _find_labels(given, names, x)
+            if found is not None:
+                names["labels"] = found
+        labels = np.full(len(x), -1)
+        if "labels" in names:
+            labels = _label_row(given[names["labels"]], names["labels"], x)
+        dropped = self._dropped(given, names, x)
+        others = {name: value for name, value in given.items() if name not in names.values()}
+        return PassArguments(x, t, labels, dropped, others, names)
+
+    def _given(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """Return all arguments of a call by name; those without one are called ``args[0]``, ``args[1]`` and so on."""
+        names = [
+            name
+            for name, one in self._signature.parameters.items()
+            if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)
+        ]
+        positional = {names[i] if i < len(names) else f"args[{i}]": value for i, value in enumerate(args)}
+        return {**positional, **{name: value for name, value in kwargs.items() if value is not None}}
+
+    def _told_name(self, role: str, given: Mapping[str, Any]) -> str:
+        wanted = self._told[role]
+        names = list(given)
+        if isinstance(wanted, int) and wanted < len(names):
+            return names[wanted]
+        if isinstance(wanted, str) and wanted in given:
+            return wanted
+        raise VizdiffUsageError(
+            f"`arguments` says that {role} is {wanted!r}, and the denoiser was called with {', '.join(names)}"
+        )
+
+    def _dropped(self, given: Mapping[str, Any], names: dict[str, str], x: Tensor) -> NDArray[np.bool_] | None:
+        """Return where a mask drops the condition, (n,) bool."""
+        for role, is_dropped in (("drop", True), ("keep", False)):
+            if role in names:
+                mask = _mask_row(given[names[role]], x)
+                if mask is None:
+                    raise VizdiffUsageError(
+                        f"the argument {names[role]} was said to be a mask and is {_describe(given[names[role]])}"
+                    )
+                return mask if is_dropped else ~mask
+        for name, value in given.items():
+            if name not in names.values() and any(word in name for word in _DROP_WORDS):
+                mask = _mask_row(value, x)
+                if mask is not None:
+                    names["drop"] = name
+                    return mask
+        return None
+
+
+def _named_forward(denoiser: nn.Module) -> nn.Module:
+    """Return the module whose ``forward`` names the arguments: behind torch.compile and parallel wrappers."""
+    inner = getattr(denoiser, "_orig_mod", denoiser)
+    while isinstance(inner, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+        inner = inner.module
+    return inner
+
+
+def _find_x(given: Mapping[str, Any], names: Mapping[str, str]) -> str:
+    """Return the name of the image's argument: the first floating-point tensor of at least two axes."""
+    images = [
+        name
+        for name, value in given.items()
+        if name not in names.values() and isinstance(value, Tensor) and value.is_floating_point() and value.ndim >= 2
+    ]
+    named = [name for name in images if name in _X_NAMES]
+    if not images:
+        raise VizdiffUsageError("the Recorder needs a denoiser that is called with (x, t) or (x, t, labels)")
+    return (named or images)[0]
+
+
+def _find_t(given: Mapping[str, Any], names: Mapping[str, str], x: Tensor) -> str:
+    """Return the name of the timestep's argument: the first that is called so, else the first of its shape."""
+    rest = {name: value for name, value in given.items() if name not in names.values()}
+    named = [name for name in _T_NAMES if name in rest]
+    if named:
+        return named[0]
+    fitting = [
+        name
+        for name, value in rest.items()
+        if name not in _LABEL_NAMES and not _is_bool(value) and _is_number_each(value, len(x))
+    ]
+    if not fitting:
+        raise VizdiffUsageError(
+            f"none of the arguments {', '.join(given)} looks like timesteps; say which one is t: "
+            'Recorder(…, arguments={"t": …})'
+        )
+    return fitting[0]
+
+
+def _find_labels(given: Mapping[str, Any], names: Mapping[str, str], x: Tensor) -> str | None:
+    """Return the name of the labels' argument, or None: one that is called so, else one of whole numbers."""
+    rest = {name: value for name, value in given.items() if name not in names.values()}
+    named = [name for name in _LABEL_NAMES if name in rest and _are_labels(rest[name], len(x), one_hot=True)]
+    if named:
+        return named[0]
+    fitting = [name for name, value in rest.items() if _are_labels(value, len(x), one_hot=False)]
+    return fitting[0] if fitting else None
+
+
+def _are_labels(value: Any, count: int, *, one_hot: bool) -> bool:
+    if isinstance(value, bool) or not isinstance(value, (int, Tensor)):
+        return False
+    if isinstance(value, int):
+        return one_hot  # a bare number is a label only where its name says so
+    if value.is_floating_point():
+        rows = one_hot and value.ndim == 2 and len(value) == count and value.shape[1] > 1
+        return rows and bool(((value == 0) | (value == 1)).all() & (value.sum(dim=1) <= 1).all())
+    return not _is_bool(value) and value.ndim <= 1 and value.numel() in (1, count)
+
+
+def _label_row(value: Any, name: str, x: Tensor) -> NDArray[np.int64]:
+    """Return one label an image, (n,) int64; of one-hot rows, where the 1 is, and -1 for a row of zeros."""
+    if not _are_labels(value, len(x), one_hot=True):
+        raise VizdiffUsageError(f"the argument {name} was said to be the labels and is {_describe(value)}")
+    labels = tensor_of(value).detach().cpu()
+    if labels.is_floating_point():
+        row = torch.where(labels.sum(dim=1) > 0, labels.argmax(dim=1), -1)
+        return np.asarray(row.numpy(), dtype=np.int64)
+    return np.broadcast_to(labels.to(torch.int64).numpy().reshape(-1), len(x)).copy()
+
+
+def _timesteps(value: Any, name: str, x: Tensor) -> Tensor:
+    if _is_bool(value) or not _is_number_each(value, len(x)):
+        raise VizdiffUsageError(
+            f"the argument {name} was taken for the timesteps and is {_describe(value)}; say which one is t: "
+            'Recorder(…, arguments={"t": …})'
+        )
+    return tensor_of(value).detach().reshape(-1)
+
+
+def _mask_row(value: Any, x: Tensor) -> NDArray[np.bool_] | None:
+    """Return a mask or a probability of 0 or 1 as (n,) bool; None for anything else."""
+    if not isinstance(value, (bool, int, float)) and not _is_number_each(value, len(x)):
+        return None
+    numbers = tensor_of(value).detach().cpu().reshape(-1).to(torch.float32)
+    if not ((numbers == 0) | (numbers == 1)).all():
+        return None
+    return np.broadcast_to(numbers.numpy() == 1, len(x)).copy()
+
+
+def _is_number_each(value: Any, count: int) -> bool:
+    """Return whether a value is one number, or one for each image: (), (1,), (n,), (n, 1, 1, 1)."""
+    if isinstance(value, (int, float)):
+        return True
+    return isinstance(value, (Tensor, np.ndarray)) and (
+        _size(value) == 1 or (len(value) == count and _size(value) == count)
+    )
+
+
+def _size(value: Any) -> int:
+    return int(value.numel() if isinstance(value, Tensor) else value.size)
+
+
+def _is_bool(value: Any) -> bool:
+    return isinstance(value, bool) or (isinstance(value, Tensor) and value.dtype == torch.bool)
+
+
+def _describe(value: Any) -> str:
+    """Return a value's kind and shape in words."""
+    if isinstance(value, Tensor):
+        return f"a tensor of shape {tuple(value.shape)}, {str(value.dtype).removeprefix('torch.')}"
+    return f"a {type(value).__name__}"

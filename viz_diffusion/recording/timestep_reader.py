@@ -1,0 +1,220 @@
+"""Timesteps as loops count them, read as places on the schedule: 0 .. T-1, 1 .. T, t/T, noise levels σ, ln SNR.
+
+Knows nothing about networks or hooks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from viz_diffusion.diffusion.scaling import SCALINGS, alphas_cumprod_of
+from viz_diffusion.diffusion.schedule import NoiseSchedule
+from viz_diffusion.errors import VizdiffUsageError
+
+TIMESTEP_CONVENTIONS = ("index", "count", "fraction", "sigma", "log_snr")
+"""How a loop may count time: 0 .. T-1; 1 .. T; as a share of T; by the noise level σ; by ln SNR in nats."""
+_WHOLE = 1e-3
+"""Timesteps this near to a whole number are whole: t/T in float32 is off by about 1e-4 at T = 1000."""
+_EXACT = {torch.bfloat16: 256, torch.float16: 2048}
+"""The largest number up to which each format holds every whole number."""
+
+
+class Timestep(NamedTuple):
+    """A place on the schedule."""
+
+    t: float
+    """On the scale 0 .. T-1; whole where it is one of the schedule's timesteps."""
+    alphas_cumprod: float
+    """ᾱ there."""
+
+
+@dataclass(frozen=True)
+class _Convention:
+    words: str
+    to_index: Callable[[float], float]
+
+
+class TimestepReader:
+    """Reads the timesteps of a loop's forward passes, one after another.
+
+    Parameters
+    ----------
+    schedule
+        The forward process.
+    convention
+        One of :data:`TIMESTEP_CONVENTIONS`, or None: then the values decide, the first of them before all.
+
+    Raises
+    ------
+    VizdiffUsageError
+        Where the convention is unknown, or σ is given with a variance-preserving schedule.
+    """
+
+    def __init__(self, schedule: NoiseSchedule, convention: str | None = None) -> None:
+        if convention is not None and convention not in TIMESTEP_CONVENTIONS:
+            raise VizdiffUsageError(
+                f"`timesteps` must be one of {', '.join(TIMESTEP_CONVENTIONS)}, found {convention!r}"
+            )
+        if convention == "sigma" and schedule.scaling == SCALINGS[0]:
+            raise VizdiffUsageError(
+                "`timesteps` sigma needs a schedule whose x_t grows with σ, such as NoiseSchedule.from_sigmas(sigmas)"
+            )
+        self._schedule = schedule
+        self._convention = convention
+        self._candidates: list[_Convention] = []  # from the first value on
+        self._used: list[float] = []
+        self._floating = False
+        self._moved = False  # whether a flow's time has left 0, so that its scale is known
+        self.noise_at_zero = False
+        """Whether a flow's time is 0 at the noise and 1 at the data, so that its velocity is x_0 - ε."""
+        self.words = ""
+        """The convention in words, from the first value on."""
+
+    def read(self, values: Tensor) -> Timestep:
+        """Return the timestep that all images of a pass share.
+
+        Parameters
+        ----------
+        values
+            (m,): one timestep, or one for each image.
+
+        Raises
+        ------
+        VizdiffUsageError
+            Where the images have different timesteps, the number format cannot tell timesteps apart, or the value
+            fits no convention.
+        """
+        _check_format(values)
+        self._floating = values.is_floating_point()
+        value = _common_value(values.cpu().to(torch.float64).numpy())
+        if self._schedule.scaling == "flow":
+            return self._flow(value)
+        if self._schedule.scaling == "variance_exploding" and self._convention in (None, "sigma"):
+            self.words = self.words or "noise levels σ"
+            return self._at_share(float(alphas_cumprod_of(np.asarray(value), self._schedule.scaling)), f"σ = {value:g}")
+        if self._convention == "log_snr":
+            self.words = "ln SNR, in nats"
+            return self._at_share(1 / (1 + float(np.exp(-value))), f"ln SNR = {value:g}")
+        return self._counted(value)
+
+    def _counted(self, value: float) -> Timestep:
+        """Return the place of a value that counts timesteps."""
+        if not self._candidates:
+            self._candidates = self._fitting(value)
+        last = self._schedule.num_train_timesteps - 1
+        self._candidates = [
+            one for one in self._candidates if -_WHOLE <= one.to_index(value) <= last + _WHOLE and self._agrees(one)
+        ]
+        # of several that remain, one that gives whole timesteps comes first
+        self._candidates.sort(key=lambda one: abs(one.to_index(value) - round(one.to_index(value))) > _WHOLE)
+        if not self._candidates:
+            raise VizdiffUsageError(
+                f"a forward pass was given t = {value:g}, which does not lie on the schedule's 0..{last}, counted as "
+                f"{self.words or 'it may be'}; say how the loop counts: Recorder(…, timesteps=…), one of "
+                f"{', '.join(TIMESTEP_CONVENTIONS)}"
+            )
+        index = self._candidates[0].to_index(value)
+        self.words = self._candidates[0].words
+        self._used.append(value)
+        if abs(index - round(index)) <= _WHOLE:
+            whole = min(max(round(index), 0), last)
+            return Timestep(whole, float(self._schedule.alphas_cumprod[whole]))
+        return Timestep(index, self._between(index))
+
+    def _agrees(self, one: _Convention) -> bool:
+        """Return whether a convention gives the earlier values the places that they were given."""
+        if len(self._candidates) == 1:
+            return True
+        current = next((c for c in self._candidates if c.words == self.words), None)
+        return current is None or all(abs(one.to_index(v) - current.to_index(v)) < _WHOLE for v in self._used)
+
+    def _fitting(self, first: float) -> list[_Convention]:
+        """Return the conventions in which a loop may have begun with the value ``first``, the likeliest first."""
+        count = self._schedule.num_train_timesteps
+        index = _Convention(f"0 .. {count - 1}", lambda v: v)
+        counted = _Convention(f"1 .. {count}", lambda v: v - 1)
+        share = _Convention(f"t/{count}, t = 0 .. {count - 1}", lambda v: v * count)
+        counted_share = _Convention(f"t/{count}, t = 1 .. {count}", lambda v: v * count - 1)
+        stretched = _Convention(f"t/{count - 1}, t = 0 .. {count - 1}", lambda v: v * (count - 1))
+        if self._convention == "index":
+            return [index]
+        if self._convention == "count":
+            return [counted]
+        shares = [counted_share, stretched] if first == 1 else [share, counted_share]
+        if self._convention == "fraction":
+            return shares
+        if self._floating and 0 < first <= 1:
+            return shares
+        return [counted] if first == count else [index]
+
+    def _between(self, index: float) -> float:
+        """Return ᾱ between two timesteps, where ln SNR is interpolated linearly."""
+        log_snr = np.interp(index, np.arange(self._schedule.num_train_timesteps), self._schedule.log_snr)
+        return float(1 / (1 + np.exp(-log_snr)))
+
+    def _at_share(self, share: float, words: str) -> Timestep:
+        """Return the place of an ᾱ, whole where a timestep of the schedule has it up to rounding."""
+        log_snr, table = np.log(share) - np.log1p(-share), self._schedule.log_snr
+        if not table[-1] - _WHOLE <= log_snr <= table[0] + _WHOLE:
+            raise VizdiffUsageError(
+                f"a forward pass was given {words}, beyond the schedule's ln SNR of {table[-1]:.4g}..{table[0]:.4g}; "
+                "give the Recorder the schedule of this loop"
+            )
+        index = float(np.interp(-log_snr, -table, np.arange(len(table))))
+        if abs(index - round(index)) <= _WHOLE:
+            return Timestep(round(index), float(self._schedule.alphas_cumprod[round(index)]))
+        return Timestep(index, share)
+
+    def _flow(self, value: float) -> Timestep:
+        """Return the place of a flow's time: σ or 1-σ in 0 .. 1, or T σ; sampling begins at the noise."""
+        count = self._schedule.num_train_timesteps
+        if self._convention == "index":  # the schedule's own timesteps, σ = (t + 1)/T
+            self.words = f"0 .. {count - 1}, the last of which is noise"
+            self._used, value = [float(count)], value + 1
+        elif not self.words:
+            self.noise_at_zero = value < (count if value > 1 or self._convention == "count" else 1) / 2
+        if not self._used or (self._used == [1.0] and not self._moved):
+            scaled = self._convention == "count" or (self._convention is None and value > 1)
+            self._used = [float(count if scaled else 1)]
+            ends = (0, round(self._used[0])) if self.noise_at_zero else (round(self._used[0]), 0)
+            self.words = f"{ends[0]} is noise, {ends[1]} is data"
+        self._moved = self._moved or value != 0
+        share = value / self._used[0]
+        sigma = 1 - share if self.noise_at_zero else share
+        if not 0 <= sigma <= 1:
+            raise VizdiffUsageError(f"a forward pass was given t = {value:g}, outside of 0..{self._used[0]:g}")
+        t = count * sigma - 1
+        whole = round(t) if abs(t - round(t)) < _WHOLE * 1e-3 and t > -0.5 else t
+        return Timestep(whole, float(alphas_cumprod_of(np.asarray(sigma), "flow")))
+
+
+def _check_format(values: Tensor) -> None:
+    """Refuse a number format in which neighbouring timesteps are the same number."""
+    most = _EXACT.get(values.dtype)
+    if most is None:
+        return
+    numbers = values.to(torch.float32)
+    if bool((numbers > most).any()) or bool((numbers != numbers.round()).any()):
+        name = str(values.dtype).removeprefix("torch.")
+        raise VizdiffUsageError(
+            f"timesteps are given in {name}, which cannot tell t = {numbers.max():g} from its neighbours; give the "
+            "network its timesteps in int64 or float32"
+        )
+
+
+def _common_value(values: NDArray[np.float64]) -> float:
+    if not np.isfinite(values).all():
+        raise VizdiffUsageError(f"a forward pass was given t = {values[~np.isfinite(values)][0]:g}; it must be finite")
+    if not values.size or (values != values[0]).any():
+        raise VizdiffUsageError(
+            f"one forward pass was given several timesteps ({values.min():g}..{values.max():g}); "
+            "the Recorder follows a sampling loop, in which all images share one"
+        )
+    return float(values[0])

@@ -1,0 +1,100 @@
+"""What a network is trained to predict: the noised images of a batch, their targets, and the weights of the errors.
+
+=========  ==============================  ===================  ================================================
+objective  noised images                   target               weight of the squared error
+=========  ==============================  ===================  ================================================
+epsilon    x_t = √ᾱ x_0 + √(1-ᾱ) ε         ε                    ᾱ^-p (``TrainConfig.weight_exponent``)
+v          the same                        √ᾱ ε - √(1-ᾱ) x_0    1, which is "SNR + 1" (Salimans & Ho 2022)
+x0         the same                        x_0                  min(SNR, 5) (Hang et al. 2023, min-SNR-γ, γ = 5)
+flow       x_σ = (1-σ) x_0 + σ ε           ε - x_0              1, the velocity (Liu et al. 2023; Lipman et al. 2023)
+=========  ==============================  ===================  ================================================
+
+Weights are scaled to a mean of 1 over the timesteps. In flow matching σ is continuous in 0 .. 1 and not one of T
+levels, since its samplers may stop anywhere; the network gets t = T σ - 1, which counts as the other timesteps do.
+Knows nothing about networks.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from viz_diffusion.diffusion.parameterizations import from_x0_and_eps
+from viz_diffusion.diffusion.schedule import NoiseSchedule
+from viz_diffusion.training.config import TrainConfig
+
+LARGEST_SNR = 5.0
+"""γ of min-SNR-γ."""
+
+
+class Examples(NamedTuple):
+    """What a network gets and should answer, for the B images of a training step."""
+
+    x_t: Tensor
+    """(B, C, H, W) float32: the noised images."""
+    t: Tensor
+    """(B,) int64 in 0 .. T-1; with the objective flow float32 in -1 .. T-1."""
+    target: Tensor
+    """(B, C, H, W) float32: the answer that has no error."""
+    weight: Tensor
+    """(B,) float32: the weight of the squared error."""
+
+
+class Objective:
+    """Draws training examples.
+
+    Parameters
+    ----------
+    config
+        Which objective, and its settings.
+    schedule
+        The noise schedule of the run. With the objective flow only its T is used.
+
+    Raises
+    ------
+    VizdiffUsageError
+        Where the network predicts ε and no signal is left at the schedule's last timestep: ε̂ implies no x̂_0 there.
+    """
+
+    def __init__(self, config: TrainConfig, schedule: NoiseSchedule) -> None:
+        if config.objective == "epsilon":
+            schedule.require_signal()
+        self._config = config
+        self._schedule = schedule
+        self._weights = loss_weights(schedule, config)
+
+    def examples(self, x0: Tensor, noise: Tensor, share: Tensor) -> Examples:
+        """Return the examples of images x_0 and noise ε, both (B, C, H, W), at (B,) uniform draws from 0 .. 1."""
+        num_timesteps = self._schedule.num_train_timesteps
+        if self._config.objective == "flow":
+            sigma = share if self._config.timestep_density == "uniform" else logit_normal(share)
+            s = sigma[:, None, None, None]
+            return Examples((1 - s) * x0 + s * noise, num_timesteps * sigma - 1, noise - x0, torch.ones_like(sigma))
+        t = (share * num_timesteps).long()
+        x_t = self._schedule.add_noise(x0, noise, t)
+        if self._config.objective == "epsilon":
+            return Examples(x_t, t, noise, self._weights[t])
+        scales = self._schedule.signal_scale[t.numpy()], self._schedule.noise_scale[t.numpy()]
+        return Examples(x_t, t, from_x0_and_eps(x0, noise, self._config.prediction_type, *scales), self._weights[t])
+
+
+def logit_normal(share: Tensor) -> Tensor:
+    """Turn uniform draws from 0 .. 1 into logit-normal ones: sigmoid(z), z ~ N(0, 1) (Esser et al. 2024, eq. 19)."""
+    return torch.sigmoid(torch.special.ndtri(share))
+
+
+def loss_weights(schedule: NoiseSchedule, config: TrainConfig) -> Tensor:
+    """Return (T,) float32 weights of the squared errors, scaled to a mean of 1; see the table of this module.
+
+    ‖ε - ε̂‖² is ᾱ times the squared error of v (Salimans & Ho 2022, appendix D), so p = 1 gives all timesteps equal
+    weight in v. All weights are 1 if p is 0.
+    """
+    weights = np.ones(schedule.num_train_timesteps)
+    if config.objective == "epsilon":
+        weights = schedule.alphas_cumprod**-config.weight_exponent
+    elif config.objective == "x0":
+        weights = schedule.snr.clip(max=LARGEST_SNR)
+    return torch.from_numpy(weights / weights.mean()).float()
