@@ -148,6 +148,12 @@ def condition_rows(call: NetworkCall, layout: ImageLayout, rows: int) -> slice:
     return first if layout.is_doubled else last
 
 
+def are_equal(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors have the same kind, place, shape and values."""
+    alike = (one.dtype, one.device, one.shape) == (other.dtype, other.device, other.shape)
+    return alike and torch.equal(one, other)
+
+
 def _is_float(tensor: Tensor) -> bool:
     return tensor.is_floating_point()
 
