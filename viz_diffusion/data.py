@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import os
-import sys
 import zlib
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from viz_diffusion.errors import VizdiffInputError, VizdiffIOError, VizdiffUsageError
+from viz_diffusion.files import cache_dir
 
 IMAGE_SIZE = 28
 NUM_LABELS = 10
@@ -145,19 +144,6 @@ def load_digits(split: str = "train", dataset: str = "mnist", data_dir: Path | N
             "they must be as many"
         )
     return Digits(to_unit_range(images), torch.from_numpy(labels.astype(np.int64)))
-
-
-def cache_dir() -> Path:
-    """Return the folder for downloads: in ``XDG_CACHE_HOME``, or in the system's cache folder."""
-    if "XDG_CACHE_HOME" in os.environ:
-        base = Path(os.environ["XDG_CACHE_HOME"])
-    elif sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local"))
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = Path.home() / ".cache"
-    return base / "viz_diffusion"
 
 
 def _find(folder: Path, name: str) -> Path:

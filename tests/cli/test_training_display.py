@@ -28,6 +28,11 @@ def test_the_table_names_every_value() -> None:
     assert shown["Looks"].startswith("7 ")
 
 
+def test_a_narrow_terminal_gets_a_plain_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(io.BytesIO(), encoding="cp437"))
+    assert dict(rows(LATER, 0.0412))["Step"].endswith("  " + "#" * 12 + "-" * 12)
+
+
 def test_unknown_values_are_left_out() -> None:
     shown = dict(rows(EARLY, 0.9))
     assert shown["Step"].startswith("3 of ?")

@@ -65,10 +65,10 @@ def main(folder: Path, trials: int, seed: int) -> None:
     Thumbnails.STEPS = 1
     digits, draw = first_digits(9), random.Random(seed)
     train(folder / "uninterrupted", digits)
-    kinds = ([signal.SIGINT], [signal.SIGTERM], [signal.SIGINT, signal.SIGINT])
+    kinds = ([signal.SIGINT], [signal.SIGTERM], [signal.SIGHUP, signal.SIGHUP], [signal.SIGINT, signal.SIGINT])
     stopped = []
     for trial in range(trials):
-        path, signals = folder / f"stopped-{trial}", [int(number) for number in kinds[trial % 3]]
+        path, signals = folder / f"stopped-{trial}", [int(number) for number in kinds[trial % 4]]
         code, seconds = stop(path, digits, signals, draw.randint(1, 4), draw.uniform(0, 0.15))
         finished = (path / "manifest.json").exists()
         if not finished:

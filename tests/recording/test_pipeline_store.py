@@ -215,7 +215,8 @@ def test_a_killed_command_leaves_what_was_flushed(
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     with subprocess.Popen([*command, "--seed", "9", "--quiet", "--out", str(out)], env=environment) as child:
         while child.poll() is None:
-            if root.is_file() and json.loads(root.read_bytes())["attributes"].get("recorded", {}).get("begun_steps"):
+            attributes = json.loads(root.read_bytes())["attributes"] if root.is_file() else {}
+            if json.loads(attributes.get("recorded", "{}")).get("begun_steps"):
                 child.send_signal(signal.SIGKILL)
                 break
             time.sleep(0.01)

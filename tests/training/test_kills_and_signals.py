@@ -8,13 +8,18 @@ import re
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import torch
 
 from viz_diffusion.cli import main
+from viz_diffusion.errors import VizdiffLockedError
 from viz_diffusion.files import sha256_file
+from viz_diffusion.training.run import Run
 
 ROOT = Path(__file__).parents[2]
 HELPERS = ROOT / "tests" / "helpers"
@@ -39,7 +44,7 @@ def test_twenty_killed_runs_end_in_the_same_bytes(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="fork and signals to a process are POSIX's")
 def test_twenty_stopped_runs_end_soon_with_their_exit_code_and_in_the_same_bytes(tmp_path: Path) -> None:
-    """SIGINT, SIGTERM, and SIGINT twice, each at random moments, some of them while saving."""
+    """SIGINT, SIGTERM, SIGHUP twice (a shell and the system send one each) and SIGINT twice, at random moments."""
     results = run_driver("signal_driver.py", tmp_path, "20", "5")
     stopped = [trial for trial in results["stopped"] if not trial["finished"]]
     assert len(results["stopped"]) == 20
@@ -49,6 +54,48 @@ def test_twenty_stopped_runs_end_soon_with_their_exit_code_and_in_the_same_bytes
         assert trial["seconds"] < 10
     differing = [trial["signals"] for trial in results["stopped"] if trial["fingerprint"] != results["uninterrupted"]]
     assert differing == []
+
+
+@contextmanager
+def begin_training(run: Path, steps: int, *, ignore_hangup: bool = False) -> Iterator[subprocess.Popen[str]]:
+    """Start the command; yield when it has made its first step."""
+    command = [sys.executable, "-m", "viz_diffusion", "train", "--steps", str(steps), "--batch-size", "2"]
+    child = subprocess.Popen(
+        [*command, "--device", "cpu", "--out", str(run)],
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN) if ignore_hangup else None,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])},
+    )
+    metrics = run / "metrics.jsonl"
+    while not (metrics.exists() and metrics.stat().st_size):
+        assert child.poll() is None
+        time.sleep(0.02)
+    with child:
+        yield child
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGHUP is POSIX's")
+def test_a_hangup_before_the_first_checkpoint_keeps_the_work(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    with begin_training(run, 100_000) as child:
+        # while it trains, nobody else is told that the run is half-written
+        with pytest.raises(VizdiffLockedError, match=rf"another process \({child.pid}\)"):
+            Run.open(run).load_model()
+        child.send_signal(signal.SIGHUP)
+        assert child.wait(60) == 129
+        assert "go on with: vizdiff train --resume" in child.stderr.read().splitlines()[-1]
+    (checkpoint,) = run.glob("training/step-*")
+    done = int(checkpoint.name[5:])
+    assert main(["train", "--resume", str(run), "--steps", str(done + 1), "--quiet", "--force"]) == 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGHUP is POSIX's")
+def test_nohup_goes_on(tmp_path: Path) -> None:
+    with begin_training(tmp_path / "run", 20, ignore_hangup=True) as child:
+        child.send_signal(signal.SIGHUP)
+        assert child.wait(120) == 0
+    assert (tmp_path / "run" / "manifest.json").is_file()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_FSIZE stands in for a full disk")

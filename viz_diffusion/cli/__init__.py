@@ -29,7 +29,8 @@ from viz_diffusion.cli.commands import (
     worksheet,
 )
 from viz_diffusion.cli.option_groups import option_name
-from viz_diffusion.errors import VizdiffError
+from viz_diffusion.cli.standard_streams import standard_streams
+from viz_diffusion.errors import VizdiffError, VizdiffIOError
 
 app = typer.Typer(
     name="vizdiff",
@@ -78,6 +79,16 @@ def _options(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code. Every error becomes one line on stderr, never a traceback."""
+    with standard_streams():
+        code = _run(argv)
+        try:
+            sys.stdout.flush()
+        except VizdiffIOError as error:
+            return code or _say(str(error), error.exit_code)
+        return code
+
+
+def _run(argv: Sequence[str] | None) -> int:
     command = typer.main.get_command(app)
     try:
         code = command.main(args=None if argv is None else list(argv), prog_name="vizdiff", standalone_mode=False)
@@ -86,9 +97,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _say(error.with_options(option_name), error.exit_code)
     except KeyboardInterrupt:
         return _say("stopped", 130)
-    except BrokenPipeError:
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  (nobody reads the output any more)
-        return 0
     except Exception as error:
         if hasattr(error, "format_message"):  # typer's own: a wrong option or value
             return _say(error.format_message().rstrip(".") + "; see vizdiff --help", 2)

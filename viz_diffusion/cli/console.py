@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from viz_diffusion.cli.option_groups import option_name
+from viz_diffusion.cli.standard_streams import is_unicode
 from viz_diffusion.errors import with_options
 from viz_diffusion.files import to_json
 
@@ -91,11 +91,7 @@ class Terminal:
         """Print one line: the label in its column, then the text."""
         if self._quiet:
             return
-        try:
-            print(f"{label:<9} {text}", file=sys.stderr, flush=True)
-        except BrokenPipeError:  # nobody reads any more: the work goes on in silence
-            self._quiet = True
-            sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+        print(f"{label:<9} {text}", file=sys.stderr, flush=True)
 
     def note(self, marked: str) -> None:
         """Print a note of the library, whose parameters stand between backticks, with the options in their place."""
@@ -131,12 +127,8 @@ class Terminal:
 
     def result(self, values: dict[str, Any]) -> None:
         """Print the result as one JSON object, with ``--json``."""
-        if not self._as_json:
-            return
-        try:
-            print(to_json(values), flush=True)
-        except BrokenPipeError:
-            sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+        if self._as_json:
+            print(to_json(values, ascii_only=not is_unicode(sys.stdout)), flush=True)
 
 
 def clipping_text(share: float, clip: bool) -> str:

@@ -5,12 +5,14 @@ Knows nothing about training but its :class:`Progress`.
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from viz_diffusion.cli.console import Terminal
+from viz_diffusion.cli.standard_streams import is_unicode
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -67,7 +69,8 @@ def rows(now: Progress, loss: float) -> list[tuple[str, str]]:
     """Return the rows of the table, label and text: steps, losses, speed, time left, kept samples."""
     total = "?" if now.steps is None else f"{now.steps:,}"
     done = 0 if now.steps is None else now.step * _BAR // now.steps
-    lines = [("Step", f"{now.step:,} of {total}  {'━' * done}{'╌' * (_BAR - done)}"), ("Loss", f"{loss:.4f}")]
+    full, empty = "━╌" if is_unicode(sys.stderr) else "#-"
+    lines = [("Step", f"{now.step:,} of {total}  {full * done}{empty * (_BAR - done)}"), ("Loss", f"{loss:.4f}")]
     if now.evaluation is None:
         lines.append(("Held-out", "not measured yet"))
     else:

@@ -183,8 +183,6 @@ def _add_sections(file: Any, deck: Deck) -> None:
     lists = root.find(qn("p:extLst"))
     if lists is None:
         lists = etree.SubElement(root, qn("p:extLst"))
-    for old in lists.findall(f".//{{{p14}}}sectionLst"):
-        lists.remove(old.getparent())
     extension = etree.SubElement(lists, qn("p:ext"), uri="{521415D9-36F7-43E2-AB2F-B90AF26B5E84}")
     sections = etree.SubElement(extension, f"{{{p14}}}sectionLst", nsmap={"p14": p14})
     entries = None

@@ -14,6 +14,7 @@ from typing import Any
 
 from viz_diffusion.deck import layout
 from viz_diffusion.deck.layout import Box
+from viz_diffusion.deck.old_slides import remove_slides
 from viz_diffusion.errors import VizdiffInputError
 from viz_diffusion.files import io_errors
 from viz_diffusion.plots import theme
@@ -97,10 +98,7 @@ class SlideTemplate:
         try:
             with io_errors("read", path):
                 file: Any = Presentation(io.BytesIO(_as_presentation(path.read_bytes())))
-                slides = file.slides._sldIdLst
-                for entry in list(slides):
-                    file.part.drop_rel(entry.rId)
-                    slides.remove(entry)
+                remove_slides(file)
                 areas = [(one, _free_area(one, file)) for one in file.slide_layouts]
         except (KeyError, ValueError, AttributeError, zipfile.BadZipFile, SyntaxError) as error:
             raise VizdiffInputError(

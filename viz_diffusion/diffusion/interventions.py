@@ -130,7 +130,8 @@ def reverse_timestep(num_train_timesteps: int) -> Change:
 
 def shuffle_timestep(num_train_timesteps: int, seed: int = 0) -> Change:
     """Give another t in place of each, by one permutation of all T that ``seed`` decides."""
-    permutation = torch.randperm(num_train_timesteps, generator=torch.Generator().manual_seed(seed))
+    generator = torch.Generator().manual_seed(seed)
+    permutation = torch.randperm(num_train_timesteps, generator=generator, device="cpu")
     return _change_timestep(f"shuffled:{seed}", lambda timesteps: permutation.to(timesteps.device)[timesteps])
 
 
@@ -204,7 +205,8 @@ def block_means(
     means: list[Tensor] = []
     handle = _block(denoiser, block).register_forward_hook(lambda _, __, output: means.append(output.mean(dim=0)))
     try:
-        noise = torch.randn(images.shape, generator=torch.Generator().manual_seed(seed)).to(images)
+        generator = torch.Generator().manual_seed(seed)
+        noise = torch.randn(images.shape, generator=generator, dtype=torch.float32, device="cpu").to(images)
         for t in timesteps:
             steps = torch.full((len(images),), t, device=images.device)
             x_t = schedule.add_noise(images, noise, t)
@@ -230,7 +232,8 @@ def mean_ablated(denoiser: nn.Module, block: str, means: Mapping[int, Tensor]) -
     current: list[int] = []
 
     def note_timestep(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        timesteps = torch.unique(torch.as_tensor([*args, *kwargs.values()][1]))
+        given = [*args, *kwargs.values()][1]
+        timesteps = torch.unique(given) if isinstance(given, Tensor) else torch.tensor([given], device="cpu")
         if timesteps.numel() != 1:
             raise VizdiffUsageError("a block is ablated at one t for all images; this pass has several")
         current[:] = [int(timesteps)]
@@ -268,11 +271,11 @@ def network_inputs(
         What the sampler gives: the label, the S timesteps, and the scale.
     """
     guided = guidance_scale != 1
-    given = torch.tensor([label, denoiser.null_label] if guided else [label])
+    given = torch.tensor([label, denoiser.null_label] if guided else [label], device="cpu")
     labels: list[int | None] = []
     changed_timesteps, guidance = [], []
     for t in timesteps:
-        _, times, changed = denoiser.changed(torch.zeros(len(given)), torch.full((len(given),), t), given)
+        _, times, changed = denoiser.changed(given.float(), torch.full_like(given, t), given)
         got = given.tolist() if changed is None else changed.tolist()
         labels.append(None if got[0] == denoiser.null_label else got[0])
         changed_timesteps.append(int(times[0]))

@@ -8,6 +8,7 @@ Knows nothing about samplers or data files.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -160,10 +161,12 @@ class GaussianOracle(_Oracle):
         """
         variances_from = torch.from_numpy(self.marginal_variances(t_from))
         variances_to = torch.from_numpy(self.variances if t_to is None else self.marginal_variances(t_to))
-        share_from = torch.tensor(self.schedule.alphas_cumprod[t_from])
-        share_to = torch.tensor(1.0 if t_to is None else self.schedule.alphas_cumprod[t_to], dtype=torch.float64)
+        share_from = torch.tensor(self.schedule.alphas_cumprod[t_from], device="cpu")
+        share_to = torch.tensor(
+            1.0 if t_to is None else self.schedule.alphas_cumprod[t_to], dtype=torch.float64, device="cpu"
+        )
         gain = (variances_to / variances_from).sqrt().to(x)
-        return self._filtered(x, share_from.to(x), lambda _: gain, share_to.sqrt() * self._mean)
+        return self._filtered(x, share_from.to(x), lambda _: gain, math.sqrt(share_to) * self._mean)
 
 
 class EmpiricalOracle(_Oracle):
@@ -197,7 +200,7 @@ class EmpiricalOracle(_Oracle):
         self, schedule: NoiseSchedule, images: Tensor, labels: Tensor | None = None, null_label: int = 10
     ) -> None:
         super().__init__(schedule, null_label)
-        labels = torch.zeros(len(images), dtype=torch.long) if labels is None else labels
+        labels = torch.zeros(len(images), dtype=torch.long, device="cpu") if labels is None else labels
         if not len(images) or len(labels) != len(images):
             raise VizdiffInputError(f"found {len(images)} images and {len(labels)} labels; there must be as many")
         if not 0 <= int(labels.min()) <= int(labels.max()) < null_label:
@@ -212,7 +215,7 @@ class EmpiricalOracle(_Oracle):
     @torch.no_grad()
     def predict_x0(self, x: Tensor, timesteps: Tensor, labels: Tensor | None = None) -> Tensor:
         """Return (B, ...) x̂_0 = Σ_j w_j x_j, the mean of p(x_0 | x_t, y), shaped like ``x``."""
-        labels = torch.full((len(x),), self.null_label) if labels is None else labels.expand(len(x)).cpu()
+        labels = torch.full((len(x),), self.null_label, device="cpu") if labels is None else labels.expand(len(x)).cpu()
         x0 = torch.empty_like(x.flatten(1))
         for label in torch.unique(labels).tolist():
             pool = self._images[self._span(label)].to(x)

@@ -47,7 +47,8 @@ def predict_noise(
     inputs = [x_t]
     for values in (timesteps, labels):
         if values is not None:
-            inputs.append(torch.as_tensor(values).expand(len(x_t)).contiguous())
+            values = values if isinstance(values, Tensor) else torch.tensor(values, device="cpu")
+            inputs.append(values.expand(len(x_t)).contiguous())
     batches = zip(*(torch.split(values, batch_size) for values in inputs), strict=True)
     return torch.cat([denoiser(*(part.to(device) for part in batch)).float().cpu() for batch in batches])
 

@@ -80,7 +80,7 @@ class ImageNoise:
 
     def draw(self, device: torch.device | str = "cpu") -> Tensor:
         """Return the next (B, C, H, W) float32 draw."""
-        rows = [torch.randn(self._shape, generator=generator) for generator in self._generators]
+        rows = [torch.randn(self._shape, generator=g, dtype=torch.float32, device="cpu") for g in self._generators]
         return torch.stack(rows).to(device)
 
 

@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import Tensor, nn
 
+from viz_diffusion.diffusion.torch_defaults import own_defaults
 from viz_diffusion.errors import VizdiffInputError
 from viz_diffusion.evaluation.intervals import Share
 from viz_diffusion.files import io_errors, read_json, sha256_bytes
@@ -44,6 +45,7 @@ class DigitClassifier(nn.Module):
         return self.head(self.features(images))
 
     @classmethod
+    @own_defaults()
     def bundled(cls) -> tuple[DigitClassifier, str]:
         """Load the classifier that comes with the package; return it with its SHA-256."""
         path = CLASSIFIER_DIR / "model.safetensors"

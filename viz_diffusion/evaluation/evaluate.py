@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from viz_diffusion.data import Digits
+from viz_diffusion.diffusion.torch_defaults import own_defaults
 from viz_diffusion.errors import VizdiffInputError
 from viz_diffusion.evaluation.classifier import DigitClassifier
 from viz_diffusion.evaluation.intervals import Share
@@ -74,6 +75,7 @@ class Evaluation:
     """Samples of one Gaussian per label, with the mean and covariance of its digits: the metrics must be poor."""
 
 
+@own_defaults()
 def evaluate(
     images: Tensor,
     labels: Tensor,
@@ -158,6 +160,7 @@ def check_count(count: int, training: Digits, test: Digits) -> None:
         raise VizdiffInputError(f"{count:,} samples need as many training digits beside them, found {len(training):,}")
 
 
+@own_defaults()
 def draw_with_labels(digits: Digits, labels: Tensor, generator: torch.Generator) -> Tensor:
     """Draw (N, 1, 28, 28) different images, image k with the label ``labels[k]`` of (N,).
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from viz_diffusion.data import Digits
 from viz_diffusion.diffusion.prediction import predict_noise
 from viz_diffusion.diffusion.schedule import NoiseSchedule
+from viz_diffusion.diffusion.torch_defaults import own_defaults
 from viz_diffusion.errors import VizdiffInputError
 
 Float64 = NDArray[np.float64]
@@ -51,6 +52,7 @@ class Likelihood:
         return float(self.bits_by_t.sum() + self.bits_last)
 
 
+@own_defaults()
 @torch.inference_mode()
 def measure_likelihood(
     denoiser: nn.Module,
@@ -103,6 +105,7 @@ def bits_per_loss(schedule: NoiseSchedule) -> Float64:
     return np.concatenate([[0.0], nats / np.log(2)])
 
 
+@own_defaults()
 def bits_last(schedule: NoiseSchedule, images: Tensor) -> float:
     """Return KL(q(x_T | x_0) ‖ N(0, 1)) in bits per pixel."""
     share = float(schedule.alphas_cumprod[-1])
@@ -123,6 +126,7 @@ def decoder_bits(x0: Tensor, mean: Tensor, spread: float) -> Float64:
     return np.asarray((-log_share / np.log(2)).mean(dim=(1, 2, 3)).numpy())
 
 
+@own_defaults()
 def gaussian_losses(schedule: NoiseSchedule, data: Digits) -> tuple[Float64, Float64]:
     """Return (T,) losses of the ideal denoisers of two models: one Gaussian, and one Gaussian per label.
 

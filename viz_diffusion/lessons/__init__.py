@@ -3,3 +3,5 @@
 The measurements may use the network; figures, facts and claims depend only on what was measured. Texts are in the
 catalogues.
 """
+
+import viz_diffusion.plots  # noqa: F401  (imports matplotlib, whatever the user's settings of it are)

@@ -22,6 +22,8 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 
 DPI = 240
+SHOWN_DPI = 72
+"""CSS pixels of an inch of the page in a notebook."""
 PAGE_WIDTH, PAGE_HEIGHT = 3200, 1800
 
 INK = "#1d1a26"
@@ -81,9 +83,24 @@ def use_theme() -> Iterator[None]:
         yield
 
 
+class Page(Figure):
+    """A matplotlib figure that a notebook shows where it is the last line of a cell.
+
+    pyplot's figures are shown by pyplot's backend; this one belongs to no backend, and shows itself once, whether
+    pyplot is in use or not.
+    """
+
+    def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
+        """Return the PNG of the page, and its size in a notebook in CSS pixels."""
+        from viz_diffusion.plots.saving import figure_bytes
+
+        width, height = (round(inches * SHOWN_DPI) for inches in self.get_size_inches())
+        return figure_bytes(self, "png"), {"width": width, "height": height}
+
+
 def new_figure() -> Figure:
     """Return an empty white 16:9 page, 13.33 x 7.5 inches."""
-    return Figure(figsize=(PAGE_WIDTH / DPI, PAGE_HEIGHT / DPI), dpi=DPI, facecolor="white")
+    return Page(figsize=(PAGE_WIDTH / DPI, PAGE_HEIGHT / DPI), dpi=DPI, facecolor="white")
 
 
 def add_axes(figure: Figure, left: float, top: float, width: float, height: float) -> Axes:

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from viz_diffusion.diffusion.torch_defaults import tensor_of
 from viz_diffusion.errors import VizdiffUsageError
 
 ROLES = ("x", "t", "labels", "drop", "keep")
@@ -216,7 +217,7 @@ def _label_row(value: Any, name: str, x: Tensor) -> NDArray[np.int64]:
     """Return one label an image, (n,) int64; of one-hot rows, where the 1 is, and -1 for a row of zeros."""
     if not _are_labels(value, len(x), one_hot=True):
         raise VizdiffUsageError(f"the argument {name} was said to be the labels and is {_describe(value)}")
-    labels = torch.as_tensor(value).detach().cpu()
+    labels = tensor_of(value).detach().cpu()
     if labels.is_floating_point():
         row = torch.where(labels.sum(dim=1) > 0, labels.argmax(dim=1), -1)
         return np.asarray(row.numpy(), dtype=np.int64)
@@ -229,14 +230,14 @@ def _timesteps(value: Any, name: str, x: Tensor) -> Tensor:
             f"the argument {name} was taken for the timesteps and is {_describe(value)}; say which one is t: "
             'Recorder(…, arguments={"t": …})'
         )
-    return torch.as_tensor(value).detach().reshape(-1)
+    return tensor_of(value).detach().reshape(-1)
 
 
 def _mask_row(value: Any, x: Tensor) -> NDArray[np.bool_] | None:
     """Return a mask or a probability of 0 or 1 as (n,) bool; None for anything else."""
     if not isinstance(value, (bool, int, float)) and not _is_number_each(value, len(x)):
         return None
-    numbers = torch.as_tensor(value).detach().cpu().reshape(-1).to(torch.float32)
+    numbers = tensor_of(value).detach().cpu().reshape(-1).to(torch.float32)
     if not ((numbers == 0) | (numbers == 1)).all():
         return None
     return np.broadcast_to(numbers.numpy() == 1, len(x)).copy()

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.recording.store.fields import RecordingWriter
-from viz_diffusion.recording.store.layout import CHUNK_STEPS
-from viz_diffusion.recording.store.writer import StoreWriter, steps_chunk
+from viz_diffusion.recording.store.layout import CHUNK_STEPS, steps_chunk
+from viz_diffusion.recording.store.writer import StoreWriter
 from viz_diffusion.recording.trajectory import Float32
 from viz_diffusion.recording.trajectory_files import facts_of
 

@@ -189,7 +189,9 @@ def _sample(
     """Sample one batch from one noise; the images differ in digit and guidance scale alone, and keep some frames."""
     device = next(model.parameters()).device
     scales = [config.guidance_scale for config in configs]
-    each = torch.tensor(scales, device=device).reshape(-1, 1, 1, 1) if len(set(scales)) > 1 else None
+    each = (
+        torch.tensor(scales, dtype=torch.float32, device=device).reshape(-1, 1, 1, 1) if len(set(scales)) > 1 else None
+    )
     visited = configs[0].timesteps(schedule.num_train_timesteps) if timesteps is None else timesteps
     num_steps = len(visited)
     kept = [kept_steps_left(num_steps, count) for count in frames]

@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import torch
 
 from viz_diffusion.diffusion.parameterizations import PREDICTION_TYPES
 from viz_diffusion.diffusion.scaling import SCALINGS, Float64, alphas_cumprod_of
 from viz_diffusion.diffusion.schedule import NoiseSchedule
+from viz_diffusion.diffusion.torch_defaults import tensor_of
 from viz_diffusion.errors import VizdiffUsageError
 
 PRESERVING, EXPLODING, FLOW = SCALINGS
@@ -168,7 +168,7 @@ def schedule_of(scheduler: Any, kind: SchedulerKind, prediction_type: str) -> No
     if kind.scaling == FLOW:
         return NoiseSchedule.named("flow", count)
     if kind.continuous:
-        levels = np.asarray(torch.as_tensor(scheduler.sigmas), dtype=np.float64)
+        levels = np.asarray(tensor_of(scheduler.sigmas), dtype=np.float64)
         least = getattr(config, "sigma_min", None) or levels[levels > 0].min()
         most = getattr(config, "sigma_max", None) or levels.max()
         return _from_shares(alphas_cumprod_of(np.geomspace(least, most, count), EXPLODING), "custom")

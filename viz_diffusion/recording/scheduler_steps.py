@@ -18,6 +18,7 @@ from torch import Tensor
 from viz_diffusion.diffusion.parameterizations import to_x0_and_eps
 from viz_diffusion.diffusion.scaling import scales
 from viz_diffusion.diffusion.schedule import NoiseSchedule, predict_x0
+from viz_diffusion.diffusion.torch_defaults import tensor_of
 from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.recording.chunk_writer import StepChunk, stack_activations
 from viz_diffusion.recording.pipeline_layout import ImageLayout
@@ -121,6 +122,8 @@ def read_step(
     activations
         (B, ...) float32: the recorded modules' outputs, by dotted name.
     """
+    if call.get("per_token_timesteps") is not None:
+        raise VizdiffUsageError(f"{reader.name} got a timestep for each token; a recording has one for all images")
     sample, prediction = call["sample"], call["model_output"]
     if prediction.ndim > 2 and prediction.shape[1] == 2 * sample.shape[1]:  # the rest is a learned variance
         prediction = prediction[:, : sample.shape[1]]
@@ -183,7 +186,7 @@ def _level(reader: SchedulerReader, timestep: Any) -> tuple[float, float, float,
     ᾱ is 1/(1+σ²) of the scheduler's own σ where it has them (flow matching: of its σ in a + b = 1), else by timestep.
     """
     scheduler, kind, schedule = reader.scheduler, reader.kind, reader.schedule
-    times = torch.as_tensor(timestep).flatten()
+    times = tensor_of(timestep).flatten()
     if times.numel() > 1 and bool((times != times[0]).any()):
         raise VizdiffUsageError(f"{reader.name} got several timesteps in one step; a recording has one for all images")
     t, count = float(times[0]), schedule.num_train_timesteps
@@ -195,6 +198,10 @@ def _level(reader: SchedulerReader, timestep: Any) -> tuple[float, float, float,
     if kind.scaling == FLOW:
         if getattr(scheduler.config, "invert_sigmas", False):
             sigma = 1 - sigma
+        if sigma <= 0:
+            raise VizdiffUsageError(
+                f"{reader.name} evaluates at σ = 0, where no noise is left; leave 0 out of its sigmas"
+            )
         alpha = (1 - sigma) ** 2 / ((1 - sigma) ** 2 + sigma**2)
         t = count * sigma - 1
         if abs(t - round(t)) < 2e-7 * count * sigma:  # what float32 loses of a whole timestep

@@ -249,7 +249,8 @@ class Trajectory:
         """Write a zarr v3 store: one array per field, with named dimensions; or a ``.zip`` of one.
 
         ``status: complete`` is part of what appears at ``path``; a store that was there before is
-        replaced only when the new one is whole.
+        replaced only when the new one is whole. One of float32 converts to netCDF with
+        ``xarray.open_zarr(path, consolidated=False).to_netcdf("mine.nc")``; netCDF has no float16.
 
         Parameters
         ----------

@@ -19,6 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
+from viz_diffusion.diffusion.torch_defaults import own_defaults
 from viz_diffusion.diffusion.unet import ModelConfig
 from viz_diffusion.errors import VizdiffInputError, VizdiffIOError
 from viz_diffusion.files import (
@@ -97,6 +98,7 @@ def save_checkpoint(folder: Path, state: TrainState, metrics_bytes: int, conditi
         raise VizdiffIOError(f"cannot write {folder}: {reason}; it needs {needed:,} bytes") from error
 
 
+@own_defaults()
 def load_checkpoint(
     folder: Path, training: TrainConfig, model: ModelConfig, device: torch.device, conditions: Mapping[str, Any]
 ) -> tuple[TrainState, int, list[str]]:
@@ -149,6 +151,7 @@ def read_tensors(folder: Path, name: str) -> tuple[dict[str, Tensor], str]:
     return parse_tensors(folder / name, data), digest
 
 
+@own_defaults()
 def parse_tensors(path: Path, data: bytes) -> dict[str, Tensor]:
     """Return the tensors in the bytes of a safetensors file; ``path`` is only used in the error message."""
     try:

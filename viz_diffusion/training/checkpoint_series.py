@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -11,11 +12,13 @@ import torch
 
 from viz_diffusion.data import Digits
 from viz_diffusion.errors import VizdiffInputError, VizdiffIOError
-from viz_diffusion.files import remove_dir, sweep
+from viz_diffusion.files import lock, remove_dir, sweep
 from viz_diffusion.training.checkpoint import load_checkpoint, save_checkpoint
 from viz_diffusion.training.config import RunConfig
 from viz_diffusion.training.loop import TrainState
 
+LOCK = ".lock"
+"""The file in a run's folder that is locked by the process that trains it."""
 T = TypeVar("T")
 
 
@@ -69,6 +72,8 @@ class CheckpointSeries:
             The error of the newest checkpoint, if none can be read.
         VizdiffInputError
             If there is no complete checkpoint.
+        VizdiffLockedError
+            If there is none yet, because another process has only begun to train the run.
         """
         errors: list[VizdiffInputError | VizdiffIOError] = []
         for folder in reversed(self.complete()):
@@ -83,6 +88,8 @@ class CheckpointSeries:
                 f"{self.run_path} is finished, but its folder training/, which going on begins from, is missing; "
                 "train anew with another `out`"
             )
+        with suppress(VizdiffIOError), lock(self.run_path / LOCK):  # another process may be training it right now
+            pass
         raise VizdiffInputError(
             f"{self.run_path} is half-written: it has neither finished weights nor a checkpoint; train again "
             "with another `out`"

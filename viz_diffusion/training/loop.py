@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from viz_diffusion.data import Digits
 from viz_diffusion.diffusion.schedule import NoiseSchedule
+from viz_diffusion.diffusion.torch_defaults import own_defaults, own_defaults_each_step
 from viz_diffusion.diffusion.unet import ModelConfig, SimpleUNet
 from viz_diffusion.errors import VizdiffNonFiniteError
 from viz_diffusion.training.config import TrainConfig
@@ -59,6 +60,7 @@ class TrainState:
     """The device of both networks."""
 
     @classmethod
+    @own_defaults()
     def create(cls, config: TrainConfig, model_config: ModelConfig, device: torch.device | str = "cpu") -> TrainState:
         """Return the state before the first step; the initial weights follow from the seed."""
         with torch.random.fork_rng(devices=[]):
@@ -72,6 +74,7 @@ class TrainState:
         return cls(config, model, ema, optimizer, device=torch.device(device))
 
 
+@own_defaults_each_step
 def train(state: TrainState, data: Digits, schedule: NoiseSchedule) -> Iterator[TrainStep]:
     """Train until ``state.config.steps`` are done (Ho et al. 2020, algorithm 1); yield after each step.
 
@@ -158,6 +161,7 @@ def _permutation(seed: int, epoch: int, num_images: int) -> Tensor:
     return torch.randperm(num_images, generator=_generator(seed, -1 - epoch))
 
 
+@own_defaults()
 @torch.inference_mode()
 def heldout_loss(
     denoiser: nn.Module,

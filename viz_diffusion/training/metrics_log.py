@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from viz_diffusion.files import io_errors, sync_dir, to_json
+from viz_diffusion.files import io_errors, sync_dir, sync_file, to_json
 
 METRICS = "metrics.jsonl"
 _LOSSES = {"loss": "last loss (one batch)", "heldout_loss": "held-out loss, by quarter of t"}
@@ -56,7 +56,7 @@ class MetricsLog:
         """Flush the file to disk; return its length in bytes."""
         with io_errors("write", self._path):
             self._handle.flush()
-            os.fsync(self._handle.fileno())
+            sync_file(self._handle.fileno())
             return self._handle.tell()
 
     def close(self) -> None:

@@ -14,7 +14,6 @@ No pickle. Knows nothing about figures or the command line.
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -25,6 +24,7 @@ import torch
 from torch import Tensor
 
 from viz_diffusion.data import Digits
+from viz_diffusion.diffusion.torch_defaults import own_defaults
 from viz_diffusion.diffusion.unet import SimpleUNet
 from viz_diffusion.errors import VizdiffInputError
 from viz_diffusion.files import (
@@ -38,13 +38,14 @@ from viz_diffusion.files import (
     sha256_file,
     sweep,
     sync_dir,
+    sync_file,
     to_json,
     write_bytes,
     write_json,
     write_manifest,
 )
 from viz_diffusion.training.checkpoint import load_weights, read_tensors, to_bytes
-from viz_diffusion.training.checkpoint_series import CheckpointSeries, Resumed, step_of
+from viz_diffusion.training.checkpoint_series import LOCK, CheckpointSeries, Resumed, step_of
 from viz_diffusion.training.config import RunConfig
 from viz_diffusion.training.loop import TrainState
 from viz_diffusion.training.metrics_log import METRICS, lost_metrics
@@ -55,8 +56,7 @@ BUNDLED_DIR = Path(__file__).parents[1] / "assets" / "weights"
 CONTROLS_DIR = BUNDLED_DIR.parent / "controls"
 """Runs to compare with: ``no_time`` has no time input, ``subset_100`` saw 100 digits, ``flow`` is of flow matching."""
 RUNS_DIR = Path("runs")
-WEIGHTS = "model.safetensors"
-MANIFEST = "manifest.json"
+WEIGHTS, MANIFEST = "model.safetensors", "manifest.json"
 
 
 @dataclass(frozen=True)
@@ -159,6 +159,7 @@ class Run:
         """Return the thumbnails: (M,) int64 training steps and (M, 10, 28, 28) uint8 images; None without any."""
         return load_samples(self.path, check=self.is_finished)
 
+    @own_defaults()
     def load_model(
         self, device: torch.device | str = "cpu", warn: Callable[[str], object] = warnings.warn
     ) -> tuple[SimpleUNet, str]:
@@ -250,7 +251,7 @@ class Run:
         VizdiffLockedError
             On entering, if another process is writing to the run.
         """
-        return lock(self.path / ".lock")
+        return lock(self.path / LOCK)
 
     def sweep(self) -> None:
         """Remove what killed processes left: temporary files, and checkpoints without a manifest.
@@ -266,11 +267,10 @@ class Run:
         The manifest holds the SHA-256 of the old config. It is removed once the new config is on disk under a temporary
         name and before the file is renamed, so it never lists a file that has changed.
         """
-        path = self.path / "config.json"
-        with atomic_write(path) as handle:
+        with atomic_write(self.path / "config.json") as handle:
             handle.write((to_json(config.to_dict(), indent=2) + "\n").encode())
             handle.flush()
-            os.fsync(handle.fileno())
+            sync_file(handle.fileno())
             self.unfinish()
         return Run(self.path, config)
 

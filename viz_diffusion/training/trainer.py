@@ -13,6 +13,7 @@ from functools import lru_cache
 import numpy as np
 
 from viz_diffusion.data import Digits
+from viz_diffusion.diffusion.torch_defaults import own_defaults_each_step
 from viz_diffusion.training.config import TrainConfig
 from viz_diffusion.training.loop import TrainState, TrainStep, heldout_loss, train
 from viz_diffusion.training.metrics_log import METRICS, MetricsLog
@@ -117,6 +118,7 @@ class Trainer:
         self.should_stop = should_stop
         self.last_evaluation: TrainingEvaluation | None = None
 
+    @own_defaults_each_step
     def run(self) -> Generator[Progress, None, None]:
         """Train to the last step and finish the run; yield after each step.
 

@@ -169,7 +169,7 @@ def test_what_float16_cannot_hold_is_counted_and_kept(tmp_path: Path) -> None:
     kept.eps_pred[0, 60, 0, 1, 1] = np.inf  # no number in float32 either: stays
     kept.save(tmp_path / "a.zarr", dtype="float16")
     attrs = json.loads((tmp_path / "a.zarr" / "zarr.json").read_text())["attributes"]
-    assert attrs["overflowed"] == {"x_t": 2}
+    assert json.loads(attrs["overflowed"]) == {"x_t": 2}
     found = Trajectory.open(tmp_path / "a.zarr")
     assert found.x_t[17, 119, 0, 3, 2] == 123456.0
     assert found.x_t[2, 3, 0, 0, 0] == -70000.5
@@ -248,7 +248,12 @@ def edit(path: Path, change: Callable[[dict], object]) -> None:
 def test_a_stale_count_is_noticed(tmp_path: Path) -> None:
     path = tmp_path / "a.zarr"
     long().save(path)
-    edit(path / "zarr.json", lambda m: m["attributes"]["recorded"].update(steps=121))
+
+    def count_one_more(meta: dict) -> None:
+        recorded = json.loads(meta["attributes"]["recorded"])
+        meta["attributes"]["recorded"] = json.dumps(recorded | {"steps": 121})
+
+    edit(path / "zarr.json", count_one_more)
     with pytest.raises(VizdiffInputError, match="holds 120 steps, and 121 were recorded"):
         Trajectory.open(path)
 

@@ -23,9 +23,8 @@ def run_command(as_json: JsonOption = False, quiet: QuietOption = False) -> None
     import torch
 
     from viz_diffusion.cli.loading import pick_device
-    from viz_diffusion.data import cache_dir
     from viz_diffusion.evaluation.classifier import CLASSIFIER_DIR
-    from viz_diffusion.files import read_json
+    from viz_diffusion.files import cache_dir, read_json
     from viz_diffusion.study.study import versions
     from viz_diffusion.training.run import RUNS_DIR, Run
 

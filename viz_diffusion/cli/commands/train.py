@@ -259,17 +259,23 @@ def _train(
 
 @contextmanager
 def _stop_signal() -> Iterator[list[int]]:
-    """Collect SIGINT and SIGTERM, so that the current step is completed; a second signal acts at once."""
+    """Collect SIGINT, SIGTERM and SIGHUP, so that the current step is completed and saved.
+
+    A second SIGINT or SIGTERM acts at once. A second SIGHUP does not: shell and system send one each when a terminal is
+    closed. SIGHUP stays ignored where it was (``nohup``).
+    """
     received: list[int] = []
     handlers: dict[int, Any] = {}
+    hangup = getattr(signal, "SIGHUP", None)
 
     def note(number: int, _: FrameType | None) -> None:
         received.append(number)
         for signal_number, handler in handlers.items():
-            signal.signal(signal_number, handler)
+            signal.signal(signal_number, signal.SIG_IGN if signal_number == hangup else handler)
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        handlers[number] = signal.signal(number, note)
+    for number in (signal.SIGINT, signal.SIGTERM, hangup):
+        if number is not None and not (number == hangup and signal.getsignal(number) is signal.SIG_IGN):
+            handlers[number] = signal.signal(number, note)
     try:
         yield received
     finally:

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from viz_diffusion.errors import VizdiffUsageError
-from viz_diffusion.recording.store.layout import CHUNK_SAMPLES, CHUNK_STEPS
-from viz_diffusion.recording.store.writer import StoreWriter, steps_chunk
+from viz_diffusion.recording.store.layout import CHUNK_SAMPLES, CHUNK_STEPS, steps_chunk
+from viz_diffusion.recording.store.writer import StoreWriter
 
 FIELDS = ("x_t", "eps_pred", "x0_pred", "eps_cond", "eps_uncond")
 OPTIONAL_FIELDS = ("eps_cond", "eps_uncond")

@@ -6,12 +6,15 @@ It knows nothing about what the arrays mean.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
-SCHEMA_VERSION = 2
-READABLE_VERSIONS = (1, 2)
-"""Version 1 had neither checksums nor float16, and stores were written all at once."""
+SCHEMA_VERSION = 3
+READABLE_VERSIONS = (1, 2, 3)
+"""Version 1 had neither checksums nor float16, and stores were written all at once; in version 2 attributes were
+JSON objects, true, false or null (:func:`to_attributes`)."""
 CHUNK_SAMPLES, CHUNK_STEPS = 16, 50
 """The largest number of samples and steps in one chunk; a recording is written one chunk at a time."""
 SEPARATOR = "."
@@ -20,6 +23,8 @@ SUMS = "SHA256SUMS"
 """File in each array's folder: the SHA-256 of each chunk file, in the format of ``sha256sum --check``."""
 OVERFLOW = "overflow"
 """The group of arrays with the values that float16 cannot represent."""
+NESTED = ("conventions", "overflowed", "recorded", "sha256")
+"""Attributes that hold values by name."""
 NARROW, WIDE = "float16", "float32"
 DTYPES = (WIDE, NARROW)
 
@@ -53,6 +58,32 @@ def describe(dimensions: tuple[str, ...], spans: tuple[Span, ...]) -> str:
         if axis in ("sample", "step")
     ]
     return ", ".join(words) or "all of it"
+
+
+def steps_chunk(num_steps: int) -> int:
+    """Return the number of steps in one chunk of a recording of ``num_steps`` steps (0: not known)."""
+    return min(CHUNK_STEPS, num_steps) if num_steps else CHUNK_STEPS
+
+
+def to_attributes(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return attributes of numbers and text only, which netCDF holds too: ``xarray.open_zarr(path).to_netcdf(…)``.
+
+    Values by name become JSON text, true and false 1 and 0; what is not known (None) is left out.
+    """
+    plain: dict[str, Any] = {}
+    for name, value in facts.items():
+        if isinstance(value, Mapping):
+            plain[name] = json.dumps(dict(value), allow_nan=False, sort_keys=True)
+        elif value is not None:
+            plain[name] = int(value) if isinstance(value, bool) else value
+    return plain
+
+
+def from_attributes(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the facts in the attributes of a store of any version."""
+    texts = {name for name in NESTED if isinstance(attributes.get(name), str)}
+    facts = {name: json.loads(value) if name in texts else value for name, value in attributes.items()}
+    return {"guidance_scale": None, **facts} | ({"clip": bool(facts["clip"])} if "clip" in facts else {})
 
 
 def partial_path(path: Path) -> Path:

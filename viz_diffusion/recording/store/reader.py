@@ -17,7 +17,15 @@ from numpy.typing import NDArray
 
 from viz_diffusion.errors import VizdiffInputError
 from viz_diffusion.files import sha256_bytes
-from viz_diffusion.recording.store.layout import OVERFLOW, READABLE_VERSIONS, SUMS, chunk_key, chunk_spans, describe
+from viz_diffusion.recording.store.layout import (
+    OVERFLOW,
+    READABLE_VERSIONS,
+    SUMS,
+    chunk_key,
+    chunk_spans,
+    describe,
+    from_attributes,
+)
 
 _CODECS = {"bytes", "zstd", "blosc", "gzip", "crc32c"}
 _DTYPES = {"float16", "float32", "float64", "int64"}
@@ -57,7 +65,7 @@ class StoreReader:
         root = self._json("zarr.json")
         if root.get("node_type") != "group" or not isinstance(root.get("attributes"), dict):
             raise VizdiffInputError("its zarr.json describes no recording")
-        self.attrs: dict[str, Any] = root["attributes"]
+        self.attrs = from_attributes(root["attributes"])
         version = self.attrs.get("schema_version")
         if version not in READABLE_VERSIONS:
             raise VizdiffInputError(f"it has schema version {version}; this program reads {READABLE_VERSIONS}")

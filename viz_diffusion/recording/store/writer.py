@@ -20,9 +20,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from viz_diffusion.errors import VizdiffInputError, VizdiffIOError, VizdiffUsageError
-from viz_diffusion.files import append_bytes, atomic_write, io_errors, lock, sha256_file, sync_dir, to_json
+from viz_diffusion.files import (
+    append_bytes,
+    atomic_write,
+    follow,
+    io_errors,
+    lock,
+    replace_dir,
+    sha256_file,
+    sync_dir,
+    to_json,
+)
 from viz_diffusion.recording.store.layout import (
-    CHUNK_STEPS,
     DTYPES,
     NARROW,
     OVERFLOW,
@@ -33,6 +42,7 @@ from viz_diffusion.recording.store.layout import (
     chunk_key,
     chunk_spans,
     partial_path,
+    to_attributes,
 )
 
 
@@ -72,7 +82,7 @@ class StoreWriter:
         self._dtype = np.dtype(dtype)
         self._compress = compress
         with io_errors("write", folder):
-            self._group = zarr.create_group(str(folder))
+            self._group = zarr.create_group(str(folder), zarr_format=3)
         self._arrays: dict[str, _Array] = {}
         self._overflowed: dict[str, int] = {}
         self._blocks = 0
@@ -167,13 +177,13 @@ class StoreWriter:
         }
         if last:
             facts["sha256"] = {name: sha256_file(self._folder / name / SUMS) for name in self._arrays}
-        root = {"zarr_format": 3, "node_type": "group", "attributes": facts}
+        root = {"zarr_format": 3, "node_type": "group", "attributes": to_attributes(facts)}
         with atomic_write(self._folder / "zarr.json", sync=last, sync_folder=last) as handle:
             handle.write(to_json(root).encode())
         self.committed = True
 
     def _narrow(self, name: str, values: NDArray[Any], dtype: np.dtype[Any], start: tuple[int, ...]) -> NDArray[Any]:
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", under="ignore"):
             narrow = values.astype(dtype)
         if dtype.name != NARROW:
             return narrow
@@ -227,7 +237,7 @@ def growing_store(path: Path, **options: Any) -> Iterator[StoreWriter]:
     VizdiffIOError
         Where ``path`` is a file, or cannot be written.
     """
-    path = Path(path)
+    path = follow(Path(path))
     refuse_other_folders(path)
     partial = partial_path(path)
     refuse_other_folders(partial)
@@ -248,12 +258,7 @@ def growing_store(path: Path, **options: Any) -> Iterator[StoreWriter]:
             lock_file.unlink(missing_ok=True)
             raise
         with io_errors("write", path):
-            retired = path.with_name(f".{path.name}.old")
-            if path.exists():
-                shutil.rmtree(retired, ignore_errors=True)
-                path.rename(retired)
-            partial.rename(path)
-            shutil.rmtree(retired, ignore_errors=True)
+            replace_dir(partial, path)
             lock_file.unlink(missing_ok=True)
 
 
@@ -291,8 +296,3 @@ def require_space(path: Path, needed: int) -> None:
             f"the recording needs {needed:,} bytes and {free:,} are free at {folder}; "
             "record fewer images or steps, or as float16"
         )
-
-
-def steps_chunk(num_steps: int) -> int:
-    """Return the number of steps in one chunk of a recording of ``num_steps`` steps (0: not known)."""
-    return min(CHUNK_STEPS, num_steps) if num_steps else CHUNK_STEPS
