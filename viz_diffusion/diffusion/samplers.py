@@ -22,7 +22,7 @@ from viz_diffusion.diffusion.timesteps import VARIANCES
 from viz_diffusion.errors import VizdiffUsageError
 
 Denoiser = Callable[..., Tensor]
-"""(x (B,C,H,W), timesteps (B,), labels (B,)) -> ε̂ (B,C,H,W); without labels where none are given."""
+"""(x (B,C,H,W), timesteps (B,), labels (B,)) -> (B,C,H,W), ε̂ or what its ``prediction_type`` says; labels if given."""
 
 
 @dataclass(frozen=True, eq=False)

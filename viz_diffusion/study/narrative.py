@@ -272,10 +272,10 @@ def wording(facts: dict[str, Any], texts: Texts) -> dict[str, Any]:
         kind = "speckle" if facts["speckle_left"] else "blur"
         values["first_guess"] = texts(f"chapter.guess.first_{kind}", **values)
     if "weight_exponent" in facts:
-        values["weighting_note"] = texts(
-            f"report.weighting_{weighting(facts['objective'], facts['weight_exponent'])}", **values
-        )
-        values["objective_note"] = texts(f"report.objective_{facts['objective']}")
+        kind = weighting(facts["objective"], facts["weight_exponent"])
+        values["weighting_note"] = texts(f"report.weighting_{kind}", **values)
+        other = facts["objective"] != "epsilon"
+        values["objective_note"] = texts(f"report.objective_{facts['objective']}") if other else ""
     return values
 
 

@@ -168,6 +168,8 @@ def _record_and_draw(
         "out": str(out),
         "run": loaded.run.name_or_path,
         "weights_sha256": loaded.weights_sha256,
+        "objective": loaded.run.config.training.objective,
+        "evaluations": config.num_evaluations(loaded.run.config.num_train_timesteps),
         "count": request.count,
         "seconds": round(terminal.seconds, 1),
         **facts,
