@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -28,7 +29,37 @@ from viz_diffusion.training.run import Run
 
 pytest_plugins = ["figure_fixtures"]
 
+SLOWEST = (
+    "cli/test_commands.py",
+    "training/test_kills_and_signals.py",
+    "browser/test_recording_pages_in_browser.py",
+    "lessons/decision/test_decision.py",
+    "browser/test_real_pages_in_browser.py",
+    "recording/test_async_writer.py",
+    "evaluation/test_evaluate.py",
+    "lessons/clock/test_wrong_timestep.py",
+    "lessons/step/test_step.py",
+    "lessons/layers/test_layers.py",
+    "training/test_checkpoint_faults.py",
+    "recording/test_comparison_runs.py",
+    "training/test_save_syscalls.py",
+    "recording/test_pipeline_store.py",
+    "cli/test_evaluate_command.py",
+    "cli/test_generation_request.py",
+    "lessons/coarse_fine/test_coarse_fine.py",
+    "evaluation/test_metrics.py",
+    "lessons/training/test_loss_by_timestep.py",
+)
+"""Files that take ten seconds or more on two cores, the longest first."""
+
 TINY = ModelConfig(channels=(8, 8), embedding_dim=16, time_dim=8, num_heads=2)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the slowest files, then those with the most tests: the last files are short, and no worker waits."""
+    order = {Path(__file__).parent / name: place for place, name in enumerate(SLOWEST)}
+    counts = Counter(item.path for item in items)
+    items.sort(key=lambda item: (order.get(item.path, len(order)), -counts[item.path], item.path))
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from diffusers import DDIMPipeline, DDIMScheduler, DDPMPipeline, DDPMScheduler
+from diffusers import (
+    CMStochasticIterativeScheduler,
+    ConsistencyModelPipeline,
+    DDIMPipeline,
+    DDIMScheduler,
+    DDPMPipeline,
+    DDPMScheduler,
+    FlowMatchEulerDiscreteScheduler,
+    HeunDiscreteScheduler,
+    IPNDMScheduler,
+)
 from PIL import Image
 from refusals import refused
 from small_unet import small_unet
@@ -109,6 +119,43 @@ def test_eta_is_ddims(classes: Path, tmp_path: Path) -> None:
     assert (plain.eta, noisy.eta) == (0, 1)
     assert np.array_equal(plain.x_t[:, 0], noisy.x_t[:, 0])
     assert not np.allclose(plain.x_t[:, 1], noisy.x_t[:, 1])
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_what_the_network_predicts_is_said(lang: str, save: Save, tmp_path: Path) -> None:
+    """Flow matching, whose first step has no signal, in the recording, the caption and the report."""
+    folder = save(DDPMPipeline(small_unet(3), FlowMatchEulerDiscreteScheduler(shift=3.0)))
+    found, said = recorded(folder, tmp_path, "--steps", "6", "--lang", lang)
+    assert found.prediction_type == said["prediction_type"] == "flow"
+    assert (found.schedule.scaling, found.log_snr[0], said["snr_db"][0]) == ("flow", -np.inf, None)
+    assert ("velocity of flow matching" if lang == "en" else "流匹配的速度") in said["caption"]
+    page = tmp_path / "report.html"
+    assert main(["report", "--trajectory", str(tmp_path), "--out", str(page), "--lang", lang, "--quiet"]) == 0
+    assert "FlowMatchEulerDiscrete" in page.read_text("utf-8")
+
+
+def test_consistency_models_are_recorded_in_their_few_steps(save: Save, tmp_path: Path) -> None:
+    folder = save(ConsistencyModelPipeline(small_unet(3, num_class_embeds=5), CMStochasticIterativeScheduler()))
+    found, said = recorded(folder, tmp_path, "--steps", "2", "--digit", "3")
+    assert (found.num_steps, found.labels.tolist(), found.prediction_type) == (2, [3], "sample")
+    assert "predicts x̂₀" in said["caption"]
+
+
+def test_epsilon_is_the_rule_and_not_said(grey: Path, tmp_path: Path) -> None:
+    _, said = recorded(grey, tmp_path, "--steps", "3")
+    assert "The network predicts" not in said["caption"]
+
+
+def test_a_scheduler_that_the_pipeline_cannot_use_is_one_line(
+    save: Save, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = ("--out", str(tmp_path / "o"), "--steps", "3")
+    folder = save(DDPMPipeline(small_unet(3), HeunDiscreteScheduler()))
+    line = refused(capsys, 3, "trajectory", "--diffusers", str(folder), *out)
+    assert "does not sample with its HeunDiscreteScheduler" in line
+    folder = save(DDPMPipeline(small_unet(3), IPNDMScheduler()))
+    line = refused(capsys, 2, "trajectory", "--diffusers", str(folder), *out)
+    assert "IPNDMScheduler has noise levels of its own" in line
 
 
 # -- drawn -----------------------------------------------------------------------------------------

@@ -512,3 +512,42 @@ def test_networks_that_hooks_do_not_reach_are_refused_before_the_first_step() ->
 class TypedNet(Net):
     def forward(self, x: Tensor, t: Tensor) -> Tensor:
         return self.conv(x) + t.sum() * 0
+
+
+# -- programs that skip hooks ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("activations", [(), ("conv",)])
+def test_a_program_that_calls_forward_itself_is_recorded(activations: tuple[str, ...]) -> None:
+    """Guidance inside the network calls ``self.forward`` with and without the condition, past all hooks."""
+
+    class Scaled(Net):
+        def forward(self, x: Tensor, time: Tensor, classes: Tensor, cond_drop_prob: float = 0.5) -> Tensor:  # type: ignore[override]  # noqa: ARG002
+            return self.conv(x) + 0.1 * classes.view(-1, 1, 1, 1) * (1 - cond_drop_prob)
+
+        def forward_with_cond_scale(self, *args: Any, cond_scale: float, **kwargs: Any) -> Tensor:
+            told = self.forward(*args, cond_drop_prob=0.0, **kwargs)
+            free = self.forward(*args, cond_drop_prob=1.0, **kwargs)
+            return free + cond_scale * (told - free)
+
+    net, answers = Scaled(), []
+
+    def call(x: Tensor, t: int) -> Tensor:
+        answers.append(net.forward_with_cond_scale(x, full(t), Y, cond_scale=3.0))
+        return answers[-1]
+
+    found = record(net, call, guidance_scale=3.0, activations=activations)
+    assert found.labels.tolist() == [3, 4]
+    assert found.eps_uncond is not None
+    np.testing.assert_allclose(found.eps_pred, torch.stack(answers, dim=1).numpy(), atol=1e-6)
+    assert set(found.activations) == set(activations)
+    assert "forward" not in vars(net)
+    assert all_hooks(net) == 0
+
+
+def test_a_call_and_a_forward_in_it_are_one_pass() -> None:
+    net = Net()
+    seen = record(net, lambda x, t: net(x, full(t)) + 0 * net.forward(x, full(t)))
+    assert seen.num_steps == 20
+    assert seen.inner_steps is not None
+    assert seen.inner_steps.tolist() == list(range(20))  # the first evaluation of each step, at the same state

@@ -131,6 +131,30 @@ def test_return_dict_false_and_ddims_arguments() -> None:
     assert recording.trajectory().num_steps == 4
 
 
+class Foreign(torch.nn.Module):
+    """A network with other names of arguments than diffusers has."""
+
+    def forward(self, x: torch.Tensor, t: torch.Tensor, y: torch.Tensor | None = None) -> torch.Tensor:
+        return x * 0.5 + 0.001 * t + (0 if y is None else y.reshape(-1, 1, 1, 1))
+
+
+@pytest.mark.parametrize("activations", [(), ("inner",)])
+def test_a_network_of_another_maker_is_understood(activations: tuple[str, ...]) -> None:
+    own = Foreign()
+    own.inner = torch.nn.Identity()
+    own.register_forward_hook(lambda module, _, output: module.inner(output))
+    pipe = SimpleNamespace(unet=own, scheduler=DDIMScheduler())
+    pipe.scheduler.set_timesteps(4)
+    x = torch.randn(2, 1, 4, 4)
+    with record_pipeline(pipe, activations=activations) as recording:
+        for t in pipe.scheduler.timesteps:
+            x = pipe.scheduler.step(own(x, t, torch.tensor([3, 7])), t, x).prev_sample
+    found = recording.trajectory()
+    assert found.labels.tolist() == [3, 7]
+    if activations:
+        np.testing.assert_array_equal(found.activations["inner"], found.eps_pred)
+
+
 def test_class_labels_are_recorded() -> None:
     pipe = SimpleNamespace(unet=small_unet(3, num_class_embeds=11), scheduler=DDIMScheduler())
     with record_pipeline(pipe) as recording:

@@ -321,6 +321,36 @@ def test_configs_that_imply_no_x0_are_refused(scheduler: Any, words: str) -> Non
         pytest.fail("the block must not begin")
 
 
+@torch.no_grad()
+def test_inverted_sigmas_are_noise_levels_from_the_other_end() -> None:
+    """The scheduler counts from noise at σ = 0 to data at σ = 1; the recording's σ and velocity are the usual ones."""
+    pipe = SimpleNamespace(unet=small_unet(3), scheduler=make("FlowMatchEulerDiscreteScheduler", invert_sigmas=True))
+    with record_pipeline(pipe) as recording:
+        seen = list(sample(pipe))
+    found, sigmas = recording.trajectory(), pipe.scheduler.sigmas[:-1].double().numpy()
+    np.testing.assert_allclose(found.noise_scale, 1 - sigmas, atol=1e-6)
+    assert np.all(np.diff(found.timesteps) < 0)
+    assert found.conventions["prediction"] == "x_0 - ε"
+    for s, (_, call, _) in enumerate(seen):
+        expected = call["x"] + (1 - call["sigma"]) * call["out"]
+        np.testing.assert_allclose(found.x0_pred[:, s], expected.numpy(), atol=1e-5)
+
+
+def test_steps_that_have_no_common_noise_level_are_refused() -> None:
+    x, scheduler = torch.randn(2, 3, 8, 8), make("FlowMatchEulerDiscreteScheduler")
+
+    def step(sigmas: list[float], index: int, x: torch.Tensor = x, **options: Any) -> None:
+        scheduler.set_timesteps(sigmas=sigmas)
+        with record_pipeline(SimpleNamespace(scheduler=scheduler)):
+            for t in scheduler.timesteps[: index + 1]:
+                scheduler.step(x, t, x, **options)
+
+    with pytest.raises(VizdiffUsageError, match="got a timestep for each token"):
+        step([1.0, 0.5], 0, torch.randn(2, 3, 8), per_token_timesteps=torch.full((2, 3), 1000.0))
+    with pytest.raises(VizdiffUsageError, match=r"evaluates at σ = 0, where no noise is left"):
+        step([1.0, 0.0], 1)
+
+
 def test_an_unknown_scheduler_needs_noise_levels() -> None:
     class Mine:
         config = SimpleNamespace()

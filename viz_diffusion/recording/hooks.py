@@ -6,8 +6,8 @@ They know nothing about what is done with the forward passes.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Collection, Sequence
+from contextlib import ExitStack
 from fnmatch import fnmatchcase
 from functools import partial
 from typing import Any
@@ -19,6 +19,7 @@ from torch.utils.hooks import RemovableHandle
 
 from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.recording.forward_pass import ForwardPass, PassReader, output_tensor, to_numpy
+from viz_diffusion.recording.replaced_methods import copies_without_hooks, wrapped_forward
 from viz_diffusion.recording.trajectory import Float32
 
 _CONTAINERS = (nn.ModuleList, nn.ModuleDict, nn.ParameterList, nn.ParameterDict)
@@ -172,7 +173,8 @@ class DenoiserHooks:
         self._outputs = ModuleOutputs(activations, norms=norms)
         self._activations_at = None if activations_at is None else {int(t) for t in activations_at}
         self._handles: list[RemovableHandle] = []
-        self._copies: ExitStack | None = None
+        self._called = False  # whether the coming forward was called as network(...), which runs hooks
+        self._wrappers: ExitStack | None = None
 
     def start(self) -> None:
         """Register the hooks.
@@ -189,11 +191,13 @@ class DenoiserHooks:
         if denoiser is None:
             raise VizdiffUsageError("the denoiser of this Recorder no longer exists")
         require_hookable(denoiser)
-        if self._outputs.start(denoiser):
-            self._handles.append(denoiser.register_forward_pre_hook(self._before_forward, with_kwargs=True))
+        self._outputs.start(denoiser)
+        self._handles.append(denoiser.register_forward_pre_hook(self._before_call, with_kwargs=True))
         self._handles.append(denoiser.register_forward_hook(self._after_forward, with_kwargs=True))
-        self._copies = ExitStack()
-        self._copies.enter_context(copies_without_hooks(denoiser, self._outputs.modules, self.hook_ids))
+        self._wrappers = ExitStack()
+        self._wrappers.enter_context(copies_without_hooks(denoiser, self._outputs.modules, self.hook_ids))
+        if not hasattr(denoiser, "_orig_mod"):
+            self._wrappers.enter_context(wrapped_forward(denoiser, self._forward))
 
     def stop(self) -> None:
         """Remove the hooks."""
@@ -201,19 +205,37 @@ class DenoiserHooks:
             handle.remove()
         self._handles.clear()
         self._outputs.stop()
-        if self._copies is not None:
-            self._copies.close()
-            self._copies = None
+        if self._wrappers is not None:
+            self._wrappers.close()
+            self._wrappers = None
 
     def hook_ids(self) -> frozenset[int]:
         """Return the ids under which the hooks are registered in their modules."""
         return frozenset(handle.id for handle in (*self._handles, *self._outputs.handles))
 
-    def _before_forward(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def _before_call(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if torch.compiler.is_compiling():
+            return
+        self._called = True
+        self._begin_outputs(args, kwargs)
+
+    def _begin_outputs(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if not self._outputs.handles:
             return
         inputs, t, _share = self._reader.read_inputs(args, kwargs)
         self._outputs.begin_pass(len(inputs.x), keep=self._activations_at is None or t in self._activations_at)
+
+    def _forward(self, original: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run ``forward``; record it here where it was called past the hooks, as network.forward(...)."""
+        called, self._called = self._called, False
+        if called or torch.compiler.is_compiling():
+            return original(*args, **kwargs)
+        self._begin_outputs(args, kwargs)
+        output = original(*args, **kwargs)
+        denoiser = self._denoiser()
+        assert denoiser is not None
+        self._after_forward(denoiser, args, kwargs, output)
+        return output
 
     def _after_forward(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
         if torch.compiler.is_compiling():
@@ -248,37 +270,3 @@ def require_hookable(denoiser: nn.Module) -> None:
 
 def _is_compiled(denoiser: nn.Module) -> bool:
     return hasattr(denoiser, "_orig_mod") or denoiser._compiled_call_impl is not None
-
-
-@contextmanager
-def copies_without_hooks(
-    denoiser: nn.Module, modules: Sequence[nn.Module], hook_ids: Callable[[], frozenset[int]]
-) -> Iterator[None]:
-    """Let ``copy.deepcopy``, pickle and ``torch.save`` of the modules leave out the hooks of those ids.
-
-    For the time of the block each module gets its own ``__reduce_ex__``, which copy and pickle ask on the instance.
-    """
-    changed = [denoiser, *modules]
-
-    def reduce_of(module: nn.Module, protocol: int) -> Any:
-        reduced = object.__reduce_ex__(module, protocol)
-        return (*reduced[:2], _state_without(reduced[2], hook_ids()), *reduced[3:])
-
-    for module in changed:
-        module.__dict__["__reduce_ex__"] = partial(reduce_of, module)
-    try:
-        yield
-    finally:
-        for module in changed:
-            module.__dict__.pop("__reduce_ex__", None)
-
-
-def _state_without(state: Any, hook_ids: frozenset[int]) -> Any:
-    """Return a module's pickled state without the hooks of those ids and without the ``__reduce_ex__`` of its own."""
-    if not isinstance(state, dict):
-        return state
-    kept = {name: value for name, value in state.items() if name != "__reduce_ex__"}
-    for name, value in kept.items():
-        if name.startswith(("_forward_hooks", "_forward_pre_hooks")) and isinstance(value, dict):
-            kept[name] = type(value)((key, hook) for key, hook in value.items() if key not in hook_ids)
-    return kept

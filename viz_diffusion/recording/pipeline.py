@@ -93,7 +93,7 @@ class PipelineRecording:
     def _on_timesteps(self) -> None:
         self._is_fresh = True
 
-    def _on_call(self, call: NetworkCall) -> None:
+    def _on_call(self, call: NetworkCall | None) -> None:
         self._call = call
 
     def _keeps_activations(self, t: float) -> bool:
@@ -160,7 +160,7 @@ class PipelineRecording:
         """Refuse a timestep that rises where no sampling begins, as in inversion and in resampling."""
         latest = self._latest_state
         goes_on = latest is not None and latest.shape == sample.shape and torch.equal(latest, sample)
-        times = [float(one) for one in self._reader.scheduler.timesteps]
+        times = [float(one) for one in getattr(self._reader.scheduler, "timesteps", ())] or [t, t]
         if not goes_on and (t in (run.first_t, times[0]) or run.latest_t == times[-1]):
             return
         raise VizdiffUsageError(
@@ -272,7 +272,7 @@ def record_pipeline(
     followed = FollowedScheduler(pipe, recording._on_scheduler, recording._before_step, recording._on_timesteps)
     ending = WatchedEnding(pipe, recording._on_latents, recording._on_decoded)
 
-    def on_call(call: NetworkCall) -> None:
+    def on_call(call: NetworkCall | None) -> None:
         followed.follow()
         recording._on_call(call)
 

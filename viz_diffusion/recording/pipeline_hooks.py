@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import update_wrapper
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from viz_diffusion.errors import VizdiffUsageError
@@ -120,7 +121,7 @@ def hooked_network(
     pipe: Any,
     activations: Sequence[str],
     keep_at: Callable[[float], bool],
-    on_call: Callable[[NetworkCall], None],
+    on_call: Callable[[NetworkCall | None], None],
 ) -> Iterator[ModuleOutputs]:
     """Give hooks on modules of the pipeline's ``unet`` or ``transformer`` within the block, removed at its end.
 
@@ -133,7 +134,7 @@ def hooked_network(
     keep_at
         Whether they are kept in the coming step, given its timestep.
     on_call
-        Called before each call of the network with its arguments.
+        Called before each call of the network with its arguments, None where they are not understood.
 
     Raises
     ------
@@ -149,12 +150,16 @@ def hooked_network(
         return
 
     def before_forward(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if torch.compiler.is_compiling():
+            return
         call = read_network_call(network, args, kwargs)
         on_call(call)
         if not activations:
             return
         if outputs.is_keeping:
             raise VizdiffUsageError("the network was asked twice in one step; activations are those of one answer")
+        if call is None:
+            raise VizdiffUsageError(f"{type(network).__name__} was called without x as its first argument, a tensor")
         outputs.begin_pass(len(call.x), keep=keep_at(call.t))
 
     handle = network.register_forward_pre_hook(before_forward, with_kwargs=True)
@@ -194,7 +199,8 @@ class WatchedEnding:
         """Wrap them, as far as the pipeline has them."""
         if callable(self._pipe):
             kind = type(self._pipe)
-            self._replace(kind, "__call__", self._around_call(kind.__call__))
+            with suppress(TypeError):  # a built-in type
+                self._replace(kind, "__call__", self._around_call(kind.__call__))
         vae = getattr(self._pipe, "vae", None)
         decode: Any = getattr(vae, "decode", None)
         if isinstance(vae, nn.Module) and callable(decode):

@@ -17,8 +17,11 @@ from torch import Tensor, nn
 
 from viz_diffusion.diffusion.torch_defaults import tensor_of
 from viz_diffusion.errors import VizdiffUsageError
-from viz_diffusion.recording.forward_pass import forward_signature, to_numpy
+from viz_diffusion.recording.forward_pass import to_numpy
 from viz_diffusion.recording.trajectory import Float32
+
+_TIMESTEP_NAMES = ("timestep", "timesteps", "t")
+_LABEL_NAMES = ("class_labels", "labels", "label", "y")
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +31,7 @@ class NetworkCall:
     x: Tensor
     """(n, ...): the states, more than the images where they are repeated for guidance."""
     t: float
-    """The timestep as the network got it; the first image's, where each has its own."""
+    """The timestep as the network got it; the first image's, where each has its own; NaN where it is not known."""
     others: Mapping[str, Any]
     """The other arguments, by name."""
     null_label: int | None = None
@@ -36,27 +39,21 @@ class NetworkCall:
 
     @property
     def labels(self) -> Tensor | None:
-        """(n,) integers: the argument ``class_labels``, where there is one."""
-        labels = self.others.get("class_labels")
-        return labels if isinstance(labels, Tensor) and not labels.is_floating_point() and labels.ndim == 1 else None
+        """(n,) integers: the labels, where there are any."""
+        found = (self.others.get(name) for name in _LABEL_NAMES)
+        return next((one for one in found if isinstance(one, Tensor) and one.ndim == 1 and not _is_float(one)), None)
 
 
-def read_network_call(network: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> NetworkCall:
-    """Return the arguments of a call of a ``unet`` or ``transformer`` of diffusers, whose first one is x.
-
-    Raises
-    ------
-    VizdiffUsageError
-        Where x is no tensor, or there is no ``timestep``.
-    """
+def read_network_call(network: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> NetworkCall | None:
+    """Return the arguments of a call of a ``unet`` or ``transformer``; None where the first one, x, is no tensor."""
     try:
-        bound = dict(inspect.Signature.bind(forward_signature(network), *args, **kwargs).arguments)
+        bound = dict(inspect.Signature.bind(inspect.signature(network.forward), *args, **kwargs).arguments)
     except TypeError:
         bound = dict(zip(("sample", "timestep"), args, strict=False)) | kwargs
     x = bound.pop(next(iter(bound), ""), None)
-    t = bound.pop("timestep", None)
-    if not isinstance(x, Tensor) or t is None:
-        raise VizdiffUsageError(f"{type(network).__name__} was called without x or timestep, which a recording needs")
+    if not isinstance(x, Tensor) or not x.ndim:
+        return None
+    t = next((bound.pop(name) for name in _TIMESTEP_NAMES if name in bound), float("nan"))
     config = getattr(network, "config", None)
     null = getattr(config, "num_embeds_ada_norm", None)  # DiT's row of embeddings behind those of its classes
     classes = getattr(config, "num_class_embeds", None)
@@ -148,6 +145,10 @@ def condition_rows(call: NetworkCall, layout: ImageLayout, rows: int) -> slice:
         if are_null[0] != are_null[1]:
             return last if are_null[0] else first
     return first if layout.is_doubled else last
+
+
+def _is_float(tensor: Tensor) -> bool:
+    return tensor.is_floating_point()
 
 
 def _is_doubled(call: NetworkCall, rows: int, prediction: Tensor) -> bool:

@@ -122,6 +122,8 @@ def read_step(
     activations
         (B, ...) float32: the recorded modules' outputs, by dotted name.
     """
+    if call.get("per_token_timesteps") is not None:
+        raise VizdiffUsageError(f"{reader.name} got a timestep for each token; a recording has one for all images")
     sample, prediction = call["sample"], call["model_output"]
     if prediction.ndim > 2 and prediction.shape[1] == 2 * sample.shape[1]:  # the rest is a learned variance
         prediction = prediction[:, : sample.shape[1]]
@@ -196,6 +198,10 @@ def _level(reader: SchedulerReader, timestep: Any) -> tuple[float, float, float,
     if kind.scaling == FLOW:
         if getattr(scheduler.config, "invert_sigmas", False):
             sigma = 1 - sigma
+        if sigma <= 0:
+            raise VizdiffUsageError(
+                f"{reader.name} evaluates at σ = 0, where no noise is left; leave 0 out of its sigmas"
+            )
         alpha = (1 - sigma) ** 2 / ((1 - sigma) ** 2 + sigma**2)
         t = count * sigma - 1
         if abs(t - round(t)) < 2e-7 * count * sigma:  # what float32 loses of a whole timestep

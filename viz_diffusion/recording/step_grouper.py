@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.recording.forward_pass import FinishedImages, ForwardPass
 from viz_diffusion.recording.guidance_halves import GuidanceHalves, Halves, join
@@ -41,7 +43,7 @@ class InnerEvaluation:
 
 NOTHING_RECORDED = (
     "nothing was recorded: the sampling loop has to call the denoiser itself, inside the block, "
-    "and not .forward() or a compiled copy of it, which go past hooks"
+    "and not a copy of it or a compiled one"
 )
 """The error message for a Recorder's block without a forward pass."""
 
@@ -122,6 +124,7 @@ class StepGrouper:
                 self._begin_sampling(unit)
                 yield self._step(unit)
             return
+        repeated, units = _repeated(units)
         if begins:
             self._begin_sampling(units[0])
             self._now.units = len(units)
@@ -134,6 +137,8 @@ class StepGrouper:
                 f"t = {t:g} was evaluated {len(units)} times, and the timesteps before it {self._now.units} times; use "
                 "one Recorder for each sampling"
             )
+        for unit in repeated:
+            yield InnerEvaluation(self._now.number, self._now.steps, unit.cond, unit.uncond)
         yield self._step(units[0] if len(units) == 1 else _stacked(units))
 
     def _counted(self, unit: Halves) -> RecordedStep | InnerEvaluation:
@@ -174,6 +179,17 @@ class StepGrouper:
         if finished != rows:
             doubled = f"; if a pass holds both halves of guidance, {self._halves.mend}" if rows == 2 * finished else ""
             raise VizdiffUsageError(f"{finished} images were finished, and a forward pass had {rows}{doubled}")
+
+
+def _repeated(units: Sequence[Halves]) -> tuple[list[Halves], list[Halves]]:
+    """Split evaluations into those that a later one repeats, at the same states and labels, and the others."""
+    last = units[-1].cond
+    same = [
+        np.array_equal(unit.cond.x, last.x) and np.array_equal(unit.cond.labels, last.labels) for unit in units[:-1]
+    ]
+    if not all(same):
+        return [], list(units)
+    return list(units[:-1]), [units[-1]]
 
 
 def _stacked(units: Sequence[Halves]) -> Halves:

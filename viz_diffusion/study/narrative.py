@@ -259,9 +259,7 @@ class _Listed(list[Any]):
 
 def weighting(objective: str, weight_exponent: float) -> str:
     """Return the last part of the key of the text on the weights of the squared errors in training."""
-    if objective == "epsilon":
-        return "on" if weight_exponent else "off"
-    return "snr" if objective == "x0" else "off"
+    return "snr" if objective == "x0" else "on" if objective == "epsilon" and weight_exponent else "off"
 
 
 def wording(facts: dict[str, Any], texts: Texts) -> dict[str, Any]:

@@ -81,7 +81,7 @@ def run_command(
     _check_numbers(minutes, epochs, steps, batch_size, subset, checkpoint_every)
     check_seed(seed or 0)
     given = {"objective": objective, "timestep_density": timestep_density}
-    target = {name: value for name, value in given.items() if value is not None}
+    target: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     fresh = (preset, minutes, epochs, dataset, data_dir, batch_size, target or None, subset, no_time or None, seed, out)
     if resume is not None and any(given is not None for given in fresh):
         raise VizdiffUsageError("--resume goes on with the run's own folder, data and recipe; add nothing but --steps")
@@ -135,7 +135,7 @@ class _NewRun(NamedTuple):
     dataset: str | None
     data_dir: Path | None
     batch_size: int | None
-    target: dict[str, str]
+    target: dict[str, Any]
     """The objective and its settings: fields of TrainConfig."""
     subset: int | None
     no_time: bool
