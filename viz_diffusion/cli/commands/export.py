@@ -13,6 +13,7 @@ from viz_diffusion.cli.generation_request import GENERATION, GenerationOptions, 
 from viz_diffusion.cli.option_groups import takes
 from viz_diffusion.cli.options import (
     DEFAULT_DIGIT,
+    DataDirOption,
     DeviceOption,
     JsonOption,
     LangOption,
@@ -57,6 +58,7 @@ def run_command(
     ] = None,
     generation: GenerationOptions,
     run: RunOption = None,
+    data_dir: DataDirOption = None,
     device: DeviceOption = "auto",
     lang: LangOption = "en",
     dpi: Annotated[
@@ -89,10 +91,18 @@ def run_command(
         lesson = _owner(figure, form.kind, frames, spacing)
         request = read_request(generation)
         _check_frames(request.steps, frames, spacing, form.kind)
-        path = _writable_path(out, figure, form.kind, request.digit, lang)
+        path = _writable_path(out, figure, form.kind, request.digit, lang, request.asked[1])
         study = prepare_study(
-            request, run, device, terminal, lessons=[lesson], others="comparison_runs" in lesson.needs, out=path
+            request,
+            run,
+            device,
+            terminal,
+            lessons=[lesson],
+            others="comparison_runs" in lesson.needs,
+            out=path,
+            data_dir=data_dir,
         )
+        texts = texts.for_classes(study.run.config.class_names)
         terminal.say("Drawing", figure)
         is_film = form.kind in FILMS
         facts, data = _film(study, figure, form, frames, spacing) if is_film else _still(study, figure, form, texts)
@@ -114,9 +124,9 @@ class _Format(NamedTuple):
     """Whether a still has no background."""
 
 
-def _writable_path(out: Path | None, figure: str, kind: str, digit: int, lang: str) -> Path:
+def _writable_path(out: Path | None, figure: str, kind: str, digit: int, lang: str, label: str | None = None) -> Path:
     """Return the file to write, in a folder that exists."""
-    path = default_out(figure, f".{kind}", digit, lang) if out is None else out
+    path = default_out(figure, f".{kind}", digit, lang, label) if out is None else out
     make_parent(path)
     return path
 
@@ -170,6 +180,7 @@ def _check_unused(context: typer.Context) -> None:
     """Refuse the options of a generation: the samples of a training were kept while it ran."""
     unused = (
         "digit",
+        "label",
         "trajectory",
         "allow_partial",
         "sampler",
