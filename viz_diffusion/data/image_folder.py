@@ -145,15 +145,19 @@ def _notes(folder: Path, class_folders: list[Path]) -> list[str]:
     empty = [path.relative_to(folder).as_posix() for path in parts if not _images(path)]
     if empty:
         shown = ", ".join(empty[:3]) + ", …" * (len(empty) > 3)
-        notes.append(f"{len(empty)} folders without an image are passed over ({shown})")
+        notes.append(f"passed over, for they hold no image: {shown}")
     loose = _direct(folder) if any(_images(path) for path in class_folders) else []
     if loose:
-        notes.append(f"{len(loose)} images outside of class folders are passed over ({loose[0].name})")
-    others = sum(
-        path.suffix.lower() not in ENDINGS and path.name.lower() not in _NOT_DATA for path in _walk(folder, set())
-    )
+        shown = ", ".join(path.name for path in loose[:3]) + ", …" * (len(loose) > 3)
+        notes.append(f"passed over, for they lie in no class's folder: {shown} ({len(loose)} in all)")
+    others = [
+        path.name
+        for path in _walk(folder, set())
+        if path.suffix.lower() not in ENDINGS and path.name.lower() not in _NOT_DATA
+    ]
     if others:
-        notes.append(f"{others} files that are no images are passed over")
+        shown = ", ".join(sorted(others)[:3]) + ", …" * (len(others) > 3)
+        notes.append(f"passed over, for they are no images: {shown} ({len(others)} in all)")
     return notes
 
 

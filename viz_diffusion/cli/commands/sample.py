@@ -31,6 +31,9 @@ from viz_diffusion.files import make_parent
 if TYPE_CHECKING:
     import torch
 
+    from viz_diffusion.evaluation.classifier import DigitClassifier
+    from viz_diffusion.training.config import RunConfig
+
 
 HELP = (
     "Example: vizdiff sample --digit all --count 100 --sampler ddim --steps 50 --out digits.png\n\n"
@@ -85,11 +88,13 @@ def run_command(
     }
     terminal.say("Guesses", clipping_text(clipped, config.clip))
     terminal.say("Done", f"{show_path(out)} ({show_size(out)}, {terminal.seconds:.0f} s)")
-    if loaded.run.config.dataset == "mnist":
+    judge = _judge(run_config)
+    if judge is not None:
         from viz_diffusion.evaluation.classifier import classifier_accuracy
 
-        share, classifier = classifier_accuracy(images, labels)
-        terminal.say("Read as", f"asked: {share}, by the bundled classifier {classifier[:8]}")
+        share, classifier = classifier_accuracy(images, labels, judge)
+        whose = "the bundled" if run_config.dataset == "mnist" else "this data's"
+        terminal.say("Read as", f"asked: {share}, by {whose} classifier {classifier[:8]}")
         result |= {
             "read_as_asked": share.hits,
             "read_as_asked_share": share.value,
@@ -97,6 +102,17 @@ def run_command(
             "classifier_sha256": classifier,
         }
     terminal.result(result)
+
+
+def _judge(config: RunConfig) -> tuple[DigitClassifier, str] | None:
+    """Return the classifier of a run's data, or None; the data are only read where any classifier was trained."""
+    from viz_diffusion.evaluation.classifier import CLASSIFIERS_DIR, DigitClassifier
+
+    if config.dataset == "mnist":
+        return DigitClassifier.bundled()
+    if not CLASSIFIERS_DIR.is_dir():
+        return None
+    return DigitClassifier.find(config.dataset, config.data_set(config.load_digits("train")).sha256)
 
 
 def _one_digit(choice: str | None) -> int | None:
