@@ -13,7 +13,7 @@ def data_summary(data: DataSet) -> str:
     names = data.class_names or tuple(map(str, range(10)))
     few = ", ".join(names[:6]) + ", …" * (len(names) > 6)
     colour = "RGB" if data.channels == 3 else "grey"
-    held_out = 0 if data.test is data.train else len(data.test)
+    held_out = len(data.test)
     classes = "1 class" if len(names) == 1 else f"{len(names)} classes"
     return (
         f"{data.kind}: {len(data.train):,} training and {held_out:,} held-out images of {classes} ({few}), "

@@ -47,6 +47,8 @@ def run_command(
         raise VizdiffUsageError(f"--out must end in .png, found {str(out)!r}")
     if save is None and (transpose or invert):
         raise VizdiffUsageError("--transpose and --invert go with --save, a new folder; your data are left as they are")
+    if save is not None and save.exists():
+        raise VizdiffInputError(f"--save {save} is there already; give a new folder")
     terminal.say("Loading", "PyTorch")
     from viz_diffusion.data import load_data_set
     from viz_diffusion.data.inspection import count_by_class, suspicions
@@ -115,8 +117,6 @@ def _save(data: DataSet, folder: Path, transpose: bool, invert: bool) -> int:
     from viz_diffusion.data import to_bytes
     from viz_diffusion.files import atomic_dir
 
-    if folder.exists():
-        raise VizdiffInputError(f"--save {folder} is there already; give a new folder")
     make_parent(folder)
     count = 0
     with atomic_dir(folder) as temporary:

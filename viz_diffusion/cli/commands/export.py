@@ -217,13 +217,13 @@ def _film(study: Study, figure: str, form: _Format, frames: str | None, spacing:
 
     from viz_diffusion.plots.film import film_bytes
     from viz_diffusion.plots.film_captions import strip_height
-    from viz_diffusion.views.frames import film_counts, film_steps
+    from viz_diffusion.views.frames import film_counts, film_steps, pictures
 
     trajectory = study.trajectory
     images = trajectory.x_t if figure == "steps" else trajectory.x0_pred
-    states = np.concatenate([images[0, :, 0], trajectory.x0[0]])
+    states = pictures(np.concatenate([images[0], trajectory.x0[:1]]))
     shown = film_steps(trajectory, frames, spacing)
-    height, width = (side * FILM_SCALE for side in states.shape[-2:])
+    height, width = (side * FILM_SCALE for side in states.shape[1:3])
     facts = {"frames": len(shown), "steps_left_shown": [int(trajectory.num_steps - n) for n in shown]}
     data = film_bytes(states[shown], form.kind, counts=film_counts(trajectory, shown), scale=FILM_SCALE)
     return facts | {"width": width, "height": height + strip_height(height)}, data
@@ -241,6 +241,7 @@ def _training_samples(
     from viz_diffusion.training.run import Run
 
     run = Run.choose(choice)
+    texts = texts.for_classes(run.config.class_names)
     looks = read_training_samples(run, None if form.kind in FILMS else learning.MOST_COLUMNS)
     terminal.replacing(path)
     terminal.say("Drawing", f"{len(looks.steps)} looks of {'the bundled run' if run.is_bundled else run.path}")

@@ -114,7 +114,7 @@ def run_command(
         loaded = load_run(run, device, terminal)
         texts = texts.for_classes(loaded.run.config.class_names)
         chosen = choose_label(loaded.run.config, digit, label)
-        request = _Request(chosen, seed, count, config, frames, globs, intervention, storage)
+        request = _Request(chosen, seed, count, config, frames, globs, intervention.for_run(loaded.run.config), storage)
         result = _record_and_draw(loaded, request, texts, out, terminal)
     else:
         pipeline_request = PipelineRequest(diffusers, digit, count, seed, config.steps, config.eta, frames, globs)
