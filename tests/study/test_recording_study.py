@@ -33,7 +33,8 @@ from viz_diffusion.lessons.base import all_lessons
 from viz_diffusion.lessons.noising import lesson as noising
 from viz_diffusion.lessons.step import lesson as step
 from viz_diffusion.recording.trajectory import Trajectory
-from viz_diffusion.report.recording_assembly import MOST_PIXELS, player
+from viz_diffusion.report.player import MOST_PIXELS
+from viz_diffusion.report.recording_assembly import player
 from viz_diffusion.study.recording_study import study_recording
 from viz_diffusion.text.catalogue import languages, load_texts
 

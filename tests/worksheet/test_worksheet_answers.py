@@ -9,7 +9,7 @@ from worksheet_fakes import LINEAR, fake_digit, fake_others, fake_trajectory, no
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.errors import VizdiffInputError, VizdiffNonFiniteError
 from viz_diffusion.text.catalogue import load_texts
-from viz_diffusion.worksheet.page import render_worksheet
+from viz_diffusion.worksheet.page import render_answer_key, render_worksheet
 from viz_diffusion.worksheet.plan import MIN_STEPS, NOISIEST_SHARE, choose_frames, make_worksheet, roughness
 from viz_diffusion.worksheet.tasks import AnswerKey, Worksheet
 
@@ -99,8 +99,6 @@ def test_the_same_recording_gives_the_same_sheet_and_another_seed_another() -> N
 def test_unsuitable_recordings_are_refused() -> None:
     with pytest.raises(VizdiffInputError, match="at least 20 steps, found 19"):
         make_worksheet(fake_trajectory(19), fake_others(), fake_digit(3))
-    with pytest.raises(VizdiffInputError, match="other digits, found 3"):
-        make_worksheet(fake_trajectory(), fake_others()[:3], fake_digit(3))
     clean = NoiseSchedule(np.full(1000, 1e-6))
     with pytest.raises(VizdiffInputError, match="never crosses 1"):
         make_worksheet(fake_trajectory(schedule=clean), fake_others(), fake_digit(3))
@@ -108,3 +106,17 @@ def test_unsuitable_recordings_are_refused() -> None:
     sheet, _ = make_worksheet(unfinished, fake_others(), fake_digit(3))
     with pytest.raises(VizdiffNonFiniteError, match="NaN"):
         render_worksheet(sheet, load_texts("en"))
+
+
+def test_the_exercise_on_classes_needs_two_other_classes() -> None:
+    trajectory, others, real = fake_trajectory(), fake_others(), fake_digit(3)
+    few, key = make_worksheet(trajectory, others[:3], real)
+    assert few.digits is not None
+    assert len(few.digits.names) == len(key.facts()["digits"]) == 3
+    none, key = make_worksheet(trajectory, others[:1], real)
+    assert none.digits is None
+    assert key.facts()["digits"] == {}
+    for lang, said in (("en", "This exercise is left out"), ("zh", "这道练习略去")):
+        texts = load_texts(lang)
+        assert said in render_worksheet(none, texts)
+        assert said in render_answer_key(none, key, "vizdiff worksheet", texts)

@@ -14,6 +14,7 @@ import typer
 
 from viz_diffusion import __version__
 from viz_diffusion.cli.commands import (
+    data,
     deck,
     embeddings,
     evaluate,
@@ -25,6 +26,7 @@ from viz_diffusion.cli.commands import (
     report,
     sample,
     train,
+    train_classifier,
     trajectory,
     worksheet,
 )
@@ -56,10 +58,12 @@ COMMANDS = (
     sample,
     evaluate,
     train,
+    train_classifier,
+    data,
     info,
 )
 for command in COMMANDS:
-    app.command(command.__name__.rsplit(".", 1)[-1], help=command.HELP)(command.run_command)
+    app.command(command.__name__.rsplit(".", 1)[-1].replace("_", "-"), help=command.HELP)(command.run_command)
 
 
 def _version(value: bool) -> None:

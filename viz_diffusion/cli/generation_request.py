@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from viz_diffusion.cli.class_choice import check_choice, choose_label
 from viz_diffusion.cli.console import show_path
 from viz_diffusion.cli.option_groups import OptionGroup, option
 from viz_diffusion.cli.options import (
@@ -14,7 +15,6 @@ from viz_diffusion.cli.options import (
     DEFAULT_SEED,
     PICTURE_SAMPLER,
     SamplerOptions,
-    check_digit,
     check_seed,
     sampler_options,
 )
@@ -25,6 +25,7 @@ from viz_diffusion.errors import VizdiffInputError, VizdiffUsageError
 
 if TYPE_CHECKING:
     from viz_diffusion.recording.trajectory import Trajectory
+    from viz_diffusion.training.config import RunConfig
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ class GenerationOptions:
     """The options that say which generation a command shows; None where one is not given."""
 
     digit: int | None
+    label: str | None
+    """A class by its name, in place of ``digit``."""
     seed: int | None
     trajectory: Path | None
     """A recording to use, which no other given option may contradict."""
@@ -45,6 +48,7 @@ def generation_options() -> OptionGroup:
     sampling = sampler_options(PICTURE_SAMPLER)
     own = (
         option("--digit", int, "Digit to ask for, 0 to 9.", default=str(DEFAULT_DIGIT)),
+        option("--label", str, "Class to ask for, by name, of a run on your own data.", metavar="NAME"),
         option("--seed", int, "Seed of the noise.", default=str(DEFAULT_SEED)),
         option(
             "--trajectory",
@@ -56,9 +60,15 @@ def generation_options() -> OptionGroup:
     )
 
     def build(
-        *, digit: int | None, seed: int | None, trajectory: Path | None, allow_partial: bool | None, **sampler: Any
+        *,
+        digit: int | None,
+        label: str | None,
+        seed: int | None,
+        trajectory: Path | None,
+        allow_partial: bool | None,
+        **sampler: Any,
     ) -> GenerationOptions:
-        return GenerationOptions(digit, seed, trajectory, bool(allow_partial), sampling.build(**sampler))
+        return GenerationOptions(digit, label, seed, trajectory, bool(allow_partial), sampling.build(**sampler))
 
     return OptionGroup((*own, *sampling.parameters), build)
 
@@ -71,7 +81,7 @@ class GenerationRequest:
     """The generation that a command shows: one to record, or an existing recording."""
 
     digit: int
-    """0..9."""
+    """The label of the recording, or the digit that is asked for, 5 where none is given."""
     seed: int
     """Seed of its noise."""
     steps: int | None
@@ -82,6 +92,8 @@ class GenerationRequest:
     """Path of the recording; None where there is none yet."""
     recorded: Trajectory | None = None
     """The recording."""
+    asked: tuple[int | None, str | None] = (None, None)
+    """The digit and the class name that were given."""
 
     @property
     def is_recording_only(self) -> bool:
@@ -112,17 +124,24 @@ def read_request(given: GenerationOptions, *, recording_only: bool = False) -> G
     VizdiffInputError
         Where the recording was made under an intervention, cannot be read, or its network is needed.
     """
-    digit = check_digit(DEFAULT_DIGIT if given.digit is None else given.digit)
+    check_choice(given.digit, given.label)
     seed = DEFAULT_SEED if given.seed is None else given.seed
     check_seed(seed)
     if given.allow_partial and given.trajectory is None:
         raise VizdiffUsageError("`allow_partial` goes with `trajectory`, and there is none")
     if given.trajectory is None:
         config = given.sampling.config()
-        return GenerationRequest(digit, seed, config.steps, config)
+        digit = DEFAULT_DIGIT if given.digit is None else given.digit
+        return GenerationRequest(digit, seed, config.steps, config, asked=(given.digit, given.label))
     recorded = _open(given.trajectory, given.allow_partial)
     request = GenerationRequest(
-        int(recorded.labels[0]), int(recorded.seeds[0]), recorded.num_steps, None, given.trajectory, recorded
+        int(recorded.labels[0]),
+        int(recorded.seeds[0]),
+        recorded.num_steps,
+        None,
+        given.trajectory,
+        recorded,
+        (given.digit, given.label),
     )
     if request.is_recording_only and not recording_only:
         if recorded.schedule.scaling != SCALINGS[0]:
@@ -144,6 +163,27 @@ def read_request(given: GenerationOptions, *, recording_only: bool = False) -> G
         )
     _check_agreement(given.trajectory, recorded, {"digit": given.digit, "seed": given.seed, **given.sampling.given})
     return request
+
+
+def asked_label(request: GenerationRequest, config: RunConfig) -> int:
+    """Return the label of the recording, or the one that is asked for of a run.
+
+    Raises
+    ------
+    VizdiffUsageError
+        Where the run knows no such class, or the class that is asked for is not the recording's.
+    """
+    recorded = request.recorded
+    if recorded is None:
+        return choose_label(config, *request.asked)
+    found, name = int(recorded.labels[0]), request.asked[1]
+    if name is not None and choose_label(config, None, name) != found:
+        known = config.class_names[found] if config.class_names else found
+        raise VizdiffUsageError(
+            f"--label {name!r} contradicts `trajectory` {request.folder}, whose class is {known}; leave one of the two "
+            "out"
+        )
+    return found
 
 
 def check_weights(request: GenerationRequest, digest: str) -> None:

@@ -6,10 +6,11 @@ The options are checked before anything heavy is loaded.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from viz_diffusion.cli.class_choice import choose_label
 from viz_diffusion.cli.console import Terminal
 from viz_diffusion.cli.option_groups import OptionGroup, option
 from viz_diffusion.cli.options import check_seed
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from viz_diffusion.diffusion.unet import SimpleUNet
     from viz_diffusion.recording.trajectory import Float32, Trajectory
     from viz_diffusion.text.catalogue import Texts
+    from viz_diffusion.training.config import RunConfig
     from viz_diffusion.training.run import Run
 
 
@@ -33,8 +35,8 @@ FILM_FRAMES = 100
 class InterventionOptions:
     """The changes of the network's inputs that the options ask for; false where there are none."""
 
-    switch: tuple[int, int] | None = None
-    """The other label, and the timestep from which on down it is given, -1 .. 999."""
+    switch: tuple[int | str, int] | None = None
+    """The other label, a digit or the name of a class, and the timestep from which on down it is given, -1 .. 999."""
     clock: tuple[str, int] | None = None
     """``frozen`` and t, ``shuffled`` and a seed, or ``reversed`` and 0."""
     drop_label: bool = False
@@ -43,6 +45,20 @@ class InterventionOptions:
 
     def __bool__(self) -> bool:
         return self != InterventionOptions()
+
+    def for_run(self, config: RunConfig) -> InterventionOptions:
+        """Return the options with the label that ``switch`` means for a run.
+
+        Raises
+        ------
+        VizdiffUsageError
+            Where the run was trained without such a class.
+        """
+        if self.switch is None:
+            return self
+        asked, timestep = self.switch
+        digit, name = (asked, None) if isinstance(asked, int) else (None, asked)
+        return replace(self, switch=(choose_label(config, digit, name), timestep))
 
     def check(self, config: SamplerConfig) -> None:
         """Refuse an interval of guidance where there is no guidance.
@@ -64,7 +80,9 @@ class InterventionOptions:
 
         changes: list[Change] = []
         if self.switch is not None:
-            changes.append(switch_label(*self.switch, model.null_label))
+            label, timestep = self.switch
+            assert isinstance(label, int)  # see for_run
+            changes.append(switch_label(label, timestep, model.null_label))
         if self.guide_within is not None:
             changes.append(guide_within(*self.guide_within, model.null_label))
         if self.drop_label:
@@ -108,7 +126,12 @@ def parse(
 
 INTERVENTION = OptionGroup(
     (
-        option("--switch", str, "Ask for another digit from time index T on down: 8@500.", metavar="DIGIT@T"),
+        option(
+            "--switch",
+            str,
+            "Ask for another digit or class from time index T on down: 8@500.",
+            metavar="DIGIT@T",
+        ),
         option(
             "--clock",
             str,
@@ -122,15 +145,15 @@ INTERVENTION = OptionGroup(
 )
 
 
-def _parse_switch(text: str | None) -> tuple[int, int] | None:
+def _parse_switch(text: str | None) -> tuple[int | str, int] | None:
     if text is None:
         return None
-    match = re.fullmatch(r"(\d)@(-1|\d{1,3})", text, re.ASCII)
+    match = re.fullmatch(r"(\d|(?!-?\d*@).+)@(-1|\d{1,3})", text, re.ASCII | re.DOTALL)
     if not match:
         raise VizdiffUsageError(
             f"--switch takes a digit 0..9 and a time index -1..{LAST_TIMESTEP} as in 8@500, found {text!r}"
         )
-    return int(match[1]), int(match[2])
+    return int(match[1]) if match[1].isdecimal() else match[1], int(match[2])
 
 
 def _parse_clock(text: str | None) -> tuple[str, int] | None:
@@ -174,10 +197,11 @@ def draw_comparison(
     import numpy as np
 
     from viz_diffusion.diffusion.interventions import WithInterventions, network_inputs
+    from viz_diffusion.plots.class_names import named
     from viz_diffusion.plots.film import film_frames, side_by_side, write_gif
     from viz_diffusion.study.narrative import drawings, save_drawing, wording
     from viz_diffusion.views import comparison
-    from viz_diffusion.views.frames import film_counts
+    from viz_diffusion.views.frames import film_counts, pictures
 
     terminal.say("Drawing", "the two runs beside each other")
     given = (int(plain.labels[0]), plain.timesteps.tolist(), plain.guidance_scale)
@@ -191,9 +215,11 @@ def draw_comparison(
         )
     data = comparison.measure(plain, changed, plain_inputs, inputs_of_changed, frames=frames)
     facts = comparison.facts(data)
-    for drawing in drawings(comparison.draw(data), wording(facts, texts), texts):
+    with named(texts.class_names):
+        figures = comparison.draw(data)
+    for drawing in drawings(figures, wording(facts, texts), texts):
         save_drawing(drawing, out)
-    states = [np.concatenate([run.x_t[0, :, 0], run.x0[0]]) for run in (plain, changed)]
+    states = [pictures(np.concatenate([run.x_t[0], run.x0[:1]])) for run in (plain, changed)]
     shown = film_frames(len(states[0]), min(FILM_FRAMES, len(states[0])))
     film = side_by_side(states[0][shown], states[1][shown])
     write_gif(film, out / "compare.gif", counts=film_counts(plain, shown), heads=comparison.heads(data, shown))
@@ -223,7 +249,7 @@ def classify_finished(
 
     classifier, digest = DigitClassifier.bundled()
     facts: dict[str, object] = {"classifier_sha256": digest}
-    digits = [digit] if intervention.switch is None else [digit, intervention.switch[0]]
+    digits = [digit] if intervention.switch is None else [digit, int(intervention.switch[0])]
     for name, images in finished.items():
         predicted = classifier.read(torch.from_numpy(images)).tolist()
         shares = {label: Share(predicted.count(label), len(predicted)) for label in dict.fromkeys(digits)}

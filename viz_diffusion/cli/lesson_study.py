@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from viz_diffusion.cli.console import Terminal
 from viz_diffusion.cli.options import PICTURE_SAMPLER
+from viz_diffusion.errors import VizdiffInputError
 
 if TYPE_CHECKING:
     from viz_diffusion.cli.loading import LoadedRun
@@ -39,6 +40,11 @@ def study_lesson(
     from viz_diffusion.study.narrative import narrate
     from viz_diffusion.views.frames import recording_facts
 
+    if reason := lesson.reason_to_leave_out(loaded.run.config):
+        raise VizdiffInputError(
+            f"lesson {lesson.name} does not suit this run's data: {texts[f'report.reason_{reason}']}; choose another "
+            "lesson, or `run` bundled"
+        )
     recorded, others = None, tuple[Generation, ...]()
     facts: dict[str, Any] = {"digit": digit, "seed": seed, "num_steps": loaded.run.config.num_train_timesteps}
     if "recording" in lesson.needs:
@@ -50,7 +56,10 @@ def study_lesson(
         text = "its companions, same noise"
         with terminal.progress("Sampling", text, None) as update:
             others = sample_comparison_runs(
-                loaded.model, recorded, on_step=lambda done, total: update(done, total, text)
+                loaded.model,
+                recorded,
+                on_step=lambda done, total: update(done, total, text),
+                labels=loaded.run.config.present_labels,
             ).others
     with terminal.progress("Measuring", lesson.name, None) as update:
         context = LessonContext(

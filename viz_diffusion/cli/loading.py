@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from viz_diffusion.cli.console import Terminal
@@ -39,12 +40,17 @@ class LoadedRun(NamedTuple):
     weights_sha256: str
 
 
-def load_run(choice: str | None, device: str, terminal: Terminal) -> LoadedRun:
-    """Open a run (see ``Run.choose``) and its network, and say which one it is."""
+def load_run(choice: str | None, device: str, terminal: Terminal, data_dir: Path | None = None) -> LoadedRun:
+    """Open a run (see ``Run.choose``) and its network, and say which one it is.
+
+    ``data_dir`` is where the run's data lie, if they have moved.
+    """
     terminal.say("Loading", "PyTorch")
     from viz_diffusion.training.run import Run
 
     run = Run.choose(choice)
+    if data_dir is not None:
+        run = run.with_data_dir(data_dir)
     model, digest = run.load_model(pick_device(device), lambda remark: terminal.note(remark))
     objective = run.config.training.objective
     said = "" if objective == "epsilon" else f", objective {objective}"

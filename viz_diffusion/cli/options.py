@@ -15,6 +15,7 @@ from viz_diffusion.cli.option_groups import OptionGroup, option
 from viz_diffusion.diffusion.sampler_config import SamplerConfig
 from viz_diffusion.diffusion.timesteps import SAMPLERS, SPACINGS, VARIANCES
 from viz_diffusion.errors import VizdiffUsageError
+from viz_diffusion.text.class_names import file_name
 
 DEFAULT_DIGIT = 5
 DEFAULT_SEED = 1
@@ -33,7 +34,24 @@ RunOption = Annotated[
         help="Run folder to load; by default the newest finished one under runs/, else the bundled weights.",
     ),
 ]
-DigitOption = Annotated[int, typer.Option("--digit", help="Digit to ask for, 0 to 9.")]
+DigitOption = Annotated[
+    int | None, typer.Option("--digit", help="Digit to ask for, 0 to 9.", show_default=str(DEFAULT_DIGIT))
+]
+LabelOption = Annotated[
+    str | None, typer.Option("--label", metavar="NAME", help="Class to ask for, by name, of a run on your own data.")
+]
+DataDirOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--data-dir", help="Folder of your own data: IDX files, plain or .gz, or images by class (vizdiff data DIR)."
+    ),
+]
+ImageSizeOption = Annotated[
+    int | None,
+    typer.Option(
+        "--image-size", metavar="28|32|64", help="Height and width that all images are fitted into, with --data-dir."
+    ),
+]
 SeedOption = Annotated[int, typer.Option("--seed", help="Seed of the first image's noise; image k takes seed+k.")]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 or mps.")]
 LangOption = Annotated[str, typer.Option("--lang", help="Language of the words: en or zh.")]
@@ -140,11 +158,12 @@ def sampler_options(
     return OptionGroup(parameters, build)
 
 
-def default_out(name: str, ending: str, digit: int, lang: str = "en") -> Path:
+def default_out(name: str, ending: str, digit: int | None, lang: str = "en", label: str | None = None) -> Path:
     """Return where a command writes without ``--out``: ``reports/NAME``.
 
-    The name holds the digit where it is not 5, and the language where it is not English, so that one does not
-    overwrite another.
+    The name holds the digit where it is not 5, the class where it is given by its name, and the language where it is
+    not English, so that one does not overwrite another.
     """
-    marks = [name, *([str(digit)] if digit != DEFAULT_DIGIT else []), *([lang] if lang != "en" else [])]
+    asked = [file_name(label)] if label else [str(digit)] if digit not in (None, DEFAULT_DIGIT) else []
+    marks = [name, *asked, *([lang] if lang != "en" else [])]
     return Path("reports") / ("_".join(marks) + ending)

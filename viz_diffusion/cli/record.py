@@ -111,7 +111,8 @@ def record(
     batches = 1 if store is None else -(-count // CHUNK_SAMPLES)
     total = config.num_steps(loaded.run.config.num_train_timesteps) * batches
     device = next(loaded.model.parameters()).device
-    text = f"digit {digit}, seed {seed}"
+    names = loaded.run.config.class_names
+    text = f"{names[digit] if names else f'digit {digit}'}, seed {seed}"
     done = 0
     with terminal.progress("Sampling", text, total) as update:
 
@@ -126,6 +127,7 @@ def record(
             torch.full((count,), digit, device=device),
             range(seed, seed + count),
             config,
+            image_shape=loaded.run.config.image_shape,
             weights_sha256=loaded.weights_sha256,
             on_step=count_step,
             store=store,
@@ -239,7 +241,7 @@ def sample_all(
     Returns
     -------
     tuple
-        (N, 1, 28, 28) images, and the share of pixels of predicted x_0 outside [-1, 1], over all steps and
+        (N, C, H, W) images, and the share of pixels of predicted x_0 outside [-1, 1], over all steps and
         images (the padding of the last batch included).
     """
     import torch
@@ -259,6 +261,8 @@ def sample_all(
             labels.to(device),
             range(seed, seed + count),
             config,
+            null_label=loaded.model.null_label,
+            image_shape=loaded.run.config.image_shape,
             on_step=lambda step: clipped_shares.append(step.clipped_share.mean()),
         ):
             images.append(batch)

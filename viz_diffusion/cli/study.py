@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from viz_diffusion.cli.console import Terminal, show_path
-from viz_diffusion.cli.generation_request import GenerationRequest, check_weights, is_store, spacing_of
+from viz_diffusion.cli.generation_request import (
+    GenerationRequest,
+    asked_label,
+    check_weights,
+    is_store,
+    spacing_of,
+)
 from viz_diffusion.cli.loading import LoadedRun, load_run
 from viz_diffusion.cli.options import DEFAULT_GUIDANCE, PICTURE_SAMPLER
 from viz_diffusion.diffusion.scaling import SCALINGS
@@ -55,6 +61,7 @@ def prepare_study(
     others: bool = True,
     comparisons: bool = False,
     out: Path | None = None,
+    data_dir: Path | None = None,
 ) -> Study:
     """Open or make a recording, sample its comparison runs, and measure lessons on it.
 
@@ -67,29 +74,34 @@ def prepare_study(
         ``others`` are there ``comparisons``.
     out
         The file to write; that it will be overwritten is said after the last check.
+    data_dir
+        Where the run's data lie, if they have moved.
 
     Raises
     ------
     VizdiffInputError
         Where the recording was made with other weights than those of the run.
     """
-    loaded = load_run(run, device, terminal)
+    loaded = load_run(run, device, terminal, data_dir)
     check_weights(request, loaded.weights_sha256)
     if request.config is not None:
         _check_process(loaded, request.config.sampler)
+    label = asked_label(request, loaded.run.config)
     if out is not None:
         terminal.replacing(out)
     recorded = request.recorded
     if recorded is None:
         from viz_diffusion.cli.record import record
 
-        recorded = record(loaded, request.digit, request.seed, 1, request.config or PICTURE_SAMPLER, terminal)
+        recorded = record(loaded, label, request.seed, 1, request.config or PICTURE_SAMPLER, terminal)
     from viz_diffusion.recording.comparison_runs import ComparisonRuns
     from viz_diffusion.study.study import study
 
     comparison_runs = ComparisonRuns((), ())
     if others:
-        comparison_runs = _comparison_runs(loaded.model, recorded, request.folder, comparisons, terminal)
+        comparison_runs = _comparison_runs(
+            loaded.model, recorded, request.folder, comparisons, loaded.run.config.present_labels, terminal
+        )
     if lessons is not None and not lessons:
         return study(loaded.run, loaded.model, recorded, comparison_runs, ())
     with terminal.progress("Measuring", "the lessons", None) as update:
@@ -118,7 +130,12 @@ def _check_process(loaded: LoadedRun, sampler: str) -> None:
 
 
 def _comparison_runs(
-    model: SimpleUNet, recorded: Trajectory, folder: Path | None, comparisons: bool, terminal: Terminal
+    model: SimpleUNet,
+    recorded: Trajectory,
+    folder: Path | None,
+    comparisons: bool,
+    labels: Sequence[int],
+    terminal: Terminal,
 ) -> ComparisonRuns:
     """Return the recording's comparison runs, from the file in its folder; those missing are sampled and added."""
     from viz_diffusion.recording.comparison_runs import (
@@ -138,6 +155,7 @@ def _comparison_runs(
             recorded,
             comparisons=comparisons,
             known=runs,
+            labels=labels,
             on_step=lambda done, total: update(done, total, text),
         )
     if path is not None:
@@ -159,7 +177,9 @@ def study_command(command: str, study: Study, lang: str, *options: str) -> str:
     ``options`` are the command's own, without those that say which generation it shows.
     """
     recorded, run = study.trajectory, study.run
-    words = ["vizdiff", command, *options, "--digit", str(recorded.labels[0]), "--seed", str(recorded.seeds[0])]
+    label, names = int(recorded.labels[0]), run.config.class_names
+    asked = ["--label", names[label]] if names else ["--digit", str(label)]
+    words = ["vizdiff", command, *options, *asked, "--seed", str(recorded.seeds[0])]
     if recorded.sampler != "ddpm":
         words += ["--sampler", recorded.sampler]
     if recorded.num_steps != recorded.schedule.num_train_timesteps:

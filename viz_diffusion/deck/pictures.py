@@ -21,12 +21,12 @@ from viz_diffusion.plots.saving import figure_pixels
 from viz_diffusion.recording.trajectory import Trajectory
 from viz_diffusion.study.narrative import Drawing
 from viz_diffusion.text.catalogue import Texts
-from viz_diffusion.views.frames import film_counts
+from viz_diffusion.views.frames import film_counts, pictures
 
 FILM_FRAMES = 60
 """Largest number of frames of the film."""
-FILM_SCALE = 12
-"""Film pixels along each side of one pixel of the digit."""
+FILM_SIDE = 336
+"""Most film pixels along each side of the picture: 12 for each pixel of 28 x 28."""
 _BORDER = 24
 """Pixels of white kept around a figure."""
 
@@ -100,15 +100,16 @@ class PictureRenderer:
 def make_film(trajectory: Trajectory, texts: Texts, with_mp4: bool, sample: int = 0) -> Film:
     """Make the film of one image of a recording."""
     finished = trajectory.x0[sample]
-    states = np.concatenate([trajectory.x_t[sample, :, 0], finished])
-    x0_pred = np.concatenate([trajectory.x0_pred[sample, :, 0], finished])
+    states = pictures(np.concatenate([trajectory.x_t[sample], finished[None]]))
+    x0_pred = pictures(np.concatenate([trajectory.x0_pred[sample], finished[None]]))
     shown = film_frames(len(states), min(FILM_FRAMES, len(states)))
     frames = side_by_side(states[shown], x0_pred[shown])
     counts = film_counts(trajectory, shown)
-    alt = texts("deck.film_alt", digit=int(trajectory.labels[sample]), frames=len(shown))
-    poster = _as_picture("film", page_frames(frames[:1], counts[:1], FILM_SCALE)[0], alt)
-    gif = film_bytes(frames, "gif", counts=counts, scale=FILM_SCALE, frame_ms=80)
-    mp4 = film_bytes(frames, "mp4", counts=counts, scale=FILM_SCALE, frame_ms=80) if with_mp4 else None
+    scale = max(1, FILM_SIDE // max(states.shape[1:3]))
+    alt = texts("deck.film_alt", digit=texts.label(int(trajectory.labels[sample])), frames=len(shown))
+    poster = _as_picture("film", page_frames(frames[:1], counts[:1], scale)[0], alt)
+    gif = film_bytes(frames, "gif", counts=counts, scale=scale, frame_ms=80)
+    mp4 = film_bytes(frames, "mp4", counts=counts, scale=scale, frame_ms=80) if with_mp4 else None
     return Film(DeckPicture("film", gif, poster.width, poster.height, alt), mp4, poster)
 
 
@@ -119,7 +120,7 @@ def _png(image: Image.Image) -> bytes:
 
 
 def grey_picture(name: str, pixels: np.ndarray[Any, Any], scale: int, alt: str) -> DeckPicture:
-    """Return a (H, W) image of values in [-1, 1] as a grey PNG, enlarged by a whole factor."""
+    """Return a (H, W) or (H, W, 3) image of values in [-1, 1] as a PNG, enlarged by a whole factor."""
     return _as_picture(name, enlarge(to_gray8(pixels), scale), alt)
 
 

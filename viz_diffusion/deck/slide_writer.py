@@ -13,13 +13,15 @@ from typing import Any
 from viz_diffusion.deck.layout import AREA, POINTS, pack_points, shape_table, split_line
 from viz_diffusion.deck.pictures import DeckPicture, Film, grey_picture
 from viz_diffusion.deck.slides import Paragraph, Slide
+from viz_diffusion.recording.trajectory import Trajectory
 from viz_diffusion.study.blocks import Table
 from viz_diffusion.study.narrative import Drawing, NarratedLesson, join, wording
 from viz_diffusion.study.study import Study, provenance
 from viz_diffusion.text.catalogue import Texts
+from viz_diffusion.views import frames as frames_view
 
-COVER_SCALE = 60
-"""Picture pixels along each side of one pixel of the digit on the cover."""
+COVER_SIDE = 1680
+"""Most picture pixels along each side of the cover's picture."""
 _TABLE_LESSONS = ("guess", "step", "noising")
 """Lessons whose table gets a slide, the most important first; the tables of others are in the notes only."""
 LAST_RANK = 9
@@ -39,6 +41,12 @@ _PROVENANCE = (
     "versions",
 )
 """Rows of the last slide's table; the notes hold the others too."""
+
+
+def _cover_scale(trajectory: Trajectory) -> int:
+    """Return how many picture pixels one pixel of the finished image takes on the cover: 60 of 28 x 28."""
+    return max(1, COVER_SIDE // max(trajectory.x0.shape[-2:]))
+
 
 FigureCommand = Callable[[NarratedLesson, str], str]
 """Returns the command line that makes a figure of a lesson, given by its name, again."""
@@ -86,9 +94,9 @@ class SlideWriter:
         facts, trajectory = self.facts, self.study.trajectory
         weights = trajectory.weights_sha256[:8]
         line = self.texts("deck.cover_line", run=self.study.run.name, weights=weights, **facts)
-        picture = grey_picture(
-            "finished", trajectory.x0[0, 0], COVER_SCALE, self.texts("deck.cover_alt", digit=facts["digit"])
-        )
+        alt = self.texts("deck.cover_alt", digit=facts["digit"])
+        finished = frames_view.pictures(trajectory.x0[0])
+        picture = grey_picture("finished", finished, _cover_scale(trajectory), alt)
         title = self.texts("report.title", **facts)
         notes = self.notes(self.texts("deck.cover_say", **facts), command=self.command)
         return Slide("cover", self.texts["deck.section_start"], title, line, picture, notes=notes)

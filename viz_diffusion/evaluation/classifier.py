@@ -1,4 +1,4 @@
-"""The digit classifier: a network independent of the denoisers, and its accuracy on labelled images.
+"""The classifier: a network independent of the denoisers, and its accuracy on labelled images.
 
 The classifier never takes part in training or guiding a denoiser. Knows nothing about samplers.
 """
@@ -20,17 +20,26 @@ from viz_diffusion.evaluation.intervals import Share
 from viz_diffusion.files import io_errors, read_json, sha256_bytes
 
 CLASSIFIER_DIR = Path(__file__).parents[1] / "assets" / "classifier"
+CLASSIFIERS_DIR = Path("classifiers")
+"""Where ``vizdiff train-classifier`` writes, a folder for each data set."""
+PROVENANCE = "provenance.json"
 BATCH = 500
 """Images of one forward pass by default; results depend on it by rounding alone."""
 
 
 class DigitClassifier(nn.Module):
-    """A small convolutional network that classifies 28x28 digits; trained by ``scripts/train_classifier.py``."""
+    """A small convolutional network that classifies images; that of digits by ``scripts/train_classifier.py``.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    channels, num_labels
+        C of the images, which have any size, and K, the number of classes.
+    """
+
+    def __init__(self, channels: int = 1, num_labels: int = 10) -> None:
         super().__init__()
         self.features = nn.Sequential(
-            *_convolution(1, 32, stride=2),
+            *_convolution(channels, 32, stride=2),
             *_convolution(32, 64),
             *_convolution(64, 64, stride=2),
             *_convolution(64, 128),
@@ -38,10 +47,10 @@ class DigitClassifier(nn.Module):
             nn.AdaptiveMaxPool2d(1),
             nn.Flatten(),
         )
-        self.head = nn.Sequential(nn.Dropout(0.3), nn.Linear(128, 10))
+        self.head = nn.Sequential(nn.Dropout(0.3), nn.Linear(128, num_labels))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return (N, 10) logits of (N, 1, 28, 28) float32 images in [-1, 1]."""
+        """Return (N, K) logits of (N, C, H, W) float32 images in [-1, 1]."""
         return self.head(self.features(images))
 
     @classmethod
@@ -61,16 +70,59 @@ class DigitClassifier(nn.Module):
             raise VizdiffInputError(f"{path} does not fit this version: {error}") from error
         return classifier.float().eval().requires_grad_(False), digest
 
+    @classmethod
+    def open(cls, folder: Path, data_sha256: str) -> tuple[DigitClassifier, str]:
+        """Load a classifier that ``vizdiff train-classifier`` wrote; return it with its SHA-256.
+
+        Raises
+        ------
+        VizdiffInputError
+            Where a file is missing or damaged, or the classifier was trained on other images than ``data_sha256``.
+        """
+        facts, path = read_json(folder / PROVENANCE), folder / "model.safetensors"
+        if facts.get("data_sha256") != data_sha256:
+            raise VizdiffInputError(
+                f"{folder} was trained on other images (SHA-256 {str(facts.get('data_sha256'))[:12]}…) than these "
+                f"({data_sha256[:12]}…); train one on these with: vizdiff train-classifier"
+            )
+        with io_errors("read", path):
+            data = path.read_bytes()
+        digest = sha256_bytes(data)
+        if digest != facts.get("sha256"):
+            raise VizdiffInputError(f"{path} was changed ({digest[:12]}…); train it again")
+        try:
+            classifier = cls(int(facts["channels"]), int(facts["num_labels"]))
+            classifier.load_state_dict(load(data))
+        except (SafetensorError, RuntimeError, KeyError, TypeError) as error:
+            raise VizdiffInputError(f"{path} does not fit this version: {error}") from error
+        return classifier.float().eval().requires_grad_(False), digest
+
+    @classmethod
+    def find(cls, dataset: str, data_sha256: str) -> tuple[DigitClassifier, str] | None:
+        """Return the classifier of a run's data with its SHA-256; None where none was trained here.
+
+        Parameters
+        ----------
+        dataset
+            ``mnist`` has the one that comes with the package.
+        data_sha256
+            SHA-256 of the training images, all of them.
+        """
+        if dataset == "mnist":
+            return cls.bundled()
+        folder = classifier_dir(data_sha256)
+        return cls.open(folder, data_sha256) if (folder / PROVENANCE).is_file() else None
+
     def read(self, images: Tensor, batch_size: int = BATCH) -> Tensor:
-        """Return (N,) int64, the digit seen in each of (N, 1, 28, 28) images, clipped to [-1, 1]."""
+        """Return (N,) int64, the label seen in each of (N, C, H, W) images, clipped to [-1, 1]."""
         return self._in_batches(self, images, batch_size).argmax(dim=1)
 
     def probabilities(self, images: Tensor, batch_size: int = BATCH) -> Tensor:
-        """Return (N, 10) float32 probabilities of the digits in (N, 1, 28, 28) images, clipped to [-1, 1]."""
+        """Return (N, K) float32 probabilities of the labels in (N, C, H, W) images, clipped to [-1, 1]."""
         return torch.softmax(self._in_batches(self, images, batch_size), dim=1)
 
     def penultimate_features(self, images: Tensor, batch_size: int = BATCH) -> NDArray[np.float64]:
-        """Return (N, 128) float64 inputs of the last layer for (N, 1, 28, 28) images, clipped to [-1, 1]."""
+        """Return (N, 128) float64 inputs of the last layer for (N, C, H, W) images, clipped to [-1, 1]."""
         return np.asarray(self._in_batches(self.features, images, batch_size).double().numpy())
 
     @torch.no_grad()
@@ -80,15 +132,24 @@ class DigitClassifier(nn.Module):
         return torch.cat([layers(part.to(weights).clamp(-1, 1)) for part in torch.split(images, batch_size)])
 
 
-def classifier_accuracy(images: Tensor, labels: Tensor) -> tuple[Share, str]:
-    """Return the share of images that the bundled classifier classifies as their labels, and its SHA-256.
+def classifier_dir(data_sha256: str) -> Path:
+    """Return the folder of the classifier of a data set whose training images have this SHA-256."""
+    return CLASSIFIERS_DIR / data_sha256[:16]
+
+
+def classifier_accuracy(
+    images: Tensor, labels: Tensor, judge: tuple[DigitClassifier, str] | None = None
+) -> tuple[Share, str]:
+    """Return the share of images that a classifier classifies as their labels, and its SHA-256.
 
     Parameters
     ----------
     images, labels
-        (N, 1, 28, 28) float32 in [-1, 1] and (N,) int64.
+        (N, C, H, W) float32 in [-1, 1] and (N,) int64.
+    judge
+        The classifier with its SHA-256; by default the bundled one.
     """
-    classifier, digest = DigitClassifier.bundled()
+    classifier, digest = DigitClassifier.bundled() if judge is None else judge
     hits = int((classifier.read(images) == labels).sum())
     return Share(hits, len(labels)), digest
 

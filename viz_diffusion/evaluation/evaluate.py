@@ -19,6 +19,7 @@ from viz_diffusion.diffusion.torch_defaults import own_defaults
 from viz_diffusion.errors import VizdiffInputError
 from viz_diffusion.evaluation.classifier import DigitClassifier
 from viz_diffusion.evaluation.intervals import Share
+from viz_diffusion.evaluation.likelihood import DIRECT_SIZE
 from viz_diffusion.evaluation.metrics import (
     Nearest,
     frechet_distance,
@@ -84,6 +85,7 @@ def evaluate(
     seed: int = 2006,
     *,
     trained_on: Digits | None = None,
+    judge: tuple[DigitClassifier, str] | None = None,
 ) -> Evaluation:
     """Measure the quality of samples, of real digits and of the control.
 
@@ -98,6 +100,8 @@ def evaluate(
         Real digits: the training digits give the real sets and the Gaussians, N test digits are the reference.
     trained_on
         The network's training digits, where they are not ``training``; near-copies are of these.
+    judge
+        The classifier of these data with its SHA-256; by default the bundled one, of MNIST.
 
     Raises
     ------
@@ -106,7 +110,7 @@ def evaluate(
     """
     count = len(images)
     check_count(count, training, test)
-    classifier, digest = DigitClassifier.bundled()
+    classifier, digest = DigitClassifier.bundled() if judge is None else judge
     generator = torch.Generator().manual_seed(seed)
     reference = test.images[torch.randperm(len(test), generator=generator)[:count]]
     real_sets = [draw_with_labels(training, labels, generator) for _ in range(FLOOR_DRAWS)]
@@ -150,6 +154,12 @@ def _measure(
         copies=Share(near.num_copies, len(images)),
         nearest=float(np.median(near.first)),
     )
+
+
+def most_samples(training: Digits, test: Digits, labels: Sequence[int]) -> int:
+    """Return how many samples with these labels in turn can be compared with real images, without repeating any."""
+    counts = torch.bincount(training.labels, minlength=training.num_labels).tolist()
+    return min(len(test), min(counts[label] for label in labels) * len(labels))
 
 
 def check_count(count: int, training: Digits, test: Digits) -> None:
@@ -208,9 +218,23 @@ def _gaussian_samples(digits: Digits, labels: Tensor, generator: torch.Generator
         images = digits.images[digits.labels == k].flatten(1).double()
         if len(images) < 2:
             raise VizdiffInputError(f"a Gaussian needs 2 training digits of {int(k)}, found {len(images)}")
-        variances, directions = torch.linalg.eigh(torch.cov(images.T))
         with_label = labels == k
+        if images.shape[1] > DIRECT_SIZE:
+            pixels = _large_gaussian(images, int(with_label.sum()), generator)
+            samples[with_label] = pixels.reshape(-1, *digits.images.shape[1:])
+            continue
+        variances, directions = torch.linalg.eigh(torch.cov(images.T))
         draws = torch.randn(int(with_label.sum()), images.shape[1], generator=generator, dtype=torch.float64)
         pixels = images.mean(dim=0) + (draws * variances.clamp(min=0).sqrt()) @ directions.T
         samples[with_label] = pixels.float().reshape(-1, *digits.images.shape[1:]).clamp(-1, 1)
     return samples
+
+
+def _large_gaussian(images: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """Return (count, D) samples of the Gaussian of (N, D) images, clipped, without its (D, D) covariance.
+
+    Σ_i z_i (x_i - mean) / √(N-1) with standard normal z has exactly that covariance.
+    """
+    mean = images.mean(dim=0)
+    draws = torch.randn(count, len(images), generator=generator, dtype=torch.float64)
+    return (mean + draws @ (images - mean) / (len(images) - 1) ** 0.5).float().clamp(-1, 1)

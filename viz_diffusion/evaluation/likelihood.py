@@ -126,6 +126,10 @@ def decoder_bits(x0: Tensor, mean: Tensor, spread: float) -> Float64:
     return np.asarray((-log_share / np.log(2)).mean(dim=(1, 2, 3)).numpy())
 
 
+DIRECT_SIZE, MOST_LARGE = 1024, 2000
+"""Values of an image up to which its covariance is computed, and images beyond that size that are looked at."""
+
+
 @own_defaults()
 def gaussian_losses(schedule: NoiseSchedule, data: Digits) -> tuple[Float64, Float64]:
     """Return (T,) losses of the ideal denoisers of two models: one Gaussian, and one Gaussian per label.
@@ -135,6 +139,8 @@ def gaussian_losses(schedule: NoiseSchedule, data: Digits) -> tuple[Float64, Flo
     are of the same images: with some hundred images or fewer they say nothing about others.
     """
     overall = data.images.flatten(1).double().mean(dim=0)
+    if len(overall) > DIRECT_SIZE:
+        return _large_gaussian_losses(schedule, data)
     scatter, per_label = torch.zeros(len(overall), len(overall)).double(), np.zeros(schedule.num_train_timesteps)
     for label in torch.unique(data.labels):
         images = data.images[data.labels == label].flatten(1).double()
@@ -147,8 +153,34 @@ def gaussian_losses(schedule: NoiseSchedule, data: Digits) -> tuple[Float64, Flo
     return _wiener_loss(schedule, scatter / (len(data) - 1)), per_label
 
 
+def _large_gaussian_losses(schedule: NoiseSchedule, data: Digits) -> tuple[Float64, Float64]:
+    """Return the same for large images, from as many of them as give the variances in seconds.
+
+    N images in D dimensions have the variances of their (N, N) Gram matrix, the other D - N + 1 being 0. A class with
+    one image is a point: its variances are 0.
+    """
+    kept = data if len(data) <= MOST_LARGE else data.first_of_each(MOST_LARGE)
+    images, per_label = kept.images.flatten(1).double(), np.zeros(schedule.num_train_timesteps)
+    for label in torch.unique(kept.labels):
+        own = images[kept.labels == label]
+        per_label += len(own) / len(kept) * _gram_loss(schedule, own)
+    return _gram_loss(schedule, images), per_label
+
+
 def _wiener_loss(schedule: NoiseSchedule, covariance: Tensor) -> Float64:
     """Return the (T,) loss per pixel of the ideal denoiser of one Gaussian."""
     variances = np.maximum(torch.linalg.eigvalsh(covariance).numpy(), 0)
+    share = schedule.alphas_cumprod[:, None]
+    return np.asarray((share * variances / (share * variances + 1 - share)).mean(axis=1))
+
+
+def _gram_loss(schedule: NoiseSchedule, images: Tensor) -> Float64:
+    """Return the (T,) loss per pixel of the ideal denoiser of the Gaussian of (N, D) images."""
+    count, size = images.shape
+    centred = images - images.mean(dim=0)
+    variances = np.zeros(size)
+    if count > 1:
+        found = torch.linalg.eigvalsh(centred @ centred.T / (count - 1)).numpy()[-size:]
+        variances[: len(found)] = np.maximum(found, 0)
     share = schedule.alphas_cumprod[:, None]
     return np.asarray((share * variances / (share * variances + 1 - share)).mean(axis=1))

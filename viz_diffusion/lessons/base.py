@@ -58,6 +58,7 @@ from viz_diffusion.lessons.context import LessonContext
 from viz_diffusion.lessons.facts import facts_by_name
 from viz_diffusion.recording.trajectory import Trajectory
 from viz_diffusion.text.catalogue import Texts
+from viz_diffusion.training.config import RunConfig
 
 Need = Literal["recording", "comparison_runs", "traces"]
 """A recording that a lesson reads; whoever needs the comparison runs needs the recording too."""
@@ -141,13 +142,16 @@ class Precomputed(Generic[ResultT]):
     """Returns one."""
     figures: tuple[LessonFigure, ...]
     """The figures that are drawn from it only; they come after the lesson's others."""
+    any_data: bool = True
+    """Whether it can be measured on other images than grey digits of 28 × 28."""
 
     def results(self, context: LessonContext) -> ResultT | None:
         """Return the results precomputed for these weights, or else measure them, or None: see ``measure_slow``."""
         if self.result in context.precomputed:
             found: ResultT = context.precomputed[self.result]
             return found
-        return self.measure(context) if context.measure_slow else None
+        measurable = context.measure_slow and (self.any_data or context.run.config.is_digits)
+        return self.measure(context) if measurable else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,10 +190,23 @@ class Lesson(Generic[DataT, FactsT]):
     """Returns the figures by name, each drawn when it is first used; some may be missing for some data."""
     figures: tuple[LessonFigure, ...] = ()
     """The figures that are drawn from more than precomputed results, in order."""
+    any_data: bool = False
+    """Whether it is about images of any size, colour and classes; otherwise only about grey digits of 28 × 28."""
+    least_labels: int = 1
+    """How many classes it needs."""
 
     def __post_init__(self) -> None:
         if self.measure is None and self.precomputed is None:
             raise VizdiffUsageError(f"lesson {self.name!r} has neither measure nor precomputed; give one of them")
+
+    def reason_to_leave_out(self, config: RunConfig) -> str | None:
+        """Return why the data of a run do not suit the lesson: ``digits`` or ``labels``; None where they do.
+
+        The catalogue has ``report.left_out_<reason>``.
+        """
+        if not self.any_data and not config.is_digits:
+            return "digits"
+        return "labels" if len(config.present_labels) < self.least_labels else None
 
     @property
     def core(self) -> bool:

@@ -120,6 +120,11 @@ class LessonContext:
         """Whether the data are MNIST: what holds for MNIST only must not be shown for other data."""
         return self.run.config.dataset == "mnist"
 
+    @property
+    def with_label(self) -> Digits:
+        """The held-out images, or the training images where no held-out one has the lessons' label."""
+        return self.heldout if self.digit in self.heldout.present else self.training
+
     @cached_property
     def training(self) -> Digits:
         """The digits the run was trained on: read on first use, and kept."""
@@ -149,6 +154,11 @@ class LessonContext:
         """Return a fresh random generator that depends on the seed and on ``key`` alone."""
         entropy = np.random.SeedSequence([len(key), self.seed, *key]).generate_state(2, np.uint32)
         return torch.Generator().manual_seed(int(entropy[0]) << 31 | int(entropy[1]) >> 1)
+
+
+def typical_image(label: int, heldout: Digits, training: Digits) -> torch.Tensor:
+    """Return the (C, H, W) typical image of a label: a held-out one, or a training image where none has the label."""
+    return (heldout if label in heldout.present else training).typical_of(label)
 
 
 def require_time(model: SimpleUNet) -> None:
@@ -184,11 +194,11 @@ def record_traces(
     """
     visited = np.arange(schedule.num_train_timesteps)[::-1] if timesteps is None else np.asarray(timesteps)
     seeds = np.arange(TRACED_SEED, TRACED_SEED + count)
-    labels = torch.arange(count) % NUM_LABELS
+    null_label = getattr(denoiser, "null_label", NUM_LABELS)
+    labels = torch.arange(count) % null_label
     shape = (count, len(visited), 1, 28, 28)
     x_t, eps, x0_pred = (np.empty(shape, np.float32) for _ in range(3))
     noise = ImageNoise(seeds.tolist())
-    null_label = getattr(denoiser, "null_label", NUM_LABELS)
     steps = ddpm_steps(
         denoiser, schedule, noise, labels.to(device_of(denoiser)), timesteps=visited, null_label=null_label
     )

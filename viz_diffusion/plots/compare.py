@@ -52,7 +52,7 @@ def draw_compare(plain: StepFrames, changed: StepFrames, inputs: tuple[ChangedIn
     with theme.use_theme():
         figure = theme.new_figure()
         page = theme.page_axes(figure)
-        side, columns = plain.x0.shape[-1], frames + 1
+        side, columns = plain.x0.shape[1], frames + 1
         height = (theme.PAGE_HEIGHT - _MARGIN - _HEADER - _FOOT - _BETWEEN) // 2 - _LINE * len(inputs) - _GAP
         large = max(1, min(280, (_RIGHT - _LEFT) // columns - 12, height * 10 // 17) // side)
         small = max(1, round(0.7 * large))
@@ -108,7 +108,7 @@ def _draw_generation(
     figure: Figure, frames: StepFrames, is_changed: bool, left: float, top: float, pitch: float, large: int, small: int
 ) -> None:
     """Draw x_t at each frame, x̂_0 beneath it, and the finished image at the end."""
-    side = frames.x0.shape[-1]
+    side = frames.x0.shape[1]
     lower = top + side * large + _GAP
     for symbol, y in ((theme.X_T, top + side * large / 2), (theme.X0_PRED, lower + side * small / 2)):
         theme.write(figure, left - 44, y + 26, theme.primed(symbol) if is_changed else symbol, 32, ha="right")

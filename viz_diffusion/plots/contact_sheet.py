@@ -1,4 +1,4 @@
-"""A contact sheet: many small grey images in one grid.
+"""A contact sheet: many small images in one grid.
 
 Knows nothing about labels or what the images are.
 """
@@ -18,16 +18,16 @@ GAP = 1
 
 
 def contact_sheet(pixels: NDArray[np.uint8]) -> Image.Image:
-    """Return (N, H, W) uint8 images as one grey image: rows of ten, or a nearly square grid beyond 100 images.
+    """Return (N, H, W[, 3]) uint8 images as one image: rows of ten, or a nearly square grid beyond 100 images.
 
     Each pixel becomes a block of 4 x 4; gaps of one image pixel between images are mid-grey.
     """
-    count, height, width = pixels.shape
+    count, height, width = pixels.shape[:3]
     columns = min(count, max(10, math.ceil(math.sqrt(count))))
     rows = math.ceil(count / columns)
-    sheet = np.full((rows * (height + GAP) + GAP, columns * (width + GAP) + GAP), 128, np.uint8)
+    sheet = np.full((rows * (height + GAP) + GAP, columns * (width + GAP) + GAP, *pixels.shape[3:]), 128, np.uint8)
     for index, image in enumerate(pixels):
         row, column = divmod(index, columns)
         top, left = GAP + row * (height + GAP), GAP + column * (width + GAP)
         sheet[top : top + height, left : left + width] = image
-    return Image.fromarray(np.kron(sheet, np.ones((SCALE, SCALE), np.uint8)))
+    return Image.fromarray(sheet.repeat(SCALE, axis=0).repeat(SCALE, axis=1))

@@ -203,7 +203,7 @@ def _samples(figure: Figure, history: LossHistory, factor: int, box: tuple[int, 
         for step in (0, last // 2, last):
             theme.write(figure, left + step / last * (right - left), bottom + 80, str(step))
         return
-    side, strip = factor * history.samples.shape[-1], bottom + 90
+    side, strip = factor * history.samples.shape[3], bottom + 90
     theme.write(figure, left - 190, 1715, "∇", 24)
     xs = left + history.sample_steps / last * (right - left)
     places = theme.spread(xs, max(side + 24, 44 * len(str(last))), left, right)

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from viz_diffusion.errors import VizdiffInputError
 from viz_diffusion.plots import raster, theme
+from viz_diffusion.plots.class_names import label_text
 from viz_diffusion.plots.theme import Array
 
 _PANEL = "#f5f4f8"
@@ -144,7 +145,7 @@ def draw_map(axes: Axes, points: Array, labels: Array, size: float) -> None:
     axes.set_xlim(middle[0] - reach * shape, middle[0] + reach * shape)
     axes.set_ylim(middle[1] - reach, middle[1] + reach)
     for (x, y), label in zip(points, labels, strict=True):
-        axes.text(x, y, str(int(label)), fontsize=size, color=theme.INK, ha="center", va="center")
+        axes.text(x, y, label_text(label), fontsize=size, color=theme.INK, ha="center", va="center")
 
 
 def _draw_matrix(figure: Figure, labels: LabelEmbedding) -> None:
@@ -169,8 +170,11 @@ def _draw_matrix(figure: Figure, labels: LabelEmbedding) -> None:
         annot_kws={"size": theme.TEXT_SIZE},
     )
     for row, label in enumerate(labels.labels):
-        theme.write(figure, left - 50, top + (row + 0.5) * high, str(int(label)), 24, va="center")
-        theme.write(figure, left + (row + 0.5) * wide, top - 36, str(int(label)), 24)
+        name = label_text(label)
+        size = 24 if len(name) < 3 else theme.TEXT_SIZE
+        beside = {"ha": "center"} if len(name) < 3 else {"rotation": 90}
+        theme.write(figure, left - 50, top + (row + 0.5) * high, name, size, va="center", **beside)
+        theme.write(figure, left + (row + 0.5) * wide, top - 36, name, size)
     theme.colour_bar(figure, (left, top + high * count + 50, wide * count, 28), theme.SIGNED_MAP, 1.0)
 
 

@@ -49,8 +49,8 @@ def film_frames(num: int, count: int) -> NDArray[np.int64]:
 
 
 def side_by_side(left: Array, right: Array, gap: int = 2) -> Array:
-    """Return two films (F, H, W) of values in [-1, 1] as one, with a white gap of ``gap`` pixels between."""
-    white = np.ones((*left.shape[:2], gap), dtype=left.dtype)
+    """Return two films (F, H, W[, 3]) of values in [-1, 1] as one, with a white gap of ``gap`` pixels between."""
+    white = np.ones((*left.shape[:2], gap, *left.shape[3:]), dtype=left.dtype)
     return np.concatenate([left, white, right], axis=2)
 
 
@@ -92,7 +92,7 @@ def film_bytes(
     Parameters
     ----------
     frames
-        (F, H, W) float, in [-1, 1]: grey frames, F at least 1; or (F, H, W, 3) colour frames of a GIF or WebP.
+        (F, H, W) float, in [-1, 1]: grey frames, F at least 1; or (F, H, W, 3) colour frames.
     format
         ``gif`` and ``webp`` (lossless) loop, ``mp4`` (H.264) plays once.
     counts
@@ -110,7 +110,7 @@ def film_bytes(
     VizdiffUsageError
         Where the format is unknown, or PyAV is not installed for an MP4.
     """
-    is_colour = frames.ndim == 4 and frames.shape[-1] == 3 and format != "mp4"
+    is_colour = frames.ndim == 4 and frames.shape[-1] == 3
     if (frames.ndim != 3 and not is_colour) or not frames.shape[0]:
         raise VizdiffInputError(f"a film needs frames of the shape (F, H, W), found {frames.shape}")
     if scale < 1 or frame_ms < 10 or hold_ms < 10:
@@ -159,12 +159,15 @@ def _coloured(strip: NDArray[np.uint8], colours: list[int]) -> NDArray[np.uint8]
 
 
 def _mp4(frames: list[NDArray[np.uint8]], frame_ms: int) -> bytes:
-    """Encode (H, W) grey frames as H.264, padded to the even sides that it needs."""
+    """Encode (H, W) grey or (H, W, 3) frames as H.264, padded to the even sides that it needs."""
     require_mp4()
     import av
 
-    even = [np.pad(frame, [(0, side % 2) for side in frame.shape], mode="edge") for frame in frames]
-    height, width = even[0].shape
+    even = [
+        np.pad(frame, [(0, side % 2) for side in frame.shape[:2]] + [(0, 0)] * (frame.ndim - 2), mode="edge")
+        for frame in frames
+    ]
+    height, width = even[0].shape[:2]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "film.mp4"
         try:
@@ -174,7 +177,8 @@ def _mp4(frames: list[NDArray[np.uint8]], frame_ms: int) -> bytes:
                 )
                 stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
                 for frame in even:
-                    video_frame = av.VideoFrame.from_ndarray(np.repeat(frame[..., None], 3, axis=2), format="rgb24")
+                    rgb = frame if frame.ndim == 3 else np.repeat(frame[..., None], 3, axis=2)
+                    video_frame = av.VideoFrame.from_ndarray(rgb, format="rgb24")
                     container.mux(stream.encode(video_frame))
                 container.mux(stream.encode(None))
         except av.error.FFmpegError as error:

@@ -21,7 +21,7 @@ def draw_forward(images: Array, timesteps: Array, alphas_cumprod: Array, crossin
     Parameters
     ----------
     images
-        (N, 1+K, H, W) float, about [-3, 3]: x_0, then x_t at each timestep; N is usually 5, K usually 10.
+        (N, 1+K, H, W[, 3]) float, about [-3, 3]: x_0, then x_t at each timestep; N is usually 5, K usually 10.
     timesteps
         (K,) int, rising.
     alphas_cumprod
@@ -30,12 +30,12 @@ def draw_forward(images: Array, timesteps: Array, alphas_cumprod: Array, crossin
         The first t whose SNR is below 1, or None; a line is drawn before the first column with t >= crossing.
     """
     columns = len(timesteps) + 1
-    if images.ndim != 4 or images.shape[1] != columns or len(alphas_cumprod) != columns - 1:
+    if images.ndim not in (4, 5) or images.shape[1] != columns or len(alphas_cumprod) != columns - 1:
         raise VizdiffInputError(f"images must have the shape (N, {columns}, H, W), found {images.shape}")
     with theme.use_theme():
         figure = theme.new_figure()
         page = theme.page_axes(figure)
-        rows, side = images.shape[0], images.shape[-1]
+        rows, side = images.shape[0], images.shape[3]
         left, right, top, bottom, split = 70, 3130, 420, 1650, 56
         pitch = (right - left - split - 40) / columns
         factor = max(1, int(min(pitch - 20, (bottom - top) / rows - 20)) // side)
@@ -68,7 +68,7 @@ def draw_forward(images: Array, timesteps: Array, alphas_cumprod: Array, crossin
 
 @dataclass(frozen=True, eq=False)
 class TrainingFrames:
-    """The images of one training step at R timesteps."""
+    """The images of one training step at R timesteps; in colour x0 and x_t are (R, H, W, 3)."""
 
     timesteps: Array
     """(R,) int: the timestep of each row, usually 100, 300, 600."""
@@ -90,7 +90,7 @@ def draw_training_step(step: TrainingFrames) -> Figure:
     """Draw a row for each timestep: x_0 + ε → x_t → ε̂, then ε̂ - ε and its mean square."""
     with theme.use_theme():
         figure = theme.new_figure()
-        rows, side = len(step.timesteps), step.x0.shape[-1]
+        rows, side = len(step.timesteps), step.x0.shape[2]
         top, bottom, left, gap = 232, 1606, 330, 104
         factor = max(1, min(14, int((bottom - top) / rows - 44) // side))
         size = side * factor

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from viz_diffusion.errors import VizdiffInputError
 from viz_diffusion.plots import raster, theme
+from viz_diffusion.plots.class_names import label_text
 from viz_diffusion.plots.theme import Array
 
 _LONGEST_BAND = 12
@@ -130,28 +131,29 @@ def draw_ten_digits(images: Array, steps_left: Array, labels: Array) -> Figure:
     Parameters
     ----------
     images
-        (L, F, H, W) float, about [-3, 3] falling to [-1, 1]: x_t of each generation, most noise first; L is
+        (L, F, H, W[, 3]) float, about [-3, 3] falling to [-1, 1]: x_t of each generation, most noise first; L is
         usually 10 and F usually 8.
     steps_left
         (F,) int, falling to 0: the steps left at each frame.
     labels
         (L,) int: the label of each generation.
     """
-    if images.ndim != 4 or images.shape[:2] != (len(labels), len(steps_left)):
+    if images.ndim not in (4, 5) or images.shape[:2] != (len(labels), len(steps_left)):
         raise VizdiffInputError(
             f"images must have the shape ({len(labels)}, {len(steps_left)}, H, W), found {images.shape}"
         )
     with theme.use_theme():
         figure = theme.new_figure()
-        count, rows, side = images.shape[0], images.shape[1], images.shape[-1]
+        count, rows, side = images.shape[0], images.shape[1], images.shape[3]
         left, right, top, bottom, gap = 300, 3150, 180, 1750, 13
-        pitch = (right - left) / count
+        pitch = min((right - left) / count, 560)
+        left += round((right - left - pitch * count) / 2)
         large = max(1, min(int(pitch - 20), 252) // side)
         small = max(1, int((bottom - top - 30 - side * large) / max(1, rows - 1) - gap) // side)
         small = min(small, large)
         for column, label in enumerate(labels):
             middle = left + (column + 0.5) * pitch
-            theme.write(figure, middle, top - 50, str(int(label)), 36)
+            theme.write(figure, middle, top - 50, label_text(label), 36 if len(label_text(label)) <= pitch / 45 else 20)
             for row in range(rows):
                 factor = large if row == rows - 1 else small
                 y = top + row * (side * small + gap) + (22 if row == rows - 1 else 0)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from viz_diffusion.errors import VizdiffInputError
 from viz_diffusion.plots import raster, saving, theme
+from viz_diffusion.plots.class_names import label_text
 from viz_diffusion.plots.theme import Array
 
 MOST_COLUMNS = 13
@@ -35,7 +36,7 @@ class TrainingSamples:
 
     def __post_init__(self) -> None:
         count, rows = len(self.steps), len(self.labels)
-        if self.images.ndim != 4 or self.images.shape[:2] != (count, rows) or not self.images.size:
+        if self.images.ndim not in (4, 5) or self.images.shape[:2] != (count, rows) or not self.images.size:
             raise VizdiffInputError(
                 f"looks must hold images of the shape ({count}, {rows}, H, W), found {self.images.shape}"
             )
@@ -64,7 +65,9 @@ def draw_training_samples(samples: TrainingSamples) -> Figure:
         theme.write(figure, left - 150, top - 80, _STEPS_DONE, theme.SYMBOL_SIZE)
         for row, label in enumerate(samples.labels):
             baseline = top + row * row_pitch + side * factor / 2 + 34
-            theme.write(figure, start - 60, baseline, str(int(label)), theme.NUMBER_SIZE, ha="right")
+            name = label_text(label)
+            size = theme.NUMBER_SIZE if len(name) < 3 else theme.TEXT_SIZE
+            theme.write(figure, start - 30 * (1 + (len(name) < 3)), baseline, name, size, ha="right")
         for column, step in enumerate(samples.steps):
             last = column == columns - 1
             middle = start + (column + 0.5) * pitch + (apart if last and columns > 1 else 0)
@@ -81,7 +84,7 @@ def draw_film_frame(samples: TrainingSamples, index: int) -> Figure:
 
     ``index`` counts the training steps of ``samples``, 0 .. M-1.
     """
-    rows, side = -(-samples.images.shape[1] // 5), samples.images.shape[-1]
+    rows, side = -(-samples.images.shape[1] // 5), samples.images.shape[3]
     with theme.use_theme():
         figure = theme.new_figure()
         page = theme.page_axes(figure)

@@ -17,7 +17,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from viz_diffusion.data import NUM_LABELS
 from viz_diffusion.diffusion.sampler_config import SamplerConfig
 from viz_diffusion.diffusion.samplers import ImageNoise, Step
 from viz_diffusion.diffusion.sampling import sampling_steps
@@ -33,6 +32,8 @@ COMPARED_FRAMES = 100
 """Frames kept of the same digit under another guidance scale or another sampler."""
 SHARES_LEFT = (1.0, 0.65, 0.55, 0.45, 0.35, 0.25, 0.1)
 """Shares of the steps that are left at frames that are always kept."""
+MOST_OTHERS = 9
+"""Other labels at most."""
 _GUIDANCE_SCALES = (1.0, 3.0, 1.5)
 """The first two that differ from the recording's own are sampled."""
 _SCHEMA_VERSION = 2
@@ -46,7 +47,7 @@ class Generation:
     """One generation, F of its S frames."""
 
     digit: int
-    """The label it was sampled with, 0..9."""
+    """The label it was sampled with."""
     sampler: str
     """ddpm, ddim or dpm-solver++."""
     guidance_scale: float
@@ -58,12 +59,12 @@ class Generation:
     steps_left: Int64
     """(F,) int64, strictly falling, in 1 .. S: steps left before each frame's step."""
     x_t: Float32
-    """(F+1, H, W) float32: x_t at each frame, and last the finished image."""
+    """(F+1, H, W) or (F+1, H, W, 3) float32: x_t at each frame, and last the finished image."""
     x0_pred: Float32
-    """(F, H, W) float32: predicted x̂_0."""
+    """(F, H, W) or (F, H, W, 3) float32: predicted x̂_0."""
 
     def states_at(self, steps_left: Int64) -> Float32:
-        """Return the (K, H, W) states at K numbers of steps left, 0 being the finished image.
+        """Return the (K, H, W[, 3]) states at K numbers of steps left, 0 being the finished image.
 
         Raises
         ------
@@ -82,7 +83,7 @@ class ComparisonRuns:
     """The generations that a recording is compared with."""
 
     others: tuple[Generation, ...]
-    """The nine other digits."""
+    """The nine other digits, or other classes, at most nine."""
     comparisons: tuple[Generation, ...]
     """The same digit under two other guidance scales and from the other sampler."""
     complete: bool = True
@@ -113,6 +114,7 @@ def sample_comparison_runs(
     on_step: Callable[[int, int], None] | None = None,
     comparisons: bool = True,
     known: ComparisonRuns | None = None,
+    labels: Sequence[int] | None = None,
 ) -> ComparisonRuns:
     """Sample the comparison runs of one image of a recording.
 
@@ -127,6 +129,9 @@ def sample_comparison_runs(
         always are.
     known
         Comparison runs without ``comparisons``, whose nine digits are not sampled again.
+    labels
+        The labels that the network was trained on, rising; by default all. Of more than nine others the next nine
+        after the recording's own are sampled.
 
     Raises
     ------
@@ -134,10 +139,10 @@ def sample_comparison_runs(
         Where the recording's seed or digit, or its sampler or guidance scale, is not known.
     """
     label, seed = int(trajectory.labels[sample]), int(trajectory.seeds[sample])
-    if seed < 0 or not 0 <= label < NUM_LABELS:
+    if seed < 0 or not 0 <= label < model.null_label:
         raise VizdiffInputError("comparison runs need a recording whose seed and digit are known")
     own = trajectory.sampler_config
-    digits = [] if known is not None else [digit for digit in range(NUM_LABELS) if digit != label]
+    digits = [] if known is not None else _other_labels(label, range(model.null_label) if labels is None else labels)
     scales = [s for s in _GUIDANCE_SCALES if s != own.guidance_scale][:2] if comparisons else []
     other = _other_sampler(own, trajectory.schedule.num_train_timesteps)
     num_images = len(digits) + len(scales)
@@ -169,6 +174,12 @@ def sample_comparison_runs(
     return ComparisonRuns(others, tuple(same_sampler[len(digits) :] + other_sampler), comparisons)
 
 
+def _other_labels(label: int, labels: Sequence[int]) -> list[int]:
+    """Return the labels that a recording is compared with, rising."""
+    after = [one for one in labels if one > label] + [one for one in labels if one < label]
+    return sorted(after[:MOST_OTHERS])
+
+
 def _other_sampler(own: SamplerConfig, num_train_timesteps: int) -> SamplerConfig:
     """Return the sampler that a recording is compared with: DDIM in 100 steps for DDPM, DDPM in all for any other."""
     if own.sampler == "ddpm":
@@ -188,6 +199,7 @@ def _sample(
 ) -> list[Generation]:
     """Sample one batch from one noise; the images differ in digit and guidance scale alone, and keep some frames."""
     device = next(model.parameters()).device
+    image_shape = (model.config.in_channels, model.config.image_size, model.config.image_size)
     scales = [config.guidance_scale for config in configs]
     each = (
         torch.tensor(scales, dtype=torch.float32, device=device).reshape(-1, 1, 1, 1) if len(set(scales)) > 1 else None
@@ -200,7 +212,7 @@ def _sample(
     steps = sampling_steps(
         model,
         schedule,
-        ImageNoise([seed] * len(digits)),
+        ImageNoise([seed] * len(digits), image_shape),
         torch.tensor(digits, device=device),
         configs[0],
         timesteps=visited,
@@ -228,7 +240,8 @@ def _sample(
 
 
 def _rows(tensors: list[torch.Tensor], row: int) -> Float32:
-    return np.stack([tensor[row, 0].cpu().numpy() for tensor in tensors])
+    images = np.stack([tensor[row].cpu().numpy() for tensor in tensors])
+    return images[:, 0] if images.shape[1] == 1 else np.moveaxis(images, 1, -1)
 
 
 def _identity(trajectory: Trajectory, sample: int) -> dict[str, Any]:

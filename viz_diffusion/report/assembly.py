@@ -13,11 +13,13 @@ import numpy as np
 from viz_diffusion.recording.comparison_runs import Generation
 from viz_diffusion.recording.trajectory import Trajectory
 from viz_diffusion.report.page import Page
-from viz_diffusion.report.player import Player
+from viz_diffusion.report.player import Player, shown_steps
 from viz_diffusion.study.blocks import Picture
 from viz_diffusion.study.narrative import Drawing, NarratedLesson, drawings, wording
-from viz_diffusion.study.study import Study, provenance
+from viz_diffusion.study.study import Study, data_note, provenance
 from viz_diffusion.text.catalogue import Texts
+from viz_diffusion.text.class_names import shown_name
+from viz_diffusion.views import frames as frames_view
 from viz_diffusion.views import strip as strip_view
 
 
@@ -34,9 +36,17 @@ class Players:
 def players(study: Study) -> Players:
     """Return players for the recording and its comparison runs."""
     recorded, comparison_runs = study.trajectory, study.comparison_runs
+    names = study.run.config.class_names
+
+    def name(label: int) -> str:
+        return shown_name(names[label]) if names else ""
+
     return Players(
-        (_recording_player(recorded), *(_comparison_player(one, recorded) for one in comparison_runs.others)),
-        tuple(_comparison_player(one, recorded) for one in comparison_runs.comparisons),
+        (
+            _recording_player(recorded, name=name(int(recorded.labels[0]))),
+            *(_comparison_player(one, recorded, name(one.digit)) for one in comparison_runs.others),
+        ),
+        tuple(_comparison_player(one, recorded, name(one.digit)) for one in comparison_runs.comparisons),
     )
 
 
@@ -67,6 +77,8 @@ def assemble(
         chapters=tuple(one.chapter(pictures) for one in lessons),
         provenance=tuple(provenance(study, command, texts).values()),
         lang=texts.lang,
+        class_names=texts.class_names,
+        note=data_note(study, texts),
     )
 
 
@@ -76,25 +88,28 @@ def strip(study: Study, texts: Texts) -> Drawing:
     return drawings(strip_view.draw(data), wording(strip_view.facts(data), texts), texts)[0]
 
 
-def _recording_player(trajectory: Trajectory, sample: int = 0) -> Player:
-    """Return a player for every step of one image of the recording."""
+def _recording_player(trajectory: Trajectory, sample: int = 0, name: str = "") -> Player:
+    """Return a player for every step of one image of the recording, or as many as a sprite sheet holds."""
+    kept = shown_steps(trajectory)
     return Player(
         digit=int(trajectory.labels[sample]),
-        x_t=np.concatenate([trajectory.x_t[sample, :, 0], trajectory.x0[sample]]),
-        x0_pred=trajectory.x0_pred[sample, :, 0],
-        eps_pred=trajectory.eps_pred[sample, :, 0],
-        timesteps=trajectory.timesteps,
+        name=name,
+        x_t=frames_view.pictures(np.concatenate([trajectory.x_t[sample, kept], trajectory.x0[sample][None]])),
+        x0_pred=frames_view.pictures(trajectory.x0_pred[sample, kept]),
+        eps_pred=frames_view.one_channel(trajectory.eps_pred[sample, kept]),
+        timesteps=trajectory.timesteps[kept],
         alphas_cumprod=trajectory.schedule.alphas_cumprod,
-        steps_left=trajectory.steps_left,
+        steps_left=trajectory.steps_left[kept],
         sampler=trajectory.sampler,
         guidance_scale=trajectory.guidance_scale,
     )
 
 
-def _comparison_player(generation: Generation, trajectory: Trajectory) -> Player:
+def _comparison_player(generation: Generation, trajectory: Trajectory, name: str = "") -> Player:
     """Return a player for the kept steps of a comparison run."""
     return Player(
         digit=generation.digit,
+        name=name,
         x_t=generation.x_t,
         x0_pred=generation.x0_pred,
         eps_pred=None,

@@ -38,7 +38,9 @@ SCRIPTS = ("player.js", "charts.js", "notes.js", "lecture.js", "page.js")
 
 def render(page: Page) -> str:
     """Return the page as one HTML document without external files."""
-    texts = load_texts(page.lang).preferring("alone") if page.recording_only else load_texts(page.lang)
+    texts = load_texts(page.lang).for_classes(page.class_names)
+    if page.recording_only:
+        texts = texts.preferring("alone")
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("viz_diffusion.report", "templates"),
         autoescape=True,
@@ -129,7 +131,7 @@ def _png(picture: pixels.UInt8) -> str:
 def _run_data(player: Player) -> dict[str, Any]:
     """Return the data of one generation for the script; the frames of each field are one sprite sheet."""
     return {
-        "digit": player.digit,
+        "digit": player.shown,
         "sampler": SAMPLERS.get(player.sampler, player.sampler),
         "guidance": f"{player.guidance_scale:g}",
         "total": player.total,

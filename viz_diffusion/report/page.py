@@ -38,6 +38,8 @@ class Page:
     """Language of the interface texts, and of the page."""
     recording_only: bool = False
     """Whether the page shows a recording only, without its network; it then uses the texts for that."""
+    class_names: tuple[str, ...] = ()
+    """Names of the classes; empty for digits."""
     note: str = ""
     """A paragraph before the chapters; empty for none."""
 

@@ -13,11 +13,23 @@ from numpy.typing import NDArray
 
 from viz_diffusion.errors import VizdiffNonFiniteError, VizdiffUsageError
 from viz_diffusion.plots import pixels
+from viz_diffusion.recording.trajectory import Trajectory
 from viz_diffusion.report import sprites
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 Int64 = NDArray[np.int64]
+
+
+MOST_PIXELS = 1000 * 64 * 64
+"""Largest number of pixels of a field over all steps; of longer recordings, evenly spaced steps are kept."""
+
+
+def shown_steps(trajectory: Trajectory) -> Int64:
+    """Return the indices of the steps that a player shows: all, or as many as :data:`MOST_PIXELS` allows."""
+    height, width = trajectory.x_t.shape[3:]
+    num_kept = max(1, min(trajectory.num_steps, MOST_PIXELS // (height * width)))
+    return np.unique(np.round(np.linspace(0, trajectory.num_steps - 1, num_kept)).astype(np.int64))
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +45,7 @@ class Player:
     """
 
     digit: int | None
-    """The label, 0..9; None where the network does not generate digits, or this is unknown."""
+    """The label; None where it is unknown."""
     x_t: Float32
     """(S+1, H, W) float32, or (S+1, H, W, 3) for RGB, nominally -1..1: x_t at each step, then the finished image."""
     x0_pred: Float32
@@ -52,6 +64,8 @@ class Player:
     """s; 1 is no guidance, NaN is unknown."""
     step_alphas_cumprod: Float64 | None = None
     """(S,) float64: ᾱ at each step; needed where a timestep is not an index of ``alphas_cumprod``."""
+    name: str = ""
+    """The name of the label's class; empty for digits."""
 
     def __post_init__(self) -> None:
         count, shape = len(self.timesteps), np.shape(self.x0_pred)
@@ -78,6 +92,11 @@ class Player:
             field = getattr(self, name)
             if field is not None and not np.isfinite(field).all():
                 raise VizdiffNonFiniteError(f"{run}: {name} holds NaN or infinity; it is not usable")
+
+    @property
+    def shown(self) -> str | int | None:
+        """The label as the page names it: the name of its class, or the digit."""
+        return self.name or self.digit
 
     @property
     def shares(self) -> Float64:

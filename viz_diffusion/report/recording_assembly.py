@@ -12,7 +12,7 @@ import numpy as np
 
 from viz_diffusion.recording.trajectory import Trajectory
 from viz_diffusion.report.page import Page
-from viz_diffusion.report.player import Player
+from viz_diffusion.report.player import Player, shown_steps
 from viz_diffusion.study.blocks import Picture
 from viz_diffusion.study.narrative import Drawing, NarratedLesson, drawings, wording
 from viz_diffusion.study.recording_study import RecordingStudy
@@ -22,15 +22,10 @@ from viz_diffusion.views import frames as frames_view
 from viz_diffusion.views import strip as strip_view
 from viz_diffusion.views.frames import recording_facts
 
-MOST_PIXELS = 1000 * 64 * 64
-"""Largest number of pixels of a field over all steps; of longer recordings, evenly spaced steps are kept."""
-
 
 def player(trajectory: Trajectory) -> Player:
-    """Return a player for the first image: every step, or as many as :data:`MOST_PIXELS` allows."""
-    height, width = trajectory.x_t.shape[3:]
-    num_kept = max(1, min(trajectory.num_steps, MOST_PIXELS // (height * width)))
-    kept = np.unique(np.round(np.linspace(0, trajectory.num_steps - 1, num_kept)).astype(np.int64))
+    """Return a player for the first image: every step, or as many as a sprite sheet holds."""
+    kept = shown_steps(trajectory)
     return Player(
         digit=None,
         x_t=frames_view.pictures(np.concatenate([trajectory.x_t[0, kept], trajectory.x0[:1]])),

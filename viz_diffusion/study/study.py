@@ -15,7 +15,7 @@ from viz_diffusion.lessons.context import LessonContext, Progress, silent
 from viz_diffusion.lessons.precomputed import load_pictures, load_results
 from viz_diffusion.recording.comparison_runs import ComparisonRuns
 from viz_diffusion.recording.trajectory import Trajectory
-from viz_diffusion.study.narrative import weighting, wording
+from viz_diffusion.study.narrative import join, weighting, wording
 from viz_diffusion.text.catalogue import Texts
 from viz_diffusion.views.frames import recording_facts
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from viz_diffusion.training.run import Run
 
 
+SHOWN_NAMES = 12
+"""Classes that a page names."""
 _LIBRARIES = ("torch", "numpy", "matplotlib", "scikit-learn", "zarr", "pillow")
 
 
@@ -41,6 +43,8 @@ class Study:
     """One for each lesson, in the order of the story."""
     num_parameters: int
     """How many parameters the network has."""
+    left_out: tuple[tuple[AnyLesson, str], ...] = ()
+    """Lessons that were chosen and that the data do not suit, each with its reason."""
 
     @property
     def recording(self) -> dict[str, Any]:
@@ -56,7 +60,14 @@ class Study:
     def facts(self) -> dict[str, Any]:
         """Return all facts, by lesson: what is written as JSON."""
         found = {finding.lesson.name: finding.to_dict() for finding in self.findings}
-        return {"recording": self.recording, "weights_sha256": self.trajectory.weights_sha256, "lessons": found}
+        facts = {"recording": self.recording, "weights_sha256": self.trajectory.weights_sha256, "lessons": found}
+        names = self.run.config.class_names
+        if names is not None:
+            facts["class_names"] = list(names)
+            facts["label"] = names[int(self.trajectory.labels[0])]
+        if self.left_out:
+            facts["left_out"] = {lesson.name: reason for lesson, reason in self.left_out}
+        return facts
 
 
 def study(
@@ -88,9 +99,12 @@ def study(
         precomputed=precomputed,
         measure_slow=lessons is not None,
     )
-    findings = []
+    findings, left_out = [], list[tuple[AnyLesson, str]]()
     for lesson in sorted(chosen, key=lambda lesson: lesson.position):
         if lessons is None and not lesson.core and lesson.result not in precomputed:
+            continue
+        if reason := lesson.reason_to_leave_out(run.config):
+            left_out.append((lesson, reason))
             continue
         finding = Finding.measure(lesson, context)
         if finding.precomputed:
@@ -99,7 +113,29 @@ def study(
         if on_finding is not None:
             on_finding(finding)
     num_parameters = sum(weight.numel() for weight in model.parameters())
-    return Study(run, trajectory, comparison_runs, tuple(findings), num_parameters)
+    return Study(run, trajectory, comparison_runs, tuple(findings), num_parameters, tuple(left_out))
+
+
+def data_note(found: Study, texts: Texts) -> str:
+    """Return a paragraph on data of one's own, and on what is left out because of them; empty for digits."""
+    config = found.run.config
+    if config.is_digits:
+        return ""
+    names = [texts.label(label) for label in config.present_labels]
+    comma = texts["report.comma"]
+    shown = comma.join(names[:SHOWN_NAMES]) + f"{comma}…" * (len(names) > SHOWN_NAMES)
+    channels, size, _ = config.image_shape
+    colour = texts["report.data_colour" if channels == 3 else "report.data_grey"]
+    sentences = [texts("report.data_note", count=len(names), names=shown, size=size, colour=colour)]
+    for reason in ("digits", "labels"):
+        titles = [
+            texts[f"chapter.{lesson.name}.title"]
+            for lesson in all_lessons()
+            if lesson.reason_to_leave_out(config) == reason
+        ]
+        if titles:
+            sentences.append(texts(f"report.left_out_{reason}", titles=comma.join(titles)))
+    return join(*sentences)
 
 
 def provenance(found: Study, command: str, texts: Texts) -> dict[str, tuple[str, str]]:

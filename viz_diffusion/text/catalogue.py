@@ -6,11 +6,12 @@ Knows nothing about pages; a new language is a new file in ``catalogues/``.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from typing import Any
 
 from viz_diffusion.errors import VizdiffInputError, VizdiffUsageError
+from viz_diffusion.text.class_names import reword, shown_name
 
 
 def languages() -> tuple[str, ...]:
@@ -22,6 +23,9 @@ def languages() -> tuple[str, ...]:
 
 class Texts(Mapping[str, str]):
     """The texts of one language: ``texts["interface.play"]``, or with fields ``texts("interface.digit", digit=5)``."""
+
+    class_names: tuple[str, ...] = ()
+    """(K,) the names of the classes that the texts are about; empty for digits."""
 
     def __init__(self, lang: str, entries: Mapping[str, str]) -> None:
         self.lang = lang
@@ -85,6 +89,22 @@ class Texts(Mapping[str, str]):
             Where no key begins with ``prefix`` and a dot.
         """
         return Texts(self.lang, self._entries | self.section(prefix))
+
+    def for_classes(self, class_names: Sequence[str] | None) -> Texts:
+        """Return the catalogue for classes of these names; without names, for digits, the catalogue itself.
+
+        The texts at ``own.KEY`` replace those at ``KEY``; in the others "digit" becomes "class" or "image".
+        """
+        if not class_names:
+            return self
+        own = self.section("own")
+        texts = Texts(self.lang, reword(self._entries, self.lang) | own)
+        texts.class_names = tuple(class_names)
+        return texts
+
+    def label(self, label: int) -> str:
+        """Return a label as a text names it: the class's name, or the digit."""
+        return shown_name(self.class_names[label]) if 0 <= label < len(self.class_names) else str(label)
 
 
 def load_texts(lang: str = "en") -> Texts:

@@ -12,7 +12,7 @@ import torch
 
 from viz_diffusion.data import Digits
 from viz_diffusion.errors import VizdiffInputError, VizdiffIOError
-from viz_diffusion.files import lock, remove_dir, sweep
+from viz_diffusion.files import lock, read_json, remove_dir, sweep
 from viz_diffusion.training.checkpoint import load_checkpoint, save_checkpoint
 from viz_diffusion.training.config import RunConfig
 from viz_diffusion.training.loop import TrainState
@@ -112,6 +112,14 @@ class CheckpointSeries:
         if changes:
             remarks.append(f"not bit-exact: {'; '.join(changes)}")
         return Resumed(state, metrics_bytes, remarks)
+
+    def data_sha256(self) -> tuple[str, str] | None:
+        """Return the SHA-256 of the training and held-out images of the newest checkpoint; None if it knows none."""
+        for folder in reversed(self.complete()):
+            recipe = read_json(folder / "state.json").get("recipe", {})
+            if "training_digits" in recipe and "heldout_digits" in recipe:
+                return recipe["training_digits"], recipe["heldout_digits"]
+        return None
 
     def keep_only(self, *steps: int) -> None:
         """Remove all complete checkpoints except those of the given steps."""

@@ -5,11 +5,12 @@ Reads no folder except the data's. Knows nothing about weights or checkpoints.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from viz_diffusion.data import Digits, load_digits
+from viz_diffusion.data import Digits, load_data_set, load_digits
 from viz_diffusion.diffusion.converted_unet import ConvertedUNet
 from viz_diffusion.diffusion.parameterizations import OBJECTIVES
 from viz_diffusion.diffusion.schedule import NoiseSchedule
@@ -38,13 +39,20 @@ class RunConfig:
     dataset: str = "mnist"
     """mnist, fashion-mnist or kmnist; or data-dir, if ``data_dir`` gives a folder."""
     data_dir: str | None = None
-    """Folder of IDX files to train on, instead of a data set known by name."""
+    """Folder to train on, of IDX files or of images by class, instead of a data set known by name."""
     preset: str | None = None
     """Name of the preset the run started from, even if options changed its values; None without a preset."""
     subset: int | None = None
     """Number of training images used, with the labels in turn (0, 1, .. 9, 0, ..); None for all of them."""
     minutes: float | None = None
     """Wall time to train for. None once it has been converted into a number of steps (``training.steps``)."""
+    class_names: tuple[str, ...] | None = None
+    """(K,) names of the classes; None where the labels are the digits 0..9."""
+    labels: tuple[int, ...] | None = None
+    """The labels that the training images have, rising; None where they have all K."""
+    data_sha256: tuple[str, str] | None = None
+    """SHA-256 of the training and the held-out images of ``data_dir`` (:attr:`Digits.sha256`), before any subset is
+    taken, by which a folder that moved is known; None for a data set known by name, and in older runs."""
 
     def __post_init__(self) -> None:
         if self.minutes is not None:
@@ -53,6 +61,7 @@ class RunConfig:
             object.__setattr__(self, "training", replace(self.training, steps=UNDECIDED_STEPS))
         if self.subset is not None and (type(self.subset) is not int or self.subset < 1):
             raise VizdiffInputError(f"the run's subset must be a whole number of digits or null, found {self.subset!r}")
+        self._check_classes()
         network, objective = (self.model.schedule, self.model.num_train_timesteps), self.training.objective
         wanted = {"epsilon": self.schedule, "flow": "flow"}.get(objective)
         if network[0] is not None and wanted is None:
@@ -66,6 +75,30 @@ class RunConfig:
                 f"the network's last line uses the schedule {network[0]}, T = {network[1]}, "
                 f"and the {owner} {wanted}, T = {self.num_train_timesteps}; they must be the same"
             )
+
+    def _check_classes(self) -> None:
+        """Refuse class names and labels that do not belong to the network."""
+        count = self.model.num_labels
+        names, labels = self.class_names, self.labels
+        if names is not None and (len(names) != count or not all(type(name) is str and name for name in names)):
+            raise VizdiffInputError(f"the run's class_names must be {count} names, one for each label, found {names!r}")
+        if labels is not None and not (labels and all(type(one) is int and 0 <= one < count for one in labels)):
+            raise VizdiffInputError(f"the run's labels must lie in 0..{count - 1}, found {labels!r}")
+
+    @property
+    def present_labels(self) -> tuple[int, ...]:
+        """The labels that the training images have, rising."""
+        return tuple(range(self.model.num_labels)) if self.labels is None else self.labels
+
+    @property
+    def is_digits(self) -> bool:
+        """Whether the data are like MNIST: grey, 28 × 28, ten classes without names, all of them trained on."""
+        return self.class_names is None and self.labels is None and self.image_shape == (1, 28, 28)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of the images."""
+        return (self.model.in_channels, self.model.image_size, self.model.image_size)
 
     @property
     def noise_schedule(self) -> NoiseSchedule:
@@ -116,10 +149,21 @@ class RunConfig:
     def load_digits(self, split: str) -> Digits:
         """Load the training images (``train``) or the held-out images (``test``)."""
         if self.data_dir is not None:
-            digits = load_digits(split, data_dir=Path(self.data_dir))
+            size, channels = self.model.image_size, self.model.in_channels
+            digits = load_data_set(Path(self.data_dir), size, channels).split(split)
+            if digits.class_names != (self.class_names or ()) or digits.num_labels != self.model.num_labels:
+                raise VizdiffInputError(
+                    f"`data_dir` {self.data_dir} has changed: the run was trained on {self.model.num_labels} classes "
+                    f"({_few(self.class_names or '0123456789')}), and it holds {digits.num_labels} "
+                    f"({_few(digits.class_names or '0123456789')}); restore it, or give its new place as `data_dir`"
+                )
         else:
             digits = load_digits(split, self.dataset)
         return digits if self.subset is None or split != "train" else digits.first_of_each(self.subset)
+
+    def data_hashes(self) -> tuple[str, str]:
+        """Return the SHA-256 of the training and the held-out images."""
+        return self.load_digits("train").sha256, self.load_digits("test").sha256
 
     def data_set(self, training: Digits) -> Digits:
         """Return the complete training set: ``training`` itself, unless the run is trained on a subset of it."""
@@ -132,6 +176,11 @@ class RunConfig:
             del values["minutes"]
         else:
             values["training"]["steps"] = None
+        for name in ("class_names", "labels", "data_sha256"):  # older configs lack them
+            if values[name] is None:
+                del values[name]
+            else:
+                values[name] = list(values[name])
         return values
 
     def conditions(self, data: tuple[Digits, Digits] | None = None) -> dict[str, Any]:
@@ -148,6 +197,8 @@ class RunConfig:
         model, training = values.pop("model"), values.pop("training")
         entries = {**model, "channels": list(model["channels"]), **training, **values}
         excluded = ["format_version", "preset", "steps", "minutes"]
+        # Where the data lie does not matter: their SHA-256 are compared.
+        excluded += ["data_dir", "data_sha256"] * (self.data_dir is not None)
         # Older checkpoints lack these two entries: then the network has a time input and the run no subset.
         excluded += ["use_time"] * self.model.use_time + ["subset"] * (self.subset is None)
         hashes = {} if data is None else {"training_digits": data[0].sha256, "heldout_digits": data[1].sha256}
@@ -172,11 +223,18 @@ class RunConfig:
             # Older configs lack weight_exponent, and name no objective: their errors were not weighted.
             unweighted = {} if "objective" in training else {"weight_exponent": 0.0}
             training = TrainConfig(**{**unweighted, **training, **undecided})
+            for name in ("class_names", "labels", "data_sha256"):
+                values[name] = None if values.get(name) is None else tuple(values[name])
             config = cls(model=ModelConfig.from_dict(model), training=training, **values)
             _ = config.noise_schedule  # fails if no schedule can be built from these values
         except (VizdiffError, KeyError, TypeError, AttributeError, ValueError) as error:
             raise VizdiffInputError(f"{path} is not the config of a run: {error}") from error
         return config
+
+
+def _few(names: Sequence[str]) -> str:
+    """Return the first names of several, with commas between them."""
+    return ", ".join(names[:5]) + ", …" * (len(names) > 5)
 
 
 @dataclass(frozen=True)

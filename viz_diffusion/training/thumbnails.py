@@ -1,4 +1,4 @@
-"""Thumbnails: samples of the ten digits from one fixed noise, drawn again at every evaluation of a run."""
+"""Thumbnails: a sample of each label from one fixed noise, drawn again at every evaluation of a run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from viz_diffusion.data import NUM_LABELS, to_bytes
+from viz_diffusion.data import to_bytes
 from viz_diffusion.diffusion.sampler_config import SamplerConfig
 from viz_diffusion.diffusion.samplers import ImageNoise
 from viz_diffusion.diffusion.sampling import sampling_steps
@@ -20,13 +20,16 @@ from viz_diffusion.training.checkpoint import parse_tensors
 from viz_diffusion.training.loop import TrainState
 
 if TYPE_CHECKING:
+    from viz_diffusion.training.config import RunConfig
     from viz_diffusion.training.run import Run
 
 SAMPLES = "samples.safetensors"
 
 
 class Thumbnails:
-    """The samples of a run so far; each evaluation adds ten images, sampled with the averaged weights.
+    """The samples of a run so far; each evaluation adds one image a label, sampled with the averaged weights.
+
+    Of more than ten labels in the training images, the first ten are sampled.
 
     Parameters
     ----------
@@ -39,6 +42,8 @@ class Thumbnails:
     SEED = 0
     STEPS = 20
     GUIDANCE_SCALE = 1.5
+    MOST = 10
+    """Labels sampled at most."""
 
     def __init__(self, run: Run, last_step: int) -> None:
         self._run = run
@@ -54,16 +59,16 @@ class Thumbnails:
         return len(self._steps)
 
     def add(self, state: TrainState, should_stop: Callable[[], bool]) -> bool:
-        """Sample the ten digits by DDIM and write them to the run; return whether they were written.
+        """Sample the labels by DDIM and write them to the run; return whether they were written.
 
         ``should_stop`` is called after each step of the sampler; once it returns True nothing is written.
         """
-        labels = torch.arange(NUM_LABELS, device=state.device)
+        labels = torch.tensor(thumbnail_labels(self._run.config), device=state.device)
         denoiser, schedule = self._run.config.sampled(state.ema, "ddim")
         for step in sampling_steps(
             denoiser,
             schedule,
-            ImageNoise([self.SEED] * NUM_LABELS),
+            ImageNoise([self.SEED] * len(labels), self._run.config.image_shape),
             labels,
             SamplerConfig("ddim", self.STEPS, guidance_scale=self.GUIDANCE_SCALE),
             null_label=state.ema.null_label,
@@ -77,14 +82,19 @@ class Thumbnails:
         return True
 
 
+def thumbnail_labels(config: RunConfig) -> tuple[int, ...]:
+    """Return the labels of a run's thumbnails, in their order."""
+    return config.present_labels[: Thumbnails.MOST]
+
+
 def save_samples(folder: Path, steps: list[int], images: Tensor) -> None:
-    """Write the samples of a run: M training steps and (M, N, 28, 28) uint8 images."""
+    """Write the samples of a run: M training steps and (M, N, H, W) or (M, N, H, W, 3) uint8 images."""
     data = save({"steps": torch.tensor(steps, dtype=torch.int64), "images": images})
     write_bytes(folder / SAMPLES, data)
 
 
 def load_samples(folder: Path, *, check: bool) -> tuple[Tensor, Tensor] | None:
-    """Read the samples of a run: (M,) int64 training steps and (M, N, 28, 28) uint8 images; None if there are none.
+    """Read the samples of a run: M int64 training steps, (M, N, H, W[, 3]) uint8 images; None if there are none.
 
     Parameters
     ----------

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from viz_diffusion.diffusion.network_inputs import NetworkInputs
 from viz_diffusion.errors import VizdiffInputError
 from viz_diffusion.evaluation.statistics import pixel_rms
+from viz_diffusion.plots.class_names import label_text
 from viz_diffusion.plots.compare import ChangedInput, draw_compare
 from viz_diffusion.plots.film_captions import Head
 from viz_diffusion.plots.mosaic import MosaicRow, draw_mosaic
@@ -106,7 +107,7 @@ def draw_comparison(
 def changed_inputs(data: Comparison, steps: NDArray[np.int64]) -> tuple[ChangedInput, ...]:
     """Return each input that differs at any step, as texts at the steps with indices ``steps`` (0 .. S-1)."""
     rows = (
-        ("$y$", data.plain_inputs.labels, data.inputs_of_changed.labels),
+        ("$y$", *(tuple(map(_label, inputs.labels)) for inputs in (data.plain_inputs, data.inputs_of_changed))),
         ("$t$", data.plain_inputs.timesteps, data.inputs_of_changed.timesteps),
         ("$s$", data.plain_inputs.guidance, data.inputs_of_changed.guidance),
     )
@@ -167,5 +168,11 @@ def _shown(data: Comparison) -> NDArray[np.int64]:
     return data.plain.trajectory.num_steps - data.plain.frames.steps_left
 
 
-def _format(value: float | None) -> str:
+def _label(label: int | None) -> str | None:
+    return None if label is None else label_text(label)
+
+
+def _format(value: float | str | None) -> str:
+    if isinstance(value, str):
+        return value
     return NULL_SIGN if value is None else f"{value:g}"

@@ -30,7 +30,7 @@ ENLARGED = 4
 
 
 def picture_uri(image: NDArray[Any]) -> str:
-    """Return a (H, W) image, enlarged, on the fixed grey scale, as a ``data:`` PNG whose length never varies."""
+    """Return a (H, W[, 3]) image, enlarged, on the fixed scale, as a ``data:`` PNG whose length never varies."""
     pixels = np.repeat(np.repeat(to_gray8(image), ENLARGED, axis=0), ENLARGED, axis=1)
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG", compress_level=0)
@@ -58,6 +58,12 @@ def write_worksheet(sheet: Worksheet, key: AnswerKey, command: str, texts: Texts
     return folder / "worksheet.html", folder / "key.html"
 
 
+def _names(texts: Texts) -> str:
+    """Return the names of the classes as one text; empty for digits."""
+    comma = texts["report.comma"]
+    return comma.join(texts.label(label) for label in range(len(texts.class_names)))
+
+
 def _render(template: str, texts: Texts, **values: Any) -> str:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("viz_diffusion.worksheet", "templates"),
@@ -72,5 +78,5 @@ def _render(template: str, texts: Texts, **values: Any) -> str:
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode("ascii")
     policy = f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
     return environment.get_template(template).render(
-        text=texts, uri=picture_uri, style=Markup(style), csp=policy, zip=zip, **values
+        text=texts, class_names=_names(texts), uri=picture_uri, style=Markup(style), csp=policy, zip=zip, **values
     )

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from viz_diffusion.diffusion.schedule import predict_x0
 from viz_diffusion.errors import VizdiffInputError
+from viz_diffusion.views.frames import pictures
 from viz_diffusion.worksheet.tasks import (
     AnswerKey,
     DigitAnswer,
@@ -52,6 +53,8 @@ NOISIEST_SHARE = 0.5
 """Share of the steps left at the noisiest of these frames; noisier frames look alike."""
 RUN_NAMES = ("W", "X", "Y", "Z")
 """Names of the generations whose digit is to be recognised; not used as names of frames."""
+FEWEST_RUNS = 2
+"""With fewer generations there is nothing to recognise, and the exercise is left out."""
 DIGIT_SHARES = (0.55, 0.45, 0.35, 0.25)
 """Shares of the steps left at which the digit is to be recognised."""
 TABLE_TIMESTEPS = (0, 50, 100, 150, 200, 250, 300, 400, 500)
@@ -74,26 +77,24 @@ def make_worksheet(
     trajectory
         The recording.
     others
-        Generations of other digits from the same noise, at least four.
+        Generations of other classes from the same noise; with fewer than two, exercise 2 is left out.
     real
-        (H, W) float32: a real digit, for exercise 3.
+        (H, W) or (H, W, 3) float32: a real image, for exercise 3.
     sample
         Index of the image in the recording.
 
     Raises
     ------
     VizdiffInputError
-        Where the recording has too few steps, there are too few others, or the SNR never falls below 1.
+        Where the recording has too few steps, or the SNR never falls below 1.
     """
     if trajectory.num_steps < MIN_STEPS:
         raise VizdiffInputError(
             f"a worksheet needs a recording of at least {MIN_STEPS} steps, found {trajectory.num_steps}"
         )
-    if len(others) < len(RUN_NAMES):
-        raise VizdiffInputError(f"a worksheet needs {len(RUN_NAMES)} other digits, found {len(others)}")
     code, rng = _code_and_rng(trajectory, sample)
     frame_order, frame_order_answer = _frame_order_exercise(trajectory, sample, rng)
-    digits, digits_answer = _digit_exercise(others, rng)
+    digits, digits_answer = _digit_exercise(others, rng) if len(others) >= FEWEST_RUNS else (None, None)
     snr, snr_answer = _snr_exercise(trajectory.schedule, real, rng)
     pixel, pixel_answer = _pixel_exercise(trajectory, sample, rng)
     return (
@@ -140,7 +141,7 @@ def choose_frames(alphas_cumprod: Float64) -> Int64:
 
 
 def roughness(frames: Float32) -> Float64:
-    """Return the mean |difference| between neighbouring pixels of (N, H, W) frames clipped to -1..1."""
+    """Return the mean |difference| between neighbouring pixels of (N, H, W) or (N, H, W, 3) frames clipped to -1..1."""
     clipped = np.clip(frames.astype(np.float64), -1, 1)
     down, across = (np.abs(np.diff(clipped, axis=axis)).reshape(len(clipped), -1) for axis in (1, 2))
     return np.concatenate([down, across], axis=1).mean(axis=1)
@@ -149,7 +150,7 @@ def roughness(frames: Float32) -> Float64:
 def _frame_order_exercise(
     trajectory: Trajectory, sample: int, rng: np.random.Generator
 ) -> tuple[FrameOrderTask, FrameOrderAnswer]:
-    states = np.concatenate([trajectory.x_t[sample, :, 0], trajectory.x0[sample, :1]])
+    states = pictures(np.concatenate([trajectory.x_t[sample], trajectory.x0[sample][None]]))
     chosen = choose_frames(trajectory.alphas_cumprod)
     places = _shuffled_places(len(chosen), rng)  # worksheet position of the i-th frame of the recording
     letters = tuple(ascii_uppercase[place] for place in places)
@@ -171,11 +172,12 @@ def _shuffled_places(count: int, rng: np.random.Generator) -> Int64:
 def _digit_exercise(others: Sequence[Generation], rng: np.random.Generator) -> tuple[DigitTask, DigitAnswer]:
     runs = [others[index] for index in rng.permutation(len(others))[: len(RUN_NAMES)]]
     left = np.maximum(1, np.round(np.array(DIGIT_SHARES) * runs[0].num_steps)).astype(np.int64)
+    names = RUN_NAMES[: len(runs)]
     frames = np.stack([run.states_at(left) for run in runs], axis=1)
     x0_pred = np.stack([run.x0_pred[np.searchsorted(-run.steps_left, -left)] for run in runs], axis=1)
     finished = np.stack([run.x_t[-1] for run in runs])
     digits = tuple(run.digit for run in runs)
-    return DigitTask(RUN_NAMES, left, frames), DigitAnswer(RUN_NAMES, digits, x0_pred, finished)
+    return DigitTask(names, left, frames), DigitAnswer(names, digits, x0_pred, finished)
 
 
 def _snr_exercise(schedule: NoiseSchedule, real: Float32, rng: np.random.Generator) -> tuple[SnrTask, SnrAnswer]:
@@ -200,8 +202,10 @@ def _snr_exercise(schedule: NoiseSchedule, real: Float32, rng: np.random.Generat
 
 def _pixel_exercise(trajectory: Trajectory, sample: int, rng: np.random.Generator) -> tuple[PixelTask, PixelAnswer]:
     index = trajectory.num_steps - round(PIXEL_SHARE * trajectory.num_steps)
-    frame, eps = trajectory.x_t[sample, index, 0], trajectory.eps_pred[sample, index, 0]
-    x0_pred = trajectory.x0_pred[sample, index, 0]
+    # of three colours the exercise takes the mean: the formula is linear
+    frame, eps, x0_pred = (
+        field[sample, index].mean(axis=0) for field in (trajectory.x_t, trajectory.eps_pred, trajectory.x0_pred)
+    )
     share = float(f"{trajectory.alphas_cumprod[index]:.4g}")
     # Pixels from the brightest and the darkest tenth of the central part of x̂_0 are clearly ink or background.
     margin = x0_pred.shape[0] // 5
@@ -212,8 +216,8 @@ def _pixel_exercise(trajectory: Trajectory, sample: int, rng: np.random.Generato
     rows, columns = (place + margin for place in np.unravel_index(flat, middle.shape))
     x_t, noise = (np.round(image[rows, columns].astype(np.float64), 2) for image in (frame, eps))
     x0 = predict_x0(x_t, noise, share)
-    task = PixelTask(
-        frame, trajectory.num_steps - index, int(trajectory.timesteps[index]), share, rows + 1, columns + 1, x_t, noise
-    )
+    shown, left = pictures(trajectory.x_t[sample, index]), trajectory.num_steps - index
+    task = PixelTask(shown, left, int(trajectory.timesteps[index]), share, rows + 1, columns + 1, x_t, noise)
     recorded = x0_pred[rows, columns].astype(np.float64)
-    return task, PixelAnswer(x0, recorded, x0_pred, 2 * float(np.sqrt(share)), float(np.sqrt(1 - share)))
+    guess = pictures(trajectory.x0_pred[sample, index])
+    return task, PixelAnswer(x0, recorded, guess, 2 * float(np.sqrt(share)), float(np.sqrt(1 - share)))

@@ -152,8 +152,8 @@ class Worksheet:
     """S: the number of steps of the recording."""
     frame_order: FrameOrderTask
     """Exercise 1."""
-    digits: DigitTask
-    """Exercise 2."""
+    digits: DigitTask | None
+    """Exercise 2; None where there are fewer than three classes."""
     snr: SnrTask
     """Exercise 3."""
     pixel: PixelTask
@@ -170,8 +170,8 @@ class AnswerKey:
     """The seed of its noise."""
     frame_order: FrameOrderAnswer
     """Answer to exercise 1."""
-    digits: DigitAnswer
-    """Answer to exercise 2."""
+    digits: DigitAnswer | None
+    """Answer to exercise 2; None where it is left out."""
     snr: SnrAnswer
     """Answer to exercise 3."""
     pixel: PixelAnswer
@@ -182,7 +182,7 @@ class AnswerKey:
         return {
             "order": list(self.frame_order.letters),
             "steps_left": [int(n) for n in self.frame_order.steps_left],
-            "digits": dict(zip(self.digits.names, self.digits.digits, strict=True)),
+            "digits": {} if self.digits is None else dict(zip(self.digits.names, self.digits.digits, strict=True)),
             "snr": [float(v) for v in self.snr.snr],
             "crossing": self.snr.crossing,
             "x0_pred": [float(v) for v in self.pixel.x0],

@@ -11,7 +11,15 @@ import typer
 from viz_diffusion.cli.console import Terminal, show_path, show_size
 from viz_diffusion.cli.generation_request import GENERATION, GenerationOptions, read_request
 from viz_diffusion.cli.option_groups import takes
-from viz_diffusion.cli.options import DeviceOption, JsonOption, LangOption, QuietOption, RunOption, default_out
+from viz_diffusion.cli.options import (
+    DataDirOption,
+    DeviceOption,
+    JsonOption,
+    LangOption,
+    QuietOption,
+    RunOption,
+    default_out,
+)
 from viz_diffusion.cli.study import LessonsOption, figure_command, pick_lessons, prepare_study, study_command
 from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.files import make_dir, make_parent
@@ -35,6 +43,7 @@ def run_command(
     format: Annotated[str, typer.Option("--format", metavar="pptx|pdf|folder", help="What to write.")] = "pptx",
     generation: GenerationOptions,
     run: RunOption = None,
+    data_dir: DataDirOption = None,
     device: DeviceOption = "auto",
     lang: LangOption = "en",
     lessons: LessonsOption = "core",
@@ -58,9 +67,10 @@ def run_command(
 
     texts = load_texts(lang)
     request = read_request(generation)
-    out = default_out("deck", _ENDINGS[format], request.digit, lang) if out is None else out
+    out = default_out("deck", _ENDINGS[format], request.digit, lang, request.asked[1]) if out is None else out
     _check_files(format, template, out)
-    study = prepare_study(request, run, device, terminal, pick_lessons(lessons), out=out)
+    study = prepare_study(request, run, device, terminal, pick_lessons(lessons), out=out, data_dir=data_dir)
+    texts = texts.for_classes(study.run.config.class_names)
     written = _write(study, format, template, out, texts, terminal)
     size = "" if out.is_dir() else f", {show_size(out)}"
     terminal.say("Done", f"{show_path(out)} ({written['count']} {written['what']}{size}, {terminal.seconds:.0f} s)")

@@ -19,6 +19,7 @@ from viz_diffusion.cli.evaluation_text import (
 from viz_diffusion.cli.loading import LoadedRun, load_run
 from viz_diffusion.cli.option_groups import takes
 from viz_diffusion.cli.options import (
+    DataDirOption,
     DeviceOption,
     JsonOption,
     QuietOption,
@@ -34,8 +35,10 @@ from viz_diffusion.files import make_parent, write_json
 
 if TYPE_CHECKING:
     from viz_diffusion.data import Digits
+    from viz_diffusion.evaluation.classifier import DigitClassifier
     from viz_diffusion.evaluation.evaluate import Evaluation
     from viz_diffusion.evaluation.likelihood import Likelihood
+    from viz_diffusion.training.config import RunConfig
 
 
 HELP = (
@@ -44,6 +47,8 @@ HELP = (
     "Guidance is 1, none, unless asked for, so that the model itself is measured; pictures are made at 1.5. "
     "Takes minutes on two CPU cores."
 )
+COUNT, FEWEST = 2000, 20
+"""Samples by default, and at least."""
 EVALUATION_SAMPLER = SamplerConfig("ddim", 50)
 """The defaults of the sampler: without guidance, so that the model itself is measured."""
 
@@ -54,9 +59,16 @@ EVALUATION_SAMPLER = SamplerConfig("ddim", 50)
 def run_command(
     *,
     run: RunOption = None,
-    count: Annotated[int, typer.Option(help="Samples, as many of each digit; 20 to 10000.")] = 2000,
+    count: Annotated[
+        int | None,
+        typer.Option(
+            help="Samples, as many of each digit; 20 to 10000. Of your own data at most as many as are held out.",
+            show_default="2000",
+        ),
+    ] = None,
     sampling: SamplerOptions,
     seed: SeedOption = 0,
+    data_dir: DataDirOption = None,
     device: DeviceOption = "auto",
     out: Annotated[Path | None, typer.Option(help="JSON file to write as well.")] = None,
     as_json: JsonOption = False,
@@ -65,24 +77,28 @@ def run_command(
     """Sample, evaluate, measure the likelihood, say."""
     terminal = Terminal(as_json, quiet)
     config = sampling.config()
-    check_seed(seed, count)
-    if not 20 <= count <= 10000:
+    check_seed(seed, count or COUNT)
+    if count is not None and not FEWEST <= count <= 10000:
         raise VizdiffUsageError(f"--count must lie in 20..10000, found {count}")
     if out is not None:
         make_parent(out)
-    loaded = load_run(run, device, terminal)
+    loaded = load_run(run, device, terminal, data_dir)
+    from viz_diffusion.evaluation.classifier import DigitClassifier
+    from viz_diffusion.evaluation.evaluate import most_samples
+
     run_config = loaded.run.config
     trained_on, test = run_config.load_digits("train"), run_config.load_digits("test")
     training = run_config.data_set(trained_on)
     evaluation, clipped = None, None
-    if run_config.dataset == "mnist":
-        evaluation, clipped = _evaluate_samples(loaded, config, seed, count, training, test, trained_on, terminal)
-    else:
-        terminal.say(
-            "Judged",
-            "no samples: the bundled classifier reads MNIST's digits, and this run is of "
-            f"{run_config.data_dir or run_config.dataset}",
+    judge = DigitClassifier.find(run_config.dataset, training.sha256)
+    most = COUNT if run_config.dataset == "mnist" else most_samples(training, test, run_config.present_labels)
+    count = min(COUNT, most) if count is None else count
+    if judge is not None and most >= FEWEST:
+        evaluation, clipped = _evaluate_samples(
+            loaded, config, seed, count, training, test, trained_on, judge, terminal
         )
+    else:
+        terminal.say("Judged", _why_not_judged(run_config, judge is not None, most))
     likelihood, baselines = _measure_likelihood(loaded, training, test, terminal)
     how = f"{how_sampled(config)}, seeds {seed} to {seed + count - 1}"
     remarks = [] if evaluation is None else remarks_on(evaluation)
@@ -109,6 +125,18 @@ def run_command(
     terminal.result(values)
 
 
+def _why_not_judged(config: RunConfig, has_classifier: bool, most: int) -> str:
+    """Return why no samples are judged."""
+    where = config.data_dir or config.dataset
+    if has_classifier:
+        return f"no samples: {where} allows for {most}, as many as there are real images of each class, of {FEWEST}"
+    given = f"--data-dir {where}" if config.data_dir else f"--dataset {where}"
+    return (
+        f"no samples: the bundled classifier reads MNIST's digits, and this run is of {where}; train one with: "
+        f"vizdiff train-classifier {given}"
+    )
+
+
 def _evaluate_samples(
     loaded: LoadedRun,
     config: SamplerConfig,
@@ -117,16 +145,18 @@ def _evaluate_samples(
     training: Digits,
     test: Digits,
     trained_on: Digits,
+    judge: tuple[DigitClassifier, str],
     terminal: Terminal,
 ) -> tuple[Evaluation, float]:
-    """Sample ``count`` digits and evaluate them; return also the share of pixels of predicted x_0 outside [-1, 1]."""
+    """Sample ``count`` images and evaluate them; return also the share of pixels of predicted x_0 outside [-1, 1]."""
     import torch
 
     from viz_diffusion.cli.record import sample_all
     from viz_diffusion.evaluation.evaluate import FLOOR_DRAWS, check_count, evaluate
 
     check_count(count, training, test)
-    labels = torch.arange(count) % 10
+    present = torch.tensor(loaded.run.config.present_labels)
+    labels = present[torch.arange(count) % len(present)]
     images, clipped = sample_all(loaded, labels, seed, config, terminal)
     terminal.say("Guesses", clipping_text(clipped, config.clip))
     terminal.say(
@@ -134,7 +164,7 @@ def _evaluate_samples(
         f"{count} samples, {count} real digits ({FLOOR_DRAWS} times), {count} Gaussian clouds, "
         f"against {count} test digits; near-copies among {len(trained_on)} training digits",
     )
-    return evaluate(images, labels, training, test, trained_on=trained_on), clipped
+    return evaluate(images, labels, training, test, trained_on=trained_on, judge=judge), clipped
 
 
 def _measure_likelihood(

@@ -13,6 +13,7 @@ from viz_diffusion.cli.generation_request import GENERATION, GenerationOptions, 
 from viz_diffusion.cli.option_groups import takes
 from viz_diffusion.cli.options import (
     DEFAULT_DIGIT,
+    DataDirOption,
     DeviceOption,
     JsonOption,
     LangOption,
@@ -57,6 +58,7 @@ def run_command(
     ] = None,
     generation: GenerationOptions,
     run: RunOption = None,
+    data_dir: DataDirOption = None,
     device: DeviceOption = "auto",
     lang: LangOption = "en",
     dpi: Annotated[
@@ -89,10 +91,18 @@ def run_command(
         lesson = _owner(figure, form.kind, frames, spacing)
         request = read_request(generation)
         _check_frames(request.steps, frames, spacing, form.kind)
-        path = _writable_path(out, figure, form.kind, request.digit, lang)
+        path = _writable_path(out, figure, form.kind, request.digit, lang, request.asked[1])
         study = prepare_study(
-            request, run, device, terminal, lessons=[lesson], others="comparison_runs" in lesson.needs, out=path
+            request,
+            run,
+            device,
+            terminal,
+            lessons=[lesson],
+            others="comparison_runs" in lesson.needs,
+            out=path,
+            data_dir=data_dir,
         )
+        texts = texts.for_classes(study.run.config.class_names)
         terminal.say("Drawing", figure)
         is_film = form.kind in FILMS
         facts, data = _film(study, figure, form, frames, spacing) if is_film else _still(study, figure, form, texts)
@@ -114,9 +124,9 @@ class _Format(NamedTuple):
     """Whether a still has no background."""
 
 
-def _writable_path(out: Path | None, figure: str, kind: str, digit: int, lang: str) -> Path:
+def _writable_path(out: Path | None, figure: str, kind: str, digit: int, lang: str, label: str | None = None) -> Path:
     """Return the file to write, in a folder that exists."""
-    path = default_out(figure, f".{kind}", digit, lang) if out is None else out
+    path = default_out(figure, f".{kind}", digit, lang, label) if out is None else out
     make_parent(path)
     return path
 
@@ -170,6 +180,7 @@ def _check_unused(context: typer.Context) -> None:
     """Refuse the options of a generation: the samples of a training were kept while it ran."""
     unused = (
         "digit",
+        "label",
         "trajectory",
         "allow_partial",
         "sampler",
@@ -206,13 +217,13 @@ def _film(study: Study, figure: str, form: _Format, frames: str | None, spacing:
 
     from viz_diffusion.plots.film import film_bytes
     from viz_diffusion.plots.film_captions import strip_height
-    from viz_diffusion.views.frames import film_counts, film_steps
+    from viz_diffusion.views.frames import film_counts, film_steps, pictures
 
     trajectory = study.trajectory
     images = trajectory.x_t if figure == "steps" else trajectory.x0_pred
-    states = np.concatenate([images[0, :, 0], trajectory.x0[0]])
+    states = pictures(np.concatenate([images[0], trajectory.x0[:1]]))
     shown = film_steps(trajectory, frames, spacing)
-    height, width = (side * FILM_SCALE for side in states.shape[-2:])
+    height, width = (side * FILM_SCALE for side in states.shape[1:3])
     facts = {"frames": len(shown), "steps_left_shown": [int(trajectory.num_steps - n) for n in shown]}
     data = film_bytes(states[shown], form.kind, counts=film_counts(trajectory, shown), scale=FILM_SCALE)
     return facts | {"width": width, "height": height + strip_height(height)}, data
@@ -230,6 +241,7 @@ def _training_samples(
     from viz_diffusion.training.run import Run
 
     run = Run.choose(choice)
+    texts = texts.for_classes(run.config.class_names)
     looks = read_training_samples(run, None if form.kind in FILMS else learning.MOST_COLUMNS)
     terminal.replacing(path)
     terminal.say("Drawing", f"{len(looks.steps)} looks of {'the bundled run' if run.is_bundled else run.path}")

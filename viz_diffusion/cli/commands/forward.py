@@ -7,14 +7,17 @@ from typing import Annotated
 
 import typer
 
+from viz_diffusion.cli.class_choice import check_choice, choose_class
 from viz_diffusion.cli.console import Terminal, show_path
 from viz_diffusion.cli.options import (
+    DataDirOption,
     DigitOption,
+    ImageSizeOption,
     JsonOption,
+    LabelOption,
     LangOption,
     QuietOption,
     SeedOption,
-    check_digit,
     check_seed,
     default_out,
 )
@@ -28,10 +31,12 @@ HELP = (
 
 
 def run_command(
-    digit: DigitOption = 5,
+    digit: DigitOption = None,
+    label: LabelOption = None,
     schedule: Annotated[str, typer.Option(help="linear or cosine.")] = "linear",
     dataset: Annotated[str, typer.Option(help="mnist, fashion-mnist or kmnist.")] = "mnist",
-    data_dir: Annotated[Path | None, typer.Option(help="Folder of IDX files, plain or .gz.")] = None,
+    data_dir: DataDirOption = None,
+    image_size: ImageSizeOption = None,
     seed: SeedOption = 0,
     lang: LangOption = "en",
     out: Annotated[
@@ -42,7 +47,7 @@ def run_command(
 ) -> None:
     """Add noise, draw, write."""
     terminal = Terminal(as_json, quiet)
-    check_digit(digit)
+    check_choice(digit, label)
     check_seed(seed)
     if schedule not in ("linear", "cosine"):
         raise VizdiffUsageError(f"--schedule must be linear or cosine, found {schedule!r}")
@@ -50,7 +55,7 @@ def run_command(
     from viz_diffusion.text.catalogue import load_texts
 
     noise_schedule, texts = NoiseSchedule.named(schedule), load_texts(lang)
-    out = default_out("forward", "", digit, lang) if out is None else out
+    out = default_out("forward", "", digit, lang, label) if out is None else out
     make_dir(out)
     terminal.say("Loading", "PyTorch")
     from viz_diffusion.data import load_digits
@@ -59,9 +64,14 @@ def run_command(
     from viz_diffusion.lessons.noising.forward_process import measure_noising
     from viz_diffusion.study.narrative import drawings, save_drawing, wording
 
-    data = measure_noising(load_digits("test", dataset, data_dir), noise_schedule, digit, seed)
+    digits = load_digits("test", dataset, data_dir, image_size)
+    texts = texts.for_classes(digits.class_names)
+    chosen = choose_class(digits.present, digits.class_names, digit, label, "the data hold")
+    data = measure_noising(digits, noise_schedule, chosen, seed)
     terminal.replacing(out / "forward.png")
-    terminal.say("Drawing", f"{schedule} schedule, digit {digit} and the next four")
+    others = "and the next four" if len(data.labels) == 5 else f"and {len(data.labels) - 1} more"
+    name = digits.name(chosen) if digits.class_names else f"digit {chosen}"
+    terminal.say("Drawing", f"{schedule} schedule, {name} {others}")
     facts = facts_by_name(noising.facts(data))
     drawn = drawings(noising.draw(data), wording(facts, texts), texts)
     for drawing in drawn:

@@ -23,7 +23,7 @@ def run_command(as_json: JsonOption = False, quiet: QuietOption = False) -> None
     import torch
 
     from viz_diffusion.cli.loading import pick_device
-    from viz_diffusion.evaluation.classifier import CLASSIFIER_DIR
+    from viz_diffusion.evaluation.classifier import CLASSIFIER_DIR, CLASSIFIERS_DIR, PROVENANCE
     from viz_diffusion.files import cache_dir, read_json
     from viz_diffusion.study.study import versions
     from viz_diffusion.training.run import RUNS_DIR, Run
@@ -44,6 +44,7 @@ def run_command(as_json: JsonOption = False, quiet: QuietOption = False) -> None
         "bundled_steps": bundled.config.training.steps,
         "classifier_sha256": classifier["sha256"],
         "classifier_test_accuracy": classifier["test_accuracy"],
+        "classifiers": sorted(str(path.parent) for path in CLASSIFIERS_DIR.glob(f"*/{PROVENANCE}")),
         "cache": str(cache_dir()),
     }
     if not as_json:

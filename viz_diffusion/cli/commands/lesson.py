@@ -7,19 +7,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from viz_diffusion.cli.class_choice import check_choice, choose_label
 from viz_diffusion.cli.console import Terminal, estimate_text, show_path, table
 from viz_diffusion.cli.lesson_study import estimated_seconds, study_lesson
 from viz_diffusion.cli.loading import load_run
 from viz_diffusion.cli.options import (
     DEFAULT_SEED,
+    DataDirOption,
     DeviceOption,
     DigitOption,
     JsonOption,
+    LabelOption,
     LangOption,
     QuietOption,
     RunOption,
     SeedOption,
-    check_digit,
     check_seed,
 )
 from viz_diffusion.errors import VizdiffUsageError
@@ -39,9 +41,11 @@ HELP = (
 def run_command(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The lesson; vizdiff lessons lists them.")],
     run: RunOption = None,
-    digit: DigitOption = 5,
+    digit: DigitOption = None,
+    label: LabelOption = None,
     seed: SeedOption = DEFAULT_SEED,
     full: Annotated[bool, typer.Option("--full", help="Measure on more images; says first how long it takes.")] = False,
+    data_dir: DataDirOption = None,
     device: DeviceOption = "auto",
     lang: LangOption = "en",
     out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("reports/lessons"),
@@ -50,7 +54,7 @@ def run_command(
 ) -> None:
     """Measure, draw, write, say."""
     terminal = Terminal(as_json, quiet)
-    check_digit(digit)
+    check_choice(digit, label)
     check_seed(seed)
     from viz_diffusion.text.catalogue import load_texts
 
@@ -60,13 +64,15 @@ def run_command(
         raise VizdiffUsageError(f"there is no lesson {name!r}; choose from {', '.join(known)}")
     terminal.say("Question", texts[f"chapter.{name}.question"])
     make_dir(out)
-    loaded = load_run(run, device, terminal)
+    loaded = load_run(run, device, terminal, data_dir)
+    texts = texts.for_classes(loaded.run.config.class_names)
+    chosen = choose_label(loaded.run.config, digit, label)
     from viz_diffusion.lessons.base import choose_lessons
 
     lesson = choose_lessons(name)[0]
     longer = "" if full else f"; --full {estimate_text(estimated_seconds(lesson, True))}"
     terminal.say("Time", f"{estimate_text(estimated_seconds(lesson, full))} on two cores{longer}")
-    finding, narrated = study_lesson(lesson, loaded, digit, seed, full, texts, terminal)
+    finding, narrated = study_lesson(lesson, loaded, chosen, seed, full, texts, terminal)
     from viz_diffusion.study.narrative import save_drawing
 
     for drawing in narrated.drawings:
@@ -76,7 +82,7 @@ def run_command(
         "run": loaded.run.name_or_path,
         "weights_sha256": loaded.weights_sha256,
         "dataset": loaded.run.config.dataset,
-        "digit": digit,
+        "digit": chosen,
         "seed": seed,
         "seconds": round(terminal.seconds, 1),
         "question": narrated.question,

@@ -15,6 +15,7 @@ from viz_diffusion.cli.generation_request import GENERATION, GenerationOptions, 
 from viz_diffusion.cli.option_groups import takes
 from viz_diffusion.cli.options import (
     DEFAULT_DIGIT,
+    DataDirOption,
     DeviceOption,
     JsonOption,
     LangOption,
@@ -50,6 +51,7 @@ def run_command(
     *,
     generation: GenerationOptions,
     run: RunOption = None,
+    data_dir: DataDirOption = None,
     device: DeviceOption = "auto",
     lang: LangOption = "en",
     lessons: LessonsOption = "core",
@@ -70,7 +72,7 @@ def run_command(
     request = read_request(generation, recording_only=True)
     if out is None:
         name, digit = ("report_recording", DEFAULT_DIGIT) if request.is_recording_only else ("report", request.digit)
-        out = default_out(name, ".html", digit, lang)
+        out = default_out(name, ".html", digit, lang, request.asked[1])
     make_parent(out)
     if request.is_recording_only:
         recording_study = measure_recording(request, run, lessons, device, terminal)
@@ -79,7 +81,9 @@ def run_command(
         facts = recording_study.facts()
         following = "vizdiff report --open   (all chapters, of the bundled network)"
     else:
-        study = prepare_study(request, run, device, terminal, pick_lessons(lessons), comparisons=True, out=out)
+        chosen = pick_lessons(lessons)
+        study = prepare_study(request, run, device, terminal, chosen, comparisons=True, out=out, data_dir=data_dir)
+        texts = texts.for_classes(study.run.config.class_names)
         page, facts = _page(study, texts, figures, terminal), study.facts()
         following = "vizdiff train   (10 min; Ctrl-C keeps your work)"
     from viz_diffusion.report import write_report

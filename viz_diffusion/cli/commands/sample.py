@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from viz_diffusion.cli.class_choice import check_choice, choose_label
 from viz_diffusion.cli.console import Terminal, clipping_text, show_path, show_size
 from viz_diffusion.cli.loading import load_run
 from viz_diffusion.cli.option_groups import takes
@@ -14,12 +15,12 @@ from viz_diffusion.cli.options import (
     PICTURE_SAMPLER,
     DeviceOption,
     JsonOption,
+    LabelOption,
     QuietOption,
     RunOption,
     SamplerOptions,
     SeedOption,
     check_at_least,
-    check_digit,
     check_seed,
     sampler_options,
 )
@@ -29,6 +30,9 @@ from viz_diffusion.files import make_parent
 
 if TYPE_CHECKING:
     import torch
+
+    from viz_diffusion.evaluation.classifier import DigitClassifier
+    from viz_diffusion.training.config import RunConfig
 
 
 HELP = (
@@ -42,7 +46,8 @@ def run_command(
     *,
     out: Annotated[Path, typer.Option(help="File to write; its ending decides: .npz or .png.")],
     run: RunOption = None,
-    digit: Annotated[str, typer.Option(help="0 to 9, or all: each in turn.")] = "all",
+    digit: Annotated[str | None, typer.Option(help="0 to 9, or all: each in turn.", show_default="all")] = None,
+    label: LabelOption = None,
     count: Annotated[int, typer.Option(help="Images in all.")] = 100,
     sampling: SamplerOptions,
     seed: SeedOption = 0,
@@ -52,7 +57,8 @@ def run_command(
 ) -> None:
     """Sample, write, and say the classifier accuracy."""
     terminal = Terminal(as_json, quiet)
-    digits = _digits(digit)
+    one = _one_digit(digit)
+    check_choice(one, label)
     check_at_least("--count", count, 1)
     config = sampling.config()
     check_seed(seed, count)
@@ -63,9 +69,12 @@ def run_command(
     terminal.replacing(out)
     import torch
 
+    run_config = loaded.run.config
+    asked = one is not None or label is not None
+    digits = [choose_label(run_config, one, label)] if asked else list(run_config.present_labels)
     labels = torch.tensor([digits[i % len(digits)] for i in range(count)])
     images, clipped = sample_all(loaded, labels, seed, config, terminal)
-    _write(out, images, labels)
+    _write(out, images, labels, run_config.class_names)
     result = {
         "out": str(out),
         "count": count,
@@ -81,11 +90,13 @@ def run_command(
     }
     terminal.say("Guesses", clipping_text(clipped, config.clip))
     terminal.say("Done", f"{show_path(out)} ({show_size(out)}, {terminal.seconds:.0f} s)")
-    if loaded.run.config.dataset == "mnist":
+    judge = _judge(run_config)
+    if judge is not None:
         from viz_diffusion.evaluation.classifier import classifier_accuracy
 
-        share, classifier = classifier_accuracy(images, labels)
-        terminal.say("Read as", f"asked: {share}, by the bundled classifier {classifier[:8]}")
+        share, classifier = classifier_accuracy(images, labels, judge)
+        whose = "the bundled" if run_config.dataset == "mnist" else "this data's"
+        terminal.say("Read as", f"asked: {share}, by {whose} classifier {classifier[:8]}")
         result |= {
             "read_as_asked": share.hits,
             "read_as_asked_share": share.value,
@@ -95,15 +106,27 @@ def run_command(
     terminal.result(result)
 
 
-def _digits(choice: str) -> list[int]:
-    if choice == "all":
-        return list(range(10))
+def _judge(config: RunConfig) -> tuple[DigitClassifier, str] | None:
+    """Return the classifier of a run's data, or None; the data are only read where any classifier was trained."""
+    from viz_diffusion.evaluation.classifier import CLASSIFIERS_DIR, DigitClassifier
+
+    if config.dataset == "mnist":
+        return DigitClassifier.bundled()
+    if not CLASSIFIERS_DIR.is_dir():
+        return None
+    return DigitClassifier.find(config.dataset, config.data_set(config.load_digits("train")).sha256)
+
+
+def _one_digit(choice: str | None) -> int | None:
+    """Return the digit that is asked for; None for all."""
+    if choice is None or choice == "all":
+        return None
     if not choice.lstrip("-").isdecimal():
         raise VizdiffUsageError(f"--digit must be 0 to 9 or all, found {choice!r}")
-    return [check_digit(int(choice))]
+    return int(choice)
 
 
-def _write(out: Path, images: torch.Tensor, labels: torch.Tensor) -> None:
+def _write(out: Path, images: torch.Tensor, labels: torch.Tensor, class_names: tuple[str, ...] | None) -> None:
     import numpy as np
 
     from viz_diffusion.data import to_bytes
@@ -112,7 +135,8 @@ def _write(out: Path, images: torch.Tensor, labels: torch.Tensor) -> None:
     pixels = to_bytes(images)
     with atomic_write(out) as handle:
         if out.suffix == ".npz":
-            np.savez_compressed(handle, images=pixels, labels=labels.numpy())
+            names = {} if class_names is None else {"class_names": np.array(class_names)}
+            np.savez_compressed(handle, images=pixels, labels=labels.numpy(), **names)
         else:
             from viz_diffusion.plots.contact_sheet import contact_sheet
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 import time
 from collections.abc import Iterator
@@ -15,7 +16,15 @@ import typer
 
 from viz_diffusion.cli.console import Terminal, show_path
 from viz_diffusion.cli.loading import pick_device
-from viz_diffusion.cli.options import DeviceOption, JsonOption, QuietOption, check_at_least, check_seed
+from viz_diffusion.cli.options import (
+    DataDirOption,
+    DeviceOption,
+    ImageSizeOption,
+    JsonOption,
+    QuietOption,
+    check_at_least,
+    check_seed,
+)
 from viz_diffusion.diffusion.parameterizations import OBJECTIVES
 from viz_diffusion.diffusion.timesteps import TIMESTEP_DENSITIES
 from viz_diffusion.errors import VizdiffUsageError
@@ -23,6 +32,7 @@ from viz_diffusion.training.presets import DEFAULT_PRESET, PRESETS, Preset, find
 
 if TYPE_CHECKING:
     from viz_diffusion.data import Digits
+    from viz_diffusion.diffusion.unet import ModelConfig
     from viz_diffusion.training.loop import TrainState
     from viz_diffusion.training.run import Run
 
@@ -46,7 +56,8 @@ def run_command(
     epochs: Annotated[float | None, typer.Option(help="Passes over the data, instead of the preset's budget.")] = None,
     steps: Annotated[int | None, typer.Option(help="Optimizer steps in all, instead of the preset's budget.")] = None,
     dataset: Annotated[str | None, typer.Option(help="mnist (the default), fashion-mnist or kmnist.")] = None,
-    data_dir: Annotated[Path | None, typer.Option(help="Folder of IDX files, plain or .gz.")] = None,
+    data_dir: DataDirOption = None,
+    image_size: ImageSizeOption = None,
     batch_size: Annotated[int | None, typer.Option(help="Images per step, instead of the preset's.")] = None,
     objective: Annotated[
         str | None, typer.Option(metavar="|".join(OBJECTIVES), help=OBJECTIVE_HELP, show_default="epsilon")
@@ -60,7 +71,7 @@ def run_command(
         ),
     ] = None,
     subset: Annotated[
-        int | None, typer.Option(metavar="N", help="Train on the first N digits only, the labels taking turns.")
+        int | None, typer.Option(metavar="N", help="Train on the first N images only, the labels taking turns.")
     ] = None,
     no_time: Annotated[
         bool, typer.Option("--no-time", help="Train a network that is never told how much noise there is.")
@@ -82,9 +93,13 @@ def run_command(
     check_seed(seed or 0)
     given = {"objective": objective, "timestep_density": timestep_density}
     target: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    fresh = (preset, minutes, epochs, dataset, data_dir, batch_size, target or None, subset, no_time or None, seed, out)
+    named = (preset, minutes, epochs, dataset, image_size, batch_size)
+    fresh = (*named, target or None, subset, no_time or None, seed, out)
     if resume is not None and any(given is not None for given in fresh):
-        raise VizdiffUsageError("--resume goes on with the run's own folder, data and recipe; add nothing but --steps")
+        raise VizdiffUsageError(
+            "--resume goes on with the run's own folder, data and recipe; add nothing but --steps, and --data-dir "
+            "where the data have moved"
+        )
     if resume is None and force:
         raise VizdiffUsageError("--force goes with --resume")
     chosen_preset = find_preset(preset or DEFAULT_PRESET)
@@ -92,14 +107,13 @@ def run_command(
     if resume is None:
         if epochs is None and steps is None:
             minutes, steps = (minutes, None) if minutes is not None else (chosen_preset.minutes, chosen_preset.steps)
-        options = _NewRun(
-            steps, epochs, minutes, dataset, data_dir, batch_size, target, subset, no_time, seed or 0, out
-        )
+        data = (dataset, data_dir, image_size)
+        options = _NewRun(steps, epochs, minutes, *data, batch_size, target, subset, no_time, seed or 0, out)
         started = _create_run(chosen_preset, options, device, terminal)
     else:
-        started = _resume_run(resume, steps, device, force, terminal)
-    run, state, data, heldout, metrics_bytes = started
-    _train(run, state, data, heldout, checkpoint_every, metrics_bytes, terminal)
+        started = _resume_run(resume, steps, device, force, data_dir, terminal)
+    run, state, training, heldout, metrics_bytes = started
+    _train(run, state, training, heldout, checkpoint_every, metrics_bytes, terminal)
 
 
 def _check_numbers(
@@ -134,6 +148,7 @@ class _NewRun(NamedTuple):
     minutes: float | None
     dataset: str | None
     data_dir: Path | None
+    image_size: int | None
     batch_size: int | None
     target: dict[str, Any]
     """The objective and its settings: fields of TrainConfig."""
@@ -163,10 +178,17 @@ def _create_run(
     # the last line of the network: ε̂ and the velocity are made of x_t and the layers' output, v and x̂_0 are that output
     schedule = {"epsilon": "linear", "flow": "flow"}.get(training.objective)
     network = ModelConfig(channels=preset.channels, num_blocks=preset.num_blocks, schedule=schedule)
+    data_facts: dict[str, Any] = {}
+    if options.data_dir is not None:
+        network, data_facts = _own_data(network, options, terminal)
     if options.no_time:
         network = replace(network, use_time=False, schedule=None)
-    config = RunConfig(network, training, dataset=name, data_dir=folder, preset=preset.name, subset=options.subset)
+    config = RunConfig(
+        network, training, dataset=name, data_dir=folder, preset=preset.name, subset=options.subset, **data_facts
+    )
     data, heldout = config.load_digits("train"), config.load_digits("test")
+    if len(data.present) < network.num_labels:
+        config = replace(config, labels=data.present)
     steps = options.steps
     if options.epochs is not None:
         steps = max(1, round(options.epochs * len(data) / training.batch_size))
@@ -185,12 +207,31 @@ def _create_run(
     return run, state, data, heldout, 0
 
 
+def _own_data(network: ModelConfig, options: _NewRun, terminal: Terminal) -> tuple[ModelConfig, dict[str, Any]]:
+    """Read a folder and say what was decided; return the network for it, and its entries of the run's config."""
+    from viz_diffusion.cli.data_text import data_summary
+    from viz_diffusion.data import load_data_set
+
+    assert options.data_dir is not None
+    found = load_data_set(options.data_dir, options.image_size)
+    terminal.say("Data", data_summary(found))
+    for note in found.notes:
+        terminal.say("", note)
+    network = replace(
+        network, image_size=found.image_size, in_channels=found.channels, num_labels=found.train.num_labels
+    )
+    return network, {"class_names": found.class_names or None, "data_sha256": found.sha256}
+
+
 def _resume_run(
-    resume: Path, steps: int | None, device: str, force: bool, terminal: Terminal
+    resume: Path, steps: int | None, device: str, force: bool, data_dir: Path | None, terminal: Terminal
 ) -> tuple[Run, TrainState, Digits, Digits, int]:
     from viz_diffusion.training.run import Run
 
     run = Run.open(resume)
+    if data_dir is not None:
+        moved = run.with_data_dir(data_dir)
+        run = moved if moved.config == run.config else run.update_config(moved.config)
     data, heldout = run.config.load_digits("train"), run.config.load_digits("test")
     state, metrics_bytes, remarks = run.resume(pick_device(device), force, (data, heldout))
     for remark in remarks:
@@ -244,7 +285,8 @@ def _train(
         "Done",
         f"{show_path(run.path)} ({state.step:,} steps, {speed:.0f} images/s, {seconds:.0f} s{smoothed})",
     )
-    terminal.say("Next", "vizdiff trajectory --digit 5")
+    names = run.config.class_names
+    terminal.say("Next", shlex.join(["vizdiff", "trajectory", *(["--label", names[0]] if names else ["--digit", "5"])]))
     terminal.result(
         {
             "run": str(run.path),

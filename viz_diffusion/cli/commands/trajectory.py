@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from viz_diffusion.cli.class_choice import check_choice, choose_label
 from viz_diffusion.cli.console import Terminal, clipping_text, show_path, show_size
 from viz_diffusion.cli.diffusers_recording import (
     DiffusersOption,
@@ -24,19 +25,18 @@ from viz_diffusion.cli.intervention_options import (
 from viz_diffusion.cli.loading import LoadedRun, load_run
 from viz_diffusion.cli.option_groups import takes
 from viz_diffusion.cli.options import (
-    DEFAULT_DIGIT,
     DEFAULT_SEED,
     PICTURE_SAMPLER,
     DeviceOption,
     DigitOption,
     JsonOption,
+    LabelOption,
     LangOption,
     QuietOption,
     RunOption,
     SamplerOptions,
     SeedOption,
     check_at_least,
-    check_digit,
     check_seed,
     sampler_options,
 )
@@ -73,7 +73,8 @@ MOST_COMPARED = 11
 def run_command(
     *,
     context: typer.Context,
-    digit: DigitOption = DEFAULT_DIGIT,
+    digit: DigitOption = None,
+    label: LabelOption = None,
     run: RunOption = None,
     diffusers: DiffusersOption = None,
     count: Annotated[int, typer.Option(help="Images in all; the first one is drawn.")] = 1,
@@ -94,7 +95,7 @@ def run_command(
     """Record, draw, write."""
     terminal = Terminal(as_json, quiet)
     if diffusers is None:
-        check_digit(digit)
+        check_choice(digit, label)
     else:
         check_options(context)
     check_at_least("--count", count, 1)
@@ -111,12 +112,12 @@ def run_command(
     make_dir(out)
     if diffusers is None:
         loaded = load_run(run, device, terminal)
-        request = _Request(digit, seed, count, config, frames, globs, intervention, storage)
+        texts = texts.for_classes(loaded.run.config.class_names)
+        chosen = choose_label(loaded.run.config, digit, label)
+        request = _Request(chosen, seed, count, config, frames, globs, intervention.for_run(loaded.run.config), storage)
         result = _record_and_draw(loaded, request, texts, out, terminal)
     else:
-        source = context.get_parameter_source("digit")
-        label = digit if source is not None and source.name == "COMMANDLINE" else None
-        pipeline_request = PipelineRequest(diffusers, label, count, seed, config.steps, config.eta, frames, globs)
+        pipeline_request = PipelineRequest(diffusers, digit, count, seed, config.steps, config.eta, frames, globs)
         facts = trajectory_of_pipeline(pipeline_request, storage, device, texts, out, terminal)
         result = {"out": str(out), "count": count, "seconds": round(terminal.seconds, 1), **facts}
     write_json(out / "trajectory.json", result)
@@ -130,6 +131,7 @@ class _Request:
     """The generations to record, and their drawings."""
 
     digit: int
+    """The label."""
     seed: int
     """Of the first image; image k gets seed + k."""
     count: int

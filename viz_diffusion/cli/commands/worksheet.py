@@ -12,6 +12,7 @@ from viz_diffusion.cli.console import Terminal, show_path, show_size
 from viz_diffusion.cli.generation_request import GENERATION, GenerationOptions, read_request
 from viz_diffusion.cli.option_groups import takes
 from viz_diffusion.cli.options import (
+    DataDirOption,
     DeviceOption,
     JsonOption,
     LangOption,
@@ -35,6 +36,7 @@ def run_command(
     *,
     generation: GenerationOptions,
     run: RunOption = None,
+    data_dir: DataDirOption = None,
     device: DeviceOption = "auto",
     lang: LangOption = "en",
     open_page: Annotated[bool, typer.Option("--open", help="Open both pages in the browser.")] = False,
@@ -52,13 +54,19 @@ def run_command(
     texts = load_texts(lang)
     check_at_least("--steps of a worksheet", generation.sampling.given.get("steps", MIN_STEPS), MIN_STEPS)
     request = read_request(generation)
-    out = default_out("worksheet", "", request.digit, lang) if out is None else out
+    out = default_out("worksheet", "", request.digit, lang, request.asked[1]) if out is None else out
     make_dir(out)
-    study = prepare_study(request, run, device, terminal, lessons=(), out=out / "worksheet.html")
+    study = prepare_study(request, run, device, terminal, lessons=(), out=out / "worksheet.html", data_dir=data_dir)
+    texts = texts.for_classes(study.run.config.class_names)
+    from viz_diffusion.lessons.context import typical_image
+    from viz_diffusion.views.frames import pictures
     from viz_diffusion.worksheet.page import write_worksheet
 
-    real = study.run.config.load_digits("test").typical_of(int(study.trajectory.labels[0]))
-    sheet, key = make_worksheet(study.trajectory, study.comparison_runs.others, real[0].numpy())
+    config = study.run.config
+    heldout = config.load_digits("test")
+    label = int(study.trajectory.labels[0])
+    real = typical_image(label, heldout, heldout if label in heldout.present else config.load_digits("train"))
+    sheet, key = make_worksheet(study.trajectory, study.comparison_runs.others, pictures(real.numpy()))
     pages = write_worksheet(sheet, key, study_command("worksheet", study, lang), texts, out)
     for page, what in zip(pages, ("for students", "the answers"), strict=True):
         terminal.say("Written", f"{show_path(page)} ({what}, {show_size(page)})")

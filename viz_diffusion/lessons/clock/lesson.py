@@ -150,6 +150,7 @@ PRECOMPUTED = Precomputed(
 )
 LESSON = Lesson(
     name="clock",
+    any_data=True,
     position=60,
     measure=measure,
     precomputed=PRECOMPUTED,

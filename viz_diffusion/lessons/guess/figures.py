@@ -19,7 +19,7 @@ DIFFERENCE_LIMIT = 1.0
 
 @dataclass(frozen=True, eq=False)
 class IdealFrames:
-    """One image at K timesteps, most noise first."""
+    """One image at K timesteps, most noise first; in colour all three are (K, H, W, 3)."""
 
     timesteps: Array
     """(K,) int, falling."""
@@ -39,11 +39,13 @@ def draw_ideal(frames: IdealFrames, error: Array, ideal_error: Array) -> Figure:
     with theme.use_theme():
         figure = theme.new_figure()
         left, right, top = 480, 3170, 190
-        count, side = len(frames.timesteps), frames.x_t.shape[-1]
+        count, side = len(frames.timesteps), frames.x_t.shape[2]
         pitch = (right - left) / count
         factor = max(1, min(11, int(pitch - 20) // side))
         size, gap = side * factor, 40
         difference = (frames.x0_pred - frames.ideal) * (theme.NOISE_LIMIT / DIFFERENCE_LIMIT)
+        if difference.ndim == 4:  # of three colours their sum, divided by √3
+            difference = difference.sum(axis=-1) / np.sqrt(3)
         rows = (
             (theme.X_T, frames.x_t),
             (theme.X0_PRED, frames.x0_pred),

@@ -19,8 +19,9 @@ from viz_diffusion.diffusion.prediction import predict_noise
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.evaluation.intervals import Z_95
 from viz_diffusion.lessons.base import Claim
-from viz_diffusion.lessons.context import Progress, silent
+from viz_diffusion.lessons.context import Progress, silent, typical_image
 from viz_diffusion.lessons.guess.figures import IdealFrames
+from viz_diffusion.views.frames import pictures
 
 Float64 = NDArray[np.float64]
 COUNT = (100, 1000)
@@ -162,10 +163,12 @@ def compare_with_ideal(
     """
     T = schedule.num_train_timesteps
     timesteps = np.unique(np.round(np.array(TIMESTEPS) * (T - 1) / 999).astype(np.int64))[::-1]
-    oracle = EmpiricalOracle(schedule, training.images, training.labels)
+    oracle = EmpiricalOracle(schedule, training.images, training.labels, training.num_labels)
+    # labels that no training image has, the oracle does not know
+    heldout = heldout.take(torch.isin(heldout.labels, torch.tensor(training.present)))
     generator = torch.Generator().manual_seed(seed + 3001)
     rows = torch.randperm(len(heldout), generator=generator)[:count]
-    x0 = torch.cat([heldout.typical_of(digit)[None], heldout.images[rows]])
+    x0 = torch.cat([typical_image(digit, heldout, training)[None], heldout.images[rows]])
     labels = torch.cat([torch.tensor([digit]), heldout.labels[rows]])
     noise = torch.randn(x0.shape, generator=generator)
     found: dict[str, list[NDArray[np.float32]]] = {"x_t": [], "x0_pred": [], "ideal": []}
@@ -176,7 +179,7 @@ def compare_with_ideal(
         eps = predict_noise(denoiser, x_t, steps, labels)
         x0_pred, ideal = schedule.predict_x0(x_t, eps, t), oracle.predict_x0(x_t, steps, labels)
         for name, image in (("x_t", x_t), ("x0_pred", x0_pred), ("ideal", ideal)):
-            found[name].append(image[0, 0].numpy())
+            found[name].append(pictures(image[0].numpy()))
         for name, wrong in (("eps", eps - noise), ("x0_pred", x0_pred - x0), ("ideal", ideal - x0)):
             errors[name].append(wrong[1:].square().mean(dim=(1, 2, 3)).double().numpy())
         progress(done + 1, len(timesteps), "guesses beside a perfect memory's")

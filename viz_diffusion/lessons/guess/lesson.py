@@ -167,6 +167,7 @@ def series(data: StripData) -> tuple[Series, ...]:
 PRECOMPUTED = Precomputed(IdealComparison, _measure_ideal, (LessonFigure("ideal", digit="ideal_digit"),))
 LESSON = Lesson(
     name="guess",
+    any_data=True,
     position=30,
     measure=measure,
     precomputed=PRECOMPUTED,

@@ -175,7 +175,7 @@ def measure_label_information(
     rows = torch.randperm(len(heldout), generator=generator)[:count]
     known = torch.randperm(len(training), generator=generator)[: max(IDEAL_LEAST, count // 4)]
     noise = torch.randn((max(len(rows), len(known)), *heldout.images.shape[1:]), generator=generator)
-    oracle = EmpiricalOracle(schedule, training.images, training.labels)
+    oracle = EmpiricalOracle(schedule, training.images, training.labels, training.num_labels)
     shares = torch.bincount(training.labels).double() / len(training)
     entropy = float(-(shares[shares > 0] * shares[shares > 0].log2()).sum())
     steered, gained, posterior = [], [], []

@@ -28,6 +28,7 @@ from viz_diffusion.plots.lazy_figures import Figures
 from viz_diffusion.plots.strip import draw_ten_digits
 from viz_diffusion.recording.comparison_runs import shown_steps_left
 from viz_diffusion.text.catalogue import Texts
+from viz_diffusion.views.frames import pictures
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,11 +36,11 @@ class TenDigits:
     """Ten generations from the same noise, which differ by the label only."""
 
     images: NDArray[np.float32]
-    """(10, F, 28, 28) float32: x_t at F frames, the last one finished."""
+    """(L, F, H, W) or (L, F, H, W, 3) float32: x_t at F frames, the last one finished; L is 10 for digits."""
     steps_left: NDArray[np.int64]
     """(F,) int64, falling to 0."""
     labels: NDArray[np.int64]
-    """(10,) int64."""
+    """(L,) int64."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +97,8 @@ def measure(context: LessonContext) -> Label:
     """Collect the ten digits, compare the label vectors, and measure how much the label changes ε̂."""
     trajectory, sample = context.trajectory, context.sample
     shown = shown_steps_left(trajectory.num_steps)
-    own = np.stack([*(trajectory.x_t[sample, trajectory.num_steps - n, 0] for n in shown), trajectory.x0[sample, 0]])
+    frames = [*(trajectory.x_t[sample, trajectory.num_steps - n] for n in shown), trajectory.x0[sample]]
+    own = pictures(np.stack(frames))
     left = np.append(shown, 0)
     states = {one.digit: one.states_at(left) for one in context.comparison_runs} | {context.digit: own}
     labels = np.array(sorted(states))
@@ -195,8 +197,8 @@ def rows(facts: LabelFacts, texts: Texts) -> Rows:
     """Return the extremes of the cosine matrix."""
     found = facts.embedding
     lines = (
-        (texts("chapter.label.row_max", pair=found.nearest_pair), f"{found.cosine_max:.3f}"),
-        (texts("chapter.label.row_min", pair=found.farthest_pair), f"{found.cosine_min:.3f}"),
+        (texts("chapter.label.row_max", pair=tuple(map(texts.label, found.nearest_pair))), f"{found.cosine_max:.3f}"),
+        (texts("chapter.label.row_min", pair=tuple(map(texts.label, found.farthest_pair))), f"{found.cosine_min:.3f}"),
         (texts["chapter.label.row_mean"], f"{found.cosine_mean:.3f}"),
     )
     return Rows(("what", "cosine"), lines)
@@ -219,6 +221,8 @@ PRECOMPUTED = Precomputed(
 )
 LESSON = Lesson(
     name="label",
+    any_data=True,
+    least_labels=3,
     position=50,
     measure=measure,
     precomputed=PRECOMPUTED,

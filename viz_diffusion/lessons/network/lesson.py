@@ -76,6 +76,7 @@ def rows(facts: NetworkFacts, _: Texts) -> Rows:
 
 LESSON = Lesson(
     name="network",
+    any_data=True,
     position=70,
     measure=measure,
     facts=facts,

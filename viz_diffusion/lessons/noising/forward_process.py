@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from viz_diffusion.data import Digits
+from viz_diffusion.data import IMAGE_SIZE, Digits
 from viz_diffusion.diffusion.samplers import ImageNoise
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.recording.trajectory import Trajectory
@@ -19,6 +19,7 @@ from viz_diffusion.views.frames import pictures
 TIMESTEPS = (50, 100, 150, 200, 250, 300, 350, 450, 600, 999)
 """Timesteps of the grid of noised digits, for T = 1000."""
 NUM_THUMBNAILS = 6
+MOST_IMAGES = 5
 CHAINS = (60, 1000)
 """How many times the first digit is noised step by step, quick and full."""
 
@@ -51,10 +52,10 @@ class Noising:
     """Images under one noise at K timesteps, and the schedule."""
 
     images: NDArray[np.float32]
-    """(5, 1+K, 28, 28) float32: the digit, then x_t at each of the K timesteps; of a recording (1, 1+K, H, W), or
-    (1, 1+K, H, W, 3): its finished image."""
+    """(L, 1+K, H, W) or (L, 1+K, H, W, 3) float32, L at most 5: the image, then x_t at each of the K timesteps; of a
+    recording its finished image, L = 1."""
     labels: NDArray[np.int64]
-    """(5,) int64: labels of the digits; of a recording (1,), -1 where it has none."""
+    """(L,) int64: labels of the images; of a recording (1,), -1 where it has none."""
     timesteps: NDArray[np.int64]
     """(K,) int64, rising."""
     schedule: NoiseSchedule
@@ -67,6 +68,8 @@ class Noising:
     """Seed of the noise."""
     chains: Chains
     """The first image noised step by step."""
+    is_recording: bool = False
+    """Whether the image is a recording's."""
 
 
 def run_chains(
@@ -102,29 +105,31 @@ def run_chains(
 def measure_noising(
     digits: Digits, schedule: NoiseSchedule, digit: int = 5, seed: int = 0, chains: int = CHAINS[0]
 ) -> Noising:
-    """Noise five real digits, ``digit`` first and the next four after it, all with the same noise.
+    """Noise five real digits, ``digit`` first and the next four that there are after it, all with the same noise.
 
-    The first of them is also noised step by step, ``chains`` times.
+    Of fewer labels each is noised once. The first of them is also noised step by step, ``chains`` times.
     """
     last = schedule.num_train_timesteps - 1
     timesteps = np.unique(np.round(np.array(TIMESTEPS) * last / 999).astype(np.int64))
-    labels = (digit + np.arange(5)) % 10
-    noise = ImageNoise([seed]).draw()[0, 0].numpy()
-    x0 = np.stack([digits.typical_of(int(label))[0].numpy() for label in labels])
+    later, before = ([one for one in digits.present if (one > digit) is after] for after in (True, False))
+    labels = np.array([digit, *later, *(one for one in before if one != digit)][:MOST_IMAGES], np.int64)
+    noise = ImageNoise([seed], tuple(digits.images.shape[1:])).draw()[0].numpy()
+    clean = np.stack([digits.typical_of(int(label)).numpy() for label in labels])
+    x0 = pictures(clean)
 
     def noised(images: NDArray[np.float32], t: int) -> NDArray[np.float32]:
-        return schedule.add_noise(images, np.broadcast_to(noise, images.shape), t)
+        return pictures(schedule.add_noise(images, np.broadcast_to(noise, images.shape), t))
 
     thumbnail_timesteps = np.round(np.linspace(0, last, NUM_THUMBNAILS)).astype(np.int64)
     return Noising(
-        images=np.stack([x0, *(noised(x0, int(t)) for t in timesteps)], axis=1),
+        images=np.stack([x0, *(noised(clean, int(t)) for t in timesteps)], axis=1),
         labels=labels,
         timesteps=timesteps,
         schedule=schedule,
-        thumbnails=np.stack([noised(x0[0], int(t)) for t in thumbnail_timesteps]),
+        thumbnails=np.stack([noised(clean[0], int(t)) for t in thumbnail_timesteps]),
         thumbnail_timesteps=thumbnail_timesteps,
         seed=seed,
-        chains=run_chains(x0[0], schedule, timesteps, chains, seed),
+        chains=run_chains(clean[0], schedule, timesteps, max(2, chains * IMAGE_SIZE**2 // clean[0].size), seed),
     )
 
 
@@ -157,4 +162,5 @@ def measure_recording(trajectory: Trajectory) -> Noising | None:
         thumbnail_timesteps=thumbnail_timesteps,
         seed=seed,
         chains=run_chains(x0, schedule, timesteps, chains, seed),
+        is_recording=True,
     )

@@ -68,14 +68,14 @@ class NoisingFacts:
 def measure(context: LessonContext) -> Noising:
     """Noise five held-out digits."""
     chains = context.size(*CHAINS)
-    return measure_noising(context.heldout, context.schedule, context.digit, context.seed, chains)
+    return measure_noising(context.with_label, context.schedule, context.digit, context.seed, chains)
 
 
 def draw(data: Noising) -> Figures:
     """Draw ``forward``, the grid of noised digits where there are several, and ``snr``, the schedule."""
     schedule = data.schedule
     snr = Figures(snr=lambda: draw_schedule(schedule, data.thumbnails, data.thumbnail_timesteps))
-    if len(data.images) == 1:
+    if data.is_recording:
         return snr
     shares = schedule.alphas_cumprod[data.timesteps]
     grid = Figures(forward=lambda: draw_forward(data.images, data.timesteps, shares, schedule.snr_below_one))
@@ -132,6 +132,7 @@ def rows(facts: NoisingFacts, _: Texts) -> Rows:
 
 LESSON = Lesson(
     name="noising",
+    any_data=True,
     position=10,
     measure=measure,
     measure_recording=measure_recording,

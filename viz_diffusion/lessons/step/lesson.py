@@ -79,7 +79,12 @@ def measure(context: LessonContext) -> StepParts:
     """Split the recorded steps, and record DDIM's from the same noise."""
     labels = torch.tensor([context.digit], device=context.device)
     ddim = record_generation(
-        context.model, context.schedule, labels, [context.seed], SamplerConfig("ddim", DDIM_STEPS, guidance_scale=1.0)
+        context.model,
+        context.schedule,
+        labels,
+        [context.seed],
+        SamplerConfig("ddim", DDIM_STEPS, guidance_scale=1.0),
+        image_shape=context.trajectory.x_t.shape[2:],
     )
     return replace(measure_steps(context.trajectory, context.sample), ddim_rest=deviation_from_ddim(ddim))
 
@@ -171,6 +176,7 @@ def _rows_at(data: StepParts, shares: tuple[float, ...]) -> NDArray[np.int64]:
 
 LESSON = Lesson(
     name="step",
+    any_data=True,
     position=40,
     measure=measure,
     measure_recording=measure_recording,

@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from viz_diffusion.plots import theme
+from viz_diffusion.plots.class_names import label_text
 from viz_diffusion.plots.panels import AxisScale, Curve, draw_curves, draw_table
 from viz_diffusion.plots.theme import Array
 
@@ -67,7 +68,7 @@ def draw_loss_by_t(found: LossByT) -> Figure:
         draw_curves(figure, box, curves, AxisScale(0, T - 1), y)
         ratio = np.log2(found.by_label / found.by_label.mean(axis=0))
         wide = np.repeat(ratio, np.diff(found.edges), axis=1)  # each stratum as wide as the t it holds
-        rows = [str(int(label)) for label in found.labels]
+        rows = [label_text(label) for label in found.labels]
         columns = [(tick / (T - 1), theme.number(tick)) for tick in _marks(T)]
         draw_table(figure, (330, 1000, 2300, 670), wide, rows, columns, MAP_LIMIT)
         theme.write(figure, 330 + 2300 + 100, 1730, "$t$", 24, ha="left")

@@ -17,7 +17,7 @@ from viz_diffusion.plots.film import film_frames
 from viz_diffusion.plots.training_samples import TrainingSamples
 from viz_diffusion.training.loop import NUM_QUARTERS
 from viz_diffusion.training.run import Run
-from viz_diffusion.training.thumbnails import Thumbnails
+from viz_diffusion.training.thumbnails import Thumbnails, thumbnail_labels
 
 SHOWN_DIGITS = (2, 3, 5, 8)
 """Labels of the samples in the figure of the loss: all ten would be too small."""
@@ -64,7 +64,20 @@ def _shown_samples(run: Run) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         return np.zeros(0, np.int64), np.zeros((0, 1, 28, 28))
     steps, images = kept[0].numpy(), kept[1].numpy()
     shown = np.unique(np.round(np.linspace(0, len(steps) - 1, NUM_SHOWN_STEPS)).astype(np.int64))
-    return steps[shown], images[shown][:, SHOWN_DIGITS] / 127.5 - 1
+    return steps[shown], images[shown][:, _shown_rows(run)] / 127.5 - 1
+
+
+def _shown_rows(run: Run) -> list[int]:
+    """Return which of the thumbnails the figure of the loss shows: those of :data:`SHOWN_DIGITS`, or the first four."""
+    labels = thumbnail_labels(run.config)
+    rows = [labels.index(digit) for digit in SHOWN_DIGITS if digit in labels and run.config.class_names is None]
+    return rows or list(range(min(len(labels), len(SHOWN_DIGITS))))
+
+
+def shown_labels(run: Run) -> tuple[int, ...]:
+    """Return the labels of the samples in the figure of the loss."""
+    labels = thumbnail_labels(run.config)
+    return tuple(labels[row] for row in _shown_rows(run))
 
 
 def read_training_samples(run: Run, most: int | None = None) -> TrainingSamples:
@@ -86,10 +99,11 @@ def read_training_samples(run: Run, most: int | None = None) -> TrainingSamples:
             f"{run.path} keeps no looks yet: they begin after 100 steps; train on, or choose another `run`"
         )
     steps, images = kept[0].numpy(), kept[1].numpy()
-    if images.ndim != 4 or len(images) != len(steps):
+    if images.ndim not in (4, 5) or len(images) != len(steps):
         raise VizdiffInputError(f"{run.path / 'samples.safetensors'} holds images of the shape {images.shape}")
     shown = film_frames(len(steps), len(steps) if most is None else most)
-    return TrainingSamples(steps[shown], images[shown] / 127.5 - 1, np.arange(images.shape[1]))
+    labels = np.array(thumbnail_labels(run.config)[: images.shape[1]], np.int64)
+    return TrainingSamples(steps[shown], images[shown] / 127.5 - 1, labels)
 
 
 def training_samples_facts(samples: TrainingSamples) -> dict[str, Any]:

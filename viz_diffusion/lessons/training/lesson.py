@@ -9,7 +9,6 @@ from viz_diffusion.lessons.base import Claim, Lesson, LessonFigure, Precomputed,
 from viz_diffusion.lessons.context import LessonContext
 from viz_diffusion.lessons.facts import FactGroup
 from viz_diffusion.lessons.training.figures import draw_bits_by_t, draw_loss_by_t
-from viz_diffusion.lessons.training.history import SHOWN_DIGITS
 from viz_diffusion.lessons.training.loss_by_timestep import (
     EACH,
     LossByTimestep,
@@ -55,7 +54,7 @@ def measure(context: LessonContext) -> Training:
     """Measure three training steps and the loss at every timestep, and read the run's history."""
     # with the quick sizes it is not slow
     loss = PRECOMPUTED.results(context) or PRECOMPUTED.measure(context)
-    return measure_training(context.run, context.model, context.heldout, loss, context.digit, context.seed)
+    return measure_training(context.run, context.model, context.with_label, loss, context.digit, context.seed)
 
 
 def _measure_loss(context: LessonContext) -> LossByTimestep:
@@ -92,7 +91,7 @@ def facts(data: Training) -> TrainingFacts:
         mean_squared_error=tuple(data.frames.mean_squared_error.tolist()),
         steps=int(data.history.steps[-1]),
         loss=float(data.history.train_smooth[-1]),
-        shown_digits=", ".join(map(str, SHOWN_DIGITS)),
+        shown_digits=", ".join(map(str, data.shown_labels)),
         quarters=tuple((int(first), int(last)) for first, last in data.history.quarters),
         by_timestep=data.loss_by_timestep.facts(),
     )
@@ -124,6 +123,7 @@ PRECOMPUTED = Precomputed(
 )
 LESSON = Lesson(
     name="training",
+    any_data=True,
     position=20,
     measure=measure,
     precomputed=PRECOMPUTED,

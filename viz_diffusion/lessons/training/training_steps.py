@@ -13,11 +13,12 @@ from torch import nn
 from viz_diffusion.data import Digits
 from viz_diffusion.diffusion.prediction import predict_noise
 from viz_diffusion.diffusion.samplers import ImageNoise
-from viz_diffusion.lessons.training.history import read_history
+from viz_diffusion.lessons.training.history import SHOWN_DIGITS, read_history, shown_labels
 from viz_diffusion.lessons.training.loss_by_timestep import LossByTimestep
 from viz_diffusion.plots.curves import LossHistory
 from viz_diffusion.plots.grid import TrainingFrames
 from viz_diffusion.training.run import Run
+from viz_diffusion.views.frames import one_channel, pictures
 
 TIMESTEPS = (100, 300, 600)
 """Of the training steps, for T = 1000."""
@@ -41,6 +42,8 @@ class Training:
     """What the network was trained to predict: epsilon, v, x0 or flow."""
     weight_exponent: float
     """p of the loss weights ᾱ^-p in training, of the objective epsilon; 0 where all timesteps counted alike."""
+    shown_labels: tuple[int, ...] = SHOWN_DIGITS
+    """Labels of the samples in the figure of the loss."""
 
 
 def measure_training(
@@ -54,20 +57,28 @@ def measure_training(
     """Measure three training steps on one held-out digit, and read the run's history."""
     schedule = run.config.noise_schedule
     t = torch.tensor(TIMESTEPS) * (schedule.num_train_timesteps - 1) // 999
-    noise = ImageNoise([seed]).draw().expand(len(t), -1, -1, -1)
+    noise = ImageNoise([seed], tuple(heldout.images.shape[1:])).draw().expand(len(t), -1, -1, -1)
     x0 = heldout.typical_of(digit).expand(len(t), -1, -1, -1)
     x_t = schedule.add_noise(x0, noise, t)
     eps_pred = predict_noise(model, x_t, t, digit)
     error = eps_pred - noise
     frames = TrainingFrames(
         timesteps=t.numpy(),
-        x0=x0[:, 0].numpy(),
-        noise=noise[:, 0].numpy(),
-        x_t=x_t[:, 0].numpy(),
-        eps_pred=eps_pred[:, 0].numpy(),
-        error=error[:, 0].numpy(),
+        x0=pictures(x0.numpy()),
+        noise=one_channel(noise.numpy()),
+        x_t=pictures(x_t.numpy()),
+        eps_pred=one_channel(eps_pred.numpy()),
+        error=one_channel(error.numpy()),
         mean_squared_error=error.square().mean(dim=(1, 2, 3)).numpy(),
     )
     training = run.config.training
-    history = read_history(run)
-    return Training(frames, history, loss_by_timestep, digit, seed, training.objective, training.weight_exponent)
+    return Training(
+        frames,
+        read_history(run),
+        loss_by_timestep,
+        digit,
+        seed,
+        training.objective,
+        training.weight_exponent,
+        shown_labels(run),
+    )

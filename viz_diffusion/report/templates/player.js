@@ -274,7 +274,7 @@ const player = (() => {
     copy.height = run.height * scale;
     draw(copy, run, "x_t", frame);
     const link = document.createElement("a");
-    link.download = `${run.digit === null ? "picture" : `digit-${run.digit}`}-steps-left-${String(leftAt(run, frame)).padStart(4, "0")}.png`;
+    link.download = `${run.digit === null ? "picture" : typeof run.digit === "number" ? `digit-${run.digit}` : run.digit.replace(/[^\p{L}\p{N}_-]+/gu, "_")}-steps-left-${String(leftAt(run, frame)).padStart(4, "0")}.png`;
     link.href = copy.toDataURL("image/png");
     link.click();
   }

@@ -1,0 +1,389 @@
+"""Data of one's own through every command: 4 classes in colour, names of every kind, missing classes, moved folders."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from idx_files import write_idx
+from PIL import Image
+from pptx import Presentation
+from refusals import refused as refused_with
+from shape_folder import KINDS, write_shapes
+
+from viz_diffusion.cli import main
+from viz_diffusion.cli.commands import train as train_command
+from viz_diffusion.data import load_data_set
+from viz_diffusion.evaluation.classifier import DigitClassifier
+from viz_diffusion.recording.trajectory import Trajectory
+from viz_diffusion.training.config import RunConfig
+from viz_diffusion.training.presets import find_preset
+from viz_diffusion.training.run import Run
+
+ODD = ("$x^2$", '<b>"q"&amp; a very long name of a class that goes on and on', "a_b.c", "猫 与 狗")
+FEW = ["--steps", "20", "--quiet"]
+
+
+def run_json(capsys: pytest.CaptureFixture[str], *argv: str) -> dict:
+    capsys.readouterr()
+    code = main([*argv, "--json"])
+    out, err = capsys.readouterr()
+    assert code == 0, err
+    return json.loads(out)
+
+
+def refused(capsys: pytest.CaptureFixture[str], argv: list[str], code: int) -> str:
+    return refused_with(capsys, code, *argv)
+
+
+def train(data_dir: Path, out: Path, *options: str) -> Path:
+    """Train a network of few channels for three steps, by the command itself."""
+    tiny = replace(find_preset("small"), channels=(8, 8))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train_command, "find_preset", lambda _: tiny)
+        arguments = ["train", "--data-dir", str(data_dir), "--out", str(out)]
+        assert main([*arguments, "--steps", "3", "--batch-size", "4", *options, "--quiet"]) == 0
+    return out
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a place with a folder of shapes, a run trained on it, and a recording of the class square."""
+    place = tmp_path_factory.mktemp("own")
+    train(write_shapes(place / "shapes", each=12), place / "run")
+    main(["trajectory", "--run", str(place / "run"), "--label", "square", "--out", str(place / "recorded"), *FEW])
+    return place
+
+
+@pytest.fixture(scope="module")
+def odd(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the same with names that are markup, formulas, Chinese or long."""
+    place = tmp_path_factory.mktemp("odd")
+    train(write_shapes(place / "shapes", each=12, names=ODD), place / "run")
+    main(["trajectory", "--run", str(place / "run"), "--label", ODD[1], "--out", str(place / "recorded"), *FEW])
+    return place
+
+
+def text_of(page: Path) -> str:
+    """Return what a reader sees of a page: its text and its alternative texts, without scripts and styles."""
+    source = re.sub(r"<(script|style)\b.*?</\1>", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    alternatives = re.findall(r'(?:alt|aria-label)="([^"]*)"', source)
+    return html.unescape(" ".join([re.sub(r"<[^>]+>", " ", source), *alternatives]))
+
+
+# -- training and recording ------------------------------------------------------------------------
+
+
+def test_the_run_knows_its_data(folder: Path) -> None:
+    run = Run.open(folder / "run")
+    assert run.config.class_names == KINDS
+    assert run.config.image_shape == (3, 32, 32)
+    assert run.config.labels is None
+    assert run.config.data_sha256 == load_data_set(folder / "shapes").sha256
+    assert run.config == RunConfig.read(folder / "run" / "config.json")
+    steps, images = run.load_samples()
+    assert (steps.tolist(), tuple(images.shape[1:])) == ([3], (4, 32, 32, 3))
+
+
+def test_the_recording_is_of_the_class_and_in_colour(folder: Path) -> None:
+    recorded = Trajectory.open(folder / "recorded" / "trajectory.zarr")
+    assert recorded.x_t.shape == (1, 20, 3, 32, 32)
+    assert recorded.labels.tolist() == [KINDS.index("square")]
+    assert not np.array_equal(recorded.x0[0, 0], recorded.x0[0, 1])
+    caption = json.loads((folder / "recorded" / "trajectory.json").read_text())["caption"]
+    assert "class square" in caption
+    assert "digit" not in caption
+    with Image.open(folder / "recorded" / "steps.gif") as film:
+        assert film.convert("RGB").getcolors(100_000) is not None
+        assert np.ptp(np.asarray(film.convert("RGB")), axis=2).max() > 8
+
+
+def test_sample_takes_all_classes_in_turn_or_one(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["sample", "--run", str(folder / "run"), "--count", "6", "--sampler", "ddim", *FEW]
+    assert main([*arguments, "--out", str(tmp_path / "s.npz")]) == 0
+    with np.load(tmp_path / "s.npz") as stored:
+        assert stored["images"].shape == (6, 32, 32, 3)
+        assert stored["labels"].tolist() == [0, 1, 2, 3, 0, 1]
+        assert stored["class_names"].tolist() == list(KINDS)
+    assert main([*arguments, "--label", "cross", "--out", str(tmp_path / "s.png")]) == 0
+    with Image.open(tmp_path / "s.png") as sheet:
+        assert sheet.mode == "RGB"
+    for wrong, said in ((["--label", "cros"], r"did you mean 'cross'"), (["--digit", "3"], r"circle, cross.*--label")):
+        assert re.search(said, refused(capsys, [*arguments, *wrong, "--out", str(tmp_path / "x.png")], 2))
+
+
+# -- pages -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_report_names_classes_and_no_digit(
+    folder: Path, lang: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "report.html"
+    arguments = ["--run", str(folder / "run"), "--trajectory", str(folder / "recorded"), "--lang", lang, "--quiet"]
+    facts = run_json(capsys, "report", *arguments, "--out", str(out))
+    assert (facts["label"], facts["class_names"]) == ("square", list(KINDS))
+    shown = text_of(out)
+    assert {"noising", "training", "guess", "step", "label", "clock", "network"} <= set(facts["lessons"])
+    for name in KINDS:
+        assert name in shown
+    left_out = {
+        "en": r"grey digits of 28 × 28 pixels, or need a classifier of digits",
+        "zh": r"28 × 28 像素的灰度数字",
+    }[lang]
+    assert re.search(left_out, shown)
+    rest = re.sub(left_out, "", shown)
+    if lang == "en":
+        assert not re.search(r"\bdigits?\b", rest, re.IGNORECASE)
+        assert "--label square" in shown
+        assert "--digit" not in shown
+    assert "{" not in shown
+
+
+def test_deck_worksheet_embeddings_export_and_lesson(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    of = ["--run", str(folder / "run"), "--trajectory", str(folder / "recorded"), "--quiet"]
+    for name in ("deck.pptx", "deck.pdf"):
+        assert main(["deck", *of, "--format", name[-4:].strip("."), "--out", str(tmp_path / name)]) == 0
+    slides = Presentation(str(tmp_path / "deck.pptx")).slides
+    words = " ".join(shape.text_frame.text for slide in slides for shape in slide.shapes if shape.has_text_frame)
+    words += " ".join(slide.notes_slide.notes_text_frame.text for slide in slides)
+    assert "square" in words
+    assert not re.search(r"\bdigit\b", words)
+    sheet = run_json(capsys, "worksheet", *of, "--out", str(tmp_path / "sheet"))
+    assert len(sheet["answers"]["digits"]) == 3
+    student, teacher = (text_of(tmp_path / "sheet" / f"{name}.html") for name in ("worksheet", "key"))
+    assert "circle, cross, square, triangle" in student
+    assert "class square" in teacher
+    assert main(["embeddings", "--run", str(folder / "run"), "--out", str(tmp_path / "e"), "--quiet"]) == 0
+    captions = json.loads((tmp_path / "e" / "embeddings.json").read_text())["captions"]
+    assert "4 label vectors" in captions["label_embedding"]
+    assert main(["export", "--figure", "ten_digits", *of, "--out", str(tmp_path / "t.png")]) == 0
+    assert main(["export", "--figure", "learning", "--run", str(folder / "run"), "--out", str(tmp_path / "l.png")]) == 0
+    run = ["--run", str(folder / "run"), "--out", str(tmp_path / "lessons")]
+    assert main(["lesson", "noising", "--label", "cross", *run, "--quiet"]) == 0
+    assert "grey digits of 28 × 28" in refused(capsys, ["lesson", "coarse_fine", *run], 3)
+
+
+def test_names_are_text_and_never_markup(odd: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    of = ["--run", str(odd / "run"), "--trajectory", str(odd / "recorded"), "--quiet"]
+    facts = run_json(capsys, "report", *of, "--out", str(tmp_path / "r.html"))
+    assert facts["label"] == ODD[1]
+    source = (tmp_path / "r.html").read_text(encoding="utf-8")
+    assert '<b>"q"' not in source
+    shown = text_of(tmp_path / "r.html")
+    for name in ("$x^2$", '<b>"q"&amp; a very long', "a_b.c", "猫 与 狗"):
+        assert name in shown
+    assert "#3 is 猫 与 狗" in shown
+    assert ODD[1] not in shown.replace(f"--label '{ODD[1]}'", "")  # shortened, but for the command
+    for lang in ("en", "zh"):
+        assert main(["deck", *of, "--lang", lang, "--out", str(tmp_path / f"{lang}.pptx")]) == 0
+        assert main(["worksheet", *of, "--lang", lang, "--out", str(tmp_path / lang)]) == 0
+    assert '<b>"q"' not in (tmp_path / "en" / "key.html").read_text(encoding="utf-8")
+    assert main(["embeddings", "--run", str(odd / "run"), "--out", str(tmp_path / "e"), "--quiet"]) == 0
+    assert main(["deck", *of, "--format", "pdf", "--out", str(tmp_path / "d.pdf")]) == 0
+
+
+def test_files_are_named_for_the_class(
+    odd: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    arguments = ["export", "--figure", "steps", "--run", str(odd / "run"), "--sampler", "ddim", *FEW]
+    for label, name in ((ODD[0], "steps_x_2.png"), (ODD[3], "steps_猫_与_狗.png")):
+        assert Path(run_json(capsys, *arguments, "--label", label)["out"]) == Path("reports") / name
+
+
+# -- few classes and few images --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("labels", "digit"), [([3, 5] * 50, 3), ([1, 2, 3, 4, 5, 6, 7, 8, 9] * 20, 8), ([4] * 9, 4)])
+def test_forward_draws_the_next_labels_that_there_are(
+    labels: list[int], digit: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = write_idx(tmp_path / "idx", labels)
+    arguments = ["forward", "--data-dir", str(data), "--out", str(tmp_path / "f"), "--quiet"]
+    facts = run_json(capsys, *arguments, "--digit", str(digit))
+    present = sorted(set(labels))
+    turned = present[present.index(digit) :] + present[: present.index(digit)]
+    assert facts["digits"] == turned[:5]
+    assert (tmp_path / "f" / "forward.png").is_file()
+    assert f"the data hold {', '.join(map(str, present))}" in refused(capsys, [*arguments, "--digit", "0"], 2)
+
+
+def test_a_run_on_digits_without_some_of_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = train(write_idx(tmp_path / "idx", [3, 5, 8] * 20), tmp_path / "run")
+    config = Run.open(run).config
+    assert (config.labels, config.class_names, config.model.num_labels) == ((3, 5, 8), None, 10)
+    assert Run.open(run).load_samples()[1].shape[1:] == (3, 28, 28)
+    arguments = ["report", "--run", str(run), *FEW, "--out", str(tmp_path / "r.html")]
+    assert run_json(capsys, *arguments)["digit"] == 5
+    assert "trained on 3, 5, 8" in refused(capsys, [*arguments, "--digit", "4"], 2)
+    sheet = ["worksheet", "--run", str(run), *FEW, "--out", str(tmp_path / "w"), "--digit", "3"]
+    assert sorted(run_json(capsys, *sheet)["answers"]["digits"].values()) == [5, 8]
+
+
+@pytest.mark.parametrize("classes", [1, 2])
+def test_one_class_and_two_go_through(classes: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_shapes(tmp_path / "shapes", each=4, names=KINDS[:classes])
+    run = ["--run", str(train(tmp_path / "shapes", tmp_path / "run"))]
+    facts = run_json(capsys, "report", *run, *FEW, "--out", str(tmp_path / "r.html"))
+    assert facts["left_out"] == {"label": "labels"}
+    assert "at least three classes" in text_of(tmp_path / "r.html")
+    sheet = run_json(capsys, "worksheet", *run, *FEW, "--out", str(tmp_path / "w"))
+    assert sheet["answers"]["digits"] == {}
+    assert main(["deck", *run, *FEW, "--out", str(tmp_path / "d.pptx")]) == 0
+    assert main(["embeddings", *run, "--out", str(tmp_path / "e"), "--quiet"]) == 0
+    assert main(["lesson", "label", *run, "--out", str(tmp_path / "l"), "--quiet"]) == 3
+
+
+def test_one_image_goes_through(tmp_path: Path) -> None:
+    (tmp_path / "one" / "cat").mkdir(parents=True)
+    Image.fromarray(np.arange(784, dtype=np.uint8).reshape(28, 28)).save(tmp_path / "one" / "cat" / "1.png")
+    run = train(tmp_path / "one", tmp_path / "run")
+    assert main(["report", "--run", str(run), *FEW, "--out", str(tmp_path / "r.html")]) == 0
+
+
+def test_a_class_without_held_out_images_is_drawn_from_the_training_images(tmp_path: Path) -> None:
+    write_shapes(tmp_path / "shapes" / "train", each=3)
+    write_shapes(tmp_path / "shapes" / "test", each=2)
+    shutil.rmtree(tmp_path / "shapes" / "test" / "circle")
+    run = ["--run", str(train(tmp_path / "shapes", tmp_path / "run")), "--label", "circle", *FEW]
+    assert main(["report", *run, "--out", str(tmp_path / "r.html")]) == 0
+    assert main(["worksheet", *run, "--out", str(tmp_path / "w")]) == 0
+
+
+# -- data that have moved --------------------------------------------------------------------------
+
+
+def test_a_folder_that_moved_is_known_by_its_hash(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = shutil.copytree(folder / "run", tmp_path / "run")
+    config = json.loads((run / "config.json").read_text())
+    assert config["data_dir"] == str(folder / "shapes")
+    shutil.copytree(folder / "shapes", tmp_path / "new")
+    write_shapes(tmp_path / "other", each=5)
+    resume = ["train", "--resume", str(run), "--steps", "5", "--quiet"]
+    line = refused(capsys, [*resume, "--data-dir", str(tmp_path / "other")], 3)
+    assert "other data than the run was trained on" in line
+    assert str(tmp_path / "other") in line
+    assert main([*resume, "--data-dir", str(tmp_path / "new")]) == 0
+    assert Run.open(run).config.data_dir == str(tmp_path / "new")
+    assert Run.open(run).config.training.steps == 5
+    report = ["report", "--run", str(folder / "run"), "--lessons", "noising", *FEW, "--out", str(tmp_path / "r.html")]
+    assert main([*report, "--data-dir", str(tmp_path / "new")]) == 0
+    assert "other data" in refused(capsys, [*report, "--data-dir", str(tmp_path / "other")], 3)
+    lesson = ["lesson", "noising", "--run", str(folder / "run"), "--out", str(tmp_path / "l"), "--quiet"]
+    assert main([*lesson, "--data-dir", str(tmp_path / "new")]) == 0
+    bundled = ["lesson", "noising", "--run", "bundled", "--data-dir", str(tmp_path / "new"), "--out", str(tmp_path)]
+    assert "leave --data-dir out" in refused(capsys, bundled, 3)
+
+
+def test_a_run_from_before_the_hash_knows_its_data_by_its_checkpoint(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = shutil.copytree(folder / "run", tmp_path / "run")
+    (run / "manifest.json").unlink()
+    config = json.loads((run / "config.json").read_text())
+    del config["data_sha256"]
+    (run / "config.json").write_text(json.dumps(config))
+    shutil.copytree(folder / "shapes", tmp_path / "new")
+    assert Run.open(run).with_data_dir(tmp_path / "new").config.data_dir == str(tmp_path / "new")
+    (tmp_path / "new" / "circle" / "000.png").unlink()
+    resume = ["train", "--resume", str(run), "--steps", "5", "--quiet", "--data-dir", str(tmp_path / "new")]
+    assert "other data" in refused(capsys, resume, 3)
+
+
+def test_image_size_is_kept_by_the_run(tmp_path: Path) -> None:
+    run = train(write_shapes(tmp_path / "shapes", each=4), tmp_path / "run", "--image-size", "28")
+    assert Run.open(run).config.image_shape == (3, 28, 28)
+    assert Run.open(run).config.load_digits("test").images.shape[1:] == (3, 28, 28)
+
+
+# -- vizdiff data ----------------------------------------------------------------------------------
+
+
+def test_data_says_what_was_understood(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    facts = run_json(capsys, "data", str(folder / "shapes"), "--out", str(tmp_path / "sheet.png"))
+    assert facts["classes"] == list(KINDS)
+    assert all(facts["training"][name] + facts["held_out"][name] == 12 for name in KINDS)
+    assert (facts["channels"], facts["image_size"], facts["suspicions"]) == (3, 32, {})
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        assert sheet.width > 1000
+    assert main(["data", str(folder / "shapes")]) == 0
+    out, err = capsys.readouterr()
+    assert re.search(r"circle +\d+ +\d+", out)
+    assert "4 classes (circle, cross, square, triangle), 32 x 32, RGB" in err
+    assert "no such folder" in refused(capsys, ["data", str(tmp_path / "nowhere")], 3)
+
+
+def test_transposed_and_inverted_digits_are_suspected_and_mended(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], test_digits: object
+) -> None:
+    images = ((test_digits.images[:400, 0] + 1) * 127.5).round().to(torch.uint8).numpy()
+    labels = test_digits.labels[:400].tolist()
+    good = write_idx(tmp_path / "good", labels, images=images)
+    assert set(run_json(capsys, "data", str(good))["suspicions"]) == {"repeated"}  # the same images in both parts
+    turned = write_idx(tmp_path / "turned", labels, images=255 - images.swapaxes(1, 2).copy())
+    found = run_json(capsys, "data", str(turned))["suspicions"]
+    assert "white background" in found["inverted"]
+    mended = tmp_path / "mended"
+    assert main(["data", str(turned), "--save", str(mended), "--transpose", "--invert", "--quiet"]) == 0
+    data = load_data_set(mended)
+    assert data.class_names == tuple(map(str, range(10)))
+    assert data.train.images.shape == (400, 1, 28, 28)
+    again = run_json(capsys, "data", str(mended))["suspicions"]
+    assert "transposed" not in again
+    assert "inverted" not in again
+    assert "is there already" in refused(capsys, ["data", str(turned), "--save", str(mended)], 3)
+    upright = write_idx(tmp_path / "upright", labels, images=images.swapaxes(1, 2).copy())
+    assert "transposed" in run_json(capsys, "data", str(upright))["suspicions"]
+
+
+# -- a classifier of one's own ---------------------------------------------------------------------
+
+
+def test_a_classifier_is_bound_to_its_data(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    data = load_data_set(folder / "shapes")
+    assert DigitClassifier.find("data-dir", data.train.sha256) is None
+    made = run_json(capsys, "train-classifier", "--data-dir", str(folder / "shapes"), "--steps", "40", "--quiet")
+    assert made["data_sha256"] == data.train.sha256
+    found = DigitClassifier.find("data-dir", data.train.sha256)
+    assert found is not None
+    assert found[1] == made["sha256"]
+    assert (found[0].read(data.train.images) == data.train.labels).float().mean() > 0.5
+    sample = ["sample", "--run", str(folder / "run"), "--count", "4", "--sampler", "ddim", *FEW]
+    assert run_json(capsys, *sample, "--out", "s.npz")["classifier_sha256"] == made["sha256"]
+    write_shapes(tmp_path / "other", each=5)
+    assert DigitClassifier.find("data-dir", load_data_set(tmp_path / "other").train.sha256) is None
+    with pytest.raises(ValueError, match="trained on other images"):
+        DigitClassifier.open(Path(made["out"]), "0" * 64)
+    weights = Path(made["out"]) / "model.safetensors"
+    weights.write_bytes(weights.read_bytes() + b"x")
+    assert "was changed" in refused(capsys, [*sample, "--out", "s.npz"], 3)
+    assert "at least two classes" in refused(
+        capsys, ["train-classifier", "--data-dir", str(write_idx(tmp_path / "one", [4] * 9))], 3
+    )
+
+
+def test_a_case_of_a_data_set_that_lacks_a_class(tmp_path: Path) -> None:
+    codes = {}
+    for name, labels, digits in (("nine", list(range(1, 10)) * 20, (1, 8)), ("two", [3, 5] * 50, (3,))):
+        data = write_idx(tmp_path / name, labels)
+        for digit in digits:
+            out = ["--out", str(tmp_path / f"f{digit}"), "--quiet"]
+            codes[name, digit] = main(["forward", "--data-dir", str(data), "--digit", str(digit), *out])
+    assert set(codes.values()) == {0}

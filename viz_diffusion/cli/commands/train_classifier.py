@@ -1,0 +1,71 @@
+"""``vizdiff train-classifier``: train a classifier on your own data, by which samples are judged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from viz_diffusion.cli.console import Terminal, show_path
+from viz_diffusion.cli.data_text import data_summary
+from viz_diffusion.cli.options import (
+    DataDirOption,
+    ImageSizeOption,
+    JsonOption,
+    QuietOption,
+    check_at_least,
+    check_seed,
+)
+from viz_diffusion.errors import VizdiffUsageError
+
+HELP = (
+    "Example: vizdiff train-classifier --data-dir photos\n\n"
+    "Train a classifier on your own data. It is bound to them by their hash: vizdiff evaluate and vizdiff sample judge "
+    "the samples of a run by it where the run was trained on the same images. MNIST has one already."
+)
+
+
+def run_command(
+    data_dir: DataDirOption = None,
+    image_size: ImageSizeOption = None,
+    dataset: Annotated[str | None, typer.Option(help="fashion-mnist or kmnist, instead of --data-dir.")] = None,
+    steps: Annotated[int, typer.Option(help="Optimizer steps of 64 images.")] = 600,
+    seed: Annotated[int, typer.Option(help="Decides weights and order.")] = 0,
+    out: Annotated[Path | None, typer.Option(help="Folder to write; by default under classifiers/.")] = None,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Read, train, measure, write."""
+    terminal = Terminal(as_json, quiet)
+    check_at_least("--steps", steps, 1)
+    check_seed(seed)
+    if (data_dir is None) == (dataset is None) or dataset == "mnist":
+        raise VizdiffUsageError("give --data-dir, or --dataset fashion-mnist or kmnist; MNIST has its classifier")
+    terminal.say("Loading", "PyTorch")
+    from viz_diffusion.data import DataSet, load_data_set, load_digits
+    from viz_diffusion.evaluation.classifier import classifier_dir
+    from viz_diffusion.evaluation.classifier_training import save_classifier, train_classifier
+
+    if data_dir is not None:
+        data = load_data_set(data_dir, image_size)
+    else:
+        data = DataSet(*(load_digits(split, dataset or "") for split in ("train", "test")))
+    terminal.say("Data", data_summary(data))
+    folder = classifier_dir(data.train.sha256) if out is None else out
+    terminal.replacing(folder / "model.safetensors")
+    with terminal.progress("Training", "the classifier", steps) as update:
+        classifier = train_classifier(
+            data.train, steps, seed, lambda done, loss: update(done, steps, f"loss {loss:.3f}")
+        )
+    source = {"data_dir": None if data_dir is None else str(data_dir), "dataset": dataset, "steps": steps, "seed": seed}
+    facts = save_classifier(classifier, folder, data.train, data.test, source)
+    low, high = facts["test_interval_95"]
+    held_out = "training images, for none is held out" if data.test.sha256 == data.train.sha256 else "held-out images"
+    terminal.say(
+        "Accuracy",
+        f"{facts['test_correct']} of {facts['test_count']} {held_out} ({facts['test_accuracy']:.1%}, "
+        f"95% interval {low:.1%} to {high:.1%})",
+    )
+    terminal.say("Done", f"{show_path(folder)} ({terminal.seconds:.0f} s)")
+    terminal.result({"out": str(folder), "seconds": round(terminal.seconds, 1), **facts})

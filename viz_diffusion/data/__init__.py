@@ -1,0 +1,21 @@
+"""Data sets of labelled images: MNIST and its siblings, IDX files of any names, and folders of images by class.
+
+Images are tensors in [-1, 1]. Knows nothing about models or noise.
+"""
+
+from viz_diffusion.data.images import IMAGE_SIZE, IMAGE_SIZES, NUM_LABELS, Digits, to_bytes, to_unit_range
+from viz_diffusion.data.loading import DATASETS, DataSet, cache_dir, load_data_set, load_digits
+
+__all__ = [
+    "DATASETS",
+    "IMAGE_SIZE",
+    "IMAGE_SIZES",
+    "NUM_LABELS",
+    "DataSet",
+    "Digits",
+    "cache_dir",
+    "load_data_set",
+    "load_digits",
+    "to_bytes",
+    "to_unit_range",
+]

@@ -1,0 +1,109 @@
+"""Names of classes in texts, commands and file names, and texts about digits reworded for other classes.
+
+Names come from folders of other people: they are text, never markup. Knows nothing about pages or figures.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import unicodedata
+from collections.abc import Callable, Mapping
+from typing import Any
+
+LONGEST = 40
+"""Characters of a name in running text; longer names are shortened."""
+LABEL_FACTS = frozenset(
+    {
+        "digit",
+        "digits",
+        "labels",
+        "shown_digits",
+        "ideal_digit",
+        "coarse_digit",
+        "guidance_digit",
+        "mistakes_digit",
+        "stroke_digit",
+        "nearest_pair",
+        "farthest_pair",
+        "hardest",
+        "easiest",
+    }
+)
+"""Facts that are labels, and whose names texts show."""
+
+_AS_THEY_ARE = ("report.reason_", "report.left_out_", "own.", "alone.")
+_NO_FIELD = r"(?![^{}]*\})"
+_OF_CLASSES = "which|another|requested|same|one|each|every|new|final|any|within a|Gaussian a|final|own"
+_Rule = tuple[str, str | Callable[[re.Match[str]], str]]
+_RULES: Mapping[str, tuple[_Rule, ...]] = {
+    "en": (
+        (r"--digit \{(\w+)\}", r"--label {\1_arg}"),
+        (r"\b([Tt]est|[Tt]raining|[Rr]eal|[Hh]andwritten) digit (?=\{)", r"\1 image of the class "),
+        (r"\b([Dd])igit (?=\{)", lambda match: ("C" if match[1] == "D" else "c") + "lass "),
+        (r"; one in ten would be chance", ""),
+        (r"\bit is one digit\b", "it is one image"),
+        (r"\bone a digit\b", "one a class"),
+        (r"\b(some|alike) digits\b", r"\1 classes"),
+        (r"\b(know the|no) digit\b", r"\1 class"),
+        (r"\b(?:[Tt]he )?ten digits\b", "the classes"),
+        (r"\b[Aa]ll digits\b", "all classes"),
+        (rf"\b({_OF_CLASSES}) digit\b", r"\1 class"),
+        (r"\bdigit (?=that was asked for|asked for|is ordered)", "class "),
+        (r"\b(?<!handwritten )digit by digit\b", "class by class"),
+        (rf"\bdigits\b{_NO_FIELD}", "images"),
+        (rf"\bDigits\b{_NO_FIELD}", "Images"),
+        (rf"\bdigit\b{_NO_FIELD}", "image"),
+        (rf"\bDigit\b{_NO_FIELD}", "Image"),
+        (r"\b([Aa]) (?=image\b)", r"\1n "),
+    ),
+    "zh": (
+        (r"--digit \{(\w+)\}", r"--label {\1_arg}"),
+        (r"；随机猜是十分之一", ""),
+        (r"测试集(?:中的)?数字 ?(\{\w+\})", r"测试集中类别 \1 的图像"),
+        (r"数字 ?(?=\{)", "类别 "),
+        (r"(同一个?|各个?|每个|哪个|新|最终|所要求的?|要求的|要求画的|另一个|别的|其他|全部|十个|一种)数字", r"\1类别"),
+        (r"(?<!大号)(?<![方边]的)数字(?!是它们|也完全|：剩余)", "图像"),
+        (r"([一两])个图像", r"\1幅图像"),
+    ),
+}
+
+
+def shown_name(name: str) -> str:
+    """Return a class's name for running text: on one line, without control characters, not longer than 40."""
+    visible = "".join(" " if unicodedata.category(letter)[0] in "CZ" else letter for letter in name)
+    text = " ".join(visible.split()) or "?"
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1].rstrip()}…"
+
+
+def file_name(name: str) -> str:
+    """Return a class's name as a part of a file's name: letters, digits, dots inside, ``-`` and ``_``."""
+    return re.sub(r"[^\w.-]+", "_", name).strip("._-")[:LONGEST] or "class"
+
+
+def name_labels(facts: Mapping[str, Any], class_names: tuple[str, ...]) -> dict[str, Any]:
+    """Return the facts that are labels as names, and each single one as a word of a command (``digit_arg``)."""
+    named: dict[str, Any] = {}
+    for key in LABEL_FACTS & facts.keys():
+        value = facts[key]
+        if isinstance(value, int):
+            known = 0 <= value < len(class_names)
+            named[key] = shown_name(class_names[value]) if known else str(value)
+            named[f"{key}_arg"] = shlex.quote(class_names[value]) if known else str(value)
+        elif isinstance(value, (list, tuple)):
+            named[key] = [shown_name(class_names[label]) for label in value]
+        elif isinstance(value, str) and value:
+            named[key] = ", ".join(shown_name(class_names[int(label)]) for label in value.split(", "))
+    return named
+
+
+def reword(entries: Mapping[str, str], lang: str) -> dict[str, str]:
+    """Return the texts of a catalogue with "digit" replaced by "class" or "image", as each sentence needs."""
+    rules = [(re.compile(pattern), new) for pattern, new in _RULES.get(lang, ())]
+
+    def reworded(text: str) -> str:
+        for pattern, new in rules:
+            text = pattern.sub(new, text)
+        return text
+
+    return {key: text if key.startswith(_AS_THEY_ARE) else reworded(text) for key, text in entries.items()}
