@@ -20,6 +20,7 @@ from diffusers import (
     HeunDiscreteScheduler,
     IPNDMScheduler,
     StableDiffusionImg2ImgPipeline,
+    StableDiffusionInpaintPipeline,
 )
 from small_unet import small_unet
 from tiny_pipelines import flux, stable_diffusion, stable_diffusion_3
@@ -105,6 +106,18 @@ def test_latents_changed_in_place_are_seen_too() -> None:
     with record_pipeline(pipe) as recording:
         run(pipe, call, callback_on_step_end=edit)
     np.testing.assert_allclose(recording.trajectory().x0, np.full((2, 4, 4, 4), 0.25), atol=1e-6)
+
+
+def test_what_inpainting_puts_back_after_the_last_step_is_in_the_finished_image() -> None:
+    pipe, call = MAKE["Stable Diffusion"]()
+    other = StableDiffusionInpaintPipeline(**pipe.components, requires_safety_checker=False)
+    other.set_progress_bar_config(disable=True)
+    picture, mask = torch.zeros(1, 3, 8, 8), torch.ones(1, 1, 8, 8).tril()
+    with record_pipeline(other) as recording:
+        images = run(other, call, image=picture, mask_image=mask)
+    found = recording.trajectory(decode_at=[0])
+    decoded = np.moveaxis(found.decoded[:, 0], 1, -1).clip(-1, 1) / 2 + 0.5
+    np.testing.assert_allclose(decoded, images, atol=1e-5)
 
 
 def test_the_edited_end_is_in_the_store(tmp_path: Path) -> None:

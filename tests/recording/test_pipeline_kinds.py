@@ -201,6 +201,17 @@ def test_labels_of_a_batch_that_only_the_network_sees_doubled(rows: list[int], a
     assert recording.trajectory().labels.tolist() == asked
 
 
+def test_a_compiled_network_is_recorded_as_it_was() -> None:
+    pipe, call = stable_diffusion(DDIMScheduler(clip_sample=False, steps_offset=1))
+    with record_pipeline(pipe) as recording:
+        plain = run(pipe, call)
+    expected = recording.trajectory()
+    pipe.unet = torch.compile(pipe.unet, backend="eager")
+    with record_pipeline(pipe) as recording:
+        np.testing.assert_allclose(run(pipe, call), plain, atol=1e-5)
+    np.testing.assert_allclose(recording.trajectory().x0_pred, expected.x0_pred, atol=1e-3)
+
+
 def test_videos_are_refused() -> None:
     pipe = SimpleNamespace(scheduler=DDIMScheduler())
     pipe.scheduler.set_timesteps(3)

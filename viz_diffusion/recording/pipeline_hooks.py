@@ -177,8 +177,8 @@ def hooked_network(
 
 def network_of(pipe: Any) -> nn.Module | None:
     """Return the pipeline's ``unet`` or ``transformer``; None where it has neither."""
-    network = getattr(pipe, "unet", None) or getattr(pipe, "transformer", None)
-    return network if isinstance(network, nn.Module) else None
+    found = (getattr(pipe, name, None) for name in ("unet", "transformer"))
+    return next((one for one in found if isinstance(one, nn.Module)), None)
 
 
 class WatchedEnding:
