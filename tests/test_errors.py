@@ -44,15 +44,18 @@ def test_each_error_is_a_standard_one_with_its_exit_code(kind: type[VizdiffError
 
 
 def test_a_wrong_argument_is_a_value_error_in_python() -> None:
-    with pytest.raises(ValueError, match=r"^sampler must be one of ddpm, ddim, dpm-solver\+\+, found 'euler'$"):
-        SamplerConfig("euler")
+    with pytest.raises(
+        ValueError, match=r"^sampler must be one of ddpm, ddim, dpm-solver\+\+, euler, heun, found 'lms'$"
+    ):
+        SamplerConfig("lms")
     with pytest.raises(ValueError, match="nowhere is not a recording"):
         Trajectory.open(Path("nowhere"))
 
 
 def test_the_same_error_names_the_option_on_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["trajectory", "--sampler", "euler"]) == 2
-    assert "vizdiff: --sampler must be one of ddpm, ddim, dpm-solver++, found 'euler'\n" in capsys.readouterr().err
+    assert main(["trajectory", "--sampler", "lms"]) == 2
+    line = "vizdiff: --sampler must be one of ddpm, ddim, dpm-solver++, euler, heun, found 'lms'\n"
+    assert line in capsys.readouterr().err
 
 
 def test_a_message_that_quotes_an_error_keeps_its_marks(capsys: pytest.CaptureFixture[str]) -> None:

@@ -286,7 +286,7 @@ def test_info_names_weights_and_device(capsys: pytest.CaptureFixture[str]) -> No
         (["trajectory", "--digit", "five"], "--digit"),
         (["trajectory", "--steps", "0"], "0"),
         (["trajectory", "--steps", "1001"], "1001"),
-        (["trajectory", "--sampler", "euler"], "euler"),
+        (["trajectory", "--sampler", "lms"], "lms"),
         (["trajectory", "--guidance", "nan"], "nan"),
         (["trajectory", "--eta", "0.5"], "--sampler ddim"),
         (["trajectory", "--sampler", "ddim", "--eta", "2"], "--eta"),
