@@ -24,6 +24,7 @@ from viz_diffusion.data import load_data_set
 from viz_diffusion.evaluation.classifier import DigitClassifier
 from viz_diffusion.recording.trajectory import Trajectory
 from viz_diffusion.training.config import RunConfig
+from viz_diffusion.training.moved_data import with_data_dir
 from viz_diffusion.training.presets import find_preset
 from viz_diffusion.training.run import Run
 
@@ -298,7 +299,7 @@ def test_a_run_from_before_the_hash_knows_its_data_by_its_checkpoint(
     del config["data_sha256"]
     (run / "config.json").write_text(json.dumps(config))
     shutil.copytree(folder / "shapes", tmp_path / "new")
-    assert Run.open(run).with_data_dir(tmp_path / "new").config.data_dir == str(tmp_path / "new")
+    assert with_data_dir(Run.open(run), tmp_path / "new").config.data_dir == str(tmp_path / "new")
     (tmp_path / "new" / "circle" / "000.png").unlink()
     resume = ["train", "--resume", str(run), "--steps", "5", "--quiet", "--data-dir", str(tmp_path / "new")]
     assert "other data" in refused(capsys, resume, 3)

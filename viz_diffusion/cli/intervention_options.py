@@ -148,8 +148,8 @@ INTERVENTION = OptionGroup(
 def _parse_switch(text: str | None) -> tuple[int | str, int] | None:
     if text is None:
         return None
-    match = re.fullmatch(r"(\d|(?!-?\d*@).+)@(-1|\d{1,3})", text, re.ASCII | re.DOTALL)
-    if not match:
+    match = re.fullmatch(r"(\d|[^@]+)@(-1|\d{1,3})", text, re.ASCII)
+    if not match or (match[1].isdecimal() and match[1] not in "0123456789"):
         raise VizdiffUsageError(
             f"--switch takes a digit 0..9 and a time index -1..{LAST_TIMESTEP} as in 8@500, found {text!r}"
         )

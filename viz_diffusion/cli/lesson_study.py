@@ -36,11 +36,12 @@ def study_lesson(
     """Sample what a lesson needs, measure the lesson, and put it into words."""
     from viz_diffusion.lessons.base import Finding
     from viz_diffusion.lessons.context import LessonContext
+    from viz_diffusion.lessons.suitability import reason_to_leave_out
     from viz_diffusion.recording.comparison_runs import Generation, sample_comparison_runs
     from viz_diffusion.study.narrative import narrate
     from viz_diffusion.views.frames import recording_facts
 
-    if reason := lesson.reason_to_leave_out(loaded.run.config):
+    if reason := reason_to_leave_out(lesson, loaded.run.config):
         raise VizdiffInputError(
             f"lesson {lesson.name} does not suit this run's data: {texts[f'report.reason_{reason}']}; choose another "
             "lesson, or `run` bundled"

@@ -46,11 +46,12 @@ def load_run(choice: str | None, device: str, terminal: Terminal, data_dir: Path
     ``data_dir`` is where the run's data lie, if they have moved.
     """
     terminal.say("Loading", "PyTorch")
+    from viz_diffusion.training.moved_data import with_data_dir
     from viz_diffusion.training.run import Run
 
     run = Run.choose(choice)
     if data_dir is not None:
-        run = run.with_data_dir(data_dir)
+        run = with_data_dir(run, data_dir)
     model, digest = run.load_model(pick_device(device), lambda remark: terminal.note(remark))
     objective = run.config.training.objective
     said = "" if objective == "epsilon" else f", objective {objective}"

@@ -73,7 +73,7 @@ def train_classifier(
             logits = classifier(jitter(data.images[rows], generator))
             loss = functional.cross_entropy(logits, data.labels[rows], label_smoothing=0.05)
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             schedule.step()
             on_step(step + 1, loss.item())

@@ -58,7 +58,6 @@ from viz_diffusion.lessons.context import LessonContext
 from viz_diffusion.lessons.facts import facts_by_name
 from viz_diffusion.recording.trajectory import Trajectory
 from viz_diffusion.text.catalogue import Texts
-from viz_diffusion.training.config import RunConfig
 
 Need = Literal["recording", "comparison_runs", "traces"]
 """A recording that a lesson reads; whoever needs the comparison runs needs the recording too."""
@@ -198,15 +197,6 @@ class Lesson(Generic[DataT, FactsT]):
     def __post_init__(self) -> None:
         if self.measure is None and self.precomputed is None:
             raise VizdiffUsageError(f"lesson {self.name!r} has neither measure nor precomputed; give one of them")
-
-    def reason_to_leave_out(self, config: RunConfig) -> str | None:
-        """Return why the data of a run do not suit the lesson: ``digits`` or ``labels``; None where they do.
-
-        The catalogue has ``report.left_out_<reason>``.
-        """
-        if not self.any_data and not config.is_digits:
-            return "digits"
-        return "labels" if len(config.present_labels) < self.least_labels else None
 
     @property
     def core(self) -> bool:

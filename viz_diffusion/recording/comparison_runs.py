@@ -26,14 +26,12 @@ from viz_diffusion.errors import VizdiffInputError
 from viz_diffusion.files import atomic_write, io_errors
 from viz_diffusion.recording.trajectory import Trajectory
 
-OTHER_FRAMES = 50
-"""Frames kept of each other digit."""
+OTHER_FRAMES, MOST_OTHERS = 50, 9
+"""Frames kept of each other digit, and how many other labels there are at most."""
 COMPARED_FRAMES = 100
 """Frames kept of the same digit under another guidance scale or another sampler."""
 SHARES_LEFT = (1.0, 0.65, 0.55, 0.45, 0.35, 0.25, 0.1)
 """Shares of the steps that are left at frames that are always kept."""
-MOST_OTHERS = 9
-"""Other labels at most."""
 _GUIDANCE_SCALES = (1.0, 3.0, 1.5)
 """The first two that differ from the recording's own are sampled."""
 _SCHEMA_VERSION = 2
@@ -125,13 +123,11 @@ def sample_comparison_runs(
     on_step
         Gets (done, total), counted in steps of single images.
     comparisons
-        Whether the same digit is sampled with other guidance scales and another sampler; the nine other digits
-        always are.
+        Whether the same digit is sampled otherwise; the nine other digits always are.
     known
         Comparison runs without ``comparisons``, whose nine digits are not sampled again.
     labels
-        The labels that the network was trained on, rising; by default all. Of more than nine others the next nine
-        after the recording's own are sampled.
+        Those that the network was trained on, rising; by default all. The nine after the recording's are sampled.
 
     Raises
     ------
@@ -142,7 +138,9 @@ def sample_comparison_runs(
     if seed < 0 or not 0 <= label < model.null_label:
         raise VizdiffInputError("comparison runs need a recording whose seed and digit are known")
     own = trajectory.sampler_config
-    digits = [] if known is not None else _other_labels(label, range(model.null_label) if labels is None else labels)
+    known_labels = range(model.null_label) if labels is None else labels
+    after = [one for one in known_labels if one > label] + [one for one in known_labels if one < label]
+    digits = [] if known is not None else sorted(after[:MOST_OTHERS])
     scales = [s for s in _GUIDANCE_SCALES if s != own.guidance_scale][:2] if comparisons else []
     other = _other_sampler(own, trajectory.schedule.num_train_timesteps)
     num_images = len(digits) + len(scales)
@@ -172,12 +170,6 @@ def sample_comparison_runs(
     other_sampler = _sample(*arguments) if comparisons else []
     others = tuple(same_sampler[: len(digits)]) if known is None else known.others
     return ComparisonRuns(others, tuple(same_sampler[len(digits) :] + other_sampler), comparisons)
-
-
-def _other_labels(label: int, labels: Sequence[int]) -> list[int]:
-    """Return the labels that a recording is compared with, rising."""
-    after = [one for one in labels if one > label] + [one for one in labels if one < label]
-    return sorted(after[:MOST_OTHERS])
 
 
 def _other_sampler(own: SamplerConfig, num_train_timesteps: int) -> SamplerConfig:

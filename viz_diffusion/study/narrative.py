@@ -18,12 +18,12 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from viz_diffusion.lessons.base import Claim, Finding, Series
-from viz_diffusion.plots.class_names import figure_name, named
 from viz_diffusion.plots.pixels import encode_pixels, picture_size
 from viz_diffusion.plots.saving import figure_pixels, save_figure
 from viz_diffusion.study.blocks import Answer, Chapter, Chart, Correction, Line, Picture, Table
+from viz_diffusion.study.class_names import draw_named, names_note
 from viz_diffusion.text.catalogue import Texts
-from viz_diffusion.text.class_names import name_labels, shown_name
+from viz_diffusion.text.class_names import name_labels
 
 _NEGATIVE = re.compile(r"(?<![\w-])-(?=[\d.∞])")
 
@@ -269,7 +269,7 @@ def wording(facts: dict[str, Any], texts: Texts) -> dict[str, Any]:
     named = facts | name_labels(facts, texts.class_names) if texts.class_names else facts
     values = {name: _Listed(value) if isinstance(value, list) else value for name, value in named.items()}
     if texts.class_names:
-        values["names_note"] = _names_note(texts)
+        values["names_note"] = names_note(texts)
     if "variance" in facts:
         values["variance_note"] = texts(f"report.variance_{facts['variance'] or 'none'}")
         values["clip_note"] = texts(f"report.clip_{'on' if facts['clip'] else 'off'}")
@@ -284,13 +284,6 @@ def wording(facts: dict[str, Any], texts: Texts) -> dict[str, Any]:
     return values
 
 
-def _names_note(texts: Texts) -> str:
-    """Return which names of classes figures write otherwise, as a sentence; empty where they write all in full."""
-    written = ((figure_name(name, label), shown_name(name)) for label, name in enumerate(texts.class_names))
-    other = [texts("report.name_note", short=short, name=name) for short, name in written if short != name]
-    return texts("report.names_note", names=texts["report.comma"].join(other)) if other else ""
-
-
 def drawings(
     figures: Mapping[str, Figure], facts: dict[str, Any], texts: Texts, pictures: Mapping[str, bytes] | None = None
 ) -> list[Drawing]:
@@ -302,15 +295,8 @@ def drawings(
     for name in figures:
         title, alt, caption = (_minus(texts(f"picture.{name}.{part}", **facts)) for part in ("title", "alt", "caption"))
         webp = (pictures or {}).get(name, b"")
-        draw = partial(_draw, figures, name, texts.class_names)
-        joined.append(Drawing(name, draw, title, alt, caption, webp))
+        joined.append(Drawing(name, partial(draw_named, figures, name, texts.class_names), title, alt, caption, webp))
     return joined
-
-
-def _draw(figures: Mapping[str, Figure], name: str, class_names: tuple[str, ...]) -> Figure:
-    """Draw one of the figures, with the names of classes in it."""
-    with named(class_names):
-        return figures[name]
 
 
 def save_drawing(drawing: Drawing, folder: Path) -> None:

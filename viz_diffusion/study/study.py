@@ -13,6 +13,7 @@ from viz_diffusion import __version__
 from viz_diffusion.lessons.base import AnyLesson, Finding, all_lessons
 from viz_diffusion.lessons.context import LessonContext, Progress, silent
 from viz_diffusion.lessons.precomputed import load_pictures, load_results
+from viz_diffusion.lessons.suitability import REASONS, reason_to_leave_out
 from viz_diffusion.recording.comparison_runs import ComparisonRuns
 from viz_diffusion.recording.trajectory import Trajectory
 from viz_diffusion.study.narrative import join, weighting, wording
@@ -103,7 +104,7 @@ def study(
     for lesson in sorted(chosen, key=lambda lesson: lesson.position):
         if lessons is None and not lesson.core and lesson.result not in precomputed:
             continue
-        if reason := lesson.reason_to_leave_out(run.config):
+        if reason := reason_to_leave_out(lesson, run.config):
             left_out.append((lesson, reason))
             continue
         finding = Finding.measure(lesson, context)
@@ -127,11 +128,11 @@ def data_note(found: Study, texts: Texts) -> str:
     channels, size, _ = config.image_shape
     colour = texts["report.data_colour" if channels == 3 else "report.data_grey"]
     sentences = [texts("report.data_note", count=len(names), names=shown, size=size, colour=colour)]
-    for reason in ("digits", "labels"):
+    for reason in REASONS:
         titles = [
             texts[f"chapter.{lesson.name}.title"]
             for lesson in all_lessons()
-            if lesson.reason_to_leave_out(config) == reason
+            if reason_to_leave_out(lesson, config) == reason
         ]
         if titles:
             sentences.append(texts(f"report.left_out_{reason}", titles=comma.join(titles)))

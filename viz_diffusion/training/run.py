@@ -17,7 +17,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -191,30 +191,6 @@ class Run:
                 warn(remark)
         model = model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         return self.config.denoiser(model.eval().requires_grad_(False)), digest
-
-    def with_data_dir(self, data_dir: Path) -> Run:
-        """Return the run with its data read from another folder; nothing is written.
-
-        Raises
-        ------
-        VizdiffInputError
-            If the run was not trained on a folder, or the folder does not hold the data it was trained on.
-        """
-        if self.config.data_dir is None:
-            raise VizdiffInputError(f"{self.path} was trained on {self.config.dataset}; leave `data_dir` out")
-        moved = replace(self.config, data_dir=str(Path(data_dir).resolve()))
-        wanted = self.config.data_sha256
-        if wanted is None:  # an older run: its checkpoint knows the images it was trained on
-            wanted, found = self._series.data_sha256(), moved.data_hashes()
-        else:
-            found = replace(moved, subset=None).data_hashes()
-        if found != wanted:
-            shown = [f"{one[0][:12]}… and {one[1][:12]}…" if one else "not known" for one in (found, wanted)]
-            raise VizdiffInputError(
-                f"`data_dir` {data_dir} holds other data than the run was trained on: SHA-256 {shown[0]}, expected "
-                f"{shown[1]}; give the same data"
-            )
-        return Run(self.path, moved)
 
     # -- checkpoints -------------------------------------------------------------------------------
 

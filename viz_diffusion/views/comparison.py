@@ -107,13 +107,13 @@ def draw_comparison(
 def changed_inputs(data: Comparison, steps: NDArray[np.int64]) -> tuple[ChangedInput, ...]:
     """Return each input that differs at any step, as texts at the steps with indices ``steps`` (0 .. S-1)."""
     rows = (
-        ("$y$", *(tuple(map(_label, inputs.labels)) for inputs in (data.plain_inputs, data.inputs_of_changed))),
-        ("$t$", data.plain_inputs.timesteps, data.inputs_of_changed.timesteps),
-        ("$s$", data.plain_inputs.guidance, data.inputs_of_changed.guidance),
+        ("$y$", data.plain_inputs.labels, data.inputs_of_changed.labels, _label),
+        ("$t$", data.plain_inputs.timesteps, data.inputs_of_changed.timesteps, _format),
+        ("$s$", data.plain_inputs.guidance, data.inputs_of_changed.guidance, _format),
     )
     return tuple(
-        ChangedInput(symbol, *(tuple(_format(values[k]) for k in steps) for values in (plain, changed)))
-        for symbol, plain, changed in rows
+        ChangedInput(symbol, *(tuple(write(values[k]) for k in steps) for values in (plain, changed)))
+        for symbol, plain, changed, write in rows
         if plain != changed
     )
 
@@ -168,11 +168,9 @@ def _shown(data: Comparison) -> NDArray[np.int64]:
     return data.plain.trajectory.num_steps - data.plain.frames.steps_left
 
 
-def _label(label: int | None) -> str | None:
-    return None if label is None else label_text(label)
+def _label(label: float | None) -> str:
+    return NULL_SIGN if label is None else label_text(int(label))
 
 
-def _format(value: float | str | None) -> str:
-    if isinstance(value, str):
-        return value
+def _format(value: float | None) -> str:
     return NULL_SIGN if value is None else f"{value:g}"

@@ -226,11 +226,12 @@ def _own_data(network: ModelConfig, options: _NewRun, terminal: Terminal) -> tup
 def _resume_run(
     resume: Path, steps: int | None, device: str, force: bool, data_dir: Path | None, terminal: Terminal
 ) -> tuple[Run, TrainState, Digits, Digits, int]:
+    from viz_diffusion.training.moved_data import with_data_dir
     from viz_diffusion.training.run import Run
 
     run = Run.open(resume)
     if data_dir is not None:
-        moved = run.with_data_dir(data_dir)
+        moved = with_data_dir(run, data_dir)
         run = moved if moved.config == run.config else run.update_config(moved.config)
     data, heldout = run.config.load_digits("train"), run.config.load_digits("test")
     state, metrics_bytes, remarks = run.resume(pick_device(device), force, (data, heldout))

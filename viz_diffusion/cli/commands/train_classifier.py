@@ -50,7 +50,8 @@ def run_command(
     if data_dir is not None:
         data = load_data_set(data_dir, image_size)
     else:
-        data = DataSet(*(load_digits(split, dataset or "") for split in ("train", "test")))
+        named = dataset or ""
+        data = DataSet(load_digits("train", named), load_digits("test", named))
     terminal.say("Data", data_summary(data))
     folder = classifier_dir(data.train.sha256) if out is None else out
     terminal.replacing(folder / "model.safetensors")

@@ -1,0 +1,24 @@
+"""Names of classes in figures, and a sentence on those that figures cannot write in full."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from matplotlib.figure import Figure
+
+from viz_diffusion.plots.class_names import figure_name, named
+from viz_diffusion.text.catalogue import Texts
+from viz_diffusion.text.class_names import shown_name
+
+
+def names_note(texts: Texts) -> str:
+    """Return which names of classes figures write otherwise, as a sentence; empty where they write all in full."""
+    written = ((figure_name(name, label), shown_name(name)) for label, name in enumerate(texts.class_names))
+    other = [texts("report.name_note", short=short, name=name) for short, name in written if short != name]
+    return texts("report.names_note", names=texts["report.comma"].join(other)) if other else ""
+
+
+def draw_named(figures: Mapping[str, Figure], name: str, class_names: tuple[str, ...]) -> Figure:
+    """Draw one of the figures, with the names of classes in it."""
+    with named(class_names):
+        return figures[name]
