@@ -190,3 +190,18 @@ def test_a_failure_of_the_result_is_not_forgotten() -> None:
         stream.flush()
     assert not stream.isatty()
     StandardStream(Full(), is_result=False).write("a message")  # a control: only results are missed
+
+
+def test_a_removed_folder_is_named(tmp_path: Path) -> None:
+    """PyTorch's libraries end the process there without a word about the reason."""
+    line = "mkdir gone && cd gone && rmdir ../gone && vizdiff lessons"
+    done = shell(line, tmp_path)
+    assert done.returncode == 4
+    assert done.stderr.splitlines()[-1] == "vizdiff: the current folder was removed; change to another one"
+
+
+def test_warnings_as_errors_stop_no_command(tmp_path: Path) -> None:
+    line = "vizdiff trajectory --sampler ddim --steps 2 --out t --quiet && vizdiff info --json"
+    done = shell(line, tmp_path, PYTHONWARNINGS="error")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["run"] == "bundled"

@@ -282,6 +282,21 @@ def test_the_halves_of_guidance_are_found(name: str, stored: bool, tmp_path: Pat
     np.testing.assert_allclose(found.eps_pred, 0.3 * stacked + 2 * shift, atol=1e-6)
 
 
+@pytest.mark.parametrize("stored", [False, True])
+def test_guidance_that_is_no_plain_sum_is_told_as_a_function(stored: bool, tmp_path: Path) -> None:
+    net, options = Guided(), dict[str, Any](store=tmp_path / "a.zarr") if stored else {}
+    found = record(
+        net,
+        lambda x, t: (net(x, full(t), Y, ZEROS), net(x, full(t), Y, ONES))[1],
+        guidance_mix=lambda cond, uncond: torch.maximum(cond, uncond) - 0.25,
+        **options,
+    )
+    assert found.eps_cond is not None
+    assert found.eps_uncond is not None
+    np.testing.assert_array_equal(found.eps_pred, np.maximum(found.eps_cond, found.eps_uncond) - np.float32(0.25))
+    assert np.isnan(found.guidance_scale)
+
+
 def test_halves_that_nothing_tells_apart_are_refused_with_a_mend_that_works() -> None:
     net = Guided()
     with pytest.raises(VizdiffUsageError, match=r"different keep; under guidance, .*guidance_order=…"):

@@ -290,6 +290,51 @@ def test_copies_of_a_wrapped_scheduler_are_not_wrapped() -> None:
     assert len(recording.trajectories()) == 1
 
 
+def test_attributes_of_a_scheduler_are_copied_and_put_back() -> None:
+    """As pipelines do that sample several views with one scheduler."""
+    pipe = quiet(DPMSolverMultistepScheduler())
+    expected = one(pipe)
+    with record_pipeline(pipe) as recording:
+        pipe.scheduler.__dict__.update(copy.deepcopy(pipe.scheduler.__dict__))
+        np.testing.assert_array_equal(one(pipe), expected)
+    assert recording.trajectory().num_steps == 3
+    assert not {"step", "set_timesteps"} & vars(pipe.scheduler).keys()
+
+
+@pytest.mark.parametrize("done", [2, 5])
+def test_an_error_before_the_last_timestep_leaves_no_finished_image(done: int) -> None:
+    pipe = SimpleNamespace(unet=small_unet(3), scheduler=DDIMScheduler())
+    pipe.scheduler.set_timesteps(5)
+
+    def fail() -> None:
+        with record_pipeline(pipe) as recording:
+            kept.append(recording)
+            steps(pipe, pipe.scheduler.timesteps[:done], torch.randn(1, 3, 8, 8))
+            raise ValueError("no")
+
+    kept: list[Any] = []
+    with pytest.raises(ValueError, match="no"):
+        fail()
+    found = kept[0].trajectory()
+    assert (found.num_steps, found.stopped) == (done, "2 steps" if done == 2 else "")
+    assert np.isnan(found.x0).all() == (done == 2)
+
+
+@pytest.mark.parametrize("scales", [True, False])
+def test_a_network_that_gets_the_unscaled_sample_is_named(scales: bool) -> None:
+    pipe = SimpleNamespace(unet=small_unet(3), scheduler=EulerDiscreteScheduler())
+    pipe.scheduler.set_timesteps(3)
+    x = torch.randn(1, 3, 8, 8) * pipe.scheduler.init_noise_sigma
+    with torch.no_grad(), record_pipeline(pipe) as recording:
+        for t in pipe.scheduler.timesteps:
+            scaled = pipe.scheduler.scale_model_input(x, t) if scales else x
+            x = pipe.scheduler.step(pipe.unet(scaled, t).sample, t, x).prev_sample
+    said = recording.trajectory().conventions
+    assert ("network" in said) != scales
+    if not scales:
+        assert said["network"] == "got the sample without scale_model_input, which EulerDiscreteScheduler needs"
+
+
 def test_copies_of_a_wrapped_vae_are_not_wrapped() -> None:
     pipe, _ = MAKE["Stable Diffusion"]()
     with record_pipeline(pipe):

@@ -91,6 +91,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(argv: Sequence[str] | None) -> int:
     command = typer.main.get_command(app)
     try:
+        os.getcwd()
+    except OSError:  # libraries end the process without a word of their own
+        return _say("the current folder was removed; change to another one", VizdiffIOError.exit_code)
+    try:
         code = command.main(args=None if argv is None else list(argv), prog_name="vizdiff", standalone_mode=False)
         return code if isinstance(code, int) else 0
     except VizdiffError as error:

@@ -5,12 +5,14 @@ It knows nothing about hooks or files.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from viz_diffusion.diffusion.parameterizations import to_x0_and_eps
 from viz_diffusion.diffusion.scaling import scales
@@ -36,6 +38,8 @@ class FieldAssembler:
     """Whether nobody said what is predicted, so that it is checked."""
     evaluations_per_step: int | None = None
     """How often the sampler evaluates the denoiser in a step; None where the passes show it."""
+    guidance_mix: Callable[[Tensor, Tensor], Tensor] | None = None
+    """How the loop mixes the conditional and the unconditional prediction, where it is not the plain weighted sum."""
 
     def grouper(self) -> StepGrouper:
         """Return a new grouper of forward passes into steps."""
@@ -61,7 +65,7 @@ class FieldAssembler:
             absent = np.full_like(steps[0].cond.prediction, np.nan)
             rows = [absent if step.uncond is None else step.uncond.prediction for step in steps]
             uncond = np.stack(rows, axis=1)
-            used = uncond + np.float32(self.scale(True)) * (cond - uncond)
+            used = self._mixed(cond, uncond)
             unmixed = np.array([step.uncond is None for step in steps])
             used[:, unmixed] = cond[:, unmixed]
             both = {
@@ -82,6 +86,16 @@ class FieldAssembler:
         values = np.array([step.cond.t for step in steps], dtype=np.float64)
         whole = values.astype(np.int64)
         return whole if np.all(whole == values) else values
+
+    def _mixed(self, cond: Float32, uncond: Float32) -> Float32:
+        """Return the predictions under guidance, (B, s, C, H, W)."""
+        if self.guidance_mix is None:
+            return uncond + np.float32(self.scale(True)) * (cond - uncond)
+        mixed = [
+            self.guidance_mix(torch.from_numpy(cond[:, step]), torch.from_numpy(uncond[:, step])).numpy()
+            for step in range(cond.shape[1])
+        ]
+        return np.stack(mixed, axis=1).astype(np.float32, copy=False)
 
     def _convert(
         self, prediction: Float32, x_t: Float32, alphas_cumprod: NDArray[np.float64]

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from viz_diffusion.diffusion.schedule import NoiseSchedule
@@ -20,9 +19,9 @@ from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.recording.hooks import ModuleOutputs
 from viz_diffusion.recording.pipeline_decoding import decoded_trajectory, ended_with
 from viz_diffusion.recording.pipeline_hooks import FollowedScheduler, WatchedEnding, hooked_network, network_of
-from viz_diffusion.recording.pipeline_layout import NetworkCall, condition_rows, image_labels, layout_of
+from viz_diffusion.recording.pipeline_layout import NetworkCall, are_equal, condition_rows, image_labels, layout_of
 from viz_diffusion.recording.pipeline_runs import NOTHING_RECORDED, PipelineRun, PipelineRuns
-from viz_diffusion.recording.scheduler_kinds import REFUSED
+from viz_diffusion.recording.scheduler_kinds import EXPLODING, REFUSED
 from viz_diffusion.recording.scheduler_steps import SchedulerReader, next_state, read_step
 from viz_diffusion.recording.store.layout import CHUNK_STEPS, WIDE
 from viz_diffusion.recording.trajectory import Trajectory
@@ -154,12 +153,15 @@ class PipelineRecording:
                 run.latest_t = t
                 return run
         layout = layout_of(self._call, call["sample"], call["model_output"])
-        return PipelineRun(reader, layout, image_labels(self._call, layout), t)
+        run = PipelineRun(reader, layout, image_labels(self._call, layout), t)
+        if self._call is not None and reader.kind.scaling == EXPLODING and are_equal(self._call.x, call["sample"]):
+            run.note = f"got the sample without scale_model_input, which {reader.name} needs"
+        return run
 
     def _check_begins(self, run: PipelineRun, t: float, sample: Tensor) -> None:
         """Refuse a timestep that rises where no sampling begins, as in inversion and in resampling."""
         latest = self._latest_state
-        goes_on = latest is not None and latest.shape == sample.shape and torch.equal(latest, sample)
+        goes_on = latest is not None and are_equal(latest, sample)
         times = [float(one) for one in getattr(self._reader.scheduler, "timesteps", ())] or [t, t]
         if not goes_on and (t in (run.first_t, times[0]) or run.latest_t == times[-1]):
             return
@@ -286,6 +288,10 @@ def record_pipeline(
             followed.follow()
             ending.start()
             yield recording
+        except BaseException:
+            if runs.current is not None:
+                runs.current.stop()
+            raise
         finally:
             ending.stop()
             followed.release()

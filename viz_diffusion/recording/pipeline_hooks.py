@@ -35,6 +35,10 @@ class _Wrapper:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self._call(*args, **kwargs)
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        copied = memo.get(id(self._owner))
+        return self if copied is None else getattr(copied, self._name)  # only the attributes are copied, or all of it
+
     def __reduce__(self) -> Any:
         return getattr, (self._owner, self._name)
 

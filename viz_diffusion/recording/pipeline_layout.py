@@ -47,7 +47,8 @@ class NetworkCall:
 def read_network_call(network: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> NetworkCall | None:
     """Return the arguments of a call of a ``unet`` or ``transformer``; None where the first one, x, is no tensor."""
     try:
-        bound = dict(inspect.Signature.bind(inspect.signature(network.forward), *args, **kwargs).arguments)
+        forward = inspect.signature(getattr(network, "_orig_mod", network).forward)  # a compiled network's own
+        bound = dict(forward.bind(*args, **kwargs).arguments)
     except TypeError:
         bound = dict(zip(("sample", "timestep"), args, strict=False)) | kwargs
     x = bound.pop(next(iter(bound), ""), None)
@@ -145,6 +146,12 @@ def condition_rows(call: NetworkCall, layout: ImageLayout, rows: int) -> slice:
         if are_null[0] != are_null[1]:
             return last if are_null[0] else first
     return first if layout.is_doubled else last
+
+
+def are_equal(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors have the same kind, place, shape and values."""
+    alike = (one.dtype, one.device, one.shape) == (other.dtype, other.device, other.shape)
+    return alike and torch.equal(one, other)
 
 
 def _is_float(tensor: Tensor) -> bool:

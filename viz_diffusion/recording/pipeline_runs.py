@@ -47,6 +47,10 @@ class PipelineRun:
     """(B, C, H, W): the next state that the latest evaluation gave."""
     final: Float32 | None = None
     """(B, C, H, W): what the run has ended with, if it ends here."""
+    note: str = ""
+    """What a recording has to say of how the pipeline calls its network; nothing where that is as it should be."""
+    stopped: str = ""
+    """Where an error ended the run before its last timestep, how far it got."""
 
     def __post_init__(self) -> None:
         self.latest_t = self.first_t
@@ -62,7 +66,15 @@ class PipelineRun:
             said = dict(facts["conventions"])
             said["x"] = "; ".join([*([said["x"]] if "x" in said else []), self.layout.words])
             facts["conventions"] = said
+        if self.note:
+            facts["conventions"] = {**facts["conventions"], "network": self.note}
         return facts
+
+    def stop(self) -> None:
+        """End the run because of an error: its images are finished only after the scheduler's last timestep."""
+        times = getattr(self.reader.scheduler, "timesteps", None)
+        if times is not None and len(times) and self.latest_t != float(times[-1]) and self.state is not None:
+            self.stopped, self.final = f"{self.num_steps} steps", np.full_like(self.state, np.nan)
 
     def check_follows(self, step: SchedulerStep) -> None:
         """Refuse a step that a recording does not hold after the latest one."""
@@ -206,6 +218,7 @@ class PipelineRuns:
             labels=labels,
             seeds=seeds,
             **run.facts(self._facts),
+            stopped=run.stopped,
             step_alphas_cumprod=chunk.alphas_cumprod if chunk.own_alphas else None,
             activations=chunk.activations,
             activation_steps=chunk.activation_steps if chunk.activations else None,

@@ -64,7 +64,7 @@ def check_noisy_pass(one: ForwardPass, schedule: NoiseSchedule) -> None:
     raise VizdiffUsageError(
         f"at t = {one.t:g} x_t is {1 - one.alphas_cumprod:.0%} noise, and the denoiser's answer is not that noise "
         f"(their correlation is {correlation:.2f}, the answer's spread {length:.2f} of the noise's): {choices()}; "
-        "of an untrained network, epsilon is recorded as it is"
+        "for an untrained network, say epsilon"
     )
 
 

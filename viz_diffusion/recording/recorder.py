@@ -7,7 +7,7 @@ it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -69,6 +69,9 @@ class Recorder:
     guidance_scale
         How the loop mixes the conditional and the unconditional prediction, ε_∅ + s (ε_y - ε_∅). Hooks
         see both halves but not the mix: without it ``eps_pred`` and ``x0_pred`` of a guided loop are NaN.
+    guidance_mix
+        Where the loop mixes them otherwise (rescaled or projected guidance): a function of the conditional and the
+        unconditional prediction, (B, C, H, W) on the CPU, that returns the mix. ``guidance_scale`` is then NaN.
     guidance_order
         ``conditional_first`` or ``unconditional_first``, where neither labels nor a mask tell the halves apart.
     clip
@@ -128,6 +131,7 @@ class Recorder:
         evaluations_per_step: int | None = None,
         guidance_scale: float | None = None,
         guidance_order: str | None = None,
+        guidance_mix: Callable[[Tensor, Tensor], Tensor] | None = None,
         clip: bool | None = None,
         sampler: str = "",
         null_label: int | None = None,
@@ -160,7 +164,7 @@ class Recorder:
         )
         halves = GuidanceHalves(null, guidance_scale, guidance_order)
         unsaid = prediction_type is None and config is None and kind == "epsilon"
-        self._assembler = FieldAssembler(schedule, halves, clip, kind, unsaid, evaluations_per_step)
+        self._assembler = FieldAssembler(schedule, halves, clip, kind, unsaid, evaluations_per_step, guidance_mix)
         self._seeds = seeds
         self._facts: dict[str, Any] = {
             "sampler": sampler,
