@@ -73,7 +73,7 @@ def to_attributes(facts: Mapping[str, Any]) -> dict[str, Any]:
     plain: dict[str, Any] = {}
     for name, value in facts.items():
         if isinstance(value, Mapping):
-            plain[name] = json.dumps(dict(value), allow_nan=False, sort_keys=True)
+            plain[name] = json.dumps(dict(value), allow_nan=False)
         elif value is not None:
             plain[name] = int(value) if isinstance(value, bool) else value
     return plain

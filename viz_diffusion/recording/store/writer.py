@@ -172,11 +172,11 @@ class StoreWriter:
             **attrs,
             "schema_version": SCHEMA_VERSION,
             "dtype": self._dtype.name,
-            "overflowed": self._overflowed,
+            "overflowed": dict(sorted(self._overflowed.items())),
             "status": status,
         }
         if last:
-            facts["sha256"] = {name: sha256_file(self._folder / name / SUMS) for name in self._arrays}
+            facts["sha256"] = {name: sha256_file(self._folder / name / SUMS) for name in sorted(self._arrays)}
         root = {"zarr_format": 3, "node_type": "group", "attributes": to_attributes(facts)}
         with atomic_write(self._folder / "zarr.json", sync=last, sync_folder=last) as handle:
             handle.write(to_json(root).encode())
