@@ -179,7 +179,7 @@ def test_facts_words_and_figures() -> None:
     assert finding.facts.formula_noise == "1.0051 x_t − 0.0105 ε̂"
     assert finding.facts.formula_x0 == "0.9941 x_t + 0.0031 x̂₀"
     assert finding.facts.formula_v == "0.9950 x_t − 0.0029 v̂"
-    assert len(KINDS) == len(finding.facts.of_x_t) == 4
+    assert len(KINDS) == len(finding.facts.state_weight) == 4
     told = told_in_every_language(finding, context)
     assert len(told) == 2
     assert all("1.0051 x_t − 0.0105 ε̂" in repr(one) for one in told.values())

@@ -31,9 +31,9 @@ class SpellingsFacts:
     """The timestep that texts give the weights of: half of the steps are left."""
     shown_left: int
     """Steps left (t + 1) there."""
-    of_x_t: tuple[float, ...]
+    state_weight: tuple[float, ...]
     """(N,) weight of x_t there."""
-    of_prediction: tuple[float, ...]
+    prediction_weight: tuple[float, ...]
     """(N,) weight of the prediction there."""
     formula_noise: str
     """The step there, by predicted noise."""
@@ -106,8 +106,8 @@ def facts(data: Notations) -> SpellingsFacts:
         update=data.update.upper(),
         shown_t=float(data.timesteps[row]),
         shown_left=int(data.steps_left[row]),
-        of_x_t=tuple(data.of_x_t[:, row].tolist()),
-        of_prediction=tuple(data.of_prediction[:, row].tolist()),
+        state_weight=tuple(data.of_x_t[:, row].tolist()),
+        prediction_weight=tuple(data.of_prediction[:, row].tolist()),
         formula_noise=noise,
         formula_x0=x0,
         formula_v=v,

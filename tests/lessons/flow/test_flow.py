@@ -1,0 +1,339 @@
+"""Flow: the mixture against finite differences, moments and known flows; digits by denoisers with known answers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from lesson_context import Answering, make_context, outcomes, told_in_every_language
+from torch import Tensor
+
+from viz_diffusion.data import Digits, load_digits
+from viz_diffusion.diffusion.oracles import TruthOracle
+from viz_diffusion.diffusion.samplers import ddim_steps
+from viz_diffusion.diffusion.schedule import NoiseSchedule
+from viz_diffusion.diffusion.timesteps import spaced_timesteps
+from viz_diffusion.evaluation.metrics import frechet_distance
+from viz_diffusion.lessons.base import Finding
+from viz_diffusion.lessons.flow import lesson as flow
+from viz_diffusion.lessons.flow import ring_samplers
+from viz_diffusion.lessons.flow.digit_samplers import Arm, FlowDigits, jackknife_half, measure_digits
+from viz_diffusion.lessons.flow.lesson import LESSON, FlowStudy
+from viz_diffusion.lessons.flow.ring_mixture import RingMixture, straightness, transport_gaussian
+from viz_diffusion.lessons.flow.ring_samplers import (
+    DDIM,
+    DDPM,
+    EULER_ODE,
+    FLOW,
+    RingStudy,
+    euler_flow,
+    exact_end,
+    measure_ring,
+)
+from viz_diffusion.training.config import RunConfig
+
+LINEAR = NoiseSchedule.named("linear")
+RING = RingMixture()
+
+
+@pytest.fixture(scope="module")
+def ring() -> RingStudy:
+    return measure_ring(400)
+
+
+@pytest.fixture(scope="module")
+def noise() -> Any:
+    return np.random.default_rng(7).standard_normal((300, 2))
+
+
+# -- the mixture ---------------------------------------------------------------------------------------
+
+
+def test_moments_of_the_mixture_are_the_closed_ones() -> None:
+    """Mean 0, covariance (R²/2 + s²) I for K points on a circle, K at least 3."""
+    points = RING.sample(np.arange(200_000) % 10, np.random.default_rng(0))
+    expected = RING.radius**2 / 2 + RING.std**2
+    assert np.abs(points.mean(axis=0)).max() < 4 * np.sqrt(expected / 200_000)
+    assert np.allclose(np.cov(points.T), expected * np.eye(2), atol=0.01)
+    assert np.linalg.norm(RING.means, axis=1) == pytest.approx(RING.radius)
+
+
+@pytest.mark.parametrize(("a", "b"), [(0.9, 0.1), (0.5, 0.5), (0.3, 0.95), (1.0, 2.0)])
+def test_score_is_the_gradient_of_the_log_density(a: float, b: float, noise: Any) -> None:
+    h, x = 1e-5, noise[:50]
+    slopes = [
+        (np.log(RING.density(x + h * e, a, b)) - np.log(RING.density(x - h * e, a, b))) / (2 * h) for e in np.eye(2)
+    ]
+    assert np.allclose(RING.score(x, a, b), np.stack(slopes, axis=1), rtol=1e-5, atol=1e-5)
+    x0, eps = RING.predict_x0(x, a, b), RING.predict_eps(x, a, b)
+    assert np.allclose(a * x0 + b * eps, x, atol=1e-12)
+    wrong = RING.score(x, a, 1.1 * b)  # control: another noise level
+    assert np.abs(wrong - np.stack(slopes, axis=1)).max() > 1e-2
+
+
+def test_predicted_x0_is_the_mean_of_the_posterior_by_drawing() -> None:
+    """A million draws of x_0, weighted by how likely each makes the state."""
+    rng, a, b, x = np.random.default_rng(1), 0.6, 0.4, np.array([[0.4, 0.3]])
+    draws = RING.sample(rng.integers(0, 10, 1_000_000), rng)
+    weights = np.exp(-np.square(x - a * draws).sum(axis=1) / (2 * b**2))
+    mean = weights @ draws / weights.sum()
+    assert np.allclose(RING.predict_x0(x, a, b)[0], mean, atol=0.01)
+
+
+def test_density_integrates_to_one() -> None:
+    side = np.linspace(-6, 6, 401)
+    grid = np.stack(np.meshgrid(side, side), axis=2).reshape(-1, 2)
+    assert RING.density(grid, 0.7, 0.4).sum() * (side[1] - side[0]) ** 2 == pytest.approx(1, abs=1e-6)
+
+
+def test_guidance_is_linear_in_the_scale_and_scale_one_is_the_label(noise: Any) -> None:
+    labels = np.arange(len(noise)) % 10
+    plain, labelled = RING.predict_eps(noise, 0.5, 0.5), RING.predict_eps(noise, 0.5, 0.5, labels)
+    assert np.allclose(RING.predict_eps(noise, 0.5, 0.5, labels, 3.0), plain + 3 * (labelled - plain))
+    assert np.array_equal(RING.velocity(noise, 0.5, labels, 1.0), RING.velocity(noise, 0.5, labels))
+    for sigma in (0.0, 0.3, 1.0):
+        one, other = RING.velocity(noise, sigma), RING.velocity(noise, sigma, labels)
+        assert np.allclose(RING.velocity(noise, sigma, labels, 2.0), 2 * other - one)
+    assert np.allclose(
+        RING.velocity(noise, 0.3), (RING.predict_eps(noise, 0.7, 0.3) - RING.predict_x0(noise, 0.7, 0.3))
+    )
+
+
+# -- flows with known ends -----------------------------------------------------------------------------
+
+
+def test_exact_end_of_one_gaussian_is_the_closed_form(noise: Any) -> None:
+    """Of a Gaussian N(μ, s² I) the flow from N(0, I) ends in μ + s z (Wang & Vastola 2024)."""
+    labels = np.full(len(noise), 3)
+    end = exact_end(RING, noise, 1.0, labels)
+    assert np.abs(end - (RING.means[3] + RING.std * noise)).max() < 1e-5
+    far = exact_end(RING, noise, 1.0, np.full(len(noise), 4))  # control: another label
+    assert np.abs(end - far).min() > 0.1 * RING.std
+
+
+def test_the_exact_end_does_not_depend_on_the_number_of_steps(noise: Any) -> None:
+    ends = [exact_end(RING, noise, 1.0, steps=steps) for steps in (400, 800)]
+    assert np.quantile(np.linalg.norm(ends[0] - ends[1], axis=1), 0.99) < 1e-4
+
+
+def test_ends_have_the_distribution_of_the_data() -> None:
+    z = np.random.default_rng(3).standard_normal((4000, 2))
+    end = exact_end(RING, z, 1.0, steps=200)
+    off = RING.distance(end)
+    assert np.square(off).mean() == pytest.approx(2 * RING.std**2, rel=0.1)
+    nearest = np.linalg.norm(end[:, None] - RING.means, axis=2).argmin(axis=1)
+    assert np.abs(np.bincount(nearest, minlength=10) - 400).max() < 100  # all ten alike
+
+
+def test_control_optimal_transport_to_one_gaussian_is_straight_and_exact_in_one_step(noise: Any) -> None:
+    mean, std = np.array([2.0, -1.0]), 0.4
+    for steps in (1, 7):
+        path = transport_gaussian(noise, mean, std, steps)
+        assert np.abs(path[:, -1] - (mean + std * noise)).max() < 1e-12
+        assert straightness(path).min() > 1 - 1e-12
+    labels = np.full(len(noise), 3)  # control: without the pairing, the flow to one Gaussian bends
+    x, states = noise, [noise]
+    for step in range(50):
+        x = x - RING.velocity(x, 1 - step / 50, labels) / 50
+        states.append(x)
+    assert straightness(np.stack(states, axis=1)).mean() < 0.999
+
+
+def test_straightness_of_known_paths() -> None:
+    circle = np.stack([np.cos(np.linspace(0, np.pi, 2001)), np.sin(np.linspace(0, np.pi, 2001))], axis=1)
+    line = np.linspace(0, 1, 50)[:, None] * np.array([3.0, 4.0])
+    assert straightness(circle[None]) == pytest.approx(2 / np.pi, rel=1e-5)
+    assert straightness(line[None]) == pytest.approx(1)
+    steps = np.random.default_rng(0).standard_normal((200, 400, 300))
+    assert straightness(np.cumsum(steps, axis=1)).mean() == pytest.approx(1 / np.sqrt(399), rel=0.02)
+
+
+# -- samplers in the plane -----------------------------------------------------------------------------
+
+
+def test_ddim_in_the_plane_is_the_packages_ddim(noise: Any) -> None:
+    class Given:
+        def draw(self, device: torch.device | str = "cpu") -> Tensor:
+            return torch.from_numpy(noise)[:, None, None].to(device)
+
+    def denoiser(x: Tensor, timesteps: Tensor) -> Tensor:
+        t = int(timesteps[0])
+        scale = LINEAR.signal_scale[t], LINEAR.noise_scale[t]
+        return torch.from_numpy(RING.predict_eps(x[:, 0, 0].numpy(), *scale))[:, None, None]
+
+    visited = spaced_timesteps(1000, 10)
+    *_, last = ddim_steps(denoiser, LINEAR, Given(), None, timesteps=visited, clip=False)
+    mine = ring_samplers._by_method(RING, noise, 10, DDIM, LINEAR, np.random.default_rng(0))
+    assert np.allclose(mine[:, -1], last.x_prev[:, 0, 0].numpy(), atol=1e-9)
+
+
+def test_ddim_is_eulers_step_of_the_flow_at_its_own_noise_levels(noise: Any) -> None:
+    visited = spaced_timesteps(1000, 10)
+    a, b = LINEAR.signal_scale[visited], LINEAR.noise_scale[visited]
+    sigmas = np.append(b / (a + b), 0)
+    x = noise / (a[0] + b[0])
+    for now, after in pairwise(sigmas):
+        x = x + (after - now) * RING.velocity(x, now)
+    mine = ring_samplers._by_method(RING, noise, 10, DDIM, LINEAR, np.random.default_rng(0))
+    assert np.allclose(mine[:, -1], x, atol=1e-9)
+
+
+@pytest.mark.parametrize("method", [EULER_ODE, DDIM, FLOW])
+def test_errors_fall_like_one_over_the_steps(method: int, noise: Any) -> None:
+    total = LINEAR.signal_scale[-1] + LINEAR.noise_scale[-1]
+    start = (noise, 1.0) if method == FLOW else (noise / total, float(LINEAR.noise_scale[-1] / total))
+    exact, rng = exact_end(RING, *start), np.random.default_rng(0)
+    off = [
+        np.median(np.linalg.norm(ring_samplers._by_method(RING, noise, n, method, LINEAR, rng)[:, -1] - exact, axis=1))
+        for n in (100, 200)
+    ]
+    assert off[0] / off[1] == pytest.approx(2, rel=0.3)
+
+
+def test_ddpm_with_all_steps_draws_the_data() -> None:
+    rng = np.random.default_rng(0)
+    z = rng.standard_normal((1000, 2))
+    end = ring_samplers._by_method(RING, z, 1000, DDPM, LINEAR, rng)[:, -1]
+    assert np.square(RING.distance(end)).mean() == pytest.approx(2 * RING.std**2, rel=0.15)
+
+
+def test_what_is_found_in_the_plane(ring: RingStudy) -> None:
+    found = outcomes(LESSON, FlowStudy(ring))
+    assert found == {
+        "ode_straighter": True,
+        "flow_straighter": False,
+        "flow_nearer": True,
+        "one_step": True,
+        "guidance_outwards": True,
+    }
+    again = measure_ring(400)
+    assert np.array_equal(again.off, ring.off)
+    assert euler_flow(RING, np.zeros((1, 2)), 3).shape == (1, 4, 2)
+
+
+def test_controls_turn_the_claims_of_the_plane(ring: RingStudy) -> None:
+    turned = replace(
+        ring,
+        off=ring.off[::-1],
+        straight=ring.straight[::-1],
+        guided=ring.guided[::-1],
+        control_off=0.1,
+    )
+    found = outcomes(LESSON, FlowStudy(turned))
+    assert found == {
+        "ode_straighter": True,  # the ODE's are still in the middle
+        "flow_straighter": False,
+        "flow_nearer": False,
+        "one_step": False,
+        "guidance_outwards": False,
+    }
+    same = replace(
+        ring, straight=np.repeat(ring.straight[:1], 3, axis=0) + np.random.default_rng(0).normal(size=(3, 400))
+    )
+    assert outcomes(LESSON, FlowStudy(same))["flow_straighter"] is None
+
+
+def test_facts_words_and_figures_without_digits(ring: RingStudy) -> None:
+    data = FlowStudy(ring)
+    finding = Finding.of(LESSON, data, full=False)
+    assert finding.facts.near_exact == pytest.approx(0.98889, abs=1e-5)
+    assert "flow_accuracy" not in finding.facts_by_name
+    assert len(told_in_every_language(finding, make_context(Answering(lambda x, _t, _y: x), heldout=10))) == 2
+    figures = LESSON.draw(data)
+    assert list(figures) == ["score_field", "flow_paths", "flow_errors", "flow_guidance"]
+    assert all(figures[name].axes for name in figures)
+
+
+# -- digits --------------------------------------------------------------------------------------------
+
+
+class Straight(torch.nn.Module):
+    """A flow-matching network that knows the clean images: its velocity is exact and constant along each path."""
+
+    prediction_type = "flow"
+
+    def __init__(self, x0: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("x0", x0)
+        self.schedule = NoiseSchedule.named("flow")
+
+    def forward(self, x: Tensor, timesteps: Tensor, labels: Tensor | None = None) -> Tensor:  # noqa: ARG002
+        sigma = torch.from_numpy(self.schedule.noise_scale[timesteps.numpy()]).float()[:, None, None, None]
+        return (x - self.x0) / sigma
+
+
+def known_digits() -> Digits:
+    """Return twenty test digits, 0 to 9 twice, as the samples are asked for."""
+    digits = load_digits("test")
+    rows = [torch.nonzero(digits.labels == k)[turn, 0] for turn in range(2) for k in range(10)]
+    return Digits(digits.images[torch.stack(rows)], digits.labels[torch.stack(rows)])
+
+
+@pytest.fixture(scope="module")
+def digits() -> FlowDigits:
+    """The truth by every arm but the first, which sees no noise at all."""
+    known = known_digits()
+    deaf = Answering(lambda x, _t, _y: torch.zeros_like(x))
+    truth, straight = TruthOracle(LINEAR, known.images), Straight(known.images)
+    arms = [
+        Arm(deaf, LINEAR, "ddpm"),
+        Arm(truth, LINEAR, "ddim"),
+        Arm(straight, NoiseSchedule.named("flow"), "euler"),
+        Arm(truth, LINEAR, "ddim"),
+    ]
+    return measure_digits(arms, load_digits("test"), load_digits("test"), (30_000, 5000), count=20)
+
+
+def test_the_truth_is_classified_and_straight_and_a_deaf_network_is_neither(digits: FlowDigits) -> None:
+    assert digits.right[1:].mean() > 0.94
+    assert digits.right[0].mean() < 0.5  # control
+    assert digits.straight[2].min() > 1 - 1e-5  # constant velocity
+    assert digits.straight[0].mean() < 0.5
+    images = known_digits().images
+    assert np.allclose(digits.images[2], images[5, 0].numpy(), atol=1e-4)
+    assert digits.frechet is not None
+    assert (digits.frechet[0] > digits.frechet[2]).all()
+    assert digits.images.shape == (4, 5, 28, 28)
+
+
+def test_words_and_figures_with_digits(digits: FlowDigits, ring: RingStudy) -> None:
+    context = make_context(Answering(lambda x, _t, _y: x), heldout=10)
+    lesson = replace(LESSON, precomputed=flow.PRECOMPUTED)
+    data = FlowStudy(ring, digits)
+    finding = Finding.of(lesson, data, full=True)
+    assert finding.facts_by_name["noise_steps"] == 30_000
+    assert len(told_in_every_language(finding, context)) == 2
+    assert set(lesson.draw(data)) == set(lesson.figure_names)
+    assert all(lesson.draw(data)[name].axes for name in ("flow_digits", "flow_quality"))
+    found = outcomes(lesson, data)
+    assert found["digits_straighter"] is True
+    assert found["timesteps_matter"] is not True  # the truth needs no good timesteps
+    more = np.zeros((4, 5, 300), dtype=bool)
+    more[2] = True
+    assert outcomes(lesson, replace(data, digits=replace(digits, right=more)))["flow_obeys"] is True
+    assert outcomes(lesson, replace(data, digits=replace(digits, right=more[::-1])))["flow_obeys"] is False
+    few = replace(digits, frechet=None, frechet_half=None, frechet_real=None)
+    assert Finding.of(lesson, replace(data, digits=few), full=False).facts.digits.flow_frechet is None
+    assert lesson.draw(replace(data, digits=few))["flow_quality"].axes
+
+
+def test_the_jackknife_covers_what_drawing_again_shows() -> None:
+    """Its half-width is near 1.96 standard deviations of the distance over fresh draws."""
+    rng = np.random.default_rng(0)
+    real = rng.standard_normal((500, 4))
+    draws = [rng.standard_normal((500, 4)) + 0.5 for _ in range(60)]
+    spread = 1.96 * np.std([frechet_distance(draw, real) for draw in draws], ddof=1)
+    half = np.mean([jackknife_half(draw, real) for draw in draws[:20]])
+    assert half == pytest.approx(spread, rel=0.35)
+
+
+def test_digits_need_a_network_that_predicts_noise() -> None:
+    context = make_context(Answering(lambda x, _t, _y: x), heldout=10)
+    config = context.run.config
+    trained = replace(config.training, objective="flow")
+    other = RunConfig(replace(config.model, schedule="flow"), trained)
+    assert flow.measure_flow_digits(replace(context, run=replace(context.run, config=other))) is None
