@@ -217,6 +217,24 @@ def test_a_failed_download_is_one_line(
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("chained", [True, False])
+def test_the_reason_of_a_failed_download_is_said(
+    chained: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """torchvision names the file; why it could not be had, its cause says, or a line that it prints."""
+
+    def refuse(*_: object, **__: object) -> None:
+        print("Failed to download (trying next):\n<urlopen error [Errno 111] Connection refused>\n")
+        cause = urllib.error.URLError(OSError(111, "Connection refused"))
+        raise RuntimeError("Error downloading train-images-idx3-ubyte.gz") from (cause if chained else None)
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(torchvision.datasets.FashionMNIST, "__init__", refuse)
+    with pytest.raises(VizdiffIOError, match=r"cannot download.*Connection refused.*data_dir"):
+        load_digits("train", dataset="fashion-mnist")
+    assert capsys.readouterr().out == ""
+
+
 @pytest.mark.parametrize(("dataset", "kind"), [("fashion-mnist", "FashionMNIST"), ("kmnist", "KMNIST")])
 def test_a_download_is_read_from_the_cache(
     dataset: str, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -12,6 +12,7 @@ from torch.distributions import Normal, kl_divergence
 from viz_diffusion.data import Digits, load_digits
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.errors import VizdiffInputError
+from viz_diffusion.evaluation import likelihood
 from viz_diffusion.evaluation.likelihood import gaussian_losses, measure_likelihood
 
 SCHEDULE = NoiseSchedule.named("linear")
@@ -131,3 +132,18 @@ def test_a_label_with_one_image_has_no_gaussian() -> None:
     digits = load_digits("test").first_of_each(11)
     with pytest.raises(VizdiffInputError, match="found 1 of 1"):
         gaussian_losses(SCHEDULE, digits)
+
+
+@pytest.mark.parametrize("count", [3, 40])
+def test_large_images_have_the_losses_of_their_covariance(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With N images in D dimensions the Gram matrix gives what the covariance gives, for N below D and above."""
+    generator = torch.Generator().manual_seed(count)
+    images = torch.rand(2 * count, 1, 4, 4, generator=generator) * 2 - 1
+    data = Digits(images, torch.arange(2 * count) % 2)
+    schedule = NoiseSchedule.named("linear", 50)
+    direct = likelihood.gaussian_losses(schedule, data)
+    monkeypatch.setattr(likelihood, "DIRECT_SIZE", 8)
+    for large, small in zip(likelihood.gaussian_losses(schedule, data), direct, strict=True):
+        np.testing.assert_allclose(large, small, rtol=1e-9)
+    one_each = Digits(images[:2], torch.tensor([0, 1]))
+    assert not likelihood.gaussian_losses(schedule, one_each)[1].any()  # a point has no variance

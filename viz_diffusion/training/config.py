@@ -150,7 +150,12 @@ class RunConfig:
         """Load the training images (``train``) or the held-out images (``test``)."""
         if self.data_dir is not None:
             size, channels = self.model.image_size, self.model.in_channels
-            digits = load_data_set(Path(self.data_dir), size, channels).split(split)
+            try:
+                digits = load_data_set(Path(self.data_dir), size, channels).split(split)
+            except VizdiffInputError as error:
+                if Path(self.data_dir).exists():
+                    raise
+                raise VizdiffInputError(f"{error.marked}; if the data have moved, give their new place") from error
             if digits.class_names != (self.class_names or ()) or digits.num_labels != self.model.num_labels:
                 raise VizdiffInputError(
                     f"`data_dir` {self.data_dir} has changed: the run was trained on {self.model.num_labels} classes "
