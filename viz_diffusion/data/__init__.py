@@ -4,7 +4,8 @@ Images are tensors in [-1, 1]. Knows nothing about models or noise.
 """
 
 from viz_diffusion.data.images import IMAGE_SIZE, IMAGE_SIZES, NUM_LABELS, Digits, to_bytes, to_unit_range
-from viz_diffusion.data.loading import DATASETS, DataSet, cache_dir, load_data_set, load_digits
+from viz_diffusion.data.loading import DATASETS, DataSet, load_data_set, load_digits
+from viz_diffusion.files import cache_dir
 
 __all__ = [
     "DATASETS",
