@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -133,7 +133,7 @@ def _write(out: Path, images: torch.Tensor, labels: torch.Tensor, class_names: t
     pixels = to_bytes(images)
     with atomic_write(out) as handle:
         if out.suffix == ".npz":
-            names = {} if class_names is None else {"class_names": np.array(class_names)}
+            names: dict[str, Any] = {} if class_names is None else {"class_names": np.array(class_names)}
             np.savez_compressed(handle, images=pixels, labels=labels.numpy(), **names)
         else:
             from viz_diffusion.plots.contact_sheet import contact_sheet

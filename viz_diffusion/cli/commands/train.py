@@ -152,7 +152,8 @@ def _create_run(
         seed=options.seed,
     )
     folder = None if options.data_dir is None else str(options.data_dir.resolve())
-    network, data_facts = ModelConfig(channels=preset.channels, num_blocks=preset.num_blocks), {}
+    network = ModelConfig(channels=preset.channels, num_blocks=preset.num_blocks)
+    data_facts: dict[str, Any] = {}
     if options.data_dir is not None:
         network, data_facts = _own_data(network, options, terminal)
     if options.no_time:
