@@ -150,10 +150,11 @@ def test_report_names_classes_and_no_digit(
     assert "{" not in shown
 
 
-def test_deck_worksheet_embeddings_export_and_lesson(
-    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    of = ["--run", str(folder / "run"), "--trajectory", str(folder / "recorded"), "--quiet"]
+SHORT = ["--lessons", "noising,step"]
+
+
+def test_slides_and_handout_name_the_class(folder: Path, tmp_path: Path) -> None:
+    of = ["--run", str(folder / "run"), "--trajectory", str(folder / "recorded"), *SHORT, "--quiet"]
     for name in ("deck.pptx", "deck.pdf"):
         assert main(["deck", *of, "--format", name[-4:].strip("."), "--out", str(tmp_path / name)]) == 0
     slides = Presentation(str(tmp_path / "deck.pptx")).slides
@@ -161,38 +162,59 @@ def test_deck_worksheet_embeddings_export_and_lesson(
     words += " ".join(slide.notes_slide.notes_text_frame.text for slide in slides)
     assert "square" in words
     assert not re.search(r"\bdigit\b", words)
+
+
+def test_worksheet_asks_for_classes(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    of = ["--run", str(folder / "run"), "--trajectory", str(folder / "recorded"), "--quiet"]
     sheet = run_json(capsys, "worksheet", *of, "--out", str(tmp_path / "sheet"))
     assert len(sheet["answers"]["digits"]) == 3
     student, teacher = (text_of(tmp_path / "sheet" / f"{name}.html") for name in ("worksheet", "key"))
     assert "circle, cross, square, triangle" in student
     assert "class square" in teacher
-    assert main(["embeddings", "--run", str(folder / "run"), "--out", str(tmp_path / "e"), "--quiet"]) == 0
+
+
+def test_embeddings_learning_and_lesson(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = ["--run", str(folder / "run"), "--quiet"]
+    assert main(["embeddings", *run, "--out", str(tmp_path / "e")]) == 0
     captions = json.loads((tmp_path / "e" / "embeddings.json").read_text())["captions"]
     assert "4 label vectors" in captions["label_embedding"]
-    assert main(["export", "--figure", "ten_digits", *of, "--out", str(tmp_path / "t.png")]) == 0
-    assert main(["export", "--figure", "learning", "--run", str(folder / "run"), "--out", str(tmp_path / "l.png")]) == 0
-    run = ["--run", str(folder / "run"), "--out", str(tmp_path / "lessons")]
-    assert main(["lesson", "noising", "--label", "cross", *run, "--quiet"]) == 0
-    assert "grey digits of 28 × 28" in refused(capsys, ["lesson", "coarse_fine", *run], 3)
+    assert main(["export", "--figure", "learning", *run, "--out", str(tmp_path / "l.png")]) == 0
+    assert main(["lesson", "noising", "--label", "cross", *run, "--out", str(tmp_path / "lessons")]) == 0
+    refusal = refused(capsys, ["lesson", "coarse_fine", *run, "--out", str(tmp_path / "lessons")], 3)
+    assert "grey digits of 28 × 28" in refusal
 
 
-def test_names_are_text_and_never_markup(odd: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    of = ["--run", str(odd / "run"), "--trajectory", str(odd / "recorded"), "--quiet"]
+def test_switching_to_a_class_by_its_name(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["trajectory", "--run", str(folder / "run"), "--label", "square", *FEW, "--out", str(tmp_path)]
+    assert main([*arguments, "--switch", "cross@500"]) == 0
+    changed = Trajectory.open(tmp_path / "changed.zarr")
+    assert changed.interventions == f"switch {KINDS.index('cross')}@500"
+    assert "circle, cross, square, triangle" in refused(capsys, [*arguments, "--switch", "owl@500"], 2)
+
+
+def test_names_are_text_and_never_markup_on_a_page(
+    odd: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    of = ["--run", str(odd / "run"), "--trajectory", str(odd / "recorded"), *SHORT, "--quiet"]
     facts = run_json(capsys, "report", *of, "--out", str(tmp_path / "r.html"))
     assert facts["label"] == ODD[1]
-    source = (tmp_path / "r.html").read_text(encoding="utf-8")
-    assert '<b>"q"' not in source
+    assert '<b>"q"' not in (tmp_path / "r.html").read_text(encoding="utf-8")
     shown = text_of(tmp_path / "r.html")
     for name in ("$x^2$", '<b>"q"&amp; a very long', "a_b.c", "猫 与 狗"):
         assert name in shown
-    assert "#3 is 猫 与 狗" in shown
     assert ODD[1] not in shown.replace(f"--label '{ODD[1]}'", "")  # shortened, but for the command
-    for lang in ("en", "zh"):
-        assert main(["deck", *of, "--lang", lang, "--out", str(tmp_path / f"{lang}.pptx")]) == 0
-        assert main(["worksheet", *of, "--lang", lang, "--out", str(tmp_path / lang)]) == 0
-    assert '<b>"q"' not in (tmp_path / "en" / "key.html").read_text(encoding="utf-8")
-    assert main(["embeddings", "--run", str(odd / "run"), "--out", str(tmp_path / "e"), "--quiet"]) == 0
-    assert main(["deck", *of, "--format", "pdf", "--out", str(tmp_path / "d.pdf")]) == 0
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_names_are_text_and_never_markup_elsewhere(odd: Path, lang: str, tmp_path: Path) -> None:
+    of = ["--run", str(odd / "run"), "--trajectory", str(odd / "recorded"), "--lang", lang, "--quiet"]
+    assert main(["deck", *of, *SHORT, "--out", str(tmp_path / "d.pptx")]) == 0
+    assert main(["worksheet", *of, "--out", str(tmp_path)]) == 0
+    assert '<b>"q"' not in (tmp_path / "key.html").read_text(encoding="utf-8")
+    run = ["--run", str(odd / "run"), "--lang", lang, "--quiet"]
+    assert main(["embeddings", *run, "--out", str(tmp_path / "e")]) == 0
+    caption = json.loads((tmp_path / "e" / "embeddings.json").read_text())["captions"]["label_embedding"]
+    assert {"en": "#3 is 猫 与 狗", "zh": "#3 表示猫 与 狗"}[lang] in caption
 
 
 def test_files_are_named_for_the_class(
@@ -226,7 +248,7 @@ def test_a_run_on_digits_without_some_of_them(tmp_path: Path, capsys: pytest.Cap
     config = Run.open(run).config
     assert (config.labels, config.class_names, config.model.num_labels) == ((3, 5, 8), None, 10)
     assert Run.open(run).load_samples()[1].shape[1:] == (3, 28, 28)
-    arguments = ["report", "--run", str(run), *FEW, "--out", str(tmp_path / "r.html")]
+    arguments = ["report", "--run", str(run), *FEW, "--lessons", "noising", "--out", str(tmp_path / "r.html")]
     assert run_json(capsys, *arguments)["digit"] == 5
     assert "trained on 3, 5, 8" in refused(capsys, [*arguments, "--digit", "4"], 2)
     sheet = ["worksheet", "--run", str(run), *FEW, "--out", str(tmp_path / "w"), "--digit", "3"]
@@ -237,12 +259,11 @@ def test_a_run_on_digits_without_some_of_them(tmp_path: Path, capsys: pytest.Cap
 def test_one_class_and_two_go_through(classes: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_shapes(tmp_path / "shapes", each=4, names=KINDS[:classes])
     run = ["--run", str(train(tmp_path / "shapes", tmp_path / "run"))]
-    facts = run_json(capsys, "report", *run, *FEW, "--out", str(tmp_path / "r.html"))
+    facts = run_json(capsys, "report", *run, *FEW, "--lessons", "noising,label", "--out", str(tmp_path / "r.html"))
     assert facts["left_out"] == {"label": "labels"}
     assert "at least three classes" in text_of(tmp_path / "r.html")
     sheet = run_json(capsys, "worksheet", *run, *FEW, "--out", str(tmp_path / "w"))
     assert sheet["answers"]["digits"] == {}
-    assert main(["deck", *run, *FEW, "--out", str(tmp_path / "d.pptx")]) == 0
     assert main(["embeddings", *run, "--out", str(tmp_path / "e"), "--quiet"]) == 0
     assert main(["lesson", "label", *run, "--out", str(tmp_path / "l"), "--quiet"]) == 3
 
@@ -251,7 +272,9 @@ def test_one_image_goes_through(tmp_path: Path) -> None:
     (tmp_path / "one" / "cat").mkdir(parents=True)
     Image.fromarray(np.arange(784, dtype=np.uint8).reshape(28, 28)).save(tmp_path / "one" / "cat" / "1.png")
     run = train(tmp_path / "one", tmp_path / "run")
-    assert main(["report", "--run", str(run), *FEW, "--out", str(tmp_path / "r.html")]) == 0
+    assert (
+        main(["report", "--run", str(run), *FEW, "--lessons", "noising,guess", "--out", str(tmp_path / "r.html")]) == 0
+    )
 
 
 def test_a_class_without_held_out_images_is_drawn_from_the_training_images(tmp_path: Path) -> None:
@@ -259,7 +282,7 @@ def test_a_class_without_held_out_images_is_drawn_from_the_training_images(tmp_p
     write_shapes(tmp_path / "shapes" / "test", each=2)
     shutil.rmtree(tmp_path / "shapes" / "test" / "circle")
     run = ["--run", str(train(tmp_path / "shapes", tmp_path / "run")), "--label", "circle", *FEW]
-    assert main(["report", *run, "--out", str(tmp_path / "r.html")]) == 0
+    assert main(["report", *run, "--lessons", "noising,guess", "--out", str(tmp_path / "r.html")]) == 0
     assert main(["worksheet", *run, "--out", str(tmp_path / "w")]) == 0
 
 

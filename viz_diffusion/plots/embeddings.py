@@ -16,6 +16,8 @@ from viz_diffusion.plots import raster, theme
 from viz_diffusion.plots.class_names import label_text
 from viz_diffusion.plots.theme import Array
 
+MOST_WRITTEN = 16
+"""Labels up to which the cosines are written into their matrix; beyond, the colours say them."""
 _PANEL = "#f5f4f8"
 
 
@@ -165,13 +167,13 @@ def _draw_matrix(figure: Figure, labels: LabelEmbedding) -> None:
         cbar=False,
         xticklabels=False,
         yticklabels=False,
-        annot=written,
+        annot=written if count <= MOST_WRITTEN else False,
         fmt="",
         annot_kws={"size": theme.TEXT_SIZE},
     )
     for row, label in enumerate(labels.labels):
         name = label_text(label)
-        size = 24 if len(name) < 3 else theme.TEXT_SIZE
+        size = 24 if len(name) < 3 and count <= MOST_WRITTEN else min(theme.TEXT_SIZE, 300 / count)
         beside = {"ha": "center"} if len(name) < 3 else {"rotation": 90}
         theme.write(figure, left - 50, top + (row + 0.5) * high, name, size, va="center", **beside)
         theme.write(figure, left + (row + 0.5) * wide, top - 36, name, size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -32,9 +33,11 @@ def run_command(
     texts = load_texts(lang)
     make_dir(out)
     loaded = load_run(run, "cpu", terminal)
+    texts = texts.for_classes(loaded.run.config.class_names)
     terminal.replacing(out / "embeddings.json")
     from viz_diffusion.lessons.clock import lesson as clock
     from viz_diffusion.lessons.facts import facts_by_name
+    from viz_diffusion.lessons.label import lesson as label
     from viz_diffusion.lessons.label.label_embedding import embedding_facts, measure_embedding
     from viz_diffusion.lessons.network import lesson as network
     from viz_diffusion.lessons.network.architecture import measure_network
@@ -45,17 +48,18 @@ def run_command(
     terminal.say("Drawing", "time, labels and network")
     schedule, model = loaded.run.config.noise_schedule, loaded.model
     times = clock.measure_embeddings(model, schedule.num_train_timesteps, schedule.snr_below_one)
-    labels, shape = measure_embedding(model), measure_network(model)
-    facts = {
-        "time_embedding": facts_by_name(clock.facts(times)),
-        "label_embedding": facts_by_name(embedding_facts(labels)),
-        "model": facts_by_name(network.facts(shape)),
-    }
-    label_figures = Figures(label_embedding=lambda: draw_label_embedding(labels))
-    figures = clock.draw(times) | label_figures | network.draw(shape)
+    shape = measure_network(model)
+    facts, figures = {"time_embedding": facts_by_name(clock.facts(times))}, clock.draw(times)
+    if model.config.num_labels >= label.LESSON.least_labels:
+        labels = measure_embedding(model)
+        facts["label_embedding"] = facts_by_name(embedding_facts(labels))
+        figures |= Figures(label_embedding=lambda: draw_label_embedding(labels))
+    else:
+        terminal.say("Left out", f"label_embedding: {texts['report.reason_labels']}")
+    facts["model"], figures = facts_by_name(network.facts(shape)), figures | network.draw(shape)
     captions = {}
-    for name, figure in figures.items():
-        (drawing,) = drawings({name: figure}, wording(facts[name], texts), texts)
+    for name in figures:  # drawn where the names of classes are known
+        (drawing,) = drawings(Figures(**{name: partial(figures.__getitem__, name)}), wording(facts[name], texts), texts)
         save_drawing(drawing, out)
         captions[name] = drawing.caption
     result = {

@@ -97,7 +97,14 @@ class GuessFacts:
 def measure(context: LessonContext) -> GuessData:
     """Choose the frames, and compare x̂_0 with the ideal denoiser's."""
     found = strip_view.measure(context.trajectory, context.sample)
-    return GuessData(found.frames, found.trajectory, found.sample, PRECOMPUTED.results(context))
+    ideal = PRECOMPUTED.results(context) if _has_others(context) else None
+    return GuessData(found.frames, found.trajectory, found.sample, ideal)
+
+
+def _has_others(context: LessonContext) -> bool:
+    """Return whether there are held-out images, at least two, that are not the training images themselves."""
+    heldout, training = context.heldout, context.training
+    return len(heldout) > 1 and (len(heldout) != len(training) or heldout.sha256 != training.sha256)
 
 
 def _measure_ideal(context: LessonContext) -> IdealComparison:
