@@ -177,6 +177,7 @@ def test_facts_words_and_figures() -> None:
     context = make_context(gaussian(), recorded=record("ddpm", None))
     finding = Finding.measure(LESSON, context)
     assert finding.facts.formula_noise == "1.0051 x_t − 0.0105 ε̂"
+    assert finding.facts.exercise_pixel == pytest.approx(1.005058 - 0.9 * 0.010512, abs=1e-6)
     assert finding.facts.formula_x0 == "0.9941 x_t + 0.0031 x̂₀"
     assert finding.facts.formula_v == "0.9950 x_t − 0.0029 v̂"
     assert len(KINDS) == len(finding.facts.state_weight) == 4

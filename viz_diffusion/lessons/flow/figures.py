@@ -158,7 +158,8 @@ def draw_flow_quality(
         figure = theme.new_figure()
         lowest = min(float(line.low.min()) for line in accuracy)
         axis = _percent_axis(min(0.8, np.floor(10 * lowest) / 10))
-        _over_evaluations(figure, (250, 330, 900, 1080), evaluations, accuracy, axis, "classified as requested")
+        box = (250, 330, 900 if distance else 2300, 1080)
+        _over_evaluations(figure, box, evaluations, accuracy, axis, "classified as requested")
         if distance:
             values = np.concatenate([[line.values.min(), line.high.max()] for line in distance])
             low, high = float(values.min()) / 1.4, float(values.max()) * 1.2

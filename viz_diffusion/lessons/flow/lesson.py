@@ -40,7 +40,7 @@ FEW = 1
 """Place of 5 among them: where digits are compared."""
 RING_NAMES = (("DDPM", 0), ("ODE, Euler", 3), ("DDIM", 1), ("flow, Euler", 2))
 """Label and colour of each method in the plane."""
-DIGIT_NAMES = (("DDPM", 0), ("DDIM (its ODE)", 1), ("flow, Euler", 2), ("flow, DDIM", 3))
+DIGIT_NAMES = (("DDPM", 0), ("DDIM", 1), ("flow, Euler", 2), ("flow, DDIM", 3))
 """Label and colour of each arm of the digits."""
 DIGITS_DDIM, DIGITS_FLOW, DIGITS_FLOW_DDIM = 1, 2, 3
 
@@ -176,17 +176,17 @@ def _more(name: str, first: NDArray[np.bool_], second: NDArray[np.bool_]) -> Cla
 
 def rows(facts: FlowFacts, _: Texts) -> Rows:
     """Return distances in the plane, and accuracy and distance of digits, by number of evaluations."""
-    lines = []
+    digits, lines = facts.digits, []
     for k, count in enumerate(facts.evaluations):
         plane = [f"{facts.off[row][k]:.3f} ± {facts.off_half[row][k]:.3f}" for row in range(3)]
-        lines.append((str(count), *plane, *(_cell(facts.digits, arm, k) for arm in range(len(DIGIT_NAMES)))))
-    columns = ("evaluations", "ode", "ddim", "flow", "digits_ddpm", "digits_ddim", "digits_flow", "digits_flow_ddim")
-    return Rows(columns, tuple(lines))
+        arms = () if digits is None else tuple(_cell(digits, arm, k) for arm in range(len(DIGIT_NAMES)))
+        lines.append((str(count), *plane, *arms))
+    columns = ("evaluations", "ode", "ddim", "flow")
+    of_digits = ("digits_ddpm", "digits_ddim", "digits_flow", "digits_flow_ddim")
+    return Rows(columns if digits is None else columns + of_digits, tuple(lines))
 
 
-def _cell(digits: DigitFacts | None, arm: int, k: int) -> str:
-    if digits is None:
-        return "–"
+def _cell(digits: DigitFacts, arm: int, k: int) -> str:
     low, high = digits.flow_accuracy_interval[arm][k]
     text = f"{digits.flow_accuracy[arm][k]:.0%} ({low:.0%} – {high:.0%})"
     if digits.flow_frechet is None or digits.flow_frechet_half is None:

@@ -35,6 +35,8 @@ class SpellingsFacts:
     """(N,) weight of x_t there."""
     prediction_weight: tuple[float, ...]
     """(N,) weight of the prediction there."""
+    exercise_pixel: float
+    """The next state of a pixel with x_t = 1 and ε̂ = 0.9, without fresh noise."""
     formula_noise: str
     """The step there, by predicted noise."""
     formula_x0: str
@@ -108,6 +110,7 @@ def facts(data: Notations) -> SpellingsFacts:
         shown_left=int(data.steps_left[row]),
         state_weight=tuple(data.of_x_t[:, row].tolist()),
         prediction_weight=tuple(data.of_prediction[:, row].tolist()),
+        exercise_pixel=float(data.of_x_t[NOISE, row] + 0.9 * data.of_prediction[NOISE, row]),
         formula_noise=noise,
         formula_x0=x0,
         formula_v=v,
