@@ -312,6 +312,12 @@ def test_words_and_figures_with_digits(digits: FlowDigits, ring: RingStudy) -> N
     found = outcomes(lesson, data)
     assert found["digits_straighter"] is True
     assert found["timesteps_matter"] is not True  # the truth needs no good timesteps
+    assert digits.frechet is not None
+    far = np.full_like(digits.frechet, 5.0)
+    far[2] = 2.0
+    for distances, half, holds in ((far, 0.5, True), (10 - far, 0.5, False), (far, 9.0, None)):
+        told = replace(digits, frechet=distances, frechet_half=np.full_like(far, half))
+        assert outcomes(lesson, replace(data, digits=told))["two_nearer"] is holds
     more = np.zeros((4, 5, 300), dtype=bool)
     more[2] = True
     assert outcomes(lesson, replace(data, digits=replace(digits, right=more)))["flow_obeys"] is True

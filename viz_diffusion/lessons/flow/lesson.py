@@ -36,8 +36,8 @@ FIELD_SIGMAS = (0.8, 0.5, 0.15)
 """Noise levels at which the score field is drawn."""
 COMPARED = 2
 """Place of 10 among the numbers of evaluations: where methods are compared."""
-FEW = 1
-"""Place of 5 among them: where digits are compared."""
+FEWEST, FEW = 0, 1
+"""Places of 2 and 5 among them: where digits are compared."""
 RING_NAMES = (("DDPM", 0), ("ODE, Euler", 3), ("DDIM", 1), ("flow, Euler", 2))
 """Label and colour of each method in the plane."""
 DIGIT_NAMES = (("DDPM", 0), ("DDIM", 1), ("flow, Euler", 2), ("flow, DDIM", 3))
@@ -154,10 +154,19 @@ def claims(data: FlowStudy) -> tuple[Claim, ...]:
 def _digit_claims(digits: FlowDigits) -> tuple[Claim, ...]:
     """Compare digits pair by pair: all arms begin with the same noise and labels."""
     ddim, flow, same = (digits.right[arm, FEW] for arm in (DIGITS_DDIM, DIGITS_FLOW, DIGITS_FLOW_DDIM))
-    return (
+    answers = (
         _more("flow_obeys", flow, ddim),
         _more("timesteps_matter", flow, same),
         _positive("digits_straighter", digits.straight[DIGITS_FLOW] - digits.straight[DIGITS_DDIM]),
+    )
+    if digits.frechet is None or digits.frechet_half is None:
+        return answers
+    far, half = digits.frechet[:, FEWEST], digits.frechet_half[:, FEWEST]
+    nearer = float(far[DIGITS_FLOW_DDIM] - far[DIGITS_FLOW])
+    wide = float(np.hypot(half[DIGITS_FLOW_DDIM], half[DIGITS_FLOW]))
+    return (
+        *answers,
+        Claim("two_nearer", surely(nearer - wide, nearer + wide), {"nearer": nearer, "nearer_half": wide}),
     )
 
 
@@ -206,7 +215,7 @@ LESSON = Lesson(
     position=95,
     measure=measure,
     precomputed=PRECOMPUTED if has_network() else None,
-    seconds=(45, 900) if has_network() else (4, 4),
+    seconds=(40, 560) if has_network() else (4, 4),
     facts=facts,
     claims=claims,
     rows=rows,
