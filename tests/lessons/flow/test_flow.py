@@ -34,7 +34,9 @@ from viz_diffusion.lessons.flow.ring_samplers import (
     exact_end,
     measure_ring,
 )
+from viz_diffusion.lessons.precomputed import load_results
 from viz_diffusion.training.config import RunConfig
+from viz_diffusion.training.run import Run
 
 LINEAR = NoiseSchedule.named("linear")
 RING = RingMixture()
@@ -327,6 +329,14 @@ def test_words_and_figures_with_digits(digits: FlowDigits, ring: RingStudy) -> N
     assert lesson.draw(replace(data, digits=few))["flow_quality"].axes
 
 
+def test_what_ships_was_measured_on_the_flow_matching_network_that_ships() -> None:
+    results = load_results([LESSON], Run.bundled().load_model()[1])[FlowDigits]
+    run = Run.control(flow.CONTROL)
+    assert results.flow_sha256 == run.load_model()[1]
+    assert results.flow_steps == run.trained_steps
+    assert results.count >= 500
+
+
 def test_the_jackknife_covers_what_drawing_again_shows() -> None:
     """Its half-width is near 1.96 standard deviations of the distance over fresh draws."""
     rng = np.random.default_rng(0)
@@ -342,4 +352,6 @@ def test_digits_need_a_network_that_predicts_noise() -> None:
     config = context.run.config
     trained = replace(config.training, objective="flow")
     other = RunConfig(replace(config.model, schedule="flow"), trained)
-    assert flow.measure_flow_digits(replace(context, run=replace(context.run, config=other))) is None
+    assert flow.can_compare(context) is flow.has_network()
+    assert not flow.can_compare(replace(context, run=replace(context.run, config=other)))
+    assert not flow.can_compare(replace(context, run=replace(context.run, config=replace(config, dataset="kmnist"))))

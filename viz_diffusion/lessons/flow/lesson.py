@@ -50,23 +50,21 @@ def has_network() -> bool:
     return (CONTROLS_DIR / CONTROL / "config.json").is_file()
 
 
+def can_compare(context: LessonContext) -> bool:
+    """Return whether a flow-matching network is there, the data are MNIST, and the run's network predicts noise."""
+    return has_network() and context.is_mnist and context.run.config.training.objective == "epsilon"
+
+
 def measure(context: LessonContext) -> FlowStudy:
-    """Move points by every method, and sample digits where there are a flow-matching and a noise-predicting network."""
+    """Move points by every method, and sample digits where two networks can be compared."""
     context.progress(0, None, "a mixture of ten Gaussians")
-    return FlowStudy(measure_ring(seed=context.seed), PRECOMPUTED.results(context) if has_network() else None)
+    return FlowStudy(measure_ring(seed=context.seed), PRECOMPUTED.results(context) if can_compare(context) else None)
 
 
-def measure_flow_digits(context: LessonContext) -> FlowDigits | None:
-    """Sample digits by the network of the context, and by the flow-matching network that comes with the package.
-
-    Returns
-    -------
-    None where the data are not MNIST, or the network of the context is not trained to predict noise.
-    """
-    if not context.is_mnist or context.run.config.training.objective != "epsilon":
-        return None
+def measure_flow_digits(context: LessonContext) -> FlowDigits:
+    """Sample digits by the network of the context, and by the flow-matching network that comes with the package."""
     run = Run.control(CONTROL)
-    flow = run.load_model(context.device)[0]
+    flow, digest = run.load_model(context.device)
     plain = context.run.config.noise_schedule
     arms = [Arm(context.model, plain, sampler) for sampler in ("ddpm", "ddim")]
     arms += [Arm(*run.config.sampled(flow, sampler), sampler) for sampler in ("euler", "ddim")]
@@ -78,6 +76,7 @@ def measure_flow_digits(context: LessonContext) -> FlowDigits | None:
         context.digit,
         context.size(*COUNTS),
         context.progress,
+        digest,
     )
 
 
@@ -215,7 +214,7 @@ LESSON = Lesson(
     position=95,
     measure=measure,
     precomputed=PRECOMPUTED if has_network() else None,
-    seconds=(40, 560) if has_network() else (4, 4),
+    seconds=(15, 560) if has_network() else (4, 4),
     facts=facts,
     claims=claims,
     rows=rows,
