@@ -34,7 +34,9 @@ from viz_diffusion.lessons.flow.ring_samplers import (
     exact_end,
     measure_ring,
 )
+from viz_diffusion.lessons.precomputed import load_results
 from viz_diffusion.training.config import RunConfig
+from viz_diffusion.training.run import Run
 
 LINEAR = NoiseSchedule.named("linear")
 RING = RingMixture()
@@ -312,6 +314,12 @@ def test_words_and_figures_with_digits(digits: FlowDigits, ring: RingStudy) -> N
     found = outcomes(lesson, data)
     assert found["digits_straighter"] is True
     assert found["timesteps_matter"] is not True  # the truth needs no good timesteps
+    assert digits.frechet is not None
+    far = np.full_like(digits.frechet, 5.0)
+    far[2] = 2.0
+    for distances, half, holds in ((far, 0.5, True), (10 - far, 0.5, False), (far, 9.0, None)):
+        told = replace(digits, frechet=distances, frechet_half=np.full_like(far, half))
+        assert outcomes(lesson, replace(data, digits=told))["two_nearer"] is holds
     more = np.zeros((4, 5, 300), dtype=bool)
     more[2] = True
     assert outcomes(lesson, replace(data, digits=replace(digits, right=more)))["flow_obeys"] is True
@@ -319,6 +327,14 @@ def test_words_and_figures_with_digits(digits: FlowDigits, ring: RingStudy) -> N
     few = replace(digits, frechet=None, frechet_half=None, frechet_real=None)
     assert Finding.of(lesson, replace(data, digits=few), full=False).facts.digits.flow_frechet is None
     assert lesson.draw(replace(data, digits=few))["flow_quality"].axes
+
+
+def test_what_ships_was_measured_on_the_flow_matching_network_that_ships() -> None:
+    results = load_results([LESSON], Run.bundled().load_model()[1])[FlowDigits]
+    run = Run.control(flow.CONTROL)
+    assert results.flow_sha256 == run.load_model()[1]
+    assert results.flow_steps == run.trained_steps
+    assert results.count >= 500
 
 
 def test_the_jackknife_covers_what_drawing_again_shows() -> None:
@@ -336,4 +352,6 @@ def test_digits_need_a_network_that_predicts_noise() -> None:
     config = context.run.config
     trained = replace(config.training, objective="flow")
     other = RunConfig(replace(config.model, schedule="flow"), trained)
-    assert flow.measure_flow_digits(replace(context, run=replace(context.run, config=other))) is None
+    assert flow.can_compare(context) is flow.has_network()
+    assert not flow.can_compare(replace(context, run=replace(context.run, config=other)))
+    assert not flow.can_compare(replace(context, run=replace(context.run, config=replace(config, dataset="kmnist"))))

@@ -75,6 +75,8 @@ class FlowDigits:
     """Training steps of the flow-matching network."""
     classifier_sha256: str
     """Of the classifier's weights."""
+    flow_sha256: str
+    """Of the flow-matching network's weights: results that ship belong to these."""
 
     @property
     def count(self) -> int:
@@ -90,6 +92,7 @@ def measure_digits(
     digit: int = 5,
     count: int = COUNTS[0],
     progress: Progress = silent,
+    flow_sha256: str = "",
 ) -> FlowDigits:
     """Sample ``count`` images by each arm and number of evaluations, and classify them.
 
@@ -125,6 +128,7 @@ def measure_digits(
         noise_steps=trained_steps[0],
         flow_steps=trained_steps[1],
         classifier_sha256=digest,
+        flow_sha256=flow_sha256,
     )
 
 

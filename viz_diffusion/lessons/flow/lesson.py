@@ -36,8 +36,8 @@ FIELD_SIGMAS = (0.8, 0.5, 0.15)
 """Noise levels at which the score field is drawn."""
 COMPARED = 2
 """Place of 10 among the numbers of evaluations: where methods are compared."""
-FEW = 1
-"""Place of 5 among them: where digits are compared."""
+FEWEST, FEW = 0, 1
+"""Places of 2 and 5 among them: where digits are compared."""
 RING_NAMES = (("DDPM", 0), ("ODE, Euler", 3), ("DDIM", 1), ("flow, Euler", 2))
 """Label and colour of each method in the plane."""
 DIGIT_NAMES = (("DDPM", 0), ("DDIM", 1), ("flow, Euler", 2), ("flow, DDIM", 3))
@@ -50,23 +50,21 @@ def has_network() -> bool:
     return (CONTROLS_DIR / CONTROL / "config.json").is_file()
 
 
+def can_compare(context: LessonContext) -> bool:
+    """Return whether a flow-matching network is there, the data are MNIST, and the run's network predicts noise."""
+    return has_network() and context.is_mnist and context.run.config.training.objective == "epsilon"
+
+
 def measure(context: LessonContext) -> FlowStudy:
-    """Move points by every method, and sample digits where there are a flow-matching and a noise-predicting network."""
+    """Move points by every method, and sample digits where two networks can be compared."""
     context.progress(0, None, "a mixture of ten Gaussians")
-    return FlowStudy(measure_ring(seed=context.seed), PRECOMPUTED.results(context) if has_network() else None)
+    return FlowStudy(measure_ring(seed=context.seed), PRECOMPUTED.results(context) if can_compare(context) else None)
 
 
-def measure_flow_digits(context: LessonContext) -> FlowDigits | None:
-    """Sample digits by the network of the context, and by the flow-matching network that comes with the package.
-
-    Returns
-    -------
-    None where the data are not MNIST, or the network of the context is not trained to predict noise.
-    """
-    if not context.is_mnist or context.run.config.training.objective != "epsilon":
-        return None
+def measure_flow_digits(context: LessonContext) -> FlowDigits:
+    """Sample digits by the network of the context, and by the flow-matching network that comes with the package."""
     run = Run.control(CONTROL)
-    flow = run.load_model(context.device)[0]
+    flow, digest = run.load_model(context.device)
     plain = context.run.config.noise_schedule
     arms = [Arm(context.model, plain, sampler) for sampler in ("ddpm", "ddim")]
     arms += [Arm(*run.config.sampled(flow, sampler), sampler) for sampler in ("euler", "ddim")]
@@ -78,6 +76,7 @@ def measure_flow_digits(context: LessonContext) -> FlowDigits | None:
         context.digit,
         context.size(*COUNTS),
         context.progress,
+        digest,
     )
 
 
@@ -154,10 +153,19 @@ def claims(data: FlowStudy) -> tuple[Claim, ...]:
 def _digit_claims(digits: FlowDigits) -> tuple[Claim, ...]:
     """Compare digits pair by pair: all arms begin with the same noise and labels."""
     ddim, flow, same = (digits.right[arm, FEW] for arm in (DIGITS_DDIM, DIGITS_FLOW, DIGITS_FLOW_DDIM))
-    return (
+    answers = (
         _more("flow_obeys", flow, ddim),
         _more("timesteps_matter", flow, same),
         _positive("digits_straighter", digits.straight[DIGITS_FLOW] - digits.straight[DIGITS_DDIM]),
+    )
+    if digits.frechet is None or digits.frechet_half is None:
+        return answers
+    far, half = digits.frechet[:, FEWEST], digits.frechet_half[:, FEWEST]
+    nearer = float(far[DIGITS_FLOW_DDIM] - far[DIGITS_FLOW])
+    wide = float(np.hypot(half[DIGITS_FLOW_DDIM], half[DIGITS_FLOW]))
+    return (
+        *answers,
+        Claim("two_nearer", surely(nearer - wide, nearer + wide), {"nearer": nearer, "nearer_half": wide}),
     )
 
 
@@ -206,7 +214,7 @@ LESSON = Lesson(
     position=95,
     measure=measure,
     precomputed=PRECOMPUTED if has_network() else None,
-    seconds=(45, 900) if has_network() else (4, 4),
+    seconds=(15, 560) if has_network() else (4, 4),
     facts=facts,
     claims=claims,
     rows=rows,

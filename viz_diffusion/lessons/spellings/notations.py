@@ -165,7 +165,7 @@ def _flat(images: NDArray[np.float32]) -> Float64:
 
 
 def _float32(values: Float64) -> Float64:
-    return values.astype(np.float32)  # the same computation in another precision
+    return np.asarray(values, dtype=np.float32)
 
 
 def _next_states(x_t: Float64, predictions: list[Float64], weights: list[tuple[Float64, Float64]]) -> Float64:
