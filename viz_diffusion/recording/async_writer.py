@@ -160,6 +160,7 @@ class AsyncWriter:
             raise _StoppedError
         if writer.is_empty:
             raise VizdiffUsageError(NOTHING_RECORDED)
+        self._assembler.require_guidance(self._guided)
         self._end_sampling(writer, inner, x0)
         writer.complete()
 
@@ -174,7 +175,12 @@ class AsyncWriter:
         """Return steps as arrays, with the fields of guidance from the first guided chunk on."""
         self._guided = self._guided or any(step.uncond is not None for step in steps)
         if self._assembler.is_checked:
-            check_updates(steps, self._assembler.schedule, self._assembler.halves.guidance_scale)
+            check_updates(
+                steps,
+                self._assembler.schedule,
+                self._assembler.halves.guidance_scale,
+                self._assembler.prediction_type,
+            )
         timesteps, shares = self._assembler.timesteps(steps), self._assembler.alphas_cumprod(steps)
         activations, activation_steps = stack_activations([step.cond.activations for step in steps])
         return StepChunk(

@@ -68,8 +68,13 @@ def check_noisy_pass(one: ForwardPass, schedule: NoiseSchedule) -> None:
     )
 
 
-def check_updates(steps: Sequence[RecordedStep], schedule: NoiseSchedule, guidance_scale: float | None) -> None:
-    """Refuse predictions that the loop uses as something else than noise.
+def check_updates(
+    steps: Sequence[RecordedStep],
+    schedule: NoiseSchedule,
+    guidance_scale: float | None,
+    assumed: str = "epsilon",
+) -> None:
+    """Refuse predictions that the loop uses as something else than was assumed.
 
     Parameters
     ----------
@@ -79,11 +84,13 @@ def check_updates(steps: Sequence[RecordedStep], schedule: NoiseSchedule, guidan
         The forward process.
     guidance_scale
         s of the loop; where it is not known, guided steps decide nothing.
+    assumed
+        The type of prediction that is recorded, because nobody said one: ``epsilon``, or ``flow`` with its schedule.
 
     Raises
     ------
     VizdiffUsageError
-        Where the next states fit an update by another type of prediction, and none by noise.
+        Where the next states fit an update by another type of prediction, and none by the assumed one.
     """
     votes: dict[str, int] = {}
     fits: dict[tuple[str, bool, bool], _NoiseFit] = {}
@@ -97,18 +104,18 @@ def check_updates(steps: Sequence[RecordedStep], schedule: NoiseSchedule, guidan
     pairs = pairs[:: max(1, len(pairs) // _NUM_PAIRS)]
     for one, prediction, following in pairs:
         updates = list(_updates(one, prediction, following, schedule))
-        best = _best_straight(updates)
+        best = _best_straight(updates, assumed)
         if best:
             votes[best] = votes.get(best, 0) + 1
-        for update in updates:
+        for update in updates if following.alphas_cumprod < 1 else ():
             for beta in (True, False):
                 fits.setdefault((update.kind, update.clipped, beta), _NoiseFit()).add(update, beta)
     found = max(votes, key=votes.__getitem__, default="")
-    if not found or votes[found] < min(3, len(pairs)) or "epsilon" in votes:
-        found = "flow" if _is_euler(pairs, schedule) else _best_noise(fits)
-    if found not in ("", "epsilon"):
+    if not found or votes[found] < min(3, len(pairs)) or assumed in votes:
+        found = "flow" if _is_euler(pairs, schedule) else _best_noise(fits, assumed)
+    if found not in ("", assumed):
         raise VizdiffUsageError(
-            f"the loop's next states follow from the denoiser's answers as {found}, not as epsilon (the default): "
+            f"the loop's next states follow from the denoiser's answers as {found}, not as {assumed} (the default): "
             f"{choices()}"
         )
 
@@ -162,24 +169,26 @@ class _NoiseFit:
         return bool(scatter < 4 and self.explained < 2 * self.steps + 10 * np.sqrt(self.steps))
 
 
-def _best_straight(updates: Sequence[_Update]) -> str:
-    """Return the type by which the next state is DDIM's, where one fits and noise does not, or the contrary."""
+def _best_straight(updates: Sequence[_Update], assumed: str) -> str:
+    """Return the type by which the next state is DDIM's, where one fits and the assumed does not, or the contrary."""
     errors: dict[str, float] = {}
     for update in updates:
         errors[update.kind] = min(update.straight, errors.get(update.kind, np.inf))
+    if assumed not in errors:
+        return ""
     best = min(errors, key=errors.__getitem__)
     others = min(error for kind, error in errors.items() if kind != best)
-    return best if errors[best] < _FITS and (others if best == "epsilon" else errors["epsilon"]) > _MISFITS else ""
+    return best if errors[best] < _FITS and (others if best == assumed else errors[assumed]) > _MISFITS else ""
 
 
-def _best_noise(fits: Mapping[tuple[str, bool, bool], _NoiseFit]) -> str:
-    """Return the type by which the next states are DDPM's, where it is far likelier than noise; else nothing."""
+def _best_noise(fits: Mapping[tuple[str, bool, bool], _NoiseFit], assumed: str) -> str:
+    """Return the type by which the next states are DDPM's, where it is far likelier than the assumed; else nothing."""
     fitting = {key: fit.log_likelihood for key, fit in fits.items() if fit.fits}
     if not fitting:
         return ""
     best = max(fitting, key=fitting.__getitem__)
-    as_noise = max(fit.log_likelihood for key, fit in fits.items() if key[0] == "epsilon")
-    return best[0] if fitting[best] - as_noise > _LIKELIER else ""
+    as_assumed = max((fit.log_likelihood for key, fit in fits.items() if key[0] == assumed), default=np.inf)
+    return best[0] if fitting[best] - as_assumed > _LIKELIER else ""
 
 
 def _updates(
@@ -188,10 +197,12 @@ def _updates(
     """Yield the updates of each type of prediction, without and with clipping."""
     x, p, wanted = (values.astype(np.float64) for values in (one.x, prediction, following.x))
     a, b = scales(one.alphas_cumprod, schedule.scaling)
+    if not b:
+        return  # an evaluation of the data
     a_next, b_next = scales(following.alphas_cumprod, schedule.scaling)
     power, power_next = (b / a) ** 2 if a else np.inf, (b_next / a_next) ** 2
     posterior = float(np.sqrt(power_next * (1 - power_next / power)))
-    ratio = float(np.sqrt((1 - one.alphas_cumprod) / (1 - following.alphas_cumprod)))
+    ratio = float(np.sqrt((1 - one.alphas_cumprod) / max(1 - following.alphas_cumprod, 1e-30)))
     length = max(float(np.linalg.norm(wanted - x)), 1e-6 * float(np.linalg.norm(x)))
     flows = schedule.scaling == "flow"
     for kind in PREDICTION_TYPES if flows else PREDICTION_TYPES[:-1]:

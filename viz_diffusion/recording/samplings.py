@@ -70,8 +70,9 @@ def to_trajectory(
     """
     steps = sampling.steps
     if assembler.is_checked:
-        check_updates(steps, assembler.schedule, assembler.halves.guidance_scale)
+        check_updates(steps, assembler.schedule, assembler.halves.guidance_scale, assembler.prediction_type)
     guided = any(step.uncond is not None for step in steps)
+    assembler.require_guidance(guided)
     fields: dict[str, Any] = {
         name: np.ascontiguousarray(values) for name, values in assembler.fields(steps, guided).items()
     }
