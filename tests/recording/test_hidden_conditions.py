@@ -217,6 +217,27 @@ def test_a_network_that_changes_x_in_place() -> None:
     np.testing.assert_array_equal(record(net, call).x_t, torch.stack(states, dim=1).numpy())
 
 
+def test_noise_levels_and_scaled_states_need_their_schedule_and_module() -> None:
+    class Scaled(nn.Module):
+        def forward(self, x: Tensor, sigma: Tensor) -> Tensor:  # noqa: ARG002
+            return 0.3 * x
+
+    net, x = Scaled(), torch.randn(2, 1, 8, 8)
+    with pytest.raises(VizdiffUsageError, match=r"sigma is 14\.6, no timestep .*from_sigmas"):
+        record_one(net, NoiseSchedule.named("linear"), 14.6 * x, 14.6)
+    levels = NoiseSchedule.from_sigmas(np.geomspace(0.01, 80, 100))
+    with pytest.raises(VizdiffUsageError, match=r"at σ = 80 .* root mean square of .* scaled before"):
+        record_one(net, levels, x, 80.0)
+    with pytest.raises(VizdiffUsageError, match=r"t = -0\.2, and noise levels σ are above 0"):
+        record_one(net, levels, x, -0.2)
+    record_one(net, levels, 80 * x, 80.0)
+
+
+def record_one(net: nn.Module, schedule: NoiseSchedule, x: Tensor, t: float) -> None:
+    with torch.no_grad(), Recorder(net, schedule, prediction_type="sample"):
+        net(x, torch.tensor(t))
+
+
 # -- arguments -------------------------------------------------------------------------------------
 
 

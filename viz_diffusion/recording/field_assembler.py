@@ -5,6 +5,7 @@ It knows nothing about hooks or files.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,7 @@ from viz_diffusion.diffusion.schedule import NoiseSchedule, predict_x0
 from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.recording.forward_pass import to_numpy
 from viz_diffusion.recording.guidance_halves import GuidanceHalves
+from viz_diffusion.recording.prediction_check import check_ending, check_updates
 from viz_diffusion.recording.step_grouper import InnerEvaluation, RecordedStep, StepGrouper
 from viz_diffusion.recording.trajectory import Float32
 
@@ -106,6 +108,23 @@ class FieldAssembler:
                     f"`guidance_mix` must return a tensor of the predictions' shape {cond[:, 0].shape}, found {found}"
                 )
         return np.stack([to_numpy(one) for one in mixed], axis=1).astype(np.float32, copy=False)
+
+    def check(
+        self, steps: Sequence[RecordedStep], inner: Sequence[InnerEvaluation] = (), x0: Float32 | None = None
+    ) -> None:
+        """Check consecutive steps of a sampling, evaluations within them, and the images that the last one ends with.
+
+        Raises
+        ------
+        VizdiffUsageError
+            As of :func:`check_updates`, where nobody said what is predicted.
+        """
+        if not self.is_checked or not steps:
+            return
+        facts = (self.schedule, self.halves.guidance_scale, self.prediction_type)
+        check_updates(((one, after.cond) for one, after in itertools.pairwise(steps)), *facts)
+        check_updates(((steps[one.step], one.cond) for one in inner if one.step < len(steps)), *facts)
+        check_ending(steps[-1], x0, *facts)
 
     def require_guidance(self, guided: bool) -> None:
         """Refuse a recording without guidance whose guidance was told.

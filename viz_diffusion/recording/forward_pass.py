@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from viz_diffusion.diffusion.scaling import SCALINGS
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.recording.arguments import ArgumentReader, PassArguments
@@ -89,6 +90,7 @@ class PassReader:
     ) -> None:
         self._arguments = ArgumentReader(denoiser, arguments)
         self._timesteps = TimestepReader(schedule, timesteps)
+        self._expects_index = timesteps is None and schedule.scaling == SCALINGS[0]
         if state_channels is not None and not isinstance(state_channels, slice):
             raise VizdiffUsageError(
                 f"`state_channels` must be a slice, such as slice(0, 3), found {type(state_channels).__name__}"
@@ -118,6 +120,12 @@ class PassReader:
             )
         read = self._arguments.read(args, kwargs)
         t, share = self._timesteps.read(read.t)
+        if self._expects_index and read.names["t"] in ("sigma", "sigmas") and t != int(t):
+            raise VizdiffUsageError(
+                f"the argument {read.names['t']} is {float(read.t.reshape(-1)[0]):g}, no timestep of this "
+                "variance-preserving schedule: for noise levels σ give the Recorder NoiseSchedule.from_sigmas(sigmas); "
+                "else say how timesteps are counted: Recorder(…, timesteps=…)"
+            )
         return read, t, share
 
     def read(

@@ -26,6 +26,7 @@ from viz_diffusion.recording.guidance_halves import GuidanceHalves
 from viz_diffusion.recording.hooks import DenoiserHooks, require_hookable
 from viz_diffusion.recording.prediction_check import check_noisy_pass
 from viz_diffusion.recording.samplings import find_samplings, to_trajectory
+from viz_diffusion.recording.state_checks import check_scale
 from viz_diffusion.recording.store.layout import CHUNK_STEPS
 from viz_diffusion.recording.trajectory import Trajectory
 
@@ -70,7 +71,8 @@ class Recorder:
         How the loop mixes the conditional and the unconditional prediction, ε_∅ + s (ε_y - ε_∅). Hooks
         see both halves but not the mix: without it ``eps_pred`` and ``x0_pred`` of a guided loop are NaN.
     guidance_mix
-        Where the loop mixes them otherwise (rescaled or projected guidance): a function of the conditional and the
+        Where the loop mixes them otherwise (rescaled or projected guidance, or guidance of some of the channels only,
+        as in ``forward_with_cfg`` of DiT): a function of the conditional and the
         unconditional prediction, (B, C, H, W) on the CPU, that returns the mix. ``guidance_scale`` is then NaN.
     guidance_order
         ``conditional_first`` or ``unconditional_first``, where neither labels nor a mask tell the halves apart.
@@ -212,6 +214,7 @@ class Recorder:
         self._take(FinishedImages(to_images(x0)))
 
     def _take_pass(self, one: ForwardPass) -> None:
+        check_scale(one, self._assembler.schedule.scaling)
         if self._assembler.is_checked and self._assembler.prediction_type == "epsilon":
             check_noisy_pass(one, self._assembler.schedule)
         self._take(one)

@@ -52,6 +52,25 @@ def check_next_state(before: ForwardPass, now: ForwardPass) -> None:
         )
 
 
+def check_scale(one: ForwardPass, scaling: str) -> None:
+    """Refuse an x_t that was divided by what the noise has grown to, as networks inside a preconditioner get it.
+
+    Raises
+    ------
+    VizdiffUsageError
+        Where the variance explodes, and x_t at a σ above 3 spreads by less than a third of it.
+    """
+    noise = float(scales(one.alphas_cumprod, scaling)[1])
+    if scaling != "variance_exploding" or noise <= 3:
+        return
+    spread = float(np.sqrt(np.mean(np.square(one.x, dtype=np.float64))))
+    if spread < noise / 3:
+        raise VizdiffUsageError(
+            f"at σ = {noise:.4g} the x that the denoiser was given has a root mean square of {spread:.3g}: it was "
+            "scaled before; record the module around the denoiser that is called with x and σ themselves"
+        )
+
+
 def check_one_by_one(units: Sequence[Halves], scaling: str) -> None:
     """Refuse evaluations at one timestep that are no images of a batch, because their noise is not independent.
 
