@@ -301,3 +301,90 @@ def test_euler_steps_of_a_flow_under_another_schedule_are_refused() -> None:
             x = x - 0.05 * net(x, torch.tensor([number / 20]))
     with pytest.raises(VizdiffUsageError, match="as flow, not as epsilon"):
         recorder.trajectory()
+
+
+@pytest.mark.parametrize("said", ["sigma", "one_minus_sigma"])
+def test_a_flow_that_begins_between_its_ends_says_which_end_is_noise(said: str) -> None:
+    net, x = Flow(int(said == "sigma"), 1.0), torch.randn(2, *SHAPE)
+    sigmas = (0.4, 0.3, 0.1)
+
+    def sample(**options: Any) -> Trajectory:
+        with torch.no_grad(), Recorder(net, net.schedule, **options) as recorder:
+            for sigma in sigmas:
+                net(x, torch.tensor(sigma if said == "sigma" else 1 - sigma, dtype=torch.float64))
+        return recorder.trajectory()
+
+    with pytest.raises(VizdiffUsageError, match=r'say which end is noise.*timesteps="sigma".*"one_minus_sigma"'):
+        sample()
+    np.testing.assert_allclose(sample(timesteps=said).noise_scale, sigmas, atol=1e-9)
+
+
+@pytest.mark.parametrize("kind", ["sample", "epsilon"])
+def test_another_network_than_a_flows_is_refused_by_its_updates(kind: str) -> None:
+    schedule = NoiseSchedule.named("flow")
+
+    class Net(Gaussian):
+        def forward(self, x: Tensor, t: Tensor) -> Tensor:
+            x0, eps = self.exact(x, 1 - float(t), float(t))
+            return x0 if kind == "sample" else eps
+
+    net, x = Net(schedule), torch.randn(2, *SHAPE, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad(), Recorder(net, schedule) as recorder:
+        for sigma, after in itertools.pairwise(np.linspace(0.95, 0, 20)):
+            answer = net(x, torch.tensor(sigma))
+            velocity = (x - answer) / sigma if kind == "sample" else (answer - x) / (1 - sigma)
+            x = x + float(after - sigma) * velocity
+        recorder.finish(x)
+    with pytest.raises(VizdiffUsageError, match=f"as {kind}, not as flow"):
+        recorder.trajectory()
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+@pytest.mark.parametrize("name", ["DPMSolverMultistepScheduler", "UniPCMultistepScheduler", "HeunDiscreteScheduler"])
+@pytest.mark.parametrize("kind", ["epsilon", "v_prediction", "sample"])
+@pytest.mark.parametrize("stored", [False, True])
+def test_samplers_of_order_2_show_it_at_their_first_or_last_step(
+    name: str, kind: str, stored: bool, tmp_path: Any
+) -> None:
+    """From t = 500 of 1000, where noise does not drown the image, as a loop that changes an image does."""
+    import diffusers
+
+    schedule = NoiseSchedule.named("linear")
+    net, scheduler = (
+        Gaussian(schedule, kind),
+        getattr(diffusers, name)(trained_betas=schedule.betas, prediction_type=kind),
+    )
+    scheduler.set_timesteps(20)
+    times = [t for t in scheduler.timesteps if t < 520]
+    times = times[(len(scheduler.timesteps) - len(times)) % 2 :]  # Heun's steps are pairs
+    scheduler.set_begin_index(len(scheduler.timesteps) - len(times))
+    x = torch.randn(4, *SHAPE, generator=torch.Generator().manual_seed(0))
+    if name.startswith("Heun"):
+        x = x / float(schedule.alphas_cumprod[int(times[0])]) ** 0.5
+
+    def sample(x: Tensor) -> Trajectory:
+        options: dict[str, Any] = {"store": tmp_path / "a.zarr"} if stored else {}
+        with torch.no_grad(), Recorder(net, schedule, **options) as recorder:
+            for t in times:
+                answer = net(scheduler.scale_model_input(x, t), t.float().expand(4))
+                x = scheduler.step(answer, t, x).prev_sample
+            recorder.finish(x)
+        return recorder.trajectory()
+
+    if kind == "epsilon":
+        assert sample(x).prediction_type == kind
+    else:
+        with pytest.raises(VizdiffUsageError, match=f"as {kind}, not as epsilon"):
+            sample(x)
+
+
+def test_predictions_that_are_no_numbers_decide_nothing() -> None:
+    class Net(nn.Module):
+        def forward(self, x: Tensor, t: Tensor) -> Tensor:  # noqa: ARG002
+            return x * torch.nan
+
+    net, x = Net(), torch.randn(2, *SHAPE)
+    with torch.no_grad(), Recorder(net, NoiseSchedule.named("linear", 20)) as recorder:
+        for t in range(19, -1, -1):
+            x = 0.9 * x - 0.1 * net(x, torch.tensor(t))
+    assert np.isnan(recorder.trajectory().eps_pred).all()

@@ -36,6 +36,8 @@ _T_NAMES = (
     "s",
 )
 _LABEL_NAMES = ("labels", "label", "y", "class_labels", "class_label", "classes", "class_idx", "cls", "c")
+_NO_LABEL_WORDS = ("mask", "batch", "edge", "length", "size", "frame", "position", "drop", "uncond", "keep")
+"""An argument of whole numbers whose name has one of these words is no label."""
 _DROP_WORDS = ("drop", "uncond", "null", "context_mask")
 
 
@@ -120,7 +122,8 @@ class ArgumentReader:
             if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)
         ]
         positional = {names[i] if i < len(names) else f"args[{i}]": value for i, value in enumerate(args)}
-        return {**positional, **{name: value for name, value in kwargs.items() if value is not None}}
+        given = {**positional, **{name: value for name, value in kwargs.items() if value is not None}}
+        return {name: _as_tensor(value) for name, value in given.items()}
 
     def _told_name(self, role: str, given: Mapping[str, Any]) -> str:
         wanted = self._told[role]
@@ -158,6 +161,15 @@ def _named_forward(denoiser: nn.Module) -> nn.Module:
     while isinstance(inner, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
         inner = inner.module
     return inner
+
+
+def _as_tensor(value: Any) -> Any:
+    """Return NumPy's numbers and arrays, and lists of numbers, as tensors; anything else as it is."""
+    if isinstance(value, (list, tuple)) and value and all(isinstance(one, (int, float, np.number)) for one in value):
+        value = np.asarray(value)
+    if isinstance(value, (np.number, np.bool_, np.ndarray)) and np.asarray(value).dtype.kind in "biuf":
+        return torch.from_numpy(np.array(value))
+    return value
 
 
 def _find_x(given: Mapping[str, Any], names: Mapping[str, str]) -> str:
@@ -198,7 +210,11 @@ def _find_labels(given: Mapping[str, Any], names: Mapping[str, str], x: Tensor) 
     named = [name for name in _LABEL_NAMES if name in rest and _are_labels(rest[name], len(x), one_hot=True)]
     if named:
         return named[0]
-    fitting = [name for name, value in rest.items() if _are_labels(value, len(x), one_hot=False)]
+    fitting = [
+        name
+        for name, value in rest.items()
+        if not any(word in name for word in _NO_LABEL_WORDS) and _are_labels(value, len(x), one_hot=False)
+    ]
     return fitting[0] if fitting else None
 
 
@@ -210,6 +226,8 @@ def _are_labels(value: Any, count: int, *, one_hot: bool) -> bool:
     if value.is_floating_point():
         rows = one_hot and value.ndim == 2 and len(value) == count and value.shape[1] > 1
         return rows and bool(((value == 0) | (value == 1)).all() & (value.sum(dim=1) <= 1).all())
+    if one_hot and value.shape == (count, 1):
+        return not _is_bool(value)
     return not _is_bool(value) and value.ndim <= 1 and value.numel() in (1, count)
 
 

@@ -22,7 +22,6 @@ from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.recording.chunk_writer import ChunkWriter, StepChunk, numbered, stack_activations
 from viz_diffusion.recording.field_assembler import FieldAssembler
 from viz_diffusion.recording.forward_pass import FinishedImages, ForwardPass
-from viz_diffusion.recording.prediction_check import check_updates
 from viz_diffusion.recording.step_grouper import NOTHING_RECORDED, InnerEvaluation, RecordedStep
 from viz_diffusion.recording.store.layout import CHUNK_STEPS
 from viz_diffusion.recording.store.writer import StoreWriter, growing_store
@@ -81,7 +80,8 @@ class AsyncWriter:
         self._entry: list[ForwardPass | FinishedImages] = []
         self._first_pass = True
         self._complete = True
-        self._guided = False  # used by the thread only
+        self._guided = False  # used by the thread only, like the last step
+        self._last: RecordedStep | None = None
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="vizdiff recording", daemon=True)
         self._thread.start()
@@ -153,13 +153,14 @@ class AsyncWriter:
             if isinstance(item, InnerEvaluation):
                 inner.append(item)
                 continue
-            x0 = None
+            x0, self._last = None, item
             writer.put(item)
         writer.flush()
         if not self._complete:
             raise _StoppedError
         if writer.is_empty:
             raise VizdiffUsageError(NOTHING_RECORDED)
+        self._assembler.require_guidance(self._guided)
         self._end_sampling(writer, inner, x0)
         writer.complete()
 
@@ -167,14 +168,15 @@ class AsyncWriter:
         self, writer: ChunkWriter[RecordedStep], inner: list[InnerEvaluation], x0: Float32 | None
     ) -> None:
         """End a sampling with its inner evaluations, which are written at its end, and its finished images."""
+        if self._last is not None:
+            self._assembler.check([self._last], (), x0)
         writer.end_sampling(x0, self._assembler.inner(inner, self._guided))
         inner.clear()
 
     def _to_chunk(self, steps: Sequence[RecordedStep]) -> StepChunk:
         """Return steps as arrays, with the fields of guidance from the first guided chunk on."""
         self._guided = self._guided or any(step.uncond is not None for step in steps)
-        if self._assembler.is_checked:
-            check_updates(steps, self._assembler.schedule, self._assembler.halves.guidance_scale)
+        self._assembler.check(steps)
         timesteps, shares = self._assembler.timesteps(steps), self._assembler.alphas_cumprod(steps)
         activations, activation_steps = stack_activations([step.cond.activations for step in steps])
         return StepChunk(

@@ -5,6 +5,7 @@ It knows nothing about hooks or files.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +18,10 @@ from torch import Tensor
 from viz_diffusion.diffusion.parameterizations import to_x0_and_eps
 from viz_diffusion.diffusion.scaling import scales
 from viz_diffusion.diffusion.schedule import NoiseSchedule, predict_x0
+from viz_diffusion.errors import VizdiffUsageError
+from viz_diffusion.recording.forward_pass import to_numpy
 from viz_diffusion.recording.guidance_halves import GuidanceHalves
+from viz_diffusion.recording.prediction_check import check_ending, check_updates
 from viz_diffusion.recording.step_grouper import InnerEvaluation, RecordedStep, StepGrouper
 from viz_diffusion.recording.trajectory import Float32
 
@@ -40,10 +44,12 @@ class FieldAssembler:
     """How often the sampler evaluates the denoiser in a step; None where the passes show it."""
     guidance_mix: Callable[[Tensor, Tensor], Tensor] | None = None
     """How the loop mixes the conditional and the unconditional prediction, where it is not the plain weighted sum."""
+    is_guided: bool = False
+    """Whether it was told that the loop uses guidance."""
 
     def grouper(self) -> StepGrouper:
         """Return a new grouper of forward passes into steps."""
-        return StepGrouper(self.halves, self.evaluations_per_step)
+        return StepGrouper(self.halves, self.evaluations_per_step, self.schedule.scaling)
 
     def scale(self, guided: bool) -> float:
         """Return the guidance scale of the recording: 1 unless ``guided``, NaN where it is not known."""
@@ -82,20 +88,58 @@ class FieldAssembler:
         return np.array([step.cond.alphas_cumprod for step in steps])
 
     def timesteps(self, steps: Sequence[RecordedStep | InnerEvaluation]) -> NDArray[Any]:
-        """Return (s,) timesteps: int64 where all of them are whole, else float64."""
+        """Return (s,) timesteps: int64 where all of them are whole, else float64; a flow's data are at -1.0."""
         values = np.array([step.cond.t for step in steps], dtype=np.float64)
         whole = values.astype(np.int64)
-        return whole if np.all(whole == values) else values
+        return whole if np.all((whole == values) & (whole >= 0)) else values
 
     def _mixed(self, cond: Float32, uncond: Float32) -> Float32:
         """Return the predictions under guidance, (B, s, C, H, W)."""
         if self.guidance_mix is None:
             return uncond + np.float32(self.scale(True)) * (cond - uncond)
         mixed = [
-            self.guidance_mix(torch.from_numpy(cond[:, step]), torch.from_numpy(uncond[:, step])).numpy()
+            self.guidance_mix(torch.from_numpy(cond[:, step]), torch.from_numpy(uncond[:, step]))
             for step in range(cond.shape[1])
         ]
-        return np.stack(mixed, axis=1).astype(np.float32, copy=False)
+        for one in mixed:
+            if not isinstance(one, Tensor) or one.shape != cond[:, 0].shape:
+                found = tuple(one.shape) if isinstance(one, Tensor) else type(one).__name__
+                raise VizdiffUsageError(
+                    f"`guidance_mix` must return a tensor of the predictions' shape {cond[:, 0].shape}, found {found}"
+                )
+        return np.stack([to_numpy(one) for one in mixed], axis=1).astype(np.float32, copy=False)
+
+    def check(
+        self, steps: Sequence[RecordedStep], inner: Sequence[InnerEvaluation] = (), x0: Float32 | None = None
+    ) -> None:
+        """Check consecutive steps of a sampling, evaluations within them, and the images that the last one ends with.
+
+        Raises
+        ------
+        VizdiffUsageError
+            As of :func:`check_updates`, where nobody said what is predicted.
+        """
+        if not self.is_checked or not steps:
+            return
+        facts = (self.schedule, self.halves.guidance_scale, self.prediction_type)
+        check_updates(((one, after.cond) for one, after in itertools.pairwise(steps)), *facts)
+        check_updates(((steps[one.step], one.cond) for one in inner if one.step < len(steps)), *facts)
+        check_ending(steps[-1], x0, *facts)
+
+    def require_guidance(self, guided: bool) -> None:
+        """Refuse a recording without guidance whose guidance was told.
+
+        Raises
+        ------
+        VizdiffUsageError
+            Where :attr:`is_guided` and no step held two predictions.
+        """
+        if self.is_guided and not guided:
+            raise VizdiffUsageError(
+                "`guidance_scale` or `guidance_mix` was given, and each state was evaluated once, so that the other "
+                "half of guidance is missing: leave it out if the denoiser mixes both halves itself; if another "
+                "network gives the other half, record an nn.Module whose forward calls both"
+            )
 
     def _convert(
         self, prediction: Float32, x_t: Float32, alphas_cumprod: NDArray[np.float64]

@@ -5,7 +5,7 @@ It knows nothing about hooks, steps or files: tensors come in, arrays go out.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,13 +14,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from viz_diffusion.diffusion.scaling import SCALINGS
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.recording.arguments import ArgumentReader, PassArguments
 from viz_diffusion.recording.timestep_reader import TimestepReader
 from viz_diffusion.recording.trajectory import Float32
 
-_SHAPES = {2: "points (n, D), recorded as (n, 1, 1, D)", 3: "images (n, H, W), recorded as (n, 1, H, W)", 4: ""}
+_SHAPES = {
+    2: "points (n, D), recorded as (n, 1, 1, D)",
+    3: "images (n, H, W) or signals (n, C, L), recorded as (n, 1, H, W)",
+    4: "",
+}
 """From the number of axes of x to what they mean, where they are not (n, C, H, W)."""
 
 
@@ -85,6 +90,11 @@ class PassReader:
     ) -> None:
         self._arguments = ArgumentReader(denoiser, arguments)
         self._timesteps = TimestepReader(schedule, timesteps)
+        self._expects_index = timesteps is None and schedule.scaling == SCALINGS[0]
+        if state_channels is not None and not isinstance(state_channels, slice):
+            raise VizdiffUsageError(
+                f"`state_channels` must be a slice, such as slice(0, 3), found {type(state_channels).__name__}"
+            )
         self._channels = state_channels
         self.conventions: dict[str, str] = {}
         """How the first pass was read, as text by role; empty before it."""
@@ -110,6 +120,12 @@ class PassReader:
             )
         read = self._arguments.read(args, kwargs)
         t, share = self._timesteps.read(read.t)
+        if self._expects_index and read.names["t"] in ("sigma", "sigmas") and t != int(t):
+            raise VizdiffUsageError(
+                f"the argument {read.names['t']} is {float(read.t.reshape(-1)[0]):g}, no timestep of this "
+                "variance-preserving schedule: for noise levels σ give the Recorder NoiseSchedule.from_sigmas(sigmas); "
+                "else say how timesteps are counted: Recorder(…, timesteps=…)"
+            )
         return read, t, share
 
     def read(
@@ -148,7 +164,7 @@ class PassReader:
         if state.ndim not in _SHAPES or output.ndim != state.ndim:
             raise VizdiffUsageError(
                 f"x of shape {tuple(x.shape)} and an output of shape {tuple(output.shape)} are neither images "
-                "(n, C, H, W) or (n, H, W) nor points (n, D)"
+                "(n, C, H, W) or (n, H, W) nor signals (n, C, L) nor points (n, D)"
             )
         if output.ndim > 2 and output.shape[1] == 2 * state.shape[1]:  # the second half is a learned variance
             output = output[:, : state.shape[1]]
@@ -174,6 +190,15 @@ class PassReader:
             self.conventions["state_channels"] = f"{first} .. {last - 1} of {inputs.x.shape[1]}"
 
 
+def copied_arguments(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return the arguments of a call with tensors copied, as they are before a network changes them in place."""
+
+    def copied(value: Any) -> Any:
+        return value.detach().clone() if isinstance(value, Tensor) else value
+
+    return tuple(copied(value) for value in args), {name: copied(value) for name, value in kwargs.items()}
+
+
 def _is_transformed(tensor: Tensor) -> bool:
     """Return whether torch.vmap or another transform of torch.func stands between a hook and the values."""
     return bool(torch._C._functorch.is_functorch_wrapped_tensor(tensor))  # type: ignore[no-untyped-call,unused-ignore]
@@ -189,14 +214,26 @@ def _condition_numbers(others: Mapping[str, Any], count: int) -> dict[str, NDArr
     They tell apart the two halves of guidance whose conditions are masks or embeddings.
     """
     numbers: dict[str, NDArray[Any]] = {}
-    for name, value in others.items():
+    for name, value in _leaves(others):
         if isinstance(value, Tensor) and value.ndim and len(value) == count and not value.is_complex():
             rows = value.detach().cpu().reshape(count, -1).to(torch.float64).numpy()
             numbers[name] = np.array([hash(row.tobytes()) for row in rows], dtype=np.int64)
-        elif isinstance(value, (bool, int, float, str)) or (isinstance(value, Tensor) and value.numel() == 1):
-            number = value.item() if isinstance(value, Tensor) else value
-            numbers[name] = np.full(count, hash(number), dtype=np.int64)
+        elif isinstance(value, Tensor) and not value.is_complex():  # one condition that all images share
+            shared = value.detach().cpu().to(torch.float64).numpy()
+            numbers[name] = np.full(count, hash((shared.shape, shared.tobytes())), dtype=np.int64)
+        elif isinstance(value, (bool, int, float, str)):
+            numbers[name] = np.full(count, hash(value), dtype=np.int64)
     return numbers
+
+
+def _leaves(values: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the values in nested mappings, lists and tuples, with names such as ``cond.c_crossattn.0``."""
+    for name, value in values.items():
+        inner = dict(enumerate(value)) if isinstance(value, (list, tuple)) else value
+        if isinstance(inner, Mapping):
+            yield from _leaves(inner, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
 
 
 def output_tensor(output: Any) -> Tensor:

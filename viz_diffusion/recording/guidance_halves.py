@@ -82,7 +82,10 @@ class GuidanceHalves:
         halves = (rows(one, first), rows(one, ~first))
         same_labels = np.array_equal(halves[0].labels, halves[1].labels)
         unknown_null = self.null_label is None and self.guidance_scale not in (None, 1.0)
-        guided = _conditions_differ(*halves) if same_labels else unknown_null
+        if self.order is not None:
+            guided = _conditions_differ(*halves) or not answers_agree(*halves)
+        else:
+            guided = _conditions_differ(*halves) if same_labels else unknown_null
         return self._ordered(*halves) if guided else None
 
     def _are_pair(self, one: ForwardPass, other: ForwardPass) -> bool:
@@ -90,7 +93,9 @@ class GuidanceHalves:
         if one.x.shape != other.x.shape or not np.array_equal(one.x, other.x):
             return False
         labels_differ = not np.array_equal(one.labels, other.labels)
-        return labels_differ or self._kind(one) != self._kind(other) or _conditions_differ(one, other)
+        if labels_differ or self._kind(one) != self._kind(other) or _conditions_differ(one, other):
+            return True
+        return not answers_agree(one, other)  # a condition that is no argument
 
     def _pair(self, one: ForwardPass, other: ForwardPass) -> Halves:
         kinds = (self._kind(one), self._kind(other))
@@ -111,8 +116,9 @@ class GuidanceHalves:
                 f"under guidance, {_NULL_LABEL}"
             )
         names = ", ".join(name for name in first.conditions if _differ(first, second, name))
+        why = f"with different {names}" if names else "with the same arguments and different answers"
         raise VizdiffUsageError(
-            f"t = {first.t:g} was evaluated twice for the same images, with different {names}; under guidance, {_ORDER}"
+            f"t = {first.t:g} was evaluated twice for the same images, {why}; under guidance, {_ORDER}"
         )
 
     def _kind(self, one: ForwardPass) -> str:
@@ -123,6 +129,12 @@ class GuidanceHalves:
         """Return where a pass has no condition, (n,) bool."""
         null = one.labels == -1 if one.dropped is None else one.dropped  # called without labels
         return null if self.null_label is None else null | (one.labels == self.null_label)
+
+
+def answers_agree(one: ForwardPass, other: ForwardPass) -> bool:
+    """Return whether two passes predicted the same, up to rounding."""
+    scale = float(np.abs(one.prediction).max(initial=0))
+    return bool(np.allclose(one.prediction, other.prediction, rtol=0, atol=1e-2 * scale, equal_nan=True))
 
 
 def _conditions_differ(one: ForwardPass, other: ForwardPass) -> bool:

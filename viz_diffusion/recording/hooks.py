@@ -5,6 +5,7 @@ They know nothing about what is done with the forward passes.
 
 from __future__ import annotations
 
+import threading
 import weakref
 from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
@@ -18,8 +19,8 @@ from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 from viz_diffusion.errors import VizdiffUsageError
-from viz_diffusion.recording.forward_pass import ForwardPass, PassReader, output_tensor, to_numpy
-from viz_diffusion.recording.replaced_methods import copies_without_hooks, wrapped_forward
+from viz_diffusion.recording.forward_pass import ForwardPass, PassReader, copied_arguments, output_tensor, to_numpy
+from viz_diffusion.recording.replaced_methods import RecordingHooks, copies_without_hooks, wrapped_forward
 from viz_diffusion.recording.trajectory import Float32
 
 _CONTAINERS = (nn.ModuleList, nn.ModuleDict, nn.ParameterList, nn.ParameterDict)
@@ -51,7 +52,7 @@ def match_modules(denoiser: nn.Module, patterns: Sequence[str]) -> dict[str, nn.
     return {name: module for name, module in modules.items() if name in found}
 
 
-class ModuleOutputs:
+class ModuleOutputs(RecordingHooks):
     """Hooks that keep the outputs of some of a network's modules, from :meth:`start` to :meth:`stop`.
 
     Parameters
@@ -134,7 +135,7 @@ class ModuleOutputs:
         self._kept[name] = values.astype(np.float32, copy=False)
 
 
-class DenoiserHooks:
+class DenoiserHooks(RecordingHooks):
     """Hooks on one denoiser, from :meth:`start` to :meth:`stop`.
 
     Parameters
@@ -173,7 +174,7 @@ class DenoiserHooks:
         self._outputs = ModuleOutputs(activations, norms=norms)
         self._activations_at = None if activations_at is None else {int(t) for t in activations_at}
         self._handles: list[RemovableHandle] = []
-        self._called = False  # whether the coming forward was called as network(...), which runs hooks
+        self._call = _Call()
         self._wrappers: ExitStack | None = None
 
     def start(self) -> None:
@@ -195,7 +196,7 @@ class DenoiserHooks:
         self._handles.append(denoiser.register_forward_pre_hook(self._before_call, with_kwargs=True))
         self._handles.append(denoiser.register_forward_hook(self._after_forward, with_kwargs=True))
         self._wrappers = ExitStack()
-        self._wrappers.enter_context(copies_without_hooks(denoiser, self._outputs.modules, self.hook_ids))
+        self._wrappers.enter_context(copies_without_hooks([denoiser, *self._outputs.modules]))
         if not hasattr(denoiser, "_orig_mod"):
             self._wrappers.enter_context(wrapped_forward(denoiser, self._forward))
 
@@ -209,14 +210,11 @@ class DenoiserHooks:
             self._wrappers.close()
             self._wrappers = None
 
-    def hook_ids(self) -> frozenset[int]:
-        """Return the ids under which the hooks are registered in their modules."""
-        return frozenset(handle.id for handle in (*self._handles, *self._outputs.handles))
-
-    def _before_call(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        if torch.compiler.is_compiling():
+    def _before_call(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if torch.compiler.is_compiling() or module is not self._denoiser() or self._call.depth:
             return
-        self._called = True
+        self._call.through_hooks = True
+        self._call.inputs = None
         self._begin_outputs(args, kwargs)
 
     def _begin_outputs(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -226,21 +224,47 @@ class DenoiserHooks:
         self._outputs.begin_pass(len(inputs.x), keep=self._activations_at is None or t in self._activations_at)
 
     def _forward(self, original: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Run ``forward``; record it here where it was called past the hooks, as network.forward(...)."""
-        called, self._called = self._called, False
-        if called or torch.compiler.is_compiling():
+        """Run ``forward``; record it here where it was called past the hooks, as network.forward(...).
+
+        A call within a call is part of it: a network that mixes its own two predictions answers with the mix.
+        """
+        call = self._call
+        if torch.compiler.is_compiling() or call.depth:
             return original(*args, **kwargs)
-        self._begin_outputs(args, kwargs)
-        output = original(*args, **kwargs)
-        denoiser = self._denoiser()
-        assert denoiser is not None
-        self._after_forward(denoiser, args, kwargs, output)
+        through_hooks, call.through_hooks = call.through_hooks, False
+        inputs = copied_arguments(args, kwargs)  # a network may change its x in place
+        if not through_hooks:
+            self._begin_outputs(args, kwargs)
+        call.depth += 1
+        try:
+            output = original(*args, **kwargs)
+        finally:
+            call.depth -= 1
+        if through_hooks:
+            call.inputs = inputs
+        else:
+            self._take(*inputs, output)
         return output
 
-    def _after_forward(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
-        if torch.compiler.is_compiling():
+    def _after_forward(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+        if torch.compiler.is_compiling() or module is not self._denoiser() or self._call.depth:
             return  # a hook traced into the compiled code would stay there; without a pass, recording is refused later
+        inputs, self._call.inputs = self._call.inputs, None
+        self._take(*(inputs or (args, kwargs)), output)
+
+    def _take(self, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
         self._on_pass(self._reader.read(args, kwargs, output, self._outputs.end_pass()))
+
+
+class _Call(threading.local):
+    """The call of the network that runs in a thread."""
+
+    depth = 0
+    """How many of its ``forward`` run within each other."""
+    through_hooks = False
+    """Whether the coming ``forward`` was called as network(...), which runs hooks."""
+    inputs: tuple[tuple[Any, ...], dict[str, Any]] | None = None
+    """Its arguments as they were before."""
 
 
 def require_hookable(denoiser: nn.Module) -> None:

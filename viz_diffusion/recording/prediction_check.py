@@ -7,8 +7,7 @@ predicted. Knows nothing about hooks or files.
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,6 +28,8 @@ _MOST_LENGTH = 3.0
 """Its spread is at most this many times the noise's own, and at least its reciprocal."""
 _FITS = 0.02
 """An update fits where its error is below this share of the step's length, or of its noise."""
+_FITS_EXACTLY = 1e-3
+"""Below this share one update is enough: the first one of a multistep sampler, or the one that ends with x̂_0."""
 _MISFITS = 0.2
 """An update does not fit where its error is above this share."""
 _LIKELIER = 12.0
@@ -68,49 +69,75 @@ def check_noisy_pass(one: ForwardPass, schedule: NoiseSchedule) -> None:
     )
 
 
-def check_updates(steps: Sequence[RecordedStep], schedule: NoiseSchedule, guidance_scale: float | None) -> None:
-    """Refuse predictions that the loop uses as something else than noise.
+def check_updates(
+    updates: Iterable[tuple[RecordedStep, ForwardPass]],
+    schedule: NoiseSchedule,
+    guidance_scale: float | None,
+    assumed: str = "epsilon",
+) -> None:
+    """Refuse predictions that the loop uses as something else than was assumed.
 
     Parameters
     ----------
-    steps
-        Consecutive steps of one sampling.
+    updates
+        Steps of one sampling, each with an evaluation whose state the loop made of it: the next step's, or a
+        further one within the step.
     schedule
         The forward process.
     guidance_scale
         s of the loop; where it is not known, guided steps decide nothing.
+    assumed
+        The type of prediction that is recorded, because nobody said one: ``epsilon``, or ``flow`` with its schedule.
 
     Raises
     ------
     VizdiffUsageError
-        Where the next states fit an update by another type of prediction, and none by noise.
+        Where the states fit an update by another type of prediction, and none by the assumed one.
     """
     votes: dict[str, int] = {}
     fits: dict[tuple[str, bool, bool], _NoiseFit] = {}
     pairs = [
-        (step.cond, prediction, following.cond)
-        for step, following in itertools.pairwise(steps)
+        (step.cond, prediction, following)
+        for step, following in updates
         if (prediction := _used(step, guidance_scale)) is not None
         and step.cond.x.size >= _NUM_VALUES
-        and not np.array_equal(step.cond.x, following.cond.x)
+        and step.cond.x.shape == following.x.shape
+        and not np.array_equal(step.cond.x, following.x)
+        and np.isfinite(prediction).all()
+        and np.isfinite(following.x).all()
     ]
     pairs = pairs[:: max(1, len(pairs) // _NUM_PAIRS)]
     for one, prediction, following in pairs:
-        updates = list(_updates(one, prediction, following, schedule))
-        best = _best_straight(updates)
+        tried = list(_updates(one, prediction, following, schedule))
+        best, error = _best_straight(tried, assumed)
         if best:
-            votes[best] = votes.get(best, 0) + 1
-        for update in updates:
+            votes[best] = votes.get(best, 0) + (3 if error < _FITS_EXACTLY else 1)
+        for update in tried if following.alphas_cumprod < 1 else ():
             for beta in (True, False):
                 fits.setdefault((update.kind, update.clipped, beta), _NoiseFit()).add(update, beta)
     found = max(votes, key=votes.__getitem__, default="")
-    if not found or votes[found] < min(3, len(pairs)) or "epsilon" in votes:
-        found = "flow" if _is_euler(pairs, schedule) else _best_noise(fits)
-    if found not in ("", "epsilon"):
+    if not found or votes[found] < min(3, len(pairs)) or assumed in votes:
+        found = "flow" if _is_euler(pairs, schedule) else _best_noise(fits, assumed)
+    if found not in ("", assumed):
         raise VizdiffUsageError(
-            f"the loop's next states follow from the denoiser's answers as {found}, not as epsilon (the default): "
+            f"the loop's next states follow from the denoiser's answers as {found}, not as {assumed} (the default): "
             f"{choices()}"
         )
+
+
+def check_ending(
+    last: RecordedStep, x0: Float32 | None, schedule: NoiseSchedule, scale: float | None, kind: str
+) -> None:
+    """Refuse a last prediction that the finished images follow from as something else: most loops end with x̂_0.
+
+    Raises
+    ------
+    VizdiffUsageError
+        As of :func:`check_updates`.
+    """
+    if x0 is not None:
+        finished = ForwardPass(-1, x0, x0, last.cond.labels, alphas_cumprod=1.0)
+        check_updates([(last, finished)], schedule, scale, kind)
 
 
 def _used(step: RecordedStep, guidance_scale: float | None) -> Float32 | None:
@@ -162,24 +189,30 @@ class _NoiseFit:
         return bool(scatter < 4 and self.explained < 2 * self.steps + 10 * np.sqrt(self.steps))
 
 
-def _best_straight(updates: Sequence[_Update]) -> str:
-    """Return the type by which the next state is DDIM's, where one fits and noise does not, or the contrary."""
+def _best_straight(updates: Sequence[_Update], assumed: str) -> tuple[str, float]:
+    """Return the type by which the next state is DDIM's, where one fits and the assumed does not, or the contrary.
+
+    With it goes its error, as a share of the step's length.
+    """
     errors: dict[str, float] = {}
     for update in updates:
         errors[update.kind] = min(update.straight, errors.get(update.kind, np.inf))
+    if assumed not in errors:
+        return "", np.inf
     best = min(errors, key=errors.__getitem__)
     others = min(error for kind, error in errors.items() if kind != best)
-    return best if errors[best] < _FITS and (others if best == "epsilon" else errors["epsilon"]) > _MISFITS else ""
+    clear = errors[best] < _FITS and (others if best == assumed else errors[assumed]) > _MISFITS
+    return (best if clear else ""), errors[best]
 
 
-def _best_noise(fits: Mapping[tuple[str, bool, bool], _NoiseFit]) -> str:
-    """Return the type by which the next states are DDPM's, where it is far likelier than noise; else nothing."""
+def _best_noise(fits: Mapping[tuple[str, bool, bool], _NoiseFit], assumed: str) -> str:
+    """Return the type by which the next states are DDPM's, where it is far likelier than the assumed; else nothing."""
     fitting = {key: fit.log_likelihood for key, fit in fits.items() if fit.fits}
     if not fitting:
         return ""
     best = max(fitting, key=fitting.__getitem__)
-    as_noise = max(fit.log_likelihood for key, fit in fits.items() if key[0] == "epsilon")
-    return best[0] if fitting[best] - as_noise > _LIKELIER else ""
+    as_assumed = max((fit.log_likelihood for key, fit in fits.items() if key[0] == assumed), default=np.inf)
+    return best[0] if fitting[best] - as_assumed > _LIKELIER else ""
 
 
 def _updates(
@@ -188,10 +221,12 @@ def _updates(
     """Yield the updates of each type of prediction, without and with clipping."""
     x, p, wanted = (values.astype(np.float64) for values in (one.x, prediction, following.x))
     a, b = scales(one.alphas_cumprod, schedule.scaling)
+    if not b:
+        return  # an evaluation of the data
     a_next, b_next = scales(following.alphas_cumprod, schedule.scaling)
     power, power_next = (b / a) ** 2 if a else np.inf, (b_next / a_next) ** 2
     posterior = float(np.sqrt(power_next * (1 - power_next / power)))
-    ratio = float(np.sqrt((1 - one.alphas_cumprod) / (1 - following.alphas_cumprod)))
+    ratio = float(np.sqrt((1 - one.alphas_cumprod) / max(1 - following.alphas_cumprod, 1e-30)))
     length = max(float(np.linalg.norm(wanted - x)), 1e-6 * float(np.linalg.norm(x)))
     flows = schedule.scaling == "flow"
     for kind in PREDICTION_TYPES if flows else PREDICTION_TYPES[:-1]:
@@ -217,7 +252,7 @@ def _explained(difference: Float64, x: Float64, x0: Float64) -> float:
 
 def _is_euler(pairs: Sequence[tuple[ForwardPass, Float32, ForwardPass]], schedule: NoiseSchedule) -> bool:
     """Return whether each next state is x_t less the answer times the time that passes, as in flow matching."""
-    if not pairs or schedule.scaling != SCALINGS[0]:
+    if not pairs or schedule.scaling != SCALINGS[0] or pairs[-1][2].t < 0:
         return False
     for one, prediction, following in pairs:
         passed = (one.t - following.t) / schedule.num_train_timesteps

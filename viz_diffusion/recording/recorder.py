@@ -26,6 +26,7 @@ from viz_diffusion.recording.guidance_halves import GuidanceHalves
 from viz_diffusion.recording.hooks import DenoiserHooks, require_hookable
 from viz_diffusion.recording.prediction_check import check_noisy_pass
 from viz_diffusion.recording.samplings import find_samplings, to_trajectory
+from viz_diffusion.recording.state_checks import check_scale
 from viz_diffusion.recording.store.layout import CHUNK_STEPS
 from viz_diffusion.recording.trajectory import Trajectory
 
@@ -59,8 +60,8 @@ class Recorder:
         From the roles ``x``, ``t``, ``labels``, ``drop`` (a mask that is true where the condition is dropped) and
         ``keep`` (where it is kept) to the name or position of their argument, where names and shapes mislead.
     timesteps
-        How the loop counts time: ``index`` (0 .. T-1), ``count`` (1 .. T), ``fraction`` (of T), ``sigma`` or
-        ``log_snr``; by default its first values show it.
+        How the loop counts time: ``index`` (0 .. T-1), ``count`` (1 .. T), ``fraction`` (of T), ``sigma``,
+        ``one_minus_sigma`` (a flow's time that is 0 at the noise) or ``log_snr``; by default its first values show it.
     state_channels
         Which channels of x are the state, where a condition is joined to it.
     evaluations_per_step
@@ -70,7 +71,8 @@ class Recorder:
         How the loop mixes the conditional and the unconditional prediction, ε_∅ + s (ε_y - ε_∅). Hooks
         see both halves but not the mix: without it ``eps_pred`` and ``x0_pred`` of a guided loop are NaN.
     guidance_mix
-        Where the loop mixes them otherwise (rescaled or projected guidance): a function of the conditional and the
+        Where the loop mixes them otherwise (rescaled or projected guidance, or guidance of some of the channels only,
+        as in ``forward_with_cfg`` of DiT): a function of the conditional and the
         unconditional prediction, (B, C, H, W) on the CPU, that returns the mix. ``guidance_scale`` is then NaN.
     guidance_order
         ``conditional_first`` or ``unconditional_first``, where neither labels nor a mask tell the halves apart.
@@ -146,6 +148,7 @@ class Recorder:
         weights_sha256: str = "",
     ) -> None:
         require_hookable(denoiser)
+        is_guided = guidance_mix is not None or (config is None and guidance_scale not in (None, 0, 1))
         if config is not None:
             if guidance_scale is not None or clip is not None or sampler:
                 raise VizdiffUsageError("give either `config`, or `guidance_scale`, `clip` and `sampler`")
@@ -163,8 +166,10 @@ class Recorder:
             norms=activation_norms,
         )
         halves = GuidanceHalves(null, guidance_scale, guidance_order)
-        unsaid = prediction_type is None and config is None and kind == "epsilon"
-        self._assembler = FieldAssembler(schedule, halves, clip, kind, unsaid, evaluations_per_step, guidance_mix)
+        unsaid = prediction_type is None and config is None
+        self._assembler = FieldAssembler(
+            schedule, halves, clip, kind, unsaid, evaluations_per_step, guidance_mix, is_guided
+        )
         self._seeds = seeds
         self._facts: dict[str, Any] = {
             "sampler": sampler,
@@ -209,7 +214,8 @@ class Recorder:
         self._take(FinishedImages(to_images(x0)))
 
     def _take_pass(self, one: ForwardPass) -> None:
-        if self._assembler.is_checked:
+        check_scale(one, self._assembler.schedule.scaling)
+        if self._assembler.is_checked and self._assembler.prediction_type == "epsilon":
             check_noisy_pass(one, self._assembler.schedule)
         self._take(one)
 
@@ -238,7 +244,8 @@ class Recorder:
         if len(found) > 1:
             raise VizdiffUsageError(
                 f"{len(found)} samplings were recorded (t rose again): call trajectories(), "
-                "or use one Recorder for each; a loop that goes back to more noise on purpose (RePaint) is several too"
+                "or use one Recorder for each; a loop that goes back to more noise on purpose (RePaint) is several "
+                "too; one that adds noise within its steps (S_churn) says Recorder(…, evaluations_per_step=…)"
             )
         return to_trajectory(found[0], self._assembler, self._seeds if seeds is None else seeds, self._facts)
 
@@ -256,6 +263,10 @@ class Recorder:
 
 def _prediction_type(said: str | None, schedule: NoiseSchedule) -> str:
     """Return what the denoiser predicts; refuse what does not go with the schedule."""
+    if not isinstance(schedule, NoiseSchedule):
+        raise VizdiffUsageError(
+            f"`schedule` must be a NoiseSchedule, such as NoiseSchedule(betas=…), found {type(schedule).__name__}"
+        )
     flows = schedule.scaling == "flow"
     kind = said or ("flow" if flows else "epsilon")
     if kind not in PREDICTION_TYPES:

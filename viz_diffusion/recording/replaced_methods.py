@@ -7,69 +7,143 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial, wraps
+from dataclasses import dataclass
+from functools import wraps
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from torch import nn
+
+
+class RecordingHooks:
+    """Base of the objects whose methods are forward hooks of a Recorder, by which copies know what to leave out."""
+
+
+@dataclass
+class _StandIn:
+    """What a replaced ``forward`` is."""
+
+    replaced: Any
+    """The network's own ``forward`` in its ``__dict__`` before; None where it had none."""
+    is_recording: bool = True
+
+
+_STAND_INS: WeakKeyDictionary[Callable[..., Any], _StandIn] = WeakKeyDictionary()
 
 
 @contextmanager
 def wrapped_forward(
     denoiser: nn.Module, run: Callable[[Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any]
 ) -> Iterator[None]:
-    """Let ``run`` call the module's ``forward`` within the block; programs that skip hooks call it directly."""
-    own = denoiser.__dict__.get("forward")
+    """Let ``run`` call the module's ``forward`` within the block; programs that skip hooks call it directly.
+
+    Blocks may end in any order, and the program may replace ``forward`` inside them: what is not ours stays.
+    """
     original = denoiser.forward
+    state = _StandIn(denoiser.__dict__.get("forward"))
 
     @wraps(original)
     def forward(*args: Any, **kwargs: Any) -> Any:
-        return run(original, args, kwargs)
+        return run(original, args, kwargs) if state.is_recording else original(*args, **kwargs)
 
-    forward._replaced = own  # type: ignore[attr-defined]
+    _STAND_INS[forward] = state
     denoiser.__dict__["forward"] = forward
     try:
         yield
     finally:
-        if own is None:
-            denoiser.__dict__.pop("forward", None)
-        else:
-            denoiser.__dict__["forward"] = own
+        state.is_recording = False
+        while (found := _stand_in(denoiser.__dict__)) is not None and not found.is_recording:
+            _put_back(denoiser.__dict__, found)
 
 
 @contextmanager
-def copies_without_hooks(
-    denoiser: nn.Module, modules: Sequence[nn.Module], hook_ids: Callable[[], frozenset[int]]
-) -> Iterator[None]:
-    """Let ``copy.deepcopy``, pickle and ``torch.save`` of the modules leave out the hooks of those ids.
+def copies_without_hooks(modules: Sequence[nn.Module]) -> Iterator[None]:
+    """Let ``copy.deepcopy``, pickle and ``torch.save`` of the modules leave out the hooks of all Recorders.
 
-    For the time of the block each module gets its own ``__reduce_ex__``, which copy and pickle ask on the instance.
+    For the time of the block each module gets its own ``__reduce_ex__``, which copy and pickle ask on the instance,
+    and its own ``__deepcopy__`` where its class has one.
     """
-    changed = [denoiser, *modules]
-
-    def reduce_of(module: nn.Module, protocol: int) -> Any:
-        reduced: Any = type(module).__reduce_ex__(module, protocol)
-        if not isinstance(reduced, tuple) or len(reduced) < 3:
-            return reduced
-        return (*reduced[:2], _state_without(reduced[2], hook_ids()), *reduced[3:])
-
-    for module in changed:
-        module.__dict__["__reduce_ex__"] = partial(reduce_of, module)
+    for module in modules:
+        if not isinstance(module.__dict__.get("__reduce_ex__"), _Copier):
+            module.__dict__["__reduce_ex__"] = _Copier(module)
+            if hasattr(type(module), "__deepcopy__"):
+                module.__dict__["__deepcopy__"] = module.__dict__["__reduce_ex__"].deepcopy
+        module.__dict__["__reduce_ex__"].uses += 1
     try:
         yield
     finally:
-        for module in changed:
-            module.__dict__.pop("__reduce_ex__", None)
+        for module in modules:
+            copier = module.__dict__["__reduce_ex__"]
+            copier.uses -= 1
+            if not copier.uses:
+                _take_copier(module.__dict__)
 
 
-def _state_without(state: Any, hook_ids: frozenset[int]) -> Any:
-    """Return a module's pickled state without the hooks of those ids and without what stands in for its methods."""
-    if not isinstance(state, dict):
-        return state
-    kept = {name: value for name, value in state.items() if name != "__reduce_ex__"}
-    if hasattr(kept.get("forward"), "_replaced"):
-        own = kept.pop("forward")._replaced
-        kept |= {} if own is None else {"forward": own}
-    for name, value in kept.items():
-        if name.startswith(("_forward_hooks", "_forward_pre_hooks")) and isinstance(value, dict):
-            kept[name] = type(value)((key, hook) for key, hook in value.items() if key not in hook_ids)
+class _Copier:
+    """Copies and pickles one module as it is without Recorders; shared by all Recorders that listen to it."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self._module = module
+        self.uses = 0
+
+    def __call__(self, protocol: int) -> Any:
+        with self._bare():
+            reduced: Any = type(self._module).__reduce_ex__(self._module, protocol)
+        if not isinstance(reduced, tuple) or len(reduced) < 3 or not isinstance(reduced[2], dict):
+            return reduced
+        return (*reduced[:2], _without_recording(reduced[2]), *reduced[3:])
+
+    def deepcopy(self, memo: dict[int, Any]) -> Any:
+        with self._bare():
+            return type(self._module).__deepcopy__(self._module, memo)  # type: ignore[attr-defined]
+
+    @contextmanager
+    def _bare(self) -> Iterator[None]:
+        """Take everything of Recorders out of the module for the time of the block."""
+        space = self._module.__dict__
+        saved = dict(space)
+        bare = _without_recording(saved)
+        space.clear()
+        space.update(bare)
+        try:
+            yield
+        finally:
+            space.clear()
+            space.update(saved)
+
+
+def _stand_in(space: dict[str, Any]) -> _StandIn | None:
+    """Return what a module's ``forward`` is, where a Recorder put it there."""
+    forward = space.get("forward")
+    return None if forward is None else _STAND_INS.get(forward)
+
+
+def _put_back(space: dict[str, Any], stand_in: _StandIn) -> None:
+    """Put the ``forward`` back that a stand-in replaced."""
+    if stand_in.replaced is None:
+        del space["forward"]
+    else:
+        space["forward"] = stand_in.replaced
+
+
+def _take_copier(space: dict[str, Any]) -> None:
+    copier = space.pop("__reduce_ex__", None)
+    if isinstance(copier, _Copier):
+        space.pop("__deepcopy__", None)
+
+
+def _without_recording(state: dict[str, Any]) -> dict[str, Any]:
+    """Return a module's ``__dict__`` without the hooks of Recorders and without what stands in for its methods."""
+    kept = dict(state)
+    _take_copier(kept)
+    while (found := _stand_in(kept)) is not None:
+        _put_back(kept, found)
+    tables = [name for name in kept if name.startswith(("_forward_hooks", "_forward_pre_hooks"))]
+    ours = {key for name in tables for key, hook in kept[name].items() if _is_ours(hook)}
+    for name in tables:
+        kept[name] = type(kept[name])((key, hook) for key, hook in kept[name].items() if key not in ours)
     return kept
+
+
+def _is_ours(hook: Any) -> bool:
+    return isinstance(getattr(getattr(hook, "func", hook), "__self__", None), RecordingHooks)

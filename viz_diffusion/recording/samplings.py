@@ -15,7 +15,6 @@ from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.recording.chunk_writer import stack_activations
 from viz_diffusion.recording.field_assembler import FieldAssembler
 from viz_diffusion.recording.forward_pass import FinishedImages, ForwardPass
-from viz_diffusion.recording.prediction_check import check_updates
 from viz_diffusion.recording.step_grouper import NOTHING_RECORDED, InnerEvaluation, RecordedStep
 from viz_diffusion.recording.trajectory import Float32, Trajectory
 
@@ -66,12 +65,12 @@ def to_trajectory(
     Raises
     ------
     VizdiffUsageError
-        As of :func:`check_updates`, where nobody said what is predicted.
+        As of :meth:`FieldAssembler.check` and :meth:`FieldAssembler.require_guidance`.
     """
     steps = sampling.steps
-    if assembler.is_checked:
-        check_updates(steps, assembler.schedule, assembler.halves.guidance_scale)
+    assembler.check(steps, sampling.inner, sampling.x0)
     guided = any(step.uncond is not None for step in steps)
+    assembler.require_guidance(guided)
     fields: dict[str, Any] = {
         name: np.ascontiguousarray(values) for name, values in assembler.fields(steps, guided).items()
     }

@@ -10,9 +10,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from viz_diffusion.diffusion.scaling import SCALINGS
 from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.recording.forward_pass import FinishedImages, ForwardPass
 from viz_diffusion.recording.guidance_halves import GuidanceHalves, Halves, join
+from viz_diffusion.recording.state_checks import check_next_state, check_one_by_one
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,10 +78,15 @@ class StepGrouper:
     evaluations_per_step
         How often the sampler evaluates the denoiser in a step, of which the first is the step's own; None where the
         passes show it.
+    scaling
+        How the forward process scales its noise, one of ``SCALINGS``.
     """
 
-    def __init__(self, halves: GuidanceHalves, evaluations_per_step: int | None = None) -> None:
+    def __init__(
+        self, halves: GuidanceHalves, evaluations_per_step: int | None = None, scaling: str = SCALINGS[0]
+    ) -> None:
         self._halves = halves
+        self._scaling = scaling
         self._per_step = evaluations_per_step
         self._passes: list[ForwardPass] = []  # at the current timestep
         self._now = _Sampling()
@@ -126,6 +133,7 @@ class StepGrouper:
             return
         repeated, units = _repeated(units)
         if begins:
+            check_one_by_one(units, self._scaling)
             self._begin_sampling(units[0])
             self._now.units = len(units)
         elif len(units) > 1 and self._now.units == 1:  # Heun: evaluated at the next state first guessed, then at it
@@ -160,7 +168,8 @@ class StepGrouper:
         if len(rose) > 2 and set(rose[1:]) == {1}:
             raise VizdiffUsageError(
                 f"t rises at every step ({now.last.t:g}, then {first.cond.t:g}): this loop adds noise (an inversion), "
-                "and a recording holds a sampling, whose t falls"
+                "and a recording holds a sampling, whose t falls; if its timesteps are counted otherwise, say how: "
+                "Recorder(…, timesteps=…)"
             )
         self._now = _Sampling(now.number + 1, rose=rose)
 
@@ -169,6 +178,8 @@ class StepGrouper:
         now = self._now
         if now.steps and unit.cond.x.shape != now.shape:
             raise VizdiffUsageError("the batch changed during sampling; use one Recorder for each sampling")
+        if now.steps == 1 and now.last is not None:
+            check_next_state(now.last, unit.cond)
         now.shape, now.last, now.finished = unit.cond.x.shape, unit.cond, False
         now.steps += 1
         return RecordedStep(now.number, unit.cond, unit.uncond)
@@ -196,5 +207,9 @@ def _stacked(units: Sequence[Halves]) -> Halves:
     """Return the evaluations of single images at one timestep as one of a batch."""
     unconds = [unit.uncond for unit in units if unit.uncond is not None]
     if unconds and len(unconds) != len(units):
-        raise VizdiffUsageError(f"t = {units[0].cond.t:g}: some images were evaluated with guidance and some without")
+        raise VizdiffUsageError(
+            f"t = {units[0].cond.t:g} was evaluated {len(units)} times, with guidance and without; a recording holds "
+            "a conditional and an unconditional prediction: of more than two, record an nn.Module whose forward mixes "
+            "them"
+        )
     return Halves(join([unit.cond for unit in units]), join(unconds) if unconds else None)

@@ -18,8 +18,9 @@ from viz_diffusion.diffusion.scaling import SCALINGS, alphas_cumprod_of
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.errors import VizdiffUsageError
 
-TIMESTEP_CONVENTIONS = ("index", "count", "fraction", "sigma", "log_snr")
-"""How a loop may count time: 0 .. T-1; 1 .. T; as a share of T; by the noise level σ; by ln SNR in nats."""
+TIMESTEP_CONVENTIONS = ("index", "count", "fraction", "sigma", "one_minus_sigma", "log_snr")
+"""How a loop may count time: 0 .. T-1; 1 .. T; as a share of T; by the noise level σ; in a flow by 1-σ, which is 0 at
+the noise; by ln SNR in nats."""
 _WHOLE = 1e-3
 """Timesteps this near to a whole number are whole: t/T in float32 is off by about 1e-4 at T = 1000."""
 _EXACT = {torch.bfloat16: 256, torch.float16: 2048}
@@ -66,10 +67,13 @@ class TimestepReader:
             raise VizdiffUsageError(
                 "`timesteps` sigma needs a schedule whose x_t grows with σ, such as NoiseSchedule.from_sigmas(sigmas)"
             )
+        if convention == "one_minus_sigma" and schedule.scaling != "flow":
+            raise VizdiffUsageError('`timesteps` one_minus_sigma needs the schedule NoiseSchedule.named("flow")')
         self._schedule = schedule
         self._convention = convention
         self._candidates: list[_Convention] = []  # from the first value on
         self._used: list[float] = []
+        self._first: float | None = None  # of a flow, until the next value shows where it runs
         self._floating = False
         self._moved = False  # whether a flow's time has left 0, so that its scale is known
         self.noise_at_zero = False
@@ -98,6 +102,11 @@ class TimestepReader:
             return self._flow(value)
         if self._schedule.scaling == "variance_exploding" and self._convention in (None, "sigma"):
             self.words = self.words or "noise levels σ"
+            if value <= 0:
+                raise VizdiffUsageError(
+                    f"a forward pass was given t = {value:g}, and noise levels σ are above 0; if t is a function of σ, "
+                    "record the module around this one that is called with σ itself"
+                )
             return self._at_share(float(alphas_cumprod_of(np.asarray(value), self._schedule.scaling)), f"σ = {value:g}")
         if self._convention == "log_snr":
             self.words = "ln SNR, in nats"
@@ -179,7 +188,8 @@ class TimestepReader:
             self.words = f"0 .. {count - 1}, the last of which is noise"
             self._used, value = [float(count)], value + 1
         elif not self.words:
-            self.noise_at_zero = value < (count if value > 1 or self._convention == "count" else 1) / 2
+            self._first = value
+            self.noise_at_zero = self._runs_from_zero(value)
         if not self._used or (self._used == [1.0] and not self._moved):
             scaled = self._convention == "count" or (self._convention is None and value > 1)
             self._used = [float(count if scaled else 1)]
@@ -190,9 +200,30 @@ class TimestepReader:
         sigma = 1 - share if self.noise_at_zero else share
         if not 0 <= sigma <= 1:
             raise VizdiffUsageError(f"a forward pass was given t = {value:g}, outside of 0..{self._used[0]:g}")
+        self._check_direction(value)
         t = count * sigma - 1
         whole = round(t) if abs(t - round(t)) < _WHOLE * 1e-3 and t > -0.5 else t
         return Timestep(whole, float(alphas_cumprod_of(np.asarray(sigma), "flow")))
+
+    def _runs_from_zero(self, first: float) -> bool:
+        """Return whether a flow's time is 0 at the noise, by what was said or by the end near which it begins."""
+        if self._convention in ("sigma", "one_minus_sigma"):
+            return self._convention == "one_minus_sigma"
+        scaled = first > 1 or self._convention == "count"
+        return first < (self._schedule.num_train_timesteps if scaled else 1) / 2
+
+    def _check_direction(self, value: float) -> None:
+        """Refuse a flow's time that begins between its ends and then runs towards what was taken for the noise."""
+        first = self._first
+        if first is None or value == first:
+            return
+        self._first = None
+        away = (value < first) == self.noise_at_zero
+        if away and 0.05 < first / self._used[0] < 0.95 and self._convention not in ("sigma", "one_minus_sigma"):
+            raise VizdiffUsageError(
+                f"a flow's time begins with t = {first:g} and goes on to {value:g}: say which end is noise, "
+                'Recorder(…, timesteps="sigma") where it is 1, timesteps="one_minus_sigma" where it is 0'
+            )
 
 
 def _check_format(values: Tensor) -> None:
