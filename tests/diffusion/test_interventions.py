@@ -178,7 +178,7 @@ def test_a_recorder_around_it_records_the_samplers_inputs(make_unet: Callable, l
     unet = make_unet()
     outer = WithInterventions(unet, switch_label(8, at=499), reverse_timestep(1000))
     noise = ImageNoise(SEEDS)
-    with Recorder(outer, linear) as recorder:
+    with Recorder(outer, linear, prediction_type="epsilon") as recorder:
         steps = list(sampling_steps(outer, linear, noise, torch.tensor([3, 3]), SamplerConfig("ddim", 4)))
     found = recorder.trajectory()
     assert found.timesteps.tolist() == [999, 749, 499, 249]
