@@ -238,6 +238,25 @@ def record_one(net: nn.Module, schedule: NoiseSchedule, x: Tensor, t: float) -> 
         net(x, torch.tensor(t))
 
 
+@pytest.mark.parametrize("spread", [1.0, 8.0, 20.0])
+def test_noise_in_data_of_any_power_is_recorded_unsaid(spread: float) -> None:
+    """Points and latents need not be normalised: the exact network of points that are N(0, spread²)."""
+    schedule = NoiseSchedule.named("linear")
+
+    class Points(nn.Module):
+        def forward(self, x: Tensor, t: Tensor) -> Tensor:
+            a, b = (float(values[int(t)]) for values in (schedule.signal_scale, schedule.noise_scale))
+            return b / (a**2 * spread**2 + b**2) * x
+
+    net, x = Points(), torch.randn(500, 2, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad(), Recorder(net, schedule) as recorder:
+        for t in range(999, -1, -20):
+            eps = net(x, torch.tensor(t))
+            share, after = schedule.alphas_cumprod[t], schedule.alphas_cumprod[t - 20] if t > 20 else 1.0
+            x = after**0.5 * (x - (1 - share) ** 0.5 * eps) / share**0.5 + (1 - after) ** 0.5 * eps
+    assert recorder.trajectory().prediction_type == "epsilon"
+
+
 # -- arguments -------------------------------------------------------------------------------------
 
 

@@ -26,6 +26,8 @@ _LEAST_CORRELATION = 0.5
 """A predicted noise correlates with such an x_t by more than this."""
 _MOST_LENGTH = 3.0
 """Its spread is at most this many times the noise's own, and at least its reciprocal."""
+_MOST_SPREAD = 1.5
+"""An x_t that spreads by more than this many times its noise is not nearly all noise, whatever ᾱ says."""
 _FITS = 0.02
 """An update fits where its error is below this share of the step's length, or of its noise."""
 _FITS_EXACTLY = 1e-3
@@ -59,6 +61,8 @@ def check_noisy_pass(one: ForwardPass, schedule: NoiseSchedule) -> None:
     spreads = (float(x.std()), float(prediction.std()))
     correlation = float(np.corrcoef(x, prediction)[0, 1]) if min(spreads) > 0 else 0.0
     _, noise = scales(one.alphas_cumprod, schedule.scaling)
+    if spreads[0] > _MOST_SPREAD * float(noise):
+        return  # data of more than unit power show through the noise
     length = float(noise) * spreads[1] / spreads[0] if spreads[0] else 0.0  # 1 where the answer is the noise
     if correlation > _LEAST_CORRELATION and 1 / _MOST_LENGTH < length < _MOST_LENGTH:
         return
