@@ -14,7 +14,7 @@ from viz_diffusion.study.narrative import NarratedLesson
 from viz_diffusion.study.study import Study
 from viz_diffusion.text.catalogue import Texts
 
-MOST_SLIDES = 20
+MOST_SLIDES = 24
 """Largest number of slides, unless more of them have rank 0."""
 
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 HELP = (
     "Example: vizdiff deck --digit 5\n\n"
-    "Record a digit, measure it, and write 12 to 20 slides with notes (pptx), an A4 handout (pdf), or numbered "
+    "Record a digit, measure it, and write 12 to 24 slides with notes (pptx), an A4 handout (pdf), or numbered "
     "pictures with captions for slides of your own (folder)."
 )
 _ENDINGS = {"pptx": ".pptx", "pdf": ".pdf", "folder": ""}
