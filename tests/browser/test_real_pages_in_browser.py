@@ -93,7 +93,7 @@ def test_a_table_wider_than_its_room_says_so(pages: Path, visit: Visit) -> None:
     wide = [box for box in tables if box.evaluate("(box) => box.scrollWidth > box.clientWidth + 1")]
     assert 0 < len(wide) < len(tables)
     for box in tables:
-        hint = box.locator("caption span").evaluate("(words) => getComputedStyle(words, '::after').content")
+        hint = box.locator("caption > span").first.evaluate("(words) => getComputedStyle(words, '::after').content")
         shadow = box.evaluate("(box) => getComputedStyle(box).boxShadow")
         assert (texts["interface.scroll_hint"] in hint) == (shadow != "none") == (box in wide)
     box = wide[0]

@@ -15,9 +15,9 @@ from markupsafe import Markup, escape
 
 _MARKS = {"\u0302": "hat", "\u0303": "tilde", "\u0304": "bar"}
 _SUBSCRIPTS = {"₀": "0", "ₜ": "t", "_t": "t"}
-_MACRON_ALPHA = unicodedata.normalize("NFC", "α\u0304")
+_COMPOSED = {unicodedata.normalize("NFC", marked): marked for marked in ("α\u0304", "s\u0302")}
 _SYMBOL = re.compile(
-    rf"""(?P<letter>[xεαβσ])(?P<mark>[{"".join(_MARKS)}])(?P<sub>[₀ₜ])?   # x̂₀, ε̂, ᾱ, β̃
+    rf"""(?P<letter>[xεαβσvs])(?P<mark>[{"".join(_MARKS)}])(?P<sub>[₀ₜ])?   # x̂₀, ε̂, ᾱ, β̃
     | (?<!\w)(?P<indexed>x)(?P<index>[₀ₜ]|_t(?!\w))                        # x₀, x_t
     | (?P<bare>[εαβσ]|(?<![\w’'-])t(?![\w’'-])|(?<!\w)T(?=\ =))            # ε, t, T = 1000""",
     re.VERBOSE,
@@ -31,10 +31,12 @@ _UNBROKEN = re.compile(
 def typeset(text: str) -> Markup:
     """Return plain text as HTML in which mathematical symbols are ``<var>`` elements; all else is escaped.
 
-    Symbols are the letters x, ε, α, β and σ with a hat, a bar or a tilde, the subscripts 0 and t (``x₀``, ``xₜ``,
+    Symbols are the letters x, v, s, ε, α, β and σ with a hat, a bar or a tilde, the subscripts 0 and t (``x₀``, ``xₜ``,
     ``x_t``), and single t and T. A square root and ``t = 259`` are kept on one line.
     """
-    return _replace(text.replace(_MACRON_ALPHA, "α\u0304"), _UNBROKEN, _unbroken, _symbols)
+    for composed, marked in _COMPOSED.items():
+        text = text.replace(composed, marked)
+    return _replace(text, _UNBROKEN, _unbroken, _symbols)
 
 
 def _symbols(text: str) -> Markup:
