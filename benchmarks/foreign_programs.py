@@ -28,7 +28,7 @@ BATCH = 4
 
 @dataclass
 class Program:
-    """A program that samples, and what the Recorder is told of it."""
+    """A program that samples, and the parameters of its Recorder."""
 
     name: str
     denoiser: nn.Module

@@ -8,7 +8,6 @@ Uses the 60,000 training digits only; the accuracy on the 10,000 test digits is 
 from __future__ import annotations
 
 import argparse
-import math
 import platform
 import time
 from pathlib import Path
@@ -20,23 +19,14 @@ from torch.nn import functional
 
 from viz_diffusion.data import load_digits
 from viz_diffusion.evaluation.classifier import DigitClassifier
+from viz_diffusion.evaluation.classifier_training import jitter
 from viz_diffusion.evaluation.intervals import Share
 from viz_diffusion.files import make_dir, sha256_bytes, write_bytes, write_json
 
 
-def jitter(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Turn, scale, shear and shift each image a little, black beyond the edge."""
-    n = len(images)
-
-    def draw(width: float) -> Tensor:
-        return (torch.rand(n, generator=generator) * 2 - 1) * width
-
-    angle, scale = draw(math.radians(12)), 1 + draw(0.1)
-    cos, sin = torch.cos(angle) * scale, torch.sin(angle) * scale
-    first = torch.stack([cos, -sin + draw(0.1), draw(0.14)], dim=1)
-    second = torch.stack([sin, cos, draw(0.14)], dim=1)
-    grid = functional.affine_grid(torch.stack([first, second], dim=1), list(images.shape), align_corners=False)
-    return functional.grid_sample(images + 1, grid, align_corners=False) - 1
+def jittered_digits(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Jitter digits, black beyond their edge: 0 once -1 is shifted to 0."""
+    return jitter(images + 1, generator, "zeros") - 1
 
 
 def main() -> None:
@@ -62,7 +52,7 @@ def main() -> None:
         order = torch.randperm(len(data), generator=generator)
         total = 0.0
         for rows in order[: steps_per_epoch * options.batch_size].split(options.batch_size):
-            logits = classifier(jitter(data.images[rows], generator))
+            logits = classifier(jittered_digits(data.images[rows], generator))
             loss = functional.cross_entropy(logits, data.labels[rows], label_smoothing=0.05)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()

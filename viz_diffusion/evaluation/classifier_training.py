@@ -26,8 +26,11 @@ from viz_diffusion.files import make_dir, sha256_bytes, write_bytes, write_json
 BATCH_SIZE = 64
 
 
-def jitter(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Turn, scale, shear and shift each of (N, C, H, W) images a little; beyond the edge it goes on as its border."""
+def jitter(images: Tensor, generator: torch.Generator, padding_mode: str = "border") -> Tensor:
+    """Turn, scale, shear and shift each of (N, C, H, W) images a little.
+
+    ``padding_mode`` is that of ``grid_sample``: by default an image goes on beyond its edge as its border.
+    """
     count = len(images)
 
     def draw(width: float) -> Tensor:
@@ -38,7 +41,7 @@ def jitter(images: Tensor, generator: torch.Generator) -> Tensor:
     first = torch.stack([cos, -sin + draw(0.1), draw(0.14)], dim=1)
     second = torch.stack([sin, cos, draw(0.14)], dim=1)
     grid = functional.affine_grid(torch.stack([first, second], dim=1), list(images.shape), align_corners=False)
-    return functional.grid_sample(images, grid, align_corners=False, padding_mode="border")
+    return functional.grid_sample(images, grid, align_corners=False, padding_mode=padding_mode)
 
 
 def train_classifier(

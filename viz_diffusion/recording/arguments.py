@@ -1,6 +1,7 @@
 """Roles of a denoiser's arguments: which of them is x, which t, which the labels, and what the others are.
 
-They are found by name and by shape, or told; what was found is stated in the recording. Knows nothing about hooks.
+They are found by name and by shape, or chosen by the caller; what was found is stated in the recording. Knows nothing
+about hooks.
 """
 
 from __future__ import annotations
@@ -66,8 +67,8 @@ class ArgumentReader:
     ----------
     denoiser
         The network; its ``forward`` gives the arguments' names.
-    told
-        From a role in :data:`ROLES` to the name or the position of its argument, for those that are told.
+    chosen
+        From a role in :data:`ROLES` to the name or the position of its argument, for those that the caller chooses.
 
     Raises
     ------
@@ -75,9 +76,9 @@ class ArgumentReader:
         Where a role is unknown.
     """
 
-    def __init__(self, denoiser: nn.Module, told: Mapping[str, int | str] | None = None) -> None:
-        self._told = dict(told or {})
-        unknown = sorted(set(self._told) - set(ROLES))
+    def __init__(self, denoiser: nn.Module, chosen: Mapping[str, int | str] | None = None) -> None:
+        self._chosen = dict(chosen or {})
+        unknown = sorted(set(self._chosen) - set(ROLES))
         if unknown:
             raise VizdiffUsageError(f"`arguments` has the roles {', '.join(ROLES)}, found {unknown[0]!r}")
         self._signature = inspect.signature(_named_forward(denoiser).forward)
@@ -91,7 +92,7 @@ class ArgumentReader:
             Where x or t is not found, or an argument has a role that its type or shape does not allow.
         """
         given = self._given(args, kwargs)
-        names = {role: self._told_name(role, given) for role in self._told}
+        names = {role: self._chosen_name(role, given) for role in self._chosen}
         if "x" not in names:
             names["x"] = _find_x(given, names)
         x = given[names["x"]]
@@ -125,8 +126,8 @@ class ArgumentReader:
         given = {**positional, **{name: value for name, value in kwargs.items() if value is not None}}
         return {name: _as_tensor(value) for name, value in given.items()}
 
-    def _told_name(self, role: str, given: Mapping[str, Any]) -> str:
-        wanted = self._told[role]
+    def _chosen_name(self, role: str, given: Mapping[str, Any]) -> str:
+        wanted = self._chosen[role]
         names = list(given)
         if isinstance(wanted, int) and wanted < len(names):
             return names[wanted]
