@@ -24,8 +24,9 @@ ENCODINGS = ("ascii", "cp437", "latin-1", "cp1252", "utf-8", "utf-16", "shift_ji
 def shell(line: str, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run a line of shell in which ``vizdiff`` is the command."""
     script = f'vizdiff() {{ "{sys.executable}" -m viz_diffusion "$@"; }}\n{line}'
-    paths = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-    environment = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1", **variables}
+    # an empty entry would mean the current folder, without which Python itself does not start
+    paths = [str(ROOT), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1", **variables}
     return subprocess.run(
         ["bash", "-c", script], capture_output=True, text=True, cwd=folder, env=environment, timeout=200, check=False
     )
