@@ -55,6 +55,11 @@ SLOWEST = (
 TINY = ModelConfig(channels=(8, 8), embedding_dim=16, time_dim=8, num_heads=2)
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """One worker more than cores: tests that wait for a browser, a disk or another process leave a core free."""
+    return len(os.sched_getaffinity(0)) + 1 if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the slowest files, then those with the most tests: the last files are short, and no worker waits."""
     order = {Path(__file__).parent / name: place for place, name in enumerate(SLOWEST)}
