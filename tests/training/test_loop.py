@@ -15,9 +15,9 @@ from viz_diffusion.data import Digits
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.diffusion.unet import ModelConfig
 from viz_diffusion.errors import VizdiffNonFiniteError, VizdiffUsageError
-from viz_diffusion.training.config import TrainConfig
 from viz_diffusion.training.loop import TrainState, heldout_loss, train
 from viz_diffusion.training.objective import loss_weights
+from viz_diffusion.training.train_config import TrainConfig
 
 SHORT = TrainConfig(steps=5, batch_size=4, warmup_steps=2)
 

@@ -36,8 +36,8 @@ from viz_diffusion.lessons.layers.label_geometry import (
     untrained_network,
 )
 from viz_diffusion.lessons.precomputed import load_results, save_results
-from viz_diffusion.training.config import TrainConfig
 from viz_diffusion.training.loop import TrainState
+from viz_diffusion.training.train_config import TrainConfig
 
 IDLE = "mid1"
 SIZES = (2, 200, 150, 10)
