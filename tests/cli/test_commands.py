@@ -329,7 +329,17 @@ def test_a_wrong_command_line_gets_one_line_and_leaves_nothing(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert names in refused(capsys, 2, *argv)
-    assert not list(tmp_path.rglob("*.*"))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("command", ["trajectory", "worksheet", "report", "deck --format folder", "forward", "lesson noising"])
+def test_what_only_the_run_shows_to_be_wrong_leaves_no_empty_folder(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "kept").mkdir()
+    out = tmp_path / "kept" / "a" / "b"
+    assert "owl" in refused(capsys, 2, *command.split(), "--label", "owl", "--out", str(out))
+    assert [path.name for path in tmp_path.rglob("*")] == ["kept"]
 
 
 def test_a_missing_or_half_written_run_is_named(

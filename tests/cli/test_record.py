@@ -233,7 +233,8 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ) as child:
         assert child.stdout.readline() == "here\n"
         root, deadline = partial_path(out / "trajectory.zarr") / "zarr.json", time.monotonic() + 60
-        while '"begun_steps": 100' not in root.read_text() and time.monotonic() < deadline:
+        while json.loads(json.loads(root.read_bytes())["attributes"]["recorded"])["begun_steps"] != 100:
+            assert time.monotonic() < deadline, "its first hundred steps were never said to be on disk"
             time.sleep(0.05)
         child.send_signal(signal.SIGKILL)
     assert child.returncode == -signal.SIGKILL

@@ -24,7 +24,7 @@ from viz_diffusion.training.run import Run
 from viz_diffusion.training.thumbnails import Thumbnails
 from viz_diffusion.training.trainer import Trainer
 
-STEPS, CHECKPOINT_EVERY = 45, 5
+STEPS, CHECKPOINT_EVERY = 33, 5
 CONFIG = small_config(STEPS, warmup_steps=5)
 
 

@@ -64,7 +64,8 @@ def begin_training(run: Path, steps: int, *, ignore_hangup: bool = False) -> Ite
         [*command, "--device", "cpu", "--out", str(run)],
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN) if ignore_hangup else None,
+        # under nohup the tests themselves would hand on that it is ignored
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN if ignore_hangup else signal.SIG_DFL),
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])},
     )
     metrics = run / "metrics.jsonl"
@@ -72,7 +73,10 @@ def begin_training(run: Path, steps: int, *, ignore_hangup: bool = False) -> Ite
         assert child.poll() is None
         time.sleep(0.02)
     with child:
-        yield child
+        try:
+            yield child
+        finally:
+            child.kill()  # where a test failed; else it has ended
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGHUP is POSIX's")

@@ -33,6 +33,7 @@ from viz_diffusion.cli.commands import (
 from viz_diffusion.cli.option_groups import option_name
 from viz_diffusion.cli.standard_streams import standard_streams
 from viz_diffusion.errors import VizdiffError, VizdiffIOError
+from viz_diffusion.files import empty_dirs_removed
 
 app = typer.Typer(
     name="vizdiff",
@@ -99,7 +100,8 @@ def _run(argv: Sequence[str] | None) -> int:
     except OSError:  # libraries end the process without a word of their own
         return _say("the current folder was removed; change to another one", VizdiffIOError.exit_code)
     try:
-        code = command.main(args=None if argv is None else list(argv), prog_name="vizdiff", standalone_mode=False)
+        with empty_dirs_removed():
+            code = command.main(args=None if argv is None else list(argv), prog_name="vizdiff", standalone_mode=False)
         return code if isinstance(code, int) else 0
     except VizdiffError as error:
         return _say(error.with_options(option_name), error.exit_code)

@@ -9,6 +9,7 @@ import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 from typing import IO
 
@@ -20,6 +21,8 @@ _CANNOT_RENAME = (errno.EBUSY, errno.EXDEV, errno.EACCES, errno.EPERM, errno.ERO
 """What rename answers for a mount point, or for a folder whose parent is read-only."""
 _LEFTOVER = re.compile(r"\..+\.[0-9a-f]{8}\.(tmp|old)|\.probe-[0-9a-f]{8}")
 """Temporary names: of :func:`atomic_write`, :func:`atomic_dir`, :func:`remove_dir` and :func:`make_dir`."""
+_MADE: ContextVar[list[Path] | None] = ContextVar("made", default=None)
+"""The folders made within :func:`empty_dirs_removed`, parents first."""
 
 
 @contextmanager
@@ -42,11 +45,31 @@ def make_dir(path: Path) -> Path:
         Where the folder cannot be made or cannot be written to.
     """
     with io_errors("write to folder", path):
+        missing = [folder for folder in (path, *path.parents) if not folder.exists()]
         path.mkdir(parents=True, exist_ok=True)
+        made = _MADE.get()
+        if made is not None:
+            made.extend(reversed(missing))
         probe = path / f".probe-{secrets.token_hex(4)}"
         probe.touch()
         probe.unlink()
     return path
+
+
+@contextmanager
+def empty_dirs_removed() -> Iterator[None]:
+    """Remove the folders that :func:`make_dir` makes within the block and that are empty, where the block fails."""
+    made: list[Path] = []
+    token = _MADE.set(made)
+    try:
+        yield
+    except BaseException:
+        for folder in reversed(made):
+            with suppress(OSError):  # it is not empty
+                folder.rmdir()
+        raise
+    finally:
+        _MADE.reset(token)
 
 
 def make_parent(path: Path) -> None:

@@ -43,8 +43,8 @@ def known(classifier: DigitClassifier) -> Digits:
 def ideal(known: Digits, classifier: DigitClassifier) -> Decision:
     """Return what is measured of the ideal denoiser of 300 digits, asked about those digits."""
     oracle = EmpiricalOracle(SCHEDULE, known.images, known.labels)
-    noised = finish_noised_digits(oracle, SCHEDULE, known, known, classifier, 150, torch.Generator().manual_seed(1))
-    paths, forks = fork_generations(oracle, SCHEDULE, classifier, (80, 6, 6))
+    noised = finish_noised_digits(oracle, SCHEDULE, known, known, classifier, 100, torch.Generator().manual_seed(1))
+    paths, forks = fork_generations(oracle, SCHEDULE, classifier, (50, 4, 4))
     return Decision(noised, paths, forks, 1000)
 
 
@@ -63,7 +63,7 @@ def test_an_ideal_denoiser_brings_digits_back_as_often_as_its_posterior_says(ide
     assert noised.returned is not None
     chance = noised.ideal.mean(axis=1)
     error = np.sqrt((noised.ideal * (1 - noised.ideal)).sum(axis=1)) / noised.ideal.shape[1]
-    # exact but for the draws of 150 Bernoulli variables, and 100 steps in the place of 1000
+    # exact but for the draws of 100 Bernoulli variables, and 100 steps in the place of 1000
     assert np.all(np.abs(noised.returned.mean(axis=1) - chance) < 3 * error + 0.03)
     assert noised.returned[0].mean() < 0.3
     assert noised.returned[-1].all()
@@ -123,8 +123,8 @@ def test_control_random_weights_settle_on_nothing_and_bring_nothing_back(
     known: Digits, classifier: DigitClassifier
 ) -> None:
     network = random_network()
-    noised = finish_noised_digits(network, SCHEDULE, known, known, classifier, 20, torch.Generator().manual_seed(1))
-    paths, forks = fork_generations(network, SCHEDULE, classifier, (40, 2, 2))
+    noised = finish_noised_digits(network, SCHEDULE, known, known, classifier, 8, torch.Generator().manual_seed(1))
+    paths, forks = fork_generations(network, SCHEDULE, classifier, (16, 2, 2))
     found = Decision(noised, paths, forks, 1000)
     answers = outcomes(decision.LESSON, found)
     assert answers["settles"] is answers["turn"] is False

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import pytest
 import torch
@@ -18,6 +20,7 @@ from viz_diffusion.recording.trajectory import Trajectory
 SCHEDULE = NoiseSchedule.named("linear")
 
 
+@functools.cache
 def _record(sampler: str, steps: int | None, clip: bool = True, **options: object) -> Trajectory:
     torch.manual_seed(0)
     model = SimpleUNet(ModelConfig(channels=(8, 16), embedding_dim=24)).eval()
