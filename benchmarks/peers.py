@@ -28,9 +28,9 @@ from viz_diffusion.diffusion.sampling import sample_images
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.diffusion.unet import ModelConfig
 from viz_diffusion.evaluation.evaluate import evaluate
-from viz_diffusion.training.config import TrainConfig
 from viz_diffusion.training.loop import TrainState, train
 from viz_diffusion.training.presets import find_preset
+from viz_diffusion.training.train_config import TrainConfig
 
 NUM_TIMESTEPS, DDIM_STEPS, NUM_SAMPLES, SAMPLING_BATCH, WARM_STEPS = 1000, 50, 500, 100, 2
 

@@ -22,7 +22,7 @@ from viz_diffusion.diffusion.sampler_config import SamplerConfig
 from viz_diffusion.files import make_dir, write_bytes
 from viz_diffusion.lessons.base import Finding, all_lessons
 from viz_diffusion.lessons.context import LessonContext
-from viz_diffusion.recording.comparison_runs import sample_comparison_runs
+from viz_diffusion.recording.comparison_sampling import sample_comparison_runs
 from viz_diffusion.recording.generation import record_generation
 from viz_diffusion.study.narrative import NarratedLesson, narrate
 from viz_diffusion.study.study import study, versions

@@ -31,8 +31,8 @@ KEPT = ("config.json", "metrics.jsonl", "samples.safetensors")
 SAMPLING, FLOW_SAMPLING = SamplerConfig("ddim", 50, guidance_scale=1.5), SamplerConfig("heun", 10, guidance_scale=1.5)
 
 
-def main() -> None:
-    """Copy, convert, measure, write."""
+def _options() -> argparse.Namespace:
+    """Return the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path)
     parser.add_argument("--command", required=True, help="the exact command that trained the run")
@@ -41,8 +41,12 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="threads it was trained on")
     parser.add_argument("--control", help="bundle a control run under this name instead")
     parser.add_argument("--count", type=int, default=1000, help="samples to be read")
-    options = parser.parse_args()
+    return parser.parse_args()
 
+
+def main() -> None:
+    """Copy, convert, measure, write."""
+    options = _options()
     source = Run.open(options.run)
     source.load_model()  # checks the manifest
     folder = make_dir(BUNDLED_DIR if options.control is None else CONTROLS_DIR / options.control)

@@ -24,7 +24,7 @@ from viz_diffusion.lessons.context import LessonContext
 from viz_diffusion.lessons.precomputed import PRECOMPUTED_DIR, load_results, save_pictures, save_results
 from viz_diffusion.plots.pixels import encode_pixels
 from viz_diffusion.plots.saving import figure_pixels
-from viz_diffusion.recording.comparison_runs import sample_comparison_runs
+from viz_diffusion.recording.comparison_sampling import sample_comparison_runs
 from viz_diffusion.recording.generation import record_generation
 from viz_diffusion.study.study import versions
 from viz_diffusion.training.run import Run

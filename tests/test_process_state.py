@@ -40,8 +40,9 @@ from viz_diffusion.evaluation.classifier import DigitClassifier
 from viz_diffusion.evaluation.evaluate import evaluate
 from viz_diffusion.evaluation.likelihood import measure_likelihood
 from viz_diffusion.plots.saving import figure_bytes
-from viz_diffusion.training.config import RunConfig, TrainConfig
+from viz_diffusion.training.config import RunConfig
 from viz_diffusion.training.loop import TrainState, heldout_loss, train
+from viz_diffusion.training.train_config import TrainConfig
 from viz_diffusion.training.trainer import Trainer
 
 MODEL = ModelConfig(channels=(8, 8), embedding_dim=16, time_dim=8, num_heads=2)

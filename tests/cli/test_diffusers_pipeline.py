@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +13,6 @@ from diffusers import (
     CMStochasticIterativeScheduler,
     ConsistencyModelPipeline,
     DDIMPipeline,
-    DDIMScheduler,
     DDPMPipeline,
     DDPMScheduler,
     FlowMatchEulerDiscreteScheduler,
@@ -25,46 +21,16 @@ from diffusers import (
 )
 from PIL import Image
 from refusals import refused
+from saved_pipelines import recorded
 from small_unet import small_unet
 
 from viz_diffusion.cli import main
 from viz_diffusion.files import sha256_file
-from viz_diffusion.recording.trajectory import Trajectory
 from viz_diffusion.views import strip as strip_view
 
 # diffusers' own schedulers turn tensors into arrays in a way that newer NumPy warns of
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
-
 Save = Callable[..., Path]
-
-
-@pytest.fixture(scope="module")
-def save(tmp_path_factory: pytest.TempPathFactory) -> Save:
-    """Save a small pipeline and return its folder."""
-
-    def make(pipe: Any) -> Path:
-        folder = tmp_path_factory.mktemp("pipeline")
-        pipe.save_pretrained(folder)
-        return folder
-
-    return make
-
-
-@pytest.fixture(scope="module")
-def grey(save: Save) -> Path:
-    return save(DDPMPipeline(small_unet(), DDPMScheduler()))
-
-
-@pytest.fixture(scope="module")
-def classes(save: Save) -> Path:
-    return save(DDIMPipeline(small_unet(num_class_embeds=5), DDIMScheduler()))
-
-
-def recorded(folder: Path, out: Path, *argv: str) -> tuple[Trajectory, dict[str, Any]]:
-    """Run the command; return the recording and what the JSON file says."""
-    assert main(["trajectory", "--diffusers", str(folder), "--quiet", "--out", str(out), *argv]) == 0
-    return Trajectory.open(out / "trajectory.zarr"), json.loads((out / "trajectory.json").read_text())
-
 
 # -- recorded as it is -----------------------------------------------------------------------------
 
@@ -206,138 +172,3 @@ def test_pictures_too_large_for_a_strip_are_refused(save: Save, tmp_path: Path, 
     folder = save(DDPMPipeline(small_unet(sample_size=400, add_attention=False), DDPMScheduler()))
     argv = ["trajectory", "--diffusers", str(folder), "--steps", "1", "--out", str(tmp_path)]
     assert "room for images of 336 pixels" in refused(capsys, 3, *argv)
-
-
-# -- refused ---------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("argv", "words"),
-    [
-        (["--digit", "3"], "takes no class"),
-        (["--eta", "0.5"], "--eta does not go with DDPMPipeline"),
-        (["--steps", "51"], "--steps must lie in 1..50, found 51"),
-        (["--frames", "51,3"], "1..50, found 51"),
-        (["--sampler", "ddim"], "--sampler does not go with --diffusers"),
-        (["--run", "bundled"], "--run does not go with --diffusers"),
-        (["--switch", "3@5"], "--switch does not go with --diffusers"),
-    ],
-)
-def test_what_a_pipeline_cannot_do_is_a_usage_error(
-    argv: list[str], words: str, save: Save, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    folder = save(DDPMPipeline(small_unet(), DDPMScheduler(num_train_timesteps=50)))
-    assert words in refused(capsys, 2, "trajectory", "--diffusers", str(folder), "--out", str(tmp_path / "o"), *argv)
-    assert not (tmp_path / "o" / "trajectory.zarr").exists()
-
-
-def test_a_class_that_there_is_not_is_refused(
-    classes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    argv = ["trajectory", "--diffusers", str(classes), "--out", str(tmp_path / "o"), "--digit", "5"]
-    assert "--digit must lie in 0..4" in refused(capsys, 2, *argv)
-
-
-def spoil_nothing(folder: Path) -> None:
-    shutil.rmtree(folder)
-
-
-def spoil_index(folder: Path) -> None:
-    (folder / "model_index.json").write_text("{", "utf-8")
-
-
-def spoil_weights(folder: Path) -> None:
-    (folder / "unet" / "diffusion_pytorch_model.safetensors").write_bytes(b"no weights")
-
-
-def spoil_config(folder: Path) -> None:
-    (folder / "unet" / "config.json").unlink()
-
-
-def pickled(folder: Path) -> None:
-    weights = folder / "unet" / "diffusion_pytorch_model.safetensors"
-    torch.save({}, weights.with_name("diffusion_pytorch_model.bin"))
-    weights.unlink()
-
-
-@pytest.mark.parametrize(
-    ("spoil", "words"),
-    [
-        (spoil_nothing, "no model_index.json"),
-        (spoil_index, "model_index.json is damaged"),
-        (spoil_weights, "does not load as a pipeline"),
-        (spoil_config, "does not load as a pipeline"),
-        (pickled, "does not load as a pipeline"),
-    ],
-)
-def test_a_folder_that_is_no_pipeline_is_one_line(
-    spoil: Callable[[Path], None], words: str, grey: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    folder = tmp_path / "pipeline"
-    shutil.copytree(grey, folder)
-    spoil(folder)
-    line = refused(capsys, 3, "trajectory", "--diffusers", str(folder), "--out", str(tmp_path / "o"))
-    assert words in line
-    assert str(folder) in line
-
-
-@pytest.mark.parametrize(("ins", "outs"), [(4, 4), (5, 1)], ids=["latents", "label channels"])
-def test_networks_that_make_no_pictures_from_noise_alone_are_refused(
-    ins: int, outs: int, save: Save, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    folder = save(DDPMPipeline(small_unet(in_channels=ins, out_channels=outs), DDPMScheduler()))
-    line = refused(capsys, 3, "trajectory", "--diffusers", str(folder), "--out", str(tmp_path / "o"))
-    assert f"{ins} channels in and {outs} out" in line
-    assert "record_pipeline" in line
-
-
-def test_a_pipeline_that_lacks_an_argument_is_refused(
-    grey: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def one_picture(self: Any, generator: Any = None, num_inference_steps: int = 10) -> None:  # noqa: ARG001
-        raise AssertionError("it must not sample")
-
-    monkeypatch.setattr(DDPMPipeline, "__call__", one_picture)
-    line = refused(capsys, 3, "trajectory", "--diffusers", str(grey), "--out", str(tmp_path / "o"))
-    assert "takes no batch_size, output_type" in line
-    assert "record_pipeline" in line
-
-
-def test_a_pipeline_that_takes_anything_by_name_is_recorded(
-    grey: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    own = DDPMPipeline.__call__
-
-    def anything(self: Any, num_inference_steps: int | None = None, **others: Any) -> Any:
-        return own(self, num_inference_steps=num_inference_steps, **others)
-
-    expected, _ = recorded(grey, tmp_path / "own", "--steps", "4", "--seed", "6")
-    monkeypatch.setattr(DDPMPipeline, "__call__", anything)
-    found, _ = recorded(grey, tmp_path / "anything", "--steps", "4", "--seed", "6")
-    assert np.array_equal(found.x0, expected.x0)
-
-
-def test_without_diffusers_it_says_how_to_get_it(
-    grey: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setitem(sys.modules, "diffusers", None)
-    line = refused(capsys, 2, "trajectory", "--diffusers", str(grey), "--out", str(tmp_path / "o"))
-    assert "pip install 'viz-diffusion[diffusers]'" in line
-
-
-@pytest.mark.parametrize(
-    "command", [["deck"], ["worksheet"], ["export", "--figure", "steps"]], ids=["deck", "worksheet", "export"]
-)
-def test_what_asks_the_network_refuses_what_another_program_sampled(
-    command: list[str], grey: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    recorded(grey, tmp_path / "t", "--steps", "3")
-    line = refused(capsys, 3, *command, "--trajectory", str(tmp_path / "t"))
-    assert "sampled by another program (DDPM)" in line
-    assert line.endswith(f"vizdiff report --trajectory {tmp_path / 't'}")
-
-
-def test_the_next_command_is_the_report_of_it(grey: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["trajectory", "--diffusers", str(grey), "--steps", "3", "--out", str(tmp_path)]) == 0
-    last = capsys.readouterr().err.strip().splitlines()[-1].split()
-    assert last == ["Next", "vizdiff", "report", "--trajectory", str(tmp_path), "--open"]

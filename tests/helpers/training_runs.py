@@ -8,9 +8,10 @@ from pathlib import Path
 from viz_diffusion.data import Digits, load_digits
 from viz_diffusion.diffusion.unet import ModelConfig
 from viz_diffusion.files import sha256_file
-from viz_diffusion.training.config import RunConfig, TrainConfig
+from viz_diffusion.training.config import RunConfig
 from viz_diffusion.training.loop import TrainState
 from viz_diffusion.training.run import Run
+from viz_diffusion.training.train_config import TrainConfig
 from viz_diffusion.training.trainer import Progress, Trainer
 
 TINY = ModelConfig(channels=(8, 8), embedding_dim=16, time_dim=8, num_heads=2)

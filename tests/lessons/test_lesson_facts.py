@@ -20,15 +20,15 @@ from viz_diffusion.lessons import base
 from viz_diffusion.lessons.base import AnyLesson, Finding, all_lessons
 from viz_diffusion.lessons.facts import FactGroup, facts_by_name
 from viz_diffusion.lessons.precomputed import load_results
-from viz_diffusion.study.narrative import wording
 from viz_diffusion.study.recording_study import recording_words
+from viz_diffusion.study.wording import wording
 from viz_diffusion.text.catalogue import Texts, languages, load_texts
 from viz_diffusion.training.run import Run
 from viz_diffusion.views.frames import recording_facts
 
 FOLDER = Path(base.__file__).parent
 NOTES = {"guess": {"first_guess"}, "training": {"weighting_note", "objective_note"}}
-"""What ``narrative.wording`` adds to the facts of a lesson."""
+"""What ``wording.wording`` adds to the facts of a lesson."""
 WITHOUT_RECORDING = {"digit", "seed", "num_steps"}
 """What ``vizdiff lesson`` knows without a recording."""
 RECORDING = set(wording(recording_facts(make_trajectory()), load_texts()))

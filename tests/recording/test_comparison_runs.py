@@ -20,10 +20,10 @@ from viz_diffusion.recording.comparison_runs import (
     ComparisonRuns,
     kept_steps_left,
     load_comparison_runs,
-    sample_comparison_runs,
     save_comparison_runs,
     shown_steps_left,
 )
+from viz_diffusion.recording.comparison_sampling import sample_comparison_runs
 from viz_diffusion.recording.generation import record_generation
 from viz_diffusion.recording.trajectory import Trajectory
 

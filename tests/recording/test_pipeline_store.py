@@ -24,7 +24,7 @@ from small_unet import small_unet
 from viz_diffusion import record_pipeline
 from viz_diffusion.cli import main
 from viz_diffusion.errors import VizdiffUsageError
-from viz_diffusion.recording import pipeline
+from viz_diffusion.recording import pipeline_recording
 from viz_diffusion.recording.scheduler_steps import SchedulerStep, read_step
 from viz_diffusion.recording.store.layout import partial_path
 from viz_diffusion.recording.trajectory import Trajectory
@@ -133,7 +133,7 @@ def test_what_waits_in_memory_is_a_chunk_at_most(tmp_path: Path, monkeypatch: py
         nonlocal most
         most = max(most, len(alive))
 
-    monkeypatch.setattr(pipeline, "read_step", read)
+    monkeypatch.setattr(pipeline_recording, "read_step", read)
     pipe.unet.register_forward_hook(count)
     with record_pipeline(pipe, store=tmp_path / "a.zarr"):
         run(pipe, range(1), 130)

@@ -1,33 +1,24 @@
-"""``vizdiff report --trajectory`` on recordings of other programs: told by what they show, and nothing more."""
+"""What recordings of other programs show by themselves: a step taken apart, the picture destroyed, players."""
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from diffusers import (
-    DDIMPipeline,
     DDIMScheduler,
-    DDPMPipeline,
     DDPMScheduler,
     DPMSolverMultistepScheduler,
     EulerAncestralDiscreteScheduler,
     EulerDiscreteScheduler,
 )
-from refusals import refused
-from small_unet import small_unet
+from foreign_recordings import record
 
-from viz_diffusion import Recorder, record_pipeline
-from viz_diffusion.cli import main
-from viz_diffusion.diffusion.samplers import ImageNoise, ddpm_steps
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.lessons.base import all_lessons
 from viz_diffusion.lessons.noising import lesson as noising
@@ -36,31 +27,11 @@ from viz_diffusion.recording.trajectory import Trajectory
 from viz_diffusion.report.player import MOST_PIXELS
 from viz_diffusion.report.recording_assembly import player
 from viz_diffusion.study.recording_study import study_recording
-from viz_diffusion.text.catalogue import languages, load_texts
 
 # diffusers' own schedulers turn tensors into arrays in a way that newer NumPy warns of
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 ALONE = tuple(lesson for lesson in all_lessons() if lesson.measure_recording is not None)
-FOREIGN = re.compile(r"MNIST|\bdigits?\b|[{}]|\bnan\b|手写|[这一]个数字|数字 \d")
-"""What must not be said of a recording that knows nothing of it."""
-
-
-def record(scheduler: Any, channels: int = 3, steps: int = 20, **call: Any) -> Trajectory:
-    """Record one small picture; whichever scheduler it is, DDIM's pipeline can run it."""
-    pipe = DDIMPipeline(small_unet(channels), DDIMScheduler())
-    pipe.scheduler = scheduler  # the constructor would turn it into a DDIM
-    if not hasattr(scheduler, "final_alpha_cumprod"):
-        pipe = DDPMPipeline(pipe.unet, scheduler)
-    pipe.set_progress_bar_config(disable=True)
-    if hasattr(scheduler, "init_noise_sigma") and float(scheduler.init_noise_sigma) > 1:
-        pipe.unet.register_forward_pre_hook(
-            lambda _, args: (scheduler.scale_model_input(args[0], args[1]), *args[1:])
-        )  # which an unconditional pipeline does not do
-    with record_pipeline(pipe, seeds=[3]) as recording:
-        pipe(generator=torch.Generator().manual_seed(3), num_inference_steps=steps, output_type="np", **call)
-    return recording.trajectory()
-
 
 # -- a step taken apart by what the recording shows ------------------------------------------------
 
@@ -180,130 +151,3 @@ def test_a_recording_of_many_pixels_keeps_evenly_spread_steps() -> None:
     played = player(found)
     assert 50 < len(played.timesteps) <= MOST_PIXELS // side**2
     assert (played.timesteps[0], played.timesteps[-1], played.total) == (steps - 1, 0, steps)
-
-
-# -- the command -----------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a recording of two pictures of class 4, made by a pipeline from a folder."""
-    place = tmp_path_factory.mktemp("classes")
-    DDIMPipeline(small_unet(num_class_embeds=5), DDIMScheduler()).save_pretrained(place / "pipe")
-    out = place / "t"
-    argv = ["--digit", "4", "--steps", "12", "--seed", "7", "--count", "2", "--quiet"]
-    assert main(["trajectory", "--diffusers", str(place / "pipe"), "--out", str(out), *argv]) == 0
-    return out
-
-
-def test_the_report_says_what_is_known_and_nothing_else(
-    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    out = tmp_path / "r.html"
-    assert main(["report", "--trajectory", str(folder), "--out", str(out), "--json"]) == 0
-    said = json.loads(capsys.readouterr().out)
-    recorded = Trajectory.open(folder / "trajectory.zarr")
-    assert (said["label"], said["seed"], said["recording"]["guidance_scale"]) == (4, 7, None)
-    assert said["weights_sha256"] == recorded.weights_sha256
-    assert list(said["lessons"]) == ["noising", "guess", "step"]
-    assert set(said["left_out"]) == {lesson.name for lesson in all_lessons()} - {"noising", "guess", "step"}
-    assert said["lessons"]["step"]["injects_more"] == 0
-    page = out.read_text("utf-8")
-    for words in ("class 4", "seed 7", recorded.weights_sha256, "2 pictures were made together", "1 × 8 × 8"):
-        assert words in page
-    assert "vizdiff report --trajectory t" in re.sub("</?span>", "", page)
-
-
-@pytest.mark.parametrize("lang", languages())
-def test_where_nothing_is_known_nothing_is_claimed(
-    lang: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    record(EulerAncestralDiscreteScheduler()).save(tmp_path / "r.zarr")
-    argv = ["--trajectory", str(tmp_path / "r.zarr"), "--out", str(tmp_path / "r.html"), "--lang", lang, "--json"]
-    assert main(["report", *argv]) == 0
-    said, texts = json.loads(capsys.readouterr().out), load_texts(lang).preferring("alone")
-    assert (said["label"], said["seed"], said["weights_sha256"]) == (None, 3, None)
-    page = (tmp_path / "r.html").read_text("utf-8")
-    body = page.partition("<main>")[2].partition("</main>")[0]
-    text = re.sub(r"<[^>]*>|data:[^\"]*", "", body)
-    assert FOREIGN.findall(text) == []
-    assert texts["chapter.step.left_out"] in text
-    for lesson in all_lessons():
-        assert texts[f"chapter.{lesson.name}.title"] in text, "told, or named as left out"
-    assert "EulerAncestralDiscrete" in text
-
-
-@pytest.mark.parametrize("argv", [["--steps", "1"], ["--steps", "2"]])
-def test_one_or_two_steps_are_enough(argv: list[str], folder: Path, tmp_path: Path) -> None:
-    pipe = folder.parent / "pipe"
-    assert main(["trajectory", "--diffusers", str(pipe), "--out", str(tmp_path / "t"), "--quiet", *argv]) == 0
-    out = ["--out", str(tmp_path / "r.html"), "--quiet"]
-    assert main(["report", "--trajectory", str(tmp_path / "t"), *out]) == 0
-
-
-def test_a_recorders_own_loop_with_unknown_weights_is_told_too(
-    make_unet: Callable[..., Any], linear: NoiseSchedule, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    network = make_unet()
-    with Recorder(network, linear) as recorder:
-        labels, visited = torch.tensor([3]), np.array([900, 400, 20])
-        *_, last = ddpm_steps(network, linear, ImageNoise([1]), labels, timesteps=visited, null_label=10)
-        recorder.finish(last.x_prev)
-    recorder.trajectory().save(tmp_path / "r.zarr")
-    argv = ["--trajectory", str(tmp_path / "r.zarr"), "--out", str(tmp_path / "r.html")]
-    line = refused(capsys, 3, "worksheet", "--trajectory", str(tmp_path / "r.zarr"))
-    assert "another program (weights not known)" in line
-    assert main(["report", *argv, "--json"]) == 0
-    assert list(json.loads(capsys.readouterr().out)["lessons"]) == ["noising", "guess"], "its variance was not told"
-    replace(recorder.trajectory(), eps_pred=np.full((1, 3, 1, 28, 28), np.nan, np.float32)).save(tmp_path / "r.zarr")
-    assert "NaN" in refused(capsys, 6, "report", *argv)
-
-
-@pytest.mark.parametrize(
-    ("argv", "code", "words"),
-    [
-        (["--run", "bundled"], 3, "give the run it came from as --run"),
-        (["--lessons", "guess,label"], 2, "--lessons label asks the network"),
-        (["--sampler", "ddim"], 2, "whose sampler is DDIM"),
-        (["--guidance", "2"], 2, "whose guidance is not known"),
-        (["--digit", "3"], 2, "whose digit is 4"),
-    ],
-)
-def test_what_does_not_fit_the_recording_is_refused(
-    argv: list[str], code: int, words: str, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    out = tmp_path / "r.html"
-    assert words in refused(capsys, code, "report", "--trajectory", str(folder), "--out", str(out), *argv)
-    assert not out.exists()
-
-
-@pytest.mark.parametrize(("shape", "words"), [((4, 8, 8), "latents of 4 channels"), ((1, 300, 300), "300 × 300")])
-def test_what_cannot_be_drawn_is_refused(
-    shape: tuple[int, ...], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    zeros = np.zeros((1, 1, *shape), np.float32)
-    unknown = np.array([-1])
-    Trajectory(
-        NoiseSchedule.named("linear"),
-        np.array([5]),
-        zeros,
-        zeros,
-        zeros,
-        zeros[:, 0],
-        unknown,
-        unknown,
-        sampler="PNDM",
-    ).save(tmp_path / "r.zarr")
-    argv = ["report", "--trajectory", str(tmp_path / "r.zarr"), "--out", str(tmp_path / "r.html")]
-    assert words in refused(capsys, 3, *argv)
-
-
-def test_lessons_that_can_stand_alone_are_named_one_by_one(folder: Path, tmp_path: Path) -> None:
-    out = ["--out", str(tmp_path / "r.html"), "--quiet", "--figures", str(tmp_path / "f")]
-    assert main(["report", "--trajectory", str(folder), "--lessons", "step", *out]) == 0
-    assert sorted(path.name for path in (tmp_path / "f").iterdir()) == [
-        "ledger.png",
-        "ledger.svg",
-        "steps.png",
-        "steps.svg",
-    ]

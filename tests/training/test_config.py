@@ -11,8 +11,9 @@ import pytest
 from viz_diffusion.diffusion.unet import ModelConfig
 from viz_diffusion.errors import VizdiffInputError
 from viz_diffusion.files import write_json
-from viz_diffusion.training.config import RunConfig, TrainConfig
+from viz_diffusion.training.config import RunConfig
 from viz_diffusion.training.run import Run
+from viz_diffusion.training.train_config import TrainConfig
 
 GARBAGE: dict[str, Callable[[dict], object]] = {
     "no version": lambda values: values.pop("format_version"),

@@ -14,9 +14,10 @@ from viz_diffusion.data import Digits
 from viz_diffusion.diffusion.unet import ModelConfig, SimpleUNet
 from viz_diffusion.errors import VizdiffInputError, VizdiffUsageError
 from viz_diffusion.training import presets
-from viz_diffusion.training.config import RunConfig, TrainConfig
+from viz_diffusion.training.config import RunConfig
 from viz_diffusion.training.presets import Preset
 from viz_diffusion.training.run import Run
+from viz_diffusion.training.train_config import TrainConfig
 
 
 def perturbed(config: ModelConfig) -> SimpleUNet:

@@ -18,10 +18,11 @@ from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.diffusion.unet import ModelConfig
 from viz_diffusion.errors import VizdiffInputError, VizdiffUsageError
 from viz_diffusion.files import write_json
-from viz_diffusion.training.config import RunConfig, TrainConfig
+from viz_diffusion.training.config import RunConfig
 from viz_diffusion.training.loop import TrainState, heldout_loss, train
 from viz_diffusion.training.objective import Objective, logit_normal, loss_weights
 from viz_diffusion.training.run import Run
+from viz_diffusion.training.train_config import TrainConfig
 from viz_diffusion.training.trainer import Trainer
 
 LAST_LINES = {"epsilon": "linear", "v": None, "x0": None, "flow": "flow"}

@@ -16,9 +16,10 @@ from viz_diffusion.diffusion.sampler_config import SamplerConfig
 from viz_diffusion.diffusion.samplers import ImageNoise
 from viz_diffusion.diffusion.sampling import sampling_steps
 from viz_diffusion.files import read_json, sha256_file
-from viz_diffusion.training.config import RunConfig, TrainConfig
+from viz_diffusion.training.config import RunConfig
 from viz_diffusion.training.metrics_log import last_metrics
 from viz_diffusion.training.run import Run
+from viz_diffusion.training.train_config import TrainConfig
 from viz_diffusion.training.trainer import Trainer
 
 OLD = Path(__file__).parents[1] / "data" / "before_second_house"

@@ -15,8 +15,9 @@ from viz_diffusion.cli import main
 from viz_diffusion.data import Digits
 from viz_diffusion.errors import VizdiffError, VizdiffLockedError
 from viz_diffusion.files import lock
-from viz_diffusion.training.config import RunConfig, TrainConfig
+from viz_diffusion.training.config import RunConfig
 from viz_diffusion.training.run import Run
+from viz_diffusion.training.train_config import TrainConfig
 from viz_diffusion.training.trainer import Trainer
 
 ROOT = Path(__file__).parents[2]

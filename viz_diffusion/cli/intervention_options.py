@@ -199,7 +199,8 @@ def draw_comparison(
     from viz_diffusion.diffusion.interventions import WithInterventions, network_inputs
     from viz_diffusion.plots.class_names import named
     from viz_diffusion.plots.film import film_frames, side_by_side, write_gif
-    from viz_diffusion.study.narrative import drawings, save_drawing, wording
+    from viz_diffusion.study.narrative import drawings, save_drawing
+    from viz_diffusion.study.wording import wording
     from viz_diffusion.views import comparison
     from viz_diffusion.views.frames import film_counts, pictures
 

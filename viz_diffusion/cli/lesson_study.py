@@ -37,7 +37,8 @@ def study_lesson(
     from viz_diffusion.lessons.base import Finding
     from viz_diffusion.lessons.context import LessonContext
     from viz_diffusion.lessons.suitability import reason_to_leave_out
-    from viz_diffusion.recording.comparison_runs import Generation, sample_comparison_runs
+    from viz_diffusion.recording.comparison_runs import Generation
+    from viz_diffusion.recording.comparison_sampling import sample_comparison_runs
     from viz_diffusion.study.narrative import narrate
     from viz_diffusion.views.frames import recording_facts
 

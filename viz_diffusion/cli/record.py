@@ -190,7 +190,8 @@ def draw_steps(
     import numpy as np
 
     from viz_diffusion.plots.film import film_frames, write_gif
-    from viz_diffusion.study.narrative import drawings, save_drawing, wording
+    from viz_diffusion.study.narrative import drawings, save_drawing
+    from viz_diffusion.study.wording import wording
     from viz_diffusion.views import frames as frames_view
     from viz_diffusion.views import strip as strip_view
 
@@ -218,7 +219,8 @@ def draw_activations(
 
     The texts may use ``extra_words``.
     """
-    from viz_diffusion.study.narrative import drawings, save_drawing, wording
+    from viz_diffusion.study.narrative import drawings, save_drawing
+    from viz_diffusion.study.wording import wording
     from viz_diffusion.views import feature_maps as activations
 
     data = activations.measure(recorded, names)

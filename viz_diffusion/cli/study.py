@@ -95,13 +95,25 @@ def prepare_study(
 
         recorded = record(loaded, label, request.seed, 1, request.config or PICTURE_SAMPLER, terminal)
     from viz_diffusion.recording.comparison_runs import ComparisonRuns
-    from viz_diffusion.study.study import study
 
     comparison_runs = ComparisonRuns((), ())
     if others:
         comparison_runs = _comparison_runs(
             loaded.model, recorded, request.folder, comparisons, loaded.run.config.present_labels, terminal
         )
+    return _measure(loaded, recorded, comparison_runs, lessons, terminal)
+
+
+def _measure(
+    loaded: LoadedRun,
+    recorded: Trajectory,
+    comparison_runs: ComparisonRuns,
+    lessons: Sequence[AnyLesson] | None,
+    terminal: Terminal,
+) -> Study:
+    """Measure the lessons on a recording; no progress is shown where there are none."""
+    from viz_diffusion.study.study import study
+
     if lessons is not None and not lessons:
         return study(loaded.run, loaded.model, recorded, comparison_runs, ())
     with terminal.progress("Measuring", "the lessons", None) as update:
@@ -138,11 +150,8 @@ def _comparison_runs(
     terminal: Terminal,
 ) -> ComparisonRuns:
     """Return the recording's comparison runs, from the file in its folder; those missing are sampled and added."""
-    from viz_diffusion.recording.comparison_runs import (
-        load_comparison_runs,
-        sample_comparison_runs,
-        save_comparison_runs,
-    )
+    from viz_diffusion.recording.comparison_runs import load_comparison_runs, save_comparison_runs
+    from viz_diffusion.recording.comparison_sampling import sample_comparison_runs
 
     path = None if folder is None else (folder.parent if is_store(folder) else folder) / "companions.npz"
     runs = None if path is None else load_comparison_runs(path, recorded)

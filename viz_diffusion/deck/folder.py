@@ -15,7 +15,8 @@ from viz_diffusion.deck.pictures import Film
 from viz_diffusion.deck.slide_writer import FigureCommand
 from viz_diffusion.errors import VizdiffIOError, VizdiffUsageError
 from viz_diffusion.files import atomic_dir, write_bytes, write_json
-from viz_diffusion.study.narrative import Drawing, NarratedLesson, join, save_drawing
+from viz_diffusion.study.narrative import Drawing, NarratedLesson, save_drawing
+from viz_diffusion.study.wording import join
 from viz_diffusion.text.catalogue import Texts
 
 _DECK_FILE = re.compile(r"\d\d_\w+\.(png|svg)|film\.(gif|mp4)|captions\.md|facts\.json")

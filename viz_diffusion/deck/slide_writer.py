@@ -15,8 +15,9 @@ from viz_diffusion.deck.pictures import DeckPicture, Film, grey_picture
 from viz_diffusion.deck.slides import Paragraph, Slide
 from viz_diffusion.recording.trajectory import Trajectory
 from viz_diffusion.study.blocks import Table
-from viz_diffusion.study.narrative import Drawing, NarratedLesson, join, wording
+from viz_diffusion.study.narrative import Drawing, NarratedLesson
 from viz_diffusion.study.study import Study, provenance
+from viz_diffusion.study.wording import join, wording
 from viz_diffusion.text.catalogue import Texts
 from viz_diffusion.views import frames as frames_view
 

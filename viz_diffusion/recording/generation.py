@@ -50,11 +50,9 @@ def record_generation(
         How to sample; by default DDPM over all timesteps with guidance scale 1.5.
     image_shape, on_step
         (C, H, W) of one image; called after each step, for progress bars, and observes only.
-    store, dtype, compress
-        Where and how to write while sampling, in batches of 16 images, of which the first is read back and
-        returned. Without, all images are one batch in memory.
-    activations, activations_at, activation_norms
-        As of :class:`Recorder`.
+    store, dtype, compress, activations, activations_at, activation_norms
+        As of :class:`Recorder`. With a ``store``, images are sampled in batches of 16, of which the first is read back
+        and returned; without, all images are one batch in memory.
 
     Raises
     ------
@@ -65,10 +63,7 @@ def record_generation(
     """
     count, num_steps = len(seeds), config.num_steps(schedule.num_train_timesteps)
     _check_labels(labels, count, getattr(denoiser, "null_label", None))
-    batch = count if store is None else CHUNK_SAMPLES
-    if store is not None:
-        fields = 3 if config.guidance_scale == 1 else 5
-        require_space(store, recording_bytes(count, num_steps, image_shape, fields, dtype))
+    _check_room(store, count, num_steps, image_shape, config, dtype)
     recorder = Recorder(
         denoiser,
         schedule,
@@ -85,6 +80,23 @@ def record_generation(
         prediction_type=getattr(denoiser, "prediction_type", "epsilon"),
         timesteps="index",
     )
+    return _recorded(recorder, denoiser, schedule, labels, seeds, config, image_shape, on_step, store)
+
+
+def _recorded(
+    recorder: Recorder,
+    denoiser: nn.Module,
+    schedule: NoiseSchedule,
+    labels: Tensor,
+    seeds: Sequence[int],
+    config: SamplerConfig,
+    image_shape: tuple[int, ...],
+    on_step: Callable[[Step], None] | None,
+    store: Path | None,
+) -> Trajectory:
+    """Sample batch by batch under the recorder, and return the recording; of a store, its first batch."""
+    count = len(seeds)
+    batch = count if store is None else CHUNK_SAMPLES
     with recorder:
         for first in range(0, count, batch):
             part = slice(first, first + batch)
@@ -117,3 +129,12 @@ def _check_labels(labels: Tensor, count: int, null_label: int | None) -> None:
     if null_label is not None and count and not 0 <= int(labels.min()) <= int(labels.max()) <= null_label:
         given = ", ".join(map(str, sorted(set(labels.tolist()))))
         raise VizdiffUsageError(f"`labels` must lie in 0..{null_label}, {null_label} being none, found {given}")
+
+
+def _check_room(
+    store: Path | None, count: int, num_steps: int, image_shape: tuple[int, ...], config: SamplerConfig, dtype: str
+) -> None:
+    """Refuse a store that the disk has no room for."""
+    if store is not None:
+        fields = 3 if config.guidance_scale == 1 else 5
+        require_space(store, recording_bytes(count, num_steps, image_shape, fields, dtype))

@@ -1,196 +1,22 @@
 """Recording of 🤗 diffusers pipelines: the scheduler's ``step`` is wrapped while a pipeline samples.
 
-Every sampling loop calls ``step`` with x_t, t and the prediction after guidance. Needs the extra ``diffusers``; knows
-nothing about prompts or networks.
+Every sampling loop calls ``step`` with x_t, t and the prediction after guidance, whether the scheduler is DDPM, DDIM,
+DPM-Solver++, Euler, Heun, flow matching or another. Needs the extra ``diffusers``; knows nothing about prompts or
+networks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
-from viz_diffusion.diffusion.schedule import NoiseSchedule
-from viz_diffusion.diffusion.torch_defaults import tensor_of
 from viz_diffusion.errors import VizdiffUsageError
-from viz_diffusion.recording.hooks import ModuleOutputs
-from viz_diffusion.recording.pipeline_decoding import decoded_trajectory, ended_with
-from viz_diffusion.recording.pipeline_hooks import FollowedScheduler, WatchedEnding, hooked_network, network_of
-from viz_diffusion.recording.pipeline_layout import NetworkCall, are_equal, condition_rows, image_labels, layout_of
-from viz_diffusion.recording.pipeline_runs import NOTHING_RECORDED, PipelineRun, PipelineRuns
-from viz_diffusion.recording.scheduler_kinds import EXPLODING, REFUSED
-from viz_diffusion.recording.scheduler_steps import SchedulerReader, next_state, read_step
+from viz_diffusion.recording.pipeline_recording import PipelineRecording, recording_of
+from viz_diffusion.recording.pipeline_runs import PipelineRuns
+from viz_diffusion.recording.scheduler_kinds import REFUSED
 from viz_diffusion.recording.store.layout import CHUNK_STEPS, WIDE
-from viz_diffusion.recording.trajectory import Trajectory
-
-
-class PipelineRecording:
-    """The recording that :func:`record_pipeline` gives; it grows while the pipeline runs."""
-
-    def __init__(self, pipe: Any, runs: PipelineRuns, store: Path | None, activation_steps: Collection[int] | None):
-        self._pipe, self._runs, self._store = pipe, runs, store
-        self._activation_steps = activation_steps
-        self._reader = SchedulerReader(pipe.scheduler)
-        self._outputs: ModuleOutputs | None = None
-        self._call: NetworkCall | None = None  # the network's latest
-        self._latest_state: Tensor | None = None  # what the latest step gave
-        self._is_fresh = True  # whether the next step begins a run, whatever its timestep
-
-    @property
-    def schedule(self) -> NoiseSchedule:
-        """The forward process that the pipeline's scheduler was configured with."""
-        return self._reader.schedule
-
-    def trajectory(self, *, decode_at: Sequence[int] = ()) -> Trajectory:
-        """Return the recording of one run; with a ``store``, all runs joined, read from there.
-
-        Parameters
-        ----------
-        decode_at
-            Steps left at which the pipeline's VAE decodes x̂_0, 0 for the finished latent; the images are in
-            ``Trajectory.decoded``. Only for pipelines that have a VAE.
-
-        Raises
-        ------
-        VizdiffUsageError
-            Where nothing was recorded, the pipeline ran more than once without a ``store``, it has no VAE, or a
-            number in ``decode_at`` is not in 0..S.
-        """
-        found = self.trajectories(decode_at=decode_at)
-        if len(found) != 1:
-            raise VizdiffUsageError(f"the pipeline ran {len(found)} times in the block: call trajectories()")
-        return found[0]
-
-    def trajectories(self, *, decode_at: Sequence[int] = ()) -> list[Trajectory]:
-        """Return one Trajectory for each run of the pipeline, in order; with a ``store``, one of all runs joined."""
-        found = self._runs.trajectories() if self._store is None else [Trajectory.open(self._store)]
-        if not found:
-            raise VizdiffUsageError(self._nothing_recorded())
-        return [decoded_trajectory(self._pipe, one, decode_at) if len(decode_at) else one for one in found]
-
-    def finish(self, x: Tensor) -> None:
-        """Set the finished images of the latest run, shaped as the scheduler's samples.
-
-        Only for a loop of one's own that changes x after the last step: a call of a pipeline is followed to its end.
-        """
-        run = self._runs.current
-        if run is None:
-            raise VizdiffUsageError(self._nothing_recorded())
-        run.final = run.layout.images(x)
-
-    # -- what hooks and wrappers find --
-
-    def _on_scheduler(self, scheduler: Any) -> None:
-        """Read from another scheduler from now on."""
-        if scheduler is not self._reader.scheduler:
-            self._reader = SchedulerReader(scheduler)
-            self._is_fresh = True
-
-    def _on_timesteps(self) -> None:
-        self._is_fresh = True
-
-    def _on_call(self, call: NetworkCall | None) -> None:
-        self._call = call
-
-    def _keeps_activations(self, t: float) -> bool:
-        """Whether the coming evaluation, at the network's timestep ``t``, is one whose activations are recorded."""
-        if not self._reader.is_first_evaluation:
-            return False
-        run = self._runs.current
-        begins = run is None or self._is_fresh or self._reader.kind.direction * (t - run.network_t) > 0
-        number = 0 if run is None or begins else run.num_steps
-        return self._activation_steps is None or number in self._activation_steps
-
-    def _before_step(self, call: Mapping[str, Any]) -> Callable[[Any], None]:
-        """Take what is known before a step, and return what records it with its output."""
-        reader = self._reader
-        if not reader.is_first_evaluation:
-            return self._after_later_evaluation
-        run = self._run_of(call)
-        x_in = reader.network_input(call)
-
-        def record(output: Any) -> None:
-            self._latest_state = next_state(output)
-            kept = {} if self._outputs is None else self._outputs.end_pass()
-            if self._call is not None:
-                rows = {name: condition_rows(self._call, run.layout, len(values)) for name, values in kept.items()}
-                kept = {name: values[rows[name]] for name, values in kept.items()}
-                run.network_t = self._call.t
-            if run is not self._runs.current:
-                self._runs.begin(run)
-            self._is_fresh, self._call = False, None
-            self._runs.put(read_step(reader, call, output, x_in, run.layout, kept))
-
-        return record
-
-    def _after_later_evaluation(self, output: Any) -> None:
-        """Take the next state from a later evaluation of the latest step."""
-        if self._outputs is not None:
-            self._outputs.end_pass()
-        run = self._runs.current
-        self._latest_state, self._call = next_state(output), None
-        if run is not None:
-            run.go_on_to(run.layout.images(self._latest_state))
-
-    def _run_of(self, call: Mapping[str, Any]) -> PipelineRun:
-        """Return the run that a step belongs to: the current one, or a new one where t rises to a beginning.
-
-        Raises
-        ------
-        VizdiffUsageError
-            Where t rises within one sampling.
-        """
-        run, reader = self._runs.current, self._reader
-        t = float(tensor_of(call["timestep"]).flatten()[0])
-        if run is not None and not self._is_fresh:
-            rise = reader.kind.direction * (t - run.latest_t)
-            if rise > 0:
-                self._check_begins(run, t, call["sample"])
-            elif rise < 0 or run.num_steps > 1:
-                run.latest_t = t
-                return run
-        layout = layout_of(self._call, call["sample"], call["model_output"])
-        run = PipelineRun(reader, layout, image_labels(self._call, layout), t)
-        if self._call is not None and reader.kind.scaling == EXPLODING and are_equal(self._call.x, call["sample"]):
-            run.note = f"got the sample without scale_model_input, which {reader.name} needs"
-        return run
-
-    def _check_begins(self, run: PipelineRun, t: float, sample: Tensor) -> None:
-        """Refuse a timestep that rises where no sampling begins, as in inversion and in resampling."""
-        latest = self._latest_state
-        goes_on = latest is not None and are_equal(latest, sample)
-        times = [float(one) for one in getattr(self._reader.scheduler, "timesteps", ())] or [t, t]
-        if not goes_on and (t in (run.first_t, times[0]) or run.latest_t == times[-1]):
-            return
-        raise VizdiffUsageError(
-            f"t rises from {run.latest_t:g} to {t:g} within one sampling (inversion, or resampling as in RePaint), and "
-            "a recording holds states from noise to the image; record the sampling alone"
-        )
-
-    def _on_latents(self, latents: Tensor) -> None:
-        """Take the latents that the pipeline returned as what its run ended with."""
-        run = self._runs.current
-        if run is not None and run.state is not None:
-            found = run.layout.images(latents)
-            run.final = found if found.shape == run.state.shape else run.final
-
-    def _on_decoded(self, decoded: Tensor) -> None:
-        """Take what the pipeline's VAE decodes as what its run ended with."""
-        run = self._runs.current
-        if run is not None and run.state is not None:
-            found = ended_with(self._pipe.vae, run.state, decoded)
-            run.final = run.final if found is None else found
-
-    def _nothing_recorded(self) -> str:
-        if self._pipe.scheduler is not self._reader.scheduler and network_of(self._pipe) is None:
-            return (
-                f"nothing was recorded: the scheduler was exchanged inside the block, and {type(self._pipe).__name__} "
-                "has no unet or transformer whose call would show that; exchange it before the block"
-            )
-        return NOTHING_RECORDED
 
 
 @contextmanager
@@ -210,43 +36,27 @@ def record_pipeline(
 ) -> Iterator[PipelineRecording]:
     """Record every step of a diffusers pipeline within the block.
 
-    Works with any pipeline, or any object, whose ``.scheduler`` is one of diffusers' with Gaussian noise: DDPM, DDIM,
-    DPM-Solver++, Euler, Heun, flow matching and the others that
-    :data:`~viz_diffusion.recording.scheduler_kinds.KINDS` lists. It observes only: images and random state are the
-    same without it. ``guidance_scale`` is NaN (not known), because ``step`` gets the prediction after guidance.
-
-    ``x_t`` is the network's input. Where a scheduler's samples grow with σ (Euler), they are divided by √(1+σ²), so
-    that x_t has unit power and ᾱ = 1/(1+σ²). Flow matching is recorded as it is, x_t = (1-σ) x_0 + σ ε with t = T σ - 1
-    (Liu et al. 2023): ``Trajectory.schedule.scaling`` is ``flow``, and x̂_0 = x_t - σ v. What the network predicts is in
-    ``prediction_type``; how the recorded t and x follow from the scheduler's is in ``conventions``.
-
-    A scheduler that evaluates the network more than once a step (Heun, KDPM2, PNDM) is recorded by the first
-    evaluation of each step. A scheduler that is exchanged inside the block is followed. A batch that guidance doubles
-    is recorded once. The finished images are what the pipeline ended with, also where a callback changed them after
-    the last step; a loop of one's own says what it ended with by :meth:`PipelineRecording.finish`.
+    It observes only: images and random state are the same without it. :class:`PipelineRecording` says what x_t is.
 
     Parameters
     ----------
     pipe
-        The pipeline.
+        Any pipeline, or any object, whose ``.scheduler`` is one of diffusers' with Gaussian noise that
+        :data:`~viz_diffusion.recording.scheduler_kinds.KINDS` lists.
     seeds, labels
-        Of the images, where they are known. Without ``labels``, the integer ``class_labels`` with which the pipeline
-        calls its ``unet`` or ``transformer`` are recorded; the half without the null label, if the batch is doubled
-        for guidance.
-    activations
-        Dotted names or globs of modules of its ``unet`` or ``transformer`` whose outputs are recorded too (see
-        :func:`~viz_diffusion.recording.hooks.match_modules`); of a batch that is doubled for guidance, the half under
-        the class or the prompt.
-    activation_steps
-        Numbers of the steps, from 0, at which they are recorded; all of them by default.
+        Of the images, where they are known. Without ``labels``, the integer ``class_labels`` that the ``unet`` or
+        ``transformer`` gets are recorded; of a batch that guidance doubles, the half without the null label.
+    activations, activation_steps
+        Dotted names or globs of modules of the ``unet`` or ``transformer`` whose outputs are recorded too (see
+        :func:`~viz_diffusion.recording.hooks.match_modules`), and the numbers of the steps, from 0, at which they are:
+        all by default. Of a batch that guidance doubles, the half under the class or the prompt is recorded.
     store
         A zarr folder to write to while sampling, instead of keeping everything in memory. Several runs of the
         pipeline with the same timesteps are joined as further images; ``seeds`` and ``labels`` are those of all images
         in order. After an error, Ctrl-C or a kill, what was written can be opened with :meth:`Trajectory.open`.
-    dtype, compress
-        As in :meth:`Trajectory.save`, for the store.
-    aim
-        (images, steps) that are meant to be recorded, for the message about a recording that was cut off.
+    dtype, compress, aim
+        Of the store: as in :meth:`Trajectory.save`; and (images, steps) that are meant to be recorded, for the message
+        about a recording that was cut off.
     eta, weights_sha256
         DDIM's η and the SHA-256 of the network's weights; only the caller knows them.
 
@@ -263,35 +73,18 @@ def record_pipeline(
     ...     images = pipe(num_inference_steps=50).images
     >>> recording.trajectory().save("run.zarr")
     """
+    _require_scheduler(pipe)
+    path = None if store is None else Path(store)
+    runs = PipelineRuns(seeds, labels, {"eta": eta, "weights_sha256": weights_sha256, "interventions": ""})
+    kept_chunk = CHUNK_STEPS if activation_steps is None else 1
+    writing = runs.writing(path, {"dtype": dtype, "compress": compress}, aim=aim, kept_chunk=kept_chunk)
+    with recording_of(pipe, runs, writing, path, activations, activation_steps) as recording:
+        yield recording
+
+
+def _require_scheduler(pipe: Any) -> None:
+    """Refuse what has no scheduler with a step."""
     if not callable(getattr(getattr(pipe, "scheduler", None), "step", None)):
         name = type(getattr(pipe, "scheduler", None)).__name__
         reason = f": {name} {REFUSED[name]}" if name in REFUSED else ""
         raise VizdiffUsageError(f"{type(pipe).__name__} has no scheduler with a step to record{reason}")
-    facts = {"eta": eta, "weights_sha256": weights_sha256, "interventions": ""}
-    path = None if store is None else Path(store)
-    runs = PipelineRuns(seeds, labels, facts)
-    recording = PipelineRecording(pipe, runs, path, activation_steps)
-    followed = FollowedScheduler(pipe, recording._on_scheduler, recording._before_step, recording._on_timesteps)
-    ending = WatchedEnding(pipe, recording._on_latents, recording._on_decoded)
-
-    def on_call(call: NetworkCall | None) -> None:
-        followed.follow()
-        recording._on_call(call)
-
-    kept_chunk = CHUNK_STEPS if activation_steps is None else 1
-    with (
-        runs.writing(path, {"dtype": dtype, "compress": compress}, aim=aim, kept_chunk=kept_chunk),
-        hooked_network(pipe, activations, recording._keeps_activations, on_call) as outputs,
-    ):
-        recording._outputs = outputs
-        try:
-            followed.follow()
-            ending.start()
-            yield recording
-        except BaseException:
-            if runs.current is not None:
-                runs.current.stop()
-            raise
-        finally:
-            ending.stop()
-            followed.release()

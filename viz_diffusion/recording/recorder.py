@@ -149,10 +149,7 @@ class Recorder:
     ) -> None:
         require_hookable(denoiser)
         is_guided = guidance_mix is not None or (config is None and guidance_scale not in (None, 0, 1))
-        if config is not None:
-            if guidance_scale is not None or clip is not None or sampler:
-                raise VizdiffUsageError("give either `config`, or `guidance_scale`, `clip` and `sampler`")
-            guidance_scale, clip, sampler = config.guidance_scale, config.clip, config.sampler
+        guidance_scale, clip, sampler = _sampling_settings(config, guidance_scale, clip, sampler)
         kind = _prediction_type(prediction_type, schedule)
         clip = schedule.scaling == SCALINGS[0] if clip is None else clip
         null = getattr(denoiser, "null_label", None) if null_label is None else null_label
@@ -171,23 +168,10 @@ class Recorder:
             schedule, halves, clip, kind, unsaid, evaluations_per_step, guidance_mix, is_guided
         )
         self._seeds = seeds
-        self._facts: dict[str, Any] = {
-            "sampler": sampler,
-            "variance": "" if config is None else config.injected_variance,
-            "eta": 0.0 if config is None else config.eta,
-            "clip": clip,
-            "weights_sha256": weights_sha256,
-            "interventions": getattr(denoiser, "interventions", ""),
-            "prediction_type": kind,
-            "conventions": self._reader.conventions,
-        }
+        self._facts = _facts(denoiser, config, sampler, clip, kind, weights_sha256, self._reader.conventions)
         self._store = None if store is None else Path(store)
-        self._storing: dict[str, Any] = {
-            "dtype": dtype,
-            "compress": compress,
-            "aim": aim,
-            "kept_chunk": CHUNK_STEPS if activations_at is None else 1,
-        }
+        kept_chunk = CHUNK_STEPS if activations_at is None else 1
+        self._storing: dict[str, Any] = {"dtype": dtype, "compress": compress, "aim": aim, "kept_chunk": kept_chunk}
         self._writer: AsyncWriter | None = None
         self._events: list[ForwardPass | FinishedImages] = []
 
@@ -259,6 +243,39 @@ class Recorder:
             found.append(to_trajectory(sampling, self._assembler, self._seeds[first : first + count], self._facts))
             first += count
         return found
+
+
+def _sampling_settings(
+    config: SamplerConfig | None, guidance_scale: float | None, clip: bool | None, sampler: str
+) -> tuple[float | None, bool | None, str]:
+    """Return guidance scale, clip and sampler: those of the config, or the given ones; refuse both."""
+    if config is None:
+        return guidance_scale, clip, sampler
+    if guidance_scale is not None or clip is not None or sampler:
+        raise VizdiffUsageError("give either `config`, or `guidance_scale`, `clip` and `sampler`")
+    return config.guidance_scale, config.clip, config.sampler
+
+
+def _facts(
+    denoiser: nn.Module,
+    config: SamplerConfig | None,
+    sampler: str,
+    clip: bool,
+    prediction_type: str,
+    weights_sha256: str,
+    conventions: Mapping[str, str],
+) -> dict[str, Any]:
+    """Return what is known of a recording before its first pass: fields of Trajectory, by name."""
+    return {
+        "sampler": sampler,
+        "variance": "" if config is None else config.injected_variance,
+        "eta": 0.0 if config is None else config.eta,
+        "clip": clip,
+        "weights_sha256": weights_sha256,
+        "interventions": getattr(denoiser, "interventions", ""),
+        "prediction_type": prediction_type,
+        "conventions": conventions,
+    }
 
 
 def _prediction_type(said: str | None, schedule: NoiseSchedule) -> str:

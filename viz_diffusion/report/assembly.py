@@ -15,8 +15,9 @@ from viz_diffusion.recording.trajectory import Trajectory
 from viz_diffusion.report.page import Page
 from viz_diffusion.report.player import Player, shown_steps
 from viz_diffusion.study.blocks import Picture
-from viz_diffusion.study.narrative import Drawing, NarratedLesson, drawings, wording
+from viz_diffusion.study.narrative import Drawing, NarratedLesson, drawings
 from viz_diffusion.study.study import Study, data_note, provenance
+from viz_diffusion.study.wording import wording
 from viz_diffusion.text.catalogue import Texts
 from viz_diffusion.text.class_names import shown_name
 from viz_diffusion.views import frames as frames_view

@@ -14,9 +14,10 @@ from viz_diffusion.recording.trajectory import Trajectory
 from viz_diffusion.report.page import Page
 from viz_diffusion.report.player import Player, shown_steps
 from viz_diffusion.study.blocks import Picture
-from viz_diffusion.study.narrative import Drawing, NarratedLesson, drawings, wording
+from viz_diffusion.study.narrative import Drawing, NarratedLesson, drawings
 from viz_diffusion.study.recording_study import RecordingStudy
 from viz_diffusion.study.study import versions
+from viz_diffusion.study.wording import wording
 from viz_diffusion.text.catalogue import Texts
 from viz_diffusion.views import frames as frames_view
 from viz_diffusion.views import strip as strip_view

@@ -5,7 +5,6 @@ Gets findings only; knows nothing about networks, nor which lessons there are.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
@@ -21,11 +20,9 @@ from viz_diffusion.lessons.base import Claim, Finding, Series
 from viz_diffusion.plots.pixels import encode_pixels, picture_size
 from viz_diffusion.plots.saving import figure_pixels, save_figure
 from viz_diffusion.study.blocks import Answer, Chapter, Chart, Correction, Line, Picture, Table
-from viz_diffusion.study.class_names import draw_named, names_note
+from viz_diffusion.study.class_names import draw_named
+from viz_diffusion.study.wording import join, true_minus, wording
 from viz_diffusion.text.catalogue import Texts
-from viz_diffusion.text.class_names import name_labels
-
-_NEGATIVE = re.compile(r"(?<![\w-])-(?=[\d.∞])")
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,7 +163,7 @@ def _narrate(
     in_advanced = tuple(figure.name for figure in finding.lesson.all_figures if figure.advanced)
     advanced = any(drawing.name in in_advanced for drawing in drawn) and f"{name}.advanced" in texts
     rows = finding.lesson.rows(finding.facts, texts)
-    cells = tuple(tuple(map(_minus, row)) for row in rows.rows)
+    cells = tuple(tuple(map(true_minus, row)) for row in rows.rows)
     header = tuple(texts[f"{name}.column_{column}"] for column in rows.columns)
     other = _other_digit(finding, recording, texts)
     precomputed = finding.precomputed and not finding.lesson.core
@@ -175,14 +172,14 @@ def _narrate(
         name=finding.lesson.name,
         title=texts[f"{name}.title"],
         question=texts[f"{name}.question"],
-        text=_minus(texts(f"{name}.text", **facts)),
+        text=true_minus(texts(f"{name}.text", **facts)),
         drawings=tuple(drawn),
-        table=Table(_minus(texts(f"{name}.table", **facts)), header, cells),
+        table=Table(true_minus(texts(f"{name}.table", **facts)), header, cells),
         charts=tuple(_chart(series, name, facts, texts) for series in finding.lesson.series(finding.data)),
         try_this=texts(f"{name}.try_this", **facts),
-        say=_minus(texts(f"{name}.say", **facts)),
-        exercise=_minus(texts(f"{name}.exercise", **facts)),
-        answer=_minus(texts(f"{name}.answer", **facts)),
+        say=true_minus(texts(f"{name}.say", **facts)),
+        exercise=true_minus(texts(f"{name}.exercise", **facts)),
+        answer=true_minus(texts(f"{name}.answer", **facts)),
         folded=not finding.lesson.core,
         facts=finding.facts_by_name,
         answers=tuple(_answer(claim, name, facts, texts) for claim in finding.claims),
@@ -191,7 +188,7 @@ def _narrate(
         in_exercise=tuple(figure.name for figure in finding.lesson.all_figures if figure.in_exercise),
         other_digit=other,
         advanced=in_advanced,
-        advanced_text=_minus(texts(f"{name}.advanced", **facts)) if advanced else "",
+        advanced_text=true_minus(texts(f"{name}.advanced", **facts)) if advanced else "",
         correction=_correction(finding.lesson.name, facts, texts),
     )
 
@@ -214,7 +211,7 @@ def _answer(claim: Claim, chapter: str, facts: dict[str, Any], texts: Texts) -> 
     return Answer(
         question=texts(key, **values),
         verdict=texts[f"report.claim_{claim.outcome}"],
-        text=_minus(texts(f"{key}_{claim.outcome}", **values)),
+        text=true_minus(texts(f"{key}_{claim.outcome}", **values)),
         holds=claim.holds,
     )
 
@@ -223,77 +220,31 @@ def _correction(lesson: str, facts: dict[str, Any], texts: Texts) -> Correction 
     key = f"deck.correction.{lesson}"
     if f"{key}.said" not in texts:
         return None
-    return Correction(_minus(texts(f"{key}.said", **facts)), _minus(texts(f"{key}.holds", **facts)))
+    return Correction(true_minus(texts(f"{key}.said", **facts)), true_minus(texts(f"{key}.holds", **facts)))
 
 
 def _chart(series: Series, chapter: str, facts: dict[str, Any], texts: Texts) -> Chart:
     words = f"{chapter}.series_{series.name}"
     return Chart(
         name=series.name,
-        title=_minus(texts(words, **facts)),
-        caption=_minus(texts(f"{words}_caption", **facts)),
+        title=true_minus(texts(words, **facts)),
+        caption=true_minus(texts(f"{words}_caption", **facts)),
         steps_left=series.steps_left,
         lines=tuple(Line(texts[f"{words}_{line}"], values) for line, values in series.lines.items()),
     )
 
 
-def join(*sentences: str) -> str:
-    """Return sentences as one text, with a space between them where their script has one."""
-    joined = ""
-    for sentence in filter(None, sentences):
-        joined += sentence if not joined or joined.endswith(("。", "？", "！")) else f" {sentence}"
-    return joined
-
-
-def _minus(text: str) -> str:
-    """Return a text whose negative numbers have a true minus sign."""
-    return _NEGATIVE.sub("−", text)
-
-
-class _Listed(list[Any]):
-    """A list that a text can index (``{digits[0]}``) or write as a whole (``{digits}``)."""
-
-    def __str__(self) -> str:
-        return ", ".join(map(str, self))
-
-    __format__ = object.__format__
-
-
-def weighting(objective: str, weight_exponent: float) -> str:
-    """Return the last part of the key of the text on the weights of the squared errors in training."""
-    return "snr" if objective == "x0" else "on" if objective == "epsilon" and weight_exponent else "off"
-
-
-def wording(facts: dict[str, Any], texts: Texts) -> dict[str, Any]:
-    """Return facts as texts are filled with them: lists written as a whole, and notes that depend on the facts."""
-    named = facts | name_labels(facts, texts.class_names) if texts.class_names else facts
-    values = {name: _Listed(value) if isinstance(value, list) else value for name, value in named.items()}
-    if texts.class_names:
-        values["names_note"] = names_note(texts)
-    if "variance" in facts:
-        values["variance_note"] = texts(f"report.variance_{facts['variance'] or 'none'}")
-        values["clip_note"] = texts(f"report.clip_{'on' if facts['clip'] else 'off'}")
-    if "speckle_left" in facts:
-        kind = "speckle" if facts["speckle_left"] else "blur"
-        values["first_guess"] = texts(f"chapter.guess.first_{kind}", **values)
-    if "weight_exponent" in facts:
-        kind = weighting(facts["objective"], facts["weight_exponent"])
-        values["weighting_note"] = texts(f"report.weighting_{kind}", **values)
-        other = facts["objective"] != "epsilon"
-        values["objective_note"] = texts(f"report.objective_{facts['objective']}") if other else ""
-    return values
-
-
 def drawings(
     figures: Mapping[str, Figure], facts: dict[str, Any], texts: Texts, pictures: Mapping[str, bytes] | None = None
 ) -> list[Drawing]:
-    """Join figures with their texts, filled in from ``facts`` (see :func:`wording`).
+    """Join figures with their texts, filled in from ``facts`` (see :func:`~viz_diffusion.study.wording.wording`).
 
     ``pictures`` are those that are drawn already (WebP), by name: their figures are only drawn when they are used.
     """
     joined = []
     for name in figures:
-        title, alt, caption = (_minus(texts(f"picture.{name}.{part}", **facts)) for part in ("title", "alt", "caption"))
+        words = (texts(f"picture.{name}.{part}", **facts) for part in ("title", "alt", "caption"))
+        title, alt, caption = map(true_minus, words)
         webp = (pictures or {}).get(name, b"")
         joined.append(Drawing(name, partial(draw_named, figures, name, texts.class_names), title, alt, caption, webp))
     return joined

@@ -9,7 +9,7 @@ from typing import Any
 from viz_diffusion.errors import VizdiffInputError
 from viz_diffusion.lessons.base import AnyLesson, Finding, all_lessons
 from viz_diffusion.recording.trajectory import Trajectory
-from viz_diffusion.study.narrative import wording
+from viz_diffusion.study.wording import wording
 from viz_diffusion.text.catalogue import Texts
 from viz_diffusion.views.frames import recording_facts
 

@@ -16,7 +16,7 @@ from viz_diffusion.lessons.precomputed import load_pictures, load_results
 from viz_diffusion.lessons.suitability import REASONS, reason_to_leave_out
 from viz_diffusion.recording.comparison_runs import ComparisonRuns
 from viz_diffusion.recording.trajectory import Trajectory
-from viz_diffusion.study.narrative import join, weighting, wording
+from viz_diffusion.study.wording import join, weighting, wording
 from viz_diffusion.text.catalogue import Texts
 from viz_diffusion.views.frames import recording_facts
 

@@ -30,8 +30,8 @@ from viz_diffusion.files import (
     write_bytes,
     write_manifest,
 )
-from viz_diffusion.training.config import TrainConfig
 from viz_diffusion.training.loop import TrainState
+from viz_diffusion.training.train_config import TrainConfig
 
 ADDED_LATER = ("processor", "gpu", "training_digits", "heldout_digits")
 """Entries that older checkpoints lack. A missing one counts as unchanged."""

@@ -12,12 +12,12 @@ from typing import Any
 
 from viz_diffusion.data import Digits, load_data_set, load_digits
 from viz_diffusion.diffusion.converted_unet import ConvertedUNet
-from viz_diffusion.diffusion.parameterizations import OBJECTIVES
 from viz_diffusion.diffusion.schedule import NoiseSchedule
-from viz_diffusion.diffusion.timesteps import ODE_SAMPLERS, TIMESTEP_DENSITIES
+from viz_diffusion.diffusion.timesteps import ODE_SAMPLERS
 from viz_diffusion.diffusion.unet import ModelConfig, SimpleUNet
-from viz_diffusion.errors import VizdiffError, VizdiffInputError, VizdiffUsageError
+from viz_diffusion.errors import VizdiffError, VizdiffInputError
 from viz_diffusion.files import read_json
+from viz_diffusion.training.train_config import TrainConfig
 
 FORMAT_VERSION = 1
 UNDECIDED_STEPS = 1_000_000_000
@@ -240,78 +240,3 @@ class RunConfig:
 def _few(names: Sequence[str]) -> str:
     """Return the first names of several, with commas between them."""
     return ", ".join(names[:5]) + ", …" * (len(names) > 5)
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """The settings of training. The learning rate depends on the step only."""
-
-    steps: int = 5000
-    """Number of optimizer steps in total."""
-    batch_size: int = 128
-    """Images per step."""
-    learning_rate: float = 4e-3
-    """Peak learning rate of AdamW, reached after the warm-up; it then falls linearly to 0."""
-    warmup_steps: int = 100
-    """Steps over which the learning rate rises from 0 to its peak."""
-    weight_decay: float = 0.01
-    """AdamW's decoupled weight decay."""
-    max_grad_norm: float = 1.0
-    """Gradients with a larger joint norm are scaled down to this norm."""
-    ema_decay: float = 0.999
-    """Largest decay of the moving average of the weights; after n steps the decay is at most (1 + n) / (10 + n)."""
-    label_dropout: float = 0.1
-    """Fraction of training images that get the null label (Ho & Salimans 2022, algorithm 1)."""
-    weight_exponent: float = 0.5
-    """p: the squared error of ε̂ at t has the weight ᾱ^-p. With 0 all timesteps have equal weight in ε (Ho et al. 2020,
-    eq. 14), with 1 equal weight in v (Salimans & Ho 2022, "SNR + 1"). Of the objective epsilon only."""
-    precision: str = "float32"
-    """Number format of the forward pass: float32, or bfloat16 by autocast."""
-    seed: int = 0
-    """Seed of the initial weights, the order of the images, and the timesteps and noise of each step, modulo 2**32."""
-    objective: str = "epsilon"
-    """What the network is trained to predict, one of :data:`OBJECTIVES`: epsilon, v, x0, or flow, the velocity of flow
-    matching (:mod:`viz_diffusion.training.objective`)."""
-    timestep_density: str = TIMESTEP_DENSITIES[0]
-    """How the noise level σ of flow matching is drawn from 0 .. 1: uniform or logit-normal. Of the objective flow."""
-
-    def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "warmup_steps"):
-            if getattr(self, name) < 1:
-                raise VizdiffUsageError(f"{name} must be at least 1, found {getattr(self, name)}")
-        for name in ("learning_rate", "weight_exponent"):
-            if not 0 <= getattr(self, name) < float("inf"):
-                raise VizdiffUsageError(f"{name} must be a number of at least 0, found {getattr(self, name)}")
-        for name in ("label_dropout", "ema_decay"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise VizdiffUsageError(f"{name} must lie in 0..1, found {getattr(self, name)}")
-        if self.precision not in ("float32", "bfloat16"):
-            raise VizdiffUsageError(f"precision must be float32 or bfloat16, found {self.precision!r}")
-        if self.objective not in OBJECTIVES:
-            raise VizdiffUsageError(f"`objective` must be one of {', '.join(OBJECTIVES)}, found {self.objective!r}")
-        if self.timestep_density not in TIMESTEP_DENSITIES:
-            raise VizdiffUsageError(
-                f"`timestep_density` must be {' or '.join(TIMESTEP_DENSITIES)}, found {self.timestep_density!r}"
-            )
-        if self.timestep_density != TIMESTEP_DENSITIES[0] and self.objective != "flow":
-            raise VizdiffUsageError(f"`timestep_density` goes with `objective` flow, not with {self.objective}")
-
-    @property
-    def prediction_type(self) -> str:
-        """The objective as :data:`~viz_diffusion.diffusion.parameterizations.PREDICTION_TYPES` names it."""
-        return OBJECTIVES[self.objective]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the settings by name, without those that other objectives have.
-
-        The objective epsilon is not written: configs from before there were others lack it.
-        """
-        absent = {"epsilon": ("objective", "timestep_density"), "flow": ("weight_exponent",)}
-        unused = absent.get(self.objective, ("weight_exponent", "timestep_density"))
-        return {name: value for name, value in asdict(self).items() if name not in unused}
-
-    def learning_rate_at(self, step: int) -> float:
-        """Return the learning rate of step 0 .. steps-1: a linear rise, then a linear fall."""
-        rise = min(1.0, (step + 1) / self.warmup_steps)
-        fall = 1 - max(0, step - self.warmup_steps) / max(1, self.steps - self.warmup_steps)
-        return self.learning_rate * rise * max(0.0, fall)

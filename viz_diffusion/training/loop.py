@@ -20,8 +20,8 @@ from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.diffusion.torch_defaults import own_defaults, own_defaults_each_step
 from viz_diffusion.diffusion.unet import ModelConfig, SimpleUNet
 from viz_diffusion.errors import VizdiffNonFiniteError
-from viz_diffusion.training.config import TrainConfig
 from viz_diffusion.training.objective import Examples, Objective
+from viz_diffusion.training.train_config import TrainConfig
 
 NUM_QUARTERS = 4
 """The held-out loss is reported for each quarter of the timesteps."""

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from viz_diffusion.diffusion.parameterizations import from_x0_and_eps
 from viz_diffusion.diffusion.schedule import NoiseSchedule
-from viz_diffusion.training.config import TrainConfig
+from viz_diffusion.training.train_config import TrainConfig
 
 LARGEST_SNR = 5.0
 """γ of min-SNR-γ."""

@@ -14,11 +14,11 @@ import numpy as np
 
 from viz_diffusion.data import Digits
 from viz_diffusion.diffusion.torch_defaults import own_defaults_each_step
-from viz_diffusion.training.config import TrainConfig
 from viz_diffusion.training.loop import TrainState, TrainStep, heldout_loss, train
 from viz_diffusion.training.metrics_log import METRICS, MetricsLog
 from viz_diffusion.training.run import Run
 from viz_diffusion.training.thumbnails import Thumbnails
+from viz_diffusion.training.train_config import TrainConfig
 
 TIMED_STEPS = 50
 """Steps after which a time budget is converted into a number of steps."""

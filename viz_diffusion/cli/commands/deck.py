@@ -124,7 +124,8 @@ def _write(
     from viz_diffusion.deck.pictures import PictureRenderer, make_film
     from viz_diffusion.deck.slide_plan import plan_deck
     from viz_diffusion.plots.film import can_write_mp4
-    from viz_diffusion.study.narrative import narrate, wording
+    from viz_diffusion.study.narrative import narrate
+    from viz_diffusion.study.wording import wording
 
     film = None if format == "pdf" else make_film(study.trajectory, texts, can_write_mp4())
     command_of_figure = partial(figure_command, study, texts.lang)

@@ -43,7 +43,8 @@ def run_command(
     from viz_diffusion.lessons.network.architecture import measure_network
     from viz_diffusion.plots.embeddings import draw_label_embedding
     from viz_diffusion.plots.lazy_figures import Figures
-    from viz_diffusion.study.narrative import drawings, save_drawing, wording
+    from viz_diffusion.study.narrative import drawings, save_drawing
+    from viz_diffusion.study.wording import wording
 
     terminal.say("Drawing", "time, labels and network")
     schedule, model = loaded.run.config.noise_schedule, loaded.model

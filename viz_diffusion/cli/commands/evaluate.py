@@ -77,11 +77,7 @@ def run_command(
     """Sample, evaluate, measure the likelihood, say."""
     terminal = Terminal(as_json, quiet)
     config = sampling.config()
-    check_seed(seed, count or COUNT)
-    if count is not None and not FEWEST <= count <= 10000:
-        raise VizdiffUsageError(f"--count must lie in 20..10000, found {count}")
-    if out is not None:
-        make_parent(out)
+    _check_options(count, seed, out)
     loaded = load_run(run, device, terminal, data_dir)
     from viz_diffusion.evaluation.classifier import DigitClassifier
     from viz_diffusion.evaluation.evaluate import most_samples
@@ -101,10 +97,7 @@ def run_command(
         terminal.say("Judged", _why_not_judged(run_config, judge is not None, most))
     likelihood, baselines = _measure_likelihood(loaded, training, test, terminal)
     how = f"{how_sampled(config)}, seeds {seed} to {seed + count - 1}"
-    remarks = [] if evaluation is None else remarks_on(evaluation)
-    lines = [] if evaluation is None else evaluation_lines(evaluation, how)
-    for label, text in (*lines, *likelihood_lines(likelihood, baselines), *remarks):
-        terminal.say(label, text)
+    remarks = _say_results(evaluation, likelihood, baselines, how, terminal)
     absent = dict.fromkeys(("classifier_sha256", "samples", "real", "clouds"))
     values = {
         "run": loaded.run.name_or_path,
@@ -113,7 +106,7 @@ def run_command(
         **config.facts(),
         "seed": seed,
         "count": 0 if evaluation is None else count,
-        "remarks": [text for _, text in remarks],
+        "remarks": remarks,
         "seconds": round(terminal.seconds, 1),
         "x0_beyond_scale": clipped,
         **(absent if evaluation is None else evaluation_values(evaluation)),
@@ -123,6 +116,26 @@ def run_command(
         terminal.replacing(out)
         write_json(out, values)
     terminal.result(values)
+
+
+def _check_options(count: int | None, seed: int, out: Path | None) -> None:
+    """Refuse impossible numbers; make the folder of the file to write."""
+    check_seed(seed, count or COUNT)
+    if count is not None and not FEWEST <= count <= 10000:
+        raise VizdiffUsageError(f"--count must lie in 20..10000, found {count}")
+    if out is not None:
+        make_parent(out)
+
+
+def _say_results(
+    evaluation: Evaluation | None, likelihood: Likelihood, baselines: dict[str, float], how: str, terminal: Terminal
+) -> list[str]:
+    """Say what was measured, of samples that were made as ``how`` says; return the remarks on it."""
+    remarks = [] if evaluation is None else remarks_on(evaluation)
+    lines = [] if evaluation is None else evaluation_lines(evaluation, how)
+    for label, text in (*lines, *likelihood_lines(likelihood, baselines), *remarks):
+        terminal.say(label, text)
+    return [text for _, text in remarks]
 
 
 def _why_not_judged(config: RunConfig, has_classifier: bool, most: int) -> str:

@@ -107,10 +107,7 @@ def run_command(
         is_film = form.kind in FILMS
         facts, data = _film(study, figure, form, frames, spacing) if is_film else _still(study, figure, form, texts)
         facts |= study.facts()
-    write_bytes(path, data)
-    terminal.say("Done", f"{show_path(path)} ({show_size(path)}, {terminal.seconds:.0f} s)")
-    said = {"out": str(path), "figure": figure, "format": form.kind, "bytes": len(data)}
-    terminal.result({**said, "seconds": round(terminal.seconds, 1), **facts})
+    _write(path, data, figure, form, facts, terminal)
 
 
 class _Format(NamedTuple):
@@ -129,6 +126,14 @@ def _writable_path(out: Path | None, figure: str, kind: str, digit: int, lang: s
     path = default_out(figure, f".{kind}", digit, lang, label) if out is None else out
     make_parent(path)
     return path
+
+
+def _write(path: Path, data: bytes, figure: str, form: _Format, facts: dict[str, Any], terminal: Terminal) -> None:
+    """Write the file, and say what it is."""
+    write_bytes(path, data)
+    terminal.say("Done", f"{show_path(path)} ({show_size(path)}, {terminal.seconds:.0f} s)")
+    said = {"out": str(path), "figure": figure, "format": form.kind, "bytes": len(data)}
+    terminal.result({**said, "seconds": round(terminal.seconds, 1), **facts})
 
 
 def _check_format(format: str | None, out: Path | None, dpi: int | None, transparent: bool) -> _Format:
@@ -237,7 +242,8 @@ def _training_samples(
     from viz_diffusion.lessons.training.history import read_training_samples, training_samples_facts
     from viz_diffusion.plots import training_samples as learning
     from viz_diffusion.plots.film import film_bytes
-    from viz_diffusion.study.narrative import drawings, wording
+    from viz_diffusion.study.narrative import drawings
+    from viz_diffusion.study.wording import wording
     from viz_diffusion.training.run import Run
 
     run = Run.choose(choice)

@@ -62,7 +62,8 @@ def run_command(
     from viz_diffusion.lessons.facts import facts_by_name
     from viz_diffusion.lessons.noising import lesson as noising
     from viz_diffusion.lessons.noising.forward_process import measure_noising
-    from viz_diffusion.study.narrative import drawings, save_drawing, wording
+    from viz_diffusion.study.narrative import drawings, save_drawing
+    from viz_diffusion.study.wording import wording
 
     digits = load_digits("test", dataset, data_dir, image_size)
     texts = texts.for_classes(digits.class_names)

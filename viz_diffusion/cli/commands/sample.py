@@ -92,17 +92,7 @@ def run_command(
     terminal.say("Done", f"{show_path(out)} ({show_size(out)}, {terminal.seconds:.0f} s)")
     judge = _judge(run_config)
     if judge is not None:
-        from viz_diffusion.evaluation.classifier import classifier_accuracy
-
-        share, classifier = classifier_accuracy(images, labels, judge)
-        whose = "the bundled" if run_config.dataset == "mnist" else "this data's"
-        terminal.say("Read as", f"asked: {share}, by {whose} classifier {classifier[:8]}")
-        result |= {
-            "read_as_asked": share.hits,
-            "read_as_asked_share": share.value,
-            "read_as_asked_interval_95": share.interval,
-            "classifier_sha256": classifier,
-        }
+        result |= _classifier_accuracy(images, labels, judge, run_config, terminal)
     terminal.result(result)
 
 
@@ -115,6 +105,27 @@ def _judge(config: RunConfig) -> tuple[DigitClassifier, str] | None:
     if not CLASSIFIERS_DIR.is_dir():
         return None
     return DigitClassifier.find(config.dataset, config.data_set(config.load_digits("train")).sha256)
+
+
+def _classifier_accuracy(
+    images: torch.Tensor,
+    labels: torch.Tensor,
+    judge: tuple[DigitClassifier, str],
+    config: RunConfig,
+    terminal: Terminal,
+) -> dict[str, Any]:
+    """Say how many samples the classifier reads as their labels; return the same for the command's JSON."""
+    from viz_diffusion.evaluation.classifier import classifier_accuracy
+
+    share, classifier = classifier_accuracy(images, labels, judge)
+    whose = "the bundled" if config.dataset == "mnist" else "this data's"
+    terminal.say("Read as", f"asked: {share}, by {whose} classifier {classifier[:8]}")
+    return {
+        "read_as_asked": share.hits,
+        "read_as_asked_share": share.value,
+        "read_as_asked_interval_95": share.interval,
+        "classifier_sha256": classifier,
+    }
 
 
 def _one_digit(choice: str | None) -> int | None:

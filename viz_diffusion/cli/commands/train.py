@@ -7,15 +7,13 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from viz_diffusion.cli.console import Terminal, show_path
-from viz_diffusion.cli.loading import pick_device
 from viz_diffusion.cli.options import (
     DataDirOption,
     DeviceOption,
@@ -25,14 +23,14 @@ from viz_diffusion.cli.options import (
     check_at_least,
     check_seed,
 )
+from viz_diffusion.cli.training_start import NewRun, create_run, resume_run
 from viz_diffusion.diffusion.parameterizations import OBJECTIVES
 from viz_diffusion.diffusion.timesteps import TIMESTEP_DENSITIES
 from viz_diffusion.errors import VizdiffUsageError
-from viz_diffusion.training.presets import DEFAULT_PRESET, PRESETS, Preset, find_preset
+from viz_diffusion.training.presets import DEFAULT_PRESET, PRESETS, find_preset
 
 if TYPE_CHECKING:
     from viz_diffusion.data import Digits
-    from viz_diffusion.diffusion.unet import ModelConfig
     from viz_diffusion.training.loop import TrainState
     from viz_diffusion.training.run import Run
 
@@ -94,24 +92,17 @@ def run_command(
     given = {"objective": objective, "timestep_density": timestep_density}
     target: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     named = (preset, minutes, epochs, dataset, image_size, batch_size)
-    fresh = (*named, target or None, subset, no_time or None, seed, out)
-    if resume is not None and any(given is not None for given in fresh):
-        raise VizdiffUsageError(
-            "--resume goes on with the run's own folder, data and recipe; add nothing but --steps, and --data-dir "
-            "where the data have moved"
-        )
-    if resume is None and force:
-        raise VizdiffUsageError("--force goes with --resume")
+    _check_resume(resume, force, (*named, target or None, subset, no_time or None, seed, out))
     chosen_preset = find_preset(preset or DEFAULT_PRESET)
     terminal.say("Loading", "PyTorch")
     if resume is None:
         if epochs is None and steps is None:
             minutes, steps = (minutes, None) if minutes is not None else (chosen_preset.minutes, chosen_preset.steps)
         data = (dataset, data_dir, image_size)
-        options = _NewRun(steps, epochs, minutes, *data, batch_size, target, subset, no_time, seed or 0, out)
-        started = _create_run(chosen_preset, options, device, terminal)
+        options = NewRun(steps, epochs, minutes, *data, batch_size, target, subset, no_time, seed or 0, out)
+        started = create_run(chosen_preset, options, device, terminal)
     else:
-        started = _resume_run(resume, steps, device, force, data_dir, terminal)
+        started = resume_run(resume, steps, device, force, data_dir, terminal)
     run, state, training, heldout, metrics_bytes = started
     _train(run, state, training, heldout, checkpoint_every, metrics_bytes, terminal)
 
@@ -140,110 +131,15 @@ def _check_numbers(
             check_at_least(option, whole, 1)
 
 
-class _NewRun(NamedTuple):
-    """The options of a new run, without its preset; None where one is not given."""
-
-    steps: int | None
-    epochs: float | None
-    minutes: float | None
-    dataset: str | None
-    data_dir: Path | None
-    image_size: int | None
-    batch_size: int | None
-    target: dict[str, Any]
-    """The objective and its settings: fields of TrainConfig."""
-    subset: int | None
-    no_time: bool
-    seed: int
-    out: Path | None
-
-
-def _create_run(
-    preset: Preset, options: _NewRun, device: str, terminal: Terminal
-) -> tuple[Run, TrainState, Digits, Digits, int]:
-    from viz_diffusion.diffusion.unet import ModelConfig
-    from viz_diffusion.training.config import RunConfig, TrainConfig
-    from viz_diffusion.training.loop import TrainState
-    from viz_diffusion.training.run import RUNS_DIR, Run
-
-    torch_device = pick_device(device)
-    name = "data-dir" if options.data_dir is not None else options.dataset or "mnist"
-    training = TrainConfig(
-        batch_size=options.batch_size or preset.batch_size,
-        learning_rate=preset.learning_rate,
-        seed=options.seed,
-        **options.target,
-    )
-    folder = None if options.data_dir is None else str(options.data_dir.resolve())
-    # the last line of the network: ε̂ and the velocity are made of x_t and the layers' output, v and x̂_0 are that output
-    schedule = {"epsilon": "linear", "flow": "flow"}.get(training.objective)
-    network = ModelConfig(channels=preset.channels, num_blocks=preset.num_blocks, schedule=schedule)
-    data_facts: dict[str, Any] = {}
-    if options.data_dir is not None:
-        network, data_facts = _own_data(network, options, terminal)
-    if options.no_time:
-        network = replace(network, use_time=False, schedule=None)
-    config = RunConfig(
-        network, training, dataset=name, data_dir=folder, preset=preset.name, subset=options.subset, **data_facts
-    )
-    data, heldout = config.load_digits("train"), config.load_digits("test")
-    if len(data.present) < network.num_labels:
-        config = replace(config, labels=data.present)
-    steps = options.steps
-    if options.epochs is not None:
-        steps = max(1, round(options.epochs * len(data) / training.batch_size))
-    config = replace(config, training=replace(training, steps=steps or training.steps), minutes=options.minutes)
-    run = Run.create(options.out or RUNS_DIR / time.strftime(f"{name}-%Y%m%d-%H%M%S"), config)
-    state = TrainState.create(config.training, config.model, torch_device)
-    parameters = sum(weight.numel() for weight in state.model.parameters())
-    where = f"{training.batch_size} images a step on {torch_device}, {training.precision}"
-    terminal.say("Budget", f"{config.budget}, {where}; Ctrl-C keeps your work")
-    time_note = ", told no time" if options.no_time else ""
-    if training.objective != "epsilon":
-        time_note += f", objective {training.objective}"
-    terminal.say(
-        "Model", f"{preset.name}: {parameters / 1e6:.1f} million parameters{time_note}, {len(data):,} images of {name}"
-    )
-    return run, state, data, heldout, 0
-
-
-def _own_data(network: ModelConfig, options: _NewRun, terminal: Terminal) -> tuple[ModelConfig, dict[str, Any]]:
-    """Read a folder and say what was decided; return the network for it, and its entries of the run's config."""
-    from viz_diffusion.cli.data_text import data_summary
-    from viz_diffusion.data import load_data_set
-
-    assert options.data_dir is not None
-    found = load_data_set(options.data_dir, options.image_size)
-    terminal.say("Data", data_summary(found))
-    for note in found.notes:
-        terminal.say("", note)
-    network = replace(
-        network, image_size=found.image_size, in_channels=found.channels, num_labels=found.train.num_labels
-    )
-    return network, {"class_names": found.class_names or None, "data_sha256": found.sha256}
-
-
-def _resume_run(
-    resume: Path, steps: int | None, device: str, force: bool, data_dir: Path | None, terminal: Terminal
-) -> tuple[Run, TrainState, Digits, Digits, int]:
-    from viz_diffusion.training.moved_data import with_data_dir
-    from viz_diffusion.training.run import Run
-
-    run = Run.open(resume)
-    if data_dir is not None:
-        moved = with_data_dir(run, data_dir)
-        run = moved if moved.config == run.config else run.update_config(moved.config)
-    data, heldout = run.config.load_digits("train"), run.config.load_digits("test")
-    state, metrics_bytes, remarks = run.resume(pick_device(device), force, (data, heldout))
-    for remark in remarks:
-        terminal.note(remark)
-    budget = run.config.budget
-    if steps is not None:
-        if steps < state.step:
-            raise VizdiffUsageError(f"--steps must be at least the {state.step} steps that are done, found {steps}")
-        state.config, budget = replace(state.config, steps=steps), f"{steps:,} steps"
-    terminal.say("Resuming", f"{resume} at step {state.step:,}, budget {budget}")
-    return run, state, data, heldout, metrics_bytes
+def _check_resume(resume: Path | None, force: bool, fresh: tuple[object, ...]) -> None:
+    """Refuse the options of a new run (``fresh``, None where one is not given) for an old one, and the reverse."""
+    if resume is not None and any(given is not None for given in fresh):
+        raise VizdiffUsageError(
+            "--resume goes on with the run's own folder, data and recipe; add nothing but --steps, and --data-dir "
+            "where the data have moved"
+        )
+    if resume is None and force:
+        raise VizdiffUsageError("--force goes with --resume")
 
 
 def _train(

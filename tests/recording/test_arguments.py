@@ -1,0 +1,78 @@
+"""Arguments of other programs' networks: their roles, found by name and shape, or said."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from foreign_networks import Y, full, make, record
+from torch import Tensor, nn
+
+from viz_diffusion.errors import VizdiffUsageError
+
+CALLS: dict[str, tuple[str, Callable[[nn.Module, Tensor, int], Tensor], list[int]]] = {
+    "x, t, y": ("x, t, y", lambda net, x, t: net(x, full(t), Y), [3, 4]),
+    "labels before t": ("x, c, t, context_mask", lambda net, x, t: net(x, Y, full(t), torch.zeros(2)), [3, 4]),
+    "equal labels before t": ("x, c, t, m", lambda net, x, t: net(x, full(7), full(t), torch.zeros(2)), [7, 7]),
+    "a mask third": (
+        "x, t, context_mask=None",
+        lambda net, x, t: net(x, full(t), torch.tensor([0, 0]).bool()),
+        [-1, -1],
+    ),
+    "by keyword": ("x, t, **kw", lambda net, x, t: net(x, full(t), y=Y), [3, 4]),
+    "nameless": ("*inputs", lambda net, x, t: net(x, full(t), Y), [3, 4]),
+    "t first": ("t, x", lambda net, x, t: nn.Module.__call__(net, full(t), x), [-1, -1]),
+    "other names": ("img, time, classes", lambda net, x, t: net(img=x, classes=Y, time=full(t)), [3, 4]),
+    "one-hot": ("x, t, class_labels", lambda net, x, t: net(x, full(t), nn.functional.one_hot(Y, 10).float()), [3, 4]),
+    "a number": ("x, t, y", lambda net, x, t: net(x, t, Y), [3, 4]),
+    "t of four axes": ("x, t, y", lambda net, x, t: net(x, full(t).view(2, 1, 1, 1), Y), [3, 4]),
+    "None for no label": ("x, t, y=None", lambda net, x, t: net(x, full(t), None), [-1, -1]),
+    "an embedding": ("x, t, encoder_hidden_states", lambda net, x, t: net(x, full(t), torch.randn(2, 4)), [-1, -1]),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_roles_are_found_by_name_and_shape(name: str) -> None:
+    names, call, labels = CALLS[name]
+    net = make("t, x" if name == "t first" else names)
+    if name == "t first":
+        net.forward = lambda t, x: net.conv(x)  # type: ignore[assignment, operator, misc] # noqa: ARG005
+    found = record(net, functools.partial(call, net))
+    assert found.labels.tolist() == labels
+    assert found.timesteps.tolist() == list(range(19, -1, -1))
+    assert set(found.conventions) >= {"x", "t", "timesteps"}
+
+
+def test_what_misleads_is_told() -> None:
+    """A second image before the noisy one, the label called t, and the timestep called step."""
+    net = make("guide, noisy, t, step")
+    net.forward = lambda guide, noisy, t, step: net.conv(noisy)  # type: ignore[assignment, operator, misc] # noqa: ARG005
+    roles = {"x": "noisy", "t": 3, "labels": "t"}
+    found = record(net, lambda x, t: net(torch.zeros_like(x), x, Y, full(t)), arguments=roles)
+    assert found.labels.tolist() == [3, 4]
+    assert found.timesteps[0] == 19
+    assert found.conventions["t"] == "step"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "match"),
+    [
+        ({"image": 0}, "`?arguments`? has the roles x, t, labels, drop, keep, found 'image'"),
+        ({"t": "sigma"}, "says that t is 'sigma', and the denoiser was called with x, t, y"),
+        ({"x": "t"}, r"argument t was taken for x and is a tensor of shape \(2,\), int64"),
+        ({"drop": "y"}, r"argument y was said to be a mask and is a tensor of shape \(2,\), int64"),
+    ],
+)
+def test_a_wrong_role_is_refused(arguments: dict[str, Any], match: str) -> None:
+    net = make("x, t, y")
+    with pytest.raises(VizdiffUsageError, match=match):
+        record(net, lambda x, t: net(x, full(t), Y), arguments=arguments)
+
+
+@pytest.mark.parametrize("wrap", [nn.DataParallel, torch.compile])
+def test_wrappers_are_seen_through(wrap: Callable[[nn.Module], nn.Module]) -> None:
+    net = wrap(make("x, c, t")) if wrap is nn.DataParallel else wrap(make("x, c, t"), backend="eager")
+    assert record(net, lambda x, t: net(x, Y, full(t))).labels.tolist() == [3, 4]

@@ -1,0 +1,143 @@
+"""The start of a training: a new run of the options of ``vizdiff train``, or a run that is resumed."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from viz_diffusion.cli.console import Terminal
+from viz_diffusion.cli.loading import pick_device
+from viz_diffusion.errors import VizdiffUsageError
+from viz_diffusion.training.presets import Preset
+
+if TYPE_CHECKING:
+    from viz_diffusion.data import Digits
+    from viz_diffusion.diffusion.unet import ModelConfig
+    from viz_diffusion.training.loop import TrainState
+    from viz_diffusion.training.run import Run
+
+
+class NewRun(NamedTuple):
+    """The options of a new run, without its preset; None where one is not given."""
+
+    steps: int | None
+    epochs: float | None
+    minutes: float | None
+    dataset: str | None
+    data_dir: Path | None
+    image_size: int | None
+    batch_size: int | None
+    target: dict[str, Any]
+    """The objective and its settings: fields of TrainConfig."""
+    subset: int | None
+    no_time: bool
+    seed: int
+    out: Path | None
+
+
+def create_run(
+    preset: Preset, options: NewRun, device: str, terminal: Terminal
+) -> tuple[Run, TrainState, Digits, Digits, int]:
+    """Make the folder and the network of a new run, and say what it will do.
+
+    Returns
+    -------
+    The run, its state, its training and held-out images, and the 0 bytes that its log has.
+    """
+    from viz_diffusion.diffusion.unet import ModelConfig
+    from viz_diffusion.training.config import RunConfig
+    from viz_diffusion.training.loop import TrainState
+    from viz_diffusion.training.run import RUNS_DIR, Run
+    from viz_diffusion.training.train_config import TrainConfig
+
+    torch_device = pick_device(device)
+    name = "data-dir" if options.data_dir is not None else options.dataset or "mnist"
+    training = TrainConfig(
+        batch_size=options.batch_size or preset.batch_size,
+        learning_rate=preset.learning_rate,
+        seed=options.seed,
+        **options.target,
+    )
+    folder = None if options.data_dir is None else str(options.data_dir.resolve())
+    # the last line of the network: ε̂ and the velocity are made of x_t and the layers' output, v and x̂_0 are that output
+    schedule = {"epsilon": "linear", "flow": "flow"}.get(training.objective)
+    network = ModelConfig(channels=preset.channels, num_blocks=preset.num_blocks, schedule=schedule)
+    data_facts: dict[str, Any] = {}
+    if options.data_dir is not None:
+        network, data_facts = _own_data(network, options, terminal)
+    if options.no_time:
+        network = replace(network, use_time=False, schedule=None)
+    config = RunConfig(
+        network, training, dataset=name, data_dir=folder, preset=preset.name, subset=options.subset, **data_facts
+    )
+    data, heldout = config.load_digits("train"), config.load_digits("test")
+    if len(data.present) < network.num_labels:
+        config = replace(config, labels=data.present)
+    steps = options.steps
+    if options.epochs is not None:
+        steps = max(1, round(options.epochs * len(data) / training.batch_size))
+    config = replace(config, training=replace(training, steps=steps or training.steps), minutes=options.minutes)
+    run = Run.create(options.out or RUNS_DIR / time.strftime(f"{name}-%Y%m%d-%H%M%S"), config)
+    state = TrainState.create(config.training, config.model, torch_device)
+    parameters = sum(weight.numel() for weight in state.model.parameters())
+    where = f"{training.batch_size} images a step on {torch_device}, {training.precision}"
+    terminal.say("Budget", f"{config.budget}, {where}; Ctrl-C keeps your work")
+    time_note = ", told no time" if options.no_time else ""
+    if training.objective != "epsilon":
+        time_note += f", objective {training.objective}"
+    terminal.say(
+        "Model", f"{preset.name}: {parameters / 1e6:.1f} million parameters{time_note}, {len(data):,} images of {name}"
+    )
+    return run, state, data, heldout, 0
+
+
+def _own_data(network: ModelConfig, options: NewRun, terminal: Terminal) -> tuple[ModelConfig, dict[str, Any]]:
+    """Read a folder and say what was decided; return the network for it, and its entries of the run's config."""
+    from viz_diffusion.cli.data_text import data_summary
+    from viz_diffusion.data import load_data_set
+
+    assert options.data_dir is not None
+    found = load_data_set(options.data_dir, options.image_size)
+    terminal.say("Data", data_summary(found))
+    for note in found.notes:
+        terminal.say("", note)
+    network = replace(
+        network, image_size=found.image_size, in_channels=found.channels, num_labels=found.train.num_labels
+    )
+    return network, {"class_names": found.class_names or None, "data_sha256": found.sha256}
+
+
+def resume_run(
+    resume: Path, steps: int | None, device: str, force: bool, data_dir: Path | None, terminal: Terminal
+) -> tuple[Run, TrainState, Digits, Digits, int]:
+    """Open the run that a folder holds, at its latest checkpoint, and say where it goes on.
+
+    Returns
+    -------
+    The run, its state, its training and held-out images, and the bytes of its log that belong to the checkpoint.
+
+    Raises
+    ------
+    VizdiffUsageError
+        Where fewer steps are asked for than are done.
+    """
+    from viz_diffusion.training.moved_data import with_data_dir
+    from viz_diffusion.training.run import Run
+
+    run = Run.open(resume)
+    if data_dir is not None:
+        moved = with_data_dir(run, data_dir)
+        run = moved if moved.config == run.config else run.update_config(moved.config)
+    data, heldout = run.config.load_digits("train"), run.config.load_digits("test")
+    state, metrics_bytes, remarks = run.resume(pick_device(device), force, (data, heldout))
+    for remark in remarks:
+        terminal.note(remark)
+    budget = run.config.budget
+    if steps is not None:
+        if steps < state.step:
+            raise VizdiffUsageError(f"--steps must be at least the {state.step} steps that are done, found {steps}")
+        state.config, budget = replace(state.config, steps=steps), f"{steps:,} steps"
+    terminal.say("Resuming", f"{resume} at step {state.step:,}, budget {budget}")
+    return run, state, data, heldout, metrics_bytes

@@ -1,0 +1,62 @@
+"""What fills the texts of the catalogue: facts as texts show them, true minus signs, sentences joined.
+
+Gets facts and texts only; knows nothing about lessons or figures.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from viz_diffusion.study.class_names import names_note
+from viz_diffusion.text.catalogue import Texts
+from viz_diffusion.text.class_names import name_labels
+
+_NEGATIVE = re.compile(r"(?<![\w-])-(?=[\d.∞])")
+
+
+def join(*sentences: str) -> str:
+    """Return sentences as one text, with a space between them where their script has one."""
+    joined = ""
+    for sentence in filter(None, sentences):
+        joined += sentence if not joined or joined.endswith(("。", "？", "！")) else f" {sentence}"
+    return joined
+
+
+def true_minus(text: str) -> str:
+    """Return a text whose negative numbers have a true minus sign."""
+    return _NEGATIVE.sub("−", text)
+
+
+class _Listed(list[Any]):
+    """A list that a text can index (``{digits[0]}``) or write as a whole (``{digits}``)."""
+
+    def __str__(self) -> str:
+        return ", ".join(map(str, self))
+
+    __format__ = object.__format__
+
+
+def weighting(objective: str, weight_exponent: float) -> str:
+    """Return the last part of the key of the text on the weights of the squared errors in training."""
+    return "snr" if objective == "x0" else "on" if objective == "epsilon" and weight_exponent else "off"
+
+
+def wording(facts: dict[str, Any], texts: Texts) -> dict[str, Any]:
+    """Return facts as texts are filled with them: lists written as a whole, and notes that depend on the facts."""
+    named = facts | name_labels(facts, texts.class_names) if texts.class_names else facts
+    values = {name: _Listed(value) if isinstance(value, list) else value for name, value in named.items()}
+    if texts.class_names:
+        values["names_note"] = names_note(texts)
+    if "variance" in facts:
+        values["variance_note"] = texts(f"report.variance_{facts['variance'] or 'none'}")
+        values["clip_note"] = texts(f"report.clip_{'on' if facts['clip'] else 'off'}")
+    if "speckle_left" in facts:
+        kind = "speckle" if facts["speckle_left"] else "blur"
+        values["first_guess"] = texts(f"chapter.guess.first_{kind}", **values)
+    if "weight_exponent" in facts:
+        kind = weighting(facts["objective"], facts["weight_exponent"])
+        values["weighting_note"] = texts(f"report.weighting_{kind}", **values)
+        other = facts["objective"] != "epsilon"
+        values["objective_note"] = texts(f"report.objective_{facts['objective']}") if other else ""
+    return values
