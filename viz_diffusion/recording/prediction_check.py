@@ -249,9 +249,13 @@ def _updates(
 
 def _explained(difference: Float64, x: Float64, x0: Float64) -> float:
     """Return the share of the power of a difference that x_t and x̂_0 explain: about 2/n for fresh noise of n values."""
-    given = np.stack([x.ravel(), x0.ravel()], axis=1)
-    left = difference.ravel() - given @ np.linalg.lstsq(given, difference.ravel(), rcond=None)[0]
-    return 1 - float(left @ left) / max(float((difference**2).sum()), 1e-30)
+    wanted, first, second = (values.ravel() for values in (difference, x, x0))
+    second = second - first * (float(first @ second) / max(float(first @ first), 1e-300))  # what x0 adds to x_t
+    power = float(second @ second)
+    left = wanted - first * (float(first @ wanted) / max(float(first @ first), 1e-300))
+    if power > 1e-20 * float(x0.ravel() @ x0.ravel()):
+        left = left - second * (float(second @ left) / power)
+    return 1 - float(left @ left) / max(float(wanted @ wanted), 1e-30)
 
 
 def _is_euler(pairs: Sequence[tuple[ForwardPass, Float32, ForwardPass]], schedule: NoiseSchedule) -> bool:

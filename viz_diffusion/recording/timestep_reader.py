@@ -5,15 +5,15 @@ Knows nothing about networks or hooks.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from math import isfinite
+from math import inf, isfinite, log, log1p
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from viz_diffusion.diffusion.scaling import SCALINGS, alphas_cumprod_of
@@ -181,20 +181,21 @@ class TimestepReader:
         return float(1 / (1 + np.exp(-log_snr)))
 
     @cached_property
-    def _by_noise(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """-ln SNR of each timestep, rising, and the timesteps, (T,) each."""
-        return -self._schedule.log_snr, np.arange(self._schedule.num_train_timesteps, dtype=np.float64)
+    def _noisiness(self) -> list[float]:
+        """-ln SNR of each timestep, (T,) rising."""
+        found: list[float] = (-self._schedule.log_snr).tolist()
+        return found
 
     def _at_share(self, share: float, name: str, value: float) -> Timestep:
         """Return the place of an ᾱ, given as ``name = value``; whole where a timestep has it up to rounding."""
-        log_snr, (noisier, timesteps) = float(np.log(share) - np.log1p(-share)), self._by_noise
-        least, most = -float(noisier[-1]), -float(noisier[0])
-        if not least - _WHOLE <= log_snr <= most + _WHOLE:
+        noisiness = log1p(-share) - log(share) if 0 < share < 1 else (inf if share == 0 else -inf)  # -ln SNR
+        table = self._noisiness
+        if not table[0] - _WHOLE <= noisiness <= table[-1] + _WHOLE:
             raise VizdiffUsageError(
                 f"a forward pass was given {name} = {value:g}, beyond the schedule's ln SNR of "
-                f"{least:.4g}..{most:.4g}; give the Recorder the schedule of this loop"
+                f"{-table[-1]:.4g}..{-table[0]:.4g}; give the Recorder the schedule of this loop"
             )
-        index = float(np.interp(-log_snr, noisier, timesteps))
+        index = _interpolated_index(noisiness, table)
         if abs(index - round(index)) <= _WHOLE:
             return Timestep(round(index), float(self._schedule.alphas_cumprod[round(index)]))
         return Timestep(index, share)
@@ -242,6 +243,14 @@ class TimestepReader:
                 f"a flow's time begins with t = {first:g} and goes on to {value:g}: say which end is noise, "
                 'Recorder(…, timesteps="sigma") where it is 1, timesteps="one_minus_sigma" where it is 0'
             )
+
+
+def _interpolated_index(value: float, rising: list[float]) -> float:
+    """Return the place of a value among rising ones, linear between two of them and at most at the ends."""
+    at = min(max(bisect_right(rising, value) - 1, 0), len(rising) - 1)
+    if at == len(rising) - 1 or value <= rising[at]:
+        return float(at)
+    return at + (value - rising[at]) / (rising[at + 1] - rising[at])
 
 
 def _check_format(values: Tensor) -> None:
