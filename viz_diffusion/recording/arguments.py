@@ -119,8 +119,8 @@ class ArgumentReader:
         known = self._known.find(args, kwargs)
         if known is None:
             return self._read_anew(args, kwargs)
-        x, t = ((*args, *kwargs.values())[place] for place in known.places)
-        return PassArguments(x, timestep_row(t), known)
+        values, (x, t) = (*args, *kwargs.values()), known.places
+        return PassArguments(values[x], timestep_row(values[t]), known)
 
     def _read_anew(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> PassArguments:
         """Return the arguments of a call like which there was none before."""

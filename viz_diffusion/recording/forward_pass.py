@@ -202,13 +202,13 @@ class PassReader:
 
 def copied_arguments(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Return the arguments of a call with tensors copied, as they are before a network changes them in place."""
+    return tuple([_copied(value) for value in args]), {name: _copied(value) for name, value in kwargs.items()}
 
-    def copied(value: Any) -> Any:
-        if not isinstance(value, Tensor):
-            return value
-        return value.detach().clone() if value.requires_grad else value.clone()
 
-    return tuple(copied(value) for value in args), {name: copied(value) for name, value in kwargs.items()}
+def _copied(value: Any) -> Any:
+    if not isinstance(value, Tensor):
+        return value
+    return value.detach().clone() if value.requires_grad else value.clone()
 
 
 _is_transformed: Callable[[Tensor], bool] = torch._C._functorch.is_functorch_wrapped_tensor
@@ -239,7 +239,7 @@ def output_tensor(output: Any) -> Tensor:
 def to_numpy(tensor: Tensor, *, copy: bool = True) -> Any:
     """Return a tensor as a CPU array, float32 if it is floating-point, int64 otherwise; a copy where ``copy``."""
     dtype = torch.float32 if tensor.is_floating_point() else torch.int64
-    if tensor.dtype == dtype and tensor.device.type == "cpu":  # the usual case, in fewer operations
+    if tensor.dtype == dtype and tensor.is_cpu:  # the usual case, in fewer operations
         return (tensor.detach().clone() if copy else tensor.detach()).numpy()
     return tensor.detach().to("cpu", dtype, copy=copy).numpy()
 

@@ -58,8 +58,9 @@ def check_noisy_pass(one: ForwardPass, schedule: NoiseSchedule) -> None:
     if not one.alphas_cumprod < NOISY or one.x.size < _NUM_VALUES:
         return
     x, prediction = (values.astype(np.float64).ravel() for values in (one.x, one.prediction))
-    spreads = (float(x.std()), float(prediction.std()))
-    correlation = float(np.corrcoef(x, prediction)[0, 1]) if min(spreads) > 0 else 0.0
+    x, prediction = x - x.mean(), prediction - prediction.mean()
+    spreads = (float(np.sqrt(x @ x / x.size)), float(np.sqrt(prediction @ prediction / x.size)))
+    correlation = float(x @ prediction) / (x.size * spreads[0] * spreads[1]) if min(spreads) > 0 else 0.0
     _, noise = scales(one.alphas_cumprod, schedule.scaling)
     if spreads[0] > _MOST_SPREAD * float(noise):
         return  # data of more than unit power show through the noise
