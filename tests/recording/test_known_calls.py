@@ -165,5 +165,5 @@ def test_conditions_are_numbered_once_for_all_steps(
 
 
 def test_a_zero_of_either_sign_is_one_condition() -> None:
-    numbers = [condition_numbers({"c": torch.tensor([zero, 1.0])}, 2)["c"] for zero in (0.0, -0.0)]
-    assert np.array_equal(*numbers)
+    plus, minus = (condition_numbers({"c": torch.tensor([zero, 1.0])}, 2)["c"] for zero in (0.0, -0.0))
+    assert np.array_equal(plus, minus)
