@@ -10,7 +10,15 @@ sys.path.insert(0, str(Path(__file__).parent / "extensions"))
 project = "viz_diffusion"
 version = release = viz_diffusion.__version__
 language = "en"
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "mathml", "generated_pages", "offline"]
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "accessible",
+    "generated_pages",
+    "mathml",
+    "offline",
+]
 exclude_patterns = ["extensions"]
 nitpicky = False  # docstrings name types of NumPy and PyTorch, whose indexes would have to be downloaded
 
