@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,12 +14,22 @@ from clock_results import answer_to, judged, planted
 from lesson_context import deaf_to_time, make_context
 
 from viz_diffusion.diffusion.schedule import NoiseSchedule
+from viz_diffusion.diffusion.unet import ModelConfig, SimpleUNet
 from viz_diffusion.lessons.clock import arms as sampled_arms
 from viz_diffusion.lessons.clock import border_sampler
 from viz_diffusion.lessons.clock import lesson as clock
 from viz_diffusion.lessons.clock.arms import KEPT, SAMPLERS, SampledArms
-from viz_diffusion.lessons.clock.no_timestep import NO_TIMESTEP_ARMS, ClockStudy, NoTimestep, measure_no_timestep
+from viz_diffusion.lessons.clock.no_timestep import (
+    BLIND,
+    BLIND_BORDER,
+    NO_TIMESTEP_ARMS,
+    TWIN,
+    ClockStudy,
+    NoTimestep,
+    measure_no_timestep,
+)
 from viz_diffusion.lessons.clock.wrong_timestep import prediction_losses
+from viz_diffusion.lessons.precomputed import load_results
 from viz_diffusion.training.run import Run
 
 
@@ -90,6 +102,33 @@ def test_without_controls_nothing_is_said_of_a_missing_timestep() -> None:
     found = ClockStudy(planted())
     assert not any(name.startswith("none") for name in judged(found))
     assert found.facts().blind_steps is None
+
+
+def test_samples_are_made_of_digits_only(make_unet: Callable[..., SimpleUNet], tiny_config: ModelConfig) -> None:
+    """Colours and other classes have no samples here: of them only the embeddings are measured."""
+    network = replace(tiny_config, in_channels=3, num_labels=3)
+    config = replace(Run.bundled().config, model=network, dataset="data-dir", class_names=("a", "b", "c"))
+    context = make_context(make_unet(config=network), heldout=20)
+    found = clock.measure(replace(context, run=Run(Path("own"), config)))
+    assert found.study is None
+    assert clock.claims(found) == ()
+    assert list(clock.draw(found)) == ["time_embedding"]
+
+
+def test_what_ships_says_what_the_lesson_tells() -> None:
+    """A wrong ᾱ costs more digits than a wrong embedding alone; the border's timestep mends samples."""
+    study = load_results([clock.LESSON], Run.bundled().load_model()[1])[ClockStudy]
+    facts, blind = study.wrong.facts(), study.blind
+    assert facts.clock_read_smoothed is not None
+    for read in facts.clock_read_smoothed.values():
+        assert read["right"] > 0.9 * facts.clock_samples
+        for name in ("frozen", "reversed", "shuffled"):
+            assert read[name] < read[f"embedding_{name}"]
+    assert blind is not None
+    assert blind.arms.read is not None
+    assert np.all(blind.arms.read[:, BLIND] < blind.arms.read[:, BLIND_BORDER])
+    assert np.all(blind.arms.read[:, BLIND_BORDER] < blind.arms.read[:, TWIN])
+    assert blind.steps == Run.control(clock.TWIN).trained_steps == 2400
 
 
 def test_facts_are_by_sampler_and_arm() -> None:

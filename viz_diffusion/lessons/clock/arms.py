@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -69,6 +70,12 @@ def collect_arms(drawn: Sequence[Sequence[Tensor]], is_mnist: bool) -> SampledAr
         return np.array([[int((classifier.read(change(one)) == labels).sum()) for one in arms] for arms in drawn])
 
     return SampledArms(kept, count, hits(lambda images: images), hits(smooth_and_stretch))
+
+
+def by_arm(values: NDArray[Any], names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Return an (S, A) array as numbers by sampler and by the name of the arm."""
+    rows = zip(SAMPLERS, values.tolist(), strict=True)
+    return {sampler: dict(zip(names, row, strict=True)) for sampler, row in rows}
 
 
 def sample_labels(count: int) -> Tensor:

@@ -93,7 +93,8 @@ def _measure_study(context: LessonContext) -> ClockStudy:
     if not (context.is_mnist and same_schedule):
         return ClockStudy(wrong)
     blind = measure_no_timestep(
-        *(one.load_model(context.device)[0] for one in (control, twin)),
+        control.load_model(context.device)[0],
+        twin.load_model(context.device)[0],
         context.schedule,
         context.heldout,
         (context.training.images == -1).all(dim=0).numpy(),
@@ -158,6 +159,7 @@ PRECOMPUTED = Precomputed(
     ClockStudy,
     _measure_study,
     (LessonFigure("wrong_clock"), LessonFigure("no_clock"), LessonFigure("border_clock", advanced=True)),
+    any_data=False,
 )
 LESSON = Lesson(
     name="clock",
@@ -165,7 +167,7 @@ LESSON = Lesson(
     position=60,
     measure=measure,
     precomputed=PRECOMPUTED,
-    seconds=(8, 150),
+    seconds=(17, 330),
     facts=facts,
     claims=claims,
     rows=rows,

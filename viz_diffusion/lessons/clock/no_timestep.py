@@ -17,7 +17,7 @@ from viz_diffusion.data import Digits
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.evaluation.intervals import all_surely, half_of_mean, share_difference, surely
 from viz_diffusion.lessons.base import Claim
-from viz_diffusion.lessons.clock.arms import SAMPLERS, SIZES, SampledArms, collect_arms, sample_arm
+from viz_diffusion.lessons.clock.arms import SAMPLERS, SIZES, SampledArms, by_arm, collect_arms, sample_arm
 from viz_diffusion.lessons.clock.border_sampler import sample_by_border
 from viz_diffusion.lessons.clock.wrong_timestep import NEAR, WrongTimestepFacts, WrongTimesteps, prediction_losses
 from viz_diffusion.lessons.context import Progress, silent
@@ -87,20 +87,24 @@ class ClockStudy:
         wrong, blind = self.wrong.facts(), self.blind
         if blind is None:
             return ClockStudyFacts(wrong, None, None)
-        assert blind.arms.read_smoothed is not None  # the two are of MNIST
-        names = dict(enumerate(NO_TIMESTEP_ARMS))
-        shares = {name: blind.arms.shares(arm) for arm, name in names.items()}
+        assert blind.arms.read is not None  # the two are of MNIST
+        assert blind.arms.read_smoothed is not None
+        shares = [blind.arms.shares(arm) for arm in range(len(NO_TIMESTEP_ARMS))]
+        (blind_loss, twin_loss), (blind_half, twin_half) = blind.loss.mean(axis=1), half_of_mean(blind.loss)
         return ClockStudyFacts(
             wrong,
             blind.steps,
             NoTimestepFacts(
-                *(float(number) for one in blind.loss for number in (one.mean(), half_of_mean(one))),
-                {one: {name: share[s].hits for name, share in shares.items()} for s, one in enumerate(SAMPLERS)},
-                {one: {name: share[s].interval for name, share in shares.items()} for s, one in enumerate(SAMPLERS)},
-                {
-                    one: dict(zip(NO_TIMESTEP_ARMS, row, strict=True))
-                    for one, row in zip(SAMPLERS, blind.arms.read_smoothed.tolist(), strict=True)
+                blind_loss=float(blind_loss),
+                blind_loss_interval=float(blind_half),
+                twin_loss=float(twin_loss),
+                twin_loss_interval=float(twin_half),
+                no_timestep_read=by_arm(blind.arms.read, NO_TIMESTEP_ARMS),
+                no_timestep_interval={
+                    sampler: {name: one[s].interval for name, one in zip(NO_TIMESTEP_ARMS, shares, strict=True)}
+                    for s, sampler in enumerate(SAMPLERS)
                 },
+                no_timestep_read_smoothed=by_arm(blind.arms.read_smoothed, NO_TIMESTEP_ARMS),
             ),
         )
 

@@ -24,6 +24,7 @@ from viz_diffusion.lessons.clock.arms import (
     SIZES,
     STEPS,
     SampledArms,
+    by_arm,
     collect_arms,
     correlations,
     sample_arm,
@@ -133,10 +134,12 @@ class WrongTimesteps:
             clock_samples=self.arms.samples,
             clock_steps=STEPS,
             clock_constant=round(self.arms.samples / NUM_LABELS),
-            clock_read=None if self.arms.read is None else self._by_arm(self.arms.read),
-            clock_read_smoothed=None if self.arms.read_smoothed is None else self._by_arm(self.arms.read_smoothed),
-            clock_correlation=self._by_arm(self.correlation.mean(axis=2)),
-            clock_correlation_interval=self._by_arm(half_of_mean(self.correlation)),
+            clock_read=None if self.arms.read is None else by_arm(self.arms.read, self.names),
+            clock_read_smoothed=None
+            if self.arms.read_smoothed is None
+            else by_arm(self.arms.read_smoothed, self.names),
+            clock_correlation=by_arm(self.correlation.mean(axis=2), self.names),
+            clock_correlation_interval=by_arm(half_of_mean(self.correlation), self.names),
             clock_correlation_other=dict(zip(SAMPLERS, self.correlation_other.mean(axis=1).tolist(), strict=True)),
             constant_pixels=self.constant_pixels,
             border_pictures=BORDER_COUNT,
@@ -144,11 +147,6 @@ class WrongTimesteps:
             border_error=tuple(self.time_error.tolist()),
             border_bound=tuple(self.bound[self.timesteps].tolist()),
         )
-
-    def _by_arm(self, values: NDArray[Any]) -> dict[str, dict[str, Any]]:
-        """Return an (S, A) array as numbers by sampler and arm."""
-        rows = zip(SAMPLERS, values.tolist(), strict=True)
-        return {sampler: dict(zip(self.names, row, strict=True)) for sampler, row in rows}
 
     def claims(self) -> tuple[Claim, ...]:
         """Decide what wrong timesteps do, everywhere and in the embedding only, and whether the border tells t."""

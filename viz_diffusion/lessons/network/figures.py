@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -169,7 +170,7 @@ def _draw_ends(figure: Figure, page: Axes, input_size: int, first: float, last: 
 
 def _draw_last_line(figure: Figure, page: Axes, first: float, last: float, formula: _Formula) -> None:
     """Draw the last line as a circle, reached by x_t from above and by t from below, and what it computes."""
-    style = {"color": theme.PURPLE, "lw": 4}
+    style: dict[str, Any] = {"color": theme.PURPLE, "lw": 4}
     for name, points in (
         ("x_t", [(_MARGIN + first / 2, _MIDDLE - first / 2 - 170), (_MARGIN + first / 2, 160), (_LAST_LINE, 160)]),
         ("t", [(110, _CHAIN + 70), (110, 1640), (_LAST_LINE, 1640)]),

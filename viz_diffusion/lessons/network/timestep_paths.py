@@ -56,7 +56,7 @@ def measure_timestep_paths(
 
     def predicted(embedded: Tensor, in_last_line: Tensor) -> Tensor:
         found, device = [], device_of(network)
-        for part in torch.arange(count).split(PREDICTION_BATCH):
+        for part in torch.split(torch.arange(count), PREDICTION_BATCH):
             inputs = (one[part].to(device) for one in (x_t, in_last_line, labels))
             with embedded_timesteps(network, embedded[part].to(device)):
                 found.append(network(*inputs).cpu())
@@ -64,12 +64,10 @@ def measure_timestep_paths(
 
     right = predicted(t, t)
     changes = (predicted(t, other) - right, predicted(other, t) - right)
-    squares = [change.square().mean(dim=(1, 2, 3)).double().numpy() for change in changes]
+    last_line, embedding = (_root_mean(change.square().mean(dim=(1, 2, 3)).double().numpy()) for change in changes)
     last = int(np.flatnonzero(schedule.alphas_cumprod > 0)[-1])
     power = float(schedule.alphas_cumprod[last])
-    return TimestepPaths(
-        *(number for one in squares for number in _root_mean(one)), count, sqrt((1 - power) / power), last
-    )
+    return TimestepPaths(*last_line, *embedding, count, sqrt((1 - power) / power), last)
 
 
 def _root_mean(squares: np.ndarray) -> tuple[float, float]:
