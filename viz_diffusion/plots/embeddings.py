@@ -114,7 +114,7 @@ def draw_time_embedding(embedding: TimeEmbedding) -> Figure:
         bars = ((left + 400, 420, 1.0, "sin, cos"), (left + wide - 520, 420, embedding.mlp_limit, "MLP"))
         for x, width, limit, name in (*bars, (right, square, 1.0, "")):
             theme.colour_bar(figure, (x, 1668, width, 24), theme.SIGNED_MAP, limit)
-            theme.write(figure, x - 80, 1700, name, ha="right")
+            theme.write(figure, x - 80, 1690, name, ha="right")
         return figure
 
 

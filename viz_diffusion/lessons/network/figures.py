@@ -22,18 +22,16 @@ _MIDDLE, _BUS, _CHAIN = 640, 960, 1370
 _MARGIN, _END = 70, 300
 _OUTPUT, _LAST_LINE, _RADIUS = 240, 2740, 78
 """Side of ε̂ behind a last line, and where the circle of that stands, with its radius."""
-_Formula = tuple[int, tuple[str, ...]]
+_Formula = tuple[tuple[int, str], ...]
 _FORMULAS: dict[str, _Formula] = {
-    "v": (20, (r"$\hat{\varepsilon}=\sqrt{\bar{\alpha}}\,\hat{v}$", r"$+\sqrt{1-\bar{\alpha}}\,x_t$")),
+    "v": ((22, r"$\hat{\varepsilon}=\sqrt{\bar{\alpha}}\,\hat{v}\;+$"), (26, r"$\sqrt{1-\bar{\alpha}}\;x_t$")),
     "x₀": (
-        26,
-        (
-            r"$\hat{\varepsilon}=$",
-            r"$\frac{x_t-\sqrt{\bar{\alpha}}\,\hat{x}_0}{\sqrt{1-\bar{\alpha}}}$",
-        ),
+        (26, r"$\hat{\varepsilon}=(x_t-$"),
+        (26, r"$\sqrt{\bar{\alpha}}\,\hat{x}_0)\,/$"),
+        (22, r"$\sqrt{1-\bar{\alpha}}$"),
     ),
 }
-"""The last line, by what the layers predict: font size and rows."""
+"""The last line, by what the layers predict: font sizes and rows."""
 _SHEETS = ("#e4dcf0", "#cfc2e4")
 
 
@@ -181,10 +179,9 @@ def _draw_last_line(figure: Figure, page: Axes, first: float, last: float, formu
     page.add_patch(Circle((_LAST_LINE, _MIDDLE), _RADIUS, fc="white", ec=theme.PURPLE, lw=4, gid="last-line"))
     theme.write(figure, _LAST_LINE, _MIDDLE + 4, "last\nline", va="center", linespacing=0.95)
     theme.arrow(page, (_LAST_LINE + _RADIUS + 4, _MIDDLE), (theme.PAGE_WIDTH - _MARGIN - last - 8, _MIDDLE))
-    size, rows = formula
-    for row, text in enumerate(rows):
-        theme.write(figure, _LAST_LINE + 30, 900 + (50 + 2 * size) * row, text, size, ha="left")
-    theme.write(figure, _LAST_LINE + 30, 1130, r"$\bar{\alpha}$ at t", 20, ha="left", color=theme.PURPLE)
+    for row, (size, text) in enumerate(formula):
+        theme.write(figure, _LAST_LINE + 30, 905 + 120 * row, text, size, ha="left")
+    theme.write(figure, _LAST_LINE + 30, 1265, r"$\bar{\alpha}$ at t", 20, ha="left", color=theme.PURPLE)
 
 
 def _draw_skips(page: Axes, shape: ModelShape, centres: list[float], tops: list[float]) -> None:
@@ -210,7 +207,7 @@ def _draw_bus(figure: Figure, page: Axes, feet: list[tuple[float, float]]) -> No
     for x, foot in feet:
         theme.arrow(page, (x, _BUS), (x, foot + 10), color=theme.ORANGE, lw=5, mutation_scale=32)
     page.add_patch(Circle((heart, _CHAIN), 70, fc="white", ec=theme.ORANGE, lw=5))
-    theme.write(figure, heart + 40, _BUS + 190, "time + label embedding", color=theme.ORANGE, ha="left")
+    theme.write(figure, heart + 40, _BUS + 150, "time + label embedding", color=theme.ORANGE, ha="left")
     page.plot([heart - 38, heart + 38], [_CHAIN, _CHAIN], color=theme.INK, lw=4)
     page.plot([heart, heart], [_CHAIN - 38, _CHAIN + 38], color=theme.INK, lw=4)
 
