@@ -54,8 +54,7 @@ from viz_diffusion.training.thumbnails import SAMPLES, load_samples
 
 BUNDLED_DIR = Path(__file__).parents[1] / "assets" / "weights"
 CONTROLS_DIR = BUNDLED_DIR.parent / "controls"
-"""Runs to compare with: ``no_time`` has no time input, ``with_time`` is its twin, trained equally with one;
-``subset_100`` saw 100 digits, ``flow`` is of flow matching."""
+"""Control runs: ``no_time`` has no time input, its twin ``with_time`` has one; ``subset_100``: 100 digits; ``flow``."""
 RUNS_DIR = Path("runs")
 WEIGHTS, MANIFEST = "model.safetensors", "manifest.json"
 
