@@ -46,7 +46,7 @@ DDIM_STEPS = 50
 """Steps of the second recording, by DDIM from the same noise."""
 GENERATIONS = 8
 """Generations whose directions are measured, quick; the full measurement takes all traces."""
-FEWEST_STEPS = 10
+FEWEST_STEPS = 5
 """Steps, at least, of a recording whose directions are decided."""
 ALIGNED, OPPOSITE = 0.5, -0.9
 """Removals point the same way above this cosine; their sum is the noise, with the opposite sign, below the other."""
