@@ -97,6 +97,8 @@ NAMES = {
     "evaluate",
     "training",
     "coarse_fine",
+    "range",
+    "x_T",
 }
 """Latin words allowed in a Chinese text; commands and fields are not checked."""
 
