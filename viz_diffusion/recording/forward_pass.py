@@ -250,8 +250,11 @@ def to_images(x0: Tensor) -> Float32:
     Raises
     ------
     VizdiffUsageError
-        Where they have neither two nor three nor four axes.
+        Where they are no floating-point tensor, or have neither two nor three nor four axes.
     """
+    if not isinstance(x0, Tensor) or not x0.is_floating_point():
+        found = x0.dtype if isinstance(x0, (Tensor, np.ndarray)) else type(x0).__name__
+        raise VizdiffUsageError(f"finished images must be a floating-point tensor, scaled as x_t is, found {found}")
     if x0.ndim not in _SHAPES:
         raise VizdiffUsageError(f"finished images must be (B, C, H, W), (B, H, W) or (B, D), found {tuple(x0.shape)}")
     return _four_axes(to_numpy(x0))
