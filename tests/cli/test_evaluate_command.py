@@ -77,10 +77,20 @@ def test_other_pictures_are_not_read_by_the_digits_classifier(
     write_manifest(tmp_path, ["config.json", "model.safetensors"])
     load = RunConfig.load_digits
     monkeypatch.setattr(RunConfig, "load_digits", lambda _, split: first(load(bundled.config, split), 5000))
-    monkeypatch.setattr(likelihood, "measure_likelihood", partial(likelihood.measure_likelihood, count=4))
+    monkeypatch.setattr(
+        likelihood, "measure_likelihood", partial(likelihood.measure_likelihood, count=4, decoder_counts=(100, 300))
+    )
     assert main(["evaluate", "--run", str(tmp_path), "--json"]) == 0
     said = capsys.readouterr()
     result = json.loads(said.out)
     assert "this run is of fashion-mnist" in said.err
     assert result["samples"] is result["real"] is result["classifier_sha256"] is None
     assert 0.02 < result["mean_loss"] < 0.0225, "what needs no classifier is measured all the same"
+    terms = [result[name] for name in ("bits_last", "bits_middle", "bits_decoder")]
+    assert result["bits_per_pixel"] == pytest.approx(sum(terms))
+    gained = result["bits_decoder"] - result["bits_categorical_decoder"]
+    assert result["bits_per_pixel_categorical"] == pytest.approx(sum(terms) - gained)
+    assert gained > 0.3
+    assert "L_T 0.00003 + L_1 to L_999 0.8" in said.err
+    assert "known to be black costs 0.51 bits, one that is known to be grey 1.31" in said.err
+    assert "fitted to 300 training digits" in said.err

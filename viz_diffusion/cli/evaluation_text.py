@@ -9,6 +9,7 @@ from viz_diffusion.diffusion.sampler_config import SamplerConfig
 from viz_diffusion.diffusion.timesteps import SPACINGS, VARIANCES
 
 if TYPE_CHECKING:
+    from viz_diffusion.diffusion.schedule import NoiseSchedule
     from viz_diffusion.evaluation.evaluate import Evaluation, QualityMetrics
     from viz_diffusion.evaluation.likelihood import Likelihood
 
@@ -98,11 +99,16 @@ def evaluation_lines(evaluation: Evaluation, how: str) -> list[tuple[str, str]]:
     ]
 
 
-def likelihood_lines(likelihood: Likelihood, baselines: dict[str, float]) -> list[tuple[str, str]]:
-    """Return the lines, label and text, on the loss and the bits per pixel."""
-    from viz_diffusion.evaluation.intervals import Z_95
+def likelihood_lines(
+    likelihood: Likelihood, baselines: dict[str, float], schedule: NoiseSchedule
+) -> list[tuple[str, str]]:
+    """Return the lines, label and text, on the loss and on each term of the bound, in bits per pixel."""
+    from viz_diffusion.evaluation.decoders import gaussian_decoder_levels, known_pixel_bits
+    from viz_diffusion.evaluation.intervals import Z_95, half_of_mean
 
-    return [
+    decoders, last = likelihood.decoders, len(likelihood.loss) - 1
+    black, grey = known_pixel_bits(schedule)
+    lines = [
         (
             "Loss",
             f"{likelihood.mean_loss:.4f} (Gaussian {baselines['one']:.4f}, one a label {baselines['labels']:.4f}), "
@@ -110,10 +116,30 @@ def likelihood_lines(likelihood: Likelihood, baselines: dict[str, float]) -> lis
         ),
         (
             "Bits",
-            f"{likelihood.bits:.2f} ± {Z_95 * likelihood.bits_error:.2f} per pixel at most (95%), "
-            f"{_late_share(likelihood):.0%} of them in the last twentieth of the steps",
+            f"{likelihood.bits:.2f} ± {Z_95 * likelihood.bits_error:.2f} per pixel at most, given the label (95%): "
+            f"L_T {likelihood.bits_last:.5f} + L_1 to L_{last} {likelihood.bits_middle:.2f} ± "
+            f"{Z_95 * likelihood.bits_middle_error:.2f} ({likelihood.count} test digits at each t) + "
+            f"L_0 {decoders.gaussian.mean():.3f} ± {half_of_mean(decoders.gaussian):.3f} "
+            f"({len(decoders.gaussian)} test digits)",
+        ),
+        (
+            "Decoder",
+            f"this L_0 is that of Ho et al. 2020, a Gaussian whose standard deviation is "
+            f"{gaussian_decoder_levels(schedule):.2f} of the distance of two grey levels: a pixel that is known to be "
+            f"black costs {black:.2f} bits, one that is known to be grey {grey:.2f}",
         ),
     ]
+    total, error = likelihood.bits_categorical, likelihood.bits_categorical_error
+    if decoders.categorical is not None and total is not None and error is not None:
+        lines.append(
+            (
+                "",
+                f"with a categorical decoder, fitted to {decoders.fitted} training digits, L_0 is "
+                f"{decoders.categorical.mean():.3f} ± {half_of_mean(decoders.categorical):.3f}, and the bound "
+                f"{total:.2f} ± {Z_95 * error:.2f} bits per pixel",
+            )
+        )
+    return lines
 
 
 def _late_share(likelihood: Likelihood) -> float:
@@ -141,8 +167,12 @@ def evaluation_values(evaluation: Evaluation) -> dict[str, Any]:
     }
 
 
-def likelihood_values(likelihood: Likelihood, baselines: dict[str, float]) -> dict[str, Any]:
-    """Return the values of a likelihood and its Gaussian baselines for the JSON object."""
+def likelihood_values(likelihood: Likelihood, baselines: dict[str, float], schedule: NoiseSchedule) -> dict[str, Any]:
+    """Return the values of a likelihood and its Gaussian baselines for the JSON object; errors are standard errors."""
+    from viz_diffusion.evaluation.decoders import known_pixel_bits
+    from viz_diffusion.evaluation.intervals import Z_95, half_of_mean
+
+    decoders, categorical = likelihood.decoders, likelihood.decoders.categorical
     return {
         "mean_loss": likelihood.mean_loss,
         "gaussian_loss": baselines["one"],
@@ -151,7 +181,18 @@ def likelihood_values(likelihood: Likelihood, baselines: dict[str, float]) -> di
         "loss_count": likelihood.count,
         "bits_per_pixel": likelihood.bits,
         "bits_per_pixel_error": likelihood.bits_error,
-        "bits_decoder": float(likelihood.bits_by_t[0]),
         "bits_last": likelihood.bits_last,
+        "bits_middle": likelihood.bits_middle,
+        "bits_middle_error": likelihood.bits_middle_error,
+        "bits_decoder": float(decoders.gaussian.mean()),
+        "bits_decoder_error": half_of_mean(decoders.gaussian) / Z_95,
+        "bits_decoder_count": len(decoders.gaussian),
+        "bits_decoder_known_black": known_pixel_bits(schedule)[0],
+        "bits_decoder_known_grey": known_pixel_bits(schedule)[1],
+        "bits_categorical_decoder": None if categorical is None else float(categorical.mean()),
+        "bits_categorical_decoder_error": None if categorical is None else half_of_mean(categorical) / Z_95,
+        "bits_categorical_decoder_fitted": decoders.fitted,
+        "bits_per_pixel_categorical": likelihood.bits_categorical,
+        "bits_per_pixel_categorical_error": likelihood.bits_categorical_error,
         "bits_late_share": _late_share(likelihood),
     }

@@ -35,6 +35,7 @@ from viz_diffusion.files import make_parent, write_json
 
 if TYPE_CHECKING:
     from viz_diffusion.data import Digits
+    from viz_diffusion.diffusion.schedule import NoiseSchedule
     from viz_diffusion.evaluation.classifier import DigitClassifier
     from viz_diffusion.evaluation.evaluate import Evaluation
     from viz_diffusion.evaluation.likelihood import Likelihood
@@ -97,7 +98,7 @@ def run_command(
         terminal.say("Judged", _why_not_judged(run_config, judge is not None, most))
     likelihood, baselines = _measure_likelihood(loaded, training, test, terminal)
     how = f"{how_sampled(config)}, seeds {seed} to {seed + count - 1}"
-    remarks = _say_results(evaluation, likelihood, baselines, how, terminal)
+    remarks = _say_results(evaluation, likelihood, baselines, run_config.noise_schedule, how, terminal)
     absent = dict.fromkeys(("classifier_sha256", "samples", "real", "clouds"))
     values = {
         "run": loaded.run.name_or_path,
@@ -110,7 +111,7 @@ def run_command(
         "seconds": round(terminal.seconds, 1),
         "x0_beyond_scale": clipped,
         **(absent if evaluation is None else evaluation_values(evaluation)),
-        **likelihood_values(likelihood, baselines),
+        **likelihood_values(likelihood, baselines, run_config.noise_schedule),
     }
     if out is not None:
         terminal.replacing(out)
@@ -128,12 +129,17 @@ def _check_options(count: int | None, seed: int, out: Path | None) -> None:
 
 
 def _say_results(
-    evaluation: Evaluation | None, likelihood: Likelihood, baselines: dict[str, float], how: str, terminal: Terminal
+    evaluation: Evaluation | None,
+    likelihood: Likelihood,
+    baselines: dict[str, float],
+    schedule: NoiseSchedule,
+    how: str,
+    terminal: Terminal,
 ) -> list[str]:
     """Say what was measured, of samples that were made as ``how`` says; return the remarks on it."""
     remarks = [] if evaluation is None else remarks_on(evaluation)
     lines = [] if evaluation is None else evaluation_lines(evaluation, how)
-    for label, text in (*lines, *likelihood_lines(likelihood, baselines), *remarks):
+    for label, text in (*lines, *likelihood_lines(likelihood, baselines, schedule), *remarks):
         terminal.say(label, text)
     return [text for _, text in remarks]
 
@@ -189,7 +195,11 @@ def _measure_likelihood(
     schedule, text = loaded.run.config.noise_schedule, "the loss at every timestep"
     with terminal.progress("Measuring", text, schedule.num_train_timesteps) as update:
         likelihood = measure_likelihood(
-            loaded.model, schedule, test, on_step=lambda done, total: update(done, total, text)
+            loaded.model,
+            schedule,
+            test,
+            on_step=lambda done, total: update(done, total, text),
+            training=training,
         )
     overall, per_label = gaussian_losses(schedule, training)
     return likelihood, {"one": float(overall.mean()), "labels": float(per_label.mean())}
