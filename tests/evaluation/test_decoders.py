@@ -25,7 +25,7 @@ SCHEDULE = NoiseSchedule.named("linear")
 
 def pixels(levels: list[int]) -> torch.Tensor:
     """Return (1, 1, 1, N) pixels of these grey levels."""
-    return torch.tensor(levels).reshape(1, 1, 1, -1) * BIN - 1
+    return torch.tensor(levels, dtype=torch.float64).reshape(1, 1, 1, -1) * BIN - 1
 
 
 def test_a_pixel_known_to_be_black_costs_half_a_bit_since_the_gaussian_is_a_grey_level_wide() -> None:
@@ -44,11 +44,11 @@ def test_a_pixel_known_to_be_black_costs_half_a_bit_since_the_gaussian_is_a_grey
 
 
 def test_both_decoders_are_distributions_over_the_256_grey_levels() -> None:
-    every = torch.arange(256).reshape(256, 1, 1, 1) * BIN - 1
+    every = torch.arange(256, dtype=torch.float64).reshape(256, 1, 1, 1) * BIN - 1
     for level in (0, 7, 254):
         mean = pixels([level]).expand(256, 1, 1, 1) + 0.003
         mass = 2.0 ** -gaussian_decoder_bits(every, mean, gaussian_decoder_spread(SCHEDULE))
-        assert mass.sum() == pytest.approx(1, abs=1e-6)
+        assert mass.sum() == pytest.approx(1, abs=1e-9)
         decoder = CategoricalDecoder.fit(pixels([3, 3, 9]), pixels([level, 8, level]))
         assert (2.0 ** -decoder.bits(every, mean)).sum() == pytest.approx(1, abs=1e-9)
         assert (decoder.table > 0).all()

@@ -73,6 +73,7 @@ NAMES = {
     "DDIM",
     "MLP",
     "MNIST",
+    "KID",
     "SHA",
     "Ctrl",
     "Home",

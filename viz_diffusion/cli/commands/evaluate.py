@@ -88,7 +88,7 @@ def run_command(
     training = run_config.data_set(trained_on)
     evaluation, clipped = None, None
     judge = DigitClassifier.find(run_config.dataset, training.sha256)
-    most = COUNT if run_config.dataset == "mnist" else most_samples(training, test, run_config.present_labels)
+    most = COUNT if run_config.dataset == "mnist" else most_samples(test, run_config.present_labels)
     count = min(COUNT, most) if count is None else count
     if judge is not None and most >= FEWEST:
         evaluation, clipped = _evaluate_samples(
@@ -99,7 +99,9 @@ def run_command(
     likelihood, baselines = _measure_likelihood(loaded, training, test, terminal)
     how = f"{how_sampled(config)}, seeds {seed} to {seed + count - 1}"
     remarks = _say_results(evaluation, likelihood, baselines, run_config.noise_schedule, how, terminal)
-    absent = dict.fromkeys(("classifier_sha256", "samples", "real", "clouds"))
+    absent = dict.fromkeys(
+        ("classifier_sha256", "compared", "frechet_excess", "frechet_excess_half", "samples", "real", "clouds")
+    )
     values = {
         "run": loaded.run.name_or_path,
         "weights_sha256": loaded.weights_sha256,
@@ -172,16 +174,19 @@ def _evaluate_samples(
 
     from viz_diffusion.cli.record import sample_all
     from viz_diffusion.evaluation.evaluate import FLOOR_DRAWS, check_count, evaluate
+    from viz_diffusion.evaluation.heldout_splits import images_of_each
 
-    check_count(count, training, test)
     present = torch.tensor(loaded.run.config.present_labels)
     labels = present[torch.arange(count) % len(present)]
+    compared = sum(images_of_each(labels, test).values())
+    check_count(count, compared, test)
     images, clipped = sample_all(loaded, labels, seed, config, terminal)
     terminal.say("Guesses", clipping_text(clipped, config.clip))
     terminal.say(
         "Judging",
-        f"{count} samples, {count} real digits ({FLOOR_DRAWS} times), {count} Gaussian clouds, "
-        f"against {count} test digits; near-copies among {len(trained_on)} training digits",
+        f"{count} samples and {count} Gaussian clouds; sets of {compared} of them, and of {compared} test digits, "
+        f"against {compared} other test digits ({FLOOR_DRAWS} times); near-copies among {len(trained_on)} training "
+        "digits",
     )
     return evaluate(images, labels, training, test, trained_on=trained_on, judge=judge), clipped
 
