@@ -71,7 +71,6 @@ def main() -> None:
                 guidance_scale=options.guidance,
                 seeds=seeds,
                 sampler="ddpm",
-                variance="beta",
                 store=Path(folder) / "a.zarr",
                 dtype=options.dtype,
                 aim=(options.batch, steps),

@@ -1,6 +1,6 @@
 """Measure every lesson once on the bundled weights, and write down what was asked, what was found and how long it took.
 
-    python scripts/answer_lessons.py          # about five minutes: docs/ANSWERS.md, and the table in README.md
+    python scripts/answer_lessons.py          # about five minutes; writes docs/ANSWERS.md
 
 The answers are those of ``vizdiff report``: full results where they ship with the weights. Beside them every lesson is
 measured with the quick sizes, in one process, the recording and the traces made once and shared, as ``vizdiff report
@@ -19,7 +19,7 @@ import torch
 
 from viz_diffusion.cli.options import DEFAULT_SEED
 from viz_diffusion.diffusion.sampler_config import SamplerConfig
-from viz_diffusion.files import make_dir, write_bytes
+from viz_diffusion.files import write_bytes
 from viz_diffusion.lessons.base import Finding, all_lessons
 from viz_diffusion.lessons.context import LessonContext
 from viz_diffusion.recording.comparison_sampling import sample_comparison_runs
@@ -31,14 +31,9 @@ from viz_diffusion.training.run import Run
 from viz_diffusion.views.frames import recording_facts
 
 ROOT = Path(__file__).parents[1]
-MARKS = ("<!-- answers -->", "<!-- /answers -->")
-READMES = {"en": "README.md", "zh": "README.zh-CN.md"}
-HEADERS = {
-    "en": ["| question | found (✓), not found (✗), not decided (?) | command |", "|---|---|---|"],
-    "zh": ["| 问题 | 发现（✓）、未发现（✗）、无法判定（?） | 命令 |", "|---|---|---|"],
-}
+HEADER = ["| question | yes (✓), no (✗), undecided (?) | command |", "|---|---|---|"]
 SIGNS = {True: "✓", False: "✗", None: "?"}
-VERDICTS = {True: "found", False: "not found", None: "not decided"}
+VERDICTS = {True: "Yes", False: "No", None: "Undecided"}
 
 
 def main() -> None:
@@ -68,7 +63,7 @@ def main() -> None:
         comparison_runs.others,
         progress=show,
     )
-    seconds["companions"] = time.perf_counter() - begun
+    seconds["comparison runs"] = time.perf_counter() - begun
     begun = time.perf_counter()
     _ = context.traces
     seconds["traces"] = time.perf_counter() - begun
@@ -83,13 +78,8 @@ def main() -> None:
         f"What `vizdiff report` says of the bundled weights ({digest[:8]}). In brackets, how long the quick "
         f"measurement of the lesson takes (threads: {torch.get_num_threads()})."
     )
-    for lang, name in READMES.items():
-        told = narrate(shown, recording_facts(recorded), load_texts(lang))
-        if lang == "en":
-            write_bytes(make_dir(ROOT / "docs") / "ANSWERS.md", answers(told, shown, findings, seconds, head).encode())
-        before, rest = (ROOT / name).read_text("utf-8").split(MARKS[0])
-        table = "\n".join([MARKS[0], *HEADERS[lang], *map(row, told), MARKS[1]])
-        write_bytes(ROOT / name, (before + table + rest.split(MARKS[1])[1]).encode())
+    told = narrate(shown, recording_facts(recorded), load_texts("en"))
+    write_bytes(ROOT / "docs" / "ANSWERS.md", answers(told, shown, findings, seconds, head).encode())
     print(f"all together {sum(seconds.values()):.0f} s")
 
 
@@ -108,12 +98,15 @@ def answers(
 ) -> str:
     """Return the page of answers: what was ``shown`` as it was ``told``, and where ``quick`` sizes answer otherwise."""
     holds = {finding.lesson.name: {claim.name: claim.holds for claim in finding.claims} for finding in quick}
-    shared = ", ".join(f"{name} {seconds[name]:.0f} s" for name in ("recording", "companions", "traces"))
+    shared = ", ".join(f"{name} {seconds[name]:.0f} s" for name in ("recording", "comparison runs", "traces"))
     lines = [
         "# What the lessons ask, and what was found",
         "",
         f"Written by `python scripts/answer_lessons.py`. {head} Shared: {shared}; all together "
         f"{sum(seconds.values()):.0f} s. {versions()}.",
+        "",
+        *HEADER,
+        *map(row, told),
     ]
     for one, finding in zip(told, shown, strict=True):
         lines += [
@@ -131,8 +124,9 @@ def answers(
 
 
 def plain(text: str) -> str:
-    """Return a text for Markdown: on one line, with nothing that Markdown would read as markup."""
-    return re.sub(r"([*_|<])", r"\\\1", " ".join(text.split()))
+    """Return a text for Markdown: on one line, with nothing that Markdown would read as markup, options as code."""
+    escaped = re.sub(r"([*_|<])", r"\\\1", " ".join(text.split()))
+    return re.sub(r"(?<![\w-])--[a-z][a-z-]*[a-z]", r"`\g<0>`", escaped)
 
 
 def show(done: int, total: int | None, text: str) -> None:

@@ -31,11 +31,16 @@ pytest_plugins = ["figure_fixtures"]
 
 SLOWEST = (
     "cli/test_commands.py",
+    "cli/test_own_data.py",
+    "cli/test_small_data_sets.py",
+    "cli/test_standard_streams.py",
     "training/test_kills_and_signals.py",
     "browser/test_recording_pages_in_browser.py",
     "lessons/decision/test_decision.py",
     "browser/test_real_pages_in_browser.py",
     "recording/test_async_writer.py",
+    "cli/test_train_command.py",
+    "cli/test_objectives.py",
     "evaluation/test_evaluate.py",
     "lessons/clock/test_wrong_timestep.py",
     "lessons/step/test_step.py",

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from viz_diffusion.errors import VizdiffUsageError
 
 Float64 = NDArray[np.float64]
+SigmaT = TypeVar("SigmaT", float, Float64)
+"""A number or an array."""
 ArrayT = TypeVar("ArrayT", bound=Any)
 """A NumPy array or a tensor of shape (B, ...); the result has the type of the argument."""
 
@@ -36,10 +38,13 @@ def scales(alphas_cumprod: float | Float64, scaling: str = SCALINGS[0]) -> tuple
     return signal, noise
 
 
-def alphas_cumprod_of(sigmas: Float64, scaling: str) -> Float64:
-    """Return ᾱ, float64, of noise levels σ: b of :func:`scales`, where the scaling is not variance-preserving."""
-    sigma = np.asarray(sigmas, dtype=np.float64)
-    return 1 / (1 + sigma**2) if scaling == "variance_exploding" else (1 - sigma) ** 2 / ((1 - sigma) ** 2 + sigma**2)
+def alphas_cumprod_of(sigmas: SigmaT, scaling: str) -> SigmaT:
+    """Return ᾱ of noise levels σ, a float or float64: b of :func:`scales`, where the scaling preserves no variance."""
+    power = sigmas * sigmas
+    if scaling == "variance_exploding":
+        return 1 / (1 + power)
+    signal = (1 - sigmas) * (1 - sigmas)
+    return signal / (signal + power)
 
 
 def broadcast_factor(value: Float64, like: ArrayT) -> ArrayT:

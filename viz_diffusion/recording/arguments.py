@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -18,6 +18,17 @@ from torch import Tensor, nn
 
 from viz_diffusion.diffusion.torch_defaults import tensor_of
 from viz_diffusion.errors import VizdiffUsageError
+from viz_diffusion.recording.argument_values import (
+    as_tensor,
+    describe,
+    is_bool,
+    is_number_each,
+    mask_row,
+    timestep_row,
+    timesteps,
+)
+from viz_diffusion.recording.conditions import condition_numbers
+from viz_diffusion.recording.known_calls import KnownCalls
 
 ROLES = ("x", "t", "labels", "drop", "keep")
 """The image, the timestep, the labels; a mask that is true where the condition is dropped, or where it is kept."""
@@ -43,21 +54,30 @@ _DROP_WORDS = ("drop", "uncond", "null", "context_mask")
 
 
 @dataclass(frozen=True, eq=False)
-class PassArguments:
+class Conditioning:
+    """What a forward pass is given apart from x and t, which most loops leave unchanged from pass to pass."""
+
+    labels: NDArray[np.int64]
+    """(n,) int64; -1 for each image where the pass has none."""
+    dropped: NDArray[np.bool_] | None
+    """(n,) bool: where a mask says that the condition is dropped; None where the pass has no such mask."""
+    conditions: Mapping[str, NDArray[Any]]
+    """(n,) for each other argument; see :func:`condition_numbers`."""
+    names: Mapping[str, str]
+    """The name of the argument of each role that was found."""
+    places: tuple[int, int]
+    """Where x and t stand among the positional arguments and, after them, those passed by name."""
+
+
+class PassArguments(NamedTuple):
     """The arguments of one forward pass, by role."""
 
     x: Tensor
     """(n, ...) floating point, as it was passed."""
     t: Tensor
-    """(m,): the timesteps as they were passed, one or n of them."""
-    labels: NDArray[np.int64]
-    """(n,) int64; -1 for each image where the pass has none."""
-    dropped: NDArray[np.bool_] | None
-    """(n,) bool: where a mask says that the condition is dropped; None where the pass has no such mask."""
-    others: Mapping[str, Any]
-    """All other arguments by name, as they were passed."""
-    names: Mapping[str, str]
-    """The name of the argument of each role that was found."""
+    """() or (m,): the timesteps as they were passed, one or n of them."""
+    given: Conditioning
+    """All else."""
 
 
 class ArgumentReader:
@@ -81,7 +101,12 @@ class ArgumentReader:
         unknown = sorted(set(self._chosen) - set(ROLES))
         if unknown:
             raise VizdiffUsageError(f"`arguments` has the roles {', '.join(ROLES)}, found {unknown[0]!r}")
-        self._signature = inspect.signature(_named_forward(denoiser).forward)
+        self._positional = [
+            name
+            for name, one in inspect.signature(_named_forward(denoiser).forward).parameters.items()
+            if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)
+        ]
+        self._known: KnownCalls[Conditioning] = KnownCalls()
 
     def read(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> PassArguments:
         """Return the arguments of one pass by role.
@@ -91,6 +116,14 @@ class ArgumentReader:
         VizdiffUsageError
             Where x or t is not found, or an argument has a role that its type or shape does not allow.
         """
+        known = self._known.find(args, kwargs)
+        if known is None:
+            return self._read_anew(args, kwargs)
+        values, (x, t) = (*args, *kwargs.values()), known.places
+        return PassArguments(values[x], timestep_row(values[t]), known)
+
+    def _read_anew(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> PassArguments:
+        """Return the arguments of a call like which there was none before."""
         given = self._given(args, kwargs)
         names = {role: self._chosen_name(role, given) for role in self._chosen}
         if "x" not in names:
@@ -98,12 +131,12 @@ class ArgumentReader:
         x = given[names["x"]]
         if not isinstance(x, Tensor) or not x.is_floating_point() or x.ndim < 2:
             raise VizdiffUsageError(
-                f"the argument {names['x']} was taken for x and is {_describe(x)}; say which one is x: "
+                f"the argument {names['x']} was taken for x and is {describe(x)}; say which one is x: "
                 'Recorder(…, arguments={"x": …})'
             )
         if "t" not in names:
             names["t"] = _find_t(given, names, x)
-        t = _timesteps(given[names["t"]], names["t"], x)
+        t = timesteps(given[names["t"]], names["t"], x)
         if "labels" not in names:
             found = _find_labels(given, names, x)
             if found is not None:
@@ -113,18 +146,28 @@ class ArgumentReader:
             labels = _label_row(given[names["labels"]], names["labels"], x)
         dropped = self._dropped(given, names, x)
         others = {name: value for name, value in given.items() if name not in names.values()}
-        return PassArguments(x, t, labels, dropped, others, names)
+        places = [*self._positional_names(args), *kwargs]
+        read = Conditioning(
+            labels,
+            dropped,
+            condition_numbers(others, len(x)),
+            names,
+            (places.index(names["x"]), places.index(names["t"])),
+        )
+        if len(set(names.values())) == len(names):  # else x or t has a further role, for which its values matter
+            self._known.add(args, kwargs, read.places, read)
+        return PassArguments(x, t, read)
 
     def _given(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-        """Return all arguments of a call by name; those without one are called ``args[0]``, ``args[1]`` and so on."""
-        names = [
-            name
-            for name, one in self._signature.parameters.items()
-            if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)
-        ]
-        positional = {names[i] if i < len(names) else f"args[{i}]": value for i, value in enumerate(args)}
+        """Return all arguments of a call by name."""
+        positional = dict(zip(self._positional_names(args), args, strict=True))
         given = {**positional, **{name: value for name, value in kwargs.items() if value is not None}}
-        return {name: _as_tensor(value) for name, value in given.items()}
+        return {name: as_tensor(value) for name, value in given.items()}
+
+    def _positional_names(self, args: tuple[Any, ...]) -> list[str]:
+        """Return the names of positional arguments; those without one are called ``args[0]``, ``args[1]`` and so on."""
+        names = self._positional
+        return [names[i] if i < len(names) else f"args[{i}]" for i in range(len(args))]
 
     def _chosen_name(self, role: str, given: Mapping[str, Any]) -> str:
         wanted = self._chosen[role]
@@ -141,15 +184,15 @@ class ArgumentReader:
         """Return where a mask drops the condition, (n,) bool."""
         for role, is_dropped in (("drop", True), ("keep", False)):
             if role in names:
-                mask = _mask_row(given[names[role]], x)
+                mask = mask_row(given[names[role]], x)
                 if mask is None:
                     raise VizdiffUsageError(
-                        f"the argument {names[role]} was said to be a mask and is {_describe(given[names[role]])}"
+                        f"the argument {names[role]} was said to be a mask and is {describe(given[names[role]])}"
                     )
                 return mask if is_dropped else ~mask
         for name, value in given.items():
             if name not in names.values() and any(word in name for word in _DROP_WORDS):
-                mask = _mask_row(value, x)
+                mask = mask_row(value, x)
                 if mask is not None:
                     names["drop"] = name
                     return mask
@@ -162,15 +205,6 @@ def _named_forward(denoiser: nn.Module) -> nn.Module:
     while isinstance(inner, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
         inner = inner.module
     return inner
-
-
-def _as_tensor(value: Any) -> Any:
-    """Return NumPy's numbers and arrays, and lists of numbers, as tensors; anything else as it is."""
-    if isinstance(value, (list, tuple)) and value and all(isinstance(one, (int, float, np.number)) for one in value):
-        value = np.asarray(value)
-    if isinstance(value, (np.number, np.bool_, np.ndarray)) and np.asarray(value).dtype.kind in "biuf":
-        return torch.from_numpy(np.array(value))
-    return value
 
 
 def _find_x(given: Mapping[str, Any], names: Mapping[str, str]) -> str:
@@ -195,7 +229,7 @@ def _find_t(given: Mapping[str, Any], names: Mapping[str, str], x: Tensor) -> st
     fitting = [
         name
         for name, value in rest.items()
-        if name not in _LABEL_NAMES and not _is_bool(value) and _is_number_each(value, len(x))
+        if name not in _LABEL_NAMES and not is_bool(value) and is_number_each(value, len(x))
     ]
     if not fitting:
         raise VizdiffUsageError(
@@ -228,59 +262,16 @@ def _are_labels(value: Any, count: int, *, one_hot: bool) -> bool:
         rows = one_hot and value.ndim == 2 and len(value) == count and value.shape[1] > 1
         return rows and bool(((value == 0) | (value == 1)).all() & (value.sum(dim=1) <= 1).all())
     if one_hot and value.shape == (count, 1):
-        return not _is_bool(value)
-    return not _is_bool(value) and value.ndim <= 1 and value.numel() in (1, count)
+        return not is_bool(value)
+    return not is_bool(value) and value.ndim <= 1 and value.numel() in (1, count)
 
 
 def _label_row(value: Any, name: str, x: Tensor) -> NDArray[np.int64]:
     """Return one label an image, (n,) int64; of one-hot rows, where the 1 is, and -1 for a row of zeros."""
     if not _are_labels(value, len(x), one_hot=True):
-        raise VizdiffUsageError(f"the argument {name} was said to be the labels and is {_describe(value)}")
+        raise VizdiffUsageError(f"the argument {name} was said to be the labels and is {describe(value)}")
     labels = tensor_of(value).detach().cpu()
     if labels.is_floating_point():
         row = torch.where(labels.sum(dim=1) > 0, labels.argmax(dim=1), -1)
         return np.asarray(row.numpy(), dtype=np.int64)
     return np.broadcast_to(labels.to(torch.int64).numpy().reshape(-1), len(x)).copy()
-
-
-def _timesteps(value: Any, name: str, x: Tensor) -> Tensor:
-    if _is_bool(value) or not _is_number_each(value, len(x)):
-        raise VizdiffUsageError(
-            f"the argument {name} was taken for the timesteps and is {_describe(value)}; say which one is t: "
-            'Recorder(…, arguments={"t": …})'
-        )
-    return tensor_of(value).detach().reshape(-1)
-
-
-def _mask_row(value: Any, x: Tensor) -> NDArray[np.bool_] | None:
-    """Return a mask or a probability of 0 or 1 as (n,) bool; None for anything else."""
-    if not isinstance(value, (bool, int, float)) and not _is_number_each(value, len(x)):
-        return None
-    numbers = tensor_of(value).detach().cpu().reshape(-1).to(torch.float32)
-    if not ((numbers == 0) | (numbers == 1)).all():
-        return None
-    return np.broadcast_to(numbers.numpy() == 1, len(x)).copy()
-
-
-def _is_number_each(value: Any, count: int) -> bool:
-    """Return whether a value is one number, or one for each image: (), (1,), (n,), (n, 1, 1, 1)."""
-    if isinstance(value, (int, float)):
-        return True
-    return isinstance(value, (Tensor, np.ndarray)) and (
-        _size(value) == 1 or (len(value) == count and _size(value) == count)
-    )
-
-
-def _size(value: Any) -> int:
-    return int(value.numel() if isinstance(value, Tensor) else value.size)
-
-
-def _is_bool(value: Any) -> bool:
-    return isinstance(value, bool) or (isinstance(value, Tensor) and value.dtype == torch.bool)
-
-
-def _describe(value: Any) -> str:
-    """Return a value's kind and shape in words."""
-    if isinstance(value, Tensor):
-        return f"a tensor of shape {tuple(value.shape)}, {str(value.dtype).removeprefix('torch.')}"
-    return f"a {type(value).__name__}"

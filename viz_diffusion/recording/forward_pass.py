@@ -5,7 +5,7 @@ It knows nothing about hooks, steps or files: tensors come in, arrays go out.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,6 +31,8 @@ _SHAPES = {
 
 def _four_axes(values: Float32) -> Float32:
     """Return states with the axes (n, C, H, W) in which they are recorded."""
+    if values.ndim == 4:
+        return values
     missing = (1,) * (4 - values.ndim)
     return values.reshape(len(values), *missing, *values.shape[1:])
 
@@ -113,25 +115,31 @@ class PassReader:
             As of :meth:`ArgumentReader.read` and :meth:`TimestepReader.read`; and where the pass runs under
             ``torch.vmap``, whose images no hook can copy.
         """
-        if any(_is_transformed(v) for v in _tensors(args, kwargs)):
+        if any(isinstance(value, Tensor) and _is_transformed(value) for value in (*args, *kwargs.values())):
             raise VizdiffUsageError(
                 "this forward pass runs under torch.vmap or another torch.func transform, whose images a hook cannot "
                 "copy: call the denoiser with the whole batch"
             )
         read = self._arguments.read(args, kwargs)
         t, share = self._timesteps.read(read.t)
-        if self._expects_index and read.names["t"] in ("sigma", "sigmas") and t != int(t):
+        if self._expects_index and read.given.names["t"] in ("sigma", "sigmas") and t != int(t):
             raise VizdiffUsageError(
-                f"the argument {read.names['t']} is {float(read.t.reshape(-1)[0]):g}, no timestep of this "
+                f"the argument {read.given.names['t']} is {float(read.t.reshape(-1)[0]):g}, no timestep of this "
                 "variance-preserving schedule: for noise levels σ give the Recorder NoiseSchedule.from_sigmas(sigmas); "
                 "else say how timesteps are counted: Recorder(…, timesteps=…)"
             )
         return read, t, share
 
     def read(
-        self, args: tuple[Any, ...], kwargs: Mapping[str, Any], output: Any, activations: Mapping[str, Float32]
+        self,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        output: Any,
+        activations: Mapping[str, Float32],
+        *,
+        copied: bool = False,
     ) -> ForwardPass:
-        """Return one forward pass.
+        """Return one forward pass; ``copied`` where the arguments are copies already, which it may keep.
 
         Raises
         ------
@@ -149,18 +157,20 @@ class PassReader:
             np.negative(values, out=values)
         return ForwardPass(
             t,
-            _four_axes(to_numpy(state)),
+            _four_axes(to_numpy(state, copy=not copied or state is not inputs.x)),
             values,
-            inputs.labels,
+            inputs.given.labels,
             activations,
             share,
-            inputs.dropped,
-            _condition_numbers(inputs.others, len(state)),
+            inputs.given.dropped,
+            inputs.given.conditions,
         )
 
     def _states(self, x: Tensor, output: Tensor) -> tuple[Tensor, Tensor]:
         """Return the state and the prediction of it, of one shape, without channels that hold something else."""
         state = x if self._channels is None else x[:, self._channels]
+        if state.shape == output.shape and state.ndim in _SHAPES:
+            return state, output
         if state.ndim not in _SHAPES or output.ndim != state.ndim:
             raise VizdiffUsageError(
                 f"x of shape {tuple(x.shape)} and an output of shape {tuple(output.shape)} are neither images "
@@ -181,7 +191,7 @@ class PassReader:
         return state, output
 
     def _state_conventions(self, inputs: PassArguments, state: Tensor) -> None:
-        self.conventions.update(inputs.names)
+        self.conventions.update(inputs.given.names)
         words = _SHAPES[state.ndim]
         if words:
             self.conventions["shape"] = words
@@ -192,48 +202,17 @@ class PassReader:
 
 def copied_arguments(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Return the arguments of a call with tensors copied, as they are before a network changes them in place."""
-
-    def copied(value: Any) -> Any:
-        return value.detach().clone() if isinstance(value, Tensor) else value
-
-    return tuple(copied(value) for value in args), {name: copied(value) for name, value in kwargs.items()}
+    return tuple([_copied(value) for value in args]), {name: _copied(value) for name, value in kwargs.items()}
 
 
-def _is_transformed(tensor: Tensor) -> bool:
-    """Return whether torch.vmap or another transform of torch.func stands between a hook and the values."""
-    return bool(torch._C._functorch.is_functorch_wrapped_tensor(tensor))  # type: ignore[no-untyped-call,unused-ignore]
+def _copied(value: Any) -> Any:
+    if not isinstance(value, Tensor):
+        return value
+    return value.detach().clone() if value.requires_grad else value.clone()
 
 
-def _tensors(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[Tensor]:
-    return [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)]
-
-
-def _condition_numbers(others: Mapping[str, Any], count: int) -> dict[str, NDArray[Any]]:
-    """Return (n,) for each argument that may be a condition: a number an image, the same for equal values.
-
-    They tell apart the two halves of guidance whose conditions are masks or embeddings.
-    """
-    numbers: dict[str, NDArray[Any]] = {}
-    for name, value in _leaves(others):
-        if isinstance(value, Tensor) and value.ndim and len(value) == count and not value.is_complex():
-            rows = value.detach().cpu().reshape(count, -1).to(torch.float64).numpy()
-            numbers[name] = np.array([hash(row.tobytes()) for row in rows], dtype=np.int64)
-        elif isinstance(value, Tensor) and not value.is_complex():  # one condition that all images share
-            shared = value.detach().cpu().to(torch.float64).numpy()
-            numbers[name] = np.full(count, hash((shared.shape, shared.tobytes())), dtype=np.int64)
-        elif isinstance(value, (bool, int, float, str)):
-            numbers[name] = np.full(count, hash(value), dtype=np.int64)
-    return numbers
-
-
-def _leaves(values: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the values in nested mappings, lists and tuples, with names such as ``cond.c_crossattn.0``."""
-    for name, value in values.items():
-        inner = dict(enumerate(value)) if isinstance(value, (list, tuple)) else value
-        if isinstance(inner, Mapping):
-            yield from _leaves(inner, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
+_is_transformed: Callable[[Tensor], bool] = torch._C._functorch.is_functorch_wrapped_tensor
+"""Returns whether torch.vmap or another transform of torch.func stands between a hook and the values."""
 
 
 def output_tensor(output: Any) -> Tensor:
@@ -257,10 +236,12 @@ def output_tensor(output: Any) -> Tensor:
     return output
 
 
-def to_numpy(tensor: Tensor) -> Any:
-    """Copy a tensor to a CPU array: float32 if it is floating-point, int64 otherwise."""
+def to_numpy(tensor: Tensor, *, copy: bool = True) -> Any:
+    """Return a tensor as a CPU array, float32 if it is floating-point, int64 otherwise; a copy where ``copy``."""
     dtype = torch.float32 if tensor.is_floating_point() else torch.int64
-    return tensor.detach().to("cpu", dtype, copy=True).numpy()
+    if tensor.dtype == dtype and tensor.is_cpu:  # the usual case, in fewer operations
+        return (tensor.detach().clone() if copy else tensor.detach()).numpy()
+    return tensor.detach().to("cpu", dtype, copy=copy).numpy()
 
 
 def to_images(x0: Tensor) -> Float32:

@@ -38,6 +38,8 @@ def match_modules(denoiser: nn.Module, patterns: Sequence[str]) -> dict[str, nn.
     VizdiffUsageError
         Where a pattern matches no module.
     """
+    if not patterns:
+        return {}
     modules = {
         name: module for name, module in denoiser.named_modules() if name and not isinstance(module, _CONTAINERS)
     }
@@ -243,17 +245,17 @@ class DenoiserHooks(RecordingHooks):
         if through_hooks:
             call.inputs = inputs
         else:
-            self._take(*inputs, output)
+            self._take(*inputs, output, copied=True)
         return output
 
     def _after_forward(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
         if torch.compiler.is_compiling() or module is not self._denoiser() or self._call.depth:
             return  # a hook traced into the compiled code would stay there; without a pass, recording is refused later
         inputs, self._call.inputs = self._call.inputs, None
-        self._take(*(inputs or (args, kwargs)), output)
+        self._take(*(inputs or (args, kwargs)), output, copied=inputs is not None)
 
-    def _take(self, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
-        self._on_pass(self._reader.read(args, kwargs, output, self._outputs.end_pass()))
+    def _take(self, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any, *, copied: bool) -> None:
+        self._on_pass(self._reader.read(args, kwargs, output, self._outputs.end_pass(), copied=copied))
 
 
 class _Call(threading.local):

@@ -58,8 +58,9 @@ def check_noisy_pass(one: ForwardPass, schedule: NoiseSchedule) -> None:
     if not one.alphas_cumprod < NOISY or one.x.size < _NUM_VALUES:
         return
     x, prediction = (values.astype(np.float64).ravel() for values in (one.x, one.prediction))
-    spreads = (float(x.std()), float(prediction.std()))
-    correlation = float(np.corrcoef(x, prediction)[0, 1]) if min(spreads) > 0 else 0.0
+    x, prediction = x - x.mean(), prediction - prediction.mean()
+    spreads = (float(np.sqrt(x @ x / x.size)), float(np.sqrt(prediction @ prediction / x.size)))
+    correlation = float(x @ prediction) / (x.size * spreads[0] * spreads[1]) if min(spreads) > 0 else 0.0
     _, noise = scales(one.alphas_cumprod, schedule.scaling)
     if spreads[0] > _MOST_SPREAD * float(noise):
         return  # data of more than unit power show through the noise
@@ -249,9 +250,13 @@ def _updates(
 
 def _explained(difference: Float64, x: Float64, x0: Float64) -> float:
     """Return the share of the power of a difference that x_t and x̂_0 explain: about 2/n for fresh noise of n values."""
-    given = np.stack([x.ravel(), x0.ravel()], axis=1)
-    left = difference.ravel() - given @ np.linalg.lstsq(given, difference.ravel(), rcond=None)[0]
-    return 1 - float(left @ left) / max(float((difference**2).sum()), 1e-30)
+    wanted, first, second = (values.ravel() for values in (difference, x, x0))
+    second = second - first * (float(first @ second) / max(float(first @ first), 1e-300))  # what x0 adds to x_t
+    power = float(second @ second)
+    left = wanted - first * (float(first @ wanted) / max(float(first @ first), 1e-300))
+    if power > 1e-20 * float(x0.ravel() @ x0.ravel()):
+        left = left - second * (float(second @ left) / power)
+    return 1 - float(left @ left) / max(float(wanted @ wanted), 1e-30)
 
 
 def _is_euler(pairs: Sequence[tuple[ForwardPass, Float32, ForwardPass]], schedule: NoiseSchedule) -> bool:

@@ -60,8 +60,14 @@ def check_scale(one: ForwardPass, scaling: str) -> None:
     VizdiffUsageError
         Where the variance explodes, and x_t at a σ above 3 spreads by less than a third of it.
     """
+    if scaling != "variance_exploding":
+        return
+    power = 1 / one.alphas_cumprod - 1  # σ², about
+    flat = one.x.ravel()
+    if power < 8.99 or float(flat.dot(flat)) > 0.12 * power * flat.size:
+        return  # clearly large enough, in float32
     noise = float(scales(one.alphas_cumprod, scaling)[1])
-    if scaling != "variance_exploding" or noise <= 3:
+    if noise <= 3:
         return
     spread = float(np.sqrt(np.mean(np.square(one.x, dtype=np.float64))))
     if spread < noise / 3:

@@ -5,13 +5,15 @@ Knows nothing about networks or hooks.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
+from math import inf, isfinite, log, log1p
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from viz_diffusion.diffusion.scaling import SCALINGS, alphas_cumprod_of
@@ -25,6 +27,8 @@ _WHOLE = 1e-3
 """Timesteps this near to a whole number are whole: t/T in float32 is off by about 1e-4 at T = 1000."""
 _EXACT = {torch.bfloat16: 256, torch.float16: 2048}
 """The largest number up to which each format holds every whole number."""
+_FEW = 256
+"""Up to about as many numbers are compared faster as Python's than as an array."""
 
 
 class Timestep(NamedTuple):
@@ -87,7 +91,7 @@ class TimestepReader:
         Parameters
         ----------
         values
-            (m,): one timestep, or one for each image.
+            () or (m,): one timestep, or one for each image.
 
         Raises
         ------
@@ -97,7 +101,7 @@ class TimestepReader:
         """
         _check_format(values)
         self._floating = values.is_floating_point()
-        value = _common_value(values.cpu().to(torch.float64).numpy())
+        value = _common_value(values)
         if self._schedule.scaling == "flow":
             return self._flow(value)
         if self._schedule.scaling == "variance_exploding" and self._convention in (None, "sigma"):
@@ -107,10 +111,10 @@ class TimestepReader:
                     f"a forward pass was given t = {value:g}, and noise levels σ are above 0; if t is a function of σ, "
                     "record the module around this one that is called with σ itself"
                 )
-            return self._at_share(float(alphas_cumprod_of(np.asarray(value), self._schedule.scaling)), f"σ = {value:g}")
+            return self._at_share(alphas_cumprod_of(value, self._schedule.scaling), "σ", value)
         if self._convention == "log_snr":
             self.words = "ln SNR, in nats"
-            return self._at_share(1 / (1 + float(np.exp(-value))), f"ln SNR = {value:g}")
+            return self._at_share(1 / (1 + float(np.exp(-value))), "ln SNR", value)
         return self._counted(value)
 
     def _counted(self, value: float) -> Timestep:
@@ -118,6 +122,10 @@ class TimestepReader:
         if not self._candidates:
             self._candidates = self._fitting(value)
         last = self._schedule.num_train_timesteps - 1
+        if len(self._candidates) == 1 and self.words:
+            index = self._candidates[0].to_index(value)
+            if -_WHOLE <= index <= last + _WHOLE:
+                return self._place(index)
         self._candidates = [
             one for one in self._candidates if -_WHOLE <= one.to_index(value) <= last + _WHOLE and self._agrees(one)
         ]
@@ -132,8 +140,12 @@ class TimestepReader:
         index = self._candidates[0].to_index(value)
         self.words = self._candidates[0].words
         self._used.append(value)
+        return self._place(index)
+
+    def _place(self, index: float) -> Timestep:
+        """Return the place of an index, which may be off by rounding."""
         if abs(index - round(index)) <= _WHOLE:
-            whole = min(max(round(index), 0), last)
+            whole = min(max(round(index), 0), self._schedule.num_train_timesteps - 1)
             return Timestep(whole, float(self._schedule.alphas_cumprod[whole]))
         return Timestep(index, self._between(index))
 
@@ -168,15 +180,22 @@ class TimestepReader:
         log_snr = np.interp(index, np.arange(self._schedule.num_train_timesteps), self._schedule.log_snr)
         return float(1 / (1 + np.exp(-log_snr)))
 
-    def _at_share(self, share: float, words: str) -> Timestep:
-        """Return the place of an ᾱ, whole where a timestep of the schedule has it up to rounding."""
-        log_snr, table = np.log(share) - np.log1p(-share), self._schedule.log_snr
-        if not table[-1] - _WHOLE <= log_snr <= table[0] + _WHOLE:
+    @cached_property
+    def _noisiness(self) -> list[float]:
+        """-ln SNR of each timestep, (T,) rising."""
+        found: list[float] = (-self._schedule.log_snr).tolist()
+        return found
+
+    def _at_share(self, share: float, name: str, value: float) -> Timestep:
+        """Return the place of an ᾱ, given as ``name = value``; whole where a timestep has it up to rounding."""
+        noisiness = log1p(-share) - log(share) if 0 < share < 1 else (inf if share == 0 else -inf)  # -ln SNR
+        table = self._noisiness
+        if not table[0] - _WHOLE <= noisiness <= table[-1] + _WHOLE:
             raise VizdiffUsageError(
-                f"a forward pass was given {words}, beyond the schedule's ln SNR of {table[-1]:.4g}..{table[0]:.4g}; "
-                "give the Recorder the schedule of this loop"
+                f"a forward pass was given {name} = {value:g}, beyond the schedule's ln SNR of "
+                f"{-table[-1]:.4g}..{-table[0]:.4g}; give the Recorder the schedule of this loop"
             )
-        index = float(np.interp(-log_snr, -table, np.arange(len(table))))
+        index = _interpolated_index(noisiness, table)
         if abs(index - round(index)) <= _WHOLE:
             return Timestep(round(index), float(self._schedule.alphas_cumprod[round(index)]))
         return Timestep(index, share)
@@ -203,7 +222,7 @@ class TimestepReader:
         self._check_direction(value)
         t = count * sigma - 1
         whole = round(t) if abs(t - round(t)) < _WHOLE * 1e-3 and t > -0.5 else t
-        return Timestep(whole, float(alphas_cumprod_of(np.asarray(sigma), "flow")))
+        return Timestep(whole, alphas_cumprod_of(sigma, "flow"))
 
     def _runs_from_zero(self, first: float) -> bool:
         """Return whether a flow's time is 0 at the noise, by what was said or by the end near which it begins."""
@@ -226,6 +245,14 @@ class TimestepReader:
             )
 
 
+def _interpolated_index(value: float, rising: list[float]) -> float:
+    """Return the place of a value among rising ones, linear between two of them and at most at the ends."""
+    at = min(max(bisect_right(rising, value) - 1, 0), len(rising) - 1)
+    if at == len(rising) - 1 or value <= rising[at]:
+        return float(at)
+    return at + (value - rising[at]) / (rising[at + 1] - rising[at])
+
+
 def _check_format(values: Tensor) -> None:
     """Refuse a number format in which neighbouring timesteps are the same number."""
     most = _EXACT.get(values.dtype)
@@ -240,12 +267,19 @@ def _check_format(values: Tensor) -> None:
         )
 
 
-def _common_value(values: NDArray[np.float64]) -> float:
-    if not np.isfinite(values).all():
-        raise VizdiffUsageError(f"a forward pass was given t = {values[~np.isfinite(values)][0]:g}; it must be finite")
-    if not values.size or (values != values[0]).any():
+def _common_value(values: Tensor) -> float:
+    """Return the finite number that all of () or (m,) are; refuse any other."""
+    if values.numel() <= _FEW:
+        found = values.tolist()
+        numbers = found if isinstance(found, list) else [found]
+        if numbers and isfinite(numbers[0]) and numbers.count(numbers[0]) == len(numbers):
+            return float(numbers[0])
+    row = values.detach().reshape(-1).to("cpu", torch.float64).numpy()
+    if not np.isfinite(row).all():
+        raise VizdiffUsageError(f"a forward pass was given t = {row[~np.isfinite(row)][0]:g}; it must be finite")
+    if not row.size or (row != row[0]).any():
         raise VizdiffUsageError(
-            f"one forward pass was given several timesteps ({values.min():g}..{values.max():g}); "
+            f"one forward pass was given several timesteps ({row.min():g}..{row.max():g}); "
             "the Recorder follows a sampling loop, in which all images share one"
         )
-    return float(values[0])
+    return float(row[0])

@@ -25,7 +25,7 @@ from viz_diffusion.cli.options import (
     sampler_options,
 )
 from viz_diffusion.cli.record import sample_all
-from viz_diffusion.errors import VizdiffUsageError
+from viz_diffusion.errors import VizdiffInputError, VizdiffIOError, VizdiffUsageError
 from viz_diffusion.files import make_parent
 
 if TYPE_CHECKING:
@@ -90,21 +90,29 @@ def run_command(
     }
     terminal.say("Guesses", clipping_text(clipped, config.clip))
     terminal.say("Done", f"{show_path(out)} ({show_size(out)}, {terminal.seconds:.0f} s)")
-    judge = _judge(run_config)
+    judge = _judge(run_config, terminal)
     if judge is not None:
         result |= _classifier_accuracy(images, labels, judge, run_config, terminal)
     terminal.result(result)
 
 
-def _judge(config: RunConfig) -> tuple[DigitClassifier, str] | None:
-    """Return the classifier of a run's data, or None; the data are only read where any classifier was trained."""
+def _judge(config: RunConfig, terminal: Terminal) -> tuple[DigitClassifier, str] | None:
+    """Return the classifier of a run's data, or None; the data are only read where any classifier was trained.
+
+    Data that have moved cost no samples: that none are classified is said.
+    """
     from viz_diffusion.evaluation.classifier import CLASSIFIERS_DIR, DigitClassifier
 
     if config.dataset == "mnist":
         return DigitClassifier.bundled()
     if not CLASSIFIERS_DIR.is_dir():
         return None
-    return DigitClassifier.find(config.dataset, config.data_set(config.load_digits("train")).sha256)
+    try:
+        training = config.load_digits("train")
+    except (VizdiffInputError, VizdiffIOError) as error:
+        terminal.say("Left out", f"the classifier's reading, since the data cannot be read ({error})")
+        return None
+    return DigitClassifier.find(config.dataset, config.data_set(training).sha256)
 
 
 def _classifier_accuracy(
