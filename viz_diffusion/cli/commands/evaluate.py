@@ -35,6 +35,7 @@ from viz_diffusion.files import make_parent, write_json
 
 if TYPE_CHECKING:
     from viz_diffusion.data import Digits
+    from viz_diffusion.diffusion.schedule import NoiseSchedule
     from viz_diffusion.evaluation.classifier import DigitClassifier
     from viz_diffusion.evaluation.evaluate import Evaluation
     from viz_diffusion.evaluation.likelihood import Likelihood
@@ -87,7 +88,7 @@ def run_command(
     training = run_config.data_set(trained_on)
     evaluation, clipped = None, None
     judge = DigitClassifier.find(run_config.dataset, training.sha256)
-    most = COUNT if run_config.dataset == "mnist" else most_samples(training, test, run_config.present_labels)
+    most = COUNT if run_config.dataset == "mnist" else most_samples(test, run_config.present_labels)
     count = min(COUNT, most) if count is None else count
     if judge is not None and most >= FEWEST:
         evaluation, clipped = _evaluate_samples(
@@ -97,8 +98,10 @@ def run_command(
         terminal.say("Judged", _why_not_judged(run_config, judge is not None, most))
     likelihood, baselines = _measure_likelihood(loaded, training, test, terminal)
     how = f"{how_sampled(config)}, seeds {seed} to {seed + count - 1}"
-    remarks = _say_results(evaluation, likelihood, baselines, how, terminal)
-    absent = dict.fromkeys(("classifier_sha256", "samples", "real", "clouds"))
+    remarks = _say_results(evaluation, likelihood, baselines, run_config.noise_schedule, how, terminal)
+    absent = dict.fromkeys(
+        ("classifier_sha256", "compared", "frechet_excess", "frechet_excess_half", "samples", "real", "clouds")
+    )
     values = {
         "run": loaded.run.name_or_path,
         "weights_sha256": loaded.weights_sha256,
@@ -110,7 +113,7 @@ def run_command(
         "seconds": round(terminal.seconds, 1),
         "x0_beyond_scale": clipped,
         **(absent if evaluation is None else evaluation_values(evaluation)),
-        **likelihood_values(likelihood, baselines),
+        **likelihood_values(likelihood, baselines, run_config.noise_schedule),
     }
     if out is not None:
         terminal.replacing(out)
@@ -128,12 +131,17 @@ def _check_options(count: int | None, seed: int, out: Path | None) -> None:
 
 
 def _say_results(
-    evaluation: Evaluation | None, likelihood: Likelihood, baselines: dict[str, float], how: str, terminal: Terminal
+    evaluation: Evaluation | None,
+    likelihood: Likelihood,
+    baselines: dict[str, float],
+    schedule: NoiseSchedule,
+    how: str,
+    terminal: Terminal,
 ) -> list[str]:
     """Say what was measured, of samples that were made as ``how`` says; return the remarks on it."""
     remarks = [] if evaluation is None else remarks_on(evaluation)
     lines = [] if evaluation is None else evaluation_lines(evaluation, how)
-    for label, text in (*lines, *likelihood_lines(likelihood, baselines), *remarks):
+    for label, text in (*lines, *likelihood_lines(likelihood, baselines, schedule), *remarks):
         terminal.say(label, text)
     return [text for _, text in remarks]
 
@@ -166,16 +174,19 @@ def _evaluate_samples(
 
     from viz_diffusion.cli.record import sample_all
     from viz_diffusion.evaluation.evaluate import FLOOR_DRAWS, check_count, evaluate
+    from viz_diffusion.evaluation.heldout_splits import images_of_each
 
-    check_count(count, training, test)
     present = torch.tensor(loaded.run.config.present_labels)
     labels = present[torch.arange(count) % len(present)]
+    compared = sum(images_of_each(labels, test).values())
+    check_count(count, compared, test)
     images, clipped = sample_all(loaded, labels, seed, config, terminal)
     terminal.say("Guesses", clipping_text(clipped, config.clip))
     terminal.say(
         "Judging",
-        f"{count} samples, {count} real digits ({FLOOR_DRAWS} times), {count} Gaussian clouds, "
-        f"against {count} test digits; near-copies among {len(trained_on)} training digits",
+        f"{count} samples and {count} Gaussian clouds; sets of {compared} of them, and of {compared} test digits, "
+        f"against {compared} other test digits ({FLOOR_DRAWS} times); near-copies among {len(trained_on)} training "
+        "digits",
     )
     return evaluate(images, labels, training, test, trained_on=trained_on, judge=judge), clipped
 
@@ -189,7 +200,11 @@ def _measure_likelihood(
     schedule, text = loaded.run.config.noise_schedule, "the loss at every timestep"
     with terminal.progress("Measuring", text, schedule.num_train_timesteps) as update:
         likelihood = measure_likelihood(
-            loaded.model, schedule, test, on_step=lambda done, total: update(done, total, text)
+            loaded.model,
+            schedule,
+            test,
+            on_step=lambda done, total: update(done, total, text),
+            training=training,
         )
     overall, per_label = gaussian_losses(schedule, training)
     return likelihood, {"one": float(overall.mean()), "labels": float(per_label.mean())}

@@ -91,7 +91,7 @@ def preset_row(preset: Preset, bundled_sha256: str) -> tuple[str, ...]:
     if measured is not None:
         low, high = measured["accuracy"]["interval"]
         accuracy = f"{measured['accuracy']['value']:.1%} ({low:.1%} to {high:.1%} of {measured['count']:,})"
-        distance = f"{measured['frechet']:.2f}, {measured['frechet'] / measured['floor']:.1f} x real digits'"
+        distance = f"{measured['frechet']:.2f}, {measured['frechet'] - measured['floor']:.2f} above real digits"
     width = " and ".join(map(str, preset.channels))
     return (
         preset.name,
