@@ -11,6 +11,7 @@ import torch
 from gaussian_denoiser import SHAPE, Gaussian
 from torch import Tensor, nn
 
+from viz_diffusion.diffusion.parameterizations import from_x0_and_eps, to_x0_and_eps
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.recording.recorder import Recorder
@@ -122,24 +123,53 @@ def test_a_flow_that_begins_between_its_ends_says_which_end_is_noise(said: str) 
     np.testing.assert_allclose(sample(timesteps=said).noise_scale, sigmas, atol=1e-9)
 
 
-@pytest.mark.parametrize("kind", ["sample", "epsilon"])
-def test_another_network_than_a_flows_is_refused_by_its_updates(kind: str) -> None:
-    schedule = NoiseSchedule.named("flow")
+class Answering(Gaussian):
+    """An exact network on the states of a flow that predicts no velocity, and the Euler steps that use it."""
 
-    class Net(Gaussian):
-        def forward(self, x: Tensor, t: Tensor) -> Tensor:
-            x0, eps = self.exact(x, 1 - float(t), float(t))
-            return x0 if kind == "sample" else eps
+    def __init__(self, kind: str, noise_at: int) -> None:
+        super().__init__(NoiseSchedule.from_sigmas(np.arange(1, 1000) / 1000, "flow"), kind)  # ε is never alone
+        self.noise_at = noise_at
 
-    net, x = Net(schedule), torch.randn(2, *SHAPE, generator=torch.Generator().manual_seed(0))
-    with torch.no_grad(), Recorder(net, schedule) as recorder:
-        for sigma, after in itertools.pairwise(np.linspace(0.95, 0, 20)):
-            answer = net(x, torch.tensor(sigma))
-            velocity = (x - answer) / sigma if kind == "sample" else (answer - x) / (1 - sigma)
-            x = x + float(after - sigma) * velocity
-        recorder.finish(x)
+    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+        sigma = float(t.flatten()[0]) if self.noise_at else 1 - float(t.flatten()[0])
+        return from_x0_and_eps(*self.exact(x, 1 - sigma, sigma), self.kind, 1 - sigma, sigma)
+
+    def sample(self, **options: Any) -> tuple[Recorder, Tensor]:
+        """Return the Recorder of a sampling, and the network's own answers to the recorded states, (B, S, C, H, W)."""
+        x, answers = torch.randn(2, *SHAPE, generator=torch.Generator().manual_seed(0)), []
+        with torch.no_grad(), Recorder(self, self.schedule, **options) as recorder:
+            for sigma, after in itertools.pairwise(np.linspace(0.95, 0, 20)):
+                answers.append(self(x, torch.tensor(sigma if self.noise_at else 1 - sigma)))
+                x0, eps = to_x0_and_eps(answers[-1], x, self.kind, 1 - sigma, sigma)
+                x = x + float(after - sigma) * (eps - x0)
+            recorder.finish(x)
+        return recorder, torch.stack(answers, dim=1)
+
+
+@pytest.mark.parametrize("noise_at", [0, 1])
+@pytest.mark.parametrize("kind", ["sample", "epsilon", "v_prediction"])
+def test_another_network_than_a_flows_is_refused_by_its_updates(kind: str, noise_at: int) -> None:
     with pytest.raises(VizdiffUsageError, match=f"as {kind}, not as flow"):
-        recorder.trajectory()
+        Answering(kind, noise_at).sample()[0].trajectory()
+
+
+@pytest.mark.parametrize("convention", [True, False])
+@pytest.mark.parametrize("noise_at", [0, 1])
+@pytest.mark.parametrize("kind", ["sample", "epsilon", "v_prediction"])
+def test_what_is_no_velocity_has_no_direction(kind: str, noise_at: int, convention: bool) -> None:
+    """Only a velocity changes its sign with the direction of time."""
+    said = {"timesteps": "sigma" if noise_at else "one_minus_sigma"} if convention else {}
+    net = Answering(kind, noise_at)
+    recorder, answers = net.sample(prediction_type=kind, **said)
+    found = recorder.trajectory()
+    assert found.conventions["timesteps"].startswith(f"{noise_at} is noise")
+    if kind != "v_prediction":
+        field = {"sample": found.x0_pred, "epsilon": found.eps_pred}[kind]
+        np.testing.assert_array_equal(field, answers.numpy())
+    for step, (a, b) in enumerate(zip(found.signal_scale, found.noise_scale, strict=True)):
+        x0, eps = net.exact(torch.from_numpy(found.x_t[:, step]), a, b)
+        np.testing.assert_allclose(found.x0_pred[:, step], x0, atol=1e-4)
+        np.testing.assert_allclose(found.eps_pred[:, step], eps, atol=1e-4)
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")

@@ -46,7 +46,7 @@ class ForwardPass:
     x: Float32
     """(n, C, H, W) float32: the states x_t that the denoiser was called with."""
     prediction: Float32
-    """(n, C, H, W) float32: what it predicted."""
+    """(n, C, H, W) float32: what it predicted; a flow's velocity always as ε - x_0."""
     labels: NDArray[np.int64]
     """(n,) int64; -1 for each image where the call had no labels."""
     activations: Mapping[str, Float32] = field(default_factory=dict)
@@ -80,6 +80,8 @@ class PassReader:
         As of :class:`~viz_diffusion.recording.recorder.Recorder`.
     state_channels
         Which channels of x are the state; None where all of them are.
+    prediction_type
+        What the denoiser predicts, one of ``PREDICTION_TYPES``.
     """
 
     def __init__(
@@ -89,6 +91,7 @@ class PassReader:
         arguments: Mapping[str, int | str] | None = None,
         timesteps: str | None = None,
         state_channels: slice | None = None,
+        prediction_type: str = "epsilon",
     ) -> None:
         self._arguments = ArgumentReader(denoiser, arguments)
         self._timesteps = TimestepReader(schedule, timesteps)
@@ -98,13 +101,13 @@ class PassReader:
                 f"`state_channels` must be a slice, such as slice(0, 3), found {type(state_channels).__name__}"
             )
         self._channels = state_channels
+        self._prediction_type = prediction_type
         self.conventions: dict[str, str] = {}
         """How the first pass was read, as text by role; empty before it."""
 
-    @property
     def velocity_sign(self) -> int:
-        """1, or -1 where a flow's time runs from noise to data, so that its velocity is x_0 - ε."""
-        return -1 if self._timesteps.noise_at_zero else 1
+        """Return 1, or -1 for velocities where time runs from noise to data, so that they are x_0 - ε."""
+        return -1 if self._prediction_type == "flow" and self._timesteps.noise_at_zero else 1
 
     def read_inputs(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[PassArguments, float, float]:
         """Return the arguments by role, t on the scale 0 .. T-1, and ᾱ.
@@ -153,7 +156,7 @@ class PassReader:
             self._state_conventions(inputs, state)
         self.conventions["timesteps"] = self._timesteps.words
         values = _four_axes(to_numpy(prediction))
-        if self.velocity_sign < 0:
+        if self.velocity_sign() < 0:
             np.negative(values, out=values)
         return ForwardPass(
             t,

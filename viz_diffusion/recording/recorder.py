@@ -153,7 +153,7 @@ class Recorder:
         kind = _prediction_type(prediction_type, schedule)
         clip = schedule.scaling == SCALINGS[0] if clip is None else clip
         null = getattr(denoiser, "null_label", None) if null_label is None else null_label
-        self._reader = PassReader(denoiser, schedule, arguments, timesteps, state_channels)
+        self._reader = reader = PassReader(denoiser, schedule, arguments, timesteps, state_channels, kind)
         self._hooks = DenoiserHooks(
             denoiser,
             self._reader,
@@ -165,7 +165,7 @@ class Recorder:
         halves = GuidanceHalves(null, guidance_scale, guidance_order)
         unsaid = prediction_type is None and config is None
         self._assembler = FieldAssembler(
-            schedule, halves, clip, kind, unsaid, evaluations_per_step, guidance_mix, is_guided
+            schedule, halves, clip, kind, unsaid, evaluations_per_step, guidance_mix, is_guided, reader.velocity_sign
         )
         self._seeds = seeds
         self._facts = _facts(denoiser, config, sampler, clip, kind, weights_sha256, self._reader.conventions)
