@@ -84,6 +84,27 @@ def test_noise_levels_are_places_on_the_schedule(kind: str) -> None:
     np.testing.assert_allclose(found.x0, found.x0_pred[:, -1], atol=1e-5)
 
 
+def test_v_of_noise_levels_is_recorded_as_its_loop_uses_it() -> None:
+    """A data set of one image; v and its use as in k-diffusion's VDenoiser (c_skip, c_out)."""
+    image = torch.linspace(-0.8, 0.8, 64).reshape(SHAPE)
+
+    class Net(nn.Module):
+        def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
+            return (x / (sigma**2 + 1) - image) * (sigma**2 + 1) ** 0.5 / sigma
+
+    net, x = Net(), 80 * torch.randn(2, *SHAPE, generator=torch.Generator().manual_seed(0))
+    schedule = NoiseSchedule.from_sigmas(np.geomspace(0.02, 80, 100))
+    with torch.no_grad(), Recorder(net, schedule, prediction_type="v_prediction") as recorder:
+        for sigma, after in itertools.pairwise((80.0, 20.0, 5.0, 1.0, 0.2, 0.0)):
+            v = net(x, torch.tensor(sigma, dtype=torch.float64)).float()
+            denoised = x / (sigma**2 + 1) - sigma / (sigma**2 + 1) ** 0.5 * v
+            x = denoised + (x - denoised) * after / sigma
+        recorder.finish(x)
+    found = recorder.trajectory()
+    np.testing.assert_allclose(found.x0_pred, image.expand(2, 5, *SHAPE), atol=1e-4)
+    np.testing.assert_allclose(found.x0, image.expand(2, *SHAPE), atol=1e-5)
+
+
 def test_it_is_saved_and_opened_again(tmp_path: Any) -> None:
     net, x = Flow(0, 1.0), torch.randn(2, *SHAPE)
     with torch.no_grad(), Recorder(net, net.schedule, store=tmp_path / "flow.zarr") as recorder:
