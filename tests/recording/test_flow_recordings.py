@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -126,6 +127,48 @@ def test_euler_steps_of_a_flow_under_another_schedule_are_refused() -> None:
             x = x - 0.05 * net(x, torch.tensor([number / 20]))
     with pytest.raises(VizdiffUsageError, match="as flow, not as epsilon"):
         recorder.trajectory()
+
+
+def velocities(x: Tensor, times: Sequence[float], sign: int = 1, **options: Any) -> Recorder:
+    """Record a constant velocity of a flow at these times, in one block or in one after another."""
+    recorder = options.pop("recorder", None)
+    if recorder is None:
+        net = nn.Module()
+        net.forward = lambda x, t: torch.full_like(x, net.sign) + 0 * t[0]  # type: ignore[method-assign]
+        recorder = Recorder(net, NoiseSchedule.named("flow"), prediction_type="flow", **options)
+        recorder.net = net
+    recorder.net.sign = float(sign)
+    with torch.no_grad(), recorder:
+        for time, after in itertools.pairwise(times):
+            velocity = recorder.net(x, torch.tensor([time]))
+            x = x + abs(after - time) / max(times) * (velocity if sign < 0 else -velocity)
+    return recorder
+
+
+@pytest.mark.parametrize("times", [range(31), range(1, 31)])
+def test_whole_times_from_the_noise_say_that_they_are_counted(times: range) -> None:
+    """0 and 1 alone may be the two ends: nothing shows that they are steps of a thousand."""
+    x = torch.randn(2, *SHAPE)
+    with pytest.raises(VizdiffUsageError, match=r't = 2, outside of 0\.\.1.* 0 \.\. 1000.*timesteps="count"'):
+        velocities(x, times, -1)
+    found = velocities(x, times, -1, timesteps="count").trajectory()
+    np.testing.assert_allclose(found.noise_scale, 1 - np.array(times[:-1]) / 1000, atol=1e-9)
+    assert found.conventions["timesteps"] == "0 is noise, 1000 is data"
+    with pytest.raises(VizdiffUsageError, match=r"t = 1200, outside of 0\.\.1000$"):
+        velocities(x, (900, 1200, 1300), 1)
+
+
+@pytest.mark.parametrize("order", [(1, -1), (-1, 1)])
+def test_each_block_of_a_recorder_shows_its_own_direction(order: tuple[int, int]) -> None:
+    x = torch.randn(2, *SHAPE)
+    times = {1: (1.0, 0.75, 0.5, 0.25), -1: (0.0, 0.25, 0.5, 0.75)}
+    recorder = velocities(x, times[order[0]], order[0])
+    first = recorder.trajectory()
+    second = velocities(x, times[order[1]], order[1], recorder=recorder).trajectory()
+    for found, sign in ((first, order[0]), (second, order[1])):
+        assert found.conventions["timesteps"] == ("1 is noise, 0 is data" if sign > 0 else "0 is noise, 1 is data")
+        np.testing.assert_allclose(found.noise_scale, (1, 0.75, 0.5), atol=1e-9)
+        np.testing.assert_allclose(found.x0_pred, found.x_t - found.noise_scale[:, None, None, None], atol=1e-6)
 
 
 @pytest.mark.parametrize("said", ["sigma", "one_minus_sigma"])

@@ -177,7 +177,7 @@ class Recorder:
 
     def __enter__(self) -> Recorder:
         self._hooks.start()
-        self._events = []
+        self._events, self._facts["conventions"] = [], self._reader.begin_block()
         if self._store is not None:
             self._writer = AsyncWriter(self._store, self._assembler, self._facts, self._seeds, **self._storing)
         return self
