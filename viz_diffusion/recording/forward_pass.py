@@ -142,16 +142,16 @@ class PassReader:
         scaling = self._schedule.scaling
         if scaling == SCALINGS[0] and name in ("sigma", "sigmas") and t != int(t):
             raise VizdiffUsageError(
-                f"the argument {name} is {_first(values):g}, no timestep of this variance-preserving schedule: for noise "
-                "levels σ give the Recorder NoiseSchedule.from_sigmas(sigmas); else say how timesteps are counted: "
-                "Recorder(…, timesteps=…)"
+                f"the argument {name} is {_first(values):g}, no timestep of this variance-preserving schedule: for "
+                "noise levels σ give the Recorder NoiseSchedule.from_sigmas(sigmas); else say how timesteps are "
+                "counted: Recorder(…, timesteps=…)"
             )
         begins = not self.conventions and scaling == SCALINGS[1] and name in _FUNCTIONS_OF_SIGMA
         if begins and _first(values) <= np.log(self._schedule.noise_scale[-1]) + 1e-3:
             raise VizdiffUsageError(
                 f"the argument {name} is {_first(values):g} at the first pass, which seems to be a function of σ, such "
-                "as ln σ / 4: record the module around the denoiser that is called with x and σ themselves; if it is σ, "
-                'say so: Recorder(…, timesteps="sigma")'
+                "as ln σ / 4: record the module around the denoiser that is called with x and σ themselves; if it is "
+                'σ, say so: Recorder(…, timesteps="sigma")'
             )
 
     def read(
