@@ -172,7 +172,7 @@ class TimestepReader:
         if self._convention == "fraction":
             return shares
         if self._floating and 0 < first <= 1:
-            return shares
+            return shares if first == 1 else [*shares, stretched]
         return [counted] if first == count else [index]
 
     def _between(self, index: float) -> float:
