@@ -61,7 +61,7 @@ def test_a_perfect_flow_network_is_a_perfect_denoiser_of_any_process(
     right = {
         "epsilon": best_eps,
         "sample": best_x0,
-        "v_prediction": a * best_eps - b * best_x0,
+        "v_prediction": (a * best_eps - b * best_x0) / torch.hypot(a, b),
         "flow": best_eps - best_x0,
     }
     found = ConvertedUNet(network, "flow", schedule, wanted)(x_t, t, None)

@@ -14,7 +14,9 @@ from viz_diffusion.diffusion.parameterizations import (
     convert,
     from_x0_and_eps,
     to_x0_and_eps,
+    weights_of,
 )
+from viz_diffusion.diffusion.scaling import SCALINGS, scales
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.errors import VizdiffUsageError
 
@@ -38,7 +40,8 @@ def by_hand(kind: str, x0: np.ndarray, eps: np.ndarray, a: np.ndarray, b: np.nda
     if kind == "sample":
         return x0
     if kind == "v_prediction":
-        return a * eps - b * x0
+        alpha, sigma = a / np.sqrt(a**2 + b**2), b / np.sqrt(a**2 + b**2)
+        return alpha * eps - sigma * x0
     return eps - x0 if kind == "flow" else -eps / b
 
 
@@ -93,6 +96,40 @@ def test_an_unknown_kind_is_refused() -> None:
 def test_objectives_are_the_prediction_types_by_other_names() -> None:
     assert tuple(OBJECTIVES.values()) == PREDICTION_TYPES
     assert tuple(OBJECTIVES) == ("epsilon", "v", "x0", "flow")
+
+
+# -- v in every scaling ------------------------------------------------------------------------------
+
+
+def test_v_is_that_of_the_state_of_unit_power() -> None:
+    """At one SNR, every scaling has one v: Salimans & Ho's, whose α² + σ² is 1."""
+    share = np.array([0.9999, 0.7, 0.1, 1e-4])
+    x0, eps = np.random.default_rng(3).normal(size=(2, 4, 6))
+    v = np.sqrt(share)[:, None] * eps - np.sqrt(1 - share)[:, None] * x0
+    for scaling in SCALINGS:
+        a, b = scales(share, scaling)
+        x_t = a[:, None] * x0 + b[:, None] * eps
+        np.testing.assert_allclose(from_x0_and_eps(x0, eps, "v_prediction", a, b), v, rtol=1e-12, atol=1e-12)
+        for found, right in zip(to_x0_and_eps(v, x_t, "v_prediction", a, b), (x0, eps), strict=True):
+            np.testing.assert_allclose(found, right, rtol=1e-8, atol=1e-8)
+
+
+def test_v_of_noise_levels_is_that_of_k_diffusion() -> None:
+    """Its denoised image is x / (σ² + 1) - v σ / √(σ² + 1), at every σ from 0.002 to 80."""
+    sigma = VARIANCE_EXPLODING.noise_scale[:, None]
+    x, v = np.random.default_rng(4).normal(size=(2, len(sigma), 5))
+    x0, eps = to_x0_and_eps(v, x, "v_prediction", np.ones(len(sigma)), VARIANCE_EXPLODING.noise_scale)
+    np.testing.assert_allclose(x0, x / (sigma**2 + 1) - v * sigma / np.sqrt(sigma**2 + 1), rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(x0 + sigma * eps, x, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("name", ["linear", "cosine", "zero-snr"])
+def test_where_variance_is_preserved_the_weights_of_v_are_the_scales(name: str) -> None:
+    """To the bit, so that what was recorded or trained as v stays what it was."""
+    schedule = SCHEDULES[name]
+    alpha, beta = weights_of("v_prediction", schedule.signal_scale, schedule.noise_scale)
+    np.testing.assert_array_equal(alpha, schedule.signal_scale)
+    np.testing.assert_array_equal(beta, -schedule.noise_scale)
 
 
 # -- closed forms ----------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from gaussian_denoiser import SHAPE, Gaussian
 from torch import Tensor, nn
 
+from viz_diffusion.diffusion.parameterizations import from_x0_and_eps, to_x0_and_eps
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.recording.recorder import Recorder
@@ -83,6 +85,27 @@ def test_noise_levels_are_places_on_the_schedule(kind: str) -> None:
     np.testing.assert_allclose(found.x0, found.x0_pred[:, -1], atol=1e-5)
 
 
+def test_v_of_noise_levels_is_recorded_as_its_loop_uses_it() -> None:
+    """A data set of one image; v and its use as in k-diffusion's VDenoiser (c_skip, c_out)."""
+    image = torch.linspace(-0.8, 0.8, 64).reshape(SHAPE)
+
+    class Net(nn.Module):
+        def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
+            return (x / (sigma**2 + 1) - image) * (sigma**2 + 1) ** 0.5 / sigma
+
+    net, x = Net(), 80 * torch.randn(2, *SHAPE, generator=torch.Generator().manual_seed(0))
+    schedule = NoiseSchedule.from_sigmas(np.geomspace(0.02, 80, 100))
+    with torch.no_grad(), Recorder(net, schedule, prediction_type="v_prediction") as recorder:
+        for sigma, after in itertools.pairwise((80.0, 20.0, 5.0, 1.0, 0.2, 0.0)):
+            v = net(x, torch.tensor(sigma, dtype=torch.float64)).float()
+            denoised = x / (sigma**2 + 1) - sigma / (sigma**2 + 1) ** 0.5 * v
+            x = denoised + (x - denoised) * after / sigma
+        recorder.finish(x)
+    found = recorder.trajectory()
+    np.testing.assert_allclose(found.x0_pred, image.expand(2, 5, *SHAPE), atol=1e-4)
+    np.testing.assert_allclose(found.x0, image.expand(2, *SHAPE), atol=1e-5)
+
+
 def test_it_is_saved_and_opened_again(tmp_path: Any) -> None:
     net, x = Flow(0, 1.0), torch.randn(2, *SHAPE)
     with torch.no_grad(), Recorder(net, net.schedule, store=tmp_path / "flow.zarr") as recorder:
@@ -106,6 +129,48 @@ def test_euler_steps_of_a_flow_under_another_schedule_are_refused() -> None:
         recorder.trajectory()
 
 
+def velocities(x: Tensor, times: Sequence[float], sign: int = 1, **options: Any) -> Recorder:
+    """Record a constant velocity of a flow at these times, in one block or in one after another."""
+    recorder = options.pop("recorder", None)
+    if recorder is None:
+        net = nn.Module()
+        net.forward = lambda x, t: torch.full_like(x, net.sign) + 0 * t[0]  # type: ignore[method-assign]
+        recorder = Recorder(net, NoiseSchedule.named("flow"), prediction_type="flow", **options)
+        recorder.net = net
+    recorder.net.sign = float(sign)
+    with torch.no_grad(), recorder:
+        for time, after in itertools.pairwise(times):
+            velocity = recorder.net(x, torch.tensor([time]))
+            x = x + abs(after - time) / max(times) * (velocity if sign < 0 else -velocity)
+    return recorder
+
+
+@pytest.mark.parametrize("times", [range(31), range(1, 31)])
+def test_whole_times_from_the_noise_say_that_they_are_counted(times: range) -> None:
+    """0 and 1 alone may be the two ends: nothing shows that they are steps of a thousand."""
+    x = torch.randn(2, *SHAPE)
+    with pytest.raises(VizdiffUsageError, match=r't = 2, outside of 0\.\.1.* 0 \.\. 1000.*timesteps="count"'):
+        velocities(x, times, -1)
+    found = velocities(x, times, -1, timesteps="count").trajectory()
+    np.testing.assert_allclose(found.noise_scale, 1 - np.array(times[:-1]) / 1000, atol=1e-9)
+    assert found.conventions["timesteps"] == "0 is noise, 1000 is data"
+    with pytest.raises(VizdiffUsageError, match=r"t = 1200, outside of 0\.\.1000$"):
+        velocities(x, (900, 1200, 1300), 1)
+
+
+@pytest.mark.parametrize("order", [(1, -1), (-1, 1)])
+def test_each_block_of_a_recorder_shows_its_own_direction(order: tuple[int, int]) -> None:
+    x = torch.randn(2, *SHAPE)
+    times = {1: (1.0, 0.75, 0.5, 0.25), -1: (0.0, 0.25, 0.5, 0.75)}
+    recorder = velocities(x, times[order[0]], order[0])
+    first = recorder.trajectory()
+    second = velocities(x, times[order[1]], order[1], recorder=recorder).trajectory()
+    for found, sign in ((first, order[0]), (second, order[1])):
+        assert found.conventions["timesteps"] == ("1 is noise, 0 is data" if sign > 0 else "0 is noise, 1 is data")
+        np.testing.assert_allclose(found.noise_scale, (1, 0.75, 0.5), atol=1e-9)
+        np.testing.assert_allclose(found.x0_pred, found.x_t - found.noise_scale[:, None, None, None], atol=1e-6)
+
+
 @pytest.mark.parametrize("said", ["sigma", "one_minus_sigma"])
 def test_a_flow_that_begins_between_its_ends_says_which_end_is_noise(said: str) -> None:
     net, x = Flow(int(said == "sigma"), 1.0), torch.randn(2, *SHAPE)
@@ -122,24 +187,53 @@ def test_a_flow_that_begins_between_its_ends_says_which_end_is_noise(said: str) 
     np.testing.assert_allclose(sample(timesteps=said).noise_scale, sigmas, atol=1e-9)
 
 
-@pytest.mark.parametrize("kind", ["sample", "epsilon"])
-def test_another_network_than_a_flows_is_refused_by_its_updates(kind: str) -> None:
-    schedule = NoiseSchedule.named("flow")
+class Answering(Gaussian):
+    """An exact network on the states of a flow that predicts no velocity, and the Euler steps that use it."""
 
-    class Net(Gaussian):
-        def forward(self, x: Tensor, t: Tensor) -> Tensor:
-            x0, eps = self.exact(x, 1 - float(t), float(t))
-            return x0 if kind == "sample" else eps
+    def __init__(self, kind: str, noise_at: int) -> None:
+        super().__init__(NoiseSchedule.from_sigmas(np.arange(1, 1000) / 1000, "flow"), kind)  # ε is never alone
+        self.noise_at = noise_at
 
-    net, x = Net(schedule), torch.randn(2, *SHAPE, generator=torch.Generator().manual_seed(0))
-    with torch.no_grad(), Recorder(net, schedule) as recorder:
-        for sigma, after in itertools.pairwise(np.linspace(0.95, 0, 20)):
-            answer = net(x, torch.tensor(sigma))
-            velocity = (x - answer) / sigma if kind == "sample" else (answer - x) / (1 - sigma)
-            x = x + float(after - sigma) * velocity
-        recorder.finish(x)
+    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+        sigma = float(t.flatten()[0]) if self.noise_at else 1 - float(t.flatten()[0])
+        return from_x0_and_eps(*self.exact(x, 1 - sigma, sigma), self.kind, 1 - sigma, sigma)
+
+    def sample(self, **options: Any) -> tuple[Recorder, Tensor]:
+        """Return the Recorder of a sampling, and the network's own answers to the recorded states, (B, S, C, H, W)."""
+        x, answers = torch.randn(2, *SHAPE, generator=torch.Generator().manual_seed(0)), []
+        with torch.no_grad(), Recorder(self, self.schedule, **options) as recorder:
+            for sigma, after in itertools.pairwise(np.linspace(0.95, 0, 20)):
+                answers.append(self(x, torch.tensor(sigma if self.noise_at else 1 - sigma)))
+                x0, eps = to_x0_and_eps(answers[-1], x, self.kind, 1 - sigma, sigma)
+                x = x + float(after - sigma) * (eps - x0)
+            recorder.finish(x)
+        return recorder, torch.stack(answers, dim=1)
+
+
+@pytest.mark.parametrize("noise_at", [0, 1])
+@pytest.mark.parametrize("kind", ["sample", "epsilon", "v_prediction"])
+def test_another_network_than_a_flows_is_refused_by_its_updates(kind: str, noise_at: int) -> None:
     with pytest.raises(VizdiffUsageError, match=f"as {kind}, not as flow"):
-        recorder.trajectory()
+        Answering(kind, noise_at).sample()[0].trajectory()
+
+
+@pytest.mark.parametrize("convention", [True, False])
+@pytest.mark.parametrize("noise_at", [0, 1])
+@pytest.mark.parametrize("kind", ["sample", "epsilon", "v_prediction"])
+def test_what_is_no_velocity_has_no_direction(kind: str, noise_at: int, convention: bool) -> None:
+    """Only a velocity changes its sign with the direction of time."""
+    said = {"timesteps": "sigma" if noise_at else "one_minus_sigma"} if convention else {}
+    net = Answering(kind, noise_at)
+    recorder, answers = net.sample(prediction_type=kind, **said)
+    found = recorder.trajectory()
+    assert found.conventions["timesteps"].startswith(f"{noise_at} is noise")
+    if kind != "v_prediction":
+        field = {"sample": found.x0_pred, "epsilon": found.eps_pred}[kind]
+        np.testing.assert_array_equal(field, answers.numpy())
+    for step, (a, b) in enumerate(zip(found.signal_scale, found.noise_scale, strict=True)):
+        x0, eps = net.exact(torch.from_numpy(found.x_t[:, step]), a, b)
+        np.testing.assert_allclose(found.x0_pred[:, step], x0, atol=1e-4)
+        np.testing.assert_allclose(found.eps_pred[:, step], eps, atol=1e-4)
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")

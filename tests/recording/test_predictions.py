@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,7 @@ from viz_diffusion.diffusion.samplers import ImageNoise, ddim_steps, ddpm_steps
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.diffusion.unet import ModelConfig
 from viz_diffusion.errors import VizdiffUsageError
+from viz_diffusion.recording import field_assembler, prediction_check
 from viz_diffusion.recording.recorder import Recorder
 
 SEEDS = list(range(20))
@@ -142,6 +145,85 @@ def test_the_next_states_show_an_unsaid_prediction(kind: str, how: str) -> None:
         recorder.finish(noisy_loop(net, schedule, kind, how))
     with pytest.raises(VizdiffUsageError, match=f"as {kind}, not as epsilon"):
         recorder.trajectory()
+
+
+class Recall(nn.Module):
+    """The exact v of a data set of one image."""
+
+    def __init__(self, schedule: NoiseSchedule) -> None:
+        super().__init__()
+        self.a, self.b = (torch.from_numpy(v).float() for v in (schedule.signal_scale, schedule.noise_scale))
+        self.x0 = torch.linspace(-0.8, 0.8, 64).reshape(SHAPE)
+
+    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+        a, b = self.a[int(t[0])], self.b[int(t[0])]
+        return a * (x - a * self.x0) / b - b * self.x0
+
+    def ddim(self, x: Tensor, v: Tensor, t: int, after: int) -> Tensor:
+        x0, eps = self.a[t] * x - self.b[t] * v, self.b[t] * x + self.a[t] * v
+        return self.a[after] * x0 + self.b[after] * eps
+
+
+@pytest.mark.parametrize("stored", [False, True])
+@pytest.mark.parametrize("steps", [6, 50, 54])
+def test_evaluations_within_steps_show_an_unsaid_prediction(stored: bool, steps: int, tmp_path: Path) -> None:
+    """The next states have noise that no update explains, so that only the midpoints show it."""
+    schedule = NoiseSchedule.named("linear")
+    net, noise = Recall(schedule), torch.Generator().manual_seed(0)
+    options: dict[str, Any] = {"store": tmp_path / "a.zarr"} if stored else {}
+    visited = np.linspace(300, 40, steps + 1).round().astype(int).tolist()
+    x = torch.randn(2, *SHAPE, generator=noise)
+
+    def sample(x: Tensor) -> None:
+        with Recorder(net, schedule, evaluations_per_step=2, clip=False, **options) as recorder:
+            for t, after in itertools.pairwise(visited):
+                middle = (t + after) // 2
+                x = net.ddim(x, net(x, torch.tensor([t])), t, middle)
+                x = net.ddim(x, net(x, torch.tensor([middle])), middle, after)
+                x = x + 0.03 * torch.randn(x.shape, generator=noise)
+        recorder.trajectory()
+
+    with pytest.raises(VizdiffUsageError, match="as v_prediction, not as epsilon"):
+        sample(x)
+
+
+@pytest.mark.parametrize("way", ["one", "midpoint", "heun"])
+@pytest.mark.parametrize("counts", [(3,), (49,), (50,), (51,), (100, 100), (103,)])
+def test_a_store_is_checked_like_a_recording_in_memory(
+    way: str, counts: tuple[int, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every step, evaluation within it and ending, however the steps lie in chunks of 50."""
+    schedule, net = NoiseSchedule.named("linear"), nn.Module()
+    net.forward = lambda x, t: 0.9 * x + 0 * t[0]  # type: ignore[method-assign]
+    seen: set[tuple[int, float, float]] = set()
+
+    def see(updates: Any, *_facts: Any) -> None:
+        seen.update((step.sampling, step.cond.t, float(following.x[0, 0, 0, 0])) for step, following in updates)
+
+    monkeypatch.setattr(field_assembler, "check_updates", see)
+    monkeypatch.setattr(prediction_check, "check_updates", see)
+
+    def checked(**options: Any) -> set[tuple[int, float, float]]:
+        seen.clear()
+        if way == "midpoint":
+            options["evaluations_per_step"] = 2
+        with Recorder(net, schedule, **options) as recorder:
+            for count in counts:
+                x = torch.randn(16, 1, 2, 2, generator=torch.Generator().manual_seed(count))
+                for t in range(900, 900 - 8 * count, -8):
+                    x = 0.9 * x + 0.1 * net(x, torch.tensor([t]))
+                    if way == "midpoint":
+                        net(x + 1, torch.tensor([t - 4]))
+                    if way == "heun" and t > 900 - 8 * (count - 1):
+                        net(x + 1, torch.tensor([t - 8]))
+                recorder.finish(x)
+        recorder.trajectories()
+        return set(seen)
+
+    in_memory = checked()
+    evaluations = {"one": 1, "midpoint": 2, "heun": 2}[way]
+    assert len(in_memory) == sum(count * evaluations for count in counts) - (len(counts) if way == "heun" else 0)
+    assert checked(store=tmp_path / "a.zarr") == in_memory
 
 
 @pytest.mark.parametrize("how", UPDATES)

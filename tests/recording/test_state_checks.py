@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from conditioned_network import Net, S, full, record
+from foreign_networks import make
 from torch import Tensor, nn
 
 from viz_diffusion.diffusion.schedule import NoiseSchedule
@@ -78,6 +79,19 @@ def test_noise_levels_and_scaled_states_need_their_schedule_and_module() -> None
     with pytest.raises(VizdiffUsageError, match=r"t = -0\.2, and noise levels σ are above 0"):
         record_one(net, levels, x, -0.2)
     record_one(net, levels, 80 * x, 80.0)
+
+
+@pytest.mark.parametrize(("name", "largest"), [("c_noise", 80), ("noise_labels", 80), ("log_sigma", 1000)])
+def test_a_function_of_the_noise_level_is_not_taken_for_it(name: str, largest: float) -> None:
+    """A network inside a preconditioner gets ln σ / 4 or ln σ; σ itself by such a name is far above at the start."""
+    net, x = make(f"x, {name}"), torch.randn(2, 1, 8, 8)
+    levels = NoiseSchedule.from_sigmas(np.geomspace(0.01, largest, 100))
+    function = np.log(largest) / (1 if name == "log_sigma" else 4)
+    with pytest.raises(VizdiffUsageError, match=rf"{name} is .*function of σ.*timesteps=\"sigma\""):
+        record_one(net, levels, x if name != "log_sigma" else largest * x, function)
+    record_one(net, levels, largest * x, largest)
+    with Recorder(net, levels, prediction_type="sample", timesteps="sigma"):
+        net(x, torch.tensor(function if name != "log_sigma" else 1.0))
 
 
 def record_one(net: nn.Module, schedule: NoiseSchedule, x: Tensor, t: float) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.recording.recorder import Recorder
+from viz_diffusion.recording.timestep_reader import TimestepReader
 
 COUNTS = {
     "0 .. T-1": lambda t: full(t),
@@ -40,6 +41,36 @@ def test_a_count_that_is_said_needs_no_guess() -> None:
         for t in (15, 8, 1):
             net(torch.randn(2, 1, 8, 8), full(t))
     assert recorder.trajectory().timesteps.tolist() == [14, 7, 0]
+
+
+@pytest.mark.parametrize("num_timesteps", [20, 1000])
+@pytest.mark.parametrize("start", [0.3, 0.5, 0.8])
+def test_shares_of_the_last_timestep_that_begin_below_1(start: float, num_timesteps: int) -> None:
+    """t/(T-1) gives whole timesteps, t/T does not; said to be shares of T they lie between them."""
+    last, schedule = num_timesteps - 1, NoiseSchedule.named("linear", num_timesteps)
+    visited = np.unique(np.linspace(1, start * last, 6).round())[::-1]
+    times = [torch.tensor(t / last, dtype=torch.float32) for t in visited]
+    reader = TimestepReader(schedule)
+    assert [reader.read(time).t for time in times] == visited.tolist()
+    reader = TimestepReader(schedule, "fraction")
+    np.testing.assert_allclose([reader.read(time).t for time in times], visited * num_timesteps / last, atol=1e-3)
+
+
+@pytest.mark.parametrize("start", [0.3, 0.5, 0.8])
+def test_shares_of_all_timesteps_that_begin_below_1(start: float) -> None:
+    """t/T, whole or between the timesteps."""
+    for step in (1.0, 1.37):
+        visited = np.arange(round(1000 * start), 2, -40 * step)
+        reader = TimestepReader(NoiseSchedule.named("linear"))
+        found = [reader.read(torch.tensor(t / 1000)).t for t in visited]
+        np.testing.assert_allclose(found, visited, atol=1e-3)
+
+
+def test_a_flow_that_is_counted_to_another_number_has_its_schedule() -> None:
+    for count in (999, 1000):
+        reader = TimestepReader(NoiseSchedule.named("flow", count))
+        places = [reader.read(torch.tensor(count * sigma, dtype=torch.float64)) for sigma in (1.0, 0.6, 0.3)]
+        np.testing.assert_allclose([one.t for one in places], count * np.array([1.0, 0.6, 0.3]) - 1)
 
 
 def test_the_log_snr_may_be_the_time() -> None:

@@ -1,17 +1,21 @@
 """Conversions between the ways to write one prediction: ε, x_0, v, velocity and score.
 
 At a state x_t = a x_0 + b ε, each of them is a weighted sum p = α ε + β x_0, so that x_t and p together determine ε and
-x_0, and with them every other one. a and b are the schedule's ``signal_scale`` and ``noise_scale``:
+x_0, and with them every other one. a and b are the schedule's ``signal_scale`` and ``noise_scale``, r = √(a² + b²):
 
 ================  =========================  ===========  =====================================================
 name              prediction p               (α, β)       source
 ================  =========================  ===========  =====================================================
 ``epsilon``       ε                          (1, 0)       Ho et al. 2020, section 3.2
 ``sample``        x_0                        (0, 1)       Ho et al. 2020, section 3.2
-``v_prediction``  v = a ε - b x_0            (a, -b)      Salimans & Ho 2022, section 4
+``v_prediction``  v = (a ε - b x_0) / r      (a, -b) / r  Salimans & Ho 2022, section 4, where r = 1
 ``flow``          ε - x_0, the velocity      (1, -1)      Lipman et al. 2023; Liu et al. 2023, with t from data
 ``score``         ∇ log q(x_t) = -ε / b      (-1/b, 0)    Song et al. 2021, eq. 7
 ================  =========================  ===========  =====================================================
+
+v is that of the state scaled to unit power, x_t / r: where variance is preserved, r is 1 and v = a ε - b x_0. On a
+variance-exploding schedule v = (ε - σ x_0) / √(1 + σ²), minus what the network inside the preconditioner of Karras et
+al. 2022 predicts (table 1, σ_data = 1). On a flow's schedule too, v depends on x_0, ε and the SNR alone.
 
 The formulas work on NumPy arrays and on tensors alike. They know nothing about networks.
 """
@@ -42,11 +46,12 @@ def weights_of(kind: str, signal_scale: Float64, noise_scale: Float64) -> tuple[
         Where ``kind`` is not in :data:`PARAMETERIZATIONS`.
     """
     a, b = np.asarray(signal_scale, dtype=np.float64), np.asarray(noise_scale, dtype=np.float64)
-    one, zero = np.ones_like(a), np.zeros_like(a)
+    one, zero, power = np.ones_like(a), np.zeros_like(a), np.hypot(a, b)
+    power = np.where(np.abs(power - 1) < 1e-12, 1.0, power)  # rounding, where variance is preserved
     table = {
         "epsilon": lambda: (one, zero),
         "sample": lambda: (zero, one),
-        "v_prediction": lambda: (a, -b),
+        "v_prediction": lambda: (a / power, -b / power),
         "flow": lambda: (one, -one),
         "score": lambda: (-1 / b, zero),
     }

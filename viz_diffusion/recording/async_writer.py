@@ -11,6 +11,7 @@ import queue
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -80,8 +81,10 @@ class AsyncWriter:
         self._entry: list[ForwardPass | FinishedImages] = []
         self._first_pass = True
         self._complete = True
-        self._guided = False  # used by the thread only, like the last step
-        self._last: RecordedStep | None = None
+        self._guided = False  # used by the thread only, like the next three
+        self._before: RecordedStep | None = None  # the last step of the current sampling that was checked
+        self._num_checked = 0  # its steps that were checked
+        self._unchecked: list[InnerEvaluation] = []  # those of the current sampling whose step was not checked
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="vizdiff recording", daemon=True)
         self._thread.start()
@@ -152,8 +155,9 @@ class AsyncWriter:
                 sampling = item.sampling
             if isinstance(item, InnerEvaluation):
                 inner.append(item)
+                self._unchecked.append(item)
                 continue
-            x0, self._last = None, item
+            x0 = None
             writer.put(item)
         writer.flush()
         if not self._complete:
@@ -168,15 +172,24 @@ class AsyncWriter:
         self, writer: ChunkWriter[RecordedStep], inner: list[InnerEvaluation], x0: Float32 | None
     ) -> None:
         """End a sampling with its inner evaluations, which are written at its end, and its finished images."""
-        if self._last is not None:
-            self._assembler.check([self._last], (), x0)
+        writer.flush()
+        self._check((), x0)
+        self._before, self._num_checked = None, 0
         writer.end_sampling(x0, self._assembler.inner(inner, self._guided))
         inner.clear()
+
+    def _check(self, steps: Sequence[RecordedStep], x0: Float32 | None = None) -> None:
+        """Check further steps of the current sampling, as they follow from the step before them, and its ending."""
+        known = [step for step in (self._before, *steps) if step is not None]
+        first = self._num_checked + len(steps) - len(known)
+        self._assembler.check(known, [replace(one, step=one.step - first) for one in self._unchecked], x0)
+        self._unchecked = [one for one in self._unchecked if one.step >= first + len(known)]
+        self._before, self._num_checked = known[-1] if known else None, first + len(known)
 
     def _to_chunk(self, steps: Sequence[RecordedStep]) -> StepChunk:
         """Return steps as arrays, with the fields of guidance from the first guided chunk on."""
         self._guided = self._guided or any(step.uncond is not None for step in steps)
-        self._assembler.check(steps)
+        self._check(steps)
         timesteps, shares = self._assembler.timesteps(steps), self._assembler.alphas_cumprod(steps)
         activations, activation_steps = stack_activations([step.cond.activations for step in steps])
         return StepChunk(

@@ -46,6 +46,8 @@ class FieldAssembler:
     """How the loop mixes the conditional and the unconditional prediction, where it is not the plain weighted sum."""
     is_guided: bool = False
     """Whether it was told that the loop uses guidance."""
+    velocity_sign: Callable[[], int] = lambda: 1
+    """Returns what the denoiser's answers were multiplied by so that as velocities they are ε - x_0."""
 
     def grouper(self) -> StepGrouper:
         """Return a new grouper of forward passes into steps."""
@@ -121,7 +123,7 @@ class FieldAssembler:
         """
         if not self.is_checked or not steps:
             return
-        facts = (self.schedule, self.halves.guidance_scale, self.prediction_type)
+        facts = (self.schedule, self.halves.guidance_scale, self.prediction_type, self.velocity_sign())
         check_updates(((one, after.cond) for one, after in itertools.pairwise(steps)), *facts)
         check_updates(((steps[one.step], one.cond) for one in inner if one.step < len(steps)), *facts)
         check_ending(steps[-1], x0, *facts)

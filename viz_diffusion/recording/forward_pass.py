@@ -27,6 +27,8 @@ _SHAPES = {
     4: "",
 }
 """From the number of axes of x to what they mean, where they are not (n, C, H, W)."""
+_FUNCTIONS_OF_SIGMA = ("c_noise", "noise_labels", "noise_cond", "log_sigma", "log_sigmas")
+"""Names that speak of a function of σ: ln σ, or the ln σ / 4 of Karras et al. 2022, table 1."""
 
 
 def _four_axes(values: Float32) -> Float32:
@@ -46,7 +48,7 @@ class ForwardPass:
     x: Float32
     """(n, C, H, W) float32: the states x_t that the denoiser was called with."""
     prediction: Float32
-    """(n, C, H, W) float32: what it predicted."""
+    """(n, C, H, W) float32: what it predicted; a flow's velocity always as ε - x_0."""
     labels: NDArray[np.int64]
     """(n,) int64; -1 for each image where the call had no labels."""
     activations: Mapping[str, Float32] = field(default_factory=dict)
@@ -80,6 +82,8 @@ class PassReader:
         As of :class:`~viz_diffusion.recording.recorder.Recorder`.
     state_channels
         Which channels of x are the state; None where all of them are.
+    prediction_type
+        What the denoiser predicts, one of ``PREDICTION_TYPES``.
     """
 
     def __init__(
@@ -89,22 +93,29 @@ class PassReader:
         arguments: Mapping[str, int | str] | None = None,
         timesteps: str | None = None,
         state_channels: slice | None = None,
+        prediction_type: str = "epsilon",
     ) -> None:
         self._arguments = ArgumentReader(denoiser, arguments)
+        self._schedule, self._convention = schedule, timesteps
         self._timesteps = TimestepReader(schedule, timesteps)
-        self._expects_index = timesteps is None and schedule.scaling == SCALINGS[0]
         if state_channels is not None and not isinstance(state_channels, slice):
             raise VizdiffUsageError(
                 f"`state_channels` must be a slice, such as slice(0, 3), found {type(state_channels).__name__}"
             )
         self._channels = state_channels
+        self._prediction_type = prediction_type
         self.conventions: dict[str, str] = {}
-        """How the first pass was read, as text by role; empty before it."""
+        """How the first pass of the block was read, as text by role; empty before it."""
 
-    @property
+    def begin_block(self) -> dict[str, str]:
+        """Forget how the passes of an earlier block were read; return the new :attr:`conventions`, yet empty."""
+        self._timesteps = TimestepReader(self._schedule, self._convention)
+        self.conventions = {}
+        return self.conventions
+
     def velocity_sign(self) -> int:
-        """1, or -1 where a flow's time runs from noise to data, so that its velocity is x_0 - ε."""
-        return -1 if self._timesteps.noise_at_zero else 1
+        """Return 1, or -1 for velocities where time runs from noise to data, so that they are x_0 - ε."""
+        return -1 if self._prediction_type == "flow" and self._timesteps.noise_at_zero else 1
 
     def read_inputs(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[PassArguments, float, float]:
         """Return the arguments by role, t on the scale 0 .. T-1, and ᾱ.
@@ -122,13 +133,26 @@ class PassReader:
             )
         read = self._arguments.read(args, kwargs)
         t, share = self._timesteps.read(read.t)
-        if self._expects_index and read.given.names["t"] in ("sigma", "sigmas") and t != int(t):
-            raise VizdiffUsageError(
-                f"the argument {read.given.names['t']} is {float(read.t.reshape(-1)[0]):g}, no timestep of this "
-                "variance-preserving schedule: for noise levels σ give the Recorder NoiseSchedule.from_sigmas(sigmas); "
-                "else say how timesteps are counted: Recorder(…, timesteps=…)"
-            )
+        if self._convention is None:
+            self._check_name(read.given.names["t"], read.t, t)
         return read, t, share
+
+    def _check_name(self, name: str, values: Tensor, t: float) -> None:
+        """Refuse times whose name speaks of noise levels σ, or of a function of them, where they are read otherwise."""
+        scaling = self._schedule.scaling
+        if scaling == SCALINGS[0] and name in ("sigma", "sigmas") and t != int(t):
+            raise VizdiffUsageError(
+                f"the argument {name} is {_first(values):g}, no timestep of this variance-preserving schedule: for "
+                "noise levels σ give the Recorder NoiseSchedule.from_sigmas(sigmas); else say how timesteps are "
+                "counted: Recorder(…, timesteps=…)"
+            )
+        begins = not self.conventions and scaling == SCALINGS[1] and name in _FUNCTIONS_OF_SIGMA
+        if begins and _first(values) <= np.log(self._schedule.noise_scale[-1]) + 1e-3:
+            raise VizdiffUsageError(
+                f"the argument {name} is {_first(values):g} at the first pass, which seems to be a function of σ, such "
+                "as ln σ / 4: record the module around the denoiser that is called with x and σ themselves; if it is "
+                'σ, say so: Recorder(…, timesteps="sigma")'
+            )
 
     def read(
         self,
@@ -153,7 +177,7 @@ class PassReader:
             self._state_conventions(inputs, state)
         self.conventions["timesteps"] = self._timesteps.words
         values = _four_axes(to_numpy(prediction))
-        if self.velocity_sign < 0:
+        if self.velocity_sign() < 0:
             np.negative(values, out=values)
         return ForwardPass(
             t,
@@ -198,6 +222,10 @@ class PassReader:
         if self._channels is not None:
             first, last, _ = self._channels.indices(inputs.x.shape[1])
             self.conventions["state_channels"] = f"{first} .. {last - 1} of {inputs.x.shape[1]}"
+
+
+def _first(values: Tensor) -> float:
+    return float(values.reshape(-1)[0])
 
 
 def copied_arguments(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:

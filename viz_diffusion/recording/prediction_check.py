@@ -79,6 +79,7 @@ def check_updates(
     schedule: NoiseSchedule,
     guidance_scale: float | None,
     assumed: str = "epsilon",
+    velocity_sign: int = 1,
 ) -> None:
     """Refuse predictions that the loop uses as something else than was assumed.
 
@@ -93,6 +94,8 @@ def check_updates(
         s of the loop; where it is not known, guided steps decide nothing.
     assumed
         The type of prediction that is recorded, because nobody said one: ``epsilon``, or ``flow`` with its schedule.
+    velocity_sign
+        -1 where the denoiser's answers were negated, so that as velocities they are ε - x_0; else 1.
 
     Raises
     ------
@@ -113,7 +116,7 @@ def check_updates(
     ]
     pairs = pairs[:: max(1, len(pairs) // _NUM_PAIRS)]
     for one, prediction, following in pairs:
-        tried = list(_updates(one, prediction, following, schedule))
+        tried = list(_updates(one, prediction, following, schedule, velocity_sign))
         best, error = _best_straight(tried, assumed)
         if best:
             votes[best] = votes.get(best, 0) + (3 if error < _FITS_EXACTLY else 1)
@@ -131,7 +134,7 @@ def check_updates(
 
 
 def check_ending(
-    last: RecordedStep, x0: Float32 | None, schedule: NoiseSchedule, scale: float | None, kind: str
+    last: RecordedStep, x0: Float32 | None, schedule: NoiseSchedule, scale: float | None, kind: str, velocity_sign: int
 ) -> None:
     """Refuse a last prediction that the finished images follow from as something else: most loops end with x̂_0.
 
@@ -142,7 +145,7 @@ def check_ending(
     """
     if x0 is not None:
         finished = ForwardPass(-1, x0, x0, last.cond.labels, alphas_cumprod=1.0)
-        check_updates([(last, finished)], schedule, scale, kind)
+        check_updates([(last, finished)], schedule, scale, kind, velocity_sign)
 
 
 def _used(step: RecordedStep, guidance_scale: float | None) -> Float32 | None:
@@ -221,7 +224,7 @@ def _best_noise(fits: Mapping[tuple[str, bool, bool], _NoiseFit], assumed: str) 
 
 
 def _updates(
-    one: ForwardPass, prediction: Float32, following: ForwardPass, schedule: NoiseSchedule
+    one: ForwardPass, prediction: Float32, following: ForwardPass, schedule: NoiseSchedule, velocity_sign: int
 ) -> Iterator[_Update]:
     """Yield the updates of each type of prediction, without and with clipping."""
     x, p, wanted = (values.astype(np.float64) for values in (one.x, prediction, following.x))
@@ -235,7 +238,7 @@ def _updates(
     length = max(float(np.linalg.norm(wanted - x)), 1e-6 * float(np.linalg.norm(x)))
     flows = schedule.scaling == "flow"
     for kind in PREDICTION_TYPES if flows else PREDICTION_TYPES[:-1]:
-        raw, noise = to_x0_and_eps(p, x, kind, a, b)
+        raw, noise = to_x0_and_eps(p if kind == "flow" else velocity_sign * p, x, kind, a, b)
         if not np.isfinite(raw).all() or not a:
             continue
         for clipped in (False, True):

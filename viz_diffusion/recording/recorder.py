@@ -61,7 +61,9 @@ class Recorder:
         ``keep`` (where it is kept) to the name or position of their argument, where names and shapes mislead.
     timesteps
         How the loop counts time: ``index`` (0 .. T-1), ``count`` (1 .. T), ``fraction`` (of T), ``sigma``,
-        ``one_minus_sigma`` (a flow's time that is 0 at the noise) or ``log_snr``; by default its first values show it.
+        ``one_minus_sigma`` (a flow's time that is 0 at the noise) or ``log_snr``; by default its first values show it
+        where the loop begins at its largest t: further on, 1 .. T and (t+1)/T look like 0 .. T-1 and t/T. A flow's time
+        that runs to another number than 1 or T, as 999 σ does, needs the schedule of that T.
     state_channels
         Which channels of x are the state, where a condition is joined to it.
     evaluations_per_step
@@ -153,7 +155,7 @@ class Recorder:
         kind = _prediction_type(prediction_type, schedule)
         clip = schedule.scaling == SCALINGS[0] if clip is None else clip
         null = getattr(denoiser, "null_label", None) if null_label is None else null_label
-        self._reader = PassReader(denoiser, schedule, arguments, timesteps, state_channels)
+        self._reader = reader = PassReader(denoiser, schedule, arguments, timesteps, state_channels, kind)
         self._hooks = DenoiserHooks(
             denoiser,
             self._reader,
@@ -165,7 +167,7 @@ class Recorder:
         halves = GuidanceHalves(null, guidance_scale, guidance_order)
         unsaid = prediction_type is None and config is None
         self._assembler = FieldAssembler(
-            schedule, halves, clip, kind, unsaid, evaluations_per_step, guidance_mix, is_guided
+            schedule, halves, clip, kind, unsaid, evaluations_per_step, guidance_mix, is_guided, reader.velocity_sign
         )
         self._seeds = seeds
         self._facts = _facts(denoiser, config, sampler, clip, kind, weights_sha256, self._reader.conventions)
@@ -177,7 +179,7 @@ class Recorder:
 
     def __enter__(self) -> Recorder:
         self._hooks.start()
-        self._events = []
+        self._events, self._facts["conventions"] = [], self._reader.begin_block()
         if self._store is not None:
             self._writer = AsyncWriter(self._store, self._assembler, self._facts, self._seeds, **self._storing)
         return self

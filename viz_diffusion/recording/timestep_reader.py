@@ -172,7 +172,7 @@ class TimestepReader:
         if self._convention == "fraction":
             return shares
         if self._floating and 0 < first <= 1:
-            return shares
+            return shares if first == 1 else [*shares, stretched]
         return [counted] if first == count else [index]
 
     def _between(self, index: float) -> float:
@@ -218,7 +218,14 @@ class TimestepReader:
         share = value / self._used[0]
         sigma = 1 - share if self.noise_at_zero else share
         if not 0 <= sigma <= 1:
-            raise VizdiffUsageError(f"a forward pass was given t = {value:g}, outside of 0..{self._used[0]:g}")
+            counted = value > 1 and self._used[0] == 1
+            mend = (
+                f", which the times before it showed; where they run through 0 .. {count}, say so: "
+                'Recorder(…, timesteps="count")'
+            )
+            raise VizdiffUsageError(
+                f"a forward pass was given t = {value:g}, outside of 0..{self._used[0]:g}{mend if counted else ''}"
+            )
         self._check_direction(value)
         t = count * sigma - 1
         whole = round(t) if abs(t - round(t)) < _WHOLE * 1e-3 and t > -0.5 else t

@@ -75,7 +75,8 @@ class Trajectory:
     """SHA-256 of the weights file, or nothing where it is not known."""
     step_alphas_cumprod: NDArray[np.float64] | None = None
     """(S,) float64: ᾱ at each step where it does not follow from timesteps and schedule, as with fractional
-    timesteps or a sampler's own noise levels; ``x_t`` is scaled to unit power all the same."""
+    timesteps or a sampler's own noise levels; ``x_t`` is scaled by :attr:`signal_scale` and :attr:`noise_scale`
+    at that ᾱ, which gives unit power only where the schedule's ``scaling`` preserves variance."""
     activations: Mapping[str, Float32] = field(default_factory=dict)
     """What modules gave at K of the steps, by dotted name: (B, K, ...) float32, its axes after the first two
     those of the module's output after its batch; (B, K) where only norms were kept. Under guidance, the half
