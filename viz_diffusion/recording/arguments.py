@@ -33,6 +33,8 @@ from viz_diffusion.recording.known_calls import KnownCalls
 ROLES = ("x", "t", "labels", "drop", "keep")
 """The image, the timestep, the labels; a mask that is true where the condition is dropped, or where it is kept."""
 _X_NAMES = ("x", "x_t", "xt", "sample", "img", "image", "hidden_states", "z", "z_t", "x_noisy", "noisy_images")
+_X_OR_CONDITION_NAMES = ("img", "image")
+"""Those that also name a condition: an image to restore or to edit."""
 _T_NAMES = (
     "t",
     "timestep",
@@ -208,15 +210,30 @@ def _named_forward(denoiser: nn.Module) -> nn.Module:
 
 
 def _find_x(given: Mapping[str, Any], names: Mapping[str, str]) -> str:
-    """Return the name of the image's argument: the first floating-point tensor of at least two axes."""
+    """Return the name of the image's argument: one that is called so, else the first tensor that may be one.
+
+    An ``image`` behind the timesteps is a condition where another tensor with as many axes stands before them.
+    """
     images = [
         name
         for name, value in given.items()
         if name not in names.values() and isinstance(value, Tensor) and value.is_floating_point() and value.ndim >= 2
     ]
-    named = [name for name in images if name in _X_NAMES]
     if not images:
         raise VizdiffUsageError("the Recorder needs a denoiser that is called with (x, t) or (x, t, labels)")
+    places, first = list(given), given[images[0]]
+    times = [
+        place
+        for place, (name, value) in enumerate(given.items())
+        if name not in images and (name in _T_NAMES or is_number_each(value, len(first)))
+    ]
+    if times and places.index(images[0]) < times[0]:
+        images = [
+            name
+            for name in images
+            if name not in _X_OR_CONDITION_NAMES or places.index(name) < times[0] or given[name].ndim != first.ndim
+        ]
+    named = [name for name in images if name in _X_NAMES]
     return (named or images)[0]
 
 

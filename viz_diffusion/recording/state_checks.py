@@ -28,9 +28,10 @@ def check_next_state(before: ForwardPass, now: ForwardPass) -> None:
     Raises
     ------
     VizdiffUsageError
-        Where two images share their states at both steps though the denoiser answered differently, or some of the
-        channels, but not all, are the same at both.
+        Where x is the same at both though another argument changed, two images share their states at both steps though
+        the denoiser answered differently, or some of the channels, but not all, are the same at both.
     """
+    _require_new_x(before, now)
     if _is_affine(before.x, now.x):
         return  # the loop makes no use of the predictions
     twins = _twins(now)
@@ -49,6 +50,25 @@ def check_next_state(before: ForwardPass, now: ForwardPass) -> None:
         raise VizdiffUsageError(
             f"channels {', '.join(map(str, same))} of x are the same at t = {before.t:g} and t = {now.t:g}: they are a "
             "condition, no state; say which channels are the state: Recorder(…, state_channels=slice(first, last + 1))"
+        )
+
+
+def _require_new_x(before: ForwardPass, now: ForwardPass) -> None:
+    """Refuse an x that the step left as it was, where the answer moves it and another argument changed."""
+    if not np.array_equal(before.x, now.x):
+        return
+    answer = before.prediction
+    if not answer.any() or np.array_equal(answer, before.x):  # a velocity of 0, or an x̂_0 that is x_t
+        return
+    changed = [
+        name
+        for name, values in before.conditions.items()
+        if name in now.conditions and not np.array_equal(values, now.conditions[name])
+    ]
+    if changed:
+        raise VizdiffUsageError(
+            f"what was taken for x is the same at t = {before.t:g} and t = {now.t:g}, and {', '.join(changed)} "
+            'changed: say which argument is the noisy state: Recorder(…, arguments={"x": …})'
         )
 
 
