@@ -92,6 +92,47 @@ def test_three_calls_are_no_two_halves() -> None:
         record(net, lambda x, t: calls_of(3, 10, 5)(net, x, t), null_label=10)
 
 
+def embedded(*values: float) -> Callable[[Net, Tensor, int], Tensor]:
+    return lambda net, x, t: [net(x, full(t), cond={"c_crossattn": [value * TEXT]}) for value in values].pop()
+
+
+def hidden(*values: float) -> Callable[[Net, Tensor, int], Tensor]:
+    def ask(net: Net, x: Tensor, t: int) -> Tensor:
+        for net.shift in values:
+            answer = net(x, full(t))
+        return answer
+
+    return ask
+
+
+@pytest.mark.parametrize("stored", [False, True])
+@pytest.mark.parametrize("options", [{}, {"guidance_scale": 1.5}])
+@pytest.mark.parametrize("ask", [embedded(0, 1, 2), embedded(0, 1, 0, 2), hidden(0, 1, 2), hidden(0, 1, 2, 3)])
+def test_more_than_two_conditions_that_are_no_labels_are_refused_in_any_order(
+    ask: Any, options: dict[str, Any], stored: bool, tmp_path: Path
+) -> None:
+    """Two guidances at once, as of InstructPix2Pix, by separate calls: the order that we ask for does not tell them."""
+    net, options = Net(), {**options, **({"store": tmp_path / "a.zarr"} if stored else {})}
+    with pytest.raises(
+        VizdiffUsageError, match=r"more than twice for the same images.* record an nn\.Module whose forward mixes"
+    ):
+        record(net, lambda x, t: ask(net, x, t), guidance_order="unconditional_first", **options)
+
+
+@pytest.mark.parametrize("again", [(3, 10, 3), (3, 10, 3, 10)])
+def test_halves_evaluated_again_are_the_same_halves_or_refused(again: tuple[int, ...]) -> None:
+    """A further conditional pass, such as for a preview, makes no unguided step of a guided one."""
+    net = Net()
+    options: dict[str, Any] = {"null_label": 10, "guidance_scale": 2.0}
+    if len(again) % 2:
+        with pytest.raises(VizdiffUsageError, match="more than twice"):
+            record(net, lambda x, t: calls_of(*again)(net, x, t), **options)
+    else:
+        found = record(net, lambda x, t: calls_of(*again)(net, x, t), **options)
+        assert found.eps_uncond is not None
+        np.testing.assert_allclose(found.eps_cond - found.eps_uncond, 0.1 * (3 - 10), atol=1e-5)
+
+
 @pytest.mark.parametrize("stored", [False, True])
 def test_guidance_by_a_second_network_is_refused(stored: bool, tmp_path: Path) -> None:
     net, weak = Net(), Net()

@@ -88,3 +88,16 @@ def test_an_inversion_is_called_one() -> None:
     net = Net()
     with pytest.raises(VizdiffUsageError, match=r"t rises at every step \(2, then 3\): .* inversion"):
         record(net, lambda x, t: net(x, full(t)), timesteps=range(20))
+
+
+@pytest.mark.parametrize("masks", [(1.0, 1.0), (0.0, 1.0), (0.0, 0.0)])
+@pytest.mark.parametrize("one_by_one", [False, True])
+def test_a_mask_drops_labels_in_any_kind_of_loop(masks: tuple[float, float], one_by_one: bool) -> None:
+    class Masked(Net):
+        def forward(self, x: Tensor, t: Tensor, y: Tensor, drop_mask: Tensor) -> Tensor:  # type: ignore[override]  # noqa: ARG002
+            return self.conv(x)
+
+    net, labels, drop = Masked(), torch.tensor([3, 4]), torch.tensor(masks)
+    rows = [slice(0, 1), slice(1, 2)] if one_by_one else [slice(0, 2)]
+    found = record(net, lambda x, t: torch.cat([net(x[r], full(t)[r], labels[r], drop[r]) for r in rows]))
+    assert found.labels.tolist() == [-1 if dropped else label for label, dropped in zip((3, 4), masks, strict=True)]

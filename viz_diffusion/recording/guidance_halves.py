@@ -83,9 +83,9 @@ class GuidanceHalves:
         same_labels = np.array_equal(halves[0].labels, halves[1].labels)
         unknown_null = self.null_label is None and self.guidance_scale not in (None, 1.0)
         if self.order is not None:
-            guided = _conditions_differ(*halves) or not answers_agree(*halves)
+            guided = conditions_differ(*halves) or not answers_agree(*halves)
         else:
-            guided = _conditions_differ(*halves) if same_labels else unknown_null
+            guided = conditions_differ(*halves) if same_labels else unknown_null
         return self._ordered(*halves) if guided else None
 
     def _are_pair(self, one: ForwardPass, other: ForwardPass) -> bool:
@@ -93,7 +93,7 @@ class GuidanceHalves:
         if one.x.shape != other.x.shape or not np.array_equal(one.x, other.x):
             return False
         labels_differ = not np.array_equal(one.labels, other.labels)
-        if labels_differ or self._kind(one) != self._kind(other) or _conditions_differ(one, other):
+        if labels_differ or self._kind(one) != self._kind(other) or conditions_differ(one, other):
             return True
         return not answers_agree(one, other)  # a condition that is no argument
 
@@ -137,7 +137,8 @@ def answers_agree(one: ForwardPass, other: ForwardPass) -> bool:
     return bool(np.allclose(one.prediction, other.prediction, rtol=0, atol=1e-2 * scale, equal_nan=True))
 
 
-def _conditions_differ(one: ForwardPass, other: ForwardPass) -> bool:
+def conditions_differ(one: ForwardPass, other: ForwardPass) -> bool:
+    """Return whether two passes were given different values of an argument that is neither x, t, labels nor mask."""
     return any(_differ(one, other, name) for name in one.conditions)
 
 
@@ -169,4 +170,16 @@ def join(passes: Sequence[ForwardPass]) -> ForwardPass:
         np.concatenate([one.labels for one in passes]),
         {name: np.concatenate([one.activations[name] for one in passes]) for name in first.activations},
         first.alphas_cumprod,
+        _joined([one.dropped for one in passes]),
+        {
+            name: np.concatenate([one.conditions[name] for one in passes])
+            for name in first.conditions
+            if all(name in one.conditions for one in passes)
+        },
     )
+
+
+def _joined(masks: Sequence[NDArray[np.bool_] | None]) -> NDArray[np.bool_] | None:
+    """Return the masks of several passes as one; None where a pass has none."""
+    known = [mask for mask in masks if mask is not None]
+    return np.concatenate(known) if len(known) == len(masks) else None

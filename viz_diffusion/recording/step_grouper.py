@@ -13,7 +13,7 @@ import numpy as np
 from viz_diffusion.diffusion.scaling import SCALINGS
 from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.recording.forward_pass import FinishedImages, ForwardPass
-from viz_diffusion.recording.guidance_halves import GuidanceHalves, Halves, join
+from viz_diffusion.recording.guidance_halves import GuidanceHalves, Halves, answers_agree, conditions_differ, join
 from viz_diffusion.recording.state_checks import check_next_state, check_one_by_one
 
 
@@ -48,6 +48,10 @@ NOTHING_RECORDED = (
     "and not a copy of it or a compiled one"
 )
 """The error message for a Recorder's block without a forward pass."""
+_OF_MORE_THAN_TWO = (
+    "a recording holds a conditional and an unconditional prediction: of more than two, record an nn.Module whose "
+    "forward mixes them"
+)
 
 
 @dataclass
@@ -193,14 +197,34 @@ class StepGrouper:
 
 
 def _repeated(units: Sequence[Halves]) -> tuple[list[Halves], list[Halves]]:
-    """Split evaluations into those that a later one repeats, at the same states and labels, and the others."""
+    """Split evaluations into those that a later one repeats, at the same states and labels, and the others.
+
+    Raises
+    ------
+    VizdiffUsageError
+        Where the states and labels are the same and conditions or answers are not: more than two conditions.
+    """
     last = units[-1].cond
     same = [
         np.array_equal(unit.cond.x, last.x) and np.array_equal(unit.cond.labels, last.labels) for unit in units[:-1]
     ]
     if not all(same):
         return [], list(units)
+    if not all(_are_the_same(unit, units[-1]) for unit in units[:-1]):
+        raise VizdiffUsageError(
+            f"t = {last.t:g} was evaluated more than twice for the same images, in different ways; {_OF_MORE_THAN_TWO}"
+        )
     return list(units[:-1]), [units[-1]]
+
+
+def _are_the_same(one: Halves, other: Halves) -> bool:
+    """Return whether one evaluation of the same states repeats another: the same conditions, the same answers."""
+    if (one.uncond is None) != (other.uncond is None):
+        return False
+    pairs = [(one.cond, other.cond)]
+    if one.uncond is not None and other.uncond is not None:
+        pairs.append((one.uncond, other.uncond))
+    return all(answers_agree(*pair) and not conditions_differ(*pair) for pair in pairs)
 
 
 def _stacked(units: Sequence[Halves]) -> Halves:
@@ -208,8 +232,6 @@ def _stacked(units: Sequence[Halves]) -> Halves:
     unconds = [unit.uncond for unit in units if unit.uncond is not None]
     if unconds and len(unconds) != len(units):
         raise VizdiffUsageError(
-            f"t = {units[0].cond.t:g} was evaluated {len(units)} times, with guidance and without; a recording holds "
-            "a conditional and an unconditional prediction: of more than two, record an nn.Module whose forward mixes "
-            "them"
+            f"t = {units[0].cond.t:g} was evaluated {len(units)} times, with guidance and without; {_OF_MORE_THAN_TWO}"
         )
     return Halves(join([unit.cond for unit in units]), join(unconds) if unconds else None)
