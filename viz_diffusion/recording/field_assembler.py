@@ -98,7 +98,7 @@ class FieldAssembler:
         if self.guidance_mix is None:
             return uncond + np.float32(self.scale(True)) * (cond - uncond)
         mixed = [
-            self.guidance_mix(torch.from_numpy(cond[:, step]), torch.from_numpy(uncond[:, step]))
+            self.guidance_mix(*(torch.from_numpy(half[:, step].copy()) for half in (cond, uncond)))
             for step in range(cond.shape[1])
         ]
         for one in mixed:

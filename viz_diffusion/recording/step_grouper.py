@@ -155,8 +155,9 @@ class StepGrouper:
 
     def _counted(self, unit: Halves) -> RecordedStep | InnerEvaluation:
         """Return an evaluation where it is known how many a step has."""
-        now, per_step = self._now, self._per_step or 1
-        if now.last is None or (now.evaluations % per_step == 0 and unit.cond.t >= now.last.t):
+        now, per_step, t = self._now, self._per_step or 1, unit.cond.t
+        ended = now.finished or now.evaluations % per_step == 0
+        if now.last is None or t > now.last.t or (ended and t == now.last.t):  # the last step of dpm_2 may be shorter
             self._begin_sampling(unit)
         own = self._now.evaluations % per_step == 0
         self._now.evaluations += 1
