@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.recording.forward_pass import ForwardPass
+from viz_diffusion.recording.trajectory import Float32
 
 GUIDANCE_ORDERS = ("conditional_first", "unconditional_first")
 """Which half of a doubled batch, or which of two passes, comes first."""
@@ -95,7 +96,9 @@ class GuidanceHalves:
         labels_differ = not np.array_equal(one.labels, other.labels)
         if labels_differ or self._kind(one) != self._kind(other) or conditions_differ(one, other):
             return True
-        return not answers_agree(one, other)  # a condition that is no argument
+        if not answers_agree(one, other):  # a condition that is no argument
+            return True
+        return self.order is not None and self._split(one) is None  # however little it changes the answer
 
     def _pair(self, one: ForwardPass, other: ForwardPass) -> Halves:
         kinds = (self._kind(one), self._kind(other))
@@ -132,9 +135,18 @@ class GuidanceHalves:
 
 
 def answers_agree(one: ForwardPass, other: ForwardPass) -> bool:
-    """Return whether two passes predicted the same, up to rounding."""
+    """Return whether two passes predicted the same, up to rounding in the precision that their numbers have."""
     scale = float(np.abs(one.prediction).max(initial=0))
-    return bool(np.allclose(one.prediction, other.prediction, rtol=0, atol=1e-2 * scale, equal_nan=True))
+    rounding = max(_rounding(one.prediction), _rounding(other.prediction))
+    return bool(np.allclose(one.prediction, other.prediction, rtol=0, atol=rounding * scale, equal_nan=True))
+
+
+def _rounding(values: Float32) -> float:
+    """Return by how much of their largest two evaluations may differ: by more where a network answers in 16 bits."""
+    bits = values.view(np.uint32)
+    if not (bits & 0xFFFF).any():
+        return 1e-2  # bfloat16
+    return 1e-4 if (bits & 0x1FFF).any() else 2e-3  # float32, float16
 
 
 def conditions_differ(one: ForwardPass, other: ForwardPass) -> bool:
