@@ -14,7 +14,7 @@ from viz_diffusion.diffusion.scaling import SCALINGS
 from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.recording.forward_pass import FinishedImages, ForwardPass
 from viz_diffusion.recording.guidance_halves import GuidanceHalves, Halves, answers_agree, conditions_differ, join
-from viz_diffusion.recording.state_checks import check_next_state, check_one_by_one
+from viz_diffusion.recording.state_checks import ChainCheck, check_next_state, check_one_by_one
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +65,7 @@ class _Sampling:
     last: ForwardPass | None = None
     finished: bool = False
     evaluations: int = 0
+    chains: ChainCheck = field(default_factory=ChainCheck)
     rose: list[int] = field(default_factory=list)  # numbers of steps of the samplings that ended because t rose
 
 
@@ -149,6 +150,7 @@ class StepGrouper:
                 f"t = {t:g} was evaluated {len(units)} times, and the timesteps before it {self._now.units} times; use "
                 "one Recorder for each sampling"
             )
+        self._now.chains.add(units)
         for unit in repeated:
             yield InnerEvaluation(self._now.number, self._now.steps, unit.cond, unit.uncond)
         yield self._step(units[0] if len(units) == 1 else _stacked(units))
