@@ -126,3 +126,17 @@ def test_a_condition_taken_for_x_is_seen_at_the_next_step(names: str) -> None:
         record(net, lambda x, t: net(beside, x, full(t)))
     assert record(net, lambda x, t: net(beside, x, full(t)), arguments={"x": state}).conventions["x"] == state
     assert first != state
+
+
+@pytest.mark.parametrize("place", [-4, -9, 3, 100])
+def test_a_position_outside_of_the_call_is_refused(place: int) -> None:
+    net = make("x, t, y")
+    with pytest.raises(VizdiffUsageError, match=rf"says that x is {place}, and the denoiser was called with x, t, y"):
+        record(net, lambda x, t: net(x, full(t), Y), arguments={"x": place})
+
+
+def test_a_position_may_be_counted_from_the_end() -> None:
+    net = make("x, y, s, step")
+    found = record(net, lambda x, t: net(x, Y, full(0), full(t)), arguments={"t": -1, "labels": -3})
+    assert found.conventions["t"] == "step"
+    assert found.labels.tolist() == [3, 4]

@@ -174,7 +174,7 @@ class ArgumentReader:
     def _chosen_name(self, role: str, given: Mapping[str, Any]) -> str:
         wanted = self._chosen[role]
         names = list(given)
-        if isinstance(wanted, int) and wanted < len(names):
+        if isinstance(wanted, int) and -len(names) <= wanted < len(names):
             return names[wanted]
         if isinstance(wanted, str) and wanted in given:
             return wanted

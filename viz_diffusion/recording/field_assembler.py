@@ -47,6 +47,11 @@ class FieldAssembler:
     is_guided: bool = False
     """Whether it was told that the loop uses guidance."""
 
+    def __post_init__(self) -> None:
+        count = self.evaluations_per_step
+        if count is not None and (isinstance(count, bool) or not isinstance(count, (int, np.integer)) or count < 1):
+            raise VizdiffUsageError(f"`evaluations_per_step` must be a whole number from 1, found {count!r}")
+
     def grouper(self) -> StepGrouper:
         """Return a new grouper of forward passes into steps."""
         return StepGrouper(self.halves, self.evaluations_per_step, self.schedule.scaling)

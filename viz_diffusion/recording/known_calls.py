@@ -83,12 +83,16 @@ class KnownCalls(Generic[ReadT]):
 
 
 def _is_comparable(value: Any) -> bool:
-    return value.layout == torch.strided if isinstance(value, Tensor) else type(value) in _PLAIN
+    if isinstance(value, Tensor):
+        return value.layout == torch.strided and not value.is_nested
+    return type(value) in _PLAIN
 
 
 def _kind(value: Any) -> Any:
-    """Return dtype and shape of a tensor, and the type of anything else."""
-    return (value.dtype, value.shape) if isinstance(value, Tensor) else type(value)
+    """Return dtype and shape of a tensor, and the type of anything else; a nested tensor has no shape."""
+    if not isinstance(value, Tensor) or value.is_nested:
+        return type(value)
+    return (value.dtype, value.shape)
 
 
 def _are_equal(known: list[tuple[int, Any]], values: tuple[Any, ...]) -> bool:

@@ -23,8 +23,9 @@ from viz_diffusion.recording.async_writer import AsyncWriter
 from viz_diffusion.recording.field_assembler import FieldAssembler
 from viz_diffusion.recording.forward_pass import FinishedImages, ForwardPass, PassReader, to_images
 from viz_diffusion.recording.guidance_halves import GuidanceHalves
-from viz_diffusion.recording.hooks import DenoiserHooks, require_hookable
+from viz_diffusion.recording.hooks import DenoiserHooks
 from viz_diffusion.recording.prediction_check import check_noisy_pass
+from viz_diffusion.recording.replaced_methods import require_hookable
 from viz_diffusion.recording.samplings import find_samplings, to_trajectory
 from viz_diffusion.recording.state_checks import check_scale
 from viz_diffusion.recording.store.layout import CHUNK_STEPS

@@ -68,6 +68,9 @@ def to_trajectory(
         As of :meth:`FieldAssembler.check` and :meth:`FieldAssembler.require_guidance`.
     """
     steps = sampling.steps
+    images = len(steps[0].cond.x)
+    if len(seeds) not in (0, images):
+        raise VizdiffUsageError(f"`seeds` must hold one for each image: {images} were recorded, found {len(seeds)}")
     assembler.check(steps, sampling.inner, sampling.x0)
     guided = any(step.uncond is not None for step in steps)
     assembler.require_guidance(guided)
@@ -82,7 +85,7 @@ def to_trajectory(
         **fields,
         x0=np.full_like(fields["x_t"][:, 0], np.nan) if sampling.x0 is None else sampling.x0,
         labels=assembler.labels(steps[0]),
-        seeds=np.asarray(seeds, dtype=np.int64) if len(seeds) else np.full(len(fields["x_t"]), -1),
+        seeds=np.asarray(seeds, dtype=np.int64) if len(seeds) else np.full(images, -1),
         guidance_scale=assembler.scale(guided),
         step_alphas_cumprod=shares if assembler.has_own_alphas(timesteps, shares) else None,
         activations=activations,
