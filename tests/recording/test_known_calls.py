@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -206,3 +208,22 @@ def test_conditions_of_any_layout(make: Callable[[float], Tensor], told: str) ->
     assert found.eps_uncond is not None
     np.testing.assert_allclose(found.eps_pred - found.eps_uncond, 2.0)
     assert found.labels.tolist() == [-1, -1]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_nothing_of_the_calls_is_kept_after_the_block(fails: bool) -> None:
+    net, shapes = Net(), (2, 1, 1237)
+
+    def copies() -> int:
+        gc.collect()
+        return sum(type(one) is Tensor and one.shape == shapes for one in gc.get_objects())
+
+    recorder = Recorder(net, SCHEDULE, prediction_type="epsilon")
+    with suppress(ZeroDivisionError), recorder:
+        for t in (3, 2, 1):
+            net(X * t + t, torch.tensor([t, t]), emb=torch.zeros(shapes))
+        assert copies() == 1
+        if fails:
+            raise ZeroDivisionError
+    assert copies() == 0
+    assert recorder.trajectory().num_steps == 3

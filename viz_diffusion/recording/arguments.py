@@ -124,6 +124,10 @@ class ArgumentReader:
         values, (x, t) = (*args, *kwargs.values()), known.places
         return PassArguments(values[x], timestep_row(values[t]), known)
 
+    def end_block(self) -> None:
+        """Let go of the copies of arguments that later passes were compared with."""
+        self._known.clear()
+
     def _read_anew(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> PassArguments:
         """Return the arguments of a call like which there was none before."""
         given = self._given(args, kwargs)

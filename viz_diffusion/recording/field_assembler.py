@@ -173,6 +173,11 @@ class FieldAssembler:
             "inner_timesteps": np.array([one.cond.t for one in evaluations], dtype=np.float64),
         }
 
+    def changed_labels(self, first: RecordedStep, later: RecordedStep) -> NDArray[np.bool_]:
+        """Return which images have another label at a later step of their sampling, (B,) bool; none is no other."""
+        before, now = self.labels(first), self.labels(later)
+        return (before != now) & (before >= 0) & (now >= 0)
+
     def labels(self, step: RecordedStep) -> NDArray[np.int64]:
         """Return a step's labels, (B,) int64, with -1 in place of the null label and where a mask drops the label."""
         labels, null = step.cond.labels.copy(), self.halves.null_label

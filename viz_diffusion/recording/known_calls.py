@@ -56,6 +56,10 @@ class KnownCalls(Generic[ReadT]):
                 return one.read
         return None
 
+    def clear(self) -> None:
+        """Forget all calls, and with them the copies of their tensors."""
+        self._known.clear()
+
     def add(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], free: Collection[int], read: ReadT) -> None:
         """Remember what was read of a call, where its arguments can be compared with later ones.
 

@@ -93,9 +93,9 @@ class Recorder:
     activation_norms
         Keep only the L2 norm of each image's activation, (B, K).
     store
-        Where to write while recording (a zarr folder), instead of keeping everything in memory. Several
-        samplings with the same timesteps are joined as further samples. After an error, Ctrl-C or a kill
-        what was written stays beside it; see :meth:`Trajectory.open`.
+        Where to write while recording (a zarr folder), instead of keeping everything in memory. Several samplings
+        with the same timesteps are joined as further samples, if all but the last have a multiple of 16 images. After
+        an error, Ctrl-C or a kill what was written stays beside it; see :meth:`Trajectory.open`.
     dtype, compress
         Of the store; see :meth:`Trajectory.save`.
     aim
@@ -190,6 +190,7 @@ class Recorder:
         trace: TracebackType | None,
     ) -> None:
         self._hooks.stop()
+        self._reader.end_block()
         writer, self._writer = self._writer, None
         if writer is not None:
             writer.close(complete=kind is None)

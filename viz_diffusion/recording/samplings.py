@@ -77,6 +77,12 @@ def to_trajectory(
     fields: dict[str, Any] = {
         name: np.ascontiguousarray(values) for name, values in assembler.fields(steps, guided).items()
     }
+    labels = assembler.labels(steps[0])
+    changed = np.any([assembler.changed_labels(steps[0], step) for step in steps], axis=0)
+    if changed.any():
+        labels[changed] = -1
+        note = f"{facts['conventions'].get('labels', '')}, which changes within the sampling: not recorded"
+        facts = {**facts, "conventions": {**facts["conventions"], "labels": note}}
     activations, kept = stack_activations([step.cond.activations for step in steps])
     timesteps, shares = assembler.timesteps(steps), assembler.alphas_cumprod(steps)
     return Trajectory(
@@ -84,7 +90,7 @@ def to_trajectory(
         timesteps=timesteps,
         **fields,
         x0=np.full_like(fields["x_t"][:, 0], np.nan) if sampling.x0 is None else sampling.x0,
-        labels=assembler.labels(steps[0]),
+        labels=labels,
         seeds=np.asarray(seeds, dtype=np.int64) if len(seeds) else np.full(images, -1),
         guidance_scale=assembler.scale(guided),
         step_alphas_cumprod=shares if assembler.has_own_alphas(timesteps, shares) else None,
