@@ -175,6 +175,8 @@ class PassReader:
         state, prediction = self._states(inputs.x, output_tensor(output))
         if not self.conventions:
             self._state_conventions(inputs, state)
+        for role, name in inputs.given.names.items():  # the first pass may have no labels
+            self.conventions.setdefault(role, name)
         self.conventions["timesteps"] = self._timesteps.words
         values = _four_axes(to_numpy(prediction))
         if self.velocity_sign() < 0:
@@ -222,6 +224,10 @@ class PassReader:
         if self._channels is not None:
             first, last, _ = self._channels.indices(inputs.x.shape[1])
             self.conventions["state_channels"] = f"{first} .. {last - 1} of {inputs.x.shape[1]}"
+
+    def end_block(self) -> None:
+        """Let go of the copies of arguments that later passes were compared with."""
+        self._arguments.end_block()
 
 
 def _first(values: Tensor) -> float:
