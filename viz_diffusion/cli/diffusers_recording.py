@@ -16,6 +16,7 @@ import typer
 from viz_diffusion.cli.console import Terminal
 from viz_diffusion.cli.diffusers_pipeline import WEIGHTS, check_label, check_pipeline, check_steps, load_pipeline
 from viz_diffusion.cli.loading import pick_device
+from viz_diffusion.cli.option_groups import MODEL
 from viz_diffusion.cli.record import StorageOptions, draw_activations, draw_steps, read_store
 from viz_diffusion.errors import VizdiffInputError, VizdiffUsageError
 from viz_diffusion.files import sha256_file
@@ -33,7 +34,8 @@ DiffusersOption = Annotated[
     typer.Option(
         "--diffusers",
         metavar="DIR",
-        help="Record a pipeline of 🤗 diffusers instead, saved there with save_pretrained; --digit is its class.",
+        help="Pipeline of 🤗 diffusers to record instead, saved with save_pretrained; --digit is its class.",
+        rich_help_panel=MODEL,
     ),
 ]
 _OWN_OPTIONS = (

@@ -47,16 +47,20 @@ def generation_options() -> OptionGroup:
     """Return the options that say which generation a command shows; they build :class:`GenerationOptions`."""
     sampling = sampler_options(PICTURE_SAMPLER)
     own = (
-        option("--digit", int, "Digit to ask for, 0 to 9.", default=str(DEFAULT_DIGIT)),
-        option("--label", str, "Class to ask for, by name, of a run on your own data.", metavar="NAME"),
+        option("--digit", int, "Digit, 0 to 9.", default=str(DEFAULT_DIGIT)),
+        option("--label", str, "Class by its name, for a run on your own data.", metavar="NAME"),
         option("--seed", int, "Seed of the noise.", default=str(DEFAULT_SEED)),
         option(
             "--trajectory",
             Path,
-            "Folder written by vizdiff trajectory, or a recording (.zarr, .zip); its digit is not sampled again.",
+            "Recording to use instead of a new one: a folder that vizdiff trajectory wrote, or a .zarr or .zip.",
             metavar="DIR",
         ),
-        option("--allow-partial", bool, "Take a --trajectory that was cut off, where its first image was finished."),
+        option(
+            "--allow-partial",
+            bool,
+            "With --trajectory: accept a recording that was interrupted after its first image was finished.",
+        ),
     )
 
     def build(

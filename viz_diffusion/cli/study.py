@@ -38,7 +38,7 @@ LessonsOption = Annotated[
     typer.Option(
         "--lessons",
         metavar="core|all|NAME,NAME",
-        help="Lessons to measure (vizdiff lessons lists them); core also tells what ships with the weights.",
+        help="Lessons to show; vizdiff lessons lists them. core also shows those precomputed for the weights.",
     ),
 ]
 
