@@ -28,7 +28,7 @@ def usage_line(error: Any, words: Iterable[str], commands: Container[str]) -> st
 
 def _wrong_number(error: Any) -> str | None:
     """Return the message where text was given for a number, else None; typer's own leaves out the text."""
-    problems = getattr(error.__cause__, "errors", list)()
+    problems: list[Any] = getattr(error.__cause__, "errors", list)()
     kind = _KINDS.get(problems[0]["type"].partition("_")[0]) if problems else None
     if kind is None:
         return None
