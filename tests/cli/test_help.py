@@ -13,8 +13,10 @@ from refusals import refused
 from viz_diffusion.cli import START, app, main
 from viz_diffusion.cli.help_page import headed_options
 from viz_diffusion.cli.option_groups import HEADINGS
+from viz_diffusion.diffusion.parameterizations import OBJECTIVES
 from viz_diffusion.errors import did_you_mean
 from viz_diffusion.lessons.base import all_lessons
+from viz_diffusion.training.presets import PRESETS
 
 GROUP: Any = typer.main.get_command(app)
 COMMANDS = list(GROUP.commands)
@@ -160,6 +162,12 @@ def test_a_wrong_lesson_lists_them_and_the_nearest(line: str, capsys: pytest.Cap
 )
 def test_a_wrong_choice_lists_the_choices(line: str, choices: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert choices in refused(capsys, 2, *line.split())
+
+
+def test_choices_that_are_written_out_are_those_that_there_are() -> None:
+    written = {option.name: option.metavar for option in GROUP.commands["train"].params}
+    assert written["objective"].split("|") == list(OBJECTIVES)
+    assert written["preset"].split("|") == [preset.name for preset in PRESETS]
 
 
 def test_the_nearest_choice() -> None:

@@ -25,7 +25,6 @@ from viz_diffusion.cli.options import (
     check_seed,
 )
 from viz_diffusion.cli.training_start import NewRun, create_run, resume_run
-from viz_diffusion.diffusion.parameterizations import OBJECTIVES
 from viz_diffusion.diffusion.timesteps import TIMESTEP_DENSITIES
 from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.training.presets import DEFAULT_PRESET, PRESETS, find_preset
@@ -74,7 +73,7 @@ def run_command(
     objective: Annotated[
         str | None,
         typer.Option(
-            metavar="|".join(OBJECTIVES), help=OBJECTIVE_HELP, show_default="epsilon", rich_help_panel=TRAINING
+            metavar="epsilon|v|x0|flow", help=OBJECTIVE_HELP, show_default="epsilon", rich_help_panel=TRAINING
         ),
     ] = None,
     timestep_density: Annotated[
