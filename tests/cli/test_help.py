@@ -157,6 +157,7 @@ def test_a_wrong_lesson_lists_them_and_the_nearest(line: str, capsys: pytest.Cap
         ("report --lang fr", "en, zh"),
         ("report --sampler ddpn", "ddpm, ddim, dpm-solver++, euler, heun"),
         ("train --preset huge", "small, base"),
+        ("sample --device abacus --out x.png", "auto, cpu, cuda, cuda:1 or mps, found 'abacus'"),
         ("export --figure steps --spacing linear", "default, t, log-snr"),
     ],
 )
