@@ -10,19 +10,17 @@ import typer
 
 from viz_diffusion.cli.console import Terminal, show_path
 from viz_diffusion.cli.loading import load_run
+from viz_diffusion.cli.option_groups import OUTPUT
 from viz_diffusion.cli.options import JsonOption, LangOption, QuietOption, RunOption
 from viz_diffusion.files import make_dir, write_json
 
-HELP = (
-    "Example: vizdiff embeddings\n\n"
-    "Draw the time embedding, the label embedding and the network that both of them reach."
-)
+HELP = "Draw the time embedding, label embedding and network.\n\nExample: vizdiff embeddings"
 
 
 def run_command(
     run: RunOption = None,
     lang: LangOption = "en",
-    out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("reports/embeddings"),
+    out: Annotated[Path, typer.Option(help="Folder to write.", rich_help_panel=OUTPUT)] = Path("reports/embeddings"),
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:

@@ -17,7 +17,7 @@ from viz_diffusion.cli.evaluation_text import (
     remarks_on,
 )
 from viz_diffusion.cli.loading import LoadedRun, load_run
-from viz_diffusion.cli.option_groups import takes
+from viz_diffusion.cli.option_groups import OUTPUT, takes
 from viz_diffusion.cli.options import (
     DataDirOption,
     DeviceOption,
@@ -43,10 +43,11 @@ if TYPE_CHECKING:
 
 
 HELP = (
-    "Example: vizdiff evaluate --run bundled --count 2000\n\n"
-    "Sample, and judge the samples beside real digits; measure the loss at every timestep and the bits per pixel. "
-    "Guidance is 1, none, unless asked for, so that the model itself is measured; pictures are made at 1.5. "
-    "Takes minutes on two CPU cores."
+    "Measure a model: sample quality, loss, likelihood.\n\n"
+    "Samples images and compares them with real ones; measures the loss at every timestep and the bits per pixel. "
+    "No guidance is used unless --guidance is given, so that the model itself is measured. Takes minutes on two CPU "
+    "cores.\n\n"
+    "Example: vizdiff evaluate --run bundled --count 2000"
 )
 COUNT, FEWEST = 2000, 20
 """Samples by default, and at least."""
@@ -54,16 +55,14 @@ EVALUATION_SAMPLER = SamplerConfig("ddim", 50)
 """The defaults of the sampler: without guidance, so that the model itself is measured."""
 
 
-@takes(
-    sampling=sampler_options(EVALUATION_SAMPLER, "Guidance scale s: 1, the default, is none; pictures are made at 1.5.")
-)
+@takes(sampling=sampler_options(EVALUATION_SAMPLER))
 def run_command(
     *,
     run: RunOption = None,
     count: Annotated[
         int | None,
         typer.Option(
-            help="Samples, as many of each digit; 20 to 10000. Of your own data at most as many as are held out.",
+            help="Images to sample, 20 to 10000, equally many of each label; at most as many as your held-out images.",
             show_default="2000",
         ),
     ] = None,
@@ -71,7 +70,7 @@ def run_command(
     seed: SeedOption = 0,
     data_dir: DataDirOption = None,
     device: DeviceOption = "auto",
-    out: Annotated[Path | None, typer.Option(help="JSON file to write as well.")] = None,
+    out: Annotated[Path | None, typer.Option(help="JSON file to write as well.", rich_help_panel=OUTPUT)] = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:

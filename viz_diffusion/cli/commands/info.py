@@ -11,8 +11,9 @@ from viz_diffusion.cli.options import JsonOption, QuietOption
 from viz_diffusion.training.presets import PRESETS, Preset
 
 HELP = (
-    "Example: vizdiff info --json\n\n"
-    "Say which versions, device, weights and folders are in use, and what each preset of vizdiff train reached."
+    "Show versions, device, weights, folders and presets.\n\n"
+    "Shows for each preset of vizdiff train which quality it reached.\n\n"
+    "Example: vizdiff info --json"
 )
 
 

@@ -10,7 +10,7 @@ import typer
 from viz_diffusion.cli.class_choice import check_choice, choose_label
 from viz_diffusion.cli.console import Terminal, clipping_text, show_path, show_size
 from viz_diffusion.cli.loading import load_run
-from viz_diffusion.cli.option_groups import takes
+from viz_diffusion.cli.option_groups import OUTPUT, takes
 from viz_diffusion.cli.options import (
     PICTURE_SAMPLER,
     DeviceOption,
@@ -36,19 +36,20 @@ if TYPE_CHECKING:
 
 
 HELP = (
-    "Example: vizdiff sample --digit all --count 100 --sampler ddim --steps 50 --out digits.png\n\n"
-    "Sample digits in bulk, without recording, into an .npz file or a .png grid."
+    "Sample many images, without recording their steps.\n\n"
+    "Writes an array (.npz) or a grid of images (.png), and says how many are classified as the requested digit.\n\n"
+    "Example: vizdiff sample --sampler ddim --steps 50 --out digits.png"
 )
 
 
 @takes(sampling=sampler_options(PICTURE_SAMPLER))
 def run_command(
     *,
-    out: Annotated[Path, typer.Option(help="File to write; its ending decides: .npz or .png.")],
+    out: Annotated[Path, typer.Option(help="File to write, .npz or .png.", rich_help_panel=OUTPUT)],
     run: RunOption = None,
-    digit: Annotated[str | None, typer.Option(help="0 to 9, or all: each in turn.", show_default="all")] = None,
+    digit: Annotated[str | None, typer.Option(help="Digit, 0 to 9, or all: each in turn.", show_default="all")] = None,
     label: LabelOption = None,
-    count: Annotated[int, typer.Option(help="Images in all.")] = 100,
+    count: Annotated[int, typer.Option(help="Images to sample.")] = 100,
     sampling: SamplerOptions,
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
