@@ -10,6 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from viz_diffusion.cli.console import Terminal, show_path, show_size
+from viz_diffusion.cli.export_options import (
+    DPI,
+    DpiOption,
+    FigureOption,
+    FormatOption,
+    FramesOption,
+    SpacingOption,
+    TransparentOption,
+)
 from viz_diffusion.cli.generation_request import GENERATION, GenerationOptions, read_request
 from viz_diffusion.cli.option_groups import OUTPUT, takes
 from viz_diffusion.cli.options import (
@@ -46,57 +55,23 @@ LEARNING = "learning"
 LEARNING_MS, LEARNING_HOLD_MS = 500, 2000
 """Milliseconds of a frame of the film, and of the last one."""
 FILM_SCALE = 16
-DPI = 240
 
 
 @takes(generation=GENERATION)
 def run_command(
     *,
     context: typer.Context,
-    figure: Annotated[
-        str | None,
-        typer.Option(
-            "--figure", metavar="NAME", help="Figure or film to write (required). Without it, all names are listed."
-        ),
-    ] = None,
-    format: Annotated[
-        str | None,
-        typer.Option(
-            "--format",
-            metavar="png|svg|pdf|gif|webp|mp4",
-            help="File format.",
-            show_default="the ending of --out, else png",
-        ),
-    ] = None,
+    figure: FigureOption = None,
+    format: FormatOption = None,
     generation: GenerationOptions,
     run: RunOption = None,
     data_dir: DataDirOption = None,
     device: DeviceOption = "auto",
     lang: LangOption = "en",
-    dpi: Annotated[
-        int | None,
-        typer.Option(
-            help="Pixels per inch of a png, which is 13.33 inches wide.",
-            show_default=str(DPI),
-            rich_help_panel=OUTPUT,
-        ),
-    ] = None,
-    transparent: Annotated[
-        bool, typer.Option("--transparent", help="Leave out the white background.", rich_help_panel=OUTPUT)
-    ] = False,
-    frames: Annotated[
-        str | None,
-        typer.Option(
-            help="Frames of steps or of a film: how many, or a list of steps left, such as 1000,500,1.",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = None,
-    spacing: Annotated[
-        str,
-        typer.Option(
-            metavar="default|t|log-snr", help="Choose frames evenly in t, or in log-SNR.", rich_help_panel=OUTPUT
-        ),
-    ] = "default",
+    dpi: DpiOption = None,
+    transparent: TransparentOption = False,
+    frames: FramesOption = None,
+    spacing: SpacingOption = "default",
     out: Annotated[
         Path | None,
         typer.Option(

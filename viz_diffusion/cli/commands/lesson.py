@@ -37,6 +37,7 @@ HELP = (
     "vizdiff lessons lists the lessons with their questions.\n\n"
     "Example: vizdiff lesson noising"
 )
+FullOption = Annotated[bool, typer.Option("--full", help="Measure on more images; the expected time is printed first.")]
 
 
 def run_command(
@@ -45,9 +46,7 @@ def run_command(
     digit: DigitOption = None,
     label: LabelOption = None,
     seed: SeedOption = DEFAULT_SEED,
-    full: Annotated[
-        bool, typer.Option("--full", help="Measure on more images; the expected time is printed first.")
-    ] = False,
+    full: FullOption = False,
     data_dir: DataDirOption = None,
     device: DeviceOption = "auto",
     lang: LangOption = "en",

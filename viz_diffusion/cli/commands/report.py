@@ -45,6 +45,10 @@ HELP = (
     "recording alone contains.\n\n"
     "Example: vizdiff report --digit 5 --open"
 )
+FiguresOption = Annotated[
+    Path | None,
+    typer.Option(help="Folder to write all figures to as well, as PNG and SVG.", rich_help_panel=OUTPUT),
+]
 
 
 @takes(generation=GENERATION)
@@ -57,10 +61,7 @@ def run_command(
     lang: LangOption = "en",
     lessons: LessonsOption = "core",
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
-    figures: Annotated[
-        Path | None,
-        typer.Option(help="Folder to write all figures to as well, as PNG and SVG.", rich_help_panel=OUTPUT),
-    ] = None,
+    figures: FiguresOption = None,
     out: Annotated[
         Path | None,
         typer.Option(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from viz_diffusion.cli.console import Terminal, show_path
-from viz_diffusion.cli.option_groups import MODEL, OUTPUT, TRAINING
+from viz_diffusion.cli.option_groups import OUTPUT
 from viz_diffusion.cli.options import (
     DataDirOption,
     DeviceOption,
@@ -24,10 +24,25 @@ from viz_diffusion.cli.options import (
     check_at_least,
     check_seed,
 )
+from viz_diffusion.cli.training_options import (
+    BatchSizeOption,
+    CheckpointEveryOption,
+    DatasetOption,
+    EpochsOption,
+    ForceOption,
+    MinutesOption,
+    NoTimeOption,
+    ObjectiveOption,
+    PresetOption,
+    ResumeOption,
+    SeedOption,
+    StepsOption,
+    SubsetOption,
+    TimestepDensityOption,
+)
 from viz_diffusion.cli.training_start import NewRun, create_run, resume_run
-from viz_diffusion.diffusion.timesteps import TIMESTEP_DENSITIES
 from viz_diffusion.errors import VizdiffUsageError
-from viz_diffusion.training.presets import DEFAULT_PRESET, PRESETS, find_preset
+from viz_diffusion.training.presets import DEFAULT_PRESET, find_preset
 
 if TYPE_CHECKING:
     from viz_diffusion.data import Digits
@@ -41,76 +56,26 @@ HELP = (
     "from there. vizdiff info shows the quality that each preset reached.\n\n"
     "Example: vizdiff train --minutes 10"
 )
-PRESET_HELP = f"Network and budget. {'; '.join(f'{one.name}: {one.purpose}, {one.budget}' for one in PRESETS)}."
-OBJECTIVE_HELP = (
-    "What the network predicts: epsilon, the noise; x0, the image; v, a mix of both; flow, the velocity from image to "
-    "noise (flow matching)."
-)
-_BUDGET = "instead of the preset's budget."
 
 
 def run_command(
-    preset: Annotated[
-        str | None, typer.Option(metavar="small|base", help=PRESET_HELP, show_default=DEFAULT_PRESET)
-    ] = None,
-    minutes: Annotated[float | None, typer.Option(help=f"Train for this many minutes, {_BUDGET}")] = None,
-    epochs: Annotated[float | None, typer.Option(help=f"Train for this many passes over the data, {_BUDGET}")] = None,
-    steps: Annotated[int | None, typer.Option(help=f"Train up to this training step, {_BUDGET}")] = None,
-    dataset: Annotated[
-        str | None,
-        typer.Option(
-            metavar="mnist|fashion-mnist|kmnist",
-            help="Data set to train on.",
-            show_default="mnist",
-            rich_help_panel=MODEL,
-        ),
-    ] = None,
+    preset: PresetOption = None,
+    minutes: MinutesOption = None,
+    epochs: EpochsOption = None,
+    steps: StepsOption = None,
+    dataset: DatasetOption = None,
     data_dir: DataDirOption = None,
     image_size: ImageSizeOption = None,
-    batch_size: Annotated[
-        int | None, typer.Option(help="Images per step, instead of the preset's.", rich_help_panel=TRAINING)
-    ] = None,
-    objective: Annotated[
-        str | None,
-        typer.Option(
-            metavar="epsilon|v|x0|flow", help=OBJECTIVE_HELP, show_default="epsilon", rich_help_panel=TRAINING
-        ),
-    ] = None,
-    timestep_density: Annotated[
-        str | None,
-        typer.Option(
-            metavar="|".join(TIMESTEP_DENSITIES),
-            help="With --objective flow: distribution from which the noise level of a training image is drawn.",
-            show_default=TIMESTEP_DENSITIES[0],
-            rich_help_panel=TRAINING,
-        ),
-    ] = None,
-    subset: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N", help="Train on the first N images only, the labels in turn.", rich_help_panel=TRAINING
-        ),
-    ] = None,
-    no_time: Annotated[
-        bool,
-        typer.Option("--no-time", help="Train a network that does not get the timestep.", rich_help_panel=TRAINING),
-    ] = False,
-    checkpoint_every: Annotated[
-        int, typer.Option(help="Training steps from one checkpoint to the next.", rich_help_panel=TRAINING)
-    ] = 1000,
-    seed: Annotated[
-        int | None,
-        typer.Option(
-            help="Seed of the initial weights, the order of the images and the noise.",
-            show_default="0",
-            rich_help_panel=TRAINING,
-        ),
-    ] = None,
+    batch_size: BatchSizeOption = None,
+    objective: ObjectiveOption = None,
+    timestep_density: TimestepDensityOption = None,
+    subset: SubsetOption = None,
+    no_time: NoTimeOption = False,
+    checkpoint_every: CheckpointEveryOption = 1000,
+    seed: SeedOption = None,
     device: DeviceOption = "auto",
-    resume: Annotated[Path | None, typer.Option(help="Run folder whose training is continued.")] = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="With --resume: go on in a changed environment, not bit for bit the same.")
-    ] = False,
+    resume: ResumeOption = None,
+    force: ForceOption = False,
     out: Annotated[
         Path | None, typer.Option(help="New run folder to write.", show_default="under runs/", rich_help_panel=OUTPUT)
     ] = None,

@@ -1,0 +1,72 @@
+"""Options of ``vizdiff train``: the budget, the network's objective, and the start of a training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from viz_diffusion.cli.option_groups import MODEL, TRAINING
+from viz_diffusion.diffusion.timesteps import TIMESTEP_DENSITIES
+from viz_diffusion.training.presets import DEFAULT_PRESET, PRESETS
+
+PRESET_HELP = f"Network and budget. {'; '.join(f'{one.name}: {one.purpose}, {one.budget}' for one in PRESETS)}."
+OBJECTIVE_HELP = (
+    "What the network predicts: epsilon, the noise; x0, the image; v, a mix of both; flow, the velocity from image to "
+    "noise (flow matching)."
+)
+_BUDGET = "instead of the preset's budget."
+
+PresetOption = Annotated[str | None, typer.Option(metavar="small|base", help=PRESET_HELP, show_default=DEFAULT_PRESET)]
+MinutesOption = Annotated[float | None, typer.Option(help=f"Train for this many minutes, {_BUDGET}")]
+EpochsOption = Annotated[float | None, typer.Option(help=f"Train for this many passes over the data, {_BUDGET}")]
+StepsOption = Annotated[int | None, typer.Option(help=f"Train up to this training step, {_BUDGET}")]
+DatasetOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="mnist|fashion-mnist|kmnist",
+        help="Data set to train on.",
+        show_default="mnist",
+        rich_help_panel=MODEL,
+    ),
+]
+BatchSizeOption = Annotated[
+    int | None, typer.Option(help="Images per step, instead of the preset's.", rich_help_panel=TRAINING)
+]
+ObjectiveOption = Annotated[
+    str | None,
+    typer.Option(metavar="epsilon|v|x0|flow", help=OBJECTIVE_HELP, show_default="epsilon", rich_help_panel=TRAINING),
+]
+TimestepDensityOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="|".join(TIMESTEP_DENSITIES),
+        help="With --objective flow: distribution from which the noise level of a training image is drawn.",
+        show_default=TIMESTEP_DENSITIES[0],
+        rich_help_panel=TRAINING,
+    ),
+]
+SubsetOption = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="Train on the first N images only, the labels in turn.", rich_help_panel=TRAINING),
+]
+NoTimeOption = Annotated[
+    bool,
+    typer.Option("--no-time", help="Train a network that does not get the timestep.", rich_help_panel=TRAINING),
+]
+CheckpointEveryOption = Annotated[
+    int, typer.Option(help="Training steps from one checkpoint to the next.", rich_help_panel=TRAINING)
+]
+SeedOption = Annotated[
+    int | None,
+    typer.Option(
+        help="Seed of the initial weights, the order of the images and the noise.",
+        show_default="0",
+        rich_help_panel=TRAINING,
+    ),
+]
+ResumeOption = Annotated[Path | None, typer.Option(help="Run folder whose training is continued.")]
+ForceOption = Annotated[
+    bool, typer.Option("--force", help="With --resume: go on in a changed environment, not bit for bit the same.")
+]
