@@ -103,7 +103,7 @@ class _Copier:
 
     def replicate(self) -> Any:
         with self._bare():  # a replica shares the hooks' tables and has the same ``__dict__`` otherwise
-            return type(self._module)._replicate_for_data_parallel(self._module)
+            return type(self._module)._replicate_for_data_parallel(self._module)  # type: ignore[no-untyped-call]
 
     @contextmanager
     def _bare(self) -> Iterator[None]:
