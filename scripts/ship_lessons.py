@@ -2,7 +2,7 @@
 
     python scripts/ship_lessons.py                     # every lesson, or slow part of one, that can be precomputed
     python scripts/ship_lessons.py training label
-    python scripts/ship_lessons.py --redraw            # only the figures, of the results that ship
+    python scripts/ship_lessons.py --redraw            # only the figures and facts, of the results that ship
 
 Of each lesson there are NAME.json, NAME.npz and NAME.FIGURE.webp. Results for other weights are ignored by the package;
 run this again whenever the weights change. A test tells when the figures are no longer those that the package draws.
@@ -21,7 +21,7 @@ import torch
 
 from viz_diffusion.lessons.base import Finding, all_lessons, choose_lessons
 from viz_diffusion.lessons.context import LessonContext
-from viz_diffusion.lessons.precomputed import PRECOMPUTED_DIR, load_results, save_pictures, save_results
+from viz_diffusion.lessons.precomputed import PRECOMPUTED_DIR, load_results, refresh_facts, save_pictures, save_results
 from viz_diffusion.plots.pixels import encode_pixels
 from viz_diffusion.plots.saving import figure_pixels
 from viz_diffusion.recording.comparison_sampling import sample_comparison_runs
@@ -34,7 +34,11 @@ def main() -> None:
     """Measure one lesson after another; they share the traces."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", help="lessons; all that can be precomputed by default")
-    parser.add_argument("--redraw", action="store_true", help="measure nothing; draw the figures of what ships again")
+    parser.add_argument(
+        "--redraw",
+        action="store_true",
+        help="measure nothing; draw the figures of what ships again, and state its facts",
+    )
     options = parser.parse_args()
     every = [lesson for lesson in all_lessons() if lesson.precomputed is not None]
     lessons = choose_lessons(",".join(options.names)) if options.names else every
@@ -59,7 +63,9 @@ def main() -> None:
             "threads": torch.get_num_threads(),
             "versions": versions(),
         }
-        if not options.redraw:
+        if options.redraw:
+            refresh_facts(finding)
+        else:
             save_results(finding, digest, made)
         draw(finding)
         size = sum(path.stat().st_size for path in PRECOMPUTED_DIR.glob(f"{lesson.name}.*"))

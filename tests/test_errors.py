@@ -48,7 +48,7 @@ def test_a_wrong_argument_is_a_value_error_in_python() -> None:
         ValueError, match=r"^sampler must be one of ddpm, ddim, dpm-solver\+\+, euler, heun, found 'lms'$"
     ):
         SamplerConfig("lms")
-    with pytest.raises(ValueError, match="nowhere is not a recording"):
+    with pytest.raises(ValueError, match="nowhere: there is no such recording"):
         Trajectory.open(Path("nowhere"))
 
 

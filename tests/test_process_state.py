@@ -218,7 +218,8 @@ class Work:
 
     def likelihood(self) -> str:
         schedule = NoiseSchedule.named("linear", 20)
-        return digest(*vars(measure_likelihood(self.unet, schedule, self.digits, count=3)).values())
+        found = vars(measure_likelihood(self.unet, schedule, self.digits, count=3, training=self.digits)).copy()
+        return digest(*vars(found.pop("decoders")).values(), *found.values())
 
     def oracles(self) -> str:
         digits = Digits(self.digits.images[:30], self.digits.labels[:30])

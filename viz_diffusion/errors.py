@@ -8,7 +8,7 @@ command line shows its own option instead (:meth:`VizdiffError.with_options`).
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 _PARAMETER = re.compile(r"`([a-z_][a-z0-9_]*)`")
 
@@ -37,6 +37,14 @@ class VizdiffError(Exception):
 def with_options(marked: str, option: Callable[[str], str]) -> str:
     """Return a message whose parameters stand between backticks with each written as ``option`` writes it."""
     return _PARAMETER.sub(lambda match: option(match[1]), marked)
+
+
+def did_you_mean(value: str, choices: Iterable[str]) -> str:
+    """Return the end of a message that lists choices: "; did you mean 'steps'?"; empty where none is close."""
+    import difflib
+
+    near = difflib.get_close_matches(value, list(choices), n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 class VizdiffUsageError(VizdiffError, ValueError):

@@ -17,6 +17,7 @@ import typer
 
 import viz_diffusion
 from viz_diffusion.cli import app as command_line
+from viz_diffusion.cli.help_page import headed_options
 from viz_diffusion.lessons.base import all_lessons
 from viz_diffusion.lessons.precomputed import PRECOMPUTED_DIR
 from viz_diffusion.text.catalogue import load_texts
@@ -68,18 +69,12 @@ def commands() -> Iterator[str]:
         context = typer.Context(command, info_name=f"vizdiff {name}")
         yield from (f"(command-{name})=", f"## vizdiff {name}", "")
         for paragraph in inspect.cleandoc(command.help or "").split("\n\n"):
-            if paragraph.startswith("Example: "):
-                yield from ("```console", f"$ {paragraph.removeprefix('Example: ')}", "```", "")
-            else:
-                yield from (help_text(paragraph), "")
-        shown = [one for one in command.params if not getattr(one, "hidden", False)]
-        panels = {getattr(one, "rich_help_panel", None): None for one in shown}
-        for panel in panels:
-            yield from (f"**{plain(panel or 'Options')}**", "")
-            for one in shown:
-                record = one.get_help_record(context)
-                if record is not None and getattr(one, "rich_help_panel", None) == panel:
-                    yield from (f"`{' '.join(record[0].split())}`", f": {help_text(record[1]) or 'Required.'}", "")
+            yield from (help_text(paragraph), "")
+        yield from ("```console", f"$ {(command.epilog or '').removeprefix('Example: ')}", "```", "")
+        for heading, rows in headed_options(command.params, context).items():
+            yield from (f"**{plain(heading)}**", "")
+            for option, text in rows:
+                yield from (f"`{' '.join(option.split())}`", f": {help_text(text)}", "")
 
 
 def public_names() -> dict[str, list[str]]:

@@ -10,19 +10,20 @@ from types import SimpleNamespace
 import pytest
 
 from viz_diffusion.cli import main
-from viz_diffusion.cli.evaluation_text import FEW, how_sampled, remarks_on
+from viz_diffusion.cli.evaluation_text import FEW, evaluation_lines, how_sampled, remarks_on
 from viz_diffusion.data import Digits
 from viz_diffusion.diffusion.sampler_config import SamplerConfig
 from viz_diffusion.evaluation import likelihood
+from viz_diffusion.evaluation.evaluate import Evaluation, QualityMetrics
+from viz_diffusion.evaluation.intervals import Share
 from viz_diffusion.files import write_manifest
 from viz_diffusion.training.config import RunConfig
 from viz_diffusion.training.run import Run
 
 
-def found(count: int, fid: float, floor: float, kid: float = 1.0) -> SimpleNamespace:
-    return SimpleNamespace(
-        count=count, samples=SimpleNamespace(frechet=fid, kid=kid), real=SimpleNamespace(frechet=floor, kid=0.0)
-    )
+def found(count: int, excess: float, kid: float = 1.0) -> SimpleNamespace:
+    samples = SimpleNamespace(kid=kid, kid_half=0.4)
+    return SimpleNamespace(count=count, samples=samples, excess=excess, excess_half=0.05)
 
 
 @pytest.mark.parametrize(
@@ -42,15 +43,28 @@ def test_whatever_changes_the_samples_is_named(config: SamplerConfig, text: str)
     assert how_sampled(config) == text
 
 
-def test_few_samples_and_distances_below_real_digits_are_remarked() -> None:
+def test_few_samples_and_distances_within_their_intervals_are_remarked() -> None:
     labels = lambda one: [label for label, _ in remarks_on(one)]  # noqa: E731
-    assert labels(found(2000, 0.62, 0.24)) == []
-    assert labels(found(FEW - 1, 0.62, 0.24)) == ["Few"]
-    assert labels(found(100, 4.51, 4.89)) == ["Few", "Chance"]
-    (fid,) = remarks_on(found(2000, 0.20, 0.24))
-    assert fid[1].startswith("FID below")
-    (kid,) = remarks_on(found(2000, 0.62, 0.24, kid=-0.5))
-    assert kid[1].startswith("KID below"), "FID still separates them, so it is not named"
+    assert labels(found(2000, 0.16)) == []
+    assert labels(found(FEW - 1, 0.16)) == ["Few"]
+    assert labels(found(100, 0.04)) == ["Few", "Chance"]
+    (fid,) = remarks_on(found(2000, 0.04))
+    assert fid[1].startswith("by FID, samples")
+    (kid,) = remarks_on(found(2000, 0.16, kid=0.3))
+    assert kid[1].startswith("by KID, samples"), "FID still separates them, so it is not named"
+
+
+def test_accuracy_never_stands_alone_and_the_headline_is_kid_and_the_difference_in_fid() -> None:
+    metrics = QualityMetrics(Share(96, 100), (), 0.33, 1.13, 0.35, 0.72, 0.79, Share(0, 100), 9.0)
+    real = QualityMetrics(Share(499, 500), (), 0.16, 0.01, 0.08, 0.83, 0.82, Share(0, 100), 9.0)
+    evaluation = Evaluation("0123456789", 100, 100, metrics, real, 0.007, real, 0.161, 0.042)
+    lines = evaluation_lines(evaluation, "DDIM")
+    text = dict(lines)
+    assert text["Quality"].startswith("KID x1000 1.13 ± 0.35, unbiased: 0 for real digits; FID-MNIST exceeds that of")
+    assert "by 0.161 ± 0.042, both of 100 images (95%)" in text["Quality"]
+    assert "96 of 100 as asked" in text["Read"]
+    assert text["Read"].endswith("a share alone says nothing of their variety: see recall")
+    assert [label for label, _ in lines].index("Quality") < [label for label, _ in lines].index("Read")
 
 
 def test_an_unwritable_file_is_named_before_anything_is_sampled(
@@ -77,10 +91,20 @@ def test_other_pictures_are_not_read_by_the_digits_classifier(
     write_manifest(tmp_path, ["config.json", "model.safetensors"])
     load = RunConfig.load_digits
     monkeypatch.setattr(RunConfig, "load_digits", lambda _, split: first(load(bundled.config, split), 5000))
-    monkeypatch.setattr(likelihood, "measure_likelihood", partial(likelihood.measure_likelihood, count=4))
+    monkeypatch.setattr(
+        likelihood, "measure_likelihood", partial(likelihood.measure_likelihood, count=4, decoder_counts=(100, 300))
+    )
     assert main(["evaluate", "--run", str(tmp_path), "--json"]) == 0
     said = capsys.readouterr()
     result = json.loads(said.out)
     assert "this run is of fashion-mnist" in said.err
     assert result["samples"] is result["real"] is result["classifier_sha256"] is None
     assert 0.02 < result["mean_loss"] < 0.0225, "what needs no classifier is measured all the same"
+    terms = [result[name] for name in ("bits_last", "bits_middle", "bits_decoder")]
+    assert result["bits_per_pixel"] == pytest.approx(sum(terms))
+    gained = result["bits_decoder"] - result["bits_categorical_decoder"]
+    assert result["bits_per_pixel_categorical"] == pytest.approx(sum(terms) - gained)
+    assert gained > 0.3
+    assert "L_T 0.00003 + L_1 to L_999 0.8" in said.err
+    assert "known to be black costs 0.51 bits, one that is known to be grey 1.31" in said.err
+    assert "fitted to 300 training digits" in said.err

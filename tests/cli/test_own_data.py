@@ -291,6 +291,11 @@ def test_a_classifier_is_bound_to_its_data(
     assert (found[0].read(data.train.images) == data.train.labels).float().mean() > 0.5
     sample = ["sample", "--run", str(folder / "run"), "--count", "4", "--sampler", "ddim", *FEW]
     assert run_json(capsys, *sample, "--out", "s.npz")["classifier_sha256"] == made["sha256"]
+    (folder / "shapes").rename(folder / "moved")  # the samples are written and told all the same
+    try:
+        assert "classifier_sha256" not in run_json(capsys, *sample, "--out", "s.npz")
+    finally:
+        (folder / "moved").rename(folder / "shapes")
     write_shapes(tmp_path / "other", each=5)
     assert DigitClassifier.find("data-dir", load_data_set(tmp_path / "other").train.sha256) is None
     with pytest.raises(ValueError, match="trained on other images"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from shape_folder import KINDS, draw_shape, write_shapes
 
 from viz_diffusion.data import load_data_set, to_bytes
 from viz_diffusion.data.fitting import border_colour, fit, read_image
+from viz_diffusion.data.image_folder import list_images, read_images
 from viz_diffusion.errors import VizdiffInputError, VizdiffUsageError
 
 
@@ -179,6 +181,26 @@ def test_mixed_sizes_become_one_and_it_is_said(tmp_path: Path) -> None:
     assert "shrunk" in note
     assert "border" in note
     assert load_data_set(tmp_path).image_size == 64
+
+
+@pytest.mark.parametrize("coloured", [False, True])
+def test_photographs_are_fitted_one_by_one(coloured: bool, tmp_path: Path, rng: np.random.Generator) -> None:
+    """As if all had been kept until the last was read, in the memory of one."""
+    for index in range(8):
+        values = rng.integers(0, 256, (75, 100, 3), np.uint8)
+        values = values if coloured and index == 7 else values[..., :1].repeat(3, axis=2)
+        save(tmp_path / "d" / "a" / f"{index}.png", Image.fromarray(values).resize((2000, 1500)))
+    save(tmp_path / "d" / "b" / "small.png", grey(9, 20))
+    listed = list_images(tmp_path / "d")
+    assert listed is not None
+    tracemalloc.start()
+    read = read_images(listed)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 3 * 2000 * 1500 * 3
+    assert read.pixels.shape == ((9, 64, 64, 3) if coloured else (9, 64, 64))
+    for path, pixels in zip(listed.files, read.pixels, strict=True):
+        np.testing.assert_array_equal(pixels, fit(read_image(path), 64, 3 if coloured else 1))
 
 
 def test_fitting_keeps_proportions_and_fills_with_the_border(tmp_path: Path) -> None:

@@ -13,11 +13,23 @@ import pytest
 from lesson_context import make_context, mute
 
 from viz_diffusion.errors import VizdiffInputError, VizdiffUsageError
-from viz_diffusion.files import sha256_bytes
-from viz_diffusion.lessons.base import AnyLesson, Claim, Finding, Lesson, LessonFigure, Precomputed, Rows, all_lessons
+from viz_diffusion.files import read_json, sha256_bytes, write_json
+from viz_diffusion.lessons.base import (
+    AnyLesson,
+    Claim,
+    Finding,
+    Lesson,
+    LessonFigure,
+    Precomputed,
+    Rows,
+    all_lessons,
+    choose_lessons,
+)
 from viz_diffusion.lessons.precomputed import (
+    PRECOMPUTED_DIR,
     load_pictures,
     load_results,
+    refresh_facts,
     save_pictures,
     save_results,
 )
@@ -209,3 +221,20 @@ def test_arrays_that_would_run_code_are_refused(saved: Path) -> None:
     spoil_json(saved, lambda values: values["sha256"].update(npz=sha256_bytes(pickled)))
     with pytest.raises(VizdiffInputError, match="allow_pickle=False"):
         load_results([WHOLE], "abc", saved)
+
+
+def test_facts_are_stated_again_from_the_results_that_ship(tmp_path: Path) -> None:
+    """Only of a lesson that is precomputed as a whole; nothing else in the file changes."""
+    source = PRECOMPUTED_DIR / "mistakes.json"
+    stale = read_json(source) | {"facts": {"gone": 1}}
+    write_json(tmp_path / "mistakes.json", stale)
+    (lesson,) = choose_lessons("mistakes")
+    data = load_results([lesson], stale["weights_sha256"])[lesson.result]
+    refresh_facts(Finding.of(lesson, data, full=True, precomputed=True), tmp_path)
+    found = read_json(tmp_path / "mistakes.json")
+    assert found["facts"]["samples"] == data.samples
+    assert found["facts"]["shipped"] is False
+    assert {**found, "facts": 0} == {**stale, "facts": 0}
+    (partly,) = choose_lessons("label")
+    refresh_facts(Finding(partly, None, None), tmp_path)
+    assert not (tmp_path / "label.json").exists()

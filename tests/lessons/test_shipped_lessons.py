@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from io import BytesIO
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -73,6 +75,26 @@ def test_what_ships_is_what_is_drawn(lesson: AnyLesson, weights: str, context: L
     for name, webp in shipped.items():
         drawn = reduce_colours(figure_pixels(figures[name]))
         assert differing(decoded(webp), drawn, 1 if same else 64) <= (0 if same else 2000), name
+
+
+def alike(one: Any, other: Any) -> bool:
+    """Return whether two JSON values are equal, numbers up to rounding."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(alike(one[key], other[key]) for key in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(alike, one, other))
+    if isinstance(one, float) and isinstance(other, float):
+        return math.isclose(one, other, rel_tol=1e-3, abs_tol=1e-6)
+    return bool(one == other)
+
+
+@pytest.mark.parametrize("lesson", [one for one in LESSONS if one.measure is None], ids=lambda lesson: lesson.name)
+def test_the_facts_in_the_file_are_those_of_its_results(lesson: AnyLesson, context: LessonContext) -> None:
+    """A fact that was added, renamed or decided otherwise since they were written; ``--redraw`` states them again."""
+    kept = json.loads((PRECOMPUTED_DIR / f"{lesson.name}.json").read_text())["facts"]
+    found = json.loads(json.dumps(Finding.measure(lesson, context).to_dict())) | {"shipped": False}
+    assert {key for key in kept.keys() | found.keys() if not alike(kept.get(key), found.get(key))} == set()
+    assert not alike(kept, found | {"claims": []})
 
 
 def test_a_figure_of_other_data_is_told_apart(weights: str, context: LessonContext) -> None:

@@ -76,3 +76,67 @@ def test_a_wrong_role_is_refused(arguments: dict[str, Any], match: str) -> None:
 def test_wrappers_are_seen_through(wrap: Callable[[nn.Module], nn.Module]) -> None:
     net = wrap(make("x, c, t")) if wrap is nn.DataParallel else wrap(make("x, c, t"), backend="eager")
     assert record(net, lambda x, t: net(x, Y, full(t))).labels.tolist() == [3, 4]
+
+
+BESIDES: dict[str, tuple[str, Callable[..., Tensor], str]] = {
+    "a condition called image": ("latents, t, image", lambda net, x, t, beside: net(x, t, beside), "latents"),
+    "one called img": ("noisy, time, img", lambda net, x, t, beside: net(x, t, img=beside), "noisy"),
+    "by keyword": ("latents, timestep, image", lambda net, x, t, b: net(image=b, timestep=t, latents=x), "latents"),
+    "x called img": ("img, t, guide", lambda net, x, t, beside: net(x, t, beside), "img"),
+    "x called image behind a condition": ("guide, image, t", lambda net, x, t, beside: net(beside, x, t), "image"),
+    "x called image behind t": ("t, image", lambda net, x, t, beside: net(t, x), "image"),  # noqa: ARG005
+    "an embedding before": ("emb, t, img", lambda net, x, t, beside: net(beside[:, 0, 0], t, x), "img"),
+}
+
+
+@pytest.mark.parametrize("name", BESIDES)
+def test_an_image_may_be_x_or_a_condition(name: str) -> None:
+    """A name that x and a condition share decides only where the order of the arguments does not speak against it."""
+    names, call, state = BESIDES[name]
+    net, states, beside = make(names), [], torch.rand(2, 1, 8, 8)
+    net.forward = _of_state(names, state, net.conv)  # type: ignore[assignment, arg-type]
+
+    def ask(x: Tensor, t: int) -> Tensor:
+        states.append(x)
+        return call(net, x, full(t), beside)
+
+    if name == "by keyword":  # the condition comes first: nothing tells, until the next step
+        with pytest.raises(VizdiffUsageError, match=r"taken for x is the same .* latents changed: .*arguments="):
+            record(net, ask)
+        states.clear()
+    options = {"arguments": {"x": state}} if name == "by keyword" else {}
+    found = record(net, ask, **options)
+    assert found.conventions["x"] == state
+    assert found.x_t.tolist() == torch.stack(states, dim=1).tolist()
+
+
+def _of_state(names: str, state: str, conv: nn.Module) -> Callable[..., Tensor]:
+    space: dict[str, Any] = {"conv": conv}
+    exec(f"def forward({names}):\n    return conv({state})\n", space)
+    forward: Callable[..., Tensor] = space["forward"]
+    return forward
+
+
+@pytest.mark.parametrize("names", ["img, noisy, t", "x, latents, t", "sample, latent, t"])
+def test_a_condition_taken_for_x_is_seen_at_the_next_step(names: str) -> None:
+    first, state = names.split(", ")[:2]
+    net, beside = make(names), torch.rand(2, 1, 8, 8)
+    net.forward = _of_state(names, state, net.conv)  # type: ignore[assignment, arg-type]
+    with pytest.raises(VizdiffUsageError, match=rf"taken for x is the same .* {state} changed: .*arguments="):
+        record(net, lambda x, t: net(beside, x, full(t)))
+    assert record(net, lambda x, t: net(beside, x, full(t)), arguments={"x": state}).conventions["x"] == state
+    assert first != state
+
+
+@pytest.mark.parametrize("place", [-4, -9, 3, 100])
+def test_a_position_outside_of_the_call_is_refused(place: int) -> None:
+    net = make("x, t, y")
+    with pytest.raises(VizdiffUsageError, match=rf"says that x is {place}, and the denoiser was called with x, t, y"):
+        record(net, lambda x, t: net(x, full(t), Y), arguments={"x": place})
+
+
+def test_a_position_may_be_counted_from_the_end() -> None:
+    net = make("x, y, s, step")
+    found = record(net, lambda x, t: net(x, Y, full(0), full(t)), arguments={"t": -1, "labels": -3})
+    assert found.conventions["t"] == "step"
+    assert found.labels.tolist() == [3, 4]

@@ -110,6 +110,31 @@ def test_guidance_that_is_no_plain_sum_is_told_as_a_function(stored: bool, tmp_p
     assert np.isnan(found.guidance_scale)
 
 
+def _first_half_only(cond: Tensor, uncond: Tensor) -> Tensor:
+    cond[:, :, :4] = uncond[:, :, :4] + 3 * (cond[:, :, :4] - uncond[:, :, :4])
+    return cond
+
+
+def _in_uncond(cond: Tensor, uncond: Tensor) -> Tensor:
+    return uncond.mul_(-1).add_(cond.mul_(2))
+
+
+@pytest.mark.parametrize("mix", [_first_half_only, _in_uncond])
+@pytest.mark.parametrize("stored", [False, True])
+def test_a_mix_that_is_made_in_place_changes_neither_half(mix: Any, stored: bool, tmp_path: Path) -> None:
+    net, options = Guided(), dict[str, Any](store=tmp_path / "a.zarr") if stored else {}
+    answers: list[list[Tensor]] = []
+
+    def call(x: Tensor, t: int) -> Tensor:
+        cond, uncond = net(x, full(t), Y, drop=ZEROS), net(x, full(t), Y, drop=ONES)
+        answers.append([cond, uncond, mix(cond.clone(), uncond.clone())])
+        return answers[-1][2]
+
+    found = record(net, call, guidance_mix=mix, prediction_type="epsilon", clip=False, **options)
+    for number, values in enumerate((found.eps_cond, found.eps_uncond, found.eps_pred)):
+        np.testing.assert_array_equal(values, torch.stack([one[number] for one in answers], dim=1).numpy())
+
+
 def test_halves_that_nothing_tells_apart_are_refused_with_a_mend_that_works() -> None:
     net = Guided()
     with pytest.raises(VizdiffUsageError, match=r"different keep; under guidance, .*guidance_order=…"):

@@ -64,6 +64,85 @@ def test_halves_whose_condition_is_no_plain_argument(ask: Any, stored: bool, tmp
     np.testing.assert_allclose(found.eps_pred, torch.stack(answers, dim=1).numpy(), atol=1e-6)
 
 
+class Weak(Net):
+    """A network whose hidden condition changes the answer by a share that falls with t, to nothing at the end."""
+
+    def forward(self, x: Tensor, t: Tensor) -> Tensor:  # type: ignore[override]
+        shares = torch.where(t >= 16, 0.3, torch.where(t >= 8, 5e-3, torch.where(t >= 2, 3e-4, 0.0)))
+        return x + self.shift * shares.view(-1, 1, 1, 1) * x.flip(-1)
+
+
+@pytest.mark.parametrize("order", [(1.0, 0.0), (0.0, 1.0)])
+@pytest.mark.parametrize("stored", [False, True])
+def test_halves_that_hardly_differ_are_both_recorded(order: tuple[float, float], stored: bool, tmp_path: Path) -> None:
+    net, used = Weak(), []
+
+    def call(x: Tensor, t: int) -> Tensor:
+        found = {}
+        for net.shift in order:
+            found[net.shift] = net(x, full(t))
+        used.append(found[0.0] + 7.5 * (found[1.0] - found[0.0]))
+        return used[-1]
+
+    options: dict[str, Any] = {"guidance_order": "conditional_first" if order[0] else "unconditional_first"}
+    options |= {"store": tmp_path / "a.zarr"} if stored else {}
+    found = record(net, call, guidance_scale=7.5, prediction_type="epsilon", clip=False, **options)
+    assert found.inner_steps is None
+    assert found.eps_uncond is not None
+    np.testing.assert_allclose(found.eps_pred, torch.stack(used, dim=1).numpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize("share", [0.3, 5e-3, 3e-4])
+def test_halves_that_hardly_differ_are_asked_for(share: float) -> None:
+    """Nothing was said of guidance, and the answers of float32 differ by more than rounding."""
+    net = Net()
+
+    def call(x: Tensor, t: int) -> Tensor:
+        free, told = net(x, full(t)), net(x, full(t), cond={"c_crossattn": [share * TEXT]})
+        return free + 7.5 * (told - free)
+
+    def hidden_call(x: Tensor, t: int) -> Tensor:
+        for net.shift in (0.0, 10 * share):
+            answer = net(x, full(t))
+        return answer
+
+    for one in (call, hidden_call):
+        with pytest.raises(VizdiffUsageError, match=r"evaluated twice for the same images.*guidance_order=…"):
+            record(net, one, prediction_type="epsilon")
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
+def test_an_evaluation_that_rounds_otherwise_is_the_same(dtype: torch.dtype) -> None:
+    class Rounds(Net):
+        passes = 0
+
+        def forward(self, x: Tensor, t: Tensor) -> Tensor:  # type: ignore[override]  # noqa: ARG002
+            self.passes += 1
+            noise = torch.finfo(dtype).eps / 4 * (self.passes % 2)
+            return (self.conv(x) * (1 + noise)).to(dtype)
+
+    net = Rounds()
+    found = record(net, lambda x, t: (net(x, full(t)), net(x, full(t)))[1].float(), prediction_type="epsilon")
+    assert found.eps_uncond is None
+    assert found.inner_steps is not None
+
+
+def test_a_doubled_batch_evaluated_again_is_no_half() -> None:
+    net = Net()
+    text = [torch.cat([NO_TEXT, TEXT])]
+    calls = [1]
+
+    def call(x: Tensor, t: int) -> Tensor:
+        for _ in calls:
+            free, told = net(torch.cat([x, x]), full(t, 4), cond={"c_crossattn": text}).chunk(2)
+        return free + 3 * (told - free)
+
+    options: dict[str, Any] = {"guidance_scale": 3.0, "guidance_order": "unconditional_first"}
+    once = record(net, call, **options)
+    calls.append(2)
+    np.testing.assert_array_equal(record(net, call, **options).eps_pred, once.eps_pred)
+
+
 def batch_of(*labels: int) -> Callable[[Net, Tensor, int], Tensor]:
     def ask(net: Net, x: Tensor, t: int) -> Tensor:
         count = len(labels)
@@ -90,6 +169,47 @@ def test_three_calls_are_no_two_halves() -> None:
     net = Net()
     with pytest.raises(VizdiffUsageError, match=r"of more than two, record an nn\.Module whose forward mixes them"):
         record(net, lambda x, t: calls_of(3, 10, 5)(net, x, t), null_label=10)
+
+
+def embedded(*values: float) -> Callable[[Net, Tensor, int], Tensor]:
+    return lambda net, x, t: [net(x, full(t), cond={"c_crossattn": [value * TEXT]}) for value in values].pop()
+
+
+def hidden(*values: float) -> Callable[[Net, Tensor, int], Tensor]:
+    def ask(net: Net, x: Tensor, t: int) -> Tensor:
+        for net.shift in values:
+            answer = net(x, full(t))
+        return answer
+
+    return ask
+
+
+@pytest.mark.parametrize("stored", [False, True])
+@pytest.mark.parametrize("options", [{}, {"guidance_scale": 1.5}])
+@pytest.mark.parametrize("ask", [embedded(0, 1, 2), embedded(0, 1, 0, 2), hidden(0, 1, 2), hidden(0, 1, 2, 3)])
+def test_more_than_two_conditions_that_are_no_labels_are_refused_in_any_order(
+    ask: Any, options: dict[str, Any], stored: bool, tmp_path: Path
+) -> None:
+    """Two guidances at once, as of InstructPix2Pix, by separate calls: the order that we ask for does not tell them."""
+    net, options = Net(), {**options, **({"store": tmp_path / "a.zarr"} if stored else {})}
+    with pytest.raises(
+        VizdiffUsageError, match=r"more than twice for the same images.* record an nn\.Module whose forward mixes"
+    ):
+        record(net, lambda x, t: ask(net, x, t), guidance_order="unconditional_first", **options)
+
+
+@pytest.mark.parametrize("again", [(3, 10, 3), (3, 10, 3, 10)])
+def test_halves_evaluated_again_are_the_same_halves_or_refused(again: tuple[int, ...]) -> None:
+    """A further conditional pass, such as for a preview, makes no unguided step of a guided one."""
+    net = Net()
+    options: dict[str, Any] = {"null_label": 10, "guidance_scale": 2.0}
+    if len(again) % 2:
+        with pytest.raises(VizdiffUsageError, match="more than twice"):
+            record(net, lambda x, t: calls_of(*again)(net, x, t), **options)
+    else:
+        found = record(net, lambda x, t: calls_of(*again)(net, x, t), **options)
+        assert found.eps_uncond is not None
+        np.testing.assert_allclose(found.eps_cond - found.eps_uncond, 0.1 * (3 - 10), atol=1e-5)
 
 
 @pytest.mark.parametrize("stored", [False, True])

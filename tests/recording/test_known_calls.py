@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -167,3 +169,61 @@ def test_conditions_are_numbered_once_for_all_steps(
 def test_a_zero_of_either_sign_is_one_condition() -> None:
     plus, minus = (condition_numbers({"c": torch.tensor([zero, 1.0])}, 2)["c"] for zero in (0.0, -0.0))
     assert np.array_equal(plus, minus)
+
+
+def _nested(*lengths: int, value: float = 1.0, layout: torch.layout = torch.jagged) -> Tensor:
+    rows = [torch.full((length, 3), value) for length in lengths]
+    return torch.nested.nested_tensor(rows, layout=layout)
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors:UserWarning")
+@pytest.mark.filterwarnings("ignore:Sparse CSR tensor support:UserWarning")
+@pytest.mark.parametrize("told", ["alone", "in a mapping"])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda value: _nested(3, 2, value=value),
+        lambda value: _nested(3, 2, value=value, layout=torch.strided),
+        lambda value: torch.full((2, 3), value).to_sparse(),
+        lambda value: torch.full((2, 3), value).to_sparse_csr(),
+    ],
+    ids=["nested", "nested and strided", "sparse", "sparse rows"],
+)
+def test_conditions_of_any_layout(make: Callable[[float], Tensor], told: str) -> None:
+    """Texts of different lengths come as a nested tensor, which has no shape; they tell the halves apart."""
+
+    class Told(nn.Module):
+        def forward(self, x: Tensor, t: Tensor, context: Any, shift: float) -> Tensor:  # noqa: ARG002
+            return x + shift
+
+    net = Told()
+    options: dict[str, Any] = {"guidance_order": "conditional_first", "guidance_scale": 2.0}
+    with Recorder(net, SCHEDULE, prediction_type="epsilon", clip=False, **options) as rec:
+        for t in (3, 2, 1):
+            x = X + t**2 * torch.arange(8.0).reshape(2, 1, 2, 2).flip(0)
+            for value in (1.0, 0.0):
+                context = make(value + 1)
+                net(x, torch.tensor([t, t]), context if told == "alone" else {"text": context}, shift=value)
+    found = rec.trajectory()
+    assert found.eps_uncond is not None
+    np.testing.assert_allclose(found.eps_pred - found.eps_uncond, 2.0)
+    assert found.labels.tolist() == [-1, -1]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_nothing_of_the_calls_is_kept_after_the_block(fails: bool) -> None:
+    net, shapes = Net(), (2, 1, 1237)
+
+    def copies() -> int:
+        gc.collect()
+        return sum(type(one) is Tensor and one.shape == shapes for one in gc.get_objects())
+
+    recorder = Recorder(net, SCHEDULE, prediction_type="epsilon")
+    with suppress(ZeroDivisionError), recorder:
+        for t in (3, 2, 1):
+            net(X * t + t, torch.tensor([t, t]), emb=torch.zeros(shapes))
+        assert copies() == 1
+        if fails:
+            raise ZeroDivisionError
+    assert copies() == 0
+    assert recorder.trajectory().num_steps == 3

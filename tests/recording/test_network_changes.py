@@ -98,3 +98,61 @@ def test_threads_record_each_pass_once() -> None:
         for thread in threads:
             thread.join()
     assert [one.num_images for one in recorder.trajectories()] == [1, 1]
+
+
+def test_a_replica_of_data_parallel_runs_its_own_weights() -> None:
+    class Own(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.tensor(1.0))
+            self.inner = nn.Identity()
+
+        def forward(self, x: Tensor, t: Tensor) -> Tensor:  # noqa: ARG002
+            return self.inner(self.weight * x)  # type: ignore[no-any-return]
+
+    net, x = Own(), torch.randn(2, 1, 8, 8)
+    net.register_forward_hook(_doubles)
+    recorder, other = (Recorder(net, S, prediction_type="epsilon", activations=names) for names in (["inner"], []))
+    with torch.no_grad(), recorder, other:
+        replica, inner = net._replicate_for_data_parallel(), net.inner._replicate_for_data_parallel()
+        replica.weight, replica.inner = torch.tensor(5.0), inner  # as replicate() does
+        assert len(traces(replica)) == 1  # the program's own hook
+        for answer in (replica(x, full(19)), replica.forward(x, full(19)) * 2):
+            assert torch.equal(answer, 10 * x)
+        net(x, full(19))
+    assert recorder.trajectory().num_steps == other.trajectory().num_steps == 1
+    assert "_replicate_for_data_parallel" not in vars(net)
+    assert len(traces(net)) == 1
+
+
+def _doubles(module: nn.Module, args: Any, output: Tensor) -> Tensor:  # noqa: ARG001
+    return 2 * output
+
+
+@pytest.mark.parametrize("fails", ["before", "within", "after"])
+@pytest.mark.parametrize("direct", [False, True])
+def test_a_call_that_fails_is_not_missed_later(fails: str, direct: bool) -> None:
+    """A hook of the program raises once, before or after ``forward``, or ``forward`` itself: later passes count."""
+    broken = [True]
+
+    def fail(*_: Any) -> None:
+        if broken and broken.pop():
+            raise ValueError("once")
+
+    class Fails(Net):
+        def forward(self, x: Tensor, t: Tensor) -> Tensor:  # type: ignore[override]  # noqa: ARG002
+            if fails == "within":
+                fail()
+            return self.conv(x)
+
+    net, x = Fails(), torch.randn(2, 1, 8, 8)
+    with torch.no_grad(), Recorder(net, S, prediction_type="epsilon", activations=["conv"]) as recorder:
+        if fails == "before":
+            net.register_forward_pre_hook(fail)
+        if fails == "after":
+            net.register_forward_hook(fail)
+        with pytest.raises(ValueError, match="once"):
+            net(x, full(19))
+        for t in (18, 10, 3):
+            x = x - 0.1 * (net.forward(x, full(t)) if direct else net(x, full(t)))
+    assert recorder.trajectory().timesteps.tolist() == [*([19] if fails == "after" else []), 18, 10, 3]

@@ -223,3 +223,23 @@ def test_a_config_gives_the_recording_its_facts(unet: SimpleUNet, linear: NoiseS
         steps = list(sampling_steps(unet, linear, ImageNoise(SEEDS), LABELS, config))
         recorder.finish(steps[-1].x_prev)
     assert recorder.trajectory().sampler_config == config
+
+
+@pytest.mark.parametrize("count", [0, -1, 1.5, True, "2"])
+def test_evaluations_of_a_step_are_counted_from_one(count: object, linear: NoiseSchedule) -> None:
+    with pytest.raises(VizdiffUsageError, match=rf"`?evaluations_per_step`? must be a whole number from 1, .*{count}"):
+        Recorder(nn.Identity(), linear, evaluations_per_step=count)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("seeds", [[7], [7, 8, 9]])
+def test_seeds_of_another_number_are_named_and_can_be_given_again(seeds: list[int], linear: NoiseSchedule) -> None:
+    class Net(nn.Module):
+        def forward(self, x: Tensor, t: Tensor) -> Tensor:  # noqa: ARG002
+            return x
+
+    net = Net()
+    with Recorder(net, linear, prediction_type="epsilon", seeds=seeds) as recorder:
+        net(torch.randn(2, 1, 8, 8), torch.tensor([9, 9]))
+    with pytest.raises(VizdiffUsageError, match=rf"`?seeds`? must hold one for each image: 2 .* found {len(seeds)}"):
+        recorder.trajectory()
+    assert recorder.trajectory(seeds=[7, 8]).seeds.tolist() == [7, 8]

@@ -62,7 +62,7 @@ def counting(module: nn.Module) -> Iterator[None]:
 def test_no_hook_is_left_after_success(unet: SimpleUNet, linear: NoiseSchedule) -> None:
     with counting(unet):
         with Recorder(unet, linear):
-            assert hooks(unet) == 2  # one before, one after
+            assert hooks(unet) == 3  # before, after, and where the call ends by an error
             list(run_steps(unet, linear))
         assert len(unet._forward_hooks) == 0
         record_generation(unet, linear, LABELS, SEEDS, SamplerConfig(steps=2, guidance_scale=1.5))

@@ -77,3 +77,24 @@ def test_unknown_seeds_and_samplers_are_refused(make_unet: Callable, linear: Noi
         injected_noise(replace(recorded, seeds=np.array([1, -1])))
     with pytest.raises(VizdiffUsageError, match="EulerDiscrete"):
         next_states(replace(recorded, sampler="EulerDiscrete"))
+
+
+@pytest.mark.parametrize("prediction_type", ["v_prediction", "sample"])
+@pytest.mark.parametrize("schedule", ["linear", "zero-snr"])
+@pytest.mark.parametrize("sampler", ["ddpm", "ddim", "dpm-solver++"])
+def test_networks_that_predict_otherwise_are_made_again(prediction_type: str, schedule: str, sampler: str) -> None:
+    """Without a signal at the last timestep ε̂ implies no x̂_0, and the recording has it."""
+
+    class Net(torch.nn.Module):
+        null_label = 10
+
+        def forward(self, x: torch.Tensor, t: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:  # noqa: ARG002
+            return 0.3 * x + 0.01 * labels.view(-1, 1, 1, 1)
+
+    net = Net()
+    net.prediction_type = prediction_type
+    options = with_config({"sampler": sampler, "steps": 6}, guidance_scale=1.5)
+    recorded = record_generation(net, NoiseSchedule.named(schedule, 40), torch.tensor([3, 8]), [7, 9], **options)
+    following = np.concatenate([recorded.x_t[:, 1:], recorded.x0[:, None]], axis=1)
+    assert recorded.prediction_type == prediction_type
+    np.testing.assert_allclose(next_states(recorded), following, rtol=0, atol=2e-5)

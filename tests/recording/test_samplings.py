@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -101,3 +103,63 @@ def test_between_two_timesteps_the_log_snr_is_interpolated(unet: SimpleUNet, lin
     found = recorder.trajectory()
     assert found.timesteps.tolist() == [3.5, 2.0]
     np.testing.assert_allclose(found.log_snr, [linear.log_snr[3:5].mean(), linear.log_snr[2]], rtol=1e-12)
+
+
+# -- labels ----------------------------------------------------------------------------------------
+
+
+class Labelled(nn.Module):
+    def forward(self, x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:  # noqa: ARG002
+        return 0.5 * x if y is None else 0.5 * x + 0.01 * y.view(-1, 1, 1, 1)
+
+
+def labelled(rows: list[list[int] | None], *, free_first: bool = False, **options: object) -> Recorder:
+    """Record a sampling of two images under the labels of each step, with guidance where ``free_first``."""
+    net, x = Labelled(), torch.randn(2, 1, 8, 8)
+    with Recorder(net, NoiseSchedule.named("linear"), prediction_type="epsilon", null_label=10, **options) as recorder:
+        for step, labels in enumerate(rows):
+            t = torch.full((2,), 900 - step)
+            if free_first:
+                net(x, t)
+            x = 0.9 * x - 0.1 * net(x, t, *([] if labels is None else [torch.tensor(labels)]))
+    return recorder
+
+
+CHANGES = {
+    "none": ([[1, 2], [1, 2], [1, 2]], [1, 2]),
+    "all": ([[1, 2], [7, 8], [7, 8]], [-1, -1]),
+    "one of them": ([[1, 2], [1, 2], [1, 8]], [1, -1]),
+    "none for a while": ([[1, 2], [10, 10], [1, 2]], [1, 2]),
+    "no argument for a while": ([[1, 2], None, [1, 2]], [1, 2]),
+}
+
+
+@pytest.mark.parametrize("free_first", [False, True])
+@pytest.mark.parametrize("name", CHANGES)
+def test_labels_that_change_are_not_recorded_as_the_first(name: str, free_first: bool, tmp_path: Path) -> None:
+    rows, expected = CHANGES[name]
+    if free_first:
+        rows = [row for row in rows if row not in (None, [10, 10])]
+    found = labelled(rows, free_first=free_first).trajectory()
+    assert found.labels.tolist() == expected
+    changes = -1 in expected
+    assert found.conventions["labels"] == ("y, which changes within the sampling: not recorded" if changes else "y")
+    if changes:
+        with pytest.raises(VizdiffUsageError, match=r"labels changed between t = 900 and t = 89\d.* record in memory"):
+            labelled(rows, free_first=free_first, store=tmp_path / "a.zarr")
+    else:
+        stored = labelled(rows, free_first=free_first, store=tmp_path / "a.zarr").trajectory()
+        assert stored.labels.tolist() == expected
+        assert stored.conventions["labels"] == "y"
+
+
+def test_further_samplings_have_labels_of_their_own(tmp_path: Path) -> None:
+    net = Labelled()
+    for options in ({}, {"store": tmp_path / "a.zarr"}):
+        with Recorder(net, NoiseSchedule.named("linear"), prediction_type="epsilon", **options) as recorder:
+            for label in (1, 2):
+                x = torch.randn(16, 1, 8, 8)
+                for t in (900, 800, 700):
+                    x = 0.9 * x - 0.1 * net(x, torch.full((16,), t), torch.full((16,), label))
+        found = [one.labels.tolist() for one in recorder.trajectories()]
+        assert [label for row in found for label in row] == [1] * 16 + [2] * 16

@@ -116,3 +116,19 @@ def test_noise_in_data_of_any_power_is_recorded_unsaid(spread: float) -> None:
             share, after = schedule.alphas_cumprod[t], schedule.alphas_cumprod[t - 20] if t > 20 else 1.0
             x = after**0.5 * (x - (1 - share) ** 0.5 * eps) / share**0.5 + (1 - after) ** 0.5 * eps
     assert recorder.trajectory().prediction_type == "epsilon"
+
+
+@pytest.mark.parametrize("answer", [torch.zeros_like, torch.clone])
+def test_a_state_that_a_step_leaves_as_it_is_is_recorded(answer: Any) -> None:
+    """A flow's velocity of 0, or a denoiser that returns its x, beside an argument that changes with t."""
+
+    class Still(nn.Module):
+        def forward(self, x: Tensor, t: Tensor, strength: float) -> Tensor:  # noqa: ARG002
+            return answer(x)  # type: ignore[no-any-return]
+
+    net, x = Still(), torch.randn(2, 1, 8, 8)
+    kind = "flow" if answer is torch.zeros_like else "sample"
+    with torch.no_grad(), Recorder(net, NoiseSchedule.named("flow"), prediction_type=kind) as recorder:
+        for t in (1.0, 0.75, 0.5, 0.25):
+            net(x, torch.full((2,), t), strength=t)
+    np.testing.assert_array_equal(recorder.trajectory().x_t[:, 3], x.numpy())

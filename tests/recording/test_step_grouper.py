@@ -88,3 +88,51 @@ def test_an_inversion_is_called_one() -> None:
     net = Net()
     with pytest.raises(VizdiffUsageError, match=r"t rises at every step \(2, then 3\): .* inversion"):
         record(net, lambda x, t: net(x, full(t)), timesteps=range(20))
+
+
+@pytest.mark.parametrize("masks", [(1.0, 1.0), (0.0, 1.0), (0.0, 0.0)])
+@pytest.mark.parametrize("one_by_one", [False, True])
+def test_a_mask_drops_labels_in_any_kind_of_loop(masks: tuple[float, float], one_by_one: bool) -> None:
+    class Masked(Net):
+        def forward(self, x: Tensor, t: Tensor, y: Tensor, drop_mask: Tensor) -> Tensor:  # type: ignore[override]  # noqa: ARG002
+            return self.conv(x)
+
+    net, labels, drop = Masked(), torch.tensor([3, 4]), torch.tensor(masks)
+    rows = [slice(0, 1), slice(1, 2)] if one_by_one else [slice(0, 2)]
+    found = record(net, lambda x, t: torch.cat([net(x[r], full(t)[r], labels[r], drop[r]) for r in rows]))
+    assert found.labels.tolist() == [-1 if dropped else label for label, dropped in zip((3, 4), masks, strict=True)]
+
+
+@pytest.mark.parametrize("finishes", [False, True])
+@pytest.mark.parametrize(
+    ("per_step", "samplings"),
+    [
+        (2, [[19, 17, 15, 12, 10], [19, 17, 15, 12, 10]]),  # dpm_2, whose last step is one of Euler's
+        (2, [[19, 17, 15, 12, 10], [16, 15, 14]]),
+        (2, [[19, 17, 15, 12], [19, 17, 15, 12]]),
+        (3, [[19, 18, 17, 15], [19, 18, 17, 15], [18, 11, 10, 8, 7]]),
+        (3, [[19, 18, 17, 15, 14], [19, 18, 17, 15, 14]]),
+        (2, [[19, 19, 12, 12], [19, 19, 12, 12]]),  # a corrector
+    ],
+)
+def test_samplings_whose_last_step_is_shorter(per_step: int, samplings: list[list[int]], finishes: bool) -> None:
+    net = Net()
+    with torch.no_grad(), Recorder(net, S, prediction_type="epsilon", evaluations_per_step=per_step) as recorder:
+        for times in samplings:
+            x = torch.randn(2, 1, 8, 8)
+            for t in times:
+                x = 0.9 * x - 0.1 * net(x, full(t))
+            if finishes:
+                recorder.finish(x)
+    found = recorder.trajectories()
+    assert [one.timesteps.tolist() for one in found] == [times[::per_step] for times in samplings]
+    inner = [one.inner_timesteps.tolist() for one in found if one.inner_timesteps is not None]
+    assert inner == [[t for place, t in enumerate(times) if place % per_step] for times in samplings]
+
+
+def test_samplings_of_one_shortened_step_end_where_they_are_finished() -> None:
+    net = Net()
+    with torch.no_grad(), Recorder(net, S, prediction_type="epsilon", evaluations_per_step=2) as recorder:
+        for _ in range(3):
+            recorder.finish(net(torch.randn(2, 1, 8, 8), full(19)))
+    assert [one.timesteps.tolist() for one in recorder.trajectories()] == [[19]] * 3

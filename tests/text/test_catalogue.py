@@ -73,6 +73,7 @@ NAMES = {
     "DDIM",
     "MLP",
     "MNIST",
+    "KID",
     "SHA",
     "Ctrl",
     "Home",
@@ -95,8 +96,18 @@ NAMES = {
     "vizdiff",
     "lesson",
     "evaluate",
+    "FFJORD",
+    "Flow",
+    "Glow",
+    "NVP",
+    "Real",
+    "Residual",
+    "L_T",
+    "log",
     "training",
     "coarse_fine",
+    "range",
+    "x_T",
 }
 """Latin words allowed in a Chinese text; commands and fields are not checked."""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import typer
 
@@ -30,21 +31,25 @@ from viz_diffusion.cli.commands import (
     trajectory,
     worksheet,
 )
+from viz_diffusion.cli.help_page import HeadedCommand, split_example
 from viz_diffusion.cli.option_groups import option_name
 from viz_diffusion.cli.standard_streams import standard_streams
+from viz_diffusion.cli.usage_errors import usage_line
 from viz_diffusion.errors import VizdiffError, VizdiffIOError
 from viz_diffusion.files import empty_dirs_removed
 
 app = typer.Typer(
     name="vizdiff",
-    no_args_is_help=True,
+    invoke_without_command=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     help=(
-        "Example: vizdiff report --digit 5 --open\n\n"
-        "See how a diffusion model works: train one on MNIST, record every step of a generation, draw it, "
-        "and put it all into one offline HTML report. Bundled weights make every command work at once."
+        "Show how a diffusion model generates an image, step by step.\n\n"
+        "Train a small model on MNIST, record every step of a generation, measure and draw it, and write a report, "
+        "slides or exercises. A trained model is included, so every command works at once. vizdiff COMMAND --help "
+        "lists the options of a command."
     ),
+    epilog="Example: vizdiff report --digit 5 --open",
 )
 COMMANDS = (
     report,
@@ -64,22 +69,31 @@ COMMANDS = (
     info,
 )
 for command in COMMANDS:
-    app.command(command.__name__.rsplit(".", 1)[-1].replace("_", "-"), help=command.HELP)(command.run_command)
-
-
-def _version(value: bool) -> None:
-    if value:
-        typer.echo(f"vizdiff {__version__}")
-        raise typer.Exit
+    about, example = split_example(command.HELP)
+    declare = app.command(
+        command.__name__.rsplit(".", 1)[-1].replace("_", "-"), cls=HeadedCommand, help=about, epilog=example
+    )
+    declare(command.run_command)
+START = f"""\
+vizdiff {__version__} shows how a diffusion model generates an image. A trained model is included.
+  vizdiff report --digit 5 --open   write a report on one generation and open it
+  vizdiff trajectory                record one generation, step by step, and draw it
+  vizdiff train                     train a model of your own, in 10 minutes
+  vizdiff --help                    list all commands"""
+"""What ``vizdiff`` prints without a command."""
 
 
 @app.callback()
-def _options(
-    version: bool = typer.Option(
-        False, "--version", callback=_version, is_eager=True, help="Print the version and leave."
-    ),
+def _without_command(
+    context: typer.Context,
+    version: bool = typer.Option(False, "--version", help="Print the version and exit."),
 ) -> None:
-    """Declare the options that belong to no command."""
+    """Print the version, or how to begin; with a command, do nothing."""
+    if version:
+        typer.echo(f"vizdiff {__version__}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        typer.echo(START)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -94,14 +108,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(argv: Sequence[str] | None) -> int:
-    command = typer.main.get_command(app)
+    command: Any = typer.main.get_command(app)
+    words = sys.argv[1:] if argv is None else list(argv)
     try:
         os.getcwd()
     except OSError:  # libraries end the process without a word of their own
         return _say("the current folder was removed; change to another one", VizdiffIOError.exit_code)
     try:
         with empty_dirs_removed():
-            code = command.main(args=None if argv is None else list(argv), prog_name="vizdiff", standalone_mode=False)
+            code = command.main(args=None if argv is None else words, prog_name="vizdiff", standalone_mode=False)
         return code if isinstance(code, int) else 0
     except VizdiffError as error:
         return _say(error.with_options(option_name), error.exit_code)
@@ -109,7 +124,7 @@ def _run(argv: Sequence[str] | None) -> int:
         return _say("stopped", 130)
     except Exception as error:
         if hasattr(error, "format_message"):  # typer's own: a wrong option or value
-            return _say(error.format_message().rstrip(".") + "; see vizdiff --help", 2)
+            return _say(usage_line(error, words, command.commands), 2)
         if type(error).__name__ == "Abort":  # typer's name for Ctrl-C
             return _say("stopped", 130)
         if os.environ.get("VIZDIFF_DEBUG"):

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from viz_diffusion.cli.options import DEFAULT_DIGIT, check_digit
-from viz_diffusion.errors import VizdiffUsageError
+from viz_diffusion.errors import VizdiffUsageError, did_you_mean
 
 if TYPE_CHECKING:
     from viz_diffusion.training.config import RunConfig
@@ -51,8 +50,7 @@ def choose_class(present: Sequence[int], names: Sequence[str], digit: int | None
     alike = [one for name, one in known.items() if name.casefold() == wanted.casefold()]
     if len(alike) == 1:
         return alike[0]
-    near = difflib.get_close_matches(wanted, known, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
+    hint = did_you_mean(wanted, known)
     if label is None and names:
         hint = "; choose one with --label, or another `run`"
     shown = ", ".join(list(known)[:12]) + ", …" * (len(known) > 12)

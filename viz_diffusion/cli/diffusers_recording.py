@@ -16,12 +16,11 @@ import typer
 from viz_diffusion.cli.console import Terminal
 from viz_diffusion.cli.diffusers_pipeline import WEIGHTS, check_label, check_pipeline, check_steps, load_pipeline
 from viz_diffusion.cli.loading import pick_device
+from viz_diffusion.cli.option_groups import MODEL
 from viz_diffusion.cli.record import StorageOptions, draw_activations, draw_steps, read_store
 from viz_diffusion.errors import VizdiffInputError, VizdiffUsageError
 from viz_diffusion.files import sha256_file
-from viz_diffusion.recording.store.fields import recording_bytes
 from viz_diffusion.recording.store.layout import CHUNK_SAMPLES
-from viz_diffusion.recording.store.writer import require_space
 
 if TYPE_CHECKING:
     from viz_diffusion.recording.trajectory import Trajectory
@@ -33,7 +32,8 @@ DiffusersOption = Annotated[
     typer.Option(
         "--diffusers",
         metavar="DIR",
-        help="Record a pipeline of 🤗 diffusers instead, saved there with save_pretrained; --digit is its class.",
+        help="Pipeline of 🤗 diffusers to record instead, saved with save_pretrained; --digit is its class.",
+        rich_help_panel=MODEL,
     ),
 ]
 _OWN_OPTIONS = (
@@ -199,6 +199,9 @@ def _sample(
 
 def _require_space(pipe: Any, store: Path, count: int, steps: int, storage: StorageOptions) -> None:
     """Refuse a recording that the disk has no room for, where the network's config holds the image size."""
+    from viz_diffusion.recording.store.fields import recording_bytes
+    from viz_diffusion.recording.store.writer import require_space
+
     size = getattr(pipe.unet.config, "sample_size", None)
     if size is None:
         return

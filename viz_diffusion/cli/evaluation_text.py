@@ -9,15 +9,13 @@ from viz_diffusion.diffusion.sampler_config import SamplerConfig
 from viz_diffusion.diffusion.timesteps import SPACINGS, VARIANCES
 
 if TYPE_CHECKING:
+    from viz_diffusion.diffusion.schedule import NoiseSchedule
     from viz_diffusion.evaluation.evaluate import Evaluation, QualityMetrics
     from viz_diffusion.evaluation.likelihood import Likelihood
 
 
 FEW = 1000
-"""Samples below which FID and KID are unreliable. In 20 draws of training digits with the labels of the samples, the
-mean distances from as many test digits are 4.16, 2.21, 0.86, 0.48, 0.26 in FID-MNIST (standard deviation 0.65, 0.25,
-0.09, 0.06, 0.02) and -10.4, -4.0, -2.9, -0.9, -0.3 in KID x1000 (10.3, 3.6, 1.7, 0.8, 0.4) at 100, 200, 500, 1000 and
-2000."""
+"""Samples below which FID and KID are unreliable."""
 
 
 def how_sampled(config: SamplerConfig) -> str:
@@ -36,29 +34,26 @@ def how_sampled(config: SamplerConfig) -> str:
 
 
 def remarks_on(evaluation: Evaluation) -> list[tuple[str, str]]:
-    """Return remarks, label and text, where a result may be chance: few samples, or distances below real digits'."""
+    """Return remarks, label and text, where a result may be chance: few samples, or no difference from real digits."""
     remarks = []
     if evaluation.count < FEW:
         remarks.append(
             (
                 "Few",
-                f"FID and KID of {evaluation.count} samples say little: those of as many real digits scatter by 0.65 "
-                f"and 10 at 100, by 0.09 and 1.7 at 500, by 0.06 and 0.8 at {FEW}; ask for --count {FEW} or more",
+                f"FID and KID of {evaluation.count} samples say little: see their intervals; ask for --count {FEW} or "
+                "more",
             )
         )
-    below = [
-        name
-        for name, samples, real in (
-            ("FID", evaluation.samples.frechet, evaluation.real.frechet),
-            ("KID", evaluation.samples.kid, evaluation.real.kid),
-        )
-        if samples < real
-    ]
-    if below:
+    samples = evaluation.samples
+    same = {
+        "FID": evaluation.excess <= evaluation.excess_half,
+        "KID": samples.kid <= samples.kid_half,
+    }
+    if any(same.values()):
         remarks.append(
             (
                 "Chance",
-                f"{' and '.join(below)} below that of real digits is no better than real: by it, they cannot be "
+                f"by {' and '.join(name for name, alike in same.items() if alike)}, samples and real digits cannot be "
                 "told apart at this count",
             )
         )
@@ -83,26 +78,40 @@ def evaluation_lines(evaluation: Evaluation, how: str) -> list[tuple[str, str]]:
         accuracy = f"{label:<9}{metrics.accuracy.value:>14.1%}"
         distances = f"{metrics.frechet:>20.2f}{metrics.kid:>11.2f}{metrics.precision:>11.1%}{metrics.recall:>8.1%}"
         lines.append(("", f"{accuracy}{distances}{metrics.copies.hits:>8}"))
-    low, high = evaluation.samples.accuracy.interval
+    samples, compared = evaluation.samples, evaluation.compared
+    low, high = samples.accuracy.interval
     return [
         *lines,
         (
+            "Quality",
+            f"KID x1000 {samples.kid:.2f} ± {samples.kid_half:.2f}, unbiased: 0 for real digits; FID-MNIST exceeds "
+            f"that of real digits by {evaluation.excess:.3f} ± {evaluation.excess_half:.3f}, both of {compared} images "
+            "(95%)",
+        ),
+        (
             "Read",
-            f"{evaluation.samples.accuracy.hits} of {evaluation.count} as asked (95% interval {low:.1%} to {high:.1%})",
+            f"{samples.accuracy.hits} of {evaluation.count} as asked (95% interval {low:.1%} to {high:.1%}), real "
+            f"digits {evaluation.real.accuracy.value:.1%}; a share alone says nothing of their variety: see recall",
         ),
         (
             "Real",
-            f"the mean of {FLOOR_DRAWS} sets of training digits with the samples' labels, whose FID-MNIST has a "
-            f"standard deviation of {evaluation.real_spread:.2f}; the copies beside them are test digits'",
+            f"the mean over {FLOOR_DRAWS} pairs of disjoint sets of {compared} test digits with the samples' labels, "
+            f"one of each pair the reference; their FID-MNIST has a standard deviation of "
+            f"{evaluation.real_spread:.3f}",
         ),
     ]
 
 
-def likelihood_lines(likelihood: Likelihood, baselines: dict[str, float]) -> list[tuple[str, str]]:
-    """Return the lines, label and text, on the loss and the bits per pixel."""
-    from viz_diffusion.evaluation.intervals import Z_95
+def likelihood_lines(
+    likelihood: Likelihood, baselines: dict[str, float], schedule: NoiseSchedule
+) -> list[tuple[str, str]]:
+    """Return the lines, label and text, on the loss and on each term of the bound, in bits per pixel."""
+    from viz_diffusion.evaluation.decoders import gaussian_decoder_levels, known_pixel_bits
+    from viz_diffusion.evaluation.intervals import Z_95, half_of_mean
 
-    return [
+    decoders, last = likelihood.decoders, len(likelihood.loss) - 1
+    black, grey = known_pixel_bits(schedule)
+    lines = [
         (
             "Loss",
             f"{likelihood.mean_loss:.4f} (Gaussian {baselines['one']:.4f}, one a label {baselines['labels']:.4f}), "
@@ -110,10 +119,30 @@ def likelihood_lines(likelihood: Likelihood, baselines: dict[str, float]) -> lis
         ),
         (
             "Bits",
-            f"{likelihood.bits:.2f} ± {Z_95 * likelihood.bits_error:.2f} per pixel at most (95%), "
-            f"{_late_share(likelihood):.0%} of them in the last twentieth of the steps",
+            f"{likelihood.bits:.2f} ± {Z_95 * likelihood.bits_error:.2f} per pixel at most, given the label (95%): "
+            f"L_T {likelihood.bits_last:.5f} + L_1 to L_{last} {likelihood.bits_middle:.2f} ± "
+            f"{Z_95 * likelihood.bits_middle_error:.2f} ({likelihood.count} test digits at each t) + "
+            f"L_0 {decoders.gaussian.mean():.3f} ± {half_of_mean(decoders.gaussian):.3f} "
+            f"({len(decoders.gaussian)} test digits)",
+        ),
+        (
+            "Decoder",
+            f"this L_0 is that of Ho et al. 2020, a Gaussian whose standard deviation is "
+            f"{gaussian_decoder_levels(schedule):.2f} of the distance of two grey levels: a pixel that is known to be "
+            f"black costs {black:.2f} bits, one that is known to be grey {grey:.2f}",
         ),
     ]
+    total, error = likelihood.bits_categorical, likelihood.bits_categorical_error
+    if decoders.categorical is not None and total is not None and error is not None:
+        lines.append(
+            (
+                "",
+                f"with a categorical decoder, fitted to {decoders.fitted} training digits, L_0 is "
+                f"{decoders.categorical.mean():.3f} ± {half_of_mean(decoders.categorical):.3f}, and the bound "
+                f"{total:.2f} ± {Z_95 * error:.2f} bits per pixel",
+            )
+        )
+    return lines
 
 
 def _late_share(likelihood: Likelihood) -> float:
@@ -135,14 +164,21 @@ def evaluation_values(evaluation: Evaluation) -> dict[str, Any]:
 
     return {
         "classifier_sha256": evaluation.classifier_sha256,
+        "compared": evaluation.compared,
+        "frechet_excess": evaluation.excess,
+        "frechet_excess_half": evaluation.excess_half,
         "samples": values(evaluation.samples),
         "real": values(evaluation.real) | {"frechet_spread": evaluation.real_spread},
         "clouds": values(evaluation.control),
     }
 
 
-def likelihood_values(likelihood: Likelihood, baselines: dict[str, float]) -> dict[str, Any]:
-    """Return the values of a likelihood and its Gaussian baselines for the JSON object."""
+def likelihood_values(likelihood: Likelihood, baselines: dict[str, float], schedule: NoiseSchedule) -> dict[str, Any]:
+    """Return the values of a likelihood and its Gaussian baselines for the JSON object; errors are standard errors."""
+    from viz_diffusion.evaluation.decoders import known_pixel_bits
+    from viz_diffusion.evaluation.intervals import Z_95, half_of_mean
+
+    decoders, categorical = likelihood.decoders, likelihood.decoders.categorical
     return {
         "mean_loss": likelihood.mean_loss,
         "gaussian_loss": baselines["one"],
@@ -151,7 +187,18 @@ def likelihood_values(likelihood: Likelihood, baselines: dict[str, float]) -> di
         "loss_count": likelihood.count,
         "bits_per_pixel": likelihood.bits,
         "bits_per_pixel_error": likelihood.bits_error,
-        "bits_decoder": float(likelihood.bits_by_t[0]),
         "bits_last": likelihood.bits_last,
+        "bits_middle": likelihood.bits_middle,
+        "bits_middle_error": likelihood.bits_middle_error,
+        "bits_decoder": float(decoders.gaussian.mean()),
+        "bits_decoder_error": half_of_mean(decoders.gaussian) / Z_95,
+        "bits_decoder_count": len(decoders.gaussian),
+        "bits_decoder_known_black": known_pixel_bits(schedule)[0],
+        "bits_decoder_known_grey": known_pixel_bits(schedule)[1],
+        "bits_categorical_decoder": None if categorical is None else float(categorical.mean()),
+        "bits_categorical_decoder_error": None if categorical is None else half_of_mean(categorical) / Z_95,
+        "bits_categorical_decoder_fitted": decoders.fitted,
+        "bits_per_pixel_categorical": likelihood.bits_categorical,
+        "bits_per_pixel_categorical_error": likelihood.bits_categorical_error,
         "bits_late_share": _late_share(likelihood),
     }

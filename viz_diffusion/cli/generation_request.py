@@ -19,7 +19,6 @@ from viz_diffusion.cli.options import (
     sampler_options,
 )
 from viz_diffusion.diffusion.sampler_config import SamplerConfig
-from viz_diffusion.diffusion.scaling import SCALINGS
 from viz_diffusion.diffusion.timesteps import SAMPLERS, SPACINGS, spaced_timesteps
 from viz_diffusion.errors import VizdiffInputError, VizdiffUsageError
 
@@ -47,16 +46,20 @@ def generation_options() -> OptionGroup:
     """Return the options that say which generation a command shows; they build :class:`GenerationOptions`."""
     sampling = sampler_options(PICTURE_SAMPLER)
     own = (
-        option("--digit", int, "Digit to ask for, 0 to 9.", default=str(DEFAULT_DIGIT)),
-        option("--label", str, "Class to ask for, by name, of a run on your own data.", metavar="NAME"),
+        option("--digit", int, "Digit, 0 to 9.", default=str(DEFAULT_DIGIT)),
+        option("--label", str, "Class by its name, for a run on your own data.", metavar="NAME"),
         option("--seed", int, "Seed of the noise.", default=str(DEFAULT_SEED)),
         option(
             "--trajectory",
             Path,
-            "Folder written by vizdiff trajectory, or a recording (.zarr, .zip); its digit is not sampled again.",
+            "Recording to use instead of a new one: a folder that vizdiff trajectory wrote, or a .zarr or .zip.",
             metavar="DIR",
         ),
-        option("--allow-partial", bool, "Take a --trajectory that was cut off, where its first image was finished."),
+        option(
+            "--allow-partial",
+            bool,
+            "With --trajectory: accept a recording that was interrupted after its first image was finished.",
+        ),
     )
 
     def build(
@@ -104,8 +107,8 @@ class GenerationRequest:
         """
         if self.recorded is None:
             return False
-        other_process = self.recorded.schedule.scaling != SCALINGS[0]
-        return other_process or not self.recorded.weights_sha256 or self.recorded.sampler not in ("", *SAMPLERS)
+        same_process = _preserves_variance(self.recorded)
+        return not same_process or not self.recorded.weights_sha256 or self.recorded.sampler not in ("", *SAMPLERS)
 
 
 def read_request(given: GenerationOptions, *, recording_only: bool = False) -> GenerationRequest:
@@ -144,7 +147,7 @@ def read_request(given: GenerationOptions, *, recording_only: bool = False) -> G
         (given.digit, given.label),
     )
     if request.is_recording_only and not recording_only:
-        if recorded.schedule.scaling != SCALINGS[0]:
+        if not _preserves_variance(recorded):
             raise VizdiffInputError(
                 f"{given.trajectory} is of the process {recorded.schedule.name} ({recorded.schedule.scaling}), and "
                 "lessons measure a variance-preserving noise schedule; what the recording shows by itself: "
@@ -194,6 +197,13 @@ def check_weights(request: GenerationRequest, digest: str) -> None:
             f"{request.folder} was recorded with weights {recorded.weights_sha256[:8] or 'not known'}, not "
             f"{digest[:8]}; give the run it came from as --run"
         )
+
+
+def _preserves_variance(recorded: Trajectory) -> bool:
+    """Return whether a recording is of the process that lessons measure."""
+    from viz_diffusion.diffusion.scaling import SCALINGS
+
+    return recorded.schedule.scaling == SCALINGS[0]
 
 
 def _check_agreement(trajectory: Path, recorded: Trajectory, given: dict[str, Any]) -> None:

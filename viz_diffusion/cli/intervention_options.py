@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from viz_diffusion.cli.class_choice import choose_label
 from viz_diffusion.cli.console import Terminal
-from viz_diffusion.cli.option_groups import OptionGroup, option
+from viz_diffusion.cli.option_groups import INTERVENTIONS, OptionGroup, option
 from viz_diffusion.cli.options import check_seed
 from viz_diffusion.errors import VizdiffUsageError
 
@@ -129,17 +129,25 @@ INTERVENTION = OptionGroup(
         option(
             "--switch",
             str,
-            "Ask for another digit or class from time index T on down: 8@500.",
+            "Change the label to another digit or class from timestep T down: 8@500.",
             metavar="DIGIT@T",
+            heading=INTERVENTIONS,
         ),
         option(
             "--clock",
             str,
-            "Tell the network a wrong time: always T, a shuffle of all, or the time read backwards.",
+            "Give the network a wrong timestep: always T, all timesteps shuffled, or in reverse.",
             metavar="frozen:T|shuffled[:SEED]|reversed",
+            heading=INTERVENTIONS,
         ),
-        option("--drop-label", bool, "Ask the network for no digit at all."),
-        option("--guide-within", str, "Let guidance work at A <= t <= B only: 435:665.", metavar="A:B"),
+        option("--drop-label", bool, "Give the network no label.", heading=INTERVENTIONS),
+        option(
+            "--guide-within",
+            str,
+            "Use guidance at timesteps A to B only: 435:665.",
+            metavar="A:B",
+            heading=INTERVENTIONS,
+        ),
     ),
     parse,
 )

@@ -25,6 +25,9 @@ def pick_device(choice: str) -> torch.device:
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         device = torch.device(choice)
+    except RuntimeError:  # torch lists the names of all devices that it was ever built for
+        raise VizdiffUsageError(f"--device must be auto, cpu, cuda, cuda:1 or mps, found {choice!r}") from None
+    try:
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).strip().splitlines()[0]

@@ -10,6 +10,16 @@ from typing import Annotated, Any
 import typer
 
 Command = Callable[..., None]
+BASICS, MODEL, SAMPLING, INTERVENTIONS, TRAINING, RECORDING, OUTPUT = HEADINGS = (
+    "Basics",
+    "Model and data",
+    "Sampling",
+    "Interventions",
+    "Training",
+    "Recording",
+    "Output",
+)
+"""Headings of options in ``--help``, in their order there; an option without one belongs to the basics."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +41,9 @@ def option_name(parameter: str) -> str:
     return "--" + {"guidance_scale": "guidance"}.get(parameter, parameter).replace("_", "-")
 
 
-def option(name: str, kind: Any, help: str, *, default: str = "", metavar: str | None = None) -> inspect.Parameter:
+def option(
+    name: str, kind: Any, help: str, *, default: str = "", metavar: str | None = None, heading: str = BASICS
+) -> inspect.Parameter:
     """Return an option ``--name`` as the parameter of a command.
 
     Parameters
@@ -42,9 +54,11 @@ def option(name: str, kind: Any, help: str, *, default: str = "", metavar: str |
         The type of its value.
     default
         Its default, for the help text.
+    heading
+        Where the help text lists it, one of :data:`HEADINGS`.
     """
     shown: Any = default or False
-    declared = typer.Option(name, metavar=metavar, help=help, show_default=shown)
+    declared = typer.Option(name, metavar=metavar, help=help, show_default=shown, rich_help_panel=heading)
     return inspect.Parameter(
         name.split("/")[0].removeprefix("--").replace("-", "_"),
         inspect.Parameter.KEYWORD_ONLY,

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from viz_diffusion.cli.option_groups import OptionGroup, option
+from viz_diffusion.cli.option_groups import MODEL, OUTPUT, SAMPLING, OptionGroup, option
 from viz_diffusion.diffusion.sampler_config import SamplerConfig
 from viz_diffusion.diffusion.timesteps import SAMPLERS, SPACINGS, VARIANCES
 from viz_diffusion.errors import VizdiffUsageError
@@ -31,32 +31,46 @@ RunOption = Annotated[
     typer.Option(
         "--run",
         metavar="PATH|bundled",
-        help="Run folder to load; by default the newest finished one under runs/, else the bundled weights.",
+        help="Trained model to use: a run folder, or bundled.",
+        show_default="newest finished run under runs/, else bundled",
+        rich_help_panel=MODEL,
     ),
 ]
-DigitOption = Annotated[
-    int | None, typer.Option("--digit", help="Digit to ask for, 0 to 9.", show_default=str(DEFAULT_DIGIT))
-]
+DigitOption = Annotated[int | None, typer.Option("--digit", help="Digit, 0 to 9.", show_default=str(DEFAULT_DIGIT))]
 LabelOption = Annotated[
-    str | None, typer.Option("--label", metavar="NAME", help="Class to ask for, by name, of a run on your own data.")
+    str | None, typer.Option("--label", metavar="NAME", help="Class by its name, for a run on your own data.")
 ]
 DataDirOption = Annotated[
     Path | None,
     typer.Option(
-        "--data-dir", help="Folder of your own data: IDX files, plain or .gz, or images by class (vizdiff data DIR)."
+        "--data-dir",
+        help="Folder of your own data: IDX files, also as .gz, or images by class. vizdiff data DIR checks it.",
+        rich_help_panel=MODEL,
     ),
 ]
 ImageSizeOption = Annotated[
     int | None,
     typer.Option(
-        "--image-size", metavar="28|32|64", help="Height and width that all images are fitted into, with --data-dir."
+        "--image-size",
+        metavar="28|32|64",
+        help="Height and width that your own images are fitted into.",
+        rich_help_panel=MODEL,
     ),
 ]
-SeedOption = Annotated[int, typer.Option("--seed", help="Seed of the first image's noise; image k takes seed+k.")]
-DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 or mps.")]
-LangOption = Annotated[str, typer.Option("--lang", help="Language of the words: en or zh.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
-QuietOption = Annotated[bool, typer.Option("--quiet", help="Say nothing on stderr but errors.")]
+SeedOption = Annotated[int, typer.Option("--seed", help="Seed of the first image's noise; image k has seed + k.")]
+DeviceOption = Annotated[
+    str,
+    typer.Option("--device", metavar="auto|cpu|cuda|cuda:1|mps", help="Device to compute on.", rich_help_panel=MODEL),
+]
+LangOption = Annotated[
+    str, typer.Option("--lang", metavar="en|zh", help="Language of the texts.", rich_help_panel=OUTPUT)
+]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print the result as one JSON object on stdout.", rich_help_panel=OUTPUT)
+]
+QuietOption = Annotated[
+    bool, typer.Option("--quiet", help="Print nothing on stderr except errors.", rich_help_panel=OUTPUT)
+]
 
 
 def check_digit(digit: int) -> int:
@@ -103,9 +117,7 @@ class SamplerOptions:
         return replace(self.defaults, **{**self.given, **changes})
 
 
-def sampler_options(
-    defaults: SamplerConfig, guidance_help: str = "Guidance scale s: 1 is none, 1.5 insists on the digit a little."
-) -> OptionGroup:
+def sampler_options(defaults: SamplerConfig) -> OptionGroup:
     """Return the options of a sampler, which a command gets as :class:`SamplerOptions`."""
 
     def build(*, guidance: float | None, **values: Any) -> SamplerOptions:
@@ -116,22 +128,25 @@ def sampler_options(
         option(
             "--sampler",
             str,
-            "ddpm adds fresh noise at each step, ddim adds none, dpm-solver++ (2M) needs few steps; euler and heun are "
-            "those of flow matching, and take any model.",
+            "Sampler: ddpm adds new noise in each step, ddim adds none, dpm-solver++ (2M) needs few steps; euler and "
+            "heun are those of flow matching, and sample any model.",
             metavar="|".join(SAMPLERS),
             default=defaults.sampler,
+            heading=SAMPLING,
         ),
         option(
             "--steps",
             int,
-            "Steps, 1 to 1000. A step is one network evaluation; with heun it is two, except for the last step.",
+            "Denoising steps, 1 to 1000. A step evaluates the network once; with heun twice, except the last step.",
             default=str(defaults.steps or MAX_STEPS),
+            heading=SAMPLING,
         ),
         option(
             "--guidance",
             float,
-            guidance_help,
+            "Guidance scale: 1 is no guidance; a higher scale gives the label more weight.",
             default=f"{defaults.guidance_scale:g}",
+            heading=SAMPLING,
         ),
         option(
             "--variance",
@@ -139,21 +154,24 @@ def sampler_options(
             "Variance of the noise that ddpm adds.",
             metavar="|".join(VARIANCES),
             default=defaults.variance,
+            heading=SAMPLING,
         ),
         option(
             "--eta",
             float,
-            "Noise that ddim adds, 0 (none) to 1 (as much as ddpm with beta_tilde).",
+            "Noise that ddim adds: 0 (none) to 1 (as much as ddpm with beta_tilde).",
             default=f"{defaults.eta:g}",
+            heading=SAMPLING,
         ),
         option(
             "--timestep-spacing",
             str,
-            "Which timesteps fewer steps visit: strides all alike, or down to t = 0.",
+            "How fewer steps choose their timesteps: trailing takes equal strides, linspace ends at t = 0.",
             metavar="|".join(SPACINGS),
             default=defaults.timestep_spacing,
+            heading=SAMPLING,
         ),
-        option("--clip/--no-clip", bool, "Keep the guess of the finished image in [-1, 1].", default="clip"),
+        option("--clip/--no-clip", bool, "Clip the predicted x0 to [-1, 1].", default="clip", heading=SAMPLING),
     )
     return OptionGroup(parameters, build)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from viz_diffusion.cli.console import Terminal
-from viz_diffusion.cli.option_groups import OptionGroup, option
+from viz_diffusion.cli.option_groups import RECORDING, OptionGroup, option
 from viz_diffusion.diffusion.sampler_config import SamplerConfig
 from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.recording.store.layout import CHUNK_SAMPLES, DTYPES, WIDE
@@ -37,7 +37,8 @@ ActivationsOption = Annotated[
     typer.Option(
         "--activations",
         metavar="GLOB",
-        help="Modules whose feature maps are recorded at the frames and drawn, such as 'down.*'; may be repeated.",
+        help="Modules whose feature maps are recorded at the drawn frames, such as 'down.*'; may be repeated.",
+        rich_help_panel=RECORDING,
     ),
 ]
 
@@ -74,11 +75,12 @@ STORAGE = OptionGroup(
         option(
             "--dtype",
             str,
-            "Numbers of the recording; float16 takes half the disk.",
+            "Number format of the recording; float16 takes half the space on disk.",
             metavar="|".join(DTYPES),
             default=WIDE,
+            heading=RECORDING,
         ),
-        option("--compress", bool, "Compress the recording."),
+        option("--compress", bool, "Compress the recording.", heading=RECORDING),
     ),
     _storage,
 )

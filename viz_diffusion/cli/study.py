@@ -20,7 +20,6 @@ from viz_diffusion.cli.generation_request import (
 )
 from viz_diffusion.cli.loading import LoadedRun, load_run
 from viz_diffusion.cli.options import DEFAULT_GUIDANCE, PICTURE_SAMPLER
-from viz_diffusion.diffusion.scaling import SCALINGS
 from viz_diffusion.diffusion.timesteps import SPACINGS
 from viz_diffusion.errors import VizdiffUsageError
 
@@ -38,7 +37,7 @@ LessonsOption = Annotated[
     typer.Option(
         "--lessons",
         metavar="core|all|NAME,NAME",
-        help="Lessons to measure (vizdiff lessons lists them); core also tells what ships with the weights.",
+        help="Lessons to show; vizdiff lessons lists them. core also shows those precomputed for the weights.",
     ),
 ]
 
@@ -132,6 +131,8 @@ def _measure(
 
 def _check_process(loaded: LoadedRun, sampler: str) -> None:
     """Refuse a sampler that samples the run's network in another process than its lessons measure."""
+    from viz_diffusion.diffusion.scaling import SCALINGS
+
     process = loaded.run.config.sampled(loaded.model, sampler)[1]
     if process.scaling != SCALINGS[0]:
         raise VizdiffUsageError(

@@ -40,7 +40,8 @@ def read_image(path: Path) -> UInt8:
     except VizdiffInputError:
         raise
     except Exception as error:  # a damaged file raises errors of many types in its decoder
-        reason = " ".join(str(error).split()).replace(str(path), "").strip() or type(error).__name__
+        reason = " ".join(str(error).split()).replace(f"'{path}'", "").replace(str(path), "").strip()
+        reason = reason or type(error).__name__
         raise VizdiffInputError(f"{path}: cannot be read as an image ({reason}); remove it or save it again") from error
 
 

@@ -110,22 +110,47 @@ def read_images(folder: ImageFolder, image_size: int | None = None, channels: in
         for path in paths
     ]
     notes = list(folder.notes)
-    images = [read_image(path) for path, _, _ in rows]
     labels = np.array([label for _, label, _ in rows], np.int64)
-    sides = np.array([image.shape[:2] for image in images], np.int64)
+    images = [_read_small(path, image_size, channels) for path, _, _ in rows]
+    sides = np.array([image.sides for image in images], np.int64)
     size = image_size or choose_size(sides, IMAGE_SIZES)
     if channels is None:
-        coloured = sum(map(is_coloured, images))
+        coloured = sum(image.is_coloured for image in images)
         channels = 3 if coloured else 1
         some = f"{coloured:,} of {len(images):,} images have colour" if coloured < len(images) else "the images"
         notes.append(f"{some}: read as RGB" if coloured else "no image has colour: read as grey")
     notes += [note] if (note := fitting_note(sides, size)) else []
     is_test = np.array([bool(part) for _, _, part in rows])
     if not folder.test:
-        is_test = held_out(content_hashes([path.read_bytes() for path, _, _ in rows]), labels)
+        is_test = held_out(content_hashes(path.read_bytes() for path, _, _ in rows), labels)
         notes.append(split_note(is_test, "file"))
-    pixels = np.stack([fit(image, size, channels) for image in images])
+    pixels = np.stack([image.fitted(size, channels) for image in images])
     return RawData(pixels, labels, is_test, names, tuple(notes), sides)
+
+
+@dataclass(frozen=True, eq=False)
+class _SmallImage:
+    """An image as it was found, or fitted already where it is larger than any data set's images may be."""
+
+    sides: tuple[int, ...]
+    is_coloured: bool
+    whole: UInt8 | None
+    by_channels: dict[int, UInt8]
+
+    def fitted(self, size: int, channels: int) -> UInt8:
+        return self.by_channels[channels] if self.whole is None else fit(self.whole, size, channels)
+
+
+def _read_small(path: Path, image_size: int | None, channels: int | None) -> _SmallImage:
+    """Read one image; a photograph is not kept at its full size, of which a folder of them may fill the memory."""
+    image = read_image(path)
+    sides, coloured = image.shape[:2], is_coloured(image)
+    if image_size is None and max(sides) <= IMAGE_SIZES[-1]:
+        return _SmallImage(sides, coloured, image, {})
+    size = image_size or IMAGE_SIZES[-1]
+    return _SmallImage(
+        sides, coloured, None, {n: fit(image, size, n) for n in ((1, 3) if channels is None else (channels,))}
+    )
 
 
 def split_note(is_test: NDArray[np.bool_], what: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ HELD_OUT = 0.2
 """Share of the images that are held out, on average."""
 
 
-def content_hashes(contents: Sequence[bytes]) -> NDArray[np.float64]:
+def content_hashes(contents: Iterable[bytes]) -> NDArray[np.float64]:
     """Return (N,) float64 in [0, 1), uniform: the first 52 bits of each content's SHA-256."""
     heads = [int.from_bytes(hashlib.sha256(content).digest()[:8], "big") >> 12 for content in contents]
     return np.array(heads, np.float64) / 2**52
@@ -21,9 +21,9 @@ def content_hashes(contents: Sequence[bytes]) -> NDArray[np.float64]:
 def held_out(hashes: NDArray[np.float64], labels: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Return (N,) bool: which images are held out, those whose hash lies below :data:`HELD_OUT`.
 
-    An image's own content decides, so that copies of one image go to the same part, and images added later move no
-    other. Only where a class with several different images would be missing in one part, its image with the smallest
-    hash is held out, or the one with the largest hash is not.
+    An image's own content decides, so that copies of one image in one class go to the same part, and images added later
+    move no other. Only where a class with several different images would be missing in one part, its image with the
+    smallest hash is held out, or the one with the largest hash is not.
 
     Parameters
     ----------

@@ -114,7 +114,7 @@ class NoiseSchedule:
             sigmas = np.arange(1, num_train_timesteps + 1) / num_train_timesteps
             return cls.from_sigmas(sigmas, "flow", name="flow")
         if name not in _BETAS:
-            raise VizdiffUsageError(f"schedule {name!r} is unknown; choose from {', '.join(SCHEDULE_NAMES)}")
+            raise VizdiffUsageError(f"schedule {name!r} is unknown; choose from {', '.join((*SCHEDULE_NAMES, 'flow'))}")
         if num_train_timesteps < 1:
             raise VizdiffUsageError(f"a schedule needs at least 1 timestep, found {num_train_timesteps}")
         return cls(_BETAS[name](num_train_timesteps), name)

@@ -1,16 +1,17 @@
 """The timesteps of a sampler with few steps, and the names of samplers, variances and spacings.
 
-NumPy only, so that a command line is checked before anything heavy is loaded. Knows nothing about noise.
+Loads NumPy only to compute, so that a command line is checked at once. Knows nothing about noise.
 """
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from viz_diffusion.errors import VizdiffUsageError
 
-Int64 = NDArray[np.int64]
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 SAMPLERS = {"ddpm": "DDPM", "ddim": "DDIM", "dpm-solver++": "DPM-Solver++(2M)", "euler": "Euler", "heun": "Heun"}
 """From the value of ``sampler`` to the name in captions."""
@@ -24,7 +25,7 @@ SPACINGS = ("trailing", "linspace")
 """How visited timesteps may be spaced (Lin et al. 2023, table 2); the first is the default."""
 
 
-def spaced_timesteps(num_train_timesteps: int, steps: int, spacing: str = SPACINGS[0]) -> Int64:
+def spaced_timesteps(num_train_timesteps: int, steps: int, spacing: str = SPACINGS[0]) -> NDArray[np.int64]:
     """Return ``steps`` falling timesteps, all different, evenly spaced up to rounding (Lin et al. 2023, table 2).
 
     Both spacings begin at T-1, where the noise is drawn, for any number of steps, whether it divides T or not.
@@ -41,6 +42,8 @@ def spaced_timesteps(num_train_timesteps: int, steps: int, spacing: str = SPACIN
         raise VizdiffUsageError(f"`steps` must lie in 1..{num_train_timesteps}, found {steps}")
     if spacing not in SPACINGS:
         raise VizdiffUsageError(f"`timestep_spacing` must be {' or '.join(SPACINGS)}, found {spacing!r}")
+    import numpy as np
+
     if spacing == "trailing" or steps == 1:
         rising = np.round(np.arange(1, steps + 1) * num_train_timesteps / steps) - 1
     else:

@@ -117,9 +117,12 @@ class DigitClassifier(nn.Module):
         """Return (N,) int64, the label seen in each of (N, C, H, W) images, clipped to [-1, 1]."""
         return self._in_batches(self, images, batch_size).argmax(dim=1)
 
-    def probabilities(self, images: Tensor, batch_size: int = BATCH) -> Tensor:
-        """Return (N, K) float32 probabilities of the labels in (N, C, H, W) images, clipped to [-1, 1]."""
-        return torch.softmax(self._in_batches(self, images, batch_size), dim=1)
+    def probabilities(self, images: Tensor, batch_size: int = BATCH, temperature: float = 1.0) -> Tensor:
+        """Return (N, K) float32 probabilities of the labels in (N, C, H, W) images, clipped to [-1, 1].
+
+        The logits are divided by ``temperature``; that of :mod:`viz_diffusion.evaluation.calibration` calibrates them.
+        """
+        return torch.softmax(self._in_batches(self, images, batch_size) / temperature, dim=1)
 
     def penultimate_features(self, images: Tensor, batch_size: int = BATCH) -> NDArray[np.float64]:
         """Return (N, 128) float64 inputs of the last layer for (N, C, H, W) images, clipped to [-1, 1]."""

@@ -18,35 +18,40 @@ from viz_diffusion.data import Digits
 from viz_diffusion.diffusion.torch_defaults import own_defaults
 from viz_diffusion.errors import VizdiffInputError
 from viz_diffusion.evaluation.classifier import DigitClassifier
-from viz_diffusion.evaluation.intervals import Share
+from viz_diffusion.evaluation.heldout_splits import Split, cut_samples, images_of_each, split_heldout
+from viz_diffusion.evaluation.intervals import Share, surely
 from viz_diffusion.evaluation.likelihood import DIRECT_SIZE
-from viz_diffusion.evaluation.metrics import (
-    Nearest,
-    frechet_distance,
-    kernel_distance,
-    nearest_neighbours,
-    precision_recall,
+from viz_diffusion.evaluation.metrics import Nearest, nearest_neighbours, precision_recall
+from viz_diffusion.evaluation.paired_distances import (
+    Estimate,
+    GroupedFeatures,
+    deal_groups,
+    frechet_estimate,
+    kernel_estimate,
+    mean_estimate,
 )
 
 Float64 = NDArray[np.float64]
 FLOOR_DRAWS = 5
 """Sets of real digits over which their metrics are averaged: those of one set may be a third too low or too high."""
+FEWEST = 20
+"""Images in a set, at least."""
 
 
 @dataclass(frozen=True)
 class QualityMetrics:
-    """Quality of one set of N images, compared with N real test digits."""
+    """Quality of N images, compared with n real test digits of the same labels."""
 
     accuracy: Share
     """Images that are classified as their labels."""
     by_label: tuple[Share, ...]
     """Accuracy of each label that occurs."""
     frechet: float
-    """Fréchet distance of its features to the test digits' ("FID-MNIST(hash)")."""
+    """Fréchet distance of the features of n of them to the test digits' ("FID-MNIST(hash)"); it depends on n."""
     kid: float
-    """KID of the same features, times 1000."""
-    kid_spread: float
-    """Its standard deviation over subsets, times 1000."""
+    """KID of the same features, unbiased, times 1000."""
+    kid_half: float
+    """Half its 95% interval, times 1000."""
     precision: float
     """Share of the set within the reach of a real digit, k = 3; see :func:`precision_recall`."""
     recall: float
@@ -64,16 +69,27 @@ class Evaluation:
     classifier_sha256: str
     """Of the classifier whose features are compared."""
     count: int
-    """N, images in each set."""
+    """N, samples."""
+    compared: int
+    """n, images in each set that is compared: N, or as many as two disjoint sets of test digits allow."""
     samples: QualityMetrics
-    """The model's samples."""
+    """The model's samples: accuracy and copies of all N, the rest the mean over ``FLOOR_DRAWS`` comparisons."""
     real: QualityMetrics
-    """Training digits with the labels of the samples: the mean over ``FLOOR_DRAWS`` draws, shares pooled. Its nearest
-    neighbours and copies are those of the test digits, since a training digit is its own nearest neighbour."""
+    """Test digits that are not in the reference, with the labels of the samples: the mean over ``FLOOR_DRAWS`` pairs of
+    disjoint sets, shares pooled. Its nearest neighbours and copies are those of the first reference."""
     real_spread: float
-    """The standard deviation of those draws' Fréchet distances."""
+    """The standard deviation of those pairs' Fréchet distances."""
     control: QualityMetrics
     """Samples of one Gaussian per label, with the mean and covariance of its digits: the metrics must be poor."""
+    excess: float
+    """The Fréchet distance of the samples less that of the real digits, both from the same references."""
+    excess_half: float
+    """Half its 95% interval, by the jackknife over samples and test digits."""
+
+    @property
+    def is_worse(self) -> bool | None:
+        """Whether the samples' Fréchet distance surely exceeds the real digits'; False where surely not, else None."""
+        return surely(self.excess - self.excess_half, self.excess + self.excess_half)
 
 
 @own_defaults()
@@ -89,15 +105,20 @@ def evaluate(
 ) -> Evaluation:
     """Measure the quality of samples, of real digits and of the control.
 
-    Features differ most between digits. So the real digits have the labels of the samples: with the label frequencies
-    of the data, their distances would be others.
+    Features differ most between digits. So all sets have the labels of the samples: with the label frequencies of the
+    data, their distances would be others. References and real digits are test digits, which the classifier did not
+    train on: training digits are nearer to one another in its features.
+
+    With MNIST's labels in turn and N up to 4,460, all N samples are compared with N test digits. Above, there are not
+    twice as many test digits of each label: n is 4,460, and the samples are cut into sets of n that are compared in
+    turn.
 
     Parameters
     ----------
     images, labels
         (N, 1, 28, 28) float32 samples in [-1, 1] and (N,) int64, their requested digits; N at least 20.
     training, test
-        Real digits: the training digits give the real sets and the Gaussians, N test digits are the reference.
+        Real digits: the training digits give the Gaussians, the test digits the references and the real sets.
     trained_on
         The network's training digits, where they are not ``training``; near-copies are of these.
     judge
@@ -106,68 +127,115 @@ def evaluate(
     Raises
     ------
     VizdiffInputError
-        Where there are too few samples, fewer test digits than samples, or too few training digits of a label.
+        Where there are too few samples, fewer test digits than samples, or too few test digits of a label.
     """
-    count = len(images)
-    check_count(count, training, test)
+    each = images_of_each(labels, test)
+    check_count(len(images), sum(each.values()), test)
     classifier, digest = DigitClassifier.bundled() if judge is None else judge
     generator = torch.Generator().manual_seed(seed)
-    reference = test.images[torch.randperm(len(test), generator=generator)[:count]]
-    real_sets = [draw_with_labels(training, labels, generator) for _ in range(FLOOR_DRAWS)]
+    splits = [split_heldout(each, test, generator) for _ in range(FLOOR_DRAWS)]
     control = _gaussian_samples(training, labels, generator)
     pool = (training if trained_on is None else trained_on).images.numpy()
-    reference_features = classifier.penultimate_features(reference)
+    references, real_sets = _heldout_features(classifier, test, splits)
+    cut = cut_samples(each, labels)
 
-    def measure(images: Tensor, near: Nearest) -> QualityMetrics:
-        return _measure(classifier, images, labels, reference_features, near)
+    def measure(own: Tensor, number: int) -> tuple[QualityMetrics, Estimate]:
+        sets = _take(classifier.penultimate_features(own), labels, cut)
+        distances = [_Distances.measure(sets[i % len(sets)], references[i]) for i in range(number)]
+        return _quality(classifier.read(own) == labels, labels, nearest_neighbours(own.numpy(), pool), distances)
 
-    near = nearest_neighbours(reference.numpy(), pool)
-    real = [measure(digits, near) for digits in real_sets]
+    samples, sample_frechet = measure(images, FLOOR_DRAWS)
+    distances = [_Distances.measure(*pair) for pair in zip(real_sets, references, strict=True)]
+    rows = torch.cat([split.real for split in splits])
+    correct = classifier.read(test.images[rows]) == test.labels[rows]
+    near = nearest_neighbours(test.images[splits[0].reference].numpy(), pool)
+    real, real_frechet = _quality(correct, test.labels[rows], near, distances)
+    excess = sample_frechet - real_frechet
     return Evaluation(
         digest,
-        count,
-        samples=measure(images, nearest_neighbours(images.numpy(), pool)),
-        real=_mean(real),
-        real_spread=float(np.std([metrics.frechet for metrics in real], ddof=1)),
-        control=measure(control, nearest_neighbours(control.numpy(), pool)),
+        len(images),
+        sum(each.values()),
+        samples,
+        real,
+        real_spread=float(np.std([one.frechet.whole for one in distances], ddof=1)),
+        control=measure(control, 1)[0],
+        excess=excess.whole,
+        excess_half=excess.half,
     )
 
 
-def _measure(
-    classifier: DigitClassifier, images: Tensor, labels: Tensor, reference: Float64, near: Nearest
-) -> QualityMetrics:
-    """Return the quality of (N, 1, 28, 28) images, compared with the (N, D) features of the reference digits."""
-    correct = classifier.read(images) == labels
-    features = classifier.penultimate_features(images)
-    kid, kid_spread = kernel_distance(features, reference)
-    precision, recall = precision_recall(reference, features)
-    return QualityMetrics(
-        accuracy=Share(int(correct.sum()), len(images)),
+def _heldout_features(
+    classifier: DigitClassifier, test: Digits, splits: Sequence[Split]
+) -> tuple[list[GroupedFeatures], list[GroupedFeatures]]:
+    """Return the features of the references and of the real sets; an image is in one group, in whatever set it is."""
+    rows = torch.unique(torch.cat([torch.cat([split.reference, split.real]) for split in splits]))
+    place = torch.zeros(len(test), dtype=torch.long)
+    place[rows] = torch.arange(len(rows))
+    features, labels = classifier.penultimate_features(test.images[rows]), test.labels[rows]
+    references = _take(features, labels, [place[split.reference] for split in splits])
+    return references, _take(features, labels, [place[split.real] for split in splits])
+
+
+def _take(features: Float64, labels: Tensor, sets: Sequence[Tensor]) -> list[GroupedFeatures]:
+    """Return the features of each of several (n,) sets of rows of (N, D) features of images with (N,) labels."""
+    found = labels.numpy()
+    group = deal_groups(found)
+    return [GroupedFeatures(features[rows], group[rows], found[rows]) for rows in (one.numpy() for one in sets)]
+
+
+@dataclass(frozen=True, eq=False)
+class _Distances:
+    """Distances of one set from one reference."""
+
+    frechet: Estimate
+    kid: Estimate
+    precision: float
+    recall: float
+
+    @classmethod
+    def measure(cls, own: GroupedFeatures, reference: GroupedFeatures) -> _Distances:
+        """Compare a set with a reference of the same labels."""
+        both = own, reference
+        return cls(frechet_estimate(*both), kernel_estimate(*both), *precision_recall(reference.values, own.values))
+
+
+def _quality(
+    correct: Tensor, labels: Tensor, near: Nearest, distances: Sequence[_Distances]
+) -> tuple[QualityMetrics, Estimate]:
+    """Return the quality of images of which (N,) are classified as their labels, distances averaged; and the FID."""
+    kid = mean_estimate([one.kid for one in distances])
+    frechet = mean_estimate([one.frechet for one in distances])
+    metrics = QualityMetrics(
+        accuracy=Share(int(correct.sum()), len(correct)),
         by_label=tuple(
             Share(int(correct[labels == k].sum()), int((labels == k).sum())) for k in torch.unique(labels).tolist()
         ),
-        frechet=frechet_distance(features, reference),
-        kid=1000 * kid,
-        kid_spread=1000 * kid_spread,
-        precision=precision,
-        recall=recall,
-        copies=Share(near.num_copies, len(images)),
+        frechet=frechet.whole,
+        kid=1000 * kid.whole,
+        kid_half=1000 * kid.half,
+        precision=float(np.mean([one.precision for one in distances])),
+        recall=float(np.mean([one.recall for one in distances])),
+        copies=Share(near.num_copies, len(near.first)),
         nearest=float(np.median(near.first)),
     )
+    return metrics, frechet
 
 
-def most_samples(training: Digits, test: Digits, labels: Sequence[int]) -> int:
-    """Return how many samples with these labels in turn can be compared with real images, without repeating any."""
-    counts = torch.bincount(training.labels, minlength=training.num_labels).tolist()
-    return min(len(test), min(counts[label] for label in labels) * len(labels))
+def most_samples(test: Digits, labels: Sequence[int]) -> int:
+    """Return how many samples with these labels in turn can be evaluated: 0 where too few images are held out."""
+    each = images_of_each(torch.tensor(labels).repeat(FEWEST), test)
+    return len(test) if sum(each.values()) >= FEWEST else 0
 
 
-def check_count(count: int, training: Digits, test: Digits) -> None:
-    """Raise VizdiffInputError where so many samples cannot be evaluated with these digits."""
-    if not 20 <= count <= len(test):
-        raise VizdiffInputError(f"an evaluation needs 20 to {len(test):,} samples, found {count:,}")
-    if len(training) < count:
-        raise VizdiffInputError(f"{count:,} samples need as many training digits beside them, found {len(training):,}")
+def check_count(count: int, compared: int, test: Digits) -> None:
+    """Raise VizdiffInputError where so many samples cannot be evaluated with these digits, of which sets have n."""
+    if not FEWEST <= count <= len(test):
+        raise VizdiffInputError(f"an evaluation needs {FEWEST} to {len(test):,} samples, found {count:,}")
+    if compared < FEWEST:
+        raise VizdiffInputError(
+            f"an evaluation needs two sets of {FEWEST} held-out images with the samples' labels, found {compared} in "
+            "each; hold out more images"
+        )
 
 
 @own_defaults()
@@ -187,28 +255,6 @@ def draw_with_labels(digits: Digits, labels: Tensor, generator: torch.Generator)
             raise VizdiffInputError(f"real digits in the samples' place: {needed} of {k} are needed, found {len(rows)}")
         drawn[with_label] = digits.images[rows[torch.randperm(len(rows), generator=generator)[:needed]]]
     return drawn
-
-
-def _mean(sets: Sequence[QualityMetrics]) -> QualityMetrics:
-    """Return the mean of each metric over several sets, shares pooled; all have the same nearest neighbours."""
-
-    def pooled(shares: Sequence[Share]) -> Share:
-        return Share(sum(share.hits for share in shares), sum(share.count for share in shares))
-
-    def mean(name: str) -> float:
-        return float(np.mean([getattr(metrics, name) for metrics in sets]))
-
-    return QualityMetrics(
-        accuracy=pooled([metrics.accuracy for metrics in sets]),
-        by_label=tuple(pooled(shares) for shares in zip(*(metrics.by_label for metrics in sets), strict=True)),
-        frechet=mean("frechet"),
-        kid=mean("kid"),
-        kid_spread=mean("kid_spread"),
-        precision=mean("precision"),
-        recall=mean("recall"),
-        copies=sets[0].copies,
-        nearest=sets[0].nearest,
-    )
 
 
 def _gaussian_samples(digits: Digits, labels: Tensor, generator: torch.Generator) -> Tensor:

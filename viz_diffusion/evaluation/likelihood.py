@@ -18,10 +18,9 @@ from viz_diffusion.diffusion.prediction import predict_noise
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.diffusion.torch_defaults import own_defaults
 from viz_diffusion.errors import VizdiffInputError
+from viz_diffusion.evaluation.decoders import COUNT, FITTED, DecoderBits, measure_decoders
 
 Float64 = NDArray[np.float64]
-_BIN = 2 / 255
-"""Distance of two neighbouring grey levels when 0..255 is spread over -1..1."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,11 +34,13 @@ class Likelihood:
     count: int
     """Images per timestep, different ones at different timesteps."""
     bits_last: float
-    """L_T in bits per pixel: KL of q(x_T | x_0) from the standard normal."""
+    """L_T in bits per pixel: KL of q(x_T | x_0) from the standard normal, the mean over all images."""
     bits_by_t: Float64
-    """(T,) float64, bits per pixel: L_t, the discretised decoder's L_0 first."""
-    bits_error: float
-    """Standard error of the sum, bits per pixel."""
+    """(T,) float64, bits per pixel: L_t, the discretised Gaussian decoder's L_0 first."""
+    bits_middle_error: float
+    """Standard error of L_1 + … + L_{T-1}, bits per pixel."""
+    decoders: DecoderBits
+    """L_0 of the Gaussian decoder and of a categorical one, of other images than those at each timestep."""
 
     @property
     def mean_loss(self) -> float:
@@ -47,9 +48,35 @@ class Likelihood:
         return float(self.loss.mean())
 
     @property
+    def bits_middle(self) -> float:
+        """L_1 + … + L_{T-1} in bits per pixel."""
+        return float(self.bits_by_t[1:].sum())
+
+    @property
     def bits(self) -> float:
-        """The variational bound on the code length, in bits per pixel (Ho et al. 2020, eq. 5)."""
+        """The variational bound on the code length, in bits per pixel (Ho et al. 2020, eq. 5), by its decoder."""
         return float(self.bits_by_t.sum() + self.bits_last)
+
+    @property
+    def bits_error(self) -> float:
+        """Standard error of it."""
+        return float(np.hypot(self.bits_middle_error, _standard_error(self.decoders.gaussian)))
+
+    @property
+    def bits_categorical(self) -> float | None:
+        """The bound with the categorical decoder in the Gaussian one's place; None without one."""
+        found = self.decoders.categorical
+        return None if found is None else self.bits_last + self.bits_middle + float(found.mean())
+
+    @property
+    def bits_categorical_error(self) -> float | None:
+        """Standard error of it."""
+        found = self.decoders.categorical
+        return None if found is None else float(np.hypot(self.bits_middle_error, _standard_error(found)))
+
+
+def _standard_error(values: Float64) -> float:
+    return float(values.std(ddof=1) / np.sqrt(len(values)))
 
 
 @own_defaults()
@@ -60,40 +87,47 @@ def measure_likelihood(
     data: Digits,
     count: int = 20,
     on_step: Callable[[int, int], None] | None = None,
+    training: Digits | None = None,
+    decoder_counts: tuple[int, int] = (COUNT, FITTED),
 ) -> Likelihood:
     """Evaluate the denoiser on ``count`` held-out images at every timestep, with their labels.
 
     L_t is ‖ε - ε̂‖² β²/(2σ²α(1-ᾱ)) with σ² = β̃ (Ho et al. 2020, eq. 12). L_0 is the code length of the pixels
     under a Gaussian around the mean of the last step, cut into 256 grey levels (eq. 13), with β̃_1 as its
-    variance, since β̃_0 is 0.
+    variance, since β̃_0 is 0; and, as an alternative, under a categorical decoder (see
+    :mod:`viz_diffusion.evaluation.decoders`).
+
+    Parameters
+    ----------
+    training
+        Images to which the categorical decoder is fitted; None to leave it out.
+    decoder_counts
+        Held-out images whose L_0 is measured, and training images of the fit, at most.
     """
     T = schedule.num_train_timesteps
     generator = torch.Generator().manual_seed(1208)
     shuffled = torch.cat([torch.randperm(len(data), generator=generator) for _ in range(-(-T * count // len(data)))])
     losses = np.empty((T, count))
-    decoder = np.empty(count)
     for t in range(T):
         rows = shuffled[t * count : (t + 1) * count]
         x0 = data.images[rows]
         noise = torch.randn(x0.shape, generator=generator)
-        x_t = schedule.add_noise(x0, noise, t)
-        eps = predict_noise(denoiser, x_t, t, data.labels[rows])
+        eps = predict_noise(denoiser, schedule.add_noise(x0, noise, t), t, data.labels[rows])
         losses[t] = (eps - noise).square().mean(dim=(1, 2, 3)).double().numpy()
-        if t == 0:
-            mean = schedule.posterior_mean(schedule.predict_x0(x_t, eps, 0), x_t, 0)
-            decoder = decoder_bits(x0, mean, float(np.sqrt(schedule.posterior_variance[1])))
         if on_step is not None:
             on_step(t + 1, T)
-    weights = bits_per_loss(schedule)
-    by_t, spread = weights * losses.mean(axis=1), weights * losses.std(axis=1, ddof=1) / np.sqrt(count)
-    by_t[0], spread[0] = decoder.mean(), decoder.std(ddof=1) / np.sqrt(count)
+    decoders = measure_decoders(denoiser, schedule, data, training, *decoder_counts)
+    weights, error = bits_per_loss(schedule), losses.std(axis=1, ddof=1) / np.sqrt(count)
+    by_t = weights * losses.mean(axis=1)
+    by_t[0] = decoders.gaussian.mean()
     return Likelihood(
         loss=losses.mean(axis=1),
-        loss_error=losses.std(axis=1, ddof=1) / np.sqrt(count),
+        loss_error=error,
         count=count,
         bits_last=bits_last(schedule, data.images),
         bits_by_t=by_t,
-        bits_error=float(np.sqrt((spread**2).sum())),
+        bits_middle_error=float(np.sqrt(((weights * error) ** 2).sum())),
+        decoders=decoders,
     )
 
 
@@ -110,20 +144,7 @@ def bits_last(schedule: NoiseSchedule, images: Tensor) -> float:
     """Return KL(q(x_T | x_0) ‖ N(0, 1)) in bits per pixel."""
     share = float(schedule.alphas_cumprod[-1])
     power = float(images.double().square().mean())
-    return 0.5 * (share * power - share - np.log1p(-share)) / np.log(2)
-
-
-def decoder_bits(x0: Tensor, mean: Tensor, spread: float) -> Float64:
-    """Return (B,) bits per pixel of x_0 under N(mean, spread²), integrated over the bin of each grey level."""
-    x, m = x0.double(), mean.double()
-    low = torch.where(x < -0.999, torch.tensor(-torch.inf, dtype=torch.float64), (x - _BIN / 2 - m) / spread)
-    high = torch.where(x > 0.999, torch.tensor(torch.inf, dtype=torch.float64), (x + _BIN / 2 - m) / spread)
-    # the difference of two cumulative normals, taken on the side where it does not cancel
-    flip = low > 0
-    low, high = torch.where(flip, -high, low), torch.where(flip, -low, high)
-    log_high, log_low = torch.special.log_ndtr(high), torch.special.log_ndtr(low)
-    log_share = log_high + torch.log1p(-torch.exp(log_low - log_high))
-    return np.asarray((-log_share / np.log(2)).mean(dim=(1, 2, 3)).numpy())
+    return float(0.5 * (share * power - share - np.log1p(-share)) / np.log(2))
 
 
 DIRECT_SIZE, MOST_LARGE = 1024, 2000

@@ -1,4 +1,4 @@
-"""Distances between two sets of images: Fréchet distance, KID, precision, recall, and near-copies.
+"""Distances between two sets of images: Fréchet distance, precision, recall, and near-copies.
 
 Knows nothing about classifiers, samplers or files. The name of a result must name the network that extracts the
 features ("FID-MNIST(hash)"): results of two feature extractors cannot be compared.
@@ -36,34 +36,6 @@ def frechet_distance(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
     gap = a.mean(axis=0) - b.mean(axis=0)
     cross = np.sqrt(np.maximum(inner, 0)).sum()
     return float(max(0.0, gap @ gap + np.trace(covariances[0]) + np.trace(covariances[1]) - 2 * cross))
-
-
-def kernel_distance(
-    a: NDArray[np.floating], b: NDArray[np.floating], subsets: int = 100, size: int = 1000, seed: int = 2006
-) -> tuple[float, float]:
-    """Return KID as mean and standard deviation over random subsets.
-
-    Each is the unbiased MMD² with the kernel (uᵀv / D + 1)³ (Bińkowski et al. 2018, section 3, eq. 4); it may be
-    negative, and is 0 on average for two draws of one distribution.
-    """
-    a, b = _features(a), _features(b)
-    size = max(2, min(size, len(a) // 2, len(b) // 2))
-    rng = np.random.default_rng(seed)
-    values = [
-        _mmd2(a[rng.choice(len(a), size, replace=False)], b[rng.choice(len(b), size, replace=False)])
-        for _ in range(subsets)
-    ]
-    return float(np.mean(values)), float(np.std(values))
-
-
-def _mmd2(a: Float64, b: Float64) -> float:
-    def kernel(u: Float64, v: Float64) -> Float64:
-        return (u @ v.T / u.shape[1] + 1) ** 3
-
-    n = len(a)
-    aa, bb = kernel(a, a), kernel(b, b)
-    within = (aa.sum() - np.trace(aa) + bb.sum() - np.trace(bb)) / (n * (n - 1))
-    return float(within - 2 * kernel(a, b).mean())
 
 
 def precision_recall(

@@ -53,7 +53,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from viz_diffusion.errors import VizdiffUsageError
+from viz_diffusion.errors import VizdiffUsageError, did_you_mean
 from viz_diffusion.lessons.context import LessonContext
 from viz_diffusion.lessons.facts import facts_by_name
 from viz_diffusion.recording.trajectory import Trajectory
@@ -294,7 +294,10 @@ def choose_lessons(choice: str) -> tuple[AnyLesson, ...]:
     names = [name.strip() for name in choice.split(",")]
     unknown = [name for name in names if name not in (*known, "core", "all")]
     if unknown:
-        raise VizdiffUsageError(f"there is no lesson {unknown[0]!r}; choose from {', '.join(known)}, or core, or all")
+        hint = did_you_mean(unknown[0], (*known, "core", "all"))
+        raise VizdiffUsageError(
+            f"there is no lesson {unknown[0]!r}; choose from {', '.join(known)}, or core, or all{hint}"
+        )
     return tuple(
         lesson for name, lesson in known.items() if name in names or "all" in names or (lesson.core and "core" in names)
     )

@@ -68,6 +68,16 @@ def save_results(
     return path
 
 
+def refresh_facts(finding: Finding, folder: Path = PRECOMPUTED_DIR) -> None:
+    """Write the facts and claims that this version makes of the results that ship, in place of those in NAME.json.
+
+    Only of a lesson that is precomputed as a whole: others have facts of the recording they were measured with.
+    """
+    if finding.lesson.measure is None:
+        path = folder / f"{finding.lesson.name}.json"
+        write_json(path, read_json(path) | {"facts": finding.to_dict() | {"shipped": False}})
+
+
 def save_pictures(
     lesson: AnyLesson, pictures: Mapping[str, bytes], drawn_by: str, folder: Path = PRECOMPUTED_DIR
 ) -> Path:

@@ -87,7 +87,7 @@ def draw_time_embedding(embedding: TimeEmbedding) -> Figure:
     with theme.use_theme():
         figure = theme.new_figure()
         page = theme.page_axes(figure)
-        left, wide, square, tops = 250, 2000, 640, (70, 860)
+        left, wide, square, tops = 250, 2000, 640, (112, 912)
         right = left + wide + 140
         rows = (
             (embedding.sinusoids, 1.0, embedding.cosine_raw),
@@ -103,13 +103,18 @@ def draw_time_embedding(embedding: TimeEmbedding) -> Figure:
                 first, span = int(timesteps[0]), int(timesteps[-1] - timesteps[0]) or 1
                 marks = {t: min(1.0, max(0.0, (t - first) / span)) for t in embedding.marks}
                 _marks(figure, page, marks, (x, top, width, square))
-            theme.write(figure, left + 0.63 * wide, top + square + 68, "$t$", 22)
-        for row, share, text in ((0, 0.25, "sin"), (0, 0.75, "cos"), (1, 0.5, "MLP")):
-            theme.write(figure, left - 30, tops[row] + share * square, text, 20, ha="right", va="center")
+            theme.write(figure, left + 0.63 * wide, top + square + 68, "timestep t", color=theme.MUTED)
+        for row, share, text in ((0, 0.25, "sin"), (0, 0.75, "cos")):
+            theme.write(figure, left - 24, tops[row] + share * square, text, ha="right", va="center")
+        names = (f"Time embedding: {len(embedding.sinusoids)} sines and cosines, fast to slow", "Cosine similarity")
+        after = (f"After the MLP: {len(embedding.mlp)} channels, each minus its mean", "after the MLP")
+        for top, texts in zip(tops, (names, after), strict=True):
+            for x, text in zip((left, right), texts, strict=True):
+                theme.write(figure, x, top - 26, text, 20, ha="left")
         bars = ((left + 400, 420, 1.0, "sin, cos"), (left + wide - 520, 420, embedding.mlp_limit, "MLP"))
         for x, width, limit, name in (*bars, (right, square, 1.0, "")):
-            theme.colour_bar(figure, (x, 1632, width, 28), theme.SIGNED_MAP, limit)
-            theme.write(figure, x - 100, 1666, name, 20, ha="right")
+            theme.colour_bar(figure, (x, 1668, width, 24), theme.SIGNED_MAP, limit)
+            theme.write(figure, x - 80, 1690, name, ha="right")
         return figure
 
 

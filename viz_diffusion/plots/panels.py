@@ -63,10 +63,12 @@ class AxisScale:
         return tuple(map(theme.number, self.ticks)) if self.labels is None else self.labels
 
 
-def draw_curves(figure: Figure, box: PanelBox, curves: Sequence[Curve], x: AxisScale, y: AxisScale) -> Axes:
+def draw_curves(
+    figure: Figure, box: PanelBox, curves: Sequence[Curve], x: AxisScale, y: AxisScale, label_pitch: float = 78
+) -> Axes:
     """Draw a panel: horizontal hairlines, curves with their intervals, and a label at each curve's right end.
 
-    Labels keep one line's distance from each other; a thin leader joins each to the end of its curve.
+    Labels are at least ``label_pitch`` apart, one line by default; a thin leader joins each to the end of its curve.
     """
     left, top, width, height = box
     axes = theme.add_axes(figure, *box)
@@ -89,7 +91,7 @@ def draw_curves(figure: Figure, box: PanelBox, curves: Sequence[Curve], x: AxisS
         _draw_curve(axes, curve)
     theme.write(figure, left - 20, top - 46, y.name, 22, ha="left")
     theme.write(figure, left + width + 100, top + height + 64, x.name, 24, ha="left")
-    _label_ends(figure, box, axes, [curve for curve in curves if curve.name])
+    _label_ends(figure, box, axes, [curve for curve in curves if curve.name], label_pitch)
     return axes
 
 
@@ -105,7 +107,7 @@ def _draw_curve(axes: Axes, curve: Curve) -> None:
         axes.plot(curve.x, curve.y, curve.style, color=curve.colour, lw=curve.weight)
 
 
-def _label_ends(figure: Figure, box: PanelBox, axes: Axes, curves: Sequence[Curve]) -> None:
+def _label_ends(figure: Figure, box: PanelBox, axes: Axes, curves: Sequence[Curve], pitch: float) -> None:
     """Write each curve's label at the right, at the height of its end or as near to it as the other labels allow."""
     left, top, width, height = box
     ends = []
@@ -113,7 +115,7 @@ def _label_ends(figure: Figure, box: PanelBox, axes: Axes, curves: Sequence[Curv
         _, share = axes.transAxes.inverted().transform(axes.transData.transform((curve.x[-1], curve.y[-1])))
         ends.append((top + (1 - min(max(float(share), 0.0), 1.0)) * height, curve))
     ends.sort(key=lambda end: end[0])
-    places = theme.spread(np.array([end[0] for end in ends]), 78, top, top + height)
+    places = theme.spread(np.array([end[0] for end in ends]), pitch, top, top + height)
     page = theme.page_axes(figure)
     for (y, curve), place in zip(ends, places, strict=True):
         page.plot([left + width + 14, left + width + 54], [y, place], color=curve.colour, lw=2.5)

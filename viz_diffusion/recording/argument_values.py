@@ -17,7 +17,9 @@ from viz_diffusion.errors import VizdiffUsageError
 
 
 def as_tensor(value: Any) -> Any:
-    """Return NumPy's numbers and arrays, and lists of numbers, as tensors; anything else as it is."""
+    """Return NumPy's numbers and arrays, and lists of numbers, as tensors, and a nested tensor as those it holds."""
+    if isinstance(value, Tensor) and value.is_nested:
+        return value.unbind()
     if isinstance(value, (list, tuple)) and value and all(isinstance(one, (int, float, np.number)) for one in value):
         value = np.asarray(value)
     if isinstance(value, (np.number, np.bool_, np.ndarray)) and np.asarray(value).dtype.kind in "biuf":

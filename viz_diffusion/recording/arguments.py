@@ -33,6 +33,8 @@ from viz_diffusion.recording.known_calls import KnownCalls
 ROLES = ("x", "t", "labels", "drop", "keep")
 """The image, the timestep, the labels; a mask that is true where the condition is dropped, or where it is kept."""
 _X_NAMES = ("x", "x_t", "xt", "sample", "img", "image", "hidden_states", "z", "z_t", "x_noisy", "noisy_images")
+_X_OR_CONDITION_NAMES = ("img", "image")
+"""Those that also name a condition: an image to restore or to edit."""
 _T_NAMES = (
     "t",
     "timestep",
@@ -122,6 +124,10 @@ class ArgumentReader:
         values, (x, t) = (*args, *kwargs.values()), known.places
         return PassArguments(values[x], timestep_row(values[t]), known)
 
+    def end_block(self) -> None:
+        """Let go of the copies of arguments that later passes were compared with."""
+        self._known.clear()
+
     def _read_anew(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> PassArguments:
         """Return the arguments of a call like which there was none before."""
         given = self._given(args, kwargs)
@@ -172,7 +178,7 @@ class ArgumentReader:
     def _chosen_name(self, role: str, given: Mapping[str, Any]) -> str:
         wanted = self._chosen[role]
         names = list(given)
-        if isinstance(wanted, int) and wanted < len(names):
+        if isinstance(wanted, int) and -len(names) <= wanted < len(names):
             return names[wanted]
         if isinstance(wanted, str) and wanted in given:
             return wanted
@@ -208,15 +214,30 @@ def _named_forward(denoiser: nn.Module) -> nn.Module:
 
 
 def _find_x(given: Mapping[str, Any], names: Mapping[str, str]) -> str:
-    """Return the name of the image's argument: the first floating-point tensor of at least two axes."""
+    """Return the name of the image's argument: one that is called so, else the first tensor that may be one.
+
+    An ``image`` behind the timesteps is a condition where another tensor with as many axes stands before them.
+    """
     images = [
         name
         for name, value in given.items()
         if name not in names.values() and isinstance(value, Tensor) and value.is_floating_point() and value.ndim >= 2
     ]
-    named = [name for name in images if name in _X_NAMES]
     if not images:
         raise VizdiffUsageError("the Recorder needs a denoiser that is called with (x, t) or (x, t, labels)")
+    places, first = list(given), given[images[0]]
+    times = [
+        place
+        for place, (name, value) in enumerate(given.items())
+        if name not in images and (name in _T_NAMES or is_number_each(value, len(first)))
+    ]
+    if times and places.index(images[0]) < times[0]:
+        images = [
+            name
+            for name in images
+            if name not in _X_OR_CONDITION_NAMES or places.index(name) < times[0] or given[name].ndim != first.ndim
+        ]
+    named = [name for name in images if name in _X_NAMES]
     return (named or images)[0]
 
 

@@ -143,6 +143,7 @@ class AsyncWriter:
             kept_chunk=self._kept_chunk,
         )
         sampling = 0
+        first: RecordedStep | None = None  # of the current sampling
         x0: Float32 | None = None
         inner: list[InnerEvaluation] = []  # of the current sampling
         events = chain.from_iterable(iter(self._queue.get, None))
@@ -152,12 +153,17 @@ class AsyncWriter:
                 continue
             if item.sampling != sampling:
                 self._end_sampling(writer, inner, x0)
-                sampling = item.sampling
+                sampling, first = item.sampling, None
             if isinstance(item, InnerEvaluation):
                 inner.append(item)
                 self._unchecked.append(item)
                 continue
-            x0 = None
+            x0, first = None, first or item
+            if self._assembler.changed_labels(first, item).any():
+                raise VizdiffUsageError(
+                    f"labels changed between t = {first.cond.t:g} and t = {item.cond.t:g}, and a store has one for "
+                    "each image: record in memory, which leaves such labels out"
+                )
             writer.put(item)
         writer.flush()
         if not self._complete:

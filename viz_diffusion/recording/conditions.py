@@ -21,6 +21,8 @@ def condition_numbers(others: Mapping[str, Any], count: int) -> dict[str, NDArra
     """
     numbers: dict[str, NDArray[Any]] = {}
     for name, value in _leaves(others):
+        if isinstance(value, Tensor) and value.layout != torch.strided:
+            value = value.to_dense()
         if isinstance(value, Tensor) and value.ndim and len(value) == count and not value.is_complex():
             rows = value.detach().cpu().reshape(count, -1).to(torch.float64).numpy() + 0.0
             numbers[name] = np.array([hash(row.tobytes()) for row in rows], dtype=np.int64)
@@ -35,6 +37,8 @@ def condition_numbers(others: Mapping[str, Any], count: int) -> dict[str, NDArra
 def _leaves(values: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Yield the values in nested mappings, lists and tuples, with names such as ``cond.c_crossattn.0``."""
     for name, value in values.items():
+        if isinstance(value, Tensor) and value.is_nested:
+            value = value.unbind()
         inner = dict(enumerate(value)) if isinstance(value, (list, tuple)) else value
         if isinstance(inner, Mapping):
             yield from _leaves(inner, f"{prefix}{name}.")

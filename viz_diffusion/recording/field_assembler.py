@@ -49,6 +49,11 @@ class FieldAssembler:
     velocity_sign: Callable[[], int] = lambda: 1
     """Returns what the denoiser's answers were multiplied by so that as velocities they are ε - x_0."""
 
+    def __post_init__(self) -> None:
+        count = self.evaluations_per_step
+        if count is not None and (isinstance(count, bool) or not isinstance(count, (int, np.integer)) or count < 1):
+            raise VizdiffUsageError(f"`evaluations_per_step` must be a whole number from 1, found {count!r}")
+
     def grouper(self) -> StepGrouper:
         """Return a new grouper of forward passes into steps."""
         return StepGrouper(self.halves, self.evaluations_per_step, self.schedule.scaling)
@@ -100,7 +105,7 @@ class FieldAssembler:
         if self.guidance_mix is None:
             return uncond + np.float32(self.scale(True)) * (cond - uncond)
         mixed = [
-            self.guidance_mix(torch.from_numpy(cond[:, step]), torch.from_numpy(uncond[:, step]))
+            self.guidance_mix(*(torch.from_numpy(half[:, step].copy()) for half in (cond, uncond)))
             for step in range(cond.shape[1])
         ]
         for one in mixed:
@@ -169,6 +174,11 @@ class FieldAssembler:
             "inner_steps": np.array([one.step for one in evaluations], dtype=np.int64),
             "inner_timesteps": np.array([one.cond.t for one in evaluations], dtype=np.float64),
         }
+
+    def changed_labels(self, first: RecordedStep, later: RecordedStep) -> NDArray[np.bool_]:
+        """Return which images have another label at a later step of their sampling, (B,) bool; none is no other."""
+        before, now = self.labels(first), self.labels(later)
+        return (before != now) & (before >= 0) & (now >= 0)
 
     def labels(self, step: RecordedStep) -> NDArray[np.int64]:
         """Return a step's labels, (B,) int64, with -1 in place of the null label and where a mask drops the label."""

@@ -175,6 +175,8 @@ class PassReader:
         state, prediction = self._states(inputs.x, output_tensor(output))
         if not self.conventions:
             self._state_conventions(inputs, state)
+        for role, name in inputs.given.names.items():  # the first pass may have no labels
+            self.conventions.setdefault(role, name)
         self.conventions["timesteps"] = self._timesteps.words
         values = _four_axes(to_numpy(prediction))
         if self.velocity_sign() < 0:
@@ -222,6 +224,10 @@ class PassReader:
         if self._channels is not None:
             first, last, _ = self._channels.indices(inputs.x.shape[1])
             self.conventions["state_channels"] = f"{first} .. {last - 1} of {inputs.x.shape[1]}"
+
+    def end_block(self) -> None:
+        """Let go of the copies of arguments that later passes were compared with."""
+        self._arguments.end_block()
 
 
 def _first(values: Tensor) -> float:
@@ -278,8 +284,11 @@ def to_images(x0: Tensor) -> Float32:
     Raises
     ------
     VizdiffUsageError
-        Where they have neither two nor three nor four axes.
+        Where they are no floating-point tensor, or have neither two nor three nor four axes.
     """
+    if not isinstance(x0, Tensor) or not x0.is_floating_point():
+        found = x0.dtype if isinstance(x0, (Tensor, np.ndarray)) else type(x0).__name__
+        raise VizdiffUsageError(f"finished images must be a floating-point tensor, scaled as x_t is, found {found}")
     if x0.ndim not in _SHAPES:
         raise VizdiffUsageError(f"finished images must be (B, C, H, W), (B, H, W) or (B, D), found {tuple(x0.shape)}")
     return _four_axes(to_numpy(x0))

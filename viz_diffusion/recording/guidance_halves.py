@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.recording.forward_pass import ForwardPass
+from viz_diffusion.recording.trajectory import Float32
 
 GUIDANCE_ORDERS = ("conditional_first", "unconditional_first")
 """Which half of a doubled batch, or which of two passes, comes first."""
@@ -83,9 +84,9 @@ class GuidanceHalves:
         same_labels = np.array_equal(halves[0].labels, halves[1].labels)
         unknown_null = self.null_label is None and self.guidance_scale not in (None, 1.0)
         if self.order is not None:
-            guided = _conditions_differ(*halves) or not answers_agree(*halves)
+            guided = conditions_differ(*halves) or not answers_agree(*halves)
         else:
-            guided = _conditions_differ(*halves) if same_labels else unknown_null
+            guided = conditions_differ(*halves) if same_labels else unknown_null
         return self._ordered(*halves) if guided else None
 
     def _are_pair(self, one: ForwardPass, other: ForwardPass) -> bool:
@@ -93,9 +94,11 @@ class GuidanceHalves:
         if one.x.shape != other.x.shape or not np.array_equal(one.x, other.x):
             return False
         labels_differ = not np.array_equal(one.labels, other.labels)
-        if labels_differ or self._kind(one) != self._kind(other) or _conditions_differ(one, other):
+        if labels_differ or self._kind(one) != self._kind(other) or conditions_differ(one, other):
             return True
-        return not answers_agree(one, other)  # a condition that is no argument
+        if not answers_agree(one, other):  # a condition that is no argument
+            return True
+        return self.order is not None and self._split(one) is None  # however little it changes the answer
 
     def _pair(self, one: ForwardPass, other: ForwardPass) -> Halves:
         kinds = (self._kind(one), self._kind(other))
@@ -132,12 +135,22 @@ class GuidanceHalves:
 
 
 def answers_agree(one: ForwardPass, other: ForwardPass) -> bool:
-    """Return whether two passes predicted the same, up to rounding."""
+    """Return whether two passes predicted the same, up to rounding in the precision that their numbers have."""
     scale = float(np.abs(one.prediction).max(initial=0))
-    return bool(np.allclose(one.prediction, other.prediction, rtol=0, atol=1e-2 * scale, equal_nan=True))
+    rounding = max(_rounding(one.prediction), _rounding(other.prediction))
+    return bool(np.allclose(one.prediction, other.prediction, rtol=0, atol=rounding * scale, equal_nan=True))
 
 
-def _conditions_differ(one: ForwardPass, other: ForwardPass) -> bool:
+def _rounding(values: Float32) -> float:
+    """Return by how much of their largest two evaluations may differ: by more where a network answers in 16 bits."""
+    bits = values.view(np.uint32)
+    if not (bits & 0xFFFF).any():
+        return 1e-2  # bfloat16
+    return 1e-4 if (bits & 0x1FFF).any() else 2e-3  # float32, float16
+
+
+def conditions_differ(one: ForwardPass, other: ForwardPass) -> bool:
+    """Return whether two passes were given different values of an argument that is neither x, t, labels nor mask."""
     return any(_differ(one, other, name) for name in one.conditions)
 
 
@@ -169,4 +182,16 @@ def join(passes: Sequence[ForwardPass]) -> ForwardPass:
         np.concatenate([one.labels for one in passes]),
         {name: np.concatenate([one.activations[name] for one in passes]) for name in first.activations},
         first.alphas_cumprod,
+        _joined([one.dropped for one in passes]),
+        {
+            name: np.concatenate([one.conditions[name] for one in passes])
+            for name in first.conditions
+            if all(name in one.conditions for one in passes)
+        },
     )
+
+
+def _joined(masks: Sequence[NDArray[np.bool_] | None]) -> NDArray[np.bool_] | None:
+    """Return the masks of several passes as one; None where a pass has none."""
+    known = [mask for mask in masks if mask is not None]
+    return np.concatenate(known) if len(known) == len(masks) else None

@@ -20,7 +20,12 @@ from torch.utils.hooks import RemovableHandle
 
 from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.recording.forward_pass import ForwardPass, PassReader, copied_arguments, output_tensor, to_numpy
-from viz_diffusion.recording.replaced_methods import RecordingHooks, copies_without_hooks, wrapped_forward
+from viz_diffusion.recording.replaced_methods import (
+    RecordingHooks,
+    copies_without_hooks,
+    require_hookable,
+    wrapped_forward,
+)
 from viz_diffusion.recording.trajectory import Float32
 
 _CONTAINERS = (nn.ModuleList, nn.ModuleDict, nn.ParameterList, nn.ParameterDict)
@@ -197,6 +202,7 @@ class DenoiserHooks(RecordingHooks):
         self._outputs.start(denoiser)
         self._handles.append(denoiser.register_forward_pre_hook(self._before_call, with_kwargs=True))
         self._handles.append(denoiser.register_forward_hook(self._after_forward, with_kwargs=True))
+        self._handles.append(denoiser.register_forward_hook(self._end_call, always_call=True))
         self._wrappers = ExitStack()
         self._wrappers.enter_context(copies_without_hooks([denoiser, *self._outputs.modules]))
         if not hasattr(denoiser, "_orig_mod"):
@@ -254,6 +260,11 @@ class DenoiserHooks(RecordingHooks):
         inputs, self._call.inputs = self._call.inputs, None
         self._take(*(inputs or (args, kwargs)), output, copied=inputs is not None)
 
+    def _end_call(self, module: nn.Module, *_: Any) -> None:
+        """Forget a call that ended, be it before ``forward`` ran, by an error in another hook."""
+        if not torch.compiler.is_compiling() and module is self._denoiser() and not self._call.depth:
+            self._call.through_hooks, self._call.inputs = False, None
+
     def _take(self, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any, *, copied: bool) -> None:
         self._on_pass(self._reader.read(args, kwargs, output, self._outputs.end_pass(), copied=copied))
 
@@ -267,31 +278,6 @@ class _Call(threading.local):
     """Whether the coming ``forward`` was called as network(...), which runs hooks."""
     inputs: tuple[tuple[Any, ...], dict[str, Any]] | None = None
     """Its arguments as they were before."""
-
-
-def require_hookable(denoiser: nn.Module) -> None:
-    """Refuse a denoiser that forward hooks do not reach.
-
-    Raises
-    ------
-    VizdiffUsageError
-        Where it is not an ``nn.Module``, TorchScript made it, or it was compiled in place.
-    """
-    if isinstance(denoiser, (torch.jit.ScriptModule, torch.jit.ScriptFunction)):
-        raise VizdiffUsageError(
-            "a TorchScript network (torch.jit.script or trace) gives hooks nothing to copy: record the nn.Module "
-            "that it was made from"
-        )
-    if not isinstance(denoiser, nn.Module):
-        raise VizdiffUsageError(
-            f"a Recorder hangs its hooks on an nn.Module, found a {type(denoiser).__name__}; make it one, "
-            "whose forward calls it"
-        )
-    if denoiser._compiled_call_impl is not None:
-        raise VizdiffUsageError(
-            "this network was compiled in place, which leaves hooks out; "
-            "record torch.compile(network), or the network before .compile()"
-        )
 
 
 def _is_compiled(denoiser: nn.Module) -> bool:

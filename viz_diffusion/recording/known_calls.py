@@ -56,6 +56,10 @@ class KnownCalls(Generic[ReadT]):
                 return one.read
         return None
 
+    def clear(self) -> None:
+        """Forget all calls, and with them the copies of their tensors."""
+        self._known.clear()
+
     def add(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], free: Collection[int], read: ReadT) -> None:
         """Remember what was read of a call, where its arguments can be compared with later ones.
 
@@ -83,12 +87,16 @@ class KnownCalls(Generic[ReadT]):
 
 
 def _is_comparable(value: Any) -> bool:
-    return value.layout == torch.strided if isinstance(value, Tensor) else type(value) in _PLAIN
+    if isinstance(value, Tensor):
+        return value.layout == torch.strided and not value.is_nested
+    return type(value) in _PLAIN
 
 
 def _kind(value: Any) -> Any:
-    """Return dtype and shape of a tensor, and the type of anything else."""
-    return (value.dtype, value.shape) if isinstance(value, Tensor) else type(value)
+    """Return dtype and shape of a tensor, and the type of anything else; a nested tensor has no shape."""
+    if not isinstance(value, Tensor) or value.is_nested:
+        return type(value)
+    return (value.dtype, value.shape)
 
 
 def _are_equal(known: list[tuple[int, Any]], values: tuple[Any, ...]) -> bool:

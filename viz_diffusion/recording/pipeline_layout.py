@@ -54,12 +54,12 @@ def read_network_call(network: nn.Module, args: tuple[Any, ...], kwargs: dict[st
     x = bound.pop(next(iter(bound), ""), None)
     if not isinstance(x, Tensor) or not x.ndim:
         return None
-    t = next((bound.pop(name) for name in _TIMESTEP_NAMES if name in bound), float("nan"))
+    t = next((bound.pop(name) for name in _TIMESTEP_NAMES if name in bound), None)
     config = getattr(network, "config", None)
     null = getattr(config, "num_embeds_ada_norm", None)  # DiT's row of embeddings behind those of its classes
     classes = getattr(config, "num_class_embeds", None)
     null = classes - 1 if null is None and classes is not None else null
-    return NetworkCall(x, float(tensor_of(t).flatten()[0]), bound, null)
+    return NetworkCall(x, float("nan") if t is None else float(tensor_of(t).flatten()[0]), bound, null)
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,9 @@ from viz_diffusion.recording.async_writer import AsyncWriter
 from viz_diffusion.recording.field_assembler import FieldAssembler
 from viz_diffusion.recording.forward_pass import FinishedImages, ForwardPass, PassReader, to_images
 from viz_diffusion.recording.guidance_halves import GuidanceHalves
-from viz_diffusion.recording.hooks import DenoiserHooks, require_hookable
+from viz_diffusion.recording.hooks import DenoiserHooks
 from viz_diffusion.recording.prediction_check import check_noisy_pass
+from viz_diffusion.recording.replaced_methods import require_hookable
 from viz_diffusion.recording.samplings import find_samplings, to_trajectory
 from viz_diffusion.recording.state_checks import check_scale
 from viz_diffusion.recording.store.layout import CHUNK_STEPS
@@ -94,9 +95,9 @@ class Recorder:
     activation_norms
         Keep only the L2 norm of each image's activation, (B, K).
     store
-        Where to write while recording (a zarr folder), instead of keeping everything in memory. Several
-        samplings with the same timesteps are joined as further samples. After an error, Ctrl-C or a kill
-        what was written stays beside it; see :meth:`Trajectory.open`.
+        Where to write while recording (a zarr folder), instead of keeping everything in memory. Several samplings
+        with the same timesteps are joined as further samples, if all but the last have a multiple of 16 images. After
+        an error, Ctrl-C or a kill what was written stays beside it; see :meth:`Trajectory.open`.
     dtype, compress
         Of the store; see :meth:`Trajectory.save`.
     aim
@@ -191,6 +192,7 @@ class Recorder:
         trace: TracebackType | None,
     ) -> None:
         self._hooks.stop()
+        self._reader.end_block()
         writer, self._writer = self._writer, None
         if writer is not None:
             writer.close(complete=kind is None)

@@ -12,7 +12,10 @@ from functools import wraps
 from typing import Any
 from weakref import WeakKeyDictionary
 
+import torch
 from torch import nn
+
+from viz_diffusion.errors import VizdiffUsageError
 
 
 class RecordingHooks:
@@ -58,16 +61,17 @@ def wrapped_forward(
 
 @contextmanager
 def copies_without_hooks(modules: Sequence[nn.Module]) -> Iterator[None]:
-    """Let ``copy.deepcopy``, pickle and ``torch.save`` of the modules leave out the hooks of all Recorders.
+    """Let ``copy.deepcopy``, pickle, ``torch.save`` and ``nn.DataParallel`` leave out the hooks of all Recorders.
 
     For the time of the block each module gets its own ``__reduce_ex__``, which copy and pickle ask on the instance,
-    and its own ``__deepcopy__`` where its class has one.
+    its own ``_replicate_for_data_parallel``, and its own ``__deepcopy__`` where its class has one.
     """
     for module in modules:
         if not isinstance(module.__dict__.get("__reduce_ex__"), _Copier):
-            module.__dict__["__reduce_ex__"] = _Copier(module)
+            copier = module.__dict__["__reduce_ex__"] = _Copier(module)
+            module.__dict__["_replicate_for_data_parallel"] = copier.replicate
             if hasattr(type(module), "__deepcopy__"):
-                module.__dict__["__deepcopy__"] = module.__dict__["__reduce_ex__"].deepcopy
+                module.__dict__["__deepcopy__"] = copier.deepcopy
         module.__dict__["__reduce_ex__"].uses += 1
     try:
         yield
@@ -97,6 +101,10 @@ class _Copier:
         with self._bare():
             return type(self._module).__deepcopy__(self._module, memo)  # type: ignore[attr-defined]
 
+    def replicate(self) -> Any:
+        with self._bare():  # a replica shares the hooks' tables and has the same ``__dict__`` otherwise
+            return type(self._module)._replicate_for_data_parallel(self._module)
+
     @contextmanager
     def _bare(self) -> Iterator[None]:
         """Take everything of Recorders out of the module for the time of the block."""
@@ -110,6 +118,31 @@ class _Copier:
         finally:
             space.clear()
             space.update(saved)
+
+
+def require_hookable(denoiser: nn.Module) -> None:
+    """Refuse a denoiser that forward hooks do not reach.
+
+    Raises
+    ------
+    VizdiffUsageError
+        Where it is not an ``nn.Module``, TorchScript made it, or it was compiled in place.
+    """
+    if isinstance(denoiser, (torch.jit.ScriptModule, torch.jit.ScriptFunction)):
+        raise VizdiffUsageError(
+            "a TorchScript network (torch.jit.script or trace) gives hooks nothing to copy: record the nn.Module "
+            "that it was made from"
+        )
+    if not isinstance(denoiser, nn.Module):
+        raise VizdiffUsageError(
+            f"a Recorder hangs its hooks on an nn.Module, found a {type(denoiser).__name__}; make it one, "
+            "whose forward calls it"
+        )
+    if denoiser._compiled_call_impl is not None:
+        raise VizdiffUsageError(
+            "this network was compiled in place, which leaves hooks out; "
+            "record torch.compile(network), or the network before .compile()"
+        )
 
 
 def _stand_in(space: dict[str, Any]) -> _StandIn | None:
@@ -130,6 +163,7 @@ def _take_copier(space: dict[str, Any]) -> None:
     copier = space.pop("__reduce_ex__", None)
     if isinstance(copier, _Copier):
         space.pop("__deepcopy__", None)
+        space.pop("_replicate_for_data_parallel", None)
 
 
 def _without_recording(state: dict[str, Any]) -> dict[str, Any]:

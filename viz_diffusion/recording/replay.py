@@ -38,7 +38,7 @@ def injected_noise(trajectory: Trajectory) -> Float32:
 
 
 def next_states(trajectory: Trajectory) -> Float32:
-    """Return what each step makes of the recorded x_t, ε̂ and the noise drawn anew.
+    """Return what each step makes of the recorded x_t, x̂_0 and the noise drawn anew.
 
     Equal to the states that were recorded next, up to rounding: DDPM by Ho et al. 2020, eq. 7 and 15; DDIM by Song
     et al. 2021, eq. 12; DPM-Solver++(2M) by Lu et al. 2022b, algorithm 2.
@@ -51,10 +51,7 @@ def next_states(trajectory: Trajectory) -> Float32:
     z = injected_noise(trajectory)
     spaced = trajectory.schedule.respaced(trajectory.timesteps[::-1])
     index = np.arange(trajectory.num_steps)[::-1][None]
-    x_t, eps = trajectory.x_t, trajectory.eps_pred
-    x0 = spaced.predict_x0(x_t, eps, index)
-    if trajectory.clip:
-        x0 = x0.clip(-1, 1)
+    x_t, x0 = trajectory.x_t, trajectory.x0_pred
     if trajectory.sampler == "ddpm":
         variances = spaced.betas if trajectory.variance == "beta" else spaced.posterior_variance
         return spaced.posterior_mean(x0, x_t, index) + _at(np.sqrt(variances), index) * z

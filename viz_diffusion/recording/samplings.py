@@ -68,12 +68,21 @@ def to_trajectory(
         As of :meth:`FieldAssembler.check` and :meth:`FieldAssembler.require_guidance`.
     """
     steps = sampling.steps
+    images = len(steps[0].cond.x)
+    if len(seeds) not in (0, images):
+        raise VizdiffUsageError(f"`seeds` must hold one for each image: {images} were recorded, found {len(seeds)}")
     assembler.check(steps, sampling.inner, sampling.x0)
     guided = any(step.uncond is not None for step in steps)
     assembler.require_guidance(guided)
     fields: dict[str, Any] = {
         name: np.ascontiguousarray(values) for name, values in assembler.fields(steps, guided).items()
     }
+    labels = assembler.labels(steps[0])
+    changed = np.any([assembler.changed_labels(steps[0], step) for step in steps], axis=0)
+    if changed.any():
+        labels[changed] = -1
+        note = f"{facts['conventions'].get('labels', '')}, which changes within the sampling: not recorded"
+        facts = {**facts, "conventions": {**facts["conventions"], "labels": note}}
     activations, kept = stack_activations([step.cond.activations for step in steps])
     timesteps, shares = assembler.timesteps(steps), assembler.alphas_cumprod(steps)
     return Trajectory(
@@ -81,8 +90,8 @@ def to_trajectory(
         timesteps=timesteps,
         **fields,
         x0=np.full_like(fields["x_t"][:, 0], np.nan) if sampling.x0 is None else sampling.x0,
-        labels=assembler.labels(steps[0]),
-        seeds=np.asarray(seeds, dtype=np.int64) if len(seeds) else np.full(len(fields["x_t"]), -1),
+        labels=labels,
+        seeds=np.asarray(seeds, dtype=np.int64) if len(seeds) else np.full(images, -1),
         guidance_scale=assembler.scale(guided),
         step_alphas_cumprod=shares if assembler.has_own_alphas(timesteps, shares) else None,
         activations=activations,

@@ -28,9 +28,10 @@ def check_next_state(before: ForwardPass, now: ForwardPass) -> None:
     Raises
     ------
     VizdiffUsageError
-        Where two images share their states at both steps though the denoiser answered differently, or some of the
-        channels, but not all, are the same at both.
+        Where x is the same at both though another argument changed, two images share their states at both steps though
+        the denoiser answered differently, or some of the channels, but not all, are the same at both.
     """
+    _require_new_x(before, now)
     if _is_affine(before.x, now.x):
         return  # the loop makes no use of the predictions
     twins = _twins(now)
@@ -49,6 +50,25 @@ def check_next_state(before: ForwardPass, now: ForwardPass) -> None:
         raise VizdiffUsageError(
             f"channels {', '.join(map(str, same))} of x are the same at t = {before.t:g} and t = {now.t:g}: they are a "
             "condition, no state; say which channels are the state: Recorder(…, state_channels=slice(first, last + 1))"
+        )
+
+
+def _require_new_x(before: ForwardPass, now: ForwardPass) -> None:
+    """Refuse an x that the step left as it was, where the answer moves it and another argument changed."""
+    if not np.array_equal(before.x, now.x):
+        return
+    answer = before.prediction
+    if not answer.any() or np.array_equal(answer, before.x):  # a velocity of 0, or an x̂_0 that is x_t
+        return
+    changed = [
+        name
+        for name, values in before.conditions.items()
+        if name in now.conditions and not np.array_equal(values, now.conditions[name])
+    ]
+    if changed:
+        raise VizdiffUsageError(
+            f"what was taken for x is the same at t = {before.t:g} and t = {now.t:g}, and {', '.join(changed)} "
+            'changed: say which argument is the noisy state: Recorder(…, arguments={"x": …})'
         )
 
 
@@ -95,11 +115,61 @@ def check_one_by_one(units: Sequence[Halves], scaling: str) -> None:
             continue
         apart = float(np.sqrt(np.mean(np.square(one.x - other.x, dtype=np.float64))))
         if 0 < apart < noise:
-            raise VizdiffUsageError(
-                f"t = {one.t:g} was evaluated {len(passes)} times, at states that follow from each other (a corrector "
-                "or Langevin steps); say how many evaluations a step has, of which the first is the step's own: "
-                f"Recorder(…, evaluations_per_step={len(passes)})"
-            )
+            raise _not_one_by_one(units)
+
+
+class ChainCheck:
+    """Tells images that a loop takes one by one from the states of one image that it resamples, as RePaint does.
+
+    The state of an image follows from its own state at the timestep before, resampled states from the evaluation just
+    before. Each state is fitted by least squares to x_t and the predictions of both, and the log-likelihood ratio of
+    the fits is added up, less what fits to mere noise may differ by.
+    """
+
+    _ENOUGH = 12.0
+    _LEEWAY = 3.0  # for each state; the difference of two fits to noise by three numbers spreads by 1.7
+
+    def __init__(self) -> None:
+        self._before: Sequence[Halves] = ()
+        self._resampled = 0.0
+
+    def add(self, units: Sequence[Halves]) -> None:
+        """Add the evaluations at the next timestep.
+
+        Raises
+        ------
+        VizdiffUsageError
+            Where the states so far are resampled.
+        """
+        before, self._before = self._before, units
+        if len(units) < 2 or len(before) != len(units) or self._resampled < -10 * self._ENOUGH:
+            return
+        for unit, own, chained in zip(units, before, [before[-1], *units], strict=False):
+            if own.cond.x.shape == unit.cond.x.shape == chained.cond.x.shape:
+                ratio = np.log(_unexplained(unit.cond.x, own) / _unexplained(unit.cond.x, chained))
+                self._resampled += unit.cond.x.size / 2 * float(ratio) - self._LEEWAY
+        if self._resampled > self._ENOUGH:
+            raise _not_one_by_one(units)
+
+
+def _unexplained(states: Float32, unit: Halves) -> float:
+    """Return the share of the states' variance that an evaluation's x and predictions leave, at least 1e-12."""
+    causes = [unit.cond.x, unit.cond.prediction, *([] if unit.uncond is None else [unit.uncond.prediction])]
+    columns = np.stack([np.ones(states.size), *(one.ravel().astype(np.float64) for one in causes)], axis=1)
+    target = states.ravel().astype(np.float64)
+    if not (np.isfinite(columns).all() and np.isfinite(target).all()):
+        return 1.0
+    fit = columns @ np.linalg.lstsq(columns, target, rcond=None)[0]
+    total = float(np.square(target - target.mean()).sum())
+    return max(float(np.square(target - fit).sum()) / total, 1e-12) if total else 1.0
+
+
+def _not_one_by_one(units: Sequence[Halves]) -> VizdiffUsageError:
+    return VizdiffUsageError(
+        f"t = {units[0].cond.t:g} was evaluated {len(units)} times, at states that follow from each other (a "
+        "corrector, Langevin steps or the resampling of RePaint); say how many evaluations a step has, of "
+        f"which the first is the step's own: Recorder(…, evaluations_per_step={len(units)})"
+    )
 
 
 def _is_affine(before: Float32, now: Float32) -> bool:

@@ -13,8 +13,8 @@ import numpy as np
 from viz_diffusion.diffusion.scaling import SCALINGS
 from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.recording.forward_pass import FinishedImages, ForwardPass
-from viz_diffusion.recording.guidance_halves import GuidanceHalves, Halves, join
-from viz_diffusion.recording.state_checks import check_next_state, check_one_by_one
+from viz_diffusion.recording.guidance_halves import GuidanceHalves, Halves, answers_agree, conditions_differ, join
+from viz_diffusion.recording.state_checks import ChainCheck, check_next_state, check_one_by_one
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +48,10 @@ NOTHING_RECORDED = (
     "and not a copy of it or a compiled one"
 )
 """The error message for a Recorder's block without a forward pass."""
+_OF_MORE_THAN_TWO = (
+    "a recording holds a conditional and an unconditional prediction: of more than two, record an nn.Module whose "
+    "forward mixes them"
+)
 
 
 @dataclass
@@ -61,6 +65,7 @@ class _Sampling:
     last: ForwardPass | None = None
     finished: bool = False
     evaluations: int = 0
+    chains: ChainCheck = field(default_factory=ChainCheck)
     rose: list[int] = field(default_factory=list)  # numbers of steps of the samplings that ended because t rose
 
 
@@ -145,14 +150,16 @@ class StepGrouper:
                 f"t = {t:g} was evaluated {len(units)} times, and the timesteps before it {self._now.units} times; use "
                 "one Recorder for each sampling"
             )
+        self._now.chains.add(units)
         for unit in repeated:
             yield InnerEvaluation(self._now.number, self._now.steps, unit.cond, unit.uncond)
         yield self._step(units[0] if len(units) == 1 else _stacked(units))
 
     def _counted(self, unit: Halves) -> RecordedStep | InnerEvaluation:
         """Return an evaluation where it is known how many a step has."""
-        now, per_step = self._now, self._per_step or 1
-        if now.last is None or (now.evaluations % per_step == 0 and unit.cond.t >= now.last.t):
+        now, per_step, t = self._now, self._per_step or 1, unit.cond.t
+        ended = now.finished or now.evaluations % per_step == 0
+        if now.last is None or t > now.last.t or (ended and t == now.last.t):  # the last step of dpm_2 may be shorter
             self._begin_sampling(unit)
         own = self._now.evaluations % per_step == 0
         self._now.evaluations += 1
@@ -193,14 +200,34 @@ class StepGrouper:
 
 
 def _repeated(units: Sequence[Halves]) -> tuple[list[Halves], list[Halves]]:
-    """Split evaluations into those that a later one repeats, at the same states and labels, and the others."""
+    """Split evaluations into those that a later one repeats, at the same states and labels, and the others.
+
+    Raises
+    ------
+    VizdiffUsageError
+        Where the states and labels are the same and conditions or answers are not: more than two conditions.
+    """
     last = units[-1].cond
     same = [
         np.array_equal(unit.cond.x, last.x) and np.array_equal(unit.cond.labels, last.labels) for unit in units[:-1]
     ]
     if not all(same):
         return [], list(units)
+    if not all(_are_the_same(unit, units[-1]) for unit in units[:-1]):
+        raise VizdiffUsageError(
+            f"t = {last.t:g} was evaluated more than twice for the same images, in different ways; {_OF_MORE_THAN_TWO}"
+        )
     return list(units[:-1]), [units[-1]]
+
+
+def _are_the_same(one: Halves, other: Halves) -> bool:
+    """Return whether one evaluation of the same states repeats another: the same conditions, the same answers."""
+    if (one.uncond is None) != (other.uncond is None):
+        return False
+    pairs = [(one.cond, other.cond)]
+    if one.uncond is not None and other.uncond is not None:
+        pairs.append((one.uncond, other.uncond))
+    return all(answers_agree(*pair) and not conditions_differ(*pair) for pair in pairs)
 
 
 def _stacked(units: Sequence[Halves]) -> Halves:
@@ -208,8 +235,6 @@ def _stacked(units: Sequence[Halves]) -> Halves:
     unconds = [unit.uncond for unit in units if unit.uncond is not None]
     if unconds and len(unconds) != len(units):
         raise VizdiffUsageError(
-            f"t = {units[0].cond.t:g} was evaluated {len(units)} times, with guidance and without; a recording holds "
-            "a conditional and an unconditional prediction: of more than two, record an nn.Module whose forward mixes "
-            "them"
+            f"t = {units[0].cond.t:g} was evaluated {len(units)} times, with guidance and without; {_OF_MORE_THAN_TWO}"
         )
     return Halves(join([unit.cond for unit in units]), join(unconds) if unconds else None)

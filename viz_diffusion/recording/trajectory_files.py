@@ -81,6 +81,8 @@ def read(path: Path, allow_partial: bool, samples: slice | None) -> dict[str, An
     """Read the fields of a trajectory; see :meth:`Trajectory.open`."""
     if not path.exists() and (partial_path(path) / "zarr.json").is_file():
         path = partial_path(path)
+    if not path.exists():
+        raise VizdiffInputError(f"{path}: there is no such recording; make one with: vizdiff trajectory --digit 5")
     if not (path / "zarr.json").is_file() and not zipfile.is_zipfile(path):
         raise VizdiffInputError(f"{path} is not a recording; make one with: vizdiff trajectory --digit 5")
     with io_errors("read", path):

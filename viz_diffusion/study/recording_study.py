@@ -11,7 +11,7 @@ from viz_diffusion.lessons.base import AnyLesson, Finding, all_lessons
 from viz_diffusion.recording.trajectory import Trajectory
 from viz_diffusion.study.wording import wording
 from viz_diffusion.text.catalogue import Texts
-from viz_diffusion.views.frames import recording_facts
+from viz_diffusion.views.frames import check_recorded, recording_facts
 
 MOST_SIDE = 281
 """Pixels of a picture's side for which a strip of nine frames has room."""
@@ -76,6 +76,8 @@ def study_recording(trajectory: Trajectory, lessons: Sequence[AnyLesson]) -> Rec
     ------
     VizdiffInputError
         Where the recording holds latents, or pictures too large for a strip.
+    VizdiffNonFiniteError
+        Where its finished image or predicted x_0 is not known.
     """
     channels, height, width = trajectory.x_t.shape[2:]
     if channels not in (1, 3):
@@ -87,6 +89,7 @@ def study_recording(trajectory: Trajectory, lessons: Sequence[AnyLesson]) -> Rec
         raise VizdiffInputError(
             f"the recording holds pictures of {height} × {width} pixels, and the report has room for {MOST_SIDE} a side"
         )
+    check_recorded(trajectory)
     found = [
         (lesson, lesson.measure_recording(trajectory)) for lesson in lessons if lesson.measure_recording is not None
     ]

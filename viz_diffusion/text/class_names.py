@@ -38,6 +38,7 @@ _OF_CLASSES = "which|another|requested|same|one|each|every|new|final|any|within 
 _Rule = tuple[str, str | Callable[[re.Match[str]], str]]
 _RULES: Mapping[str, tuple[_Rule, ...]] = {
     "en": (
+        (r"^vizdiff (forward|train)\b", r"vizdiff \1 --data-dir DIR"),
         (r"--digit \{(\w+)\}", r"--label {\1_arg}"),
         (r"\b([Tt]est|[Tt]raining|[Rr]eal|[Hh]andwritten) digit (?=\{)", r"\1 image of the class "),
         (r"\b([Dd])igit (?=\{)", lambda match: ("C" if match[1] == "D" else "c") + "lass "),
@@ -58,6 +59,7 @@ _RULES: Mapping[str, tuple[_Rule, ...]] = {
         (r"\b([Aa]) (?=image\b)", r"\1n "),
     ),
     "zh": (
+        (r"^vizdiff (forward|train)\b", r"vizdiff \1 --data-dir DIR"),
         (r"--digit \{(\w+)\}", r"--label {\1_arg}"),
         (r"；随机猜是十分之一", ""),
         (r"测试集(?:中的)?数字 ?(\{\w+\})", r"测试集中类别 \1 的图像"),

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from viz_diffusion.diffusion.timesteps import SAMPLERS
-from viz_diffusion.errors import VizdiffInputError, VizdiffUsageError
+from viz_diffusion.errors import VizdiffInputError, VizdiffNonFiniteError, VizdiffUsageError
 from viz_diffusion.plots.film import film_frames
 from viz_diffusion.recording.trajectory import Float32, Trajectory
 
@@ -130,6 +130,25 @@ def pictures(images: Float32) -> Float32:
 def one_channel(noise: Float32) -> Float32:
     """Return noise (..., C, H, W) as (..., H, W): the sum over channels / √C, which keeps the variance."""
     return noise.sum(axis=-3) / np.float32(np.sqrt(noise.shape[-3]))
+
+
+def check_recorded(trajectory: Trajectory, sample: int = 0) -> None:
+    """Refuse to draw what was not recorded, in words that say what was forgotten.
+
+    Raises
+    ------
+    VizdiffNonFiniteError
+        Where the finished image or predicted x_0 is not known, or a state holds NaN or infinity.
+    """
+    if np.isnan(trajectory.x0[sample]).all():
+        raise VizdiffNonFiniteError(
+            "the finished image is not known; give it at the end of the sampling loop: recorder.finish(images)"
+        )
+    if np.isnan(trajectory.x0_pred[sample]).all():
+        raise VizdiffNonFiniteError(
+            "predicted x0 is not known: the loop makes two predictions a step, and how it mixes them was not said; "
+            "give Recorder(…, guidance_scale=…)"
+        )
 
 
 def recording_facts(trajectory: Trajectory, sample: int = 0) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from viz_diffusion.plots.strip import StepFrames, draw_steps
 from viz_diffusion.plots.theme import EPS_PRED, NOISE_LIMIT, NOISE_MAP, X0_PRED, X_T
 from viz_diffusion.recording.trajectory import Trajectory
 from viz_diffusion.views.decoded import draw_decoded
-from viz_diffusion.views.frames import choose_frames, one_channel, pictures, recording_facts
+from viz_diffusion.views.frames import check_recorded, choose_frames, one_channel, pictures, recording_facts
 
 FAR = 1.1
 """The absolute value beyond which a pixel of x̂_0 is clearly outside the grey scale, -1 to 1; the background of an
@@ -101,6 +101,7 @@ def draw_strip(
     """
     if not 0 <= sample < trajectory.num_images:
         raise VizdiffUsageError(f"`sample` must lie in 0..{trajectory.num_images - 1} here, found {sample}")
+    check_recorded(trajectory, sample)
     if isinstance(frames, int):
         frames = str(frames)
     elif frames is not None and not isinstance(frames, str):

@@ -16,7 +16,7 @@ from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.lessons.base import Finding
 from viz_diffusion.lessons.coarse_fine import figures as frequency
 from viz_diffusion.lessons.coarse_fine import lesson as coarse_fine
-from viz_diffusion.lessons.coarse_fine.emergence import CoarseFine, measure_coarse_fine
+from viz_diffusion.lessons.coarse_fine.emergence import CoarseFine, held_out_rows, measure_coarse_fine
 from viz_diffusion.lessons.coarse_fine.spectra import (
     FREQUENCIES,
     linear_coherence,
@@ -76,7 +76,7 @@ def falling(r: np.ndarray) -> np.ndarray:
 def measured(oracle: Drawn, count: int = 64, steps: int = 100) -> CoarseFine:
     visited = np.unique(np.round(np.linspace(0, 999, steps)).astype(np.int64))[::-1]
     traces = record_traces(oracle, SCHEDULE, count, visited)
-    return measure_coarse_fine(traces, oracle.drawn(4000), frames=steps, resamples=100)
+    return measure_coarse_fine(oracle, traces, oracle.drawn(4000), oracle.drawn(200, 7), frames=steps, resamples=100)
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +123,7 @@ def test_for_a_perfect_linear_denoiser_coherence_and_power_are_the_closed_form(
     assert np.abs(natural.emergence - natural.predicted).mean() < 12  # steps are 10 apart
     answers = outcomes(coarse_fine.LESSON, natural)
     assert answers.pop("beyond_linear") is not True
+    assert answers.pop("real_beyond_linear") is not True
     assert answers == {"coarse_first": True, "as_predicted": True, "coarsest_first": True}
 
 
@@ -142,9 +143,39 @@ def test_control_where_waves_go_together_the_filter_is_late_and_the_linear_denoi
     assert (found.emergence - found.predicted).mean() > 60
     answers = outcomes(coarse_fine.LESSON, found)
     assert answers["as_predicted"] is False
-    assert answers["beyond_linear"] is not True
+    assert answers["beyond_linear"] is answers["real_beyond_linear"] is not True
     early = replace(found, resampled=(found.resampled + 80).astype(np.int16))
     assert outcomes(coarse_fine.LESSON, early)["beyond_linear"] is True
+
+
+def test_for_noised_real_images_a_perfect_linear_denoiser_emerges_where_the_closed_form_says(
+    natural: CoarseFine,
+) -> None:
+    assert np.abs(natural.real - natural.predicted).mean() < 12  # steps are 10 apart
+    assert np.abs(natural.real - natural.emergence).mean() < 20
+
+
+def test_held_out_digits_have_the_labels_of_the_generations_and_are_different_ones() -> None:
+    digits = Digits(torch.zeros(12, 1, 2, 2), torch.tensor([0, 1, 2] * 4))
+    labels = np.array([2, 0, 2, 1, 2, 2])
+    rows = held_out_rows(digits, labels)
+    assert np.array_equal(digits.labels.numpy()[rows], labels)
+    assert len(set(rows.tolist())) == len(labels)
+    assert held_out_rows(digits, np.array([5, 5])).tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("shift", "verdict", "start"),
+    [(90, "Found", "Yes."), (-90, "Not found", "No."), (0, "Cannot be told", "Undecided")],
+)
+def test_noised_real_digits_are_told_every_way(natural: CoarseFine, shift: int, verdict: str, start: str) -> None:
+    around = natural.linear + shift + 9 * np.arange(-50, 50)[:, None] * (shift == 0)
+    data = replace(natural, real=natural.linear + shift, real_resampled=around.astype(np.int16))
+    told = told_in_every_language(Finding.of(coarse_fine.LESSON, data, full=False), make_context(speckle()))
+    answer = told["en"].answers[3]
+    assert answer.verdict == verdict
+    assert answer.text.startswith(start)
+    assert told["zh"].answers[3].text.startswith({"Yes.": "是", "No.": "否", "Undecided": "无法"}[start])
 
 
 def test_control_where_power_rises_with_frequency_fine_comes_first() -> None:
@@ -158,14 +189,16 @@ def test_control_guesses_of_other_pictures_never_emerge() -> None:
     oracle = Waves.of(falling(radius(SIDE)))
     traces = record_traces(oracle, SCHEDULE, 64, np.array([999, 700, 400, 200, 50]))
     strange = replace(traces, x0=np.roll(traces.x0, 1, axis=0))
-    found = measure_coarse_fine(strange, oracle.drawn(400), resamples=20)
+    found = measure_coarse_fine(oracle, strange, oracle.drawn(400), oracle.drawn(100, 7), resamples=20)
+    assert (found.real[:3] > 0).all()  # the control asks about real images, and is not fooled
     assert (found.emergence == 0).all()
     answers = outcomes(coarse_fine.LESSON, found)
     assert answers["coarse_first"] is answers["coarsest_first"] is answers["beyond_linear"] is False
     lines = coarse_fine.rows(coarse_fine.facts(found), load_texts("en")).rows
     assert {line[1:3] for line in lines} == {("–", "–")}  # never is not t = 0
     for axes in coarse_fine.draw(found)["emergence"].axes:
-        assert not any(len(line.get_xdata()) for line in axes.lines if line.get_marker() == "o")
+        dots = [line for line in axes.lines if line.get_marker() == "o"]
+        assert [len(line.get_xdata()) for line in dots] in ([], [int((found.real > 0).sum()), 0])
 
 
 def test_the_parts_of_a_picture_add_up_to_it_and_hold_their_own_waves() -> None:
@@ -185,7 +218,8 @@ def test_the_figures_show_what_was_found(natural: CoarseFine) -> None:
     maps = [axes for axes in figures["emergence"].axes if axes.collections]
     for axes, values in zip(maps, (natural.shared, natural.power), strict=True):
         assert np.array_equal(axes.collections[0].get_array().reshape(values.T.shape), values.T)
-        (dots,) = [line for line in axes.lines if line.get_marker() == "o"]
+        opened, dots = [line for line in axes.lines if line.get_marker() == "o"]
+        assert np.array_equal(999 - opened.get_xdata(), natural.real[natural.real > 0])
         there = natural.emergence > 0
         assert np.array_equal(999 - dots.get_xdata(), natural.emergence[there])
         assert np.array_equal(dots.get_ydata(), natural.frequencies[there])
@@ -216,5 +250,5 @@ def test_it_is_told_both_ways(natural: CoarseFine) -> None:
     for data, verdict in ((natural, "Found"), (upside_down, "Not found"), (unsure, "Cannot be told")):
         told = told_in_every_language(Finding.of(coarse_fine.LESSON, data, full=False), context)
         assert told["en"].answers[0].verdict == verdict
-        assert len(told["zh"].answers) == 4
+        assert len(told["zh"].answers) == 5
         assert all("{" not in one.text for lang in told.values() for one in lang.answers)

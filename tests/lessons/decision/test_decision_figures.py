@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.colors import same_color
 from matplotlib.figure import Figure
 
-from viz_diffusion.lessons.decision.figures import Quartiles, draw_decision, draw_forks
+from viz_diffusion.lessons.decision.figures import Quartiles, Settled, draw_decision, draw_forks
 from viz_diffusion.plots import theme
 
 T = np.array([899, 499, 99])
@@ -21,8 +21,8 @@ SETTLED = np.array([200, 300, 480])
 def drawn(read: bool = True) -> Figure:
     estimate = (MEAN, MEAN - 0.05, MEAN + 0.05) if read else None
     quartiles = Quartiles(300, 250, 390, 210, 470) if read else None
-    settled = SETTLED if read else None
-    return draw_decision(T, IDEAL, estimate, estimate, (665, 435), settled, quartiles, STRIP, T, 1000)
+    rows = [Settled("network", SETTLED, quartiles, theme.PURPLE), Settled("ideal", SETTLED + 9, None, theme.MUTED)]
+    return draw_decision(T, IDEAL, estimate, estimate, (665, 435), rows if read else [], STRIP, T, 1000)
 
 
 def test_noise_is_at_the_left_and_every_value_is_drawn(pictures: Callable[..., Any]) -> None:
@@ -43,7 +43,10 @@ def test_noise_is_at_the_left_and_every_value_is_drawn(pictures: Callable[..., A
 
 def test_ticks_stand_where_generations_settle_with_median_and_quartiles_over_them() -> None:
     figure = drawn()
-    ticks = next(axes for axes in figure.axes if axes.lines and not axes.axison and axes.get_xlim() == (-999, 0))
+    ticks, others = (axes for axes in figure.axes if not axes.axison and axes.get_xlim() == (-999, 0))
+    assert len(others.collections[0].get_segments()) == 3
+    assert not others.lines
+    assert {"300  network", "ideal"} <= {text.get_text() for text in figure.texts}
     (marks,) = ticks.collections
     assert [segment[0][0] for segment in marks.get_segments()] == [-200, -300, -480]
     quarters, interval, median = ticks.lines

@@ -180,7 +180,7 @@ def test_what_is_open_is_said_too(obeying: LabelSwitches, oracle: EmpiricalOracl
         precomputed={label.LabelStudy: label.LabelStudy(label.measure_embedding(context.network), worth, switches)},
     )
     for one in told_in_every_language(Finding.measure(label.LESSON, context), context).values():
-        assert len(one.answers) == 6
+        assert len(one.answers) == 7
 
 
 def test_the_bundled_network_obeys_early_and_not_late() -> None:

@@ -15,6 +15,7 @@ from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.lessons.base import Finding
 from viz_diffusion.lessons.memorisation import lesson as memorisation
 from viz_diffusion.lessons.memorisation.nearest_digits import Memorisation, find_neighbours, measure_memorisation
+from viz_diffusion.lessons.memorisation.noised_digits import NoisedDigits, measure_noised_digits
 from viz_diffusion.plots import theme
 
 SCHEDULE = NoiseSchedule.named("linear")
@@ -117,8 +118,14 @@ def test_whoever_draws_no_digits_is_said_to(sets: tuple[Digits, Digits, Digits])
     assert said["control_caught"] is False
     context = make_context(mute(), heldout=10)
     told = told_in_every_language(Finding.of(memorisation.LESSON, data, full=False), context)
-    assert [one.verdict for one in told["en"].answers][-2:] == ["Not found"] * 2
+    assert [one.verdict for one in told["en"].answers][-3:] == ["Not found", "Found", "Not found"]
     assert len(told["zh"].table.rows) == 4
+    digits, farther, _ = told["en"].answers[-3:]
+    assert digits.text.startswith("No. Only ")
+    assert "KID × 1000" in digits.text
+    assert "they reach 0% of the test digits" in digits.text, "accuracy never stands alone"
+    assert farther.text.startswith("Yes. FID-MNIST(")
+    assert "Each set has 20 images" in farther.text
 
 
 def test_copies_stand_in_orange_and_the_line_is_the_distribution(sets: tuple[Digits, Digits, Digits]) -> None:
@@ -132,3 +139,47 @@ def test_copies_stand_in_orange_and_the_line_is_the_distribution(sets: tuple[Dig
     assert np.array_equal(lines[0].get_xdata()[2:-1], np.sort(found.ratio))
     alone = memorisation.draw(Memorisation(found, None, None))["copies"]
     assert sum(len(axes.images) for axes in alone.axes) == 20
+
+
+def test_a_perfect_memory_gives_back_what_was_noised_and_a_gaussian_less_and_less(
+    sets: tuple[Digits, Digits, Digits],
+) -> None:
+    training, few, _ = sets
+    memory = EmpiricalOracle(SCHEDULE, few.images, few.labels)
+    found = measure_noised_digits(memory, SCHEDULE, few, 20, steps=50)
+    assert found.timesteps.tolist() == [19, 59, 99, 199, 299]
+    assert found.distance[:3].max() < 1e-3
+    assert [share.hits for share in found.flagged(1 / 3)][:3] == [20, 20, 20]
+    blurred = measure_noised_digits(GaussianOracle.fit(SCHEDULE, training.images), SCHEDULE, training, 20, steps=50)
+    assert (np.diff(blurred.distance.mean(axis=1)) > 0).all()
+    shares = [share.value for share in blurred.flagged(1 / 3)]
+    assert shares == sorted(shares, reverse=True)
+    assert shares[0] > 0.9
+    assert shares[-1] < 0.1
+
+
+@pytest.mark.parametrize(
+    ("flagged", "holds", "word"),
+    [((40, 37, 27, 1, 0), True, "Yes"), ((9, 4, 0, 0, 0), False, "No"), ((22,) * 5, None, "Und")],
+)
+def test_how_near_a_copy_must_be_to_be_noticed_is_told_both_ways(
+    flagged: tuple[int, ...], holds: bool | None, word: str, sets: tuple[Digits, Digits, Digits]
+) -> None:
+    training, _, heldout = sets
+    base = find_neighbours(training.images[:10], training.labels[:10], training, heldout)
+    own = replace(base, ratio=np.ones(2000), test_ratio=np.ones(2000), distance=np.linspace(5, 9, 2000))
+    own = replace(own, test_distance=own.distance)
+    ratio = np.where(np.arange(40) < np.array(flagged)[:, None], 0.2, 0.9)
+    noised = NoisedDigits(np.array([19, 59, 99, 199, 299]), ratio, 10 * ratio)
+    data = Memorisation(own, None, None, noised)
+    assert outcomes(memorisation.LESSON, data)["copies_noticed"] is holds
+    told = told_in_every_language(Finding.of(memorisation.LESSON, data, full=False), make_context(mute(), heldout=10))
+    answer = told["en"].answers[-1].text
+    assert answer.startswith(word)
+    assert f"{flagged[2] / 40:.0%} at 99" in answer
+    assert len(told["zh"].table.rows) == 2 + 5
+    if holds:  # 0 of 2000: at most 0.19% (Wilson); of copies that are flagged in at least 52%: 0.37%
+        assert "0 of 2000 samples exclude" in answer
+        assert "t = 99: 0.37%" in answer
+        assert memorisation.facts(data).noised is not None
+        assert memorisation.facts(data).noised.noised_excluded[4] == 1, "what is never flagged is never excluded"

@@ -61,7 +61,11 @@ def test_what_the_detectors_read_is_known_in_closed_form(found: Mistakes) -> Non
     # σ² z has the power σ⁴: over σ² it is β on average, the first step's at t = 0 apart
     assert own[2] == pytest.approx(1 - spaced.betas[1:].mean(), abs=0.01)
     assert own[4] == pytest.approx(2, abs=0.1)
-    assert (found.values[:2, [0, 1]] == 0).all()
+    # without the step from the smallest t, the finished image is the mean of the step before it (Ho et al. 2020, eq. 7)
+    kept = np.sqrt(spaced.alphas[1]) * (1 - spaced.alphas_cumprod[0]) / (1 - spaced.alphas_cumprod[1])
+    assert own[5] == pytest.approx(kept, rel=1e-4)
+    assert (found.values[:2, 1] == 0).all()
+    assert found.values[:2, [0, 5]].max() < 1e-9
     assert found.values[:2, 2].max() < 0.01
 
 
@@ -72,6 +76,8 @@ def test_the_strip_shows_the_mistake_it_is_named_after(found: Mistakes) -> None:
     assert np.array_equal(strips["last_noise"][:-1], strips["right"][:-1])
     assert not np.array_equal(strips["last_noise"][-1], strips["right"][-1])
     assert strips["normalisation"][-1].min() > -1e-6
+    assert np.array_equal(strips["range_one"][0], strips["right"][0])
+    assert np.abs(strips["range_one"][-1] - strips["right"][-1]).max() > 0.05  # noise is left
     assert found.steps_left[[0, -1]].tolist() == [50, 0]
 
 
@@ -121,7 +127,7 @@ def test_a_mistake_is_unseen_where_surely_few_digits_are_lost_and_the_reversed_s
         claim = {one.name: one for one in mistakes.LESSON.claims(data)}["unseen"]
         return claim.holds, claim.facts["unseen"], claim.facts["seen"]
 
-    five = ("last_noise", "off_by_one", "no_root", "normalisation", "unclipped")
+    five = ("last_noise", "off_by_one", "no_root", "normalisation", "range_one")
     assert unseen({}) == (True, 5, 0)
     # the images of the reversed strip are the correct sampler's own, and prove nothing
     assert unseen(dict.fromkeys(five, 100)) == (False, 0, 5)

@@ -1,4 +1,4 @@
-"""The diagram: every block is there, is named, and is reached by the sum."""
+"""The diagram: every block is there, is named, and is reached by the sum; the last line by x_t and t."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from matplotlib.colors import same_color
 from matplotlib.figure import Figure
-from matplotlib.patches import FancyArrowPatch, PathPatch, Rectangle
+from matplotlib.lines import Line2D
+from matplotlib.patches import Circle, FancyArrowPatch, PathPatch, Rectangle
 
 from viz_diffusion.errors import VizdiffInputError
 from viz_diffusion.lessons.network import figures as diagram
@@ -61,10 +62,10 @@ def test_widths_are_written(drawn: Drawn, words: Callable[..., list[str]]) -> No
         "11 × 256": 1,
         "∅": 1,
         "MLP": 1,
-        "$QK^T$": 1,
+        "attention": 1,
     }
     assert {label: said.count(label) for label in counts} == counts
-    assert "$|\\theta|$ = 1\N{NO-BREAK SPACE}634\N{NO-BREAK SPACE}564" in said
+    assert any("1\N{NO-BREAK SPACE}634\N{NO-BREAK SPACE}564 parameters" in one for one in said)
 
 
 def test_skips_join_each_block_to_its_mirror(drawn: Drawn) -> None:
@@ -78,7 +79,7 @@ def test_skips_join_each_block_to_its_mirror(drawn: Drawn) -> None:
 
 
 def test_attention_stands_over_its_block(drawn: Drawn) -> None:
-    (mark,) = [text for text in drawn("model").texts if text.get_text() == "$QK^T$"]
+    (mark,) = [text for text in drawn("model").texts if text.get_text() == "attention"]
     block = blocks(drawn("model"))["mid1"]
     assert block.get_x() < mark.get_position()[0] * theme.PAGE_WIDTH < block.get_x() + 1.5 * block.get_width()
 
@@ -93,3 +94,49 @@ def test_no_blocks_or_too_many_are_refused(make: SimpleNamespace) -> None:
         diagram.draw_model(replace(make.model(), down=(), mid=(), up=()))
     with pytest.raises(VizdiffInputError, match="found 18"):
         diagram.draw_model(make.model(4))
+
+
+def last_line(figure: Figure) -> dict[str, Line2D]:
+    """Return the lines that lead into the last line, by what they carry."""
+    found = {str(line.get_gid()): line for line in figure.axes[0].lines}
+    return {gid.removeprefix("last-line-"): line for gid, line in found.items() if gid.startswith("last-line-")}
+
+
+@pytest.mark.parametrize("name", ["model", "model_deep"])
+def test_x_t_and_t_reach_the_last_line(name: str, drawn: Drawn) -> None:
+    figure = drawn(name)
+    (circle,) = [patch for patch in figure.axes[0].patches if patch.get_gid() == "last-line"]
+    assert isinstance(circle, Circle)
+    (x, y), lines = circle.center, last_line(figure)
+    assert set(lines) == {"x_t", "t"}
+    into = [end for _, end, patch in arrows(figure) if same_color(patch.get_ec(), theme.PURPLE)]
+    assert len(into) == 2
+    assert all(end[0] == x and abs(end[1] - y) < circle.radius + 10 for end in into)
+    assert all(line.get_xdata()[-1] == x for line in lines.values())
+    last = list(blocks(figure).values())[-1]
+    assert last.get_x() + last.get_width() < x - circle.radius
+    boxes = {patch.get_xy()[0]: patch for patch in figure.axes[0].patches if isinstance(patch, Rectangle)}
+    assert min(boxes) < lines["x_t"].get_xdata()[0] < min(boxes) + boxes[min(boxes)].get_width()  # from the image
+    assert lines["t"].get_ydata()[0] > 1370  # from t, beneath the sum
+
+
+@pytest.mark.parametrize(("predicts", "symbol"), [("v", "{v}"), ("x₀", "{x}_0")])
+def test_the_last_line_is_written_out(
+    predicts: str, symbol: str, make: SimpleNamespace, words: Callable[..., list[str]]
+) -> None:
+    said = "".join(words(diagram.draw_model(replace(make.model(), layers_predict=predicts))))
+    assert symbol in said
+    assert "alpha" in said
+
+
+def test_without_a_last_line_none_is_drawn(make: SimpleNamespace, words: Callable[..., list[str]]) -> None:
+    figure = diagram.draw_model(replace(make.model(), layers_predict="ε"))
+    assert last_line(figure) == {}
+    assert not any("alpha" in one or "last" in one for one in words(figure))
+
+
+@pytest.mark.parametrize("name", ["model", "model_deep"])
+def test_no_word_leaves_the_page(name: str, drawn: Drawn) -> None:
+    for text in drawn(name).texts:
+        box = text.get_window_extent()
+        assert min(box.x0, 3200 - box.x1, box.y0, 1800 - box.y1) > 0, text.get_text()

@@ -148,12 +148,39 @@ def test_errors_grow_as_the_closed_form_says() -> None:
 
 def test_claims_are_decided_by_the_measurement() -> None:
     data = measure_notations(record())
-    found = {"same_state": True, "recorded_state": True, "noise_grows": True, "x0_grows": True, "v_least": True}
+    found = dict.fromkeys(("same_state", "recorded_state", "paints", "noise_grows", "x0_grows", "v_least"), True)
     assert outcomes(LESSON, data) == found
     broken = replace(data, difference_float32=0.1, from_recorded=0.1)
     worse = replace(broken, x0_error=data.x0_error / 1e4, eps_error=data.eps_error / 1e4)
-    worse = replace(worse, state_error=data.state_error[[X0, V, NOISE]])
+    worse = replace(worse, state_error=data.state_error[[X0, V, NOISE]], sum_to_image=np.array([0.8, 0.9, 0.9]))
     assert not any(outcomes(LESSON, worse).values())
+
+
+def test_what_predictions_add_up_to_is_what_the_states_leave() -> None:
+    """Without fresh noise Σ u p is the way from x_T to the image, less what the weights of x_t change."""
+    recorded = record("ddim")
+    data = measure_notations(recorded)
+    x_t, image = recorded.x_t[0].reshape(60, -1).astype(np.float64), recorded.x0[0].reshape(-1).astype(np.float64)
+    for kind in (NOISE, X0, V):
+        total = image - x_t[0] - (data.of_x_t[kind] - 1) @ x_t
+        cosine = total @ image / np.linalg.norm(total) / np.linalg.norm(image)
+        assert data.sum_to_image[kind] == pytest.approx(cosine, abs=1e-4)
+    assert data.sum_to_image[X0] > 0.9 > 0.3 > data.sum_to_image[NOISE]
+
+
+def test_carving_and_painting_are_told_both_ways() -> None:
+    context = make_context(gaussian(), recorded=record("ddim"))
+    data = spellings.measure(context)
+    for sums, verdict, words in (
+        (data.sum_to_image, "Found", "two ways to write the same steps"),
+        (np.array([0.8, 0.9, 0.9]), "Not found", "the predicted noise 0.80"),
+        (np.array([-0.1, 0.2, 0.1]), "Not found", "the predicted noise −0.10"),
+    ):
+        finding = Finding.of(LESSON, replace(data, sum_to_image=sums), full=False)
+        told = told_in_every_language(finding, context)
+        answer = told["en"].answers[2]
+        assert (answer.verdict, words in answer.text) == (verdict, True)
+        assert len(told["zh"].answers) == len(told["en"].answers) == 6
 
 
 def test_a_recording_of_the_flow_process_leaves_out_the_step_without_signal() -> None:

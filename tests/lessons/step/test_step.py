@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from lesson_context import make_context, outcomes, told_in_every_language
 from sampler_arguments import with_config
 
+from viz_diffusion.diffusion.oracles import TruthOracle
 from viz_diffusion.diffusion.samplers import ImageNoise
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.diffusion.unet import ModelConfig, SimpleUNet
+from viz_diffusion.lessons.base import Finding
 from viz_diffusion.lessons.step import lesson as step
-from viz_diffusion.lessons.step.step_parts import measure_steps
+from viz_diffusion.lessons.step.directions import StepDirections, measure_directions
+from viz_diffusion.lessons.step.step_parts import StepParts, measure_steps
 from viz_diffusion.recording.generation import record_generation
 from viz_diffusion.recording.trajectory import Trajectory
 
@@ -103,3 +108,113 @@ def test_what_is_there_after_a_step_is_named_by_how_far_it_goes(sampler: str, st
     figure = step.draw(measure_steps(_record(sampler, steps)))["ledger"]
     written = {text.get_text() for axes in figure.axes for text in axes.texts} | {t.get_text() for t in figure.texts}
     assert {text for text in written if text.startswith(("$x_{t-", "$x_{t'"))} == {name}
+
+
+def _truth(sampler: str, clip: bool = False) -> Trajectory:
+    """Record generations of a denoiser that knows the image, which is one of noise."""
+    x0 = torch.randn((1, 1, 28, 28), generator=torch.Generator().manual_seed(3)).clamp(-1, 1)
+    arguments = with_config({"sampler": sampler, "steps": 100, "clip": clip}, guidance_scale=1.0)
+    oracle = TruthOracle(SCHEDULE, x0)
+    return record_generation(oracle, SCHEDULE, torch.tensor([0]), [0], **arguments)
+
+
+def test_all_removals_of_ddim_with_the_true_image_are_one_direction() -> None:
+    """Its ε̂ never changes: x_T less its small share of the image. So every removal is a multiple of that."""
+    recorded = _truth("ddim")
+    found = measure_directions([measure_steps(recorded)])
+    assert np.allclose(found.cosine, 1, atol=1e-5)
+    assert found.to_noise[0] == pytest.approx(-1, abs=1e-4)
+    answers = outcomes(step.LESSON, measure_steps(recorded))
+    assert answers == {"one_direction": True, "removes_noise": True, "enlarging": True}
+
+
+def test_control_removals_of_ddpm_turn_because_its_noise_is_fresh() -> None:
+    """With the true image, ε̂ is the noise that is in x_t, whose oldest part shrinks as fresh noise is injected."""
+    found = measure_directions([measure_steps(_truth("ddpm"))])
+    assert found.cosine[0, 0] > 0.85
+    assert abs(found.cosine[0, found.told(0.4)]) < 0.2
+    assert found.to_noise[0] < -0.95
+
+
+def test_contributions_add_up_to_the_finished_image() -> None:
+    recorded = _record("ddpm", 40)
+    found = measure_directions([measure_steps(recorded)])
+    assert found.along.sum() == pytest.approx(np.linalg.norm(recorded.x0[0]), rel=1e-3)
+    one = _record("ddpm", 1)
+    alone = measure_directions([measure_steps(one)])
+    assert alone.lags.tolist() == [0]
+    assert set(outcomes(step.LESSON, measure_steps(one))) == {"injects_more"}  # one step has no other to point with
+
+
+def test_cosines_are_those_of_known_vectors() -> None:
+    """Removals that turn by a fixed angle from step to step have the cosine of so many angles."""
+    parts = measure_steps(_record("ddpm", 40))
+    angle = 0.05 * np.arange(40)
+    removed = np.zeros_like(parts.removed)
+    removed[:, 0, 0, 0], removed[:, 0, 0, 1] = np.cos(angle) * (1 + angle), np.sin(angle) * (1 + angle)
+    found = measure_directions([replace(parts, removed=removed)])
+    assert np.allclose(found.cosine[0], np.cos(0.05 * found.lags), atol=1e-6)
+
+
+def _general(far: float, to_noise: float, enlarging: float, spread: float = 0.01) -> StepDirections:
+    """Return directions in 20 generations with these means, spread about them."""
+    deviation = spread * np.resize([-1, 1], 20)
+    lags = np.array([1, 100, 400])
+    cosine = np.stack([np.full(20, 0.99), np.full(20, 0.5), far + deviation], axis=1)
+    along = np.stack([np.zeros(20), enlarging + deviation, 27 - enlarging - deviation, np.zeros(20)], axis=1)
+    return StepDirections(1000, lags, cosine, to_noise + deviation, deviation, deviation, along)
+
+
+def _planted(parts: StepParts, kind: str) -> StepParts:
+    """Return parts whose removals are one direction, or are not the noise, or in which enlarging adds nothing."""
+    if kind == "one_direction":
+        return replace(parts, removed=np.repeat(parts.removed[:1], len(parts.removed), axis=0))
+    if kind == "removes_noise":
+        return replace(parts, removed=-parts.removed)
+    return replace(parts, rescaled=np.zeros_like(parts.rescaled))
+
+
+@pytest.mark.parametrize("kind", ["one_direction", "removes_noise", "enlarging"])
+def test_directions_are_told_both_ways(kind: str) -> None:
+    recorded = _truth("ddpm")
+    parts = measure_steps(recorded)
+    context = make_context(TruthOracle(SCHEDULE, torch.zeros(1, 1, 28, 28)), recorded=recorded, heldout=10)
+    usual = {"one_direction": False, "removes_noise": True, "enlarging": True}
+    for data, holds in ((parts, usual[kind]), (_planted(parts, kind), not usual[kind])):
+        finding = Finding.of(step.LESSON, data, full=False)
+        place = next(k for k, claim in enumerate(finding.claims) if claim.name == kind)
+        told = told_in_every_language(finding, context)
+        assert finding.claims[place].holds is holds
+        assert told["en"].answers[place].text.startswith("Yes." if holds else "No.")
+        assert told["zh"].answers[place].text.startswith("是。" if holds else "否。")
+
+
+def test_many_generations_are_told_every_way_and_drawn() -> None:
+    recorded = _truth("ddpm")
+    context = make_context(TruthOracle(SCHEDULE, torch.zeros(1, 1, 28, 28)), recorded=recorded, heldout=10)
+    for numbers, verdict in (
+        ((0.1, -0.98, 27.0), "Found"),
+        ((0.8, -0.98, 27.0), "Not found"),
+        ((0.1, -0.5, 27.0), "Not found"),
+        ((0.1, -0.98, 5.0), "Not found"),
+        ((0.5, -0.98, 27.0), "Cannot be told"),
+    ):
+        data = replace(measure_steps(recorded), general=_general(*numbers))
+        told = told_in_every_language(Finding.of(step.LESSON, data, full=False), context)
+        assert told["en"].answers[-1].verdict == verdict
+        assert [one.name for one in told["zh"].drawings] == ["ledger", "directions"]
+    figure = step.draw(data)["directions"]
+    words = " ".join(text.get_text() for text in figure.texts)
+    assert all(said in words for said in ("enlarging", "removing", "+27.0", "distance of the two, in steps", "−0.98"))
+
+
+def test_many_generations_are_measured_on_the_traces() -> None:
+    context = make_context(heldout=10, recorded_steps=12, traced=(3, 12))
+    data = step.measure(context)
+    assert data.general is not None
+    assert data.general.to_noise.shape == (3,)
+    own = measure_directions([measure_steps(context.traces, 1)])
+    assert data.general.along[1] == pytest.approx(own.along[0])
+    assert np.abs(data.general.to_other_noise).max() < 0.3  # another generation's noise
+    assert data.general.to_noise.max() < -0.8
+    assert step.measure(replace(context, measure_slow=False)).general is None

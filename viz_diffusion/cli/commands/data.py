@@ -9,7 +9,7 @@ import typer
 
 from viz_diffusion.cli.console import Terminal, show_path, table
 from viz_diffusion.cli.data_text import data_summary
-from viz_diffusion.cli.option_groups import option_name
+from viz_diffusion.cli.option_groups import OUTPUT, option_name
 from viz_diffusion.cli.options import ImageSizeOption, JsonOption, QuietOption
 from viz_diffusion.errors import VizdiffInputError, VizdiffUsageError, with_options
 from viz_diffusion.files import make_parent
@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 
 
 HELP = (
-    "Example: vizdiff data photos --out photos.png\n\n"
-    "Say what was understood of a folder of your own data: IDX files under any usual name, or images by class. Shows "
-    "counts, sizes and colour, and what may be wrong. Nothing is changed."
+    "Check a folder of your own images before training.\n\n"
+    "Reads IDX files under any usual name, or images by class. Shows counts, sizes and colour, and what may be wrong. "
+    "Your files are not changed.\n\n"
+    "Example: vizdiff data photos --out photos.png"
 )
 EXAMPLES = 12
 """Images of each class on the sheet."""
@@ -31,13 +32,19 @@ def run_command(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of IDX files, or of images by class.")],
     image_size: ImageSizeOption = None,
     out: Annotated[
-        Path | None, typer.Option(help="PNG file to write: a sheet of examples, a row for each class.")
+        Path | None,
+        typer.Option(help="PNG file to write: examples, a row for each class.", rich_help_panel=OUTPUT),
     ] = None,
     save: Annotated[
-        Path | None, typer.Option(help="New folder to write the images to as PNG files by class, as they were read.")
+        Path | None,
+        typer.Option(help="New folder for the images as they were read, PNG by class.", rich_help_panel=OUTPUT),
     ] = None,
-    transpose: Annotated[bool, typer.Option("--transpose", help="With --save: swap rows and columns.")] = False,
-    invert: Annotated[bool, typer.Option("--invert", help="With --save: swap black and white.")] = False,
+    transpose: Annotated[
+        bool, typer.Option("--transpose", help="With --save: swap rows and columns.", rich_help_panel=OUTPUT)
+    ] = False,
+    invert: Annotated[
+        bool, typer.Option("--invert", help="With --save: swap black and white.", rich_help_panel=OUTPUT)
+    ] = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:

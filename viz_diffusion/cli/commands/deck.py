@@ -10,7 +10,7 @@ import typer
 
 from viz_diffusion.cli.console import Terminal, show_path, show_size
 from viz_diffusion.cli.generation_request import GENERATION, GenerationOptions, read_request
-from viz_diffusion.cli.option_groups import takes
+from viz_diffusion.cli.option_groups import OUTPUT, takes
 from viz_diffusion.cli.options import (
     DataDirOption,
     DeviceOption,
@@ -30,9 +30,10 @@ if TYPE_CHECKING:
 
 
 HELP = (
-    "Example: vizdiff deck --digit 5\n\n"
-    "Record a digit, measure it, and write 12 to 24 slides with notes (pptx), an A4 handout (pdf), or numbered "
-    "pictures with captions for slides of your own (folder)."
+    "Write slides, a handout or pictures of a generation.\n\n"
+    "Records a generation, measures it, and writes slides with notes (pptx), an A4 handout (pdf), or numbered pictures "
+    "with captions for your own slides (folder).\n\n"
+    "Example: vizdiff deck --digit 5"
 )
 _ENDINGS = {"pptx": ".pptx", "pdf": ".pdf", "folder": ""}
 
@@ -49,12 +50,19 @@ def run_command(
     lessons: LessonsOption = "core",
     template: Annotated[
         Path | None,
-        typer.Option(metavar="FILE.pptx", help="Your own template (.pptx, .potx): its size, layouts, fonts, colours."),
+        typer.Option(
+            metavar="FILE.pptx",
+            help="PowerPoint template (.pptx, .potx) whose size, layouts, fonts and colours are used.",
+            rich_help_panel=OUTPUT,
+        ),
     ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="File or folder to write; reports/deck…, with digit and language if not 5 and en."
+            metavar="FILE",
+            help="File or folder to write.",
+            show_default="reports/deck…; digit and language are added if not 5 and en",
+            rich_help_panel=OUTPUT,
         ),
     ] = None,
     as_json: JsonOption = False,

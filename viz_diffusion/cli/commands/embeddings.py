@@ -10,19 +10,17 @@ import typer
 
 from viz_diffusion.cli.console import Terminal, show_path
 from viz_diffusion.cli.loading import load_run
+from viz_diffusion.cli.option_groups import OUTPUT
 from viz_diffusion.cli.options import JsonOption, LangOption, QuietOption, RunOption
 from viz_diffusion.files import make_dir, write_json
 
-HELP = (
-    "Example: vizdiff embeddings\n\n"
-    "Draw the time embedding, the label embedding and the network that both of them reach."
-)
+HELP = "Draw the time embedding, label embedding and network.\n\nExample: vizdiff embeddings"
 
 
 def run_command(
     run: RunOption = None,
     lang: LangOption = "en",
-    out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("reports/embeddings"),
+    out: Annotated[Path, typer.Option(help="Folder to write.", rich_help_panel=OUTPUT)] = Path("reports/embeddings"),
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
@@ -40,7 +38,6 @@ def run_command(
     from viz_diffusion.lessons.label import lesson as label
     from viz_diffusion.lessons.label.label_embedding import embedding_facts, measure_embedding
     from viz_diffusion.lessons.network import lesson as network
-    from viz_diffusion.lessons.network.architecture import measure_network
     from viz_diffusion.plots.embeddings import draw_label_embedding
     from viz_diffusion.plots.lazy_figures import Figures
     from viz_diffusion.study.narrative import drawings, save_drawing
@@ -49,7 +46,7 @@ def run_command(
     terminal.say("Drawing", "time, labels and network")
     schedule, model = loaded.run.config.noise_schedule, loaded.model
     times = clock.measure_embeddings(model, schedule.num_train_timesteps, schedule.snr_below_one)
-    shape = measure_network(model)
+    layers = network.read_network(model)
     facts, figures = {"time_embedding": facts_by_name(clock.facts(times))}, clock.draw(times)
     if model.config.num_labels >= label.LESSON.least_labels:
         labels = measure_embedding(model)
@@ -57,7 +54,7 @@ def run_command(
         figures |= Figures(label_embedding=lambda: draw_label_embedding(labels))
     else:
         terminal.say("Left out", f"label_embedding: {texts['report.reason_labels']}")
-    facts["model"], figures = facts_by_name(network.facts(shape)), figures | network.draw(shape)
+    facts["model"], figures = facts_by_name(network.facts(layers)), figures | network.draw(layers)
     captions = {}
     for name in figures:  # drawn where the names of classes are known
         (drawing,) = drawings(Figures(**{name: partial(figures.__getitem__, name)}), wording(facts[name], texts), texts)

@@ -17,7 +17,7 @@ from viz_diffusion.cli.evaluation_text import (
     remarks_on,
 )
 from viz_diffusion.cli.loading import LoadedRun, load_run
-from viz_diffusion.cli.option_groups import takes
+from viz_diffusion.cli.option_groups import OUTPUT, takes
 from viz_diffusion.cli.options import (
     DataDirOption,
     DeviceOption,
@@ -35,6 +35,7 @@ from viz_diffusion.files import make_parent, write_json
 
 if TYPE_CHECKING:
     from viz_diffusion.data import Digits
+    from viz_diffusion.diffusion.schedule import NoiseSchedule
     from viz_diffusion.evaluation.classifier import DigitClassifier
     from viz_diffusion.evaluation.evaluate import Evaluation
     from viz_diffusion.evaluation.likelihood import Likelihood
@@ -42,10 +43,11 @@ if TYPE_CHECKING:
 
 
 HELP = (
-    "Example: vizdiff evaluate --run bundled --count 2000\n\n"
-    "Sample, and judge the samples beside real digits; measure the loss at every timestep and the bits per pixel. "
-    "Guidance is 1, none, unless asked for, so that the model itself is measured; pictures are made at 1.5. "
-    "Takes minutes on two CPU cores."
+    "Measure a model: sample quality, loss, likelihood.\n\n"
+    "Samples images and compares them with real ones; measures the loss at every timestep and the bits per pixel. "
+    "No guidance is used unless --guidance is given, so that the model itself is measured. Takes minutes on two CPU "
+    "cores.\n\n"
+    "Example: vizdiff evaluate --run bundled --count 2000"
 )
 COUNT, FEWEST = 2000, 20
 """Samples by default, and at least."""
@@ -53,16 +55,14 @@ EVALUATION_SAMPLER = SamplerConfig("ddim", 50)
 """The defaults of the sampler: without guidance, so that the model itself is measured."""
 
 
-@takes(
-    sampling=sampler_options(EVALUATION_SAMPLER, "Guidance scale s: 1, the default, is none; pictures are made at 1.5.")
-)
+@takes(sampling=sampler_options(EVALUATION_SAMPLER))
 def run_command(
     *,
     run: RunOption = None,
     count: Annotated[
         int | None,
         typer.Option(
-            help="Samples, as many of each digit; 20 to 10000. Of your own data at most as many as are held out.",
+            help="Images to sample, 20 to 10000, equally many of each label; at most as many as your held-out images.",
             show_default="2000",
         ),
     ] = None,
@@ -70,7 +70,7 @@ def run_command(
     seed: SeedOption = 0,
     data_dir: DataDirOption = None,
     device: DeviceOption = "auto",
-    out: Annotated[Path | None, typer.Option(help="JSON file to write as well.")] = None,
+    out: Annotated[Path | None, typer.Option(help="JSON file to write as well.", rich_help_panel=OUTPUT)] = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
@@ -87,7 +87,7 @@ def run_command(
     training = run_config.data_set(trained_on)
     evaluation, clipped = None, None
     judge = DigitClassifier.find(run_config.dataset, training.sha256)
-    most = COUNT if run_config.dataset == "mnist" else most_samples(training, test, run_config.present_labels)
+    most = COUNT if run_config.dataset == "mnist" else most_samples(test, run_config.present_labels)
     count = min(COUNT, most) if count is None else count
     if judge is not None and most >= FEWEST:
         evaluation, clipped = _evaluate_samples(
@@ -97,8 +97,10 @@ def run_command(
         terminal.say("Judged", _why_not_judged(run_config, judge is not None, most))
     likelihood, baselines = _measure_likelihood(loaded, training, test, terminal)
     how = f"{how_sampled(config)}, seeds {seed} to {seed + count - 1}"
-    remarks = _say_results(evaluation, likelihood, baselines, how, terminal)
-    absent = dict.fromkeys(("classifier_sha256", "samples", "real", "clouds"))
+    remarks = _say_results(evaluation, likelihood, baselines, run_config.noise_schedule, how, terminal)
+    absent = dict.fromkeys(
+        ("classifier_sha256", "compared", "frechet_excess", "frechet_excess_half", "samples", "real", "clouds")
+    )
     values = {
         "run": loaded.run.name_or_path,
         "weights_sha256": loaded.weights_sha256,
@@ -110,7 +112,7 @@ def run_command(
         "seconds": round(terminal.seconds, 1),
         "x0_beyond_scale": clipped,
         **(absent if evaluation is None else evaluation_values(evaluation)),
-        **likelihood_values(likelihood, baselines),
+        **likelihood_values(likelihood, baselines, run_config.noise_schedule),
     }
     if out is not None:
         terminal.replacing(out)
@@ -128,12 +130,17 @@ def _check_options(count: int | None, seed: int, out: Path | None) -> None:
 
 
 def _say_results(
-    evaluation: Evaluation | None, likelihood: Likelihood, baselines: dict[str, float], how: str, terminal: Terminal
+    evaluation: Evaluation | None,
+    likelihood: Likelihood,
+    baselines: dict[str, float],
+    schedule: NoiseSchedule,
+    how: str,
+    terminal: Terminal,
 ) -> list[str]:
     """Say what was measured, of samples that were made as ``how`` says; return the remarks on it."""
     remarks = [] if evaluation is None else remarks_on(evaluation)
     lines = [] if evaluation is None else evaluation_lines(evaluation, how)
-    for label, text in (*lines, *likelihood_lines(likelihood, baselines), *remarks):
+    for label, text in (*lines, *likelihood_lines(likelihood, baselines, schedule), *remarks):
         terminal.say(label, text)
     return [text for _, text in remarks]
 
@@ -166,16 +173,19 @@ def _evaluate_samples(
 
     from viz_diffusion.cli.record import sample_all
     from viz_diffusion.evaluation.evaluate import FLOOR_DRAWS, check_count, evaluate
+    from viz_diffusion.evaluation.heldout_splits import images_of_each
 
-    check_count(count, training, test)
     present = torch.tensor(loaded.run.config.present_labels)
     labels = present[torch.arange(count) % len(present)]
+    compared = sum(images_of_each(labels, test).values())
+    check_count(count, compared, test)
     images, clipped = sample_all(loaded, labels, seed, config, terminal)
     terminal.say("Guesses", clipping_text(clipped, config.clip))
     terminal.say(
         "Judging",
-        f"{count} samples, {count} real digits ({FLOOR_DRAWS} times), {count} Gaussian clouds, "
-        f"against {count} test digits; near-copies among {len(trained_on)} training digits",
+        f"{count} samples and {count} Gaussian clouds; sets of {compared} of them, and of {compared} test digits, "
+        f"against {compared} other test digits ({FLOOR_DRAWS} times); near-copies among {len(trained_on)} training "
+        "digits",
     )
     return evaluate(images, labels, training, test, trained_on=trained_on, judge=judge), clipped
 
@@ -189,7 +199,11 @@ def _measure_likelihood(
     schedule, text = loaded.run.config.noise_schedule, "the loss at every timestep"
     with terminal.progress("Measuring", text, schedule.num_train_timesteps) as update:
         likelihood = measure_likelihood(
-            loaded.model, schedule, test, on_step=lambda done, total: update(done, total, text)
+            loaded.model,
+            schedule,
+            test,
+            on_step=lambda done, total: update(done, total, text),
+            training=training,
         )
     overall, per_label = gaussian_losses(schedule, training)
     return likelihood, {"one": float(overall.mean()), "labels": float(per_label.mean())}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
@@ -10,7 +11,7 @@ import typer
 
 from viz_diffusion.cli.console import Terminal, show_path, show_size
 from viz_diffusion.cli.generation_request import GENERATION, GenerationOptions, read_request
-from viz_diffusion.cli.option_groups import takes
+from viz_diffusion.cli.option_groups import OUTPUT, takes
 from viz_diffusion.cli.options import (
     DEFAULT_DIGIT,
     DataDirOption,
@@ -22,7 +23,7 @@ from viz_diffusion.cli.options import (
     default_out,
 )
 from viz_diffusion.cli.study import prepare_study
-from viz_diffusion.errors import VizdiffUsageError
+from viz_diffusion.errors import VizdiffUsageError, did_you_mean
 from viz_diffusion.files import make_parent, write_bytes
 
 if TYPE_CHECKING:
@@ -33,8 +34,9 @@ if TYPE_CHECKING:
 
 
 HELP = (
-    "Example: vizdiff export --figure steps --format gif\n\n"
-    "Write one figure (png, svg, pdf), or the film of a generation or of learning (gif, webp, mp4)."
+    "Write one figure or film to a file.\n\n"
+    "A figure is png, svg or pdf. A film, of a generation or of the samples during training, is gif, webp or mp4.\n\n"
+    "Example: vizdiff export --figure steps --format gif"
 )
 STILLS, FILMS = ("png", "svg", "pdf"), ("gif", "webp", "mp4")
 FILM_FIGURES = ("steps", "guess")
@@ -51,10 +53,20 @@ DPI = 240
 def run_command(
     *,
     context: typer.Context,
-    figure: Annotated[str, typer.Option("--figure", metavar="NAME", help="Which one; a wrong name lists them.")],
+    figure: Annotated[
+        str | None,
+        typer.Option(
+            "--figure", metavar="NAME", help="Figure or film to write (required). Without it, all names are listed."
+        ),
+    ] = None,
     format: Annotated[
         str | None,
-        typer.Option("--format", metavar="png|svg|pdf|gif|webp|mp4", help="By default what --out ends in, else png."),
+        typer.Option(
+            "--format",
+            metavar="png|svg|pdf|gif|webp|mp4",
+            help="File format.",
+            show_default="the ending of --out, else png",
+        ),
     ] = None,
     generation: GenerationOptions,
     run: RunOption = None,
@@ -62,23 +74,44 @@ def run_command(
     device: DeviceOption = "auto",
     lang: LangOption = "en",
     dpi: Annotated[
-        int | None, typer.Option(help="Pixels per inch of a png, 13.33 inches wide; 240 by default.")
+        int | None,
+        typer.Option(
+            help="Pixels per inch of a png, which is 13.33 inches wide.",
+            show_default=str(DPI),
+            rich_help_panel=OUTPUT,
+        ),
     ] = None,
-    transparent: Annotated[bool, typer.Option("--transparent", help="Leave out the white page.")] = False,
+    transparent: Annotated[
+        bool, typer.Option("--transparent", help="Leave out the white background.", rich_help_panel=OUTPUT)
+    ] = False,
     frames: Annotated[
-        str | None, typer.Option(help="Of steps or a film: a number, or a list of steps left such as 1000,500,1.")
+        str | None,
+        typer.Option(
+            help="Frames of steps or of a film: how many, or a list of steps left, such as 1000,500,1.",
+            rich_help_panel=OUTPUT,
+        ),
     ] = None,
     spacing: Annotated[
-        str, typer.Option(metavar="default|t|log-snr", help="Frames equal in steps (t), or in log-SNR.")
+        str,
+        typer.Option(
+            metavar="default|t|log-snr", help="Choose frames evenly in t, or in log-SNR.", rich_help_panel=OUTPUT
+        ),
     ] = "default",
     out: Annotated[
-        Path | None, typer.Option(help="File to write; reports/FIGURE.FORMAT, with digit and language if not 5 and en.")
+        Path | None,
+        typer.Option(
+            help="File to write.",
+            show_default="reports/FIGURE.FORMAT; digit and language are added if not 5 and en",
+            rich_help_panel=OUTPUT,
+        ),
     ] = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Record, measure one lesson, draw, write."""
     terminal = Terminal(as_json, quiet)
+    if figure is None:
+        raise VizdiffUsageError(f"--figure is missing; choose from {_names(_owners())}")
     form = _check_format(format, out, dpi, transparent)
     from viz_diffusion.text.catalogue import load_texts
 
@@ -155,16 +188,27 @@ def _check_format(format: str | None, out: Path | None, dpi: int | None, transpa
     return _Format(kind, dpi or DPI, transparent)
 
 
+def _owners() -> dict[str, AnyLesson]:
+    """Return the lesson of every figure that a lesson draws."""
+    from viz_diffusion.lessons.base import all_lessons
+
+    return {name: lesson for lesson in all_lessons() for name in lesson.figure_names}
+
+
+def _names(owners: Iterable[str]) -> str:
+    """Return the names of all figures and films, for a message."""
+    return f"{', '.join((*owners, LEARNING))}; as a film (gif, webp, mp4): {', '.join((*FILM_FIGURES, LEARNING))}"
+
+
 def _owner(figure: str, kind: str, frames: str | None, spacing: str) -> AnyLesson:
     """Return the lesson that draws a figure, set to ``frames`` and ``spacing``."""
-    from viz_diffusion.lessons.base import all_lessons
     from viz_diffusion.lessons.guess import lesson as guess
     from viz_diffusion.views import strip as strip_view
 
-    owners = {name: lesson for lesson in all_lessons() for name in lesson.figure_names}
-    names = f"{', '.join((*owners, LEARNING))}; as a film (gif, webp, mp4): {', '.join((*FILM_FIGURES, LEARNING))}"
+    owners = _owners()
     if figure not in owners and figure not in FILM_FIGURES:
-        raise VizdiffUsageError(f"--figure {figure!r} is unknown; choose from {names}")
+        hint = did_you_mean(figure, (*owners, *FILM_FIGURES, LEARNING))
+        raise VizdiffUsageError(f"--figure {figure!r} is unknown; choose from {_names(owners)}{hint}")
     if kind in FILMS and figure not in FILM_FIGURES:
         raise VizdiffUsageError(
             f"--figure {figure} stands still and cannot be {kind}; choose {', '.join(STILLS)}, "

@@ -9,6 +9,7 @@ import typer
 
 from viz_diffusion.cli.class_choice import check_choice, choose_class
 from viz_diffusion.cli.console import Terminal, show_path
+from viz_diffusion.cli.option_groups import MODEL, OUTPUT
 from viz_diffusion.cli.options import (
     DataDirOption,
     DigitOption,
@@ -25,22 +26,31 @@ from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.files import make_dir
 
 HELP = (
-    "Example: vizdiff forward --digit 5\n\n"
-    "Destroy five real digits with noise, step by step, and draw the schedule that decides how fast."
+    "Add noise to real digits, step by step, and draw them.\n\n"
+    "Draws five digits at rising timesteps, and the noise schedule that sets how fast the noise grows.\n\n"
+    "Example: vizdiff forward --digit 5"
 )
 
 
 def run_command(
     digit: DigitOption = None,
     label: LabelOption = None,
-    schedule: Annotated[str, typer.Option(help="linear or cosine.")] = "linear",
-    dataset: Annotated[str, typer.Option(help="mnist, fashion-mnist or kmnist.")] = "mnist",
+    schedule: Annotated[str, typer.Option(metavar="linear|cosine", help="Noise schedule.")] = "linear",
+    dataset: Annotated[
+        str,
+        typer.Option(metavar="mnist|fashion-mnist|kmnist", help="Data set of the digits.", rich_help_panel=MODEL),
+    ] = "mnist",
     data_dir: DataDirOption = None,
     image_size: ImageSizeOption = None,
     seed: SeedOption = 0,
     lang: LangOption = "en",
     out: Annotated[
-        Path | None, typer.Option(help="Folder to write; reports/forward, with digit and language if not 5 and en.")
+        Path | None,
+        typer.Option(
+            help="Folder to write.",
+            show_default="reports/forward; digit and language are added if not 5 and en",
+            rich_help_panel=OUTPUT,
+        ),
     ] = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,

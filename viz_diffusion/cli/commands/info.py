@@ -11,8 +11,9 @@ from viz_diffusion.cli.options import JsonOption, QuietOption
 from viz_diffusion.training.presets import PRESETS, Preset
 
 HELP = (
-    "Example: vizdiff info --json\n\n"
-    "Say which versions, device, weights and folders are in use, and what each preset of vizdiff train reached."
+    "Show versions, device, weights, folders and presets.\n\n"
+    "Shows for each preset of vizdiff train which quality it reached.\n\n"
+    "Example: vizdiff info --json"
 )
 
 
@@ -91,7 +92,7 @@ def preset_row(preset: Preset, bundled_sha256: str) -> tuple[str, ...]:
     if measured is not None:
         low, high = measured["accuracy"]["interval"]
         accuracy = f"{measured['accuracy']['value']:.1%} ({low:.1%} to {high:.1%} of {measured['count']:,})"
-        distance = f"{measured['frechet']:.2f}, {measured['frechet'] / measured['floor']:.1f} x real digits'"
+        distance = f"{measured['frechet']:.2f}, {measured['frechet'] - measured['floor']:.2f} above real digits"
     width = " and ".join(map(str, preset.channels))
     return (
         preset.name,

@@ -11,6 +11,7 @@ from viz_diffusion.cli.class_choice import check_choice, choose_label
 from viz_diffusion.cli.console import Terminal, estimate_text, show_path, table
 from viz_diffusion.cli.lesson_study import estimated_seconds, study_lesson
 from viz_diffusion.cli.loading import load_run
+from viz_diffusion.cli.option_groups import OUTPUT
 from viz_diffusion.cli.options import (
     DEFAULT_SEED,
     DataDirOption,
@@ -24,7 +25,7 @@ from viz_diffusion.cli.options import (
     SeedOption,
     check_seed,
 )
-from viz_diffusion.errors import VizdiffUsageError
+from viz_diffusion.errors import VizdiffUsageError, did_you_mean
 from viz_diffusion.files import make_dir, write_json
 
 if TYPE_CHECKING:
@@ -32,23 +33,25 @@ if TYPE_CHECKING:
 
 
 HELP = (
-    "Example: vizdiff lesson noising\n\n"
-    "Ask one question, measure it on the loaded model, draw it, and say what was found and what was not; "
-    "vizdiff lessons lists the questions."
+    "Measure and draw one lesson, and answer its question.\n\n"
+    "vizdiff lessons lists the lessons with their questions.\n\n"
+    "Example: vizdiff lesson noising"
 )
 
 
 def run_command(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The lesson; vizdiff lessons lists them.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the lesson; vizdiff lessons lists them.")],
     run: RunOption = None,
     digit: DigitOption = None,
     label: LabelOption = None,
     seed: SeedOption = DEFAULT_SEED,
-    full: Annotated[bool, typer.Option("--full", help="Measure on more images; says first how long it takes.")] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="Measure on more images; the expected time is printed first.")
+    ] = False,
     data_dir: DataDirOption = None,
     device: DeviceOption = "auto",
     lang: LangOption = "en",
-    out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("reports/lessons"),
+    out: Annotated[Path, typer.Option(help="Folder to write.", rich_help_panel=OUTPUT)] = Path("reports/lessons"),
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
@@ -61,7 +64,8 @@ def run_command(
     texts = load_texts(lang)
     known = list(dict.fromkeys(key.split(".")[1] for key in texts if key.startswith("chapter.")))
     if name not in known:
-        raise VizdiffUsageError(f"there is no lesson {name!r}; choose from {', '.join(known)}")
+        hint = did_you_mean(name, known)
+        raise VizdiffUsageError(f"there is no lesson {name!r}; choose from {', '.join(known)}{hint}")
     terminal.say("Question", texts[f"chapter.{name}.question"])
     make_dir(out)
     loaded = load_run(run, device, terminal, data_dir)

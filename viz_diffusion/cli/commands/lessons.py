@@ -6,7 +6,7 @@ from viz_diffusion.cli.console import Terminal, estimate_text
 from viz_diffusion.cli.lesson_study import estimated_seconds
 from viz_diffusion.cli.options import JsonOption, LangOption, QuietOption
 
-HELP = "Example: vizdiff lessons\n\nList the lessons in their order: the question each asks, and how long it takes."
+HELP = "List the lessons: question and duration of each.\n\nExample: vizdiff lessons"
 
 
 def run_command(lang: LangOption = "en", as_json: JsonOption = False, quiet: QuietOption = False) -> None:

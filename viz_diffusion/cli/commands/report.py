@@ -12,7 +12,7 @@ import typer
 
 from viz_diffusion.cli.console import Terminal, show_path, show_size
 from viz_diffusion.cli.generation_request import GENERATION, GenerationOptions, GenerationRequest, read_request
-from viz_diffusion.cli.option_groups import takes
+from viz_diffusion.cli.option_groups import OUTPUT, takes
 from viz_diffusion.cli.options import (
     DEFAULT_DIGIT,
     DataDirOption,
@@ -39,10 +39,11 @@ if TYPE_CHECKING:
 
 
 HELP = (
-    "Example: vizdiff report --digit 5 --open\n\n"
-    "Record a digit, measure and draw everything, and write one HTML file that opens offline. With "
-    "--trajectory, of a recording that is there; of another program's, such as a pipeline of 🤗 diffusers, what it "
-    "shows by itself."
+    "Write an offline HTML report on a generation.\n\n"
+    "Records a generation, measures it, and draws everything into one HTML file. With --trajectory, the report is on "
+    "that recording; if another program made it, such as a pipeline of 🤗 diffusers, the report shows what the "
+    "recording alone contains.\n\n"
+    "Example: vizdiff report --digit 5 --open"
 )
 
 
@@ -56,10 +57,17 @@ def run_command(
     lang: LangOption = "en",
     lessons: LessonsOption = "core",
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
-    figures: Annotated[Path | None, typer.Option(help="Folder for the pictures, PNG and SVG.")] = None,
+    figures: Annotated[
+        Path | None,
+        typer.Option(help="Folder to write all figures to as well, as PNG and SVG.", rich_help_panel=OUTPUT),
+    ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="HTML file to write; reports/report.html, with digit and language if not 5 and en."),
+        typer.Option(
+            help="HTML file to write.",
+            show_default="reports/report.html; digit and language are added if not 5 and en",
+            rich_help_panel=OUTPUT,
+        ),
     ] = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,

@@ -10,7 +10,7 @@ import typer
 from viz_diffusion.cli.class_choice import check_choice, choose_label
 from viz_diffusion.cli.console import Terminal, clipping_text, show_path, show_size
 from viz_diffusion.cli.loading import load_run
-from viz_diffusion.cli.option_groups import takes
+from viz_diffusion.cli.option_groups import OUTPUT, takes
 from viz_diffusion.cli.options import (
     PICTURE_SAMPLER,
     DeviceOption,
@@ -25,7 +25,7 @@ from viz_diffusion.cli.options import (
     sampler_options,
 )
 from viz_diffusion.cli.record import sample_all
-from viz_diffusion.errors import VizdiffUsageError
+from viz_diffusion.errors import VizdiffInputError, VizdiffIOError, VizdiffUsageError
 from viz_diffusion.files import make_parent
 
 if TYPE_CHECKING:
@@ -36,19 +36,20 @@ if TYPE_CHECKING:
 
 
 HELP = (
-    "Example: vizdiff sample --digit all --count 100 --sampler ddim --steps 50 --out digits.png\n\n"
-    "Sample digits in bulk, without recording, into an .npz file or a .png grid."
+    "Sample many images, without recording their steps.\n\n"
+    "Writes an array (.npz) or a grid of images (.png), and says how many are classified as the requested digit.\n\n"
+    "Example: vizdiff sample --sampler ddim --steps 50 --out digits.png"
 )
 
 
 @takes(sampling=sampler_options(PICTURE_SAMPLER))
 def run_command(
     *,
-    out: Annotated[Path, typer.Option(help="File to write; its ending decides: .npz or .png.")],
+    out: Annotated[Path, typer.Option(help="File to write, .npz or .png.", rich_help_panel=OUTPUT)],
     run: RunOption = None,
-    digit: Annotated[str | None, typer.Option(help="0 to 9, or all: each in turn.", show_default="all")] = None,
+    digit: Annotated[str | None, typer.Option(help="Digit, 0 to 9, or all: each in turn.", show_default="all")] = None,
     label: LabelOption = None,
-    count: Annotated[int, typer.Option(help="Images in all.")] = 100,
+    count: Annotated[int, typer.Option(help="Images to sample.")] = 100,
     sampling: SamplerOptions,
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
@@ -90,21 +91,29 @@ def run_command(
     }
     terminal.say("Guesses", clipping_text(clipped, config.clip))
     terminal.say("Done", f"{show_path(out)} ({show_size(out)}, {terminal.seconds:.0f} s)")
-    judge = _judge(run_config)
+    judge = _judge(run_config, terminal)
     if judge is not None:
         result |= _classifier_accuracy(images, labels, judge, run_config, terminal)
     terminal.result(result)
 
 
-def _judge(config: RunConfig) -> tuple[DigitClassifier, str] | None:
-    """Return the classifier of a run's data, or None; the data are only read where any classifier was trained."""
+def _judge(config: RunConfig, terminal: Terminal) -> tuple[DigitClassifier, str] | None:
+    """Return the classifier of a run's data, or None; the data are only read where any classifier was trained.
+
+    Data that have moved cost no samples: that none are classified is said.
+    """
     from viz_diffusion.evaluation.classifier import CLASSIFIERS_DIR, DigitClassifier
 
     if config.dataset == "mnist":
         return DigitClassifier.bundled()
     if not CLASSIFIERS_DIR.is_dir():
         return None
-    return DigitClassifier.find(config.dataset, config.data_set(config.load_digits("train")).sha256)
+    try:
+        training = config.load_digits("train")
+    except (VizdiffInputError, VizdiffIOError) as error:
+        terminal.say("Left out", f"the classifier's reading, since the data cannot be read ({error})")
+        return None
+    return DigitClassifier.find(config.dataset, config.data_set(training).sha256)
 
 
 def _classifier_accuracy(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from viz_diffusion.cli.console import Terminal, show_path
+from viz_diffusion.cli.option_groups import MODEL, OUTPUT, TRAINING
 from viz_diffusion.cli.options import (
     DataDirOption,
     DeviceOption,
@@ -24,7 +25,6 @@ from viz_diffusion.cli.options import (
     check_seed,
 )
 from viz_diffusion.cli.training_start import NewRun, create_run, resume_run
-from viz_diffusion.diffusion.parameterizations import OBJECTIVES
 from viz_diffusion.diffusion.timesteps import TIMESTEP_DENSITIES
 from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.training.presets import DEFAULT_PRESET, PRESETS, find_preset
@@ -36,52 +36,84 @@ if TYPE_CHECKING:
 
 
 HELP = (
-    "Example: vizdiff train --minutes 10\n\n"
-    "Train a model on MNIST (bundled, no network needed). Ctrl-C saves after the step in hand; --resume goes on. "
-    "vizdiff info shows the presets with the quality they reached."
+    "Train a model on MNIST or on your own data.\n\n"
+    "MNIST is included; no network is needed. Ctrl-C saves a checkpoint after the current step, and --resume goes on "
+    "from there. vizdiff info shows the quality that each preset reached.\n\n"
+    "Example: vizdiff train --minutes 10"
 )
-_PRESETS_SAID = "; ".join(f"{preset.name}: {preset.purpose}, {preset.budget}" for preset in PRESETS)
+PRESET_HELP = f"Network and budget. {'; '.join(f'{one.name}: {one.purpose}, {one.budget}' for one in PRESETS)}."
 OBJECTIVE_HELP = (
     "What the network predicts: epsilon, the noise; x0, the image; v, a mix of both; flow, the velocity from image to "
     "noise (flow matching)."
 )
-PRESET_HELP = f"{_PRESETS_SAID}. By default {DEFAULT_PRESET}."
+_BUDGET = "instead of the preset's budget."
 
 
 def run_command(
-    preset: Annotated[str | None, typer.Option(metavar="small|base", help=PRESET_HELP)] = None,
-    minutes: Annotated[float | None, typer.Option(help="Wall time to spend, instead of the preset's budget.")] = None,
-    epochs: Annotated[float | None, typer.Option(help="Passes over the data, instead of the preset's budget.")] = None,
-    steps: Annotated[int | None, typer.Option(help="Optimizer steps in all, instead of the preset's budget.")] = None,
-    dataset: Annotated[str | None, typer.Option(help="mnist (the default), fashion-mnist or kmnist.")] = None,
+    preset: Annotated[
+        str | None, typer.Option(metavar="small|base", help=PRESET_HELP, show_default=DEFAULT_PRESET)
+    ] = None,
+    minutes: Annotated[float | None, typer.Option(help=f"Train for this many minutes, {_BUDGET}")] = None,
+    epochs: Annotated[float | None, typer.Option(help=f"Train for this many passes over the data, {_BUDGET}")] = None,
+    steps: Annotated[int | None, typer.Option(help=f"Train up to this training step, {_BUDGET}")] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option(
+            metavar="mnist|fashion-mnist|kmnist",
+            help="Data set to train on.",
+            show_default="mnist",
+            rich_help_panel=MODEL,
+        ),
+    ] = None,
     data_dir: DataDirOption = None,
     image_size: ImageSizeOption = None,
-    batch_size: Annotated[int | None, typer.Option(help="Images per step, instead of the preset's.")] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Images per step, instead of the preset's.", rich_help_panel=TRAINING)
+    ] = None,
     objective: Annotated[
-        str | None, typer.Option(metavar="|".join(OBJECTIVES), help=OBJECTIVE_HELP, show_default="epsilon")
+        str | None,
+        typer.Option(
+            metavar="epsilon|v|x0|flow", help=OBJECTIVE_HELP, show_default="epsilon", rich_help_panel=TRAINING
+        ),
     ] = None,
     timestep_density: Annotated[
         str | None,
         typer.Option(
             metavar="|".join(TIMESTEP_DENSITIES),
-            help="With --objective flow: how the noise level of a training image is drawn.",
+            help="With --objective flow: distribution from which the noise level of a training image is drawn.",
             show_default=TIMESTEP_DENSITIES[0],
+            rich_help_panel=TRAINING,
         ),
     ] = None,
     subset: Annotated[
-        int | None, typer.Option(metavar="N", help="Train on the first N images only, the labels taking turns.")
+        int | None,
+        typer.Option(
+            metavar="N", help="Train on the first N images only, the labels in turn.", rich_help_panel=TRAINING
+        ),
     ] = None,
     no_time: Annotated[
-        bool, typer.Option("--no-time", help="Train a network that is never told how much noise there is.")
+        bool,
+        typer.Option("--no-time", help="Train a network that does not get the timestep.", rich_help_panel=TRAINING),
     ] = False,
-    checkpoint_every: Annotated[int, typer.Option(help="Steps between two checkpoints.")] = 1000,
-    seed: Annotated[int | None, typer.Option(help="Decides weights, order and noise; 0 by default.")] = None,
+    checkpoint_every: Annotated[
+        int, typer.Option(help="Training steps from one checkpoint to the next.", rich_help_panel=TRAINING)
+    ] = 1000,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            help="Seed of the initial weights, the order of the images and the noise.",
+            show_default="0",
+            rich_help_panel=TRAINING,
+        ),
+    ] = None,
     device: DeviceOption = "auto",
-    resume: Annotated[Path | None, typer.Option(help="Run folder to go on with.")] = None,
+    resume: Annotated[Path | None, typer.Option(help="Run folder whose training is continued.")] = None,
     force: Annotated[
-        bool, typer.Option("--force", help="With --resume: go on in a changed environment, not bit-exact.")
+        bool, typer.Option("--force", help="With --resume: go on in a changed environment, not bit for bit the same.")
     ] = False,
-    out: Annotated[Path | None, typer.Option(help="New run folder; by default under runs/.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="New run folder to write.", show_default="under runs/", rich_help_panel=OUTPUT)
+    ] = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:

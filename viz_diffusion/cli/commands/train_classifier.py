@@ -9,6 +9,7 @@ import typer
 
 from viz_diffusion.cli.console import Terminal, show_path
 from viz_diffusion.cli.data_text import data_summary
+from viz_diffusion.cli.option_groups import MODEL, OUTPUT
 from viz_diffusion.cli.options import (
     DataDirOption,
     ImageSizeOption,
@@ -20,19 +21,28 @@ from viz_diffusion.cli.options import (
 from viz_diffusion.errors import VizdiffUsageError
 
 HELP = (
-    "Example: vizdiff train-classifier --data-dir photos\n\n"
-    "Train a classifier on your own data. It is bound to them by their hash: vizdiff evaluate and vizdiff sample judge "
-    "the samples of a run by it where the run was trained on the same images. MNIST has one already."
+    "Train a classifier on your own data.\n\n"
+    "vizdiff evaluate and vizdiff sample use it for runs that were trained on the same images. MNIST has a classifier "
+    "already.\n\n"
+    "Example: vizdiff train-classifier --data-dir photos"
 )
 
 
 def run_command(
     data_dir: DataDirOption = None,
     image_size: ImageSizeOption = None,
-    dataset: Annotated[str | None, typer.Option(help="fashion-mnist or kmnist, instead of --data-dir.")] = None,
-    steps: Annotated[int, typer.Option(help="Optimizer steps of 64 images.")] = 600,
-    seed: Annotated[int, typer.Option(help="Decides weights and order.")] = 0,
-    out: Annotated[Path | None, typer.Option(help="Folder to write; by default under classifiers/.")] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option(
+            metavar="fashion-mnist|kmnist", help="Data set to use instead of --data-dir.", rich_help_panel=MODEL
+        ),
+    ] = None,
+    steps: Annotated[int, typer.Option(help="Training steps, of 64 images each.")] = 600,
+    seed: Annotated[int, typer.Option(help="Seed of the initial weights and of the order of the images.")] = 0,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder to write.", show_default="under classifiers/", rich_help_panel=OUTPUT),
+    ] = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:

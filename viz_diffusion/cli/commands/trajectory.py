@@ -23,7 +23,7 @@ from viz_diffusion.cli.intervention_options import (
     draw_comparison,
 )
 from viz_diffusion.cli.loading import LoadedRun, load_run
-from viz_diffusion.cli.option_groups import takes
+from viz_diffusion.cli.option_groups import OUTPUT, takes
 from viz_diffusion.cli.options import (
     DEFAULT_SEED,
     PICTURE_SAMPLER,
@@ -59,11 +59,12 @@ if TYPE_CHECKING:
 
 
 HELP = (
-    "Example: vizdiff trajectory --digit 5\n\n"
-    "Record a generation, every step of it, and draw it: a zarr store, a strip and a film. With --switch, --clock, "
-    "--drop-label or --guide-within, record it a second time from the same noise, with the network told that "
-    "instead (changed.zarr), and draw both runs beside each other (compare). With --activations, draw what the "
-    "network's modules gave at the frames (activations). With --diffusers, record a saved pipeline of 🤗 diffusers."
+    "Record one generation, step by step, and draw it.\n\n"
+    "Writes the recording (trajectory.zarr), a figure of its steps, and a film. With --switch, --clock, --drop-label "
+    "or --guide-within, a second generation from the same noise is recorded with changed inputs of the network "
+    "(changed.zarr), and a figure and a film compare the two. With --activations, the feature maps of modules are "
+    "drawn. With --diffusers, a saved pipeline of 🤗 diffusers is recorded.\n\n"
+    "Example: vizdiff trajectory --digit 5"
 )
 MOST_COMPARED = 11
 """Most frames of a comparison."""
@@ -77,18 +78,21 @@ def run_command(
     label: LabelOption = None,
     run: RunOption = None,
     diffusers: DiffusersOption = None,
-    count: Annotated[int, typer.Option(help="Images in all; the first one is drawn.")] = 1,
+    count: Annotated[int, typer.Option(help="Images to record; the first one is drawn.")] = 1,
     sampling: SamplerOptions,
     seed: SeedOption = DEFAULT_SEED,
     frames: Annotated[
-        str | None, typer.Option(help="A number of frames, or a list of steps left such as 1000,500,1.")
+        str | None,
+        typer.Option(
+            help="Frames to draw: how many, or a list of steps left, such as 1000,500,1.", rich_help_panel=OUTPUT
+        ),
     ] = None,
     intervention: InterventionOptions,
     activations: ActivationsOption = None,
     storage: StorageOptions,
     device: DeviceOption = "auto",
     lang: LangOption = "en",
-    out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("reports/trajectory"),
+    out: Annotated[Path, typer.Option(help="Folder to write.", rich_help_panel=OUTPUT)] = Path("reports/trajectory"),
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:

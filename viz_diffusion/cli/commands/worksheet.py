@@ -10,7 +10,7 @@ import typer
 
 from viz_diffusion.cli.console import Terminal, show_path, show_size
 from viz_diffusion.cli.generation_request import GENERATION, GenerationOptions, read_request
-from viz_diffusion.cli.option_groups import takes
+from viz_diffusion.cli.option_groups import OUTPUT, takes
 from viz_diffusion.cli.options import (
     DataDirOption,
     DeviceOption,
@@ -25,9 +25,9 @@ from viz_diffusion.cli.study import prepare_study, study_command
 from viz_diffusion.files import make_dir
 
 HELP = (
-    "Example: vizdiff worksheet --digit 5 --open\n\n"
-    "Write exercises on a recording: worksheet.html for students, without a single answer in it, and key.html "
-    "with the answers. Both print on A4."
+    "Write exercises on a generation, and their answers.\n\n"
+    "worksheet.html is for students and contains no answers; key.html contains the answers. Both print on A4.\n\n"
+    "Example: vizdiff worksheet --digit 5 --open"
 )
 
 
@@ -41,7 +41,12 @@ def run_command(
     lang: LangOption = "en",
     open_page: Annotated[bool, typer.Option("--open", help="Open both pages in the browser.")] = False,
     out: Annotated[
-        Path | None, typer.Option(help="Folder to write; reports/worksheet, with digit and language if not 5 and en.")
+        Path | None,
+        typer.Option(
+            help="Folder to write.",
+            show_default="reports/worksheet; digit and language are added if not 5 and en",
+            rich_help_panel=OUTPUT,
+        ),
     ] = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,

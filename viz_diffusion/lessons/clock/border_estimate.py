@@ -1,4 +1,4 @@
-"""Maximum likelihood estimates of t from the constant pixels at the border of the image.
+"""Maximum likelihood estimates of t from pixels at the border that are black in every clean image.
 
 Knows nothing about networks, figures or texts.
 """
@@ -17,12 +17,22 @@ BORDER_COUNT = 400
 """Images whose t is estimated, at each timestep."""
 
 
+def estimate_timesteps(pixels: NDArray[np.floating], schedule: NoiseSchedule) -> NDArray[np.int64]:
+    """Return the (B,) most likely t of (B, P) pixels of x_t that are black (-1) in every clean image.
+
+    Such a pixel of x_t is drawn from N(-√ᾱ, 1-ᾱ), so that many of them determine t.
+    """
+    mean, variance = -np.sqrt(schedule.alphas_cumprod), 1 - schedule.alphas_cumprod
+    first = pixels.mean(axis=1, dtype=np.float64)[:, None]
+    second = np.square(pixels, dtype=np.float64).mean(axis=1)[:, None]
+    cost = np.log(variance) + (second - 2 * mean * first + mean**2) / variance  # -2 ln likelihood, per pixel
+    return cost.argmin(axis=1)
+
+
 def estimate_from_border(
     schedule: NoiseSchedule, pixels: int, timesteps: NDArray[np.int64], count: int = BORDER_COUNT, seed: int = 0
 ) -> tuple[Float64, Float64]:
-    """Estimate t from ``pixels`` that are black (-1) in every clean image, by maximum likelihood.
-
-    Such a pixel of x_t is drawn from N(-√ᾱ, 1-ᾱ), so that many of them determine t.
+    """Measure how well ``pixels`` that are black in every clean image determine t, by :func:`estimate_timesteps`.
 
     Returns
     -------
@@ -38,7 +48,5 @@ def estimate_from_border(
     errors = []
     for t in timesteps:
         x = mean[t] + np.sqrt(variance[t]) * rng.standard_normal((count, pixels))
-        first, second = x.mean(axis=1)[:, None], np.square(x).mean(axis=1)[:, None]
-        cost = np.log(variance) + (second - 2 * mean * first + mean**2) / variance  # -2 ln likelihood, per pixel
-        errors.append(np.sqrt(np.square(cost.argmin(axis=1) - t).mean()))
+        errors.append(np.sqrt(np.square(estimate_timesteps(x, schedule) - t).mean()))
     return np.array(errors), 1 / np.sqrt(pixels * information)

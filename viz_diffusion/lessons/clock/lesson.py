@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Annotated
 
-from viz_diffusion.diffusion.timesteps import SAMPLERS as SAMPLER_NAMES
 from viz_diffusion.diffusion.unet import SimpleUNet
 from viz_diffusion.lessons.base import Claim, Lesson, LessonFigure, Precomputed, Rows
-from viz_diffusion.lessons.clock.figures import draw_border_clock, draw_wrong_clock
+from viz_diffusion.lessons.clock.arms import SIZES, SampledArms
+from viz_diffusion.lessons.clock.figures import ArmPictures, draw_border_clock, draw_no_clock, draw_wrong_clock
 from viz_diffusion.lessons.clock.no_timestep import ClockStudy, ClockStudyFacts, measure_no_timestep
 from viz_diffusion.lessons.clock.time_embedding import mean_cosine, measure_time_embedding
-from viz_diffusion.lessons.clock.wrong_timestep import SAMPLERS, SIZES, measure_wrong_timesteps
+from viz_diffusion.lessons.clock.wrong_timestep import measure_wrong_timesteps
 from viz_diffusion.lessons.context import LessonContext
 from viz_diffusion.lessons.facts import FactGroup
 from viz_diffusion.plots.embeddings import TimeEmbedding, draw_time_embedding
@@ -19,12 +19,10 @@ from viz_diffusion.plots.lazy_figures import Figures
 from viz_diffusion.text.catalogue import Texts
 from viz_diffusion.training.run import Run
 
-CONTROL = "no_time"
-"""The control run that was trained without timesteps."""
+CONTROL, TWIN = "no_time", "with_time"
+"""The control run that was trained without timesteps, and the one that was trained equally with them."""
 OFFSETS = (1, 10, 100, 500)
 """Distances in t at which the cosine of two time embeddings is given."""
-_SYMBOLS = ("$t$", "$T/2$", "$T-1-t$", r"$\pi(t)$", "–")
-"""Of the timestep that each arm gives to the network; the last one gives none."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,32 +85,44 @@ def _measure_study(context: LessonContext) -> ClockStudy:
         sizes,
         context.progress,
     )
-    control = Run.control(CONTROL)
+    control, twin = Run.control(CONTROL), Run.control(TWIN)
     same_schedule = (run.schedule, run.num_train_timesteps) == (
         control.config.schedule,
         control.config.num_train_timesteps,
     )
     if not (context.is_mnist and same_schedule):
         return ClockStudy(wrong)
-    model = control.load_model(context.device)[0]
-    steps = (control.trained_steps, context.run.trained_steps)
-    blind = measure_no_timestep(model, context.schedule, context.heldout, steps, context.seed, sizes, context.progress)
+    blind = measure_no_timestep(
+        control.load_model(context.device)[0],
+        twin.load_model(context.device)[0],
+        context.schedule,
+        context.heldout,
+        (context.training.images == -1).all(dim=0).numpy(),
+        control.trained_steps,
+        context.seed,
+        sizes,
+        context.progress,
+    )
     return ClockStudy(wrong, blind)
 
 
 def draw(data: Clock) -> Figures:
-    """Draw ``time_embedding``, ``wrong_clock``, samples with wrong timesteps, and ``border_clock``."""
+    """Draw ``time_embedding``, samples with wrong timesteps and without, and ``border_clock``."""
     figures = Figures(time_embedding=lambda: draw_time_embedding(data.embedding))
     if data.study is None:
         return figures
-    wrong, (images, read) = data.study.wrong, data.study.samples()
-    names = [SAMPLER_NAMES[name] for name in SAMPLERS]
-    shares = None if read is None else read / wrong.samples
-    figures |= Figures(wrong_clock=lambda: draw_wrong_clock(images, _SYMBOLS[: images.shape[1]], names, shares))
+    wrong, blind = data.study.wrong, data.study.blind
+    figures |= Figures(wrong_clock=lambda: draw_wrong_clock(_pictures(wrong.arms)))
+    if blind is not None:
+        figures |= Figures(no_clock=lambda: draw_no_clock(_pictures(blind.arms)))
     if wrong.constant_pixels:
         last = wrong.num_train_timesteps - 1
         figures |= Figures(border_clock=lambda: draw_border_clock(wrong.timesteps, wrong.time_error, wrong.bound, last))
     return figures
+
+
+def _pictures(arms: SampledArms) -> ArmPictures:
+    return ArmPictures(arms.images, arms.samples, arms.read, arms.read_smoothed)
 
 
 def facts(data: Clock) -> ClockFacts:
@@ -134,7 +144,7 @@ def facts(data: Clock) -> ClockFacts:
 
 
 def claims(data: Clock) -> tuple[Claim, ...]:
-    """Decide what a wrong timestep costs, and whether t can be estimated from the image."""
+    """Decide what a wrong timestep and a missing one cost, and whether t can be estimated from the image."""
     return () if data.study is None else data.study.claims()
 
 
@@ -146,7 +156,10 @@ def rows(facts: ClockFacts, _: Texts) -> Rows:
 
 
 PRECOMPUTED = Precomputed(
-    ClockStudy, _measure_study, (LessonFigure("wrong_clock"), LessonFigure("border_clock", advanced=True))
+    ClockStudy,
+    _measure_study,
+    (LessonFigure("wrong_clock"), LessonFigure("no_clock"), LessonFigure("border_clock", advanced=True)),
+    any_data=False,
 )
 LESSON = Lesson(
     name="clock",
@@ -154,7 +167,7 @@ LESSON = Lesson(
     position=60,
     measure=measure,
     precomputed=PRECOMPUTED,
-    seconds=(8, 150),
+    seconds=(17, 330),
     facts=facts,
     claims=claims,
     rows=rows,

@@ -7,13 +7,17 @@ each label.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from viz_diffusion.data import Digits
+from viz_diffusion.diffusion.prediction import predict_noise
+from viz_diffusion.diffusion.samplers import Denoiser
 from viz_diffusion.evaluation.statistics import rank_correlation
 from viz_diffusion.lessons.coarse_fine.figures import Bands
 from viz_diffusion.lessons.coarse_fine.spectra import (
@@ -26,6 +30,7 @@ from viz_diffusion.lessons.coarse_fine.spectra import (
     spectrum,
     split,
 )
+from viz_diffusion.lessons.context import Progress, silent
 from viz_diffusion.recording.trajectory import Trajectory
 
 Float64 = NDArray[np.float64]
@@ -61,6 +66,11 @@ class CoarseFine:
     """(F,) float64: the same about the mean of all digits."""
     linear: Float64
     """(F,) float64: the t where the squared coherence of the best linear denoiser of each label is a half."""
+    real: Float64
+    """(F,) float64: control, the emergence of N noised held-out digits with the same labels, whose x̂_0 is compared with
+    the digit itself."""
+    real_resampled: NDArray[np.int16]
+    """(R, F) int16: the same for R bootstrap resamples of the digits."""
     count: int
     """N, the number of generations."""
     bands: Bands
@@ -75,9 +85,18 @@ class CoarseFine:
 
 
 def measure_coarse_fine(
-    traces: Trajectory, training: Digits, frames: int = FRAMES[0], resamples: int = RESAMPLES[0], digit: int = 5
+    denoiser: Denoiser,
+    traces: Trajectory,
+    training: Digits,
+    heldout: Digits,
+    frames: int = FRAMES[0],
+    resamples: int = RESAMPLES[0],
+    digit: int = 5,
+    progress: Progress = silent,
 ) -> CoarseFine:
     """Compute the coherence of x̂_0 with the finished images of recorded generations, frequency by frequency.
+
+    As a control the same is computed for noised held-out digits, where x̂_0 is compared with the digit itself.
 
     The mean of the training digits with the same label is subtracted from both, since the label alone determines it.
     With a = F(x̂_0) and b = F(x_0) of the differences, the squared coherence is (Σ Re ab*)² / (Σ|a|² Σ|b|²), summed over
@@ -87,20 +106,15 @@ def measure_coarse_fine(
     chosen = np.unique(np.linspace(0, traces.num_steps - 1, min(frames, traces.num_steps)).round().astype(np.int64))
     means = {int(k): training.images[training.labels == k, 0].mean(dim=0).numpy() for k in np.unique(traces.labels)}
     mean = np.stack([means[int(k)] for k in traces.labels])
-    end = np.fft.fft2(traces.x0[:, 0] - mean, norm="ortho")
-    final_power = rings(np.square(np.abs(end)))
-    cross, pred_power = (np.empty((len(chosen), *final_power.shape)) for _ in range(2))
-    for row, step in enumerate(chosen):
-        pred = np.fft.fft2(traces.x0_pred[:, step, 0] - mean, norm="ortho")
-        cross[row], pred_power[row] = rings((pred * end.conj()).real), rings(np.square(np.abs(pred)))
     timesteps = traces.timesteps[chosen].astype(np.int64)
-    generations = np.arange(len(mean))
-    shared, power = _shares(cross, pred_power, final_power, generations)
+    powers = _powers(traces.x0[:, 0] - mean, (traces.x0_pred[:, step, 0] - mean for step in chosen))
+    shared, power = _shares(*powers, np.arange(len(mean)))
+    rows = held_out_rows(heldout, traces.labels)
+    digits = heldout.images[rows, 0].numpy()
+    predicted = _predict_noised(denoiser, traces, heldout.images[rows], timesteps, progress)
+    real = _powers(digits - mean, (one - mean for one in predicted))
     rng = np.random.default_rng(900)
-    resampled = [
-        _emergence(_shares(cross, pred_power, final_power, rng.choice(generations, generations.size))[0], timesteps)
-        for _ in range(resamples)
-    ]
+    resampled = _resample(powers, timesteps, resamples, rng)
     known = spectrum(training, per_label=True)
     image = int(np.flatnonzero(traces.labels == digit)[0]) if digit in traces.labels else 0
     return CoarseFine(
@@ -110,7 +124,9 @@ def measure_coarse_fine(
         shared=shared.astype(np.float32),
         power=power.astype(np.float32),
         emergence=_emergence(shared, timesteps),
-        resampled=np.stack(resampled).astype(np.int16),
+        resampled=resampled,
+        real=_emergence(_shares(*real, np.arange(len(mean)))[0], timesteps),
+        real_resampled=_resample(real, timesteps, resamples, rng),
         predicted=predicted_emergence(known, schedule),
         predicted_unlabelled=predicted_emergence(spectrum(training, per_label=False), schedule),
         linear=half_shared(linear_coherence(training, schedule)),
@@ -118,6 +134,51 @@ def measure_coarse_fine(
         bands=_bands(traces, image),
         digit=int(traces.labels[image]),
     )
+
+
+Powers = tuple[Float64, Float64, Float64]
+"""(K, N, F) products of x̂_0 with the image, (K, N, F) powers of x̂_0, and (N, F) powers of the image."""
+
+
+def held_out_rows(heldout: Digits, labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return (N,) rows of different held-out digits with (N,) labels, or of the first ones where there are too few."""
+    places = {int(k): np.flatnonzero((heldout.labels == int(k)).numpy()) for k in np.unique(labels)}
+    places = {k: rows if len(rows) else np.arange(len(heldout.images)) for k, rows in places.items()}
+    seen = [int((labels[:n] == labels[n]).sum()) for n in range(len(labels))]
+    return np.array([places[int(k)][n % len(places[int(k)])] for k, n in zip(labels, seen, strict=True)])
+
+
+def _predict_noised(
+    denoiser: Denoiser, traces: Trajectory, x0: torch.Tensor, timesteps: NDArray[np.int64], progress: Progress
+) -> Iterator[NDArray[np.float32]]:
+    """Yield (N, H, W) x̂_0 of noised digits at each t, under the labels of the traces, clipped as theirs."""
+    noise = torch.randn(x0.shape, generator=torch.Generator().manual_seed(901))
+    labels = torch.from_numpy(traces.labels)
+    for done, t in enumerate(timesteps.tolist()):
+        x_t = traces.schedule.add_noise(x0, noise, t)
+        guess = traces.schedule.predict_x0(x_t, predict_noise(denoiser, x_t, t, labels), t)
+        progress(done + 1, len(timesteps), "real digits noised, and predicted")
+        yield guess.clamp(-1, 1)[:, 0].numpy()
+
+
+def _powers(images: NDArray[np.float32], predicted: Iterable[NDArray[np.float32]]) -> Powers:
+    """Return products and powers of K predictions of (N, H, W) images, in the rings of frequencies."""
+    end = np.fft.fft2(images, norm="ortho")
+    cross, pred_power = [], []
+    for one in predicted:
+        pred = np.fft.fft2(one, norm="ortho")
+        cross.append(rings((pred * end.conj()).real))
+        pred_power.append(rings(np.square(np.abs(pred))))
+    return np.stack(cross), np.stack(pred_power), rings(np.square(np.abs(end)))
+
+
+def _resample(
+    powers: Powers, timesteps: NDArray[np.int64], resamples: int, rng: np.random.Generator
+) -> NDArray[np.int16]:
+    """Return (R, F) the emergence for bootstrap resamples of the images."""
+    images = np.arange(powers[2].shape[0])
+    found = [_emergence(_shares(*powers, rng.choice(images, images.size))[0], timesteps) for _ in range(resamples)]
+    return np.stack(found).astype(np.int16)
 
 
 def _shares(

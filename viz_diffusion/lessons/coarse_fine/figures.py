@@ -38,6 +38,8 @@ class Emergence:
     """(F,) float: the t that its own power predicts."""
     linear: Array
     """(F,) float: the t with the best linear denoiser."""
+    real: Array
+    """(F,) float: the t in noised real digits."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,11 +60,12 @@ def draw_emergence(found: Emergence) -> Figure:
     """Draw two maps over t (noise at the left) and frequency (fine above), and the t at which each frequency emerges.
 
     Left, squared coherence of x̂_0 with the finished image; right, its relative power, clipped to 1. Dots with bars: the
-    measured t, where there is one; solid line: the t that the power predicts; dashed: that of the best linear denoiser.
+    measured t, where there is one; open dots: that of noised real digits; solid line: the t that the power predicts;
+    dashed: that of the best linear denoiser.
     """
     with theme.use_theme():
         figure = theme.new_figure()
-        top, width, height = 250, 1290, 1180
+        top, width, height = 250, 1290, 1050
         lefts = (300, 1790)
         for left, values in zip(lefts, (found.shared, found.power), strict=True):
             axes = theme.add_axes(figure, left, top, width, height)
@@ -80,11 +83,19 @@ def draw_emergence(found: Emergence) -> Figure:
                 if f % 2 == 0 or f == 1:
                     y = top + (1 - (f - found.frequencies[0] + 0.5) / len(found.frequencies)) * height
                     theme.write(figure, left - 26, y, str(int(f)), ha="right", va="center", color=theme.MUTED)
-            theme.write(figure, left - 26, top - 44, "$f$", 24, ha="right")
-            theme.write(figure, left + width + 52, top + height + 66, "$t$", 24, ha="left")
-        theme.write(figure, lefts[0] + width / 2, top - 70, r"$|\hat{x}_0 \cdot x_0|^2$", theme.SYMBOL_SIZE)
-        theme.write(figure, lefts[1] + width / 2, top - 70, r"$|\hat{x}_0|^2\,/\,|x_0|^2$", theme.SYMBOL_SIZE)
-        _bar(figure, (lefts[0] + lefts[1] + width - 800) // 2, 1620)
+            theme.write(figure, left + width / 2, top + height + 150, "timestep $t$ (noise to the left)", 20)
+        said = "frequency $f$, cycles per image"
+        theme.write(figure, 110, top + height / 2, said, 20, rotation=90, va="center")
+        theme.write(figure, lefts[0], top - 110, "squared coherence of predicted $x_0$", 22, ha="left")
+        theme.write(figure, lefts[0], top - 40, "with the finished image", 22, ha="left")
+        theme.write(figure, lefts[1], top - 110, "power of predicted $x_0$", 22, ha="left")
+        theme.write(figure, lefts[1], top - 40, "over the finished image’s", 22, ha="left")
+        _bar(figure, lefts[0], 1560)
+        theme.write(figure, 1290, 1560, "half is shared from here on:", 20, ha="left")
+        named = "orange dots: generations;  open dots: noised real digits"
+        theme.write(figure, 1290, 1640, named, 18, ha="left")
+        named = "predicted, solid: own power;  dashed: best linear denoiser"
+        theme.write(figure, 1290, 1712, named, 18, ha="left")
         return figure
 
 
@@ -109,6 +120,8 @@ def _mark(axes: Axes, found: Emergence) -> None:
         ways = np.repeat(last - values, 2)
         axes.plot(ways, heights, color="white", lw=7, solid_joinstyle="miter", zorder=2)
         axes.plot(ways, heights, color=theme.INK, lw=3, ls=style, solid_joinstyle="miter", zorder=2.1)
+    known = found.real > 0
+    axes.plot(last - found.real[known], f[known], "o", color="white", ms=11, mec=theme.INK, mew=2.5, zorder=3.5)
     low, high = last - found.interval[:, there]
     axes.hlines(f[there], high, low, color="white", lw=9, zorder=3)
     axes.hlines(f[there], high, low, color=theme.ORANGE, lw=5, zorder=3.1)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
+from viz_diffusion.evaluation.intervals import surely
 from viz_diffusion.lessons.base import Claim, Lesson, LessonFigure, Precomputed, Rows
 from viz_diffusion.lessons.coarse_fine.emergence import (
     FRAMES,
@@ -65,6 +67,10 @@ class CoarseFineFacts:
     """Mean of the emergence minus ``emerges_linear``."""
     linear_earlier: float
     """Mean of ``emerges_linear`` minus ``emerges_predicted``."""
+    emerges_real: tuple[float, ...]
+    """(F,) control: emergence in noised held-out digits, compared with the digit itself."""
+    real_earlier_linear: float
+    """Mean of ``emerges_real`` minus ``emerges_linear``."""
     band_edges: tuple[int, ...]
     """Largest frequency of the coarse and of the middle part."""
     finest: int
@@ -85,6 +91,7 @@ def draw(data: CoarseFine) -> Figures:
         data.interval,
         data.predicted,
         data.linear,
+        data.real,
     )
     return Figures(bands=lambda: draw_bands(data.bands), emergence=lambda: draw_emergence(found))
 
@@ -113,6 +120,8 @@ def facts(data: CoarseFine) -> CoarseFineFacts:
         earlier=float((data.emergence - data.predicted).mean()),
         earlier_linear=float((data.emergence - data.linear).mean()),
         linear_earlier=float((data.linear - data.predicted).mean()),
+        emerges_real=tuple(data.real.tolist()),
+        real_earlier_linear=float((data.real - data.linear).mean()),
         band_edges=tuple(int(edge) for edge in EDGES),
         finest=int(data.frequencies[-1]),
         band_timesteps=tuple(data.bands.timesteps.tolist()),
@@ -126,10 +135,8 @@ def claims(data: CoarseFine) -> tuple[Claim, ...]:
     near = NEAR * data.num_train_timesteps / 1000
     off_low, off_high = np.quantile(mean_deviation(data.resampled, data.predicted), (0.025, 0.975))
     as_predicted = None if off_low < near <= off_high else bool(off_high < near)
-    beyond_low, beyond_high = (
-        float(v) for v in np.quantile((data.resampled - data.linear).mean(axis=1), (0.025, 0.975))
-    )
-    beyond = True if beyond_low > 0 else (False if beyond_high <= 0 else None)
+    beyond, beyond_low, beyond_high = _beyond(data.resampled, data.linear)
+    real, real_low, real_high = _beyond(data.real_resampled, data.linear)
     ahead = data.resampled[:, 0] - data.resampled[:, 1]
     lead_low, lead_high = (float(v) for v in np.quantile(ahead, (0.025, 0.975)))
     lead = {"lead": float(data.emergence[0] - data.emergence[1]), "lead_low": lead_low, "lead_high": lead_high}
@@ -137,8 +144,15 @@ def claims(data: CoarseFine) -> tuple[Claim, ...]:
         Claim("coarse_first", coarse_first),
         Claim("as_predicted", as_predicted, {"near": near, "off_low": float(off_low), "off_high": float(off_high)}),
         Claim("beyond_linear", beyond, {"beyond_low": beyond_low, "beyond_high": beyond_high}),
+        Claim("real_beyond_linear", real, {"real_low": real_low, "real_high": real_high}),
         Claim("coarsest_first", None if lead_low <= 0 < lead_high else lead_low > 0, lead),
     )
+
+
+def _beyond(resampled: NDArray[np.int16], linear: NDArray[np.float64]) -> tuple[bool | None, float, float]:
+    """Decide whether frequencies emerge before the linear denoiser's; return the 95% interval of the mean lead too."""
+    low, high = (float(v) for v in np.quantile((resampled - linear).mean(axis=1), (0.025, 0.975)))
+    return surely(low, high), low, high
 
 
 def rows(facts: CoarseFineFacts, _: Texts) -> Rows:
@@ -151,6 +165,7 @@ def rows(facts: CoarseFineFacts, _: Texts) -> Rows:
         facts.emerges_predicted,
         facts.emerges_linear,
         facts.emerges_unlabelled,
+        facts.emerges_real,
         strict=True,
     )
     lines = (
@@ -160,15 +175,25 @@ def rows(facts: CoarseFineFacts, _: Texts) -> Rows:
             f"{predicted:.0f}",
             f"{linear:.0f}",
             f"{unlabelled:.0f}",
+            f"{real:.0f}" if real > 0 else "–",
         )
-        for f, t, low, high, predicted, linear, unlabelled in columns
+        for f, t, low, high, predicted, linear, unlabelled, real in columns
     )
-    return Rows(("frequency", "emerges", "interval", "predicted", "linear", "unlabelled"), tuple(lines))
+    return Rows(("frequency", "emerges", "interval", "predicted", "linear", "unlabelled", "real"), tuple(lines))
 
 
 def _measure(context: LessonContext) -> CoarseFine:
     frames, resamples = context.size(*FRAMES), context.size(*RESAMPLES)
-    return measure_coarse_fine(context.traces, context.training, frames, resamples, context.digit)
+    return measure_coarse_fine(
+        context.model,
+        context.traces,
+        context.training,
+        context.heldout,
+        frames,
+        resamples,
+        context.digit,
+        context.progress,
+    )
 
 
 LESSON = Lesson(
@@ -178,7 +203,7 @@ LESSON = Lesson(
         CoarseFine, _measure, (LessonFigure("bands", in_exercise=True, digit="coarse_digit"), LessonFigure("emergence"))
     ),
     needs=frozenset({"traces"}),
-    seconds=(12, 20),
+    seconds=(22, 40),
     facts=facts,
     claims=claims,
     rows=rows,

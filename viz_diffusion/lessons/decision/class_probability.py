@@ -69,11 +69,12 @@ def finish_noised_digits(
     count: int,
     generator: torch.Generator,
     progress: Progress = silent,
+    temperature: float = 1.0,
 ) -> NoisedDigits:
     """Noise digits to t, compute their class probability, and finish them without a label (Sclocchi et al. 2025).
 
     For the ideal denoiser a finished image is drawn from p(x_0 | x_t), so that the share that comes back as the
-    same class is the mean of p(class | x_t), which needs no network.
+    same class is the mean of p(class | x_t), which needs no network. ``temperature`` calibrates the classifier.
     """
     timesteps = nearest(visited(schedule), TIMESTEPS)
     rows = torch.randperm(len(heldout), generator=generator)[:count]
@@ -95,7 +96,9 @@ def finish_noised_digits(
         if classifier is not None:
             seeds = range(SEED, SEED + len(x0))
             steps = list(finish(denoiser, schedule, x_t, seeds, t))
-            x0_probability.append(_probability_of(classifier.probabilities(steps[0].x0_pred), labels))
+            x0_probability.append(
+                _probability_of(classifier.probabilities(steps[0].x0_pred, temperature=temperature), labels)
+            )
             returned.append((classifier.read(steps[-1].x_prev) == labels).numpy())
         progress(done + 1, len(timesteps), "digits noised and turned back")
     return NoisedDigits(

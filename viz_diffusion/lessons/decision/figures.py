@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +16,6 @@ from viz_diffusion.plots.theme import Array
 Estimate = tuple[Array, Array, Array]
 """(K,) means, and the lower and upper ends of their intervals."""
 _WINDOW = "#ece7f2"
-_P = r"$p(y\,|\,{})$"
 
 
 @dataclass(frozen=True)
@@ -34,14 +34,27 @@ class Quartiles:
     """Upper end of it."""
 
 
+@dataclass(frozen=True, eq=False)
+class Settled:
+    """One row of settled timesteps."""
+
+    name: str
+    """Whose class, and how it is known."""
+    timesteps: Array
+    """(Q,) int."""
+    quartiles: Quartiles | None
+    """Their median and quartiles; None where they are few."""
+    colour: str
+    """Of the row."""
+
+
 def draw_decision(
     timesteps: Array,
     ideal: Array,
     x0_probability: Estimate | None,
     returned: Estimate | None,
     window: tuple[int, int],
-    settled: Array | None,
-    quartiles: Quartiles | None,
+    settled: Sequence[Settled],
     strip: Array,
     strip_timesteps: Array,
     num_train_timesteps: int,
@@ -56,62 +69,69 @@ def draw_decision(
         Probability of the class of x̂_0 (line), and share of digits that keep it (dots); None without a classifier.
     window
         (first, last) t of the shaded span.
-    settled, quartiles
-        (Q,) t at which generations are settled, a tick each, and their median and quartiles; None without.
+    settled
+        Rows of the t at which generations are settled, a tick each, with their median and quartiles.
     strip, strip_timesteps
         (F, H, W) x̂_0 of one generation at F falling timesteps.
     """
     with theme.use_theme():
         figure = theme.new_figure()
-        box: PanelBox = (300, 200, 2440, 1010)
+        box: PanelBox = (250, 230, 1880, 690)
         last = num_train_timesteps - 1
-        curves = [Curve(-timesteps, ideal, _P.format("x_t"), colour=theme.MUTED, style="--", weight=3.5)]
+        curves = [Curve(-timesteps, ideal, "ideal denoiser: $p(y|x_t)$", colour=theme.MUTED, style="--", weight=3.5)]
         if x0_probability is not None:
             curves.append(
-                Curve(-timesteps, x0_probability[0], _P.format(r"\hat{x}_0"), x0_probability[1], x0_probability[2])
+                Curve(-timesteps, x0_probability[0], "read off predicted $x_0$", x0_probability[1], x0_probability[2])
             )
         if returned is not None:
-            dots = Curve(-timesteps, returned[0], "$y'=y$", *returned[1:], colour=theme.ORANGE, style="o", weight=7)
+            dots = Curve(
+                -timesteps, returned[0], "finished as the same digit", *returned[1:], theme.ORANGE, style="o", weight=7
+            )
             curves.append(dots)
         marks = (last, *(tick for tick in (800, 600, 400, 200, 0) if tick < 0.9 * last))
-        x = AxisScale(-last, 0, tuple(-float(mark) for mark in marks), "$t$", labels=tuple(map(str, marks)))
+        x = AxisScale(-last, 0, tuple(-float(mark) for mark in marks), labels=tuple(map(str, marks)))
         y = AxisScale(0, 1, (0, 0.25, 0.5, 0.75, 1), "", labels=("0", "25%", "50%", "75%", "100%"))
         axes = draw_curves(figure, box, curves, x, y)
         axes.axvspan(-window[0], -window[1], color=_WINDOW, zorder=0, lw=0)
         for t in window:
             place = box[0] + (last - t) / last * box[2]
             theme.write(figure, place, box[1] - 24, str(t), 20, color=theme.MUTED)
-        _draw_settled(figure, box, settled, quartiles, last)
+        theme.write(figure, 60, 100, "share of digits, and probability of their class", 24, ha="left")
+        theme.write(
+            figure, box[0] + box[2] + 60, box[1] + box[3] + 64, "timestep $t$ (noise to the left)", 20, ha="left"
+        )
+        theme.write(figure, box[0] + box[2] + 60, box[1] + box[3] + 160, "when the class is settled:", 20, ha="left")
+        for row, one in enumerate(settled):
+            _draw_settled(figure, (box[0], box[1] + box[3] + 190 + 105 * row, box[2], 90), one, last)
         _draw_strip(figure, box, strip, strip_timesteps, last)
         return figure
 
 
-def _draw_settled(figure: Figure, box: PanelBox, settled: Array | None, quartiles: Quartiles | None, last: int) -> None:
-    """Draw a tick for each t and, over them, median and quartiles, beneath the panel."""
-    if settled is None:
-        return
-    axes = theme.add_axes(figure, box[0], box[1] + box[3] + 110, box[2], 110)
+def _draw_settled(figure: Figure, box: PanelBox, settled: Settled, last: int) -> None:
+    """Draw a tick for each t and, over them, median and quartiles; the row's name and median at the right."""
+    left, top, width, height = box
+    axes = theme.add_axes(figure, *box)
     axes.set(xlim=(-last, 0), ylim=(0, 1))
-    axes.vlines(-settled, 0.0, 0.42, color=theme.PURPLE, lw=1.6, alpha=0.55)
-    if quartiles is not None:
-        axes.plot([-quartiles.upper, -quartiles.lower], [0.72, 0.72], color=theme.PURPLE, lw=9, alpha=0.35)
-        axes.plot([-quartiles.high, -quartiles.low], [0.72, 0.72], color=theme.PURPLE, lw=3)
-        axes.plot([-quartiles.median], [0.72], "o", color=theme.PURPLE, ms=15, mec="white", mew=2)
-        place = box[0] + (last - quartiles.lower) / last * box[2]
-        y = box[1] + box[3] + 110 + 110 * 0.28
-        theme.write(figure, place + 34, y, f"½: {quartiles.median:.0f}", 20, ha="left", va="center", color=theme.PURPLE)
+    axes.vlines(-settled.timesteps, 0.0, 0.42, color=settled.colour, lw=1.6, alpha=0.55)
+    found, said = settled.quartiles, settled.name
+    if found is not None:
+        axes.plot([-found.upper, -found.lower], [0.72, 0.72], color=settled.colour, lw=9, alpha=0.35)
+        axes.plot([-found.high, -found.low], [0.72, 0.72], color=settled.colour, lw=3)
+        axes.plot([-found.median], [0.72], "o", color=settled.colour, ms=13, mec="white", mew=2)
+        said = f"{found.median:.0f}  {said}"
+    theme.write(figure, left + width + 60, top + height * 0.62, said, 18, ha="left", va="center", color=settled.colour)
 
 
 def _draw_strip(figure: Figure, box: PanelBox, strip: Array, timesteps: Array, last: int) -> None:
     """Draw images centred below their t, or as near to it as they fit."""
     factor = 7
     size = factor * strip.shape[-1]
-    top = box[1] + box[3] + 290
+    top = 1560
     wanted = box[0] + (last - timesteps) / last * box[2]
     centres = theme.spread(wanted, size + 24, box[0] - 40, box[0] + box[2] + 40)
     for image, centre in zip(strip, centres, strict=True):
         raster.place_digit(figure, centre - size / 2, top, factor, image)
-    theme.write(figure, box[0] + box[2] + 150, top + size / 2, theme.X0_PRED, theme.SYMBOL_SIZE, ha="left", va="center")
+    theme.write(figure, box[0] + box[2] + 150, top + size / 2, "predicted $x_0$ of one", 20, ha="left", va="center")
 
 
 def draw_forks(tree: Array, timesteps: Array, spread: Array, agree: Array | None) -> Figure:
@@ -141,16 +161,16 @@ def draw_forks(tree: Array, timesteps: Array, spread: Array, agree: Array | None
             _fan(page, left + size, first, y + size / 2, size, float(spread[row]))
             for k, image in enumerate(images[1:]):
                 raster.place_digit(figure, first + k * step, y, factor, image)
-            right = first + count * step + 90
+            right = first + count * step + 130
             theme.write(figure, right, y + size / 2, f"{spread[row]:.2f}", 24, va="center", color=theme.PURPLE)
             if agree is not None:
-                theme.write(figure, right + 230, y + size / 2, theme.percent(float(agree[row])), 24, va="center")
+                theme.write(figure, right + 330, y + size / 2, theme.percent(float(agree[row])), 24, va="center")
         theme.write(figure, left - 60, top - 50, "$t$", 24, ha="right")
-        theme.write(figure, left + size / 2, top - 50, theme.X_T, theme.SYMBOL_SIZE)
-        theme.write(figure, first + (count * step - step + size) / 2, top - 50, theme.X_0, theme.SYMBOL_SIZE)
-        theme.write(figure, right, top - 50, "$V$", 24, color=theme.PURPLE)
+        theme.write(figure, left + size / 2, top - 50, "state $x_t$", 20)
+        theme.write(figure, first + (count * step - step + size) / 2, top - 50, "finished with fresh noise", 20)
+        theme.write(figure, right, top - 50, "variance", 18, color=theme.PURPLE)
         if agree is not None:
-            theme.write(figure, right + 230, top - 50, "$y=y'$", 24)
+            theme.write(figure, right + 330, top - 50, "same digit", 18)
         return figure
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from viz_diffusion.data import Digits
 from viz_diffusion.diffusion.interventions import ForkedNoise
 from viz_diffusion.diffusion.prediction import device_of
 from viz_diffusion.diffusion.samplers import ImageNoise, ddim_steps, ddpm_steps
@@ -16,12 +18,11 @@ from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.evaluation.classifier import DigitClassifier
 from viz_diffusion.lessons.context import Progress, silent
 from viz_diffusion.lessons.decision.class_probability import finish, nearest, visited
+from viz_diffusion.lessons.decision.ideal_paths import SURE, IdealPaths, Reader, settle_ideal
 
 Float64 = NDArray[np.float64]
 FORKED = (999, 749, 649, 549, 499, 449, 399, 299, 199)
 """Timesteps from which generations are finished several times, for T = 1000."""
-SURE = 0.9
-"""Probability from which on a class counts as settled."""
 SHOWN = (949, 849, 749, 649, 549, 449, 349, 249, 149, 49)
 """Timesteps at which x̂_0 of one generation is drawn, for T = 1000."""
 PATH_SEED, FORK_SEED = 670_000, 680_000
@@ -42,6 +43,8 @@ class GenerationPaths:
     """(F, H, W) float32: x̂_0 of one generation at F timesteps."""
     strip_timesteps: NDArray[np.int64]
     """(F,) int64, falling."""
+    ideal: IdealPaths
+    """The same where the ideal denoiser has a part in it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,33 +77,45 @@ class _Generations:
     """(M, S, L) of x̂_0 at each step; None without a classifier."""
     x0: Tensor
     """(M, C, H, W) the finished images."""
+    x_t: Tensor
+    """(S, I, C, H, W) the states of the first I, at every visited t."""
 
 
 @torch.no_grad()
 def fork_generations(
     denoiser: nn.Module,
     schedule: NoiseSchedule,
+    digits: tuple[Digits, Digits],
     classifier: DigitClassifier | None,
-    sizes: tuple[int, int, int],
+    sizes: tuple[int, int, int, int],
     progress: Progress = silent,
+    temperature: float = 1.0,
 ) -> tuple[GenerationPaths, ForkStudy]:
     """Generate without a label, find the timestep at which each class is settled, and fork some generations.
 
     Parameters
     ----------
+    digits
+        The ideal denoiser's training digits, and held-out ones.
     sizes
-        (M, R, K): generations, how many of them are forked, and the forks of each state.
+        (M, R, K, I): generations, how many of them are forked, the forks of each state, and the generations whose
+        states the ideal denoiser looks at.
+    temperature
+        Calibrates the classifier.
     """
-    count, frozen, forks = sizes
+    count, frozen, forks, looked = sizes
     grid = visited(schedule)
     at, shown = nearest(grid, FORKED), nearest(grid, SHOWN)
-    made = _generate(denoiser, schedule, classifier, count, frozen, (at, shown), progress)
+    reader = None if classifier is None else partial(classifier.probabilities, temperature=temperature)
+    made = _generate(denoiser, schedule, reader, (count, frozen, looked), (at, shown), progress)
+    ideal = settle_ideal(schedule, *digits, made.x_t, grid, reader, progress)
     total = float(made.x0.double().flatten(1).var(dim=0).sum())
     commit, chosen, chance = None, 0, None
     if classifier is not None and made.probabilities is not None:
-        finished = classifier.probabilities(made.x0)
+        finished = classifier.probabilities(made.x0, temperature=temperature)
         commit = settling_timesteps(made.probabilities, finished, grid)
-        chosen = int(finished[:frozen].max(dim=1).values.argmax())  # the one with the most certain class is drawn
+        certain = classifier.probabilities(made.x0[:frozen]).max(dim=1).values  # uncalibrated: sharper ones tie at 1
+        chosen = int(certain.argmax())  # the one with the most certain class is drawn
         chance = float(_agreement(finished.argmax(dim=1)[None])[0])
     spread, agree, tree = [], [], []
     for done, t in enumerate(at.tolist()):
@@ -116,7 +131,7 @@ def fork_generations(
     strip = np.stack([made.x0_pred[t][chosen].numpy() for t in shown.tolist()])
     ddim = _ddim_spread(denoiser, schedule, made.states[int(at[0])][:1], grid)
     return (
-        GenerationPaths(commit, int(grid[0]), strip, shown),
+        GenerationPaths(commit, int(grid[0]), strip, shown, ideal),
         ForkStudy(at, np.stack(spread), np.stack(agree) if agree else None, chance, np.stack(tree), ddim),
     )
 
@@ -124,29 +139,31 @@ def fork_generations(
 def _generate(
     denoiser: nn.Module,
     schedule: NoiseSchedule,
-    classifier: DigitClassifier | None,
-    count: int,
-    kept: int,
+    reader: Reader | None,
+    sizes: tuple[int, int, int],
     timesteps: tuple[NDArray[np.int64], NDArray[np.int64]],
     progress: Progress,
 ) -> _Generations:
-    """Generate without a label; keep the first states and x̂_0 at two sets of timesteps."""
-    grid, (at, shown) = visited(schedule), timesteps
+    """Generate without a label; keep the first states and x̂_0 at two sets of timesteps, and some at every one."""
+    grid, (at, shown), (count, kept, looked) = visited(schedule), timesteps, sizes
+    x_t = []
     states: dict[int, Tensor] = {}
     x0_pred: dict[int, Tensor] = {}
     probabilities = []
     null = torch.full((count,), getattr(denoiser, "null_label", 10), device=device_of(denoiser))
     noise = ImageNoise(range(PATH_SEED, PATH_SEED + count))
     for done, step in enumerate(ddpm_steps(denoiser, schedule, noise, null, timesteps=grid)):
-        if classifier is not None:
-            probabilities.append(classifier.probabilities(step.x0_pred))
+        if reader is not None:
+            probabilities.append(reader(step.x0_pred))
+        x_t.append(step.x_t[:looked].cpu())
         if step.t in at:
             states[step.t] = step.x_t[:kept].cpu()
         if step.t in shown:
             x0_pred[step.t] = step.x0_pred[:kept, 0].cpu()
         x0 = step.x_prev.cpu()
         progress(done + 1, len(grid), f"{count} generations without a label")
-    return _Generations(states, x0_pred, torch.stack(probabilities, dim=1) if probabilities else None, x0)
+    read = torch.stack(probabilities, dim=1) if probabilities else None
+    return _Generations(states, x0_pred, read, x0, torch.stack(x_t))
 
 
 def _ddim_spread(denoiser: nn.Module, schedule: NoiseSchedule, x_t: Tensor, grid: NDArray[np.int64]) -> float:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from viz_diffusion.evaluation.calibration import Calibration
 from viz_diffusion.evaluation.intervals import Z_95, Share, half_of_mean, t_quantile
 from viz_diffusion.lessons.decision.class_probability import NoisedDigits
 from viz_diffusion.lessons.decision.figures import Quartiles
@@ -35,6 +36,8 @@ class Decision:
     """Generations that are finished several times."""
     num_train_timesteps: int
     """T."""
+    calibration: Calibration | None = None
+    """Of the classifier's probabilities; None without a classifier."""
 
     @property
     def window(self) -> tuple[int, int]:
@@ -46,8 +49,11 @@ class Decision:
     @property
     def settled(self) -> NDArray[np.int64] | None:
         """(Q,) rising t at which classes are settled, of those neither from the start, nor at the end, nor never."""
-        commit = self.paths.commit
-        return None if commit is None else np.sort(commit[(commit >= self.late) & (commit < self.paths.start)])
+        return None if self.paths.commit is None else self.settled_of(self.paths.commit)
+
+    def settled_of(self, commit: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return (Q,) rising the t of those classes that are settled neither from the start, nor at the end."""
+        return np.sort(commit[(commit >= self.late) & (commit < self.paths.start)])
 
     @property
     def late(self) -> int:
@@ -56,14 +62,7 @@ class Decision:
 
     def quartiles(self) -> Quartiles | None:
         """Return the median of ``settled``, its 95% interval, and the quartiles; None for fewer than :data:`FEW`."""
-        at = self.settled
-        if at is None or len(at) < FEW:
-            return None
-        half = Z_95 * np.sqrt(len(at)) / 2  # of the median's rank, which is binomial
-        low, high = int(np.floor(len(at) / 2 - half)), int(np.ceil(len(at) / 2 + half))
-        lower, median, upper = np.quantile(at, (0.25, 0.5, 0.75))
-        low_t, high_t = at[max(low, 0)], at[min(high, len(at) - 1)]
-        return Quartiles(float(median), float(lower), float(upper), float(low_t), float(high_t))
+        return None if self.settled is None else quartiles_of(self.settled)
 
     def halves(self) -> tuple[float, float, float, float] | None:
         """Return the t at which half of the digits keep their class, the ideal's, the difference, half its interval.
@@ -87,6 +86,26 @@ class Decision:
         ours, theirs = both(np.arange(noised.ideal.shape[1]))
         apart = [a - b for a, b in map(both, draws)]
         return ours, theirs, ours - theirs, float(Z_95 * np.std(apart))
+
+
+def quartiles_of(at: NDArray[np.int64]) -> Quartiles | None:
+    """Return the median of (Q,) rising t, its 95% interval, and the quartiles; None for fewer than :data:`FEW`."""
+    if len(at) < FEW:
+        return None
+    half = Z_95 * np.sqrt(len(at)) / 2  # of the median's rank, which is binomial
+    low, high = int(np.floor(len(at) / 2 - half)), int(np.ceil(len(at) / 2 + half))
+    lower, median, upper = np.quantile(at, (0.25, 0.5, 0.75))
+    low_t, high_t = at[max(low, 0)], at[min(high, len(at) - 1)]
+    return Quartiles(float(median), float(lower), float(upper), float(low_t), float(high_t))
+
+
+def medians_apart(one: NDArray[np.int64], other: NDArray[np.int64]) -> tuple[float, float] | None:
+    """Return the difference of the medians of two independent samples of t, and half its 95% bootstrap interval."""
+    if min(len(one), len(other)) < FEW:
+        return None
+    rng = np.random.default_rng(6)
+    ours, theirs = (np.median(rng.choice(at, (RESAMPLED, len(at))), axis=1) for at in (one, other))
+    return float(np.median(one) - np.median(other)), float(Z_95 * np.std(ours - theirs))
 
 
 def _crossing(timesteps: NDArray[np.int64], values: Float64, level: float) -> float:

@@ -17,37 +17,50 @@ from viz_diffusion.plots.panels import AxisScale, Curve, draw_curves, mark_x
 from viz_diffusion.plots.theme import Array
 
 
-def draw_label_information(
-    timesteps: Array, bits: Array, interval: Array, ideal: Array, entropy: float, halves: tuple[int, int]
-) -> Figure:
-    """Draw the label's bits down to each t, of a denoiser (with its band) and of the ideal one; the level line is H(y).
+@dataclass(frozen=True, eq=False)
+class LabelBits:
+    """Bits that the label saves down to each of K timesteps."""
 
-    Parameters
-    ----------
-    timesteps
-        (K,) int, falling.
-    halves
-        Where the denoiser's and the ideal's bits pass half of where they end.
-    """
+    timesteps: Array
+    """(K,) int, falling."""
+    saved: Array
+    """(K,) float: by the network."""
+    interval: Array
+    """(K,) float: half the 95% interval of it."""
+    from_mixture: Array
+    """(K,) float: the same, compared with the mixture of the predictions under all labels."""
+    ideal: Array
+    """(K,) float: by the ideal denoiser."""
+    entropy: float
+    """H(y), the level line."""
+
+
+def draw_label_bits(bits: LabelBits) -> Figure:
+    """Draw the label's bits down to each t, noise at the left, of a denoiser (with its band) and of the ideal one."""
     with theme.use_theme():
         figure = theme.new_figure()
-        box = (330, 240, 2350, 1260)
-        first, last = float(timesteps[0]), float(timesteps[-1])
-        high = float(max(entropy, (bits + interval).max())) * 1.1
-        ticks = (*(tick for tick in np.arange(0.0, high, 1.0) if abs(tick - entropy) > 0.4), round(entropy, 2))
+        box = (330, 300, 1950, 1170)
+        first, last = float(bits.timesteps[0]), float(bits.timesteps[-1])
+        high = float(max(bits.entropy, (bits.saved + bits.interval).max())) * 1.1
+        ticks = (*(tick for tick in np.arange(0.0, high, 1.0) if abs(tick - bits.entropy) > 0.4), bits.entropy)
+        x = -bits.timesteps.astype(float)
+        low, up = bits.saved - bits.interval, bits.saved + bits.interval
         curves = (
-            Curve(-timesteps, ideal, r"$\mathrm{E}[x_0|x_t]$", colour=theme.MUTED, style="--", weight=3.5),
-            Curve(-timesteps, bits, theme.X0_PRED, bits - interval, bits + interval),
+            Curve(x, bits.ideal, "ideal denoiser:\nwhat the label holds", colour=theme.MUTED, style="--", weight=3.5),
+            Curve(x, bits.from_mixture, "network, compared\nwith the average\nunder all labels", style=":"),
+            Curve(x, bits.saved, "network, compared\nwith no label", low, up),
         )
         marks = tuple(np.unique(np.round(np.linspace(last, first, 5))))
-        x = AxisScale(
-            -first, -last, tuple(-mark for mark in marks), "$t$", labels=tuple(f"{mark:.0f}" for mark in marks)
-        )
-        axes = draw_curves(figure, box, curves, x, AxisScale(0, high, ticks, "bit"))
-        axes.axhline(entropy, color=theme.INK, lw=1.6)
-        ours, theirs = halves
-        mark_x(figure, axes, box, -ours, f"½: {ours}", theme.PURPLE)
-        axes.axvline(-theirs, color=theme.MUTED, lw=2.2, ls="--", zorder=1.8)
+        across = AxisScale(-first, -last, tuple(-mark for mark in marks), labels=tuple(f"{m:.0f}" for m in marks))
+        labels = tuple(f"{tick:.2f}".removesuffix(".00") for tick in ticks)
+        axes = draw_curves(figure, box, curves, across, AxisScale(0, high, ticks, labels=labels), label_pitch=230)
+        axes.axhline(bits.entropy, color=theme.INK, lw=1.6)
+        theme.write(figure, box[0] - 20, box[1] - 70, "bits saved by the label, down to this t", 24, ha="left")
+        middle = box[0] + box[2] / 2
+        theme.write(figure, middle, box[1] + box[3] + 185, "timestep $t$ (noise to the left)", 22)
+        said = f"entropy of the labels: {bits.entropy:.2f} bits"
+        height = box[1] + (1 - bits.entropy / high) * box[3]
+        theme.write(figure, box[0] + 20, height - 24, said, 20, ha="left", color=theme.INK)
         return figure
 
 

@@ -1,4 +1,4 @@
-"""The information in the label, in bits, and the denoiser as a classifier: no image is generated.
+"""What the label saves the denoiser, in bits, and what it holds: no image is generated.
 
 Takes any denoiser; knows nothing about figures or texts.
 """
@@ -19,6 +19,7 @@ from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.evaluation.intervals import Share, half_of_mean
 from viz_diffusion.lessons.base import Claim
 from viz_diffusion.lessons.context import Progress, silent
+from viz_diffusion.lessons.label.denoiser_as_classifier import classify_digits
 
 Float64 = NDArray[np.float64]
 SIZES = ((160, 30, 10), (1000, 300, 30))
@@ -28,10 +29,13 @@ IDEAL_LEAST = 50
 FIRST_T, POINTS = 100, 25
 """Of T = 1000: where the integral over SNR begins (below lies nearly all of it, and with it all errors), and in how
 many points it is taken."""
-READ_FROM, READ_TO = 300, 650
-"""Of T = 1000: between which timesteps a digit is classified."""
 NEAR_BITS, NEAR_T = 0.15, 50
 """The denoiser agrees with the ideal one within 15% of its bits, and within 50 of 1000 timesteps of its half."""
+MIXED_BELOW = 500
+"""Of T = 1000: at smaller t the predictions under all labels are mixed. There the ideal denoiser knows most of the
+label already, so that few labels count."""
+LIKELY = 1e-3
+"""Labels with a smaller probability are left out of a mixture."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,7 @@ class InformationFacts:
     worth_timesteps: tuple[int, ...]
     """(K,) falling."""
     worth_bits: tuple[float, ...]
-    """(K,) bits that the label tells the denoiser down to this t."""
+    """(K,) bits that the label saves the denoiser down to this t."""
     worth_bits_ideal: tuple[float, ...]
     """(K,) bits of the label that the ideal denoiser knows at this t."""
     bits_total: float
@@ -52,8 +56,28 @@ class InformationFacts:
     """Half its 95% interval."""
     bits_total_direct: float
     """The same from the gain in squared error."""
+    bits_total_direct_interval: float
+    """Half its 95% interval."""
+    estimates_apart: float
+    """``bits_total`` minus ``bits_total_direct``."""
+    estimates_apart_interval: float
+    """Half its 95% interval, image by image."""
+    bits_excess: float
+    """``bits_total`` minus ``bits_ideal``: what is saved beyond what the label holds."""
+    bits_excess_interval: float
+    """Half its 95% interval."""
+    excess_t: int
+    """The largest t at which predictions are mixed."""
+    excess_before: float
+    """The part of ``bits_excess`` down to the timestep before ``excess_t``."""
+    excess_share: float
+    """Share of the excess in all bits that are saved after that timestep."""
+    mixed_bits: float
+    """Bits by which the mixture of the predictions under all labels is better than the prediction without a label."""
+    mixed_bits_interval: float
+    """Half its 95% interval."""
     bits_ideal: float
-    """The last of ``worth_bits_ideal``."""
+    """The last of ``worth_bits_ideal``: what the label holds."""
     bits_entropy: float
     """Entropy of the labels, bits."""
     half_t: int
@@ -83,9 +107,13 @@ class LabelInformation:
     num_train_timesteps: int
     """T."""
     bits: Float64
-    """(K, N) float64: bits that each image's label tells down to this t, ½∫E‖x̂_0(y) - x̂_0(∅)‖² dSNR."""
+    """(K, N) float64: bits that each image's label saves down to this t, ½∫‖x̂_0(y) - x̂_0(∅)‖² dSNR."""
     bits_direct: Float64
-    """(K,) float64: the same from the gain in squared error, ½∫E(‖x_0 - x̂_0(∅)‖² - ‖x_0 - x̂_0(y)‖²) dSNR."""
+    """(K, N) float64: the same from the gain in squared error, ½∫(‖x_0 - x̂_0(∅)‖² - ‖x_0 - x̂_0(y)‖²) dSNR."""
+    bits_mixed: Float64
+    """(K, N) float64: what a mixture saves, ½∫(‖x_0 - x̂_0(∅)‖² - ‖x_0 - Σ_y p(y | x_t) x̂_0(y)‖²) dSNR, with the
+    ideal denoiser's p(y | x_t), at t < ``MIXED_BELOW``. For a denoiser whose prediction without a label is the mean of
+    its predictions under the labels, as the ideal one's is, it is 0."""
     ideal: Float64
     """(K,) float64: what the ideal denoiser of the training digits knows of the label at t, in bits."""
     ideal_error: Float64
@@ -107,9 +135,15 @@ class LabelInformation:
         rising = np.maximum.accumulate(bits)
         return round(float(np.interp(rising[-1] / 2, rising, self.timesteps.astype(float))))
 
+    @property
+    def mixed_from(self) -> int:
+        """The place in ``timesteps`` of the largest t at which predictions are mixed."""
+        return int((self.timesteps >= MIXED_BELOW * self.num_train_timesteps // 1000).sum())
+
     def facts(self) -> InformationFacts:
         """Return the numbers that captions and answers are filled with."""
         mean, (low, high) = self.bits.mean(axis=1), self.read.interval
+        excess, start = mean - self.ideal, self.mixed_from
         return InformationFacts(
             worth_count=int(self.bits.shape[1]),
             worth_timesteps=tuple(self.timesteps.tolist()),
@@ -117,7 +151,17 @@ class LabelInformation:
             worth_bits_ideal=tuple(self.ideal.tolist()),
             bits_total=float(mean[-1]),
             bits_total_interval=float(self.interval[-1]),
-            bits_total_direct=float(self.bits_direct[-1]),
+            bits_total_direct=float(self.bits_direct[-1].mean()),
+            bits_total_direct_interval=half_of_mean(self.bits_direct[-1]),
+            estimates_apart=float((self.bits - self.bits_direct)[-1].mean()),
+            estimates_apart_interval=half_of_mean((self.bits - self.bits_direct)[-1]),
+            bits_excess=float(excess[-1]),
+            bits_excess_interval=float(np.hypot(self.interval[-1], self.ideal_error[-1])),
+            excess_t=int(self.timesteps[start]),
+            excess_before=float(excess[start - 1]),
+            excess_share=float((excess[-1] - excess[start - 1]) / max(mean[-1] - mean[start - 1], 1e-12)),
+            mixed_bits=float(self.bits_mixed[-1].mean()),
+            mixed_bits_interval=half_of_mean(self.bits_mixed[-1]),
             bits_ideal=float(self.ideal[-1]),
             bits_entropy=self.entropy,
             half_t=self.half(mean),
@@ -131,14 +175,20 @@ class LabelInformation:
         )
 
     def claims(self) -> tuple[Claim, ...]:
-        """Decide whether the label has the ideal's bits, at the ideal's timesteps, and digits can be classified."""
+        """Decide whether the label saves more than it holds, whose error that is, and whether digits can be read."""
         found = self.facts()
-        off = abs(found.bits_total - found.bits_ideal)
-        limit, half = NEAR_BITS * found.bits_ideal, found.bits_total_interval
-        as_ideal = None if abs(off - limit) <= half else off < limit
+        limit = NEAR_BITS * found.bits_ideal
+        excess, half = found.bits_excess, found.bits_excess_interval
+        apart, apart_half = abs(found.estimates_apart), found.estimates_apart_interval
+        more = None if abs(excess - limit) <= half else excess > limit
+        agree = None if abs(apart - limit) <= apart_half else apart < limit
         near = NEAR_T * self.num_train_timesteps // 1000
+        answers = [Claim("saves_more", more, {"near": NEAR_BITS}), Claim("estimates", agree, {"near": NEAR_BITS})]
+        if more:  # without an excess there is nothing to explain
+            beyond, beyond_half = found.mixed_bits - excess / 2, np.hypot(found.mixed_bits_interval, half / 2)
+            answers.append(Claim("unlabelled", None if abs(beyond) <= beyond_half else beyond > 0))
         return (
-            Claim("worth", as_ideal, {"near": NEAR_BITS}),
+            *answers,
             Claim("spent", abs(found.half_t - found.half_t_ideal) <= near, {"near": near}),
             Claim("reads", self.read.interval[0] > 0.5 if self.read.interval[1] > 0.5 else False),
         )
@@ -159,7 +209,8 @@ def measure_label_information(
     ½∫(mmse(∅) - mmse(y)) dSNR = H(y): for the ideal denoiser the integral over the SNR up to any t is the information
     that the label holds beyond x_t. By the tower property the integrand is E‖x̂_0(y) - x̂_0(∅)‖² too, with far less
     variance. The ideal denoiser is that of the training digits, measured on training digits, for which its posterior
-    p(y | x_t) is exact.
+    p(y | x_t) is exact. Of a network the integral is what the label saves it, which exceeds H(y) by as much as its
+    prediction without a label has more excess error than that with it.
 
     Parameters
     ----------
@@ -178,7 +229,7 @@ def measure_label_information(
     oracle = EmpiricalOracle(schedule, training.images, training.labels, training.num_labels)
     shares = torch.bincount(training.labels).double() / len(training)
     entropy = float(-(shares[shares > 0] * shares[shares > 0].log2()).sum())
-    steered, gained, posterior = [], [], []
+    steered, gained, mixed, posterior = [], [], [], []
     for done, t in enumerate(timesteps.tolist()):
         x0, labels = heldout.images[rows], heldout.labels[rows]
         x_t = schedule.add_noise(x0, noise[: len(rows)], t)
@@ -188,6 +239,11 @@ def measure_label_information(
         )
         steered.append(_squares(with_label - without))
         gained.append(_squares(x0 - without) - _squares(x0 - with_label))
+        mixture = without
+        if t < MIXED_BELOW * T // 1000:
+            weights = oracle.posterior(x_t, torch.full_like(rows, t))
+            mixture = schedule.predict_x0(x_t, _mixed_noise(denoiser, x_t, t, weights), t)
+        mixed.append(_squares(x0 - without) - _squares(x0 - mixture))
         x_t = schedule.add_noise(training.images[known], noise[: len(known)], t)
         right = oracle.posterior(x_t, torch.full_like(known, t))[torch.arange(len(known)), training.labels[known]]
         posterior.append(entropy + right.clamp(min=1e-300).log2().numpy())
@@ -197,7 +253,8 @@ def measure_label_information(
         timesteps=timesteps,
         num_train_timesteps=T,
         bits=_integral(np.stack(steered), schedule.snr[timesteps]),
-        bits_direct=_integral(np.stack(gained), schedule.snr[timesteps]).mean(axis=1),
+        bits_direct=_integral(np.stack(gained), schedule.snr[timesteps]),
+        bits_mixed=_integral(np.stack(mixed), schedule.snr[timesteps]),
         ideal=ideal.mean(axis=1),
         ideal_error=half_of_mean(ideal),
         entropy=entropy,
@@ -206,32 +263,13 @@ def measure_label_information(
     )
 
 
-@torch.no_grad()
-def classify_digits(
-    denoiser: nn.Module,
-    schedule: NoiseSchedule,
-    heldout: Digits,
-    count: int,
-    draws: int,
-    seed: int = 0,
-    progress: Progress = silent,
-) -> Share:
-    """Classify ``count`` digits by the label with the smallest error of ε̂ (Li et al. 2023; Clark & Jaini 2023).
-
-    All labels are compared under the same ``draws`` of (t, ε).
-    """
-    T = schedule.num_train_timesteps
-    generator = torch.Generator().manual_seed(seed + 1900)
-    labels = torch.unique(heldout.labels)
-    t = torch.randint(READ_FROM * T // 1000, READ_TO * T // 1000, (draws,), generator=generator)
-    noise = torch.randn((draws, *heldout.images.shape[1:]), generator=generator)
-    hits = 0
-    for done, row in enumerate(torch.randperm(len(heldout), generator=generator)[:count].tolist()):
-        x_t = schedule.add_noise(heldout.images[row].expand_as(noise), noise, t)
-        errors = [(predict_noise(denoiser, x_t, t, label) - noise).square().sum() for label in labels.tolist()]
-        hits += int(labels[torch.stack(errors).argmin()] == heldout.labels[row])
-        progress(done + 1, count, "digits read by the denoiser")
-    return Share(hits, count)
+def _mixed_noise(denoiser: nn.Module, x_t: Tensor, t: int, weights: Tensor) -> Tensor:
+    """Return the ε̂ of (N, C, H, W) states under all labels, averaged with (N, L) weights."""
+    weights = torch.where(weights < LIKELY, 0.0, weights)
+    image, label = weights.nonzero(as_tuple=True)
+    shares = (weights / weights.sum(dim=1, keepdim=True))[image, label].to(x_t)
+    eps = predict_noise(denoiser, x_t[image], t, label)
+    return torch.zeros_like(x_t).index_add_(0, image, eps * shares[:, None, None, None])
 
 
 def _squares(images: Tensor) -> Float64:

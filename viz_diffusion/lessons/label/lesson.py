@@ -14,8 +14,9 @@ from viz_diffusion.lessons.base import Claim, Lesson, LessonFigure, Precomputed,
 from viz_diffusion.lessons.context import LessonContext
 from viz_diffusion.lessons.facts import FactGroup
 from viz_diffusion.lessons.label.figures import (
+    LabelBits,
     SwitchCurves,
-    draw_label_information,
+    draw_label_bits,
     draw_label_switch,
     draw_switch_pairs,
 )
@@ -55,7 +56,7 @@ class LabelStudy:
     """Generations whose label is switched on the way; None where there is no classifier for the data."""
 
     def claims(self) -> tuple[Claim, ...]:
-        """Decide what the label tells, whether the denoiser can classify, and until when the label can be switched."""
+        """Decide what the label saves, whether the denoiser can classify, and until when the label can be switched."""
         return self.information.claims() + (() if self.switches is None else self.switches.claims())
 
 
@@ -167,13 +168,15 @@ def _draw_switches(data: LabelSwitches) -> Figures:
 
 def _draw_information(data: LabelInformation) -> Figures:
     """Draw ``label_worth``."""
-    bits = data.bits.mean(axis=1)
-    halves = (data.half(bits), data.half(data.ideal))
-    return Figures(
-        label_worth=lambda: draw_label_information(
-            data.timesteps, bits, data.interval, data.ideal, data.entropy, halves
-        )
+    bits = LabelBits(
+        timesteps=data.timesteps,
+        saved=data.bits.mean(axis=1),
+        interval=data.interval,
+        from_mixture=(data.bits - data.bits_mixed).mean(axis=1),
+        ideal=data.ideal,
+        entropy=data.entropy,
     )
+    return Figures(label_worth=lambda: draw_label_bits(bits))
 
 
 def facts(data: Label) -> LabelFacts:
@@ -189,7 +192,7 @@ def facts(data: Label) -> LabelFacts:
 
 
 def claims(data: Label) -> tuple[Claim, ...]:
-    """Decide what the label tells, whether the denoiser can classify, and until when the label can be switched."""
+    """Decide what the label saves, whether the denoiser can classify, and until when the label can be switched."""
     return () if data.study is None else data.study.claims()
 
 

@@ -19,6 +19,7 @@ from viz_diffusion.lessons.memorisation.nearest_digits import (
     NeighboursFacts,
     measure_memorisation,
 )
+from viz_diffusion.lessons.memorisation.noised_digits import DIGITS, NoisedFacts
 from viz_diffusion.plots.lazy_figures import Figures
 from viz_diffusion.text.catalogue import Texts
 from viz_diffusion.training.run import Run
@@ -44,10 +45,20 @@ class QualityFacts:
     """Lower end of the 95% interval of their share."""
     read_high: float
     """Upper end of it."""
+    compared: int
+    """Images in each set that is compared: samples, real digits, references."""
+    kid: float
+    """KID of the samples from test digits, unbiased, times 1000."""
+    kid_half: float
+    """Half its 95% interval."""
     frechet: float
-    """Fréchet distance of the samples from real digits."""
+    """Fréchet distance of the samples from test digits."""
     frechet_real: float
-    """Fréchet distance of other real digits."""
+    """Fréchet distance of other test digits."""
+    frechet_excess: float
+    """The first less the second."""
+    frechet_excess_half: float
+    """Half its 95% interval."""
     frechet_clouds: float
     """Fréchet distance of Gaussian samples."""
     recall: float
@@ -68,6 +79,8 @@ class MemorisationFacts:
     """Of the control; None without one."""
     quality: Annotated[QualityFacts | None, FactGroup()]
     """Quality of the network's samples; None where they were not evaluated."""
+    noised: Annotated[NoisedFacts | None, FactGroup()]
+    """Of training digits noised and denoised; None where that was not measured."""
     copy_steps: int
     """DDIM steps of each sample."""
     has_control: bool
@@ -87,6 +100,7 @@ def facts(data: Memorisation) -> MemorisationFacts:
         own=data.own.facts(),
         control=None if data.control is None else data.control.facts(),
         quality=None if data.quality is None else _quality_facts(data.quality),
+        noised=None if data.noised is None else data.noised.facts(COPY, data.own.flagged),
         copy_steps=STEPS,
         has_control=data.control is not None,
     )
@@ -99,8 +113,13 @@ def _quality_facts(quality: Evaluation) -> QualityFacts:
         read_hits=samples.accuracy.hits,
         read_low=low,
         read_high=high,
+        compared=quality.compared,
+        kid=samples.kid,
+        kid_half=samples.kid_half,
         frechet=samples.frechet,
         frechet_real=real.frechet,
+        frechet_excess=quality.excess,
+        frechet_excess_half=quality.excess_half,
         frechet_clouds=clouds.frechet,
         recall=samples.recall,
         recall_real=real.recall,
@@ -109,7 +128,7 @@ def _quality_facts(quality: Evaluation) -> QualityFacts:
 
 
 def claims(data: Memorisation) -> tuple[Claim, ...]:
-    """Decide whether samples are as rarely near-copies as test digits, as far, and digits; and the control copies."""
+    """Decide whether samples copy no more than test digits, are as far, and digits; and whether copies are noticed."""
     own = data.own
     margin = MARGINS[len(own.ratio) >= 1000]
     least, most = share_difference(own.flagged, own.test_flagged)
@@ -122,31 +141,39 @@ def claims(data: Memorisation) -> tuple[Claim, ...]:
     if data.quality is not None:
         low, high = data.quality.samples.accuracy.interval
         answers.append(Claim("digits", True if low > READABLE else False if high < READABLE else None))
+        answers.append(Claim("farther", data.quality.is_worse))
     if data.control is not None:
         caught, free = data.control.flagged, data.control.test_flagged
         surely = share_difference(caught, free)[0] > 0
         answers.append(Claim("control_caught", True if surely else None if caught.hits > free.hits else False))
+    if data.noised is not None:
+        answers.append(data.noised.claim(COPY))
     return tuple(answers)
 
 
 def rows(facts: MemorisationFacts, texts: Texts) -> Rows:
-    """Return the samples and the test digits of the network and of the control."""
+    """Return the samples and the test digits of the network and of the control, and the training digits noised."""
     lines = []
     for one in (facts.own, facts.control):
         if one is not None:
             samples = Share(one.flagged, one.count), one.ratio_median, one.distance
             test = Share(one.test_flagged, one.count), one.test_ratio_median, one.test_distance
             for name, (flagged, ratio, distance) in (("samples", samples), ("test", test)):
-                low, high = flagged.interval
-                lines.append(
-                    (
-                        texts(f"chapter.memorisation.row_{name}", training=one.training),
-                        f"{flagged.hits} / {flagged.count} ({low:.1%} … {high:.1%})",
-                        f"{ratio:.2f}",
-                        f"{distance:.2f}",
-                    )
-                )
+                who = texts(f"chapter.memorisation.row_{name}", training=one.training)
+                lines.append(_row(who, flagged, ratio, distance))
+    if facts.noised is not None:
+        noised = facts.noised
+        for t, hits, ratio, distance in zip(
+            noised.noised_t, noised.noised_flagged, noised.noised_ratio, noised.noised_distance, strict=True
+        ):
+            who = texts("chapter.memorisation.row_noised", t=t)
+            lines.append(_row(who, Share(hits, noised.noised_count), ratio, distance))
     return Rows(("who", "flagged", "ratio", "distance"), tuple(lines))
+
+
+def _row(who: str, flagged: Share, ratio: float, distance: float) -> tuple[str, ...]:
+    low, high = flagged.interval
+    return who, f"{flagged.hits} / {flagged.count} ({low:.1%} … {high:.1%})", f"{ratio:.2f}", f"{distance:.2f}"
 
 
 def _measure(context: LessonContext) -> Memorisation:
@@ -164,6 +191,7 @@ def _measure(context: LessonContext) -> Memorisation:
         control,
         context.is_mnist,
         context.progress,
+        context.size(*DIGITS),
     )
 
 

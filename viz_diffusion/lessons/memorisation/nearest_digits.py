@@ -20,6 +20,7 @@ from viz_diffusion.evaluation.intervals import Z_95, Share
 from viz_diffusion.evaluation.metrics import Nearest, nearest_neighbours
 from viz_diffusion.lessons.context import Progress, silent
 from viz_diffusion.lessons.memorisation.figures import NearestPairs
+from viz_diffusion.lessons.memorisation.noised_digits import NoisedDigits, measure_noised_digits
 
 Float64 = NDArray[np.float64]
 STEPS = 50
@@ -148,6 +149,8 @@ class Memorisation:
     """Of the control, with its own; None where the data are not MNIST."""
     quality: Evaluation | None
     """Quality of the samples, since images that are no digits are no copies; None where the data are not MNIST."""
+    noised: NoisedDigits | None = None
+    """Training digits noised and denoised: how near a copy must be to be flagged; None where it was not measured."""
 
 
 def _flagged(ratio: Float64) -> Share:
@@ -208,6 +211,7 @@ def measure_memorisation(
     control: tuple[nn.Module, NoiseSchedule, Digits] | None = None,
     is_mnist: bool = True,
     progress: Progress = silent,
+    noised: int = 0,
 ) -> Memorisation:
     """Find the nearest training digits of samples and of test digits, and the same for a control.
 
@@ -219,6 +223,8 @@ def measure_memorisation(
         A denoiser that copies, its schedule, and the digits that it was trained on.
     is_mnist
         Whether the MNIST classifier can evaluate the samples.
+    noised
+        Training digits that are noised to each of some timesteps and denoised; 0 to leave this out.
     """
     total = count + (count // 2 if control else 0)
     images, labels = draw_samples(denoiser, schedule, count, lambda n: progress(n, total, "samples"))
@@ -231,4 +237,9 @@ def measure_memorisation(
         )
         control_neighbours = find_neighbours(copies, its_labels, few, heldout)
     enough = is_mnist and 20 <= count <= min(len(training), len(heldout))
-    return Memorisation(own, control_neighbours, evaluate(images, labels, training, heldout) if enough else None)
+    return Memorisation(
+        own,
+        control_neighbours,
+        evaluate(images, labels, training, heldout) if enough else None,
+        measure_noised_digits(denoiser, schedule, training, noised, STEPS, progress) if noised else None,
+    )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import torch
@@ -24,7 +25,7 @@ STEPS = 50
 """Denoising steps of each sampler."""
 LAST_SEED = 1_000_000
 """Added to a sample's seed for the mistaken noise of the last step, which is then independent of the first state."""
-MISTAKES = ("last_noise", "off_by_one", "no_root", "normalisation", "reversed", "unclipped")
+MISTAKES = ("last_noise", "off_by_one", "no_root", "normalisation", "reversed", "range_one")
 """Names of the mistakes; the k-th detector is for the k-th."""
 SAMPLERS = ("right", "right_cosine", *MISTAKES)
 """Names of all samplers: the correct one with the linear and with the cosine schedule, then the mistakes."""
@@ -42,8 +43,8 @@ class SamplerRecord:
     """(S-1,) float64: mean square of the noise injected at each step but the last, over its variance σ²."""
     roughness: Float64
     """(S+1,) float64: mean squared difference of horizontal neighbours, of the states and of the finished images."""
-    max_x0_pred: float
-    """The largest |x̂_0| that was used."""
+    last_x_t: Tensor
+    """(B, 1, H, W) float32: the state before the last step."""
     last_x0_pred: Tensor
     """(B, 1, H, W) float32: x̂_0 of the last step, as used."""
     x0: Tensor
@@ -120,7 +121,7 @@ def run_sampler(
     own = np.arange(T)
     visited = spaced_timesteps(T, min(STEPS, T))
     network, process, given = denoiser, schedule, own
-    if sampler in ("right_cosine", "unclipped"):
+    if sampler == "right_cosine":
         process = NoiseSchedule.named("cosine", T)
         given = nearest_by_snr(process, schedule)
     elif sampler == "off_by_one":
@@ -138,8 +139,9 @@ def run_sampler(
         noise,
         labels.to(device_of(denoiser)),
         timesteps=visited,
-        clip=sampler != "unclipped",
     )
+    if sampler == "range_one":  # ``for t in reversed(range(1, T))``: the step from the smallest t is never done
+        steps, visited = islice(steps, len(visited) - 1), visited[:-1]
     last_noise = torch.zeros(len(labels), 1, 28, 28)
     if sampler == "last_noise":
         last_noise = sigmas[-1] * ImageNoise([LAST_SEED + seed for seed in seeds]).draw()
@@ -157,24 +159,25 @@ def _record(
     frames: NDArray[np.int64],
 ) -> SamplerRecord:
     """Compute the statistics step by step; ``last_noise`` is added to the finished images."""
-    implied, noise_power, roughness, max_x0_pred, strip = [], [], [], 0.0, []
-    last = len(timesteps) - 1
+    implied, noise_power, roughness, strip = [], [], [], []
+    last, missing = len(timesteps) - 1, spaced.num_train_timesteps - len(timesteps)
     for index, step in enumerate(steps):
         implied.append(_implied_timestep(step.x_t, step.eps_pred, step.x0_raw, known))
         roughness.append(_roughness(step.x_t))
-        max_x0_pred = max(max_x0_pred, float(step.x0_pred.abs().max()))
         strip.append(step.x_t[kept, 0].cpu().numpy())
         if index < last:
-            at = last - index
+            at = last - index + missing
             injected = step.x_prev - spaced.posterior_mean(step.x0_pred, step.x_t, at)
             noise_power.append(float(injected.double().square().mean() / spaced.betas[at]))
-    x0 = step.x_prev.cpu() + last_noise
+    # a sampler adds no noise at its last step, whichever that is
+    x0 = spaced.posterior_mean(step.x0_pred, step.x_t, missing) if missing else step.x_prev
+    x0 = x0.cpu() + last_noise
     return SamplerRecord(
         timesteps=timesteps,
         implied_timesteps=np.array(implied),
         noise_power=np.array(noise_power),
         roughness=np.array([*roughness, _roughness(x0)]),
-        max_x0_pred=max_x0_pred,
+        last_x_t=step.x_t.cpu(),
         last_x0_pred=step.x0_pred.cpu(),
         x0=x0,
         strip=np.stack([*strip, x0[kept, 0].numpy()]),

@@ -18,7 +18,7 @@ from viz_diffusion.evaluation.classifier import DigitClassifier
 from viz_diffusion.evaluation.intervals import Z_95
 from viz_diffusion.evaluation.statistics import rank_correlation
 from viz_diffusion.lessons.context import Progress, silent
-from viz_diffusion.lessons.mistakes.buggy_samplers import SAMPLERS, SamplerRecord, run_sampler
+from viz_diffusion.lessons.mistakes.buggy_samplers import SAMPLERS, STEPS, SamplerRecord, run_sampler
 
 Float64 = NDArray[np.float64]
 SEED = 620_000
@@ -27,9 +27,9 @@ SIZES = (50, 400)
 """Samples of each sampler, quick and full."""
 FRAMES = 8
 """Frames of each strip, the finished one among them."""
-DETECTORS = ("rest", "clock", "power", "grey", "order", "beyond")
+DETECTORS = ("rest", "clock", "power", "grey", "order", "end")
 """Names of the detectors in the catalogues; the k-th is for the k-th mistake."""
-LIMITS = (1e-3, 0.5, 0.05, 0.25, 0.5, 2.0)
+LIMITS = (1e-3, 0.5, 0.05, 0.25, 0.5, 0.01)
 """The largest number of each detector that a correct sampler may have; see :func:`detect`."""
 
 
@@ -87,12 +87,13 @@ def measure_mistakes(
     mean = float(training.images.double().mean())
     classifier = DigitClassifier.bundled()[0] if is_mnist else None
     found, strips, correct = [], [], []
+    steps = min(STEPS, schedule.num_train_timesteps)
+    shown = shown_frames(steps + 1)
     for done, sampler in enumerate(SAMPLERS):
         progress(done, len(SAMPLERS), f"sampler {sampler}")
         record = run_sampler(sampler, denoiser, schedule, labels, range(SEED, SEED + samples), digit)
         found.append(detect(record, mean))
-        frames = shown_frames(len(record.frames))
-        strips.append(record.strip[record.frames[frames]])
+        strips.append(record.strip[record.frames[np.minimum(shown, len(record.frames) - 1)]])
         if classifier is not None:
             correct.append((classifier.read(record.x0) == labels).numpy())
     values, halves = (np.stack(column) for column in zip(*found, strict=True))
@@ -100,7 +101,7 @@ def measure_mistakes(
         values=values,
         halves=halves,
         strips=np.stack(strips),
-        steps_left=len(record.frames) - 1 - frames,
+        steps_left=steps - shown,
         samples=samples,
         correct=np.stack(correct) if correct else None,
         digit=digit,
@@ -110,21 +111,21 @@ def measure_mistakes(
 def shown_frames(count: int) -> NDArray[np.int64]:
     """Return which of ``count`` states a strip shows: the first, the last, and some between, closer in the second half.
 
-    With ``count`` = 51 these have 50, 39, 29, 20, 13, 7, 3 and 0 steps left.
+    With ``count`` = 51 these have 50, 39, 29, 20, 13, 7, 2 and 0 steps left.
     """
     left = np.round((count - 1) * (np.linspace(1, 0, FRAMES)) ** 1.6)
     return np.unique(count - 1 - left.astype(np.int64))
 
 
 def detect(record: SamplerRecord, training_mean: float) -> tuple[Float64, Float64]:
-    """Return (6,) numbers that are about 0 for a correct sampler (the last: at most 1), and half their 95% intervals.
+    """Return (6,) numbers that are about 0 for a correct sampler, and half their 95% intervals.
 
-    ``rest``: RMS difference of the finished images from the last x̂_0, to which the last step adds no noise.
+    ``rest``: RMS of what the finished images have beyond a weighted sum of the last x̂_0 and x_t: no noise is added.
     ``clock``: the difference of the t whose √ᾱ fits x_t, ε̂ and x̂_0 from the timestep that the network was given.
     ``power``: the relative deviation of the injected noise's mean square from σ².
     ``grey``: the deviation of the finished images' mean grey from that of the training images, on a scale of -1 .. 1.
     ``order``: 1 minus the rank correlation of the displayed frames' roughness with the steps left.
-    ``beyond``: the largest absolute value of x̂_0 that was used.
+    ``end``: the weight of the last x_t in that sum: a correct sampler ends in x̂_0, and keeps nothing of x_t.
 
     ``power`` and ``grey`` are estimates; the others are exact, and their intervals are 0.
 
@@ -135,14 +136,17 @@ def detect(record: SamplerRecord, training_mean: float) -> tuple[Float64, Float6
     """
     grey = record.x0.clamp(-1, 1).double().mean(dim=(1, 2, 3))
     power = float(record.noise_power.mean())
+    columns = torch.stack([record.last_x0_pred.flatten(), record.last_x_t.flatten()], dim=1).double().numpy()
+    finished = record.x0.double().flatten().numpy()
+    weights = np.linalg.lstsq(columns, finished, rcond=None)[0]
     steps_left = np.arange(len(record.roughness))[::-1]
     values = [
-        float((record.x0 - record.last_x0_pred).double().square().mean().sqrt()),
+        float(np.sqrt(np.square(finished - columns @ weights).mean())),
         float(np.abs(record.implied_timesteps - record.timesteps).max()),
         abs(power - 1),
         abs(float(grey.mean()) - training_mean),
         1 - float(rank_correlation(record.roughness[record.frames], steps_left)),
-        record.max_x0_pred,
+        abs(float(weights[1])),
     ]
     draws = record.x0.numel() * len(record.noise_power)
     half_power = Z_95 * power * float(np.sqrt(2 / draws))  # χ²: a sum of as many squared normal draws

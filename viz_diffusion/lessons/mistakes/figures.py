@@ -44,15 +44,16 @@ def draw_buggy_samplers(
         figure = theme.new_figure()
         page = theme.page_axes(figure)
         size = strips.shape[-1] * _FACTOR
+        theme.write(figure, _LEFT - 26, _TOP - 36, "steps left", 18, ha="right", color=theme.MUTED)
         for column, left in enumerate(steps_left):
             x = _LEFT + column * (size + _GAP) + size / 2
             theme.write(figure, x, _TOP - 36, str(int(left)), 22, color=theme.MUTED)
         for column, head in enumerate(heads):
-            theme.write(figure, _TABLE + (column + 0.5) * _COLUMN, _TOP - 40, head, 20)
+            theme.write(figure, _TABLE + (column + 0.5) * _COLUMN, _TOP - 30, head, 16)
         for row, symbol in enumerate(symbols):
             top = _TOP + row * _PITCH
             middle = top + size / 2
-            theme.write(figure, _LEFT - 36, middle, symbol, 24, ha="right", va="center")
+            theme.write(figure, _LEFT - 26, middle, symbol, 18, ha="right", va="center")
             for column, image in enumerate(strips[row]):
                 raster.place_digit(figure, _LEFT + column * (size + _GAP), top, _FACTOR, image)
             for column, value in enumerate(values[row]):

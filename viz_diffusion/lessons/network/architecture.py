@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from viz_diffusion.diffusion.converted_unet import ConvertedUNet
 from viz_diffusion.diffusion.unet import ResidualBlock, SimpleUNet
 from viz_diffusion.lessons.context import require_time
 from viz_diffusion.lessons.network.figures import BlockShape, ModelShape
@@ -46,5 +47,14 @@ def measure_network(model: SimpleUNet, label: int = 5) -> ModelShape:
         mid=(shape("mid1", model.mid1, quarter, attention=True), shape("mid2", model.mid2, quarter)),
         up=tuple(up),
         num_parameters=sum(weight.numel() for weight in model.parameters()),
+        layers_predict=_layers_predict(model),
         label=label,
     )
+
+
+def _layers_predict(model: SimpleUNet) -> str:
+    """Return ``v``, ``x₀`` or ``ε``; of flow matching it is v, that of the state with the same SNR."""
+    if model.config.schedule is not None:
+        return "v"
+    kind = model.trained_for if isinstance(model, ConvertedUNet) else "epsilon"
+    return {"v_prediction": "v", "sample": "x₀", "epsilon": "ε"}[kind]

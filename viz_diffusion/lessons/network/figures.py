@@ -1,4 +1,4 @@
-"""The model as a diagram: time and label are summed, and the sum reaches every block of the U-Net.
+"""The model as a diagram: embeddings of time and label, added, reach every block; x_t and t also reach the last line.
 
 Knows nothing about networks; the widths are given.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -17,8 +18,20 @@ from matplotlib.path import Path
 from viz_diffusion.errors import VizdiffInputError
 from viz_diffusion.plots import theme
 
-_MIDDLE, _BUS, _CHAIN = 620, 960, 1370
+_MIDDLE, _BUS, _CHAIN = 640, 960, 1370
 _MARGIN, _END = 70, 300
+_OUTPUT, _LAST_LINE, _RADIUS = 240, 2740, 78
+"""Side of ε̂ behind a last line, and where the circle of that stands, with its radius."""
+_Formula = tuple[tuple[int, str], ...]
+_FORMULAS: dict[str, _Formula] = {
+    "v": ((22, r"$\hat{\varepsilon}=\sqrt{\bar{\alpha}}\,\hat{v}\;+$"), (26, r"$\sqrt{1-\bar{\alpha}}\;x_t$")),
+    "x₀": (
+        (26, r"$\hat{\varepsilon}=(x_t-$"),
+        (26, r"$\sqrt{\bar{\alpha}}\,\hat{x}_0)\,/$"),
+        (22, r"$\sqrt{1-\bar{\alpha}}$"),
+    ),
+}
+"""The last line, by what the layers predict: font sizes and rows."""
 _SHEETS = ("#e4dcf0", "#cfc2e4")
 
 
@@ -56,24 +69,30 @@ class ModelShape:
     """Blocks on the way up, in order."""
     num_parameters: int
     """Trainable numbers in all."""
+    layers_predict: str = "v"
+    """``v`` or ``x₀``, from which the last line computes ε̂ with x_t and ᾱ; ``ε`` where there is no such line."""
     label: int = 5
     """The label whose embedding is looked up, 0 .. num_labels-1."""
 
 
 def draw_model(shape: ModelShape) -> Figure:
-    """Draw x_t → blocks → ε̂ with skip connections above; t and y, summed, reach every block from below.
+    """Draw x_t → blocks → last line → ε̂ with skip connections above; t and y, summed, reach every block from below.
 
-    A block is a stack of feature maps: its side tells the resolution, its depth the channels, and both
-    are written on it; QKᵀ over a block marks attention.
+    A block is a stack of feature maps: its side tells the resolution, its depth the channels, and both are written on
+    it. Into the last line, where there is one, go x_t from above and t from below.
     """
     blocks = (*shape.down, *shape.mid, *shape.up)
     if not 1 <= len(blocks) <= 14:
         raise VizdiffInputError(f"the diagram holds 1 to 14 blocks, found {len(blocks)}")
+    formula = _FORMULAS.get(shape.layers_predict)
     with theme.use_theme():
         figure = theme.new_figure()
         page = theme.page_axes(figure)
+        theme.write(figure, _MARGIN, 96, "How image, timestep and label reach the predicted noise", 26, ha="left")
         ends = _END if len(blocks) <= 8 else 170
-        left, right = _MARGIN + ends + 60, theme.PAGE_WIDTH - _MARGIN - ends - 60
+        output = ends if formula is None else min(ends, _OUTPUT)
+        goal = theme.PAGE_WIDTH - _MARGIN - output if formula is None else _LAST_LINE - _RADIUS - 4
+        left, right = _MARGIN + ends + 60, goal - 60
         pitch = (right - left) / len(blocks)
         stacks = [_stack(block, shape.input_size, pitch) for block in blocks]
         centres = [left + (index + 0.5) * pitch for index in range(len(blocks))]
@@ -81,19 +100,23 @@ def draw_model(shape: ModelShape) -> Figure:
         for centre, block, (side, depth) in zip(centres, blocks, stacks, strict=True):
             _draw_block(figure, page, block, (centre - depth / 2, side, depth))
             stops.append((centre - (side + depth) / 2 - 8, centre + (side + depth) / 2 + 8))
-        stops.append((right + 52.0, right + 52.0))
+        stops.append((goal - 8.0, goal - 8.0))
         for (_, start), (end, _) in pairwise(stops):
             theme.arrow(page, (start, _MIDDLE), (end, _MIDDLE), mutation_scale=26 if pitch > 250 else 15)
-        _draw_ends(figure, page, shape.input_size, ends)
+        _draw_ends(figure, page, shape.input_size, ends, output)
         _draw_skips(page, shape, centres, [_MIDDLE - side / 2 - depth - 10 for side, depth in stacks])
         _draw_bus(
+            figure,
             page,
             [(x - depth / 2, _MIDDLE + side / 2) for x, (side, depth) in zip(centres, stacks, strict=True)],
         )
+        if formula is not None:
+            _draw_last_line(figure, page, ends, output, formula)
         _draw_time(figure, page, shape)
         _draw_label(figure, page, shape)
         count = f"{shape.num_parameters:,}".replace(",", "\N{NO-BREAK SPACE}")
-        theme.write(figure, theme.PAGE_WIDTH / 2, 1715, rf"$|\theta|$ = {count}", 20, color=theme.MUTED)
+        note = f"In each block: channels, and height and width of its feature maps. {count} parameters in all."
+        theme.write(figure, theme.PAGE_WIDTH / 2, 1752, note, color=theme.MUTED)
         return figure
 
 
@@ -125,24 +148,47 @@ def _draw_block(figure: Figure, page: Axes, block: BlockShape, place: tuple[floa
     theme.write(figure, centre, _MIDDLE + 62, f"{block.resolution}²", color="white")
     if block.has_attention:
         y = _MIDDLE - side / 2 - depth - 34
-        theme.write(figure, centre + depth / 2, y, "$QK^T$", 26, color=theme.PURPLE)
+        theme.write(figure, centre + depth / 2, y, "attention", color=theme.PURPLE)
 
 
-def _draw_ends(figure: Figure, page: Axes, input_size: int, side: float) -> None:
-    """Draw x_t at the left and ε̂ at the right as empty squares of the input's size."""
-    for x, symbol in ((_MARGIN, theme.X_T), (theme.PAGE_WIDTH - _MARGIN - side, theme.EPS_PRED)):
+def _draw_ends(figure: Figure, page: Axes, input_size: int, first: float, last: float) -> None:
+    """Draw x_t at the left and ε̂ at the right as empty squares of these sides."""
+    for x, side, symbol, name in (
+        (_MARGIN, first, theme.X_T, "noised\nimage"),
+        (theme.PAGE_WIDTH - _MARGIN - last, last, theme.EPS_PRED, "predicted\nnoise"),
+    ):
         page.add_patch(Rectangle((x, _MIDDLE - side / 2), side, side, fc="white", ec=theme.INK, lw=3))
-        inside = side > 250
+        inside = side > 200
         theme.write(figure, x + side / 2, _MIDDLE + (10 if inside else 30), symbol, 40 if inside else 30)
         y = _MIDDLE + side / 2 + (-28 if inside else 72)
         theme.write(figure, x + side / 2, y, f"{input_size}²", color=theme.MUTED)
+        align, place = ("left", x) if x == _MARGIN else ("right", x + side)
+        theme.write(figure, place, _MIDDLE - side / 2 - 28, name, ha=align, va="bottom", linespacing=1.0)
+
+
+def _draw_last_line(figure: Figure, page: Axes, first: float, last: float, formula: _Formula) -> None:
+    """Draw the last line as a circle, reached by x_t from above and by t from below, and what it computes."""
+    style: dict[str, Any] = {"color": theme.PURPLE, "lw": 4}
+    for name, points in (
+        ("x_t", [(_MARGIN + first / 2, _MIDDLE - first / 2 - 170), (_MARGIN + first / 2, 160), (_LAST_LINE, 160)]),
+        ("t", [(110, _CHAIN + 70), (110, 1640), (_LAST_LINE, 1640)]),
+    ):
+        page.plot(*zip(*points, strict=True), gid=f"last-line-{name}", **style)
+        (x, y), end = points[-1], _MIDDLE + (_RADIUS + 8) * (-1 if name == "x_t" else 1)
+        theme.arrow(page, (x, y), (x, end), mutation_scale=32, **style)
+    page.add_patch(Circle((_LAST_LINE, _MIDDLE), _RADIUS, fc="white", ec=theme.PURPLE, lw=4, gid="last-line"))
+    theme.write(figure, _LAST_LINE, _MIDDLE + 4, "last\nline", va="center", linespacing=0.95)
+    theme.arrow(page, (_LAST_LINE + _RADIUS + 4, _MIDDLE), (theme.PAGE_WIDTH - _MARGIN - last - 8, _MIDDLE))
+    for row, (size, text) in enumerate(formula):
+        theme.write(figure, _LAST_LINE + 30, 905 + 120 * row, text, size, ha="left")
+    theme.write(figure, _LAST_LINE + 30, 1265, r"$\bar{\alpha}$ at t", 20, ha="left", color=theme.PURPLE)
 
 
 def _draw_skips(page: Axes, shape: ModelShape, centres: list[float], tops: list[float]) -> None:
     """Draw each skip connection: up from a block, level across, down into its mirror."""
     pairs, bend = min(len(shape.down), len(shape.up)), 40.0
     for index in range(pairs):
-        other, level = len(centres) - 1 - index, 110 + min(90.0, 220 / pairs) * index
+        other, level = len(centres) - 1 - index, 215 + min(80.0, 160 / pairs) * index
         (x, y), (x_end, y_end) = (centres[index], tops[index]), (centres[other], tops[other])
         corners = [(x, y), (x, level + bend), (x, level), (x + bend, level), (x_end - bend, level)]
         corners += [(x_end, level), (x_end, level + bend), (x_end, y_end - 40)]
@@ -152,7 +198,7 @@ def _draw_skips(page: Axes, shape: ModelShape, centres: list[float], tops: list[
         theme.arrow(page, (x_end, y_end - 60), (x_end, y_end))
 
 
-def _draw_bus(page: Axes, feet: list[tuple[float, float]]) -> None:
+def _draw_bus(figure: Figure, page: Axes, feet: list[tuple[float, float]]) -> None:
     """Draw the sum, the line it runs along, and an arrow from the line into the foot of every block."""
     heart = theme.PAGE_WIDTH / 2
     xs = [heart, *(x for x, _ in feet)]
@@ -161,6 +207,7 @@ def _draw_bus(page: Axes, feet: list[tuple[float, float]]) -> None:
     for x, foot in feet:
         theme.arrow(page, (x, _BUS), (x, foot + 10), color=theme.ORANGE, lw=5, mutation_scale=32)
     page.add_patch(Circle((heart, _CHAIN), 70, fc="white", ec=theme.ORANGE, lw=5))
+    theme.write(figure, heart + 40, _BUS + 150, "time + label embedding", color=theme.ORANGE, ha="left")
     page.plot([heart - 38, heart + 38], [_CHAIN, _CHAIN], color=theme.INK, lw=4)
     page.plot([heart, heart], [_CHAIN - 38, _CHAIN + 38], color=theme.INK, lw=4)
 
@@ -168,6 +215,8 @@ def _draw_bus(page: Axes, feet: list[tuple[float, float]]) -> None:
 def _draw_time(figure: Figure, page: Axes, shape: ModelShape) -> None:
     """Draw t → sinusoids → MLP → sum, with the widths beneath."""
     theme.write(figure, 110, _CHAIN + 26, "$t$", 40)
+    theme.write(figure, _MARGIN - 20, _CHAIN - 160, "timestep", ha="left")
+    theme.write(figure, 520, _CHAIN - 160, "sinusoids")
     for left, width, dim in ((270, 500, shape.time_dim), (930, 360, shape.embedding_dim)):
         page.add_patch(Rectangle((left, _CHAIN - 130), width, 260, fc="white", ec=theme.INK, lw=2.4))
         theme.write(figure, left + width / 2, _CHAIN + 210, str(dim), 20, color=theme.MUTED)
@@ -184,19 +233,20 @@ def _draw_label(figure: Figure, page: Axes, shape: ModelShape) -> None:
     """Draw y → look-up table → sum: a column for each label and the null label, one of them taken."""
     names = [str(label) for label in range(shape.num_labels)]
     if len(names) > 10:
-        names = [*names[:8], "…", names[-1]]
+        names = [*names[:4], "…", names[-1]]
     names.append("∅")
-    left, right = 1910, 2930
+    left, right = 1830, 2430
     wide = (right - left) / len(names)
     for index, name in enumerate(names):
         taken = name == (str(shape.label) if str(shape.label) in names else "…")
         corner = (left + index * wide, _CHAIN - 130)
         colour = theme.ORANGE if taken else "white"
         page.add_patch(Rectangle(corner, wide, 260, fc=colour, ec=theme.INK, lw=2.4))
-        size = theme.TEXT_SIZE if len(name) > 1 else 22
-        theme.write(figure, left + (index + 0.5) * wide, _CHAIN + 28, name, size)
+        theme.write(figure, left + (index + 0.5) * wide, _CHAIN + 26, name)
     width = f"{shape.num_labels + 1} × {shape.embedding_dim}"
     theme.write(figure, (left + right) / 2, _CHAIN + 210, width, 20, color=theme.MUTED)
-    theme.write(figure, theme.PAGE_WIDTH - 110, _CHAIN + 14, "$y$", 40)
-    theme.arrow(page, (theme.PAGE_WIDTH - 170, _CHAIN), (right + 8, _CHAIN))
+    theme.write(figure, (left + right) / 2, _CHAIN - 160, "label embeddings")
+    theme.write(figure, 2580, _CHAIN - 160, "label")
+    theme.write(figure, 2580, _CHAIN + 14, "$y$", 40)
+    theme.arrow(page, (2530, _CHAIN), (right + 8, _CHAIN))
     theme.arrow(page, (left - 8, _CHAIN), (theme.PAGE_WIDTH / 2 + 78, _CHAIN))

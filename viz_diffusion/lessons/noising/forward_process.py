@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from viz_diffusion.data import IMAGE_SIZE, Digits
 from viz_diffusion.diffusion.samplers import ImageNoise
+from viz_diffusion.diffusion.scaling import SCALINGS
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.recording.trajectory import Trajectory
 from viz_diffusion.views.frames import pictures
@@ -138,10 +139,11 @@ def measure_recording(trajectory: Trajectory) -> Noising | None:
 
     Returns
     -------
-    None where the signal-to-noise ratio of that schedule never falls below 1.
+    None where the signal-to-noise ratio of that schedule never falls below 1, or where the schedule does not preserve
+    the variance: the lesson's formula is that of schedules that do.
     """
     schedule, x0 = trajectory.schedule, trajectory.x0[:1]
-    if schedule.snr_below_one is None:
+    if schedule.snr_below_one is None or schedule.scaling != SCALINGS[0]:
         return None
     last = schedule.num_train_timesteps - 1
     timesteps = np.unique(np.round(np.array(TIMESTEPS) * last / 999).astype(np.int64))

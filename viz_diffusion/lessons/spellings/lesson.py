@@ -15,6 +15,8 @@ from viz_diffusion.text.catalogue import Texts
 
 ROUNDING = 1e-5
 """Largest difference of two next states by rounding in float32; values are about 1."""
+ALIGNED = 0.5
+"""Cosine above which contributions point to the finished image."""
 SYMBOLS = ("ε̂", "x̂₀", "v̂", "ŝ")
 """The predictions in tables: of noise, x_0, v and score."""
 SHARES_IN_TABLE = (1.0, 0.9, 0.75, 0.5, 0.26, 0.1, 0.01)
@@ -77,6 +79,8 @@ class SpellingsFacts:
     """(3,) error of the next state at the first timestep."""
     state_error_last: tuple[float, ...]
     """(3,) the same at the last timestep."""
+    sum_to_image: tuple[float, ...]
+    """(3,) cosine with the finished image of the summed contributions of ε̂, x̂_0 and v̂."""
     even_t: float
     """The timestep at which errors of ε̂ and x̂_0 are amplified most alike: SNR nearest to 1."""
     told_t: tuple[float, ...]
@@ -131,6 +135,7 @@ def facts(data: Notations) -> SpellingsFacts:
         eps_error_last=tuple(data.eps_error[:, -1].tolist()),
         state_error_first=tuple(data.state_error[:, 0].tolist()),
         state_error_last=tuple(data.state_error[:, -1].tolist()),
+        sum_to_image=tuple(data.sum_to_image.tolist()),
         even_t=float(data.timesteps[np.abs(np.log(data.x0_error[NOISE])).argmin()]),
         told_t=tuple(data.timesteps[in_table].tolist()),
         told_formulas=tuple(_formulas(data, one) for one in in_table),
@@ -138,13 +143,15 @@ def facts(data: Notations) -> SpellingsFacts:
 
 
 def claims(data: Notations) -> tuple[Claim, ...]:
-    """Decide whether the notations are one step, where errors grow, and whether one notation is never the worst.
+    """Decide whether the notations are one step, what they add up to, where errors grow, and which is never the worst.
 
-    All three follow from weights and not from samples, so that none is undecided.
+    All follow from weights and not from samples, so that none is undecided.
     """
     answers = [Claim("same_state", data.difference_float32 < ROUNDING)]
     if data.from_recorded is not None:
         answers.append(Claim("recorded_state", data.from_recorded < ROUNDING))
+    to_noise, to_x0 = data.sum_to_image[[NOISE, X0]]
+    answers.append(Claim("paints", bool(to_x0 > ALIGNED > to_noise), {"aligned": ALIGNED}))
     answers.append(Claim("noise_grows", bool(data.x0_error[NOISE, 0] > 1)))
     answers.append(Claim("x0_grows", bool(data.eps_error[X0, -1] > 1)))
     least = data.state_error[V] <= data.state_error[[NOISE, X0]].min(axis=0) * (1 + 1e-9)

@@ -62,6 +62,9 @@ class Notations:
     """(3, S) float64: RMS error of ε̂, in the same way."""
     state_error: Float64
     """(3, S) float64: RMS error of the next state, in the same way."""
+    sum_to_image: Float64
+    """(3,) float64: cosine with the finished image of what a prediction contributes, its weight times it, summed over
+    all steps."""
     signal_scale: Float64
     """(S,) float64: a of x_t = a x_0 + b ε."""
     noise_scale: Float64
@@ -149,6 +152,7 @@ def measure_notations(trajectory: Trajectory, sample: int = 0) -> Notations:
         x0_error=errors[0],
         eps_error=errors[1],
         state_error=errors[2],
+        sum_to_image=_sums_to_image(predictions, weights, trajectory.x0[sample].reshape(-1).astype(np.float64)),
         signal_scale=a,
         noise_scale=b,
     )
@@ -203,6 +207,13 @@ def _without_noise(trajectory: Trajectory, spaced: NoiseSchedule, sample: int) -
     for step in range(len(added) - 1):  # the last step adds none
         added[step] = sigma[step] * noise.draw().numpy().reshape(-1)
     return states[1:] - added
+
+
+def _sums_to_image(predictions: list[Float64], weights: list[tuple[Float64, Float64]], image: Float64) -> Float64:
+    """Return (3,) cosines of the (D,) finished image with the summed contributions of noise, x_0 and v."""
+    sums = [two @ p for p, (_, two) in zip(predictions[:3], weights, strict=False)]
+    lengths = [float(np.linalg.norm(total) * np.linalg.norm(image)) for total in sums]
+    return np.array([total @ image / max(length, 1e-12) for total, length in zip(sums, lengths, strict=True)])
 
 
 def _put_errors(

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from viz_diffusion.diffusion.sampler_config import SamplerConfig
-from viz_diffusion.lessons.base import Claim, Lesson, LessonFigure, Rows, Series
-from viz_diffusion.lessons.context import LessonContext
-from viz_diffusion.lessons.step.figures import StepLedger, draw_ledger
+from viz_diffusion.evaluation.intervals import all_surely, surely
+from viz_diffusion.lessons.base import Claim, Lesson, LessonFigure, Precomputed, Rows, Series
+from viz_diffusion.lessons.context import LessonContext, record_traces
+from viz_diffusion.lessons.facts import FactGroup
+from viz_diffusion.lessons.step.directions import (
+    DirectionFacts,
+    StepDirections,
+    direction_facts,
+    half_interval,
+    measure_directions,
+)
+from viz_diffusion.lessons.step.figures import StepLedger, draw_directions, draw_ledger
 from viz_diffusion.lessons.step.step_parts import (
     PARTS,
     ROUNDING,
@@ -33,6 +44,12 @@ SHARES_IN_TABLE = (1.0, 0.9, 0.75, 0.5, 0.25, 0.1, 0.01)
 """Shares of the steps that are left at the steps in the table."""
 DDIM_STEPS = 50
 """Steps of the second recording, by DDIM from the same noise."""
+GENERATIONS = 8
+"""Generations whose directions are measured, quick; the full measurement takes all traces."""
+FEWEST_STEPS = 5
+"""Steps, at least, of a recording whose directions are decided."""
+ALIGNED, OPPOSITE = 0.5, -0.9
+"""Removals point the same way above this cosine; their sum is the noise, with the opposite sign, below the other."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +90,10 @@ class StepFacts:
     """Its column, from 0."""
     pixel: tuple[float, ...]
     """(5,) its value before the step, what rescaling, removal and injection add, and its value after the step."""
+    directions: Annotated[DirectionFacts, FactGroup()]
+    """Directions in the recorded generation."""
+    general: Annotated[DirectionFacts | None, FactGroup("general_")]
+    """The same in many generations; None where they were not measured."""
 
 
 def measure(context: LessonContext) -> StepParts:
@@ -86,11 +107,22 @@ def measure(context: LessonContext) -> StepParts:
         SamplerConfig("ddim", DDIM_STEPS, guidance_scale=1.0),
         image_shape=context.trajectory.x_t.shape[2:],
     )
-    return replace(measure_steps(context.trajectory, context.sample), ddim_rest=deviation_from_ddim(ddim))
+    parts = measure_steps(context.trajectory, context.sample)
+    return replace(parts, ddim_rest=deviation_from_ddim(ddim), general=PRECOMPUTED.results(context))
+
+
+def _measure_general(context: LessonContext) -> StepDirections:
+    """Measure directions in unguided generations by DDPM, which are not the recorded one."""
+    traces = context.traces if context.full else None
+    if traces is None:
+        traces = context.given_traces or record_traces(
+            context.model, context.schedule, GENERATIONS, progress=context.progress
+        )
+    return measure_directions(measure_steps(traces, sample) for sample in range(traces.num_images))
 
 
 def draw(data: StepParts) -> Figures:
-    """Draw ``ledger``, three whole steps and the norms of all."""
+    """Draw ``ledger``, three whole steps and the norms of all, and ``directions`` of many generations."""
     shown = _rows_at(data, SHARES_DRAWN)
     trajectory = data.trajectory
     x_t, x_prev = states(trajectory, data.sample)
@@ -104,7 +136,19 @@ def draw(data: StepParts) -> Figures:
         norms=np.stack([norms(part) for part in parts.values()], axis=1),
         stride=data.stride,
     )
-    return Figures(ledger=lambda: draw_ledger(ledger))
+    figures = Figures(ledger=lambda: draw_ledger(ledger))
+    general = data.general
+    return figures if general is None else figures | Figures(directions=lambda: _draw_directions(general))
+
+
+def _draw_directions(data: StepDirections) -> Figure:
+    found = direction_facts(data)
+    contributions = (found.from_start, found.from_enlarging, found.from_removing, found.from_injecting)
+    halves = half_interval(data.along)
+    with_what = (found.to_noise, found.to_image, found.to_other_noise or 0.0)
+    return draw_directions(
+        data.lags, data.cosine.mean(axis=0), half_interval(data.cosine), with_what, np.array(contributions), halves
+    )
 
 
 def facts(data: StepParts) -> StepFacts:
@@ -137,19 +181,40 @@ def facts(data: StepParts) -> StepFacts:
         pixel=tuple(
             float(term[at]) for term in (before, data.rescaled[row], data.removed[row], data.injected[row], after)
         ),
+        directions=direction_facts(measure_directions([data])),
+        general=None if data.general is None else direction_facts(data.general),
     )
 
 
 def claims(data: StepParts) -> tuple[Claim, ...]:
-    """Decide whether DDPM injects more noise than it removes, and whether DDIM injects none."""
+    """Decide whether more noise is injected than removed, what the removals add up to, and whether DDIM injects."""
     found = facts(data)
     answers = []
     if found.is_ddpm:
         share = found.injects_more / found.num_steps_told
         answers.append(Claim("injects_more", share > 0.5, {"share": share}))
+    if found.num_steps_told >= FEWEST_STEPS:
+        own = found.directions
+        answers.append(Claim("one_direction", own.far_cosine > ALIGNED, {"aligned": ALIGNED}))
+        answers.append(Claim("removes_noise", own.to_noise < OPPOSITE, {"opposite": OPPOSITE}))
+        answers.append(Claim("enlarging", own.from_enlarging > own.image_length / 2))
+    if data.general is not None:
+        answers.append(_in_general(data.general))
     if found.ddim_rest_max is not None:
         answers.append(Claim("ddim_injects_nothing", found.ddim_rest_max < ROUNDING, {"rounding": ROUNDING}))
     return tuple(answers)
+
+
+def _in_general(data: StepDirections) -> Claim:
+    """Decide whether in the mean of many generations removals turn, add up to the noise, and the enlargement adds."""
+    quantities = (
+        ALIGNED - data.cosine[:, data.told(0.4)],
+        OPPOSITE - data.to_noise,
+        data.along[:, 1] - data.along.sum(axis=1) / 2,
+    )
+    means = ((float(values.mean()), float(half_interval(values))) for values in quantities)
+    holds = all_surely(surely(mean - half, mean + half) for mean, half in means)
+    return Claim("in_general", holds, {"aligned": ALIGNED, "opposite": OPPOSITE})
 
 
 def rows(facts: StepFacts, _: Texts) -> Rows:
@@ -174,14 +239,16 @@ def _rows_at(data: StepParts, shares: tuple[float, ...]) -> NDArray[np.int64]:
     return count - left
 
 
+PRECOMPUTED = Precomputed(StepDirections, _measure_general, (LessonFigure("directions"),), any_data=False)
 LESSON = Lesson(
     name="step",
     any_data=True,
     position=40,
     measure=measure,
     measure_recording=measure_recording,
+    precomputed=PRECOMPUTED,
     needs=frozenset({"recording"}),
-    seconds=(1, 1),
+    seconds=(10, 50),
     facts=facts,
     claims=claims,
     rows=rows,

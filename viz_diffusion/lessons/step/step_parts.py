@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.evaluation.statistics import pixel_rms
+from viz_diffusion.lessons.step.directions import StepDirections
 from viz_diffusion.recording.trajectory import Trajectory
 
 PARTS = ("rescaled", "removed", "injected")
@@ -38,6 +39,8 @@ class StepParts:
     ddim_rest: NDArray[np.float64] | None = None
     """(D,) float64: of D steps of DDIM from the same noise, the deviation of each from its formula without fresh
     noise, RMS per pixel over that of the step; None where no such steps were recorded."""
+    general: StepDirections | None = None
+    """Directions in many generations by DDPM; None where they were not measured."""
 
     @property
     def stride(self) -> int | None:

@@ -8,6 +8,7 @@ from typing import Annotated
 from viz_diffusion.lessons.base import Claim, Lesson, LessonFigure, Precomputed, Rows
 from viz_diffusion.lessons.context import LessonContext
 from viz_diffusion.lessons.facts import FactGroup
+from viz_diffusion.lessons.training.bound_terms import IMAGES, published_claim
 from viz_diffusion.lessons.training.figures import draw_bits_by_t, draw_loss_by_t
 from viz_diffusion.lessons.training.loss_by_timestep import (
     EACH,
@@ -66,6 +67,7 @@ def _measure_loss(context: LessonContext) -> LossByTimestep:
         context.size(*EACH),
         context.seed,
         context.progress,
+        context.size(*IMAGES),
     )
 
 
@@ -98,8 +100,9 @@ def facts(data: Training) -> TrainingFacts:
 
 
 def claims(data: Training) -> tuple[Claim, ...]:
-    """Decide whether the network beats one Gaussian per digit, whether bits lie late, and whether digits differ."""
-    return data.loss_by_timestep.claims()
+    """Decide the claims on the loss and its bits; on MNIST also whether they are fewer than published ones."""
+    answers = data.loss_by_timestep.claims()
+    return (*answers, published_claim(data.loss_by_timestep.facts().bound)) if data.is_mnist else answers
 
 
 def rows(facts: TrainingFacts, texts: Texts) -> Rows:

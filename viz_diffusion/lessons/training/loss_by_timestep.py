@@ -22,6 +22,13 @@ from viz_diffusion.evaluation.likelihood import bits_per_loss, gaussian_losses
 from viz_diffusion.lessons.base import Claim
 from viz_diffusion.lessons.context import Progress, silent
 from viz_diffusion.lessons.facts import FactGroup
+from viz_diffusion.lessons.training.bound_terms import (
+    IMAGES,
+    BoundEnds,
+    BoundFacts,
+    decoder_claim,
+    measure_bound_ends,
+)
 from viz_diffusion.lessons.training.figures import LossByT
 from viz_diffusion.training.loop import NUM_QUARTERS
 
@@ -93,7 +100,9 @@ class LossFacts:
     gaussian_per_label_mean: float
     """Over all t."""
     bits: Annotated[BitsFacts, FactGroup()]
-    """Of the variational bound."""
+    """Of the variational bound's L_1 .. L_{T-1}."""
+    bound: Annotated[BoundFacts, FactGroup()]
+    """Of all its terms."""
     digits: Annotated[DigitLossFacts, FactGroup()]
     """Of the loss by digit."""
 
@@ -116,6 +125,8 @@ class LossByTimestep:
     """(T,) float64: of the best denoiser of one Gaussian per label."""
     bits_per_loss: Float64
     """(T,) float64: the weights."""
+    ends: BoundEnds
+    """The two other terms of the bound."""
 
     @property
     def widths(self) -> NDArray[np.int64]:
@@ -150,7 +161,7 @@ class LossByTimestep:
         T = int(self.edges[-1])
         bounds = [T * q // NUM_QUARTERS for q in range(NUM_QUARTERS + 1)]
         by_draw = self.loss.mean(axis=2)
-        spans = list(pairwise(bounds))
+        spans, bits = list(pairwise(bounds)), self._bits()
         quarters = [self.mean(by_draw, a, b) for a, b in spans]
         mean, interval = self.mean(by_draw)
         return LossFacts(
@@ -163,7 +174,8 @@ class LossByTimestep:
             gaussian_mean=float(self.gaussian.mean()),
             gaussian_per_label=tuple(float(self.per_label[a:b].mean()) for a, b in spans),
             gaussian_per_label_mean=float(self.per_label.mean()),
-            bits=self._bits(),
+            bits=bits,
+            bound=self.ends.facts(bits.bits, bits.bits_interval),
             digits=self._digits(),
         )
 
@@ -197,7 +209,7 @@ class LossByTimestep:
         )
 
     def claims(self) -> tuple[Claim, ...]:
-        """Decide whether the loss is below one Gaussian per label's, most bits lie late, and digits differ.
+        """Decide whether the loss is below one Gaussian per label's, bits lie late, L_0's decoder costs, digits differ.
 
         Which digit is hardest is chosen after the fact, from K(K-1)/2 pairs; so the difference must be larger than
         twice its interval.
@@ -208,6 +220,7 @@ class LossByTimestep:
         return (
             Claim("beats_gaussian", below > 0 if decided else None),
             Claim("bits_late", facts.bits.bits_late > 0.5),
+            decoder_claim(facts.bound),
             Claim("digits_differ", facts.digits.digit_gap > 2 * facts.digits.digit_gap_interval),
         )
 
@@ -221,6 +234,7 @@ def measure_loss_by_timestep(
     each: int = EACH[0],
     seed: int = 0,
     progress: Progress = silent,
+    decoder_counts: tuple[int, int] = IMAGES[0],
 ) -> LossByTimestep:
     """Predict the noise of held-out digits, under their labels, at random t of every stratum.
 
@@ -230,6 +244,8 @@ def measure_loss_by_timestep(
     ----------
     each
         N, draws in each stratum; at least 2.
+    decoder_counts
+        Held-out and training images of the decoders; see :func:`measure_bound_ends`.
     """
     edges = strata(schedule.num_train_timesteps)
     gaussian, per_label = gaussian_losses(schedule, training)
@@ -247,7 +263,8 @@ def measure_loss_by_timestep(
         loss[stratum] = _errors(denoiser, schedule, x0, noise.expand_as(x0), t, labels)
         bits[stratum] = loss[stratum].mean(axis=1) * weights[t.numpy()]
         progress(stratum + 1, len(edges) - 1, "the loss at every t")
-    return LossByTimestep(edges, labels.numpy(), loss, bits, gaussian, per_label, weights)
+    ends = measure_bound_ends(denoiser, schedule, heldout, training, decoder_counts)
+    return LossByTimestep(edges, labels.numpy(), loss, bits, gaussian, per_label, weights, ends)
 
 
 def _errors(

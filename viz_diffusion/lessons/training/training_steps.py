@@ -44,6 +44,8 @@ class Training:
     """p of the loss weights ᾱ^-p in training, of the objective epsilon; 0 where all timesteps counted alike."""
     shown_labels: tuple[int, ...] = SHOWN_DIGITS
     """Labels of the samples in the figure of the loss."""
+    is_mnist: bool = False
+    """Whether the data are MNIST, of which there are published bits per pixel."""
 
 
 def measure_training(
@@ -81,4 +83,5 @@ def measure_training(
         training.objective,
         training.weight_exponent,
         shown_labels(run),
+        run.config.dataset == "mnist",
     )

@@ -1,0 +1,36 @@
+"""The line that a user sees of an error that typer finds: what is wrong, and whose ``--help`` tells more."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable
+from typing import Any
+
+_KINDS = {"int": "a whole number", "float": "a number"}
+"""How typer calls a type, and its name in a message."""
+
+
+def usage_line(error: Any, words: Iterable[str], commands: Container[str]) -> str:
+    """Return the line for an error of typer's.
+
+    Parameters
+    ----------
+    words
+        The command line that was given.
+    commands
+        The names of all commands.
+    """
+    context = getattr(error, "ctx", None)  # None where an option has no value
+    named = next((word for word in words if word in commands), None)
+    path = context.command_path if context else " ".join(filter(None, ("vizdiff", named)))
+    message = _wrong_number(error) or error.format_message().rstrip(".")
+    return f"{message} See {path} --help" if message.endswith("?") else f"{message}; see {path} --help"
+
+
+def _wrong_number(error: Any) -> str | None:
+    """Return the message where text was given for a number, else None; typer's own leaves out the text."""
+    problems: list[Any] = getattr(error.__cause__, "errors", list)()
+    kind = _KINDS.get(problems[0]["type"].partition("_")[0]) if problems else None
+    if kind is None:
+        return None
+    option = error.param.get_error_hint().strip("'")
+    return f"{option} must be {kind}, found {problems[0]['input']!r}"
