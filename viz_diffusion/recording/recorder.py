@@ -62,9 +62,8 @@ class Recorder:
         ``keep`` (where it is kept) to the name or position of their argument, where names and shapes mislead.
     timesteps
         How the loop counts time: ``index`` (0 .. T-1), ``count`` (1 .. T), ``fraction`` (of T), ``sigma``,
-        ``one_minus_sigma`` (a flow's time that is 0 at the noise) or ``log_snr``; by default its first values show it
-        where the loop begins at its largest t: further on, 1 .. T and (t+1)/T look like 0 .. T-1 and t/T. A flow's time
-        that runs to another number than 1 or T, as 999 σ does, needs the schedule of that T.
+        ``one_minus_sigma`` (a flow's time that is 0 at the noise) or ``log_snr``; its first values show it if the loop
+        begins at the largest t, else 1 .. T and (t+1)/T look like 0 .. T-1 and t/T. A flow's 999 σ needs T = 999.
     state_channels
         Which channels of x are the state, where a condition is joined to it.
     evaluations_per_step

@@ -65,7 +65,8 @@ def test_every_notation_is_the_same_state_at_every_timestep(schedule: str, updat
     rng = np.random.default_rng(0)
     x0, eps = rng.standard_normal((2, len(a)))
     x_t = a * x0 + b * eps
-    by_hand = {"epsilon": eps, "sample": x0, "v_prediction": a * eps - b * x0, "score": -eps / b, "flow": eps - x0}
+    v = (a * eps - b * x0) / np.hypot(a, b)  # of the state of unit power
+    by_hand = {"epsilon": eps, "sample": x0, "v_prediction": v, "score": -eps / b, "flow": eps - x0}
     expected = w * x_t + u * x0
     for kind, prediction in by_hand.items():
         one, two = notation_weights(kind, w, u, a, b)
