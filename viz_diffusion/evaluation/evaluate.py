@@ -107,11 +107,7 @@ def evaluate(
 
     Features differ most between digits. So all sets have the labels of the samples: with the label frequencies of the
     data, their distances would be others. References and real digits are test digits, which the classifier did not
-    train on: training digits are nearer to one another in its features.
-
-    With MNIST's labels in turn and N up to 4,460, all N samples are compared with N test digits. Above, there are not
-    twice as many test digits of each label: n is 4,460, and the samples are cut into sets of n that are compared in
-    turn.
+    train on: training digits are nearer to one another in its features. How many are compared: :func:`images_of_each`.
 
     Parameters
     ----------
@@ -147,9 +143,9 @@ def evaluate(
     samples, sample_frechet = measure(images, FLOOR_DRAWS)
     distances = [_Distances.measure(*pair) for pair in zip(real_sets, references, strict=True)]
     rows = torch.cat([split.real for split in splits])
-    correct = classifier.read(test.images[rows]) == test.labels[rows]
+    shown = Digits(test.images[rows], test.labels[rows])
     near = nearest_neighbours(test.images[splits[0].reference].numpy(), pool)
-    real, real_frechet = _quality(correct, test.labels[rows], near, distances)
+    real, real_frechet = _quality(classifier.read(shown.images) == shown.labels, shown.labels, near, distances)
     excess = sample_frechet - real_frechet
     return Evaluation(
         digest,

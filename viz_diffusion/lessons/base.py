@@ -291,13 +291,11 @@ def choose_lessons(choice: str) -> tuple[AnyLesson, ...]:
         Where there is no such lesson.
     """
     known = {lesson.name: lesson for lesson in all_lessons()}
-    names = [name.strip() for name in choice.split(",")]
-    unknown = [name for name in names if name not in (*known, "core", "all")]
-    if unknown:
-        hint = did_you_mean(unknown[0], (*known, "core", "all"))
-        raise VizdiffUsageError(
-            f"there is no lesson {unknown[0]!r}; choose from {', '.join(known)}, or core, or all{hint}"
-        )
+    names, choices = [name.strip() for name in choice.split(",")], (*known, "core", "all")
+    for name in names:
+        if name not in choices:
+            listed = f"{', '.join(known)}, or core, or all{did_you_mean(name, choices)}"
+            raise VizdiffUsageError(f"there is no lesson {name!r}; choose from {listed}")
     return tuple(
         lesson for name, lesson in known.items() if name in names or "all" in names or (lesson.core and "core" in names)
     )

@@ -53,6 +53,8 @@ COUNT, FEWEST = 2000, 20
 """Samples by default, and at least."""
 EVALUATION_SAMPLER = SamplerConfig("ddim", 50)
 """The defaults of the sampler: without guidance, so that the model itself is measured."""
+_QUALITY = ("classifier_sha256", "compared", "frechet_excess", "frechet_excess_half", "samples", "real", "clouds")
+"""Keys whose values are null where no samples are evaluated."""
 
 
 @takes(sampling=sampler_options(EVALUATION_SAMPLER))
@@ -98,9 +100,6 @@ def run_command(
     likelihood, baselines = _measure_likelihood(loaded, training, test, terminal)
     how = f"{how_sampled(config)}, seeds {seed} to {seed + count - 1}"
     remarks = _say_results(evaluation, likelihood, baselines, run_config.noise_schedule, how, terminal)
-    absent = dict.fromkeys(
-        ("classifier_sha256", "compared", "frechet_excess", "frechet_excess_half", "samples", "real", "clouds")
-    )
     values = {
         "run": loaded.run.name_or_path,
         "weights_sha256": loaded.weights_sha256,
@@ -111,7 +110,7 @@ def run_command(
         "remarks": remarks,
         "seconds": round(terminal.seconds, 1),
         "x0_beyond_scale": clipped,
-        **(absent if evaluation is None else evaluation_values(evaluation)),
+        **(dict.fromkeys(_QUALITY) if evaluation is None else evaluation_values(evaluation)),
         **likelihood_values(likelihood, baselines, run_config.noise_schedule),
     }
     if out is not None:

@@ -219,24 +219,19 @@ def measure_label_information(
     """
     count, classified, draws = sizes
     T = schedule.num_train_timesteps
-    last = FIRST_T * T // 1000
-    spread = np.linspace(schedule.log_snr[T - 1], schedule.log_snr[last], POINTS)
-    timesteps = np.unique(np.abs(schedule.log_snr[:, None] - spread).argmin(axis=0))[::-1]
+    timesteps = _spread_timesteps(schedule)
     generator = torch.Generator().manual_seed(seed + 2302)
     rows = torch.randperm(len(heldout), generator=generator)[:count]
     known = torch.randperm(len(training), generator=generator)[: max(IDEAL_LEAST, count // 4)]
     noise = torch.randn((max(len(rows), len(known)), *heldout.images.shape[1:]), generator=generator)
     oracle = EmpiricalOracle(schedule, training.images, training.labels, training.num_labels)
-    shares = torch.bincount(training.labels).double() / len(training)
-    entropy = float(-(shares[shares > 0] * shares[shares > 0].log2()).sum())
+    entropy = _label_entropy(training)
     steered, gained, mixed, posterior = [], [], [], []
     for done, t in enumerate(timesteps.tolist()):
         x0, labels = heldout.images[rows], heldout.labels[rows]
         x_t = schedule.add_noise(x0, noise[: len(rows)], t)
-        with_label, without = (
-            schedule.predict_x0(x_t, predict_noise(denoiser, x_t, t, given), t)
-            for given in (labels, getattr(denoiser, "null_label", 10))
-        )
+        conditions = (labels, getattr(denoiser, "null_label", 10))
+        with_label, without = (schedule.predict_x0(x_t, predict_noise(denoiser, x_t, t, y), t) for y in conditions)
         steered.append(_squares(with_label - without))
         gained.append(_squares(x0 - without) - _squares(x0 - with_label))
         mixture = without
@@ -261,6 +256,19 @@ def measure_label_information(
         read=classify_digits(denoiser, schedule, heldout, classified, draws, seed, progress),
         draws=draws,
     )
+
+
+def _spread_timesteps(schedule: NoiseSchedule) -> NDArray[np.intp]:
+    """Return timesteps that are spread evenly over the log SNR, falling."""
+    last = FIRST_T * schedule.num_train_timesteps // 1000
+    spread = np.linspace(schedule.log_snr[-1], schedule.log_snr[last], POINTS)
+    return np.unique(np.abs(schedule.log_snr[:, None] - spread).argmin(axis=0))[::-1]
+
+
+def _label_entropy(digits: Digits) -> float:
+    """Return the entropy of the labels of digits, in bits."""
+    shares = torch.bincount(digits.labels).double() / len(digits)
+    return float(-(shares[shares > 0] * shares[shares > 0].log2()).sum())
 
 
 def _mixed_noise(denoiser: nn.Module, x_t: Tensor, t: int, weights: Tensor) -> Tensor:
