@@ -14,11 +14,11 @@ from importlib import resources
 from markupsafe import Markup, escape
 
 _MARKS = {"\u0302": "hat", "\u0303": "tilde", "\u0304": "bar"}
-_SUBSCRIPTS = {"₀": "0", "ₜ": "t", "_t": "t"}
+_SUBSCRIPTS = {"₀": "0", "ₜ": "t", "_t": "t", "_T": "T"}
 _COMPOSED = {unicodedata.normalize("NFC", marked): marked for marked in ("α\u0304", "s\u0302")}
 _SYMBOL = re.compile(
     rf"""(?P<letter>[xεαβσvs])(?P<mark>[{"".join(_MARKS)}])(?P<sub>[₀ₜ])?   # x̂₀, ε̂, ᾱ, β̃
-    | (?<!\w)(?P<indexed>x)(?P<index>[₀ₜ]|_t(?!\w))                        # x₀, x_t
+    | (?<!\w)(?P<indexed>[xL])(?P<index>[₀ₜ]|_[tT](?!\w))                   # x₀, x_t, L_T
     | (?P<bare>[εαβσ]|(?<![\w’'-])t(?![\w’'-])|(?<!\w)T(?=\ =))            # ε, t, T = 1000""",
     re.VERBOSE,
 )
@@ -31,8 +31,8 @@ _UNBROKEN = re.compile(
 def typeset(text: str) -> Markup:
     """Return plain text as HTML in which mathematical symbols are ``<var>`` elements; all else is escaped.
 
-    Symbols are the letters x, v, s, ε, α, β and σ with a hat, a bar or a tilde, the subscripts 0 and t (``x₀``, ``xₜ``,
-    ``x_t``), and single t and T. A square root and ``t = 259`` are kept on one line.
+    Symbols are the letters x, v, s, ε, α, β and σ with a hat, a bar or a tilde, x and L with the subscripts 0, t and T
+    (``x₀``, ``x_t``, ``L_T``), and single t and T. A square root and ``t = 259`` are kept on one line.
     """
     for composed, marked in _COMPOSED.items():
         text = text.replace(composed, marked)
