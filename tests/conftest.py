@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections import Counter
 from collections.abc import Callable
@@ -23,6 +24,7 @@ from viz_diffusion.data import Digits, load_digits
 from viz_diffusion.diffusion.sampler_config import SamplerConfig
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.diffusion.unet import ModelConfig, SimpleUNet
+from viz_diffusion.evaluation import likelihood
 from viz_diffusion.recording.comparison_runs import ComparisonRuns, Generation, save_comparison_runs
 from viz_diffusion.recording.generation import record_generation
 from viz_diffusion.training.run import Run
@@ -106,6 +108,13 @@ def test_digits() -> Digits:
 @pytest.fixture
 def few_digits(test_digits: Digits) -> Digits:
     return Digits(test_digits.images[:40], test_digits.labels[:40])
+
+
+@pytest.fixture
+def few_likelihoods(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let ``vizdiff evaluate`` measure the loss on two images at each timestep, not on twenty."""
+    few = functools.partial(likelihood.measure_likelihood, count=2, decoder_counts=(40, 100))
+    monkeypatch.setattr(likelihood, "measure_likelihood", few)
 
 
 class FixedNoise:

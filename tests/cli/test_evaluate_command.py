@@ -80,6 +80,7 @@ def first(digits: Digits, count: int) -> Digits:
     return Digits(digits.images[:count], digits.labels[:count])
 
 
+@pytest.mark.usefixtures("few_likelihoods")
 def test_other_pictures_are_not_read_by_the_digits_classifier(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

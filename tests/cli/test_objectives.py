@@ -93,6 +93,7 @@ def test_every_sampler_samples_every_objective(
     assert found["evaluations"] == (7 if sampler == "heun" else 4)
 
 
+@pytest.mark.usefixtures("few_likelihoods")
 def test_an_evaluation_states_objective_and_evaluations(
     runs: dict[str, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
