@@ -142,10 +142,7 @@ def evaluate(
 
     samples, sample_frechet = measure(images, FLOOR_DRAWS)
     distances = [_Distances.measure(*pair) for pair in zip(real_sets, references, strict=True)]
-    rows = torch.cat([split.real for split in splits])
-    shown = Digits(test.images[rows], test.labels[rows])
-    near = nearest_neighbours(test.images[splits[0].reference].numpy(), pool)
-    real, real_frechet = _quality(classifier.read(shown.images) == shown.labels, shown.labels, near, distances)
+    real, real_frechet = _real_quality(classifier, test, splits, pool, distances)
     excess = sample_frechet - real_frechet
     return Evaluation(
         digest,
@@ -158,6 +155,20 @@ def evaluate(
         excess=excess.whole,
         excess_half=excess.half,
     )
+
+
+def _real_quality(
+    classifier: DigitClassifier,
+    test: Digits,
+    splits: Sequence[Split],
+    pool: NDArray[np.float32],
+    distances: Sequence[_Distances],
+) -> tuple[QualityMetrics, Estimate]:
+    """Return the quality of the real sets of splits, and its FID; copies are those of the first reference."""
+    rows = torch.cat([split.real for split in splits])
+    images, labels = test.images[rows], test.labels[rows]
+    near = nearest_neighbours(test.images[splits[0].reference].numpy(), pool)
+    return _quality(classifier.read(images) == labels, labels, near, distances)
 
 
 def _heldout_features(

@@ -292,10 +292,9 @@ def choose_lessons(choice: str) -> tuple[AnyLesson, ...]:
     """
     known = {lesson.name: lesson for lesson in all_lessons()}
     names, choices = [name.strip() for name in choice.split(",")], (*known, "core", "all")
-    for name in names:
-        if name not in choices:
-            listed = f"{', '.join(known)}, or core, or all{did_you_mean(name, choices)}"
-            raise VizdiffUsageError(f"there is no lesson {name!r}; choose from {listed}")
+    for name in (name for name in names if name not in choices):
+        listed = f"{', '.join(known)}, or core, or all{did_you_mean(name, choices)}"
+        raise VizdiffUsageError(f"there is no lesson {name!r}; choose from {listed}")
     return tuple(
         lesson for name, lesson in known.items() if name in names or "all" in names or (lesson.core and "core" in names)
     )

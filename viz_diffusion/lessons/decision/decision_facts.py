@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 
+from viz_diffusion.evaluation.calibration import Calibration
 from viz_diffusion.lessons.decision.class_probability import STEPS
 from viz_diffusion.lessons.decision.forks import ForkStudy
 from viz_diffusion.lessons.decision.ideal_paths import SURE
@@ -33,30 +34,6 @@ class SettlingFacts:
     """Lower quartile."""
     upper: int | None
     """Upper quartile."""
-
-
-@dataclass(frozen=True)
-class CalibrationFacts:
-    """What texts and JSON files say of the calibration of the classifier."""
-
-    temperature: float
-    """By which its logits are divided."""
-    fitted: int
-    """Test digits on which it was fitted."""
-    checked: int
-    """Other test digits, on which the rest was measured."""
-    nll_before: float
-    """Negative log-likelihood of the labels, nats, with the temperature 1."""
-    nll_after: float
-    """The same with the fitted temperature."""
-    nll_change_half: float
-    """Half the 95% interval of their difference."""
-    ece_before: float
-    """Expected calibration error with the temperature 1, 0 to 1."""
-    ece_after: float
-    """The same with the fitted temperature."""
-    bins: int
-    """Bins of the expected calibration error."""
 
 
 @dataclass(frozen=True)
@@ -161,7 +138,7 @@ class DecisionFacts:
     """Control: of held-out digits noised step by step, by the same."""
     own_read: Annotated[SettlingFacts | None, FactGroup("ideal_read_")]
     """Of these, by the classifier's probabilities of the ideal denoiser's x̂_0."""
-    calibration: Annotated[CalibrationFacts | None, FactGroup("calibration_")]
+    calibration: Annotated[Calibration | None, FactGroup("calibration_")]
     """Of the classifier's calibration."""
 
 
@@ -204,7 +181,7 @@ def facts(data: Decision) -> DecisionFacts:
         own=_settling_facts(data, data.paths.ideal.own),
         held_out=_settling_facts(data, data.paths.ideal.held_out),
         own_read=None if data.paths.ideal.own_read is None else _settling_facts(data, data.paths.ideal.own_read),
-        calibration=None if data.calibration is None else CalibrationFacts(**asdict(data.calibration)),
+        calibration=data.calibration,
     )
 
 
