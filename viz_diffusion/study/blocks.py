@@ -111,6 +111,10 @@ class Chart:
             raise VizdiffNonFiniteError(f"chart {self.name!r} holds NaN or infinity")
 
 
+_OWN_WORD = re.compile(r"^(Yes|No|Undecided|是|否|无法判断)[.,:。，：]\s*")
+"""The first word of an answer, in both languages."""
+
+
 @dataclass(frozen=True)
 class Answer:
     """The answer of a measurement to a yes-or-no question, in words."""
@@ -123,6 +127,18 @@ class Answer:
     """The answer with its numbers."""
     holds: bool | None
     """Whether it was found; None where it is undecided."""
+
+    @property
+    def word(self) -> str:
+        """The word that stands before the answer: its own Yes, No or Undecided, else the verdict."""
+        own = _OWN_WORD.match(self.text)
+        return own[1] if own else self.verdict
+
+    @property
+    def rest(self) -> str:
+        """The answer without that word."""
+        rest = _OWN_WORD.sub("", self.text)
+        return rest[:1].upper() + rest[1:]
 
 
 @dataclass(frozen=True)

@@ -105,7 +105,7 @@ def run_command(
 def _say(narrated: NarratedLesson, terminal: Terminal) -> None:
     """Say the answers, then the table."""
     for answer in narrated.answers:
-        terminal.say(answer.verdict, f"{answer.question} {answer.text}")
+        terminal.say(answer.word, f"{answer.question} {answer.rest}")
     terminal.say("Table", narrated.table.caption)
     for line in table(narrated.table.header, narrated.table.rows):
         terminal.say("", line)
