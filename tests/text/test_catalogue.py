@@ -48,8 +48,8 @@ def test_languages_have_the_same_keys_and_fields() -> None:
     english = load_texts("en")
     for lang in languages():
         other = load_texts(lang)
-        assert sorted(set(english) - set(other)) == [], f"missing from {lang}.toml"
-        assert sorted(set(other) - set(english)) == [], f"in {lang}.toml, and not in en.toml"
+        assert sorted(set(english) - set(other)) == [], f"missing from {lang}"
+        assert sorted(set(other) - set(english)) == [], f"in {lang}, and not in en"
         for key in english:
             assert fields(other[key]) == fields(english[key]), (lang, key)
 
@@ -150,7 +150,7 @@ def test_captions_explain_the_symbol_of_training_steps(lang: str, figure: str) -
 
 
 def test_missing_key_is_named() -> None:
-    with pytest.raises(VizdiffInputError, match=r"'interface\.nothing' is missing from the catalogue en\.toml"):
+    with pytest.raises(VizdiffInputError, match=r"'interface\.nothing' is missing from the catalogue en"):
         load_texts("en")["interface.nothing"]
 
 
@@ -171,7 +171,7 @@ def test_values_are_inserted_and_never_parsed() -> None:
 
 
 def test_missing_value_is_named() -> None:
-    with pytest.raises(VizdiffInputError, match="'a' of en"):
+    with pytest.raises(VizdiffInputError, match="'a' of the catalogue en"):
         Texts("en", {"a": "digit {digit}"})("a")
 
 

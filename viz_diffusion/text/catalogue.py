@@ -1,6 +1,6 @@
-"""Message catalogues: the texts of reports, decks and worksheets, one TOML file per language, read by dotted key.
+"""Message catalogues: the texts of reports, decks and worksheets, a folder of TOML files per language, by dotted key.
 
-Knows nothing about pages; a new language is a new file in ``catalogues/``.
+Knows nothing about pages; a new language is a new folder in ``catalogues/``.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from typing import Any
 from viz_diffusion.errors import VizdiffInputError, VizdiffUsageError
 from viz_diffusion.text.class_names import reword, shown_name
 
+_FOLDER = resources.files("viz_diffusion").joinpath("catalogues")
+
 
 def languages() -> tuple[str, ...]:
     """Return the languages that have a catalogue, such as ``("en",)``."""
-    folder = resources.files("viz_diffusion").joinpath("catalogues")
-    names = (entry.name for entry in folder.iterdir())
-    return tuple(sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml")))
+    return tuple(sorted(entry.name for entry in _FOLDER.iterdir() if entry.is_dir() and len(entry.name) == 2))
 
 
 class Texts(Mapping[str, str]):
@@ -40,7 +40,7 @@ class Texts(Mapping[str, str]):
             Where the catalogue has no such key.
         """
         if key not in self._entries:
-            raise VizdiffInputError(f"text {key!r} is missing from the catalogue {self.lang}.toml")
+            raise VizdiffInputError(f"text {key!r} is missing from the catalogue {self.lang}")
         return self._entries[key]
 
     def __iter__(self) -> Iterator[str]:
@@ -64,7 +64,7 @@ class Texts(Mapping[str, str]):
         try:
             return text.format(**values)
         except (KeyError, IndexError, ValueError) as error:
-            raise VizdiffInputError(f"text {key!r} of {self.lang}.toml does not fit its values: {error}") from error
+            raise VizdiffInputError(f"text {key!r} of the catalogue {self.lang} does not fit: {error}") from error
 
     def section(self, prefix: str) -> dict[str, str]:
         """Return all texts whose key begins with ``prefix`` and a dot, by the rest of their key.
@@ -77,7 +77,7 @@ class Texts(Mapping[str, str]):
         start = prefix + "."
         texts = {key.removeprefix(start): text for key, text in self._entries.items() if key.startswith(start)}
         if not texts:
-            raise VizdiffInputError(f"section {prefix!r} is missing from the catalogue {self.lang}.toml")
+            raise VizdiffInputError(f"section {prefix!r} is missing from the catalogue {self.lang}")
         return texts
 
     def preferring(self, prefix: str) -> Texts:
@@ -115,26 +115,32 @@ def load_texts(lang: str = "en") -> Texts:
     VizdiffUsageError
         Where there is no catalogue for ``lang``.
     VizdiffInputError
-        Where the file is not TOML, or a value is neither a table nor a string.
+        Where a file is not TOML, a value is neither a table nor a string, or a key stands in two files.
     """
     known = languages()
     if lang not in known:
         raise VizdiffUsageError(f"language {lang!r} has no catalogue; choose from {', '.join(known)}")
-    source = resources.files("viz_diffusion").joinpath("catalogues", f"{lang}.toml").read_text(encoding="utf-8")
-    try:
-        tree = tomllib.loads(source)
-    except tomllib.TOMLDecodeError as error:
-        raise VizdiffInputError(f"catalogue {lang}.toml is not TOML: {error}") from error
-    return Texts(lang, dict(_flatten(tree, "", lang)))
+    entries: dict[str, str] = {}
+    for file in sorted(_FOLDER.joinpath(lang).iterdir(), key=lambda file: file.name):
+        name = f"{lang}/{file.name}"
+        try:
+            tree = tomllib.loads(file.read_text(encoding="utf-8"))
+        except tomllib.TOMLDecodeError as error:
+            raise VizdiffInputError(f"catalogue {name} is not TOML: {error}") from error
+        for key, text in _flatten(tree, "", name):
+            if key in entries:
+                raise VizdiffInputError(f"text {key!r} of {name} stands in another file of the catalogue too")
+            entries[key] = text
+    return Texts(lang, entries)
 
 
-def _flatten(tree: Mapping[str, Any], prefix: str, lang: str) -> Iterator[tuple[str, str]]:
+def _flatten(tree: Mapping[str, Any], prefix: str, name: str) -> Iterator[tuple[str, str]]:
     """Yield (dotted key, text) for every leaf."""
-    for name, value in tree.items():
-        key = prefix + name
+    for part, value in tree.items():
+        key = prefix + part
         if isinstance(value, dict):
-            yield from _flatten(value, key + ".", lang)
+            yield from _flatten(value, key + ".", name)
         elif isinstance(value, str):
             yield key, value
         else:
-            raise VizdiffInputError(f"text {key!r} of {lang}.toml must be a string, found {value!r}")
+            raise VizdiffInputError(f"text {key!r} of {name} must be a string, found {value!r}")
