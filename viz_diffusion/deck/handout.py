@@ -88,8 +88,9 @@ class _HandoutComposer:
             if exercises and slide.picture is None:
                 yield from self.exercises(deck)
                 exercises = ()
-            yield from self.slide(slide, is_new=slide.title != previous)
-            previous = slide.title
+            title = slide.handout_title or slide.title
+            yield from self.slide(slide, title, is_new=title != previous)
+            previous = title
         if exercises:
             yield from self.exercises(deck)
 
@@ -114,17 +115,17 @@ class _HandoutComposer:
 
         return PageBlock(_COVER_HEIGHT + 20, paint)
 
-    def slide(self, slide: Slide, is_new: bool) -> Iterator[PageBlock]:
+    def slide(self, slide: Slide, title: str, is_new: bool) -> Iterator[PageBlock]:
         """Yield the blocks of one slide; ``is_new`` where its title differs from the one before.
 
         A lesson's table is kept on the page of its figure: nothing between them may be separated.
         """
         if is_new:
-            yield self.heading(slide.name, slide.title, slide.section if slide.section != slide.title else "")
+            yield self.heading(slide.name, title, slide.section if slide.section != title else "")
         if slide.picture is not None:
             yield self.picture(slide.picture)
         table = slide.handout_table or slide.table
-        if slide.line is not None:
+        if slide.line is not None and not slide.handout_title:
             yield from self.point(slide.line, keep=True)
         yield from self.text(slide.caption, _SMALL, theme.MUTED, after=10, keep=table is not None, together=True)
         if table is not None:

@@ -18,7 +18,8 @@ QUESTION_SIZE = 40
 TITLE_SIZES = (30, 28, 26)
 """Type sizes of titles, the largest that fits on one line; the last also where a title takes two lines."""
 BODY_SIZE = 22
-LINE_SIZE = 20
+LINE_SIZES = (20, 18)
+"""Type sizes of the text below a picture: the first where it fits on one line."""
 TEXT_SIZE = 18
 """Smallest type on a slide of the default template, in points."""
 LEADING = 1.2
@@ -80,13 +81,18 @@ def title_size(title: str) -> tuple[float, int]:
     return size, len(wrap(title, size, across))
 
 
+def line_size(line: str, across: float) -> float:
+    """Return the type size of the text below a picture, ``across`` inches wide."""
+    return next((size for size in LINE_SIZES if width(line, size) <= across * 72), LINE_SIZES[-1])
+
+
 def split_line(area: Box, line: str, text_stretch: float = 1.0) -> tuple[Box, Box]:
     """Return the area of a picture, and below it the area of a short line of text.
 
     ``text_stretch`` is how many times wider than estimated text may be, in a template's own font.
     """
     inner = area.width - _NUMBER_ROOM
-    high = text_height(line, LINE_SIZE, inner / text_stretch) + 0.12 if line else 0.4
+    high = text_height(line, line_size(line, inner / text_stretch), inner / text_stretch) + 0.12 if line else 0.4
     return area.above(high + 0.1), Box(area.left, area.top + area.height - high, inner, high)
 
 

@@ -46,9 +46,10 @@ class ShapeWriter:
 
         frame = self._text_box(box, "line")
         frame.vertical_anchor = MSO_ANCHOR.BOTTOM
+        size = layout.line_size(f"{line.lead}  {line.text}", box.width / self.template.text_stretch)
         if line.lead:
-            self._run(frame.paragraphs[0], f"{line.lead}  ", layout.LINE_SIZE, "ACCENT_1", bold=True)
-        self._run(frame.paragraphs[0], line.text, layout.LINE_SIZE)
+            self._run(frame.paragraphs[0], f"{line.lead}  ", size, "ACCENT_1", bold=True)
+        self._run(frame.paragraphs[0], line.text, size)
 
     def hint(self, text: str, box: Box) -> None:
         """Add what to think about, below a question that has no picture."""

@@ -9,9 +9,10 @@ import re
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
-from viz_diffusion.deck.layout import AREA, POINTS, TEXT_SIZE, pack_points, shape_table
+from viz_diffusion.deck.layout import POINTS, TEXT_SIZE, pack_points
 from viz_diffusion.deck.outline import PlannedSlide
 from viz_diffusion.deck.pictures import DeckPicture, Film, grey_picture
 from viz_diffusion.deck.references import reference_list
@@ -81,7 +82,7 @@ class SlideWriter:
             yield self.made_with()
         elif slide.figure:
             if slide.question:
-                yield self.question(slide)
+                yield self.question(slide, planned)
             yield self.figure(slide, planned)
 
     def cover(self) -> Slide:
@@ -114,14 +115,19 @@ class SlideWriter:
             handout_paragraphs=paragraphs if first else (),
         )
 
-    def question(self, slide: PlannedSlide) -> Slide:
-        """Write the question that a slide answers: with a figure, with the film, which can be stopped, or alone."""
+    def question(self, slide: PlannedSlide, planned: Sequence[PlannedSlide]) -> Slide:
+        """Write the question that a slide answers: with a figure, with the film, which can be stopped, or alone.
+
+        The handout has only its figure, where no other slide has it: in print, the answer would stand below.
+        """
         lesson, _ = self.owners[slide.figure]
         facts = self.facts_of(slide)
         hint = Paragraph("", self.text(f"{slide.name}.hint", **facts))
         picture, movie = self.pictures.get(slide.asked_with), None
         if slide.asked_with == "film" and self.film is not None:
             picture, movie = self.film.poster, self.film.mp4
+        printed = slide.asked_with in self.pictures and slide.asked_with not in {one.figure for one in planned}
+        drawing = self.owners[slide.asked_with][1] if printed else None
         return Slide(
             name=f"ask_{slide.name}",
             section=lesson.title,
@@ -131,7 +137,9 @@ class SlideWriter:
             movie=movie,
             points=() if picture else (hint,),
             notes=self.texts["deck.question_movie" if movie else "deck.question_say"],
-            handout=False,
+            caption=join(drawing.caption, lesson.other_digit.get(drawing.name, "")) if drawing else "",
+            handout=printed,
+            handout_title=drawing.title if drawing else "",
         )
 
     def facts_of(self, slide: PlannedSlide) -> dict[str, Any]:
@@ -235,7 +243,7 @@ def _even(rows: Sequence[tuple[str, str]], most: int) -> list[Sequence[tuple[str
     """Return rows in groups of about the same size, as few as hold at most ``most`` each."""
     groups = -(-len(rows) // most)
     edges = [len(rows) * k // groups for k in range(groups + 1)] if groups else []
-    return [rows[first:last] for first, last in zip(edges, edges[1:], strict=False)]
+    return [rows[first:last] for first, last in pairwise(edges)]
 
 
 def _cover_scale(trajectory: Trajectory) -> int:

@@ -50,7 +50,9 @@ class Slide:
     handout_paragraphs: tuple[Paragraph, ...] = ()
     """Handout only: further paragraphs, without the speaker's notes and without answers of exercises."""
     handout: bool = True
-    """Whether the handout has it: a question on a slide is followed by its answer, and stands there in no print."""
+    """Whether the handout has it."""
+    handout_title: str = ""
+    """Handout only: what stands there for the title and the line, where the slide is a question to its picture."""
 
 
 @dataclass(frozen=True, eq=False)
