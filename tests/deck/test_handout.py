@@ -97,6 +97,7 @@ def test_a_lessons_table_is_on_the_page_of_its_figure(handout: PdfReader, made: 
     assert len(slides) > 4
     pages = [squeeze(page.extract_text()) for page in handout.pages]
     for slide in slides:
+        assert slide.handout_table is not None
         (page,) = [page for page in pages if squeeze(slide.handout_table.caption) in page]
         assert squeeze(slide.title) in page
         assert squeeze(slide.caption)[-30:] in page

@@ -111,7 +111,7 @@ def make_film(trajectory: Trajectory, texts: Texts, with_mp4: bool, sample: int 
     frames = side_by_side(states[shown], x0_pred[shown])
     counts = film_counts(trajectory, shown)
     page = FILM_SIZES[size]
-    scale = film_scale(*frames.shape[1:3], page)
+    scale = film_scale(frames.shape[1], frames.shape[2], page)
     alt = texts("deck.film_alt", digit=texts.label(int(trajectory.labels[sample])), frames=len(shown))
     poster = _as_picture("film", page_frames(frames[:1], counts[:1], scale, size=page)[0], alt)
     gif = film_bytes(frames, "gif", counts=counts, scale=scale, size=page, frame_ms=80)

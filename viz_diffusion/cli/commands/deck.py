@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -203,19 +204,23 @@ def _write(
     plan = DeckPlan.choose(study, lessons, selection, film=file.format != "pdf")
     shown = plan.figures(lessons)
     lessons_shown = [replace(one, drawings=_named(one, shown)) for one in lessons if _named(one, shown)]
-    with terminal.progress("Drawing", "the pictures", None) as update:
-        film = make_film(study.trajectory, texts, can_write_mp4(), size=file.size) if plan.has_film else None
-        facts: dict[str, Any] = {
-            "film": [] if film is None else ["gif", *(["mp4"] if film.mp4 is not None else [])],
-            "shown": [slide.name for slide in plan.chosen],
-            "left_out": [slide.name for slide in plan.left_out],
-        }
+    has_mp4 = can_write_mp4()
+    facts: dict[str, Any] = {
+        "film": ["gif", *(["mp4"] if has_mp4 else [])] if plan.has_film else [],
+        "shown": [slide.name for slide in plan.chosen],
+        "left_out": [slide.name for slide in plan.left_out],
+    }
+    with ThreadPoolExecutor(1) as pool, terminal.progress("Drawing", "the pictures", None) as update:
+        made = partial(make_film, study.trajectory, texts, has_mp4, size=file.size)
+        filming = pool.submit(made) if plan.has_film else None  # encoded while the figures are drawn
         if file.format == "folder":
+            film = filming.result() if filming else None
             names = _write_folder(study, lessons_shown, film, file.out, texts, update)
             return {"what": "files", "count": len(names), **facts}
         renderer = PictureRenderer()
         for drawing in (drawing for one in lessons_shown for drawing in one.drawings):
             update(renderer.draw(drawing), len(shown), drawing.name)
+        film = filming.result() if filming else None
         deck = plan_deck(study, lessons, plan, renderer.finish(), film, command, texts)
     if file.format == "pptx":
         from viz_diffusion.deck.powerpoint import write_pptx
