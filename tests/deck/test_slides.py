@@ -166,6 +166,11 @@ def test_the_last_slide_names_the_command_and_its_notes_the_weights(made: Made) 
     slide = made.slides()["made_with"]
     assert [point.text for point in slide.points] == [COMMAND]
     assert made.study.trajectory.weights_sha256 in slide.notes
+    trained = f"{made.study.run.trained_steps:,}"
+    assert trained in slide.notes
+    cover = made.slides()["cover"].line
+    assert cover is not None
+    assert f"{trained} training steps" in cover.text
     elsewhere = [str((s.title, s.line, s.points, s.table)) for s in made.deck().slides]
     assert made.study.trajectory.weights_sha256 not in "".join(elsewhere)
 

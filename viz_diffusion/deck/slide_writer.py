@@ -49,7 +49,7 @@ class SlideWriter:
     @cached_property
     def facts(self) -> dict[str, Any]:
         """The facts of the recording, as texts use them."""
-        return wording(self.study.recording, self.texts) | {"trained": f"{self.study.training_steps:,}"}
+        return wording(self.study.recording, self.texts) | {"trained": f"{self.study.run.trained_steps:,}"}
 
     @cached_property
     def owners(self) -> dict[str, tuple[NarratedLesson, Drawing]]:
@@ -209,6 +209,7 @@ class SlideWriter:
     def made_with(self) -> Slide:
         """Write the last slide: the command that makes the deck again; the notes say which weights made it."""
         known = provenance(self.study, self.command, self.texts)
+        known["steps"] = (known["steps"][0], self.facts["trained"])
         rows = [" · ".join(known[key]) for key in _MADE_WITH if key in known]
         version = known["versions"][1].split(", ")[0]
         return Slide(
