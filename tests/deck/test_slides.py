@@ -75,6 +75,8 @@ def test_chosen_slides(made: Made) -> None:
     assert "ask_snr" not in names
     assert "model" in names
     assert "snr" in without.left_out
+    asked = made.deck(selection=read_selection(20, "forward", [*FIGURES, ("noising", "forward")]))
+    assert [slide.name for slide in asked.slides] == ["ask_snr", "snr"]
     by_figure = made.deck(selection=read_selection(20, "steps", FIGURES))
     assert [slide.name for slide in by_figure.slides] == ["ask_strip", "strip"]
     everything = [*made.slides()]

@@ -13,6 +13,8 @@ from viz_diffusion.errors import VizdiffInputError, VizdiffUsageError, did_you_m
 
 ALL = "all"
 """Instead of names: every slide."""
+_NAMED = {name for slide in OUTLINE for name in (slide.name, slide.figure)}
+"""Names that mean a slide of their own."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +46,9 @@ class Selection:
 
 
 def names_of(slide: PlannedSlide, lesson: str) -> set[str]:
-    """Return the names by which a slide can be chosen."""
-    return {slide.name, slide.figure, lesson} - {""}
+    """Return the names by which a slide can be chosen; a figure that only its question shows is one of them."""
+    asked = "" if slide.asked_with in _NAMED else slide.asked_with
+    return {slide.name, slide.figure, asked, lesson} - {""}
 
 
 def read_selection(minutes: int, slides: str | None, figures: Iterable[tuple[str, str]]) -> Selection:
