@@ -143,12 +143,12 @@ def test_mistakes_are_told_every_way(found: Mistakes) -> None:
     ruined = dict.fromkeys(bugs.MISTAKES, 300) | {"reversed": 0}
     ruins = replace(found, samples=400, correct=classified_like(ruined), values=found.values[::-1])
     for data, verdicts in (
-        (seen, ["Yes"] * 3),
-        (few, ["Yes", "Yes", "Undecided"]),
-        (ruins, ["No"] * 3),
+        (seen, ["Found"] * 3),
+        (few, ["Found", "Found", "Cannot be told"]),
+        (ruins, ["Not found"] * 3),
     ):
         told = told_in_every_language(Finding.of(mistakes.LESSON, data, full=False), context)
-        assert [one.word for one in told["en"].answers] == verdicts
+        assert [one.verdict for one in told["en"].answers] == verdicts
         assert len(told["zh"].table.rows) == 6
     own = [row[2] for row in told["en"].table.rows]
     assert ["±" in number for number in own] == [False, False, True, True, False, False]
