@@ -36,10 +36,9 @@ def _webp(png: bytes) -> str:
     """Return a PNG's pixels as the address of a lossless WebP."""
     buffer = io.BytesIO()
     with Image.open(io.BytesIO(png)) as image:
-        opaque = image.mode != "RGBA" or image.getextrema()[3] == (255, 255)
-        (image.convert("RGB") if opaque else image).save(
-            buffer, "WEBP", lossless=True, exact=True, method=3, quality=80
-        )
+        opaque = "A" not in image.getbands() or image.getchannel("A").getextrema() == (255, 255)
+        pixels = image.convert("RGB" if opaque else "RGBA")
+        pixels.save(buffer, "WEBP", lossless=True, exact=True, method=3, quality=80)
     return data_uri(buffer.getvalue(), "image/webp")
 
 
