@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import io
 import re
+from urllib.parse import unquote
+from xml.etree.ElementTree import fromstring
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from PIL import Image
 from viz_diffusion.errors import VizdiffInputError
 from viz_diffusion.plots import raster, theme
 from viz_diffusion.plots.page_svg import page_svg
+from viz_diffusion.plots.pixels import svg_uri
 from viz_diffusion.plots.saving import figure_bytes
 from viz_diffusion.plots.words import figure_words, use_texts
 from viz_diffusion.text.catalogue import Texts, load_texts
@@ -77,6 +80,17 @@ def test_images_keep_their_pixels() -> None:
     assert images[0].shape == (112, 112, 3)
     assert np.array_equal(*images)
     assert np.abs(images[1][::4, ::4, 0].astype(float) - (PICTURE + 1) * 127.5).max() < 2
+
+
+def test_an_address_of_a_page_gives_the_same_drawing_back() -> None:
+    svg = page_svg(drawn("a “b” 'c' & <d> # 100%"))
+    address = svg_uri(svg)
+    assert address.startswith("data:image/svg+xml,")
+    assert set('"<>&#\n').isdisjoint(address)
+    assert len(address) < 1.2 * len(svg)
+    read, kept = (fromstring(text) for text in (unquote(address.removeprefix("data:image/svg+xml,")), svg.decode()))
+    parts = zip(read.iter(), kept.iter(), strict=True)
+    assert all((one.tag, one.attrib) == (other.tag, other.attrib) for one, other in parts)
 
 
 def test_the_same_figure_is_the_same_file() -> None:

@@ -21,6 +21,9 @@ from viz_diffusion.plots.saving import figure_bytes
 _NAMES = {light: f"--c{index}" for index, light in enumerate(theme.DARK)}
 _COLOUR = re.compile(r"(?P<property>fill|stroke): (?P<colour>#[0-9a-f]{6})\b")
 _IMAGE = re.compile(r"data:image/png;base64,\s*([A-Za-z0-9+/=\s]+)")
+_PATH = re.compile(r'(?<= d=")[^"]*')
+_FINER = re.compile(r"(\.\d\d)\d+")
+"""What a coordinate has beyond hundredths of a point: a thirtieth of a pixel of the page."""
 _HEAD = re.compile(r"<style type=\"text/css\">")
 
 
@@ -28,7 +31,8 @@ def page_svg(figure: Figure) -> bytes:
     """Return a figure as an SVG with both colour schemes: the same bytes every time."""
     drawn = figure_bytes(figure, "svg").decode("utf-8")
     coloured = _COLOUR.sub(lambda found: f"{found['property']}: {_variable(found['colour'])}", drawn)
-    small = _IMAGE.sub(lambda found: _webp(base64.b64decode(found[1])), coloured)
+    rounded = _PATH.sub(lambda found: _FINER.sub(r"\1", found[0]), coloured)
+    small = _IMAGE.sub(lambda found: _webp(base64.b64decode(found[1])), rounded)
     return _HEAD.sub(lambda found: found[0] + _schemes(), small, count=1).encode("utf-8")
 
 
