@@ -12,7 +12,7 @@ import pytest
 from viz_diffusion.lessons.base import all_lessons
 from viz_diffusion.text.catalogue import Texts, languages, load_texts
 
-DONE = ("noising", "training", "guess", "step", "spellings", "label", "network")
+DONE = ("noising", "training", "guess", "step", "spellings", "label", "clock", "network")
 """Lessons whose texts are written in plain words."""
 OTHER_FIGURES = ("compare", "activations", "pipeline_steps", "learning")
 """Figures of no lesson that are written in plain words too."""
@@ -34,7 +34,7 @@ IDIOMS = {
     ),
     "zh": (
         r"文章(?!数)|雕刻家|雕像|石料|凿|尘土|工坊|作坊|委托|雇主",
-        r"新要求|旧要求|服从|听到|改口|更响|告诉它|没有要求|要求画",
+        r"新要求|旧要求|服从(?! N)|听到|改口|更响|告诉它|没有要求|要求画",
         r"考题|认作|读成|看到的噪声|完美记|的猜测|次猜测|猜测 x̂₀|撒上",
         r"未发现|随包|无法分辨是",
         r"∇|1 N\b|𝒩",
