@@ -12,7 +12,7 @@ import pytest
 from viz_diffusion.lessons.base import all_lessons
 from viz_diffusion.text.catalogue import Texts, languages, load_texts
 
-DONE = ("noising", "training", "guess", "step")
+DONE = ("noising", "training", "guess", "step", "spellings", "network")
 """Lessons whose texts are written in plain words."""
 OTHER_FIGURES = ("compare", "activations", "pipeline_steps", "learning")
 """Figures of no lesson that are written in plain words too."""
