@@ -40,6 +40,8 @@ class Picture:
     """A few words: the only text below it on a slide, where its caption goes to the speaker's notes."""
     mime: str = "image/png"
     """One of image/png, image/svg+xml, image/webp."""
+    details: str = ""
+    """How it was made: seeds, sizes, intervals, definitions; plain, shown on demand. Empty for none."""
 
     def __post_init__(self) -> None:
         if self.mime not in MIMES:
@@ -189,6 +191,8 @@ class Chapter:
     """The paragraph of that part."""
     correction: Correction | None = None
     """How far a saying of its story holds; shown with the others at the end."""
+    subtitle: str = ""
+    """The story's name, a few words above the title; empty for none."""
 
     def __post_init__(self) -> None:
         if not _ANCHOR.fullmatch(self.id) or self.id.startswith("ui-"):

@@ -39,6 +39,8 @@ class Drawing:
     """The text below it."""
     svg: bytes = b""
     """The image as the page shows it, where it is precomputed; empty where it has to be drawn."""
+    details: str = ""
+    """How it was made: seeds, sizes, intervals, definitions; empty for none."""
 
     @cached_property
     def figure(self) -> Figure:
@@ -49,7 +51,7 @@ class Drawing:
         """Return it as an SVG for the page, in light and dark colours."""
         data = self.svg or page_svg(self.figure)
         size = (PAGE_WIDTH, PAGE_HEIGHT)
-        return Picture(self.name, data, self.alt, self.caption, *size, self.title, "image/svg+xml")
+        return Picture(self.name, data, self.alt, self.caption, *size, self.title, "image/svg+xml", self.details)
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,6 +100,8 @@ class NarratedLesson:
     """The paragraph of that part; empty where there is none."""
     correction: Correction | None = None
     """How far a saying of the story holds."""
+    subtitle: str = ""
+    """The story's name, such as "The loud patron"; empty for none."""
 
     def chapter(self, pictures: dict[str, Picture]) -> Chapter:
         """Return it as a chapter of the page, given its drawings as pictures."""
@@ -119,6 +123,7 @@ class NarratedLesson:
             advanced=tuple(pictures[one.name] for one in self.drawings if one.name in self.advanced),
             advanced_text=self.advanced_text,
             correction=self.correction,
+            subtitle=self.subtitle,
         )
 
 
@@ -183,6 +188,7 @@ def _narrate(
         advanced=in_advanced,
         advanced_text=true_minus(texts(f"{name}.advanced", **facts)) if advanced else "",
         correction=_correction(finding.lesson.name, facts, texts),
+        subtitle=_optional(texts, f"{name}.subtitle", facts),
     )
 
 
@@ -216,6 +222,11 @@ def _correction(lesson: str, facts: dict[str, Any], texts: Texts) -> Correction 
     return Correction(true_minus(texts(f"{key}.said", **facts)), true_minus(texts(f"{key}.holds", **facts)))
 
 
+def _optional(texts: Texts, key: str, facts: dict[str, Any]) -> str:
+    """Return a text, filled in; empty where the catalogue has none."""
+    return true_minus(texts(key, **facts)) if key in texts else ""
+
+
 def _chart(series: Series, chapter: str, facts: dict[str, Any], texts: Texts) -> Chart:
     words = f"{chapter}.series_{series.name}"
     return Chart(
@@ -238,8 +249,9 @@ def drawings(
     for name in figures:
         words = (texts(f"picture.{name}.{part}", **facts) for part in ("title", "alt", "caption"))
         title, alt, caption = map(true_minus, words)
-        svg = (pictures or {}).get(name, b"")
-        joined.append(Drawing(name, partial(draw_in_words, figures, name, texts), title, alt, caption, svg))
+        details = _optional(texts, f"picture.{name}.details", facts)
+        svg, draw = (pictures or {}).get(name, b""), partial(draw_in_words, figures, name, texts)
+        joined.append(Drawing(name, draw, title, alt, caption, svg, details))
     return joined
 
 
