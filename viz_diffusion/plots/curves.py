@@ -200,9 +200,9 @@ def _samples(figure: Figure, history: LossHistory, factor: int, box: tuple[int, 
     """Draw the samples beneath an axis at ``box`` (left, right, bottom); without samples, number the axis."""
     left, right, bottom = box
     if not history.samples.size:
-        theme.write(figure, (left + right) / 2, bottom + 138, figure_words("loss")("training_step"))
+        theme.write(figure, (left + right) / 2, bottom + 140, figure_words("loss")("training_step"))
         for step in (0, last // 2, last):
-            theme.write(figure, left + step / last * (right - left), bottom + 80, str(step))
+            theme.write(figure, left + step / last * (right - left), bottom + 76, str(step))
         return
     side, strip = factor * history.samples.shape[3], bottom + 90
     theme.write(figure, (left + right) / 2, 1780, figure_words("loss")("training_step"))
