@@ -105,9 +105,9 @@ def evaluate(
 ) -> Evaluation:
     """Measure the quality of samples, of real digits and of the control.
 
-    Features differ most between digits. So all sets have the labels of the samples: with the label frequencies of the
-    data, their distances would be others. References and real digits are test digits, which the classifier did not
-    train on: training digits are nearer to one another in its features. How many are compared: :func:`images_of_each`.
+    Features differ most between digits, so all sets have the labels of the samples. References and real digits are test
+    digits, which the classifier did not train on: training digits are nearer to one another in its features. How many
+    are compared: :func:`images_of_each`.
 
     Parameters
     ----------

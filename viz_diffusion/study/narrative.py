@@ -19,8 +19,8 @@ from viz_diffusion.plots.saving import save_figure
 from viz_diffusion.plots.theme import PAGE_HEIGHT, PAGE_WIDTH
 from viz_diffusion.study.blocks import Answer, Chapter, Chart, Correction, Line, Picture, Table
 from viz_diffusion.study.class_names import draw_in_words
-from viz_diffusion.study.wording import join, true_minus, wording
-from viz_diffusion.text.catalogue import Texts
+from viz_diffusion.study.wording import join, wording
+from viz_diffusion.text.catalogue import Texts, true_minus
 
 
 @dataclass(frozen=True, eq=False)
