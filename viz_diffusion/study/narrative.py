@@ -41,6 +41,8 @@ class Drawing:
     """The text below it."""
     webp: bytes = b""
     """The image as the page shows it, where it is precomputed; empty where it has to be drawn."""
+    details: str = ""
+    """How it was made: seeds, sizes, intervals, definitions; empty for none."""
 
     @cached_property
     def figure(self) -> Figure:
@@ -56,7 +58,8 @@ class Drawing:
 
     def _picture(self, pixels: NDArray[np.uint8] | None) -> Picture:
         data = self.webp if pixels is None else encode_pixels(pixels)
-        return Picture(self.name, data, self.alt, self.caption, *picture_size(data), self.title, "image/webp")
+        size = picture_size(data)
+        return Picture(self.name, data, self.alt, self.caption, *size, self.title, "image/webp", self.details)
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +69,7 @@ class NarratedLesson:
     name: str
     """The lesson's name."""
     title: str
-    """The story's name, such as "Shattering the statue"."""
+    """The subject, such as "Classifier-free guidance"."""
     question: str
     """The lesson's question."""
     text: str
@@ -105,6 +108,8 @@ class NarratedLesson:
     """The paragraph of that part; empty where there is none."""
     correction: Correction | None = None
     """How far a saying of the story holds."""
+    subtitle: str = ""
+    """The story's name, such as "The loud patron"; empty for none."""
 
     def chapter(self, pictures: dict[str, Picture]) -> Chapter:
         """Return it as a chapter of the page, given its drawings as pictures."""
@@ -126,6 +131,7 @@ class NarratedLesson:
             advanced=tuple(pictures[one.name] for one in self.drawings if one.name in self.advanced),
             advanced_text=self.advanced_text,
             correction=self.correction,
+            subtitle=self.subtitle,
         )
 
 
@@ -190,6 +196,7 @@ def _narrate(
         advanced=in_advanced,
         advanced_text=true_minus(texts(f"{name}.advanced", **facts)) if advanced else "",
         correction=_correction(finding.lesson.name, facts, texts),
+        subtitle=_optional(texts, f"{name}.subtitle", facts),
     )
 
 
@@ -223,6 +230,11 @@ def _correction(lesson: str, facts: dict[str, Any], texts: Texts) -> Correction 
     return Correction(true_minus(texts(f"{key}.said", **facts)), true_minus(texts(f"{key}.holds", **facts)))
 
 
+def _optional(texts: Texts, key: str, facts: dict[str, Any]) -> str:
+    """Return a text, filled in; empty where the catalogue has none."""
+    return true_minus(texts(key, **facts)) if key in texts else ""
+
+
 def _chart(series: Series, chapter: str, facts: dict[str, Any], texts: Texts) -> Chart:
     words = f"{chapter}.series_{series.name}"
     return Chart(
@@ -245,8 +257,9 @@ def drawings(
     for name in figures:
         words = (texts(f"picture.{name}.{part}", **facts) for part in ("title", "alt", "caption"))
         title, alt, caption = map(true_minus, words)
-        webp = (pictures or {}).get(name, b"")
-        joined.append(Drawing(name, partial(draw_named, figures, name, texts.class_names), title, alt, caption, webp))
+        details = _optional(texts, f"picture.{name}.details", facts)
+        webp, draw = (pictures or {}).get(name, b""), partial(draw_named, figures, name, texts.class_names)
+        joined.append(Drawing(name, draw, title, alt, caption, webp, details))
     return joined
 
 
