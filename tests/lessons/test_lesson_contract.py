@@ -103,7 +103,7 @@ def test_the_command_measures_draws_writes_and_answers(tmp_path: Path, capsys: p
     result = json.loads(out)
     assert result["crossing"] == 259
     assert {one["name"]: one["holds"] for one in result["claims"]} == {"closed_form": True, "crossing": True}
-    assert "How is a digit destroyed?" in err
+    assert "How does a digit turn into noise?" in err
     assert "0.991 at t = 259" in err
     assert {path.name for path in tmp_path.iterdir()} == {
         "forward.png",

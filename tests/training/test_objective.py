@@ -20,7 +20,13 @@ from viz_diffusion.errors import VizdiffInputError, VizdiffUsageError
 from viz_diffusion.files import write_json
 from viz_diffusion.training.config import RunConfig
 from viz_diffusion.training.loop import TrainState, heldout_loss, train
-from viz_diffusion.training.objective import Objective, logit_normal, loss_weights
+from viz_diffusion.training.objective import (
+    BUMP_UNIFORM,
+    Objective,
+    logit_normal,
+    loss_weights,
+    timestep_probabilities,
+)
 from viz_diffusion.training.run import Run
 from viz_diffusion.training.train_config import TrainConfig
 from viz_diffusion.training.trainer import Trainer
@@ -80,6 +86,51 @@ def test_the_logit_normal_density_is_esser_s() -> None:
     np.testing.assert_allclose(np.histogram(drawn, edges)[0] / 100_000, wanted, atol=3e-5)
     ends = logit_normal(torch.tensor([0.0, 1.0]))
     assert ends.tolist() == [0, 1]
+
+
+def test_the_bump_is_a_normal_density_over_log_snr_and_a_third_is_uniform(linear: NoiseSchedule) -> None:
+    """Of a fine grid of draws as many fall on each t as the density's integral says, three quarters in 200 .. 699."""
+    probabilities = timestep_probabilities(linear)
+    assert probabilities.sum() == pytest.approx(1, abs=1e-12)
+    assert probabilities[200:700].sum() == pytest.approx(0.75, abs=0.01)
+    density = np.exp(-(((linear.log_snr + 2.2) / 1.8) ** 2) / 2) / (1.8 * np.sqrt(2 * np.pi))
+    widths = -np.gradient(linear.log_snr)  # nats of log SNR to each t
+    by_hand = 1 / 3000 + 2 / 3 * density * widths
+    np.testing.assert_allclose(probabilities[20:-1], by_hand[20:-1], rtol=1e-3)  # the ends have the tails
+
+    share = (torch.arange(400_000, dtype=torch.float64) + 0.5) / 400_000
+    images = torch.zeros(1, 1, 1, 1).expand(400_000, -1, -1, -1)
+    drawn = Objective(TrainConfig(timestep_density="bump"), linear).examples(images, images, share).t
+    np.testing.assert_allclose(np.bincount(drawn, minlength=1000) / 400_000, probabilities, atol=6e-6)
+    ends = Objective(TrainConfig(timestep_density="bump"), linear).examples(*batch(2)[:2], torch.tensor([0.0, 1.0]))
+    assert ends.t.tolist() == [0, 999]
+
+
+@pytest.mark.parametrize("objective", ["epsilon", "v", "x0"])
+def test_the_bump_leaves_the_expected_loss_as_it_is(objective: str, linear: NoiseSchedule) -> None:
+    """By the errors of a network that answers 0 where images are m everywhere and noise is 1: known at every t."""
+    m, every = 0.5, torch.arange(1000)
+    a, b = linear.signal_scale, linear.noise_scale
+    errors = {"epsilon": np.ones(1000), "v": (a - m * b) ** 2, "x0": np.full(1000, m**2)}[objective]
+    uniform = loss_weights(linear, TrainConfig(objective=objective)).numpy()
+    config = TrainConfig(objective=objective, timestep_density="bump")
+    probabilities = timestep_probabilities(linear)
+    middle = torch.from_numpy(np.cumsum(probabilities) - probabilities / 2)  # a draw that gives each t
+    x0, noise = torch.full((1000, 1, 2, 2), m), torch.ones(1000, 1, 2, 2)
+    _, t, target, weight = Objective(config, linear).examples(x0, noise, middle)
+    assert torch.equal(t, every)
+    found = target.double().square().mean(dim=(1, 2, 3)).numpy()
+    np.testing.assert_allclose(found, errors, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose((probabilities * weight.numpy() * errors).sum(), (uniform * errors).mean(), rtol=1e-6)
+    assert (weight.numpy() / uniform).max() <= 1 / BUMP_UNIFORM + 1e-5
+    # control: without the division by the probability the mean is another
+    assert (probabilities * uniform * errors).sum() != pytest.approx((uniform * errors).mean(), rel=0.05)
+
+
+def test_a_bump_leaves_out_the_timestep_without_signal() -> None:
+    probabilities = timestep_probabilities(NoiseSchedule.named("zero-snr"))
+    assert probabilities[-1] == pytest.approx(BUMP_UNIFORM / 1000)
+    assert probabilities.sum() == pytest.approx(1)
 
 
 def test_weights_by_hand(linear: NoiseSchedule) -> None:
@@ -157,28 +208,50 @@ def test_a_schedule_without_signal_at_its_end_is_trained_and_sampled(
 # -- runs ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("objective", "density"), [("v", "uniform"), ("x0", "uniform"), ("flow", "logit-normal")])
+@pytest.mark.parametrize(
+    ("objective", "density"), [("v", "uniform"), ("x0", "uniform"), ("flow", "logit-normal"), ("epsilon", "bump")]
+)
 def test_resuming_is_bit_exact(objective: str, density: str, tmp_path: Path) -> None:
     digits, options = first_digits(9), {} if density == "uniform" else {"timestep_density": density}
     config = run_config(objective, steps=6, **options)
     list(Trainer(*begin(tmp_path / "whole", config), digits, digits).run())
     train_to(4, *begin(tmp_path / "stopped", config), digits)
     assert finish(tmp_path / "stopped", digits) == fingerprint(tmp_path / "whole")
+    assert Run.open(tmp_path / "stopped").config.training.timestep_density == density
 
 
-def test_another_objective_or_density_is_another_recipe(tmp_path: Path, few_digits: Digits) -> None:
-    run, state = begin(tmp_path / "run", run_config("flow"))
+def test_resuming_with_more_middle_blocks_is_bit_exact(tmp_path: Path) -> None:
+    digits, config = first_digits(9), run_config("epsilon", steps=6)
+    config = replace(config, model=replace(config.model, num_mid_blocks=4))
+    list(Trainer(*begin(tmp_path / "whole", config), digits, digits).run())
+    train_to(4, *begin(tmp_path / "stopped", config), digits)
+    assert finish(tmp_path / "stopped", digits) == fingerprint(tmp_path / "whole")
+    assert Run.open(tmp_path / "stopped").config.model.num_mid_blocks == 4
+    assert len(Run.open(tmp_path / "stopped").load_model()[0].mid_more) == 2
+
+
+@pytest.mark.parametrize(
+    ("objective", "density", "before"), [("flow", "logit-normal", "uniform"), ("epsilon", "bump", "None")]
+)
+def test_another_density_is_another_recipe(
+    objective: str, density: str, before: str, tmp_path: Path, few_digits: Digits
+) -> None:
+    run, state = begin(tmp_path / "run", run_config(objective))
     train_to(2, run, state, few_digits)
     values = json.loads((run.path / "config.json").read_text())
-    values["training"]["timestep_density"] = "logit-normal"
+    values["training"]["timestep_density"] = density
     write_json(run.path / "config.json", values)
-    with pytest.raises(VizdiffInputError, match="timestep_density uniform then, logit-normal now"):
+    with pytest.raises(VizdiffInputError, match=f"timestep_density {before} then, {density} now"):
         Run.open(run.path).resume()
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
-def test_a_config_is_read_as_it_was_written(objective: str, tmp_path: Path) -> None:
-    config = run_config(objective, **({"timestep_density": "logit-normal"} if objective == "flow" else {}))
+@pytest.mark.parametrize("density", ["uniform", "another"])
+@pytest.mark.parametrize("num_mid_blocks", [2, 3])
+def test_a_config_is_read_as_it_was_written(objective: str, density: str, num_mid_blocks: int, tmp_path: Path) -> None:
+    chosen = density if density == "uniform" else "logit-normal" if objective == "flow" else "bump"
+    config = run_config(objective, timestep_density=chosen)
+    config = replace(config, model=replace(config.model, num_mid_blocks=num_mid_blocks))
     write_json(tmp_path / "config.json", config.to_dict())
     assert RunConfig.read(tmp_path / "config.json") == config
 
@@ -190,6 +263,7 @@ def test_an_eps_config_says_nothing_about_objectives() -> None:
     assert not added & set(config.to_dict()["training"])
     assert not added & set(config.conditions())
     assert "weight_exponent" in config.conditions()
+    assert "num_mid_blocks" not in config.to_dict()["model"]
     assert set(run_config("v").to_dict()["training"]) & {*added, "weight_exponent"} == {"objective"}
     assert set(run_config("flow").conditions()) & {*added, "weight_exponent"} == added
 
@@ -200,6 +274,7 @@ def test_an_eps_config_says_nothing_about_objectives() -> None:
         ({"objective": "score"}, "objective must be one of epsilon, v, x0, flow, found 'score'"),
         ({"objective": "flow", "timestep_density": "cosine"}, "timestep_density must be uniform or logit-normal"),
         ({"timestep_density": "logit-normal"}, "timestep_density goes with objective flow, not with epsilon"),
+        ({"objective": "flow", "timestep_density": "bump"}, "timestep_density bump goes with any objective but flow"),
     ],
 )
 def test_impossible_settings_are_refused(options: dict[str, str], said: str) -> None:

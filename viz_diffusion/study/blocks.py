@@ -51,8 +51,8 @@ class Picture:
 
     @property
     def uri(self) -> str:
-        """The picture as a ``data:`` address."""
-        return pixels.data_uri(self.data, self.mime)
+        """The picture as a ``data:`` address, without double quotes, ``<``, ``>`` and ``&``."""
+        return pixels.svg_uri(self.data) if self.mime == "image/svg+xml" else pixels.data_uri(self.data, self.mime)
 
 
 @dataclass(frozen=True, eq=False)

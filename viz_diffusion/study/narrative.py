@@ -6,21 +6,19 @@ Gets findings only; knows nothing about networks, nor which lessons there are.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
 from viz_diffusion.lessons.base import Claim, Finding, Series
-from viz_diffusion.plots.pixels import encode_pixels, picture_size
-from viz_diffusion.plots.saving import figure_pixels, save_figure
+from viz_diffusion.plots.page_svg import page_svg
+from viz_diffusion.plots.saving import save_figure
+from viz_diffusion.plots.theme import PAGE_HEIGHT, PAGE_WIDTH
 from viz_diffusion.study.blocks import Answer, Chapter, Chart, Correction, Line, Picture, Table
-from viz_diffusion.study.class_names import draw_named
+from viz_diffusion.study.class_names import draw_in_words
 from viz_diffusion.study.wording import join, true_minus, wording
 from viz_diffusion.text.catalogue import Texts
 
@@ -39,7 +37,7 @@ class Drawing:
     """A description for readers who cannot see it."""
     caption: str
     """The text below it."""
-    webp: bytes = b""
+    svg: bytes = b""
     """The image as the page shows it, where it is precomputed; empty where it has to be drawn."""
     details: str = ""
     """How it was made: seeds, sizes, intervals, definitions; empty for none."""
@@ -49,17 +47,11 @@ class Drawing:
         """The figure, drawn on first use."""
         return self.draw()
 
-    def picture(self, pool: Executor) -> Future[Picture]:
-        """Rasterise it now and return it, once ``pool`` has encoded it, as a WebP for the page.
-
-        Encoding releases the interpreter, so that the next figure can be rasterised meanwhile.
-        """
-        return pool.submit(self._picture, None if self.webp else figure_pixels(self.figure))
-
-    def _picture(self, pixels: NDArray[np.uint8] | None) -> Picture:
-        data = self.webp if pixels is None else encode_pixels(pixels)
-        size = picture_size(data)
-        return Picture(self.name, data, self.alt, self.caption, *size, self.title, "image/webp", self.details)
+    def picture(self) -> Picture:
+        """Return it as an SVG for the page, in light and dark colours."""
+        data = self.svg or page_svg(self.figure)
+        size = (PAGE_WIDTH, PAGE_HEIGHT)
+        return Picture(self.name, data, self.alt, self.caption, *size, self.title, "image/svg+xml", self.details)
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,7 +154,7 @@ def _narrate(
 ) -> NarratedLesson:
     name = f"chapter.{finding.lesson.name}"
     facts = wording(recording | finding.facts_by_name, texts)
-    drawn = drawings(finding.lesson.draw(finding.data), facts, texts, finding.pictures)
+    drawn = drawings(finding.lesson.draw(finding.data), facts, texts, finding.pictures(texts.lang))
     if on_drawing is not None:
         for drawing in drawn:
             on_drawing(drawing)
@@ -251,15 +243,15 @@ def drawings(
 ) -> list[Drawing]:
     """Join figures with their texts, filled in from ``facts`` (see :func:`~viz_diffusion.study.wording.wording`).
 
-    ``pictures`` are those that are drawn already (WebP), by name: their figures are only drawn when they are used.
+    ``pictures`` are those that are drawn already (SVG), by name: their figures are only drawn when they are used.
     """
     joined = []
     for name in figures:
         words = (texts(f"picture.{name}.{part}", **facts) for part in ("title", "alt", "caption"))
         title, alt, caption = map(true_minus, words)
         details = _optional(texts, f"picture.{name}.details", facts)
-        webp, draw = (pictures or {}).get(name, b""), partial(draw_named, figures, name, texts.class_names)
-        joined.append(Drawing(name, draw, title, alt, caption, webp, details))
+        svg, draw = (pictures or {}).get(name, b""), partial(draw_in_words, figures, name, texts)
+        joined.append(Drawing(name, draw, title, alt, caption, svg, details))
     return joined
 
 

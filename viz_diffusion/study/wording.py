@@ -54,6 +54,9 @@ def wording(facts: dict[str, Any], texts: Texts) -> dict[str, Any]:
     if "speckle_left" in facts:
         kind = "speckle" if facts["speckle_left"] else "blur"
         values["first_guess"] = texts(f"chapter.guess.first_{kind}", **values)
+    if "fork_timesteps" in facts:
+        known = "calibration_temperature" in facts
+        values["calibration_note"] = texts("chapter.decision.calibration_note", **values) if known else ""
     if "weight_exponent" in facts:
         kind = weighting(facts["objective"], facts["weight_exponent"])
         values["weighting_note"] = texts(f"report.weighting_{kind}", **values)

@@ -158,8 +158,8 @@ def test_what_is_lost_is_what_a_reader_gets_by_subtracting(ideal: Guidance) -> N
     for name, (gone, left) in {"forgets": ("plain", "insisted"), "obeys": ("insisted", "plain")}.items():
         one = claims[name]
         assert one[f"{gone}_hits"] - one[f"{left}_hits"] == one["change_hits"] == {"forgets": 13, "obeys": 20}[name]
-    text = next(answer.text for answer in told["en"].answers if "within reach" in answer.question)
-    found = re.match(r"Of (\d+) real digits (\d+) \(.*? and (\d+) \(.*?: (\d+) are lost", text)
+    text = next(answer.text for answer in told["en"].answers if "cover fewer" in answer.question)
+    found = re.match(r"Yes\. Of (\d+) real digits, .* cover (\d+) \(.* cover (\d+) \(.*loses (\d+), ", text)
     assert found is not None
     count, plain, insisted, lost = map(int, found.groups())
     assert (plain - insisted, count) == (lost, ideal.count)
