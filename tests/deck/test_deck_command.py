@@ -38,7 +38,7 @@ def test_the_command_writes_and_says_every_number(
     assert said["digit"] == said["recording"]["digit"] == 5
     assert set(said["lessons"]) == {"guess", "step"}
     assert said["film"] == ([] if format == "pdf" else ["gif", "mp4"])
-    assert said[what] == {"pptx": 9, "pdf": 4, "folder": 8}[format]
+    assert said[what] == {"pptx": 9, "pdf": 3, "folder": 8}[format]
     assert said["minutes"] == 45
     assert said["shown"] == ["cover", *(["film"] if format != "pdf" else []), "strip", "ledger", *END]
     assert said["left_out"] == []

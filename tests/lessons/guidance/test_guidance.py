@@ -249,7 +249,8 @@ def test_the_figures_show_what_was_found(ideal: Guidance) -> None:
         for row in range(kept):
             assert np.array_equal(shown[column * kept + row][::factor, ::factor], ideal.images[column, row])
     said = [one.get_text() for one in figures["guidance"].findobj(Text) if one.get_text()]
-    assert [word for word in said if word in ("$s$", "$A$", "$V$", "$R$")] == ["$s$", "$A$", "$V$", "$R$"]
+    rows = ["guidance\nscale s", "accuracy", "variance", "recall"]
+    assert [word for word in said if word in rows] == rows
     facts = guidance.facts(ideal)
     (panel,) = [axes for axes in figures["price"].axes if axes.lines and axes.get_zorder() == 0]
     dots = [line for line in panel.lines if line.get_marker() == "o"]

@@ -164,7 +164,7 @@ def test_it_is_told_both_ways_in_every_language(
     context = replace(context, precomputed={label.LabelStudy: orders})
     told = told_in_every_language(Finding.measure(label.LESSON, context), context)
     answers = {one.question: one.verdict for one in told["en"].answers}
-    assert answers["Is a new order obeyed if it comes early?"] == verdict
+    assert answers["Does the generation follow a label that is changed early?"] == verdict
     for one in told.values():
         assert [drawing.name for drawing in one.drawings] == list(label.LESSON.figure_names)
 
