@@ -61,7 +61,7 @@ class NarratedLesson:
     name: str
     """The lesson's name."""
     title: str
-    """The story's name, such as "Shattering the statue"."""
+    """The subject, such as "Classifier-free guidance"."""
     question: str
     """The lesson's question."""
     text: str

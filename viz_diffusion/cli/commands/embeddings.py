@@ -55,11 +55,13 @@ def run_command(
     else:
         terminal.say("Left out", f"label_embedding: {texts['report.reason_labels']}")
     facts["model"], figures = facts_by_name(network.facts(layers)), figures | network.draw(layers)
-    captions = {}
+    captions, details = {}, {}
     for name in figures:  # drawn where the names of classes are known
         (drawing,) = drawings(Figures(**{name: partial(figures.__getitem__, name)}), wording(facts[name], texts), texts)
         save_drawing(drawing, out)
         captions[name] = drawing.caption
+        if drawing.details:
+            details[name] = drawing.details
     result = {
         "out": str(out),
         "run": loaded.run.name_or_path,
@@ -67,6 +69,7 @@ def run_command(
         "seconds": round(terminal.seconds, 1),
         **facts,
         "captions": captions,
+        "details": details,
     }
     write_json(out / "embeddings.json", result)
     terminal.say("Done", f"{show_path(out)} ({', '.join(figures)}, {terminal.seconds:.0f} s)")

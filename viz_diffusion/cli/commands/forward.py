@@ -88,6 +88,7 @@ def run_command(
     for drawing in drawn:
         save_drawing(drawing, out)
     captions = {drawing.name: drawing.caption for drawing in drawn}
+    details = {drawing.name: drawing.details for drawing in drawn if drawing.details}
     terminal.say("Done", f"{show_path(out)} (forward and snr, .png and .svg, {terminal.seconds:.0f} s)")
-    result = facts | {"captions": captions}
+    result = facts | {"captions": captions, "details": details}
     terminal.result({"out": str(out), "seconds": round(terminal.seconds, 1), **result})

@@ -93,6 +93,7 @@ def run_command(
             {"question": answer.question, "verdict": answer.verdict, "text": answer.text} for answer in narrated.answers
         ],
         "captions": {drawing.name: drawing.caption for drawing in narrated.drawings},
+        "details": {drawing.name: drawing.details for drawing in narrated.drawings if drawing.details},
         **finding.to_dict(),
     }
     write_json(out / f"{name}.json", result)
@@ -105,7 +106,7 @@ def run_command(
 def _say(narrated: NarratedLesson, terminal: Terminal) -> None:
     """Say the answers, then the table."""
     for answer in narrated.answers:
-        terminal.say(answer.word, f"{answer.question} {answer.rest}")
+        terminal.say(answer.verdict, f"{answer.question} {answer.rest}")
     terminal.say("Table", narrated.table.caption)
     for line in table(narrated.table.header, narrated.table.rows):
         terminal.say("", line)
