@@ -255,6 +255,15 @@ def drawings(
     return joined
 
 
+def captions_and_details(drawn: Iterable[Drawing]) -> dict[str, dict[str, str]]:
+    """Return the captions of drawings, and the details of those that have any, by name: what is written as JSON."""
+    shown = tuple(drawn)
+    return {
+        "captions": {drawing.name: drawing.caption for drawing in shown},
+        "details": {drawing.name: drawing.details for drawing in shown if drawing.details},
+    }
+
+
 def save_drawing(drawing: Drawing, folder: Path) -> None:
     """Write a drawing as PNG and SVG, with its caption as metadata."""
     for ending in ("png", "svg"):
