@@ -51,6 +51,16 @@ FiguresOption = Annotated[
 ]
 
 
+DEFAULT_AUDIENCE = "lecturer"
+AudienceOption = Annotated[
+    str,
+    typer.Option(
+        metavar="lecturer|student",
+        help="Who reads the page. For students it has the questions without answers, and no speaker notes.",
+    ),
+]
+
+
 @takes(generation=GENERATION)
 def run_command(
     *,
@@ -60,13 +70,14 @@ def run_command(
     device: DeviceOption = "auto",
     lang: LangOption = "en",
     lessons: LessonsOption = "core",
+    audience: AudienceOption = DEFAULT_AUDIENCE,
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
     figures: FiguresOption = None,
     out: Annotated[
         Path | None,
         typer.Option(
             help="HTML file to write.",
-            show_default="reports/report.html; digit and language are added if not 5 and en",
+            show_default="reports/report.html; digit, language and audience are added if not 5, en and lecturer",
             rich_help_panel=OUTPUT,
         ),
     ] = None,
@@ -75,29 +86,42 @@ def run_command(
 ) -> None:
     """Record, measure, draw, write."""
     terminal = Terminal(as_json, quiet)
+    from viz_diffusion.report.page import check_audience
     from viz_diffusion.text.catalogue import load_texts
 
     texts = load_texts(lang)
+    check_audience(audience)
     request = read_request(generation, recording_only=True)
-    if out is None:
-        name, digit = ("report_recording", DEFAULT_DIGIT) if request.is_recording_only else ("report", request.digit)
-        out = default_out(name, ".html", digit, lang, request.asked[1])
+    out = out or _default_out(request, lang, audience)
     make_parent(out)
     if request.is_recording_only:
         recording_study = measure_recording(request, run, lessons, device, terminal)
         terminal.replacing(out)
-        page = _recording_page(request, recording_study, texts, figures, terminal)
+        page = _recording_page(request, recording_study, texts, figures, terminal, audience)
         facts = recording_study.facts()
         following = "vizdiff report --open   (all chapters, of the bundled network)"
     else:
         chosen = pick_lessons(lessons)
         study = prepare_study(request, run, device, terminal, chosen, comparisons=True, out=out, data_dir=data_dir)
         texts = texts.for_classes(study.run.config.class_names)
-        page, facts = _page(study, texts, figures, terminal), study.facts()
+        page, facts = _page(study, texts, figures, terminal, audience), study.facts()
         following = "vizdiff train   (10 min; Ctrl-C keeps your work)"
     from viz_diffusion.report import write_report
 
     write_report(page, out)
+    _say_written(out, audience, following, facts, terminal)
+    if open_page:
+        webbrowser.open(out.resolve().as_uri())
+
+
+def _default_out(request: GenerationRequest, lang: str, audience: str) -> Path:
+    """Return where the page is written without ``--out``; the name of a student's page says so."""
+    name, digit = ("report_recording", DEFAULT_DIGIT) if request.is_recording_only else ("report", request.digit)
+    ending = ".html" if audience == DEFAULT_AUDIENCE else f"_{audience}.html"
+    return default_out(name, ending, digit, lang, request.asked[1])
+
+
+def _say_written(out: Path, audience: str, following: str, facts: dict[str, Any], terminal: Terminal) -> None:
     terminal.say("Done", f"{show_path(out)} ({show_size(out)}, {terminal.seconds:.0f} s)")
     terminal.say("Next", following)
     recording = facts["recording"]
@@ -105,16 +129,20 @@ def run_command(
         {
             "out": str(out),
             "bytes": out.stat().st_size,
+            "audience": audience,
             **{name: recording[name] for name in ("digit", "label", "seed") if name in recording},
             "seconds": round(terminal.seconds, 1),
             **facts,
         }
     )
-    if open_page:
-        webbrowser.open(out.resolve().as_uri())
 
 
-def _page(study: Study, texts: Texts, figures: Path | None, terminal: Terminal) -> Page:
+def _audience_option(audience: str) -> list[str]:
+    """Return the option that says for whom the page is, for its command; nothing for the default."""
+    return [] if audience == DEFAULT_AUDIENCE else ["--audience", audience]
+
+
+def _page(study: Study, texts: Texts, figures: Path | None, terminal: Terminal, audience: str) -> Page:
     """Return the page of a recording with its network, its comparison runs and chapters."""
     from viz_diffusion.report.assembly import assemble, players, strip
 
@@ -123,11 +151,17 @@ def _page(study: Study, texts: Texts, figures: Path | None, terminal: Terminal) 
     lessons, pictures = _draw(
         study.findings, study.recording, all_players, lambda: strip(study, texts), texts, figures, terminal
     )
-    return assemble(study, played, lessons, pictures, study_command("report", study, texts.lang), texts)
+    command = study_command("report", study, texts.lang, *_audience_option(audience))
+    return assemble(study, played, lessons, pictures, command, texts, audience)
 
 
 def _recording_page(
-    request: GenerationRequest, study: RecordingStudy, texts: Texts, figures: Path | None, terminal: Terminal
+    request: GenerationRequest,
+    study: RecordingStudy,
+    texts: Texts,
+    figures: Path | None,
+    terminal: Terminal,
+    audience: str,
 ) -> Page:
     """Return the page of a recording whose network is not available."""
     from viz_diffusion.report.recording_assembly import assemble, player, strip
@@ -137,7 +171,8 @@ def _recording_page(
         study.findings, study.words(texts), (played,), lambda: strip(study, texts), texts, figures, terminal
     )
     assert request.folder is not None
-    return assemble(study, played, lessons, pictures, recording_command(request.folder, texts.lang), texts)
+    command = recording_command(request.folder, texts.lang, *_audience_option(audience))
+    return assemble(study, played, lessons, pictures, command, texts, audience)
 
 
 def _draw(
