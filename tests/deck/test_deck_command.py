@@ -11,7 +11,10 @@ from pptx import Presentation
 from pptx.enum.shapes import MSO_SHAPE_TYPE
 
 from viz_diffusion.cli import main
+from viz_diffusion.cli.commands import deck
+from viz_diffusion.deck.pictures import FILM_SIZE
 from viz_diffusion.lessons.base import all_lessons
+from viz_diffusion.plots.film import FILM_SIZES
 from viz_diffusion.study import study as gather
 
 END = ["summary", "references", "made_with"]
@@ -104,3 +107,8 @@ def test_bad_input_gets_one_line(
     assert err.count("\n") == 1
     assert names in err
     assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == ["text.pptx"]
+
+
+def test_the_sizes_that_the_command_offers_are_those_of_films() -> None:
+    assert tuple(FILM_SIZES) == deck._SIZES
+    assert deck._DEFAULT_SIZE == FILM_SIZE

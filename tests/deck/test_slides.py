@@ -92,6 +92,8 @@ def test_chosen_slides(made: Made) -> None:
         (45, "strip,,film", ("''",)),
         (45, "strip,+film", ("+film",)),
         (45, "-all", ("'all'",)),
+        (20, "+guidance,-guidance", ("both shows 'guidance' and leaves it out",)),
+        (20, "all,strip,-strip", ("both shows 'strip' and leaves it out",)),
     ],
 )
 def test_unknown_minutes_and_slides_are_refused_and_those_there_are_listed(

@@ -199,7 +199,7 @@ def test_a_new_lesson_is_its_folder_and_its_words(tmp_path: Path, capsys: pytest
     assert main(["lesson", "pebbles", "--run", "bundled", "--out", str(tmp_path / "out"), "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
     assert said["pebbles"] > 10
-    assert said["answers"] == [{"question": "Are there many?", "verdict": "Found", "text": f"Yes, {said['pebbles']}."}]
+    assert said["answers"] == [{"question": "Are there many?", "verdict": "Yes", "text": f"Yes, {said['pebbles']}."}]
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"pebbles.png", "pebbles.svg", "pebbles.json"}
     assert main(["lesson", "pebble", "--run", "bundled"]) == 2
     assert "pebbles" in capsys.readouterr().err

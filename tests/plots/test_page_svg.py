@@ -93,6 +93,24 @@ def test_an_address_of_a_page_gives_the_same_drawing_back() -> None:
     assert all((one.tag, one.attrib) == (other.tag, other.attrib) for one, other in parts)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "--><script>alert(1)</script>",
+        "fill: #1d1a26",
+        'data:image/png;base64,AAAA"',
+        "]]> & --",
+        "'\"><img src=x>",
+    ],
+)
+def test_no_text_of_a_user_stands_in_the_file(text: str) -> None:
+    plain, svg = figure_bytes(drawn(text), "svg").decode(), page_svg(drawn(text)).decode()
+    assert "<!--" in plain
+    assert "<!--" not in svg
+    fromstring(svg)
+    fromstring(unquote(svg_uri(svg.encode()).removeprefix("data:image/svg+xml,")))
+
+
 def test_the_same_figure_is_the_same_file() -> None:
     assert page_svg(drawn()) == page_svg(drawn()) != page_svg(drawn("step"))
 

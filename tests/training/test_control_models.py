@@ -43,7 +43,7 @@ def test_without_time_input_the_prediction_depends_on_image_and_label_only(tiny_
 
 
 def test_a_network_without_time_input_must_not_know_the_schedule() -> None:
-    with pytest.raises(VizdiffInputError, match="would give the time away"):
+    with pytest.raises(VizdiffInputError, match="without timesteps has no schedule"):
         ModelConfig.from_dict({"use_time": False, "schedule": "linear"})
     with pytest.raises(VizdiffInputError, match="use_time must be true or false, found 0"):
         ModelConfig.from_dict({"use_time": 0})
@@ -99,7 +99,7 @@ def test_the_command_trains_and_resumes_a_control_model(tmp_path: Path, capsys: 
     path = tmp_path / "r"
     assert main(["train", "--no-time", "--subset", "20", "--steps", "2", "--out", str(path), "--device", "cpu"]) == 0
     shown = capsys.readouterr()
-    assert "told no time, 20 images of mnist" in shown.out + shown.err
+    assert "without timesteps, 20 images of mnist" in shown.out + shown.err
     config = Run.open(path).config
     assert (config.model.use_time, config.model.schedule, config.subset) == (False, None, 20)
     assert main(["train", "--resume", str(path), "--steps", "3", "--device", "cpu"]) == 0

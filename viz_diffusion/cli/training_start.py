@@ -84,7 +84,7 @@ def create_run(
     parameters = sum(weight.numel() for weight in state.model.parameters())
     where = f"{training.batch_size} images a step on {torch_device}, {training.precision}"
     terminal.say("Budget", f"{config.budget}, {where}; Ctrl-C keeps your work")
-    time_note = ", told no time" if options.no_time else ""
+    time_note = ", without timesteps" if options.no_time else ""
     if training.objective != "epsilon":
         time_note += f", objective {training.objective}"
     terminal.say(

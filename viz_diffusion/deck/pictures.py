@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from viz_diffusion.plots import theme
 from viz_diffusion.plots.film import FILM_SIZES, film_bytes, film_frames, film_scale, page_frames, side_by_side
 from viz_diffusion.plots.pixels import to_gray8
 from viz_diffusion.plots.raster import enlarge
@@ -60,8 +61,14 @@ class Film:
 
 
 def _slide_pixels(drawing: Drawing) -> NDArray[np.uint8]:
-    """Return the (H, W, 3) pixels of a figure for a slide, whose title is the slide's: the figure needs none."""
-    return figure_pixels(drawing.figure)
+    """Return the (H, W, 3) pixels of a figure for a slide, whose title is the slide's: the figure shows none."""
+    titles = drawing.figure.findobj(lambda part: part.get_gid() == theme.TITLE)
+    for title in titles:
+        title.set_visible(False)
+    pixels = figure_pixels(drawing.figure)
+    for title in titles:
+        title.set_visible(True)
+    return pixels
 
 
 def render_picture(drawing: Drawing) -> DeckPicture:

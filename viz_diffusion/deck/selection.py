@@ -95,6 +95,8 @@ def _check_names(selection: Selection, figures: Collection[tuple[str, str]]) -> 
             f"`slides`: there is no slide {name!r}; choose from {listed}; or a lesson's name; or {ALL}"
             f"{did_you_mean(name, known)}"
         )
+    for name in sorted((selection.only | selection.also) & selection.without):
+        raise VizdiffUsageError(f"`slides` both shows {name!r} and leaves it out; name it once")
     if selection.only and selection.also:
         raise VizdiffUsageError(
             "`slides` takes names alone, which choose exactly these slides, or names with + and -, which add slides "

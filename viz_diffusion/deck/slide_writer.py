@@ -21,8 +21,8 @@ from viz_diffusion.recording.trajectory import Trajectory
 from viz_diffusion.study.blocks import Table
 from viz_diffusion.study.narrative import Drawing, NarratedLesson
 from viz_diffusion.study.study import Study, provenance
-from viz_diffusion.study.wording import join, true_minus, wording
-from viz_diffusion.text.catalogue import Texts
+from viz_diffusion.study.wording import join, wording
+from viz_diffusion.text.catalogue import Texts, true_minus
 from viz_diffusion.views import frames as frames_view
 
 COVER_SIDE = 1680

@@ -66,10 +66,7 @@ class ModelConfig:
         if type(config.use_time) is not bool:
             raise VizdiffInputError(f"the model's use_time must be true or false, found {config.use_time!r}")
         if not config.use_time and config.schedule is not None:
-            raise VizdiffInputError(
-                f"a model that is told no time has no schedule in its last line, found {config.schedule!r}; "
-                "its ᾱ would give the time away"
-            )
+            raise VizdiffInputError(f"a model without timesteps has no schedule, found {config.schedule!r}: ᾱ shows t")
         values = asdict(config)
         numbers = [values[k] for k in values if k not in ("channels", "schedule", "use_time")] + [*config.channels]
         if len(config.channels) != 2 or not all(type(n) is int and 0 < n <= 65536 for n in numbers):

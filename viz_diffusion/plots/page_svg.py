@@ -19,6 +19,8 @@ from viz_diffusion.plots.pixels import data_uri
 from viz_diffusion.plots.saving import figure_bytes
 
 _NAMES = {light: f"--c{index}" for index, light in enumerate(theme.DARK)}
+_COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
+"""What matplotlib writes of each text beside its outlines: without it, no name of a class stands in the file."""
 _COLOUR = re.compile(r"(?P<property>fill|stroke): (?P<colour>#[0-9a-f]{6})\b")
 _IMAGE = re.compile(r"data:image/png;base64,\s*([A-Za-z0-9+/=\s]+)")
 _PATH = re.compile(r'(?<= d=")[^"]*')
@@ -29,7 +31,7 @@ _HEAD = re.compile(r"<style type=\"text/css\">")
 
 def page_svg(figure: Figure) -> bytes:
     """Return a figure as an SVG with both colour schemes: the same bytes every time."""
-    drawn = figure_bytes(figure, "svg").decode("utf-8")
+    drawn = _COMMENT.sub("", figure_bytes(figure, "svg").decode("utf-8"))
     coloured = _COLOUR.sub(lambda found: f"{found['property']}: {_variable(found['colour'])}", drawn)
     rounded = _PATH.sub(lambda found: _FINER.sub(r"\1", found[0]), coloured)
     small = _IMAGE.sub(lambda found: _webp(base64.b64decode(found[1])), rounded)

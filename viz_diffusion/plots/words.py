@@ -11,7 +11,7 @@ from contextvars import ContextVar
 from functools import lru_cache
 
 from viz_diffusion.plots.class_names import named
-from viz_diffusion.text.catalogue import Texts, load_texts
+from viz_diffusion.text.catalogue import Texts, load_texts, true_minus
 
 _TEXTS: ContextVar[Texts | None] = ContextVar("figure_texts", default=None)
 
@@ -34,7 +34,7 @@ class FigureWords:
             Where the catalogue has no such key, or a field has no value.
         """
         own = f"figure.{self._name}.{key}"
-        return self._texts(own if own in self._texts else f"figure.common.{key}", **values).replace(" -", " −")
+        return true_minus(self._texts(own if own in self._texts else f"figure.common.{key}", **values))
 
 
 @contextmanager

@@ -19,8 +19,8 @@ from viz_diffusion.plots.saving import save_figure
 from viz_diffusion.plots.theme import PAGE_HEIGHT, PAGE_WIDTH
 from viz_diffusion.study.blocks import Answer, Chapter, Chart, Correction, Line, Picture, Table
 from viz_diffusion.study.class_names import draw_in_words
-from viz_diffusion.study.wording import join, true_minus, wording
-from viz_diffusion.text.catalogue import Texts
+from viz_diffusion.study.wording import join, wording
+from viz_diffusion.text.catalogue import Texts, true_minus
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +61,7 @@ class NarratedLesson:
     name: str
     """The lesson's name."""
     title: str
-    """The story's name, such as "Shattering the statue"."""
+    """The subject, such as "Classifier-free guidance"."""
     question: str
     """The lesson's question."""
     text: str
@@ -253,6 +253,15 @@ def drawings(
         svg, draw = (pictures or {}).get(name, b""), partial(draw_in_words, figures, name, texts)
         joined.append(Drawing(name, draw, title, alt, caption, svg, details))
     return joined
+
+
+def captions_and_details(drawn: Iterable[Drawing]) -> dict[str, dict[str, str]]:
+    """Return the captions of drawings, and the details of those that have any, by name: what is written as JSON."""
+    shown = tuple(drawn)
+    return {
+        "captions": {drawing.name: drawing.caption for drawing in shown},
+        "details": {drawing.name: drawing.details for drawing in shown if drawing.details},
+    }
 
 
 def save_drawing(drawing: Drawing, folder: Path) -> None:

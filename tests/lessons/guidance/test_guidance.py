@@ -230,7 +230,7 @@ def test_it_is_told_both_ways_and_without_a_reader(ideal: Guidance) -> None:
         images=ideal.images[:-3],
     )
     cases = (planted(ideal, 20, 30, 0.7, 19), planted(ideal, -20, -30, 1.3, 0), planted(ideal, 1, 1, 0.7, 0), nobody)
-    for data, verdict, count in zip(cases, ("Found", "Not found", "Cannot be told", None), (5, 5, 5, 2), strict=True):
+    for data, verdict, count in zip(cases, ("Yes", "No", "Undecided", None), (5, 5, 5, 2), strict=True):
         told = told_in_every_language(Finding.of(guidance.LESSON, data, full=False), context)
         assert len(told["en"].answers) == len(told["zh"].answers) == count
         assert verdict is None or told["en"].answers[0].verdict == verdict

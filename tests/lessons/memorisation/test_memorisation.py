@@ -105,7 +105,7 @@ def test_distances_that_agree_in_the_mean_alone_are_told_to_differ(sets: tuple[D
     finding = Finding.of(memorisation.LESSON, Memorisation(data, data, None), full=False)
     answers = told_in_every_language(finding, make_context(mute(), heldout=10))["en"].answers
     mean = next(one for one in answers if "mean distance" in one.question)
-    assert mean.verdict == "Found"
+    assert mean.verdict == "Yes"
     assert "up to 0.417, and chance allows 0.096" in mean.text  # 2.5 of 6
     assert "1.00 ± " in next(one for one in answers if "control" in one.question).text
 
@@ -118,7 +118,7 @@ def test_whoever_draws_no_digits_is_said_to(sets: tuple[Digits, Digits, Digits])
     assert said["control_caught"] is False
     context = make_context(mute(), heldout=10)
     told = told_in_every_language(Finding.of(memorisation.LESSON, data, full=False), context)
-    assert [one.verdict for one in told["en"].answers][-3:] == ["Not found", "Found", "Not found"]
+    assert [one.verdict for one in told["en"].answers][-3:] == ["No", "Yes", "No"]
     assert len(told["zh"].table.rows) == 4
     digits, farther, _ = told["en"].answers[-3:]
     assert digits.text.startswith("No. Only ")

@@ -47,6 +47,28 @@ _DEFAULT_MINUTES, _DEFAULT_SIZE = 45, "720p"
 _SIZES = ("360p", "480p", "720p", "1080p")
 
 
+MinutesOption = Annotated[
+    int, typer.Option(metavar="|".join(map(str, MINUTES)), help="Length of the lecture: chooses the slides.")
+]
+SlidesOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME,NAME",
+        help="Show only these slides, or those of --minutes with +NAME and without -NAME; all shows every slide. "
+        "A name is a slide's, a figure's or a lesson's.",
+    ),
+]
+TemplateOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE.pptx",
+        help="PowerPoint template (.pptx, .potx) whose size, layouts, fonts and colours are used.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+SizeOption = Annotated[str, typer.Option(metavar="|".join(_SIZES), help="Size of the film.", rich_help_panel=OUTPUT)]
+
+
 @dataclass(frozen=True)
 class _DeckFile:
     """What to write, and where."""
@@ -65,34 +87,16 @@ class _DeckFile:
 def run_command(
     *,
     format: Annotated[str, typer.Option("--format", metavar="pptx|pdf|folder", help="What to write.")] = "pptx",
-    minutes: Annotated[
-        int, typer.Option(metavar="|".join(map(str, MINUTES)), help="Length of the lecture: chooses the slides.")
-    ] = _DEFAULT_MINUTES,
-    slides: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME,NAME",
-            help="Show only these slides, or those of --minutes with +NAME and without -NAME; all shows every slide. "
-            "A name is a slide's, a figure's or a lesson's.",
-        ),
-    ] = None,
+    minutes: MinutesOption = _DEFAULT_MINUTES,
+    slides: SlidesOption = None,
     generation: GenerationOptions,
     run: RunOption = None,
     data_dir: DataDirOption = None,
     device: DeviceOption = "auto",
     lang: LangOption = "en",
     lessons: LessonsOption = "core",
-    template: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE.pptx",
-            help="PowerPoint template (.pptx, .potx) whose size, layouts, fonts and colours are used.",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = None,
-    size: Annotated[
-        str, typer.Option(metavar="|".join(_SIZES), help="Size of the film.", rich_help_panel=OUTPUT)
-    ] = _DEFAULT_SIZE,
+    template: TemplateOption = None,
+    size: SizeOption = _DEFAULT_SIZE,
     out: Annotated[
         Path | None,
         typer.Option(

@@ -71,7 +71,7 @@ def draw_loss_by_t(found: LossByT) -> Figure:
         rows = [label_text(label) for label in found.labels]
         columns = [(tick / (T - 1), theme.number(tick)) for tick in _marks(T)]
         draw_table(figure, (330, 1000, 2300, 670), wide, rows, columns, MAP_LIMIT)
-        theme.write(figure, 330 + 2300 + 60, 1730, words("timestep"), ha="left")
+        theme.write(figure, 330 + 2300 + 130, 1730, words("timestep"), ha="left")
         bar = (2760, 1480, 340, 28)
         theme.colour_bar(figure, bar, theme.SIGNED_MAP, MAP_LIMIT, ticks=())
         for share, text in ((0.0, "×⅓"), (0.5, "×1"), (1.0, "×3")):
