@@ -20,12 +20,8 @@ from safetensors.torch import load_file, save
 from viz_diffusion.data import load_digits
 from viz_diffusion.diffusion.unet import SimpleUNet
 from viz_diffusion.files import make_dir, write_bytes
-from viz_diffusion.lessons.memorisation.training_sizes import (
-    SIZES,
-    halves,
-    measure_training_sizes,
-    write_training_sizes,
-)
+from viz_diffusion.lessons.memorisation.training_halves import halves, measure_training_sizes
+from viz_diffusion.lessons.memorisation.training_sizes import SIZES, write_training_sizes
 from viz_diffusion.training.loop import TrainState, train
 from viz_diffusion.training.run import Run
 from viz_diffusion.training.train_config import TrainConfig

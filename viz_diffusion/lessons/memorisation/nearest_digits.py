@@ -21,6 +21,7 @@ from viz_diffusion.evaluation.metrics import Nearest, nearest_neighbours
 from viz_diffusion.lessons.context import Progress, silent
 from viz_diffusion.lessons.memorisation.figures import NearestPairs
 from viz_diffusion.lessons.memorisation.noised_digits import NoisedDigits, measure_noised_digits
+from viz_diffusion.lessons.memorisation.training_sizes import TrainingSizes
 
 Float64 = NDArray[np.float64]
 STEPS = 50
@@ -151,6 +152,8 @@ class Memorisation:
     """Quality of the samples, since images that are no digits are no copies; None where the data are not MNIST."""
     noised: NoisedDigits | None = None
     """Training digits noised and denoised: how near a copy must be to be flagged; None where it was not measured."""
+    sizes: TrainingSizes | None = None
+    """Pairs of networks trained on different digits, which ship as results; None where the data are not MNIST."""
 
 
 def _flagged(ratio: Float64) -> Share:

@@ -2,37 +2,28 @@
 
 Both networks of a pair are sampled from the same noise: are their samples copies, and are they the same images
 (Kadkhodaie et al. 2024)? The networks do not ship: ``scripts/train_on_halves.py`` trains them and writes what they
-gave. Knows nothing about figures or texts.
+gave. Knows nothing about how they were sampled, figures or texts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import zlib
 from dataclasses import dataclass, fields
+from io import BytesIO
 from pathlib import Path
 from typing import get_type_hints
+from zipfile import BadZipFile
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
-from viz_diffusion.data import Digits
-from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.errors import VizdiffInputError
-from viz_diffusion.evaluation.classifier import DigitClassifier
 from viz_diffusion.evaluation.intervals import Share, all_surely, half_of_mean, share_difference, surely
-from viz_diffusion.evaluation.metrics import nearest_neighbours
 from viz_diffusion.lessons.base import Claim
-from viz_diffusion.lessons.memorisation.nearest_digits import draw_samples, ratio_of
 
 Float64 = NDArray[np.float64]
 SIZES = (100, 1000, 10_000, 30_000)
 """Training digits of each network; the two networks of the last pair have all 60,000 between them."""
-SAMPLES = 500
-"""Samples of each network."""
-SHOWN = 5
-"""Samples of each network that are drawn: the digits 0 .. 4."""
 RESULTS = Path(__file__).parents[2] / "assets" / "lessons" / "memorisation.sizes.npz"
 """What the networks gave; it ships, since training them takes most of an hour."""
 
@@ -145,58 +136,6 @@ def _paired_gap(alike: Float64, unlike: Float64) -> tuple[float, float]:
     return float(gap.mean()), float(half_of_mean(gap))
 
 
-def halves(training: Digits, count: int) -> tuple[Digits, Digits]:
-    """Return two disjoint sets of ``count`` digits with the labels in turn; those of a smaller count are among them."""
-    order = torch.argsort(training.labels, stable=True)
-    return training.take(order[::2]).first_of_each(count), training.take(order[1::2]).first_of_each(count)
-
-
-def measure_training_sizes(
-    pairs: Sequence[tuple[nn.Module, nn.Module]],
-    schedule: NoiseSchedule,
-    training: Digits,
-    sizes: Sequence[int],
-    steps: int,
-    count: int = SAMPLES,
-) -> TrainingSizes:
-    """Sample both networks of each pair from the same noise, and compare the samples with both halves and each other.
-
-    Parameters
-    ----------
-    pairs
-        (S,) pairs of denoisers, trained on the two :func:`halves` of as many digits as ``sizes`` say.
-    steps
-        Training steps of each.
-    count
-        K, samples of each denoiser; a multiple of 10, at least 20.
-    """
-    classifier, _ = DigitClassifier.bundled()
-    found: dict[str, list[NDArray[np.generic]]] = {
-        name: [] for name in ("ratio", "other_ratio", "alike", "unlike", "right", "images")
-    }
-    for pair, size in zip(pairs, sizes, strict=True):
-        pools = [half.images.numpy() for half in halves(training, size)]
-        made = [draw_samples(denoiser, schedule, count) for denoiser in pair]
-        near = [[ratio_of(nearest_neighbours(images.numpy(), pool)) for pool in pools] for images, _ in made]
-        (first, labels), (second, _) = made
-        found["ratio"].append(np.stack([near[0][0], near[1][1]]))
-        found["other_ratio"].append(np.stack([near[0][1], near[1][0]]))
-        found["alike"].append(_correlation(first, second))
-        found["unlike"].append(_correlation(first, second.roll(len(torch.unique(labels)), dims=0)))
-        found["right"].append(np.stack([(classifier.read(images) == labels).numpy() for images, _ in made]))
-        found["images"].append(np.stack([images[:SHOWN, 0].numpy() for images, _ in made]))
-    arrays = {name: np.stack(values) for name, values in found.items()}
-    return TrainingSizes(sizes=np.array(sizes, np.int64), steps=np.array(steps, np.int64), **arrays)  # type: ignore[arg-type]
-
-
-def _correlation(first: Tensor, second: Tensor) -> Float64:
-    """Return (K,) Pearson correlations, over the pixels, of (K, C, H, W) images."""
-    flat = [images.flatten(1).double() for images in (first, second)]
-    centred = [pixels - pixels.mean(dim=1, keepdim=True) for pixels in flat]
-    lengths = [pixels.norm(dim=1).clamp(min=1e-12) for pixels in centred]
-    return np.asarray(((centred[0] * centred[1]).sum(dim=1) / (lengths[0] * lengths[1])).numpy())
-
-
 def write_training_sizes(data: TrainingSizes, path: Path = RESULTS) -> None:
     """Write the results, one array a field."""
     with path.open("wb") as file:
@@ -212,7 +151,7 @@ def read_training_sizes(path: Path = RESULTS) -> TrainingSizes:
         Where the file is missing or damaged.
     """
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with np.load(BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
             return TrainingSizes(**{name: arrays[name] for name in get_type_hints(TrainingSizes)})
-    except (OSError, KeyError, ValueError) as error:
+    except (OSError, KeyError, ValueError, BadZipFile, zlib.error) as error:
         raise VizdiffInputError(f"{path} is missing or damaged ({error}); install the package again") from error

@@ -1,7 +1,7 @@
 """Exposure bias: the predicted noise of states that a sampler made, compared with that of noised images.
 
 In training the network gets noised images only; while it samples, it gets its own states (Schmidt 2019; Ning et al.
-2023). Takes any denoiser; knows nothing about figures or texts.
+2024). Takes any denoiser; knows nothing about figures or texts.
 """
 
 from __future__ import annotations
