@@ -87,6 +87,7 @@ NAMES = {
     "Falck",
     "Kynkäänniemi",
     "Kadkhodaie",
+    "Karras",
     "Ning",
     "Salimans",
     "Schmidt",

@@ -65,6 +65,7 @@ OUTLINE = (
     PlannedSlide("model", 45, "model", papers=("ronneberger2015", "ho2020")),
     PlannedSlide("conditioning_map", 45, "conditioning_map", papers=("maaten2008",)),
     PlannedSlide("guidance", 20, "price", ("obeys", "forgets"), True, "guidance", _GUIDANCE),
+    PlannedSlide("autoguidance", ON_REQUEST, "autoguidance", ("auto_covers",), papers=("karras2024",)),
     PlannedSlide("samplers", 45, "strokes", ("few_strokes",), True, "samplers", (*_DDIM, "lu2022")),
     PlannedSlide("paths", 90, "paths", ("straighter",), papers=("song2021", "antognini2018")),
     PlannedSlide("score_field", ON_REQUEST, "score_field", papers=("song2021b",)),

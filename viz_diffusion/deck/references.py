@@ -46,6 +46,8 @@ PAPERS = {
     "dieleman2024": "Dieleman (2024). Diffusion is spectral autoregression. Blog post, sander.ai.",
     "kadkhodaie2024": "Kadkhodaie, Guth, Simoncelli, Mallat (2024). Generalization in diffusion models arises from "
     "geometry-adaptive harmonic representations. ICLR.",
+    "karras2024": "Karras, Aittala, Kynkäänniemi, Lehtinen, Aila, Laine (2024). Guiding a diffusion model with a bad "
+    "version of itself. NeurIPS.",
     "ning2024": "Ning, Li, Su, Salah, Ertugrul (2024). Elucidating the exposure bias in diffusion models. ICLR.",
     "falck2025": "Falck, Pandeva, Zahirnia, Lawrence, Turner, Meeds, Zazo, Karmalkar (2025). A Fourier space "
     "perspective on diffusion models. arXiv:2505.11278.",
