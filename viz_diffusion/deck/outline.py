@@ -45,6 +45,7 @@ OUTLINE = (
     PlannedSlide("training_step", 20, "training_step", papers=("ho2020", "lecun1998")),
     PlannedSlide("loss", 45, "loss", (), True, "training_step", _FORWARD),
     PlannedSlide("loss_by_t", 90, "loss_by_t", ("beats_gaussian",)),
+    PlannedSlide("loss_by_snr", ON_REQUEST, "loss_by_snr", ("loss_where_bits",), papers=("kingma2023",)),
     PlannedSlide("bits_by_t", 90, "bits_by_t", ("bits_late",), papers=("ho2020", "kingma2021")),
     PlannedSlide("strip", 20, "steps", (), True, "film", _FORWARD),
     PlannedSlide("ideal", 45, "ideal", ("blur_is_right",), True, "steps"),

@@ -38,6 +38,8 @@ PAPERS = {
     "lipman2023": "Lipman, Chen, Ben-Hamu, Nickel, Le (2023). Flow matching for generative modeling. ICLR.",
     "liu2023": "Liu, Gong, Liu (2023). Flow straight and fast: Learning to generate and transfer data with rectified "
     "flow. ICLR.",
+    "kingma2023": "Kingma, Gao (2023). Understanding diffusion objectives as the ELBO with simple data augmentation. "
+    "NeurIPS.",
     "raya2023": "Raya, Ambrogioni (2023). Spontaneous symmetry breaking in generative diffusion models. NeurIPS.",
     "yoon2023": "Yoon, Choi, Kwon, Ryu (2023). Diffusion probabilistic models generalize when they fail to memorize. "
     "ICML Workshop on Structured Probabilistic Inference & Generative Modeling.",
