@@ -118,9 +118,9 @@ def draw_autoguidance(
     with theme.use_theme():
         words = figure_words("autoguidance")
         figure = theme.new_figure(words("title"))
-        low = float(np.floor(10 * min(line.low.min() for pair in pairs for line in pair)) / 10)
+        low = float(np.floor(5 * min(line.low.min() for pair in pairs for line in pair)) / 5)
         x = AxisScale(float(scales[0]), float(scales[-1]), tuple(float(s) for s in scales if s != 1.5))
-        ticks = tuple(np.arange(low, 1.001, 0.1 if low >= 0.5 else 0.2).round(2))
+        ticks = tuple(np.arange(low, 1.001, 0.2).round(2))
         y = AxisScale(low, 1, ticks, labels=tuple(theme.percent(tick) for tick in ticks))
         for column, (name, pair) in enumerate(zip(("accuracy", "recall"), pairs, strict=False)):
             box = (300 + 1570 * column, 620, 1150, 900)
