@@ -73,7 +73,7 @@ def test_a_students_report_names_its_audience_and_holds_no_answers(
     page = Path(said["out"]).read_text("utf-8")
     assert "vizdiff report --audience student --trajectory t" in re.sub("</?span>", "", page)
     assert 'class="verdict' not in page
-    assert str(typeset(texts["chapter.step.claim_injects_more"])) in page
+    assert str(typeset(texts["chapter.noising.claim_closed_form"])) in page
     for key in ("chapter.noising.say", "chapter.guess.say", "chapter.noising.answer", "chapter.guess.answer"):
         assert str(typeset(re.split(r"[.{]", texts[key])[0])) not in page, key
 
