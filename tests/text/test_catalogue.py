@@ -120,7 +120,7 @@ def foreign_words(key: str, text: str) -> list[str]:
     """Return the words of at least three Latin letters that are not in ``NAMES``; none of a command."""
     if is_command(key) or key == "language.tag":
         return []
-    plain = re.sub(r"{[^}]*}", " ", text.replace("et al.", ""))
+    plain = re.sub(r"{[^}]*}|--[a-z-]+( bundled| [A-Z]+)?|vizdiff [a-z-]+", " ", text.replace("et al.", ""))
     return [word for word in re.findall(r"[A-Za-zÀ-ž_]{3,}", plain) if word not in NAMES]
 
 

@@ -8,16 +8,20 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unicodedata import east_asian_width
 
 from viz_diffusion.cli.option_groups import option_name
 from viz_diffusion.cli.standard_streams import is_unicode
 from viz_diffusion.errors import with_options
 from viz_diffusion.files import to_json
+from viz_diffusion.text.catalogue import load_texts
 
 FIRST_LINE_SECONDS = 2.0
 """Seconds until the first line of progress."""
 LINE_SECONDS = 15.0
 """Seconds from one line to the next."""
+LABEL_WIDTH = 9
+"""Columns of the label of a line."""
 
 
 class LogProgress:
@@ -70,9 +74,18 @@ class Terminal:
         Whether the result goes to stdout as one JSON object.
     quiet
         Whether lines and progress bars are left out.
+    lang
+        Language of the lines.
+
+    Raises
+    ------
+    VizdiffUsageError
+        Where there is no catalogue for ``lang``.
     """
 
-    def __init__(self, as_json: bool, quiet: bool) -> None:
+    def __init__(self, as_json: bool, quiet: bool, lang: str = "en") -> None:
+        self.texts = load_texts(lang)
+        self._labels = self.texts.section("terminal.label")
         self._as_json = as_json
         self._quiet = quiet
         self._begun = time.perf_counter()
@@ -87,11 +100,23 @@ class Terminal:
         """Wall time since the command began."""
         return time.perf_counter() - self._begun
 
+    def text(self, key: str, **values: object) -> str:
+        """Return the text ``terminal.KEY`` of the catalogue, filled in."""
+        return self.texts(f"terminal.{key}", **values)
+
+    def label(self, label: str) -> str:
+        """Return a label, given in English, in the terminal's language; one that has no translation is returned."""
+        return self._labels.get(label.lower().replace(" ", "_"), label)
+
     def say(self, label: str, text: str) -> None:
         """Print one line: the label in its column, then the text."""
         if self._quiet:
             return
-        print(f"{label:<9} {text}", file=sys.stderr, flush=True)
+        print(f"{padded(self.label(label), LABEL_WIDTH)} {text}", file=sys.stderr, flush=True)
+
+    def tell(self, label: str, key: str, **values: object) -> None:
+        """Print one line: the label, then the text ``terminal.KEY`` of the catalogue, filled in."""
+        self.say(label, self.text(key, **values))
 
     def note(self, marked: str) -> None:
         """Print a note of the library, whose parameters stand between backticks, with the options in their place."""
@@ -111,7 +136,7 @@ class Terminal:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         columns = (
-            TextColumn(f"{label:<10}{{task.description}}"),
+            TextColumn(f"{padded(self.label(label), LABEL_WIDTH + 1)}{{task.description}}"),
             BarColumn(bar_width=30),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
@@ -155,10 +180,20 @@ def estimate_text(seconds: float) -> str:
     return f"{max(1, round(seconds))} s" if seconds < 100 else f"{round(seconds / 60)} min"
 
 
+def columns(text: str) -> int:
+    """Return how many columns of a terminal a text takes: two for each Chinese character."""
+    return sum(2 if east_asian_width(letter) in "WF" else 1 for letter in text)
+
+
+def padded(text: str, width: int) -> str:
+    """Return a text with spaces up to ``width`` columns."""
+    return text + " " * (width - columns(text))
+
+
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """Return the lines of a table with aligned columns."""
-    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    widths = [max(map(columns, column)) for column in zip(header, *rows, strict=True)]
     return [
-        "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
+        "  ".join(padded(cell, width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in (header, *rows)
     ]

@@ -76,5 +76,9 @@ def study_lesson(
             progress=update,
         )
         finding = Finding.measure(lesson, context)
+    if recorded is not None:
+        from viz_diffusion.study.reading import read_images
+
+        texts = read_images(loaded.run, recorded, others).texts(texts)
     terminal.say("Drawing", ", ".join(lesson.figure_names))
     return finding, narrate([finding], facts, texts)[0]

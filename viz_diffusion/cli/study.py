@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from viz_diffusion.recording.trajectory import Trajectory
     from viz_diffusion.study.narrative import NarratedLesson
     from viz_diffusion.study.study import Study
+    from viz_diffusion.text.catalogue import Texts
 
 
 LessonsOption = Annotated[
@@ -171,6 +172,13 @@ def _comparison_runs(
     if path is not None:
         save_comparison_runs(runs, recorded, path)
     return runs
+
+
+def study_texts(study: Study, texts: Texts) -> Texts:
+    """Return the texts that suit a study: with its classes' names, and with what the classifier reads in its image."""
+    from viz_diffusion.study.reading import read_study
+
+    return read_study(study).texts(texts.for_classes(study.run.config.class_names))
 
 
 def figure_command(study: Study, lang: str, lesson: NarratedLesson, figure: str) -> str:

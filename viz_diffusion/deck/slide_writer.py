@@ -16,6 +16,7 @@ from viz_diffusion.deck.slides import Paragraph, Slide
 from viz_diffusion.recording.trajectory import Trajectory
 from viz_diffusion.study.blocks import Table
 from viz_diffusion.study.narrative import Drawing, NarratedLesson
+from viz_diffusion.study.reading import read_study
 from viz_diffusion.study.study import Study, provenance
 from viz_diffusion.study.wording import join, wording
 from viz_diffusion.text.catalogue import Texts
@@ -95,11 +96,14 @@ class SlideWriter:
         facts, trajectory = self.facts, self.study.trajectory
         weights = trajectory.weights_sha256[:8]
         line = self.texts("deck.cover_line", run=self.study.run.name, weights=weights, **facts)
+        reading = read_study(self.study)
+        line = "\n".join(filter(None, (line, reading.warning(self.texts))))
         alt = self.texts("deck.cover_alt", digit=facts["digit"])
         finished = frames_view.pictures(trajectory.x0[0])
         picture = grey_picture("finished", finished, _cover_scale(trajectory), alt)
         title = self.texts("report.title", **facts)
-        notes = self.notes(self.texts("deck.cover_say", **facts), command=self.command)
+        say = self.texts("deck.cover_say", **facts)
+        notes = self.notes(say, reading.long_warning(self.texts), command=self.command)
         return Slide("cover", self.texts["deck.section_start"], title, line, picture, notes=notes)
 
     def film(self, film: Film) -> Iterator[Slide]:

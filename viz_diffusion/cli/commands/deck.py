@@ -20,7 +20,14 @@ from viz_diffusion.cli.options import (
     RunOption,
     default_out,
 )
-from viz_diffusion.cli.study import LessonsOption, figure_command, pick_lessons, prepare_study, study_command
+from viz_diffusion.cli.study import (
+    LessonsOption,
+    figure_command,
+    pick_lessons,
+    prepare_study,
+    study_command,
+    study_texts,
+)
 from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.files import make_dir, make_parent
 
@@ -78,7 +85,7 @@ def run_command(
     out = default_out("deck", _ENDINGS[format], request.digit, lang, request.asked[1]) if out is None else out
     _check_files(format, template, out)
     study = prepare_study(request, run, device, terminal, pick_lessons(lessons), out=out, data_dir=data_dir)
-    texts = texts.for_classes(study.run.config.class_names)
+    texts = study_texts(study, texts)
     written = _write(study, format, template, out, texts, terminal)
     size = "" if out.is_dir() else f", {show_size(out)}"
     terminal.say("Done", f"{show_path(out)} ({written['count']} {written['what']}{size}, {terminal.seconds:.0f} s)")

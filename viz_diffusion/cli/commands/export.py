@@ -20,6 +20,7 @@ from viz_diffusion.cli.export_options import (
     TransparentOption,
 )
 from viz_diffusion.cli.generation_request import GENERATION, GenerationOptions, read_request
+from viz_diffusion.cli.loading import open_run
 from viz_diffusion.cli.option_groups import OUTPUT, takes
 from viz_diffusion.cli.options import (
     DEFAULT_DIGIT,
@@ -31,7 +32,7 @@ from viz_diffusion.cli.options import (
     RunOption,
     default_out,
 )
-from viz_diffusion.cli.study import prepare_study
+from viz_diffusion.cli.study import prepare_study, study_texts
 from viz_diffusion.errors import VizdiffUsageError, did_you_mean
 from viz_diffusion.files import make_parent, write_bytes
 
@@ -110,7 +111,7 @@ def run_command(
             out=path,
             data_dir=data_dir,
         )
-        texts = texts.for_classes(study.run.config.class_names)
+        texts = study_texts(study, texts)
         terminal.say("Drawing", figure)
         is_film = form.kind in FILMS
         facts, data = _film(study, figure, form, frames, spacing) if is_film else _still(study, figure, form, texts)
@@ -263,9 +264,8 @@ def _training_samples(
     from viz_diffusion.plots.film import film_bytes
     from viz_diffusion.study.narrative import drawings
     from viz_diffusion.study.wording import wording
-    from viz_diffusion.training.run import Run
 
-    run = Run.choose(choice)
+    run = open_run(choice, terminal)
     texts = texts.for_classes(run.config.class_names)
     looks = read_training_samples(run, None if form.kind in FILMS else learning.MOST_COLUMNS)
     terminal.replacing(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import webbrowser
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -24,7 +25,7 @@ from viz_diffusion.cli.options import (
     default_out,
 )
 from viz_diffusion.cli.recording_study import measure_recording, recording_command
-from viz_diffusion.cli.study import LessonsOption, pick_lessons, prepare_study, study_command
+from viz_diffusion.cli.study import LessonsOption, pick_lessons, prepare_study, study_command, study_texts
 from viz_diffusion.files import make_dir, make_parent
 
 if TYPE_CHECKING:
@@ -92,9 +93,9 @@ def run_command(
     else:
         chosen = pick_lessons(lessons)
         study = prepare_study(request, run, device, terminal, chosen, comparisons=True, out=out, data_dir=data_dir)
-        texts = texts.for_classes(study.run.config.class_names)
+        texts = study_texts(study, texts)
         page, facts = _page(study, texts, figures, terminal), study.facts()
-        following = "vizdiff train   (10 min; Ctrl-C keeps your work)"
+        following = _next_command(study)
     from viz_diffusion.report import write_report
 
     write_report(page, out)
@@ -112,6 +113,16 @@ def run_command(
     )
     if open_page:
         webbrowser.open(out.resolve().as_uri())
+
+
+def _next_command(study: Study) -> str:
+    """Return what to run next: go on training, measure a run of one's own, or train one."""
+    run = study.run
+    if not run.is_finished:
+        return shlex.join(["vizdiff", "train", "--resume", show_path(run.path)])
+    if not run.is_bundled:
+        return shlex.join(["vizdiff", "evaluate", "--run", show_path(run.path)])
+    return "vizdiff train   (10 min; Ctrl-C keeps your work)"
 
 
 def _page(study: Study, texts: Texts, figures: Path | None, terminal: Terminal) -> Page:

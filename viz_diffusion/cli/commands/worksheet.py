@@ -21,7 +21,7 @@ from viz_diffusion.cli.options import (
     check_at_least,
     default_out,
 )
-from viz_diffusion.cli.study import prepare_study, study_command
+from viz_diffusion.cli.study import prepare_study, study_command, study_texts
 from viz_diffusion.files import make_dir
 
 HELP = (
@@ -62,8 +62,9 @@ def run_command(
     out = default_out("worksheet", "", request.digit, lang, request.asked[1]) if out is None else out
     make_dir(out)
     study = prepare_study(request, run, device, terminal, lessons=(), out=out / "worksheet.html", data_dir=data_dir)
-    texts = texts.for_classes(study.run.config.class_names)
+    texts = study_texts(study, texts)
     from viz_diffusion.lessons.context import typical_image
+    from viz_diffusion.study.reading import read_study
     from viz_diffusion.views.frames import pictures
     from viz_diffusion.worksheet.page import write_worksheet
 
@@ -71,10 +72,16 @@ def run_command(
     heldout = config.load_digits("test")
     label = int(study.trajectory.labels[0])
     real = typical_image(label, heldout, heldout if label in heldout.present else config.load_digits("train"))
-    sheet, key = make_worksheet(study.trajectory, study.comparison_runs.others, pictures(real.numpy()))
-    pages = write_worksheet(sheet, key, study_command("worksheet", study, lang), texts, out)
+    reading = read_study(study)
+    sheet, key = make_worksheet(
+        study.trajectory, study.comparison_runs.others, pictures(real.numpy()), misread=reading.misread
+    )
+    command = study_command("worksheet", study, lang)
+    pages = write_worksheet(sheet, key, command, texts, out, reading.warning(texts))
     for page, what in zip(pages, ("for students", "the answers"), strict=True):
         terminal.say("Written", f"{show_path(page)} ({what}, {show_size(page)})")
+    for name, reason in sheet.left_out.items():
+        terminal.say("Left out", f"{texts[f'worksheet.{name}.title']}: {texts[f'worksheet.{name}.{reason}']}")
     terminal.say("Done", f"sheet {sheet.code} ({terminal.seconds:.0f} s); the browser prints both on A4")
     terminal.result(
         {
@@ -85,6 +92,7 @@ def run_command(
             "digit": key.digit,
             "seed": key.seed,
             "seconds": round(terminal.seconds, 1),
+            "left_out": list(sheet.left_out),
             "answers": key.facts(),
         }
     )
