@@ -119,6 +119,8 @@ def test_without_a_command_five_lines_say_how_to_begin(capsys: pytest.CaptureFix
         ("trajectory --digit five", "--digit must be a whole number, found 'five'", "vizdiff trajectory --help"),
         ("train --minutes=long", "--minutes must be a number, found 'long'", "vizdiff train --help"),
         ("report extra", "extra", "vizdiff report --help"),
+        ("trajectory --switch 8@500", "--switch belongs to vizdiff intervene", "vizdiff intervene --help"),
+        ("trajectory --diffusers folder", "--diffusers belongs to vizdiff record", "vizdiff record --help"),
         ("reprot", "'report'", "vizdiff --help"),
         ("--versoin", "--version", "vizdiff --help"),
     ],

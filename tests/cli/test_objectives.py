@@ -155,7 +155,7 @@ def test_lessons_are_not_measured_in_another_process(
 
 def test_an_intervened_flow_recording(runs: dict[str, Path], tmp_path: Path) -> None:
     """On the run's noise schedule, where the network answers as an ε-network."""
-    argv = ["trajectory", "--run", str(runs["flow"]), "--sampler", "ddim", "--steps", "5", "--switch", "8@500"]
+    argv = ["intervene", "--run", str(runs["flow"]), "--sampler", "ddim", "--steps", "5", "--switch", "8@500"]
     assert main([*argv, "--quiet", "--out", str(tmp_path)]) == 0
     changed = Trajectory.open(tmp_path / "changed.zarr")
     assert (changed.interventions, changed.prediction_type) == ("switch 8@500", "epsilon")

@@ -150,7 +150,7 @@ def test_embeddings_learning_and_lesson(folder: Path, tmp_path: Path, capsys: py
 
 
 def test_switching_to_a_class_by_its_name(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ["trajectory", "--run", str(folder / "run"), "--label", "square", *FEW, "--out", str(tmp_path)]
+    arguments = ["intervene", "--run", str(folder / "run"), "--label", "square", *FEW, "--out", str(tmp_path)]
     assert main([*arguments, "--switch", "cross@500"]) == 0
     changed = Trajectory.open(tmp_path / "changed.zarr")
     assert changed.interventions == f"switch {KINDS.index('cross')}@500"

@@ -1,4 +1,4 @@
-"""The interventions of ``vizdiff trajectory``: their options, and the comparison with the plain generation.
+"""The interventions of ``vizdiff intervene``: their options, and the comparison with the plain generation.
 
 The options are checked before anything heavy is loaded.
 """

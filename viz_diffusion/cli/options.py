@@ -57,6 +57,15 @@ ImageSizeOption = Annotated[
         rich_help_panel=MODEL,
     ),
 ]
+RecordedCountOption = Annotated[int, typer.Option("--count", help="Images to record; the first one is drawn.")]
+FramesOption = Annotated[
+    str | None,
+    typer.Option(
+        "--frames",
+        help="Frames to draw: how many, or a list of steps left, such as 1000,500,1.",
+        rich_help_panel=OUTPUT,
+    ),
+]
 SeedOption = Annotated[int, typer.Option("--seed", help="Seed of the first image's noise; image k has seed + k.")]
 DeviceOption = Annotated[
     str,

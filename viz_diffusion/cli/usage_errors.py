@@ -7,6 +7,10 @@ from typing import Any
 
 _KINDS = {"int": "a whole number", "float": "a number"}
 """How typer calls a type, and its name in a message."""
+_MOVED = dict.fromkeys(("--switch", "--clock", "--drop-label", "--guide-within"), "intervene") | {
+    "--diffusers": "record"
+}
+"""Options that a reader may look for elsewhere, and the command that has them."""
 
 
 def usage_line(error: Any, words: Iterable[str], commands: Container[str]) -> str:
@@ -20,6 +24,9 @@ def usage_line(error: Any, words: Iterable[str], commands: Container[str]) -> st
         The names of all commands.
     """
     context = getattr(error, "ctx", None)  # None where an option has no value
+    other = _MOVED.get(getattr(error, "option_name", ""))
+    if other is not None and context is not None and context.info_name != other:
+        return f"{error.option_name} belongs to vizdiff {other}; see vizdiff {other} --help"
     named = next((word for word in words if word in commands), None)
     path = context.command_path if context else " ".join(filter(None, ("vizdiff", named)))
     message = _wrong_number(error) or error.format_message().rstrip(".")

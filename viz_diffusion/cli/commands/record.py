@@ -1,0 +1,79 @@
+"""``vizdiff record``: record and draw the sampling of a saved pipeline of 🤗 diffusers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from viz_diffusion.cli.console import Terminal, show_path, show_size
+from viz_diffusion.cli.diffusers_recording import PipelineRequest, trajectory_of_pipeline
+from viz_diffusion.cli.option_groups import OUTPUT, SAMPLING, takes
+from viz_diffusion.cli.options import (
+    DEFAULT_SEED,
+    DeviceOption,
+    FramesOption,
+    JsonOption,
+    LangOption,
+    QuietOption,
+    RecordedCountOption,
+    SeedOption,
+    check_at_least,
+    check_seed,
+)
+from viz_diffusion.cli.record import STORAGE, ActivationsOption, StorageOptions
+from viz_diffusion.diffusion.sampler_config import SamplerConfig
+from viz_diffusion.files import make_dir, write_json
+
+HELP = (
+    "Record another model: a pipeline of 🤗 diffusers.\n\n"
+    "Samples with a pipeline that was saved with save_pretrained, by its own scheduler; writes the recording "
+    "(trajectory.zarr), a figure of its steps, and a film. Nothing is downloaded. Any other program can be recorded "
+    "in Python, with viz_diffusion.Recorder.\n\n"
+    "Example: vizdiff record ddpm-cifar10-32"
+)
+
+
+@takes(storage=STORAGE)
+def run_command(
+    *,
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the saved pipeline.")],
+    label: Annotated[
+        int | None,
+        typer.Option("--label", metavar="NUMBER", help="Class, for a pipeline with classes.", show_default="0"),
+    ] = None,
+    count: RecordedCountOption = 1,
+    steps: Annotated[
+        int | None,
+        typer.Option(help="Denoising steps.", show_default="the pipeline's own number", rich_help_panel=SAMPLING),
+    ] = None,
+    eta: Annotated[
+        float, typer.Option(help="Noise that a pipeline with DDIM adds, 0 to 1.", rich_help_panel=SAMPLING)
+    ] = 0.0,
+    seed: SeedOption = DEFAULT_SEED,
+    frames: FramesOption = None,
+    activations: ActivationsOption = None,
+    storage: StorageOptions,
+    device: DeviceOption = "auto",
+    lang: LangOption = "en",
+    out: Annotated[Path, typer.Option(help="Folder to write.", rich_help_panel=OUTPUT)] = Path("reports/record"),
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Load, record, draw, write."""
+    terminal = Terminal(as_json, quiet, lang)
+    check_at_least("--count", count, 1)
+    check_seed(seed, count)
+    SamplerConfig("ddim", steps, eta=eta)  # refuses impossible numbers
+    from viz_diffusion.text.catalogue import load_texts
+
+    texts = load_texts(lang)
+    make_dir(out)
+    request = PipelineRequest(folder, label, count, seed, steps, eta, frames, tuple(activations or ()))
+    facts = trajectory_of_pipeline(request, storage, device, texts, out, terminal)
+    result = {"out": str(out), "count": count, "seconds": round(terminal.seconds, 1), **facts}
+    write_json(out / "trajectory.json", result)
+    terminal.say("Done", f"{show_path(out)} (steps.png {show_size(out / 'steps.png')}, {terminal.seconds:.0f} s)")
+    terminal.say("Next", f"vizdiff report --trajectory {show_path(out)} --open")
+    terminal.result(result)
