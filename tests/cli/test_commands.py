@@ -168,7 +168,7 @@ def test_forward_writes_its_pictures(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert said["crossing"] == 259
     assert said["digits"] == [8, 9, 0, 1, 2]
     assert "t = 259" in said["captions"]["forward"]
-    assert run_json(capsys, "forward", "--schedule", "cosine", "--out", str(tmp_path))["crossing"] == 496
+    assert run_json(capsys, "forward", "--schedule", "cosine", "--out", str(tmp_path / "c"))["crossing"] == 496
 
 
 def test_embeddings_writes_its_pictures(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -282,6 +282,7 @@ def test_a_full_disk_loses_nothing(trained: Path, tmp_path: Path) -> None:
         "1",
         "--out",
         str(out),
+        "--force",
     ]
     done = subprocess.run(
         [sys.executable, "-m", "viz_diffusion", *argv], capture_output=True, text=True, preexec_fn=limit

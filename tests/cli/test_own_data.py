@@ -154,6 +154,7 @@ def test_switching_to_a_class_by_its_name(folder: Path, tmp_path: Path, capsys: 
     assert main([*arguments, "--switch", "cross@500"]) == 0
     changed = Trajectory.open(tmp_path / "changed.zarr")
     assert changed.interventions == f"switch {KINDS.index('cross')}@500"
+    arguments[-1] = str(tmp_path / "owl")
     assert "circle, cross, square, triangle" in refused(capsys, [*arguments, "--switch", "owl@500"], 2)
 
 
@@ -187,8 +188,9 @@ def test_files_are_named_for_the_class(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     arguments = ["export", "--figure", "steps", "--run", str(odd / "run"), "--sampler", "ddim", *FEW]
-    for label, name in ((ODD[0], "steps_x_2.png"), (ODD[3], "steps_猫_与_狗.png")):
-        assert Path(run_json(capsys, *arguments, "--label", label)["out"]) == Path("reports") / name
+    for label, name in ((ODD[0], "steps_x_2"), (ODD[3], "steps_猫_与_狗")):
+        out = run_json(capsys, *arguments, "--label", label)["out"]
+        assert Path(out) == Path("reports") / f"{name}_ddim_20steps_run.png"
 
 
 # -- data that have moved --------------------------------------------------------------------------

@@ -25,7 +25,6 @@ from viz_diffusion.cli.commands import (
     intervene,
     lesson,
     lessons,
-    record,
     report,
     sample,
     train,
@@ -33,6 +32,7 @@ from viz_diffusion.cli.commands import (
     trajectory,
     worksheet,
 )
+from viz_diffusion.cli.commands import record as record_pipeline  # cli.record is another module
 from viz_diffusion.cli.help_page import HeadedCommand, split_example
 from viz_diffusion.cli.option_groups import option_name
 from viz_diffusion.cli.standard_streams import standard_streams
@@ -59,7 +59,7 @@ COMMANDS = (
     lessons,
     trajectory,
     intervene,
-    record,
+    record_pipeline,
     forward,
     embeddings,
     deck,

@@ -86,6 +86,7 @@ class Terminal:
     def __init__(self, as_json: bool, quiet: bool, lang: str = "en") -> None:
         self.texts = load_texts(lang)
         self._labels = self.texts.section("terminal.label")
+        self._when_done: list[Callable[[], None]] = []
         self._as_json = as_json
         self._quiet = quiet
         self._begun = time.perf_counter()
@@ -145,13 +146,14 @@ class Terminal:
             task = bar.add_task(text, total=total)
             yield lambda done, total, text: bar.update(task, completed=done, total=total, description=text)
 
-    def replacing(self, path: Path) -> None:
-        """Say that an existing file will be overwritten; to be called after the last check."""
-        if path.exists():
-            self.say("Replaces", f"{show_path(path)} (another --out keeps it)")
+    def when_done(self, then: Callable[[], None]) -> None:
+        """Call a function when the command has written everything."""
+        self._when_done.append(then)
 
     def result(self, values: dict[str, Any]) -> None:
-        """Print the result as one JSON object, with ``--json``."""
+        """Print the result as one JSON object, with ``--json``; the command has written everything."""
+        for then in self._when_done:
+            then()
         if self._as_json:
             print(to_json(values, ascii_only=not is_unicode(sys.stdout)), flush=True)
 

@@ -15,6 +15,7 @@ from viz_diffusion.cli.console import Terminal
 from viz_diffusion.cli.option_groups import INTERVENTIONS, OptionGroup, option
 from viz_diffusion.cli.options import check_seed
 from viz_diffusion.errors import VizdiffUsageError
+from viz_diffusion.text.class_names import file_name
 
 if TYPE_CHECKING:
     from viz_diffusion.diffusion.interventions import Change, WithInterventions
@@ -45,6 +46,16 @@ class InterventionOptions:
 
     def __bool__(self) -> bool:
         return self != InterventionOptions()
+
+    def marks(self) -> list[str]:
+        """Return the changes as parts of a file's name."""
+        words = {
+            f"switch-{self.switch[0]}-{self.switch[1]}" if self.switch else "": self.switch is not None,
+            f"{self.clock[0]}-{self.clock[1]}" if self.clock else "": self.clock is not None,
+            "no-label": self.drop_label,
+            "-".join(map(str, ("guidance-at", *(self.guide_within or ())))): self.guide_within is not None,
+        }
+        return [file_name(word) for word, applies in words.items() if applies]
 
     def for_run(self, config: RunConfig) -> InterventionOptions:
         """Return the options with the label that ``switch`` means for a run.

@@ -15,7 +15,6 @@ from viz_diffusion.cli.option_groups import MODEL, OUTPUT, SAMPLING, OptionGroup
 from viz_diffusion.diffusion.sampler_config import SamplerConfig
 from viz_diffusion.diffusion.timesteps import SAMPLERS, SPACINGS, VARIANCES
 from viz_diffusion.errors import VizdiffUsageError
-from viz_diffusion.text.class_names import file_name
 
 DEFAULT_DIGIT = 5
 DEFAULT_SEED = 1
@@ -76,6 +75,10 @@ LangOption = Annotated[
 ]
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print the result as one JSON object on stdout.", rich_help_panel=OUTPUT)
+]
+ForceOption = Annotated[
+    bool,
+    typer.Option("--force", help="Replace an existing file that shows something else.", rich_help_panel=OUTPUT),
 ]
 QuietOption = Annotated[
     bool, typer.Option("--quiet", help="Print nothing on stderr except errors.", rich_help_panel=OUTPUT)
@@ -183,14 +186,3 @@ def sampler_options(defaults: SamplerConfig) -> OptionGroup:
         option("--clip/--no-clip", bool, "Clip the predicted x0 to [-1, 1].", default="clip", heading=SAMPLING),
     )
     return OptionGroup(parameters, build)
-
-
-def default_out(name: str, ending: str, digit: int | None, lang: str = "en", label: str | None = None) -> Path:
-    """Return where a command writes without ``--out``: ``reports/NAME``.
-
-    The name holds the digit where it is not 5, the class where it is given by its name, and the language where it is
-    not English, so that one does not overwrite another.
-    """
-    asked = [file_name(label)] if label else [str(digit)] if digit not in (None, DEFAULT_DIGIT) else []
-    marks = [name, *asked, *([lang] if lang != "en" else [])]
-    return Path("reports") / ("_".join(marks) + ending)

@@ -20,6 +20,7 @@ from viz_diffusion.cli.generation_request import (
 )
 from viz_diffusion.cli.loading import LoadedRun, load_run
 from viz_diffusion.cli.options import DEFAULT_GUIDANCE, PICTURE_SAMPLER
+from viz_diffusion.cli.outputs import Output, sampling_marks
 from viz_diffusion.diffusion.timesteps import SPACINGS
 from viz_diffusion.errors import VizdiffUsageError
 
@@ -60,7 +61,7 @@ def prepare_study(
     lessons: Sequence[AnyLesson] | None = None,
     others: bool = True,
     comparisons: bool = False,
-    out: Path | None = None,
+    out: Output | None = None,
     data_dir: Path | None = None,
 ) -> Study:
     """Open or make a recording, sample its comparison runs, and measure lessons on it.
@@ -73,7 +74,7 @@ def prepare_study(
         Whether to sample the nine other digits, and the same digit sampled in other ways; only where there are
         ``others`` are there ``comparisons``.
     out
-        The file to write; that it will be overwritten is said after the last check.
+        The file to write; one of another origin is refused after the last other check.
     data_dir
         Where the run's data lie, if they have moved.
 
@@ -88,7 +89,8 @@ def prepare_study(
         _check_process(loaded, request.config.sampler)
     label = asked_label(request, loaded.run.config)
     if out is not None:
-        terminal.replacing(out)
+        shown = "_".join(sampling_marks(request.sampling))
+        out.claim(terminal, label=label, seed=request.seed, sampling=shown, weights=loaded.weights_sha256[:8])
     recorded = request.recorded
     if recorded is None:
         from viz_diffusion.cli.record import record

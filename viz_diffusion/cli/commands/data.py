@@ -10,7 +10,8 @@ import typer
 from viz_diffusion.cli.console import Terminal, show_path, table
 from viz_diffusion.cli.data_text import data_summary
 from viz_diffusion.cli.option_groups import OUTPUT, option_name
-from viz_diffusion.cli.options import ImageSizeOption, JsonOption, QuietOption
+from viz_diffusion.cli.options import ForceOption, ImageSizeOption, JsonOption, QuietOption
+from viz_diffusion.cli.outputs import Output
 from viz_diffusion.errors import VizdiffInputError, VizdiffUsageError, with_options
 from viz_diffusion.files import make_parent
 
@@ -45,6 +46,7 @@ def run_command(
     invert: Annotated[
         bool, typer.Option("--invert", help="With --save: swap black and white.", rich_help_panel=OUTPUT)
     ] = False,
+    force: ForceOption = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
@@ -73,6 +75,7 @@ def run_command(
         for line in table(("class", "training", "held-out"), rows):
             print(line)
     if out is not None:
+        Output(out, "data", force).claim(terminal, folder=str(folder.resolve()))
         _draw(data, out)
         terminal.say("Written", f"{show_path(out)} (the first images of each class)")
     if save is not None:

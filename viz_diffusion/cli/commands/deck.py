@@ -14,12 +14,13 @@ from viz_diffusion.cli.option_groups import OUTPUT, takes
 from viz_diffusion.cli.options import (
     DataDirOption,
     DeviceOption,
+    ForceOption,
     JsonOption,
     LangOption,
     QuietOption,
     RunOption,
-    default_out,
 )
+from viz_diffusion.cli.outputs import Output
 from viz_diffusion.cli.study import (
     LessonsOption,
     figure_command,
@@ -68,37 +69,39 @@ def run_command(
         typer.Option(
             metavar="FILE",
             help="File or folder to write.",
-            show_default="reports/deck…; digit and language are added if not 5 and en",
+            show_default="reports/deck…, with what differs from the defaults",
             rich_help_panel=OUTPUT,
         ),
     ] = None,
+    force: ForceOption = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Record, measure, plan, write."""
-    terminal = Terminal(as_json, quiet)
+    terminal = Terminal(as_json, quiet, lang)
     _check_options(format, template, out)
     from viz_diffusion.text.catalogue import load_texts
 
     texts = load_texts(lang)
     request = read_request(generation)
-    out = default_out("deck", _ENDINGS[format], request.digit, lang, request.asked[1]) if out is None else out
+    out = request.default_out("deck", _ENDINGS[format], lang, run) if out is None else out
     _check_files(format, template, out)
-    study = prepare_study(request, run, device, terminal, pick_lessons(lessons), out=out, data_dir=data_dir)
+    written = Output(out / "facts.json" if format == "folder" else out, "deck", force, lang)
+    study = prepare_study(request, run, device, terminal, pick_lessons(lessons), out=written, data_dir=data_dir)
     texts = study_texts(study, texts)
-    written = _write(study, format, template, out, texts, terminal)
+    made = _write(study, format, template, out, texts, terminal)
     size = "" if out.is_dir() else f", {show_size(out)}"
-    terminal.say("Done", f"{show_path(out)} ({written['count']} {written['what']}{size}, {terminal.seconds:.0f} s)")
-    if written["left_out"]:
-        terminal.say("Left out", "; ".join(written["left_out_titles"]) + " (no room)")
+    terminal.say("Done", f"{show_path(out)} ({made['count']} {made['what']}{size}, {terminal.seconds:.0f} s)")
+    if made["left_out"]:
+        terminal.say("Left out", "; ".join(made["left_out_titles"]) + " (no room)")
     facts = study.facts()
     terminal.result(
         {
             "out": str(out),
             "format": format,
-            written["what"]: written["count"],
-            "film": written["film"],
-            "left_out": written["left_out"],
+            made["what"]: made["count"],
+            "film": made["film"],
+            "left_out": made["left_out"],
             "digit": facts["recording"]["digit"],
             "seed": facts["recording"]["seed"],
             "seconds": round(terminal.seconds, 1),

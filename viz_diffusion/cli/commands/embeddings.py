@@ -11,7 +11,8 @@ import typer
 from viz_diffusion.cli.console import Terminal, show_path
 from viz_diffusion.cli.loading import load_run
 from viz_diffusion.cli.option_groups import OUTPUT
-from viz_diffusion.cli.options import JsonOption, LangOption, QuietOption, RunOption
+from viz_diffusion.cli.options import ForceOption, JsonOption, LangOption, QuietOption, RunOption
+from viz_diffusion.cli.outputs import Output, default_out
 from viz_diffusion.files import make_dir, write_json
 
 HELP = "Draw the time embedding, label embedding and network.\n\nExample: vizdiff embeddings"
@@ -20,19 +21,29 @@ HELP = "Draw the time embedding, label embedding and network.\n\nExample: vizdif
 def run_command(
     run: RunOption = None,
     lang: LangOption = "en",
-    out: Annotated[Path, typer.Option(help="Folder to write.", rich_help_panel=OUTPUT)] = Path("reports/embeddings"),
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder to write.",
+            show_default="reports/embeddings, with what differs from the defaults",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+    force: ForceOption = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Measure, draw, write."""
-    terminal = Terminal(as_json, quiet)
+    terminal = Terminal(as_json, quiet, lang)
     from viz_diffusion.text.catalogue import load_texts
 
     texts = load_texts(lang)
+    out = default_out("embeddings", "", None, lang, run=run) if out is None else out
     make_dir(out)
     loaded = load_run(run, "cpu", terminal)
     texts = texts.for_classes(loaded.run.config.class_names)
-    terminal.replacing(out / "embeddings.json")
+    written = Output(out / "embeddings.json", "embeddings", force, lang)
+    written.claim(terminal, weights=loaded.weights_sha256[:8])
     from viz_diffusion.lessons.clock import lesson as clock
     from viz_diffusion.lessons.facts import facts_by_name
     from viz_diffusion.lessons.label import lesson as label

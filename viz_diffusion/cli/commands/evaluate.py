@@ -21,6 +21,7 @@ from viz_diffusion.cli.option_groups import OUTPUT, takes
 from viz_diffusion.cli.options import (
     DataDirOption,
     DeviceOption,
+    ForceOption,
     JsonOption,
     QuietOption,
     RunOption,
@@ -29,6 +30,7 @@ from viz_diffusion.cli.options import (
     check_seed,
     sampler_options,
 )
+from viz_diffusion.cli.outputs import Output, sampling_marks
 from viz_diffusion.diffusion.sampler_config import SamplerConfig
 from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.files import make_parent, write_json
@@ -73,6 +75,7 @@ def run_command(
     data_dir: DataDirOption = None,
     device: DeviceOption = "auto",
     out: Annotated[Path | None, typer.Option(help="JSON file to write as well.", rich_help_panel=OUTPUT)] = None,
+    force: ForceOption = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
@@ -81,6 +84,9 @@ def run_command(
     config = sampling.config()
     _check_options(count, seed, out)
     loaded = load_run(run, device, terminal, data_dir)
+    if out is not None:
+        marks = "_".join(sampling_marks(config))
+        Output(out, "evaluate", force).claim(terminal, seed=seed, sampling=marks, weights=loaded.weights_sha256[:8])
     from viz_diffusion.evaluation.classifier import DigitClassifier
     from viz_diffusion.evaluation.evaluate import most_samples
 
@@ -114,7 +120,6 @@ def run_command(
         **likelihood_values(likelihood, baselines, run_config.noise_schedule),
     }
     if out is not None:
-        terminal.replacing(out)
         write_json(out, values)
     terminal.result(values)
 

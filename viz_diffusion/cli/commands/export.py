@@ -23,15 +23,15 @@ from viz_diffusion.cli.generation_request import GENERATION, GenerationOptions, 
 from viz_diffusion.cli.loading import open_run
 from viz_diffusion.cli.option_groups import OUTPUT, takes
 from viz_diffusion.cli.options import (
-    DEFAULT_DIGIT,
     DataDirOption,
     DeviceOption,
+    ForceOption,
     JsonOption,
     LangOption,
     QuietOption,
     RunOption,
-    default_out,
 )
+from viz_diffusion.cli.outputs import Output, default_out
 from viz_diffusion.cli.study import prepare_study, study_texts
 from viz_diffusion.errors import VizdiffUsageError, did_you_mean
 from viz_diffusion.files import make_parent, write_bytes
@@ -77,15 +77,16 @@ def run_command(
         Path | None,
         typer.Option(
             help="File to write.",
-            show_default="reports/FIGURE.FORMAT; digit and language are added if not 5 and en",
+            show_default="reports/FIGURE.FORMAT, with what differs from the defaults",
             rich_help_panel=OUTPUT,
         ),
     ] = None,
+    force: ForceOption = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Record, measure one lesson, draw, write."""
-    terminal = Terminal(as_json, quiet)
+    terminal = Terminal(as_json, quiet, lang)
     if figure is None:
         raise VizdiffUsageError(f"--figure is missing; choose from {_names(_owners())}")
     form = _check_format(format, out, dpi, transparent)
@@ -94,13 +95,16 @@ def run_command(
     texts = load_texts(lang)
     if figure == LEARNING:
         _check_unused(context)
-        path = _writable_path(out, figure, form.kind, DEFAULT_DIGIT, lang)
-        facts, data = _training_samples(run, form, texts, path, terminal)
+        path = out or default_out(figure, f".{form.kind}", None, lang, run=run)
+        make_parent(path)
+        written = Output(path, f"export {figure}", force, lang)
+        facts, data = _training_samples(run, form, texts, written, terminal)
     else:
         lesson = _owner(figure, form.kind, frames, spacing)
         request = read_request(generation)
         _check_frames(request.steps, frames, spacing, form.kind)
-        path = _writable_path(out, figure, form.kind, request.digit, lang, request.asked[1])
+        path = out or request.default_out(figure, f".{form.kind}", lang, run)
+        make_parent(path)
         study = prepare_study(
             request,
             run,
@@ -108,7 +112,7 @@ def run_command(
             terminal,
             lessons=[lesson],
             others="comparison_runs" in lesson.needs,
-            out=path,
+            out=Output(path, f"export {figure}", force, lang),
             data_dir=data_dir,
         )
         texts = study_texts(study, texts)
@@ -128,13 +132,6 @@ class _Format(NamedTuple):
     """Pixels per inch of a still."""
     transparent: bool
     """Whether a still has no background."""
-
-
-def _writable_path(out: Path | None, figure: str, kind: str, digit: int, lang: str, label: str | None = None) -> Path:
-    """Return the file to write, in a folder that exists."""
-    path = default_out(figure, f".{kind}", digit, lang, label) if out is None else out
-    make_parent(path)
-    return path
 
 
 def _write(path: Path, data: bytes, figure: str, form: _Format, facts: dict[str, Any], terminal: Terminal) -> None:
@@ -255,7 +252,7 @@ def _film(study: Study, figure: str, form: _Format, frames: str | None, spacing:
 
 
 def _training_samples(
-    choice: str | None, form: _Format, texts: Texts, path: Path, terminal: Terminal
+    choice: str | None, form: _Format, texts: Texts, out: Output, terminal: Terminal
 ) -> tuple[dict[str, Any], bytes]:
     """Return the facts of the samples that a run kept while it was trained, and the bytes of their strip or film."""
     terminal.say("Loading", "PyTorch")
@@ -268,7 +265,7 @@ def _training_samples(
     run = open_run(choice, terminal)
     texts = texts.for_classes(run.config.class_names)
     looks = read_training_samples(run, None if form.kind in FILMS else learning.MOST_COLUMNS)
-    terminal.replacing(path)
+    out.claim(terminal, run=run.name, steps=looks.steps.tolist()[-1])
     terminal.say("Drawing", f"{len(looks.steps)} looks of {'the bundled run' if run.is_bundled else run.path}")
     facts = training_samples_facts(looks) | {"run": run.name_or_path}
     if form.kind in FILMS:

@@ -22,6 +22,7 @@ from viz_diffusion.cli.options import (
     PICTURE_SAMPLER,
     DeviceOption,
     DigitOption,
+    ForceOption,
     FramesOption,
     JsonOption,
     LabelOption,
@@ -35,6 +36,7 @@ from viz_diffusion.cli.options import (
     check_seed,
     sampler_options,
 )
+from viz_diffusion.cli.outputs import Output, default_out, sampling_marks
 from viz_diffusion.cli.record import STORAGE, StorageOptions, read_store, record
 from viz_diffusion.cli.run_recording import Recorded, RecordingRequest, record_and_draw
 from viz_diffusion.errors import VizdiffUsageError
@@ -68,7 +70,15 @@ def run_command(
     storage: StorageOptions,
     device: DeviceOption = "auto",
     lang: LangOption = "en",
-    out: Annotated[Path, typer.Option(help="Folder to write.", rich_help_panel=OUTPUT)] = Path("reports/intervene"),
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder to write.",
+            show_default="reports/intervene, with what differs from the defaults",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+    force: ForceOption = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
@@ -86,10 +96,17 @@ def run_command(
 
     texts = load_texts(lang)
     choose_frames(config.steps or 1000, frames, most=MOST_COMPARED)
+    if out is None:
+        name = "_".join(["intervene", *intervention.marks()])
+        out = default_out(name, "", digit, lang, label, seed=seed, sampling=config, run=run)
     make_dir(out)
     loaded = load_run(run, device, terminal)
     texts = texts.for_classes(loaded.run.config.class_names)
     chosen = choose_label(loaded.run.config, digit, label)
+    shown = {"label": chosen, "seed": seed, "sampling": "_".join(sampling_marks(config))}
+    Output(out / "trajectory.json", "intervene", force, lang).claim(
+        terminal, **shown, changes=" ".join(intervention.marks()), weights=loaded.weights_sha256[:8]
+    )
     intervention = intervention.for_run(loaded.run.config)
     request = RecordingRequest(chosen, seed, count, config, frames, storage)
     plain = record_and_draw(loaded, request, texts, out, terminal)

@@ -17,6 +17,7 @@ from viz_diffusion.cli.options import (
     DataDirOption,
     DeviceOption,
     DigitOption,
+    ForceOption,
     JsonOption,
     LabelOption,
     LangOption,
@@ -25,6 +26,7 @@ from viz_diffusion.cli.options import (
     SeedOption,
     check_seed,
 )
+from viz_diffusion.cli.outputs import Output, default_out
 from viz_diffusion.errors import VizdiffUsageError, did_you_mean
 from viz_diffusion.files import make_dir, write_json
 
@@ -50,12 +52,20 @@ def run_command(
     data_dir: DataDirOption = None,
     device: DeviceOption = "auto",
     lang: LangOption = "en",
-    out: Annotated[Path, typer.Option(help="Folder to write.", rich_help_panel=OUTPUT)] = Path("reports/lessons"),
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder to write.",
+            show_default="reports/lessons, with what differs from the defaults",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+    force: ForceOption = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Measure, draw, write, say."""
-    terminal = Terminal(as_json, quiet)
+    terminal = Terminal(as_json, quiet, lang)
     check_choice(digit, label)
     check_seed(seed)
     from viz_diffusion.text.catalogue import load_texts
@@ -66,10 +76,14 @@ def run_command(
         hint = did_you_mean(name, known)
         raise VizdiffUsageError(f"there is no lesson {name!r}; choose from {', '.join(known)}{hint}")
     terminal.say("Question", texts[f"chapter.{name}.question"])
+    out = default_out("lessons", "", digit, lang, label, seed=seed, run=run) if out is None else out
     make_dir(out)
     loaded = load_run(run, device, terminal, data_dir)
     texts = texts.for_classes(loaded.run.config.class_names)
     chosen = choose_label(loaded.run.config, digit, label)
+    Output(out / f"{name}.json", "lesson", force, lang).claim(
+        terminal, label=chosen, seed=seed, full=full, weights=loaded.weights_sha256[:8]
+    )
     from viz_diffusion.lessons.base import choose_lessons
 
     lesson = choose_lessons(name)[0]

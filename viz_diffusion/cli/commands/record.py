@@ -13,6 +13,7 @@ from viz_diffusion.cli.option_groups import OUTPUT, SAMPLING, takes
 from viz_diffusion.cli.options import (
     DEFAULT_SEED,
     DeviceOption,
+    ForceOption,
     FramesOption,
     JsonOption,
     LangOption,
@@ -22,9 +23,11 @@ from viz_diffusion.cli.options import (
     check_at_least,
     check_seed,
 )
+from viz_diffusion.cli.outputs import Output, default_out
 from viz_diffusion.cli.record import STORAGE, ActivationsOption, StorageOptions
 from viz_diffusion.diffusion.sampler_config import SamplerConfig
 from viz_diffusion.files import make_dir, write_json
+from viz_diffusion.text.class_names import file_name
 
 HELP = (
     "Record another model: a pipeline of 🤗 diffusers.\n\n"
@@ -57,7 +60,15 @@ def run_command(
     storage: StorageOptions,
     device: DeviceOption = "auto",
     lang: LangOption = "en",
-    out: Annotated[Path, typer.Option(help="Folder to write.", rich_help_panel=OUTPUT)] = Path("reports/record"),
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder to write.",
+            show_default="reports/record_DIR, with what differs from the defaults",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+    force: ForceOption = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
@@ -69,7 +80,13 @@ def run_command(
     from viz_diffusion.text.catalogue import load_texts
 
     texts = load_texts(lang)
+    if out is None:
+        marks = [f"{steps}steps"] * (steps is not None) + [f"eta{eta:g}"] * (eta != 0)
+        name = "_".join(["record", file_name(folder.resolve().name), *marks])
+        out = default_out(name, "", label or None, lang, seed=seed)
     make_dir(out)
+    shown = {"pipeline": str(folder.resolve()), "label": label or 0, "seed": seed, "steps": steps, "eta": eta}
+    Output(out / "trajectory.json", "record", force, lang).claim(terminal, **shown)
     request = PipelineRequest(folder, label, count, seed, steps, eta, frames, tuple(activations or ()))
     facts = trajectory_of_pipeline(request, storage, device, texts, out, terminal)
     result = {"out": str(out), "count": count, "seconds": round(terminal.seconds, 1), **facts}

@@ -15,15 +15,15 @@ from viz_diffusion.cli.console import Terminal, show_path, show_size
 from viz_diffusion.cli.generation_request import GENERATION, GenerationOptions, GenerationRequest, read_request
 from viz_diffusion.cli.option_groups import OUTPUT, takes
 from viz_diffusion.cli.options import (
-    DEFAULT_DIGIT,
     DataDirOption,
     DeviceOption,
+    ForceOption,
     JsonOption,
     LangOption,
     QuietOption,
     RunOption,
-    default_out,
 )
+from viz_diffusion.cli.outputs import Output, default_out
 from viz_diffusion.cli.recording_study import measure_recording, recording_command
 from viz_diffusion.cli.study import LessonsOption, pick_lessons, prepare_study, study_command, study_texts
 from viz_diffusion.files import make_dir, make_parent
@@ -67,32 +67,33 @@ def run_command(
         Path | None,
         typer.Option(
             help="HTML file to write.",
-            show_default="reports/report.html; digit and language are added if not 5 and en",
+            show_default="reports/report.html, with what differs from the defaults",
             rich_help_panel=OUTPUT,
         ),
     ] = None,
+    force: ForceOption = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Record, measure, draw, write."""
-    terminal = Terminal(as_json, quiet)
+    terminal = Terminal(as_json, quiet, lang)
     from viz_diffusion.text.catalogue import load_texts
 
     texts = load_texts(lang)
     request = read_request(generation, recording_only=True)
     if out is None:
-        name, digit = ("report_recording", DEFAULT_DIGIT) if request.is_recording_only else ("report", request.digit)
-        out = default_out(name, ".html", digit, lang, request.asked[1])
+        out = _default_out(request, lang, run)
     make_parent(out)
+    written = Output(out, "report", force, lang)
     if request.is_recording_only:
         recording_study = measure_recording(request, run, lessons, device, terminal)
-        terminal.replacing(out)
+        written.claim(terminal, recording=str((request.folder or out).resolve()))
         page = _recording_page(request, recording_study, texts, figures, terminal)
         facts = recording_study.facts()
         following = "vizdiff report --open   (all chapters, of the bundled network)"
     else:
         chosen = pick_lessons(lessons)
-        study = prepare_study(request, run, device, terminal, chosen, comparisons=True, out=out, data_dir=data_dir)
+        study = prepare_study(request, run, device, terminal, chosen, comparisons=True, out=written, data_dir=data_dir)
         texts = study_texts(study, texts)
         page, facts = _page(study, texts, figures, terminal), study.facts()
         following = _next_command(study)
@@ -113,6 +114,14 @@ def run_command(
     )
     if open_page:
         webbrowser.open(out.resolve().as_uri())
+
+
+def _default_out(request: GenerationRequest, lang: str, run: str | None) -> Path:
+    """Return the file of a page without ``--out``; that of a recording by itself has the recording's name."""
+    if request.is_recording_only and request.folder is not None:
+        name = request.folder.resolve().with_suffix("").name
+        return default_out("report_recording", ".html", None, lang, name)
+    return request.default_out("report", ".html", lang, run)
 
 
 def _next_command(study: Study) -> str:

@@ -14,6 +14,7 @@ from viz_diffusion.cli.option_groups import OUTPUT, takes
 from viz_diffusion.cli.options import (
     PICTURE_SAMPLER,
     DeviceOption,
+    ForceOption,
     JsonOption,
     LabelOption,
     QuietOption,
@@ -24,6 +25,7 @@ from viz_diffusion.cli.options import (
     check_seed,
     sampler_options,
 )
+from viz_diffusion.cli.outputs import Output, sampling_marks
 from viz_diffusion.cli.record import sample_all
 from viz_diffusion.errors import VizdiffInputError, VizdiffIOError, VizdiffUsageError
 from viz_diffusion.files import make_parent
@@ -53,6 +55,7 @@ def run_command(
     sampling: SamplerOptions,
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
+    force: ForceOption = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
@@ -67,12 +70,14 @@ def run_command(
         raise VizdiffUsageError(f"--out must end in .npz or .png, found {out}")
     make_parent(out)
     loaded = load_run(run, device, terminal)
-    terminal.replacing(out)
     import torch
 
     run_config = loaded.run.config
     asked = one is not None or label is not None
     digits = [choose_label(run_config, one, label)] if asked else list(run_config.present_labels)
+    Output(out, "sample", force).claim(
+        terminal, labels=digits, seed=seed, sampling="_".join(sampling_marks(config)), weights=loaded.weights_sha256[:8]
+    )
     labels = torch.tensor([digits[i % len(digits)] for i in range(count)])
     images, clipped = sample_all(loaded, labels, seed, config, terminal)
     _write(out, images, labels, run_config.class_names)

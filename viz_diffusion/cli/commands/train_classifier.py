@@ -12,12 +12,14 @@ from viz_diffusion.cli.data_text import data_summary
 from viz_diffusion.cli.option_groups import MODEL, OUTPUT
 from viz_diffusion.cli.options import (
     DataDirOption,
+    ForceOption,
     ImageSizeOption,
     JsonOption,
     QuietOption,
     check_at_least,
     check_seed,
 )
+from viz_diffusion.cli.outputs import Output
 from viz_diffusion.errors import VizdiffUsageError
 
 HELP = (
@@ -43,6 +45,7 @@ def run_command(
         Path | None,
         typer.Option(help="Folder to write.", show_default="under classifiers/", rich_help_panel=OUTPUT),
     ] = None,
+    force: ForceOption = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
@@ -64,7 +67,8 @@ def run_command(
         data = DataSet(load_digits("train", named), load_digits("test", named))
     terminal.say("Data", data_summary(data))
     folder = classifier_dir(data.train.sha256) if out is None else out
-    terminal.replacing(folder / "model.safetensors")
+    written = Output(folder / "model.safetensors", "train-classifier", force)
+    written.claim(terminal, data=data.train.sha256[:8], steps=steps, seed=seed)
     with terminal.progress("Training", "the classifier", steps) as update:
         classifier = train_classifier(
             data.train, steps, seed, lambda done, loss: update(done, steps, f"loss {loss:.3f}")

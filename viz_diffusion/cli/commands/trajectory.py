@@ -16,6 +16,7 @@ from viz_diffusion.cli.options import (
     PICTURE_SAMPLER,
     DeviceOption,
     DigitOption,
+    ForceOption,
     FramesOption,
     JsonOption,
     LabelOption,
@@ -29,6 +30,7 @@ from viz_diffusion.cli.options import (
     check_seed,
     sampler_options,
 )
+from viz_diffusion.cli.outputs import Output, default_out, sampling_marks
 from viz_diffusion.cli.record import STORAGE, ActivationsOption, StorageOptions
 from viz_diffusion.cli.run_recording import RecordingRequest, record_and_draw
 from viz_diffusion.files import make_dir, write_json
@@ -56,7 +58,15 @@ def run_command(
     storage: StorageOptions,
     device: DeviceOption = "auto",
     lang: LangOption = "en",
-    out: Annotated[Path, typer.Option(help="Folder to write.", rich_help_panel=OUTPUT)] = Path("reports/trajectory"),
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder to write.",
+            show_default="reports/trajectory, with what differs from the defaults",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+    force: ForceOption = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
@@ -71,10 +81,14 @@ def run_command(
     texts = load_texts(lang)
     globs = tuple(activations or ())
     _check_frames(config.steps, frames, bool(globs))
+    out = default_out("trajectory", "", digit, lang, label, seed=seed, sampling=config, run=run) if out is None else out
     make_dir(out)
     loaded = load_run(run, device, terminal)
     texts = texts.for_classes(loaded.run.config.class_names)
     chosen = choose_label(loaded.run.config, digit, label)
+    Output(out / "trajectory.json", "trajectory", force, lang).claim(
+        terminal, label=chosen, seed=seed, sampling="_".join(sampling_marks(config)), weights=loaded.weights_sha256[:8]
+    )
     request = RecordingRequest(chosen, seed, count, config, frames, storage, globs)
     result = record_and_draw(loaded, request, texts, out, terminal).facts
     write_json(out / "trajectory.json", result)

@@ -14,13 +14,14 @@ from viz_diffusion.cli.option_groups import OUTPUT, takes
 from viz_diffusion.cli.options import (
     DataDirOption,
     DeviceOption,
+    ForceOption,
     JsonOption,
     LangOption,
     QuietOption,
     RunOption,
     check_at_least,
-    default_out,
 )
+from viz_diffusion.cli.outputs import Output
 from viz_diffusion.cli.study import prepare_study, study_command, study_texts
 from viz_diffusion.files import make_dir
 
@@ -44,24 +45,26 @@ def run_command(
         Path | None,
         typer.Option(
             help="Folder to write.",
-            show_default="reports/worksheet; digit and language are added if not 5 and en",
+            show_default="reports/worksheet, with what differs from the defaults",
             rich_help_panel=OUTPUT,
         ),
     ] = None,
+    force: ForceOption = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Record, choose, write."""
-    terminal = Terminal(as_json, quiet)
+    terminal = Terminal(as_json, quiet, lang)
     from viz_diffusion.text.catalogue import load_texts
     from viz_diffusion.worksheet.plan import MIN_STEPS, make_worksheet
 
     texts = load_texts(lang)
     check_at_least("--steps of a worksheet", generation.sampling.given.get("steps", MIN_STEPS), MIN_STEPS)
     request = read_request(generation)
-    out = default_out("worksheet", "", request.digit, lang, request.asked[1]) if out is None else out
+    out = request.default_out("worksheet", "", lang, run) if out is None else out
     make_dir(out)
-    study = prepare_study(request, run, device, terminal, lessons=(), out=out / "worksheet.html", data_dir=data_dir)
+    written = Output(out / "worksheet.html", "worksheet", force, lang)
+    study = prepare_study(request, run, device, terminal, lessons=(), out=written, data_dir=data_dir)
     texts = study_texts(study, texts)
     from viz_diffusion.lessons.context import typical_image
     from viz_diffusion.study.reading import read_study
