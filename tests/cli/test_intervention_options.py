@@ -136,11 +136,11 @@ def test_a_switch_that_comes_too_late_is_said(tmp_path: Path, capsys: pytest.Cap
     loud = [option for option in STEPS if option != "--quiet"]
     assert main(["intervene", *loud, "--digit", "3", "--switch", "8@50", "--out", str(tmp_path)]) == 0
     said = capsys.readouterr().err
-    assert "no step was told anything else (switch 8@50): the last one is at t = 99" in said
+    assert "no input of the network changes (switch 8@50): the last step is at t = 99" in said
     assert same(Trajectory.open(tmp_path / "trajectory.zarr"), Trajectory.open(tmp_path / "changed.zarr"))
-    assert "plain as 3, by the bundled classifier" in said
+    assert "unchanged: as 3, by the bundled classifier" in said
     assert main(["intervene", *loud, "--digit", "3", "--switch", "8@500", "--out", str(tmp_path / "b")]) == 0
-    assert "no step was told" not in capsys.readouterr().err
+    assert "no input of the network changes" not in capsys.readouterr().err
 
 
 def test_a_switch_in_mid_run_leaves_the_run_before_it_as_it_was_and_is_obeyed(tmp_path: Path) -> None:

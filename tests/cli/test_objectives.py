@@ -12,6 +12,7 @@ from refusals import refused
 from training_runs import TINY, begin, first_digits
 
 from viz_diffusion.cli import main
+from viz_diffusion.cli.console import Terminal
 from viz_diffusion.cli.evaluation_text import how_sampled
 from viz_diffusion.diffusion.sampler_config import SamplerConfig
 from viz_diffusion.recording.trajectory import Trajectory
@@ -110,7 +111,7 @@ def test_an_evaluation_states_objective_and_evaluations(
 
 
 def test_only_heun_s_steps_are_explained() -> None:
-    assert how_sampled(SamplerConfig("euler", 5)) == "Euler, 5 steps, no guidance"
+    assert how_sampled(SamplerConfig("euler", 5), Terminal(False, True).text) == "Euler, 5 steps, no guidance"
 
 
 def test_info_states_the_objective_of_the_run(

@@ -7,19 +7,24 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from unicodedata import east_asian_width
 
 from viz_diffusion.cli.option_groups import option_name
 from viz_diffusion.cli.standard_streams import is_unicode
 from viz_diffusion.errors import with_options
 from viz_diffusion.files import to_json
-from viz_diffusion.text.catalogue import load_texts
+from viz_diffusion.text.catalogue import Texts, load_texts
+
+if TYPE_CHECKING:
+    from viz_diffusion.evaluation.intervals import Share
 
 FIRST_LINE_SECONDS = 2.0
 """Seconds until the first line of progress."""
 LINE_SECONDS = 15.0
 """Seconds from one line to the next."""
+_KEY = str.maketrans({" ": "_", "-": "_", "/": "_"})
+"""Makes a label the last part of its key: ``held_out``, ``images_s``."""
 LABEL_WIDTH = 9
 """Columns of the label of a line."""
 
@@ -33,10 +38,15 @@ class LogProgress:
         Prints one line.
     now
         Returns the time in seconds, on a clock that never goes back.
+    texts
+        The catalogue; English by default.
     """
 
-    def __init__(self, say: Callable[[str], None], now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, say: Callable[[str], None], now: Callable[[], float] = time.monotonic, texts: Texts | None = None
+    ) -> None:
         self._say, self._now = say, now
+        self._texts = texts or load_texts()
         self._begun = now()
         self._next = self._begun + FIRST_LINE_SECONDS
 
@@ -47,9 +57,10 @@ class LogProgress:
             return
         passed = now - self._begun
         if total is None:
-            self._say(f"{text} ({duration(passed)} so far)")
+            self._say(self._texts("terminal.so_far", text=text, passed=duration(passed)))
         elif done:
-            self._say(f"{text}: {done / total:.0%}, about {duration(passed / done * (total - done))} left")
+            left = duration(passed / done * (total - done))
+            self._say(self._texts("terminal.time_left", text=text, share=done / total, left=left))
         self._next = now + LINE_SECONDS
 
 
@@ -107,7 +118,7 @@ class Terminal:
 
     def label(self, label: str) -> str:
         """Return a label, given in English, in the terminal's language; one that has no translation is returned."""
-        return self._labels.get(label.lower().replace(" ", "_"), label)
+        return self._labels.get(label.lower().translate(_KEY), label)
 
     def say(self, label: str, text: str) -> None:
         """Print one line: the label in its column, then the text."""
@@ -123,6 +134,15 @@ class Terminal:
         """Print a note of the library, whose parameters stand between backticks, with the options in their place."""
         self.say("Note", with_options(marked, option_name))
 
+    def tell_clipping(self, share: float, clip: bool) -> None:
+        """Print the share of pixels of predicted x_0 outside [-1, 1], and whether they were clipped."""
+        self.tell("Clipping", "clipped" if clip else "not_clipped", share=share)
+
+    def share(self, share: Share) -> str:
+        """Return a share with its count and its 95% confidence interval, in words."""
+        low, high = share.interval
+        return self.text("share", hits=share.hits, count=share.count, value=share.value, low=low, high=high)
+
     @contextmanager
     def progress(self, label: str, text: str, total: int | None) -> Iterator[Callable[[int, int | None, str], None]]:
         """Show a progress bar on a terminal, elsewhere some lines; yield ``update(done, total, text)``."""
@@ -131,20 +151,25 @@ class Terminal:
             return
         if not sys.stderr.isatty():
             self.say(label, text)
-            yield LogProgress(lambda line: self.say(label, line)).update
+            yield LogProgress(lambda line: self.say(label, line), texts=self.texts).update
             return
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
         columns = (
             TextColumn(f"{padded(self.label(label), LABEL_WIDTH + 1)}{{task.description}}"),
             BarColumn(bar_width=30),
-            MofNCompleteColumn(),
+            TextColumn("{task.fields[count]}"),
             TimeRemainingColumn(),
         )
         with Progress(*columns, console=Console(stderr=True)) as bar:
-            task = bar.add_task(text, total=total)
-            yield lambda done, total, text: bar.update(task, completed=done, total=total, description=text)
+            task = bar.add_task(text, total=total, count="")
+
+            def update(done: int, total: int | None, text: str) -> None:
+                count = "" if total is None else f"{done:,}/{total:,}"  # without a total there is nothing to count to
+                bar.update(task, completed=done, total=total, description=text, count=count)
+
+            yield update
 
     def when_done(self, then: Callable[[], None]) -> None:
         """Call a function when the command has written everything."""
@@ -156,11 +181,6 @@ class Terminal:
             then()
         if self._as_json:
             print(to_json(values, ascii_only=not is_unicode(sys.stdout)), flush=True)
-
-
-def clipping_text(share: float, clip: bool) -> str:
-    """Return the share of pixels of predicted x_0 outside [-1, 1], in words, and whether they were clipped."""
-    return f"{share:.1%} of the pixels of x̂_0 beyond [-1, 1], {'clipped' if clip else 'left as they were'}"
 
 
 def show_path(path: Path) -> str:

@@ -113,11 +113,18 @@ def record_folder(
     _require_space(pipe, store, count, steps, storage)
     pipe.to(pick_device(device))
     pipe.set_progress_bar_config(disable=True)
-    text, total = f"{type(pipe).__name__}, seed {request.seed}", steps * -(-count // CHUNK_SAMPLES)
+    text = terminal.text("sampling_class", digit=type(pipe).__name__, seed=request.seed)
+    batches = -(-count // CHUNK_SAMPLES)
+
+    def evaluated(done: int) -> None:
+        # a scheduler of second order has two timesteps a step; a pipeline may evaluate its network twice at each
+        total = len(getattr(pipe.scheduler, "timesteps", ())) * batches or steps * batches
+        update(min(done, total), total, text)
+
     with (
-        terminal.progress("Sampling", text, total) as update,
+        terminal.progress("Sampling", text, steps * batches) as update,
         _with_label(pipe.unet, label),
-        _counted(pipe.unet, lambda done: update(min(done, total), total, text)),  # some schedulers evaluate it twice
+        _counted(pipe.unet, evaluated),
     ):
         _sample(pipe, request, steps, modules, activation_steps, store, storage)
     return pipe, Trajectory.open(store, samples=slice(0, CHUNK_SAMPLES)), modules

@@ -223,16 +223,14 @@ def draw_comparison(
     from viz_diffusion.views import comparison
     from viz_diffusion.views.frames import film_counts, pictures
 
-    terminal.say("Drawing", "the two runs beside each other")
+    terminal.tell("Drawing", "both_generations")
     given = (int(plain.labels[0]), plain.timesteps.tolist(), plain.guidance_scale)
     plain_inputs, inputs_of_changed = (
         network_inputs(denoiser, *given) for denoiser in (WithInterventions(other.denoiser), other)
     )
     if plain_inputs == inputs_of_changed:
         last = int(plain.timesteps[-1])
-        terminal.say(
-            "Unchanged", f"no step was told anything else ({other.interventions}): the last one is at t = {last}"
-        )
+        terminal.tell("Unchanged", "unchanged", changes=other.interventions, last=last)
     data = comparison.measure(plain, changed, plain_inputs, inputs_of_changed, frames=frames)
     facts = comparison.facts(data)
     with named(texts.class_names):
@@ -280,8 +278,10 @@ def classify_finished(
                 "share": share.value,
                 "interval_95": share.interval,
             }
-        text = "; ".join(f"as {label}: {share}" for label, share in shares.items())
+        found = "; ".join(
+            terminal.text("read_share", label=at, share=terminal.share(one)) for at, one in shares.items()
+        )
         if len(predicted) == 1:
-            text = f"as {predicted[0]}"
-        terminal.say("Read", f"{name} {text}, by the bundled classifier {digest[:8]}")
+            found = str(predicted[0])
+        terminal.tell("Read", f"read_{name}", found=found, whose=terminal.text("classifier_bundled", digest=digest[:8]))
     return facts

@@ -55,7 +55,7 @@ def study_lesson(
         recorded = record(loaded, digit, seed, 1, PICTURE_SAMPLER, terminal)
         facts = recording_facts(recorded)
     if "comparison_runs" in lesson.needs and recorded is not None:
-        text = "its companions, same noise"
+        text = terminal.text("comparison_runs")
         with terminal.progress("Sampling", text, None) as update:
             others = sample_comparison_runs(
                 loaded.model,

@@ -21,6 +21,8 @@ DEFAULT_SEED = 1
 """Seed of pictures: from this noise the bundled weights generate ten clear digits. Measurements begin at 0."""
 DEFAULT_GUIDANCE = 1.5
 """Guidance scale of pictures; measurements use 1, no guidance."""
+LANG_VARIABLE = "VIZDIFF_LANG"
+"""Environment variable of the language of all commands."""
 MAX_STEPS, MAX_GUIDANCE = 1000, 100
 PICTURE_SAMPLER = SamplerConfig(guidance_scale=DEFAULT_GUIDANCE)
 """The defaults of the sampler where a generation is recorded and drawn."""
@@ -71,7 +73,15 @@ DeviceOption = Annotated[
     typer.Option("--device", metavar="auto|cpu|cuda|cuda:1|mps", help="Device to compute on.", rich_help_panel=MODEL),
 ]
 LangOption = Annotated[
-    str, typer.Option("--lang", metavar="en|zh", help="Language of the texts.", rich_help_panel=OUTPUT)
+    str,
+    typer.Option(
+        "--lang",
+        metavar="en|zh",
+        help="Language of the texts; VIZDIFF_LANG sets it for all commands.",
+        envvar=LANG_VARIABLE,
+        show_envvar=False,
+        rich_help_panel=OUTPUT,
+    ),
 ]
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print the result as one JSON object on stdout.", rich_help_panel=OUTPUT)

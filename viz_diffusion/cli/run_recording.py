@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from viz_diffusion.cli.console import Terminal, clipping_text
+from viz_diffusion.cli.console import Terminal
 from viz_diffusion.cli.loading import LoadedRun
 from viz_diffusion.cli.record import StorageOptions, draw_activations, draw_steps, find_modules, read_store, record
 
@@ -65,7 +65,7 @@ def record_and_draw(
         activations_at=timesteps,
     )
     share, finished = read_store(store, request.count)
-    terminal.say("Guesses", clipping_text(share, config.clip))
+    terminal.tell_clipping(share, config.clip)
     facts = draw_steps(first, frames, texts, out, terminal) | {"x0_beyond_scale": share}
     facts = {
         "out": str(out),

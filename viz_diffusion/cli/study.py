@@ -118,7 +118,7 @@ def _measure(
 
     if lessons is not None and not lessons:
         return study(loaded.run, loaded.model, recorded, comparison_runs, ())
-    with terminal.progress("Measuring", "the lessons", None) as update:
+    with terminal.progress("Measuring", terminal.text("lessons"), None) as update:
         measured = study(
             loaded.run,
             loaded.model,
@@ -161,7 +161,7 @@ def _comparison_runs(
     runs = None if path is None else load_comparison_runs(path, recorded)
     if runs is not None and (runs.complete or not comparisons):
         return runs
-    text = "its companions, same noise"
+    text = terminal.text("comparison_runs")
     with terminal.progress("Sampling", text, None) as update:
         runs = sample_comparison_runs(
             model,

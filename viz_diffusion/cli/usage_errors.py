@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Container, Iterable
 from typing import Any
 
+from viz_diffusion.text.catalogue import Texts
+
 _KINDS = {"int": "a whole number", "float": "a number"}
 """How typer calls a type, and its name in a message."""
 _MOVED = dict.fromkeys(("--switch", "--clock", "--drop-label", "--guide-within"), "intervene") | {
@@ -13,7 +15,7 @@ _MOVED = dict.fromkeys(("--switch", "--clock", "--drop-label", "--guide-within")
 """Options that a reader may look for elsewhere, and the command that has them."""
 
 
-def usage_line(error: Any, words: Iterable[str], commands: Container[str]) -> str:
+def usage_line(error: Any, words: Iterable[str], commands: Container[str], texts: Texts) -> str:
     """Return the line for an error of typer's.
 
     Parameters
@@ -22,15 +24,18 @@ def usage_line(error: Any, words: Iterable[str], commands: Container[str]) -> st
         The command line that was given.
     commands
         The names of all commands.
+    texts
+        The catalogue of the terminal's language; what typer says stays English.
     """
     context = getattr(error, "ctx", None)  # None where an option has no value
     other = _MOVED.get(getattr(error, "option_name", ""))
     if other is not None and context is not None and context.info_name != other:
-        return f"{error.option_name} belongs to vizdiff {other}; see vizdiff {other} --help"
+        message = texts("terminal.belongs", option=error.option_name, command=other)
+        return texts("terminal.see", message=message, command=f"vizdiff {other}")
     named = next((word for word in words if word in commands), None)
     path = context.command_path if context else " ".join(filter(None, ("vizdiff", named)))
     message = _wrong_number(error) or error.format_message().rstrip(".")
-    return f"{message} See {path} --help" if message.endswith("?") else f"{message}; see {path} --help"
+    return texts("terminal.see_question" if message.endswith("?") else "terminal.see", message=message, command=path)
 
 
 def _wrong_number(error: Any) -> str | None:

@@ -80,9 +80,8 @@ def run_command(
     """Record, measure, plan, write."""
     terminal = Terminal(as_json, quiet, lang)
     _check_options(format, template, out)
-    from viz_diffusion.text.catalogue import load_texts
 
-    texts = load_texts(lang)
+    texts = terminal.texts
     request = read_request(generation)
     out = request.default_out("deck", _ENDINGS[format], lang, run) if out is None else out
     _check_files(format, template, out)
@@ -91,9 +90,10 @@ def run_command(
     texts = study_texts(study, texts)
     made = _write(study, format, template, out, texts, terminal)
     size = "" if out.is_dir() else f", {show_size(out)}"
-    terminal.say("Done", f"{show_path(out)} ({made['count']} {made['what']}{size}, {terminal.seconds:.0f} s)")
+    files = terminal.text(f"count_{made['what']}", count=made["count"]) + size
+    terminal.tell("Done", "done_folder", path=show_path(out), files=files, seconds=terminal.seconds)
     if made["left_out"]:
-        terminal.say("Left out", "; ".join(made["left_out_titles"]) + " (no room)")
+        terminal.tell("Left out", "no_room", titles="; ".join(made["left_out_titles"]))
     facts = study.facts()
     terminal.result(
         {
@@ -149,7 +149,7 @@ def _write(
     command_of_figure = partial(figure_command, study, texts.lang)
     film_formats = [] if film is None else ["gif", *(["mp4"] if film.mp4 is not None else [])]
     renderer = PictureRenderer()
-    with terminal.progress("Drawing", "the pictures", None) as update:
+    with terminal.progress("Drawing", terminal.text("pictures"), None) as update:
         if format == "folder" and film is not None:
             from viz_diffusion.deck.folder import write_folder
 

@@ -35,9 +35,7 @@ def run_command(
 ) -> None:
     """Measure, draw, write."""
     terminal = Terminal(as_json, quiet, lang)
-    from viz_diffusion.text.catalogue import load_texts
-
-    texts = load_texts(lang)
+    texts = terminal.texts
     out = default_out("embeddings", "", None, lang, run=run) if out is None else out
     make_dir(out)
     loaded = load_run(run, "cpu", terminal)
@@ -54,7 +52,7 @@ def run_command(
     from viz_diffusion.study.narrative import drawings, save_drawing
     from viz_diffusion.study.wording import wording
 
-    terminal.say("Drawing", "time, labels and network")
+    terminal.tell("Drawing", "embeddings")
     schedule, model = loaded.run.config.noise_schedule, loaded.model
     times = clock.measure_embeddings(model, schedule.num_train_timesteps, schedule.snr_below_one)
     layers = network.read_network(model)
@@ -80,5 +78,5 @@ def run_command(
         "captions": captions,
     }
     write_json(out / "embeddings.json", result)
-    terminal.say("Done", f"{show_path(out)} ({', '.join(figures)}, {terminal.seconds:.0f} s)")
+    terminal.tell("Done", "done_folder", path=show_path(out), files=", ".join(figures), seconds=terminal.seconds)
     terminal.result(result)

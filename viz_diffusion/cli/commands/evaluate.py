@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from viz_diffusion.cli.console import Terminal, clipping_text
+from viz_diffusion.cli.console import Terminal, estimate_text
 from viz_diffusion.cli.evaluation_text import (
     evaluation_lines,
     evaluation_values,
@@ -23,6 +23,7 @@ from viz_diffusion.cli.options import (
     DeviceOption,
     ForceOption,
     JsonOption,
+    LangOption,
     QuietOption,
     RunOption,
     SamplerOptions,
@@ -53,6 +54,8 @@ HELP = (
 )
 COUNT, FEWEST = 2000, 20
 """Samples by default, and at least."""
+LOSSES_A_TIMESTEP = 20
+"""Held-out images at each timestep of the loss."""
 EVALUATION_SAMPLER = SamplerConfig("ddim", 50)
 """The defaults of the sampler: without guidance, so that the model itself is measured."""
 _QUALITY = ("classifier_sha256", "compared", "frechet_excess", "frechet_excess_half", "samples", "real", "clouds")
@@ -75,12 +78,13 @@ def run_command(
     data_dir: DataDirOption = None,
     device: DeviceOption = "auto",
     out: Annotated[Path | None, typer.Option(help="JSON file to write as well.", rich_help_panel=OUTPUT)] = None,
+    lang: LangOption = "en",
     force: ForceOption = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Sample, evaluate, measure the likelihood, say."""
-    terminal = Terminal(as_json, quiet)
+    terminal = Terminal(as_json, quiet, lang)
     config = sampling.config()
     _check_options(count, seed, out)
     loaded = load_run(run, device, terminal, data_dir)
@@ -94,6 +98,7 @@ def run_command(
     trained_on, test = run_config.load_digits("train"), run_config.load_digits("test")
     training = run_config.data_set(trained_on)
     evaluation, clipped = None, None
+    _tell_time(loaded, config, count or min(COUNT, most_samples(test, run_config.present_labels)), terminal)
     judge = DigitClassifier.find(run_config.dataset, training.sha256)
     most = COUNT if run_config.dataset == "mnist" else most_samples(test, run_config.present_labels)
     count = min(COUNT, most) if count is None else count
@@ -102,9 +107,9 @@ def run_command(
             loaded, config, seed, count, training, test, trained_on, judge, terminal
         )
     else:
-        terminal.say("Judged", _why_not_judged(run_config, judge is not None, most))
+        terminal.say("Samples", _why_not_judged(run_config, judge is not None, most, terminal))
     likelihood, baselines = _measure_likelihood(loaded, training, test, terminal)
-    how = f"{how_sampled(config)}, seeds {seed} to {seed + count - 1}"
+    how = f"{how_sampled(config, terminal.text)}{terminal.text('of_seeds', first=seed, last=seed + count - 1)}"
     remarks = _say_results(evaluation, likelihood, baselines, run_config.noise_schedule, how, terminal)
     values = {
         "run": loaded.run.name_or_path,
@@ -133,6 +138,25 @@ def _check_options(count: int | None, seed: int, out: Path | None) -> None:
         make_parent(out)
 
 
+def _tell_time(loaded: LoadedRun, config: SamplerConfig, count: int, terminal: Terminal) -> None:
+    """Say how long the evaluation takes, from the time of one forward pass."""
+    import time
+
+    import torch
+
+    from viz_diffusion.diffusion.prediction import predict_noise
+
+    run, images = loaded.run.config, torch.zeros(LOSSES_A_TIMESTEP, *loaded.run.config.image_shape)
+    for _ in range(2):  # the first one is slower
+        begun = time.perf_counter()
+        predict_noise(loaded.model, images, run.num_train_timesteps // 2, run.present_labels[0])
+        seconds = (time.perf_counter() - begun) / len(images)
+    evaluations = config.num_evaluations(run.num_train_timesteps) * (1 if config.guidance_scale == 1 else 2)
+    total = seconds * (count * evaluations + LOSSES_A_TIMESTEP * run.num_train_timesteps)
+    steps = config.num_steps(run.num_train_timesteps)
+    terminal.tell("Time", "estimate", duration=estimate_text(total), count=count, steps=steps)
+
+
 def _say_results(
     evaluation: Evaluation | None,
     likelihood: Likelihood,
@@ -142,23 +166,20 @@ def _say_results(
     terminal: Terminal,
 ) -> list[str]:
     """Say what was measured, of samples that were made as ``how`` says; return the remarks on it."""
-    remarks = [] if evaluation is None else remarks_on(evaluation)
-    lines = [] if evaluation is None else evaluation_lines(evaluation, how)
-    for label, text in (*lines, *likelihood_lines(likelihood, baselines, schedule), *remarks):
+    remarks = [] if evaluation is None else remarks_on(evaluation, terminal.text)
+    lines = [] if evaluation is None else evaluation_lines(evaluation, how, terminal.text)
+    for label, text in (*lines, *likelihood_lines(likelihood, baselines, schedule, terminal.text), *remarks):
         terminal.say(label, text)
     return [text for _, text in remarks]
 
 
-def _why_not_judged(config: RunConfig, has_classifier: bool, most: int) -> str:
+def _why_not_judged(config: RunConfig, has_classifier: bool, most: int, terminal: Terminal) -> str:
     """Return why no samples are judged."""
     where = config.data_dir or config.dataset
     if has_classifier:
-        return f"no samples: {where} allows for {most}, as many as there are real images of each class, of {FEWEST}"
+        return terminal.text("too_few_images", where=where, most=most, fewest=FEWEST)
     given = f"--data-dir {where}" if config.data_dir else f"--dataset {where}"
-    return (
-        f"no samples: the bundled classifier reads MNIST's digits, and this run is of {where}; train one with: "
-        f"vizdiff train-classifier {given}"
-    )
+    return terminal.text("no_classifier", where=where, command=f"vizdiff train-classifier {given}")
 
 
 def _evaluate_samples(
@@ -184,13 +205,9 @@ def _evaluate_samples(
     compared = sum(images_of_each(labels, test).values())
     check_count(count, compared, test)
     images, clipped = sample_all(loaded, labels, seed, config, terminal)
-    terminal.say("Guesses", clipping_text(clipped, config.clip))
-    terminal.say(
-        "Judging",
-        f"{count} samples and {count} Gaussian clouds; sets of {compared} of them, and of {compared} test digits, "
-        f"against {compared} other test digits ({FLOOR_DRAWS} times); near-copies among {len(trained_on)} training "
-        "digits",
-    )
+    terminal.tell_clipping(clipped, config.clip)
+    facts = {"count": count, "compared": compared, "draws": FLOOR_DRAWS, "training": len(trained_on)}
+    terminal.tell("Comparing", "comparing", **facts)
     return evaluate(images, labels, training, test, trained_on=trained_on, judge=judge), clipped
 
 
@@ -200,7 +217,7 @@ def _measure_likelihood(
     """Return the likelihood of the network, and the mean losses of one Gaussian and of one per label."""
     from viz_diffusion.evaluation.likelihood import gaussian_losses, measure_likelihood
 
-    schedule, text = loaded.run.config.noise_schedule, "the loss at every timestep"
+    schedule, text = loaded.run.config.noise_schedule, terminal.text("loss_by_timestep")
     with terminal.progress("Measuring", text, schedule.num_train_timesteps) as update:
         likelihood = measure_likelihood(
             loaded.model,

@@ -90,9 +90,8 @@ def run_command(
     if figure is None:
         raise VizdiffUsageError(f"--figure is missing; choose from {_names(_owners())}")
     form = _check_format(format, out, dpi, transparent)
-    from viz_diffusion.text.catalogue import load_texts
 
-    texts = load_texts(lang)
+    texts = terminal.texts
     if figure == LEARNING:
         _check_unused(context)
         path = out or default_out(figure, f".{form.kind}", None, lang, run=run)
@@ -137,7 +136,7 @@ class _Format(NamedTuple):
 def _write(path: Path, data: bytes, figure: str, form: _Format, facts: dict[str, Any], terminal: Terminal) -> None:
     """Write the file, and say what it is."""
     write_bytes(path, data)
-    terminal.say("Done", f"{show_path(path)} ({show_size(path)}, {terminal.seconds:.0f} s)")
+    terminal.tell("Done", "done_file", path=show_path(path), size=show_size(path), seconds=terminal.seconds)
     said = {"out": str(path), "figure": figure, "format": form.kind, "bytes": len(data)}
     terminal.result({**said, "seconds": round(terminal.seconds, 1), **facts})
 
@@ -266,7 +265,7 @@ def _training_samples(
     texts = texts.for_classes(run.config.class_names)
     looks = read_training_samples(run, None if form.kind in FILMS else learning.MOST_COLUMNS)
     out.claim(terminal, run=run.name, steps=looks.steps.tolist()[-1])
-    terminal.say("Drawing", f"{len(looks.steps)} looks of {'the bundled run' if run.is_bundled else run.path}")
+    terminal.tell("Drawing", "training_samples", count=len(looks.steps), run=run.name)
     facts = training_samples_facts(looks) | {"run": run.name_or_path}
     if form.kind in FILMS:
         film = learning.training_samples_film(looks)

@@ -64,9 +64,8 @@ def run_command(
     if schedule not in ("linear", "cosine"):
         raise VizdiffUsageError(f"--schedule must be linear or cosine, found {schedule!r}")
     from viz_diffusion.diffusion.schedule import NoiseSchedule
-    from viz_diffusion.text.catalogue import load_texts
 
-    noise_schedule, texts = NoiseSchedule.named(schedule), load_texts(lang)
+    noise_schedule, texts = NoiseSchedule.named(schedule), terminal.texts
     if out is None:
         data_name = "" if dataset == "mnist" and data_dir is None else data_dir.resolve().name if data_dir else dataset
         name = "_".join(["forward", *([schedule] if schedule != "linear" else []), *filter(None, [data_name])])
@@ -86,14 +85,13 @@ def run_command(
     data = measure_noising(digits, noise_schedule, chosen, seed)
     shown = {"data": digits.sha256[:8], "schedule": schedule, "label": chosen, "seed": seed}
     Output(out / "forward.png", "forward", force, lang).claim(terminal, **shown)
-    others = "and the next four" if len(data.labels) == 5 else f"and {len(data.labels) - 1} more"
-    name = digits.name(chosen) if digits.class_names else f"digit {chosen}"
-    terminal.say("Drawing", f"{schedule} schedule, {name} {others}")
+    terminal.tell("Drawing", "forward", schedule=schedule, count=len(data.labels))
     facts = facts_by_name(noising.facts(data))
     drawn = drawings(noising.draw(data), wording(facts, texts), texts)
     for drawing in drawn:
         save_drawing(drawing, out)
     captions = {drawing.name: drawing.caption for drawing in drawn}
-    terminal.say("Done", f"{show_path(out)} (forward and snr, .png and .svg, {terminal.seconds:.0f} s)")
+    files = ", ".join(f"{one.name}.png" for one in drawn)
+    terminal.tell("Done", "done_folder", path=show_path(out), files=files, seconds=terminal.seconds)
     result = facts | {"captions": captions}
     terminal.result({"out": str(out), "seconds": round(terminal.seconds, 1), **result})

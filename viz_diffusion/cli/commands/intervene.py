@@ -91,10 +91,9 @@ def run_command(
     if not intervention:
         raise VizdiffUsageError("nothing is changed; give --switch, --clock, --drop-label or --guide-within")
     intervention.check(config)
-    from viz_diffusion.text.catalogue import load_texts
     from viz_diffusion.views.frames import choose_frames
 
-    texts = load_texts(lang)
+    texts = terminal.texts
     choose_frames(config.steps or 1000, frames, most=MOST_COMPARED)
     if out is None:
         name = "_".join(["intervene", *intervention.marks()])
@@ -113,7 +112,8 @@ def run_command(
     compared = _record_changed(loaded, request, intervention, plain, texts, out, terminal)
     result = {**plain.facts, "seconds": round(terminal.seconds, 1), "compare": compared}
     write_json(out / "trajectory.json", result)
-    terminal.say("Done", f"{show_path(out)} (compare.png {show_size(out / 'compare.png')}, {terminal.seconds:.0f} s)")
+    files = f"compare.png {show_size(out / 'compare.png')}"
+    terminal.tell("Done", "done_folder", path=show_path(out), files=files, seconds=terminal.seconds)
     terminal.result(result)
 
 
@@ -130,7 +130,7 @@ def _record_changed(
     store = out / "changed.zarr"
     network, _ = loaded.run.config.sampled(loaded.model, request.config.sampler)
     denoiser = intervention.wrap(network, loaded.run.config.num_train_timesteps)
-    terminal.say("Telling", denoiser.interventions)
+    terminal.say("Changes", denoiser.interventions)
     changed = record(
         loaded,
         request.digit,

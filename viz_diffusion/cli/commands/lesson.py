@@ -68,9 +68,8 @@ def run_command(
     terminal = Terminal(as_json, quiet, lang)
     check_choice(digit, label)
     check_seed(seed)
-    from viz_diffusion.text.catalogue import load_texts
 
-    texts = load_texts(lang)
+    texts = terminal.texts
     known = list(dict.fromkeys(key.split(".")[1] for key in texts if key.startswith("chapter.")))
     if name not in known:
         hint = did_you_mean(name, known)
@@ -87,8 +86,8 @@ def run_command(
     from viz_diffusion.lessons.base import choose_lessons
 
     lesson = choose_lessons(name)[0]
-    longer = "" if full else f"; --full {estimate_text(estimated_seconds(lesson, True))}"
-    terminal.say("Time", f"{estimate_text(estimated_seconds(lesson, full))} on two cores{longer}")
+    quick, longer = (estimate_text(estimated_seconds(lesson, whole)) for whole in (full, True))
+    terminal.tell("Time", "time_full" if full else "time", quick=quick, full=longer)
     finding, narrated = study_lesson(lesson, loaded, chosen, seed, full, texts, terminal)
     from viz_diffusion.study.narrative import save_drawing
 
@@ -111,8 +110,8 @@ def run_command(
     }
     write_json(out / f"{name}.json", result)
     _say(narrated, terminal)
-    files = f"{', '.join(drawing.name for drawing in narrated.drawings)}, .png and .svg; {name}.json"
-    terminal.say("Done", f"{show_path(out)} ({files}; {terminal.seconds:.0f} s)")
+    files = terminal.text("pictures_and_json", names=", ".join(one.name for one in narrated.drawings), json=name)
+    terminal.tell("Done", "done_folder", path=show_path(out), files=files, seconds=terminal.seconds)
     terminal.result({"out": str(out), **result})
 
 

@@ -77,9 +77,8 @@ def run_command(
     check_at_least("--count", count, 1)
     check_seed(seed, count)
     SamplerConfig("ddim", steps, eta=eta)  # refuses impossible numbers
-    from viz_diffusion.text.catalogue import load_texts
 
-    texts = load_texts(lang)
+    texts = terminal.texts
     if out is None:
         marks = [f"{steps}steps"] * (steps is not None) + [f"eta{eta:g}"] * (eta != 0)
         name = "_".join(["record", file_name(folder.resolve().name), *marks])
@@ -91,6 +90,7 @@ def run_command(
     facts = trajectory_of_pipeline(request, storage, device, texts, out, terminal)
     result = {"out": str(out), "count": count, "seconds": round(terminal.seconds, 1), **facts}
     write_json(out / "trajectory.json", result)
-    terminal.say("Done", f"{show_path(out)} (steps.png {show_size(out / 'steps.png')}, {terminal.seconds:.0f} s)")
+    files = f"steps.png {show_size(out / 'steps.png')}"
+    terminal.tell("Done", "done_folder", path=show_path(out), files=files, seconds=terminal.seconds)
     terminal.say("Next", f"vizdiff report --trajectory {show_path(out)} --open")
     terminal.result(result)

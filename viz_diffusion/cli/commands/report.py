@@ -77,9 +77,7 @@ def run_command(
 ) -> None:
     """Record, measure, draw, write."""
     terminal = Terminal(as_json, quiet, lang)
-    from viz_diffusion.text.catalogue import load_texts
-
-    texts = load_texts(lang)
+    texts = terminal.texts
     request = read_request(generation, recording_only=True)
     if out is None:
         out = _default_out(request, lang, run)
@@ -90,17 +88,17 @@ def run_command(
         written.claim(terminal, recording=str((request.folder or out).resolve()))
         page = _recording_page(request, recording_study, texts, figures, terminal)
         facts = recording_study.facts()
-        following = "vizdiff report --open   (all chapters, of the bundled network)"
+        following = terminal.text("next_report")
     else:
         chosen = pick_lessons(lessons)
         study = prepare_study(request, run, device, terminal, chosen, comparisons=True, out=written, data_dir=data_dir)
         texts = study_texts(study, texts)
         page, facts = _page(study, texts, figures, terminal), study.facts()
-        following = _next_command(study)
+        following = _next_command(study) or terminal.text("next_train")
     from viz_diffusion.report import write_report
 
     write_report(page, out)
-    terminal.say("Done", f"{show_path(out)} ({show_size(out)}, {terminal.seconds:.0f} s)")
+    terminal.tell("Done", "done_file", path=show_path(out), size=show_size(out), seconds=terminal.seconds)
     terminal.say("Next", following)
     recording = facts["recording"]
     terminal.result(
@@ -125,13 +123,13 @@ def _default_out(request: GenerationRequest, lang: str, run: str | None) -> Path
 
 
 def _next_command(study: Study) -> str:
-    """Return what to run next: go on training, measure a run of one's own, or train one."""
+    """Return what to run next: go on training, or measure a run of one's own; empty for the bundled one."""
     run = study.run
     if not run.is_finished:
         return shlex.join(["vizdiff", "train", "--resume", show_path(run.path)])
     if not run.is_bundled:
         return shlex.join(["vizdiff", "evaluate", "--run", show_path(run.path)])
-    return "vizdiff train   (10 min; Ctrl-C keeps your work)"
+    return ""
 
 
 def _page(study: Study, texts: Texts, figures: Path | None, terminal: Terminal) -> Page:
@@ -177,7 +175,7 @@ def _draw(
     from viz_diffusion.study.narrative import narrate, save_drawing
 
     pending: dict[str, Future[Picture]] = {}
-    with terminal.progress("Drawing", "the pictures", None) as update, ThreadPoolExecutor(2) as pool:
+    with terminal.progress("Drawing", terminal.text("pictures"), None) as update, ThreadPoolExecutor(2) as pool:
         # sprites and pictures are encoded in the pool while the next figure is drawn here
         encoding = [pool.submit(getattr, player, "sheets") for player in players]
 

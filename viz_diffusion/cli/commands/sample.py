@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from viz_diffusion.cli.class_choice import check_choice, choose_label
-from viz_diffusion.cli.console import Terminal, clipping_text, show_path, show_size
+from viz_diffusion.cli.console import Terminal, show_path, show_size
 from viz_diffusion.cli.loading import load_run
 from viz_diffusion.cli.option_groups import OUTPUT, takes
 from viz_diffusion.cli.options import (
@@ -17,6 +17,7 @@ from viz_diffusion.cli.options import (
     ForceOption,
     JsonOption,
     LabelOption,
+    LangOption,
     QuietOption,
     RunOption,
     SamplerOptions,
@@ -55,12 +56,13 @@ def run_command(
     sampling: SamplerOptions,
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
+    lang: LangOption = "en",
     force: ForceOption = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Sample, write, and say the classifier accuracy."""
-    terminal = Terminal(as_json, quiet)
+    terminal = Terminal(as_json, quiet, lang)
     one = _one_digit(digit)
     check_choice(one, label)
     check_at_least("--count", count, 1)
@@ -94,8 +96,8 @@ def run_command(
         "x0_beyond_scale": clipped,
         "seconds": round(terminal.seconds, 1),
     }
-    terminal.say("Guesses", clipping_text(clipped, config.clip))
-    terminal.say("Done", f"{show_path(out)} ({show_size(out)}, {terminal.seconds:.0f} s)")
+    terminal.tell_clipping(clipped, config.clip)
+    terminal.tell("Done", "done_file", path=show_path(out), size=show_size(out), seconds=terminal.seconds)
     judge = _judge(run_config, terminal)
     if judge is not None:
         result |= _classifier_accuracy(images, labels, judge, run_config, terminal)
@@ -116,7 +118,7 @@ def _judge(config: RunConfig, terminal: Terminal) -> tuple[DigitClassifier, str]
     try:
         training = config.load_digits("train")
     except (VizdiffInputError, VizdiffIOError) as error:
-        terminal.say("Left out", f"the classifier's reading, since the data cannot be read ({error})")
+        terminal.tell("Left out", "not_classified", error=error)
         return None
     return DigitClassifier.find(config.dataset, config.data_set(training).sha256)
 
@@ -132,8 +134,8 @@ def _classifier_accuracy(
     from viz_diffusion.evaluation.classifier import classifier_accuracy
 
     share, classifier = classifier_accuracy(images, labels, judge)
-    whose = "the bundled" if config.dataset == "mnist" else "this data's"
-    terminal.say("Read as", f"asked: {share}, by {whose} classifier {classifier[:8]}")
+    whose = terminal.text(f"classifier_{'bundled' if config.dataset == 'mnist' else 'own'}", digest=classifier[:8])
+    terminal.tell("Accuracy", "accuracy", share=terminal.share(share), whose=whose)
     return {
         "read_as_asked": share.hits,
         "read_as_asked_share": share.value,

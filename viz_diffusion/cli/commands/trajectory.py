@@ -76,9 +76,8 @@ def run_command(
     check_at_least("--count", count, 1)
     config = sampling.config()
     check_seed(seed, count)
-    from viz_diffusion.text.catalogue import load_texts
 
-    texts = load_texts(lang)
+    texts = terminal.texts
     globs = tuple(activations or ())
     _check_frames(config.steps, frames, bool(globs))
     out = default_out("trajectory", "", digit, lang, label, seed=seed, sampling=config, run=run) if out is None else out
@@ -92,7 +91,8 @@ def run_command(
     request = RecordingRequest(chosen, seed, count, config, frames, storage, globs)
     result = record_and_draw(loaded, request, texts, out, terminal).facts
     write_json(out / "trajectory.json", result)
-    terminal.say("Done", f"{show_path(out)} (steps.png {show_size(out / 'steps.png')}, {terminal.seconds:.0f} s)")
+    files = f"steps.png {show_size(out / 'steps.png')}"
+    terminal.tell("Done", "done_folder", path=show_path(out), files=files, seconds=terminal.seconds)
     terminal.say("Next", f"vizdiff report --trajectory {show_path(out)} --open")
     terminal.result(result)
 

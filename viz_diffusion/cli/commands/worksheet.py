@@ -55,10 +55,9 @@ def run_command(
 ) -> None:
     """Record, choose, write."""
     terminal = Terminal(as_json, quiet, lang)
-    from viz_diffusion.text.catalogue import load_texts
     from viz_diffusion.worksheet.plan import MIN_STEPS, make_worksheet
 
-    texts = load_texts(lang)
+    texts = terminal.texts
     check_at_least("--steps of a worksheet", generation.sampling.given.get("steps", MIN_STEPS), MIN_STEPS)
     request = read_request(generation)
     out = request.default_out("worksheet", "", lang, run) if out is None else out
@@ -81,11 +80,11 @@ def run_command(
     )
     command = study_command("worksheet", study, lang)
     pages = write_worksheet(sheet, key, command, texts, out, reading.warning(texts))
-    for page, what in zip(pages, ("for students", "the answers"), strict=True):
-        terminal.say("Written", f"{show_path(page)} ({what}, {show_size(page)})")
+    for page, what in zip(pages, ("sheet_students", "sheet_answers"), strict=True):
+        terminal.tell("Written", what, path=show_path(page), size=show_size(page))
     for name, reason in sheet.left_out.items():
         terminal.say("Left out", f"{texts[f'worksheet.{name}.title']}: {texts[f'worksheet.{name}.{reason}']}")
-    terminal.say("Done", f"sheet {sheet.code} ({terminal.seconds:.0f} s); the browser prints both on A4")
+    terminal.tell("Done", "done_sheet", code=sheet.code, seconds=terminal.seconds)
     terminal.result(
         {
             "out": str(out),
