@@ -33,7 +33,7 @@ RunOption = Annotated[
         "--run",
         metavar="PATH|bundled",
         help="Trained model to use: a run folder, or bundled.",
-        show_default="newest finished run under runs/, else bundled",
+        show_default="newest well-trained run under runs/, else bundled",
         rich_help_panel=MODEL,
     ),
 ]

@@ -103,19 +103,18 @@ def make_worksheet(
         )
     code, rng = _code_and_rng(trajectory, sample)
     left_out: dict[str, str] = {}
-    frame_order, frame_order_answer = _frame_order_exercise(trajectory, sample, rng)
-    if frame_order_answer.roughness[-1] > MOST_ROUGHNESS_LEFT * frame_order_answer.roughness[0]:
-        frame_order = frame_order_answer = None
+    order = _frame_order_exercise(trajectory, sample, rng)
+    if (left := order[1].roughness)[-1] > MOST_ROUGHNESS_LEFT * left[0]:
         left_out["order"] = "left_out"
+    frame_order, frame_order_answer = (None, None) if "order" in left_out else order
     readable = [one for one in others if one.digit not in misread]
     digits, digits_answer = _digit_exercise(readable, rng) if len(readable) >= FEWEST_RUNS else (None, None)
     if digits is None:
         left_out["guess"] = "left_out" if len(others) < FEWEST_RUNS else "unreadable"
     snr, snr_answer = _snr_exercise(trajectory.schedule, real, rng)
-    pixel, pixel_answer = _pixel_exercise(trajectory, sample, rng)
     if int(trajectory.labels[sample]) in misread:
-        pixel = pixel_answer = None
         left_out["pixel"] = "left_out"
+    pixel, pixel_answer = (None, None) if "pixel" in left_out else _pixel_exercise(trajectory, sample, rng)
     return (
         Worksheet(code, trajectory.num_steps, frame_order, digits, snr, pixel, left_out),
         AnswerKey(
