@@ -19,6 +19,8 @@ from viz_diffusion.text.catalogue import Texts, load_texts
 if TYPE_CHECKING:
     from viz_diffusion.evaluation.intervals import Share
 
+ShowProgress = Callable[[int, int | None, str], None]
+"""Shows progress: what is done, of how much, and what it is."""
 FIRST_LINE_SECONDS = 2.0
 """Seconds until the first line of progress."""
 LINE_SECONDS = 15.0
@@ -144,7 +146,7 @@ class Terminal:
         return self.text("share", hits=share.hits, count=share.count, value=share.value, low=low, high=high)
 
     @contextmanager
-    def progress(self, label: str, text: str, total: int | None) -> Iterator[Callable[[int, int | None, str], None]]:
+    def progress(self, label: str, text: str, total: int | None) -> Iterator[ShowProgress]:
         """Show a progress bar on a terminal, elsewhere some lines; yield ``update(done, total, text)``."""
         if self._quiet:
             yield lambda *_: None
@@ -170,6 +172,10 @@ class Terminal:
                 bar.update(task, completed=done, total=total, description=text, count=count)
 
             yield update
+
+    def translated(self, update: ShowProgress, text: str) -> ShowProgress:
+        """Return ``update`` for the progress of the library, whose texts are English: elsewhere ``text`` stands."""
+        return update if self.texts.lang == "en" else lambda done, total, _: update(done, total, text)
 
     def when_done(self, then: Callable[[], None]) -> None:
         """Call a function when the command has written everything."""

@@ -73,7 +73,7 @@ def study_lesson(
             recorded,
             others,
             full=full,
-            progress=update,
+            progress=terminal.translated(update, lesson.name),
         )
         finding = Finding.measure(lesson, context)
     if recorded is not None:

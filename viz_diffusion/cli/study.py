@@ -126,7 +126,7 @@ def _measure(
             comparison_runs,
             lessons,
             lambda finding: update(0, None, finding.lesson.name),
-            progress=update,
+            progress=terminal.translated(update, terminal.text("lessons")),
         )
     gc.freeze()  # what is loaded now stays, so that garbage collections while drawing can skip it
     return measured

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -92,5 +93,5 @@ def run_command(
     write_json(out / "trajectory.json", result)
     files = f"steps.png {show_size(out / 'steps.png')}"
     terminal.tell("Done", "done_folder", path=show_path(out), files=files, seconds=terminal.seconds)
-    terminal.say("Next", f"vizdiff report --trajectory {show_path(out)} --open")
+    terminal.say("Next", shlex.join(["vizdiff", "report", "--trajectory", show_path(out), "--open"]))
     terminal.result(result)
