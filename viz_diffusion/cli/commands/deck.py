@@ -44,6 +44,15 @@ HELP = (
     "Example: vizdiff deck --digit 5"
 )
 _ENDINGS = {"pptx": ".pptx", "pdf": ".pdf", "folder": ""}
+OutOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="File or folder to write.",
+        show_default="reports/deck…, with what differs from the defaults",
+        rich_help_panel=OUTPUT,
+    ),
+]
 
 
 @takes(generation=GENERATION)
@@ -64,15 +73,7 @@ def run_command(
             rich_help_panel=OUTPUT,
         ),
     ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="File or folder to write.",
-            show_default="reports/deck…, with what differs from the defaults",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = None,
+    out: OutOption = None,
     force: ForceOption = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -80,7 +81,6 @@ def run_command(
     """Record, measure, plan, write."""
     terminal = Terminal(as_json, quiet, lang)
     _check_options(format, template, out)
-
     texts = terminal.texts
     request = read_request(generation)
     out = request.default_out("deck", _ENDINGS[format], lang, run) if out is None else out

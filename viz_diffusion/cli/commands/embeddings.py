@@ -16,19 +16,20 @@ from viz_diffusion.cli.outputs import Output, default_out
 from viz_diffusion.files import make_dir, write_json
 
 HELP = "Draw the time embedding, label embedding and network.\n\nExample: vizdiff embeddings"
+OutOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder to write.",
+        show_default="reports/embeddings, with what differs from the defaults",
+        rich_help_panel=OUTPUT,
+    ),
+]
 
 
 def run_command(
     run: RunOption = None,
     lang: LangOption = "en",
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder to write.",
-            show_default="reports/embeddings, with what differs from the defaults",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = None,
+    out: OutOption = None,
     force: ForceOption = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,

@@ -60,25 +60,28 @@ EVALUATION_SAMPLER = SamplerConfig("ddim", 50)
 """The defaults of the sampler: without guidance, so that the model itself is measured."""
 _QUALITY = ("classifier_sha256", "compared", "frechet_excess", "frechet_excess_half", "samples", "real", "clouds")
 """Keys whose values are null where no samples are evaluated."""
+CountOption = Annotated[
+    int | None,
+    typer.Option(
+        "--count",
+        help="Images to sample, 20 to 10000, equally many of each label; at most as many as your held-out images.",
+        show_default="2000",
+    ),
+]
+OutOption = Annotated[Path | None, typer.Option(help="JSON file to write as well.", rich_help_panel=OUTPUT)]
 
 
 @takes(sampling=sampler_options(EVALUATION_SAMPLER))
 def run_command(
     *,
     run: RunOption = None,
-    count: Annotated[
-        int | None,
-        typer.Option(
-            help="Images to sample, 20 to 10000, equally many of each label; at most as many as your held-out images.",
-            show_default="2000",
-        ),
-    ] = None,
+    count: CountOption = None,
     sampling: SamplerOptions,
     seed: SeedOption = 0,
     data_dir: DataDirOption = None,
     device: DeviceOption = "auto",
-    out: Annotated[Path | None, typer.Option(help="JSON file to write as well.", rich_help_panel=OUTPUT)] = None,
     lang: LangOption = "en",
+    out: OutOption = None,
     force: ForceOption = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -88,9 +91,7 @@ def run_command(
     config = sampling.config()
     _check_options(count, seed, out)
     loaded = load_run(run, device, terminal, data_dir)
-    if out is not None:
-        marks = "_".join(sampling_marks(config))
-        Output(out, "evaluate", force).claim(terminal, seed=seed, sampling=marks, weights=loaded.weights_sha256[:8])
+    _claim(out, force, seed, config, loaded, terminal)
     from viz_diffusion.evaluation.classifier import DigitClassifier
     from viz_diffusion.evaluation.evaluate import most_samples
 
@@ -98,11 +99,12 @@ def run_command(
     trained_on, test = run_config.load_digits("train"), run_config.load_digits("test")
     training = run_config.data_set(trained_on)
     evaluation, clipped = None, None
-    _tell_time(loaded, config, count or min(COUNT, most_samples(test, run_config.present_labels)), terminal)
     judge = DigitClassifier.find(run_config.dataset, training.sha256)
     most = COUNT if run_config.dataset == "mnist" else most_samples(test, run_config.present_labels)
     count = min(COUNT, most) if count is None else count
-    if judge is not None and most >= FEWEST:
+    is_judged = judge is not None and most >= FEWEST
+    _tell_time(loaded, config, count if is_judged else 0, terminal)
+    if judge is not None and is_judged:
         evaluation, clipped = _evaluate_samples(
             loaded, config, seed, count, training, test, trained_on, judge, terminal
         )
@@ -136,6 +138,15 @@ def _check_options(count: int | None, seed: int, out: Path | None) -> None:
         raise VizdiffUsageError(f"--count must lie in 20..10000, found {count}")
     if out is not None:
         make_parent(out)
+
+
+def _claim(
+    out: Path | None, force: bool, seed: int, config: SamplerConfig, loaded: LoadedRun, terminal: Terminal
+) -> None:
+    """Refuse to overwrite a file of another origin, where one is written."""
+    if out is not None:
+        marks = "_".join(sampling_marks(config))
+        Output(out, "evaluate", force).claim(terminal, seed=seed, sampling=marks, weights=loaded.weights_sha256[:8])
 
 
 def _tell_time(loaded: LoadedRun, config: SamplerConfig, count: int, terminal: Terminal) -> None:

@@ -56,6 +56,14 @@ LEARNING = "learning"
 LEARNING_MS, LEARNING_HOLD_MS = 500, 2000
 """Milliseconds of a frame of the film, and of the last one."""
 FILM_SCALE = 16
+OutOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="File to write.",
+        show_default="reports/FIGURE.FORMAT, with what differs from the defaults",
+        rich_help_panel=OUTPUT,
+    ),
+]
 
 
 @takes(generation=GENERATION)
@@ -73,14 +81,7 @@ def run_command(
     transparent: TransparentOption = False,
     frames: FramesOption = None,
     spacing: SpacingOption = "default",
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            help="File to write.",
-            show_default="reports/FIGURE.FORMAT, with what differs from the defaults",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = None,
+    out: OutOption = None,
     force: ForceOption = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -90,7 +91,6 @@ def run_command(
     if figure is None:
         raise VizdiffUsageError(f"--figure is missing; choose from {_names(_owners())}")
     form = _check_format(format, out, dpi, transparent)
-
     texts = terminal.texts
     if figure == LEARNING:
         _check_unused(context)

@@ -31,6 +31,14 @@ HELP = (
     "Draws five digits at rising timesteps, and the noise schedule that sets how fast the noise grows.\n\n"
     "Example: vizdiff forward --digit 5"
 )
+OutOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder to write.",
+        show_default="reports/forward, with what differs from the defaults",
+        rich_help_panel=OUTPUT,
+    ),
+]
 
 
 def run_command(
@@ -45,14 +53,7 @@ def run_command(
     image_size: ImageSizeOption = None,
     seed: SeedOption = 0,
     lang: LangOption = "en",
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder to write.",
-            show_default="reports/forward, with what differs from the defaults",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = None,
+    out: OutOption = None,
     force: ForceOption = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,

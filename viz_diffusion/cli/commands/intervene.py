@@ -54,6 +54,14 @@ HELP = (
 )
 MOST_COMPARED = 11
 """Most frames of a comparison."""
+OutOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder to write.",
+        show_default="reports/intervene, with what differs from the defaults",
+        rich_help_panel=OUTPUT,
+    ),
+]
 
 
 @takes(sampling=sampler_options(PICTURE_SAMPLER), intervention=INTERVENTION, storage=STORAGE)
@@ -70,14 +78,7 @@ def run_command(
     storage: StorageOptions,
     device: DeviceOption = "auto",
     lang: LangOption = "en",
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder to write.",
-            show_default="reports/intervene, with what differs from the defaults",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = None,
+    out: OutOption = None,
     force: ForceOption = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,

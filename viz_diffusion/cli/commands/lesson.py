@@ -32,6 +32,7 @@ from viz_diffusion.files import make_dir, write_json
 
 if TYPE_CHECKING:
     from viz_diffusion.study.narrative import NarratedLesson
+    from viz_diffusion.text.catalogue import Texts
 
 
 HELP = (
@@ -40,6 +41,14 @@ HELP = (
     "Example: vizdiff lesson noising"
 )
 FullOption = Annotated[bool, typer.Option("--full", help="Measure on more images; the expected time is printed first.")]
+OutOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder to write.",
+        show_default="reports/lessons, with what differs from the defaults",
+        rich_help_panel=OUTPUT,
+    ),
+]
 
 
 def run_command(
@@ -52,14 +61,7 @@ def run_command(
     data_dir: DataDirOption = None,
     device: DeviceOption = "auto",
     lang: LangOption = "en",
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder to write.",
-            show_default="reports/lessons, with what differs from the defaults",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = None,
+    out: OutOption = None,
     force: ForceOption = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -68,12 +70,8 @@ def run_command(
     terminal = Terminal(as_json, quiet, lang)
     check_choice(digit, label)
     check_seed(seed)
-
     texts = terminal.texts
-    known = list(dict.fromkeys(key.split(".")[1] for key in texts if key.startswith("chapter.")))
-    if name not in known:
-        hint = did_you_mean(name, known)
-        raise VizdiffUsageError(f"there is no lesson {name!r}; choose from {', '.join(known)}{hint}")
+    _check_name(name, texts)
     terminal.say("Question", texts[f"chapter.{name}.question"])
     out = default_out("lessons", "", digit, lang, label, seed=seed, run=run) if out is None else out
     make_dir(out)
@@ -113,6 +111,14 @@ def run_command(
     files = terminal.text("pictures_and_json", names=", ".join(one.name for one in narrated.drawings), json=name)
     terminal.tell("Done", "done_folder", path=show_path(out), files=files, seconds=terminal.seconds)
     terminal.result({"out": str(out), **result})
+
+
+def _check_name(name: str, texts: Texts) -> None:
+    """Refuse a lesson that there is not; the catalogue names all."""
+    known = list(dict.fromkeys(key.split(".")[1] for key in texts if key.startswith("chapter.")))
+    if name not in known:
+        hint = did_you_mean(name, known)
+        raise VizdiffUsageError(f"there is no lesson {name!r}; choose from {', '.join(known)}{hint}")
 
 
 def _say(narrated: NarratedLesson, terminal: Terminal) -> None:

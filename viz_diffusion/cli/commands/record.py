@@ -37,6 +37,14 @@ HELP = (
     "in Python, with viz_diffusion.Recorder.\n\n"
     "Example: vizdiff record ddpm-cifar10-32"
 )
+OutOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder to write.",
+        show_default="reports/record_DIR, with what differs from the defaults",
+        rich_help_panel=OUTPUT,
+    ),
+]
 
 
 @takes(storage=STORAGE)
@@ -61,14 +69,7 @@ def run_command(
     storage: StorageOptions,
     device: DeviceOption = "auto",
     lang: LangOption = "en",
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder to write.",
-            show_default="reports/record_DIR, with what differs from the defaults",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = None,
+    out: OutOption = None,
     force: ForceOption = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -78,7 +79,6 @@ def run_command(
     check_at_least("--count", count, 1)
     check_seed(seed, count)
     SamplerConfig("ddim", steps, eta=eta)  # refuses impossible numbers
-
     texts = terminal.texts
     if out is None:
         marks = [f"{steps}steps"] * (steps is not None) + [f"eta{eta:g}"] * (eta != 0)

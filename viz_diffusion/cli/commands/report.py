@@ -50,6 +50,14 @@ FiguresOption = Annotated[
     Path | None,
     typer.Option(help="Folder to write all figures to as well, as PNG and SVG.", rich_help_panel=OUTPUT),
 ]
+OutOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="HTML file to write.",
+        show_default="reports/report.html, with what differs from the defaults",
+        rich_help_panel=OUTPUT,
+    ),
+]
 
 
 @takes(generation=GENERATION)
@@ -63,14 +71,7 @@ def run_command(
     lessons: LessonsOption = "core",
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
     figures: FiguresOption = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            help="HTML file to write.",
-            show_default="reports/report.html, with what differs from the defaults",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = None,
+    out: OutOption = None,
     force: ForceOption = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,

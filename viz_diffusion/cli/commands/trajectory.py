@@ -43,6 +43,14 @@ HELP = (
     "record records a pipeline of 🤗 diffusers.\n\n"
     "Example: vizdiff trajectory --digit 5"
 )
+OutOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder to write.",
+        show_default="reports/trajectory, with what differs from the defaults",
+        rich_help_panel=OUTPUT,
+    ),
+]
 
 
 @takes(sampling=sampler_options(PICTURE_SAMPLER), storage=STORAGE)
@@ -59,14 +67,7 @@ def run_command(
     storage: StorageOptions,
     device: DeviceOption = "auto",
     lang: LangOption = "en",
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder to write.",
-            show_default="reports/trajectory, with what differs from the defaults",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = None,
+    out: OutOption = None,
     force: ForceOption = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -77,7 +78,6 @@ def run_command(
     check_at_least("--count", count, 1)
     config = sampling.config()
     check_seed(seed, count)
-
     texts = terminal.texts
     globs = tuple(activations or ())
     _check_frames(config.steps, frames, bool(globs))

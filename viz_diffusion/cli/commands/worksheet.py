@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import webbrowser
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -25,11 +26,24 @@ from viz_diffusion.cli.outputs import Output
 from viz_diffusion.cli.study import prepare_study, study_command, study_texts
 from viz_diffusion.files import make_dir
 
+if TYPE_CHECKING:
+    from viz_diffusion.text.catalogue import Texts
+    from viz_diffusion.worksheet.tasks import Worksheet
+
+
 HELP = (
     "Write exercises on a generation, and their answers.\n\n"
     "worksheet.html is for students and contains no answers; key.html contains the answers. Both print on A4.\n\n"
     "Example: vizdiff worksheet --digit 5 --open"
 )
+OutOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder to write.",
+        show_default="reports/worksheet, with what differs from the defaults",
+        rich_help_panel=OUTPUT,
+    ),
+]
 
 
 @takes(generation=GENERATION)
@@ -41,14 +55,7 @@ def run_command(
     device: DeviceOption = "auto",
     lang: LangOption = "en",
     open_page: Annotated[bool, typer.Option("--open", help="Open both pages in the browser.")] = False,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder to write.",
-            show_default="reports/worksheet, with what differs from the defaults",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = None,
+    out: OutOption = None,
     force: ForceOption = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -80,11 +87,7 @@ def run_command(
     )
     command = study_command("worksheet", study, lang)
     pages = write_worksheet(sheet, key, command, texts, out, reading.warning(texts))
-    for page, what in zip(pages, ("sheet_students", "sheet_answers"), strict=True):
-        terminal.tell("Written", what, path=show_path(page), size=show_size(page))
-    for name, reason in sheet.left_out.items():
-        terminal.say("Left out", f"{texts[f'worksheet.{name}.title']}: {texts[f'worksheet.{name}.{reason}']}")
-    terminal.tell("Done", "done_sheet", code=sheet.code, seconds=terminal.seconds)
+    _say(sheet, pages, texts, terminal)
     terminal.result(
         {
             "out": str(out),
@@ -101,3 +104,12 @@ def run_command(
     if open_page:
         for page in pages:
             webbrowser.open(page.resolve().as_uri())
+
+
+def _say(sheet: Worksheet, pages: Sequence[Path], texts: Texts, terminal: Terminal) -> None:
+    """Say what was written, and which exercises are left out."""
+    for page, what in zip(pages, ("sheet_students", "sheet_answers"), strict=True):
+        terminal.tell("Written", what, path=show_path(page), size=show_size(page))
+    for name, reason in sheet.left_out.items():
+        terminal.say("Left out", f"{texts[f'worksheet.{name}.title']}: {texts[f'worksheet.{name}.{reason}']}")
+    terminal.tell("Done", "done_sheet", code=sheet.code, seconds=terminal.seconds)
