@@ -119,7 +119,7 @@ def answers(
         for answer, claim in zip(one.answers, finding.claims, strict=True):
             briefly = holds[one.name].get(claim.name, claim.holds)
             other = "" if briefly is claim.holds else f" (Quick sizes: {VERDICTS[briefly]}.)"
-            lines.append(f"- **{plain(answer.question)}** {answer.verdict}: {plain(answer.text)}{other}")
+            lines.append(f"- **{plain(answer.question)}** {answer.verdict}. {plain(answer.rest)}{other}")
     return "\n".join(lines) + "\n"
 
 

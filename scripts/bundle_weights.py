@@ -74,6 +74,8 @@ def main() -> None:
             "steps": run.config.training.steps,
             "batch_size": run.config.training.batch_size,
             "objective": run.config.training.objective,
+            "timestep_density": run.config.training.timestep_density,
+            "num_mid_blocks": run.config.model.num_mid_blocks,
             "seconds": round(options.seconds),
             "threads": options.threads,
             "machine": platform.machine(),

@@ -4,8 +4,9 @@
     python scripts/ship_lessons.py training label
     python scripts/ship_lessons.py --redraw            # only the figures and facts, of the results that ship
 
-Of each lesson there are NAME.json, NAME.npz and NAME.FIGURE.webp. Results for other weights are ignored by the package;
-run this again whenever the weights change. A test tells when the figures are no longer those that the package draws.
+Of each lesson there are NAME.json, NAME.npz and NAME.FIGURE.LANGUAGE.svgz. Results for other weights are ignored by
+the package; run this again whenever the weights change. A test tells when the figures are no longer those that the
+package draws.
 """
 
 from __future__ import annotations
@@ -22,11 +23,12 @@ import torch
 from viz_diffusion.lessons.base import Finding, all_lessons, choose_lessons
 from viz_diffusion.lessons.context import LessonContext
 from viz_diffusion.lessons.precomputed import PRECOMPUTED_DIR, load_results, refresh_facts, save_pictures, save_results
-from viz_diffusion.plots.pixels import encode_pixels
-from viz_diffusion.plots.saving import figure_pixels
+from viz_diffusion.plots.page_svg import page_svg
+from viz_diffusion.plots.words import use_texts
 from viz_diffusion.recording.comparison_sampling import sample_comparison_runs
 from viz_diffusion.recording.generation import record_generation
 from viz_diffusion.study.study import versions
+from viz_diffusion.text.catalogue import languages, load_texts
 from viz_diffusion.training.run import Run
 
 
@@ -75,9 +77,12 @@ def main() -> None:
 def draw(finding: Finding) -> Path:
     """Write the figures that are drawn from what ships alone, as the page shows them; return the lesson's file."""
     assert finding.lesson.precomputed is not None
-    figures = finding.lesson.draw(finding.data)
     names = [figure.name for figure in finding.lesson.precomputed.figures]
-    drawn = {name: encode_pixels(figure_pixels(figures[name]), small=True) for name in names}
+    drawn = {}
+    for lang in languages():
+        with use_texts(load_texts(lang)):
+            figures = finding.lesson.draw(finding.data)
+            drawn[lang] = {name: page_svg(figures[name]) for name in names}
     return save_pictures(finding.lesson, drawn, f"matplotlib {matplotlib.__version__}")
 
 

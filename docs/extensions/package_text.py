@@ -6,6 +6,7 @@ it can say something else than the program: options from typer, docstrings, titl
 
 from __future__ import annotations
 
+import gzip
 import inspect
 import re
 from collections.abc import Callable, Iterator
@@ -23,6 +24,8 @@ from viz_diffusion.lessons.precomputed import PRECOMPUTED_DIR
 from viz_diffusion.text.catalogue import load_texts
 
 DOCS = Path(__file__).parents[1]
+SHIPPED = DOCS / "gallery" / "shipped"
+"""Unpacked when the pages are built."""
 MARKER = re.compile(r"<!-- generated: (\w+) -->")
 FOLDERS = {
     "diffusion": "Schedules, networks, samplers, interventions",
@@ -107,14 +110,19 @@ def gallery_figures() -> list[GalleryFigure]:
 
 
 def find_picture(lesson: str, name: str) -> Path | None:
-    """Return the picture of a figure: the one that ships with the weights, else the one of the gallery."""
-    places = (PRECOMPUTED_DIR / f"{lesson}.{name}.webp", DOCS / "gallery" / f"{name}.webp")
-    return next(filter(Path.is_file, places), None)
+    """Return the picture of a figure: the one that ships with the weights, unpacked, else the one of the gallery."""
+    shipped, unpacked = PRECOMPUTED_DIR / f"{lesson}.{name}.en.svgz", SHIPPED / f"{name}.svg"
+    if shipped.is_file():
+        unpacked.parent.mkdir(exist_ok=True)
+        unpacked.write_bytes(gzip.decompress(shipped.read_bytes()))
+        return unpacked
+    drawn = DOCS / "gallery" / f"{name}.webp"
+    return drawn if drawn.is_file() else None
 
 
 def is_shipped(figure: GalleryFigure) -> bool:
     """Return whether the picture of a figure ships with the weights, and need not be drawn for the gallery."""
-    return figure.picture is not None and figure.picture.parent == PRECOMPUTED_DIR
+    return figure.picture is not None and figure.picture.parent == SHIPPED
 
 
 def gallery() -> Iterator[str]:

@@ -108,7 +108,7 @@ def test_another_run_hides_the_markers(report: Path, visit: Visit) -> None:
     page.locator("#noising .chart").scroll_into_view_if_needed()
     assert len(marks(page)) == 2
     assert marks(page, "#layers .chart") == [], "a chart of other steps"
-    page.get_by_role("radio", name="asked for a 3").check(force=True)
+    page.get_by_role("radio", name="with the label 3").check(force=True)
     expect(page.locator("#ui-scrubber")).to_have_attribute("max", "50")
     page.locator("#noising .chart svg").scroll_into_view_if_needed()
     expect(page.locator("#noising .glance")).not_to_be_visible()
@@ -116,7 +116,7 @@ def test_another_run_hides_the_markers(report: Path, visit: Visit) -> None:
     before = reads(page)
     page.mouse.click(*point(page, "#noising .chart svg", 0.25))
     assert reads(page) == before
-    page.get_by_role("radio", name="asked for a 5").check(force=True)
+    page.get_by_role("radio", name="with the label 5").check(force=True)
     expect(page.locator("#ui-scrubber")).to_have_attribute("max", "1000")
     page.locator("#noising .chart svg").scroll_into_view_if_needed()
     expect(page.locator("#noising .chart .dot").first).to_have_attribute("visibility", "visible")

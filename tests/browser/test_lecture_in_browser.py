@@ -102,7 +102,7 @@ def test_the_player_slide_works(report: Path, players: tuple[Player, ...], visit
     expect(page.locator("#ui-left")).not_to_have_text("0")
     page.keyboard.press("Space")
     expect(page.locator("#ui-play")).to_have_text("Play")
-    page.get_by_role("radio", name="asked for a 8").check(force=True)
+    page.get_by_role("radio", name="with the label 8").check(force=True)
     expect(page.locator("#ui-scrubber")).to_have_attribute("max", "50")
     page.locator("#ui-compare").select_option(label="digit 3")
     expect(page.locator("#ui-x_t-2")).to_be_visible()

@@ -48,7 +48,7 @@ def test_keyboard_moves_the_run(report: Path, visit: Visit) -> None:
     scrubber.focus()
     page.keyboard.press("End")
     assert reads(page) == ("0", "finished")
-    assert scrubber.get_attribute("aria-valuetext") == "Finished picture, 0 steps left"
+    assert scrubber.get_attribute("aria-valuetext") == "Finished image, 0 steps left"
     page.keyboard.press("Home")
     assert reads(page) == ("1000", "999")
     page.keyboard.press("ArrowRight")
@@ -83,7 +83,7 @@ def test_everything_is_reached_by_tab(report: Path, visit: Visit) -> None:
 def test_choosing_a_digit_swaps_the_run(report: Path, players: tuple[Player, ...], visit: Visit) -> None:
     page = visit(report).page
     seek(page, 1000)
-    page.get_by_role("radio", name="asked for a 8").check(force=True)
+    page.get_by_role("radio", name="with the label 8").check(force=True)
     expect(page.locator("#ui-scrubber")).to_have_attribute("max", "50")
     assert reads(page) == ("0", "finished"), "the moment is kept"
     assert np.array_equal(pixels(page, "x_t"), grey(players[2].x_t[-1]))
@@ -93,7 +93,7 @@ def test_choosing_a_digit_swaps_the_run(report: Path, players: tuple[Player, ...
     assert page.get_by_text("not recorded for this digit").is_visible()
     assert not page.locator("#ui-eps_pred").is_visible()
     assert page.locator("#ui-frames").inner_text() == "Digit 8: 50 of 1000 steps kept"
-    page.get_by_role("radio", name="asked for a 5").check(force=True)
+    page.get_by_role("radio", name="with the label 5").check(force=True)
     expect(page.locator("#ui-scrubber")).to_have_attribute("max", "1000")
     assert page.locator("#ui-eps_pred").is_visible()
     assert abs(int(reads(page)[1]) - int(players[2].timesteps[20])) <= 1

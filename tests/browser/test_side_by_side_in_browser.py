@@ -49,7 +49,7 @@ def test_another_digit_beside_it(report: Path, players: tuple[Player, ...], visi
     assert boxes[1]["x"] + boxes[1]["width"] <= width
     page.locator("#ui-compare").select_option("")
     expect(page.locator("#ui-x_t-2")).not_to_be_visible()
-    assert names(page)[0] == "the finished picture"
+    assert names(page)[0] == "finished image"
 
 
 def test_what_differs_is_named_and_steps_are_matched_by_share(report: Path, visit: Visit) -> None:
@@ -67,7 +67,7 @@ def test_what_differs_is_named_and_steps_are_matched_by_share(report: Path, visi
     assert (
         page.locator("#ui-scrubber")
         .get_attribute("aria-valuetext")
-        .endswith("; beside it DDIM, 100 steps, 4 steps left")
+        .endswith("; second run: DDIM, 100 steps, 4 steps left")
     )
     page.locator("#ui-compare").select_option(label="guidance 3")
     expect(page.locator("#ui-picture-name-2")).to_have_text("guidance 3")
@@ -83,9 +83,9 @@ def test_a_run_is_not_compared_with_itself(report: Path, visit: Visit) -> None:
     assert options.evaluate_all(disabled) == ["digit 5"]
     page.locator("#ui-compare").select_option(label="digit 8")
     expect(page.locator("#ui-x_t-2")).to_be_visible()
-    page.get_by_role("radio", name="asked for a 3").check(force=True)
+    page.get_by_role("radio", name="with the label 3").check(force=True)
     expect(page.locator("#ui-picture-name")).to_have_text("digit 3")
-    page.get_by_role("radio", name="asked for a 8").check(force=True)
+    page.get_by_role("radio", name="with the label 8").check(force=True)
     expect(page.locator("#ui-x_t-2")).not_to_be_visible()
     assert page.locator("#ui-compare").input_value() == ""
     assert options.evaluate_all(disabled) == ["digit 8"]
@@ -109,7 +109,7 @@ def test_only_one_thing_ever_differs(report: Path, visit: Visit) -> None:
     for digit in (5, 3, 8):
         for value in values:
             page.locator("#ui-compare").select_option("")
-            page.get_by_role("radio", name=f"asked for a {digit}").check(force=True)
+            page.get_by_role("radio", name=f"with the label {digit}").check(force=True)
             expect(page.locator("#ui-frames")).to_contain_text(f"Digit {digit}")
             if runs[int(value)] == next(run for run in runs if run["digit"] == digit):
                 continue
@@ -128,17 +128,17 @@ def test_a_guidance_is_compared_with_the_recorded_digit_alone(
     report: Path, players: tuple[Player, ...], visit: Visit
 ) -> None:
     page = visit(report).page
-    page.get_by_role("radio", name="asked for a 3").check(force=True)
+    page.get_by_role("radio", name="with the label 3").check(force=True)
     expect(page.locator("#ui-frames")).to_contain_text("Digit 3")
     page.locator("#ui-compare").select_option(label="guidance 3")
     expect(page.locator("#ui-x_t-2")).to_be_visible()
-    assert page.get_by_role("radio", name="asked for a 5").is_checked()
+    assert page.get_by_role("radio", name="with the label 5").is_checked()
     assert names(page) == ["guidance 1", "guidance 3"]
     assert page.locator("#ui-both").inner_text() == "Same noise; both runs: digit 5, DDPM, 1000 steps"
     assert page.locator("#ui-said").inner_text().startswith("Back to the digit 5")
     seek(page, 1000)
     assert np.array_equal(pixels(page, "x_t"), grey(players[0].x_t[-1])), "the five again"
-    page.get_by_role("radio", name="asked for a 8").check(force=True)
+    page.get_by_role("radio", name="with the label 8").check(force=True)
     expect(page.locator("#ui-x_t-2")).not_to_be_visible()
     assert page.locator("#ui-compare").input_value() == ""
     assert page.locator("#ui-said").inner_text() == "The comparison was of the digit 5; it is over"

@@ -109,7 +109,8 @@ def test_consistency_models_are_recorded_in_their_few_steps(save: Save, tmp_path
 
 def test_epsilon_is_the_rule_and_not_said(grey: Path, tmp_path: Path) -> None:
     _, said = recorded(grey, tmp_path, "--steps", "3")
-    assert "The network predicts" not in said["caption"]
+    assert "which the network predicts" not in said["caption"]
+    assert "the network predicts x̂₀" not in said["caption"]
 
 
 def test_a_scheduler_that_the_pipeline_cannot_use_is_one_line(

@@ -162,7 +162,7 @@ def test_a_switch_in_mid_run_leaves_the_run_before_it_as_it_was_and_is_obeyed(tm
     assert found["plain_read_as_3"]["count"] + found["changed_read_as_8"]["count"] >= 7
     assert found["changed_read_as_3"]["count"] <= 1
     assert "switch 8@499" in found["caption"]
-    assert "seed 1: digit 3" in found["caption"]
+    assert "of the digit 3" in found["caption"]
     with Image.open(tmp_path / "compare.png") as picture, Image.open(tmp_path / "compare.gif") as film:
         assert picture.size == (3200, 1800)
         assert film.n_frames == 11

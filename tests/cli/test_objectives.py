@@ -61,6 +61,7 @@ def test_training_writes_the_objective_and_its_network(tmp_path: Path) -> None:
     [
         (["--objective", "score"], "--objective must be one of epsilon, v, x0, flow, found 'score'"),
         (["--objective", "flow", "--timestep-density", "x"], "--timestep-density must be uniform or logit-normal"),
+        (["--timestep-density", "bump"], "--timestep-density must be uniform or logit-normal, found 'bump'"),
         (["--timestep-density", "logit-normal"], "--timestep-density goes with --objective flow, not with epsilon"),
         (["--objective", "v", "--resume", "somewhere"], "--resume goes on with the run's own folder, data and recipe"),
     ],

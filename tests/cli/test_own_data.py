@@ -23,7 +23,7 @@ from viz_diffusion.training.config import RunConfig
 from viz_diffusion.training.moved_data import with_data_dir
 from viz_diffusion.training.run import Run
 
-ODD = ("$x^2$", '<b>"q"&amp; a very long name of a class that goes on and on', "a_b.c", "猫 与 狗")
+ODD = ("$x^2$", '<b>"q"&amp; a very long name of a class that goes on and on', "a_b.c", "고양이 와 개")
 
 
 @pytest.fixture(scope="module")
@@ -166,7 +166,7 @@ def test_names_are_text_and_never_markup_on_a_page(
     assert facts["label"] == ODD[1]
     assert '<b>"q"' not in (tmp_path / "r.html").read_text(encoding="utf-8")
     shown = text_of(tmp_path / "r.html")
-    for name in ("$x^2$", '<b>"q"&amp; a very long', "a_b.c", "猫 与 狗"):
+    for name in ("$x^2$", '<b>"q"&amp; a very long', "a_b.c", "고양이 와 개"):
         assert name in shown
     assert ODD[1] not in shown.replace(f"--label '{ODD[1]}'", "")  # shortened, but for the command
 
@@ -180,7 +180,7 @@ def test_names_are_text_and_never_markup_elsewhere(odd: Path, lang: str, tmp_pat
     run = ["--run", str(odd / "run"), "--lang", lang, "--quiet"]
     assert main(["embeddings", *run, "--out", str(tmp_path / "e")]) == 0
     caption = json.loads((tmp_path / "e" / "embeddings.json").read_text())["captions"]["label_embedding"]
-    assert {"en": "#3 is 猫 与 狗", "zh": "#3 表示猫 与 狗"}[lang] in caption
+    assert {"en": "#3 is 고양이 와 개", "zh": "#3 表示고양이 와 개"}[lang] in caption
 
 
 def test_files_are_named_for_the_class(
@@ -188,7 +188,7 @@ def test_files_are_named_for_the_class(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     arguments = ["export", "--figure", "steps", "--run", str(odd / "run"), "--sampler", "ddim", *FEW]
-    for label, name in ((ODD[0], "steps_x_2"), (ODD[3], "steps_猫_与_狗")):
+    for label, name in ((ODD[0], "steps_x_2"), (ODD[3], "steps_고양이_와_개")):
         out = run_json(capsys, *arguments, "--label", label)["out"]
         assert Path(out) == Path("reports") / f"{name}_ddim_20steps_run.png"
 

@@ -20,7 +20,7 @@ from viz_diffusion.training.run import Run
 def made(short_recording: Path) -> Made:
     """Return what is measured now of every core lesson on the short recording, in English, and drawn.
 
-    Precomputed lessons are ignored: the number of slides would change whenever one is added.
+    Precomputed lessons are ignored; tests/deck/test_slide_words.py takes them.
     """
     recorded = Trajectory.open(short_recording / "trajectory.zarr")
     comparison_runs = load_comparison_runs(short_recording / "companions.npz", recorded)

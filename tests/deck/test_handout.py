@@ -53,7 +53,7 @@ def places(page: Any) -> list[tuple[str, float, float]]:
 
 
 def test_pages_are_a4_and_counted(handout: PdfReader, made: Made) -> None:
-    assert not {"film", "movie"} & {slide.name for slide in made.deck(film=False).slides}
+    assert "film" not in made.slides(film=False)
     for number, page in enumerate(handout.pages, 1):
         assert (float(page.mediabox.width), float(page.mediabox.height)) == pytest.approx((595.28, 841.89), abs=0.1)
         assert squeeze(f"{number} of {len(handout.pages)}") in squeeze(page.extract_text())
@@ -61,9 +61,13 @@ def test_pages_are_a4_and_counted(handout: PdfReader, made: Made) -> None:
 
 def test_it_holds_every_title_caption_finding_and_question(handout: PdfReader, made: Made) -> None:
     text = words(handout)
-    shown = {slide.name for slide in made.deck(film=False).slides}
-    for slide in made.deck(film=False).slides:
-        for said in (slide.title, slide.caption, *(point.text for point in (*slide.handout_paragraphs, *slide.points))):
+    deck = made.deck(film=False)
+    shown = {slide.picture.name for slide in deck.slides if slide.handout and slide.picture}
+    assert {"forward", "snr", "steps", "ledger"} <= shown
+    for slide in (slide for slide in deck.slides if slide.handout):
+        title = slide.handout_title or slide.title
+        points = (*slide.handout_paragraphs, *slide.points, *deck.exercises)
+        for said in (title, slide.caption, *(point.text for point in points)):
             # a paragraph may go on over the page, past its foot
             assert squeeze(said)[:60] in text, slide.name
             assert squeeze(said)[-30:] in text, slide.name
@@ -79,11 +83,25 @@ def test_it_holds_neither_notes_nor_answers(handout: PdfReader, made: Made) -> N
         assert squeeze(lesson.say) not in text
         assert squeeze(lesson.answer)[:40] not in text
         assert squeeze(lesson.answer)[-40:] not in text
-    for key in ("deck.notes_say", "deck.notes_then"):
+    for key in ("deck.notes_say", "deck.notes_point", "deck.notes_ask"):
         assert squeeze(made.texts(key, text="")) not in text
-    assert squeeze(made.texts["deck.exercises_note"]) not in text
-    spoken = squeeze("".join(slide.notes for slide in made.deck(film=False).slides))
-    assert all(squeeze(lesson.say) in spoken for lesson in made.lessons)  # the notes of the slides do hold it
+    slides = made.slides(film=False)
+    assert squeeze(made.texts["deck.notes_point"].format(text="")) in squeeze(slides["snr"].notes)  # a control
+    asked = [squeeze(slide.line.text) for slide in slides.values() if slide.handout_title and slide.line]
+    assert asked
+    assert not any(hint in text for hint in asked)
+
+
+def test_a_lessons_table_is_on_the_page_of_its_figure(handout: PdfReader, made: Made) -> None:
+    slides = [slide for slide in made.deck(film=False).slides if slide.handout_table is not None]
+    assert len(slides) > 4
+    pages = [squeeze(page.extract_text()) for page in handout.pages]
+    for slide in slides:
+        assert slide.handout_table is not None
+        (page,) = [page for page in pages if squeeze(slide.handout_table.caption) in page]
+        assert squeeze(slide.title) in page
+        assert squeeze(slide.caption)[-30:] in page
+        assert all(squeeze(row[0]) in page for row in slide.handout_table.rows)
 
 
 def test_tables_are_set_in_columns(handout: PdfReader, made: Made) -> None:
@@ -102,7 +120,7 @@ def test_tables_are_set_in_columns(handout: PdfReader, made: Made) -> None:
 
 
 def test_questions_have_room_for_an_answer(handout: PdfReader, made: Made) -> None:
-    wanted = [point for slide in made.deck(film=False).slides if slide.has_answer_lines for point in slide.points]
+    wanted = made.deck(film=False).exercises
     assert wanted
     for point in wanted:
         page = next(page for page in handout.pages if squeeze(point.text)[-30:] in squeeze(page.extract_text()))
@@ -115,11 +133,12 @@ def test_questions_have_room_for_an_answer(handout: PdfReader, made: Made) -> No
 def test_every_page_but_the_last_is_well_filled(handout: PdfReader) -> None:
     for page in handout.pages[:-1]:
         lowest = min(y for text, _, y in places(page) if text and y > 40)
-        assert lowest < 842 / 2, "a page of a few lines"
+        assert lowest < 0.55 * 842, "a page of a few lines"
 
 
 def test_figures_are_in_it_once(handout: PdfReader, made: Made) -> None:
-    pictures = [slide.picture for slide in made.deck(film=False).slides if slide.picture is not None]
+    slides = [slide for slide in made.deck(film=False).slides if slide.handout]
+    pictures = [slide.picture for slide in slides if slide.picture is not None]
     placed = [re.findall(rb"/\S+ Do\b", page.get_contents().get_data()) for page in handout.pages]
     assert sum(map(len, placed)) == len(pictures)
     sizes = {image.image.size for page in handout.pages for image in page.images}
@@ -131,14 +150,17 @@ def test_it_says_what_it_is(handout: PdfReader, made: Made) -> None:
     assert handout.metadata.title == made.deck().title
     assert handout.trailer["/Root"]["/Lang"] == "en"
     names = [entry["/Title"] for entry in handout.outline]
-    titles = [slide.title for slide in made.deck(film=False).slides if not slide.name.startswith("table_")]
-    assert names == list(dict.fromkeys(titles))
+    titles = [slide.handout_title or slide.title for slide in made.deck(film=False).slides if slide.handout]
+    wanted = list(dict.fromkeys(titles))
+    wanted.insert(wanted.index(made.texts["deck.summary_title"]), "Exercises")
+    assert names == wanted
 
 
 def test_fonts_are_embedded_and_no_character_is_missing(handout: PdfReader, made: Made) -> None:
     assert fonts(handout) == {"VizdiffSans": True}
     for slide in made.deck().slides:
-        for text in (slide.title, slide.line, slide.notes, *(point.text for point in slide.points)):
+        line = slide.line.text if slide.line else ""
+        for text in (slide.title, line, slide.notes, *(point.text for point in slide.points)):
             assert clean(text) == text.replace("\n", " ")
 
 
@@ -150,10 +172,9 @@ def test_a_chinese_handout_embeds_chinese_glyphs(made: Made, tmp_path: Path) -> 
     assert fonts(reader) == {"VizdiffSans": True, "VizdiffHan": True}
     text = words(reader)
     for slide in deck.slides:
-        assert squeeze(slide.title) in text
+        assert not slide.handout or squeeze(slide.handout_title or slide.title) in text
         assert clean(slide.notes) == slide.notes.replace("\n", " ")
-    for said in (texts["deck.exercises_note"], texts("deck.notes_say", text="")):
-        assert squeeze(said) not in text
+    assert squeeze(texts("deck.notes_say", text="")) not in text
     assert reader.trailer["/Root"]["/Lang"] == "zh"
 
 

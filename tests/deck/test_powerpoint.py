@@ -67,7 +67,7 @@ def test_figures_are_large(deck: Any, made: Made) -> None:
     for slide, planned in zip(deck.slides, made.deck().slides, strict=True):
         if planned.name in made.pictures:
             (picture,) = pictures(slide)
-            assert picture.height > 0.72 * deck.slide_height or picture.width > 0.9 * deck.slide_width, planned.name
+            assert picture.height > 0.7 * deck.slide_height or picture.width > 0.9 * deck.slide_width, planned.name
 
 
 def test_the_film_moves_and_the_movie_is_embedded(deck: Any, made: Made) -> None:
@@ -75,9 +75,11 @@ def test_the_film_moves_and_the_movie_is_embedded(deck: Any, made: Made) -> None
     with Image.open(io.BytesIO(pictures(slides["film"])[0].image.blob)) as film:
         assert film.format == "GIF"
         assert film.n_frames > 10
-    (movie,) = pictures(slides["movie"])
+    (movie,) = pictures(slides["ask_strip"])
     assert movie.shape_type == MSO_SHAPE_TYPE.MEDIA
-    stored = [rel.target_part for rel in slides["movie"].part.rels.values() if rel.reltype == RELATIONSHIP_TYPE.MEDIA]
+    stored = [
+        rel.target_part for rel in slides["ask_strip"].part.rels.values() if rel.reltype == RELATIONSHIP_TYPE.MEDIA
+    ]
     assert stored[0].blob == made.film.mp4
     assert movie.poster_frame is not None
 
@@ -86,7 +88,7 @@ def test_notes_say_what_was_planned(deck: Any, made: Made) -> None:
     for slide, planned in zip(deck.slides, made.deck().slides, strict=True):
         assert len(planned.notes) > 30
         assert slide.notes_slide.notes_text_frame.text == planned.notes
-    assert sum("vizdiff " in planned.notes for planned in made.deck().slides) >= 12
+    assert sum(planned.notes.count("Ask: ") for planned in made.deck().slides) >= 12
 
 
 def test_tables_are_native_and_hold_the_facts(deck: Any, made: Made) -> None:
@@ -97,12 +99,9 @@ def test_tables_are_native_and_hold_the_facts(deck: Any, made: Made) -> None:
         for shape in slide.shapes
         if shape.has_table
     }
-    guess = facts["lessons"]["guess"]
-    assert [row[:2] for row in tables["table_guess"][1:]] == [
-        [str(n), str(t)] for n, t in zip(guess["steps_left"], guess["timesteps"], strict=True)
-    ]
-    assert dict(tables["provenance"])["SHA-256 of the weights"] == facts["weights_sha256"]
-    assert dict(tables["provenance"])["Seed"] == str(facts["recording"]["seed"])
+    answers = dict(tables["summary_1"][1:])
+    crossing = facts["lessons"]["noising"]["crossing"]
+    assert f"t = {crossing} on" in answers["At which t is the noise as strong as the image?"]
 
 
 def overflows(shape: Any, size: float) -> bool:

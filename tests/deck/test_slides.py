@@ -4,162 +4,200 @@ from __future__ import annotations
 
 import io
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
-from deck_fakes import COMMAND, Made, figure_command
+import pytest
+from deck_fakes import COMMAND, EVERYTHING, Made
 from matplotlib.figure import Figure
 from PIL import Image, ImageSequence
 
+from viz_diffusion.deck.outline import MINUTES, OUTLINE, PlannedSlide
 from viz_diffusion.deck.pictures import PictureRenderer, render_picture
-from viz_diffusion.deck.slide_plan import MOST_SLIDES, plan_deck
+from viz_diffusion.deck.references import PAPERS, reference_list
+from viz_diffusion.deck.selection import Selection, read_selection
+from viz_diffusion.deck.slide_plan import DeckPlan
+from viz_diffusion.deck.slide_writer import at_most
+from viz_diffusion.errors import VizdiffInputError, VizdiffUsageError
 from viz_diffusion.lessons.base import all_lessons
+from viz_diffusion.plots.film import FILM_SIZES, film_scale, page_frames
 from viz_diffusion.plots.film_captions import counter_strip, strip_height
 from viz_diffusion.plots.saving import figure_pixels
 from viz_diffusion.study.narrative import Drawing
 from viz_diffusion.views.frames import film_counts
 
+FIGURES = [("guess", "steps"), ("guidance", "price"), ("guidance", "guidance"), ("network", "model"), ("x", "stray")]
 
-def test_a_deck_has_twelve_to_twenty_four_slides_in_the_storys_order(made: Made) -> None:
+
+def test_a_longer_lecture_shows_all_slides_of_a_shorter_one_in_the_same_order(made: Made) -> None:
+    lectures = [[slide.name for slide in made.deck(selection=Selection(n)).slides] for n in MINUTES]
+    for short, long in pairwise(lectures):
+        assert set(short) < set(long)
+        assert [name for name in long if name in short] == short
+    assert lectures[0][:2] == ["cover", "film"]
+    assert lectures[0][-3:] == ["summary_1", "references_1", "made_with"]
+    assert set(lectures[-1]) < set(made.slides())
+
+
+def test_the_outline_is_nested_and_grows(made: Made) -> None:
+    counts = [sum(1 + one.question for one in OUTLINE if 0 < one.minutes <= minutes) for minutes in MINUTES]
+    assert 12 <= counts[0] <= 16
+    assert 25 <= counts[1] <= 33
+    assert 40 <= counts[2] <= 56
+    assert len({one.name for one in OUTLINE}) == len(OUTLINE)
+    owned = {figure: lesson.position for lesson in all_lessons() for figure in lesson.figure_names}
+    positions = [owned[one.figure] for one in OUTLINE if one.figure in owned]
+    assert positions == sorted(positions)  # the story's order
+    names = {claim.name for finding in made.study.findings for claim in finding.claims}
+    assert {"crossing", "wrong_costs"} - names == {"wrong_costs"}  # a control: what does not ship is not there
+
+
+def test_every_question_is_followed_by_its_answer(made: Made) -> None:
     deck = made.deck()
-    names = [slide.name for slide in deck.slides]
-    assert 12 <= len(names) <= MOST_SLIDES == 24
-    assert len(set(names)) == len(names)
-    assert names[:2] == ["cover", "film"]
-    assert names[-1] == "provenance"
-    figures = [one.name for lesson in made.lessons for one in lesson.drawings[:2] if one.name not in lesson.advanced]
-    assert [name for name in names if name in figures] == figures
-    for needed in ("movie", "exercises_1", "corrections", "commands", "table_guess"):
-        assert needed in names
-    assert names.index("movie") == names.index("exercises_1") - 1
-    assert not set(deck.left_out) & set(names)
+    asked = [index for index, slide in enumerate(deck.slides) if slide.name.startswith("ask_")]
+    assert len(asked) >= 4
+    for index in asked:
+        question, answer = deck.slides[index : index + 2]
+        assert answer.name == question.name.removeprefix("ask_")
+        assert question.title.endswith("?")
+        assert not answer.title.endswith("?")
+    rows = [row for slide in deck.slides if slide.name.startswith("summary") for row in slide.table.rows]
+    assert rows == [(deck.slides[index].title, deck.slides[index + 1].title) for index in asked]
 
 
-def test_no_slide_repeats_another(made: Made) -> None:
-    slides = {slide.name: slide for slide in made.deck().slides}
-    assert "table_training" not in slides  # its numbers stand in the line of the loss
-    for loss in made.study.facts()["lessons"]["training"]["heldout"]:
-        assert f"{loss:.4f}" in slides["loss"].line
-    assert slides["movie"].title != slides["film"].title
-    assert slides["movie"].line != slides["film"].line
-    lines = [slide.line for slide in slides.values() if slide.line]
-    assert len(set(lines)) == len(lines)
+def test_chosen_slides(made: Made) -> None:
+    only = made.deck(selection=read_selection(20, "strip,network", FIGURES))
+    assert [slide.name for slide in only.slides] == ["ask_strip", "strip", "model"]
+    assert {"cover", "ledger"} <= set(only.left_out)
+    without = made.deck(selection=read_selection(20, "-snr,+model", FIGURES))
+    names = [slide.name for slide in without.slides]
+    assert "snr" not in names
+    assert "ask_snr" not in names
+    assert "model" in names
+    assert "snr" in without.left_out
+    asked = made.deck(selection=read_selection(20, "forward", [*FIGURES, ("noising", "forward")]))
+    assert [slide.name for slide in asked.slides] == ["ask_snr", "snr"]
+    by_figure = made.deck(selection=read_selection(20, "steps", FIGURES))
+    assert [slide.name for slide in by_figure.slides] == ["ask_strip", "strip"]
+    everything = [*made.slides()]
+    assert [slide.name for slide in made.deck(selection=read_selection(20, "all", FIGURES)).slides] == everything
 
 
-def test_every_figure_slide_asks_or_names_says_and_carries_alt_text(made: Made) -> None:
-    slides = {slide.name: slide for slide in made.deck().slides}
+@pytest.mark.parametrize(
+    ("minutes", "slides", "words"),
+    [
+        (30, None, ("minutes", "20, 45, 90", "30")),
+        (45, "strop", ("'strop'", "cover, film, snr", "did you mean 'strip'", "stray")),
+        (45, "strip,-cake", ("'cake'",)),
+        (45, "strip,,film", ("''",)),
+        (45, "strip,+film", ("+film",)),
+        (45, "-all", ("'all'",)),
+        (20, "+guidance,-guidance", ("both shows 'guidance' and leaves it out",)),
+        (20, "all,strip,-strip", ("both shows 'strip' and leaves it out",)),
+    ],
+)
+def test_unknown_minutes_and_slides_are_refused_and_those_there_are_listed(
+    minutes: int, slides: str | None, words: tuple[str, ...]
+) -> None:
+    with pytest.raises(VizdiffUsageError) as caught:
+        read_selection(minutes, slides, FIGURES)
+    assert all(word in str(caught.value) for word in words)
+
+
+def test_a_slide_without_results_is_refused_by_name(made: Made) -> None:
+    with pytest.raises(VizdiffInputError, match="'guidance' needs results"):
+        made.deck(selection=read_selection(20, "strip,guidance", FIGURES))
+
+
+def test_every_figure_slide_carries_its_words_and_its_alt_text(made: Made) -> None:
+    slides = made.slides()
     for lesson in made.lessons:
-        first, *others = [one for one in lesson.drawings[:2] if one.name not in lesson.advanced]
-        assert slides[first.name].title == lesson.question
-        assert lesson.say in slides[first.name].notes
-        assert [slides[other.name].title for other in others] == [other.title for other in others]
-        for drawing in (first, *others):
-            slide = slides[drawing.name]
+        for drawing in lesson.drawings:  # each has a slide, or is shown with a question
+            slide = next(one for one in slides.values() if one.caption == drawing.caption)
             assert slide.picture is not None
             assert slide.picture.alt == drawing.alt
-            assert drawing.caption in slide.notes
-            assert f"Command: {figure_command(lesson, drawing.name)}\n" in slide.notes
-            assert f"Try this: {lesson.try_this}" in slide.notes
-            assert 5 < len(slide.line) < 110
+            assert slide.section == lesson.title
+            assert slide.notes.startswith("Say: ")
+            assert slide.handout
 
 
-def test_an_exercise_asks_only_about_what_the_deck_shows(made: Made) -> None:
-    deck = made.deck()
-    shown = {slide.name for slide in deck.slides}
-    exercises = {point.text for slide in deck.slides if slide.name.startswith("exercises") for point in slide.points}
-    for lesson in made.lessons:
-        assert (lesson.exercise in exercises) == shown.issuperset(lesson.in_exercise), lesson.name
-    # Without room for the matrix there is no exercise on it.
-    label = next(lesson for lesson in made.lessons if lesson.name == "label")
-    assert label.in_exercise == ("label_embedding",)
-    others = [
-        replace(one, name=f"{one.name}_{k}", exercise="", drawings=(replace(one.drawings[0], name=f"f{k}"),))
-        for k, one in enumerate(made.lessons)
-    ]
-    pictures = made.pictures | {f"f{k}": made.pictures["model"] for k in range(len(others))}
-    deck = plan_deck(made.study, [*made.lessons, *others], pictures, made.film, COMMAND, figure_command, made.texts)
-    assert "label_embedding" in deck.left_out
-    texts = [point.text for slide in deck.slides for point in slide.points]
-    assert label.exercise not in texts
-    assert label.answer not in "".join(slide.notes for slide in deck.slides)
-    step = next(lesson for lesson in made.lessons if lesson.name == "step")
-    assert step.exercise in texts
+def test_a_figure_that_the_outline_does_not_know_is_shown_on_request(made: Made) -> None:
+    lesson = made.lessons[0]
+    stranger = replace(lesson.drawings[0], name="stranger", title="A stranger")
+    lessons = (replace(lesson, drawings=(*lesson.drawings, stranger), say="Short. " * 70), *made.lessons[1:])
+    more = replace(made, lessons=lessons, pictures=made.pictures | {"stranger": made.pictures["forward"]})
+    assert "stranger" in more.deck(selection=Selection(90)).left_out
+    slide = more.slides()["stranger"]
+    assert slide.title == "A stranger"
+    assert slide.notes == "Say: " + " ".join(["Short."] * 59)
 
 
-def test_a_command_is_not_named_twice(made: Made) -> None:
-    lesson = replace(made.lessons[0], try_this="vizdiff lesson noising --full")
-    deck = plan_deck(
-        made.study, [lesson], made.pictures, None, COMMAND, lambda *_: f"{lesson.try_this} --run bundled", made.texts
-    )
-    notes = next(slide.notes for slide in deck.slides if slide.name == lesson.drawings[0].name)
-    assert notes.count(lesson.try_this) == 1
+def test_at_most_keeps_whole_sentences() -> None:
+    assert at_most("One two. Three four. Five.", 4) == "One two. Three four."
+    assert at_most("Of 0.5 and more. Then.", 3) == "Of 0.5 and more."
 
 
 def test_a_picture_of_another_digit_says_so(made: Made) -> None:
     lesson = made.lessons[0]
-    elsewhere = replace(lesson, other_digit={lesson.drawings[0].name: "Measured once, on the digit 7."})
-    slides = {
-        s.name: s
-        for s in plan_deck(made.study, [elsewhere], made.pictures, None, COMMAND, figure_command, made.texts).slides
-    }
-    first, second = (slides[drawing.name] for drawing in lesson.drawings[:2])
-    assert first.line.endswith("Measured once, on the digit 7.")
-    assert first.caption.endswith("Measured once, on the digit 7.")
-    assert "digit 7" not in second.line + second.caption
+    elsewhere = replace(lesson, other_digit={"snr": "Measured once, on the digit 7."})
+    slides = replace(made, lessons=(elsewhere, *made.lessons[1:])).slides()
+    assert slides["snr"].notes.endswith("Measured once, on the digit 7.")
+    assert slides["snr"].caption.endswith("Measured once, on the digit 7.")
+    assert "digit 7" not in slides["strip"].notes + slides["strip"].caption
 
 
-def test_a_figure_without_a_line_of_its_own_gets_its_captions_first_sentence(made: Made) -> None:
-    lesson = made.lessons[0]
-    stranger = replace(lesson.drawings[0], name="stranger", caption="It falls by 0.3 dB. The rest is long.")
-    pictures = made.pictures | {"stranger": made.pictures["forward"]}
-    deck = plan_deck(
-        made.study, [replace(lesson, drawings=(stranger,))], pictures, None, COMMAND, figure_command, made.texts
-    )
-    assert next(slide for slide in deck.slides if slide.name == "stranger").line == "It falls by 0.3 dB."
-
-
-def test_numbers_of_tables_and_notes_are_the_facts(made: Made) -> None:
+def test_numbers_of_titles_and_tables_are_the_facts(made: Made) -> None:
     facts = made.study.facts()["lessons"]
-    slides = {slide.name: slide for slide in made.deck().slides}
-    guess = slides["table_guess"].table
-    assert guess is not None
-    assert [row[0] for row in guess.rows] == [str(n) for n in facts["guess"]["steps_left"]]
-    assert [row[4] for row in guess.rows] == [f"{v:.3f}" for v in facts["guess"]["x0_change"]]
-    assert f"{facts['training']['heldout_mean']:.4f}" in slides["training_step"].notes
-    assert f"t = {facts['noising']['crossing']}" in slides["snr"].line
-    assert f"{facts['step']['injects_more']} of {facts['guess']['num_steps']} steps" in str(slides["corrections"])
+    slides = made.slides()
+    assert slides["snr"].title == f"From t = {facts['noising']['crossing']} on, the noise is stronger than the image"
+    guess = slides["strip"]
+    assert f"{facts['guess']['first_change']:.2f} off at first" in guess.title
+    assert guess.handout_table is not None
+    assert [row[4] for row in guess.handout_table.rows] == [f"{v:.3f}" for v in facts["guess"]["x0_change"]]
+    assert f"{facts['training']['heldout_mean']:.4f}" in slides["training_step"].title
+    assert f"{facts['training']['heldout'][3]:.4f} at large t" in slides["loss"].title
+    assert f"{facts['step']['injects_more']} of {facts['guess']['num_steps']} steps" in slides["ledger"].title
 
 
 def test_other_facts_give_other_numbers(made: Made) -> None:
     lessons = tuple(
         replace(one, facts=one.facts | {"injects_more": 777}) if one.name == "step" else one for one in made.lessons
     )
-    deck = plan_deck(made.study, lessons, made.pictures, None, COMMAND, figure_command, made.texts)
-    corrections = next(slide for slide in deck.slides if slide.name == "corrections")
-    assert any("777 of" in point.text for point in corrections.points)
+    assert "in 777 of" in replace(made, lessons=lessons).slides()["ledger"].title
 
 
-def test_folded_lessons_and_second_figures_give_way_when_there_is_no_room(made: Made) -> None:
-    many = [
-        replace(lesson, name=f"{lesson.name}_{k}")
-        for k in range(3)
-        for lesson in made.lessons
-        if len(lesson.drawings) == 1
-    ]
-    many = [
-        replace(one, drawings=(replace(one.drawings[0], name=f"{one.drawings[0].name}_{k}"),))
-        for k, one in enumerate(many)
-    ]
-    folded = [
-        replace(made.lessons[-1], name="folded", folded=True, drawings=(replace(many[-1].drawings[0], name="f"),))
-    ]
-    pictures = {one.drawings[0].name: made.pictures["model"] for one in [*many, *folded]} | made.pictures
-    deck = plan_deck(
-        made.study, [*made.lessons, *many, *folded], pictures, made.film, COMMAND, figure_command, made.texts
-    )
-    names = [slide.name for slide in deck.slides]
-    assert len(names) >= MOST_SLIDES
-    assert {one.drawings[0].name for one in many} <= set(names)
-    assert {"f", "movie", "snr"} <= set(deck.left_out)
+def test_the_last_slide_names_the_command_and_its_notes_the_weights(made: Made) -> None:
+    slide = made.slides()["made_with"]
+    assert [point.text for point in slide.points] == [COMMAND]
+    assert made.study.trajectory.weights_sha256 in slide.notes
+    trained = f"{made.study.run.trained_steps:,}"
+    assert trained in slide.notes
+    cover = made.slides()["cover"].line
+    assert cover is not None
+    assert f"{trained} training steps" in cover.text
+    elsewhere = [str((s.title, s.line, s.points, s.table)) for s in made.deck().slides]
+    assert made.study.trajectory.weights_sha256 not in "".join(elsewhere)
+
+
+def test_references_are_those_of_the_slides_each_once(made: Made) -> None:
+    listed = [p.text for s in made.deck().slides if s.name.startswith("references") for p in s.points]
+    shown = {name for name in made.slides() if not name.startswith("ask_")}
+    keys = {key for one in OUTLINE if one.name in shown for key in one.papers}
+    assert listed == reference_list(keys)
+    assert len(set(listed)) == len(listed) == len(keys)
+    short = [p.text for s in made.deck(selection=Selection(20)).slides if s.name.startswith("ref") for p in s.points]
+    assert set(short) < set(listed)
+    assert {key for one in OUTLINE for key in one.papers} == set(PAPERS)  # no paper that no slide draws on
+
+
+def test_only_figures_that_are_shown_are_needed(made: Made) -> None:
+    plan = DeckPlan.choose(made.study, made.lessons, read_selection(20, "snr", FIGURES), film=True)
+    assert plan.figures(made.lessons) == ("forward", "snr")
+    assert not plan.has_film
+    assert DeckPlan.choose(made.study, made.lessons, EVERYTHING, film=True).has_film
+    assert not DeckPlan.choose(made.study, made.lessons, EVERYTHING, film=False).has_film
+    assert plan.chosen == (next(one for one in OUTLINE if one.name == "snr"),)
+    assert isinstance(plan.chosen[0], PlannedSlide)
 
 
 def test_a_picture_is_the_figure_without_its_margins(made: Made) -> None:
@@ -180,26 +218,38 @@ def test_a_picture_is_the_figure_without_its_margins(made: Made) -> None:
 
 
 def test_the_film_shows_x_t_and_predicted_x0_and_ends_with_the_finished_image(made: Made) -> None:
-    trajectory = made.study.trajectory
+    trajectory, scale = made.study.trajectory, 22
     with Image.open(io.BytesIO(made.film.gif.data)) as film:
-        frames = [np.asarray(frame.convert("L")) for frame in ImageSequence.Iterator(film)]
+        assert film.size == FILM_SIZES["720p"] == (1280, 720)
+        pages = [np.asarray(frame.convert("L")) for frame in ImageSequence.Iterator(film)]
         held = film.info["duration"]
-    assert len(frames) == trajectory.num_steps + 1
+    assert len(pages) == trajectory.num_steps + 1
     assert held == 1000
-    wide = 28 * 12
-    pictures = [frame[:wide] for frame in frames]
-    steps_left = [
-        counter_strip(frames[0].shape[1], strip_height(wide), *count)
-        for count in film_counts(trajectory, np.arange(trajectory.num_steps + 1))
-    ]
-    for frame, strip in zip(frames, steps_left, strict=True):
-        assert np.array_equal(frame[wide:], strip)
-    frames = pictures
-    grey = np.rint((np.clip(trajectory.x0[0, 0], -1, 1) + 1) * 127.5)
-    assert np.array_equal(frames[-1][6::12, 6:wide:12], grey)
-    assert np.array_equal(frames[-1][:, :wide], frames[-1][:, -wide:])
-    guess = np.rint((np.clip(trajectory.x0_pred[0, 3, 0], -1, 1) + 1) * 127.5)
-    assert np.array_equal(frames[3][6::12, wide + 24 + 6 :: 12], guess)
+    wide, full = 28 * scale, 58 * scale
+    strip = strip_height(wide)
+    top, left = (720 - wide - strip) // 2, (1280 - full) // 2
+    frames = [page[top : top + wide + strip, left : left + full] for page in pages]
+    assert sum((page < 255).sum() for page in pages) == sum((frame < 255).sum() for frame in frames)
+    counts = film_counts(trajectory, np.arange(trajectory.num_steps + 1))
+    for frame, count in zip(frames, counts, strict=True):
+        assert np.array_equal(frame[wide:], counter_strip(full, strip, *count))
+    grey = np.rint((np.clip(trajectory.x0[0, 0], -1, 1) + 1) * 127.5).astype(np.uint8)
+    assert np.array_equal(frames[-1][:wide, :wide], np.kron(grey, np.ones((scale, scale), np.uint8)))  # sharp
+    assert np.array_equal(frames[-1][:wide, :wide], frames[-1][:wide, -wide:])
+    predicted = np.rint((np.clip(trajectory.x0_pred[0, 3, 0], -1, 1) + 1) * 127.5)
+    assert np.array_equal(frames[3][scale // 2 : wide : scale, wide + 2 * scale + scale // 2 :: scale], predicted)
+
+
+@pytest.mark.parametrize("name", FILM_SIZES)
+@pytest.mark.parametrize(("height", "width"), [(28, 58), (64, 130), (28, 28)])
+def test_a_film_fills_its_size_by_a_whole_factor(name: str, height: int, width: int) -> None:
+    size = FILM_SIZES[name]
+    scale = film_scale(height, width, size)
+    page = page_frames(np.zeros((1, height, width)), [(1, 0)], scale, size=size)[0]
+    assert page.shape == size[::-1]
+    larger = page_frames(np.zeros((1, height, width)), [(1, 0)], scale + 1)[0].shape
+    assert larger[0] > size[1] or larger[1] > size[0]
+    assert film_scale(2000, 2000, size) == 1
 
 
 def test_every_lesson_names_the_figures_it_draws(made: Made) -> None:

@@ -114,6 +114,24 @@ def test_shapes(num_blocks: int, channels: int, size: int, tiny_config: ModelCon
     assert make_unet(0, config)(x, torch.tensor([3, 4])).shape == x.shape
 
 
+def test_more_middle_blocks_leave_the_other_weights_as_they_are(tiny_config: ModelConfig) -> None:
+    """And begin as the identity, as every residual block does; control: with other weights they do something."""
+    networks = []
+    for count in (2, 4):
+        torch.manual_seed(0)
+        networks.append(SimpleUNet(replace(tiny_config, num_mid_blocks=count)))
+    without, more = (network.state_dict() for network in networks)
+    assert {name.split(".")[0] for name in more.keys() - without.keys()} == {"mid_more"}
+    assert all(torch.equal(more[name], weight) for name, weight in without.items())
+    x, t, labels = torch.randn(2, 1, 28, 28), torch.tensor([5, 500]), torch.tensor([1, 10])
+    torch.nn.init.ones_(networks[0].conv_out.weight)
+    networks[1].conv_out.load_state_dict(networks[0].conv_out.state_dict())
+    same, other = (network(x, t, labels) for network in networks)
+    assert torch.equal(same, other)
+    torch.nn.init.ones_(networks[1].mid_more[1].conv2.weight)
+    assert not torch.allclose(networks[1](x, t, labels), same)
+
+
 def test_time_and_label_are_one_sum(make_unet: Callable) -> None:
     unet, t, labels = make_unet(), torch.tensor([0, 7, 999]), torch.tensor([0, 9, 10])
     assert torch.equal(unet.embed(t, labels), unet.time_mlp(t) + unet.label_emb.weight[[0, 9, 10]])
@@ -206,6 +224,7 @@ def test_config_round_trip(tiny_config: ModelConfig) -> None:
         ({"channels": [8, "8"]}, "whole numbers"),
         ({"channels": "88"}, "whole numbers"),
         ({"num_blocks": 0}, "whole numbers"),
+        ({"num_mid_blocks": 1}, "at least 2, found 1"),
         ({"num_blocks": 1.5}, "whole numbers"),
         ({"num_labels": True}, "whole numbers"),
         ({"embedding_dim": 10**9}, "whole numbers"),

@@ -87,7 +87,7 @@ def test_gallery_has_every_figure_of_every_lesson_and_no_picture_too_many() -> N
     names = [figure.name for figure in figures]
     assert len(set(names)) == len(names)
     assert {name for lesson in all_lessons() for name in lesson.figure_names} < set(names)
-    assert {path.stem for path in (DOCS / "gallery").iterdir()} <= set(names)
+    assert {path.stem for path in (DOCS / "gallery").rglob("*.*")} <= set(names)
     text = "\n".join(package_text.gallery())
     for line in commands_on(text):
         name, *arguments = shlex.split(line)[1:]

@@ -17,8 +17,8 @@ from viz_diffusion.lessons.clock.no_timestep import ClockStudy
 from viz_diffusion.lessons.clock.wrong_timestep import WrongTimesteps
 from viz_diffusion.training.run import Run
 
-VERDICTS = {True: ("Found", "Yes"), False: ("Not found", "No"), None: ("Cannot be told", "Undecided")}
-"""Of each outcome: the verdict that is shown, and the first word of the answer."""
+VERDICTS = {True: "Yes", False: "No", None: "Undecided"}
+"""Of each outcome, the verdict: the first word of the answer."""
 
 
 def planted(
@@ -56,9 +56,8 @@ def answer_to(study: ClockStudy, name: str) -> str:
     told = told_in_every_language(finding, context)
     place = [claim.name for claim in finding.claims].index(name)
     found, answer = finding.claims[place], told["en"].answers[place]
-    verdict, first = VERDICTS[found.holds]
-    assert answer.verdict == verdict
-    assert answer.text.startswith(first)
+    assert answer.verdict == VERDICTS[found.holds]
+    assert answer.text.startswith(answer.verdict)
     assert len(told["zh"].answers) == len(finding.claims)
     return answer.text
 

@@ -12,14 +12,17 @@ from PIL import Image
 from reportlab.pdfbase.pdfmetrics import stringWidth
 
 from viz_diffusion.deck.pictures import DeckPicture, Film
-from viz_diffusion.deck.slide_plan import plan_deck
-from viz_diffusion.deck.slides import Deck
+from viz_diffusion.deck.selection import Selection
+from viz_diffusion.deck.slide_plan import DeckPlan, plan_deck
+from viz_diffusion.deck.slides import Deck, Slide
 from viz_diffusion.lessons.base import Finding
 from viz_diffusion.study import study as gather
 from viz_diffusion.study.narrative import Drawing, NarratedLesson, narrate
 from viz_diffusion.study.study import Study
 from viz_diffusion.text.catalogue import Texts, load_texts
 
+EVERYTHING = Selection(only=frozenset({"all"}))
+"""Every slide that there is."""
 COMMAND = "vizdiff deck --digit 5 --seed 0 --sampler ddim --steps 12 --run bundled"
 
 
@@ -38,17 +41,22 @@ class Made:
     film: Film
     texts: Texts
 
-    def deck(self, film: bool = True) -> Deck:
-        return plan_deck(
-            self.study, self.lessons, self.pictures, self.film if film else None, COMMAND, figure_command, self.texts
-        )
+    def deck(self, film: bool = True, selection: Selection = EVERYTHING, command: str = COMMAND) -> Deck:
+        plan = DeckPlan.choose(self.study, self.lessons, selection, film)
+        shown = self.film if film else None
+        return plan_deck(self.study, self.lessons, plan, self.pictures, shown, command, self.texts)
+
+    def slides(self, film: bool = True, selection: Selection = EVERYTHING) -> dict[str, Slide]:
+        """Return the slides by name."""
+        return {slide.name: slide for slide in self.deck(film, selection).slides}
 
     def deck_in(self, lang: str) -> tuple[Deck, Texts]:
         """Plan the handout in another language, with the same pictures."""
         texts = load_texts(lang)
         findings = [undrawn(finding, self.pictures) for finding in self.study.findings]
         lessons = narrate(findings, self.study.recording, texts)
-        return plan_deck(self.study, lessons, self.pictures, None, COMMAND, figure_command, texts), texts
+        made = Made(self.study, lessons, self.pictures, self.film, texts)
+        return made.deck(film=False), texts
 
 
 def ship_nothing(patch: pytest.MonkeyPatch) -> None:

@@ -103,7 +103,7 @@ def test_the_command_measures_draws_writes_and_answers(tmp_path: Path, capsys: p
     result = json.loads(out)
     assert result["crossing"] == 259
     assert {one["name"]: one["holds"] for one in result["claims"]} == {"closed_form": True, "crossing": True}
-    assert "How is a digit destroyed?" in err
+    assert "How does a digit turn into noise?" in err
     assert "0.991 at t = 259" in err
     assert {path.name for path in tmp_path.iterdir()} == {
         "forward.png",
@@ -199,7 +199,7 @@ def test_a_new_lesson_is_its_folder_and_its_words(tmp_path: Path, capsys: pytest
     assert main(["lesson", "pebbles", "--run", "bundled", "--out", str(tmp_path / "out"), "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
     assert said["pebbles"] > 10
-    assert said["answers"] == [{"question": "Are there many?", "verdict": "Found", "text": f"Yes, {said['pebbles']}."}]
+    assert said["answers"] == [{"question": "Are there many?", "verdict": "Yes", "text": f"Yes, {said['pebbles']}."}]
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"pebbles.png", "pebbles.svg", "pebbles.json"}
     assert main(["lesson", "pebble", "--run", "bundled"]) == 2
     assert "pebbles" in capsys.readouterr().err

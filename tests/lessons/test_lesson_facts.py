@@ -27,7 +27,11 @@ from viz_diffusion.training.run import Run
 from viz_diffusion.views.frames import recording_facts
 
 FOLDER = Path(base.__file__).parent
-NOTES = {"guess": {"first_guess"}, "training": {"weighting_note", "objective_note"}}
+NOTES = {
+    "guess": {"first_guess"},
+    "training": {"weighting_note", "objective_note"},
+    "decision": {"calibration_note"},
+}
 """What ``wording.wording`` adds to the facts of a lesson."""
 WITHOUT_RECORDING = {"digit", "seed", "num_steps"}
 """What ``vizdiff lesson`` knows without a recording."""

@@ -102,7 +102,7 @@ PARTLY = Lesson(
 def saved(tmp_path: Path) -> Path:
     """Return a folder with the results and figures of WHOLE for the weights ``abc``."""
     save_results(Finding.of(WHOLE, example(), full=True), "abc", {"seconds": 1.5}, tmp_path)
-    save_pictures(WHOLE, {"drawn": b"one", "other": b"two"}, "matplotlib 0", tmp_path)
+    save_pictures(WHOLE, {"en": {"drawn": b"one", "other": b"two"}}, "matplotlib 0", tmp_path)
     return tmp_path
 
 
@@ -124,11 +124,11 @@ def test_results_come_back_bit_for_bit(lesson: AnyLesson, tmp_path: Path) -> Non
 
 def test_results_belong_to_their_weights_and_their_lesson(saved: Path) -> None:
     assert list(load_results([WHOLE], "abc", saved)) == [Results]
-    assert load_pictures(WHOLE, "abc", saved) == {"drawn": b"one", "other": b"two"}
+    assert load_pictures(WHOLE, "abc", "en", saved) == {"drawn": b"one", "other": b"two"}
     for lesson, weights in ((WHOLE, "abd"), (replace(WHOLE, name="other"), "abc"), (all_lessons()[0], "abc")):
         assert load_results([lesson], weights, saved) == {}
-        assert load_pictures(lesson, weights, saved) == {}
-    assert all(load_pictures(lesson, "0" * 64) == {} for lesson in LESSONS)
+        assert load_pictures(lesson, weights, "en", saved) == {}
+    assert all(load_pictures(lesson, "0" * 64, "en") == {} for lesson in LESSONS)
 
 
 def test_a_part_that_is_precomputed_is_not_measured_again() -> None:
@@ -157,9 +157,9 @@ def test_only_what_was_measured_in_full_is_saved(tmp_path: Path) -> None:
 
 
 def test_figures_that_are_no_longer_drawn_are_removed(saved: Path) -> None:
-    save_pictures(WHOLE, {"drawn": b"three"}, "matplotlib 1", saved)
-    assert {path.name for path in saved.iterdir()} == {"stub.json", "stub.npz", "stub.drawn.webp"}
-    assert load_pictures(WHOLE, "abc", saved) == {"drawn": b"three"}
+    save_pictures(WHOLE, {"en": {"drawn": b"three"}}, "matplotlib 1", saved)
+    assert {path.name for path in saved.iterdir()} == {"stub.json", "stub.npz", "stub.drawn.en.svgz"}
+    assert load_pictures(WHOLE, "abc", "en", saved) == {"drawn": b"three"}
     assert list(load_results([WHOLE], "abc", saved)) == [Results]
 
 
@@ -179,8 +179,8 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
         r"stub\.npz is damaged",
     ),
     "no arrays": (lambda at: (at / "stub.npz").unlink(), r"stub\.npz is missing"),
-    "a figure": (lambda at: (at / "stub.other.webp").write_bytes(b"twp"), r"stub\.other\.webp is damaged"),
-    "no figure": (lambda at: (at / "stub.other.webp").unlink(), r"stub\.other\.webp is missing"),
+    "a figure": (lambda at: (at / "stub.other.en.svgz").write_bytes(b"twp"), r"stub\.other\.en\.svgz is damaged"),
+    "no figure": (lambda at: (at / "stub.other.en.svgz").unlink(), r"stub\.other\.en\.svgz is missing"),
     "half of the JSON": (lambda at: (at / "stub.json").write_text("{"), r"stub\.json is not readable JSON"),
     "no checksums": (
         lambda at: spoil_json(at, lambda values: values.pop("sha256")),
@@ -205,7 +205,7 @@ def test_a_damaged_file_is_named_in_one_line(name: str, saved: Path) -> None:
 
     def load() -> None:
         load_results([WHOLE], "abc", saved)
-        load_pictures(WHOLE, "abc", saved)
+        load_pictures(WHOLE, "abc", "en", saved)
 
     with pytest.raises(VizdiffInputError, match=words) as caught:
         load()

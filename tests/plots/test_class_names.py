@@ -12,8 +12,8 @@ from viz_diffusion.plots.strip import draw_ten_digits
 
 def test_labels_are_digits_unless_named() -> None:
     assert label_text(3) == "3"
-    with named(["cat", "a very long name", "$x$", "猫"]):
-        assert [label_text(np.int64(k)) for k in range(5)] == ["cat", "a very l…", r"\$x\$", "#3", "4"]
+    with named(["cat", "a very long name", "$x$", "猫", "🐈"]):
+        assert [label_text(np.int64(k)) for k in range(6)] == ["cat", "a very l…", r"\$x\$", "猫", "#4", "5"]
     assert label_text(3) == "3"
 
 

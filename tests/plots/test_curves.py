@@ -100,7 +100,7 @@ def test_loss_lines_are_labelled_at_their_ends_by_value(drawn: Drawn, words: Cal
     heights = [text.get_position()[1] for name in names for text in figure.texts if text.get_text() == name]
     assert len(heights) == 4
     assert heights == sorted(heights, reverse=True)
-    assert {"$t$ 0–999", "$G$", theme.MEAN_SQUARE, "∇"} <= set(words(figure))
+    assert {"$t$ 0–999", "$G$", theme.MEAN_SQUARE, "training step"} <= set(words(figure))
 
 
 def test_loss_samples_are_beneath_by_training_step(

@@ -26,8 +26,17 @@ from viz_diffusion.plots import raster, saving, theme
 
 SYMBOL_WORDS = {"SNR", "dB", "sin", "cos", "MLP", "PC", "SNE", "hat", "bar", "sqrt", "varepsilon", "alpha"}
 SYMBOL_WORDS |= {"langle", "rangle"}
-WITH_WORDS = ("model", "model_deep", "time_embedding")
-"""Figures that explain themselves in English words; the others hold symbols only, which need no translation."""
+WITH_WORDS = (
+    "model",
+    "model_deep",
+    "time_embedding",
+    "loss",
+    "loss_one_row",
+    "loss_without_samples",
+    "learning",
+    "learning_frame",
+)
+"""Figures that hold words; the others hold symbols only."""
 
 
 def texts(figure: Figure) -> list[Text]:

@@ -37,7 +37,7 @@ def test_every_column_gives_its_training_step(
     drawn: Drawn, make: SimpleNamespace, words: Callable[..., list[str]]
 ) -> None:
     texts = words(drawn("learning"))
-    assert texts[:1] == ["∇"]
+    assert texts[:1] == ["training step"]
     assert texts[1:11] == list(map(str, range(10)))
     assert texts[11:] == [str(step) for step in make.training_samples().steps]
 
@@ -49,7 +49,7 @@ def test_a_frame_of_the_film_holds_its_samples_its_step_and_its_share(
     gauges = []
     for index in range(4):
         figure = training_samples.draw_film_frame(samples, index)
-        assert words(figure) == [f"∇ {samples.steps[index]}"]
+        assert words(figure) == [f"after {samples.steps[index]} training steps"]
         assert np.array_equal(pictures(figure, "gray"), samples.images[index])
         empty, filled = figure.axes[0].patches
         gauges.append(filled.get_width() / empty.get_width())

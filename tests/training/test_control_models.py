@@ -43,7 +43,7 @@ def test_without_time_input_the_prediction_depends_on_image_and_label_only(tiny_
 
 
 def test_a_network_without_time_input_must_not_know_the_schedule() -> None:
-    with pytest.raises(VizdiffInputError, match="would give the time away"):
+    with pytest.raises(VizdiffInputError, match="without timesteps has no schedule"):
         ModelConfig.from_dict({"use_time": False, "schedule": "linear"})
     with pytest.raises(VizdiffInputError, match="use_time must be true or false, found 0"):
         ModelConfig.from_dict({"use_time": 0})

@@ -20,7 +20,11 @@ from viz_diffusion.errors import VizdiffInputError, VizdiffUsageError
 from viz_diffusion.files import write_json
 from viz_diffusion.training.config import RunConfig
 from viz_diffusion.training.loop import TrainState, heldout_loss, train
-from viz_diffusion.training.objective import Objective, logit_normal, loss_weights
+from viz_diffusion.training.objective import (
+    Objective,
+    logit_normal,
+    loss_weights,
+)
 from viz_diffusion.training.run import Run
 from viz_diffusion.training.train_config import TrainConfig
 from viz_diffusion.training.trainer import Trainer
@@ -157,28 +161,50 @@ def test_a_schedule_without_signal_at_its_end_is_trained_and_sampled(
 # -- runs ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("objective", "density"), [("v", "uniform"), ("x0", "uniform"), ("flow", "logit-normal")])
+@pytest.mark.parametrize(
+    ("objective", "density"), [("v", "uniform"), ("x0", "uniform"), ("flow", "logit-normal"), ("epsilon", "bump")]
+)
 def test_resuming_is_bit_exact(objective: str, density: str, tmp_path: Path) -> None:
     digits, options = first_digits(9), {} if density == "uniform" else {"timestep_density": density}
     config = run_config(objective, steps=6, **options)
     list(Trainer(*begin(tmp_path / "whole", config), digits, digits).run())
     train_to(4, *begin(tmp_path / "stopped", config), digits)
     assert finish(tmp_path / "stopped", digits) == fingerprint(tmp_path / "whole")
+    assert Run.open(tmp_path / "stopped").config.training.timestep_density == density
 
 
-def test_another_objective_or_density_is_another_recipe(tmp_path: Path, few_digits: Digits) -> None:
-    run, state = begin(tmp_path / "run", run_config("flow"))
+def test_resuming_with_more_middle_blocks_is_bit_exact(tmp_path: Path) -> None:
+    digits, config = first_digits(9), run_config("epsilon", steps=6)
+    config = replace(config, model=replace(config.model, num_mid_blocks=4))
+    list(Trainer(*begin(tmp_path / "whole", config), digits, digits).run())
+    train_to(4, *begin(tmp_path / "stopped", config), digits)
+    assert finish(tmp_path / "stopped", digits) == fingerprint(tmp_path / "whole")
+    assert Run.open(tmp_path / "stopped").config.model.num_mid_blocks == 4
+    assert len(Run.open(tmp_path / "stopped").load_model()[0].mid_more) == 2
+
+
+@pytest.mark.parametrize(
+    ("objective", "density", "before"), [("flow", "logit-normal", "uniform"), ("epsilon", "bump", "None")]
+)
+def test_another_density_is_another_recipe(
+    objective: str, density: str, before: str, tmp_path: Path, few_digits: Digits
+) -> None:
+    run, state = begin(tmp_path / "run", run_config(objective))
     train_to(2, run, state, few_digits)
     values = json.loads((run.path / "config.json").read_text())
-    values["training"]["timestep_density"] = "logit-normal"
+    values["training"]["timestep_density"] = density
     write_json(run.path / "config.json", values)
-    with pytest.raises(VizdiffInputError, match="timestep_density uniform then, logit-normal now"):
+    with pytest.raises(VizdiffInputError, match=f"timestep_density {before} then, {density} now"):
         Run.open(run.path).resume()
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
-def test_a_config_is_read_as_it_was_written(objective: str, tmp_path: Path) -> None:
-    config = run_config(objective, **({"timestep_density": "logit-normal"} if objective == "flow" else {}))
+@pytest.mark.parametrize("density", ["uniform", "another"])
+@pytest.mark.parametrize("num_mid_blocks", [2, 3])
+def test_a_config_is_read_as_it_was_written(objective: str, density: str, num_mid_blocks: int, tmp_path: Path) -> None:
+    chosen = density if density == "uniform" else "logit-normal" if objective == "flow" else "bump"
+    config = run_config(objective, timestep_density=chosen)
+    config = replace(config, model=replace(config.model, num_mid_blocks=num_mid_blocks))
     write_json(tmp_path / "config.json", config.to_dict())
     assert RunConfig.read(tmp_path / "config.json") == config
 
@@ -190,6 +216,7 @@ def test_an_eps_config_says_nothing_about_objectives() -> None:
     assert not added & set(config.to_dict()["training"])
     assert not added & set(config.conditions())
     assert "weight_exponent" in config.conditions()
+    assert "num_mid_blocks" not in config.to_dict()["model"]
     assert set(run_config("v").to_dict()["training"]) & {*added, "weight_exponent"} == {"objective"}
     assert set(run_config("flow").conditions()) & {*added, "weight_exponent"} == added
 
@@ -200,6 +227,7 @@ def test_an_eps_config_says_nothing_about_objectives() -> None:
         ({"objective": "score"}, "objective must be one of epsilon, v, x0, flow, found 'score'"),
         ({"objective": "flow", "timestep_density": "cosine"}, "timestep_density must be uniform or logit-normal"),
         ({"timestep_density": "logit-normal"}, "timestep_density goes with objective flow, not with epsilon"),
+        ({"objective": "flow", "timestep_density": "bump"}, "timestep_density bump goes with any objective but flow"),
     ],
 )
 def test_impossible_settings_are_refused(options: dict[str, str], said: str) -> None:

@@ -9,6 +9,7 @@ import typer
 
 from viz_diffusion.cli.option_groups import MODEL, TRAINING
 from viz_diffusion.diffusion.timesteps import TIMESTEP_DENSITIES
+from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.training.presets import DEFAULT_PRESET, PRESETS
 
 PRESET_HELP = f"Network and budget. {'; '.join(f'{one.name}: {one.purpose}, {one.budget}' for one in PRESETS)}."
@@ -70,3 +71,9 @@ ResumeOption = Annotated[Path | None, typer.Option(help="Run folder whose traini
 ForceOption = Annotated[
     bool, typer.Option("--force", help="With --resume: go on in a changed environment, not bit for bit the same.")
 ]
+
+
+def check_density(density: str | None) -> None:
+    """Refuse a density that is no choice of the option, such as those that are only tried in Python."""
+    if density is not None and density not in TIMESTEP_DENSITIES:
+        raise VizdiffUsageError(f"`timestep_density` must be {' or '.join(TIMESTEP_DENSITIES)}, found {density!r}")

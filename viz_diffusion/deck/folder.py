@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from viz_diffusion.deck.pictures import Film
-from viz_diffusion.deck.slide_writer import FigureCommand
 from viz_diffusion.errors import VizdiffIOError, VizdiffUsageError
 from viz_diffusion.files import atomic_dir, write_bytes, write_json
 from viz_diffusion.study.narrative import Drawing, NarratedLesson, save_drawing
 from viz_diffusion.study.wording import join
 from viz_diffusion.text.catalogue import Texts
 
+FigureCommand = Callable[[NarratedLesson, str], str]
+"""Returns the command line that makes a figure of a lesson, given by its name, again."""
 _DECK_FILE = re.compile(r"\d\d_\w+\.(png|svg)|film\.(gif|mp4)|captions\.md|facts\.json")
 
 
@@ -41,7 +42,7 @@ def check_folder(path: Path) -> None:
 
 def write_folder(
     lessons: Sequence[NarratedLesson],
-    film: Film,
+    film: Film | None,
     facts: dict[str, Any],
     title: str,
     figure_command: FigureCommand,
@@ -67,8 +68,9 @@ def write_folder(
                 text += _caption(name, drawing, lesson, figure_command(lesson, drawing.name), texts)
                 if on_drawing is not None:
                     on_drawing(drawing)
-        write_bytes(folder / "film.gif", film.gif.data)
-        if film.mp4 is not None:
+        if film is not None:
+            write_bytes(folder / "film.gif", film.gif.data)
+        if film is not None and film.mp4 is not None:
             write_bytes(folder / "film.mp4", film.mp4)
         write_bytes(folder / "captions.md", "\n".join(text).encode())
         write_json(folder / "facts.json", facts)

@@ -79,15 +79,26 @@ class _HandoutComposer:
         self.canvas = canvas
 
     def deck(self, deck: Deck) -> Iterator[PageBlock]:
-        """Yield the blocks of all slides, without the slides of tables that are below their figure already."""
-        tables = [slide.handout_table for slide in deck.slides if slide.handout_table is not None]
-        previous_title = ""
-        for slide in deck.slides:
+        """Yield the blocks of all slides that the handout has, and the exercises behind those of the lessons."""
+        previous, exercises = "", deck.exercises
+        for slide in (slide for slide in deck.slides if slide.handout):
             if slide.name == "cover":
                 yield self.cover(slide)
-            elif not any(slide.table is table for table in tables):
-                yield from self.slide(slide, is_new=slide.title != previous_title)
-                previous_title = slide.title
+                continue
+            if exercises and slide.picture is None:
+                yield from self.exercises(deck)
+                exercises = ()
+            title = slide.handout_title or slide.title
+            yield from self.slide(slide, title, is_new=title != previous)
+            previous = title
+        if exercises:
+            yield from self.exercises(deck)
+
+    def exercises(self, deck: Deck) -> Iterator[PageBlock]:
+        """Yield the exercises, each with ruled lines for an answer."""
+        yield self.heading("exercises", deck.exercises_title)
+        for exercise in deck.exercises:
+            yield from self.point(exercise, rules=_NUM_RULES)
 
     def cover(self, slide: Slide) -> PageBlock:
         """Return the finished digit, with the title and the facts of the run to its right."""
@@ -95,40 +106,42 @@ class _HandoutComposer:
         title = wrap(slide.title, _TITLE, PAGE_WIDTH - _SIDE - left)
 
         def paint(top: float) -> None:
-            self.bookmark(slide, top)
+            self.bookmark(slide.name, slide.title, top)
             if slide.picture is not None:
                 self.image(slide.picture, _SIDE, top, _COVER_HEIGHT, _COVER_HEIGHT)
             y = self.lines(title, left, top, _TITLE, theme.INK) - 10
-            self.lines(wrap(slide.line, _BODY, PAGE_WIDTH - _SIDE - left), left, y, _BODY, theme.MUTED)
+            line = slide.line.text if slide.line else ""
+            self.lines(wrap(line, _BODY, PAGE_WIDTH - _SIDE - left), left, y, _BODY, theme.MUTED)
 
         return PageBlock(_COVER_HEIGHT + 20, paint)
 
-    def slide(self, slide: Slide, is_new: bool) -> Iterator[PageBlock]:
-        """Yield the blocks of one slide; ``is_new`` where its title differs from the one before."""
+    def slide(self, slide: Slide, title: str, is_new: bool) -> Iterator[PageBlock]:
+        """Yield the blocks of one slide; ``is_new`` where its title differs from the one before.
+
+        A lesson's table is kept on the page of its figure: nothing between them may be separated.
+        """
         if is_new:
-            yield self.heading(slide)
+            yield self.heading(slide.name, title, slide.section if slide.section != title else "")
         if slide.picture is not None:
             yield self.picture(slide.picture)
-        yield from self.text(slide.caption, _SMALL, theme.MUTED, after=10)
-        for point in slide.handout_paragraphs:
+        table = slide.handout_table or slide.table
+        if slide.line is not None and not slide.handout_title:
+            yield from self.point(slide.line, keep=True)
+        yield from self.text(slide.caption, _SMALL, theme.MUTED, after=10, keep=table is not None, together=True)
+        if table is not None:
+            caption = table.caption if table.caption != slide.title else ""
+            yield from self.text(caption, _SMALL, theme.MUTED, keep=True, together=True)
+            yield from self.table(table)
+        for point in (*slide.handout_paragraphs, *slide.points):
             yield from self.point(point)
-        for point in slide.points:
-            yield from self.point(point, rules=_NUM_RULES if slide.has_answer_lines else 0)
-        if slide.handout_table is not None:
-            yield from self.text(slide.handout_table.caption, _SMALL, theme.MUTED, after=0, keep=True)
-            yield from self.table(slide.handout_table)
-        if slide.table is not None:
-            yield from self.table(slide.table)
-            yield from self.text(slide.line, _BODY, theme.INK, after=10)
 
-    def heading(self, slide: Slide) -> PageBlock:
-        """Return the title of a slide, below the title of its section."""
-        section = slide.section if slide.section != slide.title else ""
-        lines = wrap(slide.title, _HEADING, _TEXT_WIDTH)
+    def heading(self, name: str, title: str, section: str = "") -> PageBlock:
+        """Return the title of a slide or of another part, below the title of its section."""
+        lines = wrap(title, _HEADING, _TEXT_WIDTH)
         above = 18.0 + (_SMALL * LEADING if section else 0)
 
         def paint(top: float) -> None:
-            self.bookmark(slide, top)
+            self.bookmark(name, title, top)
             if section:
                 self.lines([section], _SIDE, top - 16, _SMALL, theme.PURPLE)
             self.lines(lines, _SIDE, top - above, _HEADING, theme.INK)
@@ -142,25 +155,28 @@ class _HandoutComposer:
         left = _SIDE + (_TEXT_WIDTH - wide) / 2
         return PageBlock(high + 8, lambda top: self.image(picture, left, top, wide, high), keep=True)
 
-    def text(self, text: str, size: float, colour: str, after: float = 0.0, keep: bool = False) -> Iterator[PageBlock]:
+    def text(
+        self, text: str, size: float, colour: str, after: float = 0.0, keep: bool = False, together: bool = False
+    ) -> Iterator[PageBlock]:
         """Yield a paragraph, one block a line; a page break never separates a single line.
 
-        With ``keep`` the last line stays on the page of the next block.
+        With ``keep`` the last line stays on the page of the next block, with ``together`` all lines on one page.
         """
         lines = wrap(text, size, _TEXT_WIDTH) if text else []
         for index, line in enumerate(lines):
             last = index == len(lines) - 1
-            keep_next = keep if last else index in (0, len(lines) - 2)
+            keep_next = keep if last else together or index in (0, len(lines) - 2)
             yield PageBlock(
                 size * 1.4 + (after if last else 0),
                 lambda top, line=line: self.lines([line], _SIDE, top, size, colour),  # type: ignore[misc]
                 keep=keep_next,
             )
 
-    def point(self, point: Paragraph, rules: int = 0) -> Iterator[PageBlock]:
+    def point(self, point: Paragraph, rules: int = 0, keep: bool = False) -> Iterator[PageBlock]:
         """Yield a paragraph under its lead, followed by ruled lines for an answer."""
         yield from self.text(point.lead, _BODY, theme.PURPLE, keep=True)
-        yield from self.text(point.text, _BODY, theme.INK, after=0 if rules else 7, keep=rules > 0)
+        after = 0 if rules else 7
+        yield from self.text(point.text, _BODY, theme.INK, after=after, keep=keep or rules > 0, together=keep)
         for index in range(rules):
             last = index == rules - 1
             yield PageBlock(
@@ -218,7 +234,7 @@ class _HandoutComposer:
 
         self.canvas.drawImage(ImageReader(io.BytesIO(picture.data)), left, top - high, wide, high)
 
-    def bookmark(self, slide: Slide, top: float) -> None:
+    def bookmark(self, name: str, title: str, top: float) -> None:
         """Add an entry to the PDF's outline."""
-        self.canvas.bookmarkHorizontal(slide.name, 0, top)
-        self.canvas.addOutlineEntry(clean(slide.title), slide.name, level=0)
+        self.canvas.bookmarkHorizontal(name, 0, top)
+        self.canvas.addOutlineEntry(clean(title), name, level=0)

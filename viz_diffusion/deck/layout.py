@@ -14,8 +14,12 @@ SLIDE_WIDTH, SLIDE_HEIGHT = 13 + 1 / 3, 7.5
 MARGIN = 0.55
 
 COVER_SIZE = 38
-TITLE_SIZE = 30
+QUESTION_SIZE = 40
+TITLE_SIZES = (30, 28, 26)
+"""Type sizes of titles, the largest that fits on one line; the last also where a title takes two lines."""
 BODY_SIZE = 22
+LINE_SIZES = (20, 18)
+"""Type sizes of the text below a picture: the first where it fits on one line."""
 TEXT_SIZE = 18
 """Smallest type on a slide of the default template, in points."""
 LEADING = 1.2
@@ -46,9 +50,13 @@ class Box:
         return Box(self.left, self.top, self.width, self.height - height)
 
 
-TITLE = Box(MARGIN, 0.2, 9.2, 0.64)
-SECTION = Box(TITLE.left + TITLE.width + 0.1, 0.2, SLIDE_WIDTH - 2 * MARGIN - TITLE.width - 0.1, 0.6)
-"""Right of the title: the lesson's title."""
+TITLE = Box(MARGIN, 0.2, SLIDE_WIDTH - 2 * MARGIN, 0.64)
+SECOND_LINE = 0.4
+"""Inches by which a title of two lines is higher."""
+QUESTION = Box(1.2, 1.5, SLIDE_WIDTH - 2.4, 1.9)
+"""Title of a question that has no picture."""
+HINT = Box(1.2, 3.7, SLIDE_WIDTH - 2.4, 2.4)
+"""Below it: what to think about."""
 AREA = Box(MARGIN, 1.02, SLIDE_WIDTH - 2 * MARGIN, SLIDE_HEIGHT - 1.02 - 0.2)
 """Everything between the title and the lower edge of the slide."""
 POINTS = AREA.below(0.1).above(0.5)
@@ -66,13 +74,25 @@ def text_height(text: str, size: float, inches: float) -> float:
     return len(wrap(text, size, inches * 72)) * size * LEADING / 72
 
 
+def title_size(title: str) -> tuple[float, int]:
+    """Return the type size of a title on the default template, and how many lines it takes."""
+    across = TITLE.width * 72
+    size = next((size for size in TITLE_SIZES if width(title, size) <= across), TITLE_SIZES[-1])
+    return size, len(wrap(title, size, across))
+
+
+def line_size(line: str, across: float) -> float:
+    """Return the type size of the text below a picture, ``across`` inches wide."""
+    return next((size for size in LINE_SIZES if width(line, size) <= across * 72), LINE_SIZES[-1])
+
+
 def split_line(area: Box, line: str, text_stretch: float = 1.0) -> tuple[Box, Box]:
     """Return the area of a picture, and below it the area of a short line of text.
 
     ``text_stretch`` is how many times wider than estimated text may be, in a template's own font.
     """
     inner = area.width - _NUMBER_ROOM
-    high = text_height(line, TEXT_SIZE, inner / text_stretch) + 0.12 if line else 0.4
+    high = text_height(line, line_size(line, inner / text_stretch), inner / text_stretch) + 0.12 if line else 0.4
     return area.above(high + 0.1), Box(area.left, area.top + area.height - high, inner, high)
 
 
@@ -158,7 +178,8 @@ def _level(natural: Sequence[float], across: float) -> float:
 
 def point_height(lead: str, text: str, size: float, across: float) -> float:
     """Return the height in inches of a paragraph and its lead, in ``size`` points, ``across`` inches wide."""
-    return text_height(lead, TEXT_SIZE, across) + text_height(text, size, across) + POINT_GAP
+    above = text_height(lead, TEXT_SIZE, across) if lead else 0.0
+    return above + text_height(text, size, across) + POINT_GAP
 
 
 def size_points(points: Sequence[tuple[str, str]], area: Box, least: int = TEXT_SIZE) -> float | None:
@@ -169,12 +190,12 @@ def size_points(points: Sequence[tuple[str, str]], area: Box, least: int = TEXT_
     return None
 
 
-def pack_points(points: Sequence[tuple[str, str]], area: Box) -> list[list[int]]:
+def pack_points(points: Sequence[tuple[str, str]], area: Box, size: float = BODY_SIZE) -> list[list[int]]:
     """Distribute (lead, text) paragraphs, in order, over as few areas as hold them, as evenly as possible.
 
     Returns the indices of the paragraphs, in one list for each area.
     """
-    heights = [point_height(lead, text, BODY_SIZE, area.width) for lead, text in points]
+    heights = [point_height(lead, text, size, area.width) for lead, text in points]
     fewest = len(_fill(heights, area.height))
     limits = sorted({sum(heights[i:j]) for i in range(len(heights)) for j in range(i + 1, len(heights) + 1)})
     even = next((limit for limit in limits if len(_fill(heights, limit)) <= fewest), area.height)

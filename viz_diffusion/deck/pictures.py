@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from viz_diffusion.plots.film import film_bytes, film_frames, page_frames, side_by_side
+from viz_diffusion.plots import theme
+from viz_diffusion.plots.film import FILM_SIZES, film_bytes, film_frames, film_scale, page_frames, side_by_side
 from viz_diffusion.plots.pixels import to_gray8
 from viz_diffusion.plots.raster import enlarge
 from viz_diffusion.plots.saving import figure_pixels
@@ -25,8 +26,8 @@ from viz_diffusion.views.frames import film_counts, pictures
 
 FILM_FRAMES = 60
 """Largest number of frames of the film."""
-FILM_SIDE = 336
-"""Most film pixels along each side of the picture: 12 for each pixel of 28 x 28."""
+FILM_SIZE = "720p"
+"""The film's size, one of :data:`~viz_diffusion.plots.film.FILM_SIZES`, where none is asked for."""
 _BORDER = 24
 """Pixels of white kept around a figure."""
 
@@ -59,9 +60,20 @@ class Film:
     """The first frame as a PNG. It is noise, so it does not reveal the digit."""
 
 
+def _slide_pixels(drawing: Drawing) -> NDArray[np.uint8]:
+    """Return the (H, W, 3) pixels of a figure for a slide, whose title is the slide's: the figure shows none."""
+    titles = drawing.figure.findobj(lambda part: part.get_gid() == theme.TITLE)
+    for title in titles:
+        title.set_visible(False)
+    pixels = figure_pixels(drawing.figure)
+    for title in titles:
+        title.set_visible(True)
+    return pixels
+
+
 def render_picture(drawing: Drawing) -> DeckPicture:
     """Draw a figure without its white margins, so that it is larger on a slide."""
-    return _without_margins(drawing, figure_pixels(drawing.figure))
+    return _without_margins(drawing, _slide_pixels(drawing))
 
 
 def _without_margins(drawing: Drawing, pixels: NDArray[np.uint8]) -> DeckPicture:
@@ -85,7 +97,7 @@ class PictureRenderer:
 
     def draw(self, drawing: Drawing) -> int:
         """Draw a figure; return the number of figures drawn so far."""
-        pixels = figure_pixels(drawing.figure).copy()
+        pixels = _slide_pixels(drawing).copy()
         self._pending[drawing.name] = self._worker.submit(_without_margins, drawing, pixels)
         return len(self._pending)
 
@@ -97,19 +109,20 @@ class PictureRenderer:
             self._worker.shutdown()
 
 
-def make_film(trajectory: Trajectory, texts: Texts, with_mp4: bool, sample: int = 0) -> Film:
-    """Make the film of one image of a recording."""
+def make_film(trajectory: Trajectory, texts: Texts, with_mp4: bool, sample: int = 0, size: str = FILM_SIZE) -> Film:
+    """Make the film of one image of a recording, in one of :data:`~viz_diffusion.plots.film.FILM_SIZES`."""
     finished = trajectory.x0[sample]
     states = pictures(np.concatenate([trajectory.x_t[sample], finished[None]]))
     x0_pred = pictures(np.concatenate([trajectory.x0_pred[sample], finished[None]]))
     shown = film_frames(len(states), min(FILM_FRAMES, len(states)))
     frames = side_by_side(states[shown], x0_pred[shown])
     counts = film_counts(trajectory, shown)
-    scale = max(1, FILM_SIDE // max(states.shape[1:3]))
+    page = FILM_SIZES[size]
+    scale = film_scale(frames.shape[1], frames.shape[2], page)
     alt = texts("deck.film_alt", digit=texts.label(int(trajectory.labels[sample])), frames=len(shown))
-    poster = _as_picture("film", page_frames(frames[:1], counts[:1], scale)[0], alt)
-    gif = film_bytes(frames, "gif", counts=counts, scale=scale, frame_ms=80)
-    mp4 = film_bytes(frames, "mp4", counts=counts, scale=scale, frame_ms=80) if with_mp4 else None
+    poster = _as_picture("film", page_frames(frames[:1], counts[:1], scale, size=page)[0], alt)
+    gif = film_bytes(frames, "gif", counts=counts, scale=scale, size=page, frame_ms=80)
+    mp4 = film_bytes(frames, "mp4", counts=counts, scale=scale, size=page, frame_ms=80) if with_mp4 else None
     return Film(DeckPicture("film", gif, poster.width, poster.height, alt), mp4, poster)
 
 

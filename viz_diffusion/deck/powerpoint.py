@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import io
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from viz_diffusion.deck import layout
-from viz_diffusion.deck.layout import Box, split_line
+from viz_diffusion.deck.layout import Box, split_line, title_size
 from viz_diffusion.deck.pptx_shapes import ShapeWriter
 from viz_diffusion.deck.slides import Deck, Slide
 from viz_diffusion.deck.template import EMU, SlideTemplate, placeholder_type
-from viz_diffusion.deck.typography import width
 from viz_diffusion.files import write_bytes
 
 _SMALLEST_COVER_PICTURE = 0.2
@@ -57,6 +57,7 @@ class _SlideComposer:
     def __init__(self, template: SlideTemplate, lang: str, content: Slide) -> None:
         self.template, self.content = template, content
         self.is_cover = content.name == "cover"
+        self.is_question_alone = content.name.startswith("ask_") and content.picture is None
         self.slide = template.file.slides.add_slide((self.is_cover and template.cover) or template.plain)
         self.shapes = ShapeWriter(self.slide, template, lang)
 
@@ -73,7 +74,7 @@ class _SlideComposer:
         self.notes()
 
     def title(self) -> None:
-        """Fill the title, in smaller type where it does not fit on one line."""
+        """Fill the title, in smaller type or in two lines where it does not fit on one; a question alone is large."""
         from pptx.util import Pt
 
         title = self.content.title
@@ -81,17 +82,22 @@ class _SlideComposer:
         shape.text_frame.text = title
         run = shape.text_frame.paragraphs[0].runs[0]
         if self.template.is_default and not self.is_cover:
-            available = layout.TITLE.width * 72
-            size = next((s for s in (layout.TITLE_SIZE, 26, 22) if width(title, s) <= available), layout.BODY_SIZE)
-            if size != layout.TITLE_SIZE:
+            size, lines = title_size(title)
+            box = replace(layout.TITLE, height=layout.TITLE.height + (lines - 1) * layout.SECOND_LINE)
+            if self.is_question_alone:
+                size, box = layout.QUESTION_SIZE, layout.QUESTION
+            if box != layout.TITLE:
+                self.shapes.place(shape, box)
+            if size != layout.TITLE_SIZES[0]:
                 run.font.size = Pt(size)
         self.shapes.set_language(run)
 
     def body(self) -> None:
         """Add picture, table, paragraphs and line of any slide but the default cover."""
-        content, area = self.content, self.template.area
+        content, area = self.content, self.area()
         has_cover_layout = self.is_cover and self.template.cover is not None
-        upper, foot = split_line(area, content.line, self.template.text_stretch)
+        line = "" if content.line is None else f"{content.line.lead}  {content.line.text}"
+        upper, foot = split_line(area, line, self.template.text_stretch)
         if has_cover_layout:
             self.template_cover()
         elif content.picture is not None:
@@ -102,17 +108,17 @@ class _SlideComposer:
                 self.shapes.picture(content.picture, box)
         if content.table is not None:
             self.shapes.table(content.table, upper.below(0.1))
-        if content.points:
+        if self.is_question_alone and self.template.is_default:
+            self.shapes.hint(content.points[0].text, layout.HINT)
+        elif content.points:
             self.shapes.points(content.points, area.below(layout.POINTS.top - layout.AREA.top).above(0.4))
         if content.line and not has_cover_layout:
-            self.shapes.line(content.line.replace("\n", " · "), foot)
-        if self.template.is_default and content.section != content.title:
-            self.section()
+            self.shapes.line(replace(content.line, text=content.line.text.replace("\n", " · ")), foot)
 
-    def section(self) -> None:
-        """Add the title of the section at the top right, if it fits there."""
-        if width(self.content.section, layout.TEXT_SIZE) <= layout.SECTION.width * 72:
-            self.shapes.section(self.content.section, layout.SECTION)
+    def area(self) -> Box:
+        """Return the free area below the title."""
+        lines = title_size(self.content.title)[1] if self.template.is_default else 1
+        return self.template.area.below((lines - 1) * layout.SECOND_LINE)
 
     def default_cover(self) -> None:
         """Add the finished digit in the slide's full height, and the facts of the run below the title."""
@@ -144,7 +150,7 @@ class _SlideComposer:
         """Write the facts of the run into the subtitle."""
         for shape in self.slide.placeholders:
             if shape.placeholder_format.type == placeholder_type("SUBTITLE"):
-                shape.text_frame.text = self.content.line
+                shape.text_frame.text = self.content.line.text if self.content.line else ""
                 for paragraph in shape.text_frame.paragraphs:
                     for run in paragraph.runs:
                         if self.template.is_default:

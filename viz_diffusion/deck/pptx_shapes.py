@@ -40,22 +40,20 @@ class ShapeWriter:
         )
         _describe(shape, "movie", poster.alt)
 
-    def line(self, text: str, box: Box) -> None:
-        """Add the short line at the lower edge of a slide."""
+    def line(self, line: Paragraph, box: Box) -> None:
+        """Add the short line at the lower edge of a slide, its term first, in the accent colour."""
         from pptx.enum.text import MSO_ANCHOR
 
         frame = self._text_box(box, "line")
         frame.vertical_anchor = MSO_ANCHOR.BOTTOM
-        self._run(frame.paragraphs[0], text, layout.TEXT_SIZE)
+        size = layout.line_size(f"{line.lead}  {line.text}", box.width / self.template.text_stretch)
+        if line.lead:
+            self._run(frame.paragraphs[0], f"{line.lead}  ", size, "ACCENT_1", bold=True)
+        self._run(frame.paragraphs[0], line.text, size)
 
-    def section(self, text: str, box: Box) -> None:
-        """Add the section's title, right-aligned, in the accent colour."""
-        from pptx.enum.text import MSO_ANCHOR, PP_ALIGN
-
-        frame = self._text_box(box, "section")
-        frame.vertical_anchor = MSO_ANCHOR.BOTTOM
-        frame.paragraphs[0].alignment = PP_ALIGN.RIGHT
-        self._run(frame.paragraphs[0], text, layout.TEXT_SIZE, "ACCENT_1")
+    def hint(self, text: str, box: Box) -> None:
+        """Add what to think about, below a question that has no picture."""
+        self._run(self._text_box(box, "text").paragraphs[0], text, layout.BODY_SIZE + 4, "TEXT_2")
 
     def points(self, points: tuple[Paragraph, ...], box: Box) -> None:
         """Add paragraphs under their leads, in the largest type that fits."""
@@ -67,11 +65,12 @@ class ShapeWriter:
         )
         frame = self._text_box(box, "text")
         for index, point in enumerate(points):
-            lead = frame.paragraphs[0] if index == 0 else frame.add_paragraph()
+            first = frame.paragraphs[0] if index == 0 else frame.add_paragraph()
             if index:
-                lead.space_before = Inches(layout.POINT_GAP * self.template.scale)
-            self._run(lead, point.lead, layout.TEXT_SIZE, "ACCENT_1", bold=True)
-            self._run(frame.add_paragraph(), point.text, size)
+                first.space_before = Inches(layout.POINT_GAP * self.template.scale)
+            if point.lead:
+                self._run(first, point.lead, layout.TEXT_SIZE, "ACCENT_1", bold=True)
+            self._run(frame.add_paragraph() if point.lead else first, point.text, size)
 
     def table(self, table: Table, area: Box) -> None:
         """Add a native table, in the largest type that fits.
@@ -100,6 +99,10 @@ class ShapeWriter:
         for y, texts in enumerate([table.header, *table.rows]):
             for x, text in enumerate(texts):
                 self._cell(native.cell(y, x), text, shape.size, y == 0, table.numeric[x])
+
+    def place(self, shape: Any, box: Box) -> None:
+        """Move a shape, such as a placeholder of the layout, to a box."""
+        shape.left, shape.top, shape.width, shape.height = self._emu(box)
 
     def set_colour(self, run: Any, name: str) -> None:
         """Set the colour of a run by its name in the theme, such as TEXT_1."""

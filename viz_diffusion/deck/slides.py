@@ -26,13 +26,13 @@ class Slide:
     """One slide, and its part of the handout. Empty fields are left out."""
 
     name: str
-    """``cover``, a figure's name, ``table_<lesson>`` and so on: unique in a deck."""
+    """``cover``, ``strip``, ``ask_strip`` and so on: unique in a deck."""
     section: str
-    """The title of the lesson that the slide belongs to."""
+    """The title of the lesson that the slide belongs to: a section of the presentation."""
     title: str
-    """One line."""
-    line: str = ""
-    """One short line below everything else."""
+    """One message, or one question."""
+    line: Paragraph | None = None
+    """Below the picture: a short text, after the term that it explains."""
     picture: DeckPicture | None = None
     """Drawn as large as the slide allows."""
     movie: bytes | None = None
@@ -45,14 +45,14 @@ class Slide:
     """The speaker's notes: paragraphs separated by empty lines."""
     caption: str = ""
     """Handout only: the caption below the picture."""
+    handout_table: Table | None = None
+    """Handout only: the lesson's table, on the page of the picture."""
     handout_paragraphs: tuple[Paragraph, ...] = ()
     """Handout only: further paragraphs, without the speaker's notes and without answers of exercises."""
-    has_answer_lines: bool = False
-    """Handout only: whether ruled lines follow each of the points."""
-    handout_table: Table | None = None
-    """Handout only: the table below the paragraphs."""
-    rank: int = 0
-    """0: always included. Of the others, those of the smallest rank are included first while there is room."""
+    handout: bool = True
+    """Whether the handout has it."""
+    handout_title: str = ""
+    """Handout only: what stands there for the title and the line, where the slide is a question to its picture."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,8 +64,10 @@ class Deck:
     lang: str
     """The language of the texts."""
     slides: tuple[Slide, ...]
-    """The slides that are included, in order."""
-    left_out: tuple[str, ...]
-    """Names of the slides for which there was no room."""
-    left_out_titles: tuple[str, ...] = ()
-    """Titles of the slides for which there was no room."""
+    """The slides, in order."""
+    left_out: tuple[str, ...] = ()
+    """Names of the slides that there are and that were not chosen; each can be asked for."""
+    exercises: tuple[Paragraph, ...] = ()
+    """Handout only: questions with room for an answer."""
+    exercises_title: str = ""
+    """Handout only: the heading of the exercises."""

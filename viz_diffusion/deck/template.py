@@ -78,7 +78,7 @@ class SlideTemplate:
                 file.slide_layouts.remove(one)
         cover, plain = layouts["Title Slide"], layouts["Title Only"]
         for holder in (file.slide_master, plain):
-            _style_titles(holder, layout.TITLE, layout.TITLE_SIZE, anchor="b")
+            _style_titles(holder, layout.TITLE, layout.TITLE_SIZES[0], anchor="b")
         _style_titles(cover, layout.COVER_TITLE, layout.COVER_SIZE, anchor="b")
         for holder in (file.slide_master, cover, plain):
             _style_number(holder)

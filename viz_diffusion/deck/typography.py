@@ -135,3 +135,10 @@ def draw(canvas: Any, x: float, y: float, text: str, size: float, colour: str) -
                 line.textOut(piece)
                 canvas.drawText(line)
             x += advance
+
+
+def num_words(text: str) -> int:
+    """Return how many words a text has: those with a letter or a digit in them, and half of its Chinese characters."""
+    han = sum(unicodedata.east_asian_width(c) == "W" and c.isalpha() for c in text)
+    spaced = "".join(" " if unicodedata.east_asian_width(c) in "WF" else c for c in text)
+    return sum(any(c.isalnum() for c in word) for word in spaced.split()) + -(-han // 2)

@@ -19,6 +19,8 @@ ODE_SAMPLERS = ("euler", "heun")
 """The samplers that solve the probability-flow equation in σ; a flow-matching network is sampled on its own process."""
 TIMESTEP_DENSITIES = ("uniform", "logit-normal")
 """How training draws the noise level σ of flow matching."""
+BUMP = "bump"
+"""Instead of ``uniform``, how training may draw t for the other objectives: more often at middle noise levels."""
 VARIANCES = ("beta", "beta_tilde")
 """The two variances of the noise that DDPM injects (Ho et al. 2020, section 3.2)."""
 SPACINGS = ("trailing", "linspace")

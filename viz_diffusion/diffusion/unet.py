@@ -32,6 +32,8 @@ class ModelConfig:
     """Feature channels at half and at a quarter of the image's resolution."""
     num_blocks: int = 1
     """Residual blocks per level, on the way down and again on the way up."""
+    num_mid_blocks: int = 2
+    """Residual blocks in the middle, at the lower resolution: one before the attention, the others after it."""
     num_heads: int = 4
     """Attention heads at the lower resolution."""
     time_dim: int = 128
@@ -64,12 +66,9 @@ class ModelConfig:
         if type(config.use_time) is not bool:
             raise VizdiffInputError(f"the model's use_time must be true or false, found {config.use_time!r}")
         if not config.use_time and config.schedule is not None:
-            raise VizdiffInputError(
-                f"a model that is told no time has no schedule in its last line, found {config.schedule!r}; "
-                "its ᾱ would give the time away"
-            )
-        others = ("channels", "schedule", "use_time")
-        numbers = [n for k, n in asdict(config).items() if k not in others] + list(config.channels)
+            raise VizdiffInputError(f"a model without timesteps has no schedule, found {config.schedule!r}: ᾱ shows t")
+        values = asdict(config)
+        numbers = [values[k] for k in values if k not in ("channels", "schedule", "use_time")] + [*config.channels]
         if len(config.channels) != 2 or not all(type(n) is int and 0 < n <= 65536 for n in numbers):
             raise VizdiffInputError(f"the model's config must hold positive whole numbers, found {values}")
         divisions = (
@@ -82,6 +81,8 @@ class ModelConfig:
         for name, number, divisor in divisions:
             if number % divisor:
                 raise VizdiffInputError(f"the model's {name} must be divisible by {divisor}, found {number}")
+        if config.num_mid_blocks < 2:
+            raise VizdiffInputError(f"the model's num_mid_blocks must be at least 2, found {config.num_mid_blocks}")
         return config
 
     def noise_schedule(self) -> NoiseSchedule | None:
@@ -205,6 +206,8 @@ class SimpleUNet(nn.Module):
         self.conv_out = nn.Conv2d(outer, folded, 3, padding=1)
         nn.init.zeros_(self.conv_out.weight)
         nn.init.zeros_(_bias(self.conv_out))
+        # made last, so that a seed gives all other layers the weights that they have without these
+        self.mid_more = _blocks([inner] * (config.num_mid_blocks - 2), inner, width)
         schedule = config.noise_schedule()
         if schedule is not None and schedule.scaling != "flow":  # (T, 2): √ᾱ and √(1-ᾱ)
             powers = np.stack([schedule.alphas_cumprod, 1 - schedule.alphas_cumprod], axis=1)
@@ -258,6 +261,8 @@ class SimpleUNet(nn.Module):
             h = block(h, embedding)
             skips.append(h)
         h = self.mid2(self.mid_attention(self.mid1(h, embedding)), embedding)
+        for block in self.mid_more:
+            h = block(h, embedding)
         for block in self.up_inner:
             h = block(torch.cat([h, skips.pop()], dim=1), embedding)
         h = self.upsample(h)

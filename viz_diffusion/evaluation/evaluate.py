@@ -105,9 +105,8 @@ def evaluate(
 ) -> Evaluation:
     """Measure the quality of samples, of real digits and of the control.
 
-    Features differ most between digits. So all sets have the labels of the samples: with the label frequencies of the
-    data, their distances would be others. References and real digits are test digits, which the classifier did not
-    train on: training digits are nearer to one another in its features. How many are compared: :func:`images_of_each`.
+    All sets have the labels of the samples, since features differ most between digits. References and real digits are
+    test digits: the training digits of the classifier are nearer to one another. Counts: :func:`images_of_each`.
 
     Parameters
     ----------
@@ -116,7 +115,7 @@ def evaluate(
     training, test
         Real digits: the training digits give the Gaussians, the test digits the references and the real sets.
     trained_on
-        The network's training digits, where they are not ``training``; near-copies are of these.
+        The network's training digits, of which near-copies are counted, where they are not ``training``.
     judge
         The classifier of these data with its SHA-256; by default the bundled one, of MNIST.
 
@@ -143,7 +142,6 @@ def evaluate(
     samples, sample_frechet = measure(images, FLOOR_DRAWS)
     distances = [_Distances.measure(*pair) for pair in zip(real_sets, references, strict=True)]
     real, real_frechet = _real_quality(classifier, test, splits, pool, distances)
-    excess = sample_frechet - real_frechet
     return Evaluation(
         digest,
         len(images),
@@ -152,8 +150,8 @@ def evaluate(
         real,
         real_spread=float(np.std([one.frechet.whole for one in distances], ddof=1)),
         control=measure(control, 1)[0],
-        excess=excess.whole,
-        excess_half=excess.half,
+        excess=(sample_frechet - real_frechet).whole,
+        excess_half=(sample_frechet - real_frechet).half,
     )
 
 

@@ -241,8 +241,8 @@ class Finding:
     """Whether it was measured with the full sizes."""
     precomputed: bool = False
     """Whether it, or its slow part, was not measured now but precomputed for these weights."""
-    pictures: Mapping[str, bytes] = field(default_factory=dict)
-    """Those of its figures that are drawn already, as the page shows them (WebP), by name."""
+    pictures: Callable[[str], Mapping[str, bytes]] = lambda _: {}
+    """Returns, for a language, those of its figures that are drawn already, as the page shows them (SVG), by name."""
 
     @classmethod
     def measure(cls, lesson: AnyLesson, context: LessonContext) -> Finding:

@@ -1,12 +1,13 @@
 """Precomputed results of lessons: files that ship with the bundled weights, and belong to exactly these.
 
 Of each lesson there is NAME.json (how it was measured, the weights' SHA-256, numbers and texts), NAME.npz (arrays) and
-NAME.FIGURE.webp (figures as the page shows them, since drawing them takes a third of a report's time). What is kept is
-what the lesson measured, so that figures, tables and texts are made from it as from anything measured.
+NAME.FIGURE.LANGUAGE.svgz (figures as the page shows them, since drawing them takes a third of a report's time). What is
+kept is what the lesson measured, so that figures, tables and texts are made from it as from anything measured.
 """
 
 from __future__ import annotations
 
+import gzip
 import types
 import typing
 from collections.abc import Iterable, Mapping
@@ -79,18 +80,23 @@ def refresh_facts(finding: Finding, folder: Path = PRECOMPUTED_DIR) -> None:
 
 
 def save_pictures(
-    lesson: AnyLesson, pictures: Mapping[str, bytes], drawn_by: str, folder: Path = PRECOMPUTED_DIR
+    lesson: AnyLesson, pictures: Mapping[str, Mapping[str, bytes]], drawn_by: str, folder: Path = PRECOMPUTED_DIR
 ) -> Path:
     """Write the precomputed figures of a lesson whose results are there, in place of those that are; return NAME.json.
 
-    ``pictures`` are WebP, as the page shows them; ``drawn_by`` names the version that drew them.
+    ``pictures`` are SVGs as the page shows them, by language and name; ``drawn_by`` names the version that drew them.
     """
     path = folder / f"{lesson.name}.json"
-    for old in folder.glob(f"{lesson.name}.*.webp"):
+    for old in folder.glob(f"{lesson.name}.*.svgz"):
         old.unlink()
     values = read_json(path) | {"drawn_by": drawn_by}
     values["sha256"] = {"npz": values["sha256"]["npz"]}
-    _write(path, values, {f"{name}.webp": data for name, data in pictures.items()})
+    files = {
+        f"{name}.{lang}.svgz": gzip.compress(data, mtime=0)
+        for lang, one in pictures.items()
+        for name, data in one.items()
+    }
+    _write(path, values, files)
     return path
 
 
@@ -110,19 +116,24 @@ def load_results(lessons: Iterable[AnyLesson], weights_sha256: str, folder: Path
     return found
 
 
-def load_pictures(lesson: AnyLesson, weights_sha256: str, folder: Path = PRECOMPUTED_DIR) -> dict[str, bytes]:
-    """Return the figures that ship for exactly these weights, as the page shows them (WebP), by name.
+def load_pictures(
+    lesson: AnyLesson, weights_sha256: str, lang: str, folder: Path = PRECOMPUTED_DIR
+) -> dict[str, bytes]:
+    """Return the figures that ship for exactly these weights in a language, as the page shows them (SVG), by name.
 
     Raises
     ------
     VizdiffInputError
         Where a file is damaged.
     """
-    values = _read(lesson, weights_sha256, folder)
+    values, suffix = _read(lesson, weights_sha256, folder), f".{lang}.svgz"
     if values is None:
         return {}
-    names = [ending for ending in values["sha256"] if ending.endswith(".webp")]
-    return {name.removesuffix(".webp"): _read_file(values, lesson.name, name, folder) for name in names}
+    endings = [ending for ending in values["sha256"] if ending.endswith(suffix)]
+    return {
+        ending.removesuffix(suffix): gzip.decompress(_read_file(values, lesson.name, ending, folder))
+        for ending in endings
+    }
 
 
 def _results_in(data: Any, result: type) -> Any:

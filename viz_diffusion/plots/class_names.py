@@ -1,4 +1,4 @@
-"""Labels in figures: digits as they are, classes by short names of letters that the figures' font has.
+"""Labels in figures: digits as they are, classes by short names of letters that the figures' fonts have.
 
 Knows nothing about data sets.
 """
@@ -12,6 +12,8 @@ from functools import lru_cache
 
 from matplotlib import font_manager
 from matplotlib.ft2font import FT2Font
+
+from viz_diffusion.plots.theme import register_han_font
 
 LONGEST = 9
 """Letters of a name in a figure."""
@@ -31,7 +33,7 @@ def named(class_names: Sequence[str]) -> Iterator[None]:
 def label_text(label: int) -> str:
     """Return what a figure writes for a label, with ``$`` escaped, which would begin a formula.
 
-    A name with letters that the figures' font lacks is written as its number, such as ``#3``.
+    A name with letters that the figures' fonts lack is written as its number, such as ``#3``.
     """
     names, index = _NAMES.get(), int(label)
     if not 0 <= index < len(names):
@@ -47,10 +49,11 @@ def figure_name(name: str, label: int) -> str:
 
 
 def has_letters(name: str) -> bool:
-    """Return whether the figures' font has every letter of a name."""
+    """Return whether the figures' fonts have every letter of a name."""
     return name.isprintable() and all(ord(letter) in _letters() for letter in name)
 
 
 @lru_cache(maxsize=1)
 def _letters() -> frozenset[int]:
-    return frozenset(FT2Font(font_manager.findfont("DejaVu Sans")).get_charmap())
+    files = font_manager.findfont("DejaVu Sans"), register_han_font()
+    return frozenset(letter for file in files for letter in FT2Font(file).get_charmap())

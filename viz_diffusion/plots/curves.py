@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from viz_diffusion.errors import VizdiffInputError
 from viz_diffusion.plots import raster, theme
 from viz_diffusion.plots.theme import Array
+from viz_diffusion.plots.words import figure_words
 
 SNR_LOW, SNR_HIGH = -45.0, 40.0
 """Decibels: the range of the SNR axis."""
@@ -146,7 +147,7 @@ def draw_loss(history: LossHistory) -> Figure:
     """Draw the losses over training steps (log scale), and samples beneath at their training steps.
 
     The thin black line is the smoothed training loss, drawn over the faint unsmoothed one; the four coloured lines are
-    the held-out loss by quarter of t. Each line is labelled at its end with the t it covers; ∇ is the training step.
+    the held-out loss by quarter of t. Each line is labelled at its end with the t it covers.
     """
     with theme.use_theme():
         figure = theme.new_figure()
@@ -199,12 +200,12 @@ def _samples(figure: Figure, history: LossHistory, factor: int, box: tuple[int, 
     """Draw the samples beneath an axis at ``box`` (left, right, bottom); without samples, number the axis."""
     left, right, bottom = box
     if not history.samples.size:
-        theme.write(figure, left - 150, bottom + 80, "∇", 24)
+        theme.write(figure, (left + right) / 2, bottom + 140, figure_words("loss")("training_step"))
         for step in (0, last // 2, last):
-            theme.write(figure, left + step / last * (right - left), bottom + 80, str(step))
+            theme.write(figure, left + step / last * (right - left), bottom + 76, str(step))
         return
     side, strip = factor * history.samples.shape[3], bottom + 90
-    theme.write(figure, left - 190, 1715, "∇", 24)
+    theme.write(figure, (left + right) / 2, 1780, figure_words("loss")("training_step"))
     xs = left + history.sample_steps / last * (right - left)
     places = theme.spread(xs, max(side + 24, 44 * len(str(last))), left, right)
     _leaders(figure, xs, places, bottom + 14, strip - 14)

@@ -24,6 +24,8 @@ from viz_diffusion.plots.raster import enlarge
 from viz_diffusion.plots.theme import Array
 
 FILM_FORMATS = ("gif", "webp", "mp4")
+FILM_SIZES = {"360p": (640, 360), "480p": (854, 480), "720p": (1280, 720), "1080p": (1920, 1080)}
+"""Width and height of a film in pixels, by name."""
 
 
 def film_frames(num: int, count: int) -> NDArray[np.int64]:
@@ -52,6 +54,22 @@ def side_by_side(left: Array, right: Array, gap: int = 2) -> Array:
     """Return two films (F, H, W[, 3]) of values in [-1, 1] as one, with a white gap of ``gap`` pixels between."""
     white = np.ones((*left.shape[:2], gap, *left.shape[3:]), dtype=left.dtype)
     return np.concatenate([left, white, right], axis=2)
+
+
+def film_scale(height: int, width: int, size: tuple[int, int], strips: int = 1) -> int:
+    """Return the largest whole factor at which a frame fits into a film of ``size`` (width, height), at least 1.
+
+    Parameters
+    ----------
+    height, width
+        Size of a frame before it is enlarged, in pixels.
+    strips
+        How many caption strips are above and beneath it.
+    """
+    scale = min(size[0] // width, size[1] // height)
+    while scale > 1 and height * scale + strips * strip_height(height * scale) > size[1]:
+        scale -= 1
+    return max(1, scale)
 
 
 def can_write_mp4() -> bool:
@@ -84,6 +102,7 @@ def film_bytes(
     counts: Sequence[Count] | None = None,
     heads: Sequence[Heads] | None = None,
     scale: int = 8,
+    size: tuple[int, int] | None = None,
     frame_ms: int = 60,
     hold_ms: int = 1000,
 ) -> bytes:
@@ -101,6 +120,8 @@ def film_bytes(
         (F,) captions above the frames; None for no captions.
     scale
         Film pixels for each pixel of a frame, along each side; a whole number, at least 1.
+    size
+        Width and height of the film; a frame is centred on white. None for the frame's own.
     frame_ms, hold_ms
         Milliseconds that each frame, and the last one, are shown; a GIF rounds to steps of 10 ms, an MP4 to whole
         frames. A GIF stores successive equal frames once, with their total duration.
@@ -117,7 +138,7 @@ def film_bytes(
         raise VizdiffUsageError("a film needs scale >= 1, frame_ms >= 10 and hold_ms >= 10")
     if format not in FILM_FORMATS:
         raise VizdiffUsageError(f"film format {format!r} is unknown; choose from {', '.join(FILM_FORMATS)}")
-    large = page_frames(frames, counts, scale, heads)
+    large = page_frames(frames, counts, scale, heads, size)
     if format == "mp4":
         return _mp4(large + large[-1:] * (-(-hold_ms // frame_ms) - 1), frame_ms)
     first, *rest = (Image.fromarray(frame) for frame in large)
@@ -134,9 +155,16 @@ def film_bytes(
 
 
 def page_frames(
-    frames: Array, counts: Sequence[Count] | None, scale: int, heads: Sequence[Heads] | None = None
+    frames: Array,
+    counts: Sequence[Count] | None,
+    scale: int,
+    heads: Sequence[Heads] | None = None,
+    size: tuple[int, int] | None = None,
 ) -> list[NDArray[np.uint8]]:
-    """Return (F, H, W) or (F, H, W, 3) values in [-1, 1] as F pages, enlarged, heads above and counts beneath."""
+    """Return (F, H, W) or (F, H, W, 3) values in [-1, 1] as F pages, enlarged, heads above and counts beneath.
+
+    With ``size`` (width, height) a page that is smaller is centred on white.
+    """
     large = [enlarge(frame, scale) for frame in to_gray8(frames)]
     for name, given in (("counts", counts), ("heads", heads)):
         if given is not None and len(given) != len(large):
@@ -150,7 +178,15 @@ def page_frames(
     if counts is not None:
         beneath = (counter_strip(width, high, *count) for count in counts)
         pages = [[*page, _coloured(strip, colours)] for strip, page in zip(beneath, pages, strict=True)]
-    return [np.concatenate(page) for page in pages]
+    joined = [np.concatenate(page) for page in pages]
+    return joined if size is None else [_centred(page, size) for page in joined]
+
+
+def _centred(page: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Return a page in the middle of a white one of ``size`` (width, height), where it is smaller."""
+    spare = [max(0, size[1] - page.shape[0]), max(0, size[0] - page.shape[1])]
+    edges = [(rest // 2, rest - rest // 2) for rest in spare] + [(0, 0)] * (page.ndim - 2)
+    return np.pad(page, edges, constant_values=255)
 
 
 def _coloured(strip: NDArray[np.uint8], colours: list[int]) -> NDArray[np.uint8]:
@@ -173,7 +209,7 @@ def _mp4(frames: list[NDArray[np.uint8]], frame_ms: int) -> bytes:
         try:
             with av.open(str(path), "w", options={"movflags": "faststart"}) as container:
                 stream = container.add_stream(
-                    "libx264", rate=Fraction(1000, frame_ms), options={"crf": "16", "preset": "fast"}
+                    "libx264", rate=Fraction(1000, frame_ms), options={"crf": "16", "preset": "veryfast"}
                 )
                 stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
                 for frame in even:

@@ -9,10 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import lru_cache
+from importlib import resources
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -32,6 +36,10 @@ MUTED = "#63606e"
 """Secondary text; contrast 6:1 on white."""
 FAINT = "#d8d6de"
 """Hairlines and empty gauges."""
+PAPER = "#ffffff"
+"""The page itself."""
+ON_LIGHT, ON_DARK = "#1d1a27", "#fefefe"
+"""Text on a light and on a dark part of an image, such as a cell of a heat map: the same on every page."""
 PURPLE = "#542788"
 """First accent; also the dark purple of the noise map."""
 ORANGE = "#d9730d"
@@ -39,6 +47,24 @@ ORANGE = "#d9730d"
 QUARTERS = ("#35106b", "#6b469c", "#d9832b", "#f5c47a")
 """Four ordered colours whose lightness rises evenly, so that greyscale keeps their sequence."""
 
+DARK = {
+    PAPER: "#141518",
+    INK: "#e9e8e4",
+    MUTED: "#a9a7b4",
+    FAINT: "#3a3844",
+    PURPLE: "#bda6ea",
+    ORANGE: "#f2a65a",
+    QUARTERS[0]: "#d8c9fb",
+    QUARTERS[1]: "#b094e0",
+    QUARTERS[2]: "#e9963f",
+    QUARTERS[3]: "#c9862f",
+}
+"""What a dark page shows instead of each colour; text keeps a contrast of at least 4.5:1 on :data:`PAPER`."""
+
+TITLE_SIZE = 26
+"""Points: the title of a figure."""
+TITLE = "title"
+"""The name (``gid``) of the title among a figure's parts, so that it can be left out."""
 TEXT_SIZE = 18
 """Points: the smallest font size on the page."""
 SYMBOL_SIZE = 28
@@ -56,7 +82,7 @@ MEAN_SQUARE = r"$\langle(\hat{\varepsilon}-\varepsilon)^2\rangle$"
 MINUS = "\N{MINUS SIGN}"
 
 _STYLE: Any = {
-    "font.family": ["DejaVu Sans"],
+    "font.family": ["DejaVu Sans", "VizdiffHan"],
     "font.size": TEXT_SIZE,
     "mathtext.fontset": "dejavusans",
     "text.color": INK,
@@ -79,8 +105,19 @@ def use_theme() -> Iterator[None]:
     """Apply this package's matplotlib settings within the block; the user's settings are restored afterwards."""
     with mpl.rc_context():
         mpl.rcdefaults()
+        register_han_font()
         mpl.rcParams.update(_STYLE)
         yield
+
+
+@lru_cache(maxsize=1)
+def register_han_font() -> str:
+    """Make matplotlib know the bundled Chinese font, and return its path."""
+    path = str(resources.files("viz_diffusion").joinpath("assets", "fonts", "vizdiff-han.ttf"))
+    manager = font_manager.fontManager
+    manager.addfont(path)
+    manager.ttflist.append(replace(manager.ttflist[-1], weight=700))  # it has one weight, and stands for bold too
+    return path
 
 
 class Page(Figure):
@@ -98,9 +135,12 @@ class Page(Figure):
         return figure_bytes(self, "png"), {"width": width, "height": height}
 
 
-def new_figure() -> Figure:
-    """Return an empty white 16:9 page, 13.33 x 7.5 inches."""
-    return Page(figsize=(PAGE_WIDTH / DPI, PAGE_HEIGHT / DPI), dpi=DPI, facecolor="white")
+def new_figure(title: str = "") -> Figure:
+    """Return an empty white 16:9 page, 13.33 x 7.5 inches, with a title at the top left where one is given."""
+    figure = Page(figsize=(PAGE_WIDTH / DPI, PAGE_HEIGHT / DPI), dpi=DPI, facecolor=PAPER)
+    if title:
+        write(figure, 90, 120, title, TITLE_SIZE, ha="left", gid=TITLE)
+    return figure
 
 
 def add_axes(figure: Figure, left: float, top: float, width: float, height: float) -> Axes:

@@ -15,11 +15,10 @@ from viz_diffusion.errors import VizdiffInputError
 from viz_diffusion.plots import raster, saving, theme
 from viz_diffusion.plots.class_names import label_text
 from viz_diffusion.plots.theme import Array
+from viz_diffusion.plots.words import figure_words
 
 MOST_COLUMNS = 13
 """The largest number of columns in a strip; more would make the images too small."""
-_STEPS_DONE = "∇"
-"""Symbol of the number of training steps."""
 _FILM_DPI = theme.DPI // 2
 
 
@@ -62,7 +61,7 @@ def draw_training_samples(samples: TrainingSamples) -> Figure:
         factor = max(1, int(min(pitch - 16, (bottom - top) / rows - 8)) // side)
         row_pitch = (bottom - top) / rows
         start = left + max(0.0, (right - left - apart - pitch * columns) / 2)
-        theme.write(figure, left - 150, top - 80, _STEPS_DONE, theme.SYMBOL_SIZE)
+        theme.write(figure, 90, top - 150, figure_words("learning")("training_step"), ha="left")
         for row, label in enumerate(samples.labels):
             baseline = top + row * row_pitch + side * factor / 2 + 34
             name = label_text(label)
@@ -91,7 +90,8 @@ def draw_film_frame(samples: TrainingSamples, index: int) -> Figure:
         left, right, top, bottom = 100, 3100, 400, 1740
         pitch, row_pitch = (right - left) / 5, (bottom - top) / rows
         factor = max(2, int(min(pitch - 40, row_pitch - 40)) // side // 2 * 2)  # even: the film has half the pixels
-        theme.write(figure, (left + right) / 2, 200, f"{_STEPS_DONE} {int(samples.steps[index])}", 44)
+        title = figure_words("learning")("after", count=int(samples.steps[index]))
+        theme.write(figure, (left + right) / 2, 200, title, 44)
         share = float(samples.steps[index] / samples.steps[-1])
         theme.gauge(page, left, 270, right - left, share, 16, theme.INK)
         for place, image in enumerate(samples.images[index]):

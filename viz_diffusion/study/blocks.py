@@ -40,6 +40,8 @@ class Picture:
     """A few words: the only text below it on a slide, where its caption goes to the speaker's notes."""
     mime: str = "image/png"
     """One of image/png, image/svg+xml, image/webp."""
+    details: str = ""
+    """How it was made: seeds, sizes, intervals, definitions; plain, shown on demand. Empty for none."""
 
     def __post_init__(self) -> None:
         if self.mime not in MIMES:
@@ -49,8 +51,8 @@ class Picture:
 
     @property
     def uri(self) -> str:
-        """The picture as a ``data:`` address."""
-        return pixels.data_uri(self.data, self.mime)
+        """The picture as a ``data:`` address, without double quotes, ``<``, ``>`` and ``&``."""
+        return pixels.svg_uri(self.data) if self.mime == "image/svg+xml" else pixels.data_uri(self.data, self.mime)
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,10 +113,6 @@ class Chart:
             raise VizdiffNonFiniteError(f"chart {self.name!r} holds NaN or infinity")
 
 
-_OWN_WORD = re.compile(r"^(Yes|No|Undecided|是|否|无法判断)[.,:。，：]\s*")
-"""The first word of an answer, in both languages."""
-
-
 @dataclass(frozen=True)
 class Answer:
     """The answer of a measurement to a yes-or-no question, in words."""
@@ -122,22 +120,16 @@ class Answer:
     question: str
     """The question, in words."""
     verdict: str
-    """A few words: found, not found, or undecided."""
+    """Yes, No or Undecided, in the language of the text."""
     text: str
-    """The answer with its numbers."""
+    """The answer with its numbers; it may begin with the verdict."""
     holds: bool | None
-    """Whether it was found; None where it is undecided."""
-
-    @property
-    def word(self) -> str:
-        """The word that stands before the answer: its own Yes, No or Undecided, else the verdict."""
-        own = _OWN_WORD.match(self.text)
-        return own[1] if own else self.verdict
+    """Whether it holds; None where it is undecided."""
 
     @property
     def rest(self) -> str:
-        """The answer without that word."""
-        rest = _OWN_WORD.sub("", self.text)
+        """The answer without the verdict, to stand after it."""
+        rest = re.sub(rf"^{re.escape(self.verdict)}[.,:。，：]\s*", "", self.text)
         return rest[:1].upper() + rest[1:]
 
 
@@ -158,9 +150,9 @@ class Chapter:
     id: str
     """Anchor: small letters, digits, ``-`` and ``_``; unique on the page."""
     title: str
-    """The story's name, such as "Shattering the statue"."""
+    """The subject, such as "Classifier-free guidance": the heading, and the entry in the contents."""
     question: str
-    """The heading."""
+    """The question that it answers."""
     pictures: tuple[Picture, ...] = ()
     """Figures, in order."""
     paragraphs: tuple[str, ...] = ()
@@ -189,6 +181,8 @@ class Chapter:
     """The paragraph of that part."""
     correction: Correction | None = None
     """How far a saying of its story holds; shown with the others at the end."""
+    subtitle: str = ""
+    """The story's name, a few words above the title; empty for none."""
 
     def __post_init__(self) -> None:
         if not _ANCHOR.fullmatch(self.id) or self.id.startswith("ui-"):

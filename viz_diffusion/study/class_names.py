@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 from matplotlib.figure import Figure
 
-from viz_diffusion.plots.class_names import figure_name, named
+from viz_diffusion.plots.class_names import figure_name
+from viz_diffusion.plots.words import use_texts
 from viz_diffusion.text.catalogue import Texts
 from viz_diffusion.text.class_names import shown_name
 
@@ -18,7 +19,7 @@ def names_note(texts: Texts) -> str:
     return texts("report.names_note", names=texts["report.comma"].join(other)) if other else ""
 
 
-def draw_named(figures: Mapping[str, Figure], name: str, class_names: tuple[str, ...]) -> Figure:
-    """Draw one of the figures, with the names of classes in it."""
-    with named(class_names):
+def draw_in_words(figures: Mapping[str, Figure], name: str, texts: Texts) -> Figure:
+    """Draw one of the figures, in the language and with the names of classes of these texts."""
+    with use_texts(texts):
         return figures[name]

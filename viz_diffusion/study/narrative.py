@@ -6,23 +6,21 @@ Gets findings only; knows nothing about networks, nor which lessons there are.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
 from viz_diffusion.lessons.base import Claim, Finding, Series
-from viz_diffusion.plots.pixels import encode_pixels, picture_size
-from viz_diffusion.plots.saving import figure_pixels, save_figure
+from viz_diffusion.plots.page_svg import page_svg
+from viz_diffusion.plots.saving import save_figure
+from viz_diffusion.plots.theme import PAGE_HEIGHT, PAGE_WIDTH
 from viz_diffusion.study.blocks import Answer, Chapter, Chart, Correction, Line, Picture, Table
-from viz_diffusion.study.class_names import draw_named
-from viz_diffusion.study.wording import join, true_minus, wording
-from viz_diffusion.text.catalogue import Texts
+from viz_diffusion.study.class_names import draw_in_words
+from viz_diffusion.study.wording import join, wording
+from viz_diffusion.text.catalogue import Texts, true_minus
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,24 +37,21 @@ class Drawing:
     """A description for readers who cannot see it."""
     caption: str
     """The text below it."""
-    webp: bytes = b""
+    svg: bytes = b""
     """The image as the page shows it, where it is precomputed; empty where it has to be drawn."""
+    details: str = ""
+    """How it was made: seeds, sizes, intervals, definitions; empty for none."""
 
     @cached_property
     def figure(self) -> Figure:
         """The figure, drawn on first use."""
         return self.draw()
 
-    def picture(self, pool: Executor) -> Future[Picture]:
-        """Rasterise it now and return it, once ``pool`` has encoded it, as a WebP for the page.
-
-        Encoding releases the interpreter, so that the next figure can be rasterised meanwhile.
-        """
-        return pool.submit(self._picture, None if self.webp else figure_pixels(self.figure))
-
-    def _picture(self, pixels: NDArray[np.uint8] | None) -> Picture:
-        data = self.webp if pixels is None else encode_pixels(pixels)
-        return Picture(self.name, data, self.alt, self.caption, *picture_size(data), self.title, "image/webp")
+    def picture(self) -> Picture:
+        """Return it as an SVG for the page, in light and dark colours."""
+        data = self.svg or page_svg(self.figure)
+        size = (PAGE_WIDTH, PAGE_HEIGHT)
+        return Picture(self.name, data, self.alt, self.caption, *size, self.title, "image/svg+xml", self.details)
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +61,7 @@ class NarratedLesson:
     name: str
     """The lesson's name."""
     title: str
-    """The story's name, such as "Shattering the statue"."""
+    """The subject, such as "Classifier-free guidance"."""
     question: str
     """The lesson's question."""
     text: str
@@ -105,6 +100,8 @@ class NarratedLesson:
     """The paragraph of that part; empty where there is none."""
     correction: Correction | None = None
     """How far a saying of the story holds."""
+    subtitle: str = ""
+    """The story's name, such as "The loud patron"; empty for none."""
 
     def chapter(self, pictures: dict[str, Picture]) -> Chapter:
         """Return it as a chapter of the page, given its drawings as pictures."""
@@ -126,6 +123,7 @@ class NarratedLesson:
             advanced=tuple(pictures[one.name] for one in self.drawings if one.name in self.advanced),
             advanced_text=self.advanced_text,
             correction=self.correction,
+            subtitle=self.subtitle,
         )
 
 
@@ -156,7 +154,7 @@ def _narrate(
 ) -> NarratedLesson:
     name = f"chapter.{finding.lesson.name}"
     facts = wording(recording | finding.facts_by_name, texts)
-    drawn = drawings(finding.lesson.draw(finding.data), facts, texts, finding.pictures)
+    drawn = drawings(finding.lesson.draw(finding.data), facts, texts, finding.pictures(texts.lang))
     if on_drawing is not None:
         for drawing in drawn:
             on_drawing(drawing)
@@ -190,6 +188,7 @@ def _narrate(
         advanced=in_advanced,
         advanced_text=true_minus(texts(f"{name}.advanced", **facts)) if advanced else "",
         correction=_correction(finding.lesson.name, facts, texts),
+        subtitle=_optional(texts, f"{name}.subtitle", facts),
     )
 
 
@@ -223,6 +222,11 @@ def _correction(lesson: str, facts: dict[str, Any], texts: Texts) -> Correction 
     return Correction(true_minus(texts(f"{key}.said", **facts)), true_minus(texts(f"{key}.holds", **facts)))
 
 
+def _optional(texts: Texts, key: str, facts: dict[str, Any]) -> str:
+    """Return a text, filled in; empty where the catalogue has none."""
+    return true_minus(texts(key, **facts)) if key in texts else ""
+
+
 def _chart(series: Series, chapter: str, facts: dict[str, Any], texts: Texts) -> Chart:
     words = f"{chapter}.series_{series.name}"
     return Chart(
@@ -239,15 +243,25 @@ def drawings(
 ) -> list[Drawing]:
     """Join figures with their texts, filled in from ``facts`` (see :func:`~viz_diffusion.study.wording.wording`).
 
-    ``pictures`` are those that are drawn already (WebP), by name: their figures are only drawn when they are used.
+    ``pictures`` are those that are drawn already (SVG), by name: their figures are only drawn when they are used.
     """
     joined = []
     for name in figures:
         words = (texts(f"picture.{name}.{part}", **facts) for part in ("title", "alt", "caption"))
         title, alt, caption = map(true_minus, words)
-        webp = (pictures or {}).get(name, b"")
-        joined.append(Drawing(name, partial(draw_named, figures, name, texts.class_names), title, alt, caption, webp))
+        details = _optional(texts, f"picture.{name}.details", facts)
+        svg, draw = (pictures or {}).get(name, b""), partial(draw_in_words, figures, name, texts)
+        joined.append(Drawing(name, draw, title, alt, caption, svg, details))
     return joined
+
+
+def captions_and_details(drawn: Iterable[Drawing]) -> dict[str, dict[str, str]]:
+    """Return the captions of drawings, and the details of those that have any, by name: what is written as JSON."""
+    shown = tuple(drawn)
+    return {
+        "captions": {drawing.name: drawing.caption for drawing in shown},
+        "details": {drawing.name: drawing.details for drawing in shown if drawing.details},
+    }
 
 
 def save_drawing(drawing: Drawing, folder: Path) -> None:

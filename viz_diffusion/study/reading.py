@@ -67,12 +67,18 @@ class Reading:
 
     def warning(self, texts: Texts) -> str:
         """Return one or two sentences about a run that was not trained well or to its end; empty for any other."""
+        return self._warning(texts, "")
+
+    def short_warning(self, texts: Texts) -> str:
+        """Return the same in a few words, for a slide that names the number of training steps."""
+        return self._warning(texts, "short_")
+
+    def _warning(self, texts: Texts, kind: str) -> str:
         if self.is_finished and not self.is_poor:
             return ""
-        key = "below" if self.is_poor else ""
-        key = "_".join(filter(None, (key, "" if self.is_finished else "unfinished")))
+        key = "_".join((["below"] if self.is_poor else []) + ([] if self.is_finished else ["unfinished"]))
         share = 0.0 if self.share is None else self.share.value
-        return texts(f"quality.{key}", steps=self.trained_steps, share=share)
+        return texts(f"quality.{kind}{key}", steps=self.trained_steps, share=share)
 
     def long_warning(self, texts: Texts) -> str:
         """Return the same, and on how many images it rests."""

@@ -6,6 +6,7 @@ import platform
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
@@ -108,7 +109,7 @@ def study(
             continue
         finding = Finding.measure(lesson, context)
         if finding.precomputed:
-            finding = replace(finding, pictures=load_pictures(lesson, trajectory.weights_sha256))
+            finding = replace(finding, pictures=partial(load_pictures, lesson, trajectory.weights_sha256))
         findings.append(finding)
         if on_finding is not None:
             on_finding(finding)

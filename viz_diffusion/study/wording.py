@@ -5,14 +5,11 @@ Gets facts and texts only; knows nothing about lessons or figures.
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from viz_diffusion.study.class_names import names_note
 from viz_diffusion.text.catalogue import Texts
 from viz_diffusion.text.class_names import name_labels
-
-_NEGATIVE = re.compile(r"(?<![\w-])-(?=[\d.∞])")
 
 
 def join(*sentences: str) -> str:
@@ -21,11 +18,6 @@ def join(*sentences: str) -> str:
     for sentence in filter(None, sentences):
         joined += sentence if not joined or joined.endswith(("。", "？", "！")) else f" {sentence}"
     return joined
-
-
-def true_minus(text: str) -> str:
-    """Return a text whose negative numbers have a true minus sign."""
-    return _NEGATIVE.sub("−", text)
 
 
 class _Listed(list[Any]):
@@ -54,6 +46,9 @@ def wording(facts: dict[str, Any], texts: Texts) -> dict[str, Any]:
     if "speckle_left" in facts:
         kind = "speckle" if facts["speckle_left"] else "blur"
         values["first_guess"] = texts(f"chapter.guess.first_{kind}", **values)
+    if "fork_timesteps" in facts:
+        known = "calibration_temperature" in facts
+        values["calibration_note"] = texts("chapter.decision.calibration_note", **values) if known else ""
     if "weight_exponent" in facts:
         kind = weighting(facts["objective"], facts["weight_exponent"])
         values["weighting_note"] = texts(f"report.weighting_{kind}", **values)

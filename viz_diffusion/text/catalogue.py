@@ -5,6 +5,7 @@ Knows nothing about pages; a new language is a new folder in ``catalogues/``.
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
@@ -13,6 +14,7 @@ from typing import Any
 from viz_diffusion.errors import VizdiffInputError, VizdiffUsageError
 from viz_diffusion.text.class_names import reword, shown_name
 
+_NEGATIVE = re.compile(r"(?<![\w-])-(?=[\d.∞])")
 _FOLDER = resources.files("viz_diffusion").joinpath("catalogues")
 
 
@@ -115,6 +117,11 @@ class Texts(Mapping[str, str]):
     def label(self, label: int) -> str:
         """Return a label as a text names it: the class's name, or the digit."""
         return shown_name(self.class_names[label]) if 0 <= label < len(self.class_names) else str(label)
+
+
+def true_minus(text: str) -> str:
+    """Return a text whose negative numbers have a true minus sign."""
+    return _NEGATIVE.sub("−", text)
 
 
 def load_texts(lang: str = "en") -> Texts:

@@ -177,6 +177,8 @@ class RunConfig:
     def to_dict(self) -> dict[str, Any]:
         """Return the content of ``config.json``."""
         values: dict[str, Any] = {"format_version": FORMAT_VERSION, **asdict(self), "training": self.training.to_dict()}
+        if self.model.num_mid_blocks == 2:  # older configs lack it
+            del values["model"]["num_mid_blocks"]
         if self.minutes is None:
             del values["minutes"]
         else:

@@ -34,8 +34,8 @@ class TrainStep:
     step: int
     """Number of steps done, including this one; 1 for the first."""
     loss: float
-    """Mean squared error per pixel of what the network predicts, averaged over the batch; all timesteps have equal
-    weight."""
+    """Mean squared error per pixel of what the network predicts, averaged over the batch; all timesteps drawn have
+    equal weight."""
     learning_rate: float
     """The learning rate of this step."""
     grad_norm: float
@@ -97,7 +97,7 @@ def train(state: TrainState, data: Digits, schedule: NoiseSchedule) -> Iterator[
         # label dropout: some images get the null label (Ho & Salimans 2022, algorithm 1)
         dropped = torch.rand(len(rows), generator=generator) < config.label_dropout
         labels = labels.where(~dropped, torch.tensor(state.model.null_label))
-        # t ~ Uniform(0 .. T-1), one draw in each of B equal slices (Kingma et al. 2021, appendix I.1)
+        # t ~ Uniform(0 .. T-1), or denser in places: one draw in each of B equal slices (Kingma et al. 2021, app. I.1)
         share = (torch.arange(len(rows)) + torch.rand(1, generator=generator)) / len(rows) % 1
         # ε ~ N(0, I), x_t = √ᾱ_t x_0 + √(1 - ᾱ_t) ε; the target is ε, or what the objective says
         noise = torch.randn(x0.shape, generator=generator)

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from viz_diffusion.diffusion.parameterizations import OBJECTIVES
-from viz_diffusion.diffusion.timesteps import TIMESTEP_DENSITIES
+from viz_diffusion.diffusion.timesteps import BUMP, TIMESTEP_DENSITIES
 from viz_diffusion.errors import VizdiffUsageError
 
 
@@ -44,7 +44,9 @@ class TrainConfig:
     """What the network is trained to predict, one of :data:`OBJECTIVES`: epsilon, v, x0, or flow, the velocity of flow
     matching (:mod:`viz_diffusion.training.objective`)."""
     timestep_density: str = TIMESTEP_DENSITIES[0]
-    """How the noise level σ of flow matching is drawn from 0 .. 1: uniform or logit-normal. Of the objective flow."""
+    """How the noise level is drawn. Of the objective flow, σ in 0 .. 1: uniform or logit-normal. Of the others, t:
+    uniform or bump (:func:`~viz_diffusion.training.objective.timestep_probabilities`), a trial without a command-line
+    option; the expected loss is the same."""
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "warmup_steps"):
@@ -60,12 +62,19 @@ class TrainConfig:
             raise VizdiffUsageError(f"precision must be float32 or bfloat16, found {self.precision!r}")
         if self.objective not in OBJECTIVES:
             raise VizdiffUsageError(f"`objective` must be one of {', '.join(OBJECTIVES)}, found {self.objective!r}")
-        if self.timestep_density not in TIMESTEP_DENSITIES:
+        self._check_density()
+
+    def _check_density(self) -> None:
+        """Refuse a timestep density that is unknown, or of another objective."""
+        density, is_flow = self.timestep_density, self.objective == "flow"
+        if density not in (*TIMESTEP_DENSITIES, BUMP):
             raise VizdiffUsageError(
                 f"`timestep_density` must be {' or '.join(TIMESTEP_DENSITIES)}, found {self.timestep_density!r}"
             )
-        if self.timestep_density != TIMESTEP_DENSITIES[0] and self.objective != "flow":
+        if density in TIMESTEP_DENSITIES[1:] and not is_flow:
             raise VizdiffUsageError(f"`timestep_density` goes with `objective` flow, not with {self.objective}")
+        if density == BUMP and is_flow:
+            raise VizdiffUsageError(f"`timestep_density` {BUMP} goes with any `objective` but flow")
 
     @property
     def prediction_type(self) -> str:
@@ -75,10 +84,12 @@ class TrainConfig:
     def to_dict(self) -> dict[str, Any]:
         """Return the settings by name, without those that other objectives have.
 
-        The objective epsilon is not written: configs from before there were others lack it.
+        The objective epsilon, and uniform t of any objective but flow, are not written: configs from before there were
+        others lack them.
         """
-        absent = {"epsilon": ("objective", "timestep_density"), "flow": ("weight_exponent",)}
-        unused = absent.get(self.objective, ("weight_exponent", "timestep_density"))
+        unused = {"epsilon": ["objective"]}.get(self.objective, ["weight_exponent"])
+        if self.objective != "flow" and self.timestep_density == TIMESTEP_DENSITIES[0]:
+            unused.append("timestep_density")
         return {name: value for name, value in asdict(self).items() if name not in unused}
 
     def learning_rate_at(self, step: int) -> float:

@@ -23,6 +23,8 @@ from viz_diffusion.lessons.decision.class_probability import finish_noised_digit
 from viz_diffusion.lessons.decision.forks import FORKED, fork_generations, settling_timesteps
 from viz_diffusion.lessons.decision.ideal_paths import IdealPaths, noised_stepwise, settled_from_the_end
 from viz_diffusion.lessons.decision.settling import Decision, half_interval
+from viz_diffusion.study.wording import wording
+from viz_diffusion.text.catalogue import load_texts
 
 SCHEDULE = NoiseSchedule.named("linear")
 
@@ -162,7 +164,7 @@ def test_control_what_cannot_be_read_before_the_last_step_has_not_settled_on_the
     assert answers["settles"] is False
     assert "as_ideal" not in answers
     told = told_in_every_language(Finding.of(decision.LESSON, found, full=False), make_context(mute()))
-    assert "40 of them only from a t below 100" in told["en"].answers[0].text
+    assert "40 of them only at t < 100" in told["en"].answers[0].text
 
 
 def test_to_settle_is_what_more_than_half_do(ideal: Decision) -> None:
@@ -248,7 +250,7 @@ def test_a_class_is_settled_from_the_end_on() -> None:
 
 
 def test_the_decision_is_told_where_nobody_can_read(ideal: Decision) -> None:
-    context = make_context(mute())
+    context, texts = make_context(mute()), load_texts("en")
     never = replace(ideal.paths, commit=np.full(80, -1))
     nobody = replace(
         ideal,
@@ -258,11 +260,13 @@ def test_the_decision_is_told_where_nobody_can_read(ideal: Decision) -> None:
         calibration=None,
     )
     for data, count in ((ideal, 6), (replace(ideal, paths=never), 5), (nobody, 3)):
-        told = told_in_every_language(Finding.of(decision.LESSON, data, full=False), context)
+        finding = Finding.of(decision.LESSON, data, full=False)
+        told = told_in_every_language(finding, context)
         assert len(told["en"].answers) == len(told["zh"].answers) == count
         assert [drawing.name for drawing in told["zh"].drawings] == ["decision", "forks"]
         assert len(told["zh"].table.rows) == len(data.noised.timesteps)
-        assert ("log loss falls from 0.056 to 0.009" in told["en"].answers[0].text) is (data is not nobody)
+        details = texts("picture.decision.details", **wording(finding.facts_by_name, texts))
+        assert ("log loss falls from 0.056 to 0.009" in details) is (data is not nobody)
 
 
 def test_the_answer_tells_at_every_t_how_many_pairs_agree(ideal: Decision) -> None:

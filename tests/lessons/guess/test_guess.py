@@ -78,7 +78,7 @@ def test_a_blur_is_not_called_speckle_nor_speckle_a_blur(some: tuple[Digits, Dig
 def test_the_guess_is_told_both_ways(some: tuple[Digits, Digits]) -> None:
     _, training = some
     oracle = EmpiricalOracle(SCHEDULE, training.images, training.labels)
-    for denoiser, verdict in ((oracle, "Found"), (mute(), "Not found")):
+    for denoiser, verdict in ((oracle, "Yes"), (mute(), "No")):
         context = make_context(denoiser, recorded_steps=6, given_training=training)
         told = told_in_every_language(Finding.measure(guess.LESSON, context), context)
         assert told["en"].answers[0].verdict == verdict
@@ -107,7 +107,7 @@ def test_steps_are_told_both_ways() -> None:
     context = make_context(mute(), recorded_steps=20)
     data = step.LESSON.measure(context)
     contrary = replace(data, injected=data.injected * 1e-3, ddim_rest=np.array([0.2]))
-    for found, verdict in ((data, "Found"), (contrary, "Not found")):
+    for found, verdict in ((data, "Yes"), (contrary, "No")):
         told = told_in_every_language(Finding.of(step.LESSON, found, full=False), context)
         verdicts = dict(zip(outcomes(step.LESSON, found), (one.verdict for one in told["en"].answers), strict=True))
         assert (verdicts["injects_more"], verdicts["ddim_injects_nothing"]) == (verdict, verdict)

@@ -158,8 +158,8 @@ def test_what_is_lost_is_what_a_reader_gets_by_subtracting(ideal: Guidance) -> N
     for name, (gone, left) in {"forgets": ("plain", "insisted"), "obeys": ("insisted", "plain")}.items():
         one = claims[name]
         assert one[f"{gone}_hits"] - one[f"{left}_hits"] == one["change_hits"] == {"forgets": 13, "obeys": 20}[name]
-    text = next(answer.text for answer in told["en"].answers if "within reach" in answer.question)
-    found = re.match(r"Of (\d+) real digits (\d+) \(.*? and (\d+) \(.*?: (\d+) are lost", text)
+    text = next(answer.text for answer in told["en"].answers if "cover fewer" in answer.question)
+    found = re.match(r"Yes\. Of (\d+) real digits, .* cover (\d+) \(.* cover (\d+) \(.*loses (\d+), ", text)
     assert found is not None
     count, plain, insisted, lost = map(int, found.groups())
     assert (plain - insisted, count) == (lost, ideal.count)
@@ -230,7 +230,7 @@ def test_it_is_told_both_ways_and_without_a_reader(ideal: Guidance) -> None:
         images=ideal.images[:-3],
     )
     cases = (planted(ideal, 20, 30, 0.7, 19), planted(ideal, -20, -30, 1.3, 0), planted(ideal, 1, 1, 0.7, 0), nobody)
-    for data, verdict, count in zip(cases, ("Found", "Not found", "Cannot be told", None), (5, 5, 5, 2), strict=True):
+    for data, verdict, count in zip(cases, ("Yes", "No", "Undecided", None), (5, 5, 5, 2), strict=True):
         told = told_in_every_language(Finding.of(guidance.LESSON, data, full=False), context)
         assert len(told["en"].answers) == len(told["zh"].answers) == count
         assert verdict is None or told["en"].answers[0].verdict == verdict
@@ -249,7 +249,8 @@ def test_the_figures_show_what_was_found(ideal: Guidance) -> None:
         for row in range(kept):
             assert np.array_equal(shown[column * kept + row][::factor, ::factor], ideal.images[column, row])
     said = [one.get_text() for one in figures["guidance"].findobj(Text) if one.get_text()]
-    assert [word for word in said if word in ("$s$", "$A$", "$V$", "$R$")] == ["$s$", "$A$", "$V$", "$R$"]
+    rows = ["guidance\nscale s", "accuracy", "variance", "recall"]
+    assert [word for word in said if word in rows] == rows
     facts = guidance.facts(ideal)
     (panel,) = [axes for axes in figures["price"].axes if axes.lines and axes.get_zorder() == 0]
     dots = [line for line in panel.lines if line.get_marker() == "o"]

@@ -124,11 +124,11 @@ def test_what_the_label_saves_is_told_every_way() -> None:
     context = with_comparison_runs(make_context(recorded_steps=7))
     embedding = label.measure_embedding(context.network)
     for numbers, verdicts, said in (
-        ((6.0, 6.0, 2.3), ["Found", "Found", "Found"], "guidance subtracts this error"),
-        ((6.0, 4.0, 0.2), ["Found", "Not found", "Not found"], "most of it has another cause"),
-        ((6.0, 6.0, 1.4), ["Found", "Found", "Cannot be told"], "too few digits to decide whether"),
-        ((3.4, 3.4, 0.1), ["Not found", "Found"], "Half of the bits are saved"),
-        ((3.32 * 1.15, 3.9, 0.1), ["Cannot be told", "Found"], "Half of the bits are saved"),
+        ((6.0, 6.0, 2.3), ["Yes", "Yes", "Yes"], "guidance subtracts this error"),
+        ((6.0, 4.0, 0.2), ["Yes", "No", "No"], "most of it has another cause"),
+        ((6.0, 6.0, 1.4), ["Yes", "Yes", "Undecided"], "too few digits to decide whether"),
+        ((3.4, 3.4, 0.1), ["No", "Yes"], "Half of the bits are saved"),
+        ((3.32 * 1.15, 3.9, 0.1), ["Undecided", "Yes"], "Half of the bits are saved"),
     ):
         study = label.LabelStudy(embedding, planted(*numbers))
         here = replace(context, precomputed={label.LabelStudy: study})
@@ -137,7 +137,7 @@ def test_what_the_label_saves_is_told_every_way() -> None:
         assert [one.verdict for one in answers[: len(verdicts)]] == verdicts
         assert len(answers) == len(told["zh"].answers) == len(verdicts) + 2
         assert said in answers[2].text
-        assert ("cannot tell more than it holds" in answers[0].text) is (verdicts[0] == "Found")
+        assert ("cannot tell more than it holds" in answers[0].text) is (verdicts[0] == "Yes")
         assert [drawing.name for drawing in told["en"].drawings] == ["ten_digits", "label_embedding", "label_worth"]
 
 

@@ -154,17 +154,17 @@ def test_alike_digits_later_is_told_from_the_contrary_and_from_chance() -> None:
     assert sum(map(bool, by_chance)) <= 4  # of 40, 1 is expected
 
 
-@pytest.mark.parametrize("verdict", ["Found", "Not found"])
+@pytest.mark.parametrize("verdict", ["Yes", "No"])
 def test_it_is_told_both_ways_in_every_language(
     verdict: str, obeying: LabelSwitches, deaf: LabelSwitches, oracle: EmpiricalOracle, known: Digits
 ) -> None:
     worth = measure_label_information(oracle, SCHEDULE, known, known, sizes=(20, 4, 2))
     context = with_comparison_runs(make_context(recorded_steps=7))
-    orders = label.LabelStudy(label.measure_embedding(context.network), worth, obeying if verdict == "Found" else deaf)
+    orders = label.LabelStudy(label.measure_embedding(context.network), worth, obeying if verdict == "Yes" else deaf)
     context = replace(context, precomputed={label.LabelStudy: orders})
     told = told_in_every_language(Finding.measure(label.LESSON, context), context)
     answers = {one.question: one.verdict for one in told["en"].answers}
-    assert answers["Is a new order obeyed if it comes early?"] == verdict
+    assert answers["Does the generation follow a label that is changed early?"] == verdict
     for one in told.values():
         assert [drawing.name for drawing in one.drawings] == list(label.LESSON.figure_names)
 

@@ -251,15 +251,15 @@ def test_the_layers_are_told_both_ways(context: LessonContext, labels: LabelGeom
     lucky[0, 1] = 0.01
     yes, no, unsure = bumps(250, 750, 250), bumps(500, 500, None, noise=0.0), bumps(450, 550, 450, count=6, noise=0.8)
     for seen, of_labels, verdicts in (
-        (yes, replace(labels, vectors=sure, conditioning=sure), ["Found", "Found", "Found", "Found"]),
-        (bumps(750, 250, 750), replace(labels, vectors=chance, conditioning=chance), ["Found", *["Not found"] * 3]),
+        (yes, replace(labels, vectors=sure, conditioning=sure), ["Yes", "Yes", "Yes", "Yes"]),
+        (bumps(750, 250, 750), replace(labels, vectors=chance, conditioning=chance), ["Yes", *["No"] * 3]),
         (
             no,
             replace(labels, conditioning=sure, untrained_p=lucky),
-            ["Not found", "Cannot be told", "Not found", "Cannot be told"],
+            ["No", "Undecided", "No", "Undecided"],
         ),
-        (bumps(None, None, noise=0.0), replace(labels, conditioning=sure), ["Not found", "Not found", "Found"]),
-        (unsure, labels, ["Cannot be told", None, "Not found", None]),
+        (bumps(None, None, noise=0.0), replace(labels, conditioning=sure), ["No", "No", "Yes"]),
+        (unsure, labels, ["Undecided", None, "No", None]),
     ):
         finding = Finding.of(layers.LESSON, Layers(seen, of_labels, 1000), full=False)
         told_so = told_in_every_language(finding, context)

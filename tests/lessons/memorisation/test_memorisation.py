@@ -105,8 +105,8 @@ def test_distances_that_agree_in_the_mean_alone_are_told_to_differ(sets: tuple[D
     finding = Finding.of(memorisation.LESSON, Memorisation(data, data, None), full=False)
     answers = told_in_every_language(finding, make_context(mute(), heldout=10))["en"].answers
     mean = next(one for one in answers if "mean distance" in one.question)
-    assert mean.verdict == "Found"
-    assert "is 0.417, and chance allows 0.096" in mean.text  # 2.5 of 6
+    assert mean.verdict == "Yes"
+    assert "up to 0.417, and chance allows 0.096" in mean.text  # 2.5 of 6
     assert "1.00 ± " in next(one for one in answers if "control" in one.question).text
 
 
@@ -118,14 +118,14 @@ def test_whoever_draws_no_digits_is_said_to(sets: tuple[Digits, Digits, Digits])
     assert said["control_caught"] is False
     context = make_context(mute(), heldout=10)
     told = told_in_every_language(Finding.of(memorisation.LESSON, data, full=False), context)
-    assert [one.verdict for one in told["en"].answers][-3:] == ["Not found", "Found", "Not found"]
+    assert [one.verdict for one in told["en"].answers][-3:] == ["No", "Yes", "No"]
     assert len(told["zh"].table.rows) == 4
     digits, farther, _ = told["en"].answers[-3:]
     assert digits.text.startswith("No. Only ")
     assert "KID × 1000" in digits.text
-    assert "they reach 0% of the test digits" in digits.text, "accuracy never stands alone"
+    assert "cover 0% of the test digits" in digits.text, "accuracy never stands alone"
     assert farther.text.startswith("Yes. FID-MNIST(")
-    assert "Each set has 20 images" in farther.text
+    assert "20 images in each set" in farther.text
 
 
 def test_copies_stand_in_orange_and_the_line_is_the_distribution(sets: tuple[Digits, Digits, Digits]) -> None:
@@ -176,10 +176,10 @@ def test_how_near_a_copy_must_be_to_be_noticed_is_told_both_ways(
     told = told_in_every_language(Finding.of(memorisation.LESSON, data, full=False), make_context(mute(), heldout=10))
     answer = told["en"].answers[-1].text
     assert answer.startswith(word)
-    assert f"{flagged[2] / 40:.0%} at 99" in answer
+    assert f"{flagged[2] / 40:.0%} for t = 99" in answer
     assert len(told["zh"].table.rows) == 2 + 5
     if holds:  # 0 of 2000: at most 0.19% (Wilson); of copies that are flagged in at least 52%: 0.37%
-        assert "0 of 2000 samples exclude" in answer
-        assert "t = 99: 0.37%" in answer
+        assert "With 0 near-copies among 2000 samples" in answer
+        assert "0.37% as for t = 99" in answer
         assert memorisation.facts(data).noised is not None
         assert memorisation.facts(data).noised.noised_excluded[4] == 1, "what is never flagged is never excluded"

@@ -143,9 +143,9 @@ def test_mistakes_are_told_every_way(found: Mistakes) -> None:
     ruined = dict.fromkeys(bugs.MISTAKES, 300) | {"reversed": 0}
     ruins = replace(found, samples=400, correct=classified_like(ruined), values=found.values[::-1])
     for data, verdicts in (
-        (seen, ["Found"] * 3),
-        (few, ["Found", "Found", "Cannot be told"]),
-        (ruins, ["Not found"] * 3),
+        (seen, ["Yes"] * 3),
+        (few, ["Yes", "Yes", "Undecided"]),
+        (ruins, ["No"] * 3),
     ):
         told = told_in_every_language(Finding.of(mistakes.LESSON, data, full=False), context)
         assert [one.verdict for one in told["en"].answers] == verdicts

@@ -76,14 +76,14 @@ def test_the_text_follows_the_network(schedule: str | None, make_unet: Make, tin
     if schedule is None:
         assert answers[0].startswith("No.")
         assert "all that this network gets of t" in answers[0]
-        assert answers[1].startswith("Yes, their output is ε̂")
-        assert "The layers predict ε." in told["en"].text
+        assert answers[1].startswith("Yes. Their output is ε̂")
+        assert "The layers predict ε;" in told["en"].text
     else:
-        assert answers[0].startswith("Yes, through the last line")
+        assert answers[0].startswith("Yes. With a random t in the output formula only")
         assert "not all that the network gets of t" in answers[0]
-        assert answers[1].startswith("No, they predict v")
+        assert answers[1].startswith("No. They predict v")
         assert "157 at t = 999" in answers[1]
-        assert "The layers predict v." in told["en"].text
+        assert "The layers predict v;" in told["en"].text
     assert len(told["zh"].answers) == 2
 
 

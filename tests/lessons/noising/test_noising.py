@@ -58,5 +58,5 @@ def test_what_was_found_is_told_both_ways() -> None:
     data = measure_noising(context.heldout, gentle, chains=20)
     assert outcomes(noising.LESSON, data) == {"closed_form": False, "crossing": False}
     told = told_in_every_language(Finding.of(noising.LESSON, data, full=False), context)
-    assert [one.verdict for one in told["en"].answers] == ["Not found", "Not found"]
-    assert [one.verdict for one in told["zh"].answers] == ["不成立", "不成立"]
+    assert [one.verdict for one in told["en"].answers] == ["No", "No"]
+    assert [one.verdict for one in told["zh"].answers] == ["否", "否"]

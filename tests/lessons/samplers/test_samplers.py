@@ -201,11 +201,11 @@ def test_it_is_told_both_ways_and_without_a_reader(gaussian: Samplers, read: Sam
     unsure[:, :, :166] = True
     far = replace(read, frechet=np.full((4, len(STEPS)), 12.3), frechet_all=5.0, frechet_real=1.5)
     cases = (
-        (read, "Found", 4),
-        (replace(read, right=never), "Not found", 4),
-        (replace(read, right=unsure), "Cannot be told", 4),
-        (gaussian, "Found", 3),
-        (far, "Found", 4),
+        (read, "Yes", 4),
+        (replace(read, right=never), "No", 4),
+        (replace(read, right=unsure), "Undecided", 4),
+        (gaussian, "Yes", 3),
+        (far, "Yes", 4),
     )
     for data, verdict, count in cases:
         told = told_in_every_language(Finding.of(samplers.LESSON, data, full=False), context)

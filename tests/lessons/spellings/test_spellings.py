@@ -172,9 +172,9 @@ def test_carving_and_painting_are_told_both_ways() -> None:
     context = make_context(gaussian(), recorded=record("ddim"))
     data = spellings.measure(context)
     for sums, verdict, words in (
-        (data.sum_to_image, "Found", "two ways to write the same steps"),
-        (np.array([0.8, 0.9, 0.9]), "Not found", "the predicted noise 0.80"),
-        (np.array([-0.1, 0.2, 0.1]), "Not found", "the predicted noise −0.10"),
+        (data.sum_to_image, "Yes", "two ways to write the same steps"),
+        (np.array([0.8, 0.9, 0.9]), "No", "the predicted noise 0.80"),
+        (np.array([-0.1, 0.2, 0.1]), "No", "the predicted noise −0.10"),
     ):
         finding = Finding.of(LESSON, replace(data, sum_to_image=sums), full=False)
         told = told_in_every_language(finding, context)

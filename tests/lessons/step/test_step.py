@@ -193,11 +193,11 @@ def test_many_generations_are_told_every_way_and_drawn() -> None:
     recorded = _truth("ddpm")
     context = make_context(TruthOracle(SCHEDULE, torch.zeros(1, 1, 28, 28)), recorded=recorded, heldout=10)
     for numbers, verdict in (
-        ((0.1, -0.98, 27.0), "Found"),
-        ((0.8, -0.98, 27.0), "Not found"),
-        ((0.1, -0.5, 27.0), "Not found"),
-        ((0.1, -0.98, 5.0), "Not found"),
-        ((0.5, -0.98, 27.0), "Cannot be told"),
+        ((0.1, -0.98, 27.0), "Yes"),
+        ((0.8, -0.98, 27.0), "No"),
+        ((0.1, -0.5, 27.0), "No"),
+        ((0.1, -0.98, 5.0), "No"),
+        ((0.5, -0.98, 27.0), "Undecided"),
     ):
         data = replace(measure_steps(recorded), general=_general(*numbers))
         told = told_in_every_language(Finding.of(step.LESSON, data, full=False), context)

@@ -99,7 +99,7 @@ def test_what_training_taught_is_told_both_ways(measured: Training) -> None:
         found = Finding.of(training.LESSON, data, full=False)
         assert {claim.name: claim.holds for claim in found.claims}["beats_gaussian"] is holds
         told = told_in_every_language(found, context)
-        assert told["en"].answers[0].verdict == ("Found" if holds else "Not found")
+        assert told["en"].answers[0].verdict == ("Yes" if holds else "No")
         assert all("{" not in one.text for lang in told.values() for one in lang.answers)
 
 
@@ -132,9 +132,9 @@ def test_a_tables_paired_difference_decides_whether_the_gaussian_decoder_costs_b
     assert outcomes(training.LESSON, measured)["decoder_costs"] is True
     context = make_context(mute())
     for gaussian, categorical, holds, verdict in (
-        (0.89, 0.42, True, "Found"),
-        (0.42, 0.89, False, "Not found"),
-        (0.42, 0.4199, None, "Cannot be told"),
+        (0.89, 0.42, True, "Yes"),
+        (0.42, 0.89, False, "No"),
+        (0.42, 0.4199, None, "Undecided"),
     ):
         data = with_decoders(measured, gaussian, categorical)
         assert outcomes(training.LESSON, data)["decoder_costs"] is holds

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -29,21 +32,50 @@ from viz_diffusion.cli.study import (
     study_command,
     study_texts,
 )
-from viz_diffusion.errors import VizdiffUsageError
+from viz_diffusion.deck.outline import MINUTES
+from viz_diffusion.errors import VizdiffUsageError, did_you_mean
 from viz_diffusion.files import make_dir, make_parent
 
 if TYPE_CHECKING:
+    from viz_diffusion.deck.pictures import Film
+    from viz_diffusion.deck.selection import Selection
+    from viz_diffusion.study.narrative import NarratedLesson
     from viz_diffusion.study.study import Study
     from viz_diffusion.text.catalogue import Texts
 
 
 HELP = (
     "Write slides, a handout or pictures of a generation.\n\n"
-    "Records a generation, measures it, and writes slides with notes (pptx), an A4 handout (pdf), or numbered pictures "
-    "with captions for your own slides (folder).\n\n"
-    "Example: vizdiff deck --digit 5"
+    "Records a generation, measures it, and writes a lecture of 20, 45 or 90 minutes: slides with notes (pptx), an A4 "
+    "handout (pdf), or numbered pictures with captions for your own slides (folder).\n\n"
+    "Example: vizdiff deck --minutes 45"
 )
 _ENDINGS = {"pptx": ".pptx", "pdf": ".pdf", "folder": ""}
+_DEFAULT_MINUTES, _DEFAULT_SIZE = 45, "720p"
+_SIZES = ("360p", "480p", "720p", "1080p")
+
+
+MinutesOption = Annotated[
+    int, typer.Option(metavar="|".join(map(str, MINUTES)), help="Length of the lecture: chooses the slides.")
+]
+SlidesOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME,NAME",
+        help="Show only these slides, or those of --minutes with +NAME and without -NAME; all shows every slide. "
+        "A name is a slide's, a figure's or a lesson's.",
+    ),
+]
+TemplateOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE.pptx",
+        help="PowerPoint template (.pptx, .potx) whose size, layouts, fonts and colours are used.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+SizeOption = Annotated[str, typer.Option(metavar="|".join(_SIZES), help="Size of the film.", rich_help_panel=OUTPUT)]
+
 OutOption = Annotated[
     Path | None,
     typer.Option(
@@ -55,24 +87,34 @@ OutOption = Annotated[
 ]
 
 
+@dataclass(frozen=True)
+class _DeckFile:
+    """What to write, and where."""
+
+    format: str
+    """pptx, pdf or folder."""
+    template: Path | None
+    """A PowerPoint template."""
+    out: Path
+    """The file or folder."""
+    size: str
+    """Size of the film."""
+
+
 @takes(generation=GENERATION)
 def run_command(
     *,
     format: Annotated[str, typer.Option("--format", metavar="pptx|pdf|folder", help="What to write.")] = "pptx",
+    minutes: MinutesOption = _DEFAULT_MINUTES,
+    slides: SlidesOption = None,
     generation: GenerationOptions,
     run: RunOption = None,
     data_dir: DataDirOption = None,
     device: DeviceOption = "auto",
     lang: LangOption = "en",
     lessons: LessonsOption = "core",
-    template: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE.pptx",
-            help="PowerPoint template (.pptx, .potx) whose size, layouts, fonts and colours are used.",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = None,
+    template: TemplateOption = None,
+    size: SizeOption = _DEFAULT_SIZE,
     out: OutOption = None,
     force: ForceOption = False,
     as_json: JsonOption = False,
@@ -80,28 +122,31 @@ def run_command(
 ) -> None:
     """Record, measure, plan, write."""
     terminal = Terminal(as_json, quiet, lang)
-    _check_options(format, template, out)
-    texts = terminal.texts
+    _check_options(format, template, out, size)
+    chosen, selection = pick_lessons(lessons), _read_selection(minutes, slides)
     request = read_request(generation)
     out = request.default_out("deck", _ENDINGS[format], lang, run) if out is None else out
-    _check_files(format, template, out)
-    written = Output(out / "facts.json" if format == "folder" else out, "deck", force, lang)
-    study = prepare_study(request, run, device, terminal, pick_lessons(lessons), out=written, data_dir=data_dir)
-    texts = study_texts(study, texts)
-    made = _write(study, format, template, out, texts, terminal)
-    size = "" if out.is_dir() else f", {show_size(out)}"
-    files = terminal.text(f"count_{made['what']}", count=made["count"]) + size
+    file = _DeckFile(format, template, out, size)
+    _check_files(file)
+    output = Output(out / "facts.json" if format == "folder" else out, "deck", force, lang)
+    study = prepare_study(request, run, device, terminal, chosen, out=output, data_dir=data_dir)
+    command = study_command("deck", study, lang, *_own_options(minutes, slides, lessons, size))
+    written = _write(study, file, selection, command, study_texts(study, terminal.texts), terminal)
+    total = "" if out.is_dir() else f", {show_size(out)}"
+    files = terminal.text(f"count_{written['what']}", count=written["count"]) + total
     terminal.tell("Done", "done_folder", path=show_path(out), files=files, seconds=terminal.seconds)
-    if made["left_out"]:
-        terminal.tell("Left out", "no_room", titles="; ".join(made["left_out_titles"]))
+    if written["left_out"]:
+        terminal.tell("Left out", "slides_left_out", names=", ".join(written["left_out"]))
     facts = study.facts()
     terminal.result(
         {
             "out": str(out),
             "format": format,
-            made["what"]: made["count"],
-            "film": made["film"],
-            "left_out": made["left_out"],
+            "minutes": minutes,
+            written["what"]: written["count"],
+            "film": written["film"],
+            "shown": written["shown"],
+            "left_out": written["left_out"],
             "digit": facts["recording"]["digit"],
             "seed": facts["recording"]["seed"],
             "seconds": round(terminal.seconds, 1),
@@ -110,85 +155,115 @@ def run_command(
     )
 
 
-def _check_options(format: str, template: Path | None, out: Path | None) -> None:
+def _own_options(minutes: int, slides: str | None, lessons: str, size: str) -> list[str]:
+    """Return the command's own options, where they are not the default, for the command that makes the deck again."""
+    words = ["--minutes", str(minutes)] if minutes != _DEFAULT_MINUTES else []
+    words += [f"--slides={slides}"] if slides else []
+    words += ["--lessons", lessons] if lessons != "core" else []
+    return words + (["--size", size] if size != _DEFAULT_SIZE else [])
+
+
+def _read_selection(minutes: int, slides: str | None) -> Selection:
+    """Return which slides were asked for; lessons are only loaded where slides are named."""
+    from viz_diffusion.deck.selection import read_selection
+
+    figures: list[tuple[str, str]] = []
+    if slides:
+        from viz_diffusion.lessons.base import all_lessons
+
+        figures = [(lesson.name, figure) for lesson in all_lessons() for figure in lesson.figure_names]
+    return read_selection(minutes, slides, figures)
+
+
+def _check_options(format: str, template: Path | None, out: Path | None, size: str) -> None:
     """Refuse options that do not go together."""
     if format not in _ENDINGS:
         raise VizdiffUsageError(f"--format must be one of {', '.join(_ENDINGS)}, found {format!r}")
+    if size not in _SIZES:
+        raise VizdiffUsageError(
+            f"--size must be one of {', '.join(_SIZES)}, found {size!r}{did_you_mean(size, _SIZES)}"
+        )
     if template is not None and format != "pptx":
         raise VizdiffUsageError(f"--template goes with --format pptx, not with {format}")
     if out is not None and format != "folder" and out.suffix.lower() != f".{format}":
         raise VizdiffUsageError(f"--out must end in .{format} for --format {format}, found {str(out)!r}")
 
 
-def _check_files(format: str, template: Path | None, out: Path) -> None:
+def _check_files(file: _DeckFile) -> None:
     """Create the folder to write to; refuse a file or a template that cannot be used."""
-    if format == "folder":
+    if file.format == "folder":
         from viz_diffusion.deck.folder import check_folder
 
-        check_folder(out)
-        make_dir(out.parent)
+        check_folder(file.out)
+        make_dir(file.out.parent)
     else:
-        make_parent(out)
-    if template is not None:
+        make_parent(file.out)
+    if file.template is not None:
         from viz_diffusion.deck.template import check_template
 
-        check_template(template)
+        check_template(file.template)
 
 
 def _write(
-    study: Study, format: str, template: Path | None, out: Path, texts: Texts, terminal: Terminal
+    study: Study, file: _DeckFile, selection: Selection, command: str, texts: Texts, terminal: Terminal
 ) -> dict[str, Any]:
-    """Draw every figure once, and write the file or folder; return its facts."""
+    """Choose the slides, draw their figures once, and write the file or folder; return its facts."""
     from viz_diffusion.deck.pictures import PictureRenderer, make_film
-    from viz_diffusion.deck.slide_plan import plan_deck
+    from viz_diffusion.deck.slide_plan import DeckPlan, plan_deck
     from viz_diffusion.plots.film import can_write_mp4
     from viz_diffusion.study.narrative import narrate
-    from viz_diffusion.study.wording import wording
 
-    film = None if format == "pdf" else make_film(study.trajectory, texts, can_write_mp4())
-    command_of_figure = partial(figure_command, study, texts.lang)
-    film_formats = [] if film is None else ["gif", *(["mp4"] if film.mp4 is not None else [])]
-    renderer = PictureRenderer()
-    with terminal.progress("Drawing", terminal.text("pictures"), None) as update:
-        if format == "folder" and film is not None:
-            from viz_diffusion.deck.folder import write_folder
-
-            lessons = narrate(study.findings, study.recording, texts)
-            title = texts("report.title", **wording(study.recording, texts))
-            names = write_folder(
-                lessons,
-                film,
-                study.facts(),
-                title,
-                command_of_figure,
-                texts,
-                out,
-                lambda drawing: update(0, None, drawing.name),
-            )
-            return {"what": "files", "count": len(names), "left_out": [], "left_out_titles": [], "film": film_formats}
-
-        lessons = narrate(
-            study.findings,
-            study.recording,
-            texts,
-            lambda drawing: update(renderer.draw(drawing), None, drawing.name),
-        )
-        pictures = renderer.finish()
-    command = study_command("deck", study, texts.lang)
-    deck = plan_deck(study, lessons, pictures, film, command, command_of_figure, texts)
-    if format == "pptx":
+    lessons = narrate(study.findings, study.recording, texts)
+    plan = DeckPlan.choose(study, lessons, selection, film=file.format != "pdf")
+    shown = plan.figures(lessons)
+    lessons_shown = [replace(one, drawings=_named(one, shown)) for one in lessons if _named(one, shown)]
+    has_mp4 = can_write_mp4()
+    facts: dict[str, Any] = {
+        "film": ["gif", *(["mp4"] if has_mp4 else [])] if plan.has_film else [],
+        "shown": [slide.name for slide in plan.chosen],
+        "left_out": [slide.name for slide in plan.left_out],
+    }
+    with ThreadPoolExecutor(1) as pool, terminal.progress("Drawing", terminal.text("pictures"), None) as update:
+        made = partial(make_film, study.trajectory, texts, has_mp4, size=file.size)
+        filming = pool.submit(made) if plan.has_film else None  # encoded while the figures are drawn
+        if file.format == "folder":
+            film = filming.result() if filming else None
+            names = _write_folder(study, lessons_shown, film, file.out, texts, update)
+            return {"what": "files", "count": len(names), **facts}
+        renderer = PictureRenderer()
+        for drawing in (drawing for one in lessons_shown for drawing in one.drawings):
+            update(renderer.draw(drawing), len(shown), drawing.name)
+        film = filming.result() if filming else None
+        deck = plan_deck(study, lessons, plan, renderer.finish(), film, command, texts)
+    if file.format == "pptx":
         from viz_diffusion.deck.powerpoint import write_pptx
 
-        write_pptx(deck, out, template)
-        count, what = len(deck.slides), "slides"
-    else:
-        from viz_diffusion.deck.handout import write_pdf
+        write_pptx(deck, file.out, file.template)
+        return {"what": "slides", "count": len(deck.slides), **facts}
+    from viz_diffusion.deck.handout import write_pdf
 
-        count, what = write_pdf(deck, out, texts), "pages"
-    return {
-        "what": what,
-        "count": count,
-        "film": film_formats,
-        "left_out": list(deck.left_out),
-        "left_out_titles": list(deck.left_out_titles),
-    }
+    return {"what": "pages", "count": write_pdf(deck, file.out, texts), **facts}
+
+
+def _named(lesson: NarratedLesson, names: Sequence[str]) -> tuple[Any, ...]:
+    """Return the drawings of a lesson that are among ``names``."""
+    return tuple(drawing for drawing in lesson.drawings if drawing.name in names)
+
+
+def _write_folder(
+    study: Study, lessons: Sequence[NarratedLesson], film: Film | None, out: Path, texts: Texts, update: Any
+) -> tuple[str, ...]:
+    """Write the chosen pictures with their captions; return the names of the files."""
+    from viz_diffusion.deck.folder import write_folder
+
+    names = [drawing.name for one in lessons for drawing in one.drawings]
+    return write_folder(
+        lessons,
+        film,
+        study.facts(),
+        texts("deck.slide.cover.title", **study.recording),
+        partial(figure_command, study, texts.lang),
+        texts,
+        out,
+        lambda drawing: update(names.index(drawing.name) + 1, len(names), drawing.name),
+    )

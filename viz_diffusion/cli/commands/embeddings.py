@@ -50,7 +50,7 @@ def run_command(
     from viz_diffusion.lessons.network import lesson as network
     from viz_diffusion.plots.embeddings import draw_label_embedding
     from viz_diffusion.plots.lazy_figures import Figures
-    from viz_diffusion.study.narrative import drawings, save_drawing
+    from viz_diffusion.study.narrative import captions_and_details, drawings, save_drawing
     from viz_diffusion.study.wording import wording
 
     terminal.tell("Drawing", "embeddings")
@@ -65,18 +65,18 @@ def run_command(
     else:
         terminal.say("Left out", f"label_embedding: {texts['report.reason_labels']}")
     facts["model"], figures = facts_by_name(network.facts(layers)), figures | network.draw(layers)
-    captions = {}
+    drawn = []
     for name in figures:  # drawn where the names of classes are known
         (drawing,) = drawings(Figures(**{name: partial(figures.__getitem__, name)}), wording(facts[name], texts), texts)
         save_drawing(drawing, out)
-        captions[name] = drawing.caption
+        drawn.append(drawing)
     result = {
         "out": str(out),
         "run": loaded.run.name_or_path,
         "weights_sha256": loaded.weights_sha256,
         "seconds": round(terminal.seconds, 1),
         **facts,
-        "captions": captions,
+        **captions_and_details(drawn),
     }
     write_json(out / "embeddings.json", result)
     terminal.tell("Done", "done_folder", path=show_path(out), files=", ".join(figures), seconds=terminal.seconds)

@@ -77,7 +77,7 @@ def run_command(
     from viz_diffusion.lessons.facts import facts_by_name
     from viz_diffusion.lessons.noising import lesson as noising
     from viz_diffusion.lessons.noising.forward_process import measure_noising
-    from viz_diffusion.study.narrative import drawings, save_drawing
+    from viz_diffusion.study.narrative import captions_and_details, drawings, save_drawing
     from viz_diffusion.study.wording import wording
 
     digits = load_digits("test", dataset, data_dir, image_size)
@@ -91,8 +91,7 @@ def run_command(
     drawn = drawings(noising.draw(data), wording(facts, texts), texts)
     for drawing in drawn:
         save_drawing(drawing, out)
-    captions = {drawing.name: drawing.caption for drawing in drawn}
     files = ", ".join(f"{one.name}.png" for one in drawn)
     terminal.tell("Done", "done_folder", path=show_path(out), files=files, seconds=terminal.seconds)
-    result = facts | {"captions": captions}
+    result = facts | captions_and_details(drawn)
     terminal.result({"out": str(out), "seconds": round(terminal.seconds, 1), **result})

@@ -87,7 +87,7 @@ def run_command(
     quick, longer = (estimate_text(estimated_seconds(lesson, whole)) for whole in (full, True))
     terminal.tell("Time", "time_full" if full else "time", quick=quick, full=longer)
     finding, narrated = study_lesson(lesson, loaded, chosen, seed, full, texts, terminal)
-    from viz_diffusion.study.narrative import save_drawing
+    from viz_diffusion.study.narrative import captions_and_details, save_drawing
 
     for drawing in narrated.drawings:
         save_drawing(drawing, out)
@@ -103,7 +103,7 @@ def run_command(
         "answers": [
             {"question": answer.question, "verdict": answer.verdict, "text": answer.text} for answer in narrated.answers
         ],
-        "captions": {drawing.name: drawing.caption for drawing in narrated.drawings},
+        **captions_and_details(narrated.drawings),
         **finding.to_dict(),
     }
     write_json(out / f"{name}.json", result)
@@ -124,7 +124,7 @@ def _check_name(name: str, texts: Texts) -> None:
 def _say(narrated: NarratedLesson, terminal: Terminal) -> None:
     """Say the answers, then the table."""
     for answer in narrated.answers:
-        terminal.say(answer.word, f"{answer.question} {answer.rest}")
+        terminal.say(answer.verdict, f"{answer.question} {answer.rest}")
     terminal.say("Table", narrated.table.caption)
     for line in table(narrated.table.header, narrated.table.rows):
         terminal.say("", line)

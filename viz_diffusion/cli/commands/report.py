@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import webbrowser
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -168,27 +168,27 @@ def _draw(
     figures: Path | None,
     terminal: Terminal,
 ) -> tuple[Sequence[NarratedLesson], dict[str, Picture]]:
-    """Put findings into words and draw them; return them with their encoded pictures by name, ``steps`` among them.
+    """Put findings into words and draw them; return them with their pictures by name, ``steps`` among them.
 
     Meanwhile the sheets of the players are encoded. ``strip`` draws ``steps`` where no lesson does; ``figures`` is a
     folder for the pictures as files.
     """
     from viz_diffusion.study.narrative import narrate, save_drawing
 
-    pending: dict[str, Future[Picture]] = {}
+    pictures: dict[str, Picture] = {}
     with terminal.progress("Drawing", terminal.text("pictures"), None) as update, ThreadPoolExecutor(2) as pool:
-        # sprites and pictures are encoded in the pool while the next figure is drawn here
+        # sprites are encoded in the pool while the figures are drawn here
         encoding = [pool.submit(getattr, player, "sheets") for player in players]
 
         def keep(drawing: Drawing) -> None:
-            pending[drawing.name] = drawing.picture(pool)
+            pictures[drawing.name] = drawing.picture()
             if figures is not None:
                 save_drawing(drawing, make_dir(figures))
-            update(len(pending), None, drawing.name)
+            update(len(pictures), None, drawing.name)
 
         lessons = narrate(findings, recording, texts, keep)
-        if "steps" not in pending:  # the lesson that draws the strip was not chosen
+        if "steps" not in pictures:  # the lesson that draws the strip was not chosen
             keep(strip())
         for sheets in encoding:
             sheets.result()
-        return lessons, {name: encoded.result() for name, encoded in pending.items()}
+        return lessons, pictures

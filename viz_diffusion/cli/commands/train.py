@@ -41,6 +41,7 @@ from viz_diffusion.cli.training_options import (
     StepsOption,
     SubsetOption,
     TimestepDensityOption,
+    check_density,
 )
 from viz_diffusion.cli.training_start import NewRun, create_run, resume_run
 from viz_diffusion.errors import VizdiffUsageError
@@ -89,6 +90,7 @@ def run_command(
     terminal = Terminal(as_json, quiet, lang)
     _check_numbers(minutes, epochs, steps, batch_size, subset, checkpoint_every)
     check_seed(seed or 0)
+    check_density(timestep_density)
     given = {"objective": objective, "timestep_density": timestep_density}
     target: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     named = (preset, minutes, epochs, dataset, image_size, batch_size)

@@ -47,8 +47,7 @@ def draw_wrong_clock(arms: ArmPictures) -> Figure:
     if arms.images.shape[1] > 4:
         groups.append(("Wrong timestep in the embedding only", _WRONG))
     with theme.use_theme():
-        figure = theme.new_figure()
-        theme.write(figure, 90, 120, "One network, the same noise, right and wrong timesteps", 26, ha="left")
+        figure = theme.new_figure("One network, the same noise, right and wrong timesteps")
         numbers = _counted({"as is": arms.read, "denoised": arms.read_smoothed})
         _draw_groups(figure, (580, 325, 5, 155), groups, arms, numbers)
         if arms.read is not None:
@@ -64,9 +63,7 @@ def draw_no_clock(arms: ArmPictures) -> Figure:
     rows = ("timestep of\nthe sampler", "estimated\nfrom the border")
     groups = [("Network without timesteps", rows), ("Its twin with timesteps, trained equally", rows)]
     with theme.use_theme():
-        figure = theme.new_figure()
-        title = "A network without timesteps, and the timestep of the sampler"
-        theme.write(figure, 90, 120, title, 26, ha="left")
+        figure = theme.new_figure("A network without timesteps, and the timestep of the sampler")
         _draw_groups(figure, (630, 360, 7, 245), groups, arms, _counted({"": arms.read}))
         theme.write(figure, 90, 1740, _SHARES.format(samples=arms.samples), color=theme.MUTED, ha="left")
         return figure
@@ -121,8 +118,7 @@ def _draw_groups(
 def draw_border_clock(timesteps: Array, error: Array, bound: Array, last: int) -> Figure:
     """Draw the RMS error of t estimated from the border (dots) and the bound on it at every t (line)."""
     with theme.use_theme():
-        figure = theme.new_figure()
-        theme.write(figure, 90, 120, "How well black border pixels tell the timestep", 26, ha="left")
+        figure = theme.new_figure("How well black border pixels tell the timestep")
         high = float(max(error.max(), bound[timesteps].max())) * 1.15
         shown = np.flatnonzero(bound <= high)
         ticks = tuple(tick for tick in (0.0, 50.0, 100.0, 150.0, 200.0, 300.0, 400.0) if tick <= high)

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from viz_diffusion.plots import raster, theme
 from viz_diffusion.plots.panels import AxisScale, Curve, draw_curves
 from viz_diffusion.plots.theme import Array
+from viz_diffusion.plots.words import figure_words
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,7 +22,7 @@ class Price:
     """One line over the guidance scale."""
 
     name: str
-    """Its symbol."""
+    """``accuracy``, ``variance`` or ``recall``."""
     values: Array
     """(A,) float, about 0 to 1."""
     low: Array
@@ -40,11 +41,12 @@ def draw_guidance(images: Array, scales: Array, numbers: Sequence[tuple[str, Seq
     scales
         (A,) float.
     numbers
-        (symbol, A values) for each line beneath; values under ``%`` are drawn as percentages.
+        (``accuracy``, ``variance`` or ``recall``, A values) for each line beneath; all but the variance are shares.
     """
     with theme.use_theme():
-        figure = theme.new_figure()
-        left, right, top, gap = 330, 3130, 190, 14
+        words = figure_words("guidance")
+        figure = theme.new_figure(words("title"))
+        left, right, top, gap = 520, 3130, 330, 14
         count, rows, side = len(scales), images.shape[1], images.shape[-1]
         pitch = (right - left) / count
         room = (1750 - top - 90 * len(numbers)) / max(1, rows)
@@ -64,12 +66,12 @@ def draw_guidance(images: Array, scales: Array, numbers: Sequence[tuple[str, Seq
             )
             for row in range(rows):
                 raster.place_digit(figure, middle - size / 2, top + row * (size + gap), factor, images[column, row])
-        theme.write(figure, left - 40, top - 56, "$s$", theme.SYMBOL_SIZE, ha="right")
-        for line, (symbol, values) in enumerate(numbers):
+        theme.write(figure, left - 20, top - 56, words("scale"), ha="right", linespacing=1.2)
+        for line, (name, values) in enumerate(numbers):
             y = top + rows * (size + gap) + 74 + 90 * line
-            theme.write(figure, left - 40, y, "$A$" if symbol == "%" else symbol, 24, ha="right")
+            theme.write(figure, left - 20, y, words(name), 20, ha="right")
             for column, value in enumerate(values):
-                text = theme.percent(value) if symbol in ("%", "$R$") else f"{value:.2f}"
+                text = f"{value:.2f}" if name == "variance" else theme.percent(value)
                 theme.write(figure, left + (column + 0.5) * pitch, y, text, 22)
         return figure
 
@@ -77,17 +79,20 @@ def draw_guidance(images: Array, scales: Array, numbers: Sequence[tuple[str, Seq
 def draw_price(scales: Array, lines: Sequence[Price]) -> Figure:
     """Draw each line over the guidance scale with its band; level dotted lines are what real digits have."""
     with theme.use_theme():
-        figure = theme.new_figure()
-        box = (330, 200, 2400, 1330)
+        words = figure_words("price")
+        figure = theme.new_figure(words("title"))
+        box = (330, 300, 2300, 1230)
         high = max(1.05, float(max(line.high.max() for line in lines)) * 1.05)
         colours = (theme.ORANGE, theme.PURPLE, theme.MUTED)
         styles = ("-", "-", "--")
         curves = [
-            Curve(scales, line.values, line.name, line.low, line.high, colour, style)
+            Curve(scales, line.values, words(line.name), line.low, line.high, colour, style)
             for line, colour, style in zip(lines, colours, styles, strict=False)
         ]
-        x = AxisScale(float(scales[0]), float(scales[-1]), tuple(float(s) for s in scales), "$s$")
-        axes = draw_curves(figure, box, curves, x, AxisScale(0, high, tuple(np.arange(0, high, 0.25))))
+        x = AxisScale(float(scales[0]), float(scales[-1]), tuple(float(s) for s in scales))
+        y = AxisScale(0, high, tuple(np.arange(0, high, 0.25)), words("vertical"))
+        axes = draw_curves(figure, box, curves, x, y)
+        theme.write(figure, box[0] + box[2] / 2, 1730, words("scale"), 22)
         axes.axvline(1, color=theme.FAINT, lw=2.5, zorder=1)
         for line, colour in zip(lines, colours, strict=False):
             if line.real is not None:

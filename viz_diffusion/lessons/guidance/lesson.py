@@ -82,15 +82,15 @@ def draw(data: Guidance) -> Figures:
     """Draw ``guidance``, one digit with every scale, and ``price``, gains and losses over the scale."""
     count, scales = len(SCALES), data.scales[: len(SCALES)]
     ratio, half = data.relative_variance()
-    numbers = [("$V$", ratio[:count].tolist())]
-    lines = [Price("$V$", ratio[:count], (ratio - half)[:count], (ratio + half)[:count], 1.0)]
+    numbers = [("variance", ratio[:count].tolist())]
+    lines = [Price("variance", ratio[:count], (ratio - half)[:count], (ratio + half)[:count], 1.0)]
     if data.right is not None:
-        numbers.insert(0, ("%", data.right[:count].mean(axis=1).tolist()))
-        lines.append(_share_line("$A$", data.right[:count], None))
+        numbers.insert(0, ("accuracy", data.right[:count].mean(axis=1).tolist()))
+        lines.append(_share_line("accuracy", data.right[:count], None))
     if data.covered is not None:
-        numbers.append(("$R$", data.covered[:count].mean(axis=1).tolist()))
+        numbers.append(("recall", data.covered[:count].mean(axis=1).tolist()))
         real = None if data.covered_real is None else float(data.covered_real.mean())
-        lines.append(_share_line("$R$", data.covered[:count], real))
+        lines.append(_share_line("recall", data.covered[:count], real))
     return Figures(
         guidance=lambda: draw_guidance(data.images[:count], scales, numbers),
         price=lambda: draw_price(scales, lines),

@@ -209,8 +209,7 @@ def measure_label_information(
     ½∫(mmse(∅) - mmse(y)) dSNR = H(y): for the ideal denoiser the integral over the SNR up to any t is the information
     that the label holds beyond x_t. By the tower property the integrand is E‖x̂_0(y) - x̂_0(∅)‖² too, with far less
     variance. The ideal denoiser is that of the training digits, measured on training digits, for which its posterior
-    p(y | x_t) is exact. Of a network the integral is what the label saves it, which exceeds H(y) by as much as its
-    prediction without a label has more excess error than that with it.
+    p(y | x_t) is exact. Of a network it is what a label saves: H(y) plus its excess error without, less that with it.
 
     Parameters
     ----------

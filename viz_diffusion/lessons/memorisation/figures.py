@@ -11,8 +11,9 @@ from matplotlib.figure import Figure
 from viz_diffusion.plots import raster, theme
 from viz_diffusion.plots.panels import AxisScale, Curve, draw_curves, mark_x
 from viz_diffusion.plots.theme import Array
+from viz_diffusion.plots.words import figure_words
 
-_LEFT, _TOP, _FACTOR, _GAP, _BLOCK = 180, 300, 7, 10, 830
+_LEFT, _TOP, _FACTOR, _GAP, _BLOCK = 400, 330, 7, 10, 800
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,30 +28,34 @@ class NearestPairs:
     """(K,) float, 0 to 1: d₁/d₂."""
 
 
-def draw_copies(blocks: Sequence[tuple[NearestPairs, Array, Array, str]], copy: float) -> Figure:
+def draw_copies(blocks: Sequence[tuple[NearestPairs, Array, Array, int]], copy: float) -> Figure:
     """Draw a block for each of one or two networks.
 
     Parameters
     ----------
     blocks
-        Pairs, (N,) d₁/d₂ of all samples (line) and of test digits (dashed), and the block's name.
+        Pairs, (N,) d₁/d₂ of all samples (line) and of test digits (dashed), and how many digits the
+        network was trained on.
     copy
         Below this a sample is a near-copy; its d₁/d₂ is drawn in orange.
     """
     with theme.use_theme():
-        figure = theme.new_figure()
+        words = figure_words("copies")
+        figure = theme.new_figure(words("title"))
         first = _TOP if len(blocks) > 1 else _TOP + _BLOCK // 2
-        for index, (pairs, ratio, test, name) in enumerate(blocks):
+        for index, (pairs, ratio, test, training) in enumerate(blocks):
             top = first + index * _BLOCK
-            _draw_pairs(figure, top, pairs, name, copy)
-            box = (2500, top, 580, 380)
+            _draw_pairs(figure, top, pairs, words("training", count=training), copy)
+            box = (2650, top, 480, 380)
             curves = (
                 Curve(*_distribution(test), colour=theme.MUTED, style="--", weight=3.5),
                 Curve(*_distribution(ratio)),
             )
             x = AxisScale(0, 1, (0, 0.5, 1))
-            axes = draw_curves(figure, box, curves, x, AxisScale(0, 1, (0, 0.5, 1), "$F$"))
-            theme.write(figure, box[0] + box[2] / 2, top + box[3] + 172, "$d_1/d_2$", 24)
+            axes = draw_curves(figure, box, curves, x, AxisScale(0, 1, (0, 0.5, 1)))
+            middle, below = box[0] + box[2] / 2, top + box[3] + 174
+            theme.write(figure, middle, top - 88, words("vertical"))
+            theme.write(figure, middle, below, words("horizontal"), linespacing=1.3, va="center")
             mark_x(figure, axes, box, copy, "1/3" if abs(copy - 1 / 3) < 1e-9 else theme.number(copy))
         return figure
 
@@ -58,9 +63,10 @@ def draw_copies(blocks: Sequence[tuple[NearestPairs, Array, Array, str]], copy: 
 def _draw_pairs(figure: Figure, top: int, pairs: NearestPairs, name: str, copy: float) -> None:
     size = pairs.samples.shape[-1] * _FACTOR
     theme.write(figure, _LEFT, top - 70, name, theme.NUMBER_SIZE, ha="left")
-    for row, symbol in enumerate(("$x$", theme.X_0)):
+    words = figure_words("copies")
+    for row, text in enumerate((words("sample"), words("nearest"))):
         middle = top + row * (size + _GAP) + size / 2
-        theme.write(figure, _LEFT - 30, middle, symbol, theme.SYMBOL_SIZE, ha="right", va="center")
+        theme.write(figure, _LEFT - 30, middle, text, ha="right", va="center", linespacing=1.3)
     for column, (image, nearest, ratio) in enumerate(zip(pairs.samples, pairs.nearest, pairs.ratio, strict=True)):
         x = _LEFT + column * (size + _GAP)
         raster.place_digit(figure, x, top, _FACTOR, image)

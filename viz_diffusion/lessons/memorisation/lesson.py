@@ -90,7 +90,7 @@ class MemorisationFacts:
 def draw(data: Memorisation) -> Figures:
     """Draw ``copies``: the sample of each label with the smallest d₁/d₂, its nearest training digit, and all d₁/d₂."""
     blocks = [data.own] if data.control is None else [data.own, data.control]
-    drawn = [(one.suspects, one.ratio, one.test_ratio, f"N = {one.training:,}") for one in blocks]
+    drawn = [(one.suspects, one.ratio, one.test_ratio, one.training) for one in blocks]
     return Figures(copies=lambda: draw_copies(drawn, COPY))
 
 

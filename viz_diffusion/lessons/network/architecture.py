@@ -36,6 +36,8 @@ def measure_network(model: SimpleUNet, label: int = 5) -> ModelShape:
     half, quarter = size // 2, size // 4
     down = [shape(f"down_outer.{i}", block, half) for i, block in enumerate(model.down_outer)]
     down += [shape(f"down_inner.{i}", block, quarter) for i, block in enumerate(model.down_inner)]
+    mid = [shape("mid1", model.mid1, quarter, attention=True), shape("mid2", model.mid2, quarter)]
+    mid += [shape(f"mid_more.{i}", block, quarter) for i, block in enumerate(model.mid_more)]
     up = [shape(f"up_inner.{i}", block, quarter) for i, block in enumerate(model.up_inner)]
     up += [shape(f"up_outer.{i}", block, half) for i, block in enumerate(model.up_outer)]
     return ModelShape(
@@ -44,7 +46,7 @@ def measure_network(model: SimpleUNet, label: int = 5) -> ModelShape:
         num_labels=model.config.num_labels,
         input_size=size,
         down=tuple(down),
-        mid=(shape("mid1", model.mid1, quarter, attention=True), shape("mid2", model.mid2, quarter)),
+        mid=tuple(mid),
         up=tuple(up),
         num_parameters=sum(weight.numel() for weight in model.parameters()),
         layers_predict=_layers_predict(model),

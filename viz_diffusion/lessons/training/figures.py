@@ -14,8 +14,8 @@ from viz_diffusion.plots import theme
 from viz_diffusion.plots.class_names import label_text
 from viz_diffusion.plots.panels import AxisScale, Curve, draw_curves, draw_table
 from viz_diffusion.plots.theme import Array
+from viz_diffusion.plots.words import figure_words
 
-_ONE = r"1 $\mathcal{N}$"
 MAP_LIMIT = float(np.log2(3))
 """The colours of the map run over a factor of 3 either way, in powers of 2."""
 
@@ -50,6 +50,7 @@ def draw_loss_by_t(found: LossByT) -> Figure:
     Blue is more than all digits' mean at that t, red less; the colours end at three times and at a third of it.
     """
     with theme.use_theme():
+        words = figure_words("loss_by_t")
         figure = theme.new_figure()
         T = int(found.edges[-1])
         middle = (found.edges[:-1] + found.edges[1:] - 1) / 2
@@ -58,20 +59,19 @@ def draw_loss_by_t(found: LossByT) -> Figure:
         low, high = float(values.min()) / 1.3, min(float(values.max()) * 1.3, 2.0)
         powers = [power for power in range(-8, 1) if low <= 10.0**power <= high]
         labels = tuple(f"$10^{{{power}}}$" if power else "1" for power in powers)
-        y = AxisScale(low, high, tuple(10.0**power for power in powers), theme.MEAN_SQUARE, log=True, labels=labels)
-        many = rf"{len(found.labels)} $\mathcal{{N}}$"
+        y = AxisScale(low, high, tuple(10.0**power for power in powers), words("vertical"), log=True, labels=labels)
         curves = (
-            Curve(np.arange(T), found.gaussian, _ONE, colour=theme.MUTED, style=":", weight=3.5),
-            Curve(np.arange(T), found.per_label, many, colour=theme.ORANGE, style="--", weight=3.5),
-            Curve(middle, found.loss, theme.EPS_PRED, found.loss - found.error, found.loss + found.error),
+            Curve(np.arange(T), found.gaussian, words("one"), colour=theme.MUTED, style=":", weight=3.5),
+            Curve(np.arange(T), found.per_label, words("per_label"), colour=theme.ORANGE, style="--", weight=3.5),
+            Curve(middle, found.loss, words("network"), found.loss - found.error, found.loss + found.error),
         )
-        draw_curves(figure, box, curves, AxisScale(0, T - 1), y)
+        draw_curves(figure, box, curves, AxisScale(0, T - 1), y, 130)
         ratio = np.log2(found.by_label / found.by_label.mean(axis=0))
         wide = np.repeat(ratio, np.diff(found.edges), axis=1)  # each stratum as wide as the t it holds
         rows = [label_text(label) for label in found.labels]
         columns = [(tick / (T - 1), theme.number(tick)) for tick in _marks(T)]
         draw_table(figure, (330, 1000, 2300, 670), wide, rows, columns, MAP_LIMIT)
-        theme.write(figure, 330 + 2300 + 100, 1730, "$t$", 24, ha="left")
+        theme.write(figure, 330 + 2300 + 130, 1730, words("timestep"), ha="left")
         bar = (2760, 1480, 340, 28)
         theme.colour_bar(figure, bar, theme.SIGNED_MAP, MAP_LIMIT, ticks=())
         for share, text in ((0.0, "×⅓"), (0.5, "×1"), (1.0, "×3")):
@@ -82,20 +82,22 @@ def draw_loss_by_t(found: LossByT) -> Figure:
 def draw_bits_by_t(found: LossByT) -> Figure:
     """Draw how many bits per pixel lie below t, over t on a logarithmic axis."""
     with theme.use_theme():
-        figure = theme.new_figure()
-        box = (330, 200, 2300, 1300)
+        words = figure_words("bits_by_t")
+        figure = theme.new_figure(words("title"))
+        box = (330, 300, 2250, 1200)
         upto = found.edges[1:].astype(float)
         model, gaussian = np.cumsum(found.bits), np.cumsum(found.gaussian_bits)
         high = float(max(model.max(), gaussian.max())) * 1.08
         step = 0.5 if high < 4 else 1.0
         curves = (
-            Curve(upto, gaussian, _ONE, colour=theme.MUTED, style=":", weight=3.5),
-            Curve(upto, model, theme.EPS_PRED),
+            Curve(upto, gaussian, words("one"), colour=theme.MUTED, style=":", weight=3.5),
+            Curve(upto, model, words("network")),
         )
         ticks = tuple(float(t) for t in (1, 10, 50, 100, 1000) if t <= upto[-1])
-        y = AxisScale(0, high, tuple(np.arange(0, high, step)), "bit")
-        x = AxisScale(1, float(upto[-1]), ticks, "$t$", log=True, labels=tuple(f"{t:.0f}" for t in ticks))
+        y = AxisScale(0, high, tuple(np.arange(0, high, step)), words("vertical"))
+        x = AxisScale(1, float(upto[-1]), ticks, log=True, labels=tuple(f"{t:.0f}" for t in ticks))
         draw_curves(figure, box, curves, x, y)
+        theme.write(figure, box[0] + box[2] / 2, 1700, words("timestep"), 22)
         return figure
 
 
