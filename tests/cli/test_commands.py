@@ -193,9 +193,9 @@ def test_report_is_one_file_with_the_runs_own_numbers(
     said = run_json(capsys, *argv, "--out", str(out))
     page = out.read_text(encoding="utf-8")
     assert (said["digit"], said["seed"]) == (3, 4)
-    assert "A network is given the label 3 and makes an image from noise, in 20 recorded steps." in page
+    assert "A model was given the label 3 and made this image from noise, in 20 recorded steps." in page
     assert re.search(r"This model was trained for 12 steps; its samples are classified as requested [0-5]?0% of", page)
-    assert "later it is one digit" not in page
+    assert "generated this 3" not in page
     assert Run.open(trained).load_model()[1] in page
     assert str(Path.home()) not in page
     assert str(tmp_path) not in page

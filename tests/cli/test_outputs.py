@@ -11,7 +11,7 @@ from refusals import refused
 
 from viz_diffusion.cli import main
 from viz_diffusion.cli.console import Terminal
-from viz_diffusion.cli.outputs import Output, default_out, sampling_marks
+from viz_diffusion.cli.outputs import Output, default_out, images_mark, sampling_marks
 from viz_diffusion.diffusion.sampler_config import SamplerConfig
 from viz_diffusion.errors import VizdiffInputError
 
@@ -74,6 +74,49 @@ def test_a_file_that_a_user_wrote_or_changed_is_kept(tmp_path: Path) -> None:
         write(page, label=5)
 
 
+def test_the_other_files_of_a_folder_are_kept_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def write_all(force: bool = False, **shown: object) -> None:
+        terminal = Terminal(False, False)
+        Output(tmp_path / "a.json", "trajectory", force, others=("s.*", "t.zarr")).claim(terminal, **shown)
+        for name in ("a.json", "s.png"):
+            (tmp_path / name).write_text(str(shown))
+        (tmp_path / "t.zarr" / "x").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "t.zarr" / "x" / "SHA256SUMS").write_text(str(shown))
+        terminal.result({})
+
+    (tmp_path / "s.png").write_text("mine")
+    with pytest.raises(VizdiffInputError, match=r"s\.png exists and was not written by this program"):
+        write_all(label=5)
+    (tmp_path / "s.png").unlink()
+    (tmp_path / "other.png").write_text("not in the way")
+    write_all(label=5)
+    write_all(label=5)  # the same command replaces all of its files
+    capsys.readouterr()
+    for changed in (tmp_path / "s.png", tmp_path / "t.zarr" / "x" / "SHA256SUMS"):
+        changed.write_text("edited")
+        with pytest.raises(VizdiffInputError, match="changed since"):
+            write_all(label=5)
+        write_all(force=True, label=5)
+        assert "was changed since" in capsys.readouterr().err
+    assert (tmp_path / "other.png").read_text() == "not in the way"
+    shutil.rmtree(tmp_path / "t.zarr")
+    write_all(label=5)
+
+
+def test_other_options_make_another_file(tmp_path: Path) -> None:
+    def claim(*options: str) -> None:
+        terminal = Terminal(False, True)
+        Output(tmp_path / "deck.pptx", "deck", False, options=options).claim(terminal, label=5)
+        (tmp_path / "deck.pptx").write_text(" ".join(options))
+        terminal.result({})
+
+    claim("--minutes", "20")
+    claim("--minutes", "20")
+    with pytest.raises(VizdiffInputError, match=r"something else \(options --minutes 20\)"):
+        claim()
+    assert images_mark(1) + images_mark(16) == ["16images"]
+
+
 def test_a_command_that_fails_notes_nothing(tmp_path: Path) -> None:
     page = tmp_path / "r.html"
     Output(page, "report", False).claim(Terminal(False, True), label=5)
@@ -101,6 +144,8 @@ def test_commands_keep_what_another_one_wrote(
     assert main(argv) == 0  # the same again
     assert main([*argv, "--seed", "2"]) == 0
     assert Path("reports/trajectory_seed2_ddim_3steps/trajectory.json").is_file()
+    assert main([*argv, "--count", "2"]) == 0
+    assert Path("reports/trajectory_2images_ddim_3steps/trajectory.json").is_file()
     line = refused(capsys, 3, *argv, "--seed", "2", "--out", str(first))
     assert "seed 1" in line
     assert "--force" in line

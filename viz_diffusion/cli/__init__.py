@@ -37,8 +37,8 @@ from viz_diffusion.cli.help_page import HeadedCommand, split_example
 from viz_diffusion.cli.language import terminal_texts
 from viz_diffusion.cli.option_groups import option_name
 from viz_diffusion.cli.standard_streams import standard_streams
-from viz_diffusion.cli.usage_errors import usage_line
-from viz_diffusion.errors import VizdiffError, VizdiffIOError
+from viz_diffusion.cli.usage_errors import named_program, usage_line, with_help
+from viz_diffusion.errors import VizdiffError, VizdiffIOError, VizdiffUsageError
 from viz_diffusion.files import empty_dirs_removed
 
 app = typer.Typer(
@@ -118,7 +118,10 @@ def _run(argv: Sequence[str] | None) -> int:
             code = command.main(args=None if argv is None else words, prog_name="vizdiff", standalone_mode=False)
         return code if isinstance(code, int) else 0
     except VizdiffError as error:
-        return _say(error.with_options(option_name), error.exit_code, words)
+        message = error.with_options(option_name)
+        if isinstance(error, VizdiffUsageError) and "vizdiff" not in message:  # it names no command to see or to run
+            message = with_help(message, named_program(words, command.commands), terminal_texts(words))
+        return _say(message, error.exit_code, words)
     except KeyboardInterrupt:
         return _say("", 130, words, "stopped")
     except Exception as error:

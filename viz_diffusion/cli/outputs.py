@@ -8,6 +8,7 @@ command wrote, is kept.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,23 +28,34 @@ if TYPE_CHECKING:
 REPORTS = Path("reports")
 """The folder of the files whose name is not given."""
 
+UNKNOWN = "was not written by this program, or was changed since"
+"""What is said of a file of which nothing is noted."""
+RECORDING = ("trajectory.zarr", "steps.*", "activations.*")
+"""What a command that records writes to its folder, besides ``trajectory.json``."""
 Origin = dict[str, Any]
 """What a file shows, by name: command, class, seed, sampling, weights, language. JSON values."""
 
 
 @dataclass(frozen=True)
 class Output:
-    """The file that a command writes, or the main one of its folder."""
+    """The file that a command writes, or the main one of its folder and the others there."""
 
     path: Path
     command: str
     """The command's name, with the figure where it has several."""
     force: bool
-    """Whether to replace a file of another origin."""
+    """Whether to replace files of another origin."""
     lang: str = "en"
+    others: tuple[str, ...] = ()
+    """Names of the other files and recordings that the command writes to ``folder``; glob patterns."""
+    folder: Path | None = None
+    """The folder of ``others``; that of ``path`` by default."""
+
+    options: Sequence[str] = ()
+    """Options that change what the file shows, where they are not the default, as words of the command line."""
 
     def claim(self, terminal: Terminal, **shown: Any) -> None:
-        """Refuse to overwrite a file of another origin, or say that it is replaced; to be called after other checks.
+        """Refuse to overwrite files of another origin, or say what is replaced; to be called after other checks.
 
         Parameters
         ----------
@@ -53,21 +65,28 @@ class Output:
         Raises
         ------
         VizdiffInputError
-            Where the file exists, shows something else or was not written by this program, and is not to be replaced.
+            Where a file exists, shows something else or was not written by this program, and is not to be replaced.
         """
-        origin: Origin = json.loads(to_json({"command": self.command, "lang": self.lang, **shown}))
-        terminal.when_done(lambda: _remember(self.path, origin))
-        if not self.path.exists():
-            return
-        other, path = _differences(self.path, origin), show_path(self.path)
-        if other != [] and not self.force:
-            found = "was not written by this program, or was changed since" if other is None else "shows something else"
-            more = f" ({', '.join(other)})" if other else ""
-            raise VizdiffInputError(f"{path} exists and {found}{more}; --force replaces it, another --out keeps it")
-        if other:
-            terminal.tell("Replaces", "replaces_other", path=path, other=terminal.text("comma").join(other))
-        else:
-            terminal.tell("Replaces", "replaces_unknown" if other is None else "replaces_same", path=path)
+        origin = {"command": self.command, "lang": self.lang, "options": " ".join(self.options), **shown}
+        origin = json.loads(to_json(origin))
+        terminal.when_done(lambda: _remember(self._existing(), origin))
+        for file in self._existing():
+            other, path = _differences(file, origin), show_path(file)
+            if other != [] and not self.force:
+                found = f"shows something else ({', '.join(other)})" if other else UNKNOWN
+                raise VizdiffInputError(f"{file} exists and {found}; --force replaces it, another --out keeps it")
+            if other:
+                terminal.tell("Replaces", "replaces_other", path=path, other=terminal.text("comma").join(other))
+            elif other is None:
+                terminal.tell("Replaces", "replaces_unknown", path=path)
+            elif file == self.path:
+                terminal.tell("Replaces", "replaces_same", path=path)
+
+    def _existing(self) -> list[Path]:
+        """Return the files and recordings that are there, the main one first."""
+        main = [self.path] if self.path.exists() else []
+        found = {file for pattern in self.others for file in (self.folder or self.path.parent).glob(pattern)}
+        return main + sorted(found - {self.path})
 
 
 def default_out(
@@ -106,6 +125,16 @@ def default_out(
     return REPORTS / ("_".join(marks) + ending)
 
 
+def picture_names(figures: Iterable[str]) -> tuple[str, ...]:
+    """Return the names of the files of figures."""
+    return tuple(f"{name}.{ending}" for name in figures for ending in ("png", "svg"))
+
+
+def images_mark(count: int) -> list[str]:
+    """Return what a name says of several recorded images; nothing for one."""
+    return [f"{count}images"] if count > 1 else []
+
+
 def sampling_marks(sampling: SamplerConfig | None) -> list[str]:
     """Return what differs from the defaults of a picture's sampler, as parts of a file's name."""
     if sampling is None:
@@ -140,19 +169,28 @@ def _differences(path: Path, origin: Origin) -> list[str] | None:
     """
     try:
         note = read_json(_note(path))
-        if note["sha256"] != sha256_file(path):
+        if note["sha256"] != _digest(path):
             return None
         known: Origin = note["origin"]
     except (VizdiffInputError, VizdiffIOError, KeyError, OSError):
         return None
-    return [f"{name} {known.get(name)}" for name in {**known, **origin} if known.get(name) != origin.get(name)]
+    names = [name for name in {**known, **origin} if known.get(name, "") != origin.get(name, "")]
+    return [f"{name} {'none' if known.get(name) in (None, '') else known[name]}" for name in names]
 
 
-def _remember(path: Path, origin: Origin) -> None:
-    """Note the origin of a file that was written; where the cache folder cannot be written to, nothing is noted."""
+def _remember(files: Sequence[Path], origin: Origin) -> None:
+    """Note the origin of files that were written; where the cache folder cannot be written to, nothing is noted."""
     with suppress(VizdiffIOError, OSError):
-        make_dir(_note(path).parent)
-        write_json(_note(path), {"path": str(path.resolve()), "sha256": sha256_file(path), "origin": origin})
+        for path in files:
+            make_dir(_note(path).parent)
+            write_json(_note(path), {"path": str(path.resolve()), "sha256": _digest(path), "origin": origin})
+
+
+def _digest(path: Path) -> str:
+    """Return the SHA-256 of a file, or of the checksums that a recording holds."""
+    if path.is_dir():
+        return sha256_bytes(b"".join(sums.read_bytes() for sums in sorted(path.rglob("SHA256SUMS"))))
+    return sha256_file(path)
 
 
 def _note(path: Path) -> Path:

@@ -53,6 +53,11 @@ def pick_lessons(choice: str) -> Sequence[AnyLesson] | None:
     return choose_lessons(choice)
 
 
+def lessons_mark(choice: str) -> list[str]:
+    """Return what a file's name says of the chosen lessons; nothing for the default."""
+    return [] if choice == "core" else [choice.replace(",", "-")]
+
+
 def prepare_study(
     request: GenerationRequest,
     run: str | None,

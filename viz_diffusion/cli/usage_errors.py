@@ -32,10 +32,20 @@ def usage_line(error: Any, words: Iterable[str], commands: Container[str], texts
     if other is not None and context is not None and context.info_name != other:
         message = texts("terminal.belongs", option=error.option_name, command=other)
         return texts("terminal.see", message=message, command=f"vizdiff {other}")
-    named = next((word for word in words if word in commands), None)
-    path = context.command_path if context else " ".join(filter(None, ("vizdiff", named)))
     message = _wrong_number(error) or error.format_message().rstrip(".")
-    return texts("terminal.see_question" if message.endswith("?") else "terminal.see", message=message, command=path)
+    return with_help(message, context.command_path if context else named_program(words, commands), texts)
+
+
+def with_help(message: str, program: str, texts: Texts) -> str:
+    """Return a message with the command line whose ``--help`` tells more, such as ``vizdiff export``."""
+    key = "terminal.see_question" if message.endswith("?") else "terminal.see"
+    return texts(key, message=message, command=program)
+
+
+def named_program(words: Iterable[str], commands: Container[str]) -> str:
+    """Return the command that a command line names, such as ``vizdiff export``; ``vizdiff`` where it names none."""
+    named = next((word for word in words if word in commands), None)
+    return " ".join(filter(None, ("vizdiff", named)))
 
 
 def _wrong_number(error: Any) -> str | None:

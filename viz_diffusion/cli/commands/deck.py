@@ -27,6 +27,7 @@ from viz_diffusion.cli.outputs import Output
 from viz_diffusion.cli.study import (
     LessonsOption,
     figure_command,
+    lessons_mark,
     pick_lessons,
     prepare_study,
     study_command,
@@ -125,12 +126,15 @@ def run_command(
     _check_options(format, template, out, size)
     chosen, selection = pick_lessons(lessons), _read_selection(minutes, slides)
     request = read_request(generation)
-    out = request.default_out("deck", _ENDINGS[format], lang, run) if out is None else out
+    out = request.default_out(_name(minutes, slides, lessons), _ENDINGS[format], lang, run) if out is None else out
     file = _DeckFile(format, template, out, size)
     _check_files(file)
-    output = Output(out / "facts.json" if format == "folder" else out, "deck", force, lang)
-    study = prepare_study(request, run, device, terminal, chosen, out=output, data_dir=data_dir)
-    command = study_command("deck", study, lang, *_own_options(minutes, slides, lessons, size))
+    own = _own_options(minutes, slides, lessons, size)
+    shown = Output(out, "deck", force, lang, options=own if template is None else [*own, "--template", template.name])
+    if format == "folder":
+        shown = replace(shown, path=out / "facts.json", others=("*",))
+    study = prepare_study(request, run, device, terminal, chosen, out=shown, data_dir=data_dir)
+    command = study_command("deck", study, lang, *own)
     written = _write(study, file, selection, command, study_texts(study, terminal.texts), terminal)
     total = "" if out.is_dir() else f", {show_size(out)}"
     files = terminal.text(f"count_{written['what']}", count=written["count"]) + total
@@ -161,6 +165,12 @@ def _own_options(minutes: int, slides: str | None, lessons: str, size: str) -> l
     words += [f"--slides={slides}"] if slides else []
     words += ["--lessons", lessons] if lessons != "core" else []
     return words + (["--size", size] if size != _DEFAULT_SIZE else [])
+
+
+def _name(minutes: int, slides: str | None, lessons: str) -> str:
+    """Return the beginning of the file's name: what is shown, where it is not the default."""
+    marks = [f"{minutes}min"] if minutes != _DEFAULT_MINUTES else []
+    return "_".join(["deck", *marks, *(["slides"] if slides else []), *lessons_mark(lessons)])
 
 
 def _read_selection(minutes: int, slides: str | None) -> Selection:

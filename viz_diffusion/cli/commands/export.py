@@ -91,12 +91,12 @@ def run_command(
     if figure is None:
         raise VizdiffUsageError(f"--figure is missing; choose from {_names(_owners())}")
     form = _check_format(format, out, dpi, transparent)
-    texts = terminal.texts
+    texts, own = terminal.texts, _own_options(form, frames, spacing)
     if figure == LEARNING:
         _check_unused(context)
         path = out or default_out(figure, f".{form.kind}", None, lang, run=run)
         make_parent(path)
-        written = Output(path, f"export {figure}", force, lang)
+        written = Output(path, f"export {figure}", force, lang, options=own)
         facts, data = _training_samples(run, form, texts, written, terminal)
     else:
         lesson = _owner(figure, form.kind, frames, spacing)
@@ -111,7 +111,7 @@ def run_command(
             terminal,
             lessons=[lesson],
             others="comparison_runs" in lesson.needs,
-            out=Output(path, f"export {figure}", force, lang),
+            out=Output(path, f"export {figure}", force, lang, options=own),
             data_dir=data_dir,
         )
         texts = study_texts(study, texts)
@@ -131,6 +131,12 @@ class _Format(NamedTuple):
     """Pixels per inch of a still."""
     transparent: bool
     """Whether a still has no background."""
+
+
+def _own_options(form: _Format, frames: str | None, spacing: str) -> list[str]:
+    """Return the command's own options, where they are not the default."""
+    own = {"dpi": form.dpi, "transparent": form.transparent, "frames": frames, "spacing": spacing}
+    return [f"--{name} {value}" for name, value in own.items() if value not in (DPI, False, None, "default")]
 
 
 def _write(path: Path, data: bytes, figure: str, form: _Format, facts: dict[str, Any], terminal: Terminal) -> None:

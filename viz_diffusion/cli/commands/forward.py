@@ -85,7 +85,7 @@ def run_command(
     chosen = choose_class(digits.present, digits.class_names, digit, label, "the data hold")
     data = measure_noising(digits, noise_schedule, chosen, seed)
     shown = {"data": digits.sha256[:8], "schedule": schedule, "label": chosen, "seed": seed}
-    Output(out / "forward.png", "forward", force, lang).claim(terminal, **shown)
+    Output(out / "forward.png", "forward", force, lang, ("forward.svg", "snr.png", "snr.svg")).claim(terminal, **shown)
     terminal.tell("Drawing", "forward", schedule=schedule, count=len(data.labels))
     facts = facts_by_name(noising.facts(data))
     drawn = drawings(noising.draw(data), wording(facts, texts), texts)

@@ -36,7 +36,7 @@ from viz_diffusion.cli.options import (
     check_seed,
     sampler_options,
 )
-from viz_diffusion.cli.outputs import Output, default_out, sampling_marks
+from viz_diffusion.cli.outputs import RECORDING, Output, default_out, images_mark, sampling_marks
 from viz_diffusion.cli.record import STORAGE, StorageOptions, read_store, record
 from viz_diffusion.cli.run_recording import Recorded, RecordingRequest, record_and_draw
 from viz_diffusion.errors import VizdiffUsageError
@@ -97,14 +97,14 @@ def run_command(
     texts = terminal.texts
     choose_frames(config.steps or 1000, frames, most=MOST_COMPARED)
     if out is None:
-        name = "_".join(["intervene", *intervention.marks()])
+        name = "_".join(["intervene", *intervention.marks(), *images_mark(count)])
         out = default_out(name, "", digit, lang, label, seed=seed, sampling=config, run=run)
     make_dir(out)
     loaded = load_run(run, device, terminal)
     texts = texts.for_classes(loaded.run.config.class_names)
     chosen = choose_label(loaded.run.config, digit, label)
-    shown = {"label": chosen, "seed": seed, "sampling": "_".join(sampling_marks(config))}
-    Output(out / "trajectory.json", "intervene", force, lang).claim(
+    shown = {"label": chosen, "seed": seed, "count": count, "sampling": "_".join(sampling_marks(config))}
+    Output(out / "trajectory.json", "intervene", force, lang, (*RECORDING, "changed.zarr", "compare.*")).claim(
         terminal, **shown, changes=" ".join(intervention.marks()), weights=loaded.weights_sha256[:8]
     )
     intervention = intervention.for_run(loaded.run.config)

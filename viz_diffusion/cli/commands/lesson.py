@@ -26,7 +26,7 @@ from viz_diffusion.cli.options import (
     SeedOption,
     check_seed,
 )
-from viz_diffusion.cli.outputs import Output, default_out
+from viz_diffusion.cli.outputs import Output, default_out, picture_names
 from viz_diffusion.errors import VizdiffUsageError, did_you_mean
 from viz_diffusion.files import make_dir, write_json
 
@@ -78,12 +78,12 @@ def run_command(
     loaded = load_run(run, device, terminal, data_dir)
     texts = texts.for_classes(loaded.run.config.class_names)
     chosen = choose_label(loaded.run.config, digit, label)
-    Output(out / f"{name}.json", "lesson", force, lang).claim(
-        terminal, label=chosen, seed=seed, full=full, weights=loaded.weights_sha256[:8]
-    )
     from viz_diffusion.lessons.base import choose_lessons
 
     lesson = choose_lessons(name)[0]
+    Output(out / f"{name}.json", "lesson", force, lang, picture_names(lesson.figure_names)).claim(
+        terminal, label=chosen, seed=seed, full=full, weights=loaded.weights_sha256[:8]
+    )
     quick, longer = (estimate_text(estimated_seconds(lesson, whole)) for whole in (full, True))
     terminal.tell("Time", "time_full" if full else "time", quick=quick, full=longer)
     finding, narrated = study_lesson(lesson, loaded, chosen, seed, full, texts, terminal)

@@ -24,7 +24,7 @@ from viz_diffusion.cli.options import (
     check_at_least,
     check_seed,
 )
-from viz_diffusion.cli.outputs import Output, default_out
+from viz_diffusion.cli.outputs import RECORDING, Output, default_out, images_mark
 from viz_diffusion.cli.record import STORAGE, ActivationsOption, StorageOptions
 from viz_diffusion.diffusion.sampler_config import SamplerConfig
 from viz_diffusion.files import make_dir, write_json
@@ -82,11 +82,12 @@ def run_command(
     texts = terminal.texts
     if out is None:
         marks = [f"{steps}steps"] * (steps is not None) + [f"eta{eta:g}"] * (eta != 0)
-        name = "_".join(["record", file_name(folder.resolve().name), *marks])
+        name = "_".join(["record", file_name(folder.resolve().name), *marks, *images_mark(count)])
         out = default_out(name, "", label or None, lang, seed=seed)
     make_dir(out)
-    shown = {"pipeline": str(folder.resolve()), "label": label or 0, "seed": seed, "steps": steps, "eta": eta}
-    Output(out / "trajectory.json", "record", force, lang).claim(terminal, **shown)
+    shown = {"pipeline": str(folder.resolve()), "label": label or 0, "seed": seed, "count": count, "steps": steps}
+    shown |= {"eta": eta, "activations": " ".join(activations or ())}
+    Output(out / "trajectory.json", "record", force, lang, RECORDING).claim(terminal, **shown)
     request = PipelineRequest(folder, label, count, seed, steps, eta, frames, tuple(activations or ()))
     facts = trajectory_of_pipeline(request, storage, device, texts, out, terminal)
     result = {"out": str(out), "count": count, "seconds": round(terminal.seconds, 1), **facts}

@@ -23,9 +23,9 @@ from viz_diffusion.cli.options import (
     QuietOption,
     RunOption,
 )
-from viz_diffusion.cli.outputs import Output, default_out
+from viz_diffusion.cli.outputs import Output, default_out, picture_names
 from viz_diffusion.cli.recording_study import measure_recording, recording_command
-from viz_diffusion.cli.study import LessonsOption, pick_lessons, prepare_study, study_command, study_texts
+from viz_diffusion.cli.study import LessonsOption, lessons_mark, pick_lessons, prepare_study, study_command, study_texts
 from viz_diffusion.files import make_dir, make_parent
 
 if TYPE_CHECKING:
@@ -81,9 +81,10 @@ def run_command(
     texts = terminal.texts
     request = read_request(generation, recording_only=True)
     if out is None:
-        out = _default_out(request, lang, run)
+        out = _default_out(request, lang, run, lessons)
     make_parent(out)
-    written = Output(out, "report", force, lang)
+    options = [] if lessons == "core" else ["--lessons", lessons]
+    written = Output(out, "report", force, lang, () if figures is None else _picture_names(), figures, options)
     if request.is_recording_only:
         recording_study = measure_recording(request, run, lessons, device, terminal)
         written.claim(terminal, recording=str((request.folder or out).resolve()))
@@ -115,12 +116,19 @@ def run_command(
         webbrowser.open(out.resolve().as_uri())
 
 
-def _default_out(request: GenerationRequest, lang: str, run: str | None) -> Path:
+def _default_out(request: GenerationRequest, lang: str, run: str | None, lessons: str) -> Path:
     """Return the file of a page without ``--out``; that of a recording by itself has the recording's name."""
     if request.is_recording_only and request.folder is not None:
         name = request.folder.resolve().with_suffix("").name
-        return default_out("report_recording", ".html", None, lang, name)
-    return request.default_out("report", ".html", lang, run)
+        return default_out("_".join(["report_recording", *lessons_mark(lessons)]), ".html", None, lang, name)
+    return request.default_out("_".join(["report", *lessons_mark(lessons)]), ".html", lang, run)
+
+
+def _picture_names() -> tuple[str, ...]:
+    """Return the names of the files that ``--figures`` writes."""
+    from viz_diffusion.lessons.base import all_lessons
+
+    return picture_names({figure for lesson in all_lessons() for figure in lesson.figure_names} | {"steps"})
 
 
 def _next_command(study: Study) -> str:

@@ -31,7 +31,7 @@ from viz_diffusion.cli.options import (
     check_seed,
     sampler_options,
 )
-from viz_diffusion.cli.outputs import Output, default_out, sampling_marks
+from viz_diffusion.cli.outputs import RECORDING, Output, default_out, images_mark, sampling_marks
 from viz_diffusion.cli.record import STORAGE, ActivationsOption, StorageOptions
 from viz_diffusion.cli.run_recording import RecordingRequest, record_and_draw
 from viz_diffusion.files import make_dir, write_json
@@ -81,13 +81,20 @@ def run_command(
     texts = terminal.texts
     globs = tuple(activations or ())
     _check_frames(config.steps, frames, bool(globs))
-    out = default_out("trajectory", "", digit, lang, label, seed=seed, sampling=config, run=run) if out is None else out
+    name = "_".join(["trajectory", *images_mark(count)])
+    out = default_out(name, "", digit, lang, label, seed=seed, sampling=config, run=run) if out is None else out
     make_dir(out)
     loaded = load_run(run, device, terminal)
     texts = texts.for_classes(loaded.run.config.class_names)
     chosen = choose_label(loaded.run.config, digit, label)
-    Output(out / "trajectory.json", "trajectory", force, lang).claim(
-        terminal, label=chosen, seed=seed, sampling="_".join(sampling_marks(config)), weights=loaded.weights_sha256[:8]
+    Output(out / "trajectory.json", "trajectory", force, lang, RECORDING).claim(
+        terminal,
+        label=chosen,
+        seed=seed,
+        count=count,
+        sampling="_".join(sampling_marks(config)),
+        activations=" ".join(globs),
+        weights=loaded.weights_sha256[:8],
     )
     request = RecordingRequest(chosen, seed, count, config, frames, storage, globs)
     result = record_and_draw(loaded, request, texts, out, terminal).facts

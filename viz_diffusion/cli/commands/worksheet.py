@@ -69,7 +69,7 @@ def run_command(
     request = read_request(generation)
     out = request.default_out("worksheet", "", lang, run) if out is None else out
     make_dir(out)
-    written = Output(out / "worksheet.html", "worksheet", force, lang)
+    written = Output(out / "worksheet.html", "worksheet", force, lang, ("key.html",))
     study = prepare_study(request, run, device, terminal, lessons=(), out=written, data_dir=data_dir)
     texts = study_texts(study, texts)
     from viz_diffusion.lessons.context import typical_image
