@@ -142,7 +142,8 @@ def test_a_missing_or_wrong_figure_lists_them_all(capsys: pytest.CaptureFixture[
     wrong = refused(capsys, 2, "export", "--figure", "guidence")
     for said in (missing, wrong):
         assert [name for name in names if not re.search(rf"\b{name}\b", said)] == []
-    assert wrong.endswith("; did you mean 'guidance'?")
+    assert missing.endswith("; see vizdiff export --help")
+    assert wrong.endswith("; did you mean 'guidance'? See vizdiff export --help")
     assert "did you mean" not in missing + refused(capsys, 2, "export", "--figure", "xyzzy")
 
 
@@ -150,7 +151,7 @@ def test_a_missing_or_wrong_figure_lists_them_all(capsys: pytest.CaptureFixture[
 def test_a_wrong_lesson_lists_them_and_the_nearest(line: str, capsys: pytest.CaptureFixture[str]) -> None:
     said = refused(capsys, 2, *line.split())
     assert all(lesson.name in said for lesson in all_lessons())
-    assert said.endswith("; did you mean 'noising'?")
+    assert said.endswith(f"; did you mean 'noising'? See vizdiff {line.split()[0]} --help")
 
 
 @pytest.mark.parametrize(
