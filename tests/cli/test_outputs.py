@@ -10,6 +10,7 @@ import pytest
 from refusals import refused
 
 from viz_diffusion.cli import main
+from viz_diffusion.cli.commands.deck import _name as deck_name
 from viz_diffusion.cli.console import Terminal
 from viz_diffusion.cli.outputs import Output, default_out, images_mark, sampling_marks
 from viz_diffusion.diffusion.sampler_config import SamplerConfig
@@ -153,3 +154,15 @@ def test_commands_keep_what_another_one_wrote(
     assert main([*argv, "--seed", "2", "--out", str(first), "--force"]) == 0
     shutil.rmtree("reports")
     assert main(argv) == 0
+
+
+def test_a_deck_is_named_for_what_it_shows() -> None:
+    assert deck_name(45, None, "core", None, "720p") == "deck"
+    names = {
+        deck_name(20, None, "core", None, "720p"),
+        deck_name(45, "+snr", "core", None, "720p"),
+        deck_name(45, None, "all", None, "720p"),
+        deck_name(45, None, "core", Path("slides/my design.pptx"), "720p"),
+        deck_name(45, None, "core", None, "1080p"),
+    }
+    assert names == {"deck_20min", "deck_slides", "deck_all", "deck_my_design", "deck_1080p"}

@@ -36,6 +36,7 @@ from viz_diffusion.cli.study import (
 from viz_diffusion.deck.outline import MINUTES
 from viz_diffusion.errors import VizdiffUsageError, did_you_mean
 from viz_diffusion.files import make_dir, make_parent
+from viz_diffusion.text.class_names import file_name
 
 if TYPE_CHECKING:
     from viz_diffusion.deck.pictures import Film
@@ -126,7 +127,9 @@ def run_command(
     _check_options(format, template, out, size)
     chosen, selection = pick_lessons(lessons), _read_selection(minutes, slides)
     request = read_request(generation)
-    out = request.default_out(_name(minutes, slides, lessons), _ENDINGS[format], lang, run) if out is None else out
+    if out is None:
+        name = _name(minutes, slides, lessons, template, size)
+        out = request.default_out(name, _ENDINGS[format], lang, run)
     file = _DeckFile(format, template, out, size)
     _check_files(file)
     own = _own_options(minutes, slides, lessons, size)
@@ -167,10 +170,15 @@ def _own_options(minutes: int, slides: str | None, lessons: str, size: str) -> l
     return words + (["--size", size] if size != _DEFAULT_SIZE else [])
 
 
-def _name(minutes: int, slides: str | None, lessons: str) -> str:
-    """Return the beginning of the file's name: what is shown, where it is not the default."""
-    marks = [f"{minutes}min"] if minutes != _DEFAULT_MINUTES else []
-    return "_".join(["deck", *marks, *(["slides"] if slides else []), *lessons_mark(lessons)])
+def _name(minutes: int, slides: str | None, lessons: str, file: Path | None, size: str) -> str:
+    """Return the beginning of the file's name: what is shown, where it is not the default; ``file`` is a template."""
+    marks = {
+        f"{minutes}min": minutes != _DEFAULT_MINUTES,
+        "slides": slides,
+        size: size != _DEFAULT_SIZE,
+        file_name(file.stem if file else ""): file,
+    }
+    return "_".join(["deck", *(mark for mark, differs in marks.items() if differs), *lessons_mark(lessons)])
 
 
 def _read_selection(minutes: int, slides: str | None) -> Selection:
