@@ -54,7 +54,7 @@ from viz_diffusion.training.thumbnails import SAMPLES, load_samples
 
 BUNDLED_DIR = Path(__file__).parents[1] / "assets" / "weights"
 CONTROLS_DIR = BUNDLED_DIR.parent / "controls"
-"""Control runs: ``no_time`` and its twin ``with_time``; ``subset_100``; the twins ``noise`` and ``flow``."""
+"""Control runs: the twins ``no_time`` and ``with_time``, ``noise`` and ``flow``; ``subset_100``; ``base_500``."""
 RUNS_DIR = Path("runs")
 WEIGHTS, MANIFEST = "model.safetensors", "manifest.json"
 
