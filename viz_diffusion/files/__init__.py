@@ -11,7 +11,14 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-from viz_diffusion.files.boundary import LARGEST_TEXT, damage_named, parse_json, read_arrays, read_regular
+from viz_diffusion.files.boundary import (
+    LARGEST_TEXT,
+    damage_named,
+    parse_json,
+    read_arrays,
+    read_regular,
+    require_memory,
+)
 from viz_diffusion.files.checked import (
     MANIFEST_VERSION,
     read_checked,
@@ -63,6 +70,7 @@ __all__ = [
     "read_regular",
     "remove_dir",
     "replace_dir",
+    "require_memory",
     "sha256_bytes",
     "sha256_file",
     "sweep",

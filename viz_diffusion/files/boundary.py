@@ -21,7 +21,7 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from viz_diffusion.errors import VizdiffError, VizdiffInputError
+from viz_diffusion.errors import VizdiffError, VizdiffInputError, VizdiffUsageError
 from viz_diffusion.files.writing import io_errors
 
 LARGEST_TEXT = 2**26
@@ -70,14 +70,17 @@ def read_regular(path: Path, largest: int = LARGEST_FILE) -> bytes:
             raise VizdiffInputError(f"{path} is missing") from None
         except ValueError as error:  # a NUL in the name
             raise VizdiffInputError(f"{str(path)!r} is no path: {error}") from None
-        with os.fdopen(descriptor, "rb", closefd=True) as handle:
-            found = os.fstat(handle.fileno())
+        try:
+            found = os.fstat(descriptor)
             if not stat.S_ISREG(found.st_mode):
                 kind = next((name for test, name in _KINDS if test(found.st_mode)), "something else")
                 raise VizdiffInputError(f"{path} must be a file, found {kind}")
             if found.st_size > largest:
                 raise VizdiffInputError(f"{path} has {found.st_size:,} bytes, and such a file at most {largest:,}")
-            return handle.read()
+            with os.fdopen(descriptor, "rb", closefd=False) as handle:
+                return handle.read()
+        finally:
+            os.close(descriptor)
 
 
 @contextmanager
@@ -104,6 +107,36 @@ def parse_json(data: bytes | str) -> Any:
         Where it is not JSON, or nested too deep.
     """
     return json.loads(data, parse_constant=_refuse_constant, parse_float=_finite)
+
+
+def memory_bytes() -> int | None:
+    """Return the bytes of memory that this machine has; None where the system does not say."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):  # Windows has no such call
+        return None
+
+
+def require_memory(needed: int, what: str) -> None:
+    """Refuse what takes more memory than this machine has.
+
+    Parameters
+    ----------
+    needed
+        Bytes that it takes at least.
+    what
+        What takes them, as the beginning of a sentence, with the parameter between backticks.
+
+    Raises
+    ------
+    VizdiffUsageError
+        Where the machine has less.
+    """
+    have = memory_bytes()
+    if have is not None and needed > have:
+        raise VizdiffUsageError(
+            f"{what} takes at least {needed / 2**30:,.0f} GiB of memory, and this machine has {have / 2**30:,.0f} GiB"
+        )
 
 
 def _refuse_constant(name: str) -> NoReturn:
