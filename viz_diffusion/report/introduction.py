@@ -60,6 +60,7 @@ def _forward(trajectory: Trajectory, noising: Any) -> tuple[Tile, ...]:
 
 def _training(trajectory: Trajectory, training: Any) -> tuple[Tile, ...]:
     """Return an image, the noise added to it, their mix, and the predicted noise; of a recording the last two."""
+    added: tuple[Tile, ...] = ()
     if isinstance(training, Training):
         frames, row = training.frames, len(training.frames.timesteps) // 2
         added = (
@@ -69,7 +70,7 @@ def _training(trajectory: Trajectory, training: Any) -> tuple[Tile, ...]:
         x_t, eps_pred = frames.x_t[row], frames.eps_pred[row]
     else:
         step = int(np.abs(trajectory.steps_left - 0.35 * trajectory.steps_left[0]).argmin())
-        added, x_t = (), frames_view.pictures(trajectory.x_t[0, step])
+        x_t = frames_view.pictures(trajectory.x_t[0, step])
         eps_pred = frames_view.one_channel(trajectory.eps_pred[0, step])
     sign = "→" if added else ""
     predicted = _tile(pixels.to_diverging8(eps_pred), "ε̂", "predicted_noise", "→")

@@ -77,6 +77,8 @@ class Page:
     """What a diffusion model does, before the chapters; empty for none."""
     audience: str = "lecturer"
     """One of :data:`AUDIENCES`."""
+    warning: str = ""
+    """A banner below the heading: that the model was not trained well; empty for none."""
 
     def __post_init__(self) -> None:
         if not self.players:
