@@ -102,12 +102,12 @@ def test_the_pixels_account_balances() -> None:
 
 
 @pytest.mark.parametrize(
-    ("sampler", "steps", "name"), [("ddpm", None, "$x_{t-1}$"), ("ddim", 50, "$x_{t-20}$"), ("ddim", 7, "$x_{t'}$")]
+    ("sampler", "steps", "name"), [("ddpm", None, "xₜ₋₁"), ("ddim", 50, "xₜ₋₂₀"), ("ddim", 7, "xₜ′")]
 )
 def test_what_is_there_after_a_step_is_named_by_how_far_it_goes(sampler: str, steps: int | None, name: str) -> None:
     figure = step.draw(measure_steps(_record(sampler, steps)))["ledger"]
     written = {text.get_text() for axes in figure.axes for text in axes.texts} | {t.get_text() for t in figure.texts}
-    assert {text for text in written if text.startswith(("$x_{t-", "$x_{t'"))} == {name}
+    assert {text for text in written if text.startswith(("xₜ₋", "xₜ′"))} == {name}
 
 
 def _truth(sampler: str, clip: bool = False) -> Trajectory:
@@ -205,7 +205,8 @@ def test_many_generations_are_told_every_way_and_drawn() -> None:
         assert [one.name for one in told["zh"].drawings] == ["ledger", "directions"]
     figure = step.draw(data)["directions"]
     words = " ".join(text.get_text() for text in figure.texts)
-    assert all(said in words for said in ("enlarging", "removing", "+27.0", "distance of the two, in steps", "−0.98"))
+    wanted = ("enlargement", "removed noise", "+27.0", "distance between the two (in steps)", "−0.98")
+    assert all(said in words for said in wanted)
 
 
 def test_many_generations_are_measured_on_the_traces() -> None:
