@@ -110,6 +110,21 @@ def test_what_is_there_after_a_step_is_named_by_how_far_it_goes(sampler: str, st
     assert {text for text in written if text.startswith(("xₜ₋", "xₜ′"))} == {name}
 
 
+def test_no_column_of_changes_is_blank_and_each_bar_is_as_long_as_its_norm() -> None:
+    """The enlargement is a tenth of the injected noise: on one scale it would be white."""
+    figure = step.draw(measure_steps(_record("ddpm", None)))["ledger"]
+    changes = [image.get_array() for axes in figure.axes for image in axes.images if image.get_cmap().name == "PuOr"]
+    changes = [values for values in changes if values.shape[0] == values.shape[1]]
+    assert len(changes) == 9
+    strongest = np.array([np.abs(values).max() for values in changes]).reshape(3, 3).max(axis=1)
+    assert (strongest > 1.5).all()  # half of the colour scale, in every column
+    bars = [patch for axes in figure.axes for patch in axes.patches]
+    shares = np.array([bar.get_width() for bar in bars[1::2]]) / bars[0].get_width()
+    said = [text.get_text().removeprefix("size ") for text in figure.texts if text.get_text().startswith("size ")]
+    norms = [float(number) for number in said]
+    assert np.allclose(shares, np.array(norms) / max(norms), atol=0.01)
+
+
 def _truth(sampler: str, clip: bool = False) -> Trajectory:
     """Record generations of a denoiser that knows the image, which is one of noise."""
     x0 = torch.randn((1, 1, 28, 28), generator=torch.Generator().manual_seed(3)).clamp(-1, 1)
