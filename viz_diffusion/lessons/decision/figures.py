@@ -132,9 +132,8 @@ def _draw_strip(figure: Figure, box: PanelBox, strip: Array, timesteps: Array, l
     centres = theme.spread(wanted, size + 24, box[0] - 40, box[0] + box[2] + 40)
     for image, centre in zip(strip, centres, strict=True):
         raster.place_digit(figure, centre - size / 2, top, factor, image)
-    named = {"ha": "left", "va": "center", "linespacing": 1.3}
-    right = float(centres[-1]) + size / 2 + 40
-    theme.write(figure, right, top + size / 2, figure_words("decision")("strip"), **named)
+    at, name = (float(centres[-1]) + size / 2 + 40, top + size / 2), figure_words("decision")("strip")
+    theme.write(figure, *at, name, ha="left", va="center", linespacing=1.3)
 
 
 def draw_forks(tree: Array, timesteps: Array, spread: Array, agree: Array | None) -> Figure:

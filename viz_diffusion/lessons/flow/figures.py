@@ -147,8 +147,8 @@ def draw_flow_digits(images: Array, evaluations: Array, names: Sequence[str]) ->
         factor = max(1, int(min(pitch) - 40) // side)
         for row, name in enumerate(names):
             y = top + row * pitch[1]
-            place = {"ha": "right", "va": "center", "linespacing": 1.3}
-            theme.write(figure, left - 60, y + side * factor / 2, words(name), 20, **place)
+            middle = y + side * factor / 2
+            theme.write(figure, left - 60, middle, words(name), 20, ha="right", va="center", linespacing=1.3)
             for column in range(columns):
                 raster.place_digit(figure, left + column * pitch[0], y, factor, images[row, column])
         for column, count in enumerate(evaluations):

@@ -62,8 +62,8 @@ def draw_ideal(frames: IdealFrames, error: Array, ideal_error: Array) -> Figure:
             theme.write(figure, middle, top - 50, str(int(t)), 26)
             for y, own, other in ((end + 62, error, ideal_error), (end + 148, ideal_error, error)):
                 better = round(float(own[column]), 3) < round(float(other[column]), 3)
-                style = {"color": theme.PURPLE, "weight": "bold"} if better else {"color": theme.MUTED}
-                theme.write(figure, middle, y, f"{float(own[column]):.3f}", **style)
+                colour, weight = (theme.PURPLE, "bold") if better else (theme.MUTED, "normal")
+                theme.write(figure, middle, y, f"{float(own[column]):.3f}", color=colour, weight=weight)
         theme.write(figure, left - 40, end + 62, words("network_error"), ha="right")
         theme.write(figure, left - 40, end + 148, words("ideal_error"), ha="right")
         bar = (2690, 1636, 420, 26)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -61,8 +62,8 @@ def draw_buggy_samplers(
                 page.plot([x, x], [_TOP - 20 - raised, _TOP - 20], color=theme.FAINT, lw=2.5)
         for row, name in enumerate(samplers):
             top = _TOP + row * _PITCH
-            place = {"ha": "right", "va": "center", "linespacing": 1.05}
-            theme.write(figure, _LEFT - 30, top + size / 2, words(f"sampler_{name}"), **place)
+            at, said = (_LEFT - 30, top + size / 2), words(f"sampler_{name}")
+            theme.write(figure, *at, said, ha="right", va="center", linespacing=1.05)
             for column, image in enumerate(strips[row]):
                 raster.place_digit(figure, _LEFT + column * (size + _GAP), top, _FACTOR, image)
             for column, value in enumerate(values[row]):
@@ -80,18 +81,16 @@ def _draw_value(figure: Figure, page: Axes, place: tuple[float, float], value: f
     if own:
         edge = theme.ORANGE if caught else theme.MUTED
         page.add_patch(Rectangle(place, width, height, fc="none", ec=edge, lw=4))
-    style = {"color": theme.ON_LIGHT, "weight": "bold"} if caught else {"color": theme.MUTED}
+    style: dict[str, Any] = {"color": theme.ON_LIGHT, "weight": "bold"} if caught else {"color": theme.MUTED}
     theme.write(figure, place[0] + width / 2, place[1] + height / 2, _short(value), va="center", **style)
 
 
 def _draw_key(figure: Figure, page: Axes) -> None:
     """Say at the bottom what background and frame mean."""
     words = figure_words("mistakes")
-    for x, style, key in (
-        (_LEFT, {"fc": _CAUGHT, "lw": 0}, "beyond"),
-        (_TABLE, {"fc": "none", "ec": theme.ORANGE, "lw": 4}, "meant"),
-    ):
-        page.add_patch(Rectangle((x + 8, 1714), 96, 56, **style))
+    page.add_patch(Rectangle((_LEFT + 8, 1714), 96, 56, fc=_CAUGHT, lw=0))
+    page.add_patch(Rectangle((_TABLE + 8, 1714), 96, 56, fc="none", ec=theme.ORANGE, lw=4))
+    for x, key in ((_LEFT, "beyond"), (_TABLE, "meant")):
         theme.write(figure, x + 132, 1760, words(key), ha="left")
 
 

@@ -192,8 +192,8 @@ def draw_paths(maps: Array, ends: Array, straight: Array, share: Array) -> Figur
                 raster.place_digit(figure, at, top + width + 410, factor, ends[kind, 0])
         for below, key in ((162, "straight"), (322, "variance"), (522, "image")):
             theme.write(figure, left - 70, top + width + below, words(key), ha="right", va="center", linespacing=1.1)
-        side = {"rotation": 90, "va": "center", "color": theme.MUTED}
-        theme.write(figure, left - 40, top + width / 2, words("second_axis"), **side)
+        at = (left - 40, top + width / 2)
+        theme.write(figure, *at, words("second_axis"), rotation=90, va="center", color=theme.MUTED)
         for line, key in enumerate(("start", "end")):
             theme.write(figure, 90, top + 330 + 90 * line, words(key), 20, ha="left")
         return figure
