@@ -18,6 +18,8 @@ from viz_diffusion.errors import VizdiffUsageError
 
 Arrays = dict[str, NDArray[Any]]
 NOTHING_SHARED: Mapping[str, Any] = {}
+_ELSEWHERE = "kept elsewhere"
+"""Stands for what is kept elsewhere; no field of a dataclass has such a name."""
 
 
 def encode(value: Any, name: str, arrays: Arrays, shared: Mapping[str, Any] = NOTHING_SHARED) -> Any:
@@ -43,7 +45,7 @@ def encode(value: Any, name: str, arrays: Arrays, shared: Mapping[str, Any] = NO
     if is_dataclass(value):
         known = next((key for key, one in shared.items() if one is value), None)
         if known is not None:
-            return {"shared": known}
+            return {_ELSEWHERE: known}
         return {one.name: encode(getattr(value, one.name), inside + one.name, arrays, shared) for one in fields(value)}
     if isinstance(value, np.ndarray) and not value.dtype.hasobject:
         arrays[name] = np.asarray(value, value.dtype.newbyteorder("<"), order="C")
@@ -71,8 +73,8 @@ def decode(
     if origin in (typing.Union, types.UnionType):  # X | None
         wanted = next(one for one in inside if one is not type(None))
         return None if value is None else decode(value, wanted, arrays, shared)
-    if isinstance(value, dict) and "shared" in value:
-        return shared[value["shared"]]
+    if isinstance(value, dict) and _ELSEWHERE in value:
+        return shared[value[_ELSEWHERE]]
     if is_dataclass(kind) and isinstance(kind, type):
         hints = typing.get_type_hints(kind)
         return kind(**{one.name: decode(value[one.name], hints[one.name], arrays, shared) for one in fields(kind)})

@@ -16,10 +16,13 @@ from viz_diffusion.cli.export_options import (
     FigureOption,
     FormatOption,
     FramesOption,
+    FullOption,
     SpacingOption,
     TransparentOption,
 )
+from viz_diffusion.cli.figure_study import FigureStudy, figure_study, film_words, write_caption
 from viz_diffusion.cli.generation_request import GENERATION, GenerationOptions, read_request
+from viz_diffusion.cli.open_study import open_study
 from viz_diffusion.cli.option_groups import OUTPUT, takes
 from viz_diffusion.cli.options import (
     DEFAULT_DIGIT,
@@ -31,14 +34,12 @@ from viz_diffusion.cli.options import (
     RunOption,
     default_out,
 )
-from viz_diffusion.cli.study import prepare_study
 from viz_diffusion.errors import VizdiffUsageError, did_you_mean
 from viz_diffusion.files import make_parent, write_bytes
 
 if TYPE_CHECKING:
     from viz_diffusion.lessons.base import AnyLesson
     from viz_diffusion.study.narrative import Drawing
-    from viz_diffusion.study.study import Study
     from viz_diffusion.text.catalogue import Texts
 
 
@@ -72,6 +73,7 @@ def run_command(
     transparent: TransparentOption = False,
     frames: FramesOption = None,
     spacing: SpacingOption = "default",
+    full: FullOption = False,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -100,21 +102,16 @@ def run_command(
         request = read_request(generation)
         _check_frames(request.steps, frames, spacing, form.kind)
         path = _writable_path(out, figure, form.kind, request.digit, lang, request.asked[1])
-        study = prepare_study(
-            request,
-            run,
-            device,
-            terminal,
-            lessons=[lesson],
-            others="comparison_runs" in lesson.needs,
-            out=path,
-            data_dir=data_dir,
-        )
+        is_film = form.kind in FILMS
+        opened = open_study(request, run, device, terminal, path, data_dir)
+        study = figure_study(opened, lesson, full=full, film=is_film)
         texts = texts.for_classes(study.run.config.class_names)
         terminal.say("Drawing", figure)
-        is_film = form.kind in FILMS
-        facts, data = _film(study, figure, form, frames, spacing) if is_film else _still(study, figure, form, texts)
-        facts |= study.facts()
+        if is_film:
+            facts, data = _film(study, figure, form, frames, spacing, texts)
+        else:
+            facts, data = _drawing_bytes(study.drawing(figure, texts), form)
+        facts |= study.facts
     _write(path, data, figure, form, facts, terminal)
 
 
@@ -139,8 +136,9 @@ def _writable_path(out: Path | None, figure: str, kind: str, digit: int, lang: s
 def _write(path: Path, data: bytes, figure: str, form: _Format, facts: dict[str, Any], terminal: Terminal) -> None:
     """Write the file, and say what it is."""
     write_bytes(path, data)
-    terminal.say("Done", f"{show_path(path)} ({show_size(path)}, {terminal.seconds:.0f} s)")
-    said = {"out": str(path), "figure": figure, "format": form.kind, "bytes": len(data)}
+    caption = write_caption(path, facts)
+    terminal.say("Done", f"{show_path(path)} ({show_size(path)}, {terminal.seconds:.0f} s), caption in {caption.name}")
+    said = {"out": str(path), "caption_out": str(caption), "figure": figure, "format": form.kind, "bytes": len(data)}
     terminal.result({**said, "seconds": round(terminal.seconds, 1), **facts})
 
 
@@ -191,10 +189,9 @@ def _owner(figure: str, kind: str, frames: str | None, spacing: str) -> AnyLesso
         )
     if kind in STILLS and figure not in owners:
         raise VizdiffUsageError(f"--figure {figure} is a film; choose {', '.join(FILMS)} as --format")
-    if figure in FILM_FIGURES:
-        if kind in FILMS:
-            return guess.LESSON
-        return replace(guess.LESSON, measure=lambda m: strip_view.measure(m.trajectory, m.sample, frames, spacing))
+    if figure in FILM_FIGURES:  # its strip alone, which needs no other measurement
+        shown = (None, "default") if kind in FILMS else (frames, spacing)
+        return replace(guess.LESSON, measure=lambda m: strip_view.measure(m.trajectory, m.sample, *shown))
     if frames is not None or spacing != "default":
         raise VizdiffUsageError(f"--frames and --spacing go with the figure steps and with films, not with {figure}")
     return owners[figure]
@@ -207,6 +204,8 @@ def _check_unused(context: typer.Context) -> None:
         "label",
         "trajectory",
         "allow_partial",
+        "refresh",
+        "full",
         "sampler",
         "steps",
         "guidance",
@@ -235,7 +234,9 @@ def _check_frames(steps: int | None, frames: str | None, spacing: str, kind: str
     choose_frames((steps or 1000) + film, frames, spacing, most=1001 if film else MOST_FRAMES)
 
 
-def _film(study: Study, figure: str, form: _Format, frames: str | None, spacing: str) -> tuple[dict[str, Any], bytes]:
+def _film(
+    study: FigureStudy, figure: str, form: _Format, frames: str | None, spacing: str, texts: Texts
+) -> tuple[dict[str, Any], bytes]:
     """Return the facts of a film, and its bytes."""
     import numpy as np
 
@@ -244,13 +245,15 @@ def _film(study: Study, figure: str, form: _Format, frames: str | None, spacing:
     from viz_diffusion.views.frames import film_counts, film_steps, pictures
 
     trajectory = study.trajectory
+    assert trajectory is not None  # a film is of a recording
     images = trajectory.x_t if figure == "steps" else trajectory.x0_pred
     states = pictures(np.concatenate([images[0], trajectory.x0[:1]]))
     shown = film_steps(trajectory, frames, spacing)
     height, width = (side * FILM_SCALE for side in states.shape[1:3])
     facts = {"frames": len(shown), "steps_left_shown": [int(trajectory.num_steps - n) for n in shown]}
     data = film_bytes(states[shown], form.kind, counts=film_counts(trajectory, shown), scale=FILM_SCALE)
-    return facts | {"width": width, "height": height + strip_height(height)}, data
+    facts |= {"width": width, "height": height + strip_height(height)}
+    return facts | film_words(figure, study.recording | facts, texts), data
 
 
 def _training_samples(
@@ -274,19 +277,11 @@ def _training_samples(
     if form.kind in FILMS:
         film = learning.training_samples_film(looks)
         data = film_bytes(film, form.kind, scale=1, frame_ms=LEARNING_MS, hold_ms=LEARNING_HOLD_MS)
-        return facts | {"frames": len(film), "width": film.shape[2], "height": film.shape[1]}, data
+        facts |= {"frames": len(film), "width": film.shape[2], "height": film.shape[1]}
+        return facts | film_words(LEARNING, facts, texts), data
     (drawing,) = drawings({LEARNING: learning.draw_training_samples(looks)}, wording(facts, texts), texts)
     drawing_facts, data = _drawing_bytes(drawing, form)
     return facts | drawing_facts, data
-
-
-def _still(study: Study, figure: str, form: _Format, texts: Texts) -> tuple[dict[str, Any], bytes]:
-    """Return the facts of a figure, and its bytes."""
-    from viz_diffusion.study.narrative import narrate
-
-    lessons = narrate(study.findings, study.recording, texts)
-    by_name = {drawing.name: drawing for lesson in lessons for drawing in lesson.drawings}
-    return _drawing_bytes(by_name[figure], form)
 
 
 def _drawing_bytes(drawing: Drawing, form: _Format) -> tuple[dict[str, Any], bytes]:
@@ -295,4 +290,5 @@ def _drawing_bytes(drawing: Drawing, form: _Format) -> tuple[dict[str, Any], byt
 
     kind, dpi, transparent = form
     data = figure_bytes(drawing.figure, kind, description=drawing.caption, dpi=dpi, transparent=transparent)
-    return {"title": drawing.title, "caption": drawing.caption, "alt": drawing.alt}, data
+    words = {"title": drawing.title, "caption": drawing.caption, "details": drawing.details, "alt": drawing.alt}
+    return words, data

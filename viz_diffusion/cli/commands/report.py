@@ -91,7 +91,7 @@ def run_command(
         following = "vizdiff report --open   (all chapters, of the bundled network)"
     else:
         chosen = pick_lessons(lessons)
-        study = prepare_study(request, run, device, terminal, chosen, comparisons=True, out=out, data_dir=data_dir)
+        study = prepare_study(request, run, device, terminal, chosen, out=out, data_dir=data_dir)
         texts = texts.for_classes(study.run.config.class_names)
         page, facts = _page(study, texts, figures, terminal), study.facts()
         following = "vizdiff train   (10 min; Ctrl-C keeps your work)"
