@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import is_dataclass, replace
 from pathlib import Path
-from typing import Any
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 import pytest
@@ -16,14 +17,15 @@ from lesson_context import make_context, with_comparison_runs
 
 from viz_diffusion.diffusion.sampler_config import SamplerConfig
 from viz_diffusion.files import cache_dir, lock
-from viz_diffusion.lessons.base import Finding, all_lessons
+from viz_diffusion.lessons.base import AnyLesson, Finding, all_lessons
 from viz_diffusion.lessons.context import LessonContext
 from viz_diffusion.lessons.encoding import Arrays, encode
 from viz_diffusion.recording.comparison_runs import ComparisonRuns
 from viz_diffusion.recording.generation import record_generation
+from viz_diffusion.recording.trajectory import Trajectory
 from viz_diffusion.study import study_identity as identities
 from viz_diffusion.study.lesson_plan import LessonPlan
-from viz_diffusion.study.stored_study import Recordings, StoredStudy
+from viz_diffusion.study.stored_study import Recordings, StoredStudy, data_kind
 from viz_diffusion.study.study_folders import kept_studies, studies_dir, trim
 from viz_diffusion.study.study_identity import recorded_generation, requested_generation, study_identity
 from viz_diffusion.training.run import Run
@@ -124,11 +126,28 @@ def test_what_is_kept_is_found_as_it_was(
     assert (kept.stat().st_mode & 0o777) == 0o700 or os.name == "nt"
 
 
-def test_every_lesson_of_the_core_says_what_it_measures() -> None:
-    """A lesson whose data have no known type would be measured for each product."""
-    from viz_diffusion.study.stored_study import data_kind
+def unknown_to_files(kind: Any, seen: set[Any]) -> Iterator[str]:
+    """Give the parts of a type that neither JSON nor arrays hold."""
+    if get_origin(kind) in (Union, UnionType, tuple):
+        for one in get_args(kind):
+            yield from unknown_to_files(one, seen)
+    elif get_origin(kind) is np.ndarray or kind in (int, float, str, bool, NoneType, Ellipsis, Trajectory):
+        return
+    elif not is_dataclass(kind):
+        yield str(kind)
+    elif kind not in seen:
+        seen.add(kind)
+        for name, hint in get_type_hints(kind).items():
+            yield from (f"{kind.__name__}.{name}: {one}" for one in unknown_to_files(hint, seen))
 
-    assert [lesson.name for lesson in CORE if data_kind(lesson) is None] == []
+
+@pytest.mark.parametrize("lesson", CORE, ids=lambda lesson: lesson.name)
+def test_every_lesson_measures_what_a_file_can_hold(lesson: AnyLesson) -> None:
+    """Otherwise it would be measured for each product, or its results could not be written."""
+    kind = data_kind(lesson)
+    assert kind is not None
+    assert list(unknown_to_files(kind, set())) == []
+    assert list(unknown_to_files(tuple[dict[str, int], ...], set())) == ["dict[str, int]"]
 
 
 @pytest.mark.usefixtures("kept")

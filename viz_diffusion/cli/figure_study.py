@@ -33,6 +33,13 @@ class FigureStudy:
     trajectory: Trajectory | None
     """The recording; None where the figure needs none."""
 
+    def texts(self, texts: Texts) -> Texts:
+        """Return the texts that suit the figure, as in the report; without a recording there is nothing to read."""
+        from viz_diffusion.study.reading import read_images
+
+        texts = texts.for_classes(self.run.config.class_names)
+        return texts if self.trajectory is None else read_images(self.run, self.trajectory).texts(texts)
+
     def drawing(self, figure: str, texts: Texts) -> Drawing:
         """Return the figure with its words, as the report has them.
 
@@ -81,9 +88,13 @@ def film_words(film: str, facts: dict[str, Any], texts: Texts) -> dict[str, Any]
     return {part: true_minus(texts(f"film.{film}.{part}", **values)) for part in ("title", "caption", "details")}
 
 
+def caption_path(path: Path) -> Path:
+    """Return the file of a figure's caption: FILE.txt, so that a figure and a film of one name have one each."""
+    return path.with_name(f"{path.name}.txt")
+
+
 def write_caption(path: Path, words: dict[str, Any]) -> Path:
-    """Write the title, caption and details of a figure to FILE.txt beside its file; return the path."""
-    caption = path.with_name(f"{path.name}.txt")
+    """Write the title, caption and details of a figure beside its file; return the path."""
     parts = [words[name] for name in ("title", "caption", "details") if words.get(name)]
-    write_bytes(caption, ("\n\n".join(parts) + "\n").encode())
-    return caption
+    write_bytes(caption_path(path), ("\n\n".join(parts) + "\n").encode())
+    return caption_path(path)

@@ -13,6 +13,7 @@ from viz_diffusion.cli.console import Terminal, estimate_text, show_path
 from viz_diffusion.cli.generation_request import GenerationRequest, asked_label, check_weights, is_store
 from viz_diffusion.cli.loading import LoadedRun, load_run
 from viz_diffusion.cli.options import PICTURE_SAMPLER
+from viz_diffusion.cli.outputs import Output, sampling_marks
 from viz_diffusion.errors import VizdiffUsageError
 
 if TYPE_CHECKING:
@@ -59,12 +60,8 @@ class OpenStudy:
         return StoredStudy(study_identity(generation, run, device), self._remark, anew=self.request.refresh)
 
     def _remark(self, key: str, **values: Any) -> None:
-        texts = {
-            "study_damaged": "{path} is damaged and is made anew",
-            "study_not_kept": "the study is not kept for the next command: {reason}",
-        }
         shown = {name: show_path(value) if isinstance(value, Path) else value for name, value in values.items()}
-        self._terminal.say("Note", texts[key].format(**shown))
+        self._terminal.tell("Note", key, **shown)
 
     @cached_property
     def recording(self) -> Trajectory:
@@ -73,7 +70,7 @@ class OpenStudy:
             return self.request.recorded
         kept = self.stored.recording()
         if kept is not None:
-            self._terminal.say("Study", f"kept since {self.stored.begun}: nothing is sampled again (--refresh does)")
+            self._terminal.tell("Study", "study_kept", day=self.stored.begun)
             return kept
         from viz_diffusion.cli.record import record
 
@@ -101,7 +98,7 @@ class OpenStudy:
             beside = load_comparison_runs(path, self.recording)
         if beside is not None and beside.complete:
             return beside
-        text = "its comparison runs, same noise"
+        text = self._terminal.text("comparison_runs")
         with self._terminal.progress("Sampling", text, None) as update:
             return sample_comparison_runs(
                 self.loaded.model,
@@ -147,8 +144,9 @@ class OpenStudy:
         missing = [one for one in plan.lessons if one.name not in known and not plan.ships_whole(one)]
         if missing and plan.full:
             seconds = sum(one.seconds[True] for one in missing)
-            self._terminal.say("Time", f"{estimate_text(seconds)} on two cores: full sizes")
-        showing = self._terminal.progress("Measuring", "the lessons", None) if missing else nullcontext(silent)
+            self._terminal.tell("Time", "time_full", full=estimate_text(seconds))
+        text = self._terminal.text("lessons")
+        showing = self._terminal.progress("Measuring", text, None) if missing else nullcontext(silent)
         with showing as update:
 
             def keep(finding: Finding) -> None:
@@ -157,7 +155,15 @@ class OpenStudy:
 
             run, model, _ = self.loaded
             findings = measure_lessons(
-                plan, run, model, self.label, self.request.seed, recordings, known, keep, progress=update
+                plan,
+                run,
+                model,
+                self.label,
+                self.request.seed,
+                recordings,
+                known,
+                keep,
+                progress=self._terminal.translated(update, text),
             )
         self.stored.trim()
         gc.freeze()  # what is loaded now stays, so that garbage collections while drawing can skip it
@@ -169,7 +175,7 @@ def open_study(
     run: str | None,
     device: str,
     terminal: Terminal,
-    out: Path | None = None,
+    out: Output | None = None,
     data_dir: Path | None = None,
 ) -> OpenStudy:
     """Load the run of a generation and check what was asked for; nothing is sampled yet.
@@ -177,7 +183,7 @@ def open_study(
     Parameters
     ----------
     out
-        The file to write; that it will be overwritten is said after the last check.
+        The file to write; one of another origin is refused after the last other check.
     data_dir
         Where the run's data lie, if they have moved.
 
@@ -192,7 +198,8 @@ def open_study(
         _check_process(loaded, request.config.sampler)
     label = asked_label(request, loaded.run.config)
     if out is not None:
-        terminal.replacing(out)
+        shown = "_".join(sampling_marks(request.sampling))
+        out.claim(terminal, label=label, seed=request.seed, sampling=shown, weights=loaded.weights_sha256[:8])
     return OpenStudy(loaded, request, label, terminal)
 
 

@@ -13,11 +13,13 @@ from viz_diffusion.cli.console import Terminal, show_path
 from viz_diffusion.cli.generation_request import GenerationRequest, spacing_of
 from viz_diffusion.cli.open_study import open_study
 from viz_diffusion.cli.options import DEFAULT_GUIDANCE
+from viz_diffusion.cli.outputs import Output
 from viz_diffusion.diffusion.timesteps import SPACINGS
 
 if TYPE_CHECKING:
     from viz_diffusion.lessons.base import AnyLesson
     from viz_diffusion.study.study import Study
+    from viz_diffusion.text.catalogue import Texts
 
 
 LessonsOption = Annotated[
@@ -39,13 +41,18 @@ def pick_lessons(choice: str) -> Sequence[AnyLesson] | None:
     return choose_lessons(choice)
 
 
+def lessons_mark(choice: str) -> list[str]:
+    """Return what a file's name says of the chosen lessons; nothing for the default."""
+    return [] if choice == "core" else [choice.replace(",", "-")]
+
+
 def prepare_study(
     request: GenerationRequest,
     run: str | None,
     device: str,
     terminal: Terminal,
     lessons: Sequence[AnyLesson] | None = None,
-    out: Path | None = None,
+    out: Output | None = None,
     data_dir: Path | None = None,
 ) -> Study:
     """Return the study of a generation: its recording, its comparison runs, and what lessons measured.
@@ -65,6 +72,13 @@ def prepare_study(
         Where the recording was made with other weights than those of the run.
     """
     return open_study(request, run, device, terminal, out, data_dir).measure(lessons)
+
+
+def study_texts(study: Study, texts: Texts) -> Texts:
+    """Return the texts that suit a study: with its classes' names, and with what the classifier reads in its image."""
+    from viz_diffusion.study.reading import read_study
+
+    return read_study(study).texts(texts.for_classes(study.run.config.class_names))
 
 
 def figure_command(study: Study, lang: str, figure: str) -> str:

@@ -54,7 +54,7 @@ from viz_diffusion.training.thumbnails import SAMPLES, load_samples
 
 BUNDLED_DIR = Path(__file__).parents[1] / "assets" / "weights"
 CONTROLS_DIR = BUNDLED_DIR.parent / "controls"
-"""Control runs: ``no_time`` and its twin ``with_time``; ``subset_100``; the twins ``noise`` and ``flow``."""
+"""Control runs: the twins ``no_time`` and ``with_time``, ``noise`` and ``flow``; ``subset_100``; ``base_500``."""
 RUNS_DIR = Path("runs")
 WEIGHTS, MANIFEST = "model.safetensors", "manifest.json"
 
@@ -117,13 +117,10 @@ class Run:
 
     @classmethod
     def choose(cls, choice: str | None = None) -> Run:
-        """Open a path, or ``bundled``; by default the newest finished run under ``runs/``, else the bundled one."""
-        if choice == "bundled":
-            return cls.bundled()
-        if choice is not None:
-            return cls.open(Path(choice))
-        finished = sorted(RUNS_DIR.glob("*/manifest.json"), key=lambda path: path.stat().st_mtime)
-        return cls.open(finished[-1].parent) if finished else cls.bundled()
+        """Open a path, or ``bundled``; by default see :func:`~viz_diffusion.training.run_choice.choose_run`."""
+        from viz_diffusion.training.run_choice import choose_run  # it opens runs
+
+        return choose_run(choice).run
 
     @property
     def is_bundled(self) -> bool:
