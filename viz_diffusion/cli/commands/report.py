@@ -105,7 +105,7 @@ def run_command(
         following = terminal.text("next_report")
     else:
         chosen = pick_lessons(lessons)
-        study = prepare_study(request, run, device, terminal, chosen, comparisons=True, out=written, data_dir=data_dir)
+        study = prepare_study(request, run, device, terminal, chosen, out=written, data_dir=data_dir)
         texts = study_texts(study, texts)
         page, facts = _page(study, texts, figures, terminal, audience), study.facts()
         following = _next_command(study) or terminal.text("next_train")
