@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from importlib import resources
 from pathlib import Path
-from typing import Any
 
 import jinja2
 from markupsafe import Markup
 
-from viz_diffusion.files import to_json, write_bytes
+from viz_diffusion.files import write_bytes
+from viz_diffusion.live.lab_context import json_for_html, lab_context
 from viz_diffusion.live.network_data import NetworkData
 from viz_diffusion.text.catalogue import Texts
+from viz_diffusion.text.math_html import typeset
 
 LIVE_DIR = Path(__file__).parent
 ENGINE_SCRIPTS = (
@@ -30,9 +32,32 @@ ENGINE_SCRIPTS = (
     "engine.js",
 )
 """The network and its samplers; each begins with its interface. They share one scope, later ones use earlier ones."""
-LAB_SCRIPTS: tuple[str, ...] = ()
+LAB_SCRIPTS = (
+    "lab_words.js",
+    "settings.js",
+    "branches.js",
+    "lab.js",
+    "jobs.js",
+    "pictures.js",
+    "shapes.js",
+    "brush.js",
+    "film.js",
+    "view.js",
+    "many.js",
+    "controls.js",
+    "drawing_board.js",
+    "branch_list.js",
+    "many_view.js",
+    "gif.js",
+    "exchange.js",
+    "tasks.js",
+    "lab_lecture.js",
+    "start.js",
+)
 """What the reader sees and does; included after :data:`ENGINE_SCRIPTS`."""
-LAB_STYLES: tuple[str, ...] = ()
+REPORT_STYLES = ("symbols.css", "report.css")
+"""The colours and type of all pages; files of the report."""
+LAB_STYLES = ("lab.css", "lab_lecture.css")
 
 
 def render(data: NetworkData, texts: Texts) -> str:
@@ -47,15 +72,19 @@ def render(data: NetworkData, texts: Texts) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    styles = [_inline(environment, name) for name in LAB_STYLES]
+    shared = resources.files("viz_diffusion.report").joinpath("templates")
+    styles = [Markup(shared.joinpath(name).read_text(encoding="utf-8")) for name in REPORT_STYLES]
+    styles += [_inline(environment, name) for name in LAB_STYLES]
     scripts = [_inline(environment, name) for name in (*ENGINE_SCRIPTS, *LAB_SCRIPTS)]
+    environment.filters["typeset"] = typeset
     return environment.get_template("live.html.j2").render(
         text=texts,
         facts=data.facts,
+        **lab_context(data.facts, texts),
         csp=policy(styles, scripts),
         styles=styles,
         scripts=scripts,
-        data=_json_for_html(data.facts),
+        data=json_for_html(data.facts),
         kernels=_base64((LIVE_DIR / "kernels.wasm").read_bytes()),
         weights=_base64(data.weights),
         classifier="" if data.classifier is None else _base64(data.classifier),
@@ -88,11 +117,3 @@ def _inline(environment: jinja2.Environment, name: str) -> Markup:
 
 def _base64(data: bytes) -> str:
     return base64.b64encode(data).decode("ascii")
-
-
-def _json_for_html(value: Any) -> Markup:
-    """Return strict JSON without characters that could end its <script>, open a comment or break a line."""
-    text = to_json(value)
-    for character in "<>&\u2028\u2029":
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    return Markup(text)

@@ -1,0 +1,123 @@
+"use strict";
+// The film: a lane of predicted x₀ for the current run, one for the compared run, their distance; one time axis.
+// A click shows a state; the slider below the film does the same for the keyboard.
+const film = (() => {
+  const canvas = byId("film");
+  const GAP = 6; // pixels between the lanes
+  const DISTANCE = 34; // height of the curve of distances
+  let layout = null; // { width, size, places, step }
+
+  const total = () => engine.sampler.schedule.length; // T
+  const fraction = (t) => (total() - 1 - t) / total(); // 0 at t = T-1, 1 for the finished image
+  const timestepAt = (place) => total() - 1 - (place / (layout.places - 1)) * total();
+  const left = (t) => fraction(t) * (layout.places - 1) * layout.step;
+
+  function measure() {
+    const width = canvas.clientWidth;
+    const size = Math.min(70, Math.max(40, Math.round(width / 16)));
+    const places = Math.max(2, Math.floor((width + 2) / (size + 2)));
+    layout = { width, size, places, step: (width - size) / (places - 1) };
+  }
+
+  // The state that stands at a place of the film, or null where a run has none near.
+  function stateAt(entry, states, place) {
+    const t = timestepAt(place);
+    const state = states[branches.nearest(entry, t)];
+    const { timesteps } = entry.run;
+    const apart = Math.max(total() / (layout.places - 1), timesteps.length > 1 ? timesteps[0] - timesteps[1] : 0);
+    return Math.abs(state.t - t) <= apart / 2 + 1 ? state : null;
+  }
+
+  function colours() {
+    const style = getComputedStyle(canvas);
+    return (name) => style.getPropertyValue("--" + name).trim();
+  }
+
+  function draw() {
+    measure();
+    if (layout.width === 0) return;
+    const { size } = layout;
+    const dense = window.devicePixelRatio || 1;
+    const height = 2 * size + 2 * GAP + DISTANCE;
+    canvas.style.height = height + "px";
+    canvas.width = Math.round(layout.width * dense);
+    canvas.height = Math.round(height * dense);
+    const pen = canvas.getContext("2d");
+    const colour = colours();
+    pen.scale(dense, dense);
+    drawLane(pen, colour, lab.current, 0);
+    drawLane(pen, colour, lab.other, size + GAP);
+    drawDistance(pen, colour, 2 * (size + GAP));
+    drawCursor(pen, colour, height);
+  }
+
+  function drawLane(pen, colour, entry, y) {
+    const { size, places, step } = layout;
+    const states = entry ? branches.states(entry) : [];
+    for (let place = 0; place < places; place++) {
+      const state = entry && stateAt(entry, states, place);
+      pen.fillStyle = state ? "#000" : colour("wash");
+      pen.fillRect(place * step, y, size, size);
+      if (!state) continue;
+      const shared = entry === lab.current && states.indexOf(state) < entry.fork;
+      pen.globalAlpha = shared ? 0.5 : 1;
+      pictures.place(pen, state.x0, place * step, y, size);
+      pen.globalAlpha = 1;
+    }
+    if (entry) drawMarks(pen, colour, entry, states, y);
+  }
+
+  // Where a run leaves its parent, and where it was painted on.
+  function drawMarks(pen, colour, entry, states, y) {
+    const { size } = layout;
+    pen.fillStyle = colour("mark");
+    if (entry.parent !== null) pen.fillRect(left(states[entry.fork].t) - 3, y, 3, size);
+    for (const { strokes, t } of states) if (strokes.length) pen.fillRect(left(t) + size / 2 - 5, y + size - 4, 10, 4);
+  }
+
+  function drawDistance(pen, colour, y) {
+    const { size, places, step } = layout;
+    pen.fillStyle = colour("line");
+    pen.fillRect(size / 2, y + DISTANCE - 1, (places - 1) * step, 1);
+    if (!lab.other) return;
+    pen.strokeStyle = colour("mark");
+    pen.lineWidth = 2;
+    pen.beginPath();
+    for (const [t, value] of distances()) pen.lineTo(left(t) + size / 2, y + DISTANCE - 2 - Math.min(1, value) * (DISTANCE - 5));
+    pen.stroke();
+  }
+
+  function drawCursor(pen, colour, height) {
+    const { size } = layout;
+    const x = left(lab.state().t);
+    pen.strokeStyle = colour("accent");
+    pen.lineWidth = 3;
+    pen.strokeRect(x + 1.5, 1.5, size - 3, size - 3);
+    pen.lineWidth = 1;
+    pen.beginPath();
+    pen.moveTo(x + size / 2, size);
+    pen.lineTo(x + size / 2, height);
+    pen.stroke();
+  }
+
+  // [t, RMS of predicted x₀ of the current minus that of the compared run], where both have a state at t.
+  function distances() {
+    const theirs = new Map(branches.states(lab.other).map((state) => [state.t, state]));
+    return branches.states(lab.current)
+      .filter(({ t }) => theirs.has(t))
+      .map((state) => [state.t, state === theirs.get(state.t) ? 0 : distance(state.x0, theirs.get(state.t).x0)]);
+  }
+
+  function choose(event) {
+    if (!layout) return;
+    const box = canvas.getBoundingClientRect();
+    const [x, y] = [event.clientX - box.left, event.clientY - box.top];
+    const place = Math.min(layout.places - 1, Math.max(0, Math.floor(x / layout.step)));
+    const t = timestepAt(place);
+    if (lab.other && y > layout.size + GAP / 2 && y < 2 * layout.size + GAP) lab.swap();
+    lab.seek(branches.nearest(lab.current, t));
+  }
+
+  canvas.addEventListener("click", choose);
+  return { draw, distances };
+})();
