@@ -20,7 +20,7 @@ from viz_diffusion.files import io_errors, read_checked, sha256_bytes
 from viz_diffusion.training.run import Run
 
 MOST_CHANNELS, MOST_POSITIONS, MOST_BYTES = 1024, 4096, 64 << 20
-"""Limits of ``kernels.c`` (channels that are normalized, positions that attend to each other) and of a page's weights."""
+"""Limits of ``kernels.c`` (channels to normalize, positions that attend to each other), and of a page's weights."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,8 +35,8 @@ class NetworkData:
     """The safetensors file of the classifier with its convolutions in float16; None where there is none."""
 
 
-def network_data(run: Run) -> NetworkData:
-    """Return a run's network as the page needs it.
+def network_data(run: Run, name: str | None = None) -> NetworkData:
+    """Return a run's network as the page needs it; ``name`` is what the page calls the run.
 
     Raises
     ------
@@ -51,7 +51,7 @@ def network_data(run: Run) -> NetworkData:
     flow = config.training.objective == "flow"
     process = NoiseSchedule.named("flow", config.num_train_timesteps) if flow else config.noise_schedule
     facts = {
-        "run": run.name,
+        "run": name or run.name,
         "dataset": config.dataset,
         "is_digits": config.is_digits,
         "objective": config.training.objective,

@@ -29,6 +29,7 @@ ENGINE_SCRIPTS = (
     "sampler.js",
     "interventions.js",
     "branch.js",
+    "state.js",
     "engine.js",
 )
 """The network and its samplers; each begins with its interface. They share one scope, later ones use earlier ones."""
@@ -97,7 +98,7 @@ def write_page(data: NetworkData, texts: Texts, path: Path) -> None:
 
 
 def policy(styles: list[Markup], scripts: list[Markup]) -> str:
-    """Return a content security policy that allows only these styles and scripts, WebAssembly and ``data:`` pictures."""
+    """Return a content security policy that allows only these styles and scripts, WebAssembly and own pictures."""
 
     def sources(texts: list[Markup]) -> str:
         digests = (hashlib.sha256(text.encode()).digest() for text in texts)

@@ -16,8 +16,9 @@
 //   branch.finish()                  steps to the end; branch.finished is the image, null before that
 //   branch.copyAt(k, seed) -> Branch the same up to and including the arrival at step k; with another `seed` step k and
 //                                    those after it add that seed's noise (a fork, as ForkedNoise)
-//   branch.steps[k]                  { t, settings, hold, strokes, arrived, x, prediction }; k = 0 .. branch.steps.length-1
-//       arrived: the state before strokes; x: after them, what the network got
+//   branch.steps[k]                  { t, settings, hold, strokes, came, arrived, x, prediction }; k = 0 .. last-1
+//       came: what step k-1 made; arrived: after holding; x: after strokes, which the network got
+//       strokes: [{ ink, coverage, settings }], the settings whose predicted x_0 the stroke is relative to
 //   branch.state(k)                  the state that arrives at step k; k = timesteps.length: the finished image
 //   branch.timesteps, .seed, .start, .last (steps made so far, at most timesteps.length)
 //   branch.respace(timesteps)        other timesteps after the present one; they must fall below it
@@ -57,21 +58,26 @@ class Branch {
   }
 
   hold(held) {
-    const { came } = this.present;
-    this.replacePresent({ hold: held, arrived: this.heldState(came, held, this.last - 1), strokes: [] });
+    const { came, strokes, settings, t } = this.present;
+    const arrived = this.heldState(came, held, this.last - 1);
+    let x = arrived;
+    for (const { ink, coverage, settings: then } of strokes) {
+      x = paint(x, this.sampler.predict(x, t, then).x0, coverage, ink, this.sampler.schedule, t);
+    }
+    this.replacePresent({ hold: held, arrived, x, settings });
   }
 
   beginStroke(ink) {
-    const { strokes, x, prediction } = this.present;
+    const { strokes, x, prediction, settings } = this.present;
     const empty = new Float32Array(this.sampler.denoiser.config.image_size ** 2);
-    this.growing = { before: strokes, x, x0: prediction.x0, ink, coverage: empty };
+    this.growing = { before: strokes, x, x0: prediction.x0, ink, settings, coverage: empty };
   }
 
   stroke(coverage) {
-    const { before, x, x0, ink, coverage: covered } = this.growing;
-    const all = (this.growing.coverage = mergedCoverage(covered, coverage));
+    const { before, x, x0, ink, settings } = this.growing;
+    const all = (this.growing.coverage = mergedCoverage(this.growing.coverage, coverage));
     const painted = paint(x, x0, all, ink, this.sampler.schedule, this.present.t);
-    this.replacePresent({ strokes: [...before, { ink, coverage: all }], x: painted });
+    this.replacePresent({ strokes: [...before, { ink, coverage: all, settings }], x: painted });
   }
 
   step() {
@@ -134,15 +140,16 @@ class Branch {
 
   replacePresent(changes) {
     const step = { ...this.present, ...changes };
-    if (changes.arrived) step.x = changes.arrived;
     step.prediction = this.sampler.predict(step.x, step.t, step.settings);
     this.steps[this.steps.length - 1] = step;
   }
 
   advanced(prediction, tNext, k) {
-    const { seed, first } = this.noises.findLast((noise) => noise.first <= k);
-    const noise = this.stream(seed).draw(k - first + 1);
-    return this.sampler.advance(prediction, tNext, { ...this.steps[k].settings, noise });
+    const { settings } = this.steps[k];
+    const noisy = settings.method === "ddpm" || (settings.method === "ddim" && settings.eta > 0);
+    const { seed, first } = this.noises.filter((noise) => noise.first <= k).at(-1);
+    const noise = noisy && tNext >= 0 ? this.stream(seed).draw(k - first + 1) : null;
+    return this.sampler.advance(prediction, tNext, { ...settings, noise });
   }
 }
 
