@@ -56,10 +56,11 @@ const branchList = (() => {
       found.push(fill(text.share_some, { label: wordFor.label(b.second), share: wordFor.percent(b.share) }));
     }
     if (a.guidance !== b.guidance) arrow(text.change_guidance, a.guidance, b.guidance);
+    if (a.method !== b.method) arrow(text.change_method, a.method?.toUpperCase(), b.method.toUpperCase());
     if (a.eta !== b.eta) arrow(text.change_eta, a.eta, b.eta);
     const given = settings.given(step.t, b);
     if (before && settings.given(step.t, a) !== given) found.push(fill(text.change_given, { given, t: step.t }));
-    if (before?.hold !== step.hold) found.push(step.hold ? text[`hold_${step.hold.name}`] : text.hold_nothing);
+    if (before?.hold !== step.hold) found.push(step.hold ? text[`hold_${step.hold.name}`] ?? text.hold_part : text.hold_nothing);
     if (step.strokes.length > (before?.strokes.length ?? 0)) found.push(text.change_stroke);
     return found;
   }

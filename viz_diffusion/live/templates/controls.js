@@ -41,7 +41,7 @@ const controls = (() => {
     const shown = lab.shownSettings();
     const { t } = lab.state();
     setRange("guidance", shown.guidance, String(shown.guidance));
-    setRange("eta", shown.eta, shown.eta === 0 ? text.eta_none : shown.eta === 1 ? text.eta_full : wordFor.number(shown.eta, 2));
+    showEta(shown);
     const given = t < 0 ? null : settings.given(t, shown);
     const frozen = shown.clock === "frozen";
     byId("offset").disabled = shown.clock === "reversed";
@@ -58,6 +58,13 @@ const controls = (() => {
     byId("play").classList.toggle("playing", lab.isPlaying());
     byId("play-name").textContent = lab.isPlaying() ? text.pause : text.play;
     showScrubber();
+  }
+
+  // DDPM as in the report (variance β) adds a little more noise than η = 1; flow matching adds none.
+  function showEta({ method, eta }) {
+    const words = { 0: text.eta_none, 1: text.eta_full }[eta] ?? wordFor.number(eta, 2);
+    byId("eta").disabled = !engine.sampler.methods.includes("ddim");
+    setRange("eta", method === "ddpm" ? 1 : eta, { ddpm: text.eta_ddpm, euler: text.eta_euler }[method] ?? words);
   }
 
   function showScrubber() {
@@ -79,12 +86,15 @@ const controls = (() => {
     byId("start").addEventListener("click", () => lab.seek(0));
     onRange("scrubber", lab.seek);
     onRange("guidance", (guidance) => lab.change({ guidance }));
-    onRange("eta", (eta) => lab.change({ eta }));
+    onRange("eta", (eta) => lab.change({ eta, method: "ddim" }));
     onRange("offset", (value) => lab.change(lab.shownSettings().clock === "frozen" ? { frozen: value } : { offset: value }));
     onRange("share", (share) => lab.change({ share }));
     byId("clock").addEventListener("change", () => lab.change({ clock: byId("clock").value }));
     byId("second").addEventListener("change", () => lab.change({ second: number("second") }));
-    byId("reset").addEventListener("click", () => lab.change({ share: 0, clock: "shifted", offset: 0, eta: 0, guidance: facts.defaults.guidance }));
+    byId("reset").addEventListener("click", () => {
+      const { share, clock, offset, eta, method, guidance } = settings.complete(settings.first());
+      lab.change({ share, clock, offset, eta, method, guidance });
+    });
     for (const radio of document.querySelectorAll("input[name=label]")) {
       radio.addEventListener("change", () => lab.change({ base: Number(radio.value) }));
     }

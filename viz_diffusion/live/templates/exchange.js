@@ -24,12 +24,13 @@ const exchange = (() => {
 
   function differences(before, after) {
     const found = Object.entries(NUMBERS).filter(([name]) => before[name] !== after[name]).map(([name, key]) => [key, after[name]]);
-    if (before.clock !== after.clock) found.push(["clock", after.clock]);
+    for (const name of ["clock", "method"]) if (before[name] !== after[name]) found.push([name, after[name]]);
     return found;
   }
 
   // A setting from a link; null where it is none. Values out of range are brought into it.
   function setting(key, value) {
+    if (key === "method") return engine.sampler.methods.includes(value) ? { method: value } : null;
     if (key === "clock") return CLOCKS.includes(value) ? { clock: value } : null;
     const name = Object.keys(NUMBERS).find((one) => NUMBERS[one] === key);
     const lastTimestep = engine.sampler.schedule.length - 1;
@@ -143,7 +144,43 @@ const exchange = (() => {
     return out;
   }
 
+  function saveBranch(run, name) {
+    const blob = new Blob([JSON.stringify(branchToObject(run, facts))], { type: "application/json" });
+    download(blob, name);
+  }
+
+  // Makes the branch of a file again, in pieces, and shows it beside the run that was current.
+  function* read(object) {
+    const run = yield* branchFromObject(engine, object);
+    lab.take(run, settings.fromFile(run));
+    say(text.loaded);
+  }
+
+  async function load() {
+    const [file] = byId("load").files;
+    byId("load").value = "";
+    if (!file) return;
+    try {
+      const object = JSON.parse(await file.text());
+      jobs.start("file", caught(read(object)));
+    } catch {
+      say(fill(text.failed_state_unreadable, { name: file.name }));
+    }
+  }
+
+  // A generator whose error becomes a sentence.
+  function* caught(generator) {
+    try {
+      yield* generator;
+    } catch (error) {
+      say(text[`failed_${error.key}`] ?? text.failed_state_unreadable);
+    }
+  }
+
   function listen() {
+    byId("save-state").addEventListener("click", () => saveBranch(lab.current.run.copyAt(lab.at), fileName(`t-${lab.state().t}.json`)));
+    byId("save-run").addEventListener("click", () => saveBranch(lab.current.run, fileName("json")));
+    byId("load").addEventListener("change", load);
     byId("copy-link").addEventListener("click", copyLink);
     byId("save-png").addEventListener("click", savePng);
     byId("save-gif").addEventListener("click", saveGif);

@@ -11,6 +11,7 @@ const film = (() => {
   const fraction = (t) => (total() - 1 - t) / total(); // 0 at t = T-1, 1 for the finished image
   const timestepAt = (place) => total() - 1 - (place / (layout.places - 1)) * total();
   const left = (t) => fraction(t) * (layout.places - 1) * layout.step;
+  const leftOfPlace = (t) => Math.round(fraction(t) * (layout.places - 1)) * layout.step;
 
   function measure() {
     const width = canvas.clientWidth;
@@ -71,8 +72,8 @@ const film = (() => {
   function drawMarks(pen, colour, entry, states, y) {
     const { size } = layout;
     pen.fillStyle = colour("mark");
-    if (entry.parent !== null) pen.fillRect(left(states[entry.fork].t) - 3, y, 3, size);
-    for (const { strokes, t } of states) if (strokes.length) pen.fillRect(left(t) + size / 2 - 5, y + size - 4, 10, 4);
+    if (entry.parent !== null) pen.fillRect(leftOfPlace(states[entry.fork].t) - 2, y, 4, size);
+    for (const { strokes, t } of states) if (strokes.length) pen.fillRect(leftOfPlace(t) + size / 2 - 6, y + size - 5, 12, 5);
   }
 
   function drawDistance(pen, colour, y) {
@@ -92,7 +93,7 @@ const film = (() => {
     const x = left(lab.state().t);
     pen.strokeStyle = colour("accent");
     pen.lineWidth = 3;
-    pen.strokeRect(x + 1.5, 1.5, size - 3, size - 3);
+    pen.strokeRect(leftOfPlace(lab.state().t) + 1.5, 1.5, size - 3, size - 3);
     pen.lineWidth = 1;
     pen.beginPath();
     pen.moveTo(x + size / 2, size);

@@ -50,6 +50,14 @@ const lab = (() => {
     begin(run, wholeSteps(), before);
   }
 
+  // A run that was made elsewhere, such as one from a file.
+  function take(run, steps) {
+    const before = current;
+    begin(run, steps, before);
+    at = goal = branches.count(current) - 1;
+    tell("state");
+  }
+
   function show(entry, index = branches.count(entry) - 1) {
     stop();
     if (other === entry) other = null;
@@ -196,6 +204,6 @@ const lab = (() => {
     play: () => running || runTo(lastIndex(), true),
     finish: () => (running && !paced) || (stop(), runTo(lastIndex(), false)),
     isPlaying: () => running,
-    state, seed, wholeSteps, forward, shownSettings, shownHold, restart, startFrom, show, compare, swap, remove, change, hold, beginStroke, stroke, step, seek, stop, tell,
+    state, seed, wholeSteps, forward, shownSettings, shownHold, restart, startFrom, take, show, compare, swap, remove, change, hold, beginStroke, stroke, step, seek, stop, tell,
   };
 })();

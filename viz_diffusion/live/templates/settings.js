@@ -42,6 +42,17 @@ const settings = (() => {
     if (wanted?.t !== present.settings.told?.t) run.change({ told: wanted });
   }
 
+  // A branch from a file, made by this page or by another program: what the controls show is filled in.
+  function fromFile(run) {
+    for (const step of run.steps) {
+      const base = typeof step.settings.label === "number" ? step.settings.label : facts.defaults.label;
+      step.settings = { ...FIRST, base, ...step.settings };
+    }
+    const { length } = engine.sampler.schedule;
+    const [first, second] = run.timesteps;
+    return second === undefined ? 1 : Math.round(length / (first - second)); // steps of a whole run
+  }
+
   // Keeps what the network predicted for an image, so that a slider costs no evaluation that was made before.
   function remember(sampler) {
     const known = new WeakMap(); // image -> Map of key -> prediction
@@ -55,5 +66,5 @@ const settings = (() => {
     };
   }
 
-  return { first, complete, given, tellTime, remember };
+  return { first, complete, given, tellTime, fromFile, remember };
 })();
