@@ -112,15 +112,15 @@ NO_LABEL = "label=10&guidance=1"
 PLANS = (
     TaskPlan("guess", "guess", "label=5&seed=1&at=999", 2),
     TaskPlan("labels", "label", "label=5&seed=1&at=999", 2, _switched),
-    TaskPlan("label", "label", "label=5&seed=1&guidance=1&at=499", 2, _switched),
-    TaskPlan("pair", "label", "label=4&seed=1&guidance=1&at=399", 1, _pairs),
-    TaskPlan("clock", "clock", "label=5&seed=1&guidance=1&at=999", 3, _clock),
-    TaskPlan("guidance", "guidance", "label=5&seed=1&guidance=1&at=599", 2, _guidance),
+    TaskPlan("label", "label", "label=5&seed=1&guidance=1&until=-1&at=499", 2, _switched),
+    TaskPlan("pair", "label", "label=4&seed=1&guidance=1&until=-1&at=399", 1, _pairs),
+    TaskPlan("clock", "clock", "label=5&seed=1&guidance=1&until=-1&at=999", 3, _clock),
+    TaskPlan("guidance", "guidance", "label=5&seed=1&guidance=1&until=-1&at=599", 2, _guidance),
     TaskPlan(
         "noise", "decision", f"{NO_LABEL}&seed=1&eta=1&at=999", 3, lambda facts: {"fork_half": facts["fork_spread_interval"][0]}
     ),
     TaskPlan("fork", "decision", f"{NO_LABEL}&seed=1&eta=1&at=739", 1, _agreement),
-    TaskPlan("coarse", "coarse_fine", "label=5&seed=1&at=799", 2, _coarse),
+    TaskPlan("coarse", "coarse_fine", "label=5&seed=1&until=-1&at=799", 2, _coarse),
     TaskPlan("steps", "samplers", "label=5&seed=1&guidance=1&at=-1", 3, _steps),
     TaskPlan("return", "decision", f"{NO_LABEL}&seed=1&eta=1&at=-1", 2, _returned),
     TaskPlan("decide", "decision", f"{NO_LABEL}&seed=1&eta=1&at=999", 2),

@@ -10,9 +10,16 @@ const branches = (() => {
 
   function add(run, parent = null, fork = 0) {
     made += 1;
-    const entry = { id: made, name: fill(text.run_name, { number: made }), parent: parent && parent.id, fork, run };
+    const entry = { id: made, name: newName(), parent: parent && parent.id, fork, run };
     list.push(entry);
     return entry;
+  }
+
+  function newName() {
+    for (let number = 1; ; number++) {
+      const name = fill(text.run_name, { number });
+      if (list.every((entry) => entry.name !== name)) return name;
+    }
   }
 
   const find = (id) => list.find((entry) => entry.id === id) ?? null;

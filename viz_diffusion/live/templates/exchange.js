@@ -8,6 +8,7 @@ const exchange = (() => {
 
   // --- links ---
   // #seed=1&steps=50&label=5&guidance=1.5&change=599,label,8&at=299; strokes, drawings and held pixels stay out of it.
+  // `until` computes further than to the state that is shown, `at`.
   function link() {
     const { run, steps } = lab.current;
     const recipe = branches.recipe(lab.current);
@@ -61,7 +62,10 @@ const exchange = (() => {
       yield* reach(Number(t));
       lab.change(patch);
     }
-    yield* reach(whole(parts.get("at"), -1, engine.sampler.schedule.length - 1, engine.sampler.schedule.length - 1));
+    const lastTimestep = engine.sampler.schedule.length - 1;
+    const at = whole(parts.get("at"), -1, lastTimestep, lastTimestep);
+    yield* reach(Math.min(at, whole(parts.get("until"), -1, lastTimestep, at)));
+    lab.seek(branches.nearest(lab.current, at));
     lab.tell("runs");
   }
 

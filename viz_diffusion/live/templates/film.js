@@ -6,6 +6,7 @@ const film = (() => {
   const GAP = 6; // pixels between the lanes
   const DISTANCE = 34; // height of the curve of distances
   let layout = null; // { width, size, places, step }
+  let width = 0; // of the canvas on the page
 
   const total = () => engine.sampler.schedule.length; // T
   const fraction = (t) => (total() - 1 - t) / total(); // 0 at t = T-1, 1 for the finished image
@@ -14,7 +15,7 @@ const film = (() => {
   const leftOfPlace = (t) => Math.round(fraction(t) * (layout.places - 1)) * layout.step;
 
   function measure() {
-    const width = canvas.clientWidth;
+    width ||= canvas.clientWidth;
     const size = Math.min(70, Math.max(40, Math.round(width / 16)));
     const places = Math.max(2, Math.floor((width + 2) / (size + 2)));
     layout = { width, size, places, step: (width - size) / (places - 1) };
@@ -36,16 +37,19 @@ const film = (() => {
 
   function draw() {
     measure();
-    if (layout.width === 0) return;
+    if (width === 0) return;
     const { size } = layout;
     const dense = window.devicePixelRatio || 1;
     const height = 2 * size + 2 * GAP + DISTANCE;
-    canvas.style.height = height + "px";
-    canvas.width = Math.round(layout.width * dense);
-    canvas.height = Math.round(height * dense);
+    const [wide, high] = [Math.round(width * dense), Math.round(height * dense)];
+    if (canvas.width !== wide || canvas.height !== high) {
+      canvas.style.height = height + "px";
+      Object.assign(canvas, { width: wide, height: high });
+    }
     const pen = canvas.getContext("2d");
     const colour = colours();
-    pen.scale(dense, dense);
+    pen.setTransform(dense, 0, 0, dense, 0, 0);
+    pen.clearRect(0, 0, width, height);
     drawLane(pen, colour, lab.current, 0);
     drawLane(pen, colour, lab.other, size + GAP);
     drawDistance(pen, colour, 2 * (size + GAP));
@@ -119,6 +123,11 @@ const film = (() => {
     lab.seek(branches.nearest(lab.current, t));
   }
 
+  function resized() {
+    width = 0;
+    draw();
+  }
+
   canvas.addEventListener("click", choose);
-  return { draw, distances };
+  return { draw, resized, distances };
 })();

@@ -204,6 +204,7 @@ const lab = (() => {
     play: () => running || runTo(lastIndex(), true),
     finish: () => (running && !paced) || (stop(), runTo(lastIndex(), false)),
     isPlaying: () => running,
+    isHurrying: () => running && !paced,
     state, seed, wholeSteps, forward, shownSettings, shownHold, restart, startFrom, take, show, compare, swap, remove, change, hold, beginStroke, stroke, step, seek, stop, tell,
   };
 })();

@@ -63,7 +63,7 @@
     hear("runs");
     document.addEventListener("keydown", press);
     addEventListener("hashchange", readAddress);
-    new ResizeObserver(view.soon).observe(byId("film"));
+    new ResizeObserver(film.resized).observe(byId("film").parentElement);
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", view.soon);
     readAddress();
     document.documentElement.classList.add("ready");

@@ -1,9 +1,12 @@
 "use strict";
 // Shows the present state: pictures, numbers, the classifier's bars, what each label would make of it.
 const view = (() => {
-  const LABEL_BUDGET = 26; // milliseconds of a frame for the labels; less while something moves
+  const LABEL_BUDGET = 45; // milliseconds of a frame for the labels ...
+  const HURRIED_BUDGET = 8; // ... and while the run is played, or a slider dragged
   let fresh = null; // the state whose labels are being drawn
   let place = 0; // how many of them are drawn
+  let changed = -Infinity; // when the state changed last
+  let hurried = false;
   let drawn = null; // a request for the next frame
 
   const labels = () => Array.from({ length: engine.denoiser.nullLabel + 1 }, (_, label) => label);
@@ -44,7 +47,7 @@ const view = (() => {
     byId("t").textContent = done ? text.finished : given === state.t ? String(state.t) : fill(text.t_given, { t: state.t, given });
     byId("signal").textContent = done ? "100%" : wordFor.percent(schedule.alphaBar(state.t));
     byId("snr").textContent = done ? "∞" : wordFor.decibels(schedule.snr(state.t));
-    byId("norm").textContent = done ? "–" : wordFor.number(rms(state.eps), 3);
+    byId("norm").textContent = done ? "–" : wordFor.number(rms(state.eps) * Math.sqrt(state.eps.length), 2);
     byId("apart").textContent = compared ? wordFor.number(distance(state.x0, compared.x0), 3) : "–";
     byId("left").textContent = String(lab.current.run.timesteps.length - lab.at);
   }
@@ -68,10 +71,13 @@ const view = (() => {
   }
 
   // --- what each label would make of the present state ---
-  function drawLabels(state) {
-    if (state.t < 0 || fresh === state) return;
-    const busy = lab.isPlaying();
-    if (busy && lab.at % 5) return;
+  function drawLabels(shown) {
+    const state = shown.t < 0 ? branches.state(lab.current, lab.at - 1) : shown; // of a finished run, its last prediction
+    if (fresh === state) return;
+    if (lab.isPlaying() && (lab.isHurrying() || lab.at % 5)) return;
+    const now = performance.now();
+    hurried = now - changed < 150;
+    changed = now;
     fresh = state;
     place = 0;
     cancelAnimationFrame(drawLabels.next);
@@ -80,7 +86,7 @@ const view = (() => {
 
   // Stale work is dropped: a newer state starts again from the first label.
   function moreLabels() {
-    const end = performance.now() + (lab.isPlaying() ? 8 : LABEL_BUDGET);
+    const end = performance.now() + (hurried || lab.isPlaying() ? HURRIED_BUDGET : LABEL_BUDGET);
     const inputs = { ...fresh.settings };
     const all = labels();
     while (place < all.length && performance.now() < end) {
