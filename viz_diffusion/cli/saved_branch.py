@@ -85,7 +85,7 @@ def trajectory_of_branch(
 
 
 def _run_of(branch: SavedBranch, choice: str | None) -> tuple[Run, str]:
-    """Return the run that is named, or else a bundled one with the branch's weights, or else the newest; and its name."""
+    """Return the run that is named, or a bundled one with the branch's weights, or the newest one; with its name."""
     from viz_diffusion.files import sha256_file
     from viz_diffusion.training.run import Run
 

@@ -128,6 +128,7 @@ class _Reader:
         self._values = values
         sides = [_whole(side, "image_shape", 1, MOST_SIDE) for side in values["image_shape"]]
         self._shape = (sides[0], sides[1], sides[2])
+        self._holds: dict[tuple[int, ...], Held] = {}
 
     def branch(self) -> SavedBranch:
         values = self._values
@@ -158,12 +159,7 @@ class _Reader:
         )
 
     def _change(self, one: dict[str, Any]) -> Change:
-        held, plane = one["hold"], self._shape[1:]
-        hold = held and Held(
-            self._array(held["mask"], plane),
-            self._array(held["known"], self._shape),
-            _whole(held["rounds"], "rounds", 1, MOST_ROUNDS),
-        )
+        plane = self._shape[1:]
         strokes = tuple(
             Stroke(
                 self._array(stroke["coverage"], plane),
@@ -172,7 +168,16 @@ class _Reader:
             )
             for stroke in one["strokes"]
         )
-        return Change(_settings(one["settings"]), hold, strokes)
+        return Change(_settings(one["settings"]), self._held(one["hold"]), strokes)
+
+    def _held(self, values: dict[str, Any] | None) -> Held | None:
+        """Return what is held; the same object for the same values."""
+        if values is None:
+            return None
+        key = (values["mask"], values["known"], _whole(values["rounds"], "rounds", 1, MOST_ROUNDS))
+        if key not in self._holds:
+            self._holds[key] = Held(self._array(key[0], self._shape[1:]), self._array(key[1], self._shape), key[2])
+        return self._holds[key]
 
     def _array(self, index: int, shape: tuple[int, ...]) -> Float32:
         text = self._values["arrays"][_whole(index, "picture", 0, len(self._values["arrays"]) - 1)]

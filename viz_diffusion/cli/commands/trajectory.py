@@ -134,7 +134,8 @@ def run_command(
         result = {"out": str(out), "count": count, "seconds": round(terminal.seconds, 1), **facts}
     write_json(out / "trajectory.json", result)
     terminal.say("Done", f"{show_path(out)} (steps.png {show_size(out / 'steps.png')}, {terminal.seconds:.0f} s)")
-    terminal.say("Next", f"vizdiff report --trajectory {show_path(out)} --open")
+    if not result.get("interventions"):  # a report is on a plain generation
+        terminal.say("Next", f"vizdiff report --trajectory {show_path(out)} --open")
     terminal.result(result)
 
 
