@@ -50,6 +50,8 @@ from viz_diffusion.cli.record import (
     read_store,
     record,
 )
+from viz_diffusion.cli.saved_branch import FromOption, trajectory_of_branch
+from viz_diffusion.cli.saved_branch import check_options as check_from_options
 from viz_diffusion.files import make_dir, write_json
 
 if TYPE_CHECKING:
@@ -78,6 +80,7 @@ def run_command(
     label: LabelOption = None,
     run: RunOption = None,
     diffusers: DiffusersOption = None,
+    saved: FromOption = None,
     count: Annotated[int, typer.Option(help="Images to record; the first one is drawn.")] = 1,
     sampling: SamplerOptions,
     seed: SeedOption = DEFAULT_SEED,
@@ -98,6 +101,8 @@ def run_command(
 ) -> None:
     """Record, draw, write."""
     terminal = Terminal(as_json, quiet)
+    if saved is not None:
+        check_from_options(context)
     if diffusers is None:
         check_choice(digit, label)
     else:
@@ -114,7 +119,10 @@ def run_command(
     if diffusers is None:
         _check_frames(config.steps, frames, bool(intervention), bool(globs))
     make_dir(out)
-    if diffusers is None:
+    if saved is not None:
+        facts = trajectory_of_branch(saved, run, frames, storage, texts, out, terminal)
+        result = {"out": str(out), "count": 1, "seconds": round(terminal.seconds, 1), **facts}
+    elif diffusers is None:
         loaded = load_run(run, device, terminal)
         texts = texts.for_classes(loaded.run.config.class_names)
         chosen = choose_label(loaded.run.config, digit, label)
@@ -126,7 +134,8 @@ def run_command(
         result = {"out": str(out), "count": count, "seconds": round(terminal.seconds, 1), **facts}
     write_json(out / "trajectory.json", result)
     terminal.say("Done", f"{show_path(out)} (steps.png {show_size(out / 'steps.png')}, {terminal.seconds:.0f} s)")
-    terminal.say("Next", f"vizdiff report --trajectory {show_path(out)} --open")
+    if not result.get("interventions"):  # a report is on a plain generation
+        terminal.say("Next", f"vizdiff report --trajectory {show_path(out)} --open")
     terminal.result(result)
 
 
