@@ -30,9 +30,13 @@ const film = (() => {
     return Math.abs(state.t - t) <= apart / 2 + 1 ? state : null;
   }
 
+  const COLOURS = ["wash", "mark", "line", "accent"];
+  let known = null; // the style sheet's colours, until it changes
+
   function colours() {
     const style = getComputedStyle(canvas);
-    return (name) => style.getPropertyValue("--" + name).trim();
+    known ??= Object.fromEntries(COLOURS.map((name) => [name, style.getPropertyValue("--" + name).trim()]));
+    return known;
   }
 
   function draw() {
@@ -61,7 +65,7 @@ const film = (() => {
     const states = entry ? branches.states(entry) : [];
     for (let place = 0; place < places; place++) {
       const state = entry && stateAt(entry, states, place);
-      pen.fillStyle = state ? "#000" : colour("wash");
+      pen.fillStyle = state ? "#000" : colour.wash;
       pen.fillRect(place * step, y, size, size);
       if (!state) continue;
       const shared = entry === lab.current && states.indexOf(state) < entry.fork;
@@ -75,17 +79,17 @@ const film = (() => {
   // Where a run leaves its parent, and where it was painted on.
   function drawMarks(pen, colour, entry, states, y) {
     const { size } = layout;
-    pen.fillStyle = colour("mark");
+    pen.fillStyle = colour.mark;
     if (entry.parent !== null) pen.fillRect(leftOfPlace(states[entry.fork].t) - 2, y, 4, size);
     for (const { strokes, t } of states) if (strokes.length) pen.fillRect(leftOfPlace(t) + size / 2 - 6, y + size - 5, 12, 5);
   }
 
   function drawDistance(pen, colour, y) {
     const { size, places, step } = layout;
-    pen.fillStyle = colour("line");
+    pen.fillStyle = colour.line;
     pen.fillRect(size / 2, y + DISTANCE - 1, (places - 1) * step, 1);
     if (!lab.other) return;
-    pen.strokeStyle = colour("mark");
+    pen.strokeStyle = colour.mark;
     pen.lineWidth = 2;
     pen.beginPath();
     for (const [t, value] of distances()) pen.lineTo(left(t) + size / 2, y + DISTANCE - 2 - Math.min(1, value) * (DISTANCE - 5));
@@ -95,7 +99,7 @@ const film = (() => {
   function drawCursor(pen, colour, height) {
     const { size } = layout;
     const x = left(lab.state().t);
-    pen.strokeStyle = colour("accent");
+    pen.strokeStyle = colour.accent;
     pen.lineWidth = 3;
     pen.strokeRect(leftOfPlace(lab.state().t) + 1.5, 1.5, size - 3, size - 3);
     pen.lineWidth = 1;
@@ -125,6 +129,7 @@ const film = (() => {
 
   function resized() {
     width = 0;
+    known = null;
     draw();
   }
 

@@ -2,7 +2,7 @@
 // The lab: which run is current, which one it is compared with, which state is shown; changes, steps, playing.
 // Knows nothing about the page; tells its listeners what happened: "runs", "state", "playing", "rewound".
 const lab = (() => {
-  const BUDGET = 24; // milliseconds of network evaluations in one frame of the page
+  const BUDGET = { played: 20, finished: 45 }; // milliseconds of network evaluations in one frame of the page
   const SECONDS = 6; // of a whole run that is played
   const listeners = [];
   let current = null;
@@ -178,7 +178,7 @@ const lab = (() => {
     if (!running) return;
     if (paced) due += (Math.max(0, now - lastTime) / 1000) * (lastIndex() / SECONDS);
     lastTime = now;
-    const end = performance.now() + BUDGET;
+    const end = performance.now() + (paced ? BUDGET.played : BUDGET.finished);
     while (at < goal && (!paced || due >= 1) && performance.now() < end) {
       forward();
       due -= 1;

@@ -64,7 +64,7 @@
     document.addEventListener("keydown", press);
     addEventListener("hashchange", readAddress);
     new ResizeObserver(film.resized).observe(byId("film").parentElement);
-    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", view.soon);
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", film.resized);
     readAddress();
     document.documentElement.classList.add("ready");
   }
