@@ -109,6 +109,21 @@ NAMES = {
     "range",
     "x_T",
     "Net",
+    "JavaScript",
+    "WebAssembly",
+    "SIMD",
+    "PyTorch",
+    "SHA",
+    "RMS",
+    "SDEdit",
+    "RePaint",
+    "PNG",
+    "GIF",
+    "Home",
+    "End",
+    "Page",
+    "Down",
+    "Ctrl",
 }
 """Latin words allowed in a Chinese text; commands and fields are not checked."""
 

@@ -40,7 +40,8 @@ const branchList = (() => {
     const first = entry.run.steps[entry.fork];
     if (!parent) {
       const label = wordFor.label(first.settings.base);
-      return fill(start ? text.from_drawing : text.from_noise, { label, seed, steps, t: first.t });
+      const words = entry.fromFile ? text.from_file : start ? text.from_drawing : text.from_noise;
+      return fill(words, { label, seed, steps, t: first.t });
     }
     const before = parent.run.steps[entry.fork];
     const changed = changes(before, first).join(text.comma) || text.no_change;
@@ -87,7 +88,7 @@ const branchList = (() => {
     }
     byId("lane-now").textContent = lab.current.name;
     byId("lane-before").textContent = lab.other ? lab.other.name : text.no_other;
-    byId("before-name").textContent = lab.other ? lab.other.name : "";
+    byId("before-name").textContent = lab.other ? fill(text.of_run, { name: lab.other.name }) : text.of_none;
   }
 
   return { draw, drawStates, describe };

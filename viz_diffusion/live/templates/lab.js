@@ -50,12 +50,12 @@ const lab = (() => {
     begin(run, wholeSteps(), before);
   }
 
-  // A run that was made elsewhere, such as one from a file.
+  // A run that was made again from a file.
   function take(run, steps) {
-    const before = current;
-    begin(run, steps, before);
+    begin(run, steps, current);
+    current.fromFile = true;
     at = goal = branches.count(current) - 1;
-    tell("state");
+    tell("runs");
   }
 
   function show(entry, index = branches.count(entry) - 1) {
