@@ -30,7 +30,7 @@ class TaskPlan:
     """What the lab is set up with, as in a link: ``label=5&seed=1&at=499``."""
     answer: int
     """The right answer, from 1."""
-    more: Callable[[Facts], dict[str, Any]] = lambda facts: {}
+    more: Callable[[Facts], dict[str, Any]] = lambda _: {}
     """Further fields of the measured answer, from the lesson's facts."""
 
 
@@ -83,13 +83,19 @@ def _clock(facts: Facts) -> dict[str, Any]:
 def _guidance(facts: Facts) -> dict[str, Any]:
     at = {scale: index for index, scale in enumerate(facts["guidance_scales"])}
     return {
-        f"{short}_{scale}": facts[f"guidance_{short}"][at[scale]] for short in ("accuracy", "recall") for scale in (1, 3)
+        f"{short}_{scale}": facts[f"guidance_{short}"][at[scale]]
+        for short in ("accuracy", "recall")
+        for scale in (1, 3)
     }
 
 
 def _agreement(facts: Facts) -> dict[str, Any]:
     agree = dict(zip(facts["fork_timesteps"], facts["fork_agree"], strict=True))
     return {f"agree_{t}": agree[t] for t in (749, 499, 199)}
+
+
+def _noise(facts: Facts) -> dict[str, Any]:
+    return {"fork_half": facts["fork_spread_interval"][0]}
 
 
 def _coarse(facts: Facts) -> dict[str, Any]:
@@ -116,9 +122,7 @@ PLANS = (
     TaskPlan("pair", "label", "label=4&seed=1&guidance=1&until=-1&at=399", 1, _pairs),
     TaskPlan("clock", "clock", "label=5&seed=1&guidance=1&until=-1&at=999", 3, _clock),
     TaskPlan("guidance", "guidance", "label=5&seed=1&guidance=1&until=-1&at=599", 2, _guidance),
-    TaskPlan(
-        "noise", "decision", f"{NO_LABEL}&seed=1&eta=1&at=999", 3, lambda facts: {"fork_half": facts["fork_spread_interval"][0]}
-    ),
+    TaskPlan("noise", "decision", f"{NO_LABEL}&seed=1&eta=1&at=999", 3, _noise),
     TaskPlan("fork", "decision", f"{NO_LABEL}&seed=1&eta=1&at=739", 1, _agreement),
     TaskPlan("coarse", "coarse_fine", "label=5&seed=1&until=-1&at=799", 2, _coarse),
     TaskPlan("steps", "samplers", "label=5&seed=1&guidance=1&at=-1", 3, _steps),

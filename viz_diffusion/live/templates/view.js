@@ -71,8 +71,12 @@ const view = (() => {
   }
 
   // --- what each label would make of the present state ---
+  // Of a finished image there is no prediction; its last one stays.
+  const labelled = (shown) => (shown.t < 0 ? branches.state(lab.current, lab.at - 1) : shown);
+  const isComplete = () => drawn === null && fresh === labelled(lab.state()) && place === labels().length;
+
   function drawLabels(shown) {
-    const state = shown.t < 0 ? branches.state(lab.current, lab.at - 1) : shown; // of a finished run, its last prediction
+    const state = labelled(shown);
     if (fresh === state) return;
     if (lab.isPlaying() && (lab.isHurrying() || lab.at % 5)) return;
     const now = performance.now();
@@ -95,7 +99,6 @@ const view = (() => {
       place += 1;
     }
     if (place < all.length) drawLabels.next = requestAnimationFrame(moreLabels);
-    else byId("labels").dataset.t = String(fresh.t);
   }
 
   // One sentence for screen readers.
@@ -112,5 +115,5 @@ const view = (() => {
     return best === null ? parts[0] : parts.filter(Boolean).join(" ");
   }
 
-  return { soon, spoken, probabilities };
+  return { soon, spoken, isComplete };
 })();
