@@ -64,30 +64,37 @@ function* branchFromObject(engine, object) {
   if (object.weights_sha256 !== engine.facts.weights_sha256) {
     throw new LiveError("state_of_other_weights", `This state was made with the weights of the run ${object.run}.`);
   }
+  try {
+    return yield* remade(engine, object);
+  } catch (error) {
+    throw error instanceof LiveError ? error : unreadable(error.message);
+  }
+}
+
+function* remade(engine, object) {
   const sampler = [engine.sampler, engine.otherSampler].find((one) => one?.schedule.name === object.schedule);
-  if (!sampler) throw unreadable(`the schedule ${object.schedule} is not in this page`);
+  if (!sampler) throw new Error(`the schedule ${object.schedule} is not in this page`);
   const { size, config } = engine.denoiser;
-  const lengths = { picture: size, mask: config.image_size ** 2 };
-  const array = (index, kind) => {
-    if (typeof object.arrays[index] !== "string") throw unreadable("a picture is missing");
+  const array = (index, length) => {
     const bytes = bytesOf(object.arrays[index]);
-    if (bytes.length !== 4 * lengths[kind]) throw unreadable("a picture has another size");
+    if (bytes.length !== 4 * length) throw new Error("a picture has another size");
     return new Float32Array(bytes.buffer);
   };
+  const mask = (index) => array(index, config.image_size ** 2);
   const apply = (branch, { settings, hold: held, strokes }) => {
     if (held || branch.present.hold) {
-      branch.hold(held && { mask: array(held.mask, "mask"), known: array(held.known, "picture"), rounds: held.rounds });
+      branch.hold(held && { mask: mask(held.mask), known: array(held.known, size), rounds: held.rounds });
     }
     for (const one of strokes) {
       branch.change(one.settings);
       branch.beginStroke(one.ink);
-      branch.stroke(array(one.coverage, "mask"));
+      branch.stroke(mask(one.coverage));
     }
     branch.change(settings);
   };
   const changes = new Map(object.changes.map((change) => [change.at, change]));
   const { seed, timesteps, noises } = object;
-  const start = object.start && { drawing: array(object.start.drawing, "picture") };
+  const start = object.start && { drawing: array(object.start.drawing, size) };
   const branch = new Branch(sampler, { seed, timesteps, start, settings: changes.get(0).settings });
   branch.noises = noises;
   apply(branch, changes.get(0));
