@@ -46,7 +46,7 @@ const exchange = (() => {
   }
 
   const whole = (value, low, high, otherwise) =>
-    value !== null && Number.isFinite(Number(value)) ? Math.round(Math.min(high, Math.max(low, Number(value)))) : otherwise;
+    value?.trim() && Number.isFinite(Number(value)) ? Math.round(Math.min(high, Math.max(low, Number(value)))) : otherwise;
 
   // Sets the lab up as a link says; yields while it computes.
   function* carryOut(parts) {
