@@ -12,7 +12,7 @@ from viz_diffusion.errors import VizdiffInputError
 from viz_diffusion.lessons.precomputed import PRECOMPUTED_DIR
 from viz_diffusion.live.lab_context import SHAPES, lab_context
 from viz_diffusion.live.page import LAB_SCRIPTS, LIVE_DIR
-from viz_diffusion.live.tasks import PLANS, TASK_NAMES, guided_tasks
+from viz_diffusion.live.tasks import PLANS, TASK_NAMES, guided_tasks, measured_weights
 from viz_diffusion.text.catalogue import languages, load_texts
 
 TEMPLATES = LIVE_DIR / "templates"
@@ -84,13 +84,14 @@ def test_shapes_are_those_of_the_script() -> None:
     assert tuple(re.findall(r"^    (\w+): ", lines[1], re.MULTILINE)) == SHAPES
 
 
-def test_a_run_without_digits_has_no_tasks() -> None:
+def test_other_weights_have_no_tasks() -> None:
     facts = {
         "schedules": [{"alphas_cumprod": [0.9] * 30}],
         "model": {"image_size": 8},
-        "is_digits": False,
+        "weights_sha256": measured_weights(),
     }
-    context = lab_context(facts, load_texts("en"))
+    assert len(lab_context(facts, load_texts("en"))["tasks"]) == 12
+    context = lab_context({**facts, "weights_sha256": "0" * 64}, load_texts("en"))
     assert context["tasks"] == ()
     assert context["step_choices"] == [10, 20, 30]
     assert context["last_timestep"] == 29

@@ -10,7 +10,7 @@ from typing import Any
 from markupsafe import Markup
 
 from viz_diffusion.files import to_json
-from viz_diffusion.live.tasks import guided_tasks, task_json
+from viz_diffusion.live.tasks import guided_tasks, measured_weights, task_json
 from viz_diffusion.plots import pixels
 from viz_diffusion.plots.theme import NOISE_LIMIT
 from viz_diffusion.text.catalogue import Texts
@@ -21,10 +21,13 @@ SHAPES = ("bar", "upright", "slash", "dot", "ring", "house", "cross", "wave", "f
 
 
 def lab_context(facts: dict[str, Any], texts: Texts) -> dict[str, Any]:
-    """Return the fields of ``templates/lab.html.j2`` for a network with these facts."""
+    """Return the fields of ``templates/lab.html.j2`` for a network with these facts.
+
+    Tasks are there for the weights that the lessons were measured on, and for no others.
+    """
     words = texts.section("live")
     length = len(facts["schedules"][0]["alphas_cumprod"])
-    tasks = guided_tasks(texts) if facts["is_digits"] else ()
+    tasks = guided_tasks(texts) if facts["weights_sha256"] == measured_weights() else ()
     lab_data = {
         "text": texts.section("live.script"),
         "tasks": [task_json(task) for task in tasks],

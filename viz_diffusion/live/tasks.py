@@ -1,6 +1,6 @@
 """The guided tasks of the lab: what each begins with, which answer is right, and what its lesson measured.
 
-Every number in a task comes from the results that ship for the bundled weights. Knows nothing about HTML.
+Every number in a task comes from the results that ship for the bundled weights. Knows nothing about the page.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 from viz_diffusion.files import read_json
 from viz_diffusion.lessons.precomputed import PRECOMPUTED_DIR
 from viz_diffusion.text.catalogue import Texts
+from viz_diffusion.text.math_html import typeset
 
 OPTIONS = 3
 """Answers to choose from in every task."""
@@ -138,16 +139,23 @@ def guided_tasks(texts: Texts) -> tuple[Task, ...]:
     return tuple(_task(plan, texts) for plan in PLANS)
 
 
+def measured_weights() -> str:
+    """Return the SHA-256 of the weights that all these lessons were measured on."""
+    (digest,) = {_results(plan)["weights_sha256"] for plan in PLANS}
+    return str(digest)
+
+
 def task_json(task: Task) -> dict[str, Any]:
-    """Return a task as the page's scripts get it."""
+    """Return a task as the page's scripts get it: its texts are HTML, with their symbols typeset."""
     values = asdict(task)
     values["try"] = values.pop("to_try")
-    return values
+    values["options"] = [str(typeset(option)) for option in task.options]
+    return values | {name: str(typeset(values[name])) for name in ("title", "question", "try", "measured")}
 
 
 def _task(plan: TaskPlan, texts: Texts) -> Task:
     key = f"live.task.{plan.name}."
-    facts: Facts = read_json(PRECOMPUTED_DIR / f"{plan.lesson}.json")["facts"]
+    facts: Facts = _results(plan)["facts"]
     plain = {name: value for name, value in facts.items() if isinstance(value, (int, float, str))}
     return Task(
         name=plan.name,
@@ -160,3 +168,7 @@ def _task(plan: TaskPlan, texts: Texts) -> Task:
         to_try=texts[key + "try"],
         measured=texts(key + "measured", **{**plain, **plan.more(facts)}),
     )
+
+
+def _results(plan: TaskPlan) -> dict[str, Any]:
+    return read_json(PRECOMPUTED_DIR / f"{plan.lesson}.json")

@@ -9,6 +9,7 @@ const branchList = (() => {
     name.setAttribute("aria-label", text.rename);
     name.addEventListener("change", () => {
       entry.name = name.value.trim() || entry.name;
+      entry.named = true;
       name.value = entry.name;
       lab.tell("runs");
     });

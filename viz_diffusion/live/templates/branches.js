@@ -29,6 +29,11 @@ const branches = (() => {
     list.splice(list.indexOf(entry), 1);
   }
 
+  // Removes all runs but those that were given a name, before the lab is set up anew.
+  function clear() {
+    for (const entry of [...list]) if (!entry.named) remove(entry);
+  }
+
   function view(step) {
     if (!views.has(step)) {
       const { t, x, settings, hold, strokes, prediction } = step;
@@ -80,5 +85,5 @@ const branches = (() => {
   // The timestep that the network is given follows from `clock`, so it is no change by itself.
   const sameSettings = (a, b) => JSON.stringify({ ...a, told: null }) === JSON.stringify({ ...b, told: null });
 
-  return { list, add, find, remove, states, state, count, last, isOpen, nearest, recipe };
+  return { list, add, find, remove, clear, states, state, count, last, isOpen, nearest, recipe };
 })();

@@ -48,8 +48,9 @@ const exchange = (() => {
   const whole = (value, low, high, otherwise) =>
     value?.trim() && Number.isFinite(Number(value)) ? Math.round(Math.min(high, Math.max(low, Number(value)))) : otherwise;
 
-  // Sets the lab up as a link says; yields while it computes.
+  // Sets the lab up as a link says; yields while it computes. Runs with a name of their own stay.
   function* carryOut(parts) {
+    branches.clear();
     const chosen = settings.first();
     for (const [key, value] of parts) Object.assign(chosen, setting(key, value) ?? {});
     const steps = whole(parts.get("steps"), 1, engine.sampler.schedule.length, facts.defaults.steps);

@@ -16,7 +16,7 @@ const film = (() => {
 
   function measure() {
     width ||= canvas.clientWidth;
-    const size = Math.min(70, Math.max(40, Math.round(width / 16)));
+    const size = width < 30 * SIDE ? (width < 18 * SIDE ? 1.5 * SIDE : 2 * SIDE) : width < 60 * SIDE ? 2 * SIDE : 3 * SIDE;
     const places = Math.max(2, Math.floor((width + 2) / (size + 2)));
     layout = { width, size, places, step: (width - size) / (places - 1) };
   }

@@ -36,8 +36,8 @@ const lab = (() => {
 
   // A run from the noise of a seed; a run of which no step was made gives way to it.
   function restart(newSeed, steps, chosen, compared = null) {
-    const untouched = current && current.parent === null && branches.count(current) === 1 ? current : null;
-    if (untouched) branches.remove(untouched);
+    const untouched = current && !current.named && current.parent === null && branches.count(current) === 1 ? current : null;
+    if (untouched && branches.list.includes(untouched)) branches.remove(untouched);
     const run = engine.newBranch({ seed: newSeed, steps, ...settings.complete(chosen) });
     begin(run, steps, compared === untouched ? null : compared);
   }

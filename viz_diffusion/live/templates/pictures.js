@@ -38,7 +38,7 @@ const pictures = (() => {
   function place(brush, values, x, y, size, isNoise = false) {
     (isNoise ? fillNoise : fillGrey)(values, buffer.data);
     scrapBrush.putImageData(buffer, 0, 0);
-    brush.imageSmoothingEnabled = size < side;
+    brush.imageSmoothingEnabled = size % side !== 0;
     brush.drawImage(scrap, x, y, size, size);
   }
 

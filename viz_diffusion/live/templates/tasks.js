@@ -14,10 +14,10 @@ const tasks = (() => {
     if (!current) return;
     const number = taskList.indexOf(current) + 1;
     byId("task-count").textContent = fill(text.task_count, { number, count: taskList.length });
-    byId("task-title").textContent = current.title;
-    byId("task-question").textContent = current.question;
+    byId("task-title").innerHTML = current.title; // words of the catalogue with their symbols typeset, in all of these
+    byId("task-question").innerHTML = current.question;
     byId("task-options").replaceChildren(...current.options.map(option));
-    byId("task-try").textContent = current.try;
+    byId("task-try").innerHTML = current.try;
     byId("task-measured").textContent = "";
     byId("task-back").disabled = number === 1;
     byId("task-next").disabled = number === taskList.length;
@@ -25,7 +25,7 @@ const tasks = (() => {
     showPrediction();
     setUp();
     if (focus) byId("task-title").focus({ preventScroll: true });
-    announce(fill(text.task_said, { number, count: taskList.length, title: current.title }));
+    announce(fill(text.task_said, { number, count: taskList.length, title: byId("task-title").textContent }));
   }
 
   function option(words, index) {
@@ -34,7 +34,7 @@ const tasks = (() => {
       chosen.set(current, index);
       showPrediction();
     });
-    return make("label", {}, input, make("span", { textContent: words }));
+    return make("label", {}, input, make("span", { innerHTML: words }));
   }
 
   function showPrediction() {
@@ -50,10 +50,10 @@ const tasks = (() => {
     byId("task-reveal").setAttribute("aria-expanded", String(shown));
     if (!shown) return;
     const right = chosen.get(current) === current.answer;
-    byId("task-verdict").textContent = fill(right ? text.task_right : text.task_wrong, { answer: current.options[current.answer] });
+    byId("task-verdict").innerHTML = fill(right ? text.task_right : text.task_wrong, { answer: current.options[current.answer] });
     byId("task-verdict").className = right ? "verdict holds" : "verdict fails";
-    byId("task-measured").textContent = current.measured;
-    announce(`${byId("task-verdict").textContent} ${current.measured}`);
+    byId("task-measured").innerHTML = current.measured;
+    announce(byId("task-answer").textContent);
   }
 
   const turn = (by) => {

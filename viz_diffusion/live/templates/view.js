@@ -10,6 +10,7 @@ const view = (() => {
   let drawn = null; // a request for the next frame
 
   const labels = () => Array.from({ length: engine.denoiser.nullLabel + 1 }, (_, label) => label);
+  const narrow = matchMedia("(max-width: 63.99rem)");
   const evaluated = new WeakMap(); // image -> the classifier's probabilities
 
   function soon() {
@@ -28,10 +29,19 @@ const view = (() => {
     byId("before-empty").hidden = Boolean(compared);
     byId("before").hidden = !compared;
     if (compared) pictures.draw(byId("before"), compared.x0);
+    if (narrow.matches) drawMini(state, compared);
     drawNumbers(state, compared);
     drawBars(state);
     film.draw();
     drawLabels(state);
+  }
+
+  // On narrow screens the controls are below the pictures, so these stay in view above them.
+  function drawMini(state, compared) {
+    pictures.draw(byId("mini-x_t"), state.x);
+    pictures.draw(byId("mini-x0"), state.x0);
+    byId("mini-before").hidden = !compared;
+    if (compared) pictures.draw(byId("mini-before"), compared.x0);
   }
 
   // The compared run at the same timestep, or the nearest that it has.
