@@ -15,7 +15,7 @@ from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.diffusion.unet import ModelConfig
 from viz_diffusion.errors import VizdiffInputError
 from viz_diffusion.evaluation.calibration import Calibration
-from viz_diffusion.evaluation.classifier import CLASSIFIER_DIR, DigitClassifier
+from viz_diffusion.evaluation.classifier import CLASSIFIER_DIR, PROVENANCE, DigitClassifier, classifier_dir
 from viz_diffusion.files import io_errors, read_checked, sha256_bytes
 from viz_diffusion.training.run import Run
 
@@ -121,15 +121,20 @@ def _weights_file(run: Run) -> tuple[bytes, str]:
 
 
 def _classifier(run: Run) -> tuple[bytes | None, dict[str, Any] | None]:
-    """Return the classifier of the run's data with half the bytes, and its facts."""
-    if run.config.dataset != "mnist":
+    """Return the classifier of the run's data with half the bytes, and its facts; None where there is none."""
+    config = run.config
+    if config.dataset == "mnist":
+        folder, temperature = CLASSIFIER_DIR, Calibration.bundled().temperature
+        _, digest = DigitClassifier.bundled()
+    elif config.data_sha256 and (classifier_dir(config.data_sha256[0]) / PROVENANCE).is_file():
+        folder, temperature = classifier_dir(config.data_sha256[0]), 1.0
+        _, digest = DigitClassifier.open(folder, config.data_sha256[0])
+    else:
         return None, None
-    path = CLASSIFIER_DIR / "model.safetensors"
-    _, digest = DigitClassifier.bundled()
+    path = folder / "model.safetensors"
     with io_errors("read", path):
         data = convolutions_in_float16(path.read_bytes())
-    facts = {"sha256": digest, "page_sha256": sha256_bytes(data), "temperature": Calibration.bundled().temperature}
-    return data, facts
+    return data, {"sha256": digest, "page_sha256": sha256_bytes(data), "temperature": temperature}
 
 
 def convolutions_in_float16(data: bytes) -> bytes:
