@@ -56,8 +56,9 @@ LAB_SCRIPTS = (
     "start.js",
 )
 """What the reader sees and does; included after :data:`ENGINE_SCRIPTS`."""
-REPORT_STYLES = ("symbols.css", "report.css")
-"""The colours and type of all pages; files of the report."""
+REPORT_STYLES = ("symbols.css", "report.css", "pen.css")
+REPORT_SCRIPTS = ("pen.js",)
+"""What all pages share, included before :data:`LAB_STYLES` and :data:`LAB_SCRIPTS`; files of the report."""
 LAB_STYLES = ("lab.css", "lab_lecture.css")
 
 
@@ -73,10 +74,9 @@ def render(data: NetworkData, texts: Texts) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    shared = resources.files("viz_diffusion.report").joinpath("templates")
-    styles = [Markup(shared.joinpath(name).read_text(encoding="utf-8")) for name in REPORT_STYLES]
-    styles += [_inline(environment, name) for name in LAB_STYLES]
-    scripts = [_inline(environment, name) for name in (*ENGINE_SCRIPTS, *LAB_SCRIPTS)]
+    styles = [*map(_of_report, REPORT_STYLES), *(_inline(environment, name) for name in LAB_STYLES)]
+    scripts = [_inline(environment, name) for name in ENGINE_SCRIPTS]
+    scripts += [*map(_of_report, REPORT_SCRIPTS), *(_inline(environment, name) for name in LAB_SCRIPTS)]
     environment.filters["typeset"] = typeset
     return environment.get_template("live.html.j2").render(
         text=texts,
@@ -114,6 +114,11 @@ def _inline(environment: jinja2.Environment, name: str) -> Markup:
     """Return the text of a template file, to be included verbatim in <style> or <script>."""
     assert environment.loader is not None
     return Markup(environment.loader.get_source(environment, name)[0])
+
+
+def _of_report(name: str) -> Markup:
+    """Return the text of a template file of the report."""
+    return Markup(resources.files("viz_diffusion.report").joinpath("templates", name).read_text(encoding="utf-8"))
 
 
 def _base64(data: bytes) -> str:

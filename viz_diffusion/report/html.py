@@ -30,9 +30,9 @@ from viz_diffusion.text.math_html import typeset
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-STYLES = ("symbols.css", "report.css", "player.css", "lecture.css", "print.css")
+STYLES = ("symbols.css", "report.css", "player.css", "lecture.css", "pen.css", "print.css")
 HEAD_SCRIPT = "head.js"
-SCRIPTS = ("player.js", "charts.js", "notes.js", "lecture.js", "page.js")
+SCRIPTS = ("player.js", "charts.js", "notes.js", "pen.js", "lecture.js", "page.js")
 """Template files included verbatim, in this order; later scripts use earlier ones."""
 
 
