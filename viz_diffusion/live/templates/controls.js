@@ -67,10 +67,13 @@ const controls = (() => {
     setRange("eta", method === "ddpm" ? 1 : eta, { ddpm: text.eta_ddpm, euler: text.eta_euler }[method] ?? words);
   }
 
+  // Steps that a run from a drawing leaves out, so that the slider has the film's time axis.
+  const skipped = () => Math.max(0, lab.wholeSteps() - lab.current.run.timesteps.length);
+
   function showScrubber() {
     const scrubber = byId("scrubber");
-    scrubber.max = lab.current.run.timesteps.length;
-    scrubber.value = lab.at;
+    scrubber.max = lab.wholeSteps();
+    scrubber.value = lab.at + skipped();
     scrubber.setAttribute("aria-valuetext", view.spoken());
   }
 
@@ -84,7 +87,7 @@ const controls = (() => {
     byId("step").addEventListener("click", lab.step);
     byId("finish").addEventListener("click", lab.finish);
     byId("start").addEventListener("click", () => lab.seek(0));
-    onRange("scrubber", lab.seek);
+    onRange("scrubber", (place) => lab.seek(Math.max(0, place - skipped())));
     onRange("guidance", (guidance) => lab.change({ guidance }));
     onRange("eta", (eta) => lab.change({ eta, method: "ddim" }));
     onRange("offset", (value) => lab.change(lab.shownSettings().clock === "frozen" ? { frozen: value } : { offset: value }));

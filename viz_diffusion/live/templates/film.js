@@ -19,6 +19,7 @@ const film = (() => {
     const size = width < 30 * SIDE ? (width < 18 * SIDE ? 1.5 * SIDE : 2 * SIDE) : width < 60 * SIDE ? 2 * SIDE : 3 * SIDE;
     const places = Math.max(2, Math.floor((width + 2) / (size + 2)));
     layout = { width, size, places, step: (width - size) / (places - 1) };
+    byId("scrubber").style.setProperty("--frame", size + "px");
   }
 
   // The state that stands at a place of the film, or null where a run has none near.
@@ -47,7 +48,7 @@ const film = (() => {
     const height = 2 * size + 2 * GAP + DISTANCE;
     const [wide, high] = [Math.round(width * dense), Math.round(height * dense)];
     if (canvas.width !== wide || canvas.height !== high) {
-      canvas.style.height = height + "px";
+      canvas.style.height = height + "px"; // setting a size clears the canvas
       Object.assign(canvas, { width: wide, height: high });
     }
     const pen = canvas.getContext("2d");

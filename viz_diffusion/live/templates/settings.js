@@ -4,7 +4,9 @@
 // Beside those of sampler.js the settings hold { base, second, share, clock, offset, frozen }: label `base` mixed with
 // label `second` by `share`, and the timestep that the network is given: "shifted", "frozen" or "reversed".
 const settings = (() => {
-  const FIRST = { second: 8, share: 0, clock: "shifted", offset: 0, frozen: 500 };
+  const classes = facts.class_names.length;
+  const another = facts.defaults.label === classes - 1 ? 0 : classes - 1; // than the first label
+  const FIRST = { second: facts.defaults.label < 8 && classes > 8 ? 8 : another, share: 0, clock: "shifted", offset: 0, frozen: 500 };
 
   const first = () => complete({ ...FIRST, base: facts.defaults.label, guidance: facts.defaults.guidance, eta: 0, method: null });
 

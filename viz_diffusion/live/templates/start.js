@@ -69,7 +69,16 @@
     document.documentElement.classList.add("ready");
   }
 
+  // Every pixel of an image gets a whole number of the screen's: sizes are multiples of the image's side.
+  function fitStyles() {
+    const { style } = document.documentElement;
+    style.setProperty("--side", SIDE + "px");
+    style.setProperty("--cell", SIDE * Math.max(1, Math.round(56 / SIDE)) + "px");
+    style.setProperty("--labels", facts.class_names.length + 1);
+  }
+
   document.documentElement.classList.add("js");
+  fitStyles();
   start().catch((error) => {
     byId("lab").hidden = true;
     byId("failed").hidden = false;
