@@ -99,7 +99,8 @@ def test_convolution(
     weight, bias, add = torch.randn(cout, cin, kernel, kernel), torch.randn(cout), torch.randn(cout, height, width)
     wanted = functional.conv2d(x[None].double(), weight.double(), bias.double(), stride)[0] + added * add
     out = kernels.room(height, width, cout)
-    given = [kernels.put(pixels(x)), kernels.put(weight.permute(2, 3, 1, 0).numpy()), kernels.put(bias)]
+    by_four = weight.reshape(cout // 4, 4, cin, kernel, kernel).permute(0, 3, 4, 2, 1)
+    given = [kernels.put(pixels(x)), kernels.put(by_four), kernels.put(bias)]
     sizes = (height, width, cin, cout, kernel, stride, x.shape[2] * cin)
     kernels.call("conv", out, *given, kernels.put(pixels(add)) if added else 0, *sizes)
     assert error(kernels.get(out, height, width, cout), pixels(wanted)) < CLOSE

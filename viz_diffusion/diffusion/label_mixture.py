@@ -31,7 +31,7 @@ def mixed_labels(network: SimpleUNet, weights: Tensor) -> Iterator[None]:
     VizdiffUsageError
         Where there are not as many weights as embeddings.
     """
-    embeddings: Tensor = network.label_emb.weight  # type: ignore[assignment]
+    embeddings: Tensor = network.label_emb.weight
     if weights.shape != embeddings.shape[:1]:
         raise VizdiffUsageError(f"`weights` must be {len(embeddings)} numbers, found the shape {tuple(weights.shape)}")
 

@@ -53,15 +53,17 @@ void EXPORT(silu)(float *out, const float *in, int n) {
 }
 
 INLINE float dot(const float *a, const float *b, int n) {
-  v4 s0 = splat(0), s1 = s0;
+  v4 s0 = splat(0), s1 = s0, s2 = s0, s3 = s0;
   int i = 0;
-  for (; i + 8 <= n; i += 8) {
+  for (; i + 16 <= n; i += 16) {
     s0 += load(a + i) * load(b + i);
     s1 += load(a + i + 4) * load(b + i + 4);
+    s2 += load(a + i + 8) * load(b + i + 8);
+    s3 += load(a + i + 12) * load(b + i + 12);
   }
   float rest = 0;
   for (; i < n; i++) rest += a[i] * b[i];
-  return total(s0 + s1) + rest;
+  return total((s0 + s1) + (s2 + s3)) + rest;
 }
 
 /* out = weight in + bias; weight (rows, n) */
@@ -75,7 +77,7 @@ INLINE void conv_tile(const int count, float *out, const float *in, const float 
   v4 sums[TILE];
   for (int p = 0; p < count; p++) sums[p] = add ? load(bias) + load(add + p * cout) : load(bias);
   for (int y = 0; y < kernel; y++, in += row - kernel * cin) {
-    for (int c = 0; c < kernel * cin; c++, in++, weight += cout) {
+    for (int c = 0; c < kernel * cin; c++, in++, weight += 4) {
       v4 w = load(weight);
       for (int p = 0; p < count; p++) sums[p] += in[p * step] * w;
     }
@@ -84,10 +86,10 @@ INLINE void conv_tile(const int count, float *out, const float *in, const float 
 }
 
 /* out (H, W, cout) = kernel x kernel convolution of in, plus bias and, where it is not null, add (H, W, cout).
-   weight (kernel, kernel, cin, cout); the rows of in are `row` floats long and have their border already. */
+   weight (cout / 4, kernel, kernel, cin, 4); the rows of in are `row` floats long and have their border already. */
 void EXPORT(conv)(float *out, const float *in, const float *weight, const float *bias, const float *add, int H, int W,
                   int cin, int cout, int kernel, int stride, int row) {
-  int step = stride * cin;
+  int step = stride * cin, size = kernel * kernel * cin;
   for (int y = 0; y < H; y++) {
     for (int next = 0; next < W;) {
       /* the last tile of a row may compute pixels of the one before it again */
@@ -96,11 +98,24 @@ void EXPORT(conv)(float *out, const float *in, const float *weight, const float 
       for (int c = 0; c < cout; c += 4) {
         int at = (y * W + x) * cout + c;
         const float *added = add ? add + at : 0;
-        if (many) conv_tile(TILE, out + at, from, weight + c, bias + c, added, cin, cout, kernel, step, row);
-        else conv_tile(1, out + at, from, weight + c, bias + c, added, cin, cout, kernel, step, row);
+        if (many) conv_tile(TILE, out + at, from, weight + c * size, bias + c, added, cin, cout, kernel, step, row);
+        else conv_tile(1, out + at, from, weight + c * size, bias + c, added, cin, cout, kernel, step, row);
       }
       next = x + (many ? TILE : 1);
     }
+  }
+}
+
+/* out (C) = sums over n pixels: of in (n, C), or where mean is not null of the squared distances from it */
+INLINE void channel_sums(float *out, const float *in, const float *mean, int n, int C) {
+  for (int c = 0; c < C; c += 4) {
+    v4 even = splat(0), odd = even, middle = mean ? load(mean + c) : even;
+    for (int i = 0; i < n; i++) {
+      v4 x = load(in + i * C + c) - middle;
+      if (mean) x = x * x;
+      if (i % 2) odd += x; else even += x;
+    }
+    store(out + c, even + odd);
   }
 }
 
@@ -109,17 +124,21 @@ void EXPORT(conv)(float *out, const float *in, const float *weight, const float 
 void EXPORT(norm)(float *out, const float *in, const float *weight, const float *bias, const float *scale,
                   const float *shift, int H, int W, int C, int border, int act) {
   int size = C / GROUPS, n = H * W;
-  float factor[MOST_CHANNELS], offset[MOST_CHANNELS]; /* all of it is one factor and one offset a channel */
+  float mean[MOST_CHANNELS], factor[MOST_CHANNELS], offset[MOST_CHANNELS];
+  channel_sums(factor, in, 0, n, C);
   for (int g = 0; g < C; g += size) {
-    double sum = 0, squares = 0;
-    for (int i = 0; i < n; i++)
-      for (int c = g; c < g + size; c++) sum += in[i * C + c];
-    double mean = sum / (n * size);
-    for (int i = 0; i < n; i++)
-      for (int c = g; c < g + size; c++) squares += (in[i * C + c] - mean) * (in[i * C + c] - mean);
+    double sum = 0;
+    for (int c = g; c < g + size; c++) sum += factor[c];
+    for (int c = g; c < g + size; c++) mean[c] = sum / (n * size);
+  }
+  channel_sums(factor, in, mean, n, C);
+  for (int g = 0; g < C; g += size) {
+    double squares = 0;
+    for (int c = g; c < g + size; c++) squares += factor[c];
     double inverse = 1 / __builtin_sqrt(squares / (n * size) + 1e-5);
+    /* all of it is one factor and one offset a channel */
     for (int c = g; c < g + size; c++) {
-      double f = weight[c] * inverse, o = bias[c] - mean * f;
+      double f = weight[c] * inverse, o = bias[c] - mean[c] * f;
       factor[c] = scale ? f * (1 + scale[c]) : f;
       offset[c] = scale ? o * (1 + scale[c]) + shift[c] : o;
     }

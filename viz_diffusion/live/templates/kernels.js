@@ -98,10 +98,10 @@ function javascriptKernels(reason = "") {
         for (let c = 0; c < cout; c += 4) {
           let a0 = F[bias + c], a1 = F[bias + c + 1], a2 = F[bias + c + 2], a3 = F[bias + c + 3];
           let b0 = a0, b1 = a1, b2 = a2, b3 = a3;
-          let w = weight + c;
+          let w = weight + c * kernel * kernel * cin;
           for (let i = 0; i < kernel; i++) {
             const end = from + i * row + kernel * cin;
-            for (let p = from + i * row; p < end; p++, w += cout) {
+            for (let p = from + i * row; p < end; p++, w += 4) {
               const u = F[p], v = F[p + step], w0 = F[w], w1 = F[w + 1], w2 = F[w + 2], w3 = F[w + 3];
               a0 += u * w0; a1 += u * w1; a2 += u * w2; a3 += u * w3;
               b0 += v * w0; b1 += v * w1; b2 += v * w2; b3 += v * w3;

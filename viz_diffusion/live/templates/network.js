@@ -22,6 +22,7 @@ class Denoiser {
     this.nullLabel = this.numLabels = config.num_labels;
     this.size = config.in_channels * config.image_size ** 2;
     this.tap = null;
+    this.time = null; // the embedding of the last timestep
     this.parameters = {};
     for (const [name, { shape, data }] of Object.entries(tensors)) {
       this.parameters[name] = kernels.keep(arranged(name, shape, data));
@@ -60,12 +61,17 @@ class Denoiser {
       if (weight) for (let i = 0; i < width; i++) sum[i] += weight * this.labelEmbedding[row * width + i];
     }
     if (useTime) {
-      const code = this.copied(timeCode(t, timeDim));
-      const hidden = this.silu(this.linear("time_mlp.1", code, timeDim, width), width);
-      const time = this.kernels.floats(this.linear("time_mlp.3", hidden, width, width), width);
-      for (let i = 0; i < width; i++) sum[i] += time[i];
+      // the same for all labels at one timestep
+      if (this.time?.t !== t) this.time = { t, embedding: this.embedTime(t, timeDim, width) };
+      for (let i = 0; i < width; i++) sum[i] += this.time.embedding[i];
     }
     return this.copied(sum);
+  }
+
+  embedTime(t, timeDim, width) {
+    const code = this.copied(timeCode(t, timeDim));
+    const hidden = this.silu(this.linear("time_mlp.1", code, timeDim, width), width);
+    return this.kernels.floats(this.linear("time_mlp.3", hidden, width, width), width).slice();
   }
 
   residualBlock(name, x, channels) {
@@ -210,19 +216,22 @@ function timeCode(t, width) {
   return code;
 }
 
-// A tensor as the kernels want it: weights of a convolution (out, in, K, K) become (K, K, in, out), those of the
-// transposed one (in, out, 2, 2) become (in, 2, 2, out) with a bias for each of the four pixels.
+// A tensor as the kernels want it. Weights of a convolution (out, in, K, K) become (out / 4, K, K, in, 4); those of the
+// transposed one (in, out, 2, 2) those of a 1x1 convolution to (2, 2, out) channels, with a bias for each.
 function arranged(name, shape, data) {
   if (name === "upsample.bias") return Float32Array.from({ length: 4 * shape[0] }, (_, i) => data[i % shape[0]]);
   if (shape.length !== 4) return data;
+  const transposed = name === "upsample.weight";
   const [first, second, height, width] = shape;
   const taps = height * width;
   const out = new Float32Array(data.length);
   for (let a = 0; a < first; a++) {
     for (let b = 0; b < second; b++) {
       for (let k = 0; k < taps; k++) {
-        const place = name === "upsample.weight" ? (a * taps + k) * second + b : (k * second + b) * first + a;
-        out[place] = data[(a * second + b) * taps + k];
+        const row = transposed ? a : k * second + b; // which input of a channel, of `rows`
+        const channel = transposed ? k * second + b : a;
+        const rows = transposed ? first : taps * second;
+        out[((channel >> 2) * rows + row) * 4 + (channel & 3)] = data[(a * second + b) * taps + k];
       }
     }
   }
