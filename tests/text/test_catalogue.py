@@ -119,17 +119,13 @@ NAMES = {
     "WebAssembly",
     "SIMD",
     "PyTorch",
-    "SHA",
     "RMS",
     "SDEdit",
     "RePaint",
     "PNG",
     "GIF",
-    "Home",
-    "End",
     "Page",
     "Down",
-    "Ctrl",
 }
 """Latin words allowed in a Chinese text; commands and fields are not checked."""
 
