@@ -24,8 +24,9 @@ const branches = (() => {
 
   const find = (id) => list.find((entry) => entry.id === id) ?? null;
 
+  // The runs that began with it become runs of their own, from the start.
   function remove(entry) {
-    for (const child of list) if (child.parent === entry.id) child.parent = entry.parent;
+    for (const child of list) if (child.parent === entry.id) Object.assign(child, { parent: null, fork: 0 });
     list.splice(list.indexOf(entry), 1);
   }
 

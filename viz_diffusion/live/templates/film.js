@@ -32,6 +32,7 @@ const film = (() => {
   }
 
   const COLOURS = ["wash", "mark", "line", "accent"];
+  const measured = new WeakMap(); // state -> the state it was compared with last, and their distance
   let known = null; // the style sheet's colours, until it changes
 
   function colours() {
@@ -115,7 +116,13 @@ const film = (() => {
     const theirs = new Map(branches.states(lab.other).map((state) => [state.t, state]));
     return branches.states(lab.current)
       .filter(({ t }) => theirs.has(t))
-      .map((state) => [state.t, state === theirs.get(state.t) ? 0 : distance(state.x0, theirs.get(state.t).x0)]);
+      .map((state) => [state.t, apart(state, theirs.get(state.t))]);
+  }
+
+  function apart(state, their) {
+    if (state === their) return 0;
+    if (measured.get(state)?.their !== their) measured.set(state, { their, value: distance(state.x0, their.x0) });
+    return measured.get(state).value;
   }
 
   function choose(event) {
