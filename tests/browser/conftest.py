@@ -42,6 +42,14 @@ def chromium() -> Iterator[Any]:
         browser.close()
 
 
+@pytest.fixture(scope="module")
+def blank(chromium: Any) -> Iterator[Any]:
+    """A page without content, where the live page's engine runs."""
+    context = chromium.new_context(offline=True)
+    yield context.new_page()
+    context.close()
+
+
 @pytest.fixture(scope="session")
 def players() -> tuple[Player, ...]:
     return fake_player(5, 1000), fake_player(3, 50, noise=False), fake_player(8, 50, noise=False)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from live_engine import Mistake, decoded, encoded, given_network, in_engine
+from live_engine import LINEAR, Mistake, decoded, encoded, given_network, in_engine
 from torch import Tensor, nn
 
 from viz_diffusion.data import Digits
@@ -23,7 +23,6 @@ from viz_diffusion.training.run import Run
 pytest.importorskip("playwright.sync_api")
 pytestmark = pytest.mark.browser
 Make = Callable[..., SimpleUNet]
-LINEAR = NoiseSchedule.named("linear")
 SUMMED = (".conv2", "mid_attention.out")
 """Layers to whose output the page has added the residual already."""
 LAYERS = """
@@ -36,14 +35,6 @@ PREDICTIONS = """
     return args.cases.map(([x, t, label, embedded]) =>
         sent(engine.denoiser.forward(floats(x), t, label, embedded ?? t)));
 """
-
-
-@pytest.fixture(scope="module")
-def blank(chromium: Any) -> Iterator[Any]:
-    """A page without content, where the engine runs."""
-    context = chromium.new_context(offline=True)
-    yield context.new_page()
-    context.close()
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -14,10 +14,14 @@ from safetensors.torch import save
 from torch import nn
 
 from viz_diffusion.diffusion.schedule import NoiseSchedule
-from viz_diffusion.diffusion.unet import SimpleUNet
+from viz_diffusion.diffusion.unet import ModelConfig, SimpleUNet
 from viz_diffusion.live.page import ENGINE_SCRIPTS, LIVE_DIR
+from viz_diffusion.training.config import RunConfig
+from viz_diffusion.training.train_config import TrainConfig
 
 Float32 = NDArray[np.float32]
+LINEAR, FLOW = NoiseSchedule.named("linear"), NoiseSchedule.named("flow")
+SMALL = {"image_size": 8, "channels": (8, 8), "num_heads": 2, "embedding_dim": 16, "time_dim": 8}
 OPEN = """
 const bytes = (text) => (text ? bytesOf(text) : null);
 const kernels = given.kernels ? await loadKernels(bytesOf(given.kernels)) : javascriptKernels();
@@ -93,3 +97,17 @@ def in_engine(page: Any, given: dict[str, Any], body: str, mistakes: Sequence[Mi
         "if (error instanceof LiveError) return { error: error.key, message: error.message }; throw error; } }"
     )
     return page.evaluate(code, {"given": given, "args": arguments})
+
+
+def run_config(objective: str, **model: Any) -> RunConfig:
+    """Return the configuration of a run with a small network."""
+    schedule = {"epsilon": "linear", "flow": "flow"}.get(objective)
+    config = ModelConfig(**{**SMALL, "schedule": schedule, **model})
+    return RunConfig(config, TrainConfig(objective=objective), "linear", 1000, "mnist")
+
+
+def network_and_given(make_unet: Callable[..., SimpleUNet], config: RunConfig) -> tuple[SimpleUNet, dict[str, Any]]:
+    """Return a run's network as it is loaded, and what the page gets of it."""
+    unet, flow = make_unet(config=config.model), config.training.objective == "flow"
+    schedules = [FLOW, LINEAR] if flow else [LINEAR]
+    return config.denoiser(unet), given_network(unet, schedules, config.training.prediction_type)

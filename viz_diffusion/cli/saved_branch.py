@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from viz_diffusion.cli.console import Terminal
+from viz_diffusion.cli.console import Terminal, show_path, show_size
 from viz_diffusion.cli.option_groups import BASICS
+from viz_diffusion.cli.outputs import RECORDING, Output, default_out
 from viz_diffusion.cli.record import StorageOptions, draw_steps
 from viz_diffusion.errors import VizdiffInputError, VizdiffUsageError
+from viz_diffusion.files import make_dir, sha256_file, write_json
+from viz_diffusion.text.class_names import file_name
 
 if TYPE_CHECKING:
     from viz_diffusion.live.saved_branch import SavedBranch
-    from viz_diffusion.text.catalogue import Texts
     from viz_diffusion.training.run import Run
 
 
@@ -38,16 +40,16 @@ def check_options(context: typer.Context) -> None:
             raise VizdiffUsageError(f"{parameter.opts[0]} does not go with --from, whose file says how it was sampled")
 
 
-def trajectory_of_branch(
+def record_branch(
     file: Path,
     run: str | None,
     frames: str | None,
     storage: StorageOptions,
-    texts: Texts,
-    out: Path,
+    out: Path | None,
+    force: bool,
     terminal: Terminal,
-) -> dict[str, Any]:
-    """Sample a saved branch again, record it and draw it; return its values for the JSON file.
+) -> None:
+    """Sample a saved branch again, record it and draw it into a folder.
 
     Raises
     ------
@@ -57,6 +59,8 @@ def trajectory_of_branch(
     from viz_diffusion.live.saved_branch import read_branch
 
     branch = read_branch(file)
+    out = default_out(f"trajectory_{file_name(file.stem)}", "", lang=terminal.texts.lang) if out is None else out
+    make_dir(out)
     terminal.say("Loading", "PyTorch")
     from viz_diffusion.live.replay import replay_branch
 
@@ -67,32 +71,43 @@ def trajectory_of_branch(
             f"{file} was saved with the weights {branch.weights_sha256[:8]}, and the run {name} has {digest[:8]}; "
             "choose the `run` it was saved with"
         )
-    steps = len(branch.timesteps)
-    with terminal.progress("Sampling", f"{steps} steps", steps) as update:
+    claimed = Output(out / "trajectory.json", "trajectory", force, terminal.texts.lang, RECORDING)
+    claimed.claim(terminal, branch=sha256_file(file)[:8], weights=digest[:8])
+    steps, text = (
+        len(branch.timesteps),
+        terminal.text("branch_steps", count=len(branch.timesteps), file=show_path(file)),
+    )
+    with terminal.progress("Sampling", text, steps) as update:
         done = iter(range(1, steps + 1))
-        replay = replay_branch(branch, network, chosen.config, lambda: update(next(done), steps, "sampling"))
-    terminal.say("Equal", f"to the page's last state within {replay.deviation:.1e}")
+        replay = replay_branch(branch, network, chosen.config, lambda: update(next(done), steps, text))
+    terminal.tell("Replayed", "branch_deviation", deviation=replay.deviation)
     replay.trajectory.save(out / "trajectory.zarr", **storage.keywords())
-    facts = draw_steps(replay.trajectory, frames, texts.for_classes(chosen.config.class_names), out, terminal)
-    return {
+    texts = terminal.texts.for_classes(chosen.config.class_names)
+    result = {
+        "out": str(out),
         "from": str(file),
         "run": name,
         "weights_sha256": digest,
         "interventions": replay.trajectory.interventions,
         "deviation": replay.deviation,
-        **facts,
+        **draw_steps(replay.trajectory, frames, texts, out, terminal),
+        "seconds": round(terminal.seconds, 1),
     }
+    write_json(out / "trajectory.json", result)
+    files = f"steps.png {show_size(out / 'steps.png')}"
+    terminal.tell("Done", "done_folder", path=show_path(out), files=files, seconds=terminal.seconds)
+    terminal.result(result)
 
 
 def _run_of(branch: SavedBranch, choice: str | None) -> tuple[Run, str]:
     """Return the run that is named, or a bundled one with the branch's weights, or the newest one; with its name."""
-    from viz_diffusion.files import sha256_file
     from viz_diffusion.training.run import Run
+    from viz_diffusion.training.run_choice import choose_run
 
     named = {"bundled": Run.bundled(), "bundled-flow": Run.control("flow")}
     for name, run in named.items():
         weights = run.path / "model.safetensors"
         if choice == name or (choice is None and sha256_file(weights) == branch.weights_sha256):
             return run, name
-    run = Run.choose(choice)
+    run = choose_run(choice).run
     return run, run.name_or_path

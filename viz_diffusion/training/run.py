@@ -117,13 +117,10 @@ class Run:
 
     @classmethod
     def choose(cls, choice: str | None = None) -> Run:
-        """Open a path, or ``bundled``; by default the newest finished run under ``runs/``, else the bundled one."""
-        if choice == "bundled":
-            return cls.bundled()
-        if choice is not None:
-            return cls.open(Path(choice))
-        finished = sorted(RUNS_DIR.glob("*/manifest.json"), key=lambda path: path.stat().st_mtime)
-        return cls.open(finished[-1].parent) if finished else cls.bundled()
+        """Open a path, or ``bundled``; by default see :func:`~viz_diffusion.training.run_choice.choose_run`."""
+        from viz_diffusion.training.run_choice import choose_run  # it opens runs
+
+        return choose_run(choice).run
 
     @property
     def is_bundled(self) -> bool:
