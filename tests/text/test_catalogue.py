@@ -120,6 +120,17 @@ NAMES = {
     "range",
     "x_T",
     "Net",
+    "JavaScript",
+    "WebAssembly",
+    "SIMD",
+    "PyTorch",
+    "RMS",
+    "SDEdit",
+    "RePaint",
+    "PNG",
+    "GIF",
+    "Page",
+    "Down",
 }
 """Latin words allowed in a Chinese text; commands and fields are not checked."""
 FILES = {"FID", "IDX", "PNG", "png", "svg", "json", "trajectory", "zarr", "VIZDIFF_DEBUG"}

@@ -32,11 +32,11 @@ from viz_diffusion.text.math_html import formula, typeset
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-STYLES = ("symbols.css", "report.css", "player.css", "lecture.css", "print.css")
+STYLES = ("symbols.css", "report.css", "player.css", "lecture.css", "pen.css", "print.css")
 HEAD_SCRIPT = "head.js"
-SCRIPTS = ("player.js", "charts.js", "terms.js", "notes.js", "lecture.js", "page.js")
+SCRIPTS = ("player.js", "charts.js", "terms.js", "notes.js", "pen.js", "lecture.js", "page.js")
 """Template files included verbatim, in this order; later scripts use earlier ones."""
-LECTURE_SCRIPTS = ("notes.js", "lecture.js")
+LECTURE_SCRIPTS = ("notes.js", "pen.js", "lecture.js")
 """Those of the lecturer mode, which shows the speaker notes."""
 
 

@@ -4,6 +4,13 @@ const lecture = (() => {
   const box = byId("lecture");
   const title = byId("slide-title");
   const notes = byId("slide-notes");
+  const pen = lecturePen({
+    canvas: byId("ink"),
+    dot: byId("pointer"),
+    penButton: byId("lecture-pen"),
+    pointerButton: byId("lecture-pointer"),
+    wipeButton: byId("lecture-wipe"),
+  });
   const BACK = ["ArrowLeft", "ArrowUp", "PageUp"];
   const ON = ["ArrowRight", "ArrowDown", "PageDown"];
 
@@ -35,6 +42,7 @@ const lecture = (() => {
 
   function putUp(index) {
     takeDown();
+    pen.wipe();
     current = Math.max(0, Math.min(slides.length - 1, index));
     const { element, title: words } = slides[current];
     place = document.createComment("");
@@ -120,6 +128,7 @@ const lecture = (() => {
   function leave() {
     if (!isOpen()) return;
     takeDown();
+    pen.putAway();
     notesWindow.close();
     notes.replaceChildren();
     box.hidden = true;
@@ -148,6 +157,9 @@ const lecture = (() => {
     else if (key === "Tab") return outside || keepFocus(event);
     else if (letter === "n") toggleNotes();
     else if (letter === "w") toggleWindow();
+    else if (letter === "p") pen.choose("pen");
+    else if (letter === "o") pen.choose("pointer");
+    else if (letter === "x") pen.wipe();
     else if (letter === "f" && !document.fullscreenElement) fillScreen();
     else if (key === " " && !target.matches("button, select, input, summary")) {
       if (slides[current].element.matches("#ui-player, .chart")) player.toggle();
