@@ -15,7 +15,7 @@ import typer
 from viz_diffusion.cli.console import Terminal
 from viz_diffusion.cli.option_groups import RECORDING, OptionGroup, option
 from viz_diffusion.diffusion.sampler_config import SamplerConfig
-from viz_diffusion.errors import VizdiffUsageError
+from viz_diffusion.errors import VizdiffNonFiniteError, VizdiffUsageError
 from viz_diffusion.recording.store.layout import CHUNK_SAMPLES, DTYPES, WIDE
 
 if TYPE_CHECKING:
@@ -271,4 +271,8 @@ def sample_all(
         ):
             images.append(batch)
             update(sum(map(len, images)), count, text)
-    return torch.cat(images), float(torch.stack(clipped_shares).mean())
+    made = torch.cat(images)
+    lost = int((~torch.isfinite(made)).flatten(1).any(dim=1).sum())
+    if lost:
+        raise VizdiffNonFiniteError(f"{lost} of {count} samples hold NaN or infinity; nothing was written")
+    return made, float(torch.stack(clipped_shares).mean())
