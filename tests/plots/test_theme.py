@@ -29,6 +29,9 @@ SYMBOL_WORDS |= {"langle", "rangle"}
 WITH_WORDS = (
     "model",
     "model_deep",
+    "label_switch",
+    "label_switch_never",
+    "switch_pairs",
     "time_embedding",
     "loss",
     "loss_one_row",

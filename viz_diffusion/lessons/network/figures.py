@@ -198,9 +198,9 @@ def _draw_formula(figure: Figure, page: Axes, first: float, last: float, formula
     theme.arrow(
         page, (_FORMULA_X + _RADIUS + 4, _MIDDLE), (theme.PAGE_WIDTH - _MARGIN - last - 6, _MIDDLE), mutation_scale=15
     )
-    theme.write(figure, _FORMULA_X + 30, 880, words("formula"), 20, ha="left", va="top", color=theme.PURPLE)
+    theme.write(figure, _FORMULA_X + 30, 868, words("formula"), 20, ha="left", va="top", color=theme.PURPLE)
     for row, (size, text) in enumerate(formula):
-        theme.write(figure, _FORMULA_X + 30, 1120 + 120 * row, text, size, ha="left")
+        theme.write(figure, _FORMULA_X + 30, 1126 + 120 * row, text, size, ha="left")
     theme.write(figure, _FORMULA_X + 30, 1440, words("alpha_bar"), 20, ha="left", va="top", color=theme.PURPLE)
 
 
