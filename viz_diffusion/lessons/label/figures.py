@@ -68,8 +68,8 @@ def draw_label_bits(bits: LabelBits) -> Figure:
 
 _COLOURS = (theme.PURPLE, theme.ORANGE, theme.MUTED)
 """Of generations that end as the new label, as the old one, and as neither."""
-_TIMES = LinearSegmentedColormap.from_list("times", theme.QUARTERS[::-1])
-"""From a small t to a large one."""
+_TIMES = LinearSegmentedColormap.from_list("times", ("#f6c57b", "#da842c", "#6c479d", "#36116c"))
+"""From a small t to a large one: near the theme's colours but none of them, so that a dark page keeps the cells."""
 
 
 @dataclass(frozen=True, eq=False)
