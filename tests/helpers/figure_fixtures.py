@@ -120,7 +120,7 @@ def make_compare(
     plain = make_steps(tuple(np.linspace(1000, 50, frames).astype(int).tolist()))
     changed = replace(plain, x_t=-plain.x_t, x0_pred=-plain.x0_pred, x0=-plain.x0)
     half = frames // 2
-    rows = (("$y$", "3", "8"), ("$t$", "999", "500"), ("$s$", "1.5", "1"))
+    rows = (("y", "3", "8"), ("t", "999", "500"), ("s", "1.5", "1"))
     inputs = (
         compare.ChangedInput(symbol, (value,) * frames, (value,) * half + (other,) * (frames - half))
         for symbol, value, other in rows

@@ -107,9 +107,9 @@ def draw_comparison(
 def changed_inputs(data: Comparison, steps: NDArray[np.int64]) -> tuple[ChangedInput, ...]:
     """Return each input that differs at any step, as texts at the steps with indices ``steps`` (0 .. S-1)."""
     rows = (
-        ("$y$", data.plain_inputs.labels, data.inputs_of_changed.labels, _label),
-        ("$t$", data.plain_inputs.timesteps, data.inputs_of_changed.timesteps, _format),
-        ("$s$", data.plain_inputs.guidance, data.inputs_of_changed.guidance, _format),
+        ("y", data.plain_inputs.labels, data.inputs_of_changed.labels, _label),
+        ("t", data.plain_inputs.timesteps, data.inputs_of_changed.timesteps, _format),
+        ("s", data.plain_inputs.guidance, data.inputs_of_changed.guidance, _format),
     )
     return tuple(
         ChangedInput(symbol, *(tuple(write(values[k]) for k in steps) for values in (plain, changed)))
@@ -128,9 +128,9 @@ def heads(data: Comparison, states: NDArray[np.int64]) -> list[tuple[Head, Head]
     inputs = changed_inputs(data, steps)
     captions = []
     for k in range(len(steps)):
-        plain = "  ".join(f"{entry.symbol.strip('$')} = {entry.plain[k]}" for entry in inputs)
+        plain = "  ".join(f"{entry.symbol} = {entry.plain[k]}" for entry in inputs)
         changed = "  ".join(
-            f"{entry.symbol.strip('$')}′ = {entry.plain[k]}"
+            f"{entry.symbol}′ = {entry.plain[k]}"
             + (f" → {entry.changed[k]}" if entry.changed[k] != entry.plain[k] else "")
             for entry in inputs
         )
