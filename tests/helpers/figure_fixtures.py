@@ -47,6 +47,7 @@ def make_training() -> grid.TrainingFrames:
         x_t=noise(3, seed=8),
         eps_pred=eps_pred,
         error=eps_pred - added,
+        alphas_cumprod=LINEAR.alphas_cumprod[[100, 300, 600]],
         mean_squared_error=np.array([0.1234, 0.05, 0.0071]),
     )
 
