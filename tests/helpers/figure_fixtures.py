@@ -137,9 +137,13 @@ def make_activations(blocks: int = 5, frames: int = 6, channels: int = 4) -> act
         rms[:, None, None, None] * np.random.default_rng(row).standard_normal((frames, channels, side, side))
         for row, side in zip(range(blocks), (14, 7, 28) * blocks, strict=False)
     ]
-    rows = [activations.FeatureMaps(values, np.sqrt((values**2).mean(axis=(1, 2, 3)))) for values in maps]
+    names = ("down_outer", "mid1", "up_blocks.1.attentions.0", "unet.down_blocks.0.resnets.1", "head") * 2
+    rows = [
+        activations.FeatureMaps(values, np.sqrt((values**2).mean(axis=(1, 2, 3))), name)
+        for values, name in zip(maps, names, strict=False)
+    ]
     if blocks > 1:
-        rows[-1] = activations.FeatureMaps(np.zeros_like(maps[-1]), np.zeros(frames))
+        rows[-1] = activations.FeatureMaps(np.zeros_like(maps[-1]), np.zeros(frames), names[blocks - 1])
     return activations.ActivationFrames(steps.x_t, steps.timesteps, steps.steps_left, steps.alphas_cumprod, tuple(rows))
 
 
