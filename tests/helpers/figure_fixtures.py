@@ -63,7 +63,7 @@ def make_snr() -> curves.SnrCurve:
     )
 
 
-def make_loss(rows: int = 4, references: tuple[tuple[float, str], ...] = ((0.03, "$G$"),)) -> curves.LossHistory:
+def make_loss(rows: int = 4) -> curves.LossHistory:
     steps, heldout = np.arange(1, 601) * 10, np.arange(0, 6001, 200)
     smooth = 0.03 + np.exp(-steps / 150)
     sample_steps = np.array([200, 500, 1000, 1500, 2500, 3500, 5000, 6000]) if rows else np.array([], dtype=int)
@@ -76,7 +76,6 @@ def make_loss(rows: int = 4, references: tuple[tuple[float, str], ...] = ((0.03,
         quarters=np.array([[0, 249], [250, 499], [500, 749], [750, 999]]),
         sample_steps=sample_steps,
         samples=np.clip(noise(len(sample_steps), rows, seed=11), -1, 1),
-        references=references,
     )
 
 
@@ -200,7 +199,7 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "training_step": lambda: grid.draw_training_step(make_training()),
     "snr": lambda: curves.draw_snr(make_snr()),
     "loss": lambda: curves.draw_loss(make_loss()),
-    "loss_one_row": lambda: curves.draw_loss(make_loss(1, ())),
+    "loss_one_row": lambda: curves.draw_loss(make_loss(1)),
     "loss_without_samples": lambda: curves.draw_loss(make_loss(0)),
     "time_embedding": lambda: embeddings.draw_time_embedding(make_time_embedding()),
     "label_embedding": lambda: embeddings.draw_label_embedding(make_label_embedding()),
