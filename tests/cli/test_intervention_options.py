@@ -246,11 +246,15 @@ def test_the_film_says_which_half_is_which_and_what_changes_when(
     left, right = ([head[side] for head in heads] for side in (0, 1))
     wanted = {
         "nothing": ([""] * 5, [""] * 5),
-        "switch": (["y = 3"] * 5, ["y′ = 3"] * 2 + ["y′ = 3 → 8"] * 3),
-        "drop": (["y = 3"] * 5, ["y′ = 3 → ∅"] * 5),
-        "guidance": (["s = 2"] * 5, [f"s′ = 2{more}" for more in (" → 1", "", "", " → 1", " → 1")]),
-        "clock": ([f"t = {t}" for t in LEFT], [f"t′ = {t} → 7" for t in LEFT]),
+        "switch": ([": label y = 3"] * 5, [": label y = 3"] * 2 + [": label y = 3 → 8"] * 3),
+        "drop": ([": label y = 3"] * 5, [": label y = 3 → ∅"] * 5),
+        "guidance": (
+            [": guidance s = 2"] * 5,
+            [f": guidance s = 2{more}" for more in (" → 1", "", "", " → 1", " → 1")],
+        ),
+        "clock": ([f": given t = {t}" for t in LEFT], [f": given t = {t} → 7" for t in LEFT]),
     }[name]
+    wanted = ([f"unchanged{said}" for said in wanted[0]], [f"changed{said}" for said in wanted[1]])
     assert ([words for words, _ in left], [words for words, _ in right]) == wanted
     assert not any(marked for _, marked in left)
     assert [marked for _, marked in right] == ["→" in words for words, _ in right]

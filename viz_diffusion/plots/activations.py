@@ -102,7 +102,7 @@ def draw_activations(frames: ActivationFrames) -> Figure:
         theme.write(figure, _RIGHT + 130, begin - 36, words("rms"), va="bottom", linespacing=1.2)
         bar = (_RIGHT - 400, _END + 40, 400, 28)
         theme.colour_bar(figure, bar, theme.SIGNED_MAP, LIMIT)
-        theme.write(figure, bar[0] - 44, bar[1] + 36, words("scale"), ha="right")
+        theme.write(figure, bar[0] - 64, bar[1] + 36, words("scale"), ha="right")
         return figure
 
 

@@ -18,7 +18,7 @@ from viz_diffusion.plots.point_map import draw_map as draw_map
 from viz_diffusion.plots.theme import Array
 from viz_diffusion.plots.words import figure_words
 
-_LEFT, _WIDE, _SQUARE, _TOPS = 180, 2000, 576, (250, 1030)
+_LEFT, _WIDE, _SQUARE, _TOPS = 180, 2000, 576, (246, 1014)
 MOST_WRITTEN = 16
 """Labels up to which the cosines are written into their matrix; beyond, the colours say them."""
 
@@ -124,8 +124,8 @@ def draw_time_embedding(embedding: TimeEmbedding) -> Figure:
             (right + _SQUARE - 240, 240, 1.0, "cosine_scale"),
         )
         for x, width, limit, name in bars:
-            theme.colour_bar(figure, (x, 1704, width, 24), theme.SIGNED_MAP, limit)
-            theme.write(figure, x - 50, 1734, words(name), ha="right")
+            theme.colour_bar(figure, (x, 1694, width, 24), theme.SIGNED_MAP, limit)
+            theme.write(figure, x - 100, 1724, words(name), ha="right")
         return figure
 
 
@@ -183,7 +183,7 @@ def _draw_matrix(figure: Figure, labels: LabelEmbedding) -> None:
     words = figure_words("label_embedding")
     theme.write(figure, left, top - 142, words("matrix"), 20, ha="left")
     theme.colour_bar(figure, (left + 700, top + high * count + 60, wide * count - 700, 28), theme.SIGNED_MAP, 1.0)
-    theme.write(figure, left + 660, top + high * count + 96, words("cosine_scale"), ha="right")
+    theme.write(figure, left + 636, top + high * count + 96, words("cosine_scale"), ha="right")
 
 
 def _short(value: float) -> str:

@@ -125,7 +125,7 @@ def draw_training_step(step: TrainingFrames) -> Figure:
         bars = ((lefts[0], theme.DIGIT_MAP, theme.DIGIT_LIMIT), (lefts[3], theme.NOISE_MAP, theme.NOISE_LIMIT))
         for (left, colours, limit), name in zip(bars, ("image_scale", "noise_scale"), strict=True):
             theme.colour_bar(figure, (left, 1660, 400, 28), colours, limit)
-            theme.write(figure, left - 40, 1696, words(name), ha="right")
+            theme.write(figure, left - 64, 1696, words(name), ha="right")
         return figure
 
 

@@ -27,7 +27,7 @@ from viz_diffusion.plots.words import figure_words
 _LONGEST_BAND = 12
 """The largest number of columns in one band."""
 _LEFT, _RIGHT = LABELS, 3150
-_TOP, _BARS = 170, 1676
+_TOP, _BARS = 156, 1690
 _LARGEST = {1: 336, 2: 196}
 """The largest width of an image in page pixels, by the number of bands."""
 
@@ -88,7 +88,7 @@ def draw_steps(frames: StepFrames) -> Figure:
         )
         for left, colours, limit, name in bars:
             theme.colour_bar(figure, (left, _BARS, 400, 28), colours, limit)
-            theme.write(figure, left - 44, _BARS + 36, name, ha="right")
+            theme.write(figure, left - 64, _BARS + 36, name, ha="right")
         return figure
 
 
@@ -96,8 +96,8 @@ def _draw_band(figure: Figure, frames: StepFrames, shown: range, band: int, band
     """Draw the columns ``shown`` of a strip as band number ``band`` of ``bands``."""
     side, words, page = frames.x0.shape[1], figure_words("steps"), theme.page_axes(figure)
     length = -(-(len(frames.timesteps) + 1) // bands)
-    line, gap, arrow = (96, 48, 36) if bands == 1 else (68, 10, 22)
-    room = (_BARS - 40 - _TOP) / bands
+    line, gap, arrow = (96, 48, 36) if bands == 1 else (76, 10, 22)
+    room = (_BARS - 28 - _TOP) / bands
     header = arrow + header_height(line)
     across = min(_LARGEST[bands], int((_RIGHT - _LEFT) / length) - 12)
     factor = max(1, min(across // side, int((room - header - 2 * gap) / 3) // side))
