@@ -131,13 +131,14 @@ def off_images(figure: Figure, written: list[tuple[Text, Bbox]]) -> Iterator[obj
 
 def axes_named(figure: Figure, written: list[tuple[Text, Bbox]]) -> Iterator[object]:
     """Where an axis has numbers, words stand beneath it or at its right, above it or at its left."""
-    ticks = {id(label) for axes in figure.axes for axis in (axes.xaxis, axes.yaxis) for label in axis.get_ticklabels()}
+    shown = [axes for axes in figure.axes if axes.axison]  # asking others for their labels would make them
+    ticks = {id(label) for axes in shown for axis in (axes.xaxis, axes.yaxis) for label in axis.get_ticklabels()}
     words = [
         box
         for text, box in written
         if id(text) not in ticks and text.get_gid() != theme.TITLE and sum(map(str.isalpha, text.get_text())) > 1
     ]
-    for axes in figure.axes:
+    for axes in shown:
         area = axes.get_window_extent()
         if numbered(axes, "x") and not any(_beneath(box, area) for box in words):
             yield "x", area
@@ -148,7 +149,7 @@ def axes_named(figure: Figure, written: list[tuple[Text, Bbox]]) -> Iterator[obj
 def numbered(axes: Axes, which: str) -> bool:
     """Return whether an axis shows numbers."""
     axis = axes.xaxis if which == "x" else axes.yaxis
-    return axes.axison and axis.get_visible() and any(label.get_text() for label in axis.get_ticklabels())
+    return bool(axis.get_visible() and any(label.get_text() for label in axis.get_ticklabels()))
 
 
 def _beneath(box: Bbox, area: Bbox) -> bool:
