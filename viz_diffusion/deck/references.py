@@ -23,6 +23,8 @@ PAPERS = {
     "network training. NeurIPS.",
     "kynkaanniemi2019": "Kynkäänniemi, Karras, Laine, Lehtinen, Aila (2019). Improved precision and recall metric for "
     "assessing generative models. NeurIPS.",
+    "schmidt2019": "Schmidt (2019). Generalization in generation: A closer look at exposure bias. Workshop on Neural "
+    "Generation and Translation.",
     "ho2020": "Ho, Jain, Abbeel (2020). Denoising diffusion probabilistic models. NeurIPS.",
     "kingma2021": "Kingma, Salimans, Poole, Ho (2021). Variational diffusion models. NeurIPS.",
     "song2021": "Song, Meng, Ermon (2021). Denoising diffusion implicit models. ICLR.",
@@ -36,12 +38,19 @@ PAPERS = {
     "lipman2023": "Lipman, Chen, Ben-Hamu, Nickel, Le (2023). Flow matching for generative modeling. ICLR.",
     "liu2023": "Liu, Gong, Liu (2023). Flow straight and fast: Learning to generate and transfer data with rectified "
     "flow. ICLR.",
+    "kingma2023": "Kingma, Gao (2023). Understanding diffusion objectives as the ELBO with simple data augmentation. "
+    "NeurIPS.",
     "raya2023": "Raya, Ambrogioni (2023). Spontaneous symmetry breaking in generative diffusion models. NeurIPS.",
     "yoon2023": "Yoon, Choi, Kwon, Ryu (2023). Diffusion probabilistic models generalize when they fail to memorize. "
     "ICML Workshop on Structured Probabilistic Inference & Generative Modeling.",
     "biroli2024": "Biroli, Bonnaire, de Bortoli, Mézard (2024). Dynamical regimes of diffusion models. "
     "Nature Communications 15.",
     "dieleman2024": "Dieleman (2024). Diffusion is spectral autoregression. Blog post, sander.ai.",
+    "kadkhodaie2024": "Kadkhodaie, Guth, Simoncelli, Mallat (2024). Generalization in diffusion models arises from "
+    "geometry-adaptive harmonic representations. ICLR.",
+    "karras2024": "Karras, Aittala, Kynkäänniemi, Lehtinen, Aila, Laine (2024). Guiding a diffusion model with a bad "
+    "version of itself. NeurIPS.",
+    "ning2024": "Ning, Li, Su, Salah, Ertugrul (2024). Elucidating the exposure bias in diffusion models. ICLR.",
     "falck2025": "Falck, Pandeva, Zahirnia, Lawrence, Turner, Meeds, Zazo, Karmalkar (2025). A Fourier space "
     "perspective on diffusion models. arXiv:2505.11278.",
     "sclocchi2025": "Sclocchi, Favero, Wyart (2025). A phase transition in diffusion models reveals the hierarchical "

@@ -54,7 +54,7 @@ from viz_diffusion.training.thumbnails import SAMPLES, load_samples
 
 BUNDLED_DIR = Path(__file__).parents[1] / "assets" / "weights"
 CONTROLS_DIR = BUNDLED_DIR.parent / "controls"
-"""Control runs: ``no_time`` has no time input, its twin ``with_time`` has one; ``subset_100``: 100 digits; ``flow``."""
+"""Control runs: the twins ``no_time`` and ``with_time``, ``noise`` and ``flow``; ``subset_100``; ``base_500``."""
 RUNS_DIR = Path("runs")
 WEIGHTS, MANIFEST = "model.safetensors", "manifest.json"
 
@@ -112,7 +112,7 @@ class Run:
 
     @classmethod
     def control(cls, name: str) -> Run:
-        """Open a control run that comes with the package: ``no_time``, ``with_time``, ``subset_100`` or ``flow``."""
+        """Open a control run that comes with the package: a name in ``CONTROLS_DIR``."""
         return cls.open(CONTROLS_DIR / name)
 
     @classmethod

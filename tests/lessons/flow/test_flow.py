@@ -185,7 +185,7 @@ def digits() -> FlowDigits:
         Arm(straight, NoiseSchedule.named("flow"), "euler"),
         Arm(truth, LINEAR, "ddim"),
     ]
-    return measure_digits(arms, load_digits("test"), load_digits("test"), (30_000, 5000), count=20)
+    return measure_digits(arms, load_digits("test"), load_digits("test"), (4000, 5000), count=20)
 
 
 def test_the_truth_is_classified_and_straight_and_a_deaf_network_is_neither(digits: FlowDigits) -> None:
@@ -205,7 +205,7 @@ def test_words_and_figures_with_digits(digits: FlowDigits, ring: RingStudy) -> N
     lesson = replace(LESSON, precomputed=flow.PRECOMPUTED)
     data = FlowStudy(ring, digits)
     finding = Finding.of(lesson, data, full=True)
-    assert finding.facts_by_name["noise_steps"] == 30_000
+    assert finding.facts_by_name["noise_steps"] == 4000
     assert len(told_in_every_language(finding, context)) == 2
     assert set(lesson.draw(data)) == set(lesson.figure_names)
     assert all(lesson.draw(data)[name].axes for name in ("flow_digits", "flow_quality"))
@@ -227,12 +227,19 @@ def test_words_and_figures_with_digits(digits: FlowDigits, ring: RingStudy) -> N
     assert lesson.draw(replace(data, digits=few))["flow_quality"].axes
 
 
-def test_what_ships_was_measured_on_the_flow_matching_network_that_ships() -> None:
+def test_what_ships_was_measured_on_the_two_networks_that_ship() -> None:
     results = load_results([LESSON], Run.bundled().load_model()[1])[FlowDigits]
-    run = Run.control(flow.CONTROL)
-    assert results.flow_sha256 == run.load_model()[1]
-    assert results.flow_steps == run.trained_steps
+    noise, other = Run.control(flow.NOISE), Run.control(flow.FLOW)
+    assert (results.noise_sha256, results.flow_sha256) == (noise.load_model()[1], other.load_model()[1])
+    assert results.noise_steps == results.flow_steps == noise.trained_steps == other.trained_steps
     assert results.count >= 500
+
+
+def test_the_two_networks_differ_in_their_objective_only() -> None:
+    noise, other = (Run.control(name).config for name in (flow.NOISE, flow.FLOW))
+    same = replace(other.training, objective="epsilon", weight_exponent=noise.training.weight_exponent)
+    assert noise == replace(other, model=replace(other.model, schedule="linear"), training=same)
+    assert noise != other
 
 
 def test_the_jackknife_covers_what_drawing_again_shows() -> None:
@@ -245,11 +252,11 @@ def test_the_jackknife_covers_what_drawing_again_shows() -> None:
     assert half == pytest.approx(spread, rel=0.35)
 
 
-def test_digits_need_a_network_that_predicts_noise() -> None:
+def test_digits_need_mnist_whatever_the_network_of_the_run_predicts() -> None:
     context = make_context(Answering(lambda x, _t, _y: x), heldout=10)
     config = context.run.config
     trained = replace(config.training, objective="flow")
     other = RunConfig(replace(config.model, schedule="flow"), trained)
     assert flow.can_compare(context) is flow.has_network()
-    assert not flow.can_compare(replace(context, run=replace(context.run, config=other)))
+    assert flow.can_compare(replace(context, run=replace(context.run, config=other))) is flow.has_network()
     assert not flow.can_compare(replace(context, run=replace(context.run, config=replace(config, dataset="kmnist"))))

@@ -30,6 +30,7 @@ from viz_diffusion.lessons.guidance.guidance_scales import (
     spread_within,
     windows_of,
 )
+from viz_diffusion.lessons.guidance.lesson import GuidanceStudy
 
 SCHEDULE = NoiseSchedule.named("linear")
 
@@ -90,7 +91,7 @@ def test_the_ideal_denoiser_obeys_a_plain_order_and_none_without_one(ideal: Guid
     share = ideal.right.mean(axis=1)
     assert share[ideal.arm(0)] < 0.35
     assert share[ideal.arm(1)] > 0.9
-    assert outcomes(guidance.LESSON, ideal)["obeys"] is not True  # nothing is left to be gained
+    assert outcomes(guidance.LESSON, GuidanceStudy(ideal))["obeys"] is not True  # nothing is left to be gained
     assert ideal.spread.mean(axis=1)[ideal.arm(0)] > 1.2 * ideal.spread.mean(axis=1)[ideal.arm(1)]
 
 
@@ -98,7 +99,9 @@ def test_control_to_a_denoiser_deaf_to_labels_no_scale_makes_a_difference(known:
     deaf = deaf_to_labels(EmpiricalOracle(SCHEDULE, known.images, known.labels))
     found = measure_guidance(deaf, SCHEDULE, known, known, count=20, steps=6)
     assert np.allclose(found.images[0], found.images[-2], atol=1e-3)
-    answers = outcomes(guidance.LESSON, replace(found, spread=found.spread[:1].repeat(len(found.scales), 0)))
+    answers = outcomes(
+        guidance.LESSON, GuidanceStudy(replace(found, spread=found.spread[:1].repeat(len(found.scales), 0)))
+    )
     # of the share of 20 all that is known is that it is not far from the other's
     assert answers | {"saturates": None} == {
         "obeys": None,
@@ -146,15 +149,15 @@ def test_each_answer_follows_what_was_measured(
     after: int,
     expected: tuple[bool | None, ...],
 ) -> None:
-    answers = outcomes(guidance.LESSON, planted(ideal, gain, lost, ratio, within, after))
+    answers = outcomes(guidance.LESSON, GuidanceStudy(planted(ideal, gain, lost, ratio, within, after)))
     assert tuple(answers[name] for name in ("obeys", "narrows", "forgets", "window")) == expected
 
 
 def test_what_is_lost_is_what_a_reader_gets_by_subtracting(ideal: Guidance) -> None:
     context = make_context(mute())
     data = planted(ideal, 20, 13, 0.7, 19, 0)
-    told = told_in_every_language(Finding.of(guidance.LESSON, data, full=False), context)
-    claims = {claim.name: claim.facts for claim in guidance.claims(data)}
+    told = told_in_every_language(Finding.of(guidance.LESSON, GuidanceStudy(data), full=False), context)
+    claims = {claim.name: claim.facts for claim in guidance.claims(GuidanceStudy(data))}
     for name, (gone, left) in {"forgets": ("plain", "insisted"), "obeys": ("insisted", "plain")}.items():
         one = claims[name]
         assert one[f"{gone}_hits"] - one[f"{left}_hits"] == one["change_hits"] == {"forgets": 13, "obeys": 20}[name]
@@ -172,7 +175,7 @@ def test_strokes_are_white_beside_those_of_real_digits(ideal: Guidance) -> None:
         white = np.full_like(ideal.white, 0.02) + 0.01 * (-1.0) ** np.arange(ideal.count)
         white[ideal.arm(8)] += loud - 0.02
         shown = replace(ideal, white=white, white_real=real, white_real_error=error)
-        return outcomes(guidance.LESSON, shown)["saturates"]
+        return outcomes(guidance.LESSON, GuidanceStudy(shown))["saturates"]
 
     assert said(0.08, 0.05) is True
     assert said(0.08, 0.08) is None
@@ -231,7 +234,7 @@ def test_it_is_told_both_ways_and_without_a_reader(ideal: Guidance) -> None:
     )
     cases = (planted(ideal, 20, 30, 0.7, 19), planted(ideal, -20, -30, 1.3, 0), planted(ideal, 1, 1, 0.7, 0), nobody)
     for data, verdict, count in zip(cases, ("Yes", "No", "Undecided", None), (5, 5, 5, 2), strict=True):
-        told = told_in_every_language(Finding.of(guidance.LESSON, data, full=False), context)
+        told = told_in_every_language(Finding.of(guidance.LESSON, GuidanceStudy(data), full=False), context)
         assert len(told["en"].answers) == len(told["zh"].answers) == count
         assert verdict is None or told["en"].answers[0].verdict == verdict
         assert all("{" not in one.text for lang in told.values() for one in lang.answers)
@@ -239,8 +242,8 @@ def test_it_is_told_both_ways_and_without_a_reader(ideal: Guidance) -> None:
 
 
 def test_the_figures_show_what_was_found(ideal: Guidance) -> None:
-    figures = guidance.draw(ideal)
-    assert tuple(figures) == guidance.LESSON.figure_names
+    figures = guidance.draw(GuidanceStudy(ideal))
+    assert tuple(figures) == guidance.LESSON.figure_names[:2]
     shown = [image.get_array() for axes in figures["guidance"].axes for image in axes.images]
     kept = ideal.images.shape[1]
     assert len(shown) == len(SCALES) * kept
@@ -251,7 +254,7 @@ def test_the_figures_show_what_was_found(ideal: Guidance) -> None:
     said = [one.get_text() for one in figures["guidance"].findobj(Text) if one.get_text()]
     rows = ["guidance\nscale s", "accuracy", "variance", "recall"]
     assert [word for word in said if word in rows] == rows
-    facts = guidance.facts(ideal)
+    facts = guidance.facts(GuidanceStudy(ideal))
     (panel,) = [axes for axes in figures["price"].axes if axes.lines and axes.get_zorder() == 0]
     dots = [line for line in panel.lines if line.get_marker() == "o"]
     for line, name in zip(dots, ("variance", "accuracy", "recall"), strict=True):

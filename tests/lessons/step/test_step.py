@@ -11,14 +11,18 @@ import torch
 from lesson_context import make_context, outcomes, told_in_every_language
 from sampler_arguments import with_config
 
-from viz_diffusion.diffusion.oracles import TruthOracle
+from viz_diffusion.data import Digits, load_digits
+from viz_diffusion.diffusion.oracles import GaussianOracle, TruthOracle
+from viz_diffusion.diffusion.sampler_config import SamplerConfig
 from viz_diffusion.diffusion.samplers import ImageNoise
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.diffusion.unet import ModelConfig, SimpleUNet
 from viz_diffusion.lessons.base import Finding
 from viz_diffusion.lessons.step import lesson as step
 from viz_diffusion.lessons.step.directions import StepDirections, measure_directions
-from viz_diffusion.lessons.step.step_parts import StepParts, measure_steps
+from viz_diffusion.lessons.step.exposure_bias import ExposureBias, measure_exposure
+from viz_diffusion.lessons.step.exposure_facts import exposure_claims, exposure_facts
+from viz_diffusion.lessons.step.step_parts import StepParts, StepStudy, measure_steps
 from viz_diffusion.recording.generation import record_generation
 from viz_diffusion.recording.trajectory import Trajectory
 
@@ -189,9 +193,30 @@ def test_directions_are_told_both_ways(kind: str) -> None:
         assert told["zh"].answers[place].text.startswith("是。" if holds else "否。")
 
 
+def _exposure(own: float, tilde: float, exact: float = 0.05, too_long: float = 0.0) -> ExposureBias:
+    """Return lengths of 20 generations, with these excesses, and of 20 digits, this share longer than a mean is."""
+    deviation = 0.002 * np.resize([-1, 1], (20, 1))
+    timesteps = np.array([900.0, 300.0, 100.0, 10.0])
+    finished = np.full((20, 4), 27.0)
+    return ExposureBias(
+        timesteps=timesteps,
+        num_train_timesteps=1000,
+        pixels=784,
+        draws=4,
+        generated=finished * (1 + own + deviation),
+        finished=finished,
+        real=finished,
+        power=np.full((20, 4), 0.9),
+        overlap=np.full((20, 4), 0.9 * too_long) + deviation,
+        tilde=tilde + np.broadcast_to(deviation, (20, 4)),
+        exact=exact + np.broadcast_to(deviation, (20, 4)),
+    )
+
+
 def test_many_generations_are_told_every_way_and_drawn() -> None:
     recorded = _truth("ddpm")
     context = make_context(TruthOracle(SCHEDULE, torch.zeros(1, 1, 28, 28)), recorded=recorded, heldout=10)
+    exposure = _exposure(0.04, 0.0)
     for numbers, verdict in (
         ((0.1, -0.98, 27.0), "Yes"),
         ((0.8, -0.98, 27.0), "No"),
@@ -199,22 +224,77 @@ def test_many_generations_are_told_every_way_and_drawn() -> None:
         ((0.1, -0.98, 5.0), "No"),
         ((0.5, -0.98, 27.0), "Undecided"),
     ):
-        data = replace(measure_steps(recorded), general=_general(*numbers))
+        data = replace(measure_steps(recorded), study=StepStudy(_general(*numbers), exposure))
         told = told_in_every_language(Finding.of(step.LESSON, data, full=False), context)
-        assert told["en"].answers[-1].verdict == verdict
-        assert [one.name for one in told["zh"].drawings] == ["ledger", "directions"]
+        assert told["en"].answers[-4].verdict == verdict
+        assert [one.name for one in told["zh"].drawings] == ["ledger", "directions", "exposure"]
     figure = step.draw(data)["directions"]
     words = " ".join(text.get_text() for text in figure.texts)
     assert all(said in words for said in ("enlarging", "removing", "+27.0", "distance of the two, in steps", "−0.98"))
 
 
+def test_exposure_bias_is_told_every_way() -> None:
+    parts, general = measure_steps(_truth("ddpm")), _general(0.1, -0.98, 27.0)
+    for exposure, said in (
+        (_exposure(0.04, 0.0), (True, True, False)),
+        (_exposure(0.04, 0.04), (True, True, True)),
+        (_exposure(0.04, 0.02), (True, True, None)),
+        (_exposure(0.0, 0.0), (True, None, None)),
+        (_exposure(-0.04, -0.04), (True, False, None)),
+        (_exposure(0.04, 0.0, too_long=0.2), (False, True, False)),
+        (_exposure(0.04, 0.0, too_long=0.02), (None, True, False)),
+    ):
+        found = outcomes(step.LESSON, replace(parts, study=StepStudy(general, exposure)))
+        assert tuple(found[name] for name in ("shorter", "exposure", "exposure_network")) == said
+
+
+@functools.cache
+def _measured_exposure() -> ExposureBias:
+    """Return what is measured of the exact denoiser of one Gaussian, on generations by it and on draws from it."""
+    training = load_digits("train").first_of_each(600)
+    gaussian = GaussianOracle.fit(SCHEDULE, training.images)
+    mean, covariance = training.images.flatten(1).mean(dim=0), torch.cov(training.images.flatten(1).T)
+    values, directions = torch.linalg.eigh(covariance)
+    z = torch.randn((40, 784), generator=torch.Generator().manual_seed(0))
+    drawn = mean + (z * values.clamp(min=0).sqrt()) @ directions.T
+    heldout = Digits(drawn.reshape(-1, 1, 28, 28), torch.arange(40) % 10)
+    config = SamplerConfig(steps=100, clip=False)
+    traces = record_generation(gaussian, SCHEDULE, torch.arange(12) % 10, list(range(12)), config)
+    return measure_exposure(gaussian, traces, heldout, training, (4, 12))
+
+
+def test_an_exact_denoiser_is_as_long_as_a_conditional_mean_and_longer_on_its_own_states() -> None:
+    """The exact denoiser cannot be at fault: its excess with β is the sampler's, and β̃ takes it away."""
+    data = _measured_exposure()
+    ratio, half = data.too_long()
+    assert np.abs(ratio).max() < 0.02
+    assert (np.abs(ratio) < 3 * half + 1e-3).all()
+    facts = exposure_facts(data)
+    # ε̂ of the last state, with the variance β: the noise of two timesteps' difference stays in it
+    assert facts.exposure_excess[-1] > 0.1
+    assert abs(facts.exposure_tilde) < facts.exposure_exact / 2
+    assert facts.shorter_expected == pytest.approx(facts.shorter_length, rel=0.01)
+    told = {claim.name: claim.holds for claim in exposure_claims(data)}
+    assert told["exposure"] is True
+    assert told["exposure_network"] is False
+
+
+def test_control_a_prediction_that_is_too_long_is_no_conditional_mean() -> None:
+    data = _measured_exposure()
+    longer = replace(data, power=1.21 * data.power, overlap=1.21 * data.overlap + 0.11 * data.power)
+    assert exposure_claims(longer)[0].holds is False
+
+
 def test_many_generations_are_measured_on_the_traces() -> None:
     context = make_context(heldout=10, recorded_steps=12, traced=(3, 12))
     data = step.measure(context)
-    assert data.general is not None
-    assert data.general.to_noise.shape == (3,)
+    assert data.study is not None
+    general = data.study.directions
+    assert general.to_noise.shape == (3,)
     own = measure_directions([measure_steps(context.traces, 1)])
-    assert data.general.along[1] == pytest.approx(own.along[0])
-    assert np.abs(data.general.to_other_noise).max() < 0.3  # another generation's noise
-    assert data.general.to_noise.max() < -0.8
-    assert step.measure(replace(context, measure_slow=False)).general is None
+    assert general.along[1] == pytest.approx(own.along[0])
+    assert np.abs(general.to_other_noise).max() < 0.3  # another generation's noise
+    assert general.to_noise.max() < -0.8
+    traces, exposure = context.traces, data.study.exposure
+    assert exposure.generated[1, -1] == pytest.approx(np.linalg.norm(traces.eps_pred[1, -1]))
+    assert step.measure(replace(context, measure_slow=False)).study is None

@@ -75,8 +75,10 @@ class FlowDigits:
     """Training steps of the flow-matching network."""
     classifier_sha256: str
     """Of the classifier's weights."""
+    noise_sha256: str
+    """Of the weights of the network that predicts noise: results that ship belong to these."""
     flow_sha256: str
-    """Of the flow-matching network's weights: results that ship belong to these."""
+    """Of the flow-matching network's weights, likewise."""
 
     @property
     def count(self) -> int:
@@ -92,7 +94,7 @@ def measure_digits(
     digit: int = 5,
     count: int = COUNTS[0],
     progress: Progress = silent,
-    flow_sha256: str = "",
+    sha256: tuple[str, str] = ("", ""),
 ) -> FlowDigits:
     """Sample ``count`` images by each arm and number of evaluations, and classify them.
 
@@ -100,7 +102,7 @@ def measure_digits(
     ----------
     training
         Digits to draw real ones from; None leaves the Fréchet distances out.
-    trained_steps
+    trained_steps, sha256
         Of the network that predicts noise, and of the flow-matching network.
     """
     labels = torch.arange(count) % NUM_LABELS
@@ -128,7 +130,8 @@ def measure_digits(
         noise_steps=trained_steps[0],
         flow_steps=trained_steps[1],
         classifier_sha256=digest,
-        flow_sha256=flow_sha256,
+        noise_sha256=sha256[0],
+        flow_sha256=sha256[1],
     )
 
 

@@ -1,7 +1,7 @@
 """Lesson ``flow``: from noise to data by DDPM, by its probability-flow equation, and by flow matching.
 
-In the plane every prediction is exact and no network is needed; the digits need the flow-matching network that comes
-with the package.
+In the plane every prediction is exact and no network is needed; the digits are by two networks that come with the
+package, trained equally long: one predicts noise, the other is of flow matching.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from viz_diffusion.plots.lazy_figures import Figures
 from viz_diffusion.text.catalogue import Texts
 from viz_diffusion.training.run import CONTROLS_DIR, Run
 
-CONTROL = "flow"
-"""The flow-matching run that comes with the package."""
+NOISE, FLOW = "noise", "flow"
+"""The runs that come with the package and differ in their objective only: noise, and the velocity of flow matching."""
 FIELD_SIGMAS = (0.8, 0.5, 0.15)
 """Noise levels at which the score field is drawn."""
 COMPARED = 2
@@ -46,37 +46,36 @@ DIGITS_DDIM, DIGITS_FLOW, DIGITS_FLOW_DDIM = 1, 2, 3
 
 
 def has_network() -> bool:
-    """Return whether a flow-matching network comes with the package."""
-    return (CONTROLS_DIR / CONTROL / "config.json").is_file()
+    """Return whether both networks come with the package."""
+    return all((CONTROLS_DIR / name / "config.json").is_file() for name in (NOISE, FLOW))
 
 
 def can_compare(context: LessonContext) -> bool:
-    """Return whether a flow-matching network is there, the data are MNIST, and the run's network predicts noise."""
-    return has_network() and context.is_mnist and context.run.config.training.objective == "epsilon"
+    """Return whether both networks are there, and the data are theirs: MNIST."""
+    return has_network() and context.is_mnist
 
 
 def measure(context: LessonContext) -> FlowStudy:
-    """Move points by every method, and sample digits where two networks can be compared."""
+    """Move points by every method, and sample digits where the data are MNIST."""
     context.progress(0, None, "a mixture of ten Gaussians")
     return FlowStudy(measure_ring(seed=context.seed), PRECOMPUTED.results(context) if can_compare(context) else None)
 
 
 def measure_flow_digits(context: LessonContext) -> FlowDigits:
-    """Sample digits by the network of the context, and by the flow-matching network that comes with the package."""
-    run = Run.control(CONTROL)
-    flow, digest = run.load_model(context.device)
-    plain = context.run.config.noise_schedule
-    arms = [Arm(context.model, plain, sampler) for sampler in ("ddpm", "ddim")]
-    arms += [Arm(*run.config.sampled(flow, sampler), sampler) for sampler in ("euler", "ddim")]
+    """Sample digits by both networks that come with the package; the network of the context is not among them."""
+    runs = [Run.control(name) for name in (NOISE, FLOW)]
+    (noise, noise_sha256), (flow, flow_sha256) = (run.load_model(context.device) for run in runs)
+    arms = [Arm(*runs[0].config.sampled(noise, sampler), sampler) for sampler in ("ddpm", "ddim")]
+    arms += [Arm(*runs[1].config.sampled(flow, sampler), sampler) for sampler in ("euler", "ddim")]
     return measure_digits(
         arms,
         context.heldout,
         context.training if context.full else None,
-        (context.run.trained_steps, run.trained_steps),
+        (runs[0].trained_steps, runs[1].trained_steps),
         context.digit,
         context.size(*COUNTS),
         context.progress,
-        digest,
+        (noise_sha256, flow_sha256),
     )
 
 

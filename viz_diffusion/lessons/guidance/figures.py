@@ -99,3 +99,42 @@ def draw_price(scales: Array, lines: Sequence[Price]) -> Figure:
                 axes.axhline(line.real, color=colour, lw=2.5, ls=":", zorder=1.5)
             axes.plot(scales, line.values, "o", color=colour, ms=13, mec="white", mew=2, clip_on=False, zorder=4)
         return figure
+
+
+def draw_autoguidance(
+    scales: Array, auto_scales: Array, pairs: Sequence[tuple[Price, Price]], real: float | None
+) -> Figure:
+    """Draw accuracy and recall over the scale, with their bands: classifier-free guidance, and autoguidance (dashed).
+
+    Parameters
+    ----------
+    scales, auto_scales
+        (A,) and (B,) float, rising from 1, no guidance.
+    pairs
+        For accuracy and, where it was measured, for recall: the values of both kinds of guidance.
+    real
+        Recall of as many real digits, drawn as a level line.
+    """
+    with theme.use_theme():
+        words = figure_words("autoguidance")
+        figure = theme.new_figure(words("title"))
+        low = float(np.floor(5 * min(line.low.min() for pair in pairs for line in pair)) / 5)
+        x = AxisScale(float(scales[0]), float(scales[-1]), tuple(float(s) for s in scales if s != 1.5))
+        ticks = tuple(np.arange(low, 1.001, 0.2).round(2))
+        y = AxisScale(low, 1, ticks, labels=tuple(theme.percent(tick) for tick in ticks))
+        for column, (name, pair) in enumerate(zip(("accuracy", "recall"), pairs, strict=False)):
+            box = (300 + 1570 * column, 620, 1150, 900)
+            free, auto = pair
+            curves = [
+                Curve(auto_scales, auto.values, "", auto.low, auto.high, theme.ORANGE, "--"),
+                Curve(scales, free.values, "", free.low, free.high),
+            ]
+            axes = draw_curves(figure, box, curves, x, y)
+            theme.write(figure, box[0] - 170, 300, words(name), 22, ha="left")
+            theme.write(figure, box[0] - 170, 390, words("classifier_free"), ha="left", color=theme.PURPLE)
+            theme.write(figure, box[0] - 170, 470, words("auto"), ha="left", color=theme.ORANGE)
+            theme.write(figure, box[0] + box[2] / 2, 1690, words("scale"))
+            if name == "recall" and real is not None:
+                axes.axhline(real, color=theme.MUTED, lw=3, ls=":", zorder=1.5)
+                theme.write(figure, box[0] - 170, 550, words("real"), ha="left", color=theme.MUTED)
+        return figure

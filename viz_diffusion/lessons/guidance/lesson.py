@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from viz_diffusion.evaluation.intervals import Z_95, Share, half_of_mean, paired_difference, surely
 from viz_diffusion.lessons.base import Claim, Lesson, LessonFigure, Precomputed, Rows
 from viz_diffusion.lessons.context import LessonContext
-from viz_diffusion.lessons.guidance.figures import Price, draw_guidance, draw_price
+from viz_diffusion.lessons.facts import FactGroup
+from viz_diffusion.lessons.guidance.autoguidance import Autoguidance, AutoguidanceFacts, measure_autoguidance
+from viz_diffusion.lessons.guidance.figures import Price, draw_autoguidance, draw_guidance, draw_price
 from viz_diffusion.lessons.guidance.guidance_scales import (
     NO_GUIDANCE,
     SCALES,
@@ -22,8 +26,23 @@ from viz_diffusion.lessons.guidance.guidance_scales import (
 )
 from viz_diffusion.plots.lazy_figures import Figures
 from viz_diffusion.text.catalogue import Texts
+from viz_diffusion.training.run import Run
 
 Bools = NDArray[np.bool_]
+
+
+GUIDE = "base_500"
+"""The run that comes with the package as the guide of autoguidance: 500 training steps."""
+
+
+@dataclass(frozen=True, eq=False)
+class GuidanceStudy:
+    """Samples with every guidance scale, and with autoguidance."""
+
+    scales: Guidance
+    """With classifier-free guidance."""
+    auto: Autoguidance | None = None
+    """With autoguidance; None where it was not measured: with quick sizes, other data or another schedule."""
 
 
 @dataclass(frozen=True)
@@ -62,11 +81,13 @@ class GuidanceFacts:
     """The guidance scale that is compared with no guidance."""
     loud: float
     """The largest guidance scale."""
+    auto: Annotated[AutoguidanceFacts | None, FactGroup()]
+    """Of autoguidance; None where it was not measured."""
 
 
-def measure(context: LessonContext) -> Guidance:
-    """Sample the same noise and labels with every guidance scale."""
-    return measure_guidance(
+def measure(context: LessonContext) -> GuidanceStudy:
+    """Sample the same noise and labels with every guidance scale; autoguidance with the full sizes only."""
+    scales = measure_guidance(
         context.model,
         context.schedule,
         context.heldout,
@@ -76,10 +97,21 @@ def measure(context: LessonContext) -> Guidance:
         context.size(*SIZES),
         progress=context.progress,
     )
+    run = Run.control(GUIDE)
+    levels = (schedule.alphas_cumprod for schedule in (context.schedule, run.config.noise_schedule))
+    if not (context.full and context.is_mnist and np.array_equal(*levels)):
+        return GuidanceStudy(scales)
+    guide, digest = run.load_model(context.device)
+    made_by = run.trained_steps, digest
+    auto = measure_autoguidance(
+        context.model, guide, context.schedule, context.heldout, scales.count, made_by, progress=context.progress
+    )
+    return GuidanceStudy(scales, auto)
 
 
-def draw(data: Guidance) -> Figures:
-    """Draw ``guidance``, one digit with every scale, and ``price``, gains and losses over the scale."""
+def draw(study: GuidanceStudy) -> Figures:
+    """Draw ``guidance``, one digit with every scale, ``price``, gains and losses, and ``autoguidance``, where it is."""
+    data, auto = study.scales, study.auto
     count, scales = len(SCALES), data.scales[: len(SCALES)]
     ratio, half = data.relative_variance()
     numbers = [("variance", ratio[:count].tolist())]
@@ -91,10 +123,26 @@ def draw(data: Guidance) -> Figures:
         numbers.append(("recall", data.covered[:count].mean(axis=1).tolist()))
         real = None if data.covered_real is None else float(data.covered_real.mean())
         lines.append(_share_line("recall", data.covered[:count], real))
-    return Figures(
+    figures = Figures(
         guidance=lambda: draw_guidance(data.images[:count], scales, numbers),
         price=lambda: draw_price(scales, lines),
     )
+    return figures if auto is None else figures | Figures(autoguidance=lambda: _draw_autoguidance(data, auto))
+
+
+def _draw_autoguidance(data: Guidance, auto: Autoguidance) -> Figure:
+    """Draw accuracy and recall over the scale, from no guidance on, of both kinds of guidance."""
+    first, count = data.arm(NO_GUIDANCE), len(SCALES)
+    last = 1 + max(np.flatnonzero(data.scales[:count] <= auto.scales[-1]))
+    pairs = []
+    for own, other in ((data.right, auto.right), (data.covered, auto.covered)):
+        if own is not None:
+            plain = own[first : first + 1]
+            pairs.append(
+                (_share_line("", own[first:last], None), _share_line("", np.concatenate([plain, other]), None))
+            )
+    real = None if data.covered_real is None else float(data.covered_real.mean())
+    return draw_autoguidance(data.scales[first:last], np.array([NO_GUIDANCE, *auto.scales]), pairs, real)
 
 
 def _share_line(name: str, hits: Bools, real: float | None) -> Price:
@@ -104,8 +152,9 @@ def _share_line(name: str, hits: Bools, real: float | None) -> Price:
     return Price(name, np.array([share.value for share in shares]), low, high, real)
 
 
-def facts(data: Guidance) -> GuidanceFacts:
+def facts(study: GuidanceStudy) -> GuidanceFacts:
     """Return the numbers that captions and tables are filled with."""
+    data = study.scales
     ratio, half = data.relative_variance()
 
     def shares(hits: Bools | None) -> tuple[float, ...] | None:
@@ -131,11 +180,13 @@ def facts(data: Guidance) -> GuidanceFacts:
         guidance_windows=tuple((int(first), int(last)) for first, last in data.windows),
         insisting=STRONG,
         loud=STRONGEST,
+        auto=None if study.auto is None else study.auto.facts(),
     )
 
 
-def claims(data: Guidance) -> tuple[Claim, ...]:
-    """Decide what guidance gains in accuracy, costs in variety and strokes, and whether a window of t is enough."""
+def claims(study: GuidanceStudy) -> tuple[Claim, ...]:
+    """Decide what guidance gains in accuracy, costs in variety and white pixels, and what other guidance does."""
+    data = study.scales
     answers = [] if data.right is None else [_compare_shares("obeys", data, data.right, 1)]
     answers.append(_narrows(data))
     if data.covered is not None:
@@ -143,7 +194,7 @@ def claims(data: Guidance) -> tuple[Claim, ...]:
     answers.append(_saturates(data))
     if len(data.windows) and data.right is not None:
         answers.append(_window(data, data.right))
-    return tuple(answers)
+    return (*answers, *(() if study.auto is None else study.auto.claims(data)))
 
 
 def _compare_shares(name: str, data: Guidance, hits: Bools, sign: int) -> Claim:
@@ -236,11 +287,12 @@ LESSON = Lesson(
     name="guidance",
     position=80,
     precomputed=Precomputed(
-        Guidance,
+        GuidanceStudy,
         measure,
         (
             LessonFigure("guidance", in_exercise=True, digit="guidance_digit"),
             LessonFigure("price", advanced=True),
+            LessonFigure("autoguidance", advanced=True),
         ),
     ),
     seconds=(45, 150),

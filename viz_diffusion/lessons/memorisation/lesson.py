@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
+import numpy as np
+from matplotlib.figure import Figure
+
 from viz_diffusion.evaluation.evaluate import Evaluation
-from viz_diffusion.evaluation.intervals import Share, share_difference
+from viz_diffusion.evaluation.intervals import Share, half_of_mean, share_difference
 from viz_diffusion.lessons.base import Claim, Lesson, LessonFigure, Precomputed, Rows
 from viz_diffusion.lessons.context import LessonContext
 from viz_diffusion.lessons.facts import FactGroup
@@ -20,6 +23,8 @@ from viz_diffusion.lessons.memorisation.nearest_digits import (
     measure_memorisation,
 )
 from viz_diffusion.lessons.memorisation.noised_digits import DIGITS, NoisedFacts
+from viz_diffusion.lessons.memorisation.training_sizes import TrainingSizes, TrainingSizesFacts, read_training_sizes
+from viz_diffusion.lessons.memorisation.training_sizes_figure import MeasuredCurve, draw_training_sizes
 from viz_diffusion.plots.lazy_figures import Figures
 from viz_diffusion.text.catalogue import Texts
 from viz_diffusion.training.run import Run
@@ -81,6 +86,8 @@ class MemorisationFacts:
     """Quality of the network's samples; None where they were not evaluated."""
     noised: Annotated[NoisedFacts | None, FactGroup()]
     """Of training digits noised and denoised; None where that was not measured."""
+    sizes: Annotated[TrainingSizesFacts | None, FactGroup()]
+    """Of pairs of networks trained on different digits; None where the data are not MNIST."""
     copy_steps: int
     """DDIM steps of each sample."""
     has_control: bool
@@ -88,10 +95,21 @@ class MemorisationFacts:
 
 
 def draw(data: Memorisation) -> Figures:
-    """Draw ``copies``: the sample of each label with the smallest d₁/d₂, its nearest training digit, and all d₁/d₂."""
+    """Draw ``copies``, samples with their nearest training digits, and ``training_sizes``, pairs of networks."""
     blocks = [data.own] if data.control is None else [data.own, data.control]
     drawn = [(one.suspects, one.ratio, one.test_ratio, one.training) for one in blocks]
-    return Figures(copies=lambda: draw_copies(drawn, COPY))
+    figures, sizes = Figures(copies=lambda: draw_copies(drawn, COPY)), data.sizes
+    return figures if sizes is None else figures | Figures(training_sizes=lambda: _draw_sizes(sizes))
+
+
+def _draw_sizes(data: TrainingSizes) -> Figure:
+    shares = [
+        MeasuredCurve(*(np.array(ends) for ends in zip(*((one.value, *one.interval) for one in pair), strict=True)))
+        for pair in (data.copies(COPY), data.other_copies(COPY))
+    ]
+    means = [(values.mean(axis=1), np.asarray(half_of_mean(values))) for values in (data.alike, data.unlike)]
+    alike = [MeasuredCurve(mean, mean - half, mean + half) for mean, half in means]
+    return draw_training_sizes(data.sizes.tolist(), data.images, shares, alike)
 
 
 def facts(data: Memorisation) -> MemorisationFacts:
@@ -101,6 +119,7 @@ def facts(data: Memorisation) -> MemorisationFacts:
         control=None if data.control is None else data.control.facts(),
         quality=None if data.quality is None else _quality_facts(data.quality),
         noised=None if data.noised is None else data.noised.facts(COPY, data.own.flagged),
+        sizes=None if data.sizes is None else data.sizes.facts(COPY),
         copy_steps=STEPS,
         has_control=data.control is not None,
     )
@@ -148,7 +167,7 @@ def claims(data: Memorisation) -> tuple[Claim, ...]:
         answers.append(Claim("control_caught", True if surely else None if caught.hits > free.hits else False))
     if data.noised is not None:
         answers.append(data.noised.claim(COPY))
-    return tuple(answers)
+    return (*answers, *(() if data.sizes is None else data.sizes.claims(COPY)))
 
 
 def rows(facts: MemorisationFacts, texts: Texts) -> Rows:
@@ -182,7 +201,7 @@ def _measure(context: LessonContext) -> Memorisation:
         run = Run.control(CONTROL)
         model = run.load_model(context.device)[0]
         control = (model, run.config.noise_schedule, run.config.load_digits("train"))
-    return measure_memorisation(
+    found = measure_memorisation(
         context.model,
         context.schedule,
         context.training,
@@ -193,12 +212,15 @@ def _measure(context: LessonContext) -> Memorisation:
         context.progress,
         context.size(*DIGITS),
     )
+    return replace(found, sizes=read_training_sizes()) if context.is_mnist else found
 
 
 LESSON = Lesson(
     name="memorisation",
     position=110,
-    precomputed=Precomputed(Memorisation, _measure, (LessonFigure("copies", in_exercise=True),)),
+    precomputed=Precomputed(
+        Memorisation, _measure, (LessonFigure("copies", in_exercise=True), LessonFigure("training_sizes"))
+    ),
     seconds=(25, 170),
     facts=facts,
     claims=claims,

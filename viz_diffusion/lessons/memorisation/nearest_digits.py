@@ -21,6 +21,7 @@ from viz_diffusion.evaluation.metrics import Nearest, nearest_neighbours
 from viz_diffusion.lessons.context import Progress, silent
 from viz_diffusion.lessons.memorisation.figures import NearestPairs
 from viz_diffusion.lessons.memorisation.noised_digits import NoisedDigits, measure_noised_digits
+from viz_diffusion.lessons.memorisation.training_sizes import TrainingSizes
 
 Float64 = NDArray[np.float64]
 STEPS = 50
@@ -151,6 +152,8 @@ class Memorisation:
     """Quality of the samples, since images that are no digits are no copies; None where the data are not MNIST."""
     noised: NoisedDigits | None = None
     """Training digits noised and denoised: how near a copy must be to be flagged; None where it was not measured."""
+    sizes: TrainingSizes | None = None
+    """Pairs of networks trained on different digits, which ship as results; None where the data are not MNIST."""
 
 
 def _flagged(ratio: Float64) -> Share:
@@ -165,20 +168,20 @@ def find_neighbours(images: Tensor, labels: Tensor, training: Digits, heldout: D
     pool = training.images.numpy()
     near = nearest_neighbours(images.numpy(), pool)
     test = nearest_neighbours(heldout.first_of_each(len(images)).images.numpy(), pool)
-    ratio = _ratio(near)
+    ratio = ratio_of(near)
     chosen = [min(torch.nonzero(labels == k)[:, 0].tolist(), key=ratio.__getitem__) for k in torch.unique(labels)]
     suspects = NearestPairs(images[chosen, 0].numpy(), pool[near.index[chosen], 0], ratio[chosen])
     return Neighbours(
         ratio=ratio,
         distance=near.first,
-        test_ratio=_ratio(test),
+        test_ratio=ratio_of(test),
         test_distance=test.first,
         suspects=suspects,
         training=len(training),
     )
 
 
-def _ratio(near: Nearest) -> Float64:
+def ratio_of(near: Nearest) -> Float64:
     """Return d₁/d₂; 0 where both are 0."""
     return np.divide(near.first, near.second, out=np.zeros_like(near.first), where=near.second > 0)
 

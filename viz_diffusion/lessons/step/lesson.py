@@ -22,11 +22,15 @@ from viz_diffusion.lessons.step.directions import (
     half_interval,
     measure_directions,
 )
+from viz_diffusion.lessons.step.exposure_bias import SIZES, ExposureBias, measure_exposure
+from viz_diffusion.lessons.step.exposure_facts import ExposureFacts, exposure_claims, exposure_facts
+from viz_diffusion.lessons.step.exposure_figure import draw_exposure
 from viz_diffusion.lessons.step.figures import StepLedger, draw_directions, draw_ledger
 from viz_diffusion.lessons.step.step_parts import (
     PARTS,
     ROUNDING,
     StepParts,
+    StepStudy,
     deviation_from_ddim,
     measure_recording,
     measure_steps,
@@ -94,6 +98,8 @@ class StepFacts:
     """Directions in the recorded generation."""
     general: Annotated[DirectionFacts | None, FactGroup("general_")]
     """The same in many generations; None where they were not measured."""
+    exposure: Annotated[ExposureFacts | None, FactGroup()]
+    """Of the predicted noise on generated states and on noised images; None where it was not measured."""
 
 
 def measure(context: LessonContext) -> StepParts:
@@ -108,21 +114,23 @@ def measure(context: LessonContext) -> StepParts:
         image_shape=context.trajectory.x_t.shape[2:],
     )
     parts = measure_steps(context.trajectory, context.sample)
-    return replace(parts, ddim_rest=deviation_from_ddim(ddim), general=PRECOMPUTED.results(context))
+    return replace(parts, ddim_rest=deviation_from_ddim(ddim), study=PRECOMPUTED.results(context))
 
 
-def _measure_general(context: LessonContext) -> StepDirections:
-    """Measure directions in unguided generations by DDPM, which are not the recorded one."""
+def _measure_study(context: LessonContext) -> StepStudy:
+    """Measure unguided generations by DDPM, which are not the recorded one."""
     traces = context.traces if context.full else None
     if traces is None:
         traces = context.given_traces or record_traces(
             context.model, context.schedule, GENERATIONS, progress=context.progress
         )
-    return measure_directions(measure_steps(traces, sample) for sample in range(traces.num_images))
+    directions = measure_directions(measure_steps(traces, sample) for sample in range(traces.num_images))
+    exposure = measure_exposure(context.model, traces, context.heldout, context.data_set, context.size(*SIZES))
+    return StepStudy(directions, exposure)
 
 
 def draw(data: StepParts) -> Figures:
-    """Draw ``ledger``, three whole steps and the norms of all, and ``directions`` of many generations."""
+    """Draw ``ledger``, three whole steps; of many generations ``directions`` and ``exposure``, the length of ε̂."""
     shown = _rows_at(data, SHARES_DRAWN)
     trajectory = data.trajectory
     x_t, x_prev = states(trajectory, data.sample)
@@ -137,8 +145,12 @@ def draw(data: StepParts) -> Figures:
         stride=data.stride,
     )
     figures = Figures(ledger=lambda: draw_ledger(ledger))
-    general = data.general
-    return figures if general is None else figures | Figures(directions=lambda: _draw_directions(general))
+    study = data.study
+    if study is None:
+        return figures
+    return figures | Figures(
+        directions=lambda: _draw_directions(study.directions), exposure=lambda: _draw_exposure(study.exposure)
+    )
 
 
 def _draw_directions(data: StepDirections) -> Figure:
@@ -149,6 +161,12 @@ def _draw_directions(data: StepDirections) -> Figure:
     return draw_directions(
         data.lags, data.cosine.mean(axis=0), half_interval(data.cosine), with_what, np.array(contributions), halves
     )
+
+
+def _draw_exposure(data: ExposureBias) -> Figure:
+    lengths = data.generated.mean(axis=0), data.finished.mean(axis=0), data.real.mean(axis=0)
+    excesses = [(one.mean(axis=0), half_interval(one)) for one in (data.excess, data.tilde, data.exact)]
+    return draw_exposure(data.timesteps, lengths, excesses, float(np.sqrt(data.pixels)))
 
 
 def facts(data: StepParts) -> StepFacts:
@@ -182,7 +200,8 @@ def facts(data: StepParts) -> StepFacts:
             float(term[at]) for term in (before, data.rescaled[row], data.removed[row], data.injected[row], after)
         ),
         directions=direction_facts(measure_directions([data])),
-        general=None if data.general is None else direction_facts(data.general),
+        general=None if data.study is None else direction_facts(data.study.directions),
+        exposure=None if data.study is None else exposure_facts(data.study.exposure),
     )
 
 
@@ -198,8 +217,8 @@ def claims(data: StepParts) -> tuple[Claim, ...]:
         answers.append(Claim("one_direction", own.far_cosine > ALIGNED, {"aligned": ALIGNED}))
         answers.append(Claim("removes_noise", own.to_noise < OPPOSITE, {"opposite": OPPOSITE}))
         answers.append(Claim("enlarging", own.from_enlarging > own.image_length / 2))
-    if data.general is not None:
-        answers.append(_in_general(data.general))
+    if data.study is not None:
+        answers += [_in_general(data.study.directions), *exposure_claims(data.study.exposure)]
     if found.ddim_rest_max is not None:
         answers.append(Claim("ddim_injects_nothing", found.ddim_rest_max < ROUNDING, {"rounding": ROUNDING}))
     return tuple(answers)
@@ -239,7 +258,9 @@ def _rows_at(data: StepParts, shares: tuple[float, ...]) -> NDArray[np.int64]:
     return count - left
 
 
-PRECOMPUTED = Precomputed(StepDirections, _measure_general, (LessonFigure("directions"),), any_data=False)
+PRECOMPUTED = Precomputed(
+    StepStudy, _measure_study, (LessonFigure("directions"), LessonFigure("exposure")), any_data=False
+)
 LESSON = Lesson(
     name="step",
     any_data=True,

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.evaluation.statistics import pixel_rms
 from viz_diffusion.lessons.step.directions import StepDirections
+from viz_diffusion.lessons.step.exposure_bias import ExposureBias
 from viz_diffusion.recording.trajectory import Trajectory
 
 PARTS = ("rescaled", "removed", "injected")
@@ -20,6 +21,16 @@ ROUNDING = 1e-3
 """Largest deviation of a step's end by rounding in float32, as a share of the step."""
 FARTHEST = 6.0
 """Largest deviation of the injected noise's standard deviation from the formula, in standard errors."""
+
+
+@dataclass(frozen=True, eq=False)
+class StepStudy:
+    """What is measured on many generations by DDPM, not on the recorded one."""
+
+    directions: StepDirections
+    """Directions of what their steps remove."""
+    exposure: ExposureBias
+    """The predicted noise on their states and on noised images."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,8 +50,8 @@ class StepParts:
     ddim_rest: NDArray[np.float64] | None = None
     """(D,) float64: of D steps of DDIM from the same noise, the deviation of each from its formula without fresh
     noise, RMS per pixel over that of the step; None where no such steps were recorded."""
-    general: StepDirections | None = None
-    """Directions in many generations by DDPM; None where they were not measured."""
+    study: StepStudy | None = None
+    """Of many generations by DDPM; None where they were not measured."""
 
     @property
     def stride(self) -> int | None:

@@ -5,6 +5,7 @@ Knows nothing about how a loss was measured.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -98,6 +99,43 @@ def draw_bits_by_t(found: LossByT) -> Figure:
         x = AxisScale(1, float(upto[-1]), ticks, log=True, labels=tuple(f"{t:.0f}" for t in ticks))
         draw_curves(figure, box, curves, x, y)
         theme.write(figure, box[0] + box[2] / 2, 1700, words("timestep"), 22)
+        return figure
+
+
+def draw_loss_by_snr(decibels: Array, densities: Sequence[Array]) -> Figure:
+    """Draw densities of the training steps, of the training loss and of the bits over the SNR, noise to the right.
+
+    A density is drawn at the middle of its stratum; one that is 0, such as that of the bits at t = 0, is left out.
+
+    Parameters
+    ----------
+    decibels
+        (J+1,) float, falling: the SNR in dB at the edges of J strata.
+    densities
+        Three times (J,) float: shares of the strata over their widths in dB.
+    """
+    with theme.use_theme():
+        words = figure_words("loss_by_snr")
+        figure = theme.new_figure(words("title"))
+        box = (330, 640, 2700, 890)
+        middles = (decibels[:-1] + decibels[1:])[::-1] / 2
+        percent = [1000 * density[::-1] for density in densities]
+        high = float(max(values.max() for values in percent)) * 1.06
+        styles = ((theme.MUTED, ":"), (theme.PURPLE, "-"), (theme.ORANGE, "--"))
+        curves = [
+            Curve(middles[values > 0], values[values > 0], colour=colour, style=style, weight=6)
+            for values, (colour, style) in zip(percent, styles, strict=True)
+        ]
+        step = next(one for one in (5, 10, 20, 50) if high / one <= 6)
+        ticks = tuple(float(tick) for tick in np.arange(0, high, step))
+        y = AxisScale(0, high, ticks, labels=tuple(f"{tick:.0f}%" for tick in ticks))
+        marks = tuple(float(mark) for mark in range(40, -50, -20) if decibels[-1] <= mark <= decibels[0])
+        x = AxisScale(float(decibels[0]), float(decibels[-1]), marks)
+        draw_curves(figure, box, curves, x, y)
+        theme.write(figure, 100, 300, words("vertical"), 22, ha="left")
+        for row, (name, (colour, _)) in enumerate(zip(("steps", "loss", "bits"), styles, strict=True)):
+            theme.write(figure, 100, 390 + 76 * row, words(name), ha="left", color=colour)
+        theme.write(figure, box[0] + box[2] / 2, 1700, words("snr"), 22)
         return figure
 
 

@@ -5,17 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
+from matplotlib.figure import Figure
+
 from viz_diffusion.lessons.base import Claim, Lesson, LessonFigure, Precomputed, Rows
 from viz_diffusion.lessons.context import LessonContext
 from viz_diffusion.lessons.facts import FactGroup
 from viz_diffusion.lessons.training.bound_terms import IMAGES, published_claim
-from viz_diffusion.lessons.training.figures import draw_bits_by_t, draw_loss_by_t
+from viz_diffusion.lessons.training.figures import draw_bits_by_t, draw_loss_by_snr, draw_loss_by_t
 from viz_diffusion.lessons.training.loss_by_timestep import (
     EACH,
     LossByTimestep,
     LossFacts,
     measure_loss_by_timestep,
 )
+from viz_diffusion.lessons.training.loss_density import DensityFacts, LossDensity
 from viz_diffusion.lessons.training.training_steps import Training, measure_training
 from viz_diffusion.plots.curves import draw_loss
 from viz_diffusion.plots.grid import draw_training_step
@@ -49,6 +52,8 @@ class TrainingFacts:
     """(4, 2) the first and last timestep of each quarter."""
     by_timestep: Annotated[LossFacts, FactGroup()]
     """Of the held-out loss at every timestep."""
+    density: Annotated[DensityFacts | None, FactGroup()]
+    """Of where training steps, loss and bits lie; None in flow matching."""
 
 
 def measure(context: LessonContext) -> Training:
@@ -72,14 +77,19 @@ def _measure_loss(context: LessonContext) -> LossByTimestep:
 
 
 def draw(data: Training) -> Figures:
-    """Draw ``training_step``, three training steps, ``loss``, the history, and the loss over t and in bits."""
-    by_t = data.loss_by_timestep.by_t()
-    return Figures(
+    """Draw ``training_step``, three training steps, ``loss``, the history, and the loss over t, SNR and in bits."""
+    by_t, density = data.loss_by_timestep.by_t(), data.density
+    figures = Figures(
         training_step=lambda: draw_training_step(data.frames),
         loss=lambda: draw_loss(data.history),
         loss_by_t=lambda: draw_loss_by_t(by_t),
         bits_by_t=lambda: draw_bits_by_t(by_t),
     )
+    return figures if density is None else figures | Figures(loss_by_snr=lambda: _draw_density(density))
+
+
+def _draw_density(data: LossDensity) -> Figure:
+    return draw_loss_by_snr(data.decibels, [data.per_decibel(shares) for shares in (data.steps, data.loss, data.bits)])
 
 
 def facts(data: Training) -> TrainingFacts:
@@ -96,12 +106,15 @@ def facts(data: Training) -> TrainingFacts:
         shown_digits=", ".join(map(str, data.shown_labels)),
         quarters=tuple((int(first), int(last)) for first, last in data.history.quarters),
         by_timestep=data.loss_by_timestep.facts(),
+        density=None if data.density is None else data.density.facts(),
     )
 
 
 def claims(data: Training) -> tuple[Claim, ...]:
     """Decide the claims on the loss and its bits; on MNIST also whether they are fewer than published ones."""
     answers = data.loss_by_timestep.claims()
+    if data.density is not None:
+        answers = (*answers, data.density.claim())
     return (*answers, published_claim(data.loss_by_timestep.facts().bound)) if data.is_mnist else answers
 
 
@@ -135,5 +148,5 @@ LESSON = Lesson(
     claims=claims,
     rows=rows,
     draw=draw,
-    figures=(LessonFigure("training_step", in_exercise=True), LessonFigure("loss")),
+    figures=(LessonFigure("training_step", in_exercise=True), LessonFigure("loss"), LessonFigure("loss_by_snr", True)),
 )

@@ -15,6 +15,7 @@ from viz_diffusion.diffusion.prediction import predict_noise
 from viz_diffusion.diffusion.samplers import ImageNoise
 from viz_diffusion.lessons.training.history import SHOWN_DIGITS, read_history, shown_labels
 from viz_diffusion.lessons.training.loss_by_timestep import LossByTimestep
+from viz_diffusion.lessons.training.loss_density import LossDensity, measure_density
 from viz_diffusion.plots.curves import LossHistory
 from viz_diffusion.plots.grid import TrainingFrames
 from viz_diffusion.training.run import Run
@@ -44,6 +45,8 @@ class Training:
     """p of the loss weights ᾱ^-p in training, of the objective epsilon; 0 where all timesteps counted alike."""
     shown_labels: tuple[int, ...] = SHOWN_DIGITS
     """Labels of the samples in the figure of the loss."""
+    density: LossDensity | None = None
+    """Where training steps, loss and bits lie on the scale of the SNR; None in flow matching."""
     is_mnist: bool = False
     """Whether the data are MNIST, of which there are published bits per pixel."""
 
@@ -84,5 +87,6 @@ def measure_training(
         training.objective,
         training.weight_exponent,
         shown_labels(run),
+        measure_density(loss_by_timestep, schedule, training),
         run.config.dataset == "mnist",
     )
