@@ -130,7 +130,7 @@ def draw(data: Activations) -> dict[str, Figure]:
         timesteps=recorded.timesteps[shown],
         steps_left=recorded.steps_left[shown],
         alphas_cumprod=recorded.alphas_cumprod[shown],
-        blocks=tuple(FeatureMaps(block.maps, block.rms) for block in data.blocks),
+        blocks=tuple(FeatureMaps(block.maps, block.rms, block.name) for block in data.blocks),
     )
     return {"activations": draw_activations(frames)}
 

@@ -23,9 +23,10 @@ from viz_diffusion.cli.options import (
     RunOption,
     default_out,
 )
+from viz_diffusion.cli.picture_options import SIZES, check_size, writes_pictures
 from viz_diffusion.cli.study import LessonsOption, figure_command, pick_lessons, prepare_study, study_command
 from viz_diffusion.deck.outline import MINUTES
-from viz_diffusion.errors import VizdiffUsageError, did_you_mean
+from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.files import make_dir, make_parent
 
 if TYPE_CHECKING:
@@ -44,7 +45,6 @@ HELP = (
 )
 _ENDINGS = {"pptx": ".pptx", "pdf": ".pdf", "folder": ""}
 _DEFAULT_MINUTES, _DEFAULT_SIZE = 45, "720p"
-_SIZES = ("360p", "480p", "720p", "1080p")
 
 
 MinutesOption = Annotated[
@@ -66,7 +66,7 @@ TemplateOption = Annotated[
         rich_help_panel=OUTPUT,
     ),
 ]
-SizeOption = Annotated[str, typer.Option(metavar="|".join(_SIZES), help="Size of the film.", rich_help_panel=OUTPUT)]
+SizeOption = Annotated[str, typer.Option(metavar="|".join(SIZES), help="Size of the film.", rich_help_panel=OUTPUT)]
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,7 @@ class _DeckFile:
     """Size of the film."""
 
 
+@writes_pictures
 @takes(generation=GENERATION)
 def run_command(
     *,
@@ -170,10 +171,7 @@ def _check_options(format: str, template: Path | None, out: Path | None, size: s
     """Refuse options that do not go together."""
     if format not in _ENDINGS:
         raise VizdiffUsageError(f"--format must be one of {', '.join(_ENDINGS)}, found {format!r}")
-    if size not in _SIZES:
-        raise VizdiffUsageError(
-            f"--size must be one of {', '.join(_SIZES)}, found {size!r}{did_you_mean(size, _SIZES)}"
-        )
+    check_size(size)
     if template is not None and format != "pptx":
         raise VizdiffUsageError(f"--template goes with --format pptx, not with {format}")
     if out is not None and format != "folder" and out.suffix.lower() != f".{format}":

@@ -12,11 +12,13 @@ from viz_diffusion.cli.console import Terminal, show_path
 from viz_diffusion.cli.loading import load_run
 from viz_diffusion.cli.option_groups import OUTPUT
 from viz_diffusion.cli.options import JsonOption, LangOption, QuietOption, RunOption
+from viz_diffusion.cli.picture_options import writes_pictures
 from viz_diffusion.files import make_dir, write_json
 
 HELP = "Draw the time embedding, label embedding and network.\n\nExample: vizdiff embeddings"
 
 
+@writes_pictures
 def run_command(
     run: RunOption = None,
     lang: LangOption = "en",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -19,6 +19,16 @@ from viz_diffusion.cli.export_options import (
     SpacingOption,
     TransparentOption,
 )
+from viz_diffusion.cli.export_pictures import (
+    FILM_FIGURES,
+    FILMS,
+    LEARNING,
+    STILLS,
+    ExportFormat,
+    film_of,
+    still_of,
+    training_samples,
+)
 from viz_diffusion.cli.generation_request import GENERATION, GenerationOptions, read_request
 from viz_diffusion.cli.option_groups import OUTPUT, takes
 from viz_diffusion.cli.options import (
@@ -31,15 +41,13 @@ from viz_diffusion.cli.options import (
     RunOption,
     default_out,
 )
+from viz_diffusion.cli.picture_options import FilmSizeOption, check_size, writes_pictures
 from viz_diffusion.cli.study import prepare_study
 from viz_diffusion.errors import VizdiffUsageError, did_you_mean
 from viz_diffusion.files import make_parent, write_bytes
 
 if TYPE_CHECKING:
     from viz_diffusion.lessons.base import AnyLesson
-    from viz_diffusion.study.narrative import Drawing
-    from viz_diffusion.study.study import Study
-    from viz_diffusion.text.catalogue import Texts
 
 
 HELP = (
@@ -47,16 +55,9 @@ HELP = (
     "A figure is png, svg or pdf. A film, of a generation or of the samples during training, is gif, webp or mp4.\n\n"
     "Example: vizdiff export --figure steps --format gif"
 )
-STILLS, FILMS = ("png", "svg", "pdf"), ("gif", "webp", "mp4")
-FILM_FIGURES = ("steps", "guess")
-"""Films of x_t and of predicted x_0."""
-LEARNING = "learning"
-"""The samples that a run kept while it was trained, as a strip or as a film; needs no recording."""
-LEARNING_MS, LEARNING_HOLD_MS = 500, 2000
-"""Milliseconds of a frame of the film, and of the last one."""
-FILM_SCALE = 16
 
 
+@writes_pictures
 @takes(generation=GENERATION)
 def run_command(
     *,
@@ -72,6 +73,7 @@ def run_command(
     transparent: TransparentOption = False,
     frames: FramesOption = None,
     spacing: SpacingOption = "default",
+    size: FilmSizeOption = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -87,14 +89,14 @@ def run_command(
     terminal = Terminal(as_json, quiet)
     if figure is None:
         raise VizdiffUsageError(f"--figure is missing; choose from {_names(_owners())}")
-    form = _check_format(format, out, dpi, transparent)
+    form = _check_format(format, out, dpi, transparent, size)
     from viz_diffusion.text.catalogue import load_texts
 
     texts = load_texts(lang)
     if figure == LEARNING:
         _check_unused(context)
         path = _writable_path(out, figure, form.kind, DEFAULT_DIGIT, lang)
-        facts, data = _training_samples(run, form, texts, path, terminal)
+        facts, data = training_samples(run, form, texts, path, terminal)
     else:
         lesson = _owner(figure, form.kind, frames, spacing)
         request = read_request(generation)
@@ -113,20 +115,11 @@ def run_command(
         texts = texts.for_classes(study.run.config.class_names)
         terminal.say("Drawing", figure)
         is_film = form.kind in FILMS
-        facts, data = _film(study, figure, form, frames, spacing) if is_film else _still(study, figure, form, texts)
+        facts, data = (
+            film_of(study, figure, form, frames, spacing, texts) if is_film else still_of(study, figure, form, texts)
+        )
         facts |= study.facts()
     _write(path, data, figure, form, facts, terminal)
-
-
-class _Format(NamedTuple):
-    """The format of the file."""
-
-    kind: str
-    """One of ``STILLS`` and ``FILMS``."""
-    dpi: int
-    """Pixels per inch of a still."""
-    transparent: bool
-    """Whether a still has no background."""
 
 
 def _writable_path(out: Path | None, figure: str, kind: str, digit: int, lang: str, label: str | None = None) -> Path:
@@ -136,7 +129,7 @@ def _writable_path(out: Path | None, figure: str, kind: str, digit: int, lang: s
     return path
 
 
-def _write(path: Path, data: bytes, figure: str, form: _Format, facts: dict[str, Any], terminal: Terminal) -> None:
+def _write(path: Path, data: bytes, figure: str, form: ExportFormat, facts: dict[str, Any], terminal: Terminal) -> None:
     """Write the file, and say what it is."""
     write_bytes(path, data)
     terminal.say("Done", f"{show_path(path)} ({show_size(path)}, {terminal.seconds:.0f} s)")
@@ -144,7 +137,9 @@ def _write(path: Path, data: bytes, figure: str, form: _Format, facts: dict[str,
     terminal.result({**said, "seconds": round(terminal.seconds, 1), **facts})
 
 
-def _check_format(format: str | None, out: Path | None, dpi: int | None, transparent: bool) -> _Format:
+def _check_format(
+    format: str | None, out: Path | None, dpi: int | None, transparent: bool, size: str | None
+) -> ExportFormat:
     """Return the format: the given one, or the ending of the file's name; refuse options that it does not take."""
     ending = "" if out is None else out.suffix.lower().lstrip(".")
     kind = format or ending or "png"
@@ -160,7 +155,10 @@ def _check_format(format: str | None, out: Path | None, dpi: int | None, transpa
         raise VizdiffUsageError(f"--dpi and --transparent go with {', '.join(STILLS)}, not with {kind}")
     if dpi is not None and (kind != "png" or not 10 <= dpi <= 1200):
         raise VizdiffUsageError(f"--dpi goes with png and lies in 10..1200, found {kind} and {dpi}")
-    return _Format(kind, dpi or DPI, transparent)
+    check_size(size)
+    if size is not None and kind not in FILMS:
+        raise VizdiffUsageError(f"--size goes with {', '.join(FILMS)}, not with {kind}; --dpi sets the size of a png")
+    return ExportFormat(kind, dpi or DPI, transparent, size)
 
 
 def _owners() -> dict[str, AnyLesson]:
@@ -218,6 +216,7 @@ def _check_unused(context: typer.Context) -> None:
         "device",
         "frames",
         "spacing",
+        "size",
     )
     sources = {name: context.get_parameter_source(name) for name in unused}
     given = [name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"]
@@ -233,66 +232,3 @@ def _check_frames(steps: int | None, frames: str | None, spacing: str, kind: str
 
     film = kind in FILMS  # a film has one frame more, the finished image
     choose_frames((steps or 1000) + film, frames, spacing, most=1001 if film else MOST_FRAMES)
-
-
-def _film(study: Study, figure: str, form: _Format, frames: str | None, spacing: str) -> tuple[dict[str, Any], bytes]:
-    """Return the facts of a film, and its bytes."""
-    import numpy as np
-
-    from viz_diffusion.plots.film import film_bytes
-    from viz_diffusion.plots.film_captions import strip_height
-    from viz_diffusion.views.frames import film_counts, film_steps, pictures
-
-    trajectory = study.trajectory
-    images = trajectory.x_t if figure == "steps" else trajectory.x0_pred
-    states = pictures(np.concatenate([images[0], trajectory.x0[:1]]))
-    shown = film_steps(trajectory, frames, spacing)
-    height, width = (side * FILM_SCALE for side in states.shape[1:3])
-    facts = {"frames": len(shown), "steps_left_shown": [int(trajectory.num_steps - n) for n in shown]}
-    data = film_bytes(states[shown], form.kind, counts=film_counts(trajectory, shown), scale=FILM_SCALE)
-    return facts | {"width": width, "height": height + strip_height(height)}, data
-
-
-def _training_samples(
-    choice: str | None, form: _Format, texts: Texts, path: Path, terminal: Terminal
-) -> tuple[dict[str, Any], bytes]:
-    """Return the facts of the samples that a run kept while it was trained, and the bytes of their strip or film."""
-    terminal.say("Loading", "PyTorch")
-    from viz_diffusion.lessons.training.history import read_training_samples, training_samples_facts
-    from viz_diffusion.plots import training_samples as learning
-    from viz_diffusion.plots.film import film_bytes
-    from viz_diffusion.study.narrative import drawings
-    from viz_diffusion.study.wording import wording
-    from viz_diffusion.training.run import Run
-
-    run = Run.choose(choice)
-    texts = texts.for_classes(run.config.class_names)
-    looks = read_training_samples(run, None if form.kind in FILMS else learning.MOST_COLUMNS)
-    terminal.replacing(path)
-    terminal.say("Drawing", f"{len(looks.steps)} looks of {'the bundled run' if run.is_bundled else run.path}")
-    facts = training_samples_facts(looks) | {"run": run.name_or_path}
-    if form.kind in FILMS:
-        film = learning.training_samples_film(looks)
-        data = film_bytes(film, form.kind, scale=1, frame_ms=LEARNING_MS, hold_ms=LEARNING_HOLD_MS)
-        return facts | {"frames": len(film), "width": film.shape[2], "height": film.shape[1]}, data
-    (drawing,) = drawings({LEARNING: learning.draw_training_samples(looks)}, wording(facts, texts), texts)
-    drawing_facts, data = _drawing_bytes(drawing, form)
-    return facts | drawing_facts, data
-
-
-def _still(study: Study, figure: str, form: _Format, texts: Texts) -> tuple[dict[str, Any], bytes]:
-    """Return the facts of a figure, and its bytes."""
-    from viz_diffusion.study.narrative import narrate
-
-    lessons = narrate(study.findings, study.recording, texts)
-    by_name = {drawing.name: drawing for lesson in lessons for drawing in lesson.drawings}
-    return _drawing_bytes(by_name[figure], form)
-
-
-def _drawing_bytes(drawing: Drawing, form: _Format) -> tuple[dict[str, Any], bytes]:
-    """Return the title, caption and alternative text of a drawing, and its bytes."""
-    from viz_diffusion.plots.saving import figure_bytes
-
-    kind, dpi, transparent = form
-    data = figure_bytes(drawing.figure, kind, description=drawing.caption, dpi=dpi, transparent=transparent)
-    return {"title": drawing.title, "caption": drawing.caption, "alt": drawing.alt}, data

@@ -22,6 +22,7 @@ from viz_diffusion.cli.options import (
     check_seed,
     default_out,
 )
+from viz_diffusion.cli.picture_options import writes_pictures
 from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.files import make_dir
 
@@ -32,6 +33,7 @@ HELP = (
 )
 
 
+@writes_pictures
 def run_command(
     digit: DigitOption = None,
     label: LabelOption = None,

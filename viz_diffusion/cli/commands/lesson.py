@@ -25,6 +25,7 @@ from viz_diffusion.cli.options import (
     SeedOption,
     check_seed,
 )
+from viz_diffusion.cli.picture_options import writes_pictures
 from viz_diffusion.errors import VizdiffUsageError, did_you_mean
 from viz_diffusion.files import make_dir, write_json
 
@@ -40,6 +41,7 @@ HELP = (
 FullOption = Annotated[bool, typer.Option("--full", help="Measure on more images; the expected time is printed first.")]
 
 
+@writes_pictures
 def run_command(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the lesson; vizdiff lessons lists them.")],
     run: RunOption = None,

@@ -23,6 +23,7 @@ from viz_diffusion.cli.options import (
     RunOption,
     default_out,
 )
+from viz_diffusion.cli.picture_options import writes_pictures
 from viz_diffusion.cli.recording_study import measure_recording, recording_command
 from viz_diffusion.cli.study import LessonsOption, pick_lessons, prepare_study, study_command
 from viz_diffusion.files import make_dir, make_parent
@@ -51,6 +52,7 @@ FiguresOption = Annotated[
 ]
 
 
+@writes_pictures
 @takes(generation=GENERATION)
 def run_command(
     *,

@@ -40,6 +40,7 @@ from viz_diffusion.cli.options import (
     check_seed,
     sampler_options,
 )
+from viz_diffusion.cli.picture_options import FilmSizeOption, check_size, writes_pictures
 from viz_diffusion.cli.record import (
     STORAGE,
     ActivationsOption,
@@ -70,6 +71,7 @@ MOST_COMPARED = 11
 """Most frames of a comparison."""
 
 
+@writes_pictures
 @takes(sampling=sampler_options(PICTURE_SAMPLER), intervention=INTERVENTION, storage=STORAGE)
 def run_command(
     *,
@@ -90,6 +92,7 @@ def run_command(
     intervention: InterventionOptions,
     activations: ActivationsOption = None,
     storage: StorageOptions,
+    size: FilmSizeOption = None,
     device: DeviceOption = "auto",
     lang: LangOption = "en",
     out: Annotated[Path, typer.Option(help="Folder to write.", rich_help_panel=OUTPUT)] = Path("reports/trajectory"),
@@ -106,6 +109,7 @@ def run_command(
     # a pipeline of diffusers may take an --eta, which only ddim has here
     config = sampling.config() if diffusers is None else sampling.config(sampler="ddim")
     check_seed(seed, count)
+    check_size(size)
     intervention.check(config)
     from viz_diffusion.text.catalogue import load_texts
 
@@ -118,10 +122,11 @@ def run_command(
         loaded = load_run(run, device, terminal)
         texts = texts.for_classes(loaded.run.config.class_names)
         chosen = choose_label(loaded.run.config, digit, label)
-        request = _Request(chosen, seed, count, config, frames, globs, intervention.for_run(loaded.run.config), storage)
+        intervened = intervention.for_run(loaded.run.config)
+        request = _Request(chosen, seed, count, config, frames, size, globs, intervened, storage)
         result = _record_and_draw(loaded, request, texts, out, terminal)
     else:
-        pipeline_request = PipelineRequest(diffusers, digit, count, seed, config.steps, config.eta, frames, globs)
+        pipeline_request = PipelineRequest(diffusers, digit, count, seed, config.steps, config.eta, frames, globs, size)
         facts = trajectory_of_pipeline(pipeline_request, storage, device, texts, out, terminal)
         result = {"out": str(out), "count": count, "seconds": round(terminal.seconds, 1), **facts}
     write_json(out / "trajectory.json", result)
@@ -143,6 +148,8 @@ class _Request:
     config: SamplerConfig
     frames: str | None
     """The frames to draw, as the command line gives them."""
+    size: str | None
+    """Size of the films; None for that of their enlarged frames."""
     activations: tuple[str, ...]
     """Globs of the modules whose feature maps are recorded and drawn."""
     intervention: InterventionOptions
@@ -169,7 +176,7 @@ def _record_and_draw(
     )
     share, finished = read_store(store, request.count)
     terminal.say("Guesses", clipping_text(share, config.clip))
-    facts = draw_steps(recorded, frames, texts, out, terminal) | {"x0_beyond_scale": share}
+    facts = draw_steps(recorded, frames, texts, out, terminal, size=request.size) | {"x0_beyond_scale": share}
     result = {
         "out": str(out),
         "run": loaded.run.name_or_path,
@@ -212,7 +219,7 @@ def _intervene(
         store=store,
         storage=request.storage,
     )
-    facts = draw_comparison(plain, changed, denoiser, request.frames, texts, out, terminal)
+    facts = draw_comparison(plain, changed, denoiser, request.frames, texts, out, terminal, request.size)
     finished = {"plain": plain_finished, "changed": read_store(store, request.count)[1]}
     return facts | classify_finished(finished, request.digit, intervention, loaded.run, terminal)
 

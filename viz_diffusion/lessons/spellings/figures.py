@@ -68,7 +68,7 @@ def _log_axis(values: Array) -> AxisScale:
     above = values[values > 0]
     low, high = float(np.floor(np.log10(above.min() * 1.001))), float(np.ceil(np.log10(above.max() * 0.999)))
     powers = np.arange(low, high + 1)
-    texts = tuple(f"$10^{{{power:.0f}}}$" if abs(power) > 2 else f"{10.0**power:g}" for power in powers)
+    texts = tuple(f"{10.0**power:.{max(0, -int(power))}f}" for power in powers)
     return AxisScale(10.0**low, 10.0**high, tuple(float(10.0**power) for power in powers), log=True, labels=texts)
 
 

@@ -61,7 +61,7 @@ def draw_loss_by_t(found: LossByT) -> Figure:
         values = np.concatenate([found.loss, found.gaussian])
         low, high = float(values.min()) / 1.3, min(float(values.max()) * 1.3, 2.0)
         powers = [power for power in range(-8, 1) if low <= 10.0**power <= high]
-        labels = tuple(f"$10^{{{power}}}$" if power else "1" for power in powers)
+        labels = tuple(f"{10.0**power:.{-power}f}" for power in powers)
         y = AxisScale(low, high, tuple(10.0**power for power in powers), words("vertical"), log=True, labels=labels)
         curves = (
             Curve(np.arange(T), found.gaussian, words("one"), colour=theme.MUTED, style=":", weight=3.5),
