@@ -48,8 +48,8 @@ class ConditioningMap:
     """(N,) int: the digit that comes out of each generation."""
     silhouette: Array
     """(M,) float, in [-1, 1]: silhouette score of the bottleneck by digit."""
-    chance: Array
-    """(M,) float: what 95% of permutations of the digits stay below."""
+    unlabelled: Array
+    """(M,) float, in [-1, 1]: the same of as many generations without a label."""
 
     def __post_init__(self) -> None:
         count, size = len(self.shown_timesteps), (len(self.labels), len(self.timesteps), 2)
@@ -141,15 +141,15 @@ def _bottlenecks(figure: Figure, found: ConditioningMap) -> None:
 
 
 def _score(figure: Figure, found: ConditioningMap, top: int) -> None:
-    """Draw the silhouette score over t, noise at the left, and what permuted digits reach."""
+    """Draw the silhouette score over t, noise at the left, with a label and without."""
     words = figure_words("conditioning_map")
     box = (1330, top, 1420, 1800 - top - 150)
     x = -found.shown_timesteps.astype(float)
     high = max(0.1, float(found.silhouette.max()) * 1.1)
-    low = min(-0.05, float(found.silhouette.min()) * 1.1)
+    low = min(-0.05, float(min(found.silhouette.min(), found.unlabelled.min())) * 1.1)
     curves = (
-        Curve(x, found.chance, words("chance"), colour=theme.MUTED, style="--", weight=3),
-        Curve(x, found.silhouette, words("score")),
+        Curve(x, found.unlabelled, words("unlabelled"), colour=theme.ORANGE, style="--", weight=3.5),
+        Curve(x, found.silhouette, words("labelled")),
     )
     marks = tuple(x[[0, len(x) // 2, -1]].tolist())
     across = AxisScale(float(x[0]), float(x[-1]), marks, labels=tuple(f"{-mark:.0f}" for mark in marks))
