@@ -23,14 +23,12 @@ from viz_diffusion.evaluation.classifier import DigitClassifier
 from viz_diffusion.lessons.context import Progress, silent
 from viz_diffusion.plots.conditioning import ConditioningMap
 
-SIZES = (40, 200)
-"""Generations; quick and full."""
+SIZES = ((40, 40), (200, 100))
+"""Generations, and timesteps of a strand; quick and full."""
 STEPS = 25
 """DDIM steps of a generation."""
 SHOWN = 8
 """Timesteps at which the bottleneck is compared."""
-TIMESTEPS = 100
-"""Timesteps of a strand."""
 SEED = 90_000
 """Seed of the first generation."""
 PERPLEXITY = 30.0
@@ -49,6 +47,8 @@ class ConditioningFacts:
     """(M,) the same of the generations without a label."""
     conditioning_generations: int
     """Generations."""
+    conditioning_strand: int
+    """Timesteps of a strand."""
     conditioning_steps: int
     """DDIM steps of each."""
     conditioning_first: float
@@ -63,16 +63,18 @@ class ConditioningFacts:
 
 @torch.no_grad()
 def measure_conditioning(
-    network: SimpleUNet, schedule: NoiseSchedule, generations: int, progress: Progress = silent
+    network: SimpleUNet, schedule: NoiseSchedule, sizes: tuple[int, int], progress: Progress = silent
 ) -> ConditioningMap:
-    """Map time plus label, and the bottleneck along ``generations`` DDIM generations of each label in turn.
+    """Map time plus label, and the bottleneck along DDIM generations of each label in turn.
+
+    ``sizes`` are the number of generations and of the timesteps of a strand.
 
     The silhouette score of an image compares its distance to images of its own digit with that to the nearest other
     digit (Rousseeuw 1987); 1 is far apart, 0 is no grouping. It is computed from all values of the bottleneck, and not
     from a map.
     """
-    T, labels = schedule.num_train_timesteps, network.config.num_labels
-    timesteps = np.unique(np.linspace(0, T - 1, min(TIMESTEPS, T)).round().astype(np.int64))
+    (generations, count), T, labels = sizes, schedule.num_train_timesteps, network.config.num_labels
+    timesteps = np.unique(np.linspace(0, T - 1, min(count, T)).round().astype(np.int64))
     device = device_of(network)
     given = torch.from_numpy(np.tile(timesteps, labels)).to(device)
     sums = network.embed(given, torch.arange(labels, device=device).repeat_interleave(len(timesteps))).cpu().numpy()
@@ -161,6 +163,7 @@ def conditioning_facts(data: ConditioningMap) -> ConditioningFacts:
         conditioning_silhouette=tuple(data.silhouette.tolist()),
         conditioning_unlabelled=tuple(data.unlabelled.tolist()),
         conditioning_generations=len(data.digits),
+        conditioning_strand=len(data.timesteps),
         conditioning_steps=STEPS,
         conditioning_first=float(data.silhouette[0]),
         conditioning_last=float(data.silhouette[-1]),
