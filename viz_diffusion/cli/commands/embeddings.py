@@ -11,7 +11,8 @@ import typer
 from viz_diffusion.cli.console import Terminal, show_path
 from viz_diffusion.cli.loading import load_run
 from viz_diffusion.cli.option_groups import OUTPUT
-from viz_diffusion.cli.options import JsonOption, LangOption, QuietOption, RunOption
+from viz_diffusion.cli.options import ForceOption, JsonOption, LangOption, QuietOption, RunOption
+from viz_diffusion.cli.outputs import Output, default_out
 from viz_diffusion.cli.picture_options import writes_pictures
 from viz_diffusion.files import make_dir, write_json
 
@@ -25,25 +26,34 @@ HELP = (
     "bundled weights and takes about ten seconds with others.\n\n"
     "Example: vizdiff embeddings"
 )
+OutOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder to write.",
+        show_default="reports/embeddings, with what differs from the defaults",
+        rich_help_panel=OUTPUT,
+    ),
+]
 
 
 @writes_pictures
 def run_command(
     run: RunOption = None,
     lang: LangOption = "en",
-    out: Annotated[Path, typer.Option(help="Folder to write.", rich_help_panel=OUTPUT)] = Path("reports/embeddings"),
+    out: OutOption = None,
+    force: ForceOption = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Measure, draw, write."""
-    terminal = Terminal(as_json, quiet)
-    from viz_diffusion.text.catalogue import load_texts
-
-    texts = load_texts(lang)
+    terminal = Terminal(as_json, quiet, lang)
+    texts = terminal.texts
+    out = default_out("embeddings", "", None, lang, run=run) if out is None else out
     make_dir(out)
     loaded = load_run(run, "cpu", terminal)
     texts = texts.for_classes(loaded.run.config.class_names)
-    terminal.replacing(out / "embeddings.json")
+    written = Output(out / "embeddings.json", "embeddings", force, lang, ("*_embedding.???", "conditioning_map.???", "model.???"))
+    written.claim(terminal, weights=loaded.weights_sha256[:8])
     from viz_diffusion.lessons.clock import lesson as clock
     from viz_diffusion.lessons.facts import facts_by_name
     from viz_diffusion.lessons.label import lesson as label
@@ -55,7 +65,7 @@ def run_command(
     from viz_diffusion.study.narrative import captions_and_details, drawings, save_drawing
     from viz_diffusion.study.wording import wording
 
-    terminal.say("Drawing", "time, labels and network")
+    terminal.tell("Drawing", "embeddings")
     schedule, model = loaded.run.config.noise_schedule, loaded.model
     times = clock.measure_embeddings(model, schedule.num_train_timesteps, schedule.snr_below_one)
     layers = network.read_network(model)
@@ -85,7 +95,7 @@ def run_command(
         **captions_and_details(drawn),
     }
     write_json(out / "embeddings.json", result)
-    terminal.say("Done", f"{show_path(out)} ({', '.join(figures)}, {terminal.seconds:.0f} s)")
+    terminal.tell("Done", "done_folder", path=show_path(out), files=", ".join(figures), seconds=terminal.seconds)
     terminal.result(result)
 
 
