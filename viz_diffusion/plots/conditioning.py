@@ -6,6 +6,7 @@ Knows nothing about networks; maps and scores are given.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -105,8 +106,8 @@ def _strands(axes: Axes, points: Array, found: ConditioningMap) -> None:
     for name, label, end, place in zip(names, found.labels.tolist(), points[:, -1], places, strict=True):
         axes.plot([end[0], place[0]], [end[1], place[1]], color=_colour(label), lw=1.4, zorder=1)
         ground = {"facecolor": PANEL, "edgecolor": "none", "pad": 0.5, "alpha": 0.8}
-        style = {"ha": "center", "va": "center", "weight": "bold", "bbox": ground}
-        axes.text(*place, name, fontsize=theme.TEXT_SIZE, color=_colour(label), **style)
+        style: dict[str, Any] = {"ha": "center", "va": "center", "weight": "bold", "bbox": ground}
+        axes.text(place[0], place[1], name, fontsize=theme.TEXT_SIZE, color=_colour(label), **style)
 
 
 def _bottlenecks(figure: Figure, found: ConditioningMap) -> None:

@@ -52,7 +52,9 @@ def run_command(
     make_dir(out)
     loaded = load_run(run, "cpu", terminal)
     texts = texts.for_classes(loaded.run.config.class_names)
-    written = Output(out / "embeddings.json", "embeddings", force, lang, ("*_embedding.???", "conditioning_map.???", "model.???"))
+    written = Output(
+        out / "embeddings.json", "embeddings", force, lang, ("*_embedding.???", "conditioning_map.???", "model.???")
+    )
     written.claim(terminal, weights=loaded.weights_sha256[:8])
     from viz_diffusion.lessons.clock import lesson as clock
     from viz_diffusion.lessons.facts import facts_by_name

@@ -51,6 +51,10 @@ class ConditioningFacts:
     """Timesteps of a strand."""
     conditioning_steps: int
     """DDIM steps of each."""
+    conditioning_first_t: int
+    """The first timestep."""
+    conditioning_last_t: int
+    """The last one."""
     conditioning_first: float
     """The score at the first timestep."""
     conditioning_last: float
@@ -165,6 +169,8 @@ def conditioning_facts(data: ConditioningMap) -> ConditioningFacts:
         conditioning_generations=len(data.digits),
         conditioning_strand=len(data.timesteps),
         conditioning_steps=STEPS,
+        conditioning_first_t=int(data.shown_timesteps[0]),
+        conditioning_last_t=int(data.shown_timesteps[-1]),
         conditioning_first=float(data.silhouette[0]),
         conditioning_last=float(data.silhouette[-1]),
         conditioning_unlabelled_largest=float(data.unlabelled.max()),
