@@ -60,7 +60,7 @@ def record(work: Path) -> None:
     vizdiff("deck", *shared, "--out", work / "deck.pptx")
     vizdiff("worksheet", *shared, "--out", work)
     vizdiff("export", "--figure", "learning", "--out", work / "learning.png")
-    vizdiff("trajectory", "--digit", "3", "--switch", "8@500", "--out", work / "switched")
+    vizdiff("intervene", "--digit", "3", "--switch", "8@500", "--out", work / "switched")
     vizdiff("trajectory", "--digit", "3", "--activations", "up.*", "--out", work / "inside")
     shutil.copy(work / "switched" / "compare.png", work)
     shutil.copy(work / "inside" / "activations.png", work)

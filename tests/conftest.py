@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from threadpoolctl import threadpool_limits
@@ -72,6 +72,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     order = {Path(__file__).parent / name: place for place, name in enumerate(SLOWEST)}
     counts = Counter(item.path for item in items)
     items.sort(key=lambda item: (order.get(item.path, len(order)), -counts[item.path], item.path))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _outputs_noted_apart(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Note what commands write in a folder of the tests."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("viz_diffusion.cli.outputs.cache_dir", lambda: folder)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -35,7 +35,7 @@ FOLDERS = {
 }
 """What the reference calls the folders of the package."""
 OTHER_FIGURES = {
-    "compare": "vizdiff trajectory --digit 3 --switch 8@500",
+    "compare": "vizdiff intervene --digit 3 --switch 8@500",
     "activations": "vizdiff trajectory --digit 3 --activations 'up.*'",
     "learning": "vizdiff export --figure learning",
 }

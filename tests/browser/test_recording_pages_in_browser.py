@@ -48,8 +48,8 @@ def recording(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
     else:
         pipe = DDIMPipeline(small_unet(1, 28, num_class_embeds=10), DDIMScheduler())
         pipe.save_pretrained(place / "pipe")
-        argv += ["--digit", "3"]
-    assert main(["trajectory", "--diffusers", str(place / "pipe"), "--out", str(place / "t"), *argv]) == 0
+        argv += ["--label", "3"]
+    assert main(["record", str(place / "pipe"), "--out", str(place / "t"), *argv]) == 0
     return place / "t"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -167,12 +168,12 @@ def test_forward_writes_its_pictures(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert said["crossing"] == 259
     assert said["digits"] == [8, 9, 0, 1, 2]
     assert "t = 259" in said["captions"]["forward"]
-    assert run_json(capsys, "forward", "--schedule", "cosine", "--out", str(tmp_path))["crossing"] == 496
+    assert run_json(capsys, "forward", "--schedule", "cosine", "--out", str(tmp_path / "c"))["crossing"] == 496
 
 
 def test_embeddings_writes_its_pictures(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     said = run_json(capsys, "embeddings", "--run", str(trained), "--out", str(tmp_path))
-    names = ("time_embedding", "label_embedding", "model")
+    names = ("time_embedding", "label_embedding", "conditioning_map", "model")
     written = {f"{name}.{ending}" for name in names for ending in ("png", "svg")}
     assert {path.name for path in tmp_path.iterdir()} == written | {"embeddings.json"}
     weights = Run.open(trained).load_model()[0].label_emb.weight[:10].double().numpy()
@@ -192,7 +193,9 @@ def test_report_is_one_file_with_the_runs_own_numbers(
     said = run_json(capsys, *argv, "--out", str(out))
     page = out.read_text(encoding="utf-8")
     assert (said["digit"], said["seed"]) == (3, 4)
-    assert "A model makes a 3 from noise, in 20 recorded steps." in page
+    assert "A model was given the label 3 and made this image from noise, in 20 recorded steps." in page
+    assert re.search(r"This model was trained for 12 steps; its samples are classified as requested [0-5]?0% of", page)
+    assert "generated this 3" not in page
     assert Run.open(trained).load_model()[1] in page
     assert str(Path.home()) not in page
     assert str(tmp_path) not in page
@@ -279,6 +282,7 @@ def test_a_full_disk_loses_nothing(trained: Path, tmp_path: Path) -> None:
         "1",
         "--out",
         str(out),
+        "--force",
     ]
     done = subprocess.run(
         [sys.executable, "-m", "viz_diffusion", *argv], capture_output=True, text=True, preexec_fn=limit

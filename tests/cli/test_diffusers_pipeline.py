@@ -1,4 +1,4 @@
-"""``vizdiff trajectory --diffusers``: saved pipelines that this project did not write, recorded and drawn."""
+"""``vizdiff record``: saved pipelines that this project did not write, recorded and drawn."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_an_image_does_not_depend_on_how_many_there_are(grey: Path, tmp_path: Pa
 
 
 def test_the_class_reaches_the_network(classes: Path, tmp_path: Path) -> None:
-    runs = {n: recorded(classes, tmp_path / str(n), "--steps", "4", "--digit", str(n)) for n in (0, 4)}
+    runs = {n: recorded(classes, tmp_path / str(n), "--steps", "4", "--label", str(n)) for n in (0, 4)}
     assert [found.labels.tolist() for found, _ in runs.values()] == [[0], [4]]
     assert np.array_equal(runs[0][0].x_t[:, 0], runs[4][0].x_t[:, 0])
     assert not np.allclose(runs[0][0].eps_pred, runs[4][0].eps_pred)
@@ -80,7 +80,7 @@ def test_the_class_reaches_the_network(classes: Path, tmp_path: Path) -> None:
 
 def test_eta_is_ddims(classes: Path, tmp_path: Path) -> None:
     plain, noisy = (
-        recorded(classes, tmp_path / eta, "--steps", "4", "--digit", "1", "--eta", eta)[0] for eta in ("0", "1")
+        recorded(classes, tmp_path / eta, "--steps", "4", "--label", "1", "--eta", eta)[0] for eta in ("0", "1")
     )
     assert (plain.eta, noisy.eta) == (0, 1)
     assert np.array_equal(plain.x_t[:, 0], noisy.x_t[:, 0])
@@ -102,7 +102,7 @@ def test_what_the_network_predicts_is_said(lang: str, save: Save, tmp_path: Path
 
 def test_consistency_models_are_recorded_in_their_few_steps(save: Save, tmp_path: Path) -> None:
     folder = save(ConsistencyModelPipeline(small_unet(3, num_class_embeds=5), CMStochasticIterativeScheduler()))
-    found, said = recorded(folder, tmp_path, "--steps", "2", "--digit", "3")
+    found, said = recorded(folder, tmp_path, "--steps", "2", "--label", "3")
     assert (found.num_steps, found.labels.tolist(), found.prediction_type) == (2, [3], "sample")
     assert "predicts x̂₀" in said["caption"]
 
@@ -118,10 +118,10 @@ def test_a_scheduler_that_the_pipeline_cannot_use_is_one_line(
 ) -> None:
     out = ("--out", str(tmp_path / "o"), "--steps", "3")
     folder = save(DDPMPipeline(small_unet(3), HeunDiscreteScheduler()))
-    line = refused(capsys, 3, "trajectory", "--diffusers", str(folder), *out)
+    line = refused(capsys, 3, "record", str(folder), *out)
     assert "does not sample with its HeunDiscreteScheduler" in line
     folder = save(DDPMPipeline(small_unet(3), IPNDMScheduler()))
-    line = refused(capsys, 2, "trajectory", "--diffusers", str(folder), *out)
+    line = refused(capsys, 2, "record", str(folder), *out)
     assert "IPNDMScheduler has noise levels of its own" in line
 
 
@@ -171,5 +171,5 @@ def test_pictures_of_three_colours_are_drawn_in_colour(save: Save, tmp_path: Pat
 
 def test_pictures_too_large_for_a_strip_are_refused(save: Save, tmp_path: Path, capsys: Any) -> None:
     folder = save(DDPMPipeline(small_unet(sample_size=400, add_attention=False), DDPMScheduler()))
-    argv = ["trajectory", "--diffusers", str(folder), "--steps", "1", "--out", str(tmp_path)]
+    argv = ["record", str(folder), "--steps", "1", "--out", str(tmp_path)]
     assert "room for images of 336 pixels" in refused(capsys, 3, *argv)

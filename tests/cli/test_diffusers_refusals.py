@@ -1,4 +1,4 @@
-"""``vizdiff trajectory --diffusers``: pipelines and folders that cannot be recorded, each refused in one line."""
+"""``vizdiff record``: pipelines and folders that cannot be recorded, each refused in one line."""
 
 from __future__ import annotations
 
@@ -28,28 +28,28 @@ Save = Callable[..., Path]
 @pytest.mark.parametrize(
     ("argv", "words"),
     [
-        (["--digit", "3"], "takes no class"),
+        (["--label", "3"], "takes no class"),
         (["--eta", "0.5"], "--eta does not go with DDPMPipeline"),
         (["--steps", "51"], "--steps must lie in 1..50, found 51"),
         (["--frames", "51,3"], "1..50, found 51"),
-        (["--sampler", "ddim"], "--sampler does not go with --diffusers"),
-        (["--run", "bundled"], "--run does not go with --diffusers"),
-        (["--switch", "3@5"], "--switch does not go with --diffusers"),
+        (["--eta", "2"], "--eta must lie in 0..1, found 2"),
+        (["--sampler", "ddim"], "--sampler"),
+        (["--run", "bundled"], "--run"),
     ],
 )
 def test_what_a_pipeline_cannot_do_is_a_usage_error(
     argv: list[str], words: str, save: Save, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = save(DDPMPipeline(small_unet(), DDPMScheduler(num_train_timesteps=50)))
-    assert words in refused(capsys, 2, "trajectory", "--diffusers", str(folder), "--out", str(tmp_path / "o"), *argv)
+    assert words in refused(capsys, 2, "record", str(folder), "--out", str(tmp_path / "o"), *argv)
     assert not (tmp_path / "o" / "trajectory.zarr").exists()
 
 
 def test_a_class_that_there_is_not_is_refused(
     classes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    argv = ["trajectory", "--diffusers", str(classes), "--out", str(tmp_path / "o"), "--digit", "5"]
-    assert "--digit must lie in 0..4" in refused(capsys, 2, *argv)
+    argv = ["record", str(classes), "--out", str(tmp_path / "o"), "--label", "5"]
+    assert "--label must lie in 0..4" in refused(capsys, 2, *argv)
 
 
 def spoil_nothing(folder: Path) -> None:
@@ -90,7 +90,7 @@ def test_a_folder_that_is_no_pipeline_is_one_line(
     folder = tmp_path / "pipeline"
     shutil.copytree(grey, folder)
     spoil(folder)
-    line = refused(capsys, 3, "trajectory", "--diffusers", str(folder), "--out", str(tmp_path / "o"))
+    line = refused(capsys, 3, "record", str(folder), "--out", str(tmp_path / "o"))
     assert words in line
     assert str(folder) in line
 
@@ -100,7 +100,7 @@ def test_networks_that_make_no_pictures_from_noise_alone_are_refused(
     ins: int, outs: int, save: Save, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = save(DDPMPipeline(small_unet(in_channels=ins, out_channels=outs), DDPMScheduler()))
-    line = refused(capsys, 3, "trajectory", "--diffusers", str(folder), "--out", str(tmp_path / "o"))
+    line = refused(capsys, 3, "record", str(folder), "--out", str(tmp_path / "o"))
     assert f"{ins} channels in and {outs} out" in line
     assert "record_pipeline" in line
 
@@ -112,7 +112,7 @@ def test_a_pipeline_that_lacks_an_argument_is_refused(
         raise AssertionError("it must not sample")
 
     monkeypatch.setattr(DDPMPipeline, "__call__", one_picture)
-    line = refused(capsys, 3, "trajectory", "--diffusers", str(grey), "--out", str(tmp_path / "o"))
+    line = refused(capsys, 3, "record", str(grey), "--out", str(tmp_path / "o"))
     assert "takes no batch_size, output_type" in line
     assert "record_pipeline" in line
 
@@ -135,7 +135,7 @@ def test_without_diffusers_it_says_how_to_get_it(
     grey: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "diffusers", None)
-    line = refused(capsys, 2, "trajectory", "--diffusers", str(grey), "--out", str(tmp_path / "o"))
+    line = refused(capsys, 2, "record", str(grey), "--out", str(tmp_path / "o"))
     assert "pip install 'viz-diffusion[diffusers]'" in line
 
 
@@ -152,6 +152,6 @@ def test_what_asks_the_network_refuses_what_another_program_sampled(
 
 
 def test_the_next_command_is_the_report_of_it(grey: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["trajectory", "--diffusers", str(grey), "--steps", "3", "--out", str(tmp_path)]) == 0
+    assert main(["record", str(grey), "--steps", "3", "--out", str(tmp_path)]) == 0
     last = capsys.readouterr().err.strip().splitlines()[-1].split()
     assert last == ["Next", "vizdiff", "report", "--trajectory", str(tmp_path), "--open"]

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from viz_diffusion.cli import main
+from viz_diffusion.cli.console import Terminal
 from viz_diffusion.cli.evaluation_text import FEW, evaluation_lines, how_sampled, remarks_on
 from viz_diffusion.data import Digits
 from viz_diffusion.diffusion.sampler_config import SamplerConfig
@@ -19,6 +20,8 @@ from viz_diffusion.evaluation.intervals import Share
 from viz_diffusion.files import write_manifest
 from viz_diffusion.training.config import RunConfig
 from viz_diffusion.training.run import Run
+
+TEXT = Terminal(False, True).text
 
 
 def found(count: int, excess: float, kid: float = 1.0) -> SimpleNamespace:
@@ -40,17 +43,17 @@ def found(count: int, excess: float, kid: float = 1.0) -> SimpleNamespace:
     ],
 )
 def test_whatever_changes_the_samples_is_named(config: SamplerConfig, text: str) -> None:
-    assert how_sampled(config) == text
+    assert how_sampled(config, TEXT) == text
 
 
 def test_few_samples_and_distances_within_their_intervals_are_remarked() -> None:
-    labels = lambda one: [label for label, _ in remarks_on(one)]  # noqa: E731
+    labels = lambda one: [label for label, _ in remarks_on(one, TEXT)]  # noqa: E731
     assert labels(found(2000, 0.16)) == []
     assert labels(found(FEW - 1, 0.16)) == ["Few"]
     assert labels(found(100, 0.04)) == ["Few", "Chance"]
-    (fid,) = remarks_on(found(2000, 0.04))
+    (fid,) = remarks_on(found(2000, 0.04), TEXT)
     assert fid[1].startswith("by FID, samples")
-    (kid,) = remarks_on(found(2000, 0.16, kid=0.3))
+    (kid,) = remarks_on(found(2000, 0.16, kid=0.3), TEXT)
     assert kid[1].startswith("by KID, samples"), "FID still separates them, so it is not named"
 
 
@@ -58,13 +61,16 @@ def test_accuracy_never_stands_alone_and_the_headline_is_kid_and_the_difference_
     metrics = QualityMetrics(Share(96, 100), (), 0.33, 1.13, 0.35, 0.72, 0.79, Share(0, 100), 9.0)
     real = QualityMetrics(Share(499, 500), (), 0.16, 0.01, 0.08, 0.83, 0.82, Share(0, 100), 9.0)
     evaluation = Evaluation("0123456789", 100, 100, metrics, real, 0.007, real, 0.161, 0.042)
-    lines = evaluation_lines(evaluation, "DDIM")
+    lines = evaluation_lines(evaluation, "DDIM", TEXT)
     text = dict(lines)
     assert text["Quality"].startswith("KID x1000 1.13 ± 0.35, unbiased: 0 for real digits; FID-MNIST exceeds that of")
     assert "by 0.161 ± 0.042, both of 100 images (95%)" in text["Quality"]
-    assert "96 of 100 as asked" in text["Read"]
-    assert text["Read"].endswith("a share alone says nothing of their variety: see recall")
-    assert [label for label, _ in lines].index("Quality") < [label for label, _ in lines].index("Read")
+    assert "96 of 100 classified as requested" in text["Accuracy"]
+    assert text["Accuracy"].endswith("accuracy alone says nothing about variety: see recall")
+    first, *others = [line for label, line in lines if label == ""]
+    assert first.split() == ["accuracy", "FID-MNIST(01234567)", "KID", "x1000", "precision", "recall", "near-copies"]
+    assert others[0].split() == ["samples", "96.0%", "0.33", "1.13", "72.0%", "79.0%", "0"]
+    assert [label for label, _ in lines].index("Quality") < [label for label, _ in lines].index("Accuracy")
 
 
 def test_an_unwritable_file_is_named_before_anything_is_sampled(

@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 
 from viz_diffusion.cli import main
-from viz_diffusion.cli.console import Terminal
 from viz_diffusion.cli.generation_request import GENERATION, read_request
-from viz_diffusion.cli.options import default_out
+from viz_diffusion.cli.outputs import default_out
 from viz_diffusion.diffusion.sampler_config import SamplerConfig
 from viz_diffusion.errors import VizdiffUsageError
 
@@ -151,10 +150,3 @@ def test_what_is_in_the_place_of_the_file_or_folder_is_refused_first(
         assert path in line
         assert "in the place of" in line
     assert (tmp_path / "deck.pptx").read_text() == "mine"
-
-
-def test_quiet_says_nothing_of_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    Terminal(False, quiet=True).replacing(tmp_path)
-    assert capsys.readouterr().err == ""
-    Terminal(False, quiet=False).replacing(tmp_path / "nothing")
-    assert capsys.readouterr().err == ""

@@ -10,7 +10,8 @@ import pytest
 import typer
 from refusals import refused
 
-from viz_diffusion.cli import START, app, main
+from viz_diffusion import __version__
+from viz_diffusion.cli import app, main
 from viz_diffusion.cli.help_page import headed_options
 from viz_diffusion.cli.option_groups import HEADINGS
 from viz_diffusion.diffusion.parameterizations import OBJECTIVES
@@ -98,7 +99,8 @@ def test_control_the_idioms_are_found() -> None:
 def test_without_a_command_five_lines_say_how_to_begin(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 0
     out, err = capsys.readouterr()
-    assert (out, err) == (f"{START}\n", "")
+    assert err == ""
+    assert out.startswith(f"vizdiff {__version__} shows how")
     lines = out.splitlines()
     assert len(lines) == 5
     shown = [line.split("   ")[0].strip() for line in lines[1:]]
@@ -119,6 +121,8 @@ def test_without_a_command_five_lines_say_how_to_begin(capsys: pytest.CaptureFix
         ("trajectory --digit five", "--digit must be a whole number, found 'five'", "vizdiff trajectory --help"),
         ("train --minutes=long", "--minutes must be a number, found 'long'", "vizdiff train --help"),
         ("report extra", "extra", "vizdiff report --help"),
+        ("trajectory --switch 8@500", "--switch belongs to vizdiff intervene", "vizdiff intervene --help"),
+        ("trajectory --diffusers folder", "--diffusers belongs to vizdiff record", "vizdiff record --help"),
         ("reprot", "'report'", "vizdiff --help"),
         ("--versoin", "--version", "vizdiff --help"),
     ],
@@ -138,7 +142,8 @@ def test_a_missing_or_wrong_figure_lists_them_all(capsys: pytest.CaptureFixture[
     wrong = refused(capsys, 2, "export", "--figure", "guidence")
     for said in (missing, wrong):
         assert [name for name in names if not re.search(rf"\b{name}\b", said)] == []
-    assert wrong.endswith("; did you mean 'guidance'?")
+    assert missing.endswith("; see vizdiff export --help")
+    assert wrong.endswith("; did you mean 'guidance'? See vizdiff export --help")
     assert "did you mean" not in missing + refused(capsys, 2, "export", "--figure", "xyzzy")
 
 
@@ -146,7 +151,7 @@ def test_a_missing_or_wrong_figure_lists_them_all(capsys: pytest.CaptureFixture[
 def test_a_wrong_lesson_lists_them_and_the_nearest(line: str, capsys: pytest.CaptureFixture[str]) -> None:
     said = refused(capsys, 2, *line.split())
     assert all(lesson.name in said for lesson in all_lessons())
-    assert said.endswith("; did you mean 'noising'?")
+    assert said.endswith(f"; did you mean 'noising'? See vizdiff {line.split()[0]} --help")
 
 
 @pytest.mark.parametrize(

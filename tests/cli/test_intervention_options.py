@@ -1,4 +1,4 @@
-"""The interventions of ``vizdiff trajectory``: their options, and the comparison with the plain generation."""
+"""The interventions of ``vizdiff intervene``: their options, and the comparison with the plain generation."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ def inputs_along(denoiser: WithInterventions, recorded: Trajectory) -> NetworkIn
     return network_inputs(denoiser, int(recorded.labels[0]), recorded.timesteps.tolist(), recorded.guidance_scale)
 
 
-def recorded(out: Path, *argv: str) -> tuple[Trajectory, dict]:
-    """Run ``vizdiff trajectory``; return the recording of the plain run, and what the JSON file says."""
-    assert main(["trajectory", *STEPS, *argv, "--out", str(out)]) == 0
+def recorded(out: Path, *argv: str, command: str = "intervene") -> tuple[Trajectory, dict]:
+    """Run ``vizdiff intervene``; return the recording of the plain run, and what the JSON file says."""
+    assert main([command, *STEPS, *argv, "--out", str(out)]) == 0
     return Trajectory.open(out / "trajectory.zarr"), json.loads((out / "trajectory.json").read_text())
 
 
@@ -85,7 +85,7 @@ REFUSED = {
 def test_a_bad_value_is_one_line_and_code_2(
     option: str, value: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["trajectory", f"{option}={value}", "--out", str(tmp_path / "out")]) == 2
+    assert main(["intervene", f"{option}={value}", "--out", str(tmp_path / "out")]) == 2
     out, err = capsys.readouterr()
     assert out == ""
     assert len(err.splitlines()) == 1
@@ -102,12 +102,13 @@ def test_a_bad_value_is_one_line_and_code_2(
         (["--guide-within", "1:2", "--guidance", "1"], "--guidance 1"),
         (["--clock", "shuffled:9999999999999999999"], "--seed"),
         (["--switch", "8@500", "--frames", "12"], "1..11"),
+        ([], "--switch, --clock, --drop-label or --guide-within"),
     ],
 )
 def test_what_makes_no_sense_together_is_refused(
     argv: list[str], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["trajectory", *argv]) == 2
+    assert main(["intervene", *argv]) == 2
     err = capsys.readouterr().err
     assert len(err.splitlines()) == 1
     assert said in err
@@ -118,7 +119,7 @@ def test_what_makes_no_sense_together_is_refused(
 
 def test_switched_at_the_ends_it_is_the_plain_run_of_the_one_or_the_other_digit(tmp_path: Path) -> None:
     three, said = recorded(tmp_path / "a", "--digit", "3", "--switch", "8@999", "--guidance", "2")
-    eight, _ = recorded(tmp_path / "b", "--digit", "8", "--guidance", "2")
+    eight, _ = recorded(tmp_path / "b", "--digit", "8", "--guidance", "2", command="trajectory")
     changed = Trajectory.open(tmp_path / "a" / "changed.zarr")
     assert same(changed, eight)
     assert not same(changed, three)
@@ -133,13 +134,13 @@ def test_switched_at_the_ends_it_is_the_plain_run_of_the_one_or_the_other_digit(
 def test_a_switch_that_comes_too_late_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Ten steps of 100 each end at t = 99: no input changes at t = 50, and the images are the same."""
     loud = [option for option in STEPS if option != "--quiet"]
-    assert main(["trajectory", *loud, "--digit", "3", "--switch", "8@50", "--out", str(tmp_path)]) == 0
+    assert main(["intervene", *loud, "--digit", "3", "--switch", "8@50", "--out", str(tmp_path)]) == 0
     said = capsys.readouterr().err
-    assert "no step was told anything else (switch 8@50): the last one is at t = 99" in said
+    assert "no input of the network changes (switch 8@50): the last step is at t = 99" in said
     assert same(Trajectory.open(tmp_path / "trajectory.zarr"), Trajectory.open(tmp_path / "changed.zarr"))
-    assert "plain as 3, by the bundled classifier" in said
-    assert main(["trajectory", *loud, "--digit", "3", "--switch", "8@500", "--out", str(tmp_path)]) == 0
-    assert "no step was told" not in capsys.readouterr().err
+    assert "unchanged: as 3, by the bundled classifier" in said
+    assert main(["intervene", *loud, "--digit", "3", "--switch", "8@500", "--out", str(tmp_path / "b")]) == 0
+    assert "no input of the network changes" not in capsys.readouterr().err
 
 
 def test_a_switch_in_mid_run_leaves_the_run_before_it_as_it_was_and_is_obeyed(tmp_path: Path) -> None:

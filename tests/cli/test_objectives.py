@@ -12,6 +12,7 @@ from refusals import refused
 from training_runs import TINY, begin, first_digits
 
 from viz_diffusion.cli import main
+from viz_diffusion.cli.console import Terminal
 from viz_diffusion.cli.evaluation_text import how_sampled
 from viz_diffusion.diffusion.sampler_config import SamplerConfig
 from viz_diffusion.recording.trajectory import Trajectory
@@ -111,7 +112,7 @@ def test_an_evaluation_states_objective_and_evaluations(
 
 
 def test_only_heun_s_steps_are_explained() -> None:
-    assert how_sampled(SamplerConfig("euler", 5)) == "Euler, 5 steps, no guidance"
+    assert how_sampled(SamplerConfig("euler", 5), Terminal(False, True).text) == "Euler, 5 steps, no guidance"
 
 
 def test_info_states_the_objective_of_the_run(
@@ -156,7 +157,7 @@ def test_lessons_are_not_measured_in_another_process(
 
 def test_an_intervened_flow_recording(runs: dict[str, Path], tmp_path: Path) -> None:
     """On the run's noise schedule, where the network answers as an ε-network."""
-    argv = ["trajectory", "--run", str(runs["flow"]), "--sampler", "ddim", "--steps", "5", "--switch", "8@500"]
+    argv = ["intervene", "--run", str(runs["flow"]), "--sampler", "ddim", "--steps", "5", "--switch", "8@500"]
     assert main([*argv, "--quiet", "--out", str(tmp_path)]) == 0
     changed = Trajectory.open(tmp_path / "changed.zarr")
     assert (changed.interventions, changed.prediction_type) == ("switch 8@500", "epsilon")

@@ -150,10 +150,11 @@ def test_embeddings_learning_and_lesson(folder: Path, tmp_path: Path, capsys: py
 
 
 def test_switching_to_a_class_by_its_name(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ["trajectory", "--run", str(folder / "run"), "--label", "square", *FEW, "--out", str(tmp_path)]
+    arguments = ["intervene", "--run", str(folder / "run"), "--label", "square", *FEW, "--out", str(tmp_path)]
     assert main([*arguments, "--switch", "cross@500"]) == 0
     changed = Trajectory.open(tmp_path / "changed.zarr")
     assert changed.interventions == f"switch {KINDS.index('cross')}@500"
+    arguments[-1] = str(tmp_path / "owl")
     assert "circle, cross, square, triangle" in refused(capsys, [*arguments, "--switch", "owl@500"], 2)
 
 
@@ -187,8 +188,9 @@ def test_files_are_named_for_the_class(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     arguments = ["export", "--figure", "steps", "--run", str(odd / "run"), "--sampler", "ddim", *FEW]
-    for label, name in ((ODD[0], "steps_x_2.png"), (ODD[3], "steps_고양이_와_개.png")):
-        assert Path(run_json(capsys, *arguments, "--label", label)["out"]) == Path("reports") / name
+    for label, name in ((ODD[0], "steps_x_2"), (ODD[3], "steps_고양이_와_개")):
+        out = run_json(capsys, *arguments, "--label", label)["out"]
+        assert Path(out) == Path("reports") / f"{name}_ddim_20steps_run.png"
 
 
 # -- data that have moved --------------------------------------------------------------------------

@@ -190,7 +190,8 @@ def test_float16_takes_half_and_compress_less_and_all_are_the_same_run(tmp_path:
 
 
 def test_both_runs_of_a_comparison_are_stored_alike(tmp_path: Path) -> None:
-    recorded(tmp_path, "--switch", "8@500", "--dtype", "float16")
+    argv = ["intervene", *STEPS, "--switch", "8@500", "--dtype", "float16", "--out", str(tmp_path)]
+    assert main(argv) == 0
     for name in ("trajectory", "changed"):
         assert zarr.open_group(tmp_path / f"{name}.zarr", mode="r")["x_t"].dtype == np.float16
 

@@ -40,8 +40,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("classes")
     DDIMPipeline(small_unet(num_class_embeds=5), DDIMScheduler()).save_pretrained(place / "pipe")
     out = place / "t"
-    argv = ["--digit", "4", "--steps", "12", "--seed", "7", "--count", "2", "--quiet"]
-    assert main(["trajectory", "--diffusers", str(place / "pipe"), "--out", str(out), *argv]) == 0
+    argv = ["--label", "4", "--steps", "12", "--seed", "7", "--count", "2", "--quiet"]
+    assert main(["record", str(place / "pipe"), "--out", str(out), *argv]) == 0
     return out
 
 
@@ -86,7 +86,7 @@ def test_where_nothing_is_known_nothing_is_claimed(
 @pytest.mark.parametrize("argv", [["--steps", "1"], ["--steps", "2"]])
 def test_one_or_two_steps_are_enough(argv: list[str], folder: Path, tmp_path: Path) -> None:
     pipe = folder.parent / "pipe"
-    assert main(["trajectory", "--diffusers", str(pipe), "--out", str(tmp_path / "t"), "--quiet", *argv]) == 0
+    assert main(["record", str(pipe), "--out", str(tmp_path / "t"), "--quiet", *argv]) == 0
     out = ["--out", str(tmp_path / "r.html"), "--quiet"]
     assert main(["report", "--trajectory", str(tmp_path / "t"), *out]) == 0
 

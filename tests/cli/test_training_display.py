@@ -11,40 +11,42 @@ import pytest
 from viz_diffusion.cli import training_display
 from viz_diffusion.cli.console import Terminal
 from viz_diffusion.cli.training_display import clock, line, rows, watch
+from viz_diffusion.text.catalogue import load_texts
 from viz_diffusion.training.trainer import Progress, TrainingEvaluation
 
+TEXTS = load_texts("en")
 EARLY = Progress(3, None, 0.9, 40.0)
 LATER = Progress(1240, 2480, 0.05, 351.6, 211.8, TrainingEvaluation(1200, (0.0912, 0.0251, 0.0061, 0.0008), 7))
 
 
 def test_the_table_names_every_value() -> None:
-    shown = dict(rows(LATER, 0.0412))
+    shown = dict(rows(LATER, 0.0412, TEXTS))
     assert shown["Step"].startswith("1,240 of 2,480")
     assert shown["Step"].count("━") == shown["Step"].count("╌") == 12  # half done
     assert shown["Loss"] == "0.0412"
     assert shown["Held-out"] == "0.0308, by quarter of t  0.0912  0.0251  0.0061  0.0008  (step 1,200)"
     assert shown["Images/s"] == "352"
     assert shown["Time left"] == "3:32"
-    assert shown["Looks"].startswith("7 ")
+    assert shown["Samples"].startswith("7 ")
 
 
 def test_a_narrow_terminal_gets_a_plain_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(io.BytesIO(), encoding="cp437"))
-    assert dict(rows(LATER, 0.0412))["Step"].endswith("  " + "#" * 12 + "-" * 12)
+    assert dict(rows(LATER, 0.0412, TEXTS))["Step"].endswith("  " + "#" * 12 + "-" * 12)
 
 
 def test_unknown_values_are_left_out() -> None:
-    shown = dict(rows(EARLY, 0.9))
+    shown = dict(rows(EARLY, 0.9, TEXTS))
     assert shown["Step"].startswith("3 of ?")
     assert "━" not in shown["Step"]
     assert shown["Held-out"] == "not measured yet"
     assert shown["Time left"] == "still timing the first steps"
-    assert "Looks" not in shown
-    assert line(EARLY, 0.9) == "step 3, loss 0.9000, 40 images/s"
+    assert "Samples" not in shown
+    assert line(EARLY, 0.9, TEXTS) == "step 3, loss 0.9000, 40 images/s"
 
 
 def test_one_line_says_the_same() -> None:
-    assert line(LATER, 0.0412) == "step 1,240 of 2,480, loss 0.0412, held-out 0.0308, 352 images/s, 3:32 left"
+    assert line(LATER, 0.0412, TEXTS) == "step 1,240 of 2,480, loss 0.0412, held-out 0.0308, 352 images/s, 3:32 left"
 
 
 DURATIONS = {0: "0:00", 59.6: "1:00", 61: "1:01", 3599.4: "59:59", 3600: "1:00:00", 36061: "10:01:01"}

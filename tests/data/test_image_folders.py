@@ -217,3 +217,23 @@ def test_fitting_keeps_proportions_and_fills_with_the_border(tmp_path: Path) -> 
     assert fit(np.zeros((1, 3000), np.uint8), 28, 1).shape == (28, 28)
     with pytest.raises(VizdiffUsageError, match="28, 32, 64, found 30"):
         load_data_set(tmp_path, image_size=30)
+
+
+@pytest.mark.parametrize(("broken", "named", "dots"), [(1, 1, False), (3, 3, False), (5, 5, False), (7, 5, True)])
+def test_several_files_that_cannot_be_read_are_named_at_once(
+    broken: int, named: int, dots: bool, tmp_path: Path
+) -> None:
+    folder = tmp_path / "data" / "cat"
+    folder.mkdir(parents=True)
+    for index in range(9):
+        place = folder / f"{index}.png"
+        if index < broken:
+            place.write_bytes(b"no image")
+        else:
+            Image.new("L", (28, 28), index).save(place)
+    with pytest.raises(VizdiffInputError) as caught:
+        load_data_set(tmp_path / "data")
+    said = str(caught.value)
+    assert sum(f"{index}.png" in said for index in range(9)) == named
+    assert said.startswith(f"{folder / '0.png'}: cannot be read as an image")
+    assert said.endswith("…") == dots

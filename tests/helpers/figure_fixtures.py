@@ -14,7 +14,7 @@ from matplotlib.text import Text
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.lessons.label import figures as label_figures
 from viz_diffusion.lessons.network import figures as network_figures
-from viz_diffusion.plots import activations, compare, curves, embeddings, grid, strip, training_samples
+from viz_diffusion.plots import activations, compare, conditioning, curves, embeddings, grid, strip, training_samples
 
 LINEAR, COSINE = NoiseSchedule.named("linear"), NoiseSchedule.named("cosine")
 DEFAULT_STEPS = (1000, 800, 650, 550, 450, 350, 250, 150, 50)
@@ -95,6 +95,21 @@ def make_label_embedding() -> embeddings.LabelEmbedding:
     cosine = np.cos(angles[:, None] - angles[None, :])
     tsne = np.stack([np.arange(10) % 4, np.arange(10) // 4], axis=1).astype(float)
     return embeddings.LabelEmbedding(np.arange(10), cosine, pca, np.array([0.414, 0.23]), np.stack([tsne] * 3))
+
+
+def make_conditioning_map() -> conditioning.ConditioningMap:
+    """Make strands that fan out from one point, and groups that widen from map to map."""
+    t, rng = np.linspace(0, 999, 30).astype(int), np.random.default_rng(12)
+    angles, digits = 2 * np.pi * np.arange(10) / 10, np.arange(60) % 10
+    ends = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    strands = ends[:, None] * (t / 999)[None, :, None]
+    maps = np.stack([ends[digits] + spread * rng.standard_normal((60, 2)) for spread in np.linspace(0.01, 0.5, 8)])
+    shown = np.linspace(999, 39, 8).astype(int)
+    score = np.linspace(0.67, 0.08, 8)
+    share = np.array([0.88, 0.05])
+    return conditioning.ConditioningMap(
+        np.arange(10), t, strands, share, 3 * strands, shown, maps, digits, score, np.full(8, -0.01)
+    )
 
 
 def make_model(num_blocks: int = 1) -> network_figures.ModelShape:
@@ -203,6 +218,7 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "loss_without_samples": lambda: curves.draw_loss(make_loss(0)),
     "time_embedding": lambda: embeddings.draw_time_embedding(make_time_embedding()),
     "label_embedding": lambda: embeddings.draw_label_embedding(make_label_embedding()),
+    "conditioning_map": lambda: conditioning.draw_conditioning_map(make_conditioning_map()),
     "label_switch": draw_label_switch,
     "label_switch_never": lambda: draw_label_switch(None),
     "switch_pairs": draw_switch_pairs,
@@ -247,6 +263,7 @@ def make() -> SimpleNamespace:
         loss=make_loss,
         time_embedding=make_time_embedding,
         label_embedding=make_label_embedding,
+        conditioning_map=make_conditioning_map,
         training_samples=make_training_samples,
         model=make_model,
         compare=make_compare,

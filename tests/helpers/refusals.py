@@ -17,7 +17,7 @@ def refused(capsys: pytest.CaptureFixture[str], code: int, *argv: str) -> str:
     out, err = capsys.readouterr()
     lines = err.strip().splitlines()
     assert out == ""
-    assert lines[-1].startswith("vizdiff: ")
+    assert lines[-1].startswith(("vizdiff: ", "vizdiff 出错："))
     assert "Traceback" not in err
     assert "--quiet" not in argv or len(lines) == 1, err
     return lines[-1]

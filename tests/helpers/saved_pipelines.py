@@ -12,5 +12,5 @@ from viz_diffusion.recording.trajectory import Trajectory
 
 def recorded(folder: Path, out: Path, *argv: str) -> tuple[Trajectory, dict[str, Any]]:
     """Run the command; return the recording and what the JSON file says."""
-    assert main(["trajectory", "--diffusers", str(folder), "--quiet", "--out", str(out), *argv]) == 0
+    assert main(["record", str(folder), "--quiet", "--out", str(out), *argv]) == 0
     return Trajectory.open(out / "trajectory.zarr"), json.loads((out / "trajectory.json").read_text())

@@ -113,7 +113,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("lang", languages())
 def test_the_command_draws_them_at_the_frames(lang: str, folder: Path, tmp_path: Path) -> None:
-    argv = ["trajectory", "--diffusers", str(folder), "--digit", "3", "--steps", "20", "--frames", "20,9,1", "--quiet"]
+    argv = ["record", str(folder), "--label", "3", "--steps", "20", "--frames", "20,9,1", "--quiet"]
     globs = ["--activations", "down.blocks.*", "--activations", "time_embedding"]
     assert main([*argv, *globs, "--lang", lang, "--out", str(tmp_path)]) == 0
     found = Trajectory.open(tmp_path / "trajectory.zarr")
@@ -135,7 +135,7 @@ def test_the_command_draws_them_at_the_frames(lang: str, folder: Path, tmp_path:
 def test_a_glob_that_finds_nothing_is_refused_before_sampling(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    argv = ["trajectory", "--diffusers", str(folder), "--out", str(tmp_path / "o"), "--activations"]
+    argv = ["record", str(folder), "--out", str(tmp_path / "o"), "--activations"]
     line = refused(capsys, 2, *argv, "up.9")
     assert "no module is called 'up.9'" in line
     assert "down_blocks.0" in line

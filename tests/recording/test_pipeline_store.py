@@ -211,7 +211,7 @@ def test_a_killed_command_leaves_what_was_flushed(
 ) -> None:
     out = tmp_path / "t"
     root = partial_path(out / "trajectory.zarr") / "zarr.json"
-    command = [sys.executable, "-m", "viz_diffusion", "trajectory", "--diffusers", str(folder), "--steps", "1000"]
+    command = [sys.executable, "-m", "viz_diffusion", "record", str(folder), "--steps", "1000"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     with subprocess.Popen([*command, "--seed", "9", "--quiet", "--out", str(out)], env=environment) as child:
         while child.poll() is None:
@@ -233,7 +233,7 @@ def test_a_killed_command_leaves_what_was_flushed(
 
 
 def test_many_images_of_a_class_go_to_disk_in_batches(folder: Path, tmp_path: Path) -> None:
-    argv = ["trajectory", "--diffusers", str(folder), "--steps", "5", "--digit", "2", "--quiet"]
+    argv = ["record", str(folder), "--steps", "5", "--label", "2", "--quiet"]
     assert main([*argv, "--count", "18", "--seed", "3", "--out", str(tmp_path / "many")]) == 0
     assert main([*argv, "--seed", "20", "--out", str(tmp_path / "one")]) == 0
     many, one = (Trajectory.open(tmp_path / name / "trajectory.zarr") for name in ("many", "one"))
@@ -251,5 +251,5 @@ def test_a_disk_without_room_is_refused_before_sampling(
 
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1000))
-    line = refused(capsys, 4, "trajectory", "--diffusers", str(folder), "--steps", "50", "--out", str(tmp_path / "t"))
+    line = refused(capsys, 4, "record", str(folder), "--steps", "50", "--out", str(tmp_path / "t"))
     assert f"needs {3 * 50 * 16 * 4:,} bytes" in line

@@ -117,6 +117,8 @@ NAMES = {
     "Net",
 }
 """Latin words allowed in a Chinese text; commands and fields are not checked."""
+FILES = {"FID", "IDX", "PNG", "png", "svg", "json", "trajectory", "zarr", "VIZDIFF_DEBUG"}
+"""Latin words allowed in the terminal too."""
 
 
 def is_command(key: str) -> bool:
@@ -127,8 +129,9 @@ def foreign_words(key: str, text: str) -> list[str]:
     """Return the words of at least three Latin letters that are not in ``NAMES``; none of a command."""
     if is_command(key) or key == "language.tag":
         return []
-    plain = re.sub(r"{[^}]*}", " ", text.replace("et al.", ""))
-    return [word for word in re.findall(r"[A-Za-zÀ-ž_]{3,}", plain) if word not in NAMES]
+    plain = re.sub(r"{[^}]*}|--[a-z-]+( bundled| all| [A-Z]+)?|vizdiff [a-z-]+", " ", text.replace("et al.", ""))
+    names = NAMES | FILES if key.startswith("terminal.") else NAMES
+    return [word for word in re.findall(r"[A-Za-zÀ-ž_]{3,}", plain) if word not in names]
 
 
 def test_chinese_texts_hold_no_english_words() -> None:

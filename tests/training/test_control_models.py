@@ -99,7 +99,7 @@ def test_the_command_trains_and_resumes_a_control_model(tmp_path: Path, capsys: 
     path = tmp_path / "r"
     assert main(["train", "--no-time", "--subset", "20", "--steps", "2", "--out", str(path), "--device", "cpu"]) == 0
     shown = capsys.readouterr()
-    assert "without timesteps, 20 images of mnist" in shown.out + shown.err
+    assert "no timestep as input; 20 images of mnist" in shown.out + shown.err
     config = Run.open(path).config
     assert (config.model.use_time, config.model.schedule, config.subset) == (False, None, 20)
     assert main(["train", "--resume", str(path), "--steps", "3", "--device", "cpu"]) == 0

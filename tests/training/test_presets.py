@@ -14,6 +14,7 @@ import pytest
 from viz_diffusion.cli import console, main
 from viz_diffusion.cli.commands import info
 from viz_diffusion.cli.commands import train as command
+from viz_diffusion.cli.console import Terminal
 from viz_diffusion.training import presets
 from viz_diffusion.training.config import RunConfig
 from viz_diffusion.training.presets import DEFAULT_PRESET, PRESETS, find_preset
@@ -140,7 +141,7 @@ def test_info_shows_the_evaluation_of_each_preset(
     assert shown["small"]["accuracy"]["hits"] == 1960
     assert shown["small"]["floor"] == 0.24
     assert shown["base"] is None  # an evaluation of other weights than the bundled ones
-    row = info.preset_row(find_preset("small"), "")
+    row = info.preset_row(find_preset("small"), "", Terminal(False, True))
     assert "98.0% (97.3% to 98.5% of 2,000)" in row
     assert "0.60, 0.36 above real digits" in row, "a ratio would say more of the number of images than of the model"
     (tmp_path / "base.json").write_text(json.dumps(evaluated("cc")))
@@ -165,7 +166,7 @@ def test_the_documentation_shows_what_was_measured_of_each_preset() -> None:
     digest = Run.bundled().load_model()[1]
     for preset in PRESETS:
         (line,) = [line for line in text.splitlines() if line.endswith(f"| `{preset.command}` |")]
-        accuracy, distance = info.preset_row(preset, digest)[5:7]
+        accuracy, distance = info.preset_row(preset, digest, Terminal(False, True))[5:7]
         numbers = re.findall(r"\d[\d.]*%", accuracy) + re.findall(r"\d+\.\d+", distance)
         shown = line.split("|")[4:6]
         assert re.findall(r"\d[\d.]*%", shown[0].replace("95%", "")) + re.findall(r"\d+\.\d+", shown[1]) == numbers

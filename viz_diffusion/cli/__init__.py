@@ -6,6 +6,7 @@ answers at once.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -22,6 +23,7 @@ from viz_diffusion.cli.commands import (
     export,
     forward,
     info,
+    intervene,
     lesson,
     lessons,
     report,
@@ -31,11 +33,13 @@ from viz_diffusion.cli.commands import (
     trajectory,
     worksheet,
 )
+from viz_diffusion.cli.commands import record as record_pipeline  # cli.record is another module
 from viz_diffusion.cli.help_page import HeadedCommand, split_example
+from viz_diffusion.cli.language import terminal_texts
 from viz_diffusion.cli.option_groups import option_name
 from viz_diffusion.cli.standard_streams import standard_streams
-from viz_diffusion.cli.usage_errors import usage_line
-from viz_diffusion.errors import VizdiffError, VizdiffIOError
+from viz_diffusion.cli.usage_errors import named_program, usage_line, with_help
+from viz_diffusion.errors import VizdiffError, VizdiffIOError, VizdiffUsageError
 from viz_diffusion.files import empty_dirs_removed
 
 app = typer.Typer(
@@ -56,6 +60,8 @@ COMMANDS = (
     lesson,
     lessons,
     trajectory,
+    intervene,
+    record_pipeline,
     forward,
     embeddings,
     deck,
@@ -74,13 +80,6 @@ for command in COMMANDS:
         command.__name__.rsplit(".", 1)[-1].replace("_", "-"), cls=HeadedCommand, help=about, epilog=example
     )
     declare(command.run_command)
-START = f"""\
-vizdiff {__version__} shows how a diffusion model generates an image. A trained model is included.
-  vizdiff report --digit 5 --open   write a report on one generation and open it
-  vizdiff trajectory                record one generation, step by step, and draw it
-  vizdiff train                     train a model of your own, in 10 minutes
-  vizdiff --help                    list all commands"""
-"""What ``vizdiff`` prints without a command."""
 
 
 @app.callback()
@@ -93,7 +92,16 @@ def _without_command(
         typer.echo(f"vizdiff {__version__}")
         raise typer.Exit
     if context.invoked_subcommand is None:
-        typer.echo(START)
+        texts = terminal_texts(())
+        typer.echo(texts("terminal.start", version=__version__))
+
+
+_SYSTEMS = {
+    getattr(errno, name)
+    for name in ("EACCES", "EDQUOT", "EIO", "ELOOP", "EMFILE", "ENAMETOOLONG", "ENOSPC", "EPERM", "EROFS", "ESTALE")
+    if hasattr(errno, name)
+}
+"""Refusals of the system that say themselves what is wrong: they are the user's to mend, and no bugs."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -103,7 +111,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             sys.stdout.flush()
         except VizdiffIOError as error:
-            return code or _say(str(error), error.exit_code)
+            return code or _say(str(error), error.exit_code, argv or sys.argv[1:])
         return code
 
 
@@ -113,27 +121,37 @@ def _run(argv: Sequence[str] | None) -> int:
     try:
         os.getcwd()
     except OSError:  # libraries end the process without a word of their own
-        return _say("the current folder was removed; change to another one", VizdiffIOError.exit_code)
+        return _say("", VizdiffIOError.exit_code, words, "no_folder")
     try:
         with empty_dirs_removed():
             code = command.main(args=None if argv is None else words, prog_name="vizdiff", standalone_mode=False)
         return code if isinstance(code, int) else 0
     except VizdiffError as error:
-        return _say(error.with_options(option_name), error.exit_code)
+        message = error.with_options(option_name)
+        if isinstance(error, VizdiffUsageError) and "vizdiff" not in message:  # it names no command to see or to run
+            message = with_help(message, named_program(words, command.commands), terminal_texts(words))
+        return _say(message, error.exit_code, words)
     except KeyboardInterrupt:
-        return _say("stopped", 130)
+        return _say("", 130, words, "stopped")
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in _SYSTEMS and not os.environ.get("VIZDIFF_DEBUG"):
+            named = "" if error.filename is None else f"{error.filename}: "
+            return _say(f"{named}{error.strerror}", VizdiffIOError.exit_code, words)
         if hasattr(error, "format_message"):  # typer's own: a wrong option or value
-            return _say(usage_line(error, words, command.commands), 2)
+            return _say(usage_line(error, words, command.commands, terminal_texts(words)), 2, words)
         if type(error).__name__ == "Abort":  # typer's name for Ctrl-C
-            return _say("stopped", 130)
+            return _say("", 130, words, "stopped")
         if os.environ.get("VIZDIFF_DEBUG"):
             raise
-        kind = type(error).__name__
-        return _say(f"unexpected {kind}: {error} (a bug; VIZDIFF_DEBUG=1 shows where, please report it)", 1)
+        return _say(f"{type(error).__name__}: {error}", 1, words, "unexpected")
 
 
-def _say(message: str, code: int) -> int:
-    line = " ".join(message.split())
-    print(f"vizdiff: {line}", file=sys.stderr)
+def _say(message: str, code: int, words: Sequence[str], key: str = "") -> int:
+    """Print an error in one line, in the language of the command line; return ``code``.
+
+    ``key`` names the text that the message is put into.
+    """
+    texts, line = terminal_texts(words), " ".join(message.split())
+    line = texts(f"terminal.{key}", message=line) if key else line
+    print(texts("terminal.error", message=line), file=sys.stderr)
     return code

@@ -7,17 +7,28 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from unicodedata import east_asian_width
 
 from viz_diffusion.cli.option_groups import option_name
 from viz_diffusion.cli.standard_streams import is_unicode
 from viz_diffusion.errors import with_options
 from viz_diffusion.files import to_json
+from viz_diffusion.text.catalogue import Texts, load_texts
 
+if TYPE_CHECKING:
+    from viz_diffusion.evaluation.intervals import Share
+
+ShowProgress = Callable[[int, int | None, str], None]
+"""Shows progress: what is done, of how much, and what it is."""
 FIRST_LINE_SECONDS = 2.0
 """Seconds until the first line of progress."""
 LINE_SECONDS = 15.0
 """Seconds from one line to the next."""
+_KEY = str.maketrans({" ": "_", "-": "_", "/": "_"})
+"""Makes a label the last part of its key: ``held_out``, ``images_s``."""
+LABEL_WIDTH = 9
+"""Columns of the label of a line."""
 
 
 class LogProgress:
@@ -29,10 +40,15 @@ class LogProgress:
         Prints one line.
     now
         Returns the time in seconds, on a clock that never goes back.
+    texts
+        The catalogue; English by default.
     """
 
-    def __init__(self, say: Callable[[str], None], now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, say: Callable[[str], None], now: Callable[[], float] = time.monotonic, texts: Texts | None = None
+    ) -> None:
         self._say, self._now = say, now
+        self._texts = texts or load_texts()
         self._begun = now()
         self._next = self._begun + FIRST_LINE_SECONDS
 
@@ -43,9 +59,10 @@ class LogProgress:
             return
         passed = now - self._begun
         if total is None:
-            self._say(f"{text} ({duration(passed)} so far)")
+            self._say(self._texts("terminal.so_far", text=text, passed=duration(passed)))
         elif done:
-            self._say(f"{text}: {done / total:.0%}, about {duration(passed / done * (total - done))} left")
+            left = duration(passed / done * (total - done))
+            self._say(self._texts("terminal.time_left", text=text, share=done / total, left=left))
         self._next = now + LINE_SECONDS
 
 
@@ -70,9 +87,19 @@ class Terminal:
         Whether the result goes to stdout as one JSON object.
     quiet
         Whether lines and progress bars are left out.
+    lang
+        Language of the lines.
+
+    Raises
+    ------
+    VizdiffUsageError
+        Where there is no catalogue for ``lang``.
     """
 
-    def __init__(self, as_json: bool, quiet: bool) -> None:
+    def __init__(self, as_json: bool, quiet: bool, lang: str = "en") -> None:
+        self.texts = load_texts(lang)
+        self._labels = self.texts.section("terminal.label")
+        self._when_done: list[Callable[[], None]] = []
         self._as_json = as_json
         self._quiet = quiet
         self._begun = time.perf_counter()
@@ -87,53 +114,79 @@ class Terminal:
         """Wall time since the command began."""
         return time.perf_counter() - self._begun
 
+    def text(self, key: str, **values: object) -> str:
+        """Return the text ``terminal.KEY`` of the catalogue, filled in."""
+        return self.texts(f"terminal.{key}", **values)
+
+    def label(self, label: str) -> str:
+        """Return a label, given in English, in the terminal's language; one that has no translation is returned."""
+        return self._labels.get(label.lower().translate(_KEY), label)
+
     def say(self, label: str, text: str) -> None:
         """Print one line: the label in its column, then the text."""
         if self._quiet:
             return
-        print(f"{label:<9} {text}", file=sys.stderr, flush=True)
+        print(f"{padded(self.label(label), LABEL_WIDTH)} {text}", file=sys.stderr, flush=True)
+
+    def tell(self, label: str, key: str, **values: object) -> None:
+        """Print one line: the label, then the text ``terminal.KEY`` of the catalogue, filled in."""
+        self.say(label, self.text(key, **values))
 
     def note(self, marked: str) -> None:
         """Print a note of the library, whose parameters stand between backticks, with the options in their place."""
         self.say("Note", with_options(marked, option_name))
 
+    def tell_clipping(self, share: float, clip: bool) -> None:
+        """Print the share of pixels of predicted x_0 outside [-1, 1], and whether they were clipped."""
+        self.tell("Clipping", "clipped" if clip else "not_clipped", share=share)
+
+    def share(self, share: Share) -> str:
+        """Return a share with its count and its 95% confidence interval, in words."""
+        low, high = share.interval
+        return self.text("share", hits=share.hits, count=share.count, value=share.value, low=low, high=high)
+
     @contextmanager
-    def progress(self, label: str, text: str, total: int | None) -> Iterator[Callable[[int, int | None, str], None]]:
+    def progress(self, label: str, text: str, total: int | None) -> Iterator[ShowProgress]:
         """Show a progress bar on a terminal, elsewhere some lines; yield ``update(done, total, text)``."""
         if self._quiet:
             yield lambda *_: None
             return
         if not sys.stderr.isatty():
             self.say(label, text)
-            yield LogProgress(lambda line: self.say(label, line)).update
+            yield LogProgress(lambda line: self.say(label, line), texts=self.texts).update
             return
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
         columns = (
-            TextColumn(f"{label:<10}{{task.description}}"),
+            TextColumn(f"{padded(self.label(label), LABEL_WIDTH + 1)}{{task.description}}"),
             BarColumn(bar_width=30),
-            MofNCompleteColumn(),
+            TextColumn("{task.fields[count]}"),
             TimeRemainingColumn(),
         )
         with Progress(*columns, console=Console(stderr=True)) as bar:
-            task = bar.add_task(text, total=total)
-            yield lambda done, total, text: bar.update(task, completed=done, total=total, description=text)
+            task = bar.add_task(text, total=total, count="")
 
-    def replacing(self, path: Path) -> None:
-        """Say that an existing file will be overwritten; to be called after the last check."""
-        if path.exists():
-            self.say("Replaces", f"{show_path(path)} (another --out keeps it)")
+            def update(done: int, total: int | None, text: str) -> None:
+                count = "" if total is None else f"{done:,}/{total:,}"  # without a total there is nothing to count to
+                bar.update(task, completed=done, total=total, description=text, count=count)
+
+            yield update
+
+    def translated(self, update: ShowProgress, text: str) -> ShowProgress:
+        """Return ``update`` for the progress of the library, whose texts are English: elsewhere ``text`` stands."""
+        return update if self.texts.lang == "en" else lambda done, total, _: update(done, total, text)
+
+    def when_done(self, then: Callable[[], None]) -> None:
+        """Call a function when the command has written everything."""
+        self._when_done.append(then)
 
     def result(self, values: dict[str, Any]) -> None:
-        """Print the result as one JSON object, with ``--json``."""
+        """Print the result as one JSON object, with ``--json``; the command has written everything."""
+        for then in self._when_done:
+            then()
         if self._as_json:
             print(to_json(values, ascii_only=not is_unicode(sys.stdout)), flush=True)
-
-
-def clipping_text(share: float, clip: bool) -> str:
-    """Return the share of pixels of predicted x_0 outside [-1, 1], in words, and whether they were clipped."""
-    return f"{share:.1%} of the pixels of x̂_0 beyond [-1, 1], {'clipped' if clip else 'left as they were'}"
 
 
 def show_path(path: Path) -> str:
@@ -155,10 +208,20 @@ def estimate_text(seconds: float) -> str:
     return f"{max(1, round(seconds))} s" if seconds < 100 else f"{round(seconds / 60)} min"
 
 
+def columns(text: str) -> int:
+    """Return how many columns of a terminal a text takes: two for each Chinese character."""
+    return sum(2 if east_asian_width(letter) in "WF" else 1 for letter in text)
+
+
+def padded(text: str, width: int) -> str:
+    """Return a text with spaces up to ``width`` columns."""
+    return text + " " * (width - columns(text))
+
+
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """Return the lines of a table with aligned columns."""
-    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    widths = [max(map(columns, column)) for column in zip(header, *rows, strict=True)]
     return [
-        "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
+        "  ".join(padded(cell, width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in (header, *rows)
     ]

@@ -43,7 +43,7 @@ def load_pipeline(folder: Path, terminal: Terminal) -> Any:
         diffusers: Any = import_module("diffusers")
     except ImportError:
         raise VizdiffUsageError(
-            "--diffusers needs 🤗 diffusers, which is not here: pip install 'viz-diffusion[diffusers]'"
+            "vizdiff record needs 🤗 diffusers, which is not here: pip install 'viz-diffusion[diffusers]'"
         ) from None
     with _quiet_loading():
         try:
@@ -101,10 +101,10 @@ def check_label(folder: Path, pipe: Any, label: int | None) -> int | None:
     classes = getattr(pipe.unet.config, "num_class_embeds", None)
     if classes is None:
         if label is not None:
-            raise VizdiffUsageError(f"--digit {label}: the network in {folder} takes no class; leave it out")
+            raise VizdiffUsageError(f"--label {label}: the network in {folder} takes no class; leave it out")
         return None
     if not 0 <= (label or 0) < classes:
-        raise VizdiffUsageError(f"--digit must lie in 0..{classes - 1} for {folder}, found {label}")
+        raise VizdiffUsageError(f"--label must lie in 0..{classes - 1} for {folder}, found {label}")
     return label or 0
 
 

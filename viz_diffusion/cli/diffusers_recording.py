@@ -1,4 +1,4 @@
-"""``vizdiff trajectory --diffusers DIR``: record and draw a saved pipeline of 🤗 diffusers.
+"""Recording and drawing of a saved pipeline of 🤗 diffusers, for ``vizdiff record``.
 
 The pipeline samples as it was saved, with its own scheduler.
 """
@@ -9,56 +9,19 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from viz_diffusion.cli.console import Terminal
 from viz_diffusion.cli.diffusers_pipeline import WEIGHTS, check_label, check_pipeline, check_steps, load_pipeline
 from viz_diffusion.cli.loading import pick_device
-from viz_diffusion.cli.option_groups import MODEL
 from viz_diffusion.cli.record import StorageOptions, draw_activations, draw_steps, read_store
-from viz_diffusion.errors import VizdiffInputError, VizdiffUsageError
+from viz_diffusion.errors import VizdiffInputError
 from viz_diffusion.files import sha256_file
 from viz_diffusion.recording.store.layout import CHUNK_SAMPLES
 
 if TYPE_CHECKING:
     from viz_diffusion.recording.trajectory import Trajectory
     from viz_diffusion.text.catalogue import Texts
-
-
-DiffusersOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--diffusers",
-        metavar="DIR",
-        help="Pipeline of 🤗 diffusers to record instead, saved with save_pretrained; --digit is its class.",
-        rich_help_panel=MODEL,
-    ),
-]
-_OWN_OPTIONS = (
-    "run",
-    "sampler",
-    "guidance",
-    "variance",
-    "timestep_spacing",
-    "clip",
-    "switch",
-    "clock",
-    "drop_label",
-    "guide_within",
-)
-"""Options of this project's networks, samplers and interventions, which a pipeline does not take."""
-
-
-def check_options(context: typer.Context) -> None:
-    """Refuse options that do not go with a pipeline of diffusers."""
-    for name in _OWN_OPTIONS:
-        source = context.get_parameter_source(name)
-        if source is not None and source.name == "COMMANDLINE":
-            raise VizdiffUsageError(
-                f"--{name.replace('_', '-')} does not go with --diffusers, whose pipeline samples as it was saved"
-            )
 
 
 @dataclass(frozen=True)
@@ -152,11 +115,18 @@ def record_folder(
     _require_space(pipe, store, count, steps, storage)
     pipe.to(pick_device(device))
     pipe.set_progress_bar_config(disable=True)
-    text, total = f"{type(pipe).__name__}, seed {request.seed}", steps * -(-count // CHUNK_SAMPLES)
+    text = terminal.text("sampling_class", digit=type(pipe).__name__, seed=request.seed)
+    batches = -(-count // CHUNK_SAMPLES)
+
+    def evaluated(done: int) -> None:
+        # a scheduler of second order has two timesteps a step; a pipeline may evaluate its network twice at each
+        total = len(getattr(pipe.scheduler, "timesteps", ())) * batches or steps * batches
+        update(min(done, total), total, text)
+
     with (
-        terminal.progress("Sampling", text, total) as update,
+        terminal.progress("Sampling", text, steps * batches) as update,
         _with_label(pipe.unet, label),
-        _counted(pipe.unet, lambda done: update(min(done, total), total, text)),  # some schedulers evaluate it twice
+        _counted(pipe.unet, evaluated),
     ):
         _sample(pipe, request, steps, modules, activation_steps, store, storage)
     return pipe, Trajectory.open(store, samples=slice(0, CHUNK_SAMPLES)), modules

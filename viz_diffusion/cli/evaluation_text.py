@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from viz_diffusion.cli.console import table
 from viz_diffusion.diffusion.sampler_config import SamplerConfig
 from viz_diffusion.diffusion.timesteps import SPACINGS, VARIANCES
 
@@ -14,96 +16,88 @@ if TYPE_CHECKING:
     from viz_diffusion.evaluation.likelihood import Likelihood
 
 
+Text = Callable[..., str]
+"""Returns a text of the terminal's catalogue, filled in: ``Terminal.text``."""
 FEW = 1000
 """Samples below which FID and KID are unreliable."""
 
 
-def how_sampled(config: SamplerConfig) -> str:
+def how_sampled(config: SamplerConfig, text: Text) -> str:
     """Return the sampler's configuration in a few words: its name, steps, guidance, and what is not the default."""
-    words = {
-        config.sampler_name: True,
-        f"{config.steps} steps" + (" of two evaluations, the last of one" if config.sampler == "heun" else ""): True,
-        f"variance {config.variance}": config.variance != VARIANCES[0],
+    parts = [config.sampler_name, text("of_heun" if config.sampler == "heun" else "of_steps", steps=config.steps)]
+    scale = config.guidance_scale
+    others = {
+        text("of_variance", variance=config.variance): config.variance != VARIANCES[0],
         f"η = {config.eta:g}": config.eta != 0,
-        f"{config.timestep_spacing} spacing": config.timestep_spacing != SPACINGS[0],
-        "unclipped": not config.clip,
-        "no guidance": config.guidance_scale == 1,
-        f"guidance {config.guidance_scale:g}": config.guidance_scale != 1,
+        text("of_spacing", spacing=config.timestep_spacing): config.timestep_spacing != SPACINGS[0],
+        text("of_unclipped"): not config.clip,
     }
-    return ", ".join(word for word, applies in words.items() if applies)
+    parts += [word for word, applies in others.items() if applies]
+    parts.append(text("of_no_guidance") if scale == 1 else text("of_guidance", scale=scale))
+    return text("comma").join(parts)
 
 
-def remarks_on(evaluation: Evaluation) -> list[tuple[str, str]]:
+def remarks_on(evaluation: Evaluation, text: Text) -> list[tuple[str, str]]:
     """Return remarks, label and text, where a result may be chance: few samples, or no difference from real digits."""
     remarks = []
     if evaluation.count < FEW:
-        remarks.append(
-            (
-                "Few",
-                f"FID and KID of {evaluation.count} samples say little: see their intervals; ask for --count {FEW} or "
-                "more",
-            )
-        )
+        remarks.append(("Few", text("few_samples", count=evaluation.count, enough=FEW)))
     samples = evaluation.samples
     same = {
         "FID": evaluation.excess <= evaluation.excess_half,
         "KID": samples.kid <= samples.kid_half,
     }
     if any(same.values()):
-        remarks.append(
-            (
-                "Chance",
-                f"by {' and '.join(name for name, alike in same.items() if alike)}, samples and real digits cannot be "
-                "told apart at this count",
-            )
-        )
+        names = text("and").join(name for name, alike in same.items() if alike)
+        remarks.append(("Chance", text("by_chance", names=names)))
     return remarks
 
 
-def evaluation_lines(evaluation: Evaluation, how: str) -> list[tuple[str, str]]:
+def evaluation_lines(evaluation: Evaluation, how: str, text: Text) -> list[tuple[str, str]]:
     """Return the lines, label and text, on the samples, the real digits and the control, in the same columns.
 
     ``how`` says how the samples were sampled; see :func:`how_sampled`.
     """
     from viz_diffusion.evaluation.evaluate import FLOOR_DRAWS
 
-    name = f"FID-MNIST({evaluation.classifier_sha256[:8]})"
-    header = f"{'':<9}{'read as asked':>14}{name:>20}{'KID x1000':>11}{'precision':>11}{'recall':>8}{'copies':>8}"
-    lines = [("Judged", f"{evaluation.count} samples: {how}"), ("", header)]
-    for label, metrics in (
-        ("samples", evaluation.samples),
-        ("real", evaluation.real),
-        ("clouds", evaluation.control),
-    ):
-        accuracy = f"{label:<9}{metrics.accuracy.value:>14.1%}"
-        distances = f"{metrics.frechet:>20.2f}{metrics.kid:>11.2f}{metrics.precision:>11.1%}{metrics.recall:>8.1%}"
-        lines.append(("", f"{accuracy}{distances}{metrics.copies.hits:>8}"))
+    fid = f"FID-MNIST({evaluation.classifier_sha256[:8]})"
+    header = ["", text("column_accuracy"), fid, "KID x1000", *map(text, ("column_precision", "column_recall"))]
+    rows = [
+        [
+            text(f"row_{name}"),
+            f"{metrics.accuracy.value:.1%}",
+            f"{metrics.frechet:.2f}",
+            f"{metrics.kid:.2f}",
+            f"{metrics.precision:.1%}",
+            f"{metrics.recall:.1%}",
+            str(metrics.copies.hits),
+        ]
+        for name, metrics in (
+            ("samples", evaluation.samples),
+            ("real", evaluation.real),
+            ("gaussian", evaluation.control),
+        )
+    ]
     samples, compared = evaluation.samples, evaluation.compared
     low, high = samples.accuracy.interval
+    quality = {
+        "kid": samples.kid,
+        "kid_half": samples.kid_half,
+        "excess": evaluation.excess,
+        "excess_half": evaluation.excess_half,
+    }
+    read = {"hits": samples.accuracy.hits, "count": evaluation.count, "real": evaluation.real.accuracy.value}
     return [
-        *lines,
-        (
-            "Quality",
-            f"KID x1000 {samples.kid:.2f} ± {samples.kid_half:.2f}, unbiased: 0 for real digits; FID-MNIST exceeds "
-            f"that of real digits by {evaluation.excess:.3f} ± {evaluation.excess_half:.3f}, both of {compared} images "
-            "(95%)",
-        ),
-        (
-            "Read",
-            f"{samples.accuracy.hits} of {evaluation.count} as asked (95% interval {low:.1%} to {high:.1%}), real "
-            f"digits {evaluation.real.accuracy.value:.1%}; a share alone says nothing of their variety: see recall",
-        ),
-        (
-            "Real",
-            f"the mean over {FLOOR_DRAWS} pairs of disjoint sets of {compared} test digits with the samples' labels, "
-            f"one of each pair the reference; their FID-MNIST has a standard deviation of "
-            f"{evaluation.real_spread:.3f}",
-        ),
+        ("Samples", text("evaluated", count=evaluation.count, how=how)),
+        *(("", line) for line in table([*header, text("column_copies")], rows)),
+        ("Quality", text("quality", compared=compared, **quality)),
+        ("Accuracy", text("accuracy_alone", low=low, high=high, **read)),
+        ("Real", text("real_digits", draws=FLOOR_DRAWS, compared=compared, spread=evaluation.real_spread)),
     ]
 
 
 def likelihood_lines(
-    likelihood: Likelihood, baselines: dict[str, float], schedule: NoiseSchedule
+    likelihood: Likelihood, baselines: dict[str, float], schedule: NoiseSchedule, text: Text
 ) -> list[tuple[str, str]]:
     """Return the lines, label and text, on the loss and on each term of the bound, in bits per pixel."""
     from viz_diffusion.evaluation.decoders import gaussian_decoder_levels, known_pixel_bits
@@ -111,37 +105,29 @@ def likelihood_lines(
 
     decoders, last = likelihood.decoders, len(likelihood.loss) - 1
     black, grey = known_pixel_bits(schedule)
+    bits = {
+        "bits": likelihood.bits,
+        "half": Z_95 * likelihood.bits_error,
+        "last_term": likelihood.bits_last,
+        "last": last,
+        "middle": likelihood.bits_middle,
+        "middle_half": Z_95 * likelihood.bits_middle_error,
+        "count": likelihood.count,
+        "first": decoders.gaussian.mean(),
+        "first_half": half_of_mean(decoders.gaussian),
+        "decoder_count": len(decoders.gaussian),
+    }
+    loss = {"one": baselines["one"], "labels": baselines["labels"], "count": likelihood.count}
     lines = [
-        (
-            "Loss",
-            f"{likelihood.mean_loss:.4f} (Gaussian {baselines['one']:.4f}, one a label {baselines['labels']:.4f}), "
-            f"{likelihood.count} test digits at each t",
-        ),
-        (
-            "Bits",
-            f"{likelihood.bits:.2f} ± {Z_95 * likelihood.bits_error:.2f} per pixel at most, given the label (95%): "
-            f"L_T {likelihood.bits_last:.5f} + L_1 to L_{last} {likelihood.bits_middle:.2f} ± "
-            f"{Z_95 * likelihood.bits_middle_error:.2f} ({likelihood.count} test digits at each t) + "
-            f"L_0 {decoders.gaussian.mean():.3f} ± {half_of_mean(decoders.gaussian):.3f} "
-            f"({len(decoders.gaussian)} test digits)",
-        ),
-        (
-            "Decoder",
-            f"this L_0 is that of Ho et al. 2020, a Gaussian whose standard deviation is "
-            f"{gaussian_decoder_levels(schedule):.2f} of the distance of two grey levels: a pixel that is known to be "
-            f"black costs {black:.2f} bits, one that is known to be grey {grey:.2f}",
-        ),
+        ("Loss", text("mean_loss", loss=likelihood.mean_loss, **loss)),
+        ("Bits", text("bits", **bits)),
+        ("Decoder", text("decoder", levels=gaussian_decoder_levels(schedule), black=black, grey=grey)),
     ]
     total, error = likelihood.bits_categorical, likelihood.bits_categorical_error
     if decoders.categorical is not None and total is not None and error is not None:
-        lines.append(
-            (
-                "",
-                f"with a categorical decoder, fitted to {decoders.fitted} training digits, L_0 is "
-                f"{decoders.categorical.mean():.3f} ± {half_of_mean(decoders.categorical):.3f}, and the bound "
-                f"{total:.2f} ± {Z_95 * error:.2f} bits per pixel",
-            )
-        )
+        first, half = decoders.categorical.mean(), half_of_mean(decoders.categorical)
+        facts = {"fitted": decoders.fitted, "first": first, "first_half": half, "total": total, "half": Z_95 * error}
+        lines.append(("", text("categorical_decoder", **facts)))
     return lines
 
 

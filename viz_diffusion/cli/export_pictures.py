@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from viz_diffusion.cli.console import Terminal
+from viz_diffusion.cli.loading import open_run
+from viz_diffusion.cli.outputs import Output
 
 if TYPE_CHECKING:
     from viz_diffusion.study.narrative import Drawing
@@ -61,7 +62,7 @@ def film_of(
 
 
 def training_samples(
-    choice: str | None, form: ExportFormat, texts: Texts, path: Path, terminal: Terminal
+    choice: str | None, form: ExportFormat, texts: Texts, out: Output, terminal: Terminal
 ) -> tuple[dict[str, Any], bytes]:
     """Return the facts of the samples that a run kept while it was trained, and the bytes of their strip or film."""
     terminal.say("Loading", "PyTorch")
@@ -72,13 +73,12 @@ def training_samples(
     from viz_diffusion.plots.words import use_texts
     from viz_diffusion.study.narrative import drawings
     from viz_diffusion.study.wording import wording
-    from viz_diffusion.training.run import Run
 
-    run = Run.choose(choice)
+    run = open_run(choice, terminal)
     texts = texts.for_classes(run.config.class_names)
     looks = read_training_samples(run, None if form.kind in FILMS else learning.MOST_COLUMNS)
-    terminal.replacing(path)
-    terminal.say("Drawing", f"{len(looks.steps)} looks of {'the bundled run' if run.is_bundled else run.path}")
+    out.claim(terminal, run=run.name, steps=looks.steps.tolist()[-1])
+    terminal.tell("Drawing", "training_samples", count=len(looks.steps), run=run.name)
     facts = training_samples_facts(looks) | {"run": run.name_or_path}
     if form.kind in FILMS:
         with use_texts(texts):

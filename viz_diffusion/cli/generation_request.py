@@ -18,8 +18,9 @@ from viz_diffusion.cli.options import (
     check_seed,
     sampler_options,
 )
+from viz_diffusion.cli.outputs import default_out
 from viz_diffusion.diffusion.sampler_config import SamplerConfig
-from viz_diffusion.diffusion.timesteps import SAMPLERS, SPACINGS, spaced_timesteps
+from viz_diffusion.diffusion.timesteps import SAMPLERS, SPACINGS, VARIANCES, spaced_timesteps
 from viz_diffusion.errors import VizdiffInputError, VizdiffUsageError
 
 if TYPE_CHECKING:
@@ -97,6 +98,27 @@ class GenerationRequest:
     """The recording."""
     asked: tuple[int | None, str | None] = (None, None)
     """The digit and the class name that were given."""
+
+    @property
+    def sampling(self) -> SamplerConfig | None:
+        """How the generation is sampled, or was; None where another program sampled it."""
+        recorded = self.recorded
+        if recorded is None or self.is_recording_only or not recorded.sampler:
+            return self.config
+        return SamplerConfig(
+            recorded.sampler,
+            recorded.num_steps,
+            recorded.guidance_scale,
+            recorded.variance or VARIANCES[0],
+            recorded.eta,
+            spacing_of(recorded) or SPACINGS[0],
+            recorded.clip,
+        )
+
+    def default_out(self, name: str, ending: str, lang: str, run: str | None) -> Path:
+        """Return the file that a command writes without ``--out``; see :func:`default_out`."""
+        label = self.asked[1]
+        return default_out(name, ending, self.digit, lang, label, seed=self.seed, sampling=self.sampling, run=run)
 
     @property
     def is_recording_only(self) -> bool:

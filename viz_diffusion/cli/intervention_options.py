@@ -1,4 +1,4 @@
-"""The interventions of ``vizdiff trajectory``: their options, and the comparison with the plain generation.
+"""The interventions of ``vizdiff intervene``: their options, and the comparison with the plain generation.
 
 The options are checked before anything heavy is loaded.
 """
@@ -15,6 +15,7 @@ from viz_diffusion.cli.console import Terminal
 from viz_diffusion.cli.option_groups import INTERVENTIONS, OptionGroup, option
 from viz_diffusion.cli.options import check_seed
 from viz_diffusion.errors import VizdiffUsageError
+from viz_diffusion.text.class_names import file_name
 
 if TYPE_CHECKING:
     from viz_diffusion.diffusion.interventions import Change, WithInterventions
@@ -45,6 +46,16 @@ class InterventionOptions:
 
     def __bool__(self) -> bool:
         return self != InterventionOptions()
+
+    def marks(self) -> list[str]:
+        """Return the changes as parts of a file's name."""
+        words = {
+            f"switch-{self.switch[0]}-{self.switch[1]}" if self.switch else "": self.switch is not None,
+            f"{self.clock[0]}-{self.clock[1]}" if self.clock else "": self.clock is not None,
+            "no-label": self.drop_label,
+            "-".join(map(str, ("guidance-at", *(self.guide_within or ())))): self.guide_within is not None,
+        }
+        return [file_name(word) for word, applies in words.items() if applies]
 
     def for_run(self, config: RunConfig) -> InterventionOptions:
         """Return the options with the label that ``switch`` means for a run.
@@ -213,16 +224,14 @@ def draw_comparison(
     from viz_diffusion.views import comparison
     from viz_diffusion.views.frames import film_counts, pictures
 
-    terminal.say("Drawing", "the two runs beside each other")
+    terminal.tell("Drawing", "both_generations")
     given = (int(plain.labels[0]), plain.timesteps.tolist(), plain.guidance_scale)
     plain_inputs, inputs_of_changed = (
         network_inputs(denoiser, *given) for denoiser in (WithInterventions(other.denoiser), other)
     )
     if plain_inputs == inputs_of_changed:
         last = int(plain.timesteps[-1])
-        terminal.say(
-            "Unchanged", f"no step was told anything else ({other.interventions}): the last one is at t = {last}"
-        )
+        terminal.tell("Unchanged", "unchanged", changes=other.interventions, last=last)
     data = comparison.measure(plain, changed, plain_inputs, inputs_of_changed, frames=frames)
     facts = comparison.facts(data)
     with use_texts(texts):
@@ -273,8 +282,10 @@ def classify_finished(
                 "share": share.value,
                 "interval_95": share.interval,
             }
-        text = "; ".join(f"as {label}: {share}" for label, share in shares.items())
+        found = "; ".join(
+            terminal.text("read_share", label=at, share=terminal.share(one)) for at, one in shares.items()
+        )
         if len(predicted) == 1:
-            text = f"as {predicted[0]}"
-        terminal.say("Read", f"{name} {text}, by the bundled classifier {digest[:8]}")
+            found = str(predicted[0])
+        terminal.tell("Read", f"read_{name}", found=found, whose=terminal.text("classifier_bundled", digest=digest[:8]))
     return facts

@@ -55,7 +55,7 @@ def study_lesson(
         recorded = record(loaded, digit, seed, 1, PICTURE_SAMPLER, terminal)
         facts = recording_facts(recorded)
     if "comparison_runs" in lesson.needs and recorded is not None:
-        text = "its companions, same noise"
+        text = terminal.text("comparison_runs")
         with terminal.progress("Sampling", text, None) as update:
             others = sample_comparison_runs(
                 loaded.model,
@@ -73,8 +73,12 @@ def study_lesson(
             recorded,
             others,
             full=full,
-            progress=update,
+            progress=terminal.translated(update, lesson.name),
         )
         finding = Finding.measure(lesson, context)
+    if recorded is not None:
+        from viz_diffusion.study.reading import read_images
+
+        texts = read_images(loaded.run, recorded, others).texts(texts)
     terminal.say("Drawing", ", ".join(lesson.figure_names))
     return finding, narrate([finding], facts, texts)[0]

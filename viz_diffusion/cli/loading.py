@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from viz_diffusion.cli.console import Terminal
+from viz_diffusion.cli.console import Terminal, show_path
 from viz_diffusion.errors import VizdiffUsageError
 
 if TYPE_CHECKING:
@@ -43,25 +43,42 @@ class LoadedRun(NamedTuple):
     weights_sha256: str
 
 
+def open_run(choice: str | None, terminal: Terminal) -> Run:
+    """Open a run (see ``choose_run``); where a newer one is passed over, say why, and how to take it."""
+    from viz_diffusion.training.run_choice import MOST_LOSS_RATIO, choose_run
+
+    run, passed_over = choose_run(choice)
+    if passed_over is not None:
+        path, loss, bundled = passed_over
+        terminal.tell(
+            "Note",
+            "passed_over_unfinished" if loss is None else "passed_over_loss",
+            path=show_path(path),
+            loss=loss,
+            ratio=MOST_LOSS_RATIO,
+            bundled=bundled,
+        )
+    return run
+
+
 def load_run(choice: str | None, device: str, terminal: Terminal, data_dir: Path | None = None) -> LoadedRun:
-    """Open a run (see ``Run.choose``) and its network, and say which one it is.
+    """Open a run (see :func:`open_run`) and its network, and say which one it is.
 
     ``data_dir`` is where the run's data lie, if they have moved.
     """
     terminal.say("Loading", "PyTorch")
     from viz_diffusion.training.moved_data import with_data_dir
-    from viz_diffusion.training.run import Run
 
-    run = Run.choose(choice)
+    run = open_run(choice, terminal)
     if data_dir is not None:
         run = with_data_dir(run, data_dir)
     model, digest = run.load_model(pick_device(device), lambda remark: terminal.note(remark))
     objective = run.config.training.objective
-    said = "" if objective == "epsilon" else f", objective {objective}"
     if run.is_bundled:
-        terminal.say("Weights", f"bundled (60,000 MNIST digits, {digest[:8]}); yours: --run PATH")
+        terminal.tell("Weights", "weights_bundled", digest=digest[:8])
     else:
-        unfinished = "" if run.is_finished else ", unfinished"
-        facts = f"{run.config.dataset}, {digest[:8]}{said}{unfinished}"
-        terminal.say("Weights", f"{run.path} ({facts}); bundled: --run bundled")
+        facts = [run.config.dataset, terminal.text("training_steps", steps=run.trained_steps), digest[:8]]
+        facts += [] if objective == "epsilon" else [terminal.text("objective", objective=objective)]
+        facts += [] if run.is_finished else [terminal.text("unfinished")]
+        terminal.tell("Weights", "weights_own", path=run.path, facts=terminal.text("comma").join(facts))
     return LoadedRun(run, model, digest)

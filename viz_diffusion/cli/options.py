@@ -15,13 +15,14 @@ from viz_diffusion.cli.option_groups import MODEL, OUTPUT, SAMPLING, OptionGroup
 from viz_diffusion.diffusion.sampler_config import SamplerConfig
 from viz_diffusion.diffusion.timesteps import SAMPLERS, SPACINGS, VARIANCES
 from viz_diffusion.errors import VizdiffUsageError
-from viz_diffusion.text.class_names import file_name
 
 DEFAULT_DIGIT = 5
 DEFAULT_SEED = 1
 """Seed of pictures: from this noise the bundled weights generate ten clear digits. Measurements begin at 0."""
 DEFAULT_GUIDANCE = 1.5
 """Guidance scale of pictures; measurements use 1, no guidance."""
+LANG_VARIABLE = "VIZDIFF_LANG"
+"""Environment variable of the language of all commands."""
 MAX_STEPS, MAX_GUIDANCE = 1000, 100
 PICTURE_SAMPLER = SamplerConfig(guidance_scale=DEFAULT_GUIDANCE)
 """The defaults of the sampler where a generation is recorded and drawn."""
@@ -32,7 +33,7 @@ RunOption = Annotated[
         "--run",
         metavar="PATH|bundled",
         help="Trained model to use: a run folder, or bundled.",
-        show_default="newest finished run under runs/, else bundled",
+        show_default="newest well-trained run under runs/, else bundled",
         rich_help_panel=MODEL,
     ),
 ]
@@ -57,16 +58,37 @@ ImageSizeOption = Annotated[
         rich_help_panel=MODEL,
     ),
 ]
+RecordedCountOption = Annotated[int, typer.Option("--count", help="Images to record; the first one is drawn.")]
+FramesOption = Annotated[
+    str | None,
+    typer.Option(
+        "--frames",
+        help="Frames to draw: how many, or a list of steps left, such as 1000,500,1.",
+        rich_help_panel=OUTPUT,
+    ),
+]
 SeedOption = Annotated[int, typer.Option("--seed", help="Seed of the first image's noise; image k has seed + k.")]
 DeviceOption = Annotated[
     str,
     typer.Option("--device", metavar="auto|cpu|cuda|cuda:1|mps", help="Device to compute on.", rich_help_panel=MODEL),
 ]
 LangOption = Annotated[
-    str, typer.Option("--lang", metavar="en|zh", help="Language of the texts.", rich_help_panel=OUTPUT)
+    str,
+    typer.Option(
+        "--lang",
+        metavar="en|zh",
+        help="Language of the texts; VIZDIFF_LANG sets it for all commands.",
+        envvar=LANG_VARIABLE,
+        show_envvar=False,
+        rich_help_panel=OUTPUT,
+    ),
 ]
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print the result as one JSON object on stdout.", rich_help_panel=OUTPUT)
+]
+ForceOption = Annotated[
+    bool,
+    typer.Option("--force", help="Replace an existing file that shows something else.", rich_help_panel=OUTPUT),
 ]
 QuietOption = Annotated[
     bool, typer.Option("--quiet", help="Print nothing on stderr except errors.", rich_help_panel=OUTPUT)
@@ -174,14 +196,3 @@ def sampler_options(defaults: SamplerConfig) -> OptionGroup:
         option("--clip/--no-clip", bool, "Clip the predicted x0 to [-1, 1].", default="clip", heading=SAMPLING),
     )
     return OptionGroup(parameters, build)
-
-
-def default_out(name: str, ending: str, digit: int | None, lang: str = "en", label: str | None = None) -> Path:
-    """Return where a command writes without ``--out``: ``reports/NAME``.
-
-    The name holds the digit where it is not 5, the class where it is given by its name, and the language where it is
-    not English, so that one does not overwrite another.
-    """
-    asked = [file_name(label)] if label else [str(digit)] if digit not in (None, DEFAULT_DIGIT) else []
-    marks = [name, *asked, *([lang] if lang != "en" else [])]
-    return Path("reports") / ("_".join(marks) + ending)

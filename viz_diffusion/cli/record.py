@@ -15,7 +15,7 @@ import typer
 from viz_diffusion.cli.console import Terminal
 from viz_diffusion.cli.option_groups import RECORDING, OptionGroup, option
 from viz_diffusion.diffusion.sampler_config import SamplerConfig
-from viz_diffusion.errors import VizdiffUsageError
+from viz_diffusion.errors import VizdiffNonFiniteError, VizdiffUsageError
 from viz_diffusion.recording.store.layout import CHUNK_SAMPLES, DTYPES, WIDE
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def record(
     total = config.num_steps(loaded.run.config.num_train_timesteps) * batches
     device = next(loaded.model.parameters()).device
     names = loaded.run.config.class_names
-    text = f"{names[digit] if names else f'digit {digit}'}, seed {seed}"
+    text = terminal.text("sampling_class" if names else "sampling", digit=names[digit] if names else digit, seed=seed)
     done = 0
     with terminal.progress("Sampling", text, total) as update:
 
@@ -200,7 +200,7 @@ def draw_steps(
     from viz_diffusion.views import frames as frames_view
     from viz_diffusion.views import strip as strip_view
 
-    terminal.say("Drawing", "strip and film")
+    terminal.tell("Drawing", "strip_and_film")
     data = strip_view.measure(recorded, frames=frames)
     facts = strip_view.facts(data) | dict(extra_facts or {})
     with use_texts(texts):
@@ -236,10 +236,10 @@ def draw_activations(
 
     data = activations.measure(recorded, names)
     if data.left_out:
-        terminal.say("Not drawn", f"{', '.join(data.left_out)}: in trajectory.zarr")
+        terminal.tell("Not drawn", "not_drawn", modules=", ".join(data.left_out))
     if not data.blocks:
         return activations.facts(data)
-    terminal.say("Drawing", f"feature maps of {', '.join(block.name for block in data.blocks)}")
+    terminal.tell("Drawing", "feature_maps", modules=", ".join(block.name for block in data.blocks))
     facts = activations.facts(data)
     with use_texts(texts):
         figures = activations.draw(data)
@@ -268,7 +268,7 @@ def sample_all(
     device = next(network.parameters()).device
     images: list[torch.Tensor] = []
     clipped_shares: list[torch.Tensor] = []
-    text = f"{count} images, {config.sampler_name}"
+    text = terminal.text("sampling_images", count=count, sampler=config.sampler_name)
     with terminal.progress("Sampling", text, count) as update:
         for batch in sample_images(
             network,
@@ -282,4 +282,8 @@ def sample_all(
         ):
             images.append(batch)
             update(sum(map(len, images)), count, text)
-    return torch.cat(images), float(torch.stack(clipped_shares).mean())
+    made = torch.cat(images)
+    lost = int((~torch.isfinite(made)).flatten(1).any(dim=1).sum())
+    if lost:
+        raise VizdiffNonFiniteError(f"{lost} of {count} samples hold NaN or infinity; nothing was written")
+    return made, float(torch.stack(clipped_shares).mean())

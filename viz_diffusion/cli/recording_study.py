@@ -32,7 +32,7 @@ def measure_recording(
     choice = _choose(lessons)
     if run is not None:
         check_weights(request, load_run(run, device, terminal).weights_sha256)
-    terminal.say("Measuring", "what the recording shows by itself: its network is not at hand")
+    terminal.tell("Measuring", "recording_only")
     from viz_diffusion.study.recording_study import study_recording
 
     return study_recording(request.recorded, choice)

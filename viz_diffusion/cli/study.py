@@ -20,6 +20,7 @@ from viz_diffusion.cli.generation_request import (
 )
 from viz_diffusion.cli.loading import LoadedRun, load_run
 from viz_diffusion.cli.options import DEFAULT_GUIDANCE, PICTURE_SAMPLER
+from viz_diffusion.cli.outputs import Output, sampling_marks
 from viz_diffusion.diffusion.timesteps import SPACINGS
 from viz_diffusion.errors import VizdiffUsageError
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from viz_diffusion.recording.trajectory import Trajectory
     from viz_diffusion.study.narrative import NarratedLesson
     from viz_diffusion.study.study import Study
+    from viz_diffusion.text.catalogue import Texts
 
 
 LessonsOption = Annotated[
@@ -51,6 +53,11 @@ def pick_lessons(choice: str) -> Sequence[AnyLesson] | None:
     return choose_lessons(choice)
 
 
+def lessons_mark(choice: str) -> list[str]:
+    """Return what a file's name says of the chosen lessons; nothing for the default."""
+    return [] if choice == "core" else [choice.replace(",", "-")]
+
+
 def prepare_study(
     request: GenerationRequest,
     run: str | None,
@@ -59,7 +66,7 @@ def prepare_study(
     lessons: Sequence[AnyLesson] | None = None,
     others: bool = True,
     comparisons: bool = False,
-    out: Path | None = None,
+    out: Output | None = None,
     data_dir: Path | None = None,
 ) -> Study:
     """Open or make a recording, sample its comparison runs, and measure lessons on it.
@@ -72,7 +79,7 @@ def prepare_study(
         Whether to sample the nine other digits, and the same digit sampled in other ways; only where there are
         ``others`` are there ``comparisons``.
     out
-        The file to write; that it will be overwritten is said after the last check.
+        The file to write; one of another origin is refused after the last other check.
     data_dir
         Where the run's data lie, if they have moved.
 
@@ -87,7 +94,8 @@ def prepare_study(
         _check_process(loaded, request.config.sampler)
     label = asked_label(request, loaded.run.config)
     if out is not None:
-        terminal.replacing(out)
+        shown = "_".join(sampling_marks(request.sampling))
+        out.claim(terminal, label=label, seed=request.seed, sampling=shown, weights=loaded.weights_sha256[:8])
     recorded = request.recorded
     if recorded is None:
         from viz_diffusion.cli.record import record
@@ -115,7 +123,7 @@ def _measure(
 
     if lessons is not None and not lessons:
         return study(loaded.run, loaded.model, recorded, comparison_runs, ())
-    with terminal.progress("Measuring", "the lessons", None) as update:
+    with terminal.progress("Measuring", terminal.text("lessons"), None) as update:
         measured = study(
             loaded.run,
             loaded.model,
@@ -123,7 +131,7 @@ def _measure(
             comparison_runs,
             lessons,
             lambda finding: update(0, None, finding.lesson.name),
-            progress=update,
+            progress=terminal.translated(update, terminal.text("lessons")),
         )
     gc.freeze()  # what is loaded now stays, so that garbage collections while drawing can skip it
     return measured
@@ -158,7 +166,7 @@ def _comparison_runs(
     runs = None if path is None else load_comparison_runs(path, recorded)
     if runs is not None and (runs.complete or not comparisons):
         return runs
-    text = "its companions, same noise"
+    text = terminal.text("comparison_runs")
     with terminal.progress("Sampling", text, None) as update:
         runs = sample_comparison_runs(
             model,
@@ -171,6 +179,13 @@ def _comparison_runs(
     if path is not None:
         save_comparison_runs(runs, recorded, path)
     return runs
+
+
+def study_texts(study: Study, texts: Texts) -> Texts:
+    """Return the texts that suit a study: with its classes' names, and with what the classifier reads in its image."""
+    from viz_diffusion.study.reading import read_study
+
+    return read_study(study).texts(texts.for_classes(study.run.config.class_names))
 
 
 def figure_command(study: Study, lang: str, lesson: NarratedLesson, figure: str) -> str:

@@ -17,6 +17,7 @@ from viz_diffusion.cli.standard_streams import is_unicode
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from viz_diffusion.text.catalogue import Texts
     from viz_diffusion.training.trainer import Progress
 
 
@@ -56,36 +57,37 @@ def watch(terminal: Terminal) -> Iterator[ShowProgress]:
 def _open(terminal: Terminal) -> tuple[Callable[[Progress, float], None], Callable[[], None], float]:
     """Return a function that shows a step, one that closes the display, and the seconds between two steps shown."""
     if not terminal.live:
-        return lambda now, loss: terminal.say("Training", line(now, loss)), lambda: None, LINE_SECONDS
+        return lambda now, loss: terminal.say("Training", line(now, loss, terminal.texts)), lambda: None, LINE_SECONDS
     from rich.console import Console
     from rich.live import Live
 
     live = Live(console=Console(stderr=True), auto_refresh=False)  # no thread: it would take time from training
     live.start()
-    return lambda now, loss: live.update(table(now, loss), refresh=True), live.stop, TABLE_SECONDS
+    return lambda now, loss: live.update(table(now, loss, terminal), refresh=True), live.stop, TABLE_SECONDS
 
 
-def rows(now: Progress, loss: float) -> list[tuple[str, str]]:
+def rows(now: Progress, loss: float, texts: Texts) -> list[tuple[str, str]]:
     """Return the rows of the table, label and text: steps, losses, speed, time left, kept samples."""
     total = "?" if now.steps is None else f"{now.steps:,}"
     done = 0 if now.steps is None else now.step * _BAR // now.steps
     full, empty = "━╌" if is_unicode(sys.stderr) else "#-"
-    lines = [("Step", f"{now.step:,} of {total}  {full * done}{empty * (_BAR - done)}"), ("Loss", f"{loss:.4f}")]
+    steps = texts("terminal.step_of", step=now.step, total=total)
+    lines = [("Step", f"{steps}  {full * done}{empty * (_BAR - done)}"), ("Loss", f"{loss:.4f}")]
     if now.evaluation is None:
-        lines.append(("Held-out", "not measured yet"))
+        lines.append(("Held-out", texts["terminal.heldout_unknown"]))
     else:
-        quarters = now.evaluation.heldout_loss
-        by_quarter = "  ".join(f"{value:.4f}" for value in quarters)
-        mean = sum(quarters) / len(quarters)
-        lines.append(("Held-out", f"{mean:.4f}, by quarter of t  {by_quarter}  (step {now.evaluation.step:,})"))
-    left = "still timing the first steps" if now.seconds_left is None else clock(now.seconds_left)
+        losses = now.evaluation.heldout_loss
+        quarters = "  ".join(f"{value:.4f}" for value in losses)
+        facts = {"mean": sum(losses) / len(losses), "quarters": quarters, "step": now.evaluation.step}
+        lines.append(("Held-out", texts("terminal.heldout", **facts)))
+    left = texts["terminal.timing"] if now.seconds_left is None else clock(now.seconds_left)
     lines += [("Images/s", f"{now.images_per_second:.0f}"), ("Time left", left)]
     if now.evaluation is not None:
-        lines.append(("Looks", f"{now.evaluation.num_thumbnails} kept, of ten digits from one noise"))
+        lines.append(("Samples", texts("terminal.kept_samples", count=now.evaluation.num_thumbnails)))
     return lines
 
 
-def table(now: Progress, loss: float) -> Table:
+def table(now: Progress, loss: float, terminal: Terminal) -> Table:
     """Return the rows as a table whose labels are aligned with those of all other messages."""
     from rich.table import Table
     from rich.text import Text
@@ -93,22 +95,22 @@ def table(now: Progress, loss: float) -> Table:
     grid = Table.grid(padding=(0, 0))
     grid.add_column(width=10)
     grid.add_column(overflow="fold")
-    for label, text in rows(now, loss):
-        grid.add_row(Text(label), Text(text))
+    for label, text in rows(now, loss, terminal.texts):
+        grid.add_row(Text(terminal.label(label)), Text(text))
     return grid
 
 
-def line(now: Progress, loss: float) -> str:
+def line(now: Progress, loss: float, texts: Texts) -> str:
     """Return the progress in one line."""
-    total = "" if now.steps is None else f" of {now.steps:,}"
-    parts = [f"step {now.step:,}{total}", f"loss {loss:.4f}"]
+    key = "terminal.step" if now.steps is None else "terminal.at_step"
+    parts = [texts(key, step=now.step, total=now.steps or 0), texts("terminal.loss", loss=loss)]
     if now.evaluation is not None:
         losses = now.evaluation.heldout_loss
-        parts.append(f"held-out {sum(losses) / len(losses):.4f}")
-    parts.append(f"{now.images_per_second:.0f} images/s")
+        parts.append(texts("terminal.heldout_mean", mean=sum(losses) / len(losses)))
+    parts.append(texts("terminal.images_per_second", speed=now.images_per_second))
     if now.seconds_left is not None:
-        parts.append(f"{clock(now.seconds_left)} left")
-    return ", ".join(parts)
+        parts.append(texts("terminal.left", left=clock(now.seconds_left)))
+    return texts["terminal.comma"].join(parts)
 
 
 def clock(seconds: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -10,11 +11,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from viz_diffusion.cli.console import Terminal
 from viz_diffusion.cli.loading import pick_device
 from viz_diffusion.errors import VizdiffUsageError
+from viz_diffusion.files import require_memory
 from viz_diffusion.training.presets import Preset
 
 if TYPE_CHECKING:
     from viz_diffusion.data import Digits
     from viz_diffusion.diffusion.unet import ModelConfig
+    from viz_diffusion.training.config import RunConfig
     from viz_diffusion.training.loop import TrainState
     from viz_diffusion.training.run import Run
 
@@ -35,6 +38,10 @@ class NewRun(NamedTuple):
     no_time: bool
     seed: int
     out: Path | None
+
+
+_COPIES = 20
+"""Float32 numbers that a training step holds at least, for each value of an image: image, noise, x_t, and features."""
 
 
 def create_run(
@@ -72,6 +79,10 @@ def create_run(
     config = RunConfig(
         network, training, dataset=name, data_dir=folder, preset=preset.name, subset=options.subset, **data_facts
     )
+    image = math.prod(config.image_shape)
+    require_memory(
+        _COPIES * image * training.batch_size * 4, f"a training step with a `batch_size` of {training.batch_size:,}"
+    )
     data, heldout = config.load_digits("train"), config.load_digits("test")
     if len(data.present) < network.num_labels:
         config = replace(config, labels=data.present)
@@ -82,15 +93,21 @@ def create_run(
     run = Run.create(options.out or RUNS_DIR / time.strftime(f"{name}-%Y%m%d-%H%M%S"), config)
     state = TrainState.create(config.training, config.model, torch_device)
     parameters = sum(weight.numel() for weight in state.model.parameters())
-    where = f"{training.batch_size} images a step on {torch_device}, {training.precision}"
-    terminal.say("Budget", f"{config.budget}, {where}; Ctrl-C keeps your work")
-    time_note = ", without timesteps" if options.no_time else ""
-    if training.objective != "epsilon":
-        time_note += f", objective {training.objective}"
-    terminal.say(
-        "Model", f"{preset.name}: {parameters / 1e6:.1f} million parameters{time_note}, {len(data):,} images of {name}"
-    )
+    budget = budget_text(config, terminal)
+    facts = {"batch": training.batch_size, "device": torch_device, "precision": training.precision}
+    terminal.tell("Budget", "budget", budget=budget, **facts)
+    notes = [terminal.text("no_time")] if options.no_time else []
+    notes += [] if training.objective == "epsilon" else [terminal.text("objective", objective=training.objective)]
+    about = terminal.text("comma").join([terminal.text("parameters", millions=parameters / 1e6), *notes])
+    terminal.tell("Model", "model", preset=preset.name, about=about, count=len(data), name=name)
     return run, state, data, heldout, 0
+
+
+def budget_text(config: RunConfig, terminal: Terminal) -> str:
+    """Return the number of training steps, or the wall time, in words."""
+    if config.minutes is not None:
+        return terminal.text("budget_minutes", minutes=config.minutes)
+    return terminal.text("budget_steps", steps=config.training.steps)
 
 
 def _own_data(network: ModelConfig, options: NewRun, terminal: Terminal) -> tuple[ModelConfig, dict[str, Any]]:
@@ -100,7 +117,7 @@ def _own_data(network: ModelConfig, options: NewRun, terminal: Terminal) -> tupl
 
     assert options.data_dir is not None
     found = load_data_set(options.data_dir, options.image_size)
-    terminal.say("Data", data_summary(found))
+    terminal.say("Data", data_summary(found, terminal))
     for note in found.notes:
         terminal.say("", note)
     network = replace(
@@ -134,10 +151,10 @@ def resume_run(
     state, metrics_bytes, remarks = run.resume(pick_device(device), force, (data, heldout))
     for remark in remarks:
         terminal.note(remark)
-    budget = run.config.budget
+    budget = budget_text(run.config, terminal)
     if steps is not None:
         if steps < state.step:
             raise VizdiffUsageError(f"--steps must be at least the {state.step} steps that are done, found {steps}")
-        state.config, budget = replace(state.config, steps=steps), f"{steps:,} steps"
-    terminal.say("Resuming", f"{resume} at step {state.step:,}, budget {budget}")
+        state.config, budget = replace(state.config, steps=steps), terminal.text("budget_steps", steps=steps)
+    terminal.tell("Resuming", "resuming", path=resume, step=state.step, budget=budget)
     return run, state, data, heldout, metrics_bytes

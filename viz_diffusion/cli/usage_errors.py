@@ -5,11 +5,17 @@ from __future__ import annotations
 from collections.abc import Container, Iterable
 from typing import Any
 
+from viz_diffusion.text.catalogue import Texts
+
 _KINDS = {"int": "a whole number", "float": "a number"}
 """How typer calls a type, and its name in a message."""
+_MOVED = dict.fromkeys(("--switch", "--clock", "--drop-label", "--guide-within"), "intervene") | {
+    "--diffusers": "record"
+}
+"""Options that a reader may look for elsewhere, and the command that has them."""
 
 
-def usage_line(error: Any, words: Iterable[str], commands: Container[str]) -> str:
+def usage_line(error: Any, words: Iterable[str], commands: Container[str], texts: Texts) -> str:
     """Return the line for an error of typer's.
 
     Parameters
@@ -18,12 +24,28 @@ def usage_line(error: Any, words: Iterable[str], commands: Container[str]) -> st
         The command line that was given.
     commands
         The names of all commands.
+    texts
+        The catalogue of the terminal's language; what typer says stays English.
     """
     context = getattr(error, "ctx", None)  # None where an option has no value
-    named = next((word for word in words if word in commands), None)
-    path = context.command_path if context else " ".join(filter(None, ("vizdiff", named)))
+    other = _MOVED.get(getattr(error, "option_name", ""))
+    if other is not None and context is not None and context.info_name != other:
+        message = texts("terminal.belongs", option=error.option_name, command=other)
+        return texts("terminal.see", message=message, command=f"vizdiff {other}")
     message = _wrong_number(error) or error.format_message().rstrip(".")
-    return f"{message} See {path} --help" if message.endswith("?") else f"{message}; see {path} --help"
+    return with_help(message, context.command_path if context else named_program(words, commands), texts)
+
+
+def with_help(message: str, program: str, texts: Texts) -> str:
+    """Return a message with the command line whose ``--help`` tells more, such as ``vizdiff export``."""
+    key = "terminal.see_question" if message.endswith("?") else "terminal.see"
+    return texts(key, message=message, command=program)
+
+
+def named_program(words: Iterable[str], commands: Container[str]) -> str:
+    """Return the command that a command line names, such as ``vizdiff export``; ``vizdiff`` where it names none."""
+    named = next((word for word in words if word in commands), None)
+    return " ".join(filter(None, ("vizdiff", named)))
 
 
 def _wrong_number(error: Any) -> str | None:

@@ -6,7 +6,7 @@ Hidden files and folders are passed over, links are followed.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,10 +16,14 @@ from numpy.typing import NDArray
 from viz_diffusion.data.fitting import UInt8, choose_size, fit, fitting_note, is_coloured, read_image
 from viz_diffusion.data.images import IMAGE_SIZES
 from viz_diffusion.data.splits import HELD_OUT, content_hashes, held_out
+from viz_diffusion.errors import VizdiffInputError
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 _TRAIN, _TEST = ("train", "training"), ("test", "testing", "val", "valid", "validation")
 _NOT_DATA = ("thumbs.db", "desktop.ini")
+
+MOST_NAMED = 5
+"""Files that cannot be read which a message names."""
 
 Listing = dict[str, list[Path]]
 """The image files of each class, by the name of its folder."""
@@ -100,7 +104,7 @@ def read_images(folder: ImageFolder, image_size: int | None = None, channels: in
     Raises
     ------
     VizdiffInputError
-        Where a file cannot be read; the message names it.
+        Where files cannot be read; the message names up to :data:`MOST_NAMED` of them.
     """
     names = folder.class_names
     rows = [
@@ -111,7 +115,7 @@ def read_images(folder: ImageFolder, image_size: int | None = None, channels: in
     ]
     notes = list(folder.notes)
     labels = np.array([label for _, label, _ in rows], np.int64)
-    images = [_read_small(path, image_size, channels) for path, _, _ in rows]
+    images = _read_all([path for path, _, _ in rows], image_size, channels)
     sides = np.array([image.sides for image in images], np.int64)
     size = image_size or choose_size(sides, IMAGE_SIZES)
     if channels is None:
@@ -139,6 +143,25 @@ class _SmallImage:
 
     def fitted(self, size: int, channels: int) -> UInt8:
         return self.by_channels[channels] if self.whole is None else fit(self.whole, size, channels)
+
+
+def _read_all(paths: Sequence[Path], image_size: int | None, channels: int | None) -> list[_SmallImage]:
+    """Read all images; where some cannot be read, raise one error that names several of them."""
+    images, errors = [], list[tuple[Path, VizdiffInputError]]()
+    for path in paths:
+        try:
+            image = _read_small(path, image_size, channels)
+        except VizdiffInputError as error:
+            errors.append((path, error))
+            if len(errors) > MOST_NAMED:
+                break
+        else:
+            images += [] if errors else [image]
+    if not errors:
+        return images
+    others = [str(path) for path, _ in errors[1:]]
+    more = f"; also: {', '.join(others[: MOST_NAMED - 1])}{', …' * (len(errors) > MOST_NAMED)}" if others else ""
+    raise VizdiffInputError(f"{errors[0][1].marked}{more}") from errors[0][1]
 
 
 def _read_small(path: Path, image_size: int | None, channels: int | None) -> _SmallImage:

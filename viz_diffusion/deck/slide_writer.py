@@ -20,6 +20,7 @@ from viz_diffusion.deck.slides import Paragraph, Slide
 from viz_diffusion.recording.trajectory import Trajectory
 from viz_diffusion.study.blocks import Table
 from viz_diffusion.study.narrative import Drawing, NarratedLesson
+from viz_diffusion.study.reading import read_study
 from viz_diffusion.study.study import Study, provenance
 from viz_diffusion.study.wording import join, wording
 from viz_diffusion.text.catalogue import Texts, true_minus
@@ -86,14 +87,21 @@ class SlideWriter:
             yield self.figure(slide, planned)
 
     def cover(self) -> Slide:
-        """Write the first slide: the finished image, the lecture's title and the facts of the run."""
-        trajectory, facts = self.study.trajectory, self.facts
-        line = self.texts("deck.cover_line", run=self.study.run.name, **facts)
-        alt = self.texts("deck.cover_alt", digit=facts["digit"])
+        """Write the first slide: the finished image, the lecture's title and the facts of the run.
+
+        Where the model was not trained well or to its end, the notes say so instead of introducing it.
+        """
+        trajectory, facts, texts = self.study.trajectory, self.facts, self.texts
+        reading = read_study(self.study)
+        line = texts("deck.cover_line", run=self.study.run.name, **facts)
+        line = "\n".join(filter(None, (line, reading.short_warning(texts))))
+        alt = texts("deck.cover_alt", digit=facts["digit"])
         finished = frames_view.pictures(trajectory.x0[0])
         picture = grey_picture("finished", finished, _cover_scale(trajectory), alt)
-        section, title = self.texts["deck.section_start"], self.text("cover.title")
-        return Slide("cover", section, title, Paragraph("", line), picture, notes=self.notes(PlannedSlide("cover")))
+        warning = reading.long_warning(texts)
+        notes = texts("deck.notes_say", text=warning) if warning else self.notes(PlannedSlide("cover"))
+        section, title = texts["deck.section_start"], self.text("cover.title")
+        return Slide("cover", section, title, Paragraph("", line), picture, notes=notes)
 
     def figure(self, slide: PlannedSlide, planned: Sequence[PlannedSlide]) -> Slide:
         """Write the slide of a figure; the first of a lesson has the lesson's table and answers in the handout."""

@@ -6,6 +6,7 @@ Knows nothing about networks; maps and scores are given.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -50,8 +51,8 @@ class ConditioningMap:
     """(N,) int: the digit that comes out of each generation."""
     silhouette: Array
     """(M,) float, in [-1, 1]: silhouette score of the bottleneck by digit."""
-    chance: Array
-    """(M,) float: what 95% of permutations of the digits stay below."""
+    unlabelled: Array
+    """(M,) float, in [-1, 1]: the same of as many generations without a label."""
 
     def __post_init__(self) -> None:
         count, size = len(self.shown_timesteps), (len(self.labels), len(self.timesteps), 2)
@@ -107,19 +108,19 @@ def _strands(axes: Axes, points: Array, found: ConditioningMap) -> None:
     for name, label, end, place in zip(names, found.labels.tolist(), points[:, -1], places, strict=True):
         axes.plot([end[0], place[0]], [end[1], place[1]], color=_colour(label), lw=1.4, zorder=1)
         ground = {"facecolor": PANEL, "edgecolor": "none", "pad": 0.5, "alpha": 0.8}
-        style = {"ha": "center", "va": "center", "weight": "bold", "bbox": ground}
-        axes.text(*place, name, fontsize=theme.TEXT_SIZE, color=_colour(label), **style)
+        style: dict[str, Any] = {"ha": "center", "va": "center", "weight": "bold", "bbox": ground}
+        axes.text(place[0], place[1], name, fontsize=theme.TEXT_SIZE, color=_colour(label), **style)
 
 
 def _bottlenecks(figure: Figure, found: ConditioningMap) -> None:
     """Draw a map of the bottleneck at each timestep, the digits' marks, and the silhouette score over t."""
     words = figure_words("conditioning_map")
-    left, right, top, across = 1180, 3130, 360, -(-len(found.shown_timesteps) // 2)
+    left, right, top, across = 1180, 3130, 340, -(-len(found.shown_timesteps) // 2)
     theme.write(figure, left, 226, words("bottleneck", count=len(found.digits)), 20, ha="left")
     pitch = (right - left + 24) / across
-    side = int(min(pitch - 24, 400))
+    side = int(min(pitch - 24, 330))
     for index, (t, points) in enumerate(zip(found.shown_timesteps.tolist(), found.maps, strict=True)):
-        x, y = left + index % across * pitch, top + index // across * (side + 92)
+        x, y = left + index % across * pitch, top + index // across * (side + 84)
         theme.write(figure, x, y - 22, f"t = {t}", ha="left")
         axes = theme.add_axes(figure, round(x), y, side, side)
         axes.set_axis_on()
@@ -130,33 +131,33 @@ def _bottlenecks(figure: Figure, found: ConditioningMap) -> None:
             mark = MARKERS[digit % len(MARKERS)]
             axes.plot(chosen[:, 0], chosen[:, 1], mark, color=_colour(digit), ms=6, mec="white", mew=0.5)
         axes.margins(0.06)
-    foot = top + 2 * side + 92
+    foot = top + 2 * side + 84
     shown = np.unique(found.digits).tolist()
     page = theme.page_axes(figure)
-    theme.write(figure, left, foot + 84, words("digit"), ha="left")
+    theme.write(figure, left, foot + 78, words("digit"), ha="left")
     step = min(120.0, (right - left - 760) / max(1, len(shown)))
     for place, digit in enumerate(shown):
         x = left + 760 + place * step
-        page.plot([x], [foot + 62], MARKERS[digit % len(MARKERS)], color=_colour(digit), ms=13)
-        theme.write(figure, x + 24, foot + 84, label_text(digit), ha="left", color=_colour(digit))
-    _score(figure, found, foot + 220)
+        page.plot([x], [foot + 56], MARKERS[digit % len(MARKERS)], color=_colour(digit), ms=13)
+        theme.write(figure, x + 24, foot + 78, label_text(digit), ha="left", color=_colour(digit))
+    _score(figure, found, foot + 214)
 
 
 def _score(figure: Figure, found: ConditioningMap, top: int) -> None:
-    """Draw the silhouette score over t, noise at the left, and what permuted digits reach."""
+    """Draw the silhouette score over t, noise at the left, with a label and without."""
     words = figure_words("conditioning_map")
-    box = (1330, top, 1420, 1800 - top - 150)
+    box = (1330, top, 1290, 1800 - top - 186)
     x = -found.shown_timesteps.astype(float)
     high = max(0.1, float(found.silhouette.max()) * 1.1)
-    low = min(-0.05, float(found.silhouette.min()) * 1.1)
+    low = min(-0.05, float(min(found.silhouette.min(), found.unlabelled.min())) * 1.1)
     curves = (
-        Curve(x, found.chance, words("chance"), colour=theme.MUTED, style="--", weight=3),
-        Curve(x, found.silhouette, words("score")),
+        Curve(x, found.unlabelled, words("unlabelled"), colour=theme.ORANGE, style="--", weight=3.5),
+        Curve(x, found.silhouette, words("labelled")),
     )
     marks = tuple(x[[0, len(x) // 2, -1]].tolist())
     across = AxisScale(float(x[0]), float(x[-1]), marks, labels=tuple(f"{-mark:.0f}" for mark in marks))
-    ticks = tuple(tick for tick in (0.0, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8) if tick <= high)
+    ticks = tuple(tick for tick in (0.0, 0.2, 0.4, 0.6, 0.8) if tick <= high)
     axes = draw_curves(figure, box, curves, across, AxisScale(low, high, ticks, words("vertical")), 130)
     axes.axhline(0, color=theme.MUTED, lw=1.5)
     axes.plot(x, found.silhouette, "o", color=theme.PURPLE, ms=11, mec="white", mew=2, clip_on=False, zorder=4)
-    theme.write(figure, box[0] + box[2] / 2, box[1] + box[3] + 118, words("horizontal"))
+    theme.write(figure, box[0] + box[2] / 2, box[1] + box[3] + 162, words("horizontal"))

@@ -6,6 +6,7 @@ Measures and smooths nothing; all values are given.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -125,7 +126,7 @@ def draw_snr(curve: SnrCurve) -> Figure:
 def _key(axes: Axes, name: str, colour: str, weight: float, height: float) -> None:
     """Write the name of a line with a piece of it in the upper right corner, which falling lines leave free."""
     axes.plot([0.56, 0.6], [height, height], color=colour, lw=weight, transform=axes.transAxes)
-    place = {"ha": "left", "va": "center", "transform": axes.transAxes}
+    place: dict[str, Any] = {"ha": "left", "va": "center", "transform": axes.transAxes}
     axes.text(0.612, height, name, fontsize=20, color=colour, **place)
 
 

@@ -82,6 +82,6 @@ def draw_direction(page: Axes, columns: Columns, count: int, y: float) -> None:
     theme.arrow(page, (columns.left, y), (columns.left + columns.pitch * count, y), mutation_scale=22)
 
 
-def name_row(figure: Figure, columns: Columns, y: float, name: str, **style: str) -> None:
+def name_row(figure: Figure, columns: Columns, y: float, name: str, va: str = "center") -> None:
     """Write the name of a row at the left of its columns, about ``y``."""
-    theme.write(figure, columns.left - _BESIDE, y, name, **{"ha": "right", "va": "center", "linespacing": 1.2, **style})
+    theme.write(figure, columns.left - _BESIDE, y, name, ha="right", va=va, linespacing=1.2)

@@ -47,7 +47,9 @@ def draw_map(axes: Axes, points: Array, labels: Array, size: float) -> None:
     for name, point, place in zip(names, points, corner + places * unit, strict=True):
         axes.plot([point[0], place[0]], [point[1], place[1]], color=theme.MUTED, lw=1.4, zorder=1)
         ground = {"facecolor": theme.PAPER, "edgecolor": "none", "pad": 1}
-        axes.text(*place, name, fontsize=size, color=theme.INK, ha="center", va="center", bbox=ground, zorder=1.5)
+        axes.text(
+            place[0], place[1], name, fontsize=size, color=theme.INK, ha="center", va="center", bbox=ground, zorder=1.5
+        )
 
 
 def place_names(points: Array, sizes: Array, room: tuple[float, float]) -> NDArray[np.float64]:

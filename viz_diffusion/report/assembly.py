@@ -16,6 +16,7 @@ from viz_diffusion.report.page import Page
 from viz_diffusion.report.player import Player, shown_steps
 from viz_diffusion.study.blocks import Picture
 from viz_diffusion.study.narrative import Drawing, NarratedLesson, drawings
+from viz_diffusion.study.reading import read_study
 from viz_diffusion.study.study import Study, data_note, provenance
 from viz_diffusion.study.wording import wording
 from viz_diffusion.text.catalogue import Texts
@@ -80,6 +81,7 @@ def assemble(
         lang=texts.lang,
         class_names=texts.class_names,
         note=data_note(study, texts),
+        warning=read_study(study).long_warning(texts),
     )
 
 

@@ -42,6 +42,8 @@ class Page:
     """Names of the classes; empty for digits."""
     note: str = ""
     """A paragraph before the chapters; empty for none."""
+    warning: str = ""
+    """A banner below the heading: that the model was not trained well; empty for none."""
 
     def __post_init__(self) -> None:
         if not self.players:

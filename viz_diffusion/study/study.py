@@ -56,8 +56,7 @@ class Study:
     @property
     def training_steps(self) -> int:
         """How many steps the network was trained for."""
-        read = [finding.facts_by_name["steps"] for finding in self.findings if finding.lesson.name == "training"]
-        return int(read[0]) if read else self.run.trained_steps
+        return self.run.trained_steps
 
     def facts(self) -> dict[str, Any]:
         """Return all facts, by lesson: what is written as JSON."""

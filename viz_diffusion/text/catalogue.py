@@ -82,15 +82,25 @@ class Texts(Mapping[str, str]):
             raise VizdiffInputError(f"section {prefix!r} is missing from the catalogue {self.lang}")
         return texts
 
-    def preferring(self, prefix: str) -> Texts:
+    def preferring(self, prefix: str, **words: str) -> Texts:
         """Return a catalogue in which the text at ``prefix.KEY``, where there is one, replaces the text at ``KEY``.
+
+        Parameters
+        ----------
+        words
+            For fields of these texts that a caller does not know, by name: what stands there.
 
         Raises
         ------
         VizdiffInputError
             Where no key begins with ``prefix`` and a dot.
         """
-        return Texts(self.lang, self._entries | self.section(prefix))
+        preferred = self.section(prefix)
+        for name, word in words.items():
+            preferred = {key: text.replace(f"{{{name}}}", word) for key, text in preferred.items()}
+        texts = Texts(self.lang, self._entries | preferred)
+        texts.class_names = self.class_names
+        return texts
 
     def for_classes(self, class_names: Sequence[str] | None) -> Texts:
         """Return the catalogue for classes of these names; without names, for digits, the catalogue itself.

@@ -37,21 +37,23 @@ def picture_uri(image: NDArray[Any]) -> str:
     return data_uri(buffer.getvalue(), "image/png")
 
 
-def render_worksheet(sheet: Worksheet, texts: Texts) -> str:
-    """Return the students' page: one HTML document without external files."""
-    return _render("worksheet.html.j2", texts, sheet=sheet)
+def render_worksheet(sheet: Worksheet, texts: Texts, warning: str = "") -> str:
+    """Return the students' page: one HTML document without external files; ``warning`` stands below its heading."""
+    return _render("worksheet.html.j2", texts, sheet=sheet, warning=warning)
 
 
-def render_answer_key(sheet: Worksheet, key: AnswerKey, command: str, texts: Texts) -> str:
+def render_answer_key(sheet: Worksheet, key: AnswerKey, command: str, texts: Texts, warning: str = "") -> str:
     """Return the teacher's page; ``command`` is the command line that makes both pages again."""
-    return _render("key.html.j2", texts, sheet=sheet, key=key, command=command)
+    return _render("key.html.j2", texts, sheet=sheet, key=key, command=command, warning=warning)
 
 
-def write_worksheet(sheet: Worksheet, key: AnswerKey, command: str, texts: Texts, folder: Path) -> tuple[Path, Path]:
+def write_worksheet(
+    sheet: Worksheet, key: AnswerKey, command: str, texts: Texts, folder: Path, warning: str = ""
+) -> tuple[Path, Path]:
     """Write ``worksheet.html`` and ``key.html``, each atomically; return their paths."""
     pages = {
-        "worksheet.html": render_worksheet(sheet, texts),
-        "key.html": render_answer_key(sheet, key, command, texts),
+        "worksheet.html": render_worksheet(sheet, texts, warning),
+        "key.html": render_answer_key(sheet, key, command, texts, warning),
     }
     for name, html in pages.items():
         write_bytes(folder / name, html.encode())

@@ -14,7 +14,7 @@ Knows nothing about networks, texts or pages; NumPy only.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from string import ascii_uppercase
 from typing import TYPE_CHECKING
 
@@ -63,12 +63,18 @@ PIXEL_SHARE = 0.4
 """Share of the steps left at the frame of the pixel exercise."""
 PIXELS_PER_KIND = 2
 """Number of pixels of ink, and of background."""
+MOST_ROUGHNESS_LEFT = 0.5
+"""Most roughness of the finished image, as a share of the noisiest frame's, with which the order can be seen."""
 MIN_STEPS = 20
 """Smallest number of steps of a recording: with fewer, too few frames differ visibly."""
 
 
 def make_worksheet(
-    trajectory: Trajectory, others: Sequence[Generation], real: Float32, sample: int = 0
+    trajectory: Trajectory,
+    others: Sequence[Generation],
+    real: Float32,
+    sample: int = 0,
+    misread: Container[int] = (),
 ) -> tuple[Worksheet, AnswerKey]:
     """Choose and shuffle frames and numbers; return the worksheet and its answers.
 
@@ -77,11 +83,14 @@ def make_worksheet(
     trajectory
         The recording.
     others
-        Generations of other classes from the same noise; with fewer than two, exercise 2 is left out.
+        Generations of other classes from the same noise.
     real
         (H, W) or (H, W, 3) float32: a real image, for exercise 3.
     sample
         Index of the image in the recording.
+    misread
+        The labels whose finished image a classifier reads as another class: exercise 2 does not use them, and
+        exercise 4 is left out where the recording's label is among them.
 
     Raises
     ------
@@ -93,12 +102,21 @@ def make_worksheet(
             f"a worksheet needs a recording of at least {MIN_STEPS} steps, found {trajectory.num_steps}"
         )
     code, rng = _code_and_rng(trajectory, sample)
-    frame_order, frame_order_answer = _frame_order_exercise(trajectory, sample, rng)
-    digits, digits_answer = _digit_exercise(others, rng) if len(others) >= FEWEST_RUNS else (None, None)
+    left_out: dict[str, str] = {}
+    order = _frame_order_exercise(trajectory, sample, rng)
+    if (left := order[1].roughness)[-1] > MOST_ROUGHNESS_LEFT * left[0]:
+        left_out["order"] = "left_out"
+    frame_order, frame_order_answer = (None, None) if "order" in left_out else order
+    readable = [one for one in others if one.digit not in misread]
+    digits, digits_answer = _digit_exercise(readable, rng) if len(readable) >= FEWEST_RUNS else (None, None)
+    if digits is None:
+        left_out["guess"] = "left_out" if len(others) < FEWEST_RUNS else "unreadable"
     snr, snr_answer = _snr_exercise(trajectory.schedule, real, rng)
-    pixel, pixel_answer = _pixel_exercise(trajectory, sample, rng)
+    if int(trajectory.labels[sample]) in misread:
+        left_out["pixel"] = "left_out"
+    pixel, pixel_answer = (None, None) if "pixel" in left_out else _pixel_exercise(trajectory, sample, rng)
     return (
-        Worksheet(code, trajectory.num_steps, frame_order, digits, snr, pixel),
+        Worksheet(code, trajectory.num_steps, frame_order, digits, snr, pixel, left_out),
         AnswerKey(
             int(trajectory.labels[sample]),
             int(trajectory.seeds[sample]),

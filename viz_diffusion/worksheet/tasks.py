@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -150,14 +151,16 @@ class Worksheet:
     """Eight hexadecimal digits, printed on the worksheet and on its key."""
     num_steps: int
     """S: the number of steps of the recording."""
-    frame_order: FrameOrderTask
-    """Exercise 1."""
+    frame_order: FrameOrderTask | None
+    """Exercise 1; None where it is left out."""
     digits: DigitTask | None
-    """Exercise 2; None where there are fewer than three classes."""
+    """Exercise 2; None where it is left out."""
     snr: SnrTask
     """Exercise 3."""
-    pixel: PixelTask
-    """Exercise 4."""
+    pixel: PixelTask | None
+    """Exercise 4; None where it is left out."""
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    """From the name of an exercise that is left out to the last part of the key of the text that says why."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,22 +171,22 @@ class AnswerKey:
     """The label of the recording."""
     seed: int
     """The seed of its noise."""
-    frame_order: FrameOrderAnswer
-    """Answer to exercise 1."""
+    frame_order: FrameOrderAnswer | None
+    """Answer to exercise 1; None where it is left out."""
     digits: DigitAnswer | None
     """Answer to exercise 2; None where it is left out."""
     snr: SnrAnswer
     """Answer to exercise 3."""
-    pixel: PixelAnswer
-    """Answer to exercise 4."""
+    pixel: PixelAnswer | None
+    """Answer to exercise 4; None where it is left out."""
 
     def facts(self) -> dict[str, Any]:
         """Return the answers as JSON values."""
         return {
-            "order": list(self.frame_order.letters),
-            "steps_left": [int(n) for n in self.frame_order.steps_left],
+            "order": [] if self.frame_order is None else list(self.frame_order.letters),
+            "steps_left": [] if self.frame_order is None else [int(n) for n in self.frame_order.steps_left],
             "digits": {} if self.digits is None else dict(zip(self.digits.names, self.digits.digits, strict=True)),
             "snr": [float(v) for v in self.snr.snr],
             "crossing": self.snr.crossing,
-            "x0_pred": [float(v) for v in self.pixel.x0],
+            "x0_pred": [] if self.pixel is None else [float(v) for v in self.pixel.x0],
         }

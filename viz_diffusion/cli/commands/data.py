@@ -10,7 +10,8 @@ import typer
 from viz_diffusion.cli.console import Terminal, show_path, table
 from viz_diffusion.cli.data_text import data_summary
 from viz_diffusion.cli.option_groups import OUTPUT, option_name
-from viz_diffusion.cli.options import ImageSizeOption, JsonOption, QuietOption
+from viz_diffusion.cli.options import ForceOption, ImageSizeOption, JsonOption, LangOption, QuietOption
+from viz_diffusion.cli.outputs import Output
 from viz_diffusion.errors import VizdiffInputError, VizdiffUsageError, with_options
 from viz_diffusion.files import make_parent
 
@@ -45,11 +46,13 @@ def run_command(
     invert: Annotated[
         bool, typer.Option("--invert", help="With --save: swap black and white.", rich_help_panel=OUTPUT)
     ] = False,
+    lang: LangOption = "en",
+    force: ForceOption = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Read, count, look, draw."""
-    terminal = Terminal(as_json, quiet)
+    terminal = Terminal(as_json, quiet, lang)
     if out is not None and out.suffix.lower() != ".png":
         raise VizdiffUsageError(f"--out must end in .png, found {str(out)!r}")
     if save is None and (transpose or invert):
@@ -63,21 +66,22 @@ def run_command(
     data = load_data_set(folder, image_size)
     counts = [count_by_class(part) for part in (data.train, data.test)]
     found = suspicions(data, str(folder))
-    terminal.say("Data", data_summary(data))
+    terminal.say("Data", data_summary(data, terminal))
     for note in data.notes:
         terminal.say("", note)
     for one in found:
-        terminal.say("Look at", with_options(one.text, option_name))
+        terminal.tell("Check", f"suspicion_{one.kind}", text=with_options(one.text, option_name))
     if not as_json and not quiet:
         rows = [(name, str(number), str(counts[1][name])) for name, number in counts[0].items()]
-        for line in table(("class", "training", "held-out"), rows):
+        for line in table([terminal.text(f"column_{name}") for name in ("class", "training", "heldout")], rows):
             print(line)
     if out is not None:
+        Output(out, "data", force).claim(terminal, folder=str(folder.resolve()))
         _draw(data, out)
-        terminal.say("Written", f"{show_path(out)} (the first images of each class)")
+        terminal.tell("Written", "written_examples", path=show_path(out))
     if save is not None:
         count = _save(data, save, transpose, invert)
-        terminal.say("Written", f"{show_path(save)} ({count:,} PNG files; train on them with --data-dir)")
+        terminal.tell("Written", "written_images", path=show_path(save), count=count)
     terminal.result(_facts(data, folder, counts, out, save) | {"suspicions": {one.kind: one.text for one in found}})
 
 

@@ -17,17 +17,27 @@ from viz_diffusion.cli.option_groups import OUTPUT, takes
 from viz_diffusion.cli.options import (
     DataDirOption,
     DeviceOption,
+    ForceOption,
     JsonOption,
     LangOption,
     QuietOption,
     RunOption,
-    default_out,
 )
+from viz_diffusion.cli.outputs import Output
 from viz_diffusion.cli.picture_options import SIZES, check_size, writes_pictures
-from viz_diffusion.cli.study import LessonsOption, figure_command, pick_lessons, prepare_study, study_command
+from viz_diffusion.cli.study import (
+    LessonsOption,
+    figure_command,
+    lessons_mark,
+    pick_lessons,
+    prepare_study,
+    study_command,
+    study_texts,
+)
 from viz_diffusion.deck.outline import MINUTES
 from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.files import make_dir, make_parent
+from viz_diffusion.text.class_names import file_name
 
 if TYPE_CHECKING:
     from viz_diffusion.deck.pictures import Film
@@ -68,6 +78,16 @@ TemplateOption = Annotated[
 ]
 SizeOption = Annotated[str, typer.Option(metavar="|".join(SIZES), help="Size of the film.", rich_help_panel=OUTPUT)]
 
+OutOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="File or folder to write.",
+        show_default="reports/deck…, with what differs from the defaults",
+        rich_help_panel=OUTPUT,
+    ),
+]
+
 
 @dataclass(frozen=True)
 class _DeckFile:
@@ -98,37 +118,33 @@ def run_command(
     lessons: LessonsOption = "core",
     template: TemplateOption = None,
     size: SizeOption = _DEFAULT_SIZE,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="File or folder to write.",
-            show_default="reports/deck…; digit and language are added if not 5 and en",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = None,
+    out: OutOption = None,
+    force: ForceOption = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Record, measure, plan, write."""
-    terminal = Terminal(as_json, quiet)
+    terminal = Terminal(as_json, quiet, lang)
     _check_options(format, template, out, size)
-    from viz_diffusion.text.catalogue import load_texts
-
-    texts, chosen = load_texts(lang), pick_lessons(lessons)
-    selection = _read_selection(minutes, slides)
+    chosen, selection = pick_lessons(lessons), _read_selection(minutes, slides)
     request = read_request(generation)
-    out = default_out("deck", _ENDINGS[format], request.digit, lang, request.asked[1]) if out is None else out
+    if out is None:
+        name = _name(minutes, slides, lessons, template, size)
+        out = request.default_out(name, _ENDINGS[format], lang, run)
     file = _DeckFile(format, template, out, size)
     _check_files(file)
-    study = prepare_study(request, run, device, terminal, chosen, out=out, data_dir=data_dir)
-    texts = texts.for_classes(study.run.config.class_names)
-    command = study_command("deck", study, lang, *_own_options(minutes, slides, lessons, size))
-    written = _write(study, file, selection, command, texts, terminal)
+    own = _own_options(minutes, slides, lessons, size)
+    shown = Output(out, "deck", force, lang, options=own if template is None else [*own, "--template", template.name])
+    if format == "folder":
+        shown = replace(shown, path=out / "facts.json", others=("*",))
+    study = prepare_study(request, run, device, terminal, chosen, out=shown, data_dir=data_dir)
+    command = study_command("deck", study, lang, *own)
+    written = _write(study, file, selection, command, study_texts(study, terminal.texts), terminal)
     total = "" if out.is_dir() else f", {show_size(out)}"
-    terminal.say("Done", f"{show_path(out)} ({written['count']} {written['what']}{total}, {terminal.seconds:.0f} s)")
+    files = terminal.text(f"count_{written['what']}", count=written["count"]) + total
+    terminal.tell("Done", "done_folder", path=show_path(out), files=files, seconds=terminal.seconds)
     if written["left_out"]:
-        terminal.say("Left out", f"{', '.join(written['left_out'])} (add one: --slides=+NAME; all: --slides all)")
+        terminal.tell("Left out", "slides_left_out", names=", ".join(written["left_out"]))
     facts = study.facts()
     terminal.result(
         {
@@ -153,6 +169,17 @@ def _own_options(minutes: int, slides: str | None, lessons: str, size: str) -> l
     words += [f"--slides={slides}"] if slides else []
     words += ["--lessons", lessons] if lessons != "core" else []
     return words + (["--size", size] if size != _DEFAULT_SIZE else [])
+
+
+def _name(minutes: int, slides: str | None, lessons: str, file: Path | None, size: str) -> str:
+    """Return the beginning of the file's name: what is shown, where it is not the default; ``file`` is a template."""
+    marks = {
+        f"{minutes}min": minutes != _DEFAULT_MINUTES,
+        "slides": slides,
+        size: size != _DEFAULT_SIZE,
+        file_name(file.stem if file else ""): file,
+    }
+    return "_".join(["deck", *(mark for mark, differs in marks.items() if differs), *lessons_mark(lessons)])
 
 
 def _read_selection(minutes: int, slides: str | None) -> Selection:
@@ -212,7 +239,7 @@ def _write(
         "shown": [slide.name for slide in plan.chosen],
         "left_out": [slide.name for slide in plan.left_out],
     }
-    with ThreadPoolExecutor(1) as pool, terminal.progress("Drawing", "the pictures", None) as update:
+    with ThreadPoolExecutor(1) as pool, terminal.progress("Drawing", terminal.text("pictures"), None) as update:
         made = partial(make_film, study.trajectory, texts, has_mp4, size=file.size)
         filming = pool.submit(made) if plan.has_film else None  # encoded while the figures are drawn
         if file.format == "folder":

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from viz_diffusion.cli.console import Terminal, clipping_text
+from viz_diffusion.cli.console import Terminal, estimate_text
 from viz_diffusion.cli.evaluation_text import (
     evaluation_lines,
     evaluation_values,
@@ -21,7 +21,9 @@ from viz_diffusion.cli.option_groups import OUTPUT, takes
 from viz_diffusion.cli.options import (
     DataDirOption,
     DeviceOption,
+    ForceOption,
     JsonOption,
+    LangOption,
     QuietOption,
     RunOption,
     SamplerOptions,
@@ -29,6 +31,7 @@ from viz_diffusion.cli.options import (
     check_seed,
     sampler_options,
 )
+from viz_diffusion.cli.outputs import Output, sampling_marks
 from viz_diffusion.diffusion.sampler_config import SamplerConfig
 from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.files import make_parent, write_json
@@ -51,36 +54,44 @@ HELP = (
 )
 COUNT, FEWEST = 2000, 20
 """Samples by default, and at least."""
+LOSSES_A_TIMESTEP = 20
+"""Held-out images at each timestep of the loss."""
 EVALUATION_SAMPLER = SamplerConfig("ddim", 50)
 """The defaults of the sampler: without guidance, so that the model itself is measured."""
 _QUALITY = ("classifier_sha256", "compared", "frechet_excess", "frechet_excess_half", "samples", "real", "clouds")
 """Keys whose values are null where no samples are evaluated."""
+CountOption = Annotated[
+    int | None,
+    typer.Option(
+        "--count",
+        help="Images to sample, 20 to 10000, equally many of each label; at most as many as your held-out images.",
+        show_default="2000",
+    ),
+]
+OutOption = Annotated[Path | None, typer.Option(help="JSON file to write as well.", rich_help_panel=OUTPUT)]
 
 
 @takes(sampling=sampler_options(EVALUATION_SAMPLER))
 def run_command(
     *,
     run: RunOption = None,
-    count: Annotated[
-        int | None,
-        typer.Option(
-            help="Images to sample, 20 to 10000, equally many of each label; at most as many as your held-out images.",
-            show_default="2000",
-        ),
-    ] = None,
+    count: CountOption = None,
     sampling: SamplerOptions,
     seed: SeedOption = 0,
     data_dir: DataDirOption = None,
     device: DeviceOption = "auto",
-    out: Annotated[Path | None, typer.Option(help="JSON file to write as well.", rich_help_panel=OUTPUT)] = None,
+    lang: LangOption = "en",
+    out: OutOption = None,
+    force: ForceOption = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Sample, evaluate, measure the likelihood, say."""
-    terminal = Terminal(as_json, quiet)
+    terminal = Terminal(as_json, quiet, lang)
     config = sampling.config()
     _check_options(count, seed, out)
     loaded = load_run(run, device, terminal, data_dir)
+    _claim(out, force, seed, config, loaded, terminal)
     from viz_diffusion.evaluation.classifier import DigitClassifier
     from viz_diffusion.evaluation.evaluate import most_samples
 
@@ -91,14 +102,16 @@ def run_command(
     judge = DigitClassifier.find(run_config.dataset, training.sha256)
     most = COUNT if run_config.dataset == "mnist" else most_samples(test, run_config.present_labels)
     count = min(COUNT, most) if count is None else count
-    if judge is not None and most >= FEWEST:
+    is_judged = judge is not None and most >= FEWEST
+    _tell_time(loaded, config, count if is_judged else 0, terminal)
+    if judge is not None and is_judged:
         evaluation, clipped = _evaluate_samples(
             loaded, config, seed, count, training, test, trained_on, judge, terminal
         )
     else:
-        terminal.say("Judged", _why_not_judged(run_config, judge is not None, most))
+        terminal.say("Samples", _why_not_judged(run_config, judge is not None, most, terminal))
     likelihood, baselines = _measure_likelihood(loaded, training, test, terminal)
-    how = f"{how_sampled(config)}, seeds {seed} to {seed + count - 1}"
+    how = f"{how_sampled(config, terminal.text)}{terminal.text('of_seeds', first=seed, last=seed + count - 1)}"
     remarks = _say_results(evaluation, likelihood, baselines, run_config.noise_schedule, how, terminal)
     values = {
         "run": loaded.run.name_or_path,
@@ -114,7 +127,6 @@ def run_command(
         **likelihood_values(likelihood, baselines, run_config.noise_schedule),
     }
     if out is not None:
-        terminal.replacing(out)
         write_json(out, values)
     terminal.result(values)
 
@@ -128,6 +140,34 @@ def _check_options(count: int | None, seed: int, out: Path | None) -> None:
         make_parent(out)
 
 
+def _claim(
+    out: Path | None, force: bool, seed: int, config: SamplerConfig, loaded: LoadedRun, terminal: Terminal
+) -> None:
+    """Refuse to overwrite a file of another origin, where one is written."""
+    if out is not None:
+        marks = "_".join(sampling_marks(config))
+        Output(out, "evaluate", force).claim(terminal, seed=seed, sampling=marks, weights=loaded.weights_sha256[:8])
+
+
+def _tell_time(loaded: LoadedRun, config: SamplerConfig, count: int, terminal: Terminal) -> None:
+    """Say how long the evaluation takes, from the time of one forward pass."""
+    import time
+
+    import torch
+
+    from viz_diffusion.diffusion.prediction import predict_noise
+
+    run, images = loaded.run.config, torch.zeros(LOSSES_A_TIMESTEP, *loaded.run.config.image_shape)
+    for _ in range(2):  # the first one is slower
+        begun = time.perf_counter()
+        predict_noise(loaded.model, images, run.num_train_timesteps // 2, run.present_labels[0])
+        seconds = (time.perf_counter() - begun) / len(images)
+    evaluations = config.num_evaluations(run.num_train_timesteps) * (1 if config.guidance_scale == 1 else 2)
+    total = seconds * (count * evaluations + LOSSES_A_TIMESTEP * run.num_train_timesteps)
+    steps = config.num_steps(run.num_train_timesteps)
+    terminal.tell("Time", "estimate", duration=estimate_text(total), count=count, steps=steps)
+
+
 def _say_results(
     evaluation: Evaluation | None,
     likelihood: Likelihood,
@@ -137,23 +177,20 @@ def _say_results(
     terminal: Terminal,
 ) -> list[str]:
     """Say what was measured, of samples that were made as ``how`` says; return the remarks on it."""
-    remarks = [] if evaluation is None else remarks_on(evaluation)
-    lines = [] if evaluation is None else evaluation_lines(evaluation, how)
-    for label, text in (*lines, *likelihood_lines(likelihood, baselines, schedule), *remarks):
+    remarks = [] if evaluation is None else remarks_on(evaluation, terminal.text)
+    lines = [] if evaluation is None else evaluation_lines(evaluation, how, terminal.text)
+    for label, text in (*lines, *likelihood_lines(likelihood, baselines, schedule, terminal.text), *remarks):
         terminal.say(label, text)
     return [text for _, text in remarks]
 
 
-def _why_not_judged(config: RunConfig, has_classifier: bool, most: int) -> str:
+def _why_not_judged(config: RunConfig, has_classifier: bool, most: int, terminal: Terminal) -> str:
     """Return why no samples are judged."""
     where = config.data_dir or config.dataset
     if has_classifier:
-        return f"no samples: {where} allows for {most}, as many as there are real images of each class, of {FEWEST}"
+        return terminal.text("too_few_images", where=where, most=most, fewest=FEWEST)
     given = f"--data-dir {where}" if config.data_dir else f"--dataset {where}"
-    return (
-        f"no samples: the bundled classifier reads MNIST's digits, and this run is of {where}; train one with: "
-        f"vizdiff train-classifier {given}"
-    )
+    return terminal.text("no_classifier", where=where, command=f"vizdiff train-classifier {given}")
 
 
 def _evaluate_samples(
@@ -179,13 +216,9 @@ def _evaluate_samples(
     compared = sum(images_of_each(labels, test).values())
     check_count(count, compared, test)
     images, clipped = sample_all(loaded, labels, seed, config, terminal)
-    terminal.say("Guesses", clipping_text(clipped, config.clip))
-    terminal.say(
-        "Judging",
-        f"{count} samples and {count} Gaussian clouds; sets of {compared} of them, and of {compared} test digits, "
-        f"against {compared} other test digits ({FLOOR_DRAWS} times); near-copies among {len(trained_on)} training "
-        "digits",
-    )
+    terminal.tell_clipping(clipped, config.clip)
+    facts = {"count": count, "compared": compared, "draws": FLOOR_DRAWS, "training": len(trained_on)}
+    terminal.tell("Comparing", "comparing", **facts)
     return evaluate(images, labels, training, test, trained_on=trained_on, judge=judge), clipped
 
 
@@ -195,7 +228,7 @@ def _measure_likelihood(
     """Return the likelihood of the network, and the mean losses of one Gaussian and of one per label."""
     from viz_diffusion.evaluation.likelihood import gaussian_losses, measure_likelihood
 
-    schedule, text = loaded.run.config.noise_schedule, "the loss at every timestep"
+    schedule, text = loaded.run.config.noise_schedule, terminal.text("loss_by_timestep")
     with terminal.progress("Measuring", text, schedule.num_train_timesteps) as update:
         likelihood = measure_likelihood(
             loaded.model,

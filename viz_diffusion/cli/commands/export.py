@@ -32,17 +32,17 @@ from viz_diffusion.cli.export_pictures import (
 from viz_diffusion.cli.generation_request import GENERATION, GenerationOptions, read_request
 from viz_diffusion.cli.option_groups import OUTPUT, takes
 from viz_diffusion.cli.options import (
-    DEFAULT_DIGIT,
     DataDirOption,
     DeviceOption,
+    ForceOption,
     JsonOption,
     LangOption,
     QuietOption,
     RunOption,
-    default_out,
 )
+from viz_diffusion.cli.outputs import Output, default_out
 from viz_diffusion.cli.picture_options import FilmSizeOption, check_size, writes_pictures
-from viz_diffusion.cli.study import prepare_study
+from viz_diffusion.cli.study import prepare_study, study_texts
 from viz_diffusion.errors import VizdiffUsageError, did_you_mean
 from viz_diffusion.files import make_parent, write_bytes
 
@@ -55,6 +55,14 @@ HELP = (
     "A figure is png, svg or pdf. A film, of a generation or of the samples during training, is gif, webp or mp4.\n\n"
     "Example: vizdiff export --figure steps --format gif"
 )
+OutOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="File to write.",
+        show_default="reports/FIGURE.FORMAT, with what differs from the defaults",
+        rich_help_panel=OUTPUT,
+    ),
+]
 
 
 @writes_pictures
@@ -74,34 +82,29 @@ def run_command(
     frames: FramesOption = None,
     spacing: SpacingOption = "default",
     size: FilmSizeOption = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            help="File to write.",
-            show_default="reports/FIGURE.FORMAT; digit and language are added if not 5 and en",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = None,
+    out: OutOption = None,
+    force: ForceOption = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Record, measure one lesson, draw, write."""
-    terminal = Terminal(as_json, quiet)
+    terminal = Terminal(as_json, quiet, lang)
     if figure is None:
         raise VizdiffUsageError(f"--figure is missing; choose from {_names(_owners())}")
     form = _check_format(format, out, dpi, transparent, size)
-    from viz_diffusion.text.catalogue import load_texts
-
-    texts = load_texts(lang)
+    texts, own = terminal.texts, _own_options(form, frames, spacing)
     if figure == LEARNING:
         _check_unused(context)
-        path = _writable_path(out, figure, form.kind, DEFAULT_DIGIT, lang)
-        facts, data = training_samples(run, form, texts, path, terminal)
+        path = out or default_out(figure, f".{form.kind}", None, lang, run=run)
+        make_parent(path)
+        written = Output(path, f"export {figure}", force, lang, options=own)
+        facts, data = training_samples(run, form, texts, written, terminal)
     else:
         lesson = _owner(figure, form.kind, frames, spacing)
         request = read_request(generation)
         _check_frames(request.steps, frames, spacing, form.kind)
-        path = _writable_path(out, figure, form.kind, request.digit, lang, request.asked[1])
+        path = out or request.default_out(figure, f".{form.kind}", lang, run)
+        make_parent(path)
         study = prepare_study(
             request,
             run,
@@ -109,10 +112,10 @@ def run_command(
             terminal,
             lessons=[lesson],
             others="comparison_runs" in lesson.needs,
-            out=path,
+            out=Output(path, f"export {figure}", force, lang, options=own),
             data_dir=data_dir,
         )
-        texts = texts.for_classes(study.run.config.class_names)
+        texts = study_texts(study, texts)
         terminal.say("Drawing", figure)
         is_film = form.kind in FILMS
         facts, data = (
@@ -122,17 +125,16 @@ def run_command(
     _write(path, data, figure, form, facts, terminal)
 
 
-def _writable_path(out: Path | None, figure: str, kind: str, digit: int, lang: str, label: str | None = None) -> Path:
-    """Return the file to write, in a folder that exists."""
-    path = default_out(figure, f".{kind}", digit, lang, label) if out is None else out
-    make_parent(path)
-    return path
+def _own_options(form: ExportFormat, frames: str | None, spacing: str) -> list[str]:
+    """Return the command's own options, where they are not the default."""
+    own = {"dpi": form.dpi, "transparent": form.transparent, "frames": frames, "spacing": spacing, "size": form.size}
+    return [f"--{name} {value}" for name, value in own.items() if value not in (DPI, False, None, "default")]
 
 
 def _write(path: Path, data: bytes, figure: str, form: ExportFormat, facts: dict[str, Any], terminal: Terminal) -> None:
     """Write the file, and say what it is."""
     write_bytes(path, data)
-    terminal.say("Done", f"{show_path(path)} ({show_size(path)}, {terminal.seconds:.0f} s)")
+    terminal.tell("Done", "done_file", path=show_path(path), size=show_size(path), seconds=terminal.seconds)
     said = {"out": str(path), "figure": figure, "format": form.kind, "bytes": len(data)}
     terminal.result({**said, "seconds": round(terminal.seconds, 1), **facts})
 

@@ -13,6 +13,7 @@ from viz_diffusion.cli.option_groups import MODEL, OUTPUT
 from viz_diffusion.cli.options import (
     DataDirOption,
     DigitOption,
+    ForceOption,
     ImageSizeOption,
     JsonOption,
     LabelOption,
@@ -20,8 +21,8 @@ from viz_diffusion.cli.options import (
     QuietOption,
     SeedOption,
     check_seed,
-    default_out,
 )
+from viz_diffusion.cli.outputs import Output, default_out
 from viz_diffusion.cli.picture_options import writes_pictures
 from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.files import make_dir
@@ -31,6 +32,14 @@ HELP = (
     "Draws five digits at rising timesteps, and the noise schedule that sets how fast the noise grows.\n\n"
     "Example: vizdiff forward --digit 5"
 )
+OutOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder to write.",
+        show_default="reports/forward, with what differs from the defaults",
+        rich_help_panel=OUTPUT,
+    ),
+]
 
 
 @writes_pictures
@@ -46,28 +55,24 @@ def run_command(
     image_size: ImageSizeOption = None,
     seed: SeedOption = 0,
     lang: LangOption = "en",
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder to write.",
-            show_default="reports/forward; digit and language are added if not 5 and en",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = None,
+    out: OutOption = None,
+    force: ForceOption = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Add noise, draw, write."""
-    terminal = Terminal(as_json, quiet)
+    terminal = Terminal(as_json, quiet, lang)
     check_choice(digit, label)
     check_seed(seed)
     if schedule not in ("linear", "cosine"):
         raise VizdiffUsageError(f"--schedule must be linear or cosine, found {schedule!r}")
     from viz_diffusion.diffusion.schedule import NoiseSchedule
-    from viz_diffusion.text.catalogue import load_texts
 
-    noise_schedule, texts = NoiseSchedule.named(schedule), load_texts(lang)
-    out = default_out("forward", "", digit, lang, label) if out is None else out
+    noise_schedule, texts = NoiseSchedule.named(schedule), terminal.texts
+    if out is None:
+        data_name = "" if dataset == "mnist" and data_dir is None else data_dir.resolve().name if data_dir else dataset
+        name = "_".join(["forward", *([schedule] if schedule != "linear" else []), *filter(None, [data_name])])
+        out = default_out(name, "", digit, lang, label, seed=seed or None)
     make_dir(out)
     terminal.say("Loading", "PyTorch")
     from viz_diffusion.data import load_digits
@@ -81,14 +86,14 @@ def run_command(
     texts = texts.for_classes(digits.class_names)
     chosen = choose_class(digits.present, digits.class_names, digit, label, "the data hold")
     data = measure_noising(digits, noise_schedule, chosen, seed)
-    terminal.replacing(out / "forward.png")
-    others = "and the next four" if len(data.labels) == 5 else f"and {len(data.labels) - 1} more"
-    name = digits.name(chosen) if digits.class_names else f"digit {chosen}"
-    terminal.say("Drawing", f"{schedule} schedule, {name} {others}")
+    shown = {"data": digits.sha256[:8], "schedule": schedule, "label": chosen, "seed": seed}
+    Output(out / "forward.png", "forward", force, lang, ("forward.svg", "snr.png", "snr.svg")).claim(terminal, **shown)
+    terminal.tell("Drawing", "forward", schedule=schedule, count=len(data.labels))
     facts = facts_by_name(noising.facts(data))
     drawn = drawings(noising.draw(data), wording(facts, texts), texts)
     for drawing in drawn:
         save_drawing(drawing, out)
-    terminal.say("Done", f"{show_path(out)} (forward and snr, .png and .svg, {terminal.seconds:.0f} s)")
+    files = ", ".join(f"{one.name}.png" for one in drawn)
+    terminal.tell("Done", "done_folder", path=show_path(out), files=files, seconds=terminal.seconds)
     result = facts | captions_and_details(drawn)
     terminal.result({"out": str(out), "seconds": round(terminal.seconds, 1), **result})

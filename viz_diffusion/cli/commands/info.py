@@ -6,8 +6,8 @@ import os
 import platform
 from typing import Any
 
-from viz_diffusion.cli.console import Terminal, table
-from viz_diffusion.cli.options import JsonOption, QuietOption
+from viz_diffusion.cli.console import Terminal, padded, table
+from viz_diffusion.cli.options import JsonOption, LangOption, QuietOption
 from viz_diffusion.training.presets import PRESETS, Preset
 
 HELP = (
@@ -17,9 +17,9 @@ HELP = (
 )
 
 
-def run_command(as_json: JsonOption = False, quiet: QuietOption = False) -> None:
+def run_command(lang: LangOption = "en", as_json: JsonOption = False, quiet: QuietOption = False) -> None:
     """Collect the facts and say them."""
-    terminal = Terminal(as_json, quiet)
+    terminal = Terminal(as_json, quiet, lang)
     terminal.say("Loading", "PyTorch")
     import torch
 
@@ -51,13 +51,14 @@ def run_command(as_json: JsonOption = False, quiet: QuietOption = False) -> None
     if not as_json:
         for name, value in facts.items():
             shown = ", ".join(value) if isinstance(value, list) else value
-            print(f"{name.replace('_', ' '):<26}{shown if shown != '' else '-'}")
+            print(f"{padded(terminal.text(f'info_{name}'), 26)}{shown if shown != '' else '-'}")
+        header = [terminal.text(f"column_{name}") for name in _COLUMNS]
         print()
-        print("\n".join(table(_HEADER, [preset_row(preset, digest) for preset in PRESETS])))
+        print("\n".join(table(header, [preset_row(preset, digest, terminal) for preset in PRESETS])))
     terminal.result(facts | {"presets": [preset_facts(preset, digest) for preset in PRESETS]})
 
 
-_HEADER = ("preset", "for", "channels", "images/step", "budget", "read as asked", "FID-MNIST", "command")
+_COLUMNS = ("preset", "purpose", "channels", "batch", "budget", "accuracy", "fid", "command")
 
 
 def preset_facts(preset: Preset, bundled_sha256: str) -> dict[str, Any]:
@@ -84,22 +85,27 @@ def preset_facts(preset: Preset, bundled_sha256: str) -> dict[str, Any]:
     }
 
 
-def preset_row(preset: Preset, bundled_sha256: str) -> tuple[str, ...]:
+def preset_row(preset: Preset, bundled_sha256: str, terminal: Terminal) -> tuple[str, ...]:
     """Return a preset as a row of the table."""
     facts = preset_facts(preset, bundled_sha256)
     measured = facts["measured"]
-    accuracy, distance = "not measured", "not measured"
+    accuracy = distance = terminal.text("not_measured")
     if measured is not None:
         low, high = measured["accuracy"]["interval"]
-        accuracy = f"{measured['accuracy']['value']:.1%} ({low:.1%} to {high:.1%} of {measured['count']:,})"
-        distance = f"{measured['frechet']:.2f}, {measured['frechet'] - measured['floor']:.2f} above real digits"
-    width = " and ".join(map(str, preset.channels))
+        accuracy = terminal.text(
+            "preset_accuracy", value=measured["accuracy"]["value"], low=low, high=high, count=measured["count"]
+        )
+        distance = terminal.text("preset_fid", fid=measured["frechet"], excess=measured["frechet"] - measured["floor"])
+    width = terminal.text("and").join(map(str, preset.channels))
+    minutes = preset.minutes
+    kind, number = ("steps", preset.steps) if minutes is None else ("minutes", minutes)
+    budget = terminal.text(f"budget_{kind}", **{kind: number})
     return (
         preset.name,
-        preset.purpose,
+        terminal.text(f"purpose_{preset.name}"),
         width,
         str(preset.batch_size),
-        preset.budget,
+        budget,
         accuracy,
         distance,
         preset.command,

@@ -17,6 +17,7 @@ from viz_diffusion.cli.options import (
     DataDirOption,
     DeviceOption,
     DigitOption,
+    ForceOption,
     JsonOption,
     LabelOption,
     LangOption,
@@ -25,12 +26,14 @@ from viz_diffusion.cli.options import (
     SeedOption,
     check_seed,
 )
+from viz_diffusion.cli.outputs import Output, default_out, picture_names
 from viz_diffusion.cli.picture_options import writes_pictures
 from viz_diffusion.errors import VizdiffUsageError, did_you_mean
 from viz_diffusion.files import make_dir, write_json
 
 if TYPE_CHECKING:
     from viz_diffusion.study.narrative import NarratedLesson
+    from viz_diffusion.text.catalogue import Texts
 
 
 HELP = (
@@ -39,6 +42,14 @@ HELP = (
     "Example: vizdiff lesson noising"
 )
 FullOption = Annotated[bool, typer.Option("--full", help="Measure on more images; the expected time is printed first.")]
+OutOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder to write.",
+        show_default="reports/lessons, with what differs from the defaults",
+        rich_help_panel=OUTPUT,
+    ),
+]
 
 
 @writes_pictures
@@ -52,22 +63,19 @@ def run_command(
     data_dir: DataDirOption = None,
     device: DeviceOption = "auto",
     lang: LangOption = "en",
-    out: Annotated[Path, typer.Option(help="Folder to write.", rich_help_panel=OUTPUT)] = Path("reports/lessons"),
+    out: OutOption = None,
+    force: ForceOption = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Measure, draw, write, say."""
-    terminal = Terminal(as_json, quiet)
+    terminal = Terminal(as_json, quiet, lang)
     check_choice(digit, label)
     check_seed(seed)
-    from viz_diffusion.text.catalogue import load_texts
-
-    texts = load_texts(lang)
-    known = list(dict.fromkeys(key.split(".")[1] for key in texts if key.startswith("chapter.")))
-    if name not in known:
-        hint = did_you_mean(name, known)
-        raise VizdiffUsageError(f"there is no lesson {name!r}; choose from {', '.join(known)}{hint}")
+    texts = terminal.texts
+    _check_name(name, texts)
     terminal.say("Question", texts[f"chapter.{name}.question"])
+    out = default_out("lessons", "", digit, lang, label, seed=seed, run=run) if out is None else out
     make_dir(out)
     loaded = load_run(run, device, terminal, data_dir)
     texts = texts.for_classes(loaded.run.config.class_names)
@@ -75,8 +83,11 @@ def run_command(
     from viz_diffusion.lessons.base import choose_lessons
 
     lesson = choose_lessons(name)[0]
-    longer = "" if full else f"; --full {estimate_text(estimated_seconds(lesson, True))}"
-    terminal.say("Time", f"{estimate_text(estimated_seconds(lesson, full))} on two cores{longer}")
+    Output(out / f"{name}.json", "lesson", force, lang, picture_names(lesson.figure_names)).claim(
+        terminal, label=chosen, seed=seed, full=full, weights=loaded.weights_sha256[:8]
+    )
+    quick, longer = (estimate_text(estimated_seconds(lesson, whole)) for whole in (full, True))
+    terminal.tell("Time", "time_full" if full else "time", quick=quick, full=longer)
     finding, narrated = study_lesson(lesson, loaded, chosen, seed, full, texts, terminal)
     from viz_diffusion.study.narrative import captions_and_details, save_drawing
 
@@ -99,9 +110,17 @@ def run_command(
     }
     write_json(out / f"{name}.json", result)
     _say(narrated, terminal)
-    files = f"{', '.join(drawing.name for drawing in narrated.drawings)}, .png and .svg; {name}.json"
-    terminal.say("Done", f"{show_path(out)} ({files}; {terminal.seconds:.0f} s)")
+    files = terminal.text("pictures_and_json", names=", ".join(one.name for one in narrated.drawings), json=name)
+    terminal.tell("Done", "done_folder", path=show_path(out), files=files, seconds=terminal.seconds)
     terminal.result({"out": str(out), **result})
+
+
+def _check_name(name: str, texts: Texts) -> None:
+    """Refuse a lesson that there is not; the catalogue names all."""
+    known = list(dict.fromkeys(key.split(".")[1] for key in texts if key.startswith("chapter.")))
+    if name not in known:
+        hint = did_you_mean(name, known)
+        raise VizdiffUsageError(f"there is no lesson {name!r}; choose from {', '.join(known)}{hint}")
 
 
 def _say(narrated: NarratedLesson, terminal: Terminal) -> None:

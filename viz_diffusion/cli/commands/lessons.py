@@ -11,10 +11,8 @@ HELP = "List the lessons: question and duration of each.\n\nExample: vizdiff les
 
 def run_command(lang: LangOption = "en", as_json: JsonOption = False, quiet: QuietOption = False) -> None:
     """List the lessons."""
-    terminal = Terminal(as_json, quiet)
-    from viz_diffusion.text.catalogue import load_texts
-
-    texts = load_texts(lang)
+    terminal = Terminal(as_json, quiet, lang)
+    texts = terminal.texts
     terminal.say("Loading", "PyTorch")
     from viz_diffusion.lessons.base import all_lessons
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import webbrowser
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,18 +15,18 @@ from viz_diffusion.cli.console import Terminal, show_path, show_size
 from viz_diffusion.cli.generation_request import GENERATION, GenerationOptions, GenerationRequest, read_request
 from viz_diffusion.cli.option_groups import OUTPUT, takes
 from viz_diffusion.cli.options import (
-    DEFAULT_DIGIT,
     DataDirOption,
     DeviceOption,
+    ForceOption,
     JsonOption,
     LangOption,
     QuietOption,
     RunOption,
-    default_out,
 )
+from viz_diffusion.cli.outputs import Output, default_out, picture_names
 from viz_diffusion.cli.picture_options import writes_pictures
 from viz_diffusion.cli.recording_study import measure_recording, recording_command
-from viz_diffusion.cli.study import LessonsOption, pick_lessons, prepare_study, study_command
+from viz_diffusion.cli.study import LessonsOption, lessons_mark, pick_lessons, prepare_study, study_command, study_texts
 from viz_diffusion.files import make_dir, make_parent
 
 if TYPE_CHECKING:
@@ -50,6 +51,14 @@ FiguresOption = Annotated[
     Path | None,
     typer.Option(help="Folder to write all figures to as well, as PNG and SVG.", rich_help_panel=OUTPUT),
 ]
+OutOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="HTML file to write.",
+        show_default="reports/report.html, with what differs from the defaults",
+        rich_help_panel=OUTPUT,
+    ),
+]
 
 
 @writes_pictures
@@ -64,43 +73,36 @@ def run_command(
     lessons: LessonsOption = "core",
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
     figures: FiguresOption = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            help="HTML file to write.",
-            show_default="reports/report.html; digit and language are added if not 5 and en",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = None,
+    out: OutOption = None,
+    force: ForceOption = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Record, measure, draw, write."""
-    terminal = Terminal(as_json, quiet)
-    from viz_diffusion.text.catalogue import load_texts
-
-    texts = load_texts(lang)
+    terminal = Terminal(as_json, quiet, lang)
+    texts = terminal.texts
     request = read_request(generation, recording_only=True)
     if out is None:
-        name, digit = ("report_recording", DEFAULT_DIGIT) if request.is_recording_only else ("report", request.digit)
-        out = default_out(name, ".html", digit, lang, request.asked[1])
+        out = _default_out(request, lang, run, lessons)
     make_parent(out)
+    options = [] if lessons == "core" else ["--lessons", lessons]
+    written = Output(out, "report", force, lang, () if figures is None else _picture_names(), figures, options)
     if request.is_recording_only:
         recording_study = measure_recording(request, run, lessons, device, terminal)
-        terminal.replacing(out)
+        written.claim(terminal, recording=str((request.folder or out).resolve()))
         page = _recording_page(request, recording_study, texts, figures, terminal)
         facts = recording_study.facts()
-        following = "vizdiff report --open   (all chapters, of the bundled network)"
+        following = terminal.text("next_report")
     else:
         chosen = pick_lessons(lessons)
-        study = prepare_study(request, run, device, terminal, chosen, comparisons=True, out=out, data_dir=data_dir)
-        texts = texts.for_classes(study.run.config.class_names)
+        study = prepare_study(request, run, device, terminal, chosen, comparisons=True, out=written, data_dir=data_dir)
+        texts = study_texts(study, texts)
         page, facts = _page(study, texts, figures, terminal), study.facts()
-        following = "vizdiff train   (10 min; Ctrl-C keeps your work)"
+        following = _next_command(study) or terminal.text("next_train")
     from viz_diffusion.report import write_report
 
     write_report(page, out)
-    terminal.say("Done", f"{show_path(out)} ({show_size(out)}, {terminal.seconds:.0f} s)")
+    terminal.tell("Done", "done_file", path=show_path(out), size=show_size(out), seconds=terminal.seconds)
     terminal.say("Next", following)
     recording = facts["recording"]
     terminal.result(
@@ -114,6 +116,31 @@ def run_command(
     )
     if open_page:
         webbrowser.open(out.resolve().as_uri())
+
+
+def _default_out(request: GenerationRequest, lang: str, run: str | None, lessons: str) -> Path:
+    """Return the file of a page without ``--out``; that of a recording by itself has the recording's name."""
+    if request.is_recording_only and request.folder is not None:
+        name = request.folder.resolve().with_suffix("").name
+        return default_out("_".join(["report_recording", *lessons_mark(lessons)]), ".html", None, lang, name)
+    return request.default_out("_".join(["report", *lessons_mark(lessons)]), ".html", lang, run)
+
+
+def _picture_names() -> tuple[str, ...]:
+    """Return the names of the files that ``--figures`` writes."""
+    from viz_diffusion.lessons.base import all_lessons
+
+    return picture_names({figure for lesson in all_lessons() for figure in lesson.figure_names} | {"steps"})
+
+
+def _next_command(study: Study) -> str:
+    """Return what to run next: go on training, or measure a run of one's own; empty for the bundled one."""
+    run = study.run
+    if not run.is_finished:
+        return shlex.join(["vizdiff", "train", "--resume", show_path(run.path)])
+    if not run.is_bundled:
+        return shlex.join(["vizdiff", "evaluate", "--run", show_path(run.path)])
+    return ""
 
 
 def _page(study: Study, texts: Texts, figures: Path | None, terminal: Terminal) -> Page:
@@ -159,7 +186,7 @@ def _draw(
     from viz_diffusion.study.narrative import narrate, save_drawing
 
     pictures: dict[str, Picture] = {}
-    with terminal.progress("Drawing", "the pictures", None) as update, ThreadPoolExecutor(2) as pool:
+    with terminal.progress("Drawing", terminal.text("pictures"), None) as update, ThreadPoolExecutor(2) as pool:
         # sprites are encoded in the pool while the figures are drawn here
         encoding = [pool.submit(getattr, player, "sheets") for player in players]
 

@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from viz_diffusion.cli.class_choice import check_choice, choose_label
-from viz_diffusion.cli.console import Terminal, clipping_text, show_path, show_size
+from viz_diffusion.cli.console import Terminal, show_path, show_size
 from viz_diffusion.cli.loading import load_run
 from viz_diffusion.cli.option_groups import OUTPUT, takes
 from viz_diffusion.cli.options import (
     PICTURE_SAMPLER,
     DeviceOption,
+    ForceOption,
     JsonOption,
     LabelOption,
+    LangOption,
     QuietOption,
     RunOption,
     SamplerOptions,
@@ -24,6 +26,7 @@ from viz_diffusion.cli.options import (
     check_seed,
     sampler_options,
 )
+from viz_diffusion.cli.outputs import Output, sampling_marks
 from viz_diffusion.cli.record import sample_all
 from viz_diffusion.errors import VizdiffInputError, VizdiffIOError, VizdiffUsageError
 from viz_diffusion.files import make_parent
@@ -53,11 +56,13 @@ def run_command(
     sampling: SamplerOptions,
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
+    lang: LangOption = "en",
+    force: ForceOption = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Sample, write, and say the classifier accuracy."""
-    terminal = Terminal(as_json, quiet)
+    terminal = Terminal(as_json, quiet, lang)
     one = _one_digit(digit)
     check_choice(one, label)
     check_at_least("--count", count, 1)
@@ -67,12 +72,14 @@ def run_command(
         raise VizdiffUsageError(f"--out must end in .npz or .png, found {out}")
     make_parent(out)
     loaded = load_run(run, device, terminal)
-    terminal.replacing(out)
     import torch
 
     run_config = loaded.run.config
     asked = one is not None or label is not None
     digits = [choose_label(run_config, one, label)] if asked else list(run_config.present_labels)
+    Output(out, "sample", force).claim(
+        terminal, labels=digits, seed=seed, sampling="_".join(sampling_marks(config)), weights=loaded.weights_sha256[:8]
+    )
     labels = torch.tensor([digits[i % len(digits)] for i in range(count)])
     images, clipped = sample_all(loaded, labels, seed, config, terminal)
     _write(out, images, labels, run_config.class_names)
@@ -89,8 +96,8 @@ def run_command(
         "x0_beyond_scale": clipped,
         "seconds": round(terminal.seconds, 1),
     }
-    terminal.say("Guesses", clipping_text(clipped, config.clip))
-    terminal.say("Done", f"{show_path(out)} ({show_size(out)}, {terminal.seconds:.0f} s)")
+    terminal.tell_clipping(clipped, config.clip)
+    terminal.tell("Done", "done_file", path=show_path(out), size=show_size(out), seconds=terminal.seconds)
     judge = _judge(run_config, terminal)
     if judge is not None:
         result |= _classifier_accuracy(images, labels, judge, run_config, terminal)
@@ -111,7 +118,7 @@ def _judge(config: RunConfig, terminal: Terminal) -> tuple[DigitClassifier, str]
     try:
         training = config.load_digits("train")
     except (VizdiffInputError, VizdiffIOError) as error:
-        terminal.say("Left out", f"the classifier's reading, since the data cannot be read ({error})")
+        terminal.tell("Left out", "not_classified", error=error)
         return None
     return DigitClassifier.find(config.dataset, config.data_set(training).sha256)
 
@@ -127,8 +134,8 @@ def _classifier_accuracy(
     from viz_diffusion.evaluation.classifier import classifier_accuracy
 
     share, classifier = classifier_accuracy(images, labels, judge)
-    whose = "the bundled" if config.dataset == "mnist" else "this data's"
-    terminal.say("Read as", f"asked: {share}, by {whose} classifier {classifier[:8]}")
+    whose = terminal.text(f"classifier_{'bundled' if config.dataset == 'mnist' else 'own'}", digest=classifier[:8])
+    terminal.tell("Accuracy", "accuracy", share=terminal.share(share), whose=whose)
     return {
         "read_as_asked": share.hits,
         "read_as_asked_share": share.value,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from viz_diffusion.cli.class_choice import choose_class
 from viz_diffusion.cli.console import Terminal, show_path
 from viz_diffusion.cli.option_groups import OUTPUT
 from viz_diffusion.cli.options import (
@@ -20,6 +21,7 @@ from viz_diffusion.cli.options import (
     DeviceOption,
     ImageSizeOption,
     JsonOption,
+    LangOption,
     QuietOption,
     check_at_least,
     check_seed,
@@ -80,11 +82,12 @@ def run_command(
     out: Annotated[
         Path | None, typer.Option(help="New run folder to write.", show_default="under runs/", rich_help_panel=OUTPUT)
     ] = None,
+    lang: LangOption = "en",
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Train a model and write a run folder."""
-    terminal = Terminal(as_json, quiet)
+    terminal = Terminal(as_json, quiet, lang)
     _check_numbers(minutes, epochs, steps, batch_size, subset, checkpoint_every)
     check_seed(seed or 0)
     check_density(timestep_density)
@@ -172,17 +175,16 @@ def _train(
         else:
             stopped.clear()  # a signal after the last step stops nothing
     if stopped:
-        terminal.say("Stopped", f"at step {state.step:,}; go on with: vizdiff train --resume {show_path(run.path)}")
+        terminal.tell("Stopped", "stopped_at", step=state.step, path=shlex.quote(show_path(run.path)))
         raise typer.Exit(128 + stopped[0])
     digest = run.open(run.path).load_model()[1]
     seconds = time.perf_counter() - started
-    smoothed = "" if loss is None else f", loss {loss:.4f}"
-    terminal.say(
-        "Done",
-        f"{show_path(run.path)} ({state.step:,} steps, {speed:.0f} images/s, {seconds:.0f} s{smoothed})",
-    )
-    names = run.config.class_names
-    terminal.say("Next", shlex.join(["vizdiff", "trajectory", *(["--label", names[0]] if names else ["--digit", "5"])]))
+    rates = {"steps": state.step, "speed": speed, "seconds": seconds}
+    about = [terminal.text("trained", **rates), *([] if loss is None else [terminal.text("loss", loss=loss)])]
+    terminal.tell("Done", "done_training", path=show_path(run.path), about=terminal.text("comma").join(about))
+    label = choose_class(run.config.present_labels, run.config.class_names or (), None, None, "")
+    asked = ["--label", run.config.class_names[label]] if run.config.class_names else ["--digit", str(label)]
+    terminal.say("Next", shlex.join(["vizdiff", "trajectory", *asked, "--run", show_path(run.path)]))
     terminal.result(
         {
             "run": str(run.path),

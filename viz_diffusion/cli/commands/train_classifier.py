@@ -12,12 +12,15 @@ from viz_diffusion.cli.data_text import data_summary
 from viz_diffusion.cli.option_groups import MODEL, OUTPUT
 from viz_diffusion.cli.options import (
     DataDirOption,
+    ForceOption,
     ImageSizeOption,
     JsonOption,
+    LangOption,
     QuietOption,
     check_at_least,
     check_seed,
 )
+from viz_diffusion.cli.outputs import Output
 from viz_diffusion.errors import VizdiffUsageError
 
 HELP = (
@@ -43,11 +46,13 @@ def run_command(
         Path | None,
         typer.Option(help="Folder to write.", show_default="under classifiers/", rich_help_panel=OUTPUT),
     ] = None,
+    lang: LangOption = "en",
+    force: ForceOption = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Read, train, measure, write."""
-    terminal = Terminal(as_json, quiet)
+    terminal = Terminal(as_json, quiet, lang)
     check_at_least("--steps", steps, 1)
     check_seed(seed)
     if (data_dir is None) == (dataset is None) or dataset == "mnist":
@@ -62,21 +67,19 @@ def run_command(
     else:
         named = dataset or ""
         data = DataSet(load_digits("train", named), load_digits("test", named))
-    terminal.say("Data", data_summary(data))
+    terminal.say("Data", data_summary(data, terminal))
     folder = classifier_dir(data.train.sha256) if out is None else out
-    terminal.replacing(folder / "model.safetensors")
-    with terminal.progress("Training", "the classifier", steps) as update:
+    written = Output(folder / "model.safetensors", "train-classifier", force)
+    written.claim(terminal, data=data.train.sha256[:8], steps=steps, seed=seed)
+    with terminal.progress("Training", terminal.text("the_classifier"), steps) as update:
         classifier = train_classifier(
-            data.train, steps, seed, lambda done, loss: update(done, steps, f"loss {loss:.3f}")
+            data.train, steps, seed, lambda done, loss: update(done, steps, terminal.text("loss", loss=loss))
         )
     source = {"data_dir": None if data_dir is None else str(data_dir), "dataset": dataset, "steps": steps, "seed": seed}
     facts = save_classifier(classifier, folder, data.train, data.test, source)
     low, high = facts["test_interval_95"]
-    held_out = "training images, for none is held out" if data.test.sha256 == data.train.sha256 else "held-out images"
-    terminal.say(
-        "Accuracy",
-        f"{facts['test_correct']} of {facts['test_count']} {held_out} ({facts['test_accuracy']:.1%}, "
-        f"95% interval {low:.1%} to {high:.1%})",
-    )
-    terminal.say("Done", f"{show_path(folder)} ({terminal.seconds:.0f} s)")
+    counts = {"hits": facts["test_correct"], "count": facts["test_count"], "value": facts["test_accuracy"]}
+    key = "accuracy_training" if data.test.sha256 == data.train.sha256 else "accuracy_heldout"
+    terminal.tell("Accuracy", key, share=terminal.text("share", **counts, low=low, high=high))
+    terminal.tell("Done", "done_seconds", path=show_path(folder), seconds=terminal.seconds)
     terminal.result({"out": str(folder), "seconds": round(terminal.seconds, 1), **facts})

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import webbrowser
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,21 +15,35 @@ from viz_diffusion.cli.option_groups import OUTPUT, takes
 from viz_diffusion.cli.options import (
     DataDirOption,
     DeviceOption,
+    ForceOption,
     JsonOption,
     LangOption,
     QuietOption,
     RunOption,
     check_at_least,
-    default_out,
 )
-from viz_diffusion.cli.study import prepare_study, study_command
+from viz_diffusion.cli.outputs import Output
+from viz_diffusion.cli.study import prepare_study, study_command, study_texts
 from viz_diffusion.files import make_dir
+
+if TYPE_CHECKING:
+    from viz_diffusion.text.catalogue import Texts
+    from viz_diffusion.worksheet.tasks import Worksheet
+
 
 HELP = (
     "Write exercises on a generation, and their answers.\n\n"
     "worksheet.html is for students and contains no answers; key.html contains the answers. Both print on A4.\n\n"
     "Example: vizdiff worksheet --digit 5 --open"
 )
+OutOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder to write.",
+        show_default="reports/worksheet, with what differs from the defaults",
+        rich_help_panel=OUTPUT,
+    ),
+]
 
 
 @takes(generation=GENERATION)
@@ -40,30 +55,25 @@ def run_command(
     device: DeviceOption = "auto",
     lang: LangOption = "en",
     open_page: Annotated[bool, typer.Option("--open", help="Open both pages in the browser.")] = False,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder to write.",
-            show_default="reports/worksheet; digit and language are added if not 5 and en",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = None,
+    out: OutOption = None,
+    force: ForceOption = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Record, choose, write."""
-    terminal = Terminal(as_json, quiet)
-    from viz_diffusion.text.catalogue import load_texts
+    terminal = Terminal(as_json, quiet, lang)
     from viz_diffusion.worksheet.plan import MIN_STEPS, make_worksheet
 
-    texts = load_texts(lang)
+    texts = terminal.texts
     check_at_least("--steps of a worksheet", generation.sampling.given.get("steps", MIN_STEPS), MIN_STEPS)
     request = read_request(generation)
-    out = default_out("worksheet", "", request.digit, lang, request.asked[1]) if out is None else out
+    out = request.default_out("worksheet", "", lang, run) if out is None else out
     make_dir(out)
-    study = prepare_study(request, run, device, terminal, lessons=(), out=out / "worksheet.html", data_dir=data_dir)
-    texts = texts.for_classes(study.run.config.class_names)
+    written = Output(out / "worksheet.html", "worksheet", force, lang, ("key.html",))
+    study = prepare_study(request, run, device, terminal, lessons=(), out=written, data_dir=data_dir)
+    texts = study_texts(study, texts)
     from viz_diffusion.lessons.context import typical_image
+    from viz_diffusion.study.reading import read_study
     from viz_diffusion.views.frames import pictures
     from viz_diffusion.worksheet.page import write_worksheet
 
@@ -71,11 +81,13 @@ def run_command(
     heldout = config.load_digits("test")
     label = int(study.trajectory.labels[0])
     real = typical_image(label, heldout, heldout if label in heldout.present else config.load_digits("train"))
-    sheet, key = make_worksheet(study.trajectory, study.comparison_runs.others, pictures(real.numpy()))
-    pages = write_worksheet(sheet, key, study_command("worksheet", study, lang), texts, out)
-    for page, what in zip(pages, ("for students", "the answers"), strict=True):
-        terminal.say("Written", f"{show_path(page)} ({what}, {show_size(page)})")
-    terminal.say("Done", f"sheet {sheet.code} ({terminal.seconds:.0f} s); the browser prints both on A4")
+    reading = read_study(study)
+    sheet, key = make_worksheet(
+        study.trajectory, study.comparison_runs.others, pictures(real.numpy()), misread=reading.misread
+    )
+    command = study_command("worksheet", study, lang)
+    pages = write_worksheet(sheet, key, command, texts, out, reading.warning(texts))
+    _say(sheet, pages, texts, terminal)
     terminal.result(
         {
             "out": str(out),
@@ -85,9 +97,19 @@ def run_command(
             "digit": key.digit,
             "seed": key.seed,
             "seconds": round(terminal.seconds, 1),
+            "left_out": list(sheet.left_out),
             "answers": key.facts(),
         }
     )
     if open_page:
         for page in pages:
             webbrowser.open(page.resolve().as_uri())
+
+
+def _say(sheet: Worksheet, pages: Sequence[Path], texts: Texts, terminal: Terminal) -> None:
+    """Say what was written, and which exercises are left out."""
+    for page, what in zip(pages, ("sheet_students", "sheet_answers"), strict=True):
+        terminal.tell("Written", what, path=show_path(page), size=show_size(page))
+    for name, reason in sheet.left_out.items():
+        terminal.say("Left out", f"{texts[f'worksheet.{name}.title']}: {texts[f'worksheet.{name}.{reason}']}")
+    terminal.tell("Done", "done_sheet", code=sheet.code, seconds=terminal.seconds)

@@ -101,7 +101,7 @@ def facts(data: Training) -> TrainingFacts:
         weight_exponent=data.weight_exponent,
         timesteps=tuple(data.frames.timesteps.tolist()),
         mean_squared_error=tuple(data.frames.mean_squared_error.tolist()),
-        steps=int(data.history.steps[-1]),
+        steps=data.trained_steps,
         loss=float(data.history.train_smooth[-1]),
         shown_digits=", ".join(map(str, data.shown_labels)),
         quarters=tuple((int(first), int(last)) for first, last in data.history.quarters),

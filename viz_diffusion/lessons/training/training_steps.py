@@ -43,6 +43,8 @@ class Training:
     """What the network was trained to predict: epsilon, v, x0 or flow."""
     weight_exponent: float
     """p of the loss weights ᾱ^-p in training, of the objective epsilon; 0 where all timesteps counted alike."""
+    trained_steps: int
+    """Training steps behind the weights."""
     shown_labels: tuple[int, ...] = SHOWN_DIGITS
     """Labels of the samples in the figure of the loss."""
     density: LossDensity | None = None
@@ -86,6 +88,7 @@ def measure_training(
         seed,
         training.objective,
         training.weight_exponent,
+        run.trained_steps,
         shown_labels(run),
         measure_density(loss_by_timestep, schedule, training),
         run.config.dataset == "mnist",
