@@ -44,7 +44,7 @@ UNFINISHED = frozenset(
         "flow_paths",
     }
     | {"flow_errors", "flow_guidance", "flow_digits", "flow_quality", "decision", "forks", "bands", "emergence"}
-    | {"blocks", "label_geometry", "mistakes", "wrong_clock zh", "no_clock zh", "border_clock zh"}
+    | {"blocks", "label_geometry", "mistakes", "wrong_clock zh", "no_clock zh", "border_clock zh", "autoguidance en"}
 )
 """Figures of lessons that are not redrawn yet, some in one language: a rule finds a fault in each."""
 
