@@ -115,6 +115,8 @@ NAMES = {
     "range",
     "x_T",
     "Net",
+    "PCA",
+    "Rousseeuw",
 }
 """Latin words allowed in a Chinese text; commands and fields are not checked."""
 FILES = {"FID", "IDX", "PNG", "png", "svg", "json", "trajectory", "zarr", "VIZDIFF_DEBUG"}

@@ -54,7 +54,7 @@ def draw_copies(blocks: Sequence[tuple[NearestPairs, Array, Array, int]], copy: 
             x = AxisScale(0, 1, (0, 0.5, 1))
             axes = draw_curves(figure, box, curves, x, AxisScale(0, 1, (0, 0.5, 1)))
             middle, below = box[0] + box[2] / 2, top + box[3] + 190
-            theme.write(figure, middle, top - 88, words("vertical"))
+            theme.write(figure, middle, top - 96, words("vertical"))
             theme.write(figure, middle, below, words("horizontal"), linespacing=1.3, va="center")
             mark_x(figure, axes, box, copy, "1/3" if abs(copy - 1 / 3) < 1e-9 else theme.number(copy))
         return figure
