@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator
 from functools import cache
-from typing import Any
 
 import numpy as np
 import pytest
@@ -30,11 +29,6 @@ REACH = 260
 """Page pixels from an axis within which its title stands."""
 EXCEPTIONS = {("learning_frame", "titled"): "a frame of a film: its only text is the training step"}
 """(figure, rule): why the figure need not follow the rule."""
-UNFINISHED = frozenset(
-    {"ideal", "ledger", "directions", "samplers", "strokes", "paths", "score_field", "flow_paths", "flow_errors"}
-    | {"flow_guidance", "flow_digits", "flow_quality", "decision", "forks", "bands", "emergence", "mistakes", "copies"}
-)
-"""Figures of lessons that are not redrawn yet, some in one language: a rule finds a fault in each."""
 
 
 @pytest.fixture(scope="module")
@@ -154,14 +148,9 @@ def _beside(box: Bbox, area: Bbox) -> bool:
 RULES = (titled, large_enough, on_the_page, apart, off_images, axes_named)
 
 
-def _each(names: Iterable[str]) -> list[Any]:
-    """Return each name with each language; an unfinished figure must fail."""
-    fails = pytest.mark.xfail(strict=True, reason="not redrawn yet")
-    return [
-        pytest.param(name, lang, marks=fails if {name, f"{name} {lang}"} & UNFINISHED else ())
-        for name in names
-        for lang in languages()
-    ]
+def _each(names: Iterable[str]) -> list[tuple[str, str]]:
+    """Return each name with each language."""
+    return [(name, lang) for name in names for lang in languages()]
 
 
 @pytest.mark.parametrize(("name", "lang"), _each(FIGURES))
