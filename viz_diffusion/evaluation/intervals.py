@@ -103,8 +103,8 @@ def all_surely(answers: Iterable[bool | None]) -> bool | None:
     return False if False in given else (None if None in given else True)
 
 
-def t_quantile(degrees_of_freedom: int) -> float:
-    """Return the 97.5% quantile of Student's t."""
+def t_quantile(degrees_of_freedom: int, comparisons: int = 1) -> float:
+    """Return the 97.5% quantile of Student's t; with it so many intervals hold together at 95% (Bonferroni)."""
     from scipy.stats import t  # takes most of a second to load
 
-    return float(t.ppf(0.975, degrees_of_freedom))
+    return float(t.ppf(1 - 0.025 / comparisons, degrees_of_freedom))
