@@ -92,6 +92,11 @@ def half_of_mean(values: NDArray[np.floating[Any]], axis: int = -1) -> Any:
     return Z_95 * values.std(axis=axis, ddof=1) / np.sqrt(values.shape[axis])
 
 
+def half_of_few(values: NDArray[np.floating[Any]], axis: int = -1) -> Any:
+    """Return the same by Student's t: for the mean of few values."""
+    return t_quantile(values.shape[axis] - 1) / Z_95 * half_of_mean(values, axis)
+
+
 def surely(low: float, high: float) -> bool | None:
     """Return whether the interval low .. high lies above 0 (True), has no part above 0 (False), or neither (None)."""
     return True if low > 0 else (False if high <= 0 else None)
