@@ -26,7 +26,7 @@ from viz_diffusion.text.catalogue import languages, load_texts
 from viz_diffusion.training.run import Run
 
 OF_LESSONS = tuple(name for lesson in all_lessons() for name in lesson.figure_names)
-REACH = 260
+REACH = 300
 """Page pixels from an axis within which its title stands."""
 EXCEPTIONS = {("learning_frame", "titled"): "a frame of a film: its only text is the training step"}
 """(figure, rule): why the figure need not follow the rule."""
