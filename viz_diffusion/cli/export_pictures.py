@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from viz_diffusion.cli.console import Terminal
+from viz_diffusion.cli.figure_study import FigureStudy, film_words
 from viz_diffusion.cli.loading import open_run
 from viz_diffusion.cli.outputs import Output
 
 if TYPE_CHECKING:
     from viz_diffusion.study.narrative import Drawing
-    from viz_diffusion.study.study import Study
     from viz_diffusion.text.catalogue import Texts
 
 STILLS, FILMS = ("png", "svg", "pdf"), ("gif", "webp", "mp4")
@@ -37,7 +37,7 @@ class ExportFormat(NamedTuple):
 
 
 def film_of(
-    study: Study, figure: str, form: ExportFormat, frames: str | None, spacing: str, texts: Texts
+    study: FigureStudy, figure: str, form: ExportFormat, frames: str | None, spacing: str, texts: Texts
 ) -> tuple[dict[str, Any], bytes]:
     """Return the facts of a film, and its bytes."""
     import numpy as np
@@ -48,6 +48,7 @@ def film_of(
     from viz_diffusion.views.frames import film_counts, film_steps, pictures
 
     trajectory = study.trajectory
+    assert trajectory is not None  # a film is of a recording
     images = trajectory.x_t if figure == "steps" else trajectory.x0_pred
     states = pictures(np.concatenate([images[0], trajectory.x0[:1]]))
     shown = film_steps(trajectory, frames, spacing)
@@ -58,7 +59,8 @@ def film_of(
     with use_texts(texts):
         counts = film_counts(trajectory, shown)
         data = film_bytes(states[shown], form.kind, counts=counts, scale=scale, size=page)
-    return facts | {"width": full[0], "height": full[1]}, data
+    facts |= {"width": full[0], "height": full[1]}
+    return facts | film_words(figure, study.recording | facts, texts), data
 
 
 def training_samples(
@@ -84,26 +86,19 @@ def training_samples(
         with use_texts(texts):
             film = learning.training_samples_film(looks)
         data = film_bytes(film, form.kind, scale=1, frame_ms=LEARNING_MS, hold_ms=LEARNING_HOLD_MS)
-        return facts | {"frames": len(film), "width": film.shape[2], "height": film.shape[1]}, data
+        facts |= {"frames": len(film), "width": film.shape[2], "height": film.shape[1]}
+        return facts | film_words(LEARNING, facts, texts), data
     (drawing,) = drawings(Figures(learning=lambda: learning.draw_training_samples(looks)), wording(facts, texts), texts)
-    drawing_facts, data = _drawing_bytes(drawing, form)
+    drawing_facts, data = still_of(drawing, form)
     return facts | drawing_facts, data
 
 
-def still_of(study: Study, figure: str, form: ExportFormat, texts: Texts) -> tuple[dict[str, Any], bytes]:
-    """Return the facts of a figure, and its bytes."""
-    from viz_diffusion.study.narrative import narrate
-
-    lessons = narrate(study.findings, study.recording, texts)
-    by_name = {drawing.name: drawing for lesson in lessons for drawing in lesson.drawings}
-    return _drawing_bytes(by_name[figure], form)
-
-
-def _drawing_bytes(drawing: Drawing, form: ExportFormat) -> tuple[dict[str, Any], bytes]:
+def still_of(drawing: Drawing, form: ExportFormat) -> tuple[dict[str, Any], bytes]:
     """Return the title, caption and alternative text of a drawing, and its bytes."""
     from viz_diffusion.plots.saving import written_bytes
 
     data = written_bytes(
         drawing.figure, form.kind, description=drawing.caption, dpi=form.dpi, transparent=form.transparent
     )
-    return {"title": drawing.title, "caption": drawing.caption, "alt": drawing.alt}, data
+    words = {"title": drawing.title, "caption": drawing.caption, "details": drawing.details, "alt": drawing.alt}
+    return words, data

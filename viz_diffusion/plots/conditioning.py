@@ -17,12 +17,14 @@ from viz_diffusion.errors import VizdiffInputError
 from viz_diffusion.plots import theme
 from viz_diffusion.plots.class_names import label_text
 from viz_diffusion.plots.panels import AxisScale, Curve, draw_curves
-from viz_diffusion.plots.point_map import PANEL, place_names
+from viz_diffusion.plots.point_map import place_names
 from viz_diffusion.plots.theme import Array
 from viz_diffusion.plots.words import figure_words
 
-COLOURS = ("#332288", "#88ccee", "#117733", "#999933", "#ddaa33", "#cc6677", "#882255", "#aa4499", "#1d1a26", "#e66100")
+COLOURS = ("#332288", "#88ccee", "#117733", "#999933", "#ddaa33", "#cc6677", "#882255", "#aa4499", "#1d1a27", "#e66100")
 """Of ten digits: Paul Tol's muted scheme, with black and a red-orange."""
+PANEL = "#f5f4f8"
+"""The ground of a map, on a dark page too: the digits' colours are chosen for it."""
 MARKERS = "os^vDPX<>*"
 """Of ten digits, so that they differ without colour too."""
 

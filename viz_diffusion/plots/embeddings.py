@@ -174,6 +174,9 @@ def _draw_matrix(figure: Figure, labels: LabelEmbedding) -> None:
         fmt="",
         annot_kws={"size": theme.TEXT_SIZE},
     )
+    for text in axes.texts:  # on dark cells, white in every colour scheme of the page
+        if text.get_color() == "w":
+            text.set_color(theme.ON_DARK)
     for row, label in enumerate(labels.labels):
         name = label_text(label)
         size = 24 if len(name) < 3 and count <= MOST_WRITTEN else min(theme.TEXT_SIZE, 300 / count)

@@ -13,8 +13,6 @@ from viz_diffusion.plots import theme
 from viz_diffusion.plots.class_names import label_text
 from viz_diffusion.plots.theme import Array
 
-PANEL = "#f5f4f8"
-"""The ground of a map."""
 _DOT = 16
 """Page pixels: the radius that a dot keeps free of names."""
 _ANGLES = np.deg2rad(np.arange(0, 360, 22.5) + 90)
@@ -31,8 +29,8 @@ def draw_map(axes: Axes, points: Array, labels: Array, size: float) -> None:
     joins it to its dot.
     """
     axes.set_axis_on()
-    axes.set(xticks=[], yticks=[], facecolor=PANEL)
-    axes.spines[:].set_visible(False)
+    axes.set(xticks=[], yticks=[], facecolor=theme.PAPER)
+    axes.spines[:].set(color=theme.FAINT, linewidth=2)
     box = axes.get_position()
     width, height = box.width * theme.PAGE_WIDTH, box.height * theme.PAGE_HEIGHT
     middle = (points.min(axis=0) + points.max(axis=0)) / 2
@@ -48,7 +46,7 @@ def draw_map(axes: Axes, points: Array, labels: Array, size: float) -> None:
     axes.plot(points[:, 0], points[:, 1], "o", color=theme.PURPLE, ms=9, mec="white", mew=1.5, clip_on=False)
     for name, point, place in zip(names, points, corner + places * unit, strict=True):
         axes.plot([point[0], place[0]], [point[1], place[1]], color=theme.MUTED, lw=1.4, zorder=1)
-        ground = {"facecolor": PANEL, "edgecolor": "none", "pad": 1}
+        ground = {"facecolor": theme.PAPER, "edgecolor": "none", "pad": 1}
         axes.text(
             place[0], place[1], name, fontsize=size, color=theme.INK, ha="center", va="center", bbox=ground, zorder=1.5
         )

@@ -16,6 +16,7 @@ from viz_diffusion.cli.export_options import (
     FigureOption,
     FormatOption,
     FramesOption,
+    FullOption,
     SpacingOption,
     TransparentOption,
 )
@@ -29,7 +30,9 @@ from viz_diffusion.cli.export_pictures import (
     still_of,
     training_samples,
 )
+from viz_diffusion.cli.figure_study import caption_path, figure_study, write_caption
 from viz_diffusion.cli.generation_request import GENERATION, GenerationOptions, read_request
+from viz_diffusion.cli.open_study import open_study
 from viz_diffusion.cli.option_groups import OUTPUT, takes
 from viz_diffusion.cli.options import (
     DataDirOption,
@@ -42,7 +45,6 @@ from viz_diffusion.cli.options import (
 )
 from viz_diffusion.cli.outputs import Output, default_out
 from viz_diffusion.cli.picture_options import FilmSizeOption, check_size, writes_pictures
-from viz_diffusion.cli.study import prepare_study, study_texts
 from viz_diffusion.errors import VizdiffUsageError, did_you_mean
 from viz_diffusion.files import make_parent, write_bytes
 
@@ -81,6 +83,7 @@ def run_command(
     transparent: TransparentOption = False,
     frames: FramesOption = None,
     spacing: SpacingOption = "default",
+    full: FullOption = False,
     size: FilmSizeOption = None,
     out: OutOption = None,
     force: ForceOption = False,
@@ -92,12 +95,12 @@ def run_command(
     if figure is None:
         raise VizdiffUsageError(f"--figure is missing; choose from {_names(_owners())}")
     form = _check_format(format, out, dpi, transparent, size)
-    texts, own = terminal.texts, _own_options(form, frames, spacing)
+    texts, own = terminal.texts, _own_options(form, frames, spacing) + ["--full"] * full
     if figure == LEARNING:
         _check_unused(context)
         path = out or default_out(figure, f".{form.kind}", None, lang, run=run)
         make_parent(path)
-        written = Output(path, f"export {figure}", force, lang, options=own)
+        written = Output(path, f"export {figure}", force, lang, (caption_path(path).name,), options=own)
         facts, data = training_samples(run, form, texts, written, terminal)
     else:
         lesson = _owner(figure, form.kind, frames, spacing)
@@ -105,23 +108,17 @@ def run_command(
         _check_frames(request.steps, frames, spacing, form.kind)
         path = out or request.default_out(figure, f".{form.kind}", lang, run)
         make_parent(path)
-        study = prepare_study(
-            request,
-            run,
-            device,
-            terminal,
-            lessons=[lesson],
-            others="comparison_runs" in lesson.needs,
-            out=Output(path, f"export {figure}", force, lang, options=own),
-            data_dir=data_dir,
-        )
-        texts = study_texts(study, texts)
-        terminal.say("Drawing", figure)
+        written = Output(path, f"export {figure}", force, lang, (caption_path(path).name,), options=own)
         is_film = form.kind in FILMS
-        facts, data = (
-            film_of(study, figure, form, frames, spacing, texts) if is_film else still_of(study, figure, form, texts)
-        )
-        facts |= study.facts()
+        opened = open_study(request, run, device, terminal, written, data_dir)
+        study = figure_study(opened, lesson, full=full, film=is_film)
+        texts = study.texts(texts)
+        terminal.say("Drawing", figure)
+        if is_film:
+            facts, data = film_of(study, figure, form, frames, spacing, texts)
+        else:
+            facts, data = still_of(study.drawing(figure, texts), form)
+        facts |= study.facts
     _write(path, data, figure, form, facts, terminal)
 
 
@@ -134,8 +131,9 @@ def _own_options(form: ExportFormat, frames: str | None, spacing: str) -> list[s
 def _write(path: Path, data: bytes, figure: str, form: ExportFormat, facts: dict[str, Any], terminal: Terminal) -> None:
     """Write the file, and say what it is."""
     write_bytes(path, data)
+    caption = write_caption(path, facts)
     terminal.tell("Done", "done_file", path=show_path(path), size=show_size(path), seconds=terminal.seconds)
-    said = {"out": str(path), "figure": figure, "format": form.kind, "bytes": len(data)}
+    said = {"out": str(path), "caption_out": str(caption), "figure": figure, "format": form.kind, "bytes": len(data)}
     terminal.result({**said, "seconds": round(terminal.seconds, 1), **facts})
 
 
@@ -191,10 +189,9 @@ def _owner(figure: str, kind: str, frames: str | None, spacing: str) -> AnyLesso
         )
     if kind in STILLS and figure not in owners:
         raise VizdiffUsageError(f"--figure {figure} is a film; choose {', '.join(FILMS)} as --format")
-    if figure in FILM_FIGURES:
-        if kind in FILMS:
-            return guess.LESSON
-        return replace(guess.LESSON, measure=lambda m: strip_view.measure(m.trajectory, m.sample, frames, spacing))
+    if figure in FILM_FIGURES:  # its strip alone, which needs no other measurement
+        shown = (None, "default") if kind in FILMS else (frames, spacing)
+        return replace(guess.LESSON, measure=lambda m: strip_view.measure(m.trajectory, m.sample, *shown))
     if frames is not None or spacing != "default":
         raise VizdiffUsageError(f"--frames and --spacing go with the figure steps and with films, not with {figure}")
     return owners[figure]
@@ -207,6 +204,8 @@ def _check_unused(context: typer.Context) -> None:
         "label",
         "trajectory",
         "allow_partial",
+        "refresh",
+        "full",
         "sampler",
         "steps",
         "guidance",

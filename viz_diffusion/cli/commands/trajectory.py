@@ -35,6 +35,7 @@ from viz_diffusion.cli.outputs import RECORDING, Output, default_out, images_mar
 from viz_diffusion.cli.picture_options import FilmSizeOption, check_size, writes_pictures
 from viz_diffusion.cli.record import STORAGE, ActivationsOption, StorageOptions
 from viz_diffusion.cli.run_recording import RecordingRequest, record_and_draw
+from viz_diffusion.cli.saved_branch import FromOption, check_options, record_branch
 from viz_diffusion.files import make_dir, write_json
 
 HELP = (
@@ -58,9 +59,11 @@ OutOption = Annotated[
 @takes(sampling=sampler_options(PICTURE_SAMPLER), storage=STORAGE)
 def run_command(
     *,
+    context: typer.Context,
     digit: DigitOption = None,
     label: LabelOption = None,
     run: RunOption = None,
+    saved: FromOption = None,
     count: RecordedCountOption = 1,
     sampling: SamplerOptions,
     seed: SeedOption = DEFAULT_SEED,
@@ -77,6 +80,9 @@ def run_command(
 ) -> None:
     """Record, draw, write."""
     terminal = Terminal(as_json, quiet, lang)
+    if saved is not None:
+        check_options(context)
+        return record_branch(saved, run, frames, storage, out, force, terminal)
     check_choice(digit, label)
     check_at_least("--count", count, 1)
     config = sampling.config()
