@@ -32,7 +32,7 @@ EXCEPTIONS = {("learning_frame", "titled"): "a frame of a film: its only text is
 """(figure, rule): why the figure need not follow the rule."""
 UNFINISHED = frozenset(
     {"ideal", "ledger", "directions", "samplers", "strokes", "paths", "score_field", "flow_paths", "flow_errors"}
-    | {"flow_guidance", "flow_digits", "flow_quality", "decision", "forks", "bands", "emergence", "mistakes", "copies"}
+    | {"flow_guidance", "flow_digits", "flow_quality", "decision", "forks", "bands", "emergence", "mistakes"}
 )
 """Figures of lessons that are not redrawn yet, some in one language: a rule finds a fault in each."""
 
