@@ -15,6 +15,7 @@ from pypdf import PdfReader
 from viz_diffusion.cli import main
 from viz_diffusion.cli.commands import export
 from viz_diffusion.cli.commands.export import FILM_SCALE
+from viz_diffusion.cli.open_study import OpenStudy
 from viz_diffusion.errors import VizdiffIOError, VizdiffUsageError
 from viz_diffusion.plots import film
 from viz_diffusion.plots.film_captions import counter_strip, strip_height
@@ -122,19 +123,45 @@ def test_a_white_page_is_there_unless_it_is_not_wanted(exported) -> None:  # typ
         assert image.convert("RGBA").getpixel((1, 1)) == (255, 255, 255, 255)
 
 
-def test_comparison_runs_are_not_sampled_for_a_lesson_without_them(
+def test_a_figure_gets_what_its_lesson_needs_and_no_more(
     exported,  # type: ignore[no-untyped-def]
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from viz_diffusion.cli import study
-
     calls = []
-    real = study._comparison_runs
-    monkeypatch.setattr(study, "_comparison_runs", lambda *argv: calls.append(argv) or real(*argv))
+    real = OpenStudy._sampled_comparison_runs
+    monkeypatch.setattr(OpenStudy, "_sampled_comparison_runs", lambda self: calls.append(self) or real(self))
     exported("--figure", "snr", "--dpi", "20", name="snr.png")
+    exported("--figure", "ledger", "--dpi", "20", name="ledger.png")
     assert not calls
     exported("--figure", "ten_digits", "--dpi", "20", name="ten.png")
+    exported("--figure", "ten_digits", "--dpi", "20", name="again.png")
     assert len(calls) == 1
+
+
+@pytest.mark.parametrize("figure", ["guidance", "loss_by_t", "snr"])
+def test_a_figure_that_shows_no_recording_samples_nothing(
+    figure: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And it shows the full results that ship, as the report does, with its caption beside it."""
+    monkeypatch.setattr(OpenStudy, "recording", property(lambda _: pytest.fail("a generation was recorded")))
+    out = tmp_path / f"{figure}.png"
+    argv = ["--digit", "5", "--seed", "3", "--run", "bundled", "--out", str(out), "--dpi", "20", "--json", "--quiet"]
+    assert main(["export", "--figure", figure, *argv]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["recording"].items() >= {"digit": 5, "seed": 3, "num_steps": 1000, "guidance_scale": 1.5}.items()
+    (found,) = said["lessons"].values()
+    assert found["shipped"] == found["full"] == (figure != "snr")
+    assert Path(said["caption_out"]) == tmp_path / f"{figure}.png.txt"
+    title, caption, *details = (tmp_path / f"{figure}.png.txt").read_text("utf-8").strip().split("\n\n")
+    assert (title, caption, details) == (said["title"], said["caption"], [said["details"]])
+
+
+def test_a_film_has_its_caption_too(exported) -> None:  # type: ignore[no-untyped-def]
+    path, said = exported("--figure", "guess", "--frames", "3", "--lang", "zh", name="x0.gif")
+    words = path.with_name("x0.gif.txt").read_text("utf-8")
+    assert said["caption"] in words
+    assert "预测 x₀" in words
+    assert "12 步" in words
 
 
 def test_spacing_of_the_strip(exported) -> None:  # type: ignore[no-untyped-def]
@@ -268,7 +295,16 @@ def test_learning_is_a_film_that_names_its_steps(tmp_path: Path, capsys: pytest.
 
 
 @pytest.mark.parametrize(
-    "argv", [["--digit", "5"], ["--seed", "0"], ["--trajectory", "x"], ["--frames", "3"], ["--steps", "9"]]
+    "argv",
+    [
+        ["--refresh"],
+        ["--full"],
+        ["--digit", "5"],
+        ["--seed", "0"],
+        ["--trajectory", "x"],
+        ["--frames", "3"],
+        ["--steps", "9"],
+    ],
 )
 def test_learning_refuses_what_it_cannot_heed(
     argv: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

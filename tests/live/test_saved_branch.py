@@ -105,7 +105,7 @@ def change_settings(**values: Any) -> Change:
         (lambda one: one.update(arrays=[encoded(np.full(784, np.nan))] * 2), "not finite"),
         (lambda one: one.update(image_shape=[1]), "damaged"),
         (change_settings(eta=2), "eta must be a number in 0..1, found 2"),
-        (change_settings(guidance=float("inf")), "guidance must be a number"),
+        (change_settings(guidance=1e9), "guidance must be a number"),
         (change_settings(method="heun"), "'heun'"),
         (change_settings(told={"t": 5, "where": "nowhere"}), "nowhere"),
         (change_settings(label="5"), "label must be a whole number"),

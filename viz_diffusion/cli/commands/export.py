@@ -16,11 +16,14 @@ from viz_diffusion.cli.export_options import (
     FigureOption,
     FormatOption,
     FramesOption,
+    FullOption,
     SpacingOption,
     TransparentOption,
 )
+from viz_diffusion.cli.figure_study import FigureStudy, caption_path, figure_study, film_words, write_caption
 from viz_diffusion.cli.generation_request import GENERATION, GenerationOptions, read_request
 from viz_diffusion.cli.loading import open_run
+from viz_diffusion.cli.open_study import open_study
 from viz_diffusion.cli.option_groups import OUTPUT, takes
 from viz_diffusion.cli.options import (
     DataDirOption,
@@ -32,14 +35,12 @@ from viz_diffusion.cli.options import (
     RunOption,
 )
 from viz_diffusion.cli.outputs import Output, default_out
-from viz_diffusion.cli.study import prepare_study, study_texts
 from viz_diffusion.errors import VizdiffUsageError, did_you_mean
 from viz_diffusion.files import make_parent, write_bytes
 
 if TYPE_CHECKING:
     from viz_diffusion.lessons.base import AnyLesson
     from viz_diffusion.study.narrative import Drawing
-    from viz_diffusion.study.study import Study
     from viz_diffusion.text.catalogue import Texts
 
 
@@ -81,6 +82,7 @@ def run_command(
     transparent: TransparentOption = False,
     frames: FramesOption = None,
     spacing: SpacingOption = "default",
+    full: FullOption = False,
     out: OutOption = None,
     force: ForceOption = False,
     as_json: JsonOption = False,
@@ -91,12 +93,12 @@ def run_command(
     if figure is None:
         raise VizdiffUsageError(f"--figure is missing; choose from {_names(_owners())}")
     form = _check_format(format, out, dpi, transparent)
-    texts, own = terminal.texts, _own_options(form, frames, spacing)
+    texts, own = terminal.texts, _own_options(form, frames, spacing) + ["--full"] * full
     if figure == LEARNING:
         _check_unused(context)
         path = out or default_out(figure, f".{form.kind}", None, lang, run=run)
         make_parent(path)
-        written = Output(path, f"export {figure}", force, lang, options=own)
+        written = Output(path, f"export {figure}", force, lang, (caption_path(path).name,), options=own)
         facts, data = _training_samples(run, form, texts, written, terminal)
     else:
         lesson = _owner(figure, form.kind, frames, spacing)
@@ -104,21 +106,17 @@ def run_command(
         _check_frames(request.steps, frames, spacing, form.kind)
         path = out or request.default_out(figure, f".{form.kind}", lang, run)
         make_parent(path)
-        study = prepare_study(
-            request,
-            run,
-            device,
-            terminal,
-            lessons=[lesson],
-            others="comparison_runs" in lesson.needs,
-            out=Output(path, f"export {figure}", force, lang, options=own),
-            data_dir=data_dir,
-        )
-        texts = study_texts(study, texts)
-        terminal.say("Drawing", figure)
+        written = Output(path, f"export {figure}", force, lang, (caption_path(path).name,), options=own)
         is_film = form.kind in FILMS
-        facts, data = _film(study, figure, form, frames, spacing) if is_film else _still(study, figure, form, texts)
-        facts |= study.facts()
+        opened = open_study(request, run, device, terminal, written, data_dir)
+        study = figure_study(opened, lesson, full=full, film=is_film)
+        texts = study.texts(texts)
+        terminal.say("Drawing", figure)
+        if is_film:
+            facts, data = _film(study, figure, form, frames, spacing, texts)
+        else:
+            facts, data = _drawing_bytes(study.drawing(figure, texts), form)
+        facts |= study.facts
     _write(path, data, figure, form, facts, terminal)
 
 
@@ -142,8 +140,9 @@ def _own_options(form: _Format, frames: str | None, spacing: str) -> list[str]:
 def _write(path: Path, data: bytes, figure: str, form: _Format, facts: dict[str, Any], terminal: Terminal) -> None:
     """Write the file, and say what it is."""
     write_bytes(path, data)
+    caption = write_caption(path, facts)
     terminal.tell("Done", "done_file", path=show_path(path), size=show_size(path), seconds=terminal.seconds)
-    said = {"out": str(path), "figure": figure, "format": form.kind, "bytes": len(data)}
+    said = {"out": str(path), "caption_out": str(caption), "figure": figure, "format": form.kind, "bytes": len(data)}
     terminal.result({**said, "seconds": round(terminal.seconds, 1), **facts})
 
 
@@ -194,10 +193,9 @@ def _owner(figure: str, kind: str, frames: str | None, spacing: str) -> AnyLesso
         )
     if kind in STILLS and figure not in owners:
         raise VizdiffUsageError(f"--figure {figure} is a film; choose {', '.join(FILMS)} as --format")
-    if figure in FILM_FIGURES:
-        if kind in FILMS:
-            return guess.LESSON
-        return replace(guess.LESSON, measure=lambda m: strip_view.measure(m.trajectory, m.sample, frames, spacing))
+    if figure in FILM_FIGURES:  # its strip alone, which needs no other measurement
+        shown = (None, "default") if kind in FILMS else (frames, spacing)
+        return replace(guess.LESSON, measure=lambda m: strip_view.measure(m.trajectory, m.sample, *shown))
     if frames is not None or spacing != "default":
         raise VizdiffUsageError(f"--frames and --spacing go with the figure steps and with films, not with {figure}")
     return owners[figure]
@@ -210,6 +208,8 @@ def _check_unused(context: typer.Context) -> None:
         "label",
         "trajectory",
         "allow_partial",
+        "refresh",
+        "full",
         "sampler",
         "steps",
         "guidance",
@@ -238,7 +238,9 @@ def _check_frames(steps: int | None, frames: str | None, spacing: str, kind: str
     choose_frames((steps or 1000) + film, frames, spacing, most=1001 if film else MOST_FRAMES)
 
 
-def _film(study: Study, figure: str, form: _Format, frames: str | None, spacing: str) -> tuple[dict[str, Any], bytes]:
+def _film(
+    study: FigureStudy, figure: str, form: _Format, frames: str | None, spacing: str, texts: Texts
+) -> tuple[dict[str, Any], bytes]:
     """Return the facts of a film, and its bytes."""
     import numpy as np
 
@@ -247,13 +249,15 @@ def _film(study: Study, figure: str, form: _Format, frames: str | None, spacing:
     from viz_diffusion.views.frames import film_counts, film_steps, pictures
 
     trajectory = study.trajectory
+    assert trajectory is not None  # a film is of a recording
     images = trajectory.x_t if figure == "steps" else trajectory.x0_pred
     states = pictures(np.concatenate([images[0], trajectory.x0[:1]]))
     shown = film_steps(trajectory, frames, spacing)
     height, width = (side * FILM_SCALE for side in states.shape[1:3])
     facts = {"frames": len(shown), "steps_left_shown": [int(trajectory.num_steps - n) for n in shown]}
     data = film_bytes(states[shown], form.kind, counts=film_counts(trajectory, shown), scale=FILM_SCALE)
-    return facts | {"width": width, "height": height + strip_height(height)}, data
+    facts |= {"width": width, "height": height + strip_height(height)}
+    return facts | film_words(figure, study.recording | facts, texts), data
 
 
 def _training_samples(
@@ -276,19 +280,11 @@ def _training_samples(
     if form.kind in FILMS:
         film = learning.training_samples_film(looks)
         data = film_bytes(film, form.kind, scale=1, frame_ms=LEARNING_MS, hold_ms=LEARNING_HOLD_MS)
-        return facts | {"frames": len(film), "width": film.shape[2], "height": film.shape[1]}, data
+        facts |= {"frames": len(film), "width": film.shape[2], "height": film.shape[1]}
+        return facts | film_words(LEARNING, facts, texts), data
     (drawing,) = drawings({LEARNING: learning.draw_training_samples(looks)}, wording(facts, texts), texts)
     drawing_facts, data = _drawing_bytes(drawing, form)
     return facts | drawing_facts, data
-
-
-def _still(study: Study, figure: str, form: _Format, texts: Texts) -> tuple[dict[str, Any], bytes]:
-    """Return the facts of a figure, and its bytes."""
-    from viz_diffusion.study.narrative import narrate
-
-    lessons = narrate(study.findings, study.recording, texts)
-    by_name = {drawing.name: drawing for lesson in lessons for drawing in lesson.drawings}
-    return _drawing_bytes(by_name[figure], form)
 
 
 def _drawing_bytes(drawing: Drawing, form: _Format) -> tuple[dict[str, Any], bytes]:
@@ -297,4 +293,5 @@ def _drawing_bytes(drawing: Drawing, form: _Format) -> tuple[dict[str, Any], byt
 
     kind, dpi, transparent = form
     data = figure_bytes(drawing.figure, kind, description=drawing.caption, dpi=dpi, transparent=transparent)
-    return {"title": drawing.title, "caption": drawing.caption, "alt": drawing.alt}, data
+    words = {"title": drawing.title, "caption": drawing.caption, "details": drawing.details, "alt": drawing.alt}
+    return words, data

@@ -28,7 +28,7 @@ const lecture = (() => {
     slides = [{ element: byId("player"), title: heading, chapter: null }];
     for (const chapter of document.querySelectorAll(".chapter")) {
       for (const element of chapter.querySelectorAll("figure.picture, figure.chart, .corrections")) {
-        slides.push({ element, title: chapter.querySelector("h2").textContent, chapter });
+        slides.push({ element, title: (chapter.querySelector("h2 .question") ?? chapter.querySelector("h2")).textContent, chapter });
       }
     }
   }
@@ -66,7 +66,7 @@ const lecture = (() => {
     const { chapter, element } = slides[current];
     const source = chapter ?? byId("player");
     const wanted = chapter ? [".say", ".scroll:not(.chart *)", ".try .command"] : [".lede", ".facts", ".command"];
-    const copies = wanted.flatMap((one) => [...source.querySelectorAll(one)]).map((node) => node.cloneNode(true));
+    const copies = wanted.flatMap((one) => [...source.querySelectorAll(one)]).map(terms.plain);
     for (const copy of copies) {
       copy.hidden = false;
       copy.querySelectorAll("[id]").forEach((node) => node.remove()); // ids must be unique
@@ -74,7 +74,7 @@ const lecture = (() => {
     const caption = element.matches(".picture") && element.querySelector("figcaption");
     if (caption) {
       const words = document.createElement("p");
-      words.append(...caption.cloneNode(true).childNodes);
+      words.append(...terms.plain(caption).childNodes);
       copies.splice(1, 0, words);
     }
     notes.replaceChildren(...copies);
@@ -174,7 +174,7 @@ const lecture = (() => {
 
   // Tab stays inside the slide, because the rest of the page is inert.
   function keepFocus(event) {
-    const stops = [...box.querySelectorAll("button, input, select, summary, [tabindex='0']")].filter(
+    const stops = [...box.querySelectorAll("a[href], button, input, select, summary, [tabindex='0']")].filter(
       (node) => !node.disabled && node.checkVisibility({ visibilityProperty: true }),
     );
     const [first, last] = [stops[0], stops.at(-1)];
