@@ -2,9 +2,9 @@
 
     python benchmarks/products.py [--repeats 3] [--versions NAME=FOLDER ...]
 
-Each command runs cold, in a process of its own, with a cache folder of its own for each repeat and version; nothing else
-should run meanwhile. A FOLDER is a checkout of another version, such as ``git worktree add`` makes. Prints wall and
-processor seconds; the targets are for the second product.
+Each command runs cold, in a process of its own, with a cache folder of its own for each repeat and version; nothing
+else should run meanwhile. A FOLDER is a checkout of another version, such as ``git worktree add`` makes. Prints wall
+and processor seconds; the targets are for the second product.
 """
 
 from __future__ import annotations

@@ -170,7 +170,7 @@ def test_forward_writes_its_pictures(tmp_path: Path, capsys: pytest.CaptureFixtu
 
 def test_embeddings_writes_its_pictures(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     said = run_json(capsys, "embeddings", "--run", str(trained), "--out", str(tmp_path))
-    names = ("time_embedding", "label_embedding", "model")
+    names = ("time_embedding", "label_embedding", "conditioning_map", "model")
     written = {f"{name}.{ending}" for name in names for ending in ("png", "svg")}
     assert {path.name for path in tmp_path.iterdir()} == written | {"embeddings.json"}
     weights = Run.open(trained).load_model()[0].label_emb.weight[:10].double().numpy()

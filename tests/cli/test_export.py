@@ -14,7 +14,7 @@ from pypdf import PdfReader
 
 from viz_diffusion.cli import main
 from viz_diffusion.cli.commands import export
-from viz_diffusion.cli.commands.export import FILM_SCALE
+from viz_diffusion.cli.export_pictures import FILM_SCALE
 from viz_diffusion.cli.open_study import OpenStudy
 from viz_diffusion.errors import VizdiffIOError, VizdiffUsageError
 from viz_diffusion.plots import film
@@ -71,7 +71,10 @@ def test_a_film_shows_every_state_and_holds_the_last(exported, states: np.ndarra
     timesteps = np.round(np.arange(12, 0, -1) * 1000 / 12).astype(int) - 1
     counts = [*zip(range(12, 0, -1), timesteps.tolist(), strict=True), (0, None)]
     for pixels, count in zip(shown, counts, strict=True):
-        assert np.abs(pixels[SIDE:].astype(int) - counter_strip(SIDE, HEIGHT - SIDE, *count)).max() <= 1
+        assert (
+            np.abs(pixels[SIDE:].astype(int) - counter_strip(SIDE, HEIGHT - SIDE, *count, ("", "steps left"))).max()
+            <= 1
+        )
 
 
 def test_an_mp4_plays_and_holds_the_last_frame(exported, states: np.ndarray) -> None:  # type: ignore[no-untyped-def]
@@ -99,6 +102,21 @@ def test_the_guess_is_a_film_too(exported, short_recording: Path) -> None:  # ty
     middle = FILM_SCALE // 2
     wanted = grey(recorded.x0_pred[0, 6, 0])
     assert np.array_equal(shown[1][middle:SIDE:FILM_SCALE, middle::FILM_SCALE], wanted)
+
+
+def test_a_film_has_the_size_asked_for(exported) -> None:  # type: ignore[no-untyped-def]
+    path, said = exported("--figure", "steps", "--frames", "2", "--size", "360p", name="film.gif")
+    with Image.open(path) as image:
+        assert image.size == (640, 360) == (said["width"], said["height"])
+
+
+def test_titles_are_left_out_where_asked(exported) -> None:  # type: ignore[no-untyped-def]
+    shown = []
+    for titles in ("on", "off"):
+        path, _ = exported("--figure", "steps", "--dpi", "60", "--titles", titles, name=f"{titles}.png")
+        shown.append(np.asarray(Image.open(path).convert("L")))
+    assert (shown[0][:36] < 128).any()
+    assert (shown[1][:36] == 255).all()
 
 
 def test_stills_in_every_format(exported) -> None:  # type: ignore[no-untyped-def]
@@ -209,6 +227,9 @@ def test_every_figure_of_every_lesson_is_named_when_one_is_unknown(capsys: pytes
         (["--figure", "steps", "--frames", "99"], "99"),
         (["--figure", "steps", "--format", "gif", "--frames", "1002"], "1002"),
         (["--figure", "steps", "--format", "gif", "--dpi", "100"], "--dpi"),
+        (["--figure", "steps", "--format", "gif", "--size", "4k"], "360p, 480p, 720p, 1080p, found '4k'"),
+        (["--figure", "steps", "--size", "720p"], "--size goes with gif, webp, mp4, not with png"),
+        (["--figure", "steps", "--titles", "none"], "--titles must be on or off, found 'none'"),
         (["--figure", "steps", "--format", "webp", "--transparent"], "--transparent"),
         (["--figure", "steps", "--format", "svg", "--dpi", "100"], "--dpi"),
         (["--figure", "steps", "--dpi", "5"], "10..1200"),

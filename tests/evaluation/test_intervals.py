@@ -120,3 +120,7 @@ def test_one_sure_no_decides_and_one_open_answer_leaves_all_open() -> None:
     assert all_surely([True, None, True]) is None
     assert all_surely([True, None, False]) is False
     assert all_surely(iter([None, None])) is None
+
+
+def test_the_quantile_of_several_comparisons_is_that_of_a_smaller_error() -> None:
+    assert t_quantile(10, 5) == pytest.approx(3.169, abs=5.1e-4)  # the 99.5% quantile

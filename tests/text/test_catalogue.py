@@ -131,6 +131,8 @@ NAMES = {
     "GIF",
     "Page",
     "Down",
+    "PCA",
+    "Rousseeuw",
 }
 """Latin words allowed in a Chinese text; commands and fields are not checked."""
 FILES = {"FID", "IDX", "PNG", "png", "svg", "json", "trajectory", "zarr", "VIZDIFF_DEBUG"}

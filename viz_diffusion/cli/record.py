@@ -184,14 +184,17 @@ def draw_steps(
     terminal: Terminal,
     picture: str = "steps",
     extra_facts: Mapping[str, Any] | None = None,
+    size: str | None = None,
 ) -> dict[str, Any]:
     """Write the strip and the film; return their values for the JSON file.
 
-    ``picture`` is the name of the strip's texts in the catalogue, which may use ``extra_facts``.
+    ``picture`` is the name of the strip's texts in the catalogue, which may use ``extra_facts``; ``size`` is the
+    film's, by name.
     """
     import numpy as np
 
-    from viz_diffusion.plots.film import film_frames, write_gif
+    from viz_diffusion.plots.film import film_frames, film_page, write_gif
+    from viz_diffusion.plots.words import use_texts
     from viz_diffusion.study.narrative import drawings, save_drawing
     from viz_diffusion.study.wording import wording
     from viz_diffusion.views import frames as frames_view
@@ -200,12 +203,17 @@ def draw_steps(
     terminal.tell("Drawing", "strip_and_film")
     data = strip_view.measure(recorded, frames=frames)
     facts = strip_view.facts(data) | dict(extra_facts or {})
-    (drawing,) = drawings({picture: strip_view.draw(data)["steps"]}, wording(facts, texts), texts)
+    with use_texts(texts):
+        figures = {picture: strip_view.draw(data)["steps"]}
+    (drawing,) = drawings(figures, wording(facts, texts), texts)
     save_drawing(replace(drawing, name="steps"), out)
     states = frames_view.pictures(np.concatenate([recorded.x_t[0], recorded.x0[:1]]))
     shown = film_frames(len(states), min(FILM_FRAMES, len(states)))
     scale = max(1, FILM_PIXELS // max(states.shape[1:3]))
-    write_gif(states[shown], out / "steps.gif", counts=frames_view.film_counts(recorded, shown), scale=scale)
+    scale, page = film_page(states.shape[1], states.shape[2], size, scale)
+    with use_texts(texts):
+        counts = frames_view.film_counts(recorded, shown)
+        write_gif(states[shown], out / "steps.gif", counts=counts, scale=scale, size=page)
     return facts | {"caption": drawing.caption}
 
 
@@ -221,6 +229,7 @@ def draw_activations(
 
     The texts may use ``extra_words``.
     """
+    from viz_diffusion.plots.words import use_texts
     from viz_diffusion.study.narrative import drawings, save_drawing
     from viz_diffusion.study.wording import wording
     from viz_diffusion.views import feature_maps as activations
@@ -232,7 +241,9 @@ def draw_activations(
         return activations.facts(data)
     terminal.tell("Drawing", "feature_maps", modules=", ".join(block.name for block in data.blocks))
     facts = activations.facts(data)
-    for drawing in drawings(activations.draw(data), wording(facts, texts) | dict(extra_words or {}), texts):
+    with use_texts(texts):
+        figures = activations.draw(data)
+    for drawing in drawings(figures, wording(facts, texts) | dict(extra_words or {}), texts):
         save_drawing(drawing, out)
     return {**facts, "caption": drawing.caption}
 

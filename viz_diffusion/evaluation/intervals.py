@@ -92,6 +92,11 @@ def half_of_mean(values: NDArray[np.floating[Any]], axis: int = -1) -> Any:
     return Z_95 * values.std(axis=axis, ddof=1) / np.sqrt(values.shape[axis])
 
 
+def half_of_few(values: NDArray[np.floating[Any]], axis: int = -1) -> Any:
+    """Return the same by Student's t: for the mean of few values."""
+    return t_quantile(values.shape[axis] - 1) / Z_95 * half_of_mean(values, axis)
+
+
 def surely(low: float, high: float) -> bool | None:
     """Return whether the interval low .. high lies above 0 (True), has no part above 0 (False), or neither (None)."""
     return True if low > 0 else (False if high <= 0 else None)
@@ -103,8 +108,8 @@ def all_surely(answers: Iterable[bool | None]) -> bool | None:
     return False if False in given else (None if None in given else True)
 
 
-def t_quantile(degrees_of_freedom: int) -> float:
-    """Return the 97.5% quantile of Student's t."""
+def t_quantile(degrees_of_freedom: int, comparisons: int = 1) -> float:
+    """Return the 97.5% quantile of Student's t; with it so many intervals hold together at 95% (Bonferroni)."""
     from scipy.stats import t  # takes most of a second to load
 
-    return float(t.ppf(0.975, degrees_of_freedom))
+    return float(t.ppf(1 - 0.025 / comparisons, degrees_of_freedom))

@@ -50,7 +50,8 @@ def render(page: Page) -> str:
     used = [name for name in SCRIPTS if name not in LECTURE_SCRIPTS or not page.is_for_students]
     style = Markup("\n").join(_inline(environment, name) for name in STYLES)
     head_script, *scripts = (_inline(environment, name) for name in (HEAD_SCRIPT, *used))
-    main, curve = page.players[0], snr_curve(page.players[0].alphas_cumprod)
+    main = page.players[0]
+    curve = snr_curve(main.alphas_cumprod, by_timestep=main.total != len(main.alphas_cumprod))
     runs = [(index, player, _png(player.finished)) for index, player in enumerate(page.players)]
     charts = {chapter.id: [draw_chart(chart) for chart in chapter.charts] for chapter in chapters}
     chart_data = [

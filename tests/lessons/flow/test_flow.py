@@ -215,6 +215,14 @@ def test_words_and_figures_with_digits(digits: FlowDigits, ring: RingStudy) -> N
     assert "real\ndigits" in [text.get_text() for text in quality.texts]
     found = outcomes(lesson, data)
     assert found["digits_straighter"] is True
+    ramp = 0.01 * np.linspace(-1, 1, digits.straight.shape[1])
+    for of_flow_by_ddim, holds in ((0.90, False), (0.98, True), (0.94, None)):
+        means = np.array([0.1, 0.90, 0.98, of_flow_by_ddim])[:, None]
+        paths = np.repeat(means, len(ramp), axis=1) + np.array([0, 0, 0, 1])[:, None] * ramp
+        claims = Finding.of(lesson, replace(data, digits=replace(digits, straight=paths)), full=True).claims
+        (claim,) = (one for one in claims if one.name == "straight_by_training")
+        assert claim.holds is holds  # of the difference of 0.08
+        assert claim.facts["trained"] == pytest.approx(of_flow_by_ddim - 0.90)
     assert found["timesteps_matter"] is not True  # the truth needs no good timesteps
     assert digits.frechet is not None
     far = np.full_like(digits.frechet, 5.0)
@@ -237,6 +245,25 @@ def test_what_ships_was_measured_on_the_two_networks_that_ship() -> None:
     assert (results.noise_sha256, results.flow_sha256) == (noise.load_model()[1], other.load_model()[1])
     assert results.noise_steps == results.flow_steps == noise.trained_steps == other.trained_steps
     assert results.count >= 500
+
+
+def test_the_shipped_difference_in_straightness_is_not_made_by_training() -> None:
+    """The flow network has, by DDIM, the straightness of the noise network."""
+    results = load_results([LESSON], Run.bundled().load_model()[1])[FlowDigits]
+    _, ddim, flow_euler, flow_ddim = results.straight.mean(axis=1)
+    assert flow_euler - ddim > 0.07
+    assert abs(flow_ddim - ddim) < 0.005
+
+
+def test_guidance_that_leaves_the_points_in_the_data_does_not_lead_out(ring: RingStudy) -> None:
+    """The distance from the centre alone does not say it: ends may lie farther out and within the data."""
+    outcome = "guidance_outwards"
+    assert outcomes(LESSON, FlowStudy(ring))[outcome] is True
+    farther = ring.guided[:1] * (1 + 0.2 * ring.mixture.std)
+    within = replace(ring, guided=np.concatenate([ring.guided[:2], farther]))
+    assert outcomes(LESSON, FlowStudy(within))[outcome] is not True
+    back = replace(ring, guided=ring.guided[::-1])
+    assert outcomes(LESSON, FlowStudy(back))[outcome] is False
 
 
 def test_the_two_networks_differ_in_their_objective_only() -> None:

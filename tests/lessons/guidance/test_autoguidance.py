@@ -90,7 +90,42 @@ def test_autoguidance_is_told_every_way(
     assert (found["auto_obeys"], found["auto_covers"]) == said
     told = told_in_every_language(Finding.of(guidance.LESSON, data, full=False), make_context(heldout=10))
     verdicts = {True: "Yes", False: "No", None: "Undecided"}
-    assert [answer.verdict for answer in told["en"].answers[-2:]] == [verdicts[one] for one in said]
+    assert [answer.verdict for answer in told["en"].answers[-3:-1]] == [verdicts[one] for one in said]
+
+
+@pytest.mark.parametrize(
+    ("accurate", "covered", "said"),
+    [
+        (490, 450, True),  # as accurate as the scale 1.5, and covers more
+        (480, 350, False),  # the scale 1.5 is more accurate and covers more
+        (480, 450, None),  # less accurate, and covers more: not comparable
+        (490, 400, None),  # as accurate, and covers as many
+    ],
+)
+def test_an_advantage_at_equal_accuracy_needs_an_equal_accuracy(
+    shipped: GuidanceStudy, accurate: int, covered: int, said: bool | None
+) -> None:
+    scales, auto = shipped.scales, shipped.auto
+    assert auto is not None
+    assert scales.right is not None
+    assert scales.covered is not None
+    own, order = SCALES.index(STRONG), np.arange(scales.count)
+    right, reached = np.ones_like(scales.right), np.zeros_like(scales.covered)
+    right[scales.arm(1.5)], reached[scales.arm(1.5)] = order < 490, order < 400
+    auto_right, auto_reached = auto.right.copy(), auto.covered.copy()
+    auto_right[own], auto_reached[own] = order < accurate, order < covered
+    claims = replace(auto, right=auto_right, covered=auto_reached).claims(replace(scales, right=right, covered=reached))
+    claim = claims[-1]
+    assert (claim.name, claim.holds) == ("auto_equal", said)
+    assert (claim.facts["near"], claim.facts["near_right"], claim.facts["near_reach"]) == (1.5, 0.98, 0.8)
+
+
+def test_the_shipped_answer_tells_what_autoguidance_gives_up(shipped: GuidanceStudy) -> None:
+    claims = {claim.name: claim for claim in guidance.claims(shipped)}
+    found = claims["auto_covers"].facts
+    assert found["right_high"] < 0  # surely less accurate at the same scale
+    assert found["kept_high"] < 0  # surely covers less than no guidance
+    assert claims["auto_equal"].holds is None
 
 
 def test_what_ships_was_measured_with_the_guide_that_ships(shipped: GuidanceStudy) -> None:

@@ -153,6 +153,27 @@ def test_each_answer_follows_what_was_measured(
     assert tuple(answers[name] for name in ("obeys", "narrows", "forgets", "window")) == expected
 
 
+@pytest.mark.parametrize(
+    ("within", "after", "lost", "expected"),
+    [
+        (19, 19, 30, False),  # as accurate just after, where more is covered
+        (19, 19, 0, None),
+        (19, 0, 30, None),  # surely more accurate in the window, which covers less: neither is better
+        (19, 0, 0, True),
+    ],
+)
+def test_a_window_is_not_better_where_others_keep_more_variety(
+    ideal: Guidance, within: int, after: int, lost: int, expected: bool | None
+) -> None:
+    data = planted(ideal, 20, 30, 0.7, within, after)
+    assert data.covered is not None
+    reached = data.covered.copy()
+    reached[-3, :lost] = False
+    claims = {claim.name: claim for claim in guidance.claims(GuidanceStudy(replace(data, covered=reached)))}
+    assert claims["window"].holds is expected
+    assert claims["window"].facts["reach_ahead"] == pytest.approx(-lost / reached.shape[1])
+
+
 def test_what_is_lost_is_what_a_reader_gets_by_subtracting(ideal: Guidance) -> None:
     context = make_context(mute())
     data = planted(ideal, 20, 13, 0.7, 19, 0)

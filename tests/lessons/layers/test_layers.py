@@ -32,10 +32,12 @@ from viz_diffusion.lessons.layers.label_geometry import (
     mean_cosine,
     mean_images,
     measure_label_geometry,
+    rise_of_correlation,
     untrained_network,
 )
 from viz_diffusion.lessons.precomputed import load_results, save_results
 from viz_diffusion.training.loop import TrainState
+from viz_diffusion.training.run import Run
 from viz_diffusion.training.train_config import TrainConfig
 
 IDLE = "mid1"
@@ -247,18 +249,25 @@ def likeness(p: float) -> DistanceCorrelation:
 
 def test_the_layers_are_told_both_ways(context: LessonContext, labels: LabelGeometry) -> None:
     sure, chance = likeness(0.001), likeness(0.4)
-    lucky = labels.untrained_p.copy()
-    lucky[0, 1] = 0.01
+    lucky = labels.untrained_rho.copy()
+    lucky[3, 1] = 0.45  # above the 0.4 of the network
+    learned = {"change": np.array([0.0, 0.3]), "change_half": np.array([0.1, 0.1])}
+    labels = replace(labels, untrained_rho=np.full_like(labels.untrained_rho, 0.1), **learned)
     yes, no, unsure = bumps(250, 750, 250), bumps(500, 500, None, noise=0.0), bumps(450, 550, 450, count=6, noise=0.8)
     for seen, of_labels, verdicts in (
         (yes, replace(labels, vectors=sure, conditioning=sure), ["Yes", "Yes", "Yes", "Yes"]),
         (bumps(750, 250, 750), replace(labels, vectors=chance, conditioning=chance), ["Yes", *["No"] * 3]),
         (
             no,
-            replace(labels, conditioning=sure, untrained_p=lucky),
+            replace(labels, conditioning=sure, untrained_rho=lucky),
             ["No", "Undecided", "No", "Undecided"],
         ),
         (bumps(None, None, noise=0.0), replace(labels, conditioning=sure), ["No", "No", "Yes"]),
+        (
+            bumps(None, None, noise=0.0),
+            replace(labels, conditioning=sure, change=np.zeros(2)),
+            ["No", "No", "Undecided"],
+        ),
         (unsure, labels, ["Undecided", None, "No", None]),
     ):
         finding = Finding.of(layers.LESSON, Layers(seen, of_labels, 1000), full=False)
@@ -267,6 +276,31 @@ def test_the_layers_are_told_both_ways(context: LessonContext, labels: LabelGeom
         assert [wanted or found for wanted, found in zip(verdicts, shown, strict=True)] == shown
         assert [drawing.name for drawing in told_so["zh"].drawings] == ["blocks", "label_geometry"]
         assert len(told_so["zh"].table.rows) == len(seen.names)
+
+
+def test_the_jackknife_of_a_rise_covers_it_and_is_zero_where_nothing_rose() -> None:
+    """Points that follow the images beside points that do not; the same points twice have not risen."""
+    rng = np.random.default_rng(0)
+    images = rng.standard_normal((10, 30))
+    random = rng.standard_normal((10, 30))
+    rise, half = rise_of_correlation(images, random, images)
+    assert rise == pytest.approx(1 - correlate_distances(random, images).rho)
+    assert 0 < half < rise
+    assert rise_of_correlation(random, random, images) == (0, 0)
+    near = images + 0.7 * rng.standard_normal((10, 30))
+    rise, half = rise_of_correlation(near + 0.1 * random, near, images)
+    assert abs(rise) < half
+
+
+def test_the_shipped_correlation_is_not_above_all_untrained_networks_for_sure() -> None:
+    data = load_results([layers.LESSON], Run.bundled().load_model()[1])[Layers]
+    found = data.labels.facts().conditioning
+    answers = {claim.name: claim.holds for claim in layers.claims(data)}
+    assert found.start < found.untrained_most < found.rho
+    assert answers["told"] is (None if found.change < found.change_half else True)
+    assert data.labels.change == pytest.approx(
+        [data.labels.vectors.rho - data.labels.untrained_rho[0, 0], found.rho - found.start]
+    )
 
 
 def test_what_passes_is_said_with_its_level(context: LessonContext, labels: LabelGeometry) -> None:

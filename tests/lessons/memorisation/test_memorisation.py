@@ -40,6 +40,9 @@ def test_distances_are_those_of_known_places() -> None:
     assert found.test_ratio == pytest.approx([1 / 3, 1])
     assert (found.flagged.hits, found.test_flagged.hits) == (1, 0)  # a third is not below a third
     assert found.distance_ratio()[0] == pytest.approx(0.3 / 0.625)
+    turns = replace(found, distance=np.resize(np.arange(1.0, 11.0), 40), test_distance=np.full(40, 2.0))
+    assert [one for one, _ in turns.distance_ratios()] == pytest.approx(np.arange(1, 11) / 2)
+    assert (turns.facts().far_most, turns.facts().far_most_label) == (5, 9)
     assert found.distance_ks() == pytest.approx(1 / 2)
     assert found.suspects.ratio == pytest.approx([1 / 9, 1])
     assert np.array_equal(found.suspects.nearest[0], np.zeros((28, 28)))

@@ -80,14 +80,15 @@ def _study(flagged: tuple[float, float], other: float, alike: tuple[float, float
     """Return a study of two numbers of digits with these shares of copies and correlations (controls: 0.4)."""
     count, spread = 200, 0.05 * np.resize([-1, 1], 200)
 
-    def ratios(share: float) -> np.ndarray:
-        return np.tile(np.where(np.arange(count) < share * count, 0.1, 0.9), (2, 1))
+    def ratios(share: float, turn: int = 1) -> np.ndarray:
+        copied = np.where(np.arange(count) < share * count, 0.1, 0.9)
+        return np.tile(copied, (2, 1)) + 0.1 * spread[::turn]
 
     return TrainingSizes(
         sizes=np.array(SIZES),
         steps=np.array(1500),
         ratio=np.stack([ratios(share) for share in np.linspace(*flagged, 4)]),
-        other_ratio=np.stack([ratios(other)] * 4),
+        other_ratio=np.stack([ratios(other, -1)] * 4),
         alike=np.stack([mean + spread for mean in np.linspace(*alike, 4)]),
         unlike=np.stack([0.4 + spread[::-1]] * 4),
         right=np.ones((4, 2, count), bool),
@@ -98,10 +99,12 @@ def _study(flagged: tuple[float, float], other: float, alike: tuple[float, float
 @pytest.mark.parametrize(
     ("study", "said"),
     [
-        (_study((0.6, 0.0), 0.0, (0.45, 0.9)), (True, True)),
-        (_study((0.0, 0.6), 0.0, (0.9, 0.45)), (False, False)),
-        (_study((0.0, 0.0), 0.0, (0.4, 0.4)), (None, None)),
-        (_study((0.6, 0.6), 0.6, (0.9, 0.9)), (None, None)),
+        (_study((0.6, 0.0), 0.0, (0.45, 0.95)), (True, True)),
+        (_study((0.0, 0.6), 0.0, (0.95, 0.45)), (False, False)),
+        (_study((0.0, 0.0), 0.0, (0.95, 0.95)), (None, None)),
+        (_study((0.6, 0.0), 0.0, (0.45, 0.85)), (True, False)),  # alike, but not nearly the same
+        (_study((0.6, 0.0), 0.0, (0.45, 0.9)), (True, None)),
+        (_study((0.6, 0.6), 0.6, (0.95, 0.95)), (None, None)),  # no copies: the other digits are as near
     ],
 )
 def test_sizes_are_told_every_way(study: TrainingSizes, said: tuple[bool | None, bool | None]) -> None:
@@ -112,6 +115,13 @@ def test_sizes_are_told_every_way(study: TrainingSizes, said: tuple[bool | None,
     told = told_in_every_language(Finding.of(memorisation.LESSON, data, full=False), make_context(heldout=10))
     verdicts = {True: "Yes", False: "No", None: "Undecided"}
     assert [answer.verdict for answer in told["en"].answers[-2:]] == [verdicts[one] for one in said]
+
+
+def test_the_shipped_samples_copy_among_few_digits_only() -> None:
+    gap, half = read_training_sizes().gap()
+    assert gap[0] == pytest.approx(-0.530, abs=0.001)
+    assert (gap[:2] + half[:2] < 0).all()
+    assert (np.abs(gap[2:]) < half[2:]).all()
 
 
 def test_what_ships_is_the_study_that_was_measured() -> None:

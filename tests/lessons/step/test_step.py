@@ -18,13 +18,15 @@ from viz_diffusion.diffusion.samplers import ImageNoise
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.diffusion.unet import ModelConfig, SimpleUNet
 from viz_diffusion.lessons.base import Finding
+from viz_diffusion.lessons.precomputed import load_results
 from viz_diffusion.lessons.step import lesson as step
-from viz_diffusion.lessons.step.directions import StepDirections, measure_directions
+from viz_diffusion.lessons.step.directions import StepDirections, half_interval, measure_directions
 from viz_diffusion.lessons.step.exposure_bias import ExposureBias, measure_exposure
 from viz_diffusion.lessons.step.exposure_facts import exposure_claims, exposure_facts
 from viz_diffusion.lessons.step.step_parts import StepParts, StepStudy, measure_steps
 from viz_diffusion.recording.generation import record_generation
 from viz_diffusion.recording.trajectory import Trajectory
+from viz_diffusion.training.run import Run
 
 SCHEDULE = NoiseSchedule.named("linear")
 
@@ -208,23 +210,28 @@ def test_directions_are_told_both_ways(kind: str) -> None:
         assert told["zh"].answers[place].text.startswith("是。" if holds else "否。")
 
 
-def _exposure(own: float, tilde: float, exact: float = 0.05, too_long: float = 0.0) -> ExposureBias:
-    """Return lengths of 20 generations, with these excesses, and of 20 digits, this share longer than a mean is."""
+def _exposure(own: float, tilde: float, *, near: float | None = None, too_long: float = 0.0) -> ExposureBias:
+    """Return lengths of 20 generations, with these excesses from t = 10 down, and of 20 digits.
+
+    ``near`` is the excess with β at t = 10 where it is another; digits are ``too_long`` by this share.
+    """
     deviation = 0.002 * np.resize([-1, 1], (20, 1))
-    timesteps = np.array([900.0, 300.0, 100.0, 10.0])
+    at_end = np.array([0.0, 0.0, 1.0, 1.0])
     finished = np.full((20, 4), 27.0)
+    excess = own * at_end if near is None else own * at_end + np.array([0, 0, near - own, 0])
     return ExposureBias(
-        timesteps=timesteps,
+        timesteps=np.array([900.0, 100.0, 10.0, 0.0]),
         num_train_timesteps=1000,
         pixels=784,
         draws=4,
-        generated=finished * (1 + own + deviation),
+        generated=finished * (1 + excess + deviation),
         finished=finished,
         real=finished,
         power=np.full((20, 4), 0.9),
         overlap=np.full((20, 4), 0.9 * too_long) + deviation,
-        tilde=tilde + np.broadcast_to(deviation, (20, 4)),
-        exact=exact + np.broadcast_to(deviation, (20, 4)),
+        tilde=tilde * at_end + deviation,
+        exact=0.3 * at_end,
+        exact_tilde=0.02 * at_end,
     )
 
 
@@ -257,11 +264,41 @@ def test_exposure_bias_is_told_every_way() -> None:
         (_exposure(0.04, 0.02), (True, True, None)),
         (_exposure(0.0, 0.0), (True, None, None)),
         (_exposure(-0.04, -0.04), (True, False, None)),
+        (_exposure(0.04, 0.01, near=0.0), (True, True, None)),  # the two timesteps differ
+        (_exposure(0.0, 0.0, near=0.04), (True, None, None)),  # a difference before the end only
         (_exposure(0.04, 0.0, too_long=0.2), (False, True, False)),
         (_exposure(0.04, 0.0, too_long=0.02), (None, True, False)),
     ):
         found = outcomes(step.LESSON, replace(parts, study=StepStudy(general, exposure)))
         assert tuple(found[name] for name in ("shorter", "exposure", "exposure_network")) == said
+
+
+def test_from_which_timestep_on_the_prediction_is_longer_is_measured() -> None:
+    """All timesteps are compared together: an interval of one alone would call a small difference sure."""
+    claim = exposure_claims(_exposure(0.04, 0.0))[1]
+    assert (claim.facts["exposure_from_t"], claim.facts["exposure_before"]) == (10, 2)
+    assert claim.facts["exposure_before_sure"] == 0
+    one = exposure_claims(_exposure(0.04, 0.0, near=0.0))[1]
+    assert (one.facts["exposure_from_t"], one.facts["exposure_before"]) == (0, 3)
+    alone = half_interval(_exposure(0.0, 0.0).excess)[-1]
+    assert exposure_claims(_exposure(1.2 * float(alone), 0.0))[1].holds is None
+    shifted = _exposure(0.04, 0.0)
+    early = replace(shifted, generated=shifted.generated * np.array([0.9, 1, 1, 1]))
+    assert exposure_claims(early)[1].facts["exposure_before_sure"] == 1
+
+
+def test_the_shipped_answer_is_that_of_the_last_steps() -> None:
+    """A mean over the compared timesteps, eight of which are below 76, would not be one over the last half."""
+    study = load_results([step.LESSON], Run.bundled().load_model()[1])[StepStudy]
+    claim = exposure_claims(study.exposure)[1]
+    facts = exposure_facts(study.exposure)
+    assert claim.holds is True
+    assert claim.facts["exposure_from_t"] < 100
+    assert claim.facts["exposure_before_sure"] == 0
+    assert facts.end_t == (10, 0)
+    assert facts.end_excess == pytest.approx((0.035, 0.225), abs=0.001)
+    assert facts.end_exact == pytest.approx((0.039, 0.330), abs=0.001)
+    assert facts.end_exact_tilde == pytest.approx((0.011, 0.021), abs=0.001)
 
 
 @functools.cache
@@ -288,7 +325,10 @@ def test_an_exact_denoiser_is_as_long_as_a_conditional_mean_and_longer_on_its_ow
     facts = exposure_facts(data)
     # ε̂ of the last state, with the variance β: the noise of two timesteps' difference stays in it
     assert facts.exposure_excess[-1] > 0.1
-    assert abs(facts.exposure_tilde) < facts.exposure_exact / 2
+    assert abs(facts.end_tilde[1]) < facts.end_excess[1] / 2
+    # sampling it agrees with the closed form
+    for sampled, closed in ((data.excess, data.exact), (data.tilde[:, :6], data.exact_tilde[:6])):
+        assert np.abs(sampled.mean(axis=0) - closed).max() < 0.05
     assert facts.shorter_expected == pytest.approx(facts.shorter_length, rel=0.01)
     told = {claim.name: claim.holds for claim in exposure_claims(data)}
     assert told["exposure"] is True

@@ -13,7 +13,7 @@ from viz_diffusion.diffusion.oracles import GaussianOracle
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.evaluation.likelihood import bits_per_loss
 from viz_diffusion.lessons.training.loss_by_timestep import LossByTimestep, measure_loss_by_timestep
-from viz_diffusion.lessons.training.loss_density import LossDensity, measure_density
+from viz_diffusion.lessons.training.loss_density import LossDensity, late_x0_error, measure_density
 from viz_diffusion.training.train_config import TrainConfig
 
 SCHEDULE = NoiseSchedule.named("linear")
@@ -58,6 +58,16 @@ def test_shares_are_sums_over_t(oracle: GaussianOracle, exact: LossByTimestep) -
     assert facts.density_bits == pytest.approx(bits[: facts.density_t + 1].sum() / bits.sum())
     assert facts.density_bits >= 0.5
     assert facts.density_steps == pytest.approx((facts.density_t + 1) / 1000)
+    below = loss[: facts.half_loss_t].sum() / loss.sum()
+    assert below == pytest.approx(0.5, abs=0.01)
+    assert facts.half_loss_bits == pytest.approx(bits[: facts.half_loss_t].sum() / bits.sum(), abs=0.01)
+
+
+def test_the_error_of_x0_is_that_of_the_closed_form(oracle: GaussianOracle, exact: LossByTimestep) -> None:
+    """Of one Gaussian the error of x̂_0 grows with the noise, so that the last of the late timesteps has the largest."""
+    error = 127.5 * np.sqrt(oracle.eps_error()[49] / SCHEDULE.snr[49])
+    assert late_x0_error(exact, SCHEDULE) == pytest.approx(error, rel=0.05)
+    assert late_x0_error(replace(exact, loss=4 * exact.loss), SCHEDULE) == pytest.approx(2 * error, rel=0.05)
 
 
 def test_objectives_weigh_one_error_alike_where_they_mean_the_same(exact: LossByTimestep) -> None:

@@ -24,6 +24,7 @@ from viz_diffusion.cli.options import (
     RunOption,
 )
 from viz_diffusion.cli.outputs import Output, default_out, picture_names
+from viz_diffusion.cli.picture_options import writes_pictures
 from viz_diffusion.cli.recording_study import measure_recording, recording_command
 from viz_diffusion.cli.study import LessonsOption, lessons_mark, pick_lessons, prepare_study, study_command, study_texts
 from viz_diffusion.files import make_dir, make_parent
@@ -70,6 +71,7 @@ AudienceOption = Annotated[
 ]
 
 
+@writes_pictures
 @takes(generation=GENERATION)
 def run_command(
     *,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from viz_diffusion.evaluation.intervals import Share, half_of_mean, paired_difference, surely
+from viz_diffusion.evaluation.intervals import Share, half_of_few, half_of_mean, paired_difference, surely
 from viz_diffusion.lessons.base import Claim, Lesson, LessonFigure, Precomputed, Rows
 from viz_diffusion.lessons.context import LessonContext
 from viz_diffusion.lessons.flow.digit_samplers import COUNTS, Arm, FlowDigits, measure_digits
@@ -25,7 +25,7 @@ from viz_diffusion.lessons.flow.figures import (
 )
 from viz_diffusion.lessons.flow.ring_mixture import Float64
 from viz_diffusion.lessons.flow.ring_samplers import GUIDANCE_SCALES, NEAR, RingStudy, measure_ring
-from viz_diffusion.lessons.flow.study_facts import DigitFacts, FlowFacts, FlowStudy, facts
+from viz_diffusion.lessons.flow.study_facts import DigitFacts, FlowFacts, FlowStudy, facts, guided_near
 from viz_diffusion.plots.lazy_figures import Figures
 from viz_diffusion.text.catalogue import Texts
 from viz_diffusion.training.run import CONTROLS_DIR, Run
@@ -138,13 +138,13 @@ def claims(data: FlowStudy) -> tuple[Claim, ...]:
     ring = data.ring
     sde, ode, flow = ring.straight
     nearer = ring.off[1, COMPARED] - ring.off[2, COMPARED]
-    outwards = np.linalg.norm(ring.guided, axis=2)
+    outside = ~guided_near(ring)
     answers = (
         _positive("ode_straighter", ode - sde),
         _positive("flow_straighter", flow - ode),
         _positive("flow_nearer", nearer),
         Claim("one_step", ring.control_off < 1e-9),
-        _positive("guidance_outwards", outwards[-1] - outwards[0]),
+        _more("guidance_outwards", outside[-1], outside[0]),
     )
     return answers if data.digits is None else (*answers, *_digit_claims(data.digits))
 
@@ -152,10 +152,13 @@ def claims(data: FlowStudy) -> tuple[Claim, ...]:
 def _digit_claims(digits: FlowDigits) -> tuple[Claim, ...]:
     """Compare digits pair by pair: all arms begin with the same noise and labels."""
     ddim, flow, same = (digits.right[arm, FEW] for arm in (DIGITS_DDIM, DIGITS_FLOW, DIGITS_FLOW_DDIM))
+    straight = digits.straight
+    differ, trained = straight[DIGITS_FLOW] - straight[DIGITS_DDIM], straight[DIGITS_FLOW_DDIM] - straight[DIGITS_DDIM]
     answers = (
         _more("flow_obeys", flow, ddim),
         _more("timesteps_matter", flow, same),
-        _positive("digits_straighter", digits.straight[DIGITS_FLOW] - digits.straight[DIGITS_DDIM]),
+        _positive("digits_straighter", differ, half_of_few(differ)),
+        _by_training(differ, trained),
     )
     if digits.frechet is None or digits.frechet_half is None:
         return answers
@@ -168,9 +171,16 @@ def _digit_claims(digits: FlowDigits) -> tuple[Claim, ...]:
     )
 
 
-def _positive(name: str, values: Float64) -> Claim:
-    """Decide whether the mean of (N,) paired differences is above 0."""
-    mean, half = float(values.mean()), float(half_of_mean(values))
+def _by_training(differ: Float64, trained: Float64) -> Claim:
+    """Decide whether most of a difference (M,) is there too where the networks differ only, their sampler not."""
+    decided = _positive("straight_by_training", trained - differ / 2, half_of_few(trained - differ / 2))
+    numbers = {"trained": float(trained.mean()), "trained_half": float(half_of_few(trained))}
+    return Claim(decided.name, decided.holds, numbers)
+
+
+def _positive(name: str, values: Float64, half: float | None = None) -> Claim:
+    """Decide whether the mean of (N,) paired differences is above 0; ``half`` is half its interval where N is small."""
+    mean, half = float(values.mean()), float(half_of_mean(values) if half is None else half)
     return Claim(name, surely(mean - half, mean + half), {"difference": mean, "difference_half": half})
 
 

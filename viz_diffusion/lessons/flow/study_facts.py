@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
+from numpy.typing import NDArray
 
-from viz_diffusion.evaluation.intervals import Share, half_of_mean
+from viz_diffusion.evaluation.intervals import Share, half_of_few, half_of_mean
 from viz_diffusion.lessons.facts import FactGroup
 from viz_diffusion.lessons.flow.digit_samplers import FlowDigits
 from viz_diffusion.lessons.flow.ring_mixture import Float64
@@ -45,7 +46,9 @@ class DigitFacts:
     flow_straight: tuple[float, ...]
     """(A,) chord over length of the paths, means."""
     flow_straight_half: tuple[float, ...]
-    """(A,) half their 95% intervals."""
+    """(A,) half their 95% intervals, by Student's t."""
+    flow_path_count: int
+    """Paths of each arm."""
     noise_steps: int
     """Training steps of the network that predicts noise."""
     flow_steps: int
@@ -84,12 +87,19 @@ class FlowFacts:
     """(G,) mean distance of the guided ends from the centre of the circle."""
     radius: float
     """The same of the means of the data."""
+    guided_near: tuple[float, ...]
+    """(G,) share of the guided ends at the ring, as ``near``."""
     digits: Annotated[DigitFacts | None, FactGroup()]
     """Of the digits."""
 
 
 def _nested(values: Float64) -> tuple[tuple[float, ...], ...]:
     return tuple(map(tuple, values.tolist()))
+
+
+def guided_near(ring: RingStudy) -> NDArray[np.bool_]:
+    """Return (G, N) whether the ends of guided paths are at the ring."""
+    return np.stack([ring.mixture.distance(ends) < NEAR * ring.mixture.std for ends in ring.guided])
 
 
 def facts(data: FlowStudy) -> FlowFacts:
@@ -111,6 +121,7 @@ def facts(data: FlowStudy) -> FlowFacts:
         scales=GUIDANCE_SCALES,
         guided_radius=tuple(radius.tolist()),
         radius=ring.mixture.radius,
+        guided_near=tuple(guided_near(ring).mean(axis=1).tolist()),
         digits=None if data.digits is None else _digit_facts(data.digits),
     )
 
@@ -126,7 +137,8 @@ def _digit_facts(digits: FlowDigits) -> DigitFacts:
         flow_frechet_half=None if digits.frechet_half is None else _nested(digits.frechet_half),
         flow_frechet_real=digits.frechet_real,
         flow_straight=tuple(digits.straight.mean(axis=1).tolist()),
-        flow_straight_half=tuple(half_of_mean(digits.straight).tolist()),
+        flow_straight_half=tuple(half_of_few(digits.straight).tolist()),
+        flow_path_count=digits.straight.shape[1],
         noise_steps=digits.noise_steps,
         flow_steps=digits.flow_steps,
     )

@@ -23,6 +23,7 @@ from viz_diffusion.evaluation.metrics import covered
 from viz_diffusion.lessons.base import Claim
 from viz_diffusion.lessons.context import Progress, silent
 from viz_diffusion.lessons.guidance.guidance_scales import NO_GUIDANCE, SEED, STEPS, STRONG, Guidance
+from viz_diffusion.lessons.guidance.guidance_scales import SCALES as GUIDANCE_SCALES
 
 Bools = NDArray[np.bool_]
 SCALES = (1.5, 2.0, 3.0, 5.0)
@@ -82,7 +83,9 @@ class Autoguidance:
         )
 
     def claims(self, guidance: Guidance) -> tuple[Claim, ...]:
-        """Decide whether autoguidance raises the accuracy, and whether it covers more than guidance of the same scale.
+        """Decide whether autoguidance raises the accuracy, and covers more than guidance of the same scale or accuracy.
+
+        Equal scales are not equal strengths, so accuracy is told with the recall.
 
         ``guidance`` has the samples without guidance and with classifier-free guidance, of the same noise and labels.
         """
@@ -92,10 +95,41 @@ class Autoguidance:
         plain, other = guidance.arm(NO_GUIDANCE), guidance.arm(STRONG)
         gain = paired_difference(self.right[own], guidance.right[plain])
         ahead = paired_difference(self.covered[own], guidance.covered[other])
+        more = paired_difference(self.right[own], guidance.right[other])
+        kept = paired_difference(self.covered[own], guidance.covered[plain])
+        numbers = _numbers(self.covered[own], guidance.covered[other], ahead)
+        numbers |= {f"right_{name}": x for name, x in _numbers(self.right[own], guidance.right[other], more).items()}
+        numbers |= {f"kept_{name}": x for name, x in _numbers(self.covered[own], guidance.covered[plain], kept).items()}
         return (
             Claim("auto_obeys", surely(*gain[1:]), _numbers(self.right[own], guidance.right[plain], gain)),
-            Claim("auto_covers", surely(*ahead[1:]), _numbers(self.covered[own], guidance.covered[other], ahead)),
+            Claim("auto_covers", surely(*ahead[1:]), numbers),
+            _at_equal_accuracy(self.right[own], self.covered[own], guidance, guidance.right, guidance.covered),
         )
+
+
+def _at_equal_accuracy(own: Bools, reached: Bools, guidance: Guidance, right: Bools, covered: Bools) -> Claim:
+    """Decide whether samples are as accurate as those of some guidance scale, and surely cover more real digits.
+
+    It is the other way round where some scale is as accurate as they are and surely covers more. The scale whose
+    accuracy is nearest is told. ``own`` and ``reached`` are (N,) and (M,) of the samples.
+    """
+    answers: set[bool] = set()
+    arms = [int(arm) for arm in np.flatnonzero(guidance.scales > NO_GUIDANCE) if arm < len(GUIDANCE_SCALES)]
+    for arm in arms:
+        more = surely(*paired_difference(reached, covered[arm])[1:])
+        if more and own.mean() >= right[arm].mean():
+            answers.add(True)
+        if more is False and own.mean() <= right[arm].mean():
+            answers.add(False)
+    near = min(arms, key=lambda arm: abs(float(right[arm].mean() - own.mean())))
+    numbers = {
+        "own_right": float(own.mean()),
+        "own_reach": float(reached.mean()),
+        "near": float(guidance.scales[near]),
+        "near_right": float(right[near].mean()),
+        "near_reach": float(covered[near].mean()),
+    }
+    return Claim("auto_equal", answers.pop() if len(answers) == 1 else None, numbers)
 
 
 def _numbers(one: Bools, other: Bools, difference: tuple[float, float, float]) -> dict[str, float]:

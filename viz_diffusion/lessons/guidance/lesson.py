@@ -24,6 +24,7 @@ from viz_diffusion.lessons.guidance.guidance_scales import (
     Guidance,
     measure_guidance,
 )
+from viz_diffusion.lessons.guidance.guided_window import window_claim
 from viz_diffusion.plots.lazy_figures import Figures
 from viz_diffusion.text.catalogue import Texts
 from viz_diffusion.training.run import Run
@@ -193,7 +194,7 @@ def claims(study: GuidanceStudy) -> tuple[Claim, ...]:
         answers.append(_compare_shares("forgets", data, data.covered, -1))
     answers.append(_saturates(data))
     if len(data.windows) and data.right is not None:
-        answers.append(_window(data, data.right))
+        answers.append(window_claim(data, data.right))
     return (*answers, *(() if study.auto is None else study.auto.claims(data)))
 
 
@@ -237,27 +238,6 @@ def _saturates(data: Guidance) -> Claim:
         "beyond_half": beyond_half,
     }
     return Claim("saturates", surely(beyond - beyond_half, beyond + beyond_half), numbers)
-
-
-def _window(data: Guidance, right: Bools) -> Claim:
-    """Decide whether guidance in the window alone keeps most of the gain, and more than in as many other steps."""
-    plain, always = right[data.arm(NO_GUIDANCE)], right[data.arm(STRONG)]
-    within, *others = right[len(SCALES) :]
-    gain, missing = paired_difference(within, plain), paired_difference(always, within)
-    # most is kept where more is gained than is missing; without a gain there is nothing to keep
-    most = surely(gain[1] - missing[2], gain[2] - missing[1]) if paired_difference(always, plain)[1] > 0 else None
-    ahead, low, high = min((paired_difference(within, other) for other in others), key=lambda found: found[1])
-    elsewhere = surely(low, high)
-    holds = False if most is False or elsewhere is False else (True if most and elsewhere else None)
-    arms = [data.arm(NO_GUIDANCE), data.arm(STRONG), *range(len(SCALES), len(right))]
-    recall = np.zeros(len(arms)) if data.covered is None else data.covered[arms].mean(axis=1)
-    varies = data.spread[arms].mean(axis=1) / data.spread_real
-    numbers = {
-        f"{name}_{what}": float(value)
-        for what, values in (("read", right[arms].mean(axis=1)), ("varies", varies), ("reach", recall))
-        for name, value in zip(("plain", "always", "within", "before", "after"), values, strict=True)
-    }
-    return Claim("window", holds, {**numbers, "ahead": ahead, "low": low, "high": high})
 
 
 def rows(facts: GuidanceFacts, texts: Texts) -> Rows:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from viz_diffusion.data import Digits
 from viz_diffusion.diffusion.unet import ModelConfig, ResidualBlock, SimpleUNet
+from viz_diffusion.evaluation.intervals import t_quantile
 from viz_diffusion.evaluation.statistics import rank_correlation
 from viz_diffusion.lessons.facts import FactGroup
 from viz_diffusion.lessons.label.label_embedding import measure_embedding
@@ -46,6 +47,12 @@ class CorrelationFacts:
     """The rank correlation in the network that training begins with."""
     start_p: float
     """Its p."""
+    untrained_most: float
+    """The largest rank correlation of an untrained network, the start among them."""
+    change: float
+    """By how much the rank correlation rose from the start to the trained network."""
+    change_half: float
+    """Half its 95% interval, by the jackknife over the labels."""
     untrained_found: int
     """Untrained networks with a p of at most ``alpha``."""
 
@@ -109,6 +116,10 @@ class LabelGeometry:
     """(U, 2) float64: rank correlations as the two above, of U untrained networks, the start first."""
     untrained_p: Float64
     """(U, 2) float64: their p-values."""
+    change: Float64
+    """(2,) float64: the two rank correlations of the network less those of its start."""
+    change_half: Float64
+    """(2,) float64: half their 95% intervals, by the jackknife over the labels."""
 
     def facts(self) -> LabelGeometryFacts:
         """Return the numbers that captions and answers are filled with."""
@@ -130,6 +141,9 @@ class LabelGeometry:
             chance=one.chance,
             start=float(rho[0]),
             start_p=float(p[0]),
+            untrained_most=float(rho.max()),
+            change=float(self.change[column]),
+            change_half=float(self.change_half[column]),
             untrained_found=int((p <= ALPHA).sum()),
         )
 
@@ -143,6 +157,7 @@ def measure_label_geometry(network: SimpleUNet, training: Digits, seed: int) -> 
     images = mean_images(training)
     blank = [untrained_network(network.config, seed + k) for k in range(UNTRAINED)]
     sides = (label_vectors, label_conditioning)
+    changes = [rise_of_correlation(side(network)[present], side(blank[0])[present], images) for side in sides]
     controls = [[correlate_distances(side(one)[present], images) for side in sides] for one in blank]
     return LabelGeometry(
         trained=measure_embedding(network),
@@ -152,6 +167,8 @@ def measure_label_geometry(network: SimpleUNet, training: Digits, seed: int) -> 
         conditioning=correlate_distances(label_conditioning(network)[present], images),
         untrained_rho=np.array([[one.rho for one in pair] for pair in controls]),
         untrained_p=np.array([[one.p for one in pair] for pair in controls]),
+        change=np.array([change for change, _ in changes]),
+        change_half=np.array([half for _, half in changes]),
     )
 
 
@@ -167,6 +184,27 @@ def correlate_distances(points: Float64, images: Float64, seed: int = 0) -> Dist
     shuffled = _distances(points)[permutations[:, pairs[0]], permutations[:, pairs[1]]]
     rho = rank_correlation(shuffled, _distances(images)[pairs])
     return DistanceCorrelation(float(rho[0]), rho[1:].astype(np.float32))
+
+
+def rise_of_correlation(points: Float64, start: Float64, images: Float64) -> tuple[float, float]:
+    """Return the rank correlation of distances of ``points`` less that of ``start``, and half its 95% interval.
+
+    All are (L, ...) of the same labels. The interval is Student's by the jackknife that leaves out one label at a time
+    (Tukey 1958), since the pairs of one label are not independent; with fewer than 4 labels it is 2, all that can be.
+    """
+
+    def rise(labels: NDArray[np.int64]) -> float:
+        pairs = np.triu_indices(len(labels), 1)
+        sides = np.stack([_distances(one[labels])[pairs] for one in (points, start)])
+        trained, before = rank_correlation(sides, _distances(images[labels])[pairs])
+        return float(trained - before)
+
+    everyone = np.arange(len(points))
+    if len(points) < 4:
+        return rise(everyone), 2.0
+    without = np.array([rise(np.delete(everyone, label)) for label in everyone])
+    spread = np.sqrt((len(points) - 1) / len(points) * np.square(without - without.mean()).sum())
+    return rise(everyone), float(t_quantile(len(points) - 1) * spread)
 
 
 def _distances(points: Float64) -> Float64:

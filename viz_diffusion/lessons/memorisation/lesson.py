@@ -167,7 +167,7 @@ def claims(data: Memorisation) -> tuple[Claim, ...]:
         answers.append(Claim("control_caught", True if surely else None if caught.hits > free.hits else False))
     if data.noised is not None:
         answers.append(data.noised.claim(COPY))
-    return (*answers, *(() if data.sizes is None else data.sizes.claims(COPY)))
+    return (*answers, *(() if data.sizes is None else data.sizes.claims()))
 
 
 def rows(facts: MemorisationFacts, texts: Texts) -> Rows:

@@ -62,6 +62,12 @@ class NeighboursFacts:
     """The first over the second."""
     far_half: float
     """Half its 95% interval."""
+    far_most: float
+    """The same ratio of the label whose ratio is farthest from 1."""
+    far_most_half: float
+    """Half its 95% interval."""
+    far_most_label: int
+    """That label."""
     ratio_median: float
     """Median d₁/d₂ of the samples."""
     test_ratio_median: float
@@ -103,10 +109,12 @@ class Neighbours:
 
     def distance_ratio(self) -> tuple[float, float]:
         """Return the samples' mean d₁ over the test digits', and half its 95% interval."""
-        mean, count = self.test_distance.mean(), len(self.distance)
-        ratio = float(self.distance.mean() / mean)
-        spread = np.sqrt(self.distance.var(ddof=1) + ratio**2 * self.test_distance.var(ddof=1)) / mean
-        return ratio, float(Z_95 * spread / np.sqrt(count))
+        return _mean_ratio(self.distance, self.test_distance)
+
+    def distance_ratios(self) -> tuple[tuple[float, float], ...]:
+        """Return the same for each label that has at least two samples: samples and test digits have them in turn."""
+        labels = [slice(k, None, NUM_LABELS) for k in range(min(NUM_LABELS, len(self.distance) - NUM_LABELS))]
+        return tuple(_mean_ratio(self.distance[one], self.test_distance[one]) for one in labels)
 
     def distance_ks(self) -> float:
         """Return the Kolmogorov-Smirnov distance of the samples' and the test digits' d₁."""
@@ -119,6 +127,8 @@ class Neighbours:
         """Return the numbers that captions and answers are filled with."""
         (low, high), (test_low, test_high) = self.flagged.interval, self.test_flagged.interval
         far, half = self.distance_ratio()
+        ratios = self.distance_ratios() or ((far, half),)
+        most = max(range(len(ratios)), key=lambda label: abs(ratios[label][0] - 1))
         return NeighboursFacts(
             training=self.training,
             count=len(self.ratio),
@@ -132,6 +142,9 @@ class Neighbours:
             test_distance=float(self.test_distance.mean()),
             far=far,
             far_half=half,
+            far_most=ratios[most][0],
+            far_most_half=ratios[most][1],
+            far_most_label=most,
             ratio_median=float(np.median(self.ratio)),
             test_ratio_median=float(np.median(self.test_ratio)),
             ratio_least=float(self.ratio.min()),
@@ -154,6 +167,14 @@ class Memorisation:
     """Training digits noised and denoised: how near a copy must be to be flagged; None where it was not measured."""
     sizes: TrainingSizes | None = None
     """Pairs of networks trained on different digits, which ship as results; None where the data are not MNIST."""
+
+
+def _mean_ratio(first: Float64, second: Float64) -> tuple[float, float]:
+    """Return mean of (N,) over mean of (N,), and half its 95% interval."""
+    mean = second.mean()
+    ratio = float(first.mean() / mean)
+    spread = np.sqrt(first.var(ddof=1) + ratio**2 * second.var(ddof=1)) / mean
+    return ratio, float(Z_95 * spread / np.sqrt(len(first)))
 
 
 def _flagged(ratio: Float64) -> Share:

@@ -14,13 +14,17 @@ from typing import get_type_hints
 import numpy as np
 from numpy.typing import NDArray
 
-from viz_diffusion.evaluation.intervals import Share, all_surely, half_of_mean, share_difference, surely
+from viz_diffusion.evaluation.intervals import Share, all_surely, half_of_mean, surely
 from viz_diffusion.files import damage_named, read_arrays
 from viz_diffusion.lessons.base import Claim
 
 Float64 = NDArray[np.float64]
 SIZES = (100, 1000, 10_000, 30_000)
 """Training digits of each network; the two networks of the last pair have all 60,000 between them."""
+NEARLY = 0.9
+"""Least mean correlation at which the images of two networks count as nearly the same."""
+UNLIKE = 0.8
+"""Correlation below which two images are told to be less alike."""
 RESULTS = Path(__file__).parents[2] / "assets" / "lessons" / "memorisation.sizes.npz"
 """What the networks gave; it ships, since training them takes most of an hour."""
 
@@ -43,10 +47,23 @@ class TrainingSizesFacts:
     """(S,) control: share that would count as near-copies of the other network's digits, which it never saw."""
     sizes_other_interval: tuple[tuple[float, float], ...]
     """(S, 2) its 95% interval."""
+    sizes_gap: tuple[float, ...]
+    """(S,) mean of d₁/d₂ among the own digits less that among the other network's: below 0 where samples are copies.
+
+    Both pools have as many digits, so that it does not depend on how near to each other they lie.
+    """
+    sizes_gap_half: tuple[float, ...]
+    """(S,) half its 95% interval."""
     sizes_alike: tuple[float, ...]
     """(S,) mean correlation, over the pixels, of the two networks' samples from the same noise."""
     sizes_alike_half: tuple[float, ...]
     """(S,) half its 95% interval."""
+    sizes_alike_median: tuple[float, ...]
+    """(S,) their median."""
+    sizes_less_alike: tuple[float, ...]
+    """(S,) share of the pairs of samples whose correlation is below the next number."""
+    sizes_less: float
+    """That correlation."""
     sizes_unlike: tuple[float, ...]
     """(S,) control: the same of samples of the same digit from different noise."""
     sizes_unlike_half: tuple[float, ...]
@@ -84,9 +101,14 @@ class TrainingSizes:
         """Return the same among the digits of the other network."""
         return _below(self.other_ratio, limit)
 
+    def gap(self) -> tuple[Float64, Float64]:
+        """Return (S,) mean d₁/d₂ among the own digits less that among the other network's, and half its interval."""
+        gap = (self.ratio - self.other_ratio).reshape(len(self.sizes), -1)
+        return gap.mean(axis=1), np.asarray(half_of_mean(gap))
+
     def facts(self, limit: float) -> TrainingSizesFacts:
         """Return the numbers, given the limit of d₁/d₂ of a near-copy."""
-        own, other = self.copies(limit), self.other_copies(limit)
+        own, other, (gap, gap_half) = self.copies(limit), self.other_copies(limit), self.gap()
         return TrainingSizesFacts(
             sizes=tuple(self.sizes.tolist()),
             sizes_count=self.ratio.shape[2],
@@ -95,32 +117,44 @@ class TrainingSizes:
             sizes_flagged_interval=tuple(share.interval for share in own),
             sizes_other=tuple(share.value for share in other),
             sizes_other_interval=tuple(share.interval for share in other),
+            sizes_gap=tuple(gap.tolist()),
+            sizes_gap_half=tuple(gap_half.tolist()),
             sizes_alike=tuple(self.alike.mean(axis=1).tolist()),
             sizes_alike_half=tuple(half_of_mean(self.alike).tolist()),
+            sizes_alike_median=tuple(np.median(self.alike, axis=1).tolist()),
+            sizes_less_alike=tuple((self.alike < UNLIKE).mean(axis=1).tolist()),
+            sizes_less=UNLIKE,
             sizes_unlike=tuple(self.unlike.mean(axis=1).tolist()),
             sizes_unlike_half=tuple(half_of_mean(self.unlike).tolist()),
             sizes_accuracy=tuple(self.right.mean(axis=(1, 2)).tolist()),
         )
 
-    def claims(self, limit: float) -> tuple[Claim, ...]:
-        """Decide whether networks with more digits copy less, and whether two of them then make the same images.
+    def claims(self) -> tuple[Claim, ...]:
+        """Decide whether networks with more digits copy less, and whether two of them make nearly the same images.
 
-        For each, the smallest and the largest number of training digits are compared, and the largest with its control.
+        For each, the smallest and the largest number of training digits are compared. Copies are known by d₁/d₂ among
+        the own digits, compared with the other network's: d₁/d₂ alone rises with the density of the digits too.
         """
-        own, other = self.copies(limit), self.other_copies(limit)
-        falls = surely(*share_difference(own[0], own[-1]))
-        copied = surely(*share_difference(own[0], other[0]))  # else there was nothing to fall
-        numbers = {"surplus": own[-1].value - other[-1].value}
-        numbers["surplus_low"], numbers["surplus_high"] = share_difference(own[-1], other[-1])
+        gap, half = self.gap()
+        copied = _above(-gap[0], half[0])  # else there was nothing to fall
+        falls = _above(gap[-1] - gap[0], float(np.hypot(half[0], half[-1])))
         gains = [_paired_gap(a, b) for a, b in zip(self.alike, self.unlike, strict=True)]
         (first, first_half), (last, last_half) = gains[0], gains[-1]
-        rise, half = last - first, float(np.hypot(first_half, last_half))
-        same = all_surely((surely(last - last_half, last + last_half), surely(rise - half, rise + half)))
+        alike, alike_half = float(self.alike[-1].mean()), float(half_of_mean(self.alike[-1]))
+        same = (
+            _above(alike - NEARLY, alike_half),
+            _above(last, last_half),
+            _above(last - first, float(np.hypot(first_half, last_half))),
+        )
         gained = {"gain_first": first, "gain_first_half": first_half, "gain_last": last, "gain_last_half": last_half}
         return (
-            Claim("sizes_copy_less", all_surely((copied, falls)), numbers),
-            Claim("sizes_same_images", same, gained),
+            Claim("sizes_copy_less", all_surely((copied, falls))),
+            Claim("sizes_same_images", all_surely(same), {"nearly": NEARLY, **gained}),
         )
+
+
+def _above(mean: float, half: float) -> bool | None:
+    return surely(mean - half, mean + half)
 
 
 def _below(ratio: Float64, limit: float) -> tuple[Share, ...]:

@@ -56,7 +56,7 @@ def draw_buggy_samplers(
             theme.write(figure, x, _TOP - 40, str(int(left)), 20, color=theme.MUTED)
         for column, name in enumerate(detectors):
             x = _TABLE + (column + 0.5) * _COLUMN
-            raised = 0 if column % 2 else 150  # neighbours at two heights, for each is wider than its column
+            raised = 0 if column % 2 else 156  # neighbours at two heights, for each is wider than its column
             theme.write(figure, x, _TOP - 40 - raised, words(f"detector_{name}"))
             if raised:
                 page.plot([x, x], [_TOP - 20 - raised, _TOP - 20], color=theme.FAINT, lw=2.5)

@@ -165,9 +165,12 @@ def direction_facts(data: StepDirections) -> DirectionFacts:
     )
 
 
-def half_interval(values: Float64) -> Float64:
-    """Return half the 95% interval of the mean of (N, ...) values over at least two generations, by Student's t."""
-    return np.asarray(t_quantile(len(values) - 1) * values.std(axis=0, ddof=1) / np.sqrt(len(values)))
+def half_interval(values: Float64, comparisons: int = 1) -> Float64:
+    """Return half the 95% interval of the mean of (N, ...) values over at least two generations, by Student's t.
+
+    With ``comparisons`` above 1 so many such intervals hold together (Bonferroni).
+    """
+    return np.asarray(t_quantile(len(values) - 1, comparisons) * values.std(axis=0, ddof=1) / np.sqrt(len(values)))
 
 
 def _lags(steps: int) -> NDArray[np.int64]:

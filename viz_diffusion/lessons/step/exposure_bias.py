@@ -19,13 +19,14 @@ from viz_diffusion.diffusion.prediction import device_of, predict_noise
 from viz_diffusion.diffusion.samplers import Denoiser, ImageNoise, ddpm_steps
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.evaluation.intervals import half_of_mean
+from viz_diffusion.lessons.step.exact_exposure import exact_excess
 from viz_diffusion.recording.trajectory import Trajectory
 
 Float64 = NDArray[np.float64]
 TIMESTEPS = (999, 900, 800, 700, 600, 500, 400, 300, 250, 200, 150, 100, 75, 50, 30, 20, 10, 5, 2, 0)
 """Where the two are compared, for T = 1000."""
 SIZES = ((2, 4), (8, 32))
-"""Times that each image is noised at each timestep, and generations of each control; quick and full."""
+"""Times that each image is noised at each timestep, and generations of the control; quick and full."""
 SEED = 2019
 
 
@@ -34,7 +35,8 @@ class ExposureBias:
     """Lengths of ε̂, its L2 norm, at K timesteps: of N generations, and of images noised to the same timesteps.
 
     The generations are by DDPM with the variance β. An excess is by how much ε̂ is longer than on the finished image of
-    the same generation, noised again, as a share.
+    the same generation, noised again, as a share. The timesteps are close together near the end only: a mean over them
+    is no mean over the steps.
     """
 
     timesteps: Float64
@@ -59,12 +61,9 @@ class ExposureBias:
     tilde: Float64
     """(L, K) float64: control, the excess of generations with the variance β̃."""
     exact: Float64
-    """(L, K) float64: control, the excess of generations with the variance β by the exact denoiser of one Gaussian."""
-
-    @property
-    def late(self) -> NDArray[np.bool_]:
-        """(K,) bool: the timesteps below T/2."""
-        return self.timesteps < self.num_train_timesteps / 2
+    """(K,) float64: control, the excess of the exact denoiser of one Gaussian with the variance β, in closed form."""
+    exact_tilde: Float64
+    """(K,) float64: the same with the variance β̃."""
 
     @property
     def excess(self) -> Float64:
@@ -99,9 +98,9 @@ def measure_exposure(
     heldout
         At least 2; as many as there are generations are taken, with the labels in turn.
     training
-        Digits that the exact denoiser of the control is fitted to.
+        Digits whose covariance the exact denoiser of the control has.
     sizes
-        Times that each image is noised, and L, generations of each control; at least 1 and 2.
+        Times that each image is noised, and L, generations of the control; at least 1 and 2.
     """
     draws, controls = sizes
     schedule, visited = traces.schedule, traces.timesteps.astype(np.int64)
@@ -118,7 +117,8 @@ def measure_exposure(
         overlap.append(_mean(eps * (eps - noise)))
     finished = again.lengths(denoiser, torch.from_numpy(traces.x0), torch.from_numpy(traces.labels))
     seeds, labels = traces.seeds[:controls].tolist(), torch.from_numpy(traces.labels[:controls])
-    gaussian = GaussianOracle.fit(schedule, training.images)
+    spaced = schedule.respaced(visited[::-1])
+    variances = GaussianOracle.fit(schedule, training.images).variances
     return ExposureBias(
         timesteps=visited[places].astype(np.float64),
         num_train_timesteps=schedule.num_train_timesteps,
@@ -129,8 +129,9 @@ def measure_exposure(
         real=np.stack(lengths, axis=1),
         power=np.stack(power, axis=1),
         overlap=np.stack(overlap, axis=1),
-        tilde=_excess(denoiser, again, visited, seeds, labels, "beta_tilde"),
-        exact=_excess(gaussian, again, visited, seeds, labels, "beta", clip=False),
+        tilde=_excess(denoiser, again, visited, seeds, labels),
+        exact=exact_excess(variances, spaced, "beta")[::-1][places],
+        exact_tilde=exact_excess(variances, spaced, "beta_tilde")[::-1][places],
     )
 
 
@@ -156,16 +157,8 @@ class _Again:
         return np.stack(found, axis=1)
 
 
-def _excess(
-    denoiser: Denoiser,
-    again: _Again,
-    visited: NDArray[np.int64],
-    seeds: list[int],
-    labels: Tensor,
-    variance: str,
-    clip: bool = True,
-) -> Float64:
-    """Return (L, K) by how much ε̂ is longer while generating than on the finished images, noised again."""
+def _excess(denoiser: Denoiser, again: _Again, visited: NDArray[np.int64], seeds: list[int], labels: Tensor) -> Float64:
+    """Return (L, K) by how much ε̂ is longer while generating with β̃ than on the finished images, noised again."""
     kept = {}
     steps = ddpm_steps(
         denoiser,
@@ -173,8 +166,7 @@ def _excess(
         ImageNoise(seeds),
         labels.to(device_of(denoiser)),
         timesteps=visited,
-        variance=variance,
-        clip=clip,
+        variance="beta_tilde",
     )
     for step in steps:
         finished = step.x_prev

@@ -13,6 +13,8 @@ from viz_diffusion.lessons.step.exposure_bias import ExposureBias, Float64
 
 TOLD = 100
 """Of T = 1000: the timestep whose lengths texts name."""
+NEAR_END = 10
+"""Of T = 1000: the timestep near the end at which the sources of the difference are compared, as at the last one."""
 NEAR = 0.02
 """Largest relative difference at which the predicted noise counts as being as long as a conditional mean."""
 
@@ -43,28 +45,24 @@ class ExposureFacts:
     """(K,) mean over the generations of the first over the second, minus 1."""
     exposure_excess_half: tuple[float, ...]
     """(K,) half its interval."""
-    exposure_mean: float
-    """Mean of the excess over the compared timesteps below T/2."""
-    exposure_mean_half: float
+    end_t: tuple[float, float]
+    """A timestep near the end, and the last one: the next facts are of these two."""
+    end_excess: tuple[float, float]
+    """The excess there."""
+    end_excess_half: tuple[float, float]
     """Half its interval."""
-    exposure_most: float
-    """The excess farthest from 0."""
-    exposure_most_half: float
+    end_to_real: tuple[float, float]
+    """Length of ε̂ on generated states over that on noised held-out digits, minus 1."""
+    end_to_real_half: tuple[float, float]
     """Half its interval."""
-    exposure_most_t: float
-    """Its timestep."""
-    exposure_to_real: float
-    """Length of ε̂ on generated states over that on noised held-out digits, minus 1, mean over t < T/2."""
-    exposure_to_real_half: float
+    end_tilde: tuple[float, float]
+    """The excess with the variance β̃."""
+    end_tilde_half: tuple[float, float]
     """Half its interval."""
-    exposure_tilde: float
-    """Mean excess over t < T/2 with the variance β̃."""
-    exposure_tilde_half: float
-    """Half its interval."""
-    exposure_exact: float
-    """Mean excess over t < T/2 of the exact denoiser of one Gaussian, with the variance β."""
-    exposure_exact_half: float
-    """Half its interval."""
+    end_exact: tuple[float, float]
+    """The excess of the exact denoiser of one Gaussian with the variance β; closed form."""
+    end_exact_tilde: tuple[float, float]
+    """The same with the variance β̃."""
     shorter_t: float
     """The timestep whose lengths texts name."""
     shorter_length: float
@@ -82,13 +80,16 @@ class ExposureFacts:
 def exposure_facts(data: ExposureBias) -> ExposureFacts:
     """Return the numbers that captions and answers are filled with."""
     excess, half = data.excess.mean(axis=0), half_interval(data.excess)
-    most = int(np.abs(excess).argmax())
-    told = int(np.abs(data.timesteps - TOLD * data.num_train_timesteps / 1000).argmin())
+    told = _place(data, TOLD)
     too_long, _ = data.too_long()
     farthest = int(np.abs(too_long).argmax())
     power, loss = data.power.mean(axis=0), (1 - data.power + 2 * data.overlap).mean(axis=0)
-    means = [_late_mean(data, values) for values in (data.excess, data.tilde, data.exact)]
     to_real, to_real_half = _to_real(data)
+    near = _place(data, NEAR_END)
+
+    def at_end(values: Float64) -> tuple[float, float]:
+        return float(values[near]), float(values[-1])
+
     return ExposureFacts(
         exposure_count=len(data.generated),
         exposure_controls=len(data.tilde),
@@ -101,17 +102,15 @@ def exposure_facts(data: ExposureBias) -> ExposureFacts:
         exposure_real=tuple(data.real.mean(axis=0).tolist()),
         exposure_excess=tuple(excess.tolist()),
         exposure_excess_half=tuple(half.tolist()),
-        exposure_mean=means[0][0],
-        exposure_mean_half=means[0][1],
-        exposure_most=float(excess[most]),
-        exposure_most_half=float(half[most]),
-        exposure_most_t=float(data.timesteps[most]),
-        exposure_to_real=to_real,
-        exposure_to_real_half=to_real_half,
-        exposure_tilde=means[1][0],
-        exposure_tilde_half=means[1][1],
-        exposure_exact=means[2][0],
-        exposure_exact_half=means[2][1],
+        end_t=at_end(data.timesteps),
+        end_excess=at_end(excess),
+        end_excess_half=at_end(half),
+        end_to_real=at_end(to_real),
+        end_to_real_half=at_end(to_real_half),
+        end_tilde=at_end(data.tilde.mean(axis=0)),
+        end_tilde_half=at_end(half_interval(data.tilde)),
+        end_exact=at_end(data.exact),
+        end_exact_tilde=at_end(data.exact_tilde),
         shorter_t=float(data.timesteps[told]),
         shorter_length=float(np.sqrt(data.pixels * power[told])),
         shorter_loss=float(loss[told]),
@@ -130,26 +129,50 @@ def exposure_claims(data: ExposureBias) -> tuple[Claim, ...]:
     within = all_surely(
         surely(NEAR - abs(one) - width, NEAR - abs(one) + width) for one, width in zip(ratio, half, strict=True)
     )
-    mean, mean_half = _late_mean(data, data.excess)
-    tilde, tilde_half = _late_mean(data, data.tilde)
-    longer = surely(mean - mean_half, mean + mean_half)
-    rest, rest_half = tilde - mean / 2, float(np.hypot(tilde_half, mean_half / 2))
-    network = surely(rest - rest_half, rest + rest_half) if longer else None  # without an excess nobody is at fault
+    longer = _longer(data)
     return (
         Claim("shorter", within, {"shorter_near": NEAR}),
-        Claim("exposure", longer),
-        Claim("exposure_network", network),
+        longer,
+        Claim("exposure_network", _by_network(data) if longer.holds else None),  # else there is nothing to explain
     )
 
 
-def _late_mean(data: ExposureBias, excess: Float64) -> tuple[float, float]:
-    """Return the mean of (N, K) excesses over the timesteps below T/2, and half its interval."""
-    late = excess[:, data.late].mean(axis=1)
-    return float(late.mean()), float(half_interval(late))
+def _longer(data: ExposureBias) -> Claim:
+    """Decide at each timestep whether ε̂ is longer on generated states, all together; the claim is about the last one.
+
+    From which compared timestep on it is surely longer, and at how many of those before it surely differs, are told.
+    """
+    excess, half = data.excess.mean(axis=0), half_interval(data.excess, len(data.timesteps))
+    sure = excess > half
+    run = int(np.argmin(np.append(sure[::-1], False)))  # timesteps at the end at which it is surely longer
+    start = len(sure) - max(run, 1)
+    before = np.abs(excess[:start]) > half[:start]
+    facts = {
+        "exposure_from_t": float(data.timesteps[start]),
+        "exposure_from": float(excess[start]),
+        "exposure_from_half": float(half_interval(data.excess)[start]),
+        "exposure_before": start,
+        "exposure_before_sure": int(before.sum()),
+    }
+    return Claim("exposure", surely(excess[-1] - half[-1], excess[-1] + half[-1]), facts)
 
 
-def _to_real(data: ExposureBias) -> tuple[float, float]:
-    """Return how much longer ε̂ is on generated states than on noised held-out digits, over t < T/2, and half."""
-    scale = data.real[:, data.late].mean(axis=0)
-    own, other = ((lengths[:, data.late] / scale).mean(axis=1) for lengths in (data.generated, data.real))
-    return float(own.mean() - 1), float(np.hypot(half_interval(own), half_interval(other)))
+def _by_network(data: ExposureBias) -> bool | None:
+    """Return whether with β̃ more than half of the excess stays, near the end and at it; None where they differ."""
+    places = [_place(data, NEAR_END), -1]
+    rest = data.tilde.mean(axis=0) - data.excess.mean(axis=0) / 2
+    half = np.hypot(half_interval(data.tilde, 2), half_interval(data.excess, 2) / 2)
+    answers = {surely(rest[place] - half[place], rest[place] + half[place]) for place in places}
+    return answers.pop() if len(answers) == 1 else None
+
+
+def _place(data: ExposureBias, t: int) -> int:
+    """Return the index of the compared timestep nearest to t of T = 1000."""
+    return int(np.abs(data.timesteps - t * data.num_train_timesteps / 1000).argmin())
+
+
+def _to_real(data: ExposureBias) -> tuple[Float64, Float64]:
+    """Return (K,) how much longer ε̂ is on generated states than on noised held-out digits, and half."""
+    scale = data.real.mean(axis=0)
+    own, other = data.generated / scale, data.real / scale
+    return own.mean(axis=0) - 1, np.hypot(half_interval(own), half_interval(other))

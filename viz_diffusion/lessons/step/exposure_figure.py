@@ -15,7 +15,7 @@ from viz_diffusion.plots.panels import AxisScale, Curve, PanelBox, draw_curves
 from viz_diffusion.plots.theme import Array
 from viz_diffusion.plots.words import FigureWords, figure_words
 
-_BOXES = (270, 600, 1130, 890), (2000, 600, 1080, 890)
+_BOXES = (270, 660, 1130, 830), (2000, 660, 1080, 830)
 
 
 def draw_exposure(
@@ -30,8 +30,8 @@ def draw_exposure(
     lengths
         Three times (K,): mean L2 norms on generated states, on the finished images noised again, on noised test digits.
     excesses
-        Three times (K,) and half its 95% interval: how much longer ε̂ is while generating, as a share, with the variance
-        β, with β̃, and of an exact denoiser with β.
+        Four times (K,) and half its 95% interval: how much longer ε̂ is while generating, as a share, with the variance
+        β and with β̃, and of an exact denoiser with β and with β̃.
     noise_length
         Length of the noise itself, √D.
     """
@@ -86,7 +86,7 @@ def _draw_excesses(
     step = float(next(one for one in (1, 2, 5, 10, 20, 50, 1e9) if (high - low) / one <= 8))
     ticks = tuple(float(tick) for tick in step * np.arange(np.ceil(low / step), high / step))
     labels = tuple(f"{tick:+.0f}%".replace("-", theme.MINUS) if tick else "0" for tick in ticks)
-    styles = ((theme.PURPLE, "-"), (theme.ORANGE, "--"), (theme.MUTED, ":"))
+    styles = ((theme.PURPLE, "-"), (theme.ORANGE, "--"), (theme.MUTED, ":"), (theme.INK, "-."))
     curves = [
         Curve(left, mean, "", mean - half, mean + half, colour, style, 5)
         for (mean, half), (colour, style) in zip(percent, styles, strict=True)
@@ -95,5 +95,8 @@ def _draw_excesses(
     axes = draw_curves(figure, box, curves[::-1], x, AxisScale(low, high, ticks, labels=labels))
     axes.axhline(0, color=theme.INK, lw=2, zorder=1)
     theme.write(figure, box[0] - 170, 270, words("excess"), 22, ha="left")
-    names = [(colour, words(name)) for (colour, _), name in zip(styles, ("beta", "tilde", "exact"), strict=True)]
+    names = [
+        (colour, words(name))
+        for (colour, _), name in zip(styles, ("beta", "tilde", "exact", "exact_tilde"), strict=True)
+    ]
     _legend(figure, box[0] - 170, 350, names)

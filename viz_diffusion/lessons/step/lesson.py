@@ -165,7 +165,8 @@ def _draw_directions(data: StepDirections) -> Figure:
 
 def _draw_exposure(data: ExposureBias) -> Figure:
     lengths = data.generated.mean(axis=0), data.finished.mean(axis=0), data.real.mean(axis=0)
-    excesses = [(one.mean(axis=0), half_interval(one)) for one in (data.excess, data.tilde, data.exact)]
+    excesses = [(one.mean(axis=0), half_interval(one)) for one in (data.excess, data.tilde)]
+    excesses += [(one, np.zeros_like(one)) for one in (data.exact, data.exact_tilde)]
     return draw_exposure(data.timesteps, lengths, excesses, float(np.sqrt(data.pixels)))
 
 

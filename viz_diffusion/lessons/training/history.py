@@ -70,12 +70,13 @@ def _whole(value: object) -> int:
 
 
 def _shown_samples(run: Run) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Return a few training steps, the first and the last with samples among them, and the samples drawn there."""
+    """Return a few training steps and the samples drawn there: the first, the last, and others evenly in log steps."""
     kept = run.load_samples()
     if kept is None:
         return np.zeros(0, np.int64), np.zeros((0, 1, 28, 28))
     steps, images = kept[0].numpy(), kept[1].numpy()
-    shown = np.unique(np.round(np.linspace(0, len(steps) - 1, NUM_SHOWN_STEPS)).astype(np.int64))
+    wanted = np.geomspace(max(1, steps[0]), max(1, steps[-1]), NUM_SHOWN_STEPS)
+    shown = np.unique(np.abs(np.log(np.maximum(steps, 1)) - np.log(wanted)[:, None]).argmin(axis=1))
     return steps[shown], images[shown][:, _shown_rows(run)] / 127.5 - 1
 
 

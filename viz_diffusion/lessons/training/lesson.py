@@ -50,6 +50,8 @@ class TrainingFacts:
     """Labels of the samples in the figure of the loss."""
     quarters: tuple[tuple[int, int], ...]
     """(4, 2) the first and last timestep of each quarter."""
+    late_error: float
+    """Largest RMS error of predicted x₀ at late timesteps, in grey levels of 255."""
     by_timestep: Annotated[LossFacts, FactGroup()]
     """Of the held-out loss at every timestep."""
     density: Annotated[DensityFacts | None, FactGroup()]
@@ -105,6 +107,7 @@ def facts(data: Training) -> TrainingFacts:
         loss=float(data.history.train_smooth[-1]),
         shown_digits=", ".join(map(str, data.shown_labels)),
         quarters=tuple((int(first), int(last)) for first, last in data.history.quarters),
+        late_error=data.late_error,
         by_timestep=data.loss_by_timestep.facts(),
         density=None if data.density is None else data.density.facts(),
     )

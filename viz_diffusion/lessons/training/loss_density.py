@@ -15,11 +15,13 @@ from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.diffusion.timesteps import BUMP
 from viz_diffusion.evaluation.intervals import Z_95, half_of_mean, surely
 from viz_diffusion.lessons.base import Claim
-from viz_diffusion.lessons.training.loss_by_timestep import LossByTimestep
+from viz_diffusion.lessons.training.loss_by_timestep import LATE, LossByTimestep
 from viz_diffusion.training.objective import loss_weights, timestep_probabilities
 from viz_diffusion.training.train_config import TrainConfig
 
 Float64 = NDArray[np.float64]
+GREY_LEVELS = 127.5
+"""Distances of two grey levels in one unit of x_0, whose 255 reach from -1 to 1."""
 DECIBEL = 10 / np.log(10)
 """Decibels of one nat of log SNR."""
 
@@ -40,6 +42,10 @@ class DensityFacts:
     """Half its 95% interval."""
     density_steps: float
     """Share of the training steps there."""
+    half_loss_t: int
+    """At timesteps below this lies half of the training loss; within a stratum it counts as even."""
+    half_loss_bits: float
+    """Share of the bits there."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +73,7 @@ class LossDensity:
         """Return the numbers of the strata of small t that hold half of the bits."""
         count = int(np.searchsorted(np.cumsum(self.bits), 0.5)) + 1
         inside = np.arange(len(self.loss)) < count
+        half_loss = float(np.interp(0.5, _cumulative(self.loss), self.edges))
         within, without = self.loss[inside].sum(), self.loss[~inside].sum()
         errors = [np.sqrt((self.loss_error[part] ** 2).sum()) for part in (inside, ~inside)]
         # of a / (a + b) with independent errors of a and b
@@ -78,6 +85,8 @@ class LossDensity:
             density_loss=float(within),
             density_loss_half=half,
             density_steps=float(self.steps[inside].sum()),
+            half_loss_t=round(half_loss),
+            half_loss_bits=float(np.interp(half_loss, self.edges, _cumulative(self.bits))),
         )
 
     def claim(self) -> Claim:
@@ -85,6 +94,16 @@ class LossDensity:
         found = self.facts()
         more = found.density_loss - 0.5
         return Claim("loss_where_bits", surely(more - found.density_loss_half, more + found.density_loss_half))
+
+
+def late_x0_error(found: LossByTimestep, schedule: NoiseSchedule) -> float:
+    """Return the largest root mean square error of x̂_0 in a stratum of late timesteps, in grey levels of 255.
+
+    x̂_0 - x_0 is the error of ε̂ times √(1-ᾱ) / √ᾱ, whose square is 1 / SNR; its largest value in the stratum is taken.
+    """
+    late = found.edges[1:] <= LATE * int(found.edges[-1]) // 1000
+    largest = np.exp(-schedule.log_snr[found.edges[1:] - 1])
+    return float(GREY_LEVELS * np.sqrt((found.loss.mean(axis=(1, 2)) * largest)[late].max()))
 
 
 def measure_density(found: LossByTimestep, schedule: NoiseSchedule, config: TrainConfig) -> LossDensity | None:
@@ -110,6 +129,11 @@ def measure_density(found: LossByTimestep, schedule: NoiseSchedule, config: Trai
         loss_error=weights * np.asarray(half_of_mean(drawn)) / Z_95 / loss.sum(),
         bits=bits / bits.sum(),
     )
+
+
+def _cumulative(shares: Float64) -> Float64:
+    """Return (J+1,) the sums of the shares before each edge."""
+    return np.concatenate([[0.0], np.cumsum(shares)])
 
 
 def _at_edges(log_snr: Float64) -> Float64:

@@ -15,7 +15,7 @@ from viz_diffusion.diffusion.prediction import predict_noise
 from viz_diffusion.diffusion.samplers import ImageNoise
 from viz_diffusion.lessons.training.history import SHOWN_DIGITS, read_history, shown_labels
 from viz_diffusion.lessons.training.loss_by_timestep import LossByTimestep
-from viz_diffusion.lessons.training.loss_density import LossDensity, measure_density
+from viz_diffusion.lessons.training.loss_density import LossDensity, late_x0_error, measure_density
 from viz_diffusion.plots.curves import LossHistory
 from viz_diffusion.plots.grid import TrainingFrames
 from viz_diffusion.training.run import Run
@@ -49,6 +49,8 @@ class Training:
     """Labels of the samples in the figure of the loss."""
     density: LossDensity | None = None
     """Where training steps, loss and bits lie on the scale of the SNR; None in flow matching."""
+    late_error: float = 0.0
+    """Largest RMS error of x̂_0 at late timesteps, in grey levels of 255; see ``late_x0_error``."""
     is_mnist: bool = False
     """Whether the data are MNIST, of which there are published bits per pixel."""
 
@@ -76,6 +78,7 @@ def measure_training(
         x_t=pictures(x_t.numpy()),
         eps_pred=one_channel(eps_pred.numpy()),
         error=one_channel(error.numpy()),
+        alphas_cumprod=schedule.alphas_cumprod[t.numpy()],
         mean_squared_error=error.square().mean(dim=(1, 2, 3)).numpy(),
     )
     training = run.config.training
@@ -90,5 +93,6 @@ def measure_training(
         run.trained_steps,
         shown_labels(run),
         measure_density(loss_by_timestep, schedule, training),
+        late_x0_error(loss_by_timestep, schedule),
         run.config.dataset == "mnist",
     )
