@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import os
+import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from threadpoolctl import threadpool_limits
@@ -14,6 +16,8 @@ if "PYTEST_XDIST_WORKER" in os.environ and "OMP_NUM_THREADS" not in os.environ:
     # a worker a core: more threads than cores would only wait for each other
     os.environ["OMP_NUM_THREADS"] = "1"  # for torch, and for the commands that tests start
     threadpool_limits(1)  # for NumPy, which zarr's pytest plugin has loaded already
+
+os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="viz-diffusion-cache-")  # no test sees the user's own studies
 
 import numpy as np
 import pytest
@@ -59,6 +63,7 @@ SLOWEST = (
 )
 """Files that take ten seconds or more on two cores, the longest first."""
 
+_NUMBERS = itertools.count()
 TINY = ModelConfig(channels=(8, 8), embedding_dim=16, time_dim=8, num_heads=2)
 
 
@@ -74,13 +79,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: (order.get(item.path, len(order)), -counts[item.path], item.path))
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _outputs_noted_apart(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Note what commands write in a folder of the tests."""
-    folder = tmp_path_factory.mktemp("cache")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("viz_diffusion.cli.outputs.cache_dir", lambda: folder)
-        yield
+@pytest.fixture(autouse=True)
+def own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Give each test a cache folder of its own: a study that one test keeps is not found by another."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / f"cache-{next(_NUMBERS)}"))
 
 
 @pytest.fixture(scope="session")

@@ -227,7 +227,7 @@ def test_what_is_no_json_object_is_refused(content: bytes, tmp_path: Path) -> No
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(VizdiffInputError, match=r"gone\.json is missing"):
         files.read_json(tmp_path / "gone.json")
-    with pytest.raises(VizdiffInputError, match=tmp_path.name):
+    with pytest.raises(VizdiffInputError, match=f"{tmp_path.name} must be a file, found a folder"):
         files.read_json(tmp_path)  # a folder
 
 

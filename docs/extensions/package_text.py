@@ -1,4 +1,4 @@
-"""Markdown of the pages that are generated: command reference, Python reference and the gallery of figures.
+"""Markdown of the pages that are generated: command reference, Python reference, gallery of figures and glossary.
 
 A page holds ``<!-- generated: NAME -->`` where the text goes. All of it comes from the package itself, so that none of
 it can say something else than the program: options from typer, docstrings, titles from the catalogue.
@@ -22,6 +22,8 @@ from viz_diffusion.cli.help_page import headed_options
 from viz_diffusion.lessons.base import all_lessons
 from viz_diffusion.lessons.precomputed import PRECOMPUTED_DIR
 from viz_diffusion.text.catalogue import load_texts
+from viz_diffusion.text.glossary import glossary
+from viz_diffusion.text.math_html import formula
 
 DOCS = Path(__file__).parents[1]
 SHIPPED = DOCS / "gallery" / "shipped"
@@ -143,7 +145,24 @@ def gallery() -> Iterator[str]:
             yield from ("```console", f"$ {figure.command}", "```", "")
 
 
-PAGES: dict[str, Callable[[], Iterator[str]]] = {"commands": commands, "reference": reference, "gallery": gallery}
+def glossary_terms() -> Iterator[str]:
+    """Yield the lines of the glossary; formulas are MathML."""
+    texts = load_texts("en")
+    yield "```{glossary}"
+    for term in glossary(texts):
+        chapter = term.entry.chapter
+        symbol, shown = formula(term.entry.symbol), formula(term.entry.formula, block=True)
+        yield from (term.term, f"  Symbol: {symbol}. {plain(term.text)}", "", f"  {shown}", "")
+        yield from (f"  Shown in [{plain(texts[f'chapter.{chapter}.title'])}](#lesson-{chapter}).", "")
+    yield "```"
+
+
+PAGES: dict[str, Callable[[], Iterator[str]]] = {
+    "commands": commands,
+    "reference": reference,
+    "gallery": gallery,
+    "glossary": glossary_terms,
+}
 
 
 def fill(text: str) -> str:

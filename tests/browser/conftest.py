@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from live_lab import SLOW, settled
 from report_fakes import fake_page, fake_player
 
 from viz_diffusion.report import Player, write_report
@@ -39,6 +40,14 @@ def chromium() -> Iterator[Any]:
         browser = driver.chromium.launch(executable_path=executable, args=FLAGS)
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="module")
+def blank(chromium: Any) -> Iterator[Any]:
+    """A page without content, where the live page's engine runs."""
+    context = chromium.new_context(offline=True)
+    yield context.new_page()
+    context.close()
 
 
 @pytest.fixture(scope="session")
@@ -89,3 +98,36 @@ def visit(chromium: Any) -> Iterator[Callable[..., Any]]:
         assert other_requests == set()
         assert seen.messages == []
         assert seen.dialogs == []
+
+
+@pytest.fixture(scope="session")
+def labs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The live lab of the bundled weights, by language."""
+    from viz_diffusion.live.network_data import network_data
+    from viz_diffusion.live.page import render
+    from viz_diffusion.text.catalogue import languages, load_texts
+    from viz_diffusion.training.run import Run
+
+    folder, data = tmp_path_factory.mktemp("live"), network_data(Run.bundled())
+    paths = {lang: folder / f"live.{lang}.html" for lang in languages()}
+    for lang, path in paths.items():
+        path.write_text(render(data, load_texts(lang)), "utf-8")
+    return paths
+
+
+@pytest.fixture
+def open_lab(labs: dict[str, Path], visit: Callable[..., Any]) -> Iterator[Callable[..., Any]]:
+    def opened(address: str = "", lang: str = "en", **options: Any) -> Any:
+        page = visit(labs[lang], ready=False, **options).page
+        page.set_default_timeout(SLOW)
+        page.locator("html.ready").wait_for(timeout=SLOW)
+        if address:
+            page.evaluate("(hash) => { location.hash = hash; }", address)
+            settled(page)
+        return page
+
+    from playwright.sync_api import expect
+
+    expect.set_options(timeout=SLOW)
+    yield opened
+    expect.set_options(timeout=5000)

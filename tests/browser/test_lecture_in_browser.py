@@ -193,3 +193,28 @@ def test_l_is_left_alone_where_it_means_something_else(report: Path, visit: Visi
     page.keyboard.press("l")
     assert page.locator("dialog").is_visible()
     assert not page.locator("#ui-lecture").is_visible()
+
+
+def test_a_pen_writes_on_the_slide_and_a_pointer_follows(report: Path, visit: Visit) -> None:
+    page = visit(report).page
+    page.keyboard.press("l")
+    page.keyboard.press("PageDown")
+    ink = "document.getElementById('ui-ink').toDataURL().length"
+    page.keyboard.press("p")
+    expect(page.locator("#ui-lecture-pen")).to_have_attribute("aria-pressed", "true")
+    empty = page.evaluate(ink)
+    page.mouse.move(300, 300)
+    page.mouse.down()
+    page.mouse.move(600, 360, steps=5)
+    page.mouse.up()
+    written = page.evaluate(ink)
+    assert written > empty
+    page.keyboard.press("o")
+    assert page.evaluate(ink) == written, "what was written stays while one points"
+    page.mouse.move(500, 400)
+    dot = page.locator("#ui-pointer").bounding_box()
+    assert abs(dot["x"] + dot["width"] / 2 - 500) < 2
+    page.keyboard.press("PageDown")
+    assert page.evaluate(ink) == empty, "a new slide is clean"
+    page.keyboard.press("Escape")
+    assert not page.locator("#ui-pointer").is_visible()

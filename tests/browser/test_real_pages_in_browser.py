@@ -12,9 +12,11 @@ import pytest
 from page_reading import violations
 from PIL import Image
 from pypdf import PdfReader
+from report_fakes import fake_page
 
 from viz_diffusion.cli import main
 from viz_diffusion.lessons.base import all_lessons
+from viz_diffusion.report import write_report
 from viz_diffusion.text.catalogue import languages, load_texts
 
 pytest.importorskip("playwright.sync_api")
@@ -61,13 +63,50 @@ def test_a_written_page_is_silent_accessible_and_whole(pages: Path, visit: Visit
 
 def test_the_report_has_every_core_lesson_in_its_language(pages: Path, visit: Visit) -> None:
     page, texts = visit(pages / "report.html").page, load_texts(pages.name)
-    questions = [question.inner_text() for question in page.locator(".chapter h2").all()]
+    questions = [question.inner_text() for question in page.locator(".chapter h2 .question").all()]
     core = [texts[f"chapter.{lesson.name}.question"] for lesson in all_lessons() if lesson.core]
     assert [question for question in questions if question in core] == core  # others only where they ship
-    assert page.locator(".chapter img:not([alt]), .chapter img[alt='']").count() == 0
+    assert page.locator(".chapter img:not([alt]), .chapter:not(.introduction) img[alt='']").count() == 0
     for image in page.locator("figure.picture img").all():
         assert image.evaluate("(image) => image.complete && image.naturalWidth") == 1280  # an SVG of 960 pt
     assert "{" not in page.locator("main").inner_text()
+
+
+def test_headings_and_contents_name_the_subjects(pages: Path, visit: Visit) -> None:
+    page, texts = visit(pages / "report.html").page, load_texts(pages.name)
+    shown = [
+        name for name in page.locator(".chapter").evaluate_all("(all) => all.map(({ id }) => id)") if name[:3] != "ui-"
+    ]
+    titles = [page.locator(f'.contents a[href="#{name}"]').inner_text() for name in shown]
+    assert titles == [texts[f"chapter.{name}.title"].replace("₀", "0") for name in shown]
+    subtitles = [page.locator(f"#{name} > .story").inner_text() for name in shown]
+    assert subtitles == [texts[f"chapter.{name}.subtitle"] for name in shown]
+    for name, title in zip(shown, titles, strict=True):
+        assert page.locator(f"#ui-h-{name}").inner_text().startswith(title)
+
+
+@pytest.mark.parametrize(("width", "height"), [(390, 844), (1280, 800), (1920, 1080)])
+def test_the_introduction_fits_on_one_screen(pages: Path, visit: Visit, width: int, height: int) -> None:
+    page = visit(pages / "report.html", viewport={"width": width, "height": height}).page
+    section = page.locator("#ui-introduction")
+    assert section.bounding_box()["height"] <= height
+    assert section.locator("[role=img]").count() == 3
+    for image in section.locator("img").all():
+        assert image.bounding_box()["width"] >= 40
+    assert [row.locator("img").count() for row in section.locator(".tiles").all()] == [5, 4, 5]
+
+
+def test_the_summary_has_every_question_once(pages: Path, visit: Visit) -> None:
+    page = visit(pages / "report.html").page
+    asked = page.locator(".answers dt").evaluate_all("(all) => all.map((one) => one.textContent.trim())")
+    rows = page.locator("#ui-summary td:first-child").evaluate_all("(all) => all.map((one) => one.textContent.trim())")
+    assert rows == asked
+    answers = page.locator("#ui-summary td:last-child").all_inner_texts()
+    assert all(answer.startswith(("Yes", "No", "Undecided", "是", "否", "无法判断")) for answer in answers)
+    numbers = [any(letter.isdigit() for letter in answer) for answer in answers]
+    assert sum(numbers) >= 0.95 * len(numbers), "the answer to a question about what there is has none"
+    for link in page.locator("#ui-summary a").all():
+        assert page.locator(str(link.get_attribute("href"))).count() == 1
 
 
 def test_the_corrections_are_the_decks(pages: Path, visit: Visit) -> None:
@@ -102,17 +141,58 @@ def test_a_table_wider_than_its_room_says_so(pages: Path, visit: Visit) -> None:
     page.locator(".scroll.more-before:not(.more-after)").first.wait_for()
 
 
-def test_the_printed_report_wastes_no_paper(pages: Path, visit: Visit, tmp_path: Path) -> None:
+def test_the_printed_report_wastes_no_paper_and_leaves_no_heading_alone(
+    pages: Path, visit: Visit, tmp_path: Path
+) -> None:
     page = visit(pages / "report.html").page
     page.pdf(path=tmp_path / "report.pdf", prefer_css_page_size=True)
     sheets = PdfReader(tmp_path / "report.pdf").pages
     page.emulate_media(media="print")
     page.set_viewport_size({"width": 673, "height": 1005})  # what the margins leave of A4, in CSS pixels
     content = page.evaluate("document.documentElement.scrollHeight") / 1005
-    assert content <= 0.75 * page.locator("figure").count(), "small pictures, and no tables of charts"
+    ending = page.locator("#ui-summary, #ui-exercises, #ui-glossary").evaluate_all(
+        "(all) => all.reduce((sum, one) => sum + one.getBoundingClientRect().height, 0)"
+    )
+    figures = page.locator("figure").count()
+    assert content - ending / 1005 <= 0.75 * figures, "small pictures, and no tables of charts"
     assert len(sheets) <= 1.25 * content, "at most a fifth of the paper is left white at the sheets' ends"
     assert all(len(sheet.extract_text()) > 60 for sheet in sheets), "no sheet holds a picture alone, without words"
     assert round(float(sheets[0].mediabox.width) / 72 * 25.4) == 210
+    heads = page.locator("h2, h3, h2 .question").evaluate_all("(all) => all.map((one) => one.textContent)")
+    headings = {"".join(one.split()) for head in heads for one in (head, head.partition(":")[0])}
+    for number, sheet in enumerate(sheets, 1):
+        lines: dict[int, str] = {}
+        sheet.extract_text(visitor_text=lambda text, cm, tm, _font, _size, to=lines: collect(text, cm, tm, to))
+        assert lines[min(lines)] not in headings, f"a heading is alone at the foot of sheet {number}"
+    for place in (".answers dd", ".exercise details"):
+        assert page.locator(place).filter(visible=True).count() == 0, "questions stand without their answers"
+
+
+def test_control_the_lowest_line_of_a_sheet_is_found() -> None:
+    lines: dict[int, str] = {}
+    for text, height in (("Lowest", 20.0), ("Higher", 500.0), (" line", 20.4)):
+        collect(text, [1, 0, 0, 1, 0, 0], [1, 0, 0, 1, 0, height], lines)
+    assert lines[min(lines)] == "Lowestline"
+
+
+def collect(text: str, cm: list[float], tm: list[float], lines: dict[int, str]) -> None:
+    """Add a text of a PDF to the line at its height, without spaces."""
+    if text.strip():
+        height = round(cm[1] * tm[4] + cm[3] * tm[5] + cm[5])
+        lines[height] = lines.get(height, "") + "".join(text.split())
+
+
+def test_a_students_page_is_silent_accessible_and_without_answers(tmp_path: Path, visit: Visit) -> None:
+    write_report(fake_page(audience="student"), tmp_path / "report.html")
+    page = visit(tmp_path / "report.html", viewport={"width": 390, "height": 844}).page
+    assert violations(page, AXE.read_text("utf-8")) == []
+    for place in (".answers", ".verdict", ".say", "#ui-lecture", "#ui-lecture-open", "#ui-exercises"):
+        assert page.locator(place).count() == 0, place
+    assert page.locator(".questions li").count() == page.locator("#ui-summary td:first-child").count() == 2
+    assert page.locator("#ui-summary td:last-child").evaluate_all("(all) => all.every((one) => !one.textContent)")
+    page.keyboard.press("l")
+    page.locator("#noising .enlarge").first.click()
+    assert page.locator("dialog img").is_visible()
 
 
 def test_marks_stand_over_their_letters(pages: Path, visit: Visit) -> None:

@@ -69,7 +69,8 @@ def test_the_page_is_silent_accessible_and_whole(page_file: Path, visit: Visit, 
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert page.locator(".digits, .compare:visible").count() == 0
     questions = [texts[f"chapter.{name}.question"] for name in ("noising", "guess", "step")]
-    assert page.locator(".chapter h2").all_inner_texts()[:3] == questions
+    assert page.locator(".chapter h2 .question").all_inner_texts()[:3] == questions
+    assert page.locator("#ui-introduction .tile").count() == 5 + 2 + 5, "of training, what the recording holds"
     assert texts("interface.script.frames", frames=20) == page.locator("#ui-frames").inner_text()
 
 

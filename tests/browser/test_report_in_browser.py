@@ -192,9 +192,10 @@ def test_without_javascript_all_is_readable(report: Path, visit: Visit) -> None:
         assert page.locator(place).count() > 0, place
         for element in page.locator(place).all():
             assert element.is_visible(), place
-    assert not page.get_by_text("Answer plain words.").is_visible()
-    page.get_by_text("Show the answer").click()
-    assert page.get_by_text("Answer plain words.").is_visible()
+    exercise = page.locator("#noising .exercise")
+    assert not exercise.get_by_text("Answer plain words.").is_visible()
+    exercise.get_by_text("Show the answer").click()
+    assert exercise.get_by_text("Answer plain words.").is_visible()
     page.locator("#noising").get_by_text("The chart as numbers").click()
     assert page.locator("#noising .chart tbody tr").count() == 11
     assert page.locator("#noising .chart tbody tr").first.inner_text().split() == ["1000", "1.00", "0.50"]
@@ -245,7 +246,7 @@ def test_nothing_sticks_out_sideways(report: Path, visit: Visit, width: int) -> 
     assert box["x"] + box["width"] <= width
 
 
-def test_print_shows_the_strip_the_answers_and_no_controls(report: Path, visit: Visit) -> None:
+def test_print_shows_the_strip_the_answers_at_the_end_and_no_controls(report: Path, visit: Visit) -> None:
     page = visit(report, color_scheme="dark").page
     page.keyboard.press("l")
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
@@ -254,13 +255,25 @@ def test_print_shows_the_strip_the_answers_and_no_controls(report: Path, visit: 
     for place in (".still img", "#noising figure img", "#noising .chart svg", "#layers .chart svg", "#layers img"):
         for element in page.locator(place).all():
             assert element.is_visible(), place
-    assert page.get_by_text("Answer plain words.").is_visible()
-    for place in ("#ui-scrubber", "#ui-x_t", "#ui-compare", ".glance", "#ui-lecture", "#ui-lecture-open"):
+    assert page.locator("#ui-exercises").get_by_text("Answer plain words.").is_visible()
+    assert page.locator("#ui-summary").get_by_text("Found in 7 of 8").is_visible()
+    for place in (
+        "#ui-scrubber",
+        ".exercise details",
+        ".answers dd",
+        "#ui-x_t",
+        "#ui-compare",
+        ".glance",
+        "#ui-lecture",
+        "#ui-lecture-open",
+    ):
         assert page.locator(place).filter(visible=True).count() == 0, place
     assert page.evaluate("getComputedStyle(document.body).color") == "rgb(27, 27, 31)", "ink, even in dark mode"
     page.evaluate("dispatchEvent(new Event('afterprint'))")
     page.emulate_media(media="screen")
-    assert not page.get_by_text("Answer plain words.").is_visible(), "closed again"
+    for answer in page.get_by_text("Answer plain words.").all():
+        assert not answer.is_visible(), "closed again, and the pages of answers are on paper only"
+    assert page.locator("#noising").get_by_text("Found in 7 of 8").is_visible()
 
 
 def test_first_screen_at_1280_by_800(report: Path, visit: Visit) -> None:

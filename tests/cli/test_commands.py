@@ -151,10 +151,7 @@ def test_a_sampler_gets_its_options_and_the_recording_keeps_them(
     for option in (word for word in options if word.startswith("--")):
         assert option in command.split()
     found = SimpleNamespace(trajectory=recorded, run=Run.open(trained))
-    lesson = SimpleNamespace(precomputed=False, name="guess")
-    assert figure_command(found, "zh", lesson, "steps") == study_command("export", found, "zh", "--figure", "steps")
-    lesson.precomputed = True
-    assert figure_command(found, "en", lesson, "steps") == "vizdiff lesson guess --full --run bundled"
+    assert figure_command(found, "zh", "steps") == study_command("export", found, "zh", "--figure", "steps")
     argv = ["--steps", "4", "--seed", "2", "--count", "1", "--digit", "3", "--guidance", "1.5", "--out", "s.npz"]
     shares = run_json(capsys, "sample", "--run", str(trained), *options, *argv)
     assert 0 <= shares["x0_beyond_scale"] <= 1
@@ -173,7 +170,7 @@ def test_forward_writes_its_pictures(tmp_path: Path, capsys: pytest.CaptureFixtu
 
 def test_embeddings_writes_its_pictures(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     said = run_json(capsys, "embeddings", "--run", str(trained), "--out", str(tmp_path))
-    names = ("time_embedding", "label_embedding", "model")
+    names = ("time_embedding", "label_embedding", "conditioning_map", "model")
     written = {f"{name}.{ending}" for name in names for ending in ("png", "svg")}
     assert {path.name for path in tmp_path.iterdir()} == written | {"embeddings.json"}
     weights = Run.open(trained).load_model()[0].label_emb.weight[:10].double().numpy()

@@ -14,7 +14,8 @@ from pypdf import PdfReader
 
 from viz_diffusion.cli import main
 from viz_diffusion.cli.commands import export
-from viz_diffusion.cli.commands.export import FILM_SCALE
+from viz_diffusion.cli.export_pictures import FILM_SCALE
+from viz_diffusion.cli.open_study import OpenStudy
 from viz_diffusion.errors import VizdiffIOError, VizdiffUsageError
 from viz_diffusion.plots import film
 from viz_diffusion.plots.film_captions import counter_strip, strip_height
@@ -70,7 +71,10 @@ def test_a_film_shows_every_state_and_holds_the_last(exported, states: np.ndarra
     timesteps = np.round(np.arange(12, 0, -1) * 1000 / 12).astype(int) - 1
     counts = [*zip(range(12, 0, -1), timesteps.tolist(), strict=True), (0, None)]
     for pixels, count in zip(shown, counts, strict=True):
-        assert np.abs(pixels[SIDE:].astype(int) - counter_strip(SIDE, HEIGHT - SIDE, *count)).max() <= 1
+        assert (
+            np.abs(pixels[SIDE:].astype(int) - counter_strip(SIDE, HEIGHT - SIDE, *count, ("", "steps left"))).max()
+            <= 1
+        )
 
 
 def test_an_mp4_plays_and_holds_the_last_frame(exported, states: np.ndarray) -> None:  # type: ignore[no-untyped-def]
@@ -100,6 +104,21 @@ def test_the_guess_is_a_film_too(exported, short_recording: Path) -> None:  # ty
     assert np.array_equal(shown[1][middle:SIDE:FILM_SCALE, middle::FILM_SCALE], wanted)
 
 
+def test_a_film_has_the_size_asked_for(exported) -> None:  # type: ignore[no-untyped-def]
+    path, said = exported("--figure", "steps", "--frames", "2", "--size", "360p", name="film.gif")
+    with Image.open(path) as image:
+        assert image.size == (640, 360) == (said["width"], said["height"])
+
+
+def test_titles_are_left_out_where_asked(exported) -> None:  # type: ignore[no-untyped-def]
+    shown = []
+    for titles in ("on", "off"):
+        path, _ = exported("--figure", "steps", "--dpi", "60", "--titles", titles, name=f"{titles}.png")
+        shown.append(np.asarray(Image.open(path).convert("L")))
+    assert (shown[0][:36] < 128).any()
+    assert (shown[1][:36] == 255).all()
+
+
 def test_stills_in_every_format(exported) -> None:  # type: ignore[no-untyped-def]
     path, said = exported("--figure", "ledger", "--dpi", "60", "--transparent", name="ledger.png")
     with Image.open(path) as image:
@@ -122,19 +141,45 @@ def test_a_white_page_is_there_unless_it_is_not_wanted(exported) -> None:  # typ
         assert image.convert("RGBA").getpixel((1, 1)) == (255, 255, 255, 255)
 
 
-def test_comparison_runs_are_not_sampled_for_a_lesson_without_them(
+def test_a_figure_gets_what_its_lesson_needs_and_no_more(
     exported,  # type: ignore[no-untyped-def]
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from viz_diffusion.cli import study
-
     calls = []
-    real = study._comparison_runs
-    monkeypatch.setattr(study, "_comparison_runs", lambda *argv: calls.append(argv) or real(*argv))
+    real = OpenStudy._sampled_comparison_runs
+    monkeypatch.setattr(OpenStudy, "_sampled_comparison_runs", lambda self: calls.append(self) or real(self))
     exported("--figure", "snr", "--dpi", "20", name="snr.png")
+    exported("--figure", "ledger", "--dpi", "20", name="ledger.png")
     assert not calls
     exported("--figure", "ten_digits", "--dpi", "20", name="ten.png")
+    exported("--figure", "ten_digits", "--dpi", "20", name="again.png")
     assert len(calls) == 1
+
+
+@pytest.mark.parametrize("figure", ["guidance", "loss_by_t", "snr"])
+def test_a_figure_that_shows_no_recording_samples_nothing(
+    figure: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And it shows the full results that ship, as the report does, with its caption beside it."""
+    monkeypatch.setattr(OpenStudy, "recording", property(lambda _: pytest.fail("a generation was recorded")))
+    out = tmp_path / f"{figure}.png"
+    argv = ["--digit", "5", "--seed", "3", "--run", "bundled", "--out", str(out), "--dpi", "20", "--json", "--quiet"]
+    assert main(["export", "--figure", figure, *argv]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["recording"].items() >= {"digit": 5, "seed": 3, "num_steps": 1000, "guidance_scale": 1.5}.items()
+    (found,) = said["lessons"].values()
+    assert found["shipped"] == found["full"] == (figure != "snr")
+    assert Path(said["caption_out"]) == tmp_path / f"{figure}.png.txt"
+    title, caption, *details = (tmp_path / f"{figure}.png.txt").read_text("utf-8").strip().split("\n\n")
+    assert (title, caption, details) == (said["title"], said["caption"], [said["details"]])
+
+
+def test_a_film_has_its_caption_too(exported) -> None:  # type: ignore[no-untyped-def]
+    path, said = exported("--figure", "guess", "--frames", "3", "--lang", "zh", name="x0.gif")
+    words = path.with_name("x0.gif.txt").read_text("utf-8")
+    assert said["caption"] in words
+    assert "预测 x₀" in words
+    assert "12 步" in words
 
 
 def test_spacing_of_the_strip(exported) -> None:  # type: ignore[no-untyped-def]
@@ -182,6 +227,9 @@ def test_every_figure_of_every_lesson_is_named_when_one_is_unknown(capsys: pytes
         (["--figure", "steps", "--frames", "99"], "99"),
         (["--figure", "steps", "--format", "gif", "--frames", "1002"], "1002"),
         (["--figure", "steps", "--format", "gif", "--dpi", "100"], "--dpi"),
+        (["--figure", "steps", "--format", "gif", "--size", "4k"], "360p, 480p, 720p, 1080p, found '4k'"),
+        (["--figure", "steps", "--size", "720p"], "--size goes with gif, webp, mp4, not with png"),
+        (["--figure", "steps", "--titles", "none"], "--titles must be on or off, found 'none'"),
         (["--figure", "steps", "--format", "webp", "--transparent"], "--transparent"),
         (["--figure", "steps", "--format", "svg", "--dpi", "100"], "--dpi"),
         (["--figure", "steps", "--dpi", "5"], "10..1200"),
@@ -268,7 +316,16 @@ def test_learning_is_a_film_that_names_its_steps(tmp_path: Path, capsys: pytest.
 
 
 @pytest.mark.parametrize(
-    "argv", [["--digit", "5"], ["--seed", "0"], ["--trajectory", "x"], ["--frames", "3"], ["--steps", "9"]]
+    "argv",
+    [
+        ["--refresh"],
+        ["--full"],
+        ["--digit", "5"],
+        ["--seed", "0"],
+        ["--trajectory", "x"],
+        ["--frames", "3"],
+        ["--steps", "9"],
+    ],
 )
 def test_learning_refuses_what_it_cannot_heed(
     argv: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

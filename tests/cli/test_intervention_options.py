@@ -205,10 +205,10 @@ def pair(unet: SimpleUNet, linear: NoiseSchedule, *changes: object) -> tuple[Tra
 
 INPUTS = {
     "nothing": ((), (3, 3, 3, 3), (999, 749, 499, 249), (2, 2, 2, 2), []),
-    "switch": ((switch_label(8, 499),), (3, 3, 8, 8), (999, 749, 499, 249), (2, 2, 2, 2), ["$y$"]),
-    "drop": ((drop_label(),), (None,) * 4, (999, 749, 499, 249), (2, 2, 2, 2), ["$y$"]),
-    "guidance": ((guide_within(400, 800),), (3, 3, 3, 3), (999, 749, 499, 249), (1, 2, 2, 1), ["$s$"]),
-    "clock": ((freeze_timestep(7),), (3, 3, 3, 3), (7, 7, 7, 7), (2, 2, 2, 2), ["$t$"]),
+    "switch": ((switch_label(8, 499),), (3, 3, 8, 8), (999, 749, 499, 249), (2, 2, 2, 2), ["y"]),
+    "drop": ((drop_label(),), (None,) * 4, (999, 749, 499, 249), (2, 2, 2, 2), ["y"]),
+    "guidance": ((guide_within(400, 800),), (3, 3, 3, 3), (999, 749, 499, 249), (1, 2, 2, 1), ["s"]),
+    "clock": ((freeze_timestep(7),), (3, 3, 3, 3), (7, 7, 7, 7), (2, 2, 2, 2), ["t"]),
 }
 
 
@@ -224,8 +224,8 @@ def test_the_figure_shows_the_inputs_of_the_network(
         plain, changed, inputs_along(WithInterventions(other.denoiser), plain), inputs, frames="4,3,2,1"
     )
     written = [text.get_text() for text in compare.draw(data)["compare"].findobj(Text)]
-    assert [word for word in written if word in ("$y$", "$s$")] == [s for s in symbols if s != "$t$"]
-    assert written.count("$t$") == 1 + ("$t$" in symbols)  # once over the columns
+    named = {"y": "label y", "t": "given t", "s": "guidance s"}
+    assert [s for s, name in named.items() if name in written] == symbols
     assert written.count("∅") == (4 if name == "drop" else 0)
     found = compare.facts(data)
     assert (found["equal_until_left"] == 0) == (name == "nothing")
@@ -247,11 +247,15 @@ def test_the_film_says_which_half_is_which_and_what_changes_when(
     left, right = ([head[side] for head in heads] for side in (0, 1))
     wanted = {
         "nothing": ([""] * 5, [""] * 5),
-        "switch": (["y = 3"] * 5, ["y′ = 3"] * 2 + ["y′ = 3 → 8"] * 3),
-        "drop": (["y = 3"] * 5, ["y′ = 3 → ∅"] * 5),
-        "guidance": (["s = 2"] * 5, [f"s′ = 2{more}" for more in (" → 1", "", "", " → 1", " → 1")]),
-        "clock": ([f"t = {t}" for t in LEFT], [f"t′ = {t} → 7" for t in LEFT]),
+        "switch": ([": label y = 3"] * 5, [": label y = 3"] * 2 + [": label y = 3 → 8"] * 3),
+        "drop": ([": label y = 3"] * 5, [": label y = 3 → ∅"] * 5),
+        "guidance": (
+            [": guidance s = 2"] * 5,
+            [f": guidance s = 2{more}" for more in (" → 1", "", "", " → 1", " → 1")],
+        ),
+        "clock": ([f": given t = {t}" for t in LEFT], [f": given t = {t} → 7" for t in LEFT]),
     }[name]
+    wanted = ([f"unchanged{said}" for said in wanted[0]], [f"changed{said}" for said in wanted[1]])
     assert ([words for words, _ in left], [words for words, _ in right]) == wanted
     assert not any(marked for _, marked in left)
     assert [marked for _, marked in right] == ["→" in words for words, _ in right]

@@ -63,6 +63,21 @@ def test_the_report_says_what_is_known_and_nothing_else(
     assert "vizdiff report --trajectory t" in re.sub("</?span>", "", page)
 
 
+def test_a_students_report_names_its_audience_and_holds_no_answers(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["report", "--trajectory", str(folder), "--audience", "student", "--json"]) == 0
+    said, texts = json.loads(capsys.readouterr().out), load_texts("en").preferring("alone")
+    assert (said["audience"], Path(said["out"])) == ("student", Path("reports/report_recording_student_t.html"))
+    page = Path(said["out"]).read_text("utf-8")
+    assert "vizdiff report --audience student --trajectory t" in re.sub("</?span>", "", page)
+    assert 'class="verdict' not in page
+    assert str(typeset(texts["chapter.noising.claim_closed_form"])) in page
+    for key in ("chapter.noising.say", "chapter.guess.say", "chapter.noising.answer", "chapter.guess.answer"):
+        assert str(typeset(re.split(r"[.{]", texts[key])[0])) not in page, key
+
+
 @pytest.mark.parametrize("lang", languages())
 def test_where_nothing_is_known_nothing_is_claimed(
     lang: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

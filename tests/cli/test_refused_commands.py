@@ -27,6 +27,7 @@ MNIST = Path(__file__).parents[2] / "viz_diffusion" / "assets" / "mnist"
         (["sample", "--timestep-spacing", "leading", "--out", "x.png"], "linspace"),
         (["evaluate", "--sampler", "dpm-solver++", "--eta", "1"], "--eta"),
         (["report", "--timestep-spacing", "leading"], "leading"),
+        (["report", "--audience", "pupils"], "--audience must be one of lecturer, student, found 'pupils'"),
         (["deck", "--eta", "nan"], "--eta"),
         (["trajectory", "--count", "0"], "--count"),
         (["trajectory", "--seed", "-1"], "-1"),

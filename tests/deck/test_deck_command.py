@@ -15,7 +15,7 @@ from viz_diffusion.cli.commands import deck
 from viz_diffusion.deck.pictures import FILM_SIZE
 from viz_diffusion.lessons.base import all_lessons
 from viz_diffusion.plots.film import FILM_SIZES
-from viz_diffusion.study import study as gather
+from viz_diffusion.study import lesson_plan
 
 END = ["summary", "references", "made_with"]
 
@@ -25,7 +25,7 @@ def two_lessons(monkeypatch: pytest.MonkeyPatch) -> None:
     """Measure and draw only two lessons, and nothing that ships: the others are tested without the command."""
     ship_nothing(monkeypatch)
     lessons = tuple(lesson for lesson in all_lessons() if lesson.name in ("guess", "step"))
-    monkeypatch.setattr(gather, "all_lessons", lambda: lessons)
+    monkeypatch.setattr(lesson_plan, "all_lessons", lambda: lessons)
 
 
 @pytest.mark.usefixtures("two_lessons")

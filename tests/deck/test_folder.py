@@ -37,7 +37,7 @@ def test_captions_hold_the_words(folder: Path, made: Made) -> None:
             for words in (f"## {drawing.title}", drawing.caption, drawing.alt, lesson.say):
                 assert words in text
             part = text.split(f"## {drawing.title}\n")[1].split("\n## ")[0]
-            assert f"- Command: `{figure_command(lesson, drawing.name)}`\n" in part
+            assert f"- Command: `{figure_command(drawing.name)}`\n" in part
             assert f"- Try this: `{lesson.try_this}`\n" in part
 
 

@@ -18,7 +18,7 @@ from pptx.util import Inches
 
 from viz_diffusion.deck.powerpoint import write_pptx
 from viz_diffusion.deck.template import check_template
-from viz_diffusion.errors import VizdiffInputError, VizdiffIOError
+from viz_diffusion.errors import VizdiffInputError
 
 EMU = 914400
 
@@ -266,5 +266,5 @@ def test_what_is_no_template_is_refused_in_one_line(tmp_path: Path) -> None:
     cut.write_bytes(make_template(tmp_path / "whole.pptx").read_bytes()[:-400])
     with pytest.raises(VizdiffInputError, match=r"cut\.pptx is not a PowerPoint file"):
         check_template(cut)
-    with pytest.raises(VizdiffIOError, match=r"nowhere\.pptx"):
+    with pytest.raises(VizdiffInputError, match=r"nowhere\.pptx is missing"):
         check_template(tmp_path / "nowhere.pptx")

@@ -101,13 +101,14 @@ def test_text_from_the_program_is_not_read_as_markup() -> None:
 
 
 def test_glossary_has_thirty_terms_in_order_with_chapters_that_exist() -> None:
-    text = (DOCS / "glossary.md").read_text("utf-8")
+    text = package_text.fill((DOCS / "glossary.md").read_text("utf-8"))
     block = text.split("```{glossary}\n")[1].split("```")[0]
     terms = re.findall(r"^(\S.*)$", block, re.M)
     assert len(terms) == 30
     assert [term.lower() for term in terms] == sorted(term.lower() for term in terms)
     for entry in re.split(r"^\S.*$", block, flags=re.M)[1:]:
         assert re.search(r"Shown\s+in", entry), entry
+        assert entry.count("<math") == 2, "a symbol and a formula"
     lessons = {lesson.name for lesson in all_lessons()}
     assert set(re.findall(r"\(#lesson-(\w+)\)", text)) <= lessons
 

@@ -16,7 +16,7 @@ from viz_diffusion.deck.selection import Selection
 from viz_diffusion.deck.slide_plan import DeckPlan, plan_deck
 from viz_diffusion.deck.slides import Deck, Slide
 from viz_diffusion.lessons.base import Finding
-from viz_diffusion.study import study as gather
+from viz_diffusion.study import lesson_plan
 from viz_diffusion.study.narrative import Drawing, NarratedLesson, narrate
 from viz_diffusion.study.study import Study
 from viz_diffusion.text.catalogue import Texts, load_texts
@@ -26,9 +26,9 @@ EVERYTHING = Selection(only=frozenset({"all"}))
 COMMAND = "vizdiff deck --digit 5 --seed 0 --sampler ddim --steps 12 --run bundled"
 
 
-def figure_command(lesson: NarratedLesson, figure: str) -> str:
+def figure_command(figure: str) -> str:
     """Return a stand-in for the command that makes a figure again."""
-    return f"vizdiff export --figure {figure} --seed 0 ({lesson.name})"
+    return f"vizdiff export --figure {figure} --seed 0"
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +61,7 @@ class Made:
 
 def ship_nothing(patch: pytest.MonkeyPatch) -> None:
     """Make studies ignore the precomputed lessons of the bundled weights."""
-    patch.setattr(gather, "load_results", lambda *_: {})
+    patch.setattr(lesson_plan, "load_results", lambda *_: {})
 
 
 def undrawn(finding: Finding, drawn: Container[str]) -> Finding:

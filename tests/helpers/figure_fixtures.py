@@ -14,7 +14,7 @@ from matplotlib.text import Text
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.lessons.label import figures as label_figures
 from viz_diffusion.lessons.network import figures as network_figures
-from viz_diffusion.plots import activations, compare, curves, embeddings, grid, strip, training_samples
+from viz_diffusion.plots import activations, compare, conditioning, curves, embeddings, grid, strip, training_samples
 
 LINEAR, COSINE = NoiseSchedule.named("linear"), NoiseSchedule.named("cosine")
 DEFAULT_STEPS = (1000, 800, 650, 550, 450, 350, 250, 150, 50)
@@ -47,6 +47,7 @@ def make_training() -> grid.TrainingFrames:
         x_t=noise(3, seed=8),
         eps_pred=eps_pred,
         error=eps_pred - added,
+        alphas_cumprod=LINEAR.alphas_cumprod[[100, 300, 600]],
         mean_squared_error=np.array([0.1234, 0.05, 0.0071]),
     )
 
@@ -62,7 +63,7 @@ def make_snr() -> curves.SnrCurve:
     )
 
 
-def make_loss(rows: int = 4, references: tuple[tuple[float, str], ...] = ((0.03, "$G$"),)) -> curves.LossHistory:
+def make_loss(rows: int = 4) -> curves.LossHistory:
     steps, heldout = np.arange(1, 601) * 10, np.arange(0, 6001, 200)
     smooth = 0.03 + np.exp(-steps / 150)
     sample_steps = np.array([200, 500, 1000, 1500, 2500, 3500, 5000, 6000]) if rows else np.array([], dtype=int)
@@ -75,7 +76,6 @@ def make_loss(rows: int = 4, references: tuple[tuple[float, str], ...] = ((0.03,
         quarters=np.array([[0, 249], [250, 499], [500, 749], [750, 999]]),
         sample_steps=sample_steps,
         samples=np.clip(noise(len(sample_steps), rows, seed=11), -1, 1),
-        references=references,
     )
 
 
@@ -95,6 +95,21 @@ def make_label_embedding() -> embeddings.LabelEmbedding:
     cosine = np.cos(angles[:, None] - angles[None, :])
     tsne = np.stack([np.arange(10) % 4, np.arange(10) // 4], axis=1).astype(float)
     return embeddings.LabelEmbedding(np.arange(10), cosine, pca, np.array([0.414, 0.23]), np.stack([tsne] * 3))
+
+
+def make_conditioning_map() -> conditioning.ConditioningMap:
+    """Make strands that fan out from one point, and groups that widen from map to map."""
+    t, rng = np.linspace(0, 999, 30).astype(int), np.random.default_rng(12)
+    angles, digits = 2 * np.pi * np.arange(10) / 10, np.arange(60) % 10
+    ends = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    strands = ends[:, None] * (t / 999)[None, :, None]
+    maps = np.stack([ends[digits] + spread * rng.standard_normal((60, 2)) for spread in np.linspace(0.01, 0.5, 8)])
+    shown = np.linspace(999, 39, 8).astype(int)
+    score = np.linspace(0.67, 0.08, 8)
+    share = np.array([0.88, 0.05])
+    return conditioning.ConditioningMap(
+        np.arange(10), t, strands, share, 3 * strands, shown, maps, digits, score, np.full(8, -0.01)
+    )
 
 
 def make_model(num_blocks: int = 1) -> network_figures.ModelShape:
@@ -120,7 +135,7 @@ def make_compare(
     plain = make_steps(tuple(np.linspace(1000, 50, frames).astype(int).tolist()))
     changed = replace(plain, x_t=-plain.x_t, x0_pred=-plain.x0_pred, x0=-plain.x0)
     half = frames // 2
-    rows = (("$y$", "3", "8"), ("$t$", "999", "500"), ("$s$", "1.5", "1"))
+    rows = (("y", "3", "8"), ("t", "999", "500"), ("s", "1.5", "1"))
     inputs = (
         compare.ChangedInput(symbol, (value,) * frames, (value,) * half + (other,) * (frames - half))
         for symbol, value, other in rows
@@ -136,9 +151,13 @@ def make_activations(blocks: int = 5, frames: int = 6, channels: int = 4) -> act
         rms[:, None, None, None] * np.random.default_rng(row).standard_normal((frames, channels, side, side))
         for row, side in zip(range(blocks), (14, 7, 28) * blocks, strict=False)
     ]
-    rows = [activations.FeatureMaps(values, np.sqrt((values**2).mean(axis=(1, 2, 3)))) for values in maps]
+    names = ("down_outer", "mid1", "up_blocks.1.attentions.0", "unet.down_blocks.0.resnets.1", "head") * 2
+    rows = [
+        activations.FeatureMaps(values, np.sqrt((values**2).mean(axis=(1, 2, 3))), name)
+        for values, name in zip(maps, names, strict=False)
+    ]
     if blocks > 1:
-        rows[-1] = activations.FeatureMaps(np.zeros_like(maps[-1]), np.zeros(frames))
+        rows[-1] = activations.FeatureMaps(np.zeros_like(maps[-1]), np.zeros(frames), names[blocks - 1])
     return activations.ActivationFrames(steps.x_t, steps.timesteps, steps.steps_left, steps.alphas_cumprod, tuple(rows))
 
 
@@ -195,10 +214,11 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "training_step": lambda: grid.draw_training_step(make_training()),
     "snr": lambda: curves.draw_snr(make_snr()),
     "loss": lambda: curves.draw_loss(make_loss()),
-    "loss_one_row": lambda: curves.draw_loss(make_loss(1, ())),
+    "loss_one_row": lambda: curves.draw_loss(make_loss(1)),
     "loss_without_samples": lambda: curves.draw_loss(make_loss(0)),
     "time_embedding": lambda: embeddings.draw_time_embedding(make_time_embedding()),
     "label_embedding": lambda: embeddings.draw_label_embedding(make_label_embedding()),
+    "conditioning_map": lambda: conditioning.draw_conditioning_map(make_conditioning_map()),
     "label_switch": draw_label_switch,
     "label_switch_never": lambda: draw_label_switch(None),
     "switch_pairs": draw_switch_pairs,
@@ -243,6 +263,7 @@ def make() -> SimpleNamespace:
         loss=make_loss,
         time_embedding=make_time_embedding,
         label_embedding=make_label_embedding,
+        conditioning_map=make_conditioning_map,
         training_samples=make_training_samples,
         model=make_model,
         compare=make_compare,

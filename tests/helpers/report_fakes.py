@@ -10,6 +10,8 @@ import numpy as np
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.plots.pixels import encode
 from viz_diffusion.report import Chapter, Chart, Line, Page, Picture, Player, Table
+from viz_diffusion.report.page import Process, Tile
+from viz_diffusion.study.blocks import Answer
 
 HOSTILE = (
     '"><img src=x onerror=alert(1)>',
@@ -90,7 +92,16 @@ def fake_chart(left: np.ndarray, words: str = "plain words") -> Chart:
     return Chart(f"lengths {words}", f"Chart {words}", f"Chart caption {words}", left, lines)
 
 
-def fake_page(players: tuple[Player, ...] | None = None, words: str = "plain words") -> Page:
+def fake_introduction(words: str) -> tuple[Process, ...]:
+    tile = Tile(fake_picture().uri, 16, 9, f"x_t {words}", "image")
+    return tuple(
+        Process(name, (tile, dataclasses.replace(tile, sign="→"))) for name in ("forward", "training", "reverse")
+    )
+
+
+def fake_page(
+    players: tuple[Player, ...] | None = None, words: str = "plain words", audience: str = "lecturer"
+) -> Page:
     """Return a page with ``words`` in every text; the first chart belongs to the first player, the second to none."""
     players = players or (fake_player(5, 40), fake_player(3, 20, noise=False), fake_player(8, 20, noise=False))
     table = Table(f"Table: {words}", (words, "share"), ((words, "12.5%"), ("row", "−3.0")))
@@ -115,15 +126,23 @@ def fake_page(players: tuple[Player, ...] | None = None, words: str = "plain wor
                 f"Say {words}",
                 f"Exercise {words}?",
                 f"Answer {words}.",
+                answers=(
+                    Answer(f"Asked {words}?", "Yes", f"Yes. Found in 7 of 8 {words}. More of the same.", True),
+                    Answer(f"Asked again {words}?", "No", f"No. Found in none {words}.", False),
+                ),
+                subtitle=f"Subtitle {words}",
             ),
             Chapter(
                 "layers",
                 f"Folded {words}",
                 f"Folded question {words}?",
                 (fake_picture("c", words),),
+                (f"A label, a guidance scale and the label again {words}",),
                 charts=(fake_chart(np.arange(500, 0, -1), words),),
                 folded=True,
             ),
         ),
         provenance=(("version", "0.1.0"), (words, words)),
+        introduction=fake_introduction(words),
+        audience=audience,
     )

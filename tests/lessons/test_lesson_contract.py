@@ -15,7 +15,7 @@ import pytest
 import torch
 from lesson_context import make_context, mute
 
-from viz_diffusion.cli import main
+from viz_diffusion.cli import console, main
 from viz_diffusion.diffusion.oracles import TruthOracle
 from viz_diffusion.diffusion.samplers import ImageNoise
 from viz_diffusion.diffusion.schedule import NoiseSchedule
@@ -181,7 +181,8 @@ def pebbles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     package = importlib.import_module("viz_diffusion.lessons")
     monkeypatch.setattr(package, "__path__", [*package.__path__, str(folder.parent)])
     texts = load_texts("en")
-    monkeypatch.setattr(catalogue, "load_texts", lambda lang="en": Texts(lang, {**texts, **WORDS}))
+    for module in (catalogue, console):
+        monkeypatch.setattr(module, "load_texts", lambda lang="en": Texts(lang, {**texts, **WORDS}))
     all_lessons.cache_clear()
     yield
     all_lessons.cache_clear()

@@ -14,7 +14,7 @@ from matplotlib.patches import Rectangle
 
 from viz_diffusion.errors import VizdiffInputError
 from viz_diffusion.plots import raster, theme
-from viz_diffusion.plots.activations import FeatureMaps, draw_activations
+from viz_diffusion.plots.activations import FeatureMaps, draw_activations, short_name
 
 Drawn = Callable[[str], Figure]
 
@@ -57,19 +57,27 @@ def test_the_gauges_are_the_rms_as_a_share_of_the_rows_largest(make: SimpleNames
         np.testing.assert_allclose(shares[6 + 6 * row : 12 + 6 * row], expected, atol=1e-12)
 
 
-def test_a_row_gives_its_number_and_its_largest_rms(
+def test_a_row_gives_its_modules_name_and_its_largest_rms(
     make: SimpleNamespace, words: Callable[[Figure], list[str]]
 ) -> None:
     data = make.activations(2, 2)
     texts = words(draw_activations(data))
-    assert [text for text in texts if text in ("1", "2", "3")] == [
-        "1",
-        "1",
-        "2",
-        "3",
-    ]  # a column's steps left, three rows, the colour bar
+    assert {"down_outer", "mid1"} <= set(texts)
     assert theme.number(float(data.blocks[0].rms[0])) in texts
     assert theme.number(float(data.blocks[0].rms[1])) not in texts
+
+
+@pytest.mark.parametrize(
+    ("name", "short"),
+    [
+        ("down_outer", "down_outer"),
+        ("unet.down_blocks.0.resnets.1", "…0.resnets.1"),
+        ("up_blocks.1.attentions.0", "…attentions.0"),
+        ("a_module_without_any_dots", "…hout_any_dots"),
+    ],
+)
+def test_a_long_name_keeps_its_end(name: str, short: str) -> None:
+    assert short_name(name) == short
 
 
 def test_maps_larger_than_their_cell_are_subsampled_without_interpolation(make: SimpleNamespace) -> None:

@@ -35,7 +35,7 @@ def test_snr_axes_run_from_minus_45_to_40_db_with_noise_to_the_right(drawn: Draw
 
 def test_snr_lines_hold_the_values_within_the_range(drawn: Drawn, make: SimpleNamespace) -> None:
     curve = make.snr()
-    level, cosine, ours, dot = main_axes(drawn("snr")).lines
+    level, cosine, _, ours, _, dot = main_axes(drawn("snr")).lines  # and a piece of each beside its name
     assert list(level.get_ydata()) == [0, 0]
     assert np.array_equal(ours.get_ydata(), curve.snr_db)
     shown = np.asarray(cosine.get_ydata())
@@ -46,12 +46,13 @@ def test_snr_lines_hold_the_values_within_the_range(drawn: Drawn, make: SimpleNa
 
 
 def test_snr_names_crossing_cosine_and_unit(drawn: Drawn, words: Callable[..., list[str]]) -> None:
-    assert {"$t$ = 259", "cos", "SNR, dB"} <= set(words(drawn("snr")))
+    crossing = "signal and noise\nequally strong\nat t = 259"
+    assert {crossing, "cosine schedule, to compare", "SNR in decibels (dB)"} <= set(words(drawn("snr")))
 
 
 def test_snr_without_a_crossing_has_no_dot(make: SimpleNamespace) -> None:
     figure = curves.draw_snr(replace(make.snr(), crossing=None))
-    assert len(main_axes(figure).lines) == 3
+    assert len(main_axes(figure).lines) == 5
 
 
 def test_snr_thumbnails_are_at_their_t_unless_they_would_overlap(
@@ -78,29 +79,28 @@ def test_snr_needs_as_many_thumbnails_as_timesteps(make: SimpleNamespace) -> Non
 
 def test_loss_lines_hold_the_history(drawn: Drawn, make: SimpleNamespace) -> None:
     history, axes = make.loss(), main_axes(drawn("loss"))
-    raw, smooth, *quarters, reference = axes.lines
+    raw, smooth, *quarters = axes.lines
     assert np.array_equal(raw.get_ydata(), history.train)
     assert same_color(raw.get_color(), theme.FAINT)
     assert np.array_equal(smooth.get_ydata(), history.train_smooth)
     assert len(quarters) == 4
     for column, line in enumerate(quarters):
-        assert np.array_equal(line.get_xdata(), history.heldout_steps)
-        assert np.array_equal(line.get_ydata(), history.heldout[:, column])
+        assert np.array_equal(line.get_xdata(), history.heldout_steps[1:])  # step 0 has no place on a log axis
+        assert np.array_equal(line.get_ydata(), history.heldout[1:, column])
     assert len({line.get_color() for line in quarters}) == 4
-    assert list(reference.get_ydata()) == [0.03, 0.03]
-    assert axes.get_yscale() == "log"
+    assert axes.get_xscale() == axes.get_yscale() == "log"
     low, high = axes.get_ylim()
-    assert low < history.heldout.min()
-    assert high > max(history.heldout.max(), history.train.max())
+    assert low < history.heldout[1:].min()
+    assert high > max(history.heldout[1:].max(), history.train.max())
 
 
 def test_loss_lines_are_labelled_at_their_ends_by_value(drawn: Drawn, words: Callable[..., list[str]]) -> None:
     figure = drawn("loss")
-    names = ["$t$ 0–249", "$t$ 250–499", "$t$ 500–749", "$t$ 750–999"]
+    names = [f"held-out, t {quarter}" for quarter in ("0–249", "250–499", "500–749", "750–999")]
     heights = [text.get_position()[1] for name in names for text in figure.texts if text.get_text() == name]
     assert len(heights) == 4
     assert heights == sorted(heights, reverse=True)
-    assert {"$t$ 0–999", "$G$", theme.MEAN_SQUARE, "training step"} <= set(words(figure))
+    assert {"training loss", "mean squared error of the predicted noise", "training step"} <= set(words(figure))
 
 
 def test_loss_samples_are_beneath_by_training_step(
@@ -114,7 +114,11 @@ def test_loss_samples_are_beneath_by_training_step(
     assert all(box.y1 < plot.y0 for box in picture_boxes(drawn("loss")))
 
 
-def test_loss_without_samples_numbers_its_axis(drawn: Drawn, words: Callable[..., list[str]]) -> None:
-    figure = drawn("loss_without_samples")
-    assert not any(axes.images for axes in figure.axes)
-    assert {"0", "3000", "6000"} <= set(words(figure))
+@pytest.mark.parametrize("name", ["loss", "loss_without_samples"])
+def test_the_training_steps_are_numbered_on_a_log_axis(name: str, drawn: Drawn) -> None:
+    figure = drawn(name)
+    assert any(axes.images for axes in figure.axes) == (name == "loss")
+    plot = main_axes(figure).get_position()
+    texts = {text.get_text(): text.get_position() for text in reversed(figure.texts)}
+    for step, share in (("10", 0.0), ("100", 1 / np.log10(600)), ("1000", 2 / np.log10(600)), ("6000", 1.0)):
+        assert texts[step][0] == pytest.approx(plot.x0 + share * plot.width)

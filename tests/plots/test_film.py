@@ -49,6 +49,21 @@ def test_two_films_are_joined_side_by_side_with_a_white_gap() -> None:
     assert (both[..., 28:32] == 1).all()
 
 
+@pytest.mark.parametrize(
+    ("name", "scale", "page"), [(None, 8, None), ("720p", 22, (1280, 720)), ("1080p", 34, (1920, 1080))]
+)
+def test_a_film_of_a_named_size_is_sharp_and_fills_it(
+    name: str | None, scale: int, page: tuple[int, int] | None
+) -> None:
+    assert film.film_page(28, 28, name, 8) == (scale, page)
+    (shown,) = film.page_frames(ramp(1), [(1000, 999)], scale, None, page)
+    assert shown.shape == ((page[1], page[0]) if page else (28 * 8 + 28, 28 * 8))
+    if page:  # each image pixel is a block of one grey
+        left, top = (page[0] - 28 * scale) // 2, int(np.flatnonzero((shown < 255).any(axis=1))[0])
+        block = shown[top : top + 28 * scale, left : left + 28 * scale]
+        assert np.array_equal(block, np.kron(to_gray8(ramp(1))[0], np.ones((scale, scale), np.uint8)))
+
+
 def test_webp_is_lossless_and_unknown_formats_are_named() -> None:
     with Image.open(io.BytesIO(film.film_bytes(ramp(4), "webp", scale=2, frame_ms=40, hold_ms=900))) as image:
         shown = [np.asarray(frame.convert("L")) for frame in ImageSequence.Iterator(image)]

@@ -62,6 +62,26 @@ def test_steps_left_and_t_can_be_read(left: int, t: int, width: int, alphabet: d
     assert read(strip[:, gap:], alphabet) == f"t={t}"
 
 
+@pytest.mark.parametrize("words", [("", "steps left"), ("剩余", "步")])
+@pytest.mark.parametrize("width", [224, 448, 696])
+def test_words_stand_beside_the_steps_left_and_meet_nothing(words: tuple[str, str], width: int) -> None:
+    """Ink grows, and a gap stays before t; control: without words the same strip has less ink at the left."""
+    height = strip_height(min(width, 448))
+    with_words, without = (counter_strip(width, height, 1000, 999, said) < 200 for said in (words, ("", "")))
+    assert with_words.sum() > 1.2 * without.sum()
+    columns = np.flatnonzero(with_words.any(axis=0))
+    assert columns[0] >= height / 8
+    assert columns[-1] < width - height / 8
+    assert np.diff(columns).max() >= height / 5  # the gap before t
+    assert counter_strip(width, height, 1000, 999, words).shape == (height, width)
+
+
+def test_chinese_words_are_drawn_with_letters_of_their_own() -> None:
+    """Two different words of equal length differ; a font without the letters would draw the same box twice."""
+    first, second = (counter_strip(448, 56, 5, None, ("", said)) for said in ("剩余", "完成"))
+    assert not np.array_equal(first, second)
+
+
 def test_the_finished_image_has_0_steps_left_and_no_t(alphabet: dict) -> None:  # type: ignore[type-arg]
     assert read(counter_strip(448, 56, 0, None), alphabet) == "0"
 

@@ -27,7 +27,18 @@ def test_forward_shows_every_digit_at_every_t(
 
 def test_forward_names_t_and_both_coefficients(drawn: Drawn, words: Callable[..., list[str]]) -> None:
     texts = words(drawn("forward"))
-    for label in ("50", "250", "300", "999", "0.72", "0.69", "0.63", "0.78", "SNR = 1", "$x_0$"):
+    for label in (
+        "50",
+        "250",
+        "300",
+        "999",
+        "0.72",
+        "0.69",
+        "0.63",
+        "0.78",
+        "SNR = 1: as much noise as signal",
+        "original x₀",
+    ):
         assert label in texts
 
 
@@ -35,7 +46,7 @@ def test_forward_names_t_and_both_coefficients(drawn: Drawn, words: Callable[...
 def test_the_crossing_line_is_halfway_between_two_columns(crossing: int, before: int, make: SimpleNamespace) -> None:
     t = make.forward_t
     figure = grid.draw_forward(make.noise(5, 11), t, make.linear.alphas_cumprod[t], crossing)
-    (line,) = figure.axes[0].lines
+    (line,) = [line for axes in figure.axes for line in axes.lines]
     x = line.get_xdata()[0] / theme.PAGE_WIDTH
     columns = picture_boxes(figure)[::5]
     left = 1 + t.tolist().index(before)
@@ -49,8 +60,8 @@ def test_without_a_crossing_in_range_no_line_is_drawn(
 ) -> None:
     t = make.forward_t
     figure = grid.draw_forward(make.noise(5, 11), t, make.linear.alphas_cumprod[t], crossing)
-    assert not figure.axes[0].lines
-    assert "SNR = 1" not in words(figure)
+    assert not any(axes.lines for axes in figure.axes)
+    assert not any("SNR" in text for text in words(figure))
 
 
 def test_forward_of_the_wrong_shape_is_refused(make: SimpleNamespace) -> None:
@@ -70,6 +81,16 @@ def test_training_step_shows_each_array_in_its_colour_map(
 
 def test_training_step_is_labelled(drawn: Drawn, words: Callable[..., list[str]]) -> None:
     texts = words(drawn("training_step"))
-    for label in ("100", "300", "600", "0.123", "0.050", "0.007", theme.EPS, theme.EPS_PRED, theme.X_T):
+    for label in ("100", "300", "600", "0.123", "0.050", "0.007", "noise ε", "predicted\nnoise ε̂", "√ᾱ"):
         assert label in texts
-    assert (texts.count("+"), texts.count("→")) == (3, 6)
+    assert (texts.count("="), texts.count("→")) == (3, 3)
+
+
+def test_training_step_writes_the_weights_of_image_and_noise(
+    drawn: Drawn, make: SimpleNamespace, words: Callable[..., list[str]]
+) -> None:
+    texts = words(drawn("training_step"))
+    signal = make.training().alphas_cumprod
+    for share in signal:
+        assert f"{share**0.5:.2f} ×" in texts
+        assert f"+ {(1 - share) ** 0.5:.2f} ×" in texts

@@ -37,9 +37,9 @@ def test_every_column_gives_its_training_step(
     drawn: Drawn, make: SimpleNamespace, words: Callable[..., list[str]]
 ) -> None:
     texts = words(drawn("learning"))
-    assert texts[:1] == ["training step"]
-    assert texts[1:11] == list(map(str, range(10)))
-    assert texts[11:] == [str(step) for step in make.training_samples().steps]
+    assert texts[1:3] == ["training step", "label"]  # beneath the title
+    assert texts[3:13] == list(map(str, range(10)))
+    assert texts[13:] == [str(step) for step in make.training_samples().steps]
 
 
 def test_a_frame_of_the_film_holds_its_samples_its_step_and_its_share(

@@ -20,10 +20,12 @@ from viz_diffusion.errors import VizdiffInputError, VizdiffIOError, VizdiffNonFi
 from viz_diffusion.report import Chapter, Picture, Table, render, write_report
 from viz_diffusion.report.html import _json_for_html
 from viz_diffusion.report.snr_chart import format_db, format_share, snr_curve
+from viz_diffusion.text.glossary import ENTRIES
 
 PLACES = (
     *("Title", "Lede", "Caption:", "Table:", "Story", "Question", "Paragraph", "vizdiff lesson", "vizdiff report"),
     *("Chart", "Chart caption", "down", "up", "Say", "Exercise", "Answer", "Folded", "Folded question"),
+    *("Subtitle", "Asked", "Asked again", "Found in 7 of 8", "Found in none"),
 )
 
 
@@ -185,6 +187,41 @@ def test_script_data_holds_the_schedule_at_each_frame(html: str) -> None:
     assert run["left"] == [t + 1 for t in run["timesteps"]]
     assert np.allclose(run["share"], table[run["timesteps"]], rtol=1e-9, atol=0)
     assert run["sprites"]["eps_pred"] is None
+
+
+def test_a_students_page_has_the_questions_and_neither_answers_nor_notes() -> None:
+    lecturers, students = render(fake_page()), render(fake_page(audience="student"))
+    for words in ("Answer plain", "Found in 7 of 8", "Found in none", "Say plain", 'id="ui-lecture'):
+        assert words in lecturers, words
+        assert words not in students, words
+    for words in ("Asked plain words?", "Asked again", "Exercise plain", "Paragraph plain", "Subtitle plain"):
+        assert lecturers.count(words) == students.count(words) > 0, words
+
+
+def test_an_unknown_audience_lists_what_exists() -> None:
+    with pytest.raises(VizdiffUsageError, match="audience must be one of lecturer, student, found 'teacher'"):
+        fake_page(audience="teacher")
+    with pytest.raises(VizdiffUsageError, match="did you mean 'student'"):
+        fake_page(audience="students")
+
+
+def test_the_summary_has_every_question_with_its_verdict_and_first_sentence(html: str) -> None:
+    summary = html.split('id="ui-summary"')[1].split("</section>")[0]
+    assert 'href="#noising"' in summary
+    assert 'href="#layers"' not in summary, "a chapter without questions"
+    text = " ".join(re.sub("<[^>]*>", " ", summary).split())
+    assert "Asked plain words? Yes Found in 7 of 8 plain words. More of the same." in text
+    assert '<span class="paper">More of the same.</span>' in summary, "on paper only"
+    assert "Asked again plain words? No Found in none plain words." in text
+
+
+def test_each_term_is_marked_where_it_occurs_first_in_a_chapter(html: str) -> None:
+    chapter = html.split('id="layers"')[1].split("</section>")[0]
+    assert re.findall('href="#ui-term-([a-z_0-9]+)"', chapter) == ["label", "guidance_scale"]
+    glossary = html.split('id="ui-glossary"')[1].split("</section>")[0]
+    assert glossary.count("<math") == 60
+    assert glossary.count('href="#noising"') == sum(entry.chapter == "noising" for entry in ENTRIES)
+    assert "Chapter: Classifier-free guidance<" in glossary, "no link to a chapter that the page does not have"
 
 
 def test_write_report_leaves_the_old_file_where_it_cannot_write(tmp_path: Path) -> None:

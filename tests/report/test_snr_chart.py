@@ -37,3 +37,16 @@ def test_every_point_of_a_long_line_is_a_dot() -> None:
     timesteps = np.rint(1000 * (1 - (drawn[:, 0] - curve.axes.left) / curve.axes.width)).astype(int) - 1
     assert (len(drawn), timesteps[0], timesteps[-1]) == (250, 999, 0)
     np.testing.assert_allclose(drawn, dots(curve.axes, shares, timesteps), atol=0.01)
+
+
+def test_a_generation_that_skips_timesteps_has_an_axis_of_timesteps() -> None:
+    """The numbers stand where the dot is at that t; control: the axis of steps left counts one more."""
+    shares = NoiseSchedule.named("linear").alphas_cumprod
+    counted, by_timestep = snr_curve(shares), snr_curve(shares, by_timestep=True)
+    assert [tick.label for tick in counted.x_ticks] == ["1000", "750", "500", "250", "0"]
+    assert [tick.label for tick in by_timestep.x_ticks] == ["999", "749", "500", "250", "0"]
+    timesteps = np.array([int(tick.label) for tick in by_timestep.x_ticks])
+    places = dots(by_timestep.axes, shares, timesteps)[:, 0]
+    np.testing.assert_allclose([tick.at for tick in by_timestep.x_ticks], places, atol=0.01)
+    assert by_timestep.rows[0] == counted.rows[0][1:]
+    assert by_timestep.path == counted.path

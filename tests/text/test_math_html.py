@@ -8,8 +8,9 @@ import unicodedata
 import pytest
 from report_fakes import HOSTILE
 
+from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.text.catalogue import languages, load_texts
-from viz_diffusion.text.math_html import symbol_style, typeset
+from viz_diffusion.text.math_html import formula, symbol_style, typeset
 
 
 def plain(html: str) -> str:
@@ -74,3 +75,39 @@ def test_nothing_but_symbols_becomes_markup(words: str) -> None:
 def test_the_style_draws_each_mark() -> None:
     for mark in ("hat", "bar", "tilde"):
         assert f".{mark}::before" in symbol_style()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("x_t", "sub(i(x)row(i(t)))"),
+        ("xₜ₋₁", "sub(i(x)row(i(t)o(−)n(1)))"),
+        ("x̂₀", "sub(over(i(x)o(ˆ))row(n(0)))"),
+        ("√ᾱₜ·x", "sqrt(sub(over(i(α)o(¯))row(i(t))))o(·)i(x)"),
+        ("√(1−a)", "sqrt(n(1)o(−)i(a))"),
+        ("a·b / (c + d)", "frac(row(i(a)o(·)i(b))row(i(c)o(+)i(d)))"),
+        ("(a) / b·c + d", "frac(row(i(a))row(i(b)o(·)i(c)))o(+)i(d)"),
+        ("(a)(b) / 2", "frac(row(row(o(()i(a)o()))row(o(()i(b)o())))row(n(2)))"),
+        ("‖x‖²", "sup(row(o(‖)i(x)o(‖))n(2))"),
+        ("log 2", "i(log)space()n(2)"),
+        ("f(x, y)", "i(f)row(o(()i(x)o(,)i(y)o()))"),
+        ("θ ← ∂L", "i(θ)o(←)i(∂)i(L)"),
+        ("1 < 2.5", "n(1)o(&lt;)n(2.5)"),
+        ("0, …, T−1", "n(0)o(,)n(…)o(,)i(T)o(−)n(1)"),
+    ],
+)
+def test_a_formula_becomes_mathml(text: str, expected: str) -> None:
+    html = re.sub(r"<m(\w+)[^>]*/>", r"\1()", str(formula(text)))
+    calls = re.sub(r"<m(\w+)[^>]*>", r"\1(", html)
+    assert re.sub(r"</m\w+>", ")", calls) == f"ath({expected})"
+
+
+@pytest.mark.parametrize("text", ["(a", "a)", "a + √", "‖x", "a / ", "<script>", "a $ b", "x\\hat"])
+def test_what_is_no_formula_is_refused(text: str) -> None:
+    with pytest.raises(VizdiffUsageError, match=r"the formula .* cannot be read"):
+        formula(text)
+
+
+def test_a_formula_on_its_own_line_has_large_fractions() -> None:
+    assert str(formula("a / b", block=True)).startswith('<math displaystyle="true">')
+    assert str(formula("a / b")).startswith("<math>")

@@ -6,6 +6,7 @@ answers at once.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -25,6 +26,7 @@ from viz_diffusion.cli.commands import (
     intervene,
     lesson,
     lessons,
+    live,
     report,
     sample,
     train,
@@ -63,6 +65,7 @@ COMMANDS = (
     record_pipeline,
     forward,
     embeddings,
+    live,
     deck,
     worksheet,
     export,
@@ -95,6 +98,14 @@ def _without_command(
         typer.echo(texts("terminal.start", version=__version__))
 
 
+_SYSTEMS = {
+    getattr(errno, name)
+    for name in ("EACCES", "EDQUOT", "EIO", "ELOOP", "EMFILE", "ENAMETOOLONG", "ENOSPC", "EPERM", "EROFS", "ESTALE")
+    if hasattr(errno, name)
+}
+"""Refusals of the system that say themselves what is wrong: they are the user's to mend, and no bugs."""
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code. Every error becomes one line on stderr, never a traceback."""
     with standard_streams():
@@ -125,6 +136,9 @@ def _run(argv: Sequence[str] | None) -> int:
     except KeyboardInterrupt:
         return _say("", 130, words, "stopped")
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in _SYSTEMS and not os.environ.get("VIZDIFF_DEBUG"):
+            named = "" if error.filename is None else f"{error.filename}: "
+            return _say(f"{named}{error.strerror}", VizdiffIOError.exit_code, words)
         if hasattr(error, "format_message"):  # typer's own: a wrong option or value
             return _say(usage_line(error, words, command.commands, terminal_texts(words)), 2, words)
         if type(error).__name__ == "Abort":  # typer's name for Ctrl-C

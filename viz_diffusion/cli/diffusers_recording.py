@@ -44,6 +44,8 @@ class PipelineRequest:
     """The frames to draw, as the command line gives them."""
     activations: Sequence[str]
     """Globs of the modules whose output is recorded at the frames."""
+    size: str | None = None
+    """Size of the film, by name; None for that of its enlarged frames."""
 
 
 def trajectory_of_pipeline(
@@ -59,7 +61,7 @@ def trajectory_of_pipeline(
         "num_images": request.count,
         "prediction_note": "" if predicts == "epsilon" else texts(f"picture.pipeline_steps.predicts_{predicts}"),
     }
-    facts = draw_steps(recorded, request.frames, texts, out, terminal, "pipeline_steps", extra_facts)
+    facts = draw_steps(recorded, request.frames, texts, out, terminal, "pipeline_steps", extra_facts, request.size)
     facts |= {
         "diffusers": str(request.folder),
         "label": None if label < 0 else label,

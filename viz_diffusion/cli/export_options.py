@@ -48,3 +48,7 @@ SpacingOption = Annotated[
     str,
     typer.Option(metavar="default|t|log-snr", help="Choose frames evenly in t, or in log-SNR.", rich_help_panel=OUTPUT),
 ]
+FullOption = Annotated[
+    bool,
+    typer.Option("--full", help="Measure on more images what was not precomputed; the report then shows it too."),
+]

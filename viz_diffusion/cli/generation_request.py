@@ -40,6 +40,8 @@ class GenerationOptions:
     """A recording to use, which no other given option may contradict."""
     allow_partial: bool
     """Whether to accept a recording that was cut off after its first image was finished."""
+    refresh: bool
+    """Whether to make the study anew."""
     sampling: SamplerOptions
 
 
@@ -61,6 +63,7 @@ def generation_options() -> OptionGroup:
             bool,
             "With --trajectory: accept a recording that was interrupted after its first image was finished.",
         ),
+        option("--refresh", bool, "Sample and measure again what is kept from an earlier command."),
     )
 
     def build(
@@ -70,9 +73,11 @@ def generation_options() -> OptionGroup:
         seed: int | None,
         trajectory: Path | None,
         allow_partial: bool | None,
+        refresh: bool | None,
         **sampler: Any,
     ) -> GenerationOptions:
-        return GenerationOptions(digit, label, seed, trajectory, bool(allow_partial), sampling.build(**sampler))
+        sampled = sampling.build(**sampler)
+        return GenerationOptions(digit, label, seed, trajectory, bool(allow_partial), bool(refresh), sampled)
 
     return OptionGroup((*own, *sampling.parameters), build)
 
@@ -98,6 +103,8 @@ class GenerationRequest:
     """The recording."""
     asked: tuple[int | None, str | None] = (None, None)
     """The digit and the class name that were given."""
+    refresh: bool = False
+    """Whether to make the study anew."""
 
     @property
     def sampling(self) -> SamplerConfig | None:
@@ -157,7 +164,8 @@ def read_request(given: GenerationOptions, *, recording_only: bool = False) -> G
     if given.trajectory is None:
         config = given.sampling.config()
         digit = DEFAULT_DIGIT if given.digit is None else given.digit
-        return GenerationRequest(digit, seed, config.steps, config, asked=(given.digit, given.label))
+        asked = (given.digit, given.label)
+        return GenerationRequest(digit, seed, config.steps, config, asked=asked, refresh=given.refresh)
     recorded = _open(given.trajectory, given.allow_partial)
     request = GenerationRequest(
         int(recorded.labels[0]),
@@ -167,6 +175,7 @@ def read_request(given: GenerationOptions, *, recording_only: bool = False) -> G
         given.trajectory,
         recorded,
         (given.digit, given.label),
+        given.refresh,
     )
     if request.is_recording_only and not recording_only:
         if not _preserves_variance(recorded):

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 LAST_TIMESTEP = 999
 """T-1: where sampling begins."""
-FILM_FRAMES = 100
+FILM_FRAMES, FILM_SCALE = 100, 8
 
 
 @dataclass(frozen=True)
@@ -208,16 +208,17 @@ def draw_comparison(
     texts: Texts,
     out: Path,
     terminal: Terminal,
+    size: str | None = None,
 ) -> dict[str, Any]:
     """Draw two generations side by side, as a figure and as a film; return their values for the JSON file.
 
-    ``other`` is the network of ``changed``: that of ``plain`` with the interventions.
+    ``other`` is the network of ``changed``: that of ``plain`` with the interventions. ``size`` is that of the film.
     """
     import numpy as np
 
     from viz_diffusion.diffusion.interventions import WithInterventions, network_inputs
-    from viz_diffusion.plots.class_names import named
-    from viz_diffusion.plots.film import film_frames, side_by_side, write_gif
+    from viz_diffusion.plots.film import film_frames, film_page, side_by_side, write_gif
+    from viz_diffusion.plots.words import use_texts
     from viz_diffusion.study.narrative import drawings, save_drawing
     from viz_diffusion.study.wording import wording
     from viz_diffusion.views import comparison
@@ -233,14 +234,17 @@ def draw_comparison(
         terminal.tell("Unchanged", "unchanged", changes=other.interventions, last=last)
     data = comparison.measure(plain, changed, plain_inputs, inputs_of_changed, frames=frames)
     facts = comparison.facts(data)
-    with named(texts.class_names):
+    with use_texts(texts):
         figures = comparison.draw(data)
     for drawing in drawings(figures, wording(facts, texts), texts):
         save_drawing(drawing, out)
     states = [pictures(np.concatenate([run.x_t[0], run.x0[:1]])) for run in (plain, changed)]
     shown = film_frames(len(states[0]), min(FILM_FRAMES, len(states[0])))
     film = side_by_side(states[0][shown], states[1][shown])
-    write_gif(film, out / "compare.gif", counts=film_counts(plain, shown), heads=comparison.heads(data, shown))
+    scale, page = film_page(film.shape[1], film.shape[2], size, FILM_SCALE, strips=2)
+    with use_texts(texts):
+        captions: dict[str, Any] = {"counts": film_counts(plain, shown), "heads": comparison.heads(data, shown)}
+        write_gif(film, out / "compare.gif", **captions, scale=scale, size=page)
     return {**facts, "caption": drawing.caption}
 
 

@@ -15,7 +15,7 @@ import typer
 from viz_diffusion.cli.console import Terminal
 from viz_diffusion.cli.option_groups import RECORDING, OptionGroup, option
 from viz_diffusion.diffusion.sampler_config import SamplerConfig
-from viz_diffusion.errors import VizdiffUsageError
+from viz_diffusion.errors import VizdiffNonFiniteError, VizdiffUsageError
 from viz_diffusion.recording.store.layout import CHUNK_SAMPLES, DTYPES, WIDE
 
 if TYPE_CHECKING:
@@ -184,14 +184,17 @@ def draw_steps(
     terminal: Terminal,
     picture: str = "steps",
     extra_facts: Mapping[str, Any] | None = None,
+    size: str | None = None,
 ) -> dict[str, Any]:
     """Write the strip and the film; return their values for the JSON file.
 
-    ``picture`` is the name of the strip's texts in the catalogue, which may use ``extra_facts``.
+    ``picture`` is the name of the strip's texts in the catalogue, which may use ``extra_facts``; ``size`` is the
+    film's, by name.
     """
     import numpy as np
 
-    from viz_diffusion.plots.film import film_frames, write_gif
+    from viz_diffusion.plots.film import film_frames, film_page, write_gif
+    from viz_diffusion.plots.words import use_texts
     from viz_diffusion.study.narrative import drawings, save_drawing
     from viz_diffusion.study.wording import wording
     from viz_diffusion.views import frames as frames_view
@@ -200,12 +203,17 @@ def draw_steps(
     terminal.tell("Drawing", "strip_and_film")
     data = strip_view.measure(recorded, frames=frames)
     facts = strip_view.facts(data) | dict(extra_facts or {})
-    (drawing,) = drawings({picture: strip_view.draw(data)["steps"]}, wording(facts, texts), texts)
+    with use_texts(texts):
+        figures = {picture: strip_view.draw(data)["steps"]}
+    (drawing,) = drawings(figures, wording(facts, texts), texts)
     save_drawing(replace(drawing, name="steps"), out)
     states = frames_view.pictures(np.concatenate([recorded.x_t[0], recorded.x0[:1]]))
     shown = film_frames(len(states), min(FILM_FRAMES, len(states)))
     scale = max(1, FILM_PIXELS // max(states.shape[1:3]))
-    write_gif(states[shown], out / "steps.gif", counts=frames_view.film_counts(recorded, shown), scale=scale)
+    scale, page = film_page(states.shape[1], states.shape[2], size, scale)
+    with use_texts(texts):
+        counts = frames_view.film_counts(recorded, shown)
+        write_gif(states[shown], out / "steps.gif", counts=counts, scale=scale, size=page)
     return facts | {"caption": drawing.caption}
 
 
@@ -221,6 +229,7 @@ def draw_activations(
 
     The texts may use ``extra_words``.
     """
+    from viz_diffusion.plots.words import use_texts
     from viz_diffusion.study.narrative import drawings, save_drawing
     from viz_diffusion.study.wording import wording
     from viz_diffusion.views import feature_maps as activations
@@ -232,7 +241,9 @@ def draw_activations(
         return activations.facts(data)
     terminal.tell("Drawing", "feature_maps", modules=", ".join(block.name for block in data.blocks))
     facts = activations.facts(data)
-    for drawing in drawings(activations.draw(data), wording(facts, texts) | dict(extra_words or {}), texts):
+    with use_texts(texts):
+        figures = activations.draw(data)
+    for drawing in drawings(figures, wording(facts, texts) | dict(extra_words or {}), texts):
         save_drawing(drawing, out)
     return {**facts, "caption": drawing.caption}
 
@@ -271,4 +282,8 @@ def sample_all(
         ):
             images.append(batch)
             update(sum(map(len, images)), count, text)
-    return torch.cat(images), float(torch.stack(clipped_shares).mean())
+    made = torch.cat(images)
+    lost = int((~torch.isfinite(made)).flatten(1).any(dim=1).sum())
+    if lost:
+        raise VizdiffNonFiniteError(f"{lost} of {count} samples hold NaN or infinity; nothing was written")
+    return made, float(torch.stack(clipped_shares).mean())

@@ -32,6 +32,8 @@ class RecordingRequest:
     storage: StorageOptions
     activations: tuple[str, ...] = ()
     """Globs of the modules whose feature maps are recorded and drawn."""
+    size: str | None = None
+    """Size of the films, by name; None for that of their enlarged frames."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +68,7 @@ def record_and_draw(
     )
     share, finished = read_store(store, request.count)
     terminal.tell_clipping(share, config.clip)
-    facts = draw_steps(first, frames, texts, out, terminal) | {"x0_beyond_scale": share}
+    facts = draw_steps(first, frames, texts, out, terminal, size=request.size) | {"x0_beyond_scale": share}
     facts = {
         "out": str(out),
         "run": loaded.run.name_or_path,

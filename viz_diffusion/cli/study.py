@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,25 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from viz_diffusion.cli.console import Terminal, show_path
-from viz_diffusion.cli.generation_request import (
-    GenerationRequest,
-    asked_label,
-    check_weights,
-    is_store,
-    spacing_of,
-)
-from viz_diffusion.cli.loading import LoadedRun, load_run
-from viz_diffusion.cli.options import DEFAULT_GUIDANCE, PICTURE_SAMPLER
-from viz_diffusion.cli.outputs import Output, sampling_marks
+from viz_diffusion.cli.generation_request import GenerationRequest, spacing_of
+from viz_diffusion.cli.open_study import open_study
+from viz_diffusion.cli.options import DEFAULT_GUIDANCE
+from viz_diffusion.cli.outputs import Output
 from viz_diffusion.diffusion.timesteps import SPACINGS
-from viz_diffusion.errors import VizdiffUsageError
 
 if TYPE_CHECKING:
-    from viz_diffusion.diffusion.unet import SimpleUNet
     from viz_diffusion.lessons.base import AnyLesson
-    from viz_diffusion.recording.comparison_runs import ComparisonRuns
-    from viz_diffusion.recording.trajectory import Trajectory
-    from viz_diffusion.study.narrative import NarratedLesson
     from viz_diffusion.study.study import Study
     from viz_diffusion.text.catalogue import Texts
 
@@ -64,121 +52,26 @@ def prepare_study(
     device: str,
     terminal: Terminal,
     lessons: Sequence[AnyLesson] | None = None,
-    others: bool = True,
-    comparisons: bool = False,
     out: Output | None = None,
     data_dir: Path | None = None,
 ) -> Study:
-    """Open or make a recording, sample its comparison runs, and measure lessons on it.
+    """Return the study of a generation: its recording, its comparison runs, and what lessons measured.
+
+    What is kept of it on disk is not made again (:mod:`viz_diffusion.cli.open_study`).
 
     Parameters
     ----------
     lessons
         The lessons to measure; by default those of the core, and those precomputed for the weights.
-    others, comparisons
-        Whether to sample the nine other digits, and the same digit sampled in other ways; only where there are
-        ``others`` are there ``comparisons``.
-    out
-        The file to write; one of another origin is refused after the last other check.
-    data_dir
-        Where the run's data lie, if they have moved.
+    out, data_dir
+        As of :func:`~viz_diffusion.cli.open_study.open_study`.
 
     Raises
     ------
     VizdiffInputError
         Where the recording was made with other weights than those of the run.
     """
-    loaded = load_run(run, device, terminal, data_dir)
-    check_weights(request, loaded.weights_sha256)
-    if request.config is not None:
-        _check_process(loaded, request.config.sampler)
-    label = asked_label(request, loaded.run.config)
-    if out is not None:
-        shown = "_".join(sampling_marks(request.sampling))
-        out.claim(terminal, label=label, seed=request.seed, sampling=shown, weights=loaded.weights_sha256[:8])
-    recorded = request.recorded
-    if recorded is None:
-        from viz_diffusion.cli.record import record
-
-        recorded = record(loaded, label, request.seed, 1, request.config or PICTURE_SAMPLER, terminal)
-    from viz_diffusion.recording.comparison_runs import ComparisonRuns
-
-    comparison_runs = ComparisonRuns((), ())
-    if others:
-        comparison_runs = _comparison_runs(
-            loaded.model, recorded, request.folder, comparisons, loaded.run.config.present_labels, terminal
-        )
-    return _measure(loaded, recorded, comparison_runs, lessons, terminal)
-
-
-def _measure(
-    loaded: LoadedRun,
-    recorded: Trajectory,
-    comparison_runs: ComparisonRuns,
-    lessons: Sequence[AnyLesson] | None,
-    terminal: Terminal,
-) -> Study:
-    """Measure the lessons on a recording; no progress is shown where there are none."""
-    from viz_diffusion.study.study import study
-
-    if lessons is not None and not lessons:
-        return study(loaded.run, loaded.model, recorded, comparison_runs, ())
-    with terminal.progress("Measuring", terminal.text("lessons"), None) as update:
-        measured = study(
-            loaded.run,
-            loaded.model,
-            recorded,
-            comparison_runs,
-            lessons,
-            lambda finding: update(0, None, finding.lesson.name),
-            progress=terminal.translated(update, terminal.text("lessons")),
-        )
-    gc.freeze()  # what is loaded now stays, so that garbage collections while drawing can skip it
-    return measured
-
-
-def _check_process(loaded: LoadedRun, sampler: str) -> None:
-    """Refuse a sampler that samples the run's network in another process than its lessons measure."""
-    from viz_diffusion.diffusion.scaling import SCALINGS
-
-    process = loaded.run.config.sampled(loaded.model, sampler)[1]
-    if process.scaling != SCALINGS[0]:
-        raise VizdiffUsageError(
-            f"`sampler` {sampler} samples this run in its own process, {process.name}, and the lessons measure its "
-            f"noise schedule, {loaded.run.config.schedule}; choose ddpm, ddim or dpm-solver++, or record with "
-            f"vizdiff trajectory --sampler {sampler} and give the recording as `trajectory` to vizdiff report"
-        )
-
-
-def _comparison_runs(
-    model: SimpleUNet,
-    recorded: Trajectory,
-    folder: Path | None,
-    comparisons: bool,
-    labels: Sequence[int],
-    terminal: Terminal,
-) -> ComparisonRuns:
-    """Return the recording's comparison runs, from the file in its folder; those missing are sampled and added."""
-    from viz_diffusion.recording.comparison_runs import load_comparison_runs, save_comparison_runs
-    from viz_diffusion.recording.comparison_sampling import sample_comparison_runs
-
-    path = None if folder is None else (folder.parent if is_store(folder) else folder) / "companions.npz"
-    runs = None if path is None else load_comparison_runs(path, recorded)
-    if runs is not None and (runs.complete or not comparisons):
-        return runs
-    text = terminal.text("comparison_runs")
-    with terminal.progress("Sampling", text, None) as update:
-        runs = sample_comparison_runs(
-            model,
-            recorded,
-            comparisons=comparisons,
-            known=runs,
-            labels=labels,
-            on_step=lambda done, total: update(done, total, text),
-        )
-    if path is not None:
-        save_comparison_runs(runs, recorded, path)
-    return runs
+    return open_study(request, run, device, terminal, out, data_dir).measure(lessons)
 
 
 def study_texts(study: Study, texts: Texts) -> Texts:
@@ -188,11 +81,8 @@ def study_texts(study: Study, texts: Texts) -> Texts:
     return read_study(study).texts(texts.for_classes(study.run.config.class_names))
 
 
-def figure_command(study: Study, lang: str, lesson: NarratedLesson, figure: str) -> str:
-    """Return the command that draws one figure of a lesson again, with the same values."""
-    if lesson.precomputed:
-        words = ["vizdiff", "lesson", lesson.name, "--full", *(["--lang", lang] if lang != "en" else [])]
-        return shlex.join([*words, "--run", "bundled"])
+def figure_command(study: Study, lang: str, figure: str) -> str:
+    """Return the command that draws one figure again, with the same values."""
     return study_command("export", study, lang, "--figure", figure)
 
 

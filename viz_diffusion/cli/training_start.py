@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from viz_diffusion.cli.console import Terminal
 from viz_diffusion.cli.loading import pick_device
 from viz_diffusion.errors import VizdiffUsageError
+from viz_diffusion.files import require_memory
 from viz_diffusion.training.presets import Preset
 
 if TYPE_CHECKING:
@@ -36,6 +38,10 @@ class NewRun(NamedTuple):
     no_time: bool
     seed: int
     out: Path | None
+
+
+_COPIES = 20
+"""Float32 numbers that a training step holds at least, for each value of an image: image, noise, x_t, and features."""
 
 
 def create_run(
@@ -72,6 +78,10 @@ def create_run(
         network = replace(network, use_time=False, schedule=None)
     config = RunConfig(
         network, training, dataset=name, data_dir=folder, preset=preset.name, subset=options.subset, **data_facts
+    )
+    image = math.prod(config.image_shape)
+    require_memory(
+        _COPIES * image * training.batch_size * 4, f"a training step with a `batch_size` of {training.batch_size:,}"
     )
     data, heldout = config.load_digits("train"), config.load_digits("test")
     if len(data.present) < network.num_labels:

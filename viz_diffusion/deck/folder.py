@@ -18,8 +18,8 @@ from viz_diffusion.study.narrative import Drawing, NarratedLesson, save_drawing
 from viz_diffusion.study.wording import join
 from viz_diffusion.text.catalogue import Texts
 
-FigureCommand = Callable[[NarratedLesson, str], str]
-"""Returns the command line that makes a figure of a lesson, given by its name, again."""
+FigureCommand = Callable[[str], str]
+"""Returns the command line that makes a figure, given by its name, again."""
 _DECK_FILE = re.compile(r"\d\d_\w+\.(png|svg)|film\.(gif|mp4)|captions\.md|facts\.json")
 
 
@@ -65,7 +65,7 @@ def write_folder(
                 number += 1
                 name = f"{number:02d}_{drawing.name}"
                 save_drawing(replace(drawing, name=name), folder)
-                text += _caption(name, drawing, lesson, figure_command(lesson, drawing.name), texts)
+                text += _caption(name, drawing, lesson, figure_command(drawing.name), texts)
                 if on_drawing is not None:
                     on_drawing(drawing)
         if film is not None:

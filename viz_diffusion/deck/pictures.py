@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from viz_diffusion.plots import theme
 from viz_diffusion.plots.film import FILM_SIZES, film_bytes, film_frames, film_scale, page_frames, side_by_side
 from viz_diffusion.plots.pixels import to_gray8
 from viz_diffusion.plots.raster import enlarge
-from viz_diffusion.plots.saving import figure_pixels
+from viz_diffusion.plots.saving import figure_pixels, untitled
+from viz_diffusion.plots.words import figure_words, use_texts
 from viz_diffusion.recording.trajectory import Trajectory
 from viz_diffusion.study.narrative import Drawing
 from viz_diffusion.text.catalogue import Texts
@@ -62,13 +62,8 @@ class Film:
 
 def _slide_pixels(drawing: Drawing) -> NDArray[np.uint8]:
     """Return the (H, W, 3) pixels of a figure for a slide, whose title is the slide's: the figure shows none."""
-    titles = drawing.figure.findobj(lambda part: part.get_gid() == theme.TITLE)
-    for title in titles:
-        title.set_visible(False)
-    pixels = figure_pixels(drawing.figure)
-    for title in titles:
-        title.set_visible(True)
-    return pixels
+    with untitled(drawing.figure):
+        return figure_pixels(drawing.figure)
 
 
 def render_picture(drawing: Drawing) -> DeckPicture:
@@ -118,11 +113,15 @@ def make_film(trajectory: Trajectory, texts: Texts, with_mp4: bool, sample: int 
     frames = side_by_side(states[shown], x0_pred[shown])
     counts = film_counts(trajectory, shown)
     page = FILM_SIZES[size]
-    scale = film_scale(frames.shape[1], frames.shape[2], page)
+    scale = film_scale(frames.shape[1], frames.shape[2], page, strips=2)
     alt = texts("deck.film_alt", digit=texts.label(int(trajectory.labels[sample])), frames=len(shown))
-    poster = _as_picture("film", page_frames(frames[:1], counts[:1], scale, size=page)[0], alt)
-    gif = film_bytes(frames, "gif", counts=counts, scale=scale, size=page, frame_ms=80)
-    mp4 = film_bytes(frames, "mp4", counts=counts, scale=scale, size=page, frame_ms=80) if with_mp4 else None
+    with use_texts(texts):
+        words = figure_words("film")
+        heads = [((words("noised_image_short"), False), (words("predicted_x0_short"), False))] * len(shown)
+        poster = _as_picture("film", page_frames(frames[:1], counts[:1], scale, heads[:1], page)[0], alt)
+        captions: dict[str, Any] = {"counts": counts, "heads": heads, "scale": scale, "size": page, "frame_ms": 80}
+        gif = film_bytes(frames, "gif", **captions)
+        mp4 = film_bytes(frames, "mp4", **captions) if with_mp4 else None
     return Film(DeckPicture("film", gif, poster.width, poster.height, alt), mp4, poster)
 
 

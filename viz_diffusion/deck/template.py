@@ -16,13 +16,15 @@ from viz_diffusion.deck import layout
 from viz_diffusion.deck.layout import Box
 from viz_diffusion.deck.old_slides import remove_slides
 from viz_diffusion.errors import VizdiffInputError
-from viz_diffusion.files import io_errors
+from viz_diffusion.files import damage_named, read_regular
 from viz_diffusion.plots import theme
 
 LATIN, EAST_ASIAN = "Arial", "Microsoft YaHei"
 """Fonts installed with every office suite; Liberation Sans has the same widths as Arial."""
 EMU = 914400
 """English Metric Units, the unit of PowerPoint, in an inch."""
+LARGEST_TEMPLATE = 2**28
+"""Bytes of the largest template, packed and unpacked: 256 MiB."""
 _TEMPLATE_TYPE = b"presentationml.template.main+xml"
 _PRESENTATION_TYPE = b"presentationml.presentation.main+xml"
 _SMALLEST_AREA = 0.45
@@ -95,15 +97,11 @@ class SlideTemplate:
         """Read a user's template, and remove its slides."""
         from pptx import Presentation
 
-        try:
-            with io_errors("read", path):
-                file: Any = Presentation(io.BytesIO(_as_presentation(path.read_bytes())))
-                remove_slides(file)
-                areas = [(one, _free_area(one, file)) for one in file.slide_layouts]
-        except (KeyError, ValueError, AttributeError, zipfile.BadZipFile, SyntaxError) as error:
-            raise VizdiffInputError(
-                f"{path} is not a PowerPoint file ({str(error).splitlines()[0]}); `template` takes a .pptx or .potx"
-            ) from error
+        data = read_regular(path, LARGEST_TEMPLATE)
+        with damage_named(path, "`template` takes a .pptx or .potx", "is not a PowerPoint file"):
+            file: Any = Presentation(io.BytesIO(_as_presentation(data)))
+            remove_slides(file)
+            areas = [(one, _free_area(one, file)) for one in file.slide_layouts]
         usable = [(one, area) for one, area in areas if area is not None]
         if not usable:
             raise VizdiffInputError(
@@ -122,6 +120,9 @@ class SlideTemplate:
 def _as_presentation(data: bytes) -> bytes:
     """Return the bytes of a .potx as those of a .pptx; python-pptx opens only the latter."""
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        size = sum(member.file_size for member in archive.infolist())
+        if size > LARGEST_TEMPLATE:
+            raise ValueError(f"it would unpack to {size:,} bytes")
         if _TEMPLATE_TYPE not in archive.read("[Content_Types].xml"):
             return data
         copy = io.BytesIO()

@@ -44,6 +44,8 @@ def zero_snr_betas(num_train_timesteps: int = 1000) -> Float64:
 
 _BETAS = {"linear": linear_betas, "cosine": cosine_betas, "zero-snr": zero_snr_betas}
 SCHEDULE_NAMES = tuple(_BETAS)
+MAX_TIMESTEPS = 100_000
+"""The largest T of a schedule that is made by name."""
 
 
 def predict_x0(
@@ -110,6 +112,8 @@ class NoiseSchedule:
 
         ``flow`` is the straight line from data to noise, σ_t = (t+1)/T (Liu et al. 2023): at t = T-1 all is noise.
         """
+        if num_train_timesteps > MAX_TIMESTEPS:
+            raise VizdiffUsageError(f"a schedule has at most {MAX_TIMESTEPS:,} timesteps, found {num_train_timesteps}")
         if name == "flow" and num_train_timesteps > 1:
             sigmas = np.arange(1, num_train_timesteps + 1) / num_train_timesteps
             return cls.from_sigmas(sigmas, "flow", name="flow")

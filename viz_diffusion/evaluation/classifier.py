@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from viz_diffusion.diffusion.torch_defaults import own_defaults
 from viz_diffusion.errors import VizdiffInputError
 from viz_diffusion.evaluation.intervals import Share
-from viz_diffusion.files import io_errors, read_json, sha256_bytes
+from viz_diffusion.files import read_json, read_regular, sha256_bytes
 
 CLASSIFIER_DIR = Path(__file__).parents[1] / "assets" / "classifier"
 CLASSIFIERS_DIR = Path("classifiers")
@@ -58,8 +58,7 @@ class DigitClassifier(nn.Module):
     def bundled(cls) -> tuple[DigitClassifier, str]:
         """Load the classifier that comes with the package; return it with its SHA-256."""
         path = CLASSIFIER_DIR / "model.safetensors"
-        with io_errors("read", path):
-            data = path.read_bytes()
+        data = read_regular(path)
         digest = sha256_bytes(data)
         if digest != read_json(CLASSIFIER_DIR / "provenance.json").get("sha256"):
             raise VizdiffInputError(f"{path} was changed ({digest[:12]}…); install the package again")
@@ -85,8 +84,7 @@ class DigitClassifier(nn.Module):
                 f"{folder} was trained on other images (SHA-256 {str(facts.get('data_sha256'))[:12]}…) than these "
                 f"({data_sha256[:12]}…); train one on these with: vizdiff train-classifier"
             )
-        with io_errors("read", path):
-            data = path.read_bytes()
+        data = read_regular(path)
         digest = sha256_bytes(data)
         if digest != facts.get("sha256"):
             raise VizdiffInputError(f"{path} was changed ({digest[:12]}…); train it again")

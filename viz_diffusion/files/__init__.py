@@ -11,6 +11,14 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
+from viz_diffusion.files.boundary import (
+    LARGEST_TEXT,
+    damage_named,
+    parse_json,
+    read_arrays,
+    read_regular,
+    require_memory,
+)
 from viz_diffusion.files.checked import (
     MANIFEST_VERSION,
     read_checked,
@@ -42,21 +50,27 @@ from viz_diffusion.files.writing import (
 )
 
 __all__ = [
+    "LARGEST_TEXT",
     "MANIFEST_VERSION",
     "append_bytes",
     "atomic_dir",
     "atomic_write",
     "cache_dir",
+    "damage_named",
     "empty_dirs_removed",
     "follow",
     "io_errors",
     "lock",
     "make_dir",
     "make_parent",
+    "parse_json",
+    "read_arrays",
     "read_checked",
     "read_json",
+    "read_regular",
     "remove_dir",
     "replace_dir",
+    "require_memory",
     "sha256_bytes",
     "sha256_file",
     "sweep",

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from viz_diffusion.errors import VizdiffInputError
-from viz_diffusion.files.writing import io_errors, write_bytes
+from viz_diffusion.files.boundary import LARGEST_TEXT, parse_json, read_regular
+from viz_diffusion.files.writing import write_bytes
 
 MANIFEST_VERSION = 1
 
@@ -45,12 +46,13 @@ def read_json(path: Path) -> dict[str, Any]:
     ------
     VizdiffInputError
         Where the file is missing, is not JSON, or is not an object.
+    VizdiffIOError
+        Where the system refuses to read it.
     """
+    data = read_regular(path, LARGEST_TEXT)
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise VizdiffInputError(f"{path} is missing") from None
-    except (OSError, ValueError, RecursionError) as error:
+        value = parse_json(data)
+    except (ValueError, RecursionError, MemoryError) as error:
         raise VizdiffInputError(f"{path} is not readable JSON: {error}") from error
     if not isinstance(value, dict):
         raise VizdiffInputError(f"{path} must hold a JSON object, found {type(value).__name__}")
@@ -81,10 +83,9 @@ def read_checked(folder: Path, name: str) -> tuple[bytes, str]:
     expected = digests.get(name) if isinstance(digests, dict) else None
     if not isinstance(expected, str):
         raise VizdiffInputError(f"{manifest_path} holds no SHA-256 of {name}; choose another `run`")
-    with io_errors("read", path):
-        if not path.is_file():
-            raise VizdiffInputError(f"{path} is missing: the run is half-written; train again or choose another `run`")
-        data = path.read_bytes()
+    if not path.exists():
+        raise VizdiffInputError(f"{path} is missing: the run is half-written; train again or choose another `run`")
+    data = read_regular(path)
     digest = sha256_bytes(data)
     if digest != expected:
         raise VizdiffInputError(

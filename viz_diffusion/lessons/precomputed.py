@@ -8,25 +8,21 @@ kept is what the lesson measured, so that figures, tables and texts are made fro
 from __future__ import annotations
 
 import gzip
-import types
-import typing
 from collections.abc import Iterable, Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import fields
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from viz_diffusion.errors import VizdiffInputError, VizdiffUsageError
 from viz_diffusion.files import io_errors, make_dir, read_json, sha256_bytes, write_bytes, write_json
 from viz_diffusion.lessons.base import AnyLesson, Finding
+from viz_diffusion.lessons.encoding import Arrays, decode, encode
 
 PRECOMPUTED_DIR = Path(__file__).parents[1] / "assets" / "lessons"
 FORMAT_VERSION = 3
-
-Arrays = dict[str, NDArray[Any]]
 
 
 def save_results(
@@ -54,7 +50,7 @@ def save_results(
             f"lesson {lesson.name}: only full results, of a lesson that can be precomputed, can ship"
         )
     arrays: Arrays = {}
-    data = _encode(_results_in(finding.data, lesson.precomputed.result), "", arrays)
+    data = encode(_results_in(finding.data, lesson.precomputed.result), "", arrays)
     path = make_dir(folder) / f"{lesson.name}.json"
     values = {
         "format_version": FORMAT_VERSION,
@@ -180,7 +176,7 @@ def _results(result: type, values: dict[str, Any], name: str, folder: Path) -> A
     data = _read_file(values, name, "npz", folder)
     try:
         with np.load(BytesIO(data), allow_pickle=False) as arrays:
-            return _decode(values["data"], result, arrays)
+            return decode(values["data"], result, arrays)
     except (KeyError, ValueError, TypeError, AttributeError) as error:
         path = folder / f"{name}.json"
         raise VizdiffInputError(f"{path} does not fit this version ({error}); install the package again") from error
@@ -190,37 +186,3 @@ def _to_npz(arrays: Arrays) -> bytes:
     buffer = BytesIO()
     np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]  # the stub takes the names for its own options
     return buffer.getvalue()
-
-
-def _encode(value: Any, name: str, arrays: Arrays) -> Any:
-    """Return JSON values; arrays, little-endian, are put into ``arrays`` by their place, ``name``, such as a.b.0."""
-    inside = f"{name}." if name else ""
-    if is_dataclass(value):
-        return {one.name: _encode(getattr(value, one.name), inside + one.name, arrays) for one in fields(value)}
-    if isinstance(value, np.ndarray) and not value.dtype.hasobject:
-        arrays[name] = np.asarray(value, value.dtype.newbyteorder("<"), order="C")
-        return {"array": name}
-    if isinstance(value, (tuple, list)):
-        return [_encode(item, f"{inside}{index}", arrays) for index, item in enumerate(value)]
-    if isinstance(value, np.generic):
-        return value.item()
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    raise VizdiffUsageError(f"a {type(value).__name__} cannot ship; keep arrays, numbers and texts in a lesson's data")
-
-
-def _decode(value: Any, kind: Any, arrays: Mapping[str, NDArray[Any]]) -> Any:
-    """Return what :func:`_encode` was given, by its type."""
-    origin, inside = typing.get_origin(kind), typing.get_args(kind)
-    if origin in (typing.Union, types.UnionType):  # X | None
-        return None if value is None else _decode(value, next(one for one in inside if one is not type(None)), arrays)
-    if is_dataclass(kind) and isinstance(kind, type):
-        hints = typing.get_type_hints(kind)
-        return kind(**{one.name: _decode(value[one.name], hints[one.name], arrays) for one in fields(kind)})
-    if isinstance(value, dict) and "array" in value:
-        array = arrays[value["array"]]
-        return array.astype(array.dtype.newbyteorder("="), copy=False)
-    if origin is tuple:
-        types_ = [inside[0]] * len(value) if inside[-1] is Ellipsis else list(inside)
-        return tuple(_decode(item, one, arrays) for item, one in zip(value, types_, strict=True))
-    return value

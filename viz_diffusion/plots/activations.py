@@ -12,7 +12,16 @@ from matplotlib.figure import Figure
 
 from viz_diffusion.errors import VizdiffInputError
 from viz_diffusion.plots import raster, theme
+from viz_diffusion.plots.frame_header import (
+    Columns,
+    Frame,
+    draw_direction,
+    draw_header,
+    header_height,
+    name_row,
+)
 from viz_diffusion.plots.theme import Array
+from viz_diffusion.plots.words import figure_words
 
 MOST_BLOCKS = 8
 """The largest number of rows."""
@@ -20,9 +29,10 @@ MOST_FRAMES = 6
 """The largest number of columns."""
 LIMIT = 3.0
 """The colour scale runs from -LIMIT to LIMIT root mean squares (RMS) of the module's output at the frame."""
-_LEFT, _RIGHT = 250, 2930
-_HEADER, _END = 372, 1620
+_LEFT, _RIGHT, _TOP, _END, _LINE = 570, 2920, 200, 1650, 72
 _GAP, _INNER, _GAUGE = 30, 6, 10
+_LETTERS = 14
+"""Letters of a module's name."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +43,8 @@ class FeatureMaps:
     """(F, K, h, w) float: K channels at F frames."""
     rms: Array
     """(F,) float, at least 0: the RMS over all channels of the module at each frame."""
+    name: str = ""
+    """The module's dotted name."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,50 +73,44 @@ class ActivationFrames:
 def draw_activations(frames: ActivationFrames) -> Figure:
     """Draw x_t, and beneath it a row of feature maps h for each module; columns are frames.
 
-    The header of each column gives the steps left (large), t, and ᾱ with a gauge. Each map is divided by a, the RMS of
-    its module at its frame, and all share one colour scale, whose bar is at the foot. The gauge beneath the maps shows
-    a as a share of the largest a in the row, which is written at the right.
+    The header of each column gives the steps left (large), t, and ᾱ with a gauge. Each map is divided by the RMS of its
+    module at its frame, and all share one colour scale, whose bar is at the foot. The gauge beneath the maps shows that
+    RMS as a share of the largest one in the row, which is written at the right. The module's name is at the left.
     """
     with theme.use_theme():
-        figure = theme.new_figure()
+        words = figure_words("activations")
+        figure = theme.new_figure(words("title"))
         page = theme.page_axes(figure)
-        pitch = (_RIGHT - _LEFT) / len(frames.x_t)
         side = frames.x_t.shape[2]
         factor = max(1, (224 if len(frames.blocks) <= 4 else 168) // side)
-        begin = _HEADER + side * factor + _GAP
+        count = len(frames.x_t)
+        columns = Columns(_LEFT, (_RIGHT - _LEFT) / count, side * factor)
+        said = [
+            Frame(int(left), float(t), float(share))
+            for left, t, share in zip(frames.steps_left, frames.timesteps, frames.alphas_cumprod, strict=True)
+        ]
+        draw_direction(page, columns, count, _TOP)
+        draw_header(figure, page, columns, said, _TOP + 24, _LINE)
+        top = _TOP + 24 + header_height(_LINE)
+        begin = top + side * factor + _GAP
+        name_row(figure, columns, top + side * factor / 2, words("noised_image"))
+        for index in range(count):
+            raster.place_digit(figure, columns.middle(index) - side * factor / 2, top, factor, frames.x_t[index])
         room = (_END - begin) / len(frames.blocks)
-        theme.arrow(page, (_LEFT, 56), (_RIGHT, 56), mutation_scale=22)
-        theme.write(figure, _LEFT - 30, 240, "$t$", 20, color=theme.MUTED, ha="right")
-        theme.write(figure, _LEFT - 30, 318, theme.ALPHA_BAR, 20, color=theme.MUTED, ha="right")
-        theme.write(figure, _LEFT - 30, _HEADER + side * factor / 2 + 30, theme.X_T, 34, ha="right")
-        for index in range(len(frames.x_t)):
-            middle = _LEFT + (index + 0.5) * pitch
-            _draw_header(figure, page, frames, index, middle, side * factor)
-            raster.place_digit(figure, middle - side * factor / 2, _HEADER, factor, frames.x_t[index])
         for row, block in enumerate(frames.blocks):
-            _draw_block(figure, page, block, row, begin + row * room, room - _GAP, pitch)
-        theme.write(figure, _RIGHT + 40, begin - 24, "$a$", 24, color=theme.MUTED, ha="left")
-        bar = (_RIGHT - 420, _END + 50, 400, 28)
-        theme.colour_bar(figure, bar, theme.SIGNED_MAP, LIMIT, "$h/a$")
+            _draw_block(figure, page, block, columns, begin + row * room, room - _GAP)
+        theme.write(figure, _RIGHT + 130, begin - 36, words("rms"), va="bottom", linespacing=1.2)
+        bar = (_RIGHT - 400, _END + 40, 400, 28)
+        theme.colour_bar(figure, bar, theme.SIGNED_MAP, LIMIT)
+        theme.write(figure, bar[0] - 64, bar[1] + 36, words("scale"), ha="right")
         return figure
 
 
-def _draw_header(figure: Figure, page: Axes, frames: ActivationFrames, index: int, middle: float, width: float) -> None:
-    """Write the steps left, t and ᾱ over a column, and draw the gauge of ᾱ."""
-    share = float(frames.alphas_cumprod[index])
-    theme.write(figure, middle, 160, str(int(frames.steps_left[index])), theme.NUMBER_SIZE)
-    theme.write(figure, middle, 240, f"{float(frames.timesteps[index]):g}", color=theme.MUTED)
-    theme.write(figure, middle, 318, theme.percent(share), color=theme.MUTED)
-    theme.gauge(page, middle - width / 2, _HEADER - 26, width, share, _GAUGE)
-
-
-def _draw_block(
-    figure: Figure, page: Axes, block: FeatureMaps, row: int, top: float, room: float, pitch: float
-) -> None:
+def _draw_block(figure: Figure, page: Axes, block: FeatureMaps, columns: Columns, top: float, room: float) -> None:
     """Draw one module's channels at every frame, as large as row and column allow, and its RMS."""
     shown, (height, width) = block.maps.shape[1], block.maps.shape[2:]
     maps_room = room - _GAUGE - 2 * _INNER
-    across, size = _tiling(shown, pitch - 60, maps_room)
+    across, size = _tiling(shown, columns.pitch - 60, maps_room)
     down = -(-shown // across)
     factor = int(size / max(height, width))
     high, wide = height * factor, width * factor
@@ -113,7 +119,7 @@ def _draw_block(
     total_high, total_wide = (n * length + (n - 1) * _INNER for n, length in ((down, high), (across, wide)))
     begin, largest = top + (maps_room - total_high) / 2, float(block.rms.max())
     for index, (maps, rms) in enumerate(zip(block.maps, block.rms.tolist(), strict=True)):
-        middle = _LEFT + (index + 0.5) * pitch
+        middle = columns.middle(index)
         for number, channel in enumerate(maps / rms if rms > 0 else maps):
             x = middle - total_wide / 2 + (number % across) * (wide + _INNER)
             y = begin + (number // across) * (high + _INNER)
@@ -122,8 +128,16 @@ def _draw_block(
         share = rms / largest if largest else 0.0
         theme.gauge(page, middle - total_wide / 2, begin + total_high + 2 * _INNER, total_wide, share, _GAUGE)
     middle = begin + total_high / 2
-    theme.write(figure, _LEFT - 66, middle, str(row + 1), theme.NUMBER_SIZE, va="center_baseline")
-    theme.write(figure, _RIGHT + 40, middle, theme.number(largest), color=theme.MUTED, ha="left", va="center_baseline")
+    name_row(figure, columns, middle, short_name(block.name))
+    theme.write(figure, _RIGHT + 130, middle, theme.number(largest), color=theme.MUTED, va="center_baseline")
+
+
+def short_name(name: str) -> str:
+    """Return a module's dotted name; of a long one the end, from a dot on where there is one."""
+    if len(name) <= _LETTERS:
+        return name
+    ends = [name[at + 1 :] for at, letter in enumerate(name) if letter == "." and len(name) - at <= _LETTERS]
+    return f"…{ends[0] if ends else name[1 - _LETTERS :]}"
 
 
 def _tiling(count: int, width: float, height: float) -> tuple[int, float]:

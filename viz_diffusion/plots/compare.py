@@ -13,12 +13,21 @@ from matplotlib.figure import Figure
 
 from viz_diffusion.errors import VizdiffInputError
 from viz_diffusion.plots import raster, theme
+from viz_diffusion.plots.frame_header import (
+    Columns,
+    Frame,
+    draw_direction,
+    draw_header,
+    header_height,
+    name_row,
+)
 from viz_diffusion.plots.strip import StepFrames
+from viz_diffusion.plots.words import figure_words
 
 MOST_FRAMES = 11
 """The largest number of columns, without the finished image."""
-_LEFT, _RIGHT = 240, 3150
-_HEADER, _FOOT, _BETWEEN, _LINE, _GAP, _MARGIN = 330, 150, 80, 84, 12, 40
+_LEFT, _RIGHT, _TOP, _END = 480, 3150, 176, 1780
+_HEADER_LINE, _LINE, _BETWEEN, _GAP = 84, 76, 40, 10
 
 
 @dataclass(frozen=True)
@@ -26,7 +35,7 @@ class ChangedInput:
     """One input of the network at each frame, in both generations."""
 
     symbol: str
-    """The input: ``$y$`` (label), ``$t$`` (timestep) or ``$s$`` (guidance scale)."""
+    """The input: ``y`` (label), ``t`` (timestep) or ``s`` (guidance scale)."""
     plain: tuple[str, ...]
     """(F,) texts: its values in the unchanged generation."""
     changed: tuple[str, ...]
@@ -36,8 +45,8 @@ class ChangedInput:
 def draw_compare(plain: StepFrames, changed: StepFrames, inputs: tuple[ChangedInput, ...] = ()) -> Figure:
     """Draw x_t and x̂_0 of the unchanged generation, and beneath them those of the changed one at the same steps.
 
-    The header of each column gives the steps left, t and ᾱ, as in a strip. Above the images of each generation is a
-    line for each entry of ``inputs``.
+    The header of each column gives the steps left, t and ᾱ, as in a strip. Each generation is named at the left; above
+    its images is a line for each entry of ``inputs``, which it was given.
 
     Raises
     ------
@@ -50,71 +59,62 @@ def draw_compare(plain: StepFrames, changed: StepFrames, inputs: tuple[ChangedIn
     if frames > MOST_FRAMES:
         raise VizdiffInputError(f"a comparison has room for {MOST_FRAMES} frames, found {frames}")
     with theme.use_theme():
-        figure = theme.new_figure()
+        words = figure_words("compare")
+        figure = theme.new_figure(words("title"))
         page = theme.page_axes(figure)
-        side, columns = plain.x0.shape[1], frames + 1
-        height = (theme.PAGE_HEIGHT - _MARGIN - _HEADER - _FOOT - _BETWEEN) // 2 - _LINE * len(inputs) - _GAP
-        large = max(1, min(280, (_RIGHT - _LEFT) // columns - 12, height * 10 // 17) // side)
-        small = max(1, round(0.7 * large))
-        pitch = min((_RIGHT - _LEFT) / columns, side * large + 60)
-        left = _LEFT + max(0.0, (_RIGHT - _LEFT - pitch * columns) / 2)
-        block = _LINE * len(inputs) + side * (large + small) + _GAP
-        top = (theme.PAGE_HEIGHT - _HEADER - _FOOT - _BETWEEN - 2 * block + _MARGIN) / 2
-        _draw_header(figure, page, plain, left, top, pitch, side * large)
+        side, count, header = plain.x0.shape[1], frames + 1, 30 + header_height(_HEADER_LINE)
+        lines = _LINE * len(inputs)
+        room = (_END - _TOP - header - _BETWEEN) / 2 - lines
+        factor = max(1, min(280, (_RIGHT - _LEFT) // count - 12, int(room - _GAP) // 2) // side)
+        size = side * factor
+        pitch = min((_RIGHT - _LEFT) / count, size + 60)
+        columns = Columns(_LEFT + max(0.0, (_RIGHT - _LEFT - pitch * count) / 2), pitch, size)
+        block = lines + 2 * size + _GAP
+        top = _TOP + max(0.0, (_END - _TOP - header - 2 * block - _BETWEEN) / 2)
+        said = [
+            Frame(int(left), float(t), float(share))
+            for left, t, share in zip(plain.steps_left, plain.timesteps, plain.alphas_cumprod, strict=True)
+        ]
+        draw_direction(page, columns, count, top)
+        draw_header(figure, page, columns, [*said, Frame(0, None, 1.0)], top + 30, _HEADER_LINE)
         for generation, is_changed in ((plain, False), (changed, True)):
-            start = top + _HEADER + is_changed * (block + _BETWEEN)
-            _draw_inputs(figure, inputs, is_changed, left, start, pitch)
-            _draw_generation(figure, generation, is_changed, left, start + _LINE * len(inputs), pitch, large, small)
-        grey = (left + pitch * columns - 420, theme.PAGE_HEIGHT - 118, 400, 26)
-        theme.colour_bar(figure, grey, theme.DIGIT_MAP, theme.DIGIT_LIMIT)
+            start = top + header + is_changed * (block + _BETWEEN)
+            _name_block(figure, page, columns, words("changed" if is_changed else "plain"), start, start + block)
+            _draw_inputs(figure, inputs, is_changed, columns, start)
+            _draw_generation(figure, generation, columns, start + lines, factor)
         return figure
 
 
-def _draw_header(
-    figure: Figure, page: Axes, frames: StepFrames, left: float, top: float, pitch: float, width: int
-) -> None:
-    """Draw the steps left, t, ᾱ and its gauge over every column, and an arrow in the direction of sampling."""
-    count = len(frames.timesteps)
-    theme.write(figure, left - 44, top + 178, "$t$", 20, color=theme.MUTED, ha="right")
-    theme.write(figure, left - 44, top + 258, theme.ALPHA_BAR, 20, color=theme.MUTED, ha="right")
-    size = theme.NUMBER_SIZE if pitch >= 275 else 24
-    for index in range(count + 1):
-        finished = index == count
-        middle, edge = left + (index + 0.5) * pitch, left + (index + 0.5) * pitch - width / 2
-        share = 1.0 if finished else float(frames.alphas_cumprod[index])
-        theme.write(figure, middle, top + 92, "0" if finished else str(int(frames.steps_left[index])), size)
-        theme.gauge(page, edge, top + 290, width, share)
-        if not finished:
-            theme.write(figure, middle, top + 178, str(int(frames.timesteps[index])), color=theme.MUTED)
-            theme.write(figure, middle, top + 258, theme.percent(share), color=theme.MUTED)
-    theme.arrow(page, (left, top - 8), (left + pitch * (count + 1), top - 8), mutation_scale=22)
+def _name_block(figure: Figure, page: Axes, columns: Columns, name: str, top: float, bottom: float) -> None:
+    """Write the name of a generation upwards at the left edge, and draw a line along its rows."""
+    x = columns.left - _LEFT + 60
+    theme.write(figure, x, (top + bottom) / 2, name, 20, rotation=90, va="center")
+    page.plot([x + 38, x + 38], [top, bottom], color=theme.FAINT, lw=3)
 
 
 def _draw_inputs(
-    figure: Figure, inputs: tuple[ChangedInput, ...], is_changed: bool, left: float, top: float, pitch: float
+    figure: Figure, inputs: tuple[ChangedInput, ...], is_changed: bool, columns: Columns, top: float
 ) -> None:
     """Write a generation's network inputs over its columns, a line for each input."""
+    words = figure_words("compare")
     for line, entry in enumerate(inputs):
         baseline = top + _LINE * line + 56
-        symbol = theme.primed(entry.symbol) if is_changed else entry.symbol
-        theme.write(figure, left - 44, baseline, symbol, 24, ha="right")
+        name_row(figure, columns, baseline, words(f"input_{entry.symbol}"), va="baseline")
         for index, (plain, changed) in enumerate(zip(entry.plain, entry.changed, strict=True)):
             differs = is_changed and plain != changed
             style = {"color": theme.ORANGE, "weight": "bold"} if differs else {"color": theme.INK}
-            theme.write(figure, left + (index + 0.5) * pitch, baseline, changed if is_changed else plain, 20, **style)
+            theme.write(figure, columns.middle(index), baseline, changed if is_changed else plain, 20, **style)
 
 
-def _draw_generation(
-    figure: Figure, frames: StepFrames, is_changed: bool, left: float, top: float, pitch: float, large: int, small: int
-) -> None:
+def _draw_generation(figure: Figure, frames: StepFrames, columns: Columns, top: float, factor: int) -> None:
     """Draw x_t at each frame, x̂_0 beneath it, and the finished image at the end."""
-    side = frames.x0.shape[1]
-    lower = top + side * large + _GAP
-    for symbol, y in ((theme.X_T, top + side * large / 2), (theme.X0_PRED, lower + side * small / 2)):
-        theme.write(figure, left - 44, y + 26, theme.primed(symbol) if is_changed else symbol, 32, ha="right")
-    for index in range(len(frames.timesteps)):
-        middle = left + (index + 0.5) * pitch
-        raster.place_digit(figure, middle - side * large / 2, top, large, frames.x_t[index])
-        raster.place_digit(figure, middle - side * small / 2, lower, small, frames.x0_pred[index])
-    middle = left + (len(frames.timesteps) + 0.5) * pitch
-    raster.place_digit(figure, middle - side * large / 2, top, large, frames.x0)
+    words, size = figure_words("compare"), columns.width
+    for row, name in enumerate(("noised_image", "predicted_x0")):
+        name_row(figure, columns, top + row * (size + _GAP) + size / 2, words(name))
+    for index in range(len(frames.timesteps) + 1):
+        edge = columns.middle(index) - size / 2
+        if index == len(frames.timesteps):
+            raster.place_digit(figure, edge, top, factor, frames.x0)
+            continue
+        raster.place_digit(figure, edge, top, factor, frames.x_t[index])
+        raster.place_digit(figure, edge, top + size + _GAP, factor, frames.x0_pred[index])

@@ -14,11 +14,13 @@ from matplotlib.figure import Figure
 from viz_diffusion.errors import VizdiffInputError
 from viz_diffusion.plots import raster, theme
 from viz_diffusion.plots.class_names import label_text
+from viz_diffusion.plots.point_map import draw_map as draw_map
 from viz_diffusion.plots.theme import Array
+from viz_diffusion.plots.words import figure_words
 
+_LEFT, _WIDE, _SQUARE, _TOPS = 180, 2000, 576, (246, 1014)
 MOST_WRITTEN = 16
 """Labels up to which the cosines are written into their matrix; beyond, the colours say them."""
-_PANEL = "#f5f4f8"
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,12 +67,16 @@ class LabelEmbedding:
 
 
 def _marks(figure: Figure, page: Axes, marks: dict[int, float], box: tuple[int, int, int, int]) -> None:
-    """Mark timesteps, ``{t: position along the side, 0 .. 1}``, beneath a heat map and, if square, at its left."""
+    """Mark timesteps, ``{t: position along the side, 0 .. 1}``, beneath a heat map and, if square, at its left.
+
+    A square has room for the numbers of the first and the last one only.
+    """
     left, top, width, height = box
     for t, share in marks.items():
         x, y = left + share * width, top + share * height
         page.plot([x, x], [top + height, top + height + 16], color=theme.MUTED, lw=2)
-        theme.write(figure, x, top + height + 68, str(t), color=theme.MUTED)
+        if width > height or t in (min(marks), max(marks)):
+            theme.write(figure, x, top + height + 68, str(t), color=theme.MUTED)
         if width == height:
             page.plot([left - 16, left], [y, y], color=theme.MUTED, lw=2)
 
@@ -85,74 +91,66 @@ def draw_time_embedding(embedding: TimeEmbedding) -> Figure:
     if embedding.cosine_raw.shape != (count, count) or embedding.cosine_mlp.shape != (count, count):
         raise VizdiffInputError("both cosine matrices must be (M, M) over the M cosine_timesteps")
     with theme.use_theme():
-        figure = theme.new_figure()
+        words = figure_words("time_embedding")
+        figure = theme.new_figure(words("title"))
         page = theme.page_axes(figure)
-        left, wide, square, tops = 250, 2000, 640, (112, 912)
-        right = left + wide + 140
+        right = _LEFT + _WIDE + 190
         rows = (
             (embedding.sinusoids, 1.0, embedding.cosine_raw),
             (embedding.mlp, embedding.mlp_limit, embedding.cosine_mlp),
         )
-        for top, (channels, limit, cosine) in zip(tops, rows, strict=True):
+        for top, (channels, limit, cosine), stage in zip(_TOPS, rows, ("raw", "mlp"), strict=True):
             for x, width, values, scale, timesteps in (
-                (left, wide, channels, limit, embedding.timesteps),
-                (right, square, cosine, 1.0, embedding.cosine_timesteps),
+                (_LEFT, _WIDE, channels, limit, embedding.timesteps),
+                (right, _SQUARE, cosine, 1.0, embedding.cosine_timesteps),
             ):
-                axes = theme.add_axes(figure, x, top, width, square)
-                raster.show_signed(axes, raster.fit_nearest(values, square, width), scale)
+                axes = theme.add_axes(figure, x, top, width, _SQUARE)
+                raster.show_signed(axes, raster.fit_nearest(values, _SQUARE, width), scale)
                 first, span = int(timesteps[0]), int(timesteps[-1] - timesteps[0]) or 1
                 marks = {t: min(1.0, max(0.0, (t - first) / span)) for t in embedding.marks}
-                _marks(figure, page, marks, (x, top, width, square))
-            theme.write(figure, left + 0.63 * wide, top + square + 68, "timestep t", color=theme.MUTED)
-        for row, share, text in ((0, 0.25, "sin"), (0, 0.75, "cos")):
-            theme.write(figure, left - 24, tops[row] + share * square, text, ha="right", va="center")
-        names = (f"Time embedding: {len(embedding.sinusoids)} sines and cosines, fast to slow", "Cosine similarity")
-        after = (f"After the MLP: {len(embedding.mlp)} channels, each minus its mean", "after the MLP")
-        for top, texts in zip(tops, (names, after), strict=True):
-            for x, text in zip((left, right), texts, strict=True):
-                theme.write(figure, x, top - 26, text, 20, ha="left")
-        bars = ((left + 400, 420, 1.0, "sin, cos"), (left + wide - 520, 420, embedding.mlp_limit, "MLP"))
-        for x, width, limit, name in (*bars, (right, square, 1.0, "")):
-            theme.colour_bar(figure, (x, 1668, width, 24), theme.SIGNED_MAP, limit)
-            theme.write(figure, x - 80, 1690, name, ha="right")
+                _marks(figure, page, marks, (x, top, width, _SQUARE))
+            theme.write(figure, _LEFT, top - 28, words(f"channels_{stage}", count=len(channels)), 20, ha="left")
+            theme.write(figure, right, top - 28, words(f"cosine_{stage}"), 20, ha="left")
+            theme.write(figure, _LEFT + 0.63 * _WIDE, top + _SQUARE + 68, words("timestep"))
+            theme.write(figure, right + 0.5 * _SQUARE, top + _SQUARE + 68, words("timestep"))
+            theme.write(figure, right - 50, top + _SQUARE / 2, words("timestep"), rotation=90, va="center")
+        names = ((0, 0.25, "sines"), (0, 0.75, "cosines"), (1, 0.5, "channels"))
+        for row, share, name in names:
+            y = _TOPS[row] + share * _SQUARE
+            theme.write(figure, _LEFT - 50, y, words(name), rotation=90, va="center")
+        bars = (
+            (_LEFT + 480, 300, 1.0, "raw_scale"),
+            (_LEFT + _WIDE - 440, 300, embedding.mlp_limit, "mlp_scale"),
+            (right + _SQUARE - 240, 240, 1.0, "cosine_scale"),
+        )
+        for x, width, limit, name in bars:
+            theme.colour_bar(figure, (x, 1694, width, 24), theme.SIGNED_MAP, limit)
+            theme.write(figure, x - 100, 1724, words(name), ha="right")
         return figure
 
 
 def draw_label_embedding(labels: LabelEmbedding) -> Figure:
-    """Draw the cosine matrix with its values (largest), the PCA, and small t-SNE maps without axes."""
+    """Draw the cosine matrix with its values (largest), the PCA, and t-SNE maps of the same size without axes.
+
+    Three maps at most are drawn; t-SNE's axes have no meaning.
+    """
     with theme.use_theme():
-        figure = theme.new_figure()
+        words = figure_words("label_embedding")
+        figure = theme.new_figure(words("title"))
         _draw_matrix(figure, labels)
-        left, width = 2030, 1100
-        share = [f"PC {n + 1} {theme.percent(float(value))}" for n, value in enumerate(labels.pca_share)]
-        axes = theme.add_axes(figure, left, 160, width, 880)
-        draw_map(axes, labels.pca, labels.labels, 26)
-        axes.axhline(0, color=theme.FAINT, lw=1.6, zorder=0)
-        axes.axvline(0, color=theme.FAINT, lw=1.6, zorder=0)
-        theme.write(figure, left + width, 1110, share[0], 20, ha="right", color=theme.MUTED)
-        theme.write(figure, left, 116, share[1], 20, ha="left", color=theme.MUTED)
-        count = len(labels.tsne)
-        side = (width - 30 * (count - 1)) // max(1, count)
-        for index, points in enumerate(labels.tsne):
-            axes = theme.add_axes(figure, left + index * (side + 30), 1212, side, min(side, 340))
-            draw_map(axes, points, labels.labels, theme.TEXT_SIZE)
-        theme.write(figure, left, 1640, "t-SNE", 20, ha="left", color=theme.MUTED)
+        first, step, top, down, width, height = 1960, 620, 250, 810, 560, 580
+        for index, points in enumerate((labels.pca, *labels.tsne[:3])):
+            left, y = first + index % 2 * step, top + index // 2 * down
+            draw_map(theme.add_axes(figure, left, y, width, height), points, labels.labels, 22)
+            name = words("tsne", seed=index) if index else words("pca")
+            theme.write(figure, left, y - 28, name, 20, ha="left")
+        for place, share in enumerate(labels.pca_share):
+            name = words("component", number=place + 1, share=theme.percent(float(share)))
+            if place == 0:
+                theme.write(figure, first + width / 2, top + height + 66, name)
+            else:
+                theme.write(figure, first - 44, top + height / 2, name, rotation=90, va="center")
         return figure
-
-
-def draw_map(axes: Axes, points: Array, labels: Array, size: float) -> None:
-    """Write each label at its point (L, 2), with equal units on both axes and no ticks; ``size`` in points."""
-    axes.set_axis_on()
-    axes.set(xticks=[], yticks=[], facecolor=_PANEL)
-    axes.spines[:].set_visible(False)
-    box = axes.get_position()
-    shape = box.width * theme.PAGE_WIDTH / (box.height * theme.PAGE_HEIGHT)
-    middle = (points.min(axis=0) + points.max(axis=0)) / 2
-    reach = 1.36 * max(float(np.max(np.abs(points - middle) / (shape, 1))), 1e-9)
-    axes.set_xlim(middle[0] - reach * shape, middle[0] + reach * shape)
-    axes.set_ylim(middle[1] - reach, middle[1] + reach)
-    for (x, y), label in zip(points, labels, strict=True):
-        axes.text(x, y, label_text(label), fontsize=size, color=theme.INK, ha="center", va="center")
 
 
 def _draw_matrix(figure: Figure, labels: LabelEmbedding) -> None:
@@ -160,7 +158,7 @@ def _draw_matrix(figure: Figure, labels: LabelEmbedding) -> None:
     import seaborn as sns  # a second of import time that only this figure needs
 
     count = len(labels.labels)
-    left, top, wide, high = 160, 160, 1600 // count, 1400 // count
+    left, top, wide, high = 160, 352, 1600 // count, 1250 // count
     axes = theme.add_axes(figure, left, top, wide * count, high * count)
     written = np.array([[_short(float(value)) for value in row] for row in labels.cosine])
     sns.heatmap(
@@ -176,13 +174,19 @@ def _draw_matrix(figure: Figure, labels: LabelEmbedding) -> None:
         fmt="",
         annot_kws={"size": theme.TEXT_SIZE},
     )
+    for text in axes.texts:  # on dark cells, white in every colour scheme of the page
+        if text.get_color() == "w":
+            text.set_color(theme.ON_DARK)
     for row, label in enumerate(labels.labels):
         name = label_text(label)
         size = 24 if len(name) < 3 and count <= MOST_WRITTEN else min(theme.TEXT_SIZE, 300 / count)
         beside = {"ha": "center"} if len(name) < 3 else {"rotation": 90}
         theme.write(figure, left - 50, top + (row + 0.5) * high, name, size, va="center", **beside)
         theme.write(figure, left + (row + 0.5) * wide, top - 36, name, size)
-    theme.colour_bar(figure, (left, top + high * count + 50, wide * count, 28), theme.SIGNED_MAP, 1.0)
+    words = figure_words("label_embedding")
+    theme.write(figure, left, top - 142, words("matrix"), 20, ha="left")
+    theme.colour_bar(figure, (left + 700, top + high * count + 60, wide * count - 700, 28), theme.SIGNED_MAP, 1.0)
+    theme.write(figure, left + 636, top + high * count + 96, words("cosine_scale"), ha="right")
 
 
 def _short(value: float) -> str:

@@ -22,6 +22,7 @@ from viz_diffusion.plots.film_captions import Head, counter_strip, head_strip, s
 from viz_diffusion.plots.pixels import to_gray8
 from viz_diffusion.plots.raster import enlarge
 from viz_diffusion.plots.theme import Array
+from viz_diffusion.plots.words import figure_words
 
 FILM_FORMATS = ("gif", "webp", "mp4")
 FILM_SIZES = {"360p": (640, 360), "480p": (854, 480), "720p": (1280, 720), "1080p": (1920, 1080)}
@@ -70,6 +71,18 @@ def film_scale(height: int, width: int, size: tuple[int, int], strips: int = 1) 
     while scale > 1 and height * scale + strips * strip_height(height * scale) > size[1]:
         scale -= 1
     return max(1, scale)
+
+
+def film_page(
+    height: int, width: int, name: str | None, scale: int, strips: int = 1
+) -> tuple[int, tuple[int, int] | None]:
+    """Return the scale of a film's frames and its size, for one of :data:`FILM_SIZES` by ``name``.
+
+    Without a name, ``scale`` and None: the film is as large as its frames and captions.
+    """
+    if name is None:
+        return scale, None
+    return film_scale(height, width, FILM_SIZES[name], strips), FILM_SIZES[name]
 
 
 def can_write_mp4() -> bool:
@@ -163,7 +176,8 @@ def page_frames(
 ) -> list[NDArray[np.uint8]]:
     """Return (F, H, W) or (F, H, W, 3) values in [-1, 1] as F pages, enlarged, heads above and counts beneath.
 
-    With ``size`` (width, height) a page that is smaller is centred on white.
+    The counts are in words of the language in use (:func:`~viz_diffusion.plots.words.use_texts`). With ``size`` (width,
+    height) a page that is smaller is centred on white.
     """
     large = [enlarge(frame, scale) for frame in to_gray8(frames)]
     for name, given in (("counts", counts), ("heads", heads)):
@@ -176,7 +190,8 @@ def page_frames(
         above = (head_strip(width, high, head) for head in heads)
         pages = [[_coloured(strip, colours), *page] for strip, page in zip(above, pages, strict=True)]
     if counts is not None:
-        beneath = (counter_strip(width, high, *count) for count in counts)
+        before, after = figure_words("film")("steps_left", count="|").split("|")
+        beneath = (counter_strip(width, high, *count, (before.strip(), after.strip())) for count in counts)
         pages = [[*page, _coloured(strip, colours)] for strip, page in zip(beneath, pages, strict=True)]
     joined = [np.concatenate(page) for page in pages]
     return joined if size is None else [_centred(page, size) for page in joined]
@@ -229,9 +244,11 @@ def write_gif(
     counts: Sequence[Count] | None = None,
     heads: Sequence[Heads] | None = None,
     scale: int = 8,
+    size: tuple[int, int] | None = None,
     frame_ms: int = 60,
     hold_ms: int = 1000,
 ) -> None:
     """Write a looping GIF atomically; its last frame is held; see :func:`film_bytes`."""
-    data = film_bytes(frames, "gif", counts=counts, heads=heads, scale=scale, frame_ms=frame_ms, hold_ms=hold_ms)
+    times = {"frame_ms": frame_ms, "hold_ms": hold_ms}
+    data = film_bytes(frames, "gif", counts=counts, heads=heads, scale=scale, size=size, **times)
     write_bytes(Path(path), data)

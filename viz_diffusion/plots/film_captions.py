@@ -1,6 +1,6 @@
 """Caption strips of a film: steps left and t beneath a frame, and a text above each image of a frame.
 
-Knows nothing about films; strips hold numbers and symbols only.
+Knows nothing about films; the words are given.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from functools import cache
 from importlib import resources
 from io import BytesIO
+from itertools import groupby
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +19,8 @@ from viz_diffusion.plots import theme
 
 _SHARE = 1 / 8
 """The strip's height as a share of the image's; rounded to an even number of pixels."""
-_NUMBER, _INDEX, _HEAD = 0.92, 0.62, 0.68
-"""Font sizes as shares of the strip's height: steps left, t, and the text above an image."""
+_NUMBER, _WORDS, _INDEX, _HEAD = 0.92, 0.56, 0.62, 0.68
+"""Font sizes as shares of the strip's height: steps left, words beside it, t, and the text above an image."""
 _BASELINE = 0.84
 """The baseline of the numbers, as a share of the strip's height from its top."""
 
@@ -33,7 +34,9 @@ def strip_height(image_height: int) -> int:
     return max(2, 2 * round(image_height * _SHARE / 2))
 
 
-def counter_strip(width: int, height: int, steps_left: int, timestep: int | None) -> NDArray[np.uint8]:
+def counter_strip(
+    width: int, height: int, steps_left: int, timestep: int | None, words: tuple[str, str] = ("", "")
+) -> NDArray[np.uint8]:
     """Return a (height, width) uint8 grey strip: the steps left at the left, ``t = …`` at the right, on white.
 
     Parameters
@@ -44,14 +47,29 @@ def counter_strip(width: int, height: int, steps_left: int, timestep: int | None
         Denoising steps left, at least 0.
     timestep
         t; None for the finished image.
+    words
+        What stands before and after the number of steps left, in smaller letters.
+
+    All letters shrink where the strip is too narrow for them.
     """
     image = Image.new("L", (width, height), 255)
     pen = ImageDraw.Draw(image)
-    edge, line = round(height / 6), round(_BASELINE * height)
-    pen.text((edge, line), str(steps_left), fill=_grey(theme.INK), font=_font(round(_NUMBER * height)), anchor="ls")
-    if timestep is not None:
-        small = _font(round(_INDEX * height))
-        pen.text((width - edge, line), f"t = {timestep}", fill=_grey(theme.MUTED), font=small, anchor="rs")
+    edge, line, gap = round(height / 6), round(_BASELINE * height), height / 5
+    parts = [(words[0], _WORDS), (str(steps_left), _NUMBER), (words[1], _WORDS)]
+    right = "" if timestep is None else f"t = {timestep}"
+    shrink = 1.0
+    while True:
+        sizes = [round(shrink * share * height) for _, share in parts]
+        wide = sum(_length(text, size) + gap for (text, _), size in zip(parts, sizes, strict=True) if text)
+        small = round(shrink * _INDEX * height)
+        if shrink < 0.2 or wide + _length(right, small) + 2 * edge <= width:
+            break
+        shrink -= 0.04
+    x = float(edge)
+    for (text, _), size in zip(parts, sizes, strict=True):
+        if text:
+            x = _draw(pen, x, line, text, size, theme.INK, "ls") + gap
+    _draw(pen, width - edge - _length(right, small), line, right, small, theme.MUTED, "ls")
     return np.asarray(image)
 
 
@@ -65,17 +83,36 @@ def head_strip(width: int, height: int, heads: Sequence[Head]) -> NDArray[np.uin
     edge, room = round(height / 6), width / len(heads)
     for index, (text, is_highlighted) in enumerate(heads):
         size = round(_HEAD * height)
-        while size > 1 and _font(size).getlength(text) > room - 2 * edge:
+        while size > 1 and _length(text, size) > room - 2 * edge:
             size -= 1
-        colour = _grey(theme.INK if is_highlighted else theme.MUTED)
-        pen.text(((index + 0.5) * room, height / 2), text, fill=colour, font=_font(size), anchor="mm")
+        left = (index + 0.5) * room - _length(text, size) / 2
+        _draw(pen, left, height / 2, text, size, theme.INK if is_highlighted else theme.MUTED, "lm")
     return np.asarray(image)
 
 
+def _draw(pen: ImageDraw.ImageDraw, x: float, y: float, text: str, size: int, colour: str, anchor: str) -> float:
+    """Write a text from ``x`` to the right, Chinese letters in their own font; return where it ends."""
+    for is_han, letters in groupby(text, _is_han):
+        piece, font = "".join(letters), _font(size, is_han)
+        pen.text((x, y), piece, fill=_grey(colour), font=font, anchor=anchor)
+        x += font.getlength(piece)
+    return x
+
+
+def _length(text: str, size: int) -> float:
+    """Return the width of a text in pixels."""
+    return sum(_font(size, is_han).getlength("".join(letters)) for is_han, letters in groupby(text, _is_han))
+
+
+def _is_han(letter: str) -> bool:
+    return letter >= "\u2e80"
+
+
 @cache
-def _font(size: int) -> ImageFont.FreeTypeFont:
-    """Return the bundled DejaVu Sans, so that films are the same on every machine."""
-    data = resources.files("viz_diffusion").joinpath("assets", "fonts", "vizdiff-sans.ttf").read_bytes()
+def _font(size: int, is_han: bool) -> ImageFont.FreeTypeFont:
+    """Return one of the bundled fonts, so that films are the same on every machine."""
+    name = "vizdiff-han.ttf" if is_han else "vizdiff-sans.ttf"
+    data = resources.files("viz_diffusion").joinpath("assets", "fonts", name).read_bytes()
     return ImageFont.truetype(BytesIO(data), max(1, size))
 
 

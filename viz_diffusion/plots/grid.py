@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from viz_diffusion.errors import VizdiffInputError
 from viz_diffusion.plots import raster, theme
 from viz_diffusion.plots.theme import Array
+from viz_diffusion.plots.words import figure_words
 
 
 def draw_forward(images: Array, timesteps: Array, alphas_cumprod: Array, crossing: int | None) -> Figure:
@@ -33,36 +34,34 @@ def draw_forward(images: Array, timesteps: Array, alphas_cumprod: Array, crossin
     if images.ndim not in (4, 5) or images.shape[1] != columns or len(alphas_cumprod) != columns - 1:
         raise VizdiffInputError(f"images must have the shape (N, {columns}, H, W), found {images.shape}")
     with theme.use_theme():
-        figure = theme.new_figure()
-        page = theme.page_axes(figure)
+        words = figure_words("forward")
+        figure = theme.new_figure(words("title"))
         rows, side = images.shape[0], images.shape[3]
-        left, right, top, bottom, split = 70, 3130, 420, 1650, 56
-        pitch = (right - left - split - 40) / columns
+        left, right, top, bottom, apart, split = 500, 3150, 520, 1670, 36, 50
+        pitch = (right - left - split - apart) / columns
         factor = max(1, int(min(pitch - 20, (bottom - top) / rows - 20)) // side)
         row_pitch = min((bottom - top) / rows, side * factor + (pitch - side * factor))
         past = len(timesteps) if crossing is None else int(np.searchsorted(timesteps, crossing))
+        lines = (top - 226, top - 138, top - 50)
+        for name, baseline in zip(("timestep", "image_weight", "noise_weight"), lines, strict=True):
+            theme.write(figure, left - 30, baseline, words(name), ha="right")
         for column in range(columns):
-            shift = (0 if column == 0 else 40) + (split if column > past else 0)
-            middle = left + (column + 0.5) * pitch + shift
+            middle = left + (column + 0.5) * pitch + (apart if column else 0) + (split if column > past else 0)
             for row in range(rows):
-                raster.place_digit(
-                    figure, middle - side * factor / 2, top + row * row_pitch, factor, images[row, column]
-                )
-            if column == 0:
-                theme.write(figure, middle, top - 285, "$t$", theme.NUMBER_SIZE)
-                theme.write(figure, middle, top - 172, r"$\sqrt{\bar{\alpha}}$", 20, color=theme.MUTED)
-                theme.write(figure, middle, top - 52, r"$\sqrt{1-\bar{\alpha}}$", 20, color=theme.MUTED)
-                continue
-            signal = float(alphas_cumprod[column - 1])
-            theme.write(figure, middle, top - 285, str(int(timesteps[column - 1])), theme.NUMBER_SIZE)
-            theme.write(figure, middle, top - 172, f"{np.sqrt(signal):.2f}", color=theme.MUTED)
-            theme.write(figure, middle, top - 52, f"{np.sqrt(1 - signal):.2f}", color=theme.MUTED)
+                y = top + row * row_pitch
+                raster.place_digit(figure, middle - side * factor / 2, y, factor, images[row, column])
+            if column:
+                signal = float(alphas_cumprod[column - 1])
+                weights = (f"{np.sqrt(signal):.2f}", f"{np.sqrt(1 - signal):.2f}")
+                theme.write(figure, middle, lines[0], str(int(timesteps[column - 1])), 26)
+                for text, baseline in zip(weights, lines[1:], strict=True):
+                    theme.write(figure, middle, baseline, text, color=theme.MUTED)
+        foot = top + rows * row_pitch + 60
+        theme.write(figure, left + pitch / 2, foot, words("original"))
         if 0 < past < len(timesteps):
-            x = left + (past + 1) * pitch + 40 + split / 2
-            end = top + rows * row_pitch + 10
-            page.plot([x, x], [top - 355, end], color=theme.ORANGE, lw=3)
-            theme.write(figure, x, end + 75, "SNR = 1", 22)
-        theme.write(figure, left + pitch / 2, top + rows * row_pitch + 85, theme.X_0, theme.SYMBOL_SIZE)
+            x = left + (past + 1) * pitch + apart + split / 2
+            theme.page_axes(figure).plot([x, x], [top - 300, foot - 70], color=theme.ORANGE, lw=3)
+            theme.write(figure, x, foot, words("crossing"), color=theme.INK)
         return figure
 
 
@@ -82,39 +81,54 @@ class TrainingFrames:
     """(R, H, W) float, about [-3, 3]: the predicted noise ε̂."""
     error: Array
     """(R, H, W) float: ε̂ - ε."""
+    alphas_cumprod: Array
+    """(R,) float, in (0, 1): ᾱ at each timestep; x_t is √ᾱ times the image plus √(1-ᾱ) times the noise."""
     mean_squared_error: Array
     """(R,) float, at least 0: the mean over the pixels of (ε̂ - ε)²."""
 
 
+_GAPS = (280, 340, 90, 110, 70)
+"""Page pixels before each image of a training step."""
+
+
 def draw_training_step(step: TrainingFrames) -> Figure:
-    """Draw a row for each timestep: x_0 + ε → x_t → ε̂, then ε̂ - ε and its mean square."""
+    """Draw a row for each timestep: √ᾱ x_0 + √(1-ᾱ) ε = x_t → ε̂, then ε̂ - ε and its mean square."""
     with theme.use_theme():
-        figure = theme.new_figure()
+        words = figure_words("training_step")
+        figure = theme.new_figure(words("title"))
         rows, side = len(step.timesteps), step.x0.shape[2]
-        top, bottom, left, gap = 232, 1606, 330, 104
-        factor = max(1, min(14, int((bottom - top) / rows - 44) // side))
-        size = side * factor
-        pitch = (bottom - top) / rows
-        symbols = (theme.X_0, theme.EPS, theme.X_T, theme.EPS_PRED, r"$\hat{\varepsilon}-\varepsilon$")
-        between = ("+", "→", "→", "")
-        for column, symbol in enumerate(symbols):
-            x = left + column * (size + gap)
-            theme.write(figure, x + size / 2, top - 60, symbol, 36)
+        top, bottom, start = 390, 1620, 290
+        factor = max(1, min(308, int((bottom - top) / rows - 44)) // side)
+        size, pitch = side * factor, (bottom - top) / rows
+        lefts = [start + sum(_GAPS[: column + 1]) + column * size for column in range(5)]
+        images = (step.x0, step.noise, step.x_t, step.eps_pred, step.error)
+        names = ("image", "noise", "noised_image", "predicted_noise", "error")
+        for column, (left, name) in enumerate(zip(lefts, names, strict=True)):
+            _head(figure, left + size / 2, top, words(name))
+            place = raster.place_digit if column in (0, 2) else raster.place_noise
             for row in range(rows):
-                y = top + row * pitch
-                image = (step.x0, step.noise, step.x_t, step.eps_pred, step.error)[column][row]
-                place = raster.place_digit if column in (0, 2) else raster.place_noise
-                place(figure, x, y, factor, image)
-                if column < 4 and between[column]:
-                    theme.write(figure, x + size + gap / 2, y + size / 2, between[column], 32, va="center")
-        right = left + 5 * size + 4 * gap
-        theme.write(figure, 80, top - 60, "$t$", 36, ha="left")
-        theme.write(figure, right + 50, top - 60, theme.MEAN_SQUARE, 26, ha="left")
+                place(figure, left, top + row * pitch, factor, images[column][row])
+        before = [left - gap / 2 for left, gap in zip(lefts, _GAPS, strict=True)]
+        right = lefts[-1] + size + 30
+        _head(figure, start - 90, top, words("timestep"))
+        _head(figure, before[0], top, "√ᾱ")
+        _head(figure, before[1], top, "√(1−ᾱ)")
+        _head(figure, right + 200, top, words("mean_square"))
         for row in range(rows):
-            y = top + row * pitch + size / 2 + 40
-            theme.write(figure, 80, y, str(int(step.timesteps[row])), theme.NUMBER_SIZE, ha="left")
+            y, signal = top + row * pitch + size / 2, float(step.alphas_cumprod[row])
+            texts = (f"{np.sqrt(signal):.2f} ×", f"+ {np.sqrt(1 - signal):.2f} ×", "=", "→", "")
+            for x, text in zip(before, texts, strict=True):
+                theme.write(figure, x, y, text, 20, va="center")
+            theme.write(figure, start - 90, y, str(int(step.timesteps[row])), 26, va="center")
             error = f"{float(step.mean_squared_error[row]):.3f}"
-            theme.write(figure, right + 50, y, error, theme.NUMBER_SIZE, ha="left")
-        theme.colour_bar(figure, (left + size + gap, 1640, size, 28), theme.NOISE_MAP, theme.NOISE_LIMIT)
-        theme.colour_bar(figure, (left, 1640, size, 28), theme.DIGIT_MAP, theme.DIGIT_LIMIT)
+            theme.write(figure, right + 200, y, error, theme.NUMBER_SIZE, va="center")
+        bars = ((lefts[0], theme.DIGIT_MAP, theme.DIGIT_LIMIT), (lefts[3], theme.NOISE_MAP, theme.NOISE_LIMIT))
+        for (left, colours, limit), name in zip(bars, ("image_scale", "noise_scale"), strict=True):
+            theme.colour_bar(figure, (left, 1660, 400, 28), colours, limit)
+            theme.write(figure, left - 64, 1696, words(name), ha="right")
         return figure
+
+
+def _head(figure: Figure, x: float, top: float, text: str) -> None:
+    """Write the name of a column, of one line or two, above it."""
+    theme.write(figure, x, top - 24, text, va="bottom", linespacing=1.2)

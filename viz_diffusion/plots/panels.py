@@ -136,6 +136,7 @@ def draw_table(
     rows: Sequence[str],
     columns: Sequence[tuple[float, str]],
     limit: float,
+    colours: str = theme.SIGNED_MAP,
 ) -> None:
     """Draw a signed (R, C) array as a heat map on a scale of -limit to limit, without interpolation.
 
@@ -145,11 +146,13 @@ def draw_table(
         R texts at the left.
     columns
         (position as a share of the width, text) of the texts beneath.
+    colours
+        Name of the colour map.
     """
     left, top, width, height = box
     axes = theme.add_axes(figure, *box)
-    raster.show_signed(axes, raster.fit_nearest(values, height, width), limit)
+    raster.show_signed(axes, raster.fit_nearest(values, height, width), limit, colours)
     for index, text in enumerate(rows):
-        theme.write(figure, left - 34, top + (index + 0.5) * height / len(rows), text, 20, ha="right", va="center")
+        theme.write(figure, left - 34, top + (index + 0.5) * height / len(rows), text, ha="right", va="center")
     for share, text in columns:
         theme.write(figure, left + share * width, top + height + 60, text, color=theme.MUTED)

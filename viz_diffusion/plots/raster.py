@@ -94,9 +94,9 @@ def _show(
     )
 
 
-def show_signed(axes: Axes, image: Array, limit: float = 1.0) -> AxesImage:
-    """Show a signed (H, W) array in red (negative) and blue, fixed at -limit to limit."""
-    return _show(axes, image, SIGNED_MAP, limit)
+def show_signed(axes: Axes, image: Array, limit: float = 1.0, colours: str = SIGNED_MAP) -> AxesImage:
+    """Show a signed (H, W) array in red (negative) and blue, or other ``colours``, fixed at -limit to limit."""
+    return _show(axes, image, colours, limit)
 
 
 def fit_nearest(table: Array, height: int, width: int) -> Array:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +16,38 @@ from numpy.typing import NDArray
 
 from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.files import atomic_write
-from viz_diffusion.plots.theme import DPI, use_theme
+from viz_diffusion.plots.theme import DPI, TITLE, use_theme
+
+_WITH_TITLES: ContextVar[bool] = ContextVar("with_titles", default=True)
+
+
+@contextmanager
+def titles_left_out() -> Iterator[None]:
+    """Leave the titles out of all figures that are written to files within the block."""
+    token = _WITH_TITLES.set(False)
+    try:
+        yield
+    finally:
+        _WITH_TITLES.reset(token)
+
+
+@contextmanager
+def untitled(figure: Figure) -> Iterator[None]:
+    """Hide a figure's title within the block."""
+    titles = [part for part in figure.findobj(lambda part: part.get_gid() == TITLE) if part.get_visible()]
+    for title in titles:
+        title.set_visible(False)
+    try:
+        yield
+    finally:
+        for title in titles:
+            title.set_visible(True)
+
+
+def written_bytes(figure: Figure, format: str, **options: Any) -> bytes:
+    """Return the bytes of a file to write: :func:`figure_bytes`, without the title in :func:`titles_left_out`."""
+    with nullcontext() if _WITH_TITLES.get() else untitled(figure):
+        return figure_bytes(figure, format, **options)
 
 
 def figure_bytes(
@@ -65,8 +99,9 @@ def figure_pixels(figure: Figure) -> NDArray[np.uint8]:
 def save_figure(figure: Figure, path: Path, *, description: str = "") -> None:
     """Write a figure to ``path`` atomically; the suffix (.png, .svg, .pdf) selects the format.
 
-    ``description`` is stored inside the file: PNG text, or the SVG's metadata.
+    ``description`` is stored inside the file: PNG text, or the SVG's metadata. Within :func:`titles_left_out` the
+    figure's title is left out.
     """
-    data = figure_bytes(figure, Path(path).suffix.lower().lstrip("."), description=description)
+    data = written_bytes(figure, Path(path).suffix.lower().lstrip("."), description=description)
     with atomic_write(Path(path)) as handle:
         handle.write(data)

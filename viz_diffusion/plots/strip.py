@@ -12,11 +12,22 @@ from matplotlib.figure import Figure
 from viz_diffusion.errors import VizdiffInputError
 from viz_diffusion.plots import raster, theme
 from viz_diffusion.plots.class_names import label_text
+from viz_diffusion.plots.frame_header import (
+    LABELS,
+    Columns,
+    Frame,
+    draw_direction,
+    draw_header,
+    header_height,
+    name_row,
+)
 from viz_diffusion.plots.theme import Array
+from viz_diffusion.plots.words import figure_words
 
 _LONGEST_BAND = 12
 """The largest number of columns in one band."""
-_LEFT, _RIGHT = 220, 3150
+_LEFT, _RIGHT = LABELS, 3150
+_TOP, _BARS = 156, 1690
 _LARGEST = {1: 336, 2: 196}
 """The largest width of an image in page pixels, by the number of bands."""
 
@@ -58,71 +69,59 @@ class StepFrames:
 
 
 def draw_steps(frames: StepFrames) -> Figure:
-    """Draw one generation: columns are frames, then the finished image; rows are x_t, x̂_0 and ε̂.
+    """Draw one generation: columns are frames, then the finished image; rows are x_t, x̂_0 and ε̂, equally large.
 
     The header of each column gives the steps left (large), t, and ᾱ in percent with a gauge of ᾱ. More than eleven
     frames are drawn in two bands.
     """
     with theme.use_theme():
-        figure = theme.new_figure()
+        words = figure_words("steps")
+        figure = theme.new_figure(words("title"))
         columns = len(frames.timesteps) + 1
         bands = 1 if columns <= _LONGEST_BAND else 2
         for band in range(bands):
             length = -(-columns // bands)
             _draw_band(figure, frames, range(band * length, min(columns, (band + 1) * length)), band, bands)
+        bars = (
+            (1000, theme.DIGIT_MAP, theme.DIGIT_LIMIT, words("image_scale")),
+            (_RIGHT - 400, theme.NOISE_MAP, theme.NOISE_LIMIT, words("noise_scale")),
+        )
+        for left, colours, limit, name in bars:
+            theme.colour_bar(figure, (left, _BARS, 400, 28), colours, limit)
+            theme.write(figure, left - 64, _BARS + 36, name, ha="right")
         return figure
 
 
 def _draw_band(figure: Figure, frames: StepFrames, shown: range, band: int, bands: int) -> None:
     """Draw the columns ``shown`` of a strip as band number ``band`` of ``bands``."""
-    side = frames.x0.shape[1]
+    side, words, page = frames.x0.shape[1], figure_words("steps"), theme.page_axes(figure)
     length = -(-(len(frames.timesteps) + 1) // bands)
-    most = _LARGEST[bands]
-    large = max(1, min(most, int((_RIGHT - _LEFT) / length) - 12) // side)
-    small = max(1, round(0.7 * large))
-    pitch = min((_RIGHT - _LEFT) / length, side * large + 60)
-    left = _LEFT + max(0.0, (_RIGHT - _LEFT - pitch * length) / 2)
-    gap = 104 if bands == 1 else 16
-    header = 330 if bands == 1 else 250
-    block = header + side * (large + 2 * small) + 2 * gap
-    foot = 230 if bands == 1 else 150
-    spare = theme.PAGE_HEIGHT - bands * block - foot
-    top = spare / (bands + 1) + band * (block + spare / (bands + 1))
-    size = theme.NUMBER_SIZE if pitch >= 275 else 24
-    page = theme.page_axes(figure)
-    tops = [top + header]
-    tops += [tops[0] + side * large + gap, tops[0] + side * (large + small) + 2 * gap]
-    baselines = (top + 90, top + 178, top + 262) if bands == 1 else (top + 62, top + 130, top + 203)
-    rows = ((theme.X_T, large), (theme.X0_PRED, small), (theme.EPS_PRED, small))
-    for (symbol, factor), y in zip(rows, tops, strict=True):
-        height = 34 if bands == 1 else theme.SYMBOL_SIZE
-        theme.write(figure, left - 44, y + side * factor / 2 + 30, symbol, height, ha="right")
-    theme.write(figure, left - 44, baselines[1], "$t$", 20, color=theme.MUTED, ha="right")
-    theme.write(figure, left - 44, baselines[2], theme.ALPHA_BAR, 20, color=theme.MUTED, ha="right")
+    line, gap, arrow = (96, 48, 36) if bands == 1 else (76, 10, 22)
+    room = (_BARS - 28 - _TOP) / bands
+    header = arrow + header_height(line)
+    across = min(_LARGEST[bands], int((_RIGHT - _LEFT) / length) - 12)
+    factor = max(1, min(across // side, int((room - header - 2 * gap) / 3) // side))
+    size = side * factor
+    pitch = min((_RIGHT - _LEFT) / length, size + 60)
+    columns = Columns(_LEFT + max(0.0, (_RIGHT - _LEFT - pitch * length) / 2), pitch, size)
+    top = _TOP + band * room + (room - header - 3 * size - 2 * gap) / 2
+    said = [
+        Frame(int(left), float(t), float(share))
+        for left, t, share in zip(frames.steps_left, frames.timesteps, frames.alphas_cumprod, strict=True)
+    ]
+    draw_direction(page, columns, len(shown), top)
+    draw_header(figure, page, columns, [*said, Frame(0, None, 1.0)][shown.start : shown.stop], top + arrow, line)
+    tops = [top + header + row * (size + gap) for row in range(3)]
+    for y, name in zip(tops, ("noised_image", "predicted_x0", "predicted_noise"), strict=True):
+        name_row(figure, columns, y + size / 2, words(name if bands == 1 else f"{name}_short"))
     for place, index in enumerate(shown):
-        middle = left + (place + 0.5) * pitch
-        edge = middle - side * large / 2
-        finished = index == len(frames.timesteps)
-        steps_left = 0 if finished else int(frames.steps_left[index])
-        share = 1.0 if finished else float(frames.alphas_cumprod[index])
-        theme.write(figure, middle, baselines[0], str(steps_left), size)
-        theme.gauge(page, edge, top + header - 32, side * large, share)
-        raster.place_digit(figure, edge, tops[0], large, frames.x0 if finished else frames.x_t[index])
-        if finished:
+        edge = columns.middle(place) - size / 2
+        if index == len(frames.timesteps):
+            raster.place_digit(figure, edge, tops[0], factor, frames.x0)
             continue
-        theme.write(figure, middle, baselines[1], str(round(float(frames.timesteps[index]))), color=theme.MUTED)
-        theme.write(figure, middle, baselines[2], theme.percent(share), color=theme.MUTED)
-        inner = middle - side * small / 2
-        raster.place_digit(figure, inner, tops[1], small, frames.x0_pred[index])
-        raster.place_noise(figure, inner, tops[2], small, frames.eps_pred[index])
-    end = left + pitch * len(shown)
-    height = top - (22 if bands == 1 else 16)
-    theme.arrow(page, (left, height), (end, height), mutation_scale=26 if bands == 1 else 18)
-    if band == bands - 1:
-        noise = (end - 420, theme.PAGE_HEIGHT - foot + 20, 400, 28)
-        grey = (end - 1160, *noise[1:])
-        theme.colour_bar(figure, noise, theme.NOISE_MAP, theme.NOISE_LIMIT, theme.EPS_PRED)
-        theme.colour_bar(figure, grey, theme.DIGIT_MAP, theme.DIGIT_LIMIT, theme.X_T)
+        raster.place_digit(figure, edge, tops[0], factor, frames.x_t[index])
+        raster.place_digit(figure, edge, tops[1], factor, frames.x0_pred[index])
+        raster.place_noise(figure, edge, tops[2], factor, frames.eps_pred[index])
 
 
 def draw_ten_digits(images: Array, steps_left: Array, labels: Array) -> Figure:
@@ -143,23 +142,27 @@ def draw_ten_digits(images: Array, steps_left: Array, labels: Array) -> Figure:
             f"images must have the shape ({len(labels)}, {len(steps_left)}, H, W), found {images.shape}"
         )
     with theme.use_theme():
-        figure = theme.new_figure()
+        words = figure_words("ten_digits")
+        figure = theme.new_figure(words("title"))
         count, rows, side = images.shape[0], images.shape[1], images.shape[3]
-        left, right, top, bottom, gap = 300, 3150, 180, 1750, 13
+        left, right, top, bottom, gap = LABELS, 3150, 300, 1776, 10
         pitch = min((right - left) / count, 560)
         left += round((right - left - pitch * count) / 2)
-        large = max(1, min(int(pitch - 20), 252) // side)
-        small = max(1, int((bottom - top - 30 - side * large) / max(1, rows - 1) - gap) // side)
+        large = max(1, min(int(pitch - 20), 196) // side)
+        small = max(1, int((bottom - top - 22 - side * large) / max(1, rows - 1) - gap) // side)
         small = min(small, large)
+        columns = Columns(left, pitch, side * large)
+        name_row(figure, columns, top - 36, words("label"), va="baseline")
         for column, label in enumerate(labels):
-            middle = left + (column + 0.5) * pitch
-            theme.write(figure, middle, top - 50, label_text(label), 36 if len(label_text(label)) <= pitch / 45 else 20)
+            middle = columns.middle(column)
+            theme.write(figure, middle, top - 36, label_text(label), 30 if len(label_text(label)) <= pitch / 45 else 18)
             for row in range(rows):
-                factor = large if row == rows - 1 else small
-                y = top + row * (side * small + gap) + (22 if row == rows - 1 else 0)
+                last = row == rows - 1
+                factor = large if last else small
+                y = top + row * (side * small + gap) + (22 if last else 0)
                 raster.place_digit(figure, middle - side * factor / 2, y, factor, images[column, row])
                 if column == 0:
-                    size = theme.NUMBER_SIZE if row == rows - 1 else 24
-                    baseline = y + side * factor / 2 + 0.37 * size * theme.DPI / 72
-                    theme.write(figure, left - 40, baseline, str(int(steps_left[row])), size, ha="right")
+                    count = str(int(steps_left[row]))
+                    name = words("finished_image") if last else words("first", count=count) if row == 0 else count
+                    name_row(figure, columns, y + side * factor / 2, name)
         return figure

@@ -42,7 +42,7 @@ ON_LIGHT, ON_DARK = "#1d1a27", "#fefefe"
 """Text on a light and on a dark part of an image, such as a cell of a heat map: the same on every page."""
 PURPLE = "#542788"
 """First accent; also the dark purple of the noise map."""
-ORANGE = "#d9730d"
+ORANGE = "#b35806"
 """Second accent; lighter than the first, also in greyscale."""
 QUARTERS = ("#35106b", "#6b469c", "#d9832b", "#f5c47a")
 """Four ordered colours whose lightness rises evenly, so that greyscale keeps their sequence."""

@@ -55,13 +55,15 @@ def draw_training_samples(samples: TrainingSamples) -> Figure:
     if columns > MOST_COLUMNS:
         raise VizdiffInputError(f"a strip of looks holds at most {MOST_COLUMNS}, found {columns}")
     with theme.use_theme():
-        figure = theme.new_figure()
-        left, right, top, bottom, apart = 250, 3140, 220, 1740, 60
+        words = figure_words("learning")
+        figure = theme.new_figure(words("title"))
+        left, right, top, bottom, apart = 250, 3140, 304, 1792, 60
         pitch = min((right - left - apart) / columns, 330)
         factor = max(1, int(min(pitch - 16, (bottom - top) / rows - 8)) // side)
         row_pitch = (bottom - top) / rows
         start = left + max(0.0, (right - left - apart - pitch * columns) / 2)
-        theme.write(figure, 90, top - 150, figure_words("learning")("training_step"), ha="left")
+        theme.write(figure, start + 30, top - 96, words("training_step"), ha="left")
+        theme.write(figure, start - 30, top - 22, words("label"), ha="right")
         for row, label in enumerate(samples.labels):
             baseline = top + row * row_pitch + side * factor / 2 + 34
             name = label_text(label)
@@ -71,7 +73,7 @@ def draw_training_samples(samples: TrainingSamples) -> Figure:
             last = column == columns - 1
             middle = start + (column + 0.5) * pitch + (apart if last and columns > 1 else 0)
             size = 22 if last else 20
-            theme.write(figure, middle, top - 80, str(int(step)), size, color=theme.INK if last else theme.MUTED)
+            theme.write(figure, middle, top - 22, str(int(step)), size, color=theme.INK if last else theme.MUTED)
             for row in range(rows):
                 x, y = middle - side * factor / 2, top + row * row_pitch
                 raster.place_digit(figure, x, y, factor, samples.images[column, row])

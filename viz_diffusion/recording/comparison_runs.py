@@ -8,7 +8,6 @@ figures.
 from __future__ import annotations
 
 import json
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from viz_diffusion.errors import VizdiffInputError
-from viz_diffusion.files import atomic_write, io_errors
+from viz_diffusion.files import atomic_write, damage_named, parse_json, read_arrays
 from viz_diffusion.recording.trajectory import Trajectory
 
 SHARES_LEFT = (1.0, 0.65, 0.55, 0.45, 0.35, 0.25, 0.1)
@@ -138,22 +137,21 @@ def load_comparison_runs(path: Path, trajectory: Trajectory, sample: int = 0) ->
     """
     if not path.is_file():
         return None
-    try:
-        with io_errors("read", path), path.open("rb") as handle, np.load(handle, allow_pickle=False) as stored:
-            header = json.loads(str(stored["header"]))
-            if header["of"] != _identity(trajectory, sample):
-                return None
-            generations = [
-                Generation(
-                    int(digit),
-                    str(sampler),
-                    float(scale),
-                    int(num_steps),
-                    *(stored[f"{index}.{name}"] for name in ("timesteps", "steps_left", "x_t", "x0_pred")),
-                )
-                for index, (digit, sampler, scale, num_steps) in enumerate(header["generations"])
-            ]
-            count, complete = int(header["others"]), bool(header.get("complete", True))
-    except (KeyError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        raise VizdiffInputError(f"{path} is damaged ({error}); delete it, and it is made again") from error
+    mend = "delete it, and it is made again"
+    stored = read_arrays(path, mend)
+    with damage_named(path, mend):
+        header = parse_json(str(stored["header"]))
+        if header["of"] != _identity(trajectory, sample):
+            return None
+        generations = [
+            Generation(
+                int(digit),
+                str(sampler),
+                float(scale),
+                int(num_steps),
+                *(stored[f"{index}.{name}"] for name in ("timesteps", "steps_left", "x_t", "x0_pred")),
+            )
+            for index, (digit, sampler, scale, num_steps) in enumerate(header["generations"])
+        ]
+        count, complete = int(header["others"]), bool(header.get("complete", True))
     return ComparisonRuns(tuple(generations[:count]), tuple(generations[count:]), complete)

@@ -12,7 +12,7 @@ import numpy as np
 from viz_diffusion.diffusion.scaling import SCALINGS
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.errors import VizdiffError, VizdiffInputError
-from viz_diffusion.files import atomic_dir, io_errors
+from viz_diffusion.files import atomic_dir, damage_named, io_errors
 from viz_diffusion.recording.store.fields import ACTIVATIONS, FIELDS, INNER_FIELDS, OPTIONAL_FIELDS, RecordingWriter
 from viz_diffusion.recording.store.layout import CHUNK_STEPS, partial_path
 from viz_diffusion.recording.store.reader import Extent, StoreReader, pack
@@ -83,9 +83,11 @@ def read(path: Path, allow_partial: bool, samples: slice | None) -> dict[str, An
         path = partial_path(path)
     if not path.exists():
         raise VizdiffInputError(f"{path}: there is no such recording; make one with: vizdiff trajectory --digit 5")
+    if path.exists() and not path.is_dir() and not path.is_file():
+        raise VizdiffInputError(f"{path} must be a folder or a file; it is a pipe or a device")
     if not (path / "zarr.json").is_file() and not zipfile.is_zipfile(path):
         raise VizdiffInputError(f"{path} is not a recording; make one with: vizdiff trajectory --digit 5")
-    with io_errors("read", path):
+    with io_errors("read", path), damage_named(path, "record it again"):
         try:
             reader = StoreReader(path)
             try:
@@ -99,7 +101,7 @@ def read(path: Path, allow_partial: bool, samples: slice | None) -> dict[str, An
             raise VizdiffInputError(
                 f"{path} was cut off after {error}; record it again, or open it with `allow_partial`"
             ) from None
-        except (VizdiffError, KeyError, ValueError, TypeError, AttributeError, MemoryError, EOFError) as error:
+        except VizdiffError as error:
             raise VizdiffInputError(f"{path} is damaged ({error}); record it again") from error
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from viz_diffusion.recording.comparison_runs import Generation
 from viz_diffusion.recording.trajectory import Trajectory
+from viz_diffusion.report.introduction import introduction
 from viz_diffusion.report.page import Page
 from viz_diffusion.report.player import Player, shown_steps
 from viz_diffusion.study.blocks import Picture
@@ -59,6 +60,7 @@ def assemble(
     pictures: dict[str, Picture],
     command: str,
     texts: Texts,
+    audience: str = "lecturer",
 ) -> Page:
     """Return the page; ``pictures`` holds every drawing by name, including ``steps``."""
     trajectory, facts = study.trajectory, wording(study.recording, texts)
@@ -81,6 +83,8 @@ def assemble(
         lang=texts.lang,
         class_names=texts.class_names,
         note=data_note(study, texts),
+        introduction=introduction(trajectory, study.findings),
+        audience=audience,
         warning=read_study(study).long_warning(texts),
     )
 

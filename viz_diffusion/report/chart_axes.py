@@ -51,3 +51,9 @@ def quarter_ticks(axes: ChartAxes) -> tuple[Tick, ...]:
     """Return ticks at all, three quarters, half, a quarter and none of the steps."""
     quarters = dict.fromkeys(round(axes.steps * k / 4) for k in (4, 3, 2, 1, 0))
     return tuple(Tick(axes.x(n), str(n)) for n in quarters)
+
+
+def timestep_ticks(axes: ChartAxes) -> tuple[Tick, ...]:
+    """Return ticks at the last timestep, at three quarters, half and a quarter of it, and at t = 0, numbered by t."""
+    timesteps = dict.fromkeys(round((axes.steps - 1) * k / 4) for k in (4, 3, 2, 1, 0))
+    return tuple(Tick(axes.x(t + 1), str(t)) for t in timesteps)

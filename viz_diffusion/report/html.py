@@ -24,16 +24,20 @@ from viz_diffusion.report.line_chart import DrawnChart, draw_chart
 from viz_diffusion.report.page import Page
 from viz_diffusion.report.player import Player
 from viz_diffusion.report.snr_chart import snr_curve
+from viz_diffusion.report.terms import TermMarker
 from viz_diffusion.text.catalogue import load_texts
-from viz_diffusion.text.math_html import typeset
+from viz_diffusion.text.glossary import glossary
+from viz_diffusion.text.math_html import formula, typeset
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-STYLES = ("symbols.css", "report.css", "player.css", "lecture.css", "print.css")
+STYLES = ("symbols.css", "report.css", "player.css", "lecture.css", "pen.css", "print.css")
 HEAD_SCRIPT = "head.js"
-SCRIPTS = ("player.js", "charts.js", "notes.js", "lecture.js", "page.js")
+SCRIPTS = ("player.js", "charts.js", "terms.js", "notes.js", "pen.js", "lecture.js", "page.js")
 """Template files included verbatim, in this order; later scripts use earlier ones."""
+LECTURE_SCRIPTS = ("notes.js", "pen.js", "lecture.js")
+"""Those of the lecturer mode, which shows the speaker notes."""
 
 
 def render(page: Page) -> str:
@@ -41,31 +45,29 @@ def render(page: Page) -> str:
     texts = load_texts(page.lang).for_classes(page.class_names)
     if page.recording_only:
         texts = texts.preferring("alone")
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("viz_diffusion.report", "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["typeset"] = typeset
+    environment = _environment()
+    terms, chapters = glossary(texts), page.shown_chapters
+    used = [name for name in SCRIPTS if name not in LECTURE_SCRIPTS or not page.is_for_students]
     style = Markup("\n").join(_inline(environment, name) for name in STYLES)
-    head_script, *scripts = (_inline(environment, name) for name in (HEAD_SCRIPT, *SCRIPTS))
-    data = [_run_data(player) for player in (*page.players, *page.comparisons)]
-    main, curve = page.players[0], snr_curve(page.players[0].alphas_cumprod)
+    head_script, *scripts = (_inline(environment, name) for name in (HEAD_SCRIPT, *used))
+    main = page.players[0]
+    curve = snr_curve(main.alphas_cumprod, by_timestep=main.total != len(main.alphas_cumprod))
     runs = [(index, player, _png(player.finished)) for index, player in enumerate(page.players)]
-    charts = {chapter.id: [draw_chart(chart) for chart in chapter.charts] for chapter in page.chapters}
+    charts = {chapter.id: [draw_chart(chart) for chart in chapter.charts] for chapter in chapters}
     chart_data = [
         _chart_data(drawn, np.array_equal(chart.steps_left, main.left))
-        for chapter in page.chapters
+        for chapter in chapters
         for chart, drawn in zip(chapter.charts, charts[chapter.id], strict=True)
     ]
-    eps = main.eps_pred
     html = environment.get_template("report.html.j2").render(
         page=page,
         text=texts,
         curve=curve,
         charts=charts,
+        chapters=chapters,
+        terms=terms,
+        markers={chapter.id: TermMarker(terms) for chapter in chapters},
+        titles={chapter.id: chapter.title for chapter in chapters},
         csp=_policy(style, head_script, *scripts),
         style=style,
         head_script=head_script,
@@ -75,14 +77,10 @@ def render(page: Page) -> str:
         icon=runs[0][2],
         grey_bar=_png(np.arange(255, -1, -1, dtype=np.uint8)[:, None]),
         noise_bar=_png(pixels.PUOR[::-1, None]),
-        beyond={
-            "first": f"{pixels.share_beyond(main.x_t[0], 1):.1%}",
-            "all": f"{pixels.share_beyond(main.x_t, 1):.1%}",
-            "eps": "–" if eps is None else f"{pixels.share_beyond(eps, NOISE_LIMIT):.2%}",
-        },
+        beyond=_beyond(main),
         data=_json_for_html(
             {
-                "runs": data,
+                "runs": [_run_data(player) for player in (*page.players, *page.comparisons)],
                 "digits": len(page.players),
                 "curve": asdict(curve.axes),
                 "charts": chart_data,
@@ -96,6 +94,30 @@ def render(page: Page) -> str:
 def write_report(page: Page, path: Path) -> None:
     """Render the page and write it to ``path`` atomically, as UTF-8."""
     write_bytes(path, render(page).encode())
+
+
+def _environment() -> jinja2.Environment:
+    """Return the environment of the templates."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("viz_diffusion.report", "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["typeset"] = typeset
+    environment.filters["formula"] = formula
+    return environment
+
+
+def _beyond(player: Player) -> dict[str, str]:
+    """Return the shares of values that lie outside the scales of the player."""
+    eps = player.eps_pred
+    return {
+        "first": f"{pixels.share_beyond(player.x_t[0], 1):.1%}",
+        "all": f"{pixels.share_beyond(player.x_t, 1):.1%}",
+        "eps": "–" if eps is None else f"{pixels.share_beyond(eps, NOISE_LIMIT):.2%}",
+    }
 
 
 def _inline(environment: jinja2.Environment, name: str) -> Markup:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from viz_diffusion.recording.trajectory import Trajectory
+from viz_diffusion.report.introduction import introduction
 from viz_diffusion.report.page import Page
 from viz_diffusion.report.player import Player, shown_steps
 from viz_diffusion.study.blocks import Picture
@@ -55,6 +56,7 @@ def assemble(
     pictures: dict[str, Picture],
     command: str,
     texts: Texts,
+    audience: str = "lecturer",
 ) -> Page:
     """Return the page; ``pictures`` holds every drawing by name, including ``steps``.
 
@@ -77,6 +79,8 @@ def assemble(
         lang=texts.lang,
         recording_only=True,
         note=texts("report.note", **words),
+        introduction=introduction(study.trajectory, study.findings),
+        audience=audience,
     )
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from viz_diffusion.report.chart_axes import ChartAxes, Tick, quarter_ticks
+from viz_diffusion.report.chart_axes import ChartAxes, Tick, quarter_ticks, timestep_ticks
 
 WIDTH, HEIGHT = 480, 220
 LEFT, TOP, RIGHT, BOTTOM = 44, 8, 8, 28
@@ -29,8 +29,8 @@ class DrawnSnrCurve:
     """The attribute ``d`` of the SVG path."""
     x_ticks: tuple[Tick, ...]
     y_ticks: tuple[Tick, ...]
-    rows: tuple[tuple[str, str, str, str], ...]
-    """Table rows: steps left, t, ᾱ in percent, SNR in dB."""
+    rows: tuple[tuple[str, ...], ...]
+    """Table rows: steps left, t, ᾱ in percent, SNR in dB; without the steps left where the axis counts timesteps."""
     width: int = WIDTH
     height: int = HEIGHT
 
@@ -58,8 +58,11 @@ def format_share(share: float) -> str:
     return f"{percent:.1f}%" if 0 < percent < 10 else f"{percent:.0f}%"
 
 
-def snr_curve(alphas_cumprod: NDArray[np.float64]) -> DrawnSnrCurve:
-    """Lay out the SNR of a schedule, with the most noise at the left."""
+def snr_curve(alphas_cumprod: NDArray[np.float64], by_timestep: bool = False) -> DrawnSnrCurve:
+    """Lay out the SNR of a schedule, with the most noise at the left.
+
+    The axis counts the steps left, or, for a generation that skips timesteps, the timestep t (``by_timestep``).
+    """
     steps = alphas_cumprod.size
     snr = decibels(alphas_cumprod)
     finite = snr[np.isfinite(snr)]
@@ -74,7 +77,7 @@ def snr_curve(alphas_cumprod: NDArray[np.float64]) -> DrawnSnrCurve:
     return DrawnSnrCurve(
         axes,
         "M" + "L".join(points),
-        quarter_ticks(axes),
+        timestep_ticks(axes) if by_timestep else quarter_ticks(axes),
         tuple(Tick(axes.y(db), str(db).replace("-", "−")) for db in marks),
-        rows,
+        tuple(row[1:] for row in rows) if by_timestep else rows,
     )

@@ -132,6 +132,22 @@ class Answer:
         rest = re.sub(rf"^{re.escape(self.verdict)}[.,:。，：]\s*", "", self.text)
         return rest[:1].upper() + rest[1:]
 
+    @property
+    def sentence(self) -> str:
+        """The first sentence after the verdict, with its number."""
+        return _sentences(self.rest)[0]
+
+    @property
+    def more(self) -> str:
+        """What follows the first sentence; empty where nothing does."""
+        return _sentences(self.rest)[1]
+
+
+def _sentences(text: str) -> tuple[str, str]:
+    """Return the first sentence of a text, and the rest."""
+    end = re.search(r"(?<!et al)[.!?][”)]?(?=\s+[A-Z√“(0-9])|[。！？][”）]?(?=.)", text)
+    return (text, "") if end is None else (text[: end.end()], text[end.end() :].strip())
+
 
 @dataclass(frozen=True)
 class Correction:

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 from viz_diffusion import __version__
 from viz_diffusion.lessons.base import AnyLesson, Finding, all_lessons
 from viz_diffusion.lessons.context import LessonContext, Progress, silent
-from viz_diffusion.lessons.precomputed import load_pictures, load_results
 from viz_diffusion.lessons.suitability import REASONS, reason_to_leave_out
 from viz_diffusion.recording.comparison_runs import ComparisonRuns
 from viz_diffusion.recording.trajectory import Trajectory
+from viz_diffusion.study.lesson_plan import LessonPlan
+from viz_diffusion.study.stored_study import Recordings
 from viz_diffusion.study.wording import join, weighting, wording
 from viz_diffusion.text.catalogue import Texts
 from viz_diffusion.views.frames import recording_facts
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 SHOWN_NAMES = 12
 """Classes that a page names."""
+NONE_KNOWN: Mapping[str, Finding] = {}
 _LIBRARIES = ("torch", "numpy", "matplotlib", "scikit-learn", "zarr", "pillow")
 
 
@@ -60,15 +62,26 @@ class Study:
 
     def facts(self) -> dict[str, Any]:
         """Return all facts, by lesson: what is written as JSON."""
-        found = {finding.lesson.name: finding.to_dict() for finding in self.findings}
-        facts = {"recording": self.recording, "weights_sha256": self.trajectory.weights_sha256, "lessons": found}
-        names = self.run.config.class_names
-        if names is not None:
-            facts["class_names"] = list(names)
-            facts["label"] = names[int(self.trajectory.labels[0])]
-        if self.left_out:
-            facts["left_out"] = {lesson.name: reason for lesson, reason in self.left_out}
-        return facts
+        return findings_facts(self.findings, self.recording, self.run, self.trajectory.weights_sha256, self.left_out)
+
+
+def findings_facts(
+    findings: Sequence[Finding],
+    recording: dict[str, Any],
+    run: Run,
+    weights_sha256: str,
+    left_out: Sequence[tuple[AnyLesson, str]] = (),
+) -> dict[str, Any]:
+    """Return all facts of findings, by lesson, with those of the recording: what is written as JSON."""
+    found = {finding.lesson.name: finding.to_dict() for finding in findings}
+    facts = {"recording": recording, "weights_sha256": weights_sha256, "lessons": found}
+    names = run.config.class_names
+    if names is not None:
+        facts["class_names"] = list(names)
+        facts["label"] = names[recording["digit"]]
+    if left_out:
+        facts["left_out"] = {lesson.name: reason for lesson, reason in left_out}
+    return facts
 
 
 def study(
@@ -80,41 +93,68 @@ def study(
     on_finding: Callable[[Finding], None] | None = None,
     progress: Progress = silent,
 ) -> Study:
-    """Measure lessons on a recording's first image.
+    """Measure lessons on a recording's first image; which ones, and how fully, says :meth:`LessonPlan.choose`."""
+    plan = LessonPlan.choose(lessons, run.config, trajectory.weights_sha256)
+    recordings = Recordings(trajectory, comparison_runs)
+    label, seed = int(trajectory.labels[0]), int(trajectory.seeds[0])
+    findings = measure_lessons(plan, run, model, label, seed, recordings, on_finding=on_finding, progress=progress)
+    return Study(run, trajectory, comparison_runs, findings, num_parameters(model), plan.left_out)
 
-    By default they are those of the core, and of the others those whose results ship for exactly these weights; slow
-    parts that do not ship are then left out. Lessons that are named are measured, except for slow parts that ship.
+
+def measure_lessons(
+    plan: LessonPlan,
+    run: Run,
+    model: SimpleUNet,
+    label: int,
+    seed: int,
+    recordings: Recordings,
+    known: Mapping[str, Finding] = NONE_KNOWN,
+    on_finding: Callable[[Finding], None] | None = None,
+    progress: Progress = silent,
+) -> tuple[Finding, ...]:
+    """Measure the lessons of a plan.
+
+    Parameters
+    ----------
+    label, seed
+        Of the generation that the lessons are about.
+    recordings
+        What they measure.
+    known
+        Findings that are known already, by the lesson's name.
+    on_finding
+        Called with each of the others.
     """
-    chosen = all_lessons() if lessons is None else lessons
-    shipping = chosen if lessons is None else [lesson for lesson in chosen if lesson.core]
-    precomputed = load_results(shipping, trajectory.weights_sha256)
-    context = LessonContext(
-        run,
-        model,
-        run.config.load_digits("test"),
-        int(trajectory.labels[0]),
-        int(trajectory.seeds[0]),
-        trajectory,
-        comparison_runs.others,
-        progress=progress,
-        precomputed=precomputed,
-        measure_slow=lessons is not None,
-    )
-    findings, left_out = [], list[tuple[AnyLesson, str]]()
-    for lesson in sorted(chosen, key=lambda lesson: lesson.position):
-        if lessons is None and not lesson.core and lesson.result not in precomputed:
-            continue
-        if reason := reason_to_leave_out(lesson, run.config):
-            left_out.append((lesson, reason))
-            continue
-        finding = Finding.measure(lesson, context)
-        if finding.precomputed:
-            finding = replace(finding, pictures=partial(load_pictures, lesson, trajectory.weights_sha256))
-        findings.append(finding)
+
+    @cache
+    def context() -> LessonContext:
+        runs = recordings.comparison_runs
+        return LessonContext(
+            run,
+            model,
+            run.config.load_digits("test"),
+            label,
+            seed,
+            recordings.trajectory,
+            () if runs is None else runs.others,
+            full=plan.full,
+            progress=progress,
+            precomputed=plan.shipped,
+            measure_slow=plan.measure_slow,
+        )
+
+    def find(lesson: AnyLesson) -> Finding:
+        finding = plan.find(lesson, context)
         if on_finding is not None:
             on_finding(finding)
-    num_parameters = sum(weight.numel() for weight in model.parameters())
-    return Study(run, trajectory, comparison_runs, tuple(findings), num_parameters, tuple(left_out))
+        return finding
+
+    return tuple(known[lesson.name] if lesson.name in known else find(lesson) for lesson in plan.lessons)
+
+
+def num_parameters(model: SimpleUNet) -> int:
+    """Return how many parameters a network has."""
+    return sum(weight.numel() for weight in model.parameters())
 
 
 def data_note(found: Study, texts: Texts) -> str:

@@ -121,6 +121,7 @@ def load_checkpoint(
     for key, kind in (("step", int), ("metrics_bytes", int), ("environment", dict), ("recipe", dict)):
         if type(entries.get(key)) is not kind:
             raise VizdiffInputError(f"{folder / 'state.json'} holds no {key}; choose another `resume`")
+    require_fit(model, weights, folder / names[0])
     state = TrainState.create(training, model, device)
     load_weights(state.model, weights, folder / names[0])
     load_weights(state.ema, averages, folder / names[1])
@@ -174,6 +175,13 @@ def load_weights(module: nn.Module, weights: dict[str, Tensor], path: Path) -> N
     if not all(torch.isfinite(tensor).all() for tensor in weights.values()):
         raise VizdiffInputError(f"{path} holds numbers that are not finite; train again")
     module.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
+
+
+def require_fit(config: ModelConfig, weights: Mapping[str, Tensor], path: Path) -> None:
+    """Refuse weights that are too few for a config, before there is memory for its network."""
+    have, least = sum(tensor.numel() for tensor in weights.values()), config.least_parameters
+    if have < least:
+        raise VizdiffInputError(f"{path} does not fit the config: it has {have:,} numbers, and {least:,} are needed")
 
 
 def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -52,7 +53,7 @@ class CheckpointSeries:
     def complete(self) -> list[Path]:
         """Return the folders of all complete checkpoints, oldest first."""
         folders = (path.parent for path in self.folder.glob("step-*/manifest.json"))
-        return sorted((folder for folder in folders if folder.name[5:].isdigit()), key=step_of)
+        return sorted((folder for folder in folders if re.fullmatch(r"step-[0-9]{1,18}", folder.name)), key=step_of)
 
     def save(self, state: TrainState, metrics_bytes: int, conditions: Mapping[str, Any]) -> None:
         """Write a checkpoint of the state (:func:`save_checkpoint`)."""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from viz_diffusion.files import io_errors, sync_dir, sync_file, to_json
+from viz_diffusion.files import LARGEST_TEXT, io_errors, parse_json, read_regular, sync_dir, sync_file, to_json
 
 METRICS = "metrics.jsonl"
 _LOSSES = {"loss": "last loss (one batch)", "heldout_loss": "held-out loss, by quarter of t"}
@@ -67,9 +66,9 @@ class MetricsLog:
 
 def _is_evaluation(line: bytes, step: int) -> bool:
     try:
-        entry = json.loads(line)
+        entry = parse_json(line)
         return "heldout_loss" in entry and entry["step"] == step
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         return False
 
 
@@ -89,10 +88,10 @@ def last_metrics(path: Path) -> tuple[int, list[tuple[str, str]]]:
     step = 0
     last: dict[str, Any] = {}
     try:
-        for line in path.read_text(encoding="utf-8").splitlines():
-            entry = json.loads(line)
+        for line in read_regular(path, LARGEST_TEXT).decode().splitlines():
+            entry = parse_json(line)
             step = int(entry["step"])
             last |= {name: np.ravel(entry[name]).astype(float) for name in _LOSSES if name in entry}
-    except (OSError, ValueError, TypeError, KeyError, OverflowError):
+    except (OSError, ValueError, TypeError, LookupError, OverflowError, RecursionError):
         pass  # no file yet, or a line that is being written
     return step, [(_LOSSES[name], ", ".join(f"{v:.4f}" for v in values)) for name, values in last.items()]

@@ -44,7 +44,7 @@ from viz_diffusion.files import (
     write_json,
     write_manifest,
 )
-from viz_diffusion.training.checkpoint import load_weights, read_tensors, to_bytes
+from viz_diffusion.training.checkpoint import load_weights, read_tensors, require_fit, to_bytes
 from viz_diffusion.training.checkpoint_series import LOCK, CheckpointSeries, Resumed, step_of
 from viz_diffusion.training.config import RunConfig
 from viz_diffusion.training.loop import TrainState
@@ -173,17 +173,18 @@ class Run:
         VizdiffIOError
             If the system refuses to read them.
         """
-        model = SimpleUNet(self.config.model)
 
-        def load(folder: Path, name: str = "ema.safetensors") -> str:
+        def load(folder: Path, name: str = "ema.safetensors") -> tuple[SimpleUNet, str]:
             weights, digest = read_tensors(folder, name)
+            require_fit(self.config.model, weights, folder / name)
+            model = SimpleUNet(self.config.model)
             load_weights(model, weights, folder / name)
-            return digest
+            return model, digest
 
         if self.is_finished:
-            digest = load(self.path, WEIGHTS)
+            model, digest = load(self.path, WEIGHTS)
         else:
-            digest, remarks = self._series.read_newest(load)
+            (model, digest), remarks = self._series.read_newest(load)
             for remark in remarks:
                 warn(remark)
         model = model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -15,7 +15,7 @@ from viz_diffusion.diffusion.sampler_config import SamplerConfig
 from viz_diffusion.diffusion.samplers import ImageNoise
 from viz_diffusion.diffusion.sampling import sampling_steps
 from viz_diffusion.errors import VizdiffInputError
-from viz_diffusion.files import read_checked, write_bytes
+from viz_diffusion.files import read_checked, read_regular, write_bytes
 from viz_diffusion.training.checkpoint import parse_tensors
 from viz_diffusion.training.loop import TrainState
 
@@ -109,7 +109,7 @@ def load_samples(folder: Path, *, check: bool) -> tuple[Tensor, Tensor] | None:
     path = folder / SAMPLES
     if not path.is_file():
         return None
-    tensors = parse_tensors(path, read_checked(folder, SAMPLES)[0] if check else path.read_bytes())
+    tensors = parse_tensors(path, read_checked(folder, SAMPLES)[0] if check else read_regular(path))
     if set(tensors) != {"steps", "images"}:
         raise VizdiffInputError(f"{path} must hold steps and images, found {', '.join(sorted(tensors)) or 'nothing'}")
     return tensors["steps"], tensors["images"]

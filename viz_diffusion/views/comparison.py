@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,7 @@ from viz_diffusion.plots.compare import ChangedInput, draw_compare
 from viz_diffusion.plots.film_captions import Head
 from viz_diffusion.plots.mosaic import MosaicRow, draw_mosaic
 from viz_diffusion.plots.theme import X0_PRED, X_T, primed
+from viz_diffusion.plots.words import figure_words
 from viz_diffusion.recording.trajectory import Trajectory
 from viz_diffusion.views import strip as strip_view
 from viz_diffusion.views.frames import recording_facts
@@ -107,9 +109,9 @@ def draw_comparison(
 def changed_inputs(data: Comparison, steps: NDArray[np.int64]) -> tuple[ChangedInput, ...]:
     """Return each input that differs at any step, as texts at the steps with indices ``steps`` (0 .. S-1)."""
     rows = (
-        ("$y$", data.plain_inputs.labels, data.inputs_of_changed.labels, _label),
-        ("$t$", data.plain_inputs.timesteps, data.inputs_of_changed.timesteps, _format),
-        ("$s$", data.plain_inputs.guidance, data.inputs_of_changed.guidance, _format),
+        ("y", data.plain_inputs.labels, data.inputs_of_changed.labels, _label),
+        ("t", data.plain_inputs.timesteps, data.inputs_of_changed.timesteps, _format),
+        ("s", data.plain_inputs.guidance, data.inputs_of_changed.guidance, _format),
     )
     return tuple(
         ChangedInput(symbol, *(tuple(write(values[k]) for k in steps) for values in (plain, changed)))
@@ -121,21 +123,24 @@ def changed_inputs(data: Comparison, steps: NDArray[np.int64]) -> tuple[ChangedI
 def heads(data: Comparison, states: NDArray[np.int64]) -> list[tuple[Head, Head]]:
     """Return the film captions above both recordings at the states with indices ``states`` (0 .. S).
 
-    The caption of ``plain`` gives its network inputs. The caption of ``changed`` gives the same with a prime and, after
-    an arrow, the changed input where it differs; it is then highlighted. The finished image has the last step's inputs.
+    Each caption names its recording and gives the network inputs that differ at any step. That of ``changed`` adds,
+    after an arrow, the changed input where it differs; it is then highlighted. The finished image has the last step's
+    inputs.
     """
-    steps = np.minimum(states, data.plain.trajectory.num_steps - 1)
+    steps, words = np.minimum(states, data.plain.trajectory.num_steps - 1), figure_words("compare")
     inputs = changed_inputs(data, steps)
     captions = []
     for k in range(len(steps)):
-        plain = "  ".join(f"{entry.symbol.strip('$')} = {entry.plain[k]}" for entry in inputs)
-        changed = "  ".join(
-            f"{entry.symbol.strip('$')}′ = {entry.plain[k]}"
-            + (f" → {entry.changed[k]}" if entry.changed[k] != entry.plain[k] else "")
-            for entry in inputs
-        )
-        captions.append(((plain, False), (changed, any(entry.changed[k] != entry.plain[k] for entry in inputs))))
+        given = [f"{words(f'input_{entry.symbol}')} = {entry.plain[k]}" for entry in inputs]
+        arrows = [f" → {one.changed[k]}" if one.changed[k] != one.plain[k] else "" for one in inputs]
+        changed = [text + arrow for text, arrow in zip(given, arrows, strict=True)]
+        captions.append((_head(words("plain"), given), _head(words("changed"), changed, any(arrows))))
     return captions
+
+
+def _head(name: str, inputs: Sequence[str], is_highlighted: bool = False) -> Head:
+    """Return the film caption of a recording: its name and its inputs."""
+    return (f"{name}: {', '.join(inputs)}" if inputs else name), is_highlighted
 
 
 def facts(data: Comparison) -> dict[str, Any]:

@@ -130,7 +130,7 @@ def draw(data: Activations) -> dict[str, Figure]:
         timesteps=recorded.timesteps[shown],
         steps_left=recorded.steps_left[shown],
         alphas_cumprod=recorded.alphas_cumprod[shown],
-        blocks=tuple(FeatureMaps(block.maps, block.rms) for block in data.blocks),
+        blocks=tuple(FeatureMaps(block.maps, block.rms, block.name) for block in data.blocks),
     )
     return {"activations": draw_activations(frames)}
 
@@ -183,8 +183,8 @@ def facts(data: Activations) -> dict[str, Any]:
     recorded, shown = data.trajectory, data.trajectory.activation_steps
     left = [] if shown is None else recorded.steps_left[shown].tolist()
     named = [
-        f"{number} {block.name} ({'×'.join(map(str, block.shape))}: {', '.join(map(str, block.channels))})"
-        for number, block in enumerate(data.blocks, 1)
+        f"{block.name} ({'×'.join(map(str, block.shape))}: {', '.join(map(str, block.channels))})"
+        for block in data.blocks
     ]
     return {
         **recording_facts(recorded, data.sample),

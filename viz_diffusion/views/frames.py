@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from viz_diffusion.diffusion.sampler_config import SamplerConfig
 from viz_diffusion.diffusion.timesteps import SAMPLERS
 from viz_diffusion.errors import VizdiffInputError, VizdiffNonFiniteError, VizdiffUsageError
 from viz_diffusion.plots.film import film_frames
@@ -153,15 +154,43 @@ def check_recorded(trajectory: Trajectory, sample: int = 0) -> None:
 
 def recording_facts(trajectory: Trajectory, sample: int = 0) -> dict[str, Any]:
     """Return the label, seed and sampler settings of a recording, for captions; None where unknown."""
-    eta = f" (η = {trajectory.eta:g})" if trajectory.eta else ""
     guidance = trajectory.guidance_scale
+    return _facts(
+        int(trajectory.labels[sample]),
+        int(trajectory.seeds[sample]),
+        trajectory.sampler,
+        trajectory.variance,
+        trajectory.eta,
+        guidance if np.isfinite(guidance) else None,
+        trajectory.clip,
+        trajectory.num_steps,
+    )
+
+
+def requested_facts(label: int, seed: int, config: SamplerConfig, num_train_timesteps: int) -> dict[str, Any]:
+    """Return what :func:`recording_facts` says of a generation that is sampled in this way."""
+    num_steps = config.num_steps(num_train_timesteps)
+    variance, scale = config.injected_variance, float(config.guidance_scale)
+    return _facts(label, seed, config.sampler, variance, config.eta, scale, config.clip, num_steps)
+
+
+def _facts(
+    label: int,
+    seed: int,
+    sampler: str,
+    variance: str,
+    eta: float,
+    guidance_scale: float | None,
+    clip: bool,
+    num_steps: int,
+) -> dict[str, Any]:
     return {
-        "digit": int(trajectory.labels[sample]),
-        "seed": int(trajectory.seeds[sample]),
-        "sampler": SAMPLERS.get(trajectory.sampler, trajectory.sampler) + eta,
-        "variance": trajectory.variance,
-        "eta": trajectory.eta,
-        "guidance_scale": guidance if np.isfinite(guidance) else None,
-        "clip": trajectory.clip,
-        "num_steps": trajectory.num_steps,
+        "digit": label,
+        "seed": seed,
+        "sampler": SAMPLERS.get(sampler, sampler) + (f" (η = {eta:g})" if eta else ""),
+        "variance": variance,
+        "eta": eta,
+        "guidance_scale": guidance_scale,
+        "clip": clip,
+        "num_steps": num_steps,
     }

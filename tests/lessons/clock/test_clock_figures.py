@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 from matplotlib.figure import Figure
 
-from viz_diffusion.lessons.clock.figures import SHOWN, ArmPictures, draw_border_clock, draw_no_clock, draw_wrong_clock
+from viz_diffusion.lessons.clock.figures import ArmPictures, draw_border_clock, draw_no_clock, draw_wrong_clock
 
 
 def pictures(arms: int) -> ArmPictures:
@@ -24,34 +24,34 @@ def drawn_images(figure: Figure) -> int:
     return sum(len(axes.images) for axes in figure.axes)
 
 
-def test_a_row_for_each_arm_with_both_shares() -> None:
+def test_a_column_for_each_arm_with_both_shares() -> None:
     figure = draw_wrong_clock(pictures(7))
     said = texts(figure)
-    assert drawn_images(figure) == 2 * 7 * SHOWN
+    assert drawn_images(figure) == 2 * 7 * 4
     assert {f"{k}%" for k in (*range(14), *range(50, 64))} <= set(said)
-    assert said.count("reversed") == said.count("as is") == said.count("denoised") == 2
-    assert "Wrong timestep in the embedding only" in said
+    assert said.count("reversed") == said.count("as they are") == said.count("after a filter") == 2
+    assert "Wrong timestep\nin the embedding only" in said
     assert any("of 100 samples" in one for one in said)
 
 
 def test_arms_that_are_missing_are_not_named() -> None:
     figure = draw_wrong_clock(pictures(4))
-    assert drawn_images(figure) == 2 * 4 * SHOWN
-    assert "Wrong timestep in the embedding only" not in texts(figure)
+    assert drawn_images(figure) == 2 * 4 * 4
+    assert "Wrong timestep\nin the embedding only" not in texts(figure)
 
 
 def test_without_a_classifier_there_are_no_shares() -> None:
     figure = draw_wrong_clock(replace(pictures(7), read=None, read_smoothed=None))
-    assert not any("%" in one or "ercentages" in one for one in texts(figure))
-    assert not {"as is", "denoised"} & set(texts(figure))
+    assert not any("%" in one or "of 100 samples" in one for one in texts(figure))
+    assert not {"as they are", "after a filter"} & set(texts(figure))
 
 
-def test_two_rows_for_each_of_the_twins() -> None:
+def test_two_columns_for_each_of_the_twins() -> None:
     figure = draw_no_clock(pictures(4))
     said = texts(figure)
-    assert drawn_images(figure) == 2 * 4 * SHOWN
+    assert drawn_images(figure) == 2 * 4 * 4
     assert {f"{k}%" for k in range(8)} <= set(said)
-    assert {"Network without timesteps", "Its twin with timesteps, trained equally"} <= set(said)
+    assert {"Network\nwithout timesteps", "Its twin with timesteps,\ntrained equally"} <= set(said)
 
 
 def test_all_of_it_is_on_the_page_and_no_word_lies_on_another() -> None:
@@ -65,6 +65,6 @@ def test_all_of_it_is_on_the_page_and_no_word_lies_on_another() -> None:
 def test_dots_and_bound_of_the_border_are_named() -> None:
     timesteps, bound = np.array([9, 99, 499]), np.geomspace(1, 500, 1000)
     figure = draw_border_clock(timesteps, np.array([1.0, 9.0, 90.0]), bound, 999)
-    assert {"timestep t", "RMS error of the estimated timestep", "most likely t"} <= {
-        *texts(figure), *(axes.get_xlabel() for axes in figure.axes)
-    }  # fmt: skip
+    said = {*texts(figure), *(text.get_text() for axes in figure.axes for text in axes.texts)}
+    assert {"timestep t (noise to the right)", "error of the estimated timestep (RMS, in timesteps)"} <= said
+    assert [any(word in one for one in said) for word in ("Cramér–Rao bound", "most likely t")] == [True, True]

@@ -46,7 +46,7 @@ def test_ticks_stand_where_generations_settle_with_median_and_quartiles_over_the
     ticks, others = (axes for axes in figure.axes if not axes.axison and axes.get_xlim() == (-999, 0))
     assert len(others.collections[0].get_segments()) == 3
     assert not others.lines
-    assert {"300  network", "ideal"} <= {text.get_text() for text in figure.texts}
+    assert {"t = 300  network", "ideal"} <= {text.get_text() for text in figure.texts}
     (marks,) = ticks.collections
     assert [segment[0][0] for segment in marks.get_segments()] == [-200, -300, -480]
     quarters, interval, median = ticks.lines

@@ -208,7 +208,11 @@ def test_words_and_figures_with_digits(digits: FlowDigits, ring: RingStudy) -> N
     assert finding.facts_by_name["noise_steps"] == 4000
     assert len(told_in_every_language(finding, context)) == 2
     assert set(lesson.draw(data)) == set(lesson.figure_names)
-    assert all(lesson.draw(data)[name].axes for name in ("flow_digits", "flow_quality"))
+    assert lesson.draw(data)["flow_digits"].axes
+    quality = lesson.draw(replace(data, digits=replace(digits, frechet_real=0.3)))["flow_quality"]
+    levels = [line for axes in quality.axes if axes.axison for line in axes.lines if len(set(line.get_ydata())) == 1]
+    assert [line.get_ydata()[0] for line in levels if len(line.get_xdata()) == 2] == [0.3]
+    assert "real\ndigits" in [text.get_text() for text in quality.texts]
     found = outcomes(lesson, data)
     assert found["digits_straighter"] is True
     ramp = 0.01 * np.linspace(-1, 1, digits.straight.shape[1])

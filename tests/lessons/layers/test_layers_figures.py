@@ -18,13 +18,13 @@ SHARES = np.array([[0.1, 0.1], [0.3, 0.5], [0.4, 0.9]])
 RATIOS = np.array([[1.0, 1.1], [1.5, 1.2], [4.0, 1.0]])
 CONTROL = np.array([0.1, 0.11, 0.09])
 PARTS = (
-    Part("$h$", T, SHARES, SHARES - 0.05, SHARES + 0.05, 0.0, CONTROL, percent=True),
-    Part("$\\ell$", T, RATIOS, RATIOS - 0.1, RATIOS + 0.1, 1.0, log=True),
+    Part("probe", T, SHARES, SHARES - 0.05, SHARES + 0.05, 0.0, CONTROL, percent=True),
+    Part("ablation", T, RATIOS, RATIOS - 0.1, RATIOS + 0.1, 1.0, log=True),
 )
 
 
 def score() -> Figure:
-    return draw_blocks((14, 7), PARTS, ((200.0, 150.0, 260.0), None), 1000)
+    return draw_blocks((("down", 14), ("mid", 7)), PARTS, ((200.0, 150.0, 260.0), None), 1000)
 
 
 def line_of(figure: Figure, part: int, block: int) -> Axes:
@@ -69,9 +69,9 @@ def test_a_block_is_marked_where_it_is_missed_and_not_where_it_is_not() -> None:
     assert all(line.get_marker() != "o" for line in line_of(figure, 0, 0).lines)
 
 
-def test_each_line_names_its_number_size_and_largest_value(words: Callable[[Figure], list[str]]) -> None:
+def test_each_line_names_its_block_size_and_largest_value(words: Callable[[Figure], list[str]]) -> None:
     shown = words(score())
-    assert {"1", "2", "14×14", "7×7", "40%", "90%", "4.00", "1.20", "999", "500", "0"} <= set(shown)
+    assert {"1  down", "2  mid", "14 × 14", "7 × 7", "40%", "90%", "4.00", "1.20", "999", "500", "0"} <= set(shown)
 
 
 def embedding(seed: int) -> LabelEmbedding:
@@ -100,7 +100,7 @@ def test_labels_stand_above_those_that_learned_nothing_with_chance_beside_them(
     for table, labels in zip(tables, rows, strict=True):
         wanted = labels.cosine - np.eye(10)  # the diagonal would drown all else
         assert np.allclose(table[30::60, 30::60], wanted)
-    maps = [[text.get_position() for text in axes.texts] for axes in figure.axes if len(axes.texts) == 10]
+    maps = [axes.lines[0].get_xydata() for axes in figure.axes if len(axes.texts) == 10]
     assert np.allclose(maps, [places for labels in rows for places in (labels.pca, *labels.tsne)])
     panels = [axes for axes in figure.axes if axes.axison and axes.get_xlim() == (-1, 1)]
     for axes, (null, rho, controls) in zip(panels, chances, strict=True):
@@ -111,4 +111,6 @@ def test_labels_stand_above_those_that_learned_nothing_with_chance_beside_them(
         assert list(line.get_xdata()) == [rho, rho]
         values, edges, _ = axes.patches[0].get_data()
         assert np.isclose((values * np.diff(edges)).sum(), 1)
-    assert {"0.24", "0.47", "PCA  20%, 10%", "t-SNE"} <= set(words(figure))
+    assert {"0.24", "0.47", "PCA 20% + 10%", "t-SNE, 3 seeds", "after training", "before training"} <= set(
+        words(figure)
+    )

@@ -1,4 +1,4 @@
-"""The diagram: every block is there, is named, and is reached by the sum; the last line by x_t and t."""
+"""The diagram: every block is there, is named, and is reached by the sum; the output formula by x_t and t."""
 
 from __future__ import annotations
 
@@ -54,15 +54,17 @@ def test_widths_are_written(drawn: Drawn, words: Callable[..., list[str]]) -> No
     said = words(drawn("model"))
     counts = {
         "64": 2,
-        "128": 5,
-        "14²": 2,
-        "7²": 4,
-        "28²": 2,
-        "256": 1,
-        "11 × 256": 1,
+        "128": 4,
+        "14 × 14": 2,
+        "7 × 7": 4,
+        "28 × 28": 2,
+        "128 numbers": 1,
+        "256 numbers": 1,
+        "11 × 256 numbers": 1,
         "∅": 1,
         "MLP": 1,
         "attention": 1,
+        "U-Net: 6 residual blocks, with skip connections (grey)": 1,
     }
     assert {label: said.count(label) for label in counts} == counts
     assert any("1\N{NO-BREAK SPACE}634\N{NO-BREAK SPACE}564 parameters" in one for one in said)
@@ -86,7 +88,7 @@ def test_attention_stands_over_its_block(drawn: Drawn) -> None:
 
 def test_many_labels_are_shortened(make: SimpleNamespace, words: Callable[..., list[str]]) -> None:
     said = words(diagram.draw_model(replace(make.model(), num_labels=100)))
-    assert {"…", "99", "101 × 256"} <= set(said)
+    assert {"…", "99", "101 × 256 numbers"} <= set(said)
 
 
 def test_no_blocks_or_too_many_are_refused(make: SimpleNamespace) -> None:
@@ -96,18 +98,18 @@ def test_no_blocks_or_too_many_are_refused(make: SimpleNamespace) -> None:
         diagram.draw_model(make.model(4))
 
 
-def last_line(figure: Figure) -> dict[str, Line2D]:
-    """Return the lines that lead into the last line, by what they carry."""
+def formula_lines(figure: Figure) -> dict[str, Line2D]:
+    """Return the lines that lead into the output formula, by what they carry."""
     found = {str(line.get_gid()): line for line in figure.axes[0].lines}
-    return {gid.removeprefix("last-line-"): line for gid, line in found.items() if gid.startswith("last-line-")}
+    return {gid.removeprefix("formula-"): line for gid, line in found.items() if gid.startswith("formula-")}
 
 
 @pytest.mark.parametrize("name", ["model", "model_deep"])
-def test_x_t_and_t_reach_the_last_line(name: str, drawn: Drawn) -> None:
+def test_x_t_and_t_reach_the_formula_lines(name: str, drawn: Drawn) -> None:
     figure = drawn(name)
-    (circle,) = [patch for patch in figure.axes[0].patches if patch.get_gid() == "last-line"]
+    (circle,) = [patch for patch in figure.axes[0].patches if patch.get_gid() == "formula"]
     assert isinstance(circle, Circle)
-    (x, y), lines = circle.center, last_line(figure)
+    (x, y), lines = circle.center, formula_lines(figure)
     assert set(lines) == {"x_t", "t"}
     into = [end for _, end, patch in arrows(figure) if same_color(patch.get_ec(), theme.PURPLE)]
     assert len(into) == 2
@@ -121,7 +123,7 @@ def test_x_t_and_t_reach_the_last_line(name: str, drawn: Drawn) -> None:
 
 
 @pytest.mark.parametrize(("predicts", "symbol"), [("v", "{v}"), ("x₀", "{x}_0")])
-def test_the_last_line_is_written_out(
+def test_the_output_formula_is_written_out(
     predicts: str, symbol: str, make: SimpleNamespace, words: Callable[..., list[str]]
 ) -> None:
     said = "".join(words(diagram.draw_model(replace(make.model(), layers_predict=predicts))))
@@ -129,10 +131,10 @@ def test_the_last_line_is_written_out(
     assert "alpha" in said
 
 
-def test_without_a_last_line_none_is_drawn(make: SimpleNamespace, words: Callable[..., list[str]]) -> None:
+def test_without_an_output_formula_none_is_drawn(make: SimpleNamespace, words: Callable[..., list[str]]) -> None:
     figure = diagram.draw_model(replace(make.model(), layers_predict="ε"))
-    assert last_line(figure) == {}
-    assert not any("alpha" in one or "last" in one for one in words(figure))
+    assert formula_lines(figure) == {}
+    assert not any("alpha" in one or "formula" in one for one in words(figure))
 
 
 @pytest.mark.parametrize("name", ["model", "model_deep"])

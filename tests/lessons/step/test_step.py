@@ -108,12 +108,27 @@ def test_the_pixels_account_balances() -> None:
 
 
 @pytest.mark.parametrize(
-    ("sampler", "steps", "name"), [("ddpm", None, "$x_{t-1}$"), ("ddim", 50, "$x_{t-20}$"), ("ddim", 7, "$x_{t'}$")]
+    ("sampler", "steps", "name"), [("ddpm", None, "xₜ₋₁"), ("ddim", 50, "xₜ₋₂₀"), ("ddim", 7, "xₜ′")]
 )
 def test_what_is_there_after_a_step_is_named_by_how_far_it_goes(sampler: str, steps: int | None, name: str) -> None:
     figure = step.draw(measure_steps(_record(sampler, steps)))["ledger"]
     written = {text.get_text() for axes in figure.axes for text in axes.texts} | {t.get_text() for t in figure.texts}
-    assert {text for text in written if text.startswith(("$x_{t-", "$x_{t'"))} == {name}
+    assert {text for text in written if text.startswith(("xₜ₋", "xₜ′"))} == {name}
+
+
+def test_no_column_of_changes_is_blank_and_each_bar_is_as_long_as_its_norm() -> None:
+    """The enlargement is a tenth of the injected noise: on one scale it would be white."""
+    figure = step.draw(measure_steps(_record("ddpm", None)))["ledger"]
+    changes = [image.get_array() for axes in figure.axes for image in axes.images if image.get_cmap().name == "PuOr"]
+    changes = [values for values in changes if values.shape[0] == values.shape[1]]
+    assert len(changes) == 9
+    strongest = np.array([np.abs(values).max() for values in changes]).reshape(3, 3).max(axis=1)
+    assert (strongest > 1.5).all()  # half of the colour scale, in every column
+    bars = [patch for axes in figure.axes for patch in axes.patches]
+    shares = np.array([bar.get_width() for bar in bars[1::2]]) / bars[0].get_width()
+    said = [text.get_text().removeprefix("size ") for text in figure.texts if text.get_text().startswith("size ")]
+    norms = [float(number) for number in said]
+    assert np.allclose(shares, np.array(norms) / max(norms), atol=0.01)
 
 
 def _truth(sampler: str, clip: bool = False) -> Trajectory:
@@ -237,7 +252,8 @@ def test_many_generations_are_told_every_way_and_drawn() -> None:
         assert [one.name for one in told["zh"].drawings] == ["ledger", "directions", "exposure"]
     figure = step.draw(data)["directions"]
     words = " ".join(text.get_text() for text in figure.texts)
-    assert all(said in words for said in ("enlarging", "removing", "+27.0", "distance of the two, in steps", "−0.98"))
+    wanted = ("enlargement", "removed noise", "+27.0", "distance between the two (in steps)", "−0.98")
+    assert all(said in words for said in wanted)
 
 
 def test_exposure_bias_is_told_every_way() -> None:

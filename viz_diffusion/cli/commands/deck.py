@@ -24,6 +24,7 @@ from viz_diffusion.cli.options import (
     RunOption,
 )
 from viz_diffusion.cli.outputs import Output
+from viz_diffusion.cli.picture_options import SIZES, check_size, writes_pictures
 from viz_diffusion.cli.study import (
     LessonsOption,
     figure_command,
@@ -34,7 +35,7 @@ from viz_diffusion.cli.study import (
     study_texts,
 )
 from viz_diffusion.deck.outline import MINUTES
-from viz_diffusion.errors import VizdiffUsageError, did_you_mean
+from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.files import make_dir, make_parent
 from viz_diffusion.text.class_names import file_name
 
@@ -54,7 +55,6 @@ HELP = (
 )
 _ENDINGS = {"pptx": ".pptx", "pdf": ".pdf", "folder": ""}
 _DEFAULT_MINUTES, _DEFAULT_SIZE = 45, "720p"
-_SIZES = ("360p", "480p", "720p", "1080p")
 
 
 MinutesOption = Annotated[
@@ -76,7 +76,7 @@ TemplateOption = Annotated[
         rich_help_panel=OUTPUT,
     ),
 ]
-SizeOption = Annotated[str, typer.Option(metavar="|".join(_SIZES), help="Size of the film.", rich_help_panel=OUTPUT)]
+SizeOption = Annotated[str, typer.Option(metavar="|".join(SIZES), help="Size of the film.", rich_help_panel=OUTPUT)]
 
 OutOption = Annotated[
     Path | None,
@@ -103,6 +103,7 @@ class _DeckFile:
     """Size of the film."""
 
 
+@writes_pictures
 @takes(generation=GENERATION)
 def run_command(
     *,
@@ -197,10 +198,7 @@ def _check_options(format: str, template: Path | None, out: Path | None, size: s
     """Refuse options that do not go together."""
     if format not in _ENDINGS:
         raise VizdiffUsageError(f"--format must be one of {', '.join(_ENDINGS)}, found {format!r}")
-    if size not in _SIZES:
-        raise VizdiffUsageError(
-            f"--size must be one of {', '.join(_SIZES)}, found {size!r}{did_you_mean(size, _SIZES)}"
-        )
+    check_size(size)
     if template is not None and format != "pptx":
         raise VizdiffUsageError(f"--template goes with --format pptx, not with {format}")
     if out is not None and format != "folder" and out.suffix.lower() != f".{format}":

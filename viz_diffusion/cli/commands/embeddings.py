@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,9 +13,19 @@ from viz_diffusion.cli.loading import load_run
 from viz_diffusion.cli.option_groups import OUTPUT
 from viz_diffusion.cli.options import ForceOption, JsonOption, LangOption, QuietOption, RunOption
 from viz_diffusion.cli.outputs import Output, default_out
+from viz_diffusion.cli.picture_options import writes_pictures
 from viz_diffusion.files import make_dir, write_json
 
-HELP = "Draw the time embedding, label embedding and network.\n\nExample: vizdiff embeddings"
+if TYPE_CHECKING:
+    from viz_diffusion.cli.loading import LoadedRun
+    from viz_diffusion.plots.conditioning import ConditioningMap
+
+HELP = (
+    "Draw the time embedding, label embedding and network.\n\n"
+    "For digits of MNIST also what the network makes of time and label together (conditioning_map): it comes with the "
+    "bundled weights and takes about ten seconds with others.\n\n"
+    "Example: vizdiff embeddings"
+)
 OutOption = Annotated[
     Path | None,
     typer.Option(
@@ -26,6 +36,7 @@ OutOption = Annotated[
 ]
 
 
+@writes_pictures
 def run_command(
     run: RunOption = None,
     lang: LangOption = "en",
@@ -41,11 +52,14 @@ def run_command(
     make_dir(out)
     loaded = load_run(run, "cpu", terminal)
     texts = texts.for_classes(loaded.run.config.class_names)
-    written = Output(out / "embeddings.json", "embeddings", force, lang, ("*_embedding.???", "model.???"))
+    written = Output(
+        out / "embeddings.json", "embeddings", force, lang, ("*_embedding.???", "conditioning_map.???", "model.???")
+    )
     written.claim(terminal, weights=loaded.weights_sha256[:8])
     from viz_diffusion.lessons.clock import lesson as clock
     from viz_diffusion.lessons.facts import facts_by_name
     from viz_diffusion.lessons.label import lesson as label
+    from viz_diffusion.lessons.label.conditioning import conditioning_facts
     from viz_diffusion.lessons.label.label_embedding import embedding_facts, measure_embedding
     from viz_diffusion.lessons.network import lesson as network
     from viz_diffusion.plots.embeddings import draw_label_embedding
@@ -64,6 +78,10 @@ def run_command(
         figures |= Figures(label_embedding=lambda: draw_label_embedding(labels))
     else:
         terminal.say("Left out", f"label_embedding: {texts['report.reason_labels']}")
+    conditioning = _conditioning(loaded, terminal)
+    if conditioning is not None:
+        facts["conditioning_map"] = facts_by_name(conditioning_facts(conditioning))
+        figures |= label.draw_conditioning(conditioning)
     facts["model"], figures = facts_by_name(network.facts(layers)), figures | network.draw(layers)
     drawn = []
     for name in figures:  # drawn where the names of classes are known
@@ -81,3 +99,20 @@ def run_command(
     write_json(out / "embeddings.json", result)
     terminal.tell("Done", "done_folder", path=show_path(out), files=", ".join(figures), seconds=terminal.seconds)
     terminal.result(result)
+
+
+def _conditioning(loaded: LoadedRun, terminal: Terminal) -> ConditioningMap | None:
+    """Return time plus label and the bottleneck, which came with the weights or are measured; None where neither is."""
+    from viz_diffusion.lessons.label import lesson as label
+    from viz_diffusion.lessons.label.conditioning import SIZES, measure_conditioning
+    from viz_diffusion.lessons.precomputed import load_results
+
+    study = load_results([label.LESSON], loaded.weights_sha256).get(label.LabelStudy)
+    if study is not None:
+        found: ConditioningMap | None = study.conditioning
+        return found
+    config = loaded.run.config
+    if config.dataset != "mnist" or not loaded.model.config.use_time:
+        return None
+    with terminal.progress("Measuring", "the conditioning", None) as update:
+        return measure_conditioning(loaded.model, config.noise_schedule, SIZES[0], update)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,11 +16,23 @@ from viz_diffusion.cli.export_options import (
     FigureOption,
     FormatOption,
     FramesOption,
+    FullOption,
     SpacingOption,
     TransparentOption,
 )
+from viz_diffusion.cli.export_pictures import (
+    FILM_FIGURES,
+    FILMS,
+    LEARNING,
+    STILLS,
+    ExportFormat,
+    film_of,
+    still_of,
+    training_samples,
+)
+from viz_diffusion.cli.figure_study import caption_path, figure_study, write_caption
 from viz_diffusion.cli.generation_request import GENERATION, GenerationOptions, read_request
-from viz_diffusion.cli.loading import open_run
+from viz_diffusion.cli.open_study import open_study
 from viz_diffusion.cli.option_groups import OUTPUT, takes
 from viz_diffusion.cli.options import (
     DataDirOption,
@@ -32,15 +44,12 @@ from viz_diffusion.cli.options import (
     RunOption,
 )
 from viz_diffusion.cli.outputs import Output, default_out
-from viz_diffusion.cli.study import prepare_study, study_texts
+from viz_diffusion.cli.picture_options import FilmSizeOption, check_size, writes_pictures
 from viz_diffusion.errors import VizdiffUsageError, did_you_mean
 from viz_diffusion.files import make_parent, write_bytes
 
 if TYPE_CHECKING:
     from viz_diffusion.lessons.base import AnyLesson
-    from viz_diffusion.study.narrative import Drawing
-    from viz_diffusion.study.study import Study
-    from viz_diffusion.text.catalogue import Texts
 
 
 HELP = (
@@ -48,14 +57,6 @@ HELP = (
     "A figure is png, svg or pdf. A film, of a generation or of the samples during training, is gif, webp or mp4.\n\n"
     "Example: vizdiff export --figure steps --format gif"
 )
-STILLS, FILMS = ("png", "svg", "pdf"), ("gif", "webp", "mp4")
-FILM_FIGURES = ("steps", "guess")
-"""Films of x_t and of predicted x_0."""
-LEARNING = "learning"
-"""The samples that a run kept while it was trained, as a strip or as a film; needs no recording."""
-LEARNING_MS, LEARNING_HOLD_MS = 500, 2000
-"""Milliseconds of a frame of the film, and of the last one."""
-FILM_SCALE = 16
 OutOption = Annotated[
     Path | None,
     typer.Option(
@@ -66,6 +67,7 @@ OutOption = Annotated[
 ]
 
 
+@writes_pictures
 @takes(generation=GENERATION)
 def run_command(
     *,
@@ -81,6 +83,8 @@ def run_command(
     transparent: TransparentOption = False,
     frames: FramesOption = None,
     spacing: SpacingOption = "default",
+    full: FullOption = False,
+    size: FilmSizeOption = None,
     out: OutOption = None,
     force: ForceOption = False,
     as_json: JsonOption = False,
@@ -90,64 +94,52 @@ def run_command(
     terminal = Terminal(as_json, quiet, lang)
     if figure is None:
         raise VizdiffUsageError(f"--figure is missing; choose from {_names(_owners())}")
-    form = _check_format(format, out, dpi, transparent)
-    texts, own = terminal.texts, _own_options(form, frames, spacing)
+    form = _check_format(format, out, dpi, transparent, size)
+    texts, own = terminal.texts, _own_options(form, frames, spacing) + ["--full"] * full
     if figure == LEARNING:
         _check_unused(context)
         path = out or default_out(figure, f".{form.kind}", None, lang, run=run)
         make_parent(path)
-        written = Output(path, f"export {figure}", force, lang, options=own)
-        facts, data = _training_samples(run, form, texts, written, terminal)
+        written = Output(path, f"export {figure}", force, lang, (caption_path(path).name,), options=own)
+        facts, data = training_samples(run, form, texts, written, terminal)
     else:
         lesson = _owner(figure, form.kind, frames, spacing)
         request = read_request(generation)
         _check_frames(request.steps, frames, spacing, form.kind)
         path = out or request.default_out(figure, f".{form.kind}", lang, run)
         make_parent(path)
-        study = prepare_study(
-            request,
-            run,
-            device,
-            terminal,
-            lessons=[lesson],
-            others="comparison_runs" in lesson.needs,
-            out=Output(path, f"export {figure}", force, lang, options=own),
-            data_dir=data_dir,
-        )
-        texts = study_texts(study, texts)
-        terminal.say("Drawing", figure)
+        written = Output(path, f"export {figure}", force, lang, (caption_path(path).name,), options=own)
         is_film = form.kind in FILMS
-        facts, data = _film(study, figure, form, frames, spacing) if is_film else _still(study, figure, form, texts)
-        facts |= study.facts()
+        opened = open_study(request, run, device, terminal, written, data_dir)
+        study = figure_study(opened, lesson, full=full, film=is_film)
+        texts = study.texts(texts)
+        terminal.say("Drawing", figure)
+        if is_film:
+            facts, data = film_of(study, figure, form, frames, spacing, texts)
+        else:
+            facts, data = still_of(study.drawing(figure, texts), form)
+        facts |= study.facts
     _write(path, data, figure, form, facts, terminal)
 
 
-class _Format(NamedTuple):
-    """The format of the file."""
-
-    kind: str
-    """One of ``STILLS`` and ``FILMS``."""
-    dpi: int
-    """Pixels per inch of a still."""
-    transparent: bool
-    """Whether a still has no background."""
-
-
-def _own_options(form: _Format, frames: str | None, spacing: str) -> list[str]:
+def _own_options(form: ExportFormat, frames: str | None, spacing: str) -> list[str]:
     """Return the command's own options, where they are not the default."""
-    own = {"dpi": form.dpi, "transparent": form.transparent, "frames": frames, "spacing": spacing}
+    own = {"dpi": form.dpi, "transparent": form.transparent, "frames": frames, "spacing": spacing, "size": form.size}
     return [f"--{name} {value}" for name, value in own.items() if value not in (DPI, False, None, "default")]
 
 
-def _write(path: Path, data: bytes, figure: str, form: _Format, facts: dict[str, Any], terminal: Terminal) -> None:
+def _write(path: Path, data: bytes, figure: str, form: ExportFormat, facts: dict[str, Any], terminal: Terminal) -> None:
     """Write the file, and say what it is."""
     write_bytes(path, data)
+    caption = write_caption(path, facts)
     terminal.tell("Done", "done_file", path=show_path(path), size=show_size(path), seconds=terminal.seconds)
-    said = {"out": str(path), "figure": figure, "format": form.kind, "bytes": len(data)}
+    said = {"out": str(path), "caption_out": str(caption), "figure": figure, "format": form.kind, "bytes": len(data)}
     terminal.result({**said, "seconds": round(terminal.seconds, 1), **facts})
 
 
-def _check_format(format: str | None, out: Path | None, dpi: int | None, transparent: bool) -> _Format:
+def _check_format(
+    format: str | None, out: Path | None, dpi: int | None, transparent: bool, size: str | None
+) -> ExportFormat:
     """Return the format: the given one, or the ending of the file's name; refuse options that it does not take."""
     ending = "" if out is None else out.suffix.lower().lstrip(".")
     kind = format or ending or "png"
@@ -163,7 +155,10 @@ def _check_format(format: str | None, out: Path | None, dpi: int | None, transpa
         raise VizdiffUsageError(f"--dpi and --transparent go with {', '.join(STILLS)}, not with {kind}")
     if dpi is not None and (kind != "png" or not 10 <= dpi <= 1200):
         raise VizdiffUsageError(f"--dpi goes with png and lies in 10..1200, found {kind} and {dpi}")
-    return _Format(kind, dpi or DPI, transparent)
+    check_size(size)
+    if size is not None and kind not in FILMS:
+        raise VizdiffUsageError(f"--size goes with {', '.join(FILMS)}, not with {kind}; --dpi sets the size of a png")
+    return ExportFormat(kind, dpi or DPI, transparent, size)
 
 
 def _owners() -> dict[str, AnyLesson]:
@@ -194,10 +189,9 @@ def _owner(figure: str, kind: str, frames: str | None, spacing: str) -> AnyLesso
         )
     if kind in STILLS and figure not in owners:
         raise VizdiffUsageError(f"--figure {figure} is a film; choose {', '.join(FILMS)} as --format")
-    if figure in FILM_FIGURES:
-        if kind in FILMS:
-            return guess.LESSON
-        return replace(guess.LESSON, measure=lambda m: strip_view.measure(m.trajectory, m.sample, frames, spacing))
+    if figure in FILM_FIGURES:  # its strip alone, which needs no other measurement
+        shown = (None, "default") if kind in FILMS else (frames, spacing)
+        return replace(guess.LESSON, measure=lambda m: strip_view.measure(m.trajectory, m.sample, *shown))
     if frames is not None or spacing != "default":
         raise VizdiffUsageError(f"--frames and --spacing go with the figure steps and with films, not with {figure}")
     return owners[figure]
@@ -210,6 +204,8 @@ def _check_unused(context: typer.Context) -> None:
         "label",
         "trajectory",
         "allow_partial",
+        "refresh",
+        "full",
         "sampler",
         "steps",
         "guidance",
@@ -221,6 +217,7 @@ def _check_unused(context: typer.Context) -> None:
         "device",
         "frames",
         "spacing",
+        "size",
     )
     sources = {name: context.get_parameter_source(name) for name in unused}
     given = [name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"]
@@ -236,65 +233,3 @@ def _check_frames(steps: int | None, frames: str | None, spacing: str, kind: str
 
     film = kind in FILMS  # a film has one frame more, the finished image
     choose_frames((steps or 1000) + film, frames, spacing, most=1001 if film else MOST_FRAMES)
-
-
-def _film(study: Study, figure: str, form: _Format, frames: str | None, spacing: str) -> tuple[dict[str, Any], bytes]:
-    """Return the facts of a film, and its bytes."""
-    import numpy as np
-
-    from viz_diffusion.plots.film import film_bytes
-    from viz_diffusion.plots.film_captions import strip_height
-    from viz_diffusion.views.frames import film_counts, film_steps, pictures
-
-    trajectory = study.trajectory
-    images = trajectory.x_t if figure == "steps" else trajectory.x0_pred
-    states = pictures(np.concatenate([images[0], trajectory.x0[:1]]))
-    shown = film_steps(trajectory, frames, spacing)
-    height, width = (side * FILM_SCALE for side in states.shape[1:3])
-    facts = {"frames": len(shown), "steps_left_shown": [int(trajectory.num_steps - n) for n in shown]}
-    data = film_bytes(states[shown], form.kind, counts=film_counts(trajectory, shown), scale=FILM_SCALE)
-    return facts | {"width": width, "height": height + strip_height(height)}, data
-
-
-def _training_samples(
-    choice: str | None, form: _Format, texts: Texts, out: Output, terminal: Terminal
-) -> tuple[dict[str, Any], bytes]:
-    """Return the facts of the samples that a run kept while it was trained, and the bytes of their strip or film."""
-    terminal.say("Loading", "PyTorch")
-    from viz_diffusion.lessons.training.history import read_training_samples, training_samples_facts
-    from viz_diffusion.plots import training_samples as learning
-    from viz_diffusion.plots.film import film_bytes
-    from viz_diffusion.study.narrative import drawings
-    from viz_diffusion.study.wording import wording
-
-    run = open_run(choice, terminal)
-    texts = texts.for_classes(run.config.class_names)
-    looks = read_training_samples(run, None if form.kind in FILMS else learning.MOST_COLUMNS)
-    out.claim(terminal, run=run.name, steps=looks.steps.tolist()[-1])
-    terminal.tell("Drawing", "training_samples", count=len(looks.steps), run=run.name)
-    facts = training_samples_facts(looks) | {"run": run.name_or_path}
-    if form.kind in FILMS:
-        film = learning.training_samples_film(looks)
-        data = film_bytes(film, form.kind, scale=1, frame_ms=LEARNING_MS, hold_ms=LEARNING_HOLD_MS)
-        return facts | {"frames": len(film), "width": film.shape[2], "height": film.shape[1]}, data
-    (drawing,) = drawings({LEARNING: learning.draw_training_samples(looks)}, wording(facts, texts), texts)
-    drawing_facts, data = _drawing_bytes(drawing, form)
-    return facts | drawing_facts, data
-
-
-def _still(study: Study, figure: str, form: _Format, texts: Texts) -> tuple[dict[str, Any], bytes]:
-    """Return the facts of a figure, and its bytes."""
-    from viz_diffusion.study.narrative import narrate
-
-    lessons = narrate(study.findings, study.recording, texts)
-    by_name = {drawing.name: drawing for lesson in lessons for drawing in lesson.drawings}
-    return _drawing_bytes(by_name[figure], form)
-
-
-def _drawing_bytes(drawing: Drawing, form: _Format) -> tuple[dict[str, Any], bytes]:
-    """Return the title, caption and alternative text of a drawing, and its bytes."""
-    from viz_diffusion.plots.saving import figure_bytes
-
-    kind, dpi, transparent = form
-    data = figure_bytes(drawing.figure, kind, description=drawing.caption, dpi=dpi, transparent=transparent)
-    return {"title": drawing.title, "caption": drawing.caption, "alt": drawing.alt}, data

@@ -23,6 +23,7 @@ from viz_diffusion.cli.options import (
     check_seed,
 )
 from viz_diffusion.cli.outputs import Output, default_out
+from viz_diffusion.cli.picture_options import writes_pictures
 from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.files import make_dir
 
@@ -41,6 +42,7 @@ OutOption = Annotated[
 ]
 
 
+@writes_pictures
 def run_command(
     digit: DigitOption = None,
     label: LabelOption = None,

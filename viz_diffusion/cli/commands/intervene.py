@@ -37,6 +37,7 @@ from viz_diffusion.cli.options import (
     sampler_options,
 )
 from viz_diffusion.cli.outputs import RECORDING, Output, default_out, images_mark, sampling_marks
+from viz_diffusion.cli.picture_options import FilmSizeOption, check_size, writes_pictures
 from viz_diffusion.cli.record import STORAGE, StorageOptions, read_store, record
 from viz_diffusion.cli.run_recording import Recorded, RecordingRequest, record_and_draw
 from viz_diffusion.errors import VizdiffUsageError
@@ -64,6 +65,7 @@ OutOption = Annotated[
 ]
 
 
+@writes_pictures
 @takes(sampling=sampler_options(PICTURE_SAMPLER), intervention=INTERVENTION, storage=STORAGE)
 def run_command(
     *,
@@ -76,6 +78,7 @@ def run_command(
     frames: FramesOption = None,
     intervention: InterventionOptions,
     storage: StorageOptions,
+    size: FilmSizeOption = None,
     device: DeviceOption = "auto",
     lang: LangOption = "en",
     out: OutOption = None,
@@ -89,6 +92,7 @@ def run_command(
     check_at_least("--count", count, 1)
     config = sampling.config()
     check_seed(seed, count)
+    check_size(size)
     if not intervention:
         raise VizdiffUsageError("nothing is changed; give --switch, --clock, --drop-label or --guide-within")
     intervention.check(config)
@@ -108,7 +112,7 @@ def run_command(
         terminal, **shown, changes=" ".join(intervention.marks()), weights=loaded.weights_sha256[:8]
     )
     intervention = intervention.for_run(loaded.run.config)
-    request = RecordingRequest(chosen, seed, count, config, frames, storage)
+    request = RecordingRequest(chosen, seed, count, config, frames, storage, size=size)
     plain = record_and_draw(loaded, request, texts, out, terminal)
     compared = _record_changed(loaded, request, intervention, plain, texts, out, terminal)
     result = {**plain.facts, "seconds": round(terminal.seconds, 1), "compare": compared}
@@ -143,6 +147,6 @@ def _record_changed(
         store=store,
         storage=request.storage,
     )
-    facts = draw_comparison(plain.first, changed, denoiser, request.frames, texts, out, terminal)
+    facts = draw_comparison(plain.first, changed, denoiser, request.frames, texts, out, terminal, request.size)
     finished = {"plain": plain.finished, "changed": read_store(store, request.count)[1]}
     return facts | classify_finished(finished, request.digit, intervention, loaded.run, terminal)

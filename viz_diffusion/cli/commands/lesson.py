@@ -27,6 +27,7 @@ from viz_diffusion.cli.options import (
     check_seed,
 )
 from viz_diffusion.cli.outputs import Output, default_out, picture_names
+from viz_diffusion.cli.picture_options import writes_pictures
 from viz_diffusion.errors import VizdiffUsageError, did_you_mean
 from viz_diffusion.files import make_dir, write_json
 
@@ -51,6 +52,7 @@ OutOption = Annotated[
 ]
 
 
+@writes_pictures
 def run_command(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the lesson; vizdiff lessons lists them.")],
     run: RunOption = None,

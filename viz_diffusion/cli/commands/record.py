@@ -25,6 +25,7 @@ from viz_diffusion.cli.options import (
     check_seed,
 )
 from viz_diffusion.cli.outputs import RECORDING, Output, default_out, images_mark
+from viz_diffusion.cli.picture_options import FilmSizeOption, check_size, writes_pictures
 from viz_diffusion.cli.record import STORAGE, ActivationsOption, StorageOptions
 from viz_diffusion.diffusion.sampler_config import SamplerConfig
 from viz_diffusion.files import make_dir, write_json
@@ -47,6 +48,7 @@ OutOption = Annotated[
 ]
 
 
+@writes_pictures
 @takes(storage=STORAGE)
 def run_command(
     *,
@@ -67,6 +69,7 @@ def run_command(
     frames: FramesOption = None,
     activations: ActivationsOption = None,
     storage: StorageOptions,
+    size: FilmSizeOption = None,
     device: DeviceOption = "auto",
     lang: LangOption = "en",
     out: OutOption = None,
@@ -78,6 +81,7 @@ def run_command(
     terminal = Terminal(as_json, quiet, lang)
     check_at_least("--count", count, 1)
     check_seed(seed, count)
+    check_size(size)
     SamplerConfig("ddim", steps, eta=eta)  # refuses impossible numbers
     texts = terminal.texts
     if out is None:
@@ -88,7 +92,7 @@ def run_command(
     shown = {"pipeline": str(folder.resolve()), "label": label or 0, "seed": seed, "count": count, "steps": steps}
     shown |= {"eta": eta, "activations": " ".join(activations or ())}
     Output(out / "trajectory.json", "record", force, lang, RECORDING).claim(terminal, **shown)
-    request = PipelineRequest(folder, label, count, seed, steps, eta, frames, tuple(activations or ()))
+    request = PipelineRequest(folder, label, count, seed, steps, eta, frames, tuple(activations or ()), size)
     facts = trajectory_of_pipeline(request, storage, device, texts, out, terminal)
     result = {"out": str(out), "count": count, "seconds": round(terminal.seconds, 1), **facts}
     write_json(out / "trajectory.json", result)

@@ -24,6 +24,7 @@ from viz_diffusion.cli.options import (
     RunOption,
 )
 from viz_diffusion.cli.outputs import Output, default_out, picture_names
+from viz_diffusion.cli.picture_options import writes_pictures
 from viz_diffusion.cli.recording_study import measure_recording, recording_command
 from viz_diffusion.cli.study import LessonsOption, lessons_mark, pick_lessons, prepare_study, study_command, study_texts
 from viz_diffusion.files import make_dir, make_parent
@@ -60,6 +61,17 @@ OutOption = Annotated[
 ]
 
 
+DEFAULT_AUDIENCE = "lecturer"
+AudienceOption = Annotated[
+    str,
+    typer.Option(
+        metavar="lecturer|student",
+        help="Who reads the page. For students it has the questions without answers, and no speaker notes.",
+    ),
+]
+
+
+@writes_pictures
 @takes(generation=GENERATION)
 def run_command(
     *,
@@ -69,6 +81,7 @@ def run_command(
     device: DeviceOption = "auto",
     lang: LangOption = "en",
     lessons: LessonsOption = "core",
+    audience: AudienceOption = DEFAULT_AUDIENCE,
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
     figures: FiguresOption = None,
     out: OutOption = None,
@@ -79,23 +92,24 @@ def run_command(
     """Record, measure, draw, write."""
     terminal = Terminal(as_json, quiet, lang)
     texts = terminal.texts
+    for_whom = _audience_option(audience)
     request = read_request(generation, recording_only=True)
     if out is None:
-        out = _default_out(request, lang, run, lessons)
+        out = _default_out(request, lang, run, [*lessons_mark(lessons), *for_whom[1:]])
     make_parent(out)
-    options = [] if lessons == "core" else ["--lessons", lessons]
+    options = [*for_whom, *([] if lessons == "core" else ["--lessons", lessons])]
     written = Output(out, "report", force, lang, () if figures is None else _picture_names(), figures, options)
     if request.is_recording_only:
         recording_study = measure_recording(request, run, lessons, device, terminal)
         written.claim(terminal, recording=str((request.folder or out).resolve()))
-        page = _recording_page(request, recording_study, texts, figures, terminal)
+        page = _recording_page(request, recording_study, texts, figures, terminal, audience)
         facts = recording_study.facts()
         following = terminal.text("next_report")
     else:
         chosen = pick_lessons(lessons)
-        study = prepare_study(request, run, device, terminal, chosen, comparisons=True, out=written, data_dir=data_dir)
+        study = prepare_study(request, run, device, terminal, chosen, out=written, data_dir=data_dir)
         texts = study_texts(study, texts)
-        page, facts = _page(study, texts, figures, terminal), study.facts()
+        page, facts = _page(study, texts, figures, terminal, audience), study.facts()
         following = _next_command(study) or terminal.text("next_train")
     from viz_diffusion.report import write_report
 
@@ -107,6 +121,7 @@ def run_command(
         {
             "out": str(out),
             "bytes": out.stat().st_size,
+            "audience": audience,
             **{name: recording[name] for name in ("digit", "label", "seed") if name in recording},
             "seconds": round(terminal.seconds, 1),
             **facts,
@@ -116,12 +131,20 @@ def run_command(
         webbrowser.open(out.resolve().as_uri())
 
 
-def _default_out(request: GenerationRequest, lang: str, run: str | None, lessons: str) -> Path:
+def _audience_option(audience: str) -> list[str]:
+    """Return the option that says for whom the page is, as words of its command; nothing for the default."""
+    from viz_diffusion.report.page import check_audience
+
+    check_audience(audience)
+    return [] if audience == DEFAULT_AUDIENCE else ["--audience", audience]
+
+
+def _default_out(request: GenerationRequest, lang: str, run: str | None, marks: list[str]) -> Path:
     """Return the file of a page without ``--out``; that of a recording by itself has the recording's name."""
     if request.is_recording_only and request.folder is not None:
         name = request.folder.resolve().with_suffix("").name
-        return default_out("_".join(["report_recording", *lessons_mark(lessons)]), ".html", None, lang, name)
-    return request.default_out("_".join(["report", *lessons_mark(lessons)]), ".html", lang, run)
+        return default_out("_".join(["report_recording", *marks]), ".html", None, lang, name)
+    return request.default_out("_".join(["report", *marks]), ".html", lang, run)
 
 
 def _picture_names() -> tuple[str, ...]:
@@ -141,7 +164,7 @@ def _next_command(study: Study) -> str:
     return ""
 
 
-def _page(study: Study, texts: Texts, figures: Path | None, terminal: Terminal) -> Page:
+def _page(study: Study, texts: Texts, figures: Path | None, terminal: Terminal, audience: str) -> Page:
     """Return the page of a recording with its network, its comparison runs and chapters."""
     from viz_diffusion.report.assembly import assemble, players, strip
 
@@ -150,11 +173,17 @@ def _page(study: Study, texts: Texts, figures: Path | None, terminal: Terminal) 
     lessons, pictures = _draw(
         study.findings, study.recording, all_players, lambda: strip(study, texts), texts, figures, terminal
     )
-    return assemble(study, played, lessons, pictures, study_command("report", study, texts.lang), texts)
+    command = study_command("report", study, texts.lang, *_audience_option(audience))
+    return assemble(study, played, lessons, pictures, command, texts, audience)
 
 
 def _recording_page(
-    request: GenerationRequest, study: RecordingStudy, texts: Texts, figures: Path | None, terminal: Terminal
+    request: GenerationRequest,
+    study: RecordingStudy,
+    texts: Texts,
+    figures: Path | None,
+    terminal: Terminal,
+    audience: str,
 ) -> Page:
     """Return the page of a recording whose network is not available."""
     from viz_diffusion.report.recording_assembly import assemble, player, strip
@@ -164,7 +193,8 @@ def _recording_page(
         study.findings, study.words(texts), (played,), lambda: strip(study, texts), texts, figures, terminal
     )
     assert request.folder is not None
-    return assemble(study, played, lessons, pictures, recording_command(request.folder, texts.lang), texts)
+    command = recording_command(request.folder, texts.lang, *_audience_option(audience))
+    return assemble(study, played, lessons, pictures, command, texts, audience)
 
 
 def _draw(

@@ -32,8 +32,10 @@ from viz_diffusion.cli.options import (
     sampler_options,
 )
 from viz_diffusion.cli.outputs import RECORDING, Output, default_out, images_mark, sampling_marks
+from viz_diffusion.cli.picture_options import FilmSizeOption, check_size, writes_pictures
 from viz_diffusion.cli.record import STORAGE, ActivationsOption, StorageOptions
 from viz_diffusion.cli.run_recording import RecordingRequest, record_and_draw
+from viz_diffusion.cli.saved_branch import FromOption, check_options, record_branch
 from viz_diffusion.files import make_dir, write_json
 
 HELP = (
@@ -53,18 +55,22 @@ OutOption = Annotated[
 ]
 
 
+@writes_pictures
 @takes(sampling=sampler_options(PICTURE_SAMPLER), storage=STORAGE)
 def run_command(
     *,
+    context: typer.Context,
     digit: DigitOption = None,
     label: LabelOption = None,
     run: RunOption = None,
+    saved: FromOption = None,
     count: RecordedCountOption = 1,
     sampling: SamplerOptions,
     seed: SeedOption = DEFAULT_SEED,
     frames: FramesOption = None,
     activations: ActivationsOption = None,
     storage: StorageOptions,
+    size: FilmSizeOption = None,
     device: DeviceOption = "auto",
     lang: LangOption = "en",
     out: OutOption = None,
@@ -74,10 +80,14 @@ def run_command(
 ) -> None:
     """Record, draw, write."""
     terminal = Terminal(as_json, quiet, lang)
+    if saved is not None:
+        check_options(context)
+        return record_branch(saved, run, frames, storage, out, force, terminal)
     check_choice(digit, label)
     check_at_least("--count", count, 1)
     config = sampling.config()
     check_seed(seed, count)
+    check_size(size)
     texts = terminal.texts
     globs = tuple(activations or ())
     _check_frames(config.steps, frames, bool(globs))
@@ -96,7 +106,7 @@ def run_command(
         activations=" ".join(globs),
         weights=loaded.weights_sha256[:8],
     )
-    request = RecordingRequest(chosen, seed, count, config, frames, storage, globs)
+    request = RecordingRequest(chosen, seed, count, config, frames, storage, globs, size)
     result = record_and_draw(loaded, request, texts, out, terminal).facts
     write_json(out / "trajectory.json", result)
     files = f"steps.png {show_size(out / 'steps.png')}"

@@ -8,14 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from viz_diffusion.plots import raster, theme
 from viz_diffusion.plots.panels import AxisScale, Curve, PanelBox, draw_curves
 from viz_diffusion.plots.theme import Array
+from viz_diffusion.plots.words import figure_words
 
 Estimate = tuple[Array, Array, Array]
 """(K,) means, and the lower and upper ends of their intervals."""
-_WINDOW = "#ece7f2"
 
 
 @dataclass(frozen=True)
@@ -75,40 +76,40 @@ def draw_decision(
         (F, H, W) x̂_0 of one generation at F falling timesteps.
     """
     with theme.use_theme():
-        figure = theme.new_figure()
-        box: PanelBox = (250, 230, 1880, 690)
+        words = figure_words("decision")
+        figure = theme.new_figure(words("title"))
+        box: PanelBox = (270, 330, 1790, 545)
         last = num_train_timesteps - 1
-        curves = [Curve(-timesteps, ideal, "ideal denoiser: $p(y|x_t)$", colour=theme.MUTED, style="--", weight=3.5)]
+        curves = [Curve(-timesteps, ideal, words("ideal"), colour=theme.MUTED, style="--", weight=3.5)]
         if x0_probability is not None:
-            curves.append(
-                Curve(-timesteps, x0_probability[0], "read off predicted $x_0$", x0_probability[1], x0_probability[2])
-            )
+            curves.append(Curve(-timesteps, x0_probability[0], words("classifier"), *x0_probability[1:]))
         if returned is not None:
-            dots = Curve(
-                -timesteps, returned[0], "finished as the same digit", *returned[1:], theme.ORANGE, style="o", weight=7
-            )
+            dots = Curve(-timesteps, returned[0], words("finished"), *returned[1:], theme.ORANGE, style="o", weight=7)
             curves.append(dots)
         marks = (last, *(tick for tick in (800, 600, 400, 200, 0) if tick < 0.9 * last))
         x = AxisScale(-last, 0, tuple(-float(mark) for mark in marks), labels=tuple(map(str, marks)))
         y = AxisScale(0, 1, (0, 0.25, 0.5, 0.75, 1), "", labels=("0", "25%", "50%", "75%", "100%"))
         axes = draw_curves(figure, box, curves, x, y)
-        axes.axvspan(-window[0], -window[1], color=_WINDOW, zorder=0, lw=0)
-        for t in window:
+        axes.axvspan(-window[0], -window[1], color=theme.FAINT, alpha=0.5, zorder=0, lw=0)
+        for t, side in zip(window, ("right", "left"), strict=True):
             place = box[0] + (last - t) / last * box[2]
-            theme.write(figure, place, box[1] - 24, str(t), 20, color=theme.MUTED)
-        theme.write(figure, 60, 100, "share of digits, and probability of their class", 24, ha="left")
-        theme.write(
-            figure, box[0] + box[2] + 60, box[1] + box[3] + 64, "timestep $t$ (noise to the left)", 20, ha="left"
-        )
-        theme.write(figure, box[0] + box[2] + 60, box[1] + box[3] + 160, "when the class is settled:", 20, ha="left")
+            theme.write(figure, place, box[1] - 20, str(t), ha=side, color=theme.MUTED)
+        theme.write(figure, 90, 225, words("vertical"), 20, ha="left")
+        theme.write(figure, box[0] + box[2] / 2, box[1] + box[3] + 160, words("timestep"))
+        right, below = box[0] + box[2] + 68, box[1] + box[3]
+        page = theme.page_axes(figure)
+        page.add_patch(Rectangle((right, below - 170), 80, 120, color=theme.FAINT, alpha=0.5, lw=0))
+        theme.write(figure, right + 110, below - 110, words("window"), ha="left", va="center", linespacing=1.3)
+        if settled:
+            theme.write(figure, 90, 1150, words("settled"), 20, ha="left")
         for row, one in enumerate(settled):
-            _draw_settled(figure, (box[0], box[1] + box[3] + 190 + 105 * row, box[2], 90), one, last)
+            _draw_settled(figure, (box[0], 1180 + 92 * row + 14 * (row // 2), box[2], 78), one, last)
         _draw_strip(figure, box, strip, strip_timesteps, last)
         return figure
 
 
 def _draw_settled(figure: Figure, box: PanelBox, settled: Settled, last: int) -> None:
-    """Draw a tick for each t and, over them, median and quartiles; the row's name and median at the right."""
+    """Draw a tick for each t and, over them, median and quartiles; the row's median and name at the right."""
     left, top, width, height = box
     axes = theme.add_axes(figure, *box)
     axes.set(xlim=(-last, 0), ylim=(0, 1))
@@ -118,20 +119,21 @@ def _draw_settled(figure: Figure, box: PanelBox, settled: Settled, last: int) ->
         axes.plot([-found.upper, -found.lower], [0.72, 0.72], color=settled.colour, lw=9, alpha=0.35)
         axes.plot([-found.high, -found.low], [0.72, 0.72], color=settled.colour, lw=3)
         axes.plot([-found.median], [0.72], "o", color=settled.colour, ms=13, mec="white", mew=2)
-        said = f"{found.median:.0f}  {said}"
-    theme.write(figure, left + width + 60, top + height * 0.62, said, 18, ha="left", va="center", color=settled.colour)
+        said = f"t = {found.median:.0f}  {said}"
+    theme.write(figure, left + width + 68, top + height * 0.55, said, ha="left", va="center", color=settled.colour)
 
 
 def _draw_strip(figure: Figure, box: PanelBox, strip: Array, timesteps: Array, last: int) -> None:
     """Draw images centred below their t, or as near to it as they fit."""
-    factor = 7
+    factor = max(1, 168 // strip.shape[-1])
     size = factor * strip.shape[-1]
-    top = 1560
+    top = 1600
     wanted = box[0] + (last - timesteps) / last * box[2]
     centres = theme.spread(wanted, size + 24, box[0] - 40, box[0] + box[2] + 40)
     for image, centre in zip(strip, centres, strict=True):
         raster.place_digit(figure, centre - size / 2, top, factor, image)
-    theme.write(figure, box[0] + box[2] + 150, top + size / 2, "predicted $x_0$ of one", 20, ha="left", va="center")
+    at, name = (float(centres[-1]) + size / 2 + 40, top + size / 2), figure_words("decision")("strip")
+    theme.write(figure, *at, name, ha="left", va="center", linespacing=1.3)
 
 
 def draw_forks(tree: Array, timesteps: Array, spread: Array, agree: Array | None) -> Figure:
@@ -145,32 +147,33 @@ def draw_forks(tree: Array, timesteps: Array, spread: Array, agree: Array | None
         (J,) V, and the share of pairs that are classified as the same digit; None without a classifier.
     """
     with theme.use_theme():
-        figure = theme.new_figure()
+        words = figure_words("forks")
+        figure = theme.new_figure(words("title"))
         page = theme.page_axes(figure)
-        rows, count = len(tree), tree.shape[1] - 1
-        factor = max(1, min(6, (1800 - 190) // rows // tree.shape[-1]))
-        size = factor * tree.shape[-1]
-        pitch = min(size + 24, (1800 - 190 - size) // max(1, rows - 1))
-        top, left = 150, 400
-        first = left + size + 330
-        step = min(size + 24, (2560 - first) // count)
+        rows, count, side = len(tree), tree.shape[1] - 1, tree.shape[-1]
+        top, bottom, left = 350, 1775, 430
+        pitch = min((bottom - top) / rows, 320)
+        factor = max(1, int(pitch - 14) // side)
+        size = factor * side
+        first = left + size + 270
+        step = min(size + 24, (2170 - first) // count)
+        right, end = 2420, 2900
         for row, (images, t) in enumerate(zip(tree, timesteps, strict=True)):
             y = top + row * pitch
-            theme.write(figure, left - 60, y + size / 2, str(int(t)), theme.NUMBER_SIZE, ha="right", va="center")
+            theme.write(figure, 300, y + size / 2, str(int(t)), 26, ha="right", va="center")
             raster.place_digit(figure, left, y, factor, images[0])
             _fan(page, left + size, first, y + size / 2, size, float(spread[row]))
             for k, image in enumerate(images[1:]):
                 raster.place_digit(figure, first + k * step, y, factor, image)
-            right = first + count * step + 130
             theme.write(figure, right, y + size / 2, f"{spread[row]:.2f}", 24, va="center", color=theme.PURPLE)
             if agree is not None:
-                theme.write(figure, right + 330, y + size / 2, theme.percent(float(agree[row])), 24, va="center")
-        theme.write(figure, left - 60, top - 50, "$t$", 24, ha="right")
-        theme.write(figure, left + size / 2, top - 50, "state $x_t$", 20)
-        theme.write(figure, first + (count * step - step + size) / 2, top - 50, "finished with fresh noise", 20)
-        theme.write(figure, right, top - 50, "variance", 18, color=theme.PURPLE)
-        if agree is not None:
-            theme.write(figure, right + 330, top - 50, "same digit", 18)
+                theme.write(figure, end, y + size / 2, theme.percent(float(agree[row])), 24, va="center")
+        heads = [(205, "timestep"), (left + size / 2, "state"), (first + (count * step - step + size) / 2, "finished")]
+        heads += [(right, "variance"), (end, "agree")] if agree is not None else [(right, "variance")]
+        for x, key in heads:
+            colour = theme.PURPLE if key == "variance" else theme.INK
+            for line, text in enumerate(reversed(words(key).split("\n"))):
+                theme.write(figure, x, top - 40 - 78 * line, text, color=colour)
         return figure
 
 

@@ -24,6 +24,7 @@ from viz_diffusion.lessons.decision.settling import (
 )
 from viz_diffusion.plots import theme
 from viz_diffusion.plots.lazy_figures import Figures
+from viz_diffusion.plots.words import figure_words
 from viz_diffusion.text.catalogue import Texts
 
 SIZES = ((60, (60, 8, 8, 20)), (300, (300, 16, 8, 200)))
@@ -89,14 +90,14 @@ def draw(data: Decision) -> Figures:
 
 def _settled_rows(data: Decision) -> list[Settled]:
     """Return the rows of settled timesteps: of the network, and of the ideal denoiser."""
-    ideal = data.paths.ideal
+    ideal, words = data.paths.ideal, figure_words("decision")
     rows = [
-        ("network: its predicted $x_0$", data.paths.commit, theme.PURPLE),
-        ("ideal: its predicted $x_0$", ideal.own_read, theme.MUTED),
-        ("network’s $x_t$, ideal $p(y|x_t)$", ideal.by_posterior, theme.PURPLE),
-        ("ideal’s $x_t$, ideal $p(y|x_t)$", ideal.own, theme.MUTED),
+        ("network_x0", data.paths.commit, theme.PURPLE),
+        ("ideal_x0", ideal.own_read, theme.MUTED),
+        ("network_posterior", ideal.by_posterior, theme.PURPLE),
+        ("ideal_posterior", ideal.own, theme.MUTED),
     ]
-    known = [(name, data.settled_of(commit), colour) for name, commit, colour in rows if commit is not None]
+    known = [(words(name), data.settled_of(commit), colour) for name, commit, colour in rows if commit is not None]
     return [Settled(name, at, quartiles_of(at), colour) for name, at, colour in known]
 
 

@@ -38,10 +38,10 @@ COMPARED = 2
 """Place of 10 among the numbers of evaluations: where methods are compared."""
 FEWEST, FEW = 0, 1
 """Places of 2 and 5 among them: where digits are compared."""
-RING_NAMES = (("DDPM", 0), ("ODE, Euler", 3), ("DDIM", 1), ("flow, Euler", 2))
-"""Label and colour of each method in the plane."""
-DIGIT_NAMES = (("DDPM", 0), ("DDIM", 1), ("flow, Euler", 2), ("flow, DDIM", 3))
-"""Label and colour of each arm of the digits."""
+RING_NAMES = (("ddpm", 0), ("ode_euler", 3), ("ddim", 1), ("flow_euler", 2))
+"""Name in the catalogue and colour of each method in the plane."""
+DIGIT_NAMES = (("ddpm", 0), ("ddim", 1), ("flow_euler", 2), ("flow_ddim", 3))
+"""Name in the catalogue and colour of each arm of the digits."""
 DIGITS_DDIM, DIGITS_FLOW, DIGITS_FLOW_DDIM = 1, 2, 3
 
 

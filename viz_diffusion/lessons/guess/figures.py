@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from viz_diffusion.plots import raster, theme
 from viz_diffusion.plots.theme import Array
+from viz_diffusion.plots.words import figure_words
 
 DIFFERENCE_LIMIT = 1.0
 """The colours of the difference run from -1 to 1, half of the grey scale."""
@@ -34,41 +35,41 @@ class IdealFrames:
 def draw_ideal(frames: IdealFrames, error: Array, ideal_error: Array) -> Figure:
     """Draw x_t, x̂_0, E[x_0 | x_t] and their difference, one column a timestep; RMS errors beneath.
 
-    ``error`` and ``ideal_error`` are (K,) RMS errors per pixel of many images, drawn as numbers.
+    ``error`` and ``ideal_error`` are (K,) RMS errors per pixel of many images, drawn as numbers, the smaller in bold.
     """
     with theme.use_theme():
-        figure = theme.new_figure()
-        left, right, top = 480, 3170, 190
+        words = figure_words("ideal")
+        figure = theme.new_figure(words("title"))
+        left, right, top, gap = 690, 3150, 320, 20
         count, side = len(frames.timesteps), frames.x_t.shape[2]
         pitch = (right - left) / count
-        factor = max(1, min(11, int(pitch - 20) // side))
-        size, gap = side * factor, 40
+        factor = max(1, min(9, int(pitch - 20) // side))
+        size = side * factor
         difference = (frames.x0_pred - frames.ideal) * (theme.NOISE_LIMIT / DIFFERENCE_LIMIT)
         if difference.ndim == 4:  # of three colours their sum, divided by √3
             difference = difference.sum(axis=-1) / np.sqrt(3)
-        rows = (
-            (theme.X_T, frames.x_t),
-            (theme.X0_PRED, frames.x0_pred),
-            (r"$\mathrm{E}[x_0|x_t]$", frames.ideal),
-            (r"$\hat{x}_0-\mathrm{E}$", difference),
-        )
-        for row, (symbol, images) in enumerate(rows):
+        rows = (frames.x_t, frames.x0_pred, frames.ideal, difference)
+        for row, (name, images) in enumerate(zip(("noised", "network", "ideal", "difference"), rows, strict=True)):
             y = top + row * (size + gap)
-            theme.write(figure, left - 40, y + size / 2 + 20, symbol, theme.SYMBOL_SIZE, ha="right")
+            theme.write(figure, left - 40, y + size / 2, words(name), ha="right", va="center", linespacing=1.4)
             for column, image in enumerate(images):
                 x = left + column * pitch + (pitch - size) / 2
                 (raster.place_noise if row == 3 else raster.place_digit)(figure, x, y, factor, image)
         end = top + 4 * (size + gap)
-        theme.write(figure, left - 40, top - 60, "$t$", theme.SYMBOL_SIZE, ha="right")
-        for y, symbol in ((end + 70, r"RMS $\hat{x}_0-x_0$"), (end + 160, r"RMS $\mathrm{E}-x_0$")):
-            theme.write(figure, left - 40, y, symbol, 20, ha="right")
+        theme.write(figure, left - 40, top - 50, words("timestep"), ha="right")
         for column, t in enumerate(frames.timesteps):
             middle = left + (column + 0.5) * pitch
-            theme.write(figure, middle, top - 60, str(int(t)), theme.NUMBER_SIZE)
-            theme.write(figure, middle, end + 70, f"{float(error[column]):.3f}", 20)
-            theme.write(figure, middle, end + 160, f"{float(ideal_error[column]):.3f}", 20, color=theme.MUTED)
-        bar = (left + int((pitch - size) / 2), 1690, 420, 26)
+            theme.write(figure, middle, top - 50, str(int(t)), 26)
+            for y, own, other in ((end + 62, error, ideal_error), (end + 148, ideal_error, error)):
+                better = round(float(own[column]), 3) < round(float(other[column]), 3)
+                colour, weight = (theme.PURPLE, "bold") if better else (theme.MUTED, "normal")
+                theme.write(figure, middle, y, f"{float(own[column]):.3f}", color=colour, weight=weight)
+        theme.write(figure, left - 40, end + 62, words("network_error"), ha="right")
+        theme.write(figure, left - 40, end + 148, words("ideal_error"), ha="right")
+        bar = (2690, 1636, 420, 26)
+        theme.write(figure, 90, bar[1] + 26, words("errors"), ha="left", color=theme.MUTED)
         theme.colour_bar(figure, bar, theme.NOISE_MAP, DIFFERENCE_LIMIT)
+        theme.write(figure, bar[0] - 40, bar[1] + 26, words("colours"), ha="right", color=theme.MUTED)
         return figure
 
 

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from viz_diffusion.plots import raster, theme
 from viz_diffusion.plots.panels import AxisScale, Curve, draw_curves, mark_x
 from viz_diffusion.plots.theme import Array
+from viz_diffusion.plots.words import figure_words
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,27 +39,28 @@ class LabelBits:
 def draw_label_bits(bits: LabelBits) -> Figure:
     """Draw the label's bits down to each t, noise at the left, of a denoiser (with its band) and of the ideal one."""
     with theme.use_theme():
-        figure = theme.new_figure()
-        box = (330, 300, 1950, 1170)
+        words = figure_words("label_worth")
+        figure = theme.new_figure(words("title"))
+        box = (330, 330, 1950, 1150)
         first, last = float(bits.timesteps[0]), float(bits.timesteps[-1])
         high = float(max(bits.entropy, (bits.saved + bits.interval).max())) * 1.1
         ticks = (*(tick for tick in np.arange(0.0, high, 1.0) if abs(tick - bits.entropy) > 0.4), bits.entropy)
         x = -bits.timesteps.astype(float)
         low, up = bits.saved - bits.interval, bits.saved + bits.interval
         curves = (
-            Curve(x, bits.ideal, "ideal denoiser:\nwhat the label holds", colour=theme.MUTED, style="--", weight=3.5),
-            Curve(x, bits.from_mixture, "network, compared\nwith the average\nunder all labels", style=":"),
-            Curve(x, bits.saved, "network, compared\nwith no label", low, up),
+            Curve(x, bits.ideal, words("ideal"), colour=theme.MUTED, style="--", weight=3.5),
+            Curve(x, bits.from_mixture, words("from_mixture"), style=":"),
+            Curve(x, bits.saved, words("saved"), low, up),
         )
         marks = tuple(np.unique(np.round(np.linspace(last, first, 5))))
         across = AxisScale(-first, -last, tuple(-mark for mark in marks), labels=tuple(f"{m:.0f}" for m in marks))
         labels = tuple(f"{tick:.2f}".removesuffix(".00") for tick in ticks)
         axes = draw_curves(figure, box, curves, across, AxisScale(0, high, ticks, labels=labels), label_pitch=230)
         axes.axhline(bits.entropy, color=theme.INK, lw=1.6)
-        theme.write(figure, box[0] - 20, box[1] - 70, "bits saved by the label, down to this t", 24, ha="left")
+        theme.write(figure, box[0] - 20, box[1] - 60, words("vertical"), 22, ha="left")
         middle = box[0] + box[2] / 2
-        theme.write(figure, middle, box[1] + box[3] + 185, "timestep $t$ (noise to the left)", 22)
-        said = f"entropy of the labels: {bits.entropy:.2f} bits"
+        theme.write(figure, middle, box[1] + box[3] + 185, words("timestep"), 22)
+        said = words("entropy", bits=bits.entropy)
         height = box[1] + (1 - bits.entropy / high) * box[3]
         theme.write(figure, box[0] + 20, height - 24, said, 20, ha="left", color=theme.INK)
         return figure
@@ -66,8 +68,8 @@ def draw_label_bits(bits: LabelBits) -> Figure:
 
 _COLOURS = (theme.PURPLE, theme.ORANGE, theme.MUTED)
 """Of generations that end as the new label, as the old one, and as neither."""
-_TIMES = LinearSegmentedColormap.from_list("times", theme.QUARTERS[::-1])
-"""From a small t to a large one."""
+_TIMES = LinearSegmentedColormap.from_list("times", ("#f6c57b", "#da842c", "#6c479d", "#36116c"))
+"""From a small t to a large one: near the theme's colours but none of them, so that a dark page keeps the cells."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,42 +99,37 @@ def draw_label_switch(curves: SwitchCurves, images: Array, pairs: Sequence[tuple
         (R, J) int: the digit that is seen in each; the bar beneath it has the colour of its curve.
     """
     with theme.use_theme():
-        figure = theme.new_figure()
+        words = figure_words("label_switch")
+        figure = theme.new_figure(words("title"))
         count, side = images.shape[1], images.shape[-1]
-        left, width, top, pitch = 420, 2360, 90, 200
+        left, width, top, pitch = 520, 2160, 190, 186
         factor = min(6, int(width / (count - 1) - 20) // side)
         size = side * factor
-        box = (left, top + len(pairs) * pitch + 100, width, 590)
-        for row, pair in enumerate(pairs):
+        box = (left, top + len(pairs) * pitch + 170, width, 450)
+        for row, (old, new) in enumerate(pairs):
             y = top + row * pitch
-            theme.write(
-                figure,
-                left - size / 2 - 50,
-                y + size / 2,
-                f"{pair[0]} → {pair[1]}",
-                theme.SYMBOL_SIZE,
-                ha="right",
-                va="center",
-            )
-            _place_row(figure, left, width, y, factor, images[row], _kinds(read[row], pair))
+            name = words("pair", old=old, new=new)
+            theme.write(figure, left - size / 2 - 40, y + size / 2, name, 22, ha="right", va="center")
+            _place_row(figure, left, width, y, factor, images[row], _kinds(read[row], (old, new)))
         x = -curves.timesteps.astype(float)
         neither = 1 - curves.new - curves.old
         low, high = curves.new_interval.T
         lines = (
-            Curve(x, neither, "≠ $a$, $b$", colour=_COLOURS[2], style="--", weight=3.5),
-            Curve(x, curves.old, "$a$", colour=_COLOURS[1]),
-            Curve(x, curves.new, "$b$", low, high, _COLOURS[0]),
+            Curve(x, neither, words("neither"), colour=_COLOURS[2], style="--", weight=3.5),
+            Curve(x, curves.old, words("old"), colour=_COLOURS[1]),
+            Curve(x, curves.new, words("new"), low, high, _COLOURS[0]),
         )
-        marks = tuple(f"{t}" if t >= 0 else "–" for t in curves.timesteps)
+        marks = tuple(f"{t}" if t >= 0 else words("never") for t in curves.timesteps)
         shares = (0.0, 0.25, 0.5, 0.75, 1.0)
         across = AxisScale(float(x[0]), float(x[-1]), tuple(x), labels=marks)
         up = AxisScale(-0.03, 1.03, shares, labels=tuple(map(theme.percent, shares)))
         axes = draw_curves(figure, box, lines, across, up)
         for line in lines:
             axes.plot(line.x, line.y, "o", color=line.colour, ms=11, mec="white", mew=2, clip_on=False, zorder=4)
-        theme.write(figure, left - 140, box[1] + box[3] + 100, "$t$", theme.SYMBOL_SIZE)
+        theme.write(figure, 90, box[1] - 96, words("vertical"), 20, ha="left")
+        theme.write(figure, left + width / 2, box[1] + box[3] + 178, words("horizontal"), 20)
         if curves.half is not None:
-            mark_x(figure, axes, box, -curves.half, f"½: {curves.half:.0f}", theme.PURPLE)
+            mark_x(figure, axes, box, -curves.half, words("half", t=round(curves.half)), theme.PURPLE)
         return figure
 
 
@@ -157,19 +154,22 @@ def _place_row(
 def draw_switch_pairs(lasts: Array) -> Figure:
     """Draw the (L, L) t until which a label a (row) can be switched to b (column); NaN, the diagonal, stays empty."""
     with theme.use_theme():
-        figure = theme.new_figure()
-        left, top, wide, high = 500, 240, 230, 144
+        words = figure_words("switch_pairs")
+        figure = theme.new_figure(words("title"))
+        left, top, wide, high = 560, 370, 2200 // len(lasts), 1230 // len(lasts)
         low, span = float(np.nanmin(lasts)), max(float(np.ptp(lasts[~np.isnan(lasts)])), 1.0)
         page = theme.page_axes(figure)
         for k in range(len(lasts)):
-            theme.write(figure, left - 60, top + (k + 0.5) * high, f"{k}", theme.NUMBER_SIZE, va="center_baseline")
-            theme.write(figure, left + (k + 0.5) * wide, top - 36, f"{k}", theme.NUMBER_SIZE)
+            theme.write(figure, left - 50, top + (k + 0.5) * high, f"{k}", theme.NUMBER_SIZE, va="center_baseline")
+            theme.write(figure, left + (k + 0.5) * wide, top - 34, f"{k}", theme.NUMBER_SIZE)
         for a, b in np.argwhere(~np.isnan(lasts)):
             x, y, value = left + b * wide, top + a * high, float(lasts[a, b])
             shade = _TIMES((value - low) / span)
             page.fill_between([x + 3, x + wide - 3], y + 3, y + high - 3, color=shade, lw=0)
-            ink = "white" if np.dot(shade[:3], (0.299, 0.587, 0.114)) < 0.48 else theme.INK
+            ink = theme.ON_DARK if np.dot(shade[:3], (0.299, 0.587, 0.114)) < 0.48 else theme.ON_LIGHT
             theme.write(figure, x + wide / 2, y + high / 2, f"{value:.0f}", 20, va="center_baseline", color=ink)
-        theme.write(figure, left - 190, top + len(lasts) * high / 2, "$a$", theme.SYMBOL_SIZE, va="center")
-        theme.write(figure, left + len(lasts) * wide / 2, top - 130, "$b$", theme.SYMBOL_SIZE)
+        middle = top + len(lasts) * high / 2
+        theme.write(figure, 90, middle, words("old"), 22, ha="left", va="center", linespacing=1.3)
+        theme.write(figure, left + len(lasts) * wide / 2, top - 140, words("new"), 22)
+        theme.write(figure, left + len(lasts) * wide / 2, 1740, words("note"), 20, color=theme.MUTED)
         return figure

@@ -13,6 +13,8 @@ from viz_diffusion.evaluation.statistics import pixel_rms
 from viz_diffusion.lessons.base import Claim, Lesson, LessonFigure, Precomputed, Rows, Series
 from viz_diffusion.lessons.context import LessonContext
 from viz_diffusion.lessons.facts import FactGroup
+from viz_diffusion.lessons.label.conditioning import SIZES as CONDITIONING_SIZES
+from viz_diffusion.lessons.label.conditioning import ConditioningFacts, conditioning_facts, measure_conditioning
 from viz_diffusion.lessons.label.figures import (
     LabelBits,
     SwitchCurves,
@@ -24,6 +26,7 @@ from viz_diffusion.lessons.label.information import SIZES, InformationFacts, Lab
 from viz_diffusion.lessons.label.label_embedding import LabelEmbeddingFacts, embedding_facts, measure_embedding
 from viz_diffusion.lessons.label.switching import SIZES as SWITCH_SIZES
 from viz_diffusion.lessons.label.switching import LabelSwitches, SwitchFacts, switch_labels
+from viz_diffusion.plots.conditioning import ConditioningMap, draw_conditioning_map
 from viz_diffusion.plots.embeddings import LabelEmbedding, draw_label_embedding
 from viz_diffusion.plots.lazy_figures import Figures
 from viz_diffusion.plots.strip import draw_ten_digits
@@ -54,6 +57,8 @@ class LabelStudy:
     """The information in the label, in bits, and whether the denoiser can classify."""
     switches: LabelSwitches | None = None
     """Generations whose label is switched on the way; None where there is no classifier for the data."""
+    conditioning: ConditioningMap | None = None
+    """Time plus label, and the bottleneck by digit; None where there is no classifier, or no time embedding."""
 
     def claims(self) -> tuple[Claim, ...]:
         """Decide what the label saves, whether the denoiser can classify, and until when the label can be switched."""
@@ -92,6 +97,8 @@ class LabelFacts:
     """Of the information in the label; None where it was not measured."""
     switches: Annotated[SwitchFacts | None, FactGroup()]
     """Of switched labels; None where they were not measured."""
+    conditioning: Annotated[ConditioningFacts | None, FactGroup()]
+    """Of time plus label and the bottleneck; None where they were not measured."""
 
 
 def measure(context: LessonContext) -> Label:
@@ -132,7 +139,11 @@ def _measure_study(context: LessonContext) -> LabelStudy:
         return LabelStudy(embedding, information)
     repeats = context.size(*SWITCH_SIZES)
     switches = switch_labels(context.model, context.schedule, context.heldout, repeats, context.progress)
-    return LabelStudy(embedding, information, switches)
+    network, conditioning = context.network, None
+    if network.config.use_time:
+        sizes = context.size(*CONDITIONING_SIZES)
+        conditioning = measure_conditioning(network, context.schedule, sizes, context.progress)
+    return LabelStudy(embedding, information, switches, conditioning)
 
 
 def draw(data: Label) -> Figures:
@@ -146,7 +157,14 @@ def draw(data: Label) -> Figures:
         return figures
     if study.switches is not None:
         figures |= _draw_switches(study.switches)
-    return figures | _draw_information(study.information)
+    figures |= _draw_information(study.information)
+    conditioning = study.conditioning
+    return figures | draw_conditioning(conditioning) if conditioning is not None else figures
+
+
+def draw_conditioning(data: ConditioningMap) -> Figures:
+    """Draw ``conditioning_map``."""
+    return Figures(conditioning_map=lambda: draw_conditioning_map(data))
 
 
 def _draw_switches(data: LabelSwitches) -> Figures:
@@ -188,6 +206,7 @@ def facts(data: Label) -> LabelFacts:
         cosine_chance=1 / math.sqrt(data.embedding_dim),
         information=None if study is None else study.information.facts(),
         switches=None if study is None or study.switches is None else study.switches.facts(),
+        conditioning=None if study is None or study.conditioning is None else conditioning_facts(study.conditioning),
     )
 
 
@@ -220,6 +239,7 @@ PRECOMPUTED = Precomputed(
         LessonFigure("label_switch"),
         LessonFigure("switch_pairs", advanced=True),
         LessonFigure("label_worth", advanced=True),
+        LessonFigure("conditioning_map", advanced=True),
     ),
 )
 LESSON = Lesson(
@@ -230,7 +250,7 @@ LESSON = Lesson(
     measure=measure,
     precomputed=PRECOMPUTED,
     needs=frozenset({"recording", "comparison_runs"}),
-    seconds=(28, 140),
+    seconds=(36, 200),
     facts=facts,
     claims=claims,
     rows=rows,

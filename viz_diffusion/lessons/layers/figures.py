@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from viz_diffusion.plots import raster, theme
 from viz_diffusion.plots.embeddings import LabelEmbedding, draw_map
 from viz_diffusion.plots.theme import Array
+from viz_diffusion.plots.words import figure_words
 
 Span = tuple[float, float, float]
 """A value with the lower and the upper end of its interval."""
@@ -24,7 +25,7 @@ class Part:
     """One column of the charts: a quantity of every block over t."""
 
     name: str
-    """Its symbol."""
+    """``change``, ``probe`` or ``ablation``: its words in the catalogue."""
     timesteps: Array
     """(K,) falling t."""
     mean: Array
@@ -43,33 +44,40 @@ class Part:
     """Whether the scale is logarithmic."""
 
 
-def draw_blocks(sizes: Sequence[int], parts: Sequence[Part], centres: Sequence[Span | None], T: int) -> Figure:
+def draw_blocks(
+    blocks: Sequence[tuple[str, int]], parts: Sequence[Part], centres: Sequence[Span | None], T: int
+) -> Figure:
     """Draw a row for each block and a column for each part, noise at the left, the largest value at the right.
 
     Parameters
     ----------
-    sizes
-        L: height and width of each block's output.
+    blocks
+        L: name, and height and width of the output.
     centres
         L: the mean t at which ablation of a block raises the loss, with its interval; None for no mark.
     T
         Number of timesteps.
     """
     with theme.use_theme():
-        figure = theme.new_figure()
-        count = len(sizes)
-        left, top, gap, right = 420, 190, 270, 2990
+        words = figure_words("blocks")
+        figure = theme.new_figure(words("title"))
+        count = len(blocks)
+        left, top, gap, right = 640, 430, 260, 3000
         width = (right - left - gap * (len(parts) - 1)) // len(parts)
-        pitch = (1620 - top) // count
+        pitch = (1570 - top) // count
         height = round(0.8 * pitch)
-        colours = [theme.PURPLE if size == min(sizes) else theme.ORANGE for size in sizes]
-        for row, (size, colour) in enumerate(zip(sizes, colours, strict=True)):
+        coarsest = min(size for _, size in blocks)
+        colours = [theme.PURPLE if size == coarsest else theme.ORANGE for _, size in blocks]
+        theme.write(figure, 90, top - 130, words("blocks"), 22, ha="left")
+        theme.write(figure, 90, top - 54, words("blocks_note"), ha="left", color=theme.MUTED)
+        for row, ((name, size), colour) in enumerate(zip(blocks, colours, strict=True)):
             y = top + row * pitch + height / 2
-            theme.write(figure, 80, y, str(row + 1), theme.NUMBER_SIZE, va="center", color=colour)
-            theme.write(figure, 240, y, f"{size}×{size}", 18, va="center", color=theme.MUTED)
+            theme.write(figure, 90, y - 34, f"{row + 1}  {name}", va="center", ha="left", color=colour)
+            theme.write(figure, 90, y + 34, f"{size} × {size}", va="center", ha="left", color=theme.MUTED)
         for column, part in enumerate(parts):
             x = left + column * (width + gap)
-            theme.write(figure, x + width / 2, top - 76, part.name, 26)
+            theme.write(figure, x, top - 130, words(part.name), 22, ha="left")
+            theme.write(figure, x, top - 54, words(f"{part.name}_note"), ha="left", color=theme.MUTED)
             for row, colour in enumerate(colours):
                 axes = theme.add_axes(figure, x, top + row * pitch, width, height)
                 axes.set_gid(f"part {column} block {row}")
@@ -84,8 +92,9 @@ def draw_blocks(sizes: Sequence[int], parts: Sequence[Part], centres: Sequence[S
             theme.write(figure, x - 16, top + height, ground, ha="right", va="center", color=theme.MUTED)
             for t in (T - 1, T // 2, 0):
                 at = x + (T - 1 - t) / (T - 1) * width
-                theme.write(figure, at, top + count * pitch + 30, str(t), color=theme.MUTED)
-            theme.write(figure, x + width / 2, top + count * pitch + 106, "$t$", 22)
+                theme.write(figure, at, top + count * pitch + 40, str(t), color=theme.MUTED)
+            theme.write(figure, x + width / 2, top + count * pitch + 120, words("timestep"))
+        theme.write(figure, right + 170, 1770, words("note"), ha="right", color=theme.MUTED)
         return figure
 
 
@@ -132,25 +141,30 @@ def draw_label_geometry(rows: tuple[LabelEmbedding, LabelEmbedding], chances: tu
         network below): of the vectors, and of the scales and shifts of the blocks.
     """
     with theme.use_theme():
-        figure = theme.new_figure()
-        side, left, tops = 600, 150, (180, 960)
+        words = figure_words("label_geometry")
+        figure = theme.new_figure(words("title"))
+        side, left, tops = 600, 250, (300, 1000)
+        across, maps = left + side + 60, 420
+        first = across + maps + 110
         largest = max(float(np.abs(_off_diagonal(labels.cosine)).max()) for labels in rows)
         limit = max(0.05, np.ceil(20 * largest) / 20)
-        for top, labels, name in zip(tops, rows, ("$e_y$", r"$e_y^{\,0}$"), strict=True):
+        for top, labels, name in zip(tops, rows, (words("after"), words("before")), strict=True):
+            theme.write(figure, 110, top + side / 2, name, 22, rotation=90, va="center")
             _draw_cosines(figure, labels, (left, top, side), limit)
-            theme.write(figure, left - 110, top - 46, name, 26, ha="left")
-            axes = theme.add_axes(figure, left + side + 70, top, side, side)
-            draw_map(axes, labels.pca, labels.labels, 24)
-            share = ", ".join(theme.percent(float(value)) for value in labels.pca_share)
-            theme.write(figure, left + side + 70, top - 34, f"PCA  {share}", 20, ha="left", color=theme.MUTED)
-            first, small = left + 2 * side + 140, (900 - 20 * (len(labels.tsne) - 1)) // max(1, len(labels.tsne))
+            draw_map(theme.add_axes(figure, across, top, maps, side), labels.pca, labels.labels, 20)
+            share = " + ".join(theme.percent(float(value)) for value in labels.pca_share)
+            theme.write(figure, across, top - 30, words("pca", share=share), ha="left")
+            small = (980 - 20 * (len(labels.tsne) - 1)) // max(1, len(labels.tsne))
             for index, places in enumerate(labels.tsne):
                 axes = theme.add_axes(figure, first + index * (small + 20), top, small, side)
                 draw_map(axes, places, labels.labels, theme.TEXT_SIZE)
-            theme.write(figure, first, top - 34, "t-SNE", 20, ha="left", color=theme.MUTED)
-        theme.colour_bar(figure, (left, tops[1] + side + 46, side, 28), theme.SIGNED_MAP, limit)
-        for top, chance, name in zip(tops, chances, ("$e_y$", r"$e_y \rightarrow h$"), strict=True):
-            _draw_chance(figure, (2500, top, 600, side - 110), chance, name)
+            theme.write(figure, first, top - 30, words("tsne", count=len(labels.tsne)), ha="left")
+        theme.write(figure, left, tops[0] - 92, words("cosine"), ha="left")
+        theme.colour_bar(figure, (left, tops[1] + side + 46, side, 24), theme.SIGNED_MAP, limit)
+        for top, chance, name in zip(tops, chances, (words("vectors"), words("conditioning")), strict=True):
+            _draw_chance(figure, (2490, top + 50, 640, side - 210), chance, name, words("rank"))
+        note = words("note")
+        theme.write(figure, 3130, 1622, note, ha="right", va="top", color=theme.MUTED, linespacing=1.3)
         return figure
 
 
@@ -172,7 +186,7 @@ def _draw_cosines(figure: Figure, labels: LabelEmbedding, box: tuple[int, int, i
         theme.write(figure, left + place, top - 24, str(int(label)), theme.TEXT_SIZE, color=theme.MUTED)
 
 
-def _draw_chance(figure: Figure, box: tuple[int, int, int, int], chance: Chance, name: str) -> None:
+def _draw_chance(figure: Figure, box: tuple[int, int, int, int], chance: Chance, name: str, rank: str) -> None:
     """Draw the distribution of permutations, the measured correlation as a line, and controls as dots below."""
     left, top, width, height = box
     null, rho, controls = chance
@@ -193,5 +207,5 @@ def _draw_chance(figure: Figure, box: tuple[int, int, int, int], chance: Chance,
     axes.plot(controls[:1], [-0.1 * most], "o", color=theme.MUTED, ms=11)
     axes.plot([rho, rho], [0, 0.94 * most], color=theme.PURPLE, lw=5)
     theme.write(figure, left + (rho + 1) / 2 * width, top - 4, theme.number(round(rho, 2)), 22, color=theme.PURPLE)
-    theme.write(figure, left, top - 66, name, 26, ha="left")
-    theme.write(figure, left + 0.75 * width, top + height + 50, r"$\rho$", 24)
+    theme.write(figure, left, top - 80, name, 20, ha="left")
+    theme.write(figure, left + width / 2, top + height + 158, rank)

@@ -75,19 +75,20 @@ def draw(data: Layers) -> Figures:
     """Draw ``blocks`` and ``label_geometry``."""
     blocks, labels = data.blocks, data.labels
     parts = (
-        Part(r"$\Vert\Delta h\Vert\,/\,\Vert h\Vert$", blocks.change_timesteps, *mean_change(blocks), 0.0),
+        Part("change", blocks.change_timesteps, *mean_change(blocks), 0.0),
         Part(
-            r"$h \rightarrow y$",
+            "probe",
             blocks.timesteps,
             *probe_accuracy(blocks, blocks.hits),
             0.0,
             (blocks.control / blocks.probed).mean(axis=1),
             percent=True,
         ),
-        Part(r"$\ell_{-h}\,/\,\ell$", blocks.timesteps, *data.ratio, 1.0, log=True),
+        Part("ablation", blocks.timesteps, *data.ratio, 1.0, log=True),
     )
+    named = list(zip(blocks.names, blocks.sizes, strict=True))
     return Figures(
-        blocks=lambda: draw_blocks(blocks.sizes, parts, data.spans(), data.num_train_timesteps),
+        blocks=lambda: draw_blocks(named, parts, data.spans(), data.num_train_timesteps),
         label_geometry=lambda: draw_label_geometry(
             (labels.trained, labels.start),
             (

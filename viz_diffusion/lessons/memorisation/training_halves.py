@@ -66,7 +66,7 @@ def measure_training_sizes(
         found["right"].append(np.stack([(classifier.read(images) == labels).numpy() for images, _ in made]))
         found["images"].append(np.stack([images[:SHOWN, 0].numpy() for images, _ in made]))
     arrays = {name: np.stack(values) for name, values in found.items()}
-    return TrainingSizes(sizes=np.array(sizes, np.int64), steps=np.array(steps, np.int64), **arrays)  # type: ignore[arg-type]
+    return TrainingSizes(sizes=np.array(sizes, np.int64), steps=np.array(steps, np.int64), **arrays)
 
 
 def _correlation(first: Tensor, second: Tensor) -> Float64:

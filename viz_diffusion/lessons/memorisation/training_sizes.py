@@ -7,18 +7,15 @@ gave. Knows nothing about how they were sampled, figures or texts.
 
 from __future__ import annotations
 
-import zlib
 from dataclasses import dataclass, fields
-from io import BytesIO
 from pathlib import Path
 from typing import get_type_hints
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
-from viz_diffusion.errors import VizdiffInputError
 from viz_diffusion.evaluation.intervals import Share, all_surely, half_of_mean, surely
+from viz_diffusion.files import damage_named, read_arrays
 from viz_diffusion.lessons.base import Claim
 
 Float64 = NDArray[np.float64]
@@ -184,8 +181,7 @@ def read_training_sizes(path: Path = RESULTS) -> TrainingSizes:
     VizdiffInputError
         Where the file is missing or damaged.
     """
-    try:
-        with np.load(BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
-            return TrainingSizes(**{name: arrays[name] for name in get_type_hints(TrainingSizes)})
-    except (OSError, KeyError, ValueError, BadZipFile, zlib.error) as error:
-        raise VizdiffInputError(f"{path} is missing or damaged ({error}); install the package again") from error
+    mend = "install the package again"
+    arrays = read_arrays(path, mend)
+    with damage_named(path, mend):
+        return TrainingSizes(**{name: arrays[name] for name in get_type_hints(TrainingSizes)})

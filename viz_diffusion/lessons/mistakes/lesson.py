@@ -22,17 +22,6 @@ Z_FIVE = 2.576
 """Normal quantile with which five comparisons hold together with 95% (Bonferroni)."""
 MARGIN = 0.05
 """A mistake is not visible in the digits where it costs significantly less than this share of the accuracy."""
-_SYMBOLS = (
-    "correct",
-    "correct, cos",
-    "noisy end",
-    "given $t+1$",
-    r"$\sigma^2 z$ for $\sigma z$",
-    "clip [0, 1]",
-    "reversed",
-    "range(1, $T$)",
-)
-_HEADS = ("end\nnoise", "timestep\noff by", "noise\npower", "mean\ngrey", "order of\nframes", "end\nmissing")
 
 
 @dataclass(frozen=True)
@@ -64,7 +53,7 @@ def draw(data: Mistakes) -> Figures:
     own = [-1, -1, *range(len(MISTAKES))]
     return Figures(
         mistakes=lambda: draw_buggy_samplers(
-            data.strips, data.steps_left, _SYMBOLS, data.values, data.caught, _HEADS, own
+            data.strips, data.steps_left, SAMPLERS, data.values, data.caught, DETECTORS, own
         )
     )
 

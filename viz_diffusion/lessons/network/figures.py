@@ -1,4 +1,4 @@
-"""The model as a diagram: embeddings of time and label, added, reach every block; x_t and t also reach the last line.
+"""The model as a diagram: embeddings of time and label, added, reach every block; x_t and t also reach the end.
 
 Knows nothing about networks; the widths are given.
 """
@@ -12,16 +12,17 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Circle, PathPatch, Rectangle
+from matplotlib.patches import Circle, FancyBboxPatch, PathPatch, Rectangle
 from matplotlib.path import Path
 
 from viz_diffusion.errors import VizdiffInputError
 from viz_diffusion.plots import theme
+from viz_diffusion.plots.words import figure_words
 
-_MIDDLE, _BUS, _CHAIN = 640, 960, 1370
+_MIDDLE, _BUS, _CHAIN = 690, 1000, 1390
 _MARGIN, _END = 70, 300
-_OUTPUT, _LAST_LINE, _RADIUS = 240, 2740, 78
-"""Side of ε̂ behind a last line, and where the circle of that stands, with its radius."""
+_OUTPUT, _FORMULA_X, _RADIUS = 270, 2700, 78
+"""Side of ε̂ behind an output formula, and where the circle of that stands, with its radius."""
 _Formula = tuple[tuple[int, str], ...]
 _FORMULAS: dict[str, _Formula] = {
     "v": ((22, r"$\hat{\varepsilon}=\sqrt{\bar{\alpha}}\,\hat{v}\;+$"), (26, r"$\sqrt{1-\bar{\alpha}}\;x_t$")),
@@ -31,7 +32,9 @@ _FORMULAS: dict[str, _Formula] = {
         (22, r"$\sqrt{1-\bar{\alpha}}$"),
     ),
 }
-"""The last line, by what the layers predict: font sizes and rows."""
+"""The output formula, by what the layers predict: font sizes and rows."""
+_PREDICTIONS = {"v": r"$\hat{v}$", "x₀": r"$\hat{x}_0$"}
+"""What the U-Net hands to the output formula."""
 _SHEETS = ("#e4dcf0", "#cfc2e4")
 
 
@@ -70,29 +73,29 @@ class ModelShape:
     num_parameters: int
     """Trainable numbers in all."""
     layers_predict: str = "v"
-    """``v`` or ``x₀``, from which the last line computes ε̂ with x_t and ᾱ; ``ε`` where there is no such line."""
+    """``v`` or ``x₀``, from which the output formula computes ε̂ with x_t and ᾱ; ``ε`` where there is none."""
     label: int = 5
     """The label whose embedding is looked up, 0 .. num_labels-1."""
 
 
 def draw_model(shape: ModelShape) -> Figure:
-    """Draw x_t → blocks → last line → ε̂ with skip connections above; t and y, summed, reach every block from below.
+    """Draw x_t → blocks → output formula → ε̂, skip connections above; t and y, summed, reach every block from below.
 
     A block is a stack of feature maps: its side tells the resolution, its depth the channels, and both are written on
-    it. Into the last line, where there is one, go x_t from above and t from below.
+    it. Into the output formula, where there is one, go x_t from above and t from below.
     """
     blocks = (*shape.down, *shape.mid, *shape.up)
     if not 1 <= len(blocks) <= 14:
         raise VizdiffInputError(f"the diagram holds 1 to 14 blocks, found {len(blocks)}")
     formula = _FORMULAS.get(shape.layers_predict)
     with theme.use_theme():
-        figure = theme.new_figure()
+        words = figure_words("model")
+        figure = theme.new_figure(words("title"))
         page = theme.page_axes(figure)
-        theme.write(figure, _MARGIN, 96, "How image, timestep and label reach the predicted noise", 26, ha="left")
         ends = _END if len(blocks) <= 8 else 170
         output = ends if formula is None else min(ends, _OUTPUT)
-        goal = theme.PAGE_WIDTH - _MARGIN - output if formula is None else _LAST_LINE - _RADIUS - 4
-        left, right = _MARGIN + ends + 60, goal - 60
+        goal = theme.PAGE_WIDTH - _MARGIN - output if formula is None else _FORMULA_X - _RADIUS - 4
+        left, right = _MARGIN + ends + 60, goal - (60 if formula is None else 130)
         pitch = (right - left) / len(blocks)
         stacks = [_stack(block, shape.input_size, pitch) for block in blocks]
         centres = [left + (index + 0.5) * pitch for index in range(len(blocks))]
@@ -111,19 +114,28 @@ def draw_model(shape: ModelShape) -> Figure:
             [(x - depth / 2, _MIDDLE + side / 2) for x, (side, depth) in zip(centres, stacks, strict=True)],
         )
         if formula is not None:
-            _draw_last_line(figure, page, ends, output, formula)
+            theme.write(figure, right + 74, _MIDDLE - 40, _PREDICTIONS[shape.layers_predict], 22)
+            _draw_formula(figure, page, ends, output, formula)
         _draw_time(figure, page, shape)
         _draw_label(figure, page, shape)
+        _draw_frame(figure, page, (left - 24, right + 24), words("unet", count=len(blocks)))
         count = f"{shape.num_parameters:,}".replace(",", "\N{NO-BREAK SPACE}")
-        note = f"In each block: channels, and height and width of its feature maps. {count} parameters in all."
-        theme.write(figure, theme.PAGE_WIDTH / 2, 1752, note, color=theme.MUTED)
+        theme.write(figure, theme.PAGE_WIDTH / 2, 1762, words("note", count=count), color=theme.MUTED)
         return figure
+
+
+def _draw_frame(figure: Figure, page: Axes, sides: tuple[float, float], name: str) -> None:
+    """Draw a frame around all blocks and skip connections, from the first of ``sides`` to the second, and name it."""
+    box = FancyBboxPatch((sides[0], 260), sides[1] - sides[0], 680, boxstyle="round,pad=0,rounding_size=30")
+    box.set(fc="none", ec=theme.FAINT, lw=4, gid="unet", zorder=0)
+    page.add_patch(box)
+    theme.write(figure, (sides[0] + sides[1]) / 2, 336, name, 22, color=theme.PURPLE)
 
 
 def _stack(block: BlockShape, input_size: int, pitch: float) -> tuple[float, float]:
     """Return the side and the depth of a block's stack, in page pixels."""
     depth = min(11.0, (pitch - 120) / 24) * _sheets(block)
-    side = 400 * (block.resolution / input_size) ** 0.5
+    side = 370 * (block.resolution / input_size) ** 0.5
     return min(side, pitch - depth - 32), depth
 
 
@@ -145,50 +157,58 @@ def _draw_block(figure: Figure, page: Axes, block: BlockShape, place: tuple[floa
             patch.set_gid(f"block-{block.name}")
         page.add_patch(patch)
     theme.write(figure, centre, _MIDDLE - 8, str(block.channels), 22 if side > 160 else 18, color="white")
-    theme.write(figure, centre, _MIDDLE + 62, f"{block.resolution}²", color="white")
+    size = f"{block.resolution} × {block.resolution}"
+    theme.write(figure, centre, _MIDDLE + 62, size if side > 34 * len(size) else f"{block.resolution}²", color="white")
     if block.has_attention:
         y = _MIDDLE - side / 2 - depth - 34
-        theme.write(figure, centre + depth / 2, y, "attention", color=theme.PURPLE)
+        theme.write(figure, centre + depth / 2, y, figure_words("model")("attention"), color=theme.PURPLE)
 
 
 def _draw_ends(figure: Figure, page: Axes, input_size: int, first: float, last: float) -> None:
     """Draw x_t at the left and ε̂ at the right as empty squares of these sides."""
+    words = figure_words("model")
     for x, side, symbol, name in (
-        (_MARGIN, first, theme.X_T, "noised\nimage"),
-        (theme.PAGE_WIDTH - _MARGIN - last, last, theme.EPS_PRED, "predicted\nnoise"),
+        (_MARGIN, first, theme.X_T, words("image")),
+        (theme.PAGE_WIDTH - _MARGIN - last, last, theme.EPS_PRED, words("noise")),
     ):
         page.add_patch(Rectangle((x, _MIDDLE - side / 2), side, side, fc="white", ec=theme.INK, lw=3))
         inside = side > 200
         theme.write(figure, x + side / 2, _MIDDLE + (10 if inside else 30), symbol, 40 if inside else 30)
         y = _MIDDLE + side / 2 + (-28 if inside else 72)
-        theme.write(figure, x + side / 2, y, f"{input_size}²", color=theme.MUTED)
+        theme.write(
+            figure, x + side / 2, y, f"{input_size} × {input_size}" if inside else f"{input_size}²", color=theme.MUTED
+        )
         align, place = ("left", x) if x == _MARGIN else ("right", x + side)
         theme.write(figure, place, _MIDDLE - side / 2 - 28, name, ha=align, va="bottom", linespacing=1.0)
 
 
-def _draw_last_line(figure: Figure, page: Axes, first: float, last: float, formula: _Formula) -> None:
-    """Draw the last line as a circle, reached by x_t from above and by t from below, and what it computes."""
+def _draw_formula(figure: Figure, page: Axes, first: float, last: float, formula: _Formula) -> None:
+    """Draw the output formula as a circle, reached by x_t from above and by t from below, and what it computes."""
+    words = figure_words("model")
     style: dict[str, Any] = {"color": theme.PURPLE, "lw": 4}
     for name, points in (
-        ("x_t", [(_MARGIN + first / 2, _MIDDLE - first / 2 - 170), (_MARGIN + first / 2, 160), (_LAST_LINE, 160)]),
-        ("t", [(110, _CHAIN + 70), (110, 1640), (_LAST_LINE, 1640)]),
+        ("x_t", [(_MARGIN + first / 2, _MIDDLE - first / 2 - 176), (_MARGIN + first / 2, 205), (_FORMULA_X, 205)]),
+        ("t", [(110, _CHAIN + 70), (110, 1665), (_FORMULA_X, 1665)]),
     ):
-        page.plot(*zip(*points, strict=True), gid=f"last-line-{name}", **style)
+        page.plot(*zip(*points, strict=True), gid=f"formula-{name}", **style)
         (x, y), end = points[-1], _MIDDLE + (_RADIUS + 8) * (-1 if name == "x_t" else 1)
         theme.arrow(page, (x, y), (x, end), mutation_scale=32, **style)
-    page.add_patch(Circle((_LAST_LINE, _MIDDLE), _RADIUS, fc="white", ec=theme.PURPLE, lw=4, gid="last-line"))
-    theme.write(figure, _LAST_LINE, _MIDDLE + 4, "last\nline", va="center", linespacing=0.95)
-    theme.arrow(page, (_LAST_LINE + _RADIUS + 4, _MIDDLE), (theme.PAGE_WIDTH - _MARGIN - last - 8, _MIDDLE))
+    page.add_patch(Circle((_FORMULA_X, _MIDDLE), _RADIUS, fc="white", ec=theme.PURPLE, lw=4, gid="formula"))
+    theme.write(figure, _FORMULA_X, _MIDDLE, "=", 30, va="center")
+    theme.arrow(
+        page, (_FORMULA_X + _RADIUS + 4, _MIDDLE), (theme.PAGE_WIDTH - _MARGIN - last - 6, _MIDDLE), mutation_scale=15
+    )
+    theme.write(figure, _FORMULA_X + 30, 868, words("formula"), 20, ha="left", va="top", color=theme.PURPLE)
     for row, (size, text) in enumerate(formula):
-        theme.write(figure, _LAST_LINE + 30, 905 + 120 * row, text, size, ha="left")
-    theme.write(figure, _LAST_LINE + 30, 1265, r"$\bar{\alpha}$ at t", 20, ha="left", color=theme.PURPLE)
+        theme.write(figure, _FORMULA_X + 30, 1126 + 120 * row, text, size, ha="left")
+    theme.write(figure, _FORMULA_X + 30, 1440, words("alpha_bar"), 20, ha="left", va="top", color=theme.PURPLE)
 
 
 def _draw_skips(page: Axes, shape: ModelShape, centres: list[float], tops: list[float]) -> None:
     """Draw each skip connection: up from a block, level across, down into its mirror."""
     pairs, bend = min(len(shape.down), len(shape.up)), 40.0
     for index in range(pairs):
-        other, level = len(centres) - 1 - index, 215 + min(80.0, 160 / pairs) * index
+        other, level = len(centres) - 1 - index, 380 + min(70.0, 140 / pairs) * index
         (x, y), (x_end, y_end) = (centres[index], tops[index]), (centres[other], tops[other])
         corners = [(x, y), (x, level + bend), (x, level), (x + bend, level), (x_end - bend, level)]
         corners += [(x_end, level), (x_end, level + bend), (x_end, y_end - 40)]
@@ -207,25 +227,28 @@ def _draw_bus(figure: Figure, page: Axes, feet: list[tuple[float, float]]) -> No
     for x, foot in feet:
         theme.arrow(page, (x, _BUS), (x, foot + 10), color=theme.ORANGE, lw=5, mutation_scale=32)
     page.add_patch(Circle((heart, _CHAIN), 70, fc="white", ec=theme.ORANGE, lw=5))
-    theme.write(figure, heart + 40, _BUS + 150, "time + label embedding", color=theme.ORANGE, ha="left")
+    theme.write(
+        figure, heart + 40, _BUS + 110, figure_words("model")("sum"), color=theme.ORANGE, ha="left", va="center"
+    )
     page.plot([heart - 38, heart + 38], [_CHAIN, _CHAIN], color=theme.INK, lw=4)
     page.plot([heart, heart], [_CHAIN - 38, _CHAIN + 38], color=theme.INK, lw=4)
 
 
 def _draw_time(figure: Figure, page: Axes, shape: ModelShape) -> None:
     """Draw t → sinusoids → MLP → sum, with the widths beneath."""
+    words = figure_words("model")
     theme.write(figure, 110, _CHAIN + 26, "$t$", 40)
-    theme.write(figure, _MARGIN - 20, _CHAIN - 160, "timestep", ha="left")
-    theme.write(figure, 520, _CHAIN - 160, "sinusoids")
-    for left, width, dim in ((270, 500, shape.time_dim), (930, 360, shape.embedding_dim)):
+    theme.write(figure, _MARGIN - 20, _CHAIN - 160, words("timestep"), ha="left")
+    theme.write(figure, 390, _CHAIN - 160, words("waves"), ha="left")
+    for left, width, dim in ((400, 440, shape.time_dim), (980, 320, shape.embedding_dim)):
         page.add_patch(Rectangle((left, _CHAIN - 130), width, 260, fc="white", ec=theme.INK, lw=2.4))
-        theme.write(figure, left + width / 2, _CHAIN + 210, str(dim), 20, color=theme.MUTED)
+        theme.write(figure, left + width / 2, _CHAIN + 210, words("numbers", count=dim), color=theme.MUTED)
     wave = np.linspace(0, 1, 400)
     for row, turns in enumerate((14, 6.5, 3, 1.4)):
         y = _CHAIN - 90 + 60 * row - 22 * np.sin(2 * np.pi * turns * wave)
-        page.plot(310 + 420 * wave, y, color=theme.PURPLE, lw=2.4)
-    theme.write(figure, 1110, _CHAIN + 34, "MLP", theme.NUMBER_SIZE)
-    for start, end in ((170, 262), (778, 922), (1298, theme.PAGE_WIDTH / 2 - 78)):
+        page.plot(430 + 380 * wave, y, color=theme.PURPLE, lw=2.4)
+    theme.write(figure, 1140, _CHAIN + 34, words("mlp"), theme.NUMBER_SIZE)
+    for start, end in ((170, 392), (848, 972), (1308, theme.PAGE_WIDTH / 2 - 78)):
         theme.arrow(page, (start, _CHAIN), (end, _CHAIN))
 
 
@@ -244,9 +267,10 @@ def _draw_label(figure: Figure, page: Axes, shape: ModelShape) -> None:
         page.add_patch(Rectangle(corner, wide, 260, fc=colour, ec=theme.INK, lw=2.4))
         theme.write(figure, left + (index + 0.5) * wide, _CHAIN + 26, name)
     width = f"{shape.num_labels + 1} × {shape.embedding_dim}"
-    theme.write(figure, (left + right) / 2, _CHAIN + 210, width, 20, color=theme.MUTED)
-    theme.write(figure, (left + right) / 2, _CHAIN - 160, "label embeddings")
-    theme.write(figure, 2580, _CHAIN - 160, "label")
+    words = figure_words("model")
+    theme.write(figure, (left + right) / 2, _CHAIN + 210, words("numbers", count=width), color=theme.MUTED)
+    theme.write(figure, (left + right) / 2, _CHAIN - 160, words("table"))
+    theme.write(figure, 2580, _CHAIN - 160, words("label"))
     theme.write(figure, 2580, _CHAIN + 14, "$y$", 40)
     theme.arrow(page, (2530, _CHAIN), (right + 8, _CHAIN))
     theme.arrow(page, (left - 8, _CHAIN), (theme.PAGE_WIDTH / 2 + 78, _CHAIN))

@@ -8,25 +8,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from viz_diffusion.plots import raster, theme
-from viz_diffusion.plots.panels import AxisScale, Curve, draw_curves
+from viz_diffusion.plots.panels import AxisScale, Curve, PanelBox, draw_curves
 from viz_diffusion.plots.theme import Array
+from viz_diffusion.plots.words import figure_words
 
+NAMES = ("beta", "beta_tilde", "ddim", "solver")
+"""Names of the four samplers in the catalogue, as they are listed."""
 COLOURS = (theme.INK, theme.MUTED, theme.ORANGE, theme.PURPLE)
 STYLES = ("-", ":", "--", "-")
-"""Of the four samplers, as they are listed."""
+"""Of the four samplers."""
 
 
 def draw_samplers(
-    images: Array,
-    image_all: Array,
-    steps: Array,
-    all_steps: int,
-    names: Sequence[str],
-    shares: Array | None,
-    share_all: float | None,
+    images: Array, image_all: Array, steps: Array, all_steps: int, shares: Array | None, share_all: float | None
 ) -> Figure:
     """Draw one image for each sampler (row) and number of steps (column), and last the one with all steps.
 
@@ -41,36 +39,40 @@ def draw_samplers(
         classifier.
     """
     with theme.use_theme():
-        figure = theme.new_figure()
-        left, right, top, gap = 470, 3120, 230, 110
+        words = figure_words("samplers")
+        figure = theme.new_figure(words("title"))
+        left, right, top, bottom = 640, 3130, 325, 1700
         columns, side = len(steps) + 1, images.shape[-1]
-        pitch, rows = (right - left) / columns, len(names)
-        factor = max(1, min(int(pitch - 40) // side, int((1740 - top) / rows - gap) // side))
+        pitch, height = (right - left) / columns, (bottom - top) / len(images)
+        factor = max(1, min(int(pitch - 40), int(height - 100)) // side)
         size = side * factor
-        for row, name in enumerate(names):
-            y = top + row * (size + gap)
-            theme.write(figure, left - 30, y + size / 2, name, 26, ha="right", va="center")
+
+        def place(row: int, column: int, image: Array, share: float | None) -> None:
+            x, y = left + (column + 0.5) * pitch, top + row * height
+            raster.place_digit(figure, x - size / 2, y, factor, image)
+            if share is not None:
+                theme.write(figure, x, y + size + 66, theme.percent(share), color=theme.MUTED)
+
+        for row, name in zip(range(len(images)), NAMES, strict=True):
+            middle = top + row * height + size / 2
+            theme.write(figure, left - 40, middle, words(f"name_{name}"), 20, ha="right", va="center", linespacing=1.3)
             for column in range(len(steps)):
-                x = left + (column + 0.5) * pitch
-                raster.place_digit(figure, x - size / 2, y, factor, images[row, column])
-                if shares is not None:
-                    theme.write(figure, x, y + size + 66, theme.percent(shares[row, column]), 20, color=theme.MUTED)
-        x = left + (columns - 0.5) * pitch
-        raster.place_digit(figure, x - size / 2, top, factor, image_all)
-        if share_all is not None:
-            theme.write(figure, x, top + size + 66, theme.percent(share_all), 20, color=theme.MUTED)
-        theme.write(figure, left - 30, top - 64, "$N$", theme.SYMBOL_SIZE, ha="right")
+                place(row, column, images[row, column], None if shares is None else float(shares[row, column]))
+        place(0, columns - 1, image_all, share_all)
+        theme.write(figure, left - 40, top - 60, words("steps"), ha="right")
         for column, n in enumerate([*steps.tolist(), all_steps]):
-            theme.write(figure, left + (column + 0.5) * pitch, top - 64, str(n), theme.NUMBER_SIZE)
+            theme.write(figure, left + (column + 0.5) * pitch, top - 60, str(n), 26)
         page = theme.page_axes(figure)
         line = left + (columns - 1) * pitch
-        page.plot([line, line], [top - 120, top + rows * (size + gap) - 40], color=theme.FAINT, lw=2)
+        page.plot([line, line], [top - 120, bottom - 20], color=theme.FAINT, lw=2)
+        if shares is not None:
+            theme.write(figure, left, 1762, words("share"), ha="left", color=theme.MUTED)
         return figure
 
 
 def draw_strokes(
     steps: Array,
-    names: Sequence[str],
+    all_steps: int,
     shares: Array | None,
     bounds: Array | None,
     share_all: float | None,
@@ -83,37 +85,24 @@ def draw_strokes(
     Parameters
     ----------
     shares, bounds, share_all
-        (S, K), (S, K, 2) float and one more: shares with their intervals, and that of all steps (the level line); None
-        without a classifier, and then the other panel has the page.
+        (S, K), (S, K, 2) float and one more: shares with their intervals, and that of ``all_steps`` (the level line);
+        None without a classifier, and then the other panel has the page.
     apart, half
         (2, K) float: RMS distances of the samplers ``followed``, and half their intervals.
     """
     with theme.use_theme():
-        figure = theme.new_figure()
-        ticks = tuple(float(n) for n in steps)
-        x = AxisScale(ticks[0], ticks[-1], ticks, "$N$", log=True, labels=tuple(f"{n:.0f}" for n in ticks))
-        box = (330, 240, 2400, 1290)
+        words = figure_words("strokes")
+        figure = theme.new_figure(words("title" if shares is not None else "title_distance"))
+        box: PanelBox = (330, 450, 2200, 1060)
         if shares is not None and bounds is not None:
-            left = (250, 240, 1090, 1290)
-            lines = []
-            for s, name in enumerate(names):
-                apart_by = steps * 1.07 ** (s - (len(names) - 1) / 2)  # so that the bars stand side by side
-                lines.append(Curve(apart_by, shares[s], name, colour=COLOURS[s], style=STYLES[s], weight=2.5))
-                lines.append(Curve(apart_by, shares[s], "", bounds[s, :, 0], bounds[s, :, 1], COLOURS[s], "o", 5.5))
-            low = min(0.8, float(np.floor(10 * bounds.min()) / 10))
-            ticks_a = tuple(np.arange(low, 1.01, 0.2 if low < 0.4 else 0.1))
-            wide = AxisScale(x.low / 1.2, x.high * 1.2, x.ticks, x.name, log=True, labels=x.labels)
-            axes = draw_curves(figure, left, lines, wide, AxisScale(low, 1.004, ticks_a, "$A$"))
-            if share_all is not None:
-                axes.axhline(share_all, color=theme.INK, lw=1.6, zorder=1.5)
-            box = (1990, 240, 860, 1290)
-        solver = followed[-1]
+            _draw_accuracy(figure, (270, 450, 980, 1060), steps, shares, bounds, share_all, all_steps)
+            box = (2040, 450, 670, 1060)
         kept = {s: np.flatnonzero(apart[row] > 0) for row, s in enumerate(followed)}
         curves = [
             Curve(
                 steps[kept[s]],
                 apart[row, kept[s]],
-                names[s],
+                words(f"end_{NAMES[s]}"),
                 np.maximum(apart[row] - half[row], 1e-6)[kept[s]],
                 (apart[row] + half[row])[kept[s]],
                 COLOURS[s],
@@ -124,9 +113,49 @@ def draw_strokes(
         values = np.concatenate([curve.y for curve in curves])
         low, high = float(values.min()) / 1.5, float(values.max()) * 1.5
         marks = tuple(m for m in (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0) if low <= m <= high)
-        name = rf"RMS $x_0-x_0^{{({ticks[-1]:.0f})}}$, {names[solver]}"
-        draw_curves(figure, box, curves, x, AxisScale(low, high, marks, name, log=True))
+        draw_curves(figure, box, curves, _steps_axis(steps), AxisScale(low, high, marks, log=True), 160)
+        _name_panel(figure, box, words("distance"), words("limit", steps=int(steps[-1])))
         return figure
+
+
+def _draw_accuracy(
+    figure: Figure,
+    box: PanelBox,
+    steps: Array,
+    shares: Array,
+    bounds: Array,
+    share_all: float | None,
+    all_steps: int,
+) -> None:
+    """Draw each sampler's accuracy with its intervals, side by side, and that of all steps as a level line."""
+    words, lines = figure_words("strokes"), []
+    for s, name in enumerate(NAMES):
+        beside = steps * 1.07 ** (s - (len(NAMES) - 1) / 2)
+        lines.append(Curve(beside, shares[s], words(f"end_{name}"), colour=COLOURS[s], style=STYLES[s], weight=2.5))
+        lines.append(Curve(beside, shares[s], "", bounds[s, :, 0], bounds[s, :, 1], COLOURS[s], "o", 5.5))
+    low = min(0.8, float(np.floor(10 * bounds.min()) / 10))
+    ticks = tuple(np.arange(low, 1.01, 0.2 if low < 0.4 else 0.1))
+    y = AxisScale(low, 1.004, ticks, labels=tuple(f"{tick:.0%}" for tick in ticks))
+    x = _steps_axis(steps, 1.2)
+    if share_all is not None:
+        name = words("level", steps=all_steps)
+        ends = np.array([x.low, x.high])
+        lines.append(Curve(ends, np.full(2, share_all), name, colour=theme.INK, style="-.", weight=2))
+    draw_curves(figure, box, lines, x, y, 160)
+    _name_panel(figure, box, words("accuracy"), words("variances"))
+
+
+def _steps_axis(steps: Array, margin: float = 1.0) -> AxisScale:
+    """Return the logarithmic axis of the number of steps, wider by a factor ``margin`` at both ends."""
+    ticks = tuple(float(n) for n in steps)
+    return AxisScale(ticks[0] / margin, ticks[-1] * margin, ticks, log=True, labels=tuple(f"{n:.0f}" for n in ticks))
+
+
+def _name_panel(figure: Figure, box: PanelBox, name: str, note: str) -> None:
+    """Write a panel's name and a note on it above the panel, and the name of its axis beneath."""
+    theme.write(figure, box[0] - 150, box[1] - 150, name, 20, ha="left")
+    theme.write(figure, box[0] - 150, box[1] - 72, note, ha="left", color=theme.MUTED)
+    theme.write(figure, box[0] + box[2] / 2, box[1] + box[3] + 180, figure_words("strokes")("steps"), 20)
 
 
 def draw_paths(maps: Array, ends: Array, straight: Array, share: Array) -> Figure:
@@ -144,28 +173,40 @@ def draw_paths(maps: Array, ends: Array, straight: Array, share: Array) -> Figur
         (3, 2) float: share of variance on each axis.
     """
     with theme.use_theme():
-        figure = theme.new_figure()
-        width, gap, left, top, height = 900, 110, 140, 300, 900
-        for kind, name in enumerate(("DDIM", "DDPM", r"$\Sigma z$")):
-            x = left + kind * (width + gap)
-            axes = theme.add_axes(figure, x, top, width, height)
-            drawn = maps[kind]
-            reach = 1.12 * float(np.abs(drawn).max())
-            axes.set(xlim=(-reach, reach), ylim=(-reach, reach))
-            axes.plot([-reach, reach], [0, 0], color=theme.FAINT, lw=1.5, zorder=0)
-            axes.plot([0, 0], [-reach, reach], color=theme.FAINT, lw=1.5, zorder=0)
-            for index, path in enumerate(drawn):
-                first = index == 0
-                colour = theme.PURPLE if first else "#b9a9cf"
-                axes.plot(*path.T, color=colour, lw=4 if first else 2.2, zorder=3 if first else 2)
-                axes.plot(*path[0], "o", color="white", mec=colour, mew=2.5, ms=10, zorder=4)
-                axes.plot(*path[-1], "o", color=colour, ms=12, mec="white", mew=2, zorder=4)
-            theme.write(figure, x + width / 2, top - 90, name, theme.NUMBER_SIZE)
-            theme.write(figure, x + width / 2, top + height + 110, rf"$c/\ell$ = {straight[kind]:.2f}", 26)
+        words = figure_words("paths")
+        figure = theme.new_figure(words("title"))
+        width, pitch, left, top = 780, 845, 640, 350
+        for kind, name in enumerate(("ddim", "ddpm", "walk")):
+            x = left + kind * pitch
+            middle = x + width / 2
+            _draw_map(theme.add_axes(figure, x, top, width, width), maps[kind])
+            theme.write(figure, middle, top - 100, words(name), 22)
+            theme.write(figure, middle, top - 30, words(f"{name}_noise"), color=theme.MUTED)
+            theme.write(figure, middle, top + width + 62, words("first_axis"), color=theme.MUTED)
+            theme.write(figure, middle, top + width + 162, f"{straight[kind]:.2f}", 24, va="center")
             both = f"{share[kind, 0]:.0%} + {share[kind, 1]:.0%}"
-            theme.write(figure, x + width / 2, top + height + 210, both, 26, color=theme.MUTED)
+            theme.write(figure, middle, top + width + 322, both, 24, va="center")
             if kind < len(ends):
-                factor = 6
-                middle = x + width / 2 - factor * ends.shape[-1] / 2
-                raster.place_digit(figure, middle, top + height + 260, factor, ends[kind, 0])
+                factor = max(1, 224 // ends.shape[-1])
+                at = middle - factor * ends.shape[-1] / 2
+                raster.place_digit(figure, at, top + width + 410, factor, ends[kind, 0])
+        for below, key in ((162, "straight"), (322, "variance"), (522, "image")):
+            theme.write(figure, left - 70, top + width + below, words(key), ha="right", va="center", linespacing=1.1)
+        at = (left - 40, top + width / 2)
+        theme.write(figure, *at, words("second_axis"), rotation=90, va="center", color=theme.MUTED)
+        for line, key in enumerate(("start", "end")):
+            theme.write(figure, 90, top + 330 + 90 * line, words(key), 20, ha="left")
         return figure
+
+
+def _draw_map(axes: Axes, paths: Array) -> None:
+    """Draw (K, P, 2) paths, the first one thick, with an open dot at the start and a full one at the end."""
+    reach = 1.12 * float(np.abs(paths).max())
+    axes.set(xlim=(-reach, reach), ylim=(-reach, reach))
+    axes.plot([-reach, reach], [0, 0], color=theme.FAINT, lw=1.5, zorder=0)
+    axes.plot([0, 0], [-reach, reach], color=theme.FAINT, lw=1.5, zorder=0)
+    for index, path in enumerate(paths):
+        colour, order = (theme.PURPLE, 4) if index == 0 else (theme.MUTED, 2)
+        axes.plot(*path.T, color=colour, lw=5 if index == 0 else 1.4, zorder=order)
+        axes.plot(*path[0], "o", color=theme.PAPER, mec=colour, mew=2.5, ms=10, zorder=order + 1)
+        axes.plot(*path[-1], "o", color=colour, ms=12, mec=theme.PAPER, mew=2, zorder=order + 1)

@@ -5,6 +5,7 @@ Knows nothing about samplers; it draws what it is given.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,7 @@ from matplotlib.figure import Figure
 from viz_diffusion.plots import raster, theme
 from viz_diffusion.plots.panels import AxisScale, Curve, draw_curves
 from viz_diffusion.plots.theme import Array
+from viz_diffusion.plots.words import figure_words
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,44 +42,65 @@ class StepLedger:
 
 
 def draw_ledger(ledger: StepLedger) -> Figure:
-    """Draw one row per step; the three changes share one diverging scale, their L2 norms stand beneath them."""
-    parts = np.stack([ledger.rescaled, ledger.removed, ledger.injected])
-    limit = max(float(np.ceil(np.quantile(np.abs(parts), 0.999) * 10) / 10), 0.1)
+    """Draw one row per step; each change has its own diverging scale, and beneath it a bar as long as its L2 norm."""
     with theme.use_theme():
-        figure = theme.new_figure()
+        words = figure_words("ledger")
+        figure = theme.new_figure(words("title"))
+        page = theme.page_axes(figure)
         rows, side = len(ledger.steps_left), max(ledger.x_t.shape[1:3])
-        top, bottom, left, gap = 232, 1606, 330, 230
-        factor = max(1, min(13, int((bottom - top) / rows - 92) // side))
-        size = side * factor
+        top, bottom, left, right = 400, 1555, 470, 2990
         pitch = (bottom - top) / rows
-        symbols = (
-            theme.X_T,
-            r"$(a-1)\,x_t$",
-            r"$-\,b\,\hat{\varepsilon}$",
-            r"$\sigma\,z$",
-            r"$x_{t'}$" if ledger.stride is None else rf"$x_{{t-{ledger.stride}}}$",
-        )
-        for column, symbol in enumerate(symbols):
-            x = left + column * (size + gap)
-            theme.write(figure, x + size / 2, top - 60, symbol, 36)
-            for row in range(rows):
+        factor = max(1, min(12, int(pitch - 125) // side))
+        size = side * factor
+        gap = (right - left - 5 * size) / 4
+        lefts = [left + column * (size + gap) for column in range(5)]
+        names = ("before", "enlargement", "removed", "injected", "after")
+        images = (ledger.x_t, ledger.rescaled, ledger.removed, ledger.injected, ledger.x_prev)
+        longest = max(float(ledger.norms.max()), 1e-9)
+        for column, (x, name, one) in enumerate(zip(lefts, names, images, strict=True)):
+            theme.write(figure, x + size / 2, top - 140, words(name), 20)
+            symbol = words(f"{name}_symbol", after=_after(ledger.stride))
+            theme.write(figure, x + size / 2, top - 50, symbol, 22)
+            changed = 0 < column < 4
+            limit = _limit(one) if changed else theme.DIGIT_LIMIT
+            for row, image in enumerate(one):
                 y = top + row * pitch
-                image = (ledger.x_t, ledger.rescaled, ledger.removed, ledger.injected, ledger.x_prev)[column][row]
-                if column in (0, 4):
-                    raster.place_digit(figure, x, y, factor, image)
-                else:
+                if changed:
                     raster.place_noise(figure, x, y, factor, image * (theme.NOISE_LIMIT / limit))
-                    norm = f"‖·‖ = {ledger.norms[row, column - 1]:.2f}"
-                    theme.write(figure, x + size / 2, y + size + 58, norm, 20)
+                    norm = float(ledger.norms[row, column - 1])
+                    theme.gauge(page, x, y + size + 16, size, norm / longest, 14)
+                    theme.write(figure, x + size / 2, y + size + 92, words("norm", norm=norm))
+                else:
+                    raster.place_digit(figure, x, y, factor, image)
                 if column < 4:
                     sign = ("+", "+", "+", "=")[column]
                     theme.write(figure, x + size + gap / 2, y + size / 2, sign, 32, va="center")
-        for row in range(rows):
-            y = top + row * pitch + size / 2 + 40
-            theme.write(figure, 80, y, str(int(ledger.steps_left[row])), theme.NUMBER_SIZE, ha="left")
-        theme.colour_bar(figure, (left, 1640, size, 28), theme.DIGIT_MAP, theme.DIGIT_LIMIT)
-        theme.colour_bar(figure, (left + 2 * (size + gap), 1640, size, 28), theme.NOISE_MAP, limit)
+            if column < 4:
+                bar = (x, 1595, size, 24)
+                colours = theme.NOISE_MAP if changed else theme.DIGIT_MAP
+                theme.colour_bar(figure, bar, colours, limit, ticks=(-limit, limit))
+        for row, (steps, t) in enumerate(zip(ledger.steps_left, ledger.timesteps, strict=True)):
+            middle = top + row * pitch + size / 2
+            theme.write(figure, 90, middle - 6, f"{int(steps)}", theme.NUMBER_SIZE, ha="left")
+            theme.write(figure, 90, middle + 84, f"t = {t:.4g}", ha="left", color=theme.MUTED)
+        theme.write(figure, 90, top - 140, words("steps_left"), 20, ha="left")
+        theme.write(figure, right, 1775, words("size"), ha="right", color=theme.MUTED)
         return figure
+
+
+def _after(stride: int | None) -> str:
+    """Return the symbol of the image after a step that lowers t by ``stride``."""
+    below = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
+    return "xₜ′" if stride is None else f"xₜ₋{str(stride).translate(below)}"
+
+
+def _limit(change: Array) -> float:
+    """Return where the colours of a change end: the magnitude that one value in a thousand exceeds, rounded up."""
+    most = float(np.quantile(np.abs(change), 0.999))
+    if most <= 0:
+        return 1.0
+    unit = 10.0 ** np.floor(np.log10(most))
+    return float(np.ceil(most / unit) * unit)
 
 
 def draw_directions(
@@ -88,7 +111,7 @@ def draw_directions(
     along: Array,
     along_half: Array,
 ) -> Figure:
-    """Draw the cosine of two removals over their distance (left), and what each part contributes (right).
+    """Draw the cosine of two removals over their distance, that of their sum, and what each part contributes.
 
     Parameters
     ----------
@@ -100,53 +123,67 @@ def draw_directions(
         (4,) contributions along the finished image of x_T, enlarging, removing and injecting; half their intervals.
     """
     with theme.use_theme():
-        figure = theme.new_figure()
-        box = (290, 330, 1060, 760)
+        words = figure_words("directions")
+        figure = theme.new_figure(words("title"))
+        box = (220, 420, 1180, 500)
         last = float(lags[-1])
         ticks = tuple(float(tick) for tick in np.unique(np.round(np.linspace(0, last, 4))))
         x = AxisScale(0, last, ticks, labels=tuple(f"{tick:.0f}" for tick in ticks))
-        low = min(-0.25, float((cosine - cosine_half).min()) - 0.05)
-        y = AxisScale(low, 1.05, (0, 0.25, 0.5, 0.75, 1))
+        low = min(-0.04, float((cosine - cosine_half).min()) - 0.05)
+        y = AxisScale(low, 1.05, (0, 0.5, 1))
         curve = Curve(lags, cosine, "", cosine - cosine_half, cosine + cosine_half)
         axes = draw_curves(figure, box, [curve], x, y)
-        axes.plot(lags, cosine, "o", color=theme.PURPLE, ms=11, mec="white", mew=2, clip_on=False, zorder=4)
+        axes.plot(lags, cosine, "o", color=theme.PURPLE, ms=11, mew=0, clip_on=False, zorder=4)
         axes.axhline(0, color=theme.INK, lw=1.6, zorder=1)
-        theme.write(figure, 100, 190, "Two removals compared", 24, ha="left")
-        theme.write(figure, 100, 262, "cosine between what two steps remove", 20, ha="left", color=theme.MUTED)
-        theme.write(figure, box[0] + box[2] / 2, box[1] + box[3] + 170, "distance of the two, in steps", 22)
-        theme.write(figure, 100, 1430, "Cosine of the sum of all removals", 24, ha="left")
-        for row, (name, value) in enumerate(
-            zip(
-                ("with the noise ($x_T$, injected)", "with the finished image", "with another noise"),
-                sums,
-                strict=True,
-            )
-        ):
-            y_row = 1530 + 88 * row
-            theme.write(figure, 100, y_row, name, 20, ha="left", color=theme.MUTED)
-            theme.write(figure, 1420, y_row, f"{value:.2f}".replace("-", theme.MINUS), 24, ha="right")
-        _draw_contributions(figure, along, along_half)
+        theme.write(figure, 90, 260, words("pairs"), 22, ha="left")
+        theme.write(figure, 90, 335, words("cosine"), ha="left", color=theme.MUTED)
+        theme.write(figure, box[0] + box[2] / 2, box[1] + box[3] + 165, words("distance"))
+        theme.write(figure, 90, 1215, words("sum"), 22, ha="left")
+        _draw_sums(figure, [words(name) for name in ("with_noise", "with_image", "with_other")], sums)
+        theme.write(figure, 1640, 260, words("parts"), 22, ha="left")
+        theme.write(figure, 1640, 335, words("along"), ha="left", color=theme.MUTED)
+        names = [words(name) for name in ("first_noise", "enlargement", "removed", "injected", "image")]
+        _draw_contributions(figure, names, along, along_half)
         return figure
 
 
-def _draw_contributions(figure: Figure, along: Array, half: Array) -> None:
+def _draw_sums(figure: Figure, names: Sequence[str], values: Sequence[float]) -> None:
+    """Draw cosines as bars on an axis from -1 to 1."""
+    left, top, width, pitch = 640, 1255, 600, 150
+    axes = theme.add_axes(figure, left, top, width, pitch * len(values))
+    axes.set(xlim=(-1.04, 1.04), ylim=(len(values), 0))
+    for row, (name, value) in enumerate(zip(names, values, strict=True)):
+        axes.barh(row + 0.5, value, height=0.5, color=theme.PURPLE if value >= 0 else theme.ORANGE)
+        y = top + (row + 0.5) * pitch
+        theme.write(figure, left - 50, y, name, ha="right", va="center", linespacing=1.2)
+        theme.write(figure, left + width + 260, y, _signed(value, 2), 22, ha="right", va="center")
+    for tick in (-1.0, 0.0, 1.0):
+        axes.axvline(tick, color=theme.INK if tick == 0 else theme.FAINT, lw=1.6, zorder=0 if tick else 3)
+        at = left + (tick + 1.04) / 2.08 * width
+        theme.write(figure, at, top + pitch * len(values) + 66, theme.number(tick), color=theme.MUTED)
+
+
+def _draw_contributions(figure: Figure, names: Sequence[str], along: Array, half: Array) -> None:
     """Draw the four contributions and their sum as bars from 0, with their intervals."""
-    names = ("first noise, $x_T$", "enlarging", "removing", "injecting", "finished image")
     values = np.append(along, along.sum())
     halves = np.append(half, 0.0)
     reach = float((np.abs(values) + halves).max()) * 1.12
-    left, top, width, pitch = 2140, 330, 760, 190
+    left, top, width, pitch = 2150, 420, 740, 252
     axes = theme.add_axes(figure, left, top, width, pitch * len(values))
     axes.set(xlim=(min(0.0, float((values - halves).min()) * 1.3), reach), ylim=(len(values), 0))
     for row, (name, value, error) in enumerate(zip(names, values, halves, strict=True)):
         colour = theme.INK if row == len(along) else theme.PURPLE if value >= 0 else theme.ORANGE
-        axes.barh(row + 0.5, value, height=0.56, color=colour)
+        axes.barh(row + 0.5, value, height=0.5, color=colour)
         if error > 0:
-            axes.plot([value - error, value + error], [row + 0.5] * 2, color=theme.INK, lw=3)
+            axes.plot([value - error, value + error], [row + 0.5] * 2, color=theme.MUTED, lw=5)
         y = top + (row + 0.5) * pitch
-        theme.write(figure, left - 40, y, name, 22, ha="right", va="center")
-        said = f"{value:+.1f}".replace("-", theme.MINUS)
-        theme.write(figure, left + width + 30, y, said, 22, ha="left", va="center")
+        theme.write(figure, left - 40, y, name, 20, ha="right", va="center", linespacing=1.3)
+        theme.write(figure, left + width + 30, y, _signed(value, 1), 22, ha="left", va="center")
     axes.axvline(0, color=theme.INK, lw=1.6)
-    theme.write(figure, 1620, 190, "Contributions along the finished image", 24, ha="left")
-    theme.write(figure, 1620, 262, "scalar product with its direction", 20, ha="left", color=theme.MUTED)
+    axes.axhline(len(along), color=theme.MUTED, lw=1.6)
+
+
+def _signed(value: float, digits: int) -> str:
+    """Return a number with its sign, none where it rounds to 0."""
+    rounded = round(value, digits)
+    return f"{rounded:+.{digits}f}".replace("-", theme.MINUS) if rounded else f"{0:.{digits}f}"

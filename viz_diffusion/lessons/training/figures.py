@@ -18,7 +18,9 @@ from viz_diffusion.plots.theme import Array
 from viz_diffusion.plots.words import figure_words
 
 MAP_LIMIT = float(np.log2(3))
-"""The colours of the map run over a factor of 3 either way, in powers of 2."""
+"""The shades of the map run over a factor of 3 either way, in powers of 2."""
+MAP_COLOURS = "YlOrBr"
+"""From light, a low loss, to dark, a high one: the same sequence in grey."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,18 +50,18 @@ class LossByT:
 def draw_loss_by_t(found: LossByT) -> Figure:
     """Draw the loss over t with both baselines (log scale); beneath, each digit's loss compared with the mean of all.
 
-    Blue is more than all digits' mean at that t, red less; the colours end at three times and at a third of it.
+    Dark is more than all digits' mean at that t, light less; the shades end at three times and at a third of it.
     """
     with theme.use_theme():
         words = figure_words("loss_by_t")
-        figure = theme.new_figure()
+        figure = theme.new_figure(words("title"))
         T = int(found.edges[-1])
         middle = (found.edges[:-1] + found.edges[1:] - 1) / 2
-        box = (330, 140, 2300, 730)
+        box = (330, 290, 2230, 560)
         values = np.concatenate([found.loss, found.gaussian])
         low, high = float(values.min()) / 1.3, min(float(values.max()) * 1.3, 2.0)
         powers = [power for power in range(-8, 1) if low <= 10.0**power <= high]
-        labels = tuple(f"$10^{{{power}}}$" if power else "1" for power in powers)
+        labels = tuple(f"{10.0**power:.{-power}f}" for power in powers)
         y = AxisScale(low, high, tuple(10.0**power for power in powers), words("vertical"), log=True, labels=labels)
         curves = (
             Curve(np.arange(T), found.gaussian, words("one"), colour=theme.MUTED, style=":", weight=3.5),
@@ -71,12 +73,15 @@ def draw_loss_by_t(found: LossByT) -> Figure:
         wide = np.repeat(ratio, np.diff(found.edges), axis=1)  # each stratum as wide as the t it holds
         rows = [label_text(label) for label in found.labels]
         columns = [(tick / (T - 1), theme.number(tick)) for tick in _marks(T)]
-        draw_table(figure, (330, 1000, 2300, 670), wide, rows, columns, MAP_LIMIT)
-        theme.write(figure, 330 + 2300 + 130, 1730, words("timestep"), ha="left")
-        bar = (2760, 1480, 340, 28)
-        theme.colour_bar(figure, bar, theme.SIGNED_MAP, MAP_LIMIT, ticks=())
-        for share, text in ((0.0, "×⅓"), (0.5, "×1"), (1.0, "×3")):
-            theme.write(figure, bar[0] + share * bar[2], 1570, text, color=theme.MUTED)
+        draw_table(figure, (box[0], 1000, box[2], 620), wide, rows, columns, MAP_LIMIT, MAP_COLOURS)
+        theme.write(figure, box[0] - 20, 970, words("digits"), 22, ha="left")
+        theme.write(figure, box[0] + box[2] / 2, 1765, words("timestep"), 22)
+        bar = (2680, 1360, 380, 28)
+        theme.colour_bar(figure, bar, MAP_COLOURS, MAP_LIMIT, ticks=())
+        for share, text, said in ((0.0, "×⅓", "low"), (0.5, "×1", ""), (1.0, "×3", "high")):
+            theme.write(figure, bar[0] + share * bar[2], 1454, text, color=theme.MUTED)
+            if said:
+                theme.write(figure, bar[0] + share * bar[2], 1330, words(said), color=theme.MUTED)
         return figure
 
 

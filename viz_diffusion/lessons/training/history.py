@@ -5,17 +5,18 @@ Knows nothing about networks, figures or texts.
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from viz_diffusion.errors import VizdiffInputError
+from viz_diffusion.files import LARGEST_TEXT, damage_named, parse_json, read_checked, read_regular
 from viz_diffusion.plots.curves import LossHistory
 from viz_diffusion.plots.film import film_frames
 from viz_diffusion.plots.training_samples import TrainingSamples
 from viz_diffusion.training.loop import NUM_QUARTERS
+from viz_diffusion.training.metrics_log import METRICS
 from viz_diffusion.training.run import Run
 from viz_diffusion.training.thumbnails import Thumbnails, thumbnail_labels
 
@@ -33,13 +34,18 @@ def read_history(run: Run) -> LossHistory:
     VizdiffInputError
         Where the file cannot be read or holds no losses.
     """
-    path = run.path / "metrics.jsonl"
-    try:
-        entries = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        trained = [(entry["step"], entry["loss"]) for entry in entries if "loss" in entry]
-        heldout = [(entry["step"], entry["heldout_loss"]) for entry in entries if "heldout_loss" in entry]
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise VizdiffInputError(f"{path} cannot be read ({error}); train again or choose another `run`") from error
+    path, mend = run.path / METRICS, "train again or choose another `run`"
+    data = read_checked(run.path, METRICS)[0] if run.is_finished else read_regular(path, LARGEST_TEXT)
+    with damage_named(path, mend, "cannot be read"):
+        entries = [parse_json(line) for line in data.decode().splitlines()]
+        trained = [(_whole(entry["step"]), float(entry["loss"])) for entry in entries if "loss" in entry]
+        heldout = [
+            (_whole(entry["step"]), [float(loss) for loss in entry["heldout_loss"]])
+            for entry in entries
+            if "heldout_loss" in entry
+        ]
+        if any(len(losses) != NUM_QUARTERS for _, losses in heldout):
+            raise ValueError(f"a held-out loss needs {NUM_QUARTERS} numbers")
     if not trained:
         raise VizdiffInputError(f"{path} holds no losses; train again or choose another `run`")
     steps, losses = (np.array(column) for column in zip(*trained, strict=True))
@@ -57,13 +63,20 @@ def read_history(run: Run) -> LossHistory:
     )
 
 
+def _whole(value: object) -> int:
+    if type(value) is not int or not 0 <= value < 2**63:
+        raise ValueError(f"{value!r} is no training step")
+    return value
+
+
 def _shown_samples(run: Run) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Return a few training steps, the first and the last with samples among them, and the samples drawn there."""
+    """Return a few training steps and the samples drawn there: the first, the last, and others evenly in log steps."""
     kept = run.load_samples()
     if kept is None:
         return np.zeros(0, np.int64), np.zeros((0, 1, 28, 28))
     steps, images = kept[0].numpy(), kept[1].numpy()
-    shown = np.unique(np.round(np.linspace(0, len(steps) - 1, NUM_SHOWN_STEPS)).astype(np.int64))
+    wanted = np.geomspace(max(1, steps[0]), max(1, steps[-1]), NUM_SHOWN_STEPS)
+    shown = np.unique(np.abs(np.log(np.maximum(steps, 1)) - np.log(wanted)[:, None]).argmin(axis=1))
     return steps[shown], images[shown][:, _shown_rows(run)] / 127.5 - 1
 
 

@@ -78,6 +78,7 @@ def measure_training(
         x_t=pictures(x_t.numpy()),
         eps_pred=one_channel(eps_pred.numpy()),
         error=one_channel(error.numpy()),
+        alphas_cumprod=schedule.alphas_cumprod[t.numpy()],
         mean_squared_error=error.square().mean(dim=(1, 2, 3)).numpy(),
     )
     training = run.config.training

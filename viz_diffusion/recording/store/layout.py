@@ -5,9 +5,8 @@ It knows nothing about what the arrays mean.
 
 from __future__ import annotations
 
-import itertools
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +31,19 @@ Span = tuple[int, int]
 """The first index along an axis, and one past the last."""
 
 
-def chunk_spans(shape: tuple[int, ...], chunks: tuple[int, ...]) -> Iterator[tuple[tuple[int, ...], tuple[Span, ...]]]:
-    """Yield each chunk's number along every axis, and the spans of the array that it holds."""
-    counts = [-(-have // size) if size else 0 for have, size in zip(shape, chunks, strict=True)]
-    for numbers in itertools.product(*(range(count) for count in counts)):
+def chunk_spans(
+    shape: tuple[int, ...], chunks: tuple[int, ...], wanted: Sequence[range] | None = None
+) -> Iterator[tuple[tuple[int, ...], tuple[Span, ...]]]:
+    """Yield each chunk's number along every axis, and the spans of the array that it holds.
+
+    With ``wanted``, the indices along each axis, only the chunks that hold any of them.
+    """
+    ranges = [range(have) for have in shape] if wanted is None else wanted
+    axes = [
+        range(part.start // size, -(-part.stop // size)) if size and len(part) else range(0)
+        for part, size in zip(ranges, chunks, strict=True)
+    ]
+    for numbers in _numbers(axes):
         yield (
             numbers,
             tuple(
@@ -43,6 +51,16 @@ def chunk_spans(shape: tuple[int, ...], chunks: tuple[int, ...]) -> Iterator[tup
                 for number, size, have in zip(numbers, chunks, shape, strict=True)
             ),
         )
+
+
+def _numbers(axes: Sequence[range]) -> Iterator[tuple[int, ...]]:
+    """Yield the same as ``itertools.product``, which would first make a list of every axis."""
+    if not axes:
+        yield ()
+        return
+    for first in axes[0]:
+        for rest in _numbers(axes[1:]):
+            yield (first, *rest)
 
 
 def chunk_key(numbers: tuple[int, ...], separator: str = SEPARATOR) -> str:

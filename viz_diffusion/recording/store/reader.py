@@ -5,7 +5,7 @@ It executes nothing and follows no links: it reads only zarr v3 arrays of plain 
 
 from __future__ import annotations
 
-import json
+import math
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from viz_diffusion.errors import VizdiffInputError
-from viz_diffusion.files import sha256_bytes
+from viz_diffusion.files import parse_json, sha256_bytes
 from viz_diffusion.recording.store.layout import (
     OVERFLOW,
     READABLE_VERSIONS,
@@ -29,6 +29,10 @@ from viz_diffusion.recording.store.layout import (
 
 _CODECS = {"bytes", "zstd", "blosc", "gzip", "crc32c"}
 _DTYPES = {"float16", "float32", "float64", "int64"}
+_LONGEST, _MOST_AXES = 2**40, 32
+"""The longest axis that is read, and the most axes."""
+_MOST_DENSE = 2**16
+"""Most decoded bytes of one stored byte: more than zstd and blosc reach on constant values."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +47,13 @@ class Extent:
     """Whether the recording was finished."""
     words: str
     """What was recorded, in words, such as ``150 of 1000 steps of samples 0..15``."""
+
+
+def _sizes(name: str, found: Any) -> tuple[int, ...]:
+    """Return a shape that is a list of whole numbers."""
+    if not isinstance(found, list) or not all(type(size) is int and 0 <= size <= _LONGEST for size in found):
+        raise VizdiffInputError(f"{name} has the sizes {str(found)[:80]}")
+    return tuple(found)
 
 
 class StoreReader:
@@ -126,9 +137,10 @@ class StoreReader:
         ranges = [range(*part.indices(size)) for part, size in zip(wanted, shape, strict=True)]
         chunks = tuple(meta["chunk_grid"]["configuration"]["chunk_shape"])
         sums, separator = self._sums(name), str(meta["chunk_key_encoding"]["configuration"]["separator"])
-        for numbers, held in chunk_spans(shape, chunks):
-            if all(r.start < end and first < r.stop for r, (first, end) in zip(ranges, held, strict=True)):
-                self._check(name, chunk_key(numbers, separator), sums, describe(dimensions, held))
+        for numbers, held in chunk_spans(shape, chunks, ranges):
+            key = chunk_key(numbers, separator)
+            self._check(name, key, sums, describe(dimensions, held))
+            self._refuse_bombs(name, meta, key)
         values = np.asarray(self._open(name)[tuple(wanted)])
         return self._patched(name, values, ranges) if values.dtype == np.float16 else values
 
@@ -184,20 +196,36 @@ class StoreReader:
         data = self._bytes(key)
         if data is None:
             raise VizdiffInputError(f"{key} is missing")
-        value = json.loads(data)
+        value = parse_json(data)
         if not isinstance(value, dict):
             raise VizdiffInputError(f"{key} holds no JSON object")
         return value
 
     def _meta(self, name: str) -> dict[str, Any]:
-        """Return an array's metadata; refuse dtypes and codecs that are not read."""
+        """Return an array's metadata; refuse dtypes and codecs that are not read, and sizes that cannot be."""
         meta = self._json(f"{name}/zarr.json")
         if meta.get("zarr_format") != 3 or meta.get("node_type") != "array":
             raise VizdiffInputError(f"{name} is no zarr v3 array")
-        unknown = {codec["name"] for codec in meta["codecs"]} - _CODECS
-        if unknown or meta["data_type"] not in _DTYPES:
+        codecs = [codec["name"] for codec in meta["codecs"]]
+        unknown = [str(codec) for codec in codecs if codec not in _CODECS]
+        if unknown or meta["data_type"] not in _DTYPES or not codecs:
             raise VizdiffInputError(f"{name} is stored as {meta['data_type']} by {sorted(unknown)}, which is not read")
+        grid, keys = meta["chunk_grid"], meta["chunk_key_encoding"]
+        if (grid["name"], keys["name"]) != ("regular", "default"):
+            raise VizdiffInputError(f"{name} has chunks {grid['name']}, {keys['name']}, which are not read")
+        lengths, chunks = (_sizes(name, found) for found in (meta["shape"], grid["configuration"]["chunk_shape"]))
+        dimensions = meta.get("dimension_names") or [""] * len(lengths)
+        if not len(lengths) == len(chunks) == len(dimensions) <= _MOST_AXES or 0 in chunks:
+            raise VizdiffInputError(f"{name} has the shape {lengths}, chunks {chunks} and the axes {dimensions}")
         return meta
+
+    def _refuse_bombs(self, name: str, meta: Mapping[str, Any], key: str) -> None:
+        """Refuse a chunk whose decoded size cannot come from the bytes that are there."""
+        wanted = math.prod(meta["chunk_grid"]["configuration"]["chunk_shape"]) * np.dtype(meta["data_type"]).itemsize
+        held = len(self._bytes(f"{name}/{key}") or b"")
+        plain = all(codec["name"] in ("bytes", "crc32c") for codec in meta["codecs"])
+        if wanted > held if plain else wanted > _MOST_DENSE * held:
+            raise VizdiffInputError(f"{name}/{key} has {held:,} bytes, and its metadata name {wanted:,}")
 
     def _open(self, name: str) -> Any:
         import zarr

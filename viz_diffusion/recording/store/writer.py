@@ -8,7 +8,6 @@ tenth; after a loss of power, their SHA-256 shows which ones did not reach the d
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -21,11 +20,14 @@ from numpy.typing import NDArray
 
 from viz_diffusion.errors import VizdiffInputError, VizdiffIOError, VizdiffUsageError
 from viz_diffusion.files import (
+    LARGEST_TEXT,
     append_bytes,
     atomic_write,
     follow,
     io_errors,
     lock,
+    parse_json,
+    read_regular,
     replace_dir,
     sha256_file,
     sync_dir,
@@ -161,7 +163,7 @@ class StoreWriter:
                 append_bytes(folder / SUMS, "".join(array.sums).encode(), sync=last)
                 array.sums.clear()
             if array.shape != array.committed:
-                meta = json.loads((folder / "zarr.json").read_bytes())
+                meta = parse_json(read_regular(folder / "zarr.json", LARGEST_TEXT))
                 meta["shape"] = list(array.shape)
                 with atomic_write(folder / "zarr.json", sync=last, sync_folder=False) as handle:
                     handle.write(to_json(meta).encode())

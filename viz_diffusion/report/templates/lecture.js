@@ -4,6 +4,13 @@ const lecture = (() => {
   const box = byId("lecture");
   const title = byId("slide-title");
   const notes = byId("slide-notes");
+  const pen = lecturePen({
+    canvas: byId("ink"),
+    dot: byId("pointer"),
+    penButton: byId("lecture-pen"),
+    pointerButton: byId("lecture-pointer"),
+    wipeButton: byId("lecture-wipe"),
+  });
   const BACK = ["ArrowLeft", "ArrowUp", "PageUp"];
   const ON = ["ArrowRight", "ArrowDown", "PageDown"];
 
@@ -21,7 +28,7 @@ const lecture = (() => {
     slides = [{ element: byId("player"), title: heading, chapter: null }];
     for (const chapter of document.querySelectorAll(".chapter")) {
       for (const element of chapter.querySelectorAll("figure.picture, figure.chart, .corrections")) {
-        slides.push({ element, title: chapter.querySelector("h2").textContent, chapter });
+        slides.push({ element, title: (chapter.querySelector("h2 .question") ?? chapter.querySelector("h2")).textContent, chapter });
       }
     }
   }
@@ -35,6 +42,7 @@ const lecture = (() => {
 
   function putUp(index) {
     takeDown();
+    pen.wipe();
     current = Math.max(0, Math.min(slides.length - 1, index));
     const { element, title: words } = slides[current];
     place = document.createComment("");
@@ -58,7 +66,7 @@ const lecture = (() => {
     const { chapter, element } = slides[current];
     const source = chapter ?? byId("player");
     const wanted = chapter ? [".say", ".scroll:not(.chart *)", ".try .command"] : [".lede", ".facts", ".command"];
-    const copies = wanted.flatMap((one) => [...source.querySelectorAll(one)]).map((node) => node.cloneNode(true));
+    const copies = wanted.flatMap((one) => [...source.querySelectorAll(one)]).map(terms.plain);
     for (const copy of copies) {
       copy.hidden = false;
       copy.querySelectorAll("[id]").forEach((node) => node.remove()); // ids must be unique
@@ -66,7 +74,7 @@ const lecture = (() => {
     const caption = element.matches(".picture") && element.querySelector("figcaption");
     if (caption) {
       const words = document.createElement("p");
-      words.append(...caption.cloneNode(true).childNodes);
+      words.append(...terms.plain(caption).childNodes);
       copies.splice(1, 0, words);
     }
     notes.replaceChildren(...copies);
@@ -120,6 +128,7 @@ const lecture = (() => {
   function leave() {
     if (!isOpen()) return;
     takeDown();
+    pen.putAway();
     notesWindow.close();
     notes.replaceChildren();
     box.hidden = true;
@@ -148,6 +157,9 @@ const lecture = (() => {
     else if (key === "Tab") return outside || keepFocus(event);
     else if (letter === "n") toggleNotes();
     else if (letter === "w") toggleWindow();
+    else if (letter === "p") pen.choose("pen");
+    else if (letter === "o") pen.choose("pointer");
+    else if (letter === "x") pen.wipe();
     else if (letter === "f" && !document.fullscreenElement) fillScreen();
     else if (key === " " && !target.matches("button, select, input, summary")) {
       if (slides[current].element.matches("#ui-player, .chart")) player.toggle();
@@ -162,7 +174,7 @@ const lecture = (() => {
 
   // Tab stays inside the slide, because the rest of the page is inert.
   function keepFocus(event) {
-    const stops = [...box.querySelectorAll("button, input, select, summary, [tabindex='0']")].filter(
+    const stops = [...box.querySelectorAll("a[href], button, input, select, summary, [tabindex='0']")].filter(
       (node) => !node.disabled && node.checkVisibility({ visibilityProperty: true }),
     );
     const [first, last] = [stops[0], stops.at(-1)];

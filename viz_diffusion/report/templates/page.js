@@ -22,14 +22,14 @@
   }
 
   function enlarge(figure) {
-    if (!byId("lecture").hidden) return; // the figure fills the slide already
+    if (byId("lecture")?.hidden === false) return; // the figure fills the slide already
     const source = figure.querySelector("img");
     const [image, words] = [byId("zoom").querySelector("img"), byId("zoom").querySelector("p")];
     image.src = source.src;
     image.alt = source.alt;
     image.width = source.getAttribute("width");
     image.height = source.getAttribute("height");
-    words.replaceChildren(...figure.querySelector("figcaption").cloneNode(true).childNodes);
+    words.replaceChildren(...terms.plain(figure.querySelector("figcaption")).childNodes);
     byId("zoom").showModal();
   }
 
@@ -48,7 +48,7 @@
     }
   }
 
-  // Opens all details for printing, including answers, and closes them again afterwards.
+  // Opens all details for printing and closes them again afterwards; those of exercises are hidden on paper.
   function openForPrint() {
     const closed = [...document.querySelectorAll("details:not([open])")];
     for (const details of closed) details.open = true;
@@ -85,7 +85,8 @@
   async function start() {
     await player.start();
     linkedCharts.start();
-    lecture.start();
+    terms.start();
+    if (byId("lecture")) lecture.start();
     listen();
     openTarget();
     if (!calm.matches) player.play();

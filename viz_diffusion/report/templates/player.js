@@ -2,7 +2,7 @@
 // Plays the frames of one run or of two runs side by side. Reads the JSON in #ui-data; loads nothing else.
 const byId = (id) => document.getElementById("ui-" + id);
 const { runs, digits, curve, charts, text } = JSON.parse(byId("data").textContent);
-const announce = (words) => (byId(byId("lecture").hidden ? "said" : "lecture-said").textContent = words);
+const announce = (words) => (byId(byId("lecture")?.hidden === false ? "lecture-said" : "said").textContent = words);
 const fill = (words, values) => words.replace(/\{(\w+)\}/g, (all, name) => values[name] ?? all);
 
 const player = (() => {

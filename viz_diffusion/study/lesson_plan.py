@@ -1,0 +1,79 @@
+"""Which lessons a study measures, how fully, and what ships of them; and their measurement.
+
+Knows nothing about files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from viz_diffusion.lessons.base import AnyLesson, Finding, all_lessons
+from viz_diffusion.lessons.context import LessonContext
+from viz_diffusion.lessons.precomputed import load_pictures, load_results
+from viz_diffusion.lessons.suitability import reason_to_leave_out
+
+if TYPE_CHECKING:
+    from viz_diffusion.training.config import RunConfig
+
+
+@dataclass(frozen=True, eq=False)
+class LessonPlan:
+    """The lessons of a study."""
+
+    lessons: tuple[AnyLesson, ...]
+    """Those to measure, in the order of the story."""
+    weights_sha256: str
+    """Of the weights that are measured."""
+    shipped: Mapping[type, Any] = field(default_factory=dict)
+    """Full results that ship for these weights, by their dataclass."""
+    measure_slow: bool = True
+    """Whether slow parts are measured where they do not ship."""
+    full: bool = False
+    """Whether to measure with the full sizes."""
+    left_out: tuple[tuple[AnyLesson, str], ...] = ()
+    """Lessons that were chosen and that the data do not suit, each with its reason."""
+
+    @classmethod
+    def choose(
+        cls, lessons: Sequence[AnyLesson] | None, config: RunConfig, weights_sha256: str, *, full: bool = False
+    ) -> LessonPlan:
+        """Return the plan for lessons that are named, or for those of every report.
+
+        The latter are those of the core, and of the others those whose results ship for exactly these weights; slow
+        parts that do not ship are then left out. Results that ship are taken, whoever named the lesson.
+        """
+        chosen = all_lessons() if lessons is None else lessons
+        shipped = load_results(chosen, weights_sha256)
+        suitable, left_out = [], list[tuple[AnyLesson, str]]()
+        for lesson in sorted(chosen, key=lambda lesson: lesson.position):
+            if lessons is None and not lesson.core and lesson.result not in shipped:
+                continue
+            if reason := reason_to_leave_out(lesson, config):
+                left_out.append((lesson, reason))
+            else:
+                suitable.append(lesson)
+        return cls(tuple(suitable), weights_sha256, shipped, lessons is not None or full, full, tuple(left_out))
+
+    def measures_slow(self, lesson: AnyLesson) -> bool:
+        """Return whether a lesson's data will hold its slow part, where it has one."""
+        return self.measure_slow or lesson.result is None or lesson.result in self.shipped
+
+    def ships_whole(self, lesson: AnyLesson) -> bool:
+        """Return whether nothing of a lesson has to be measured."""
+        return lesson.measure is None and lesson.result in self.shipped
+
+    def find(self, lesson: AnyLesson, context: Callable[[], LessonContext]) -> Finding:
+        """Measure a lesson, except for what ships; ``context`` is called where anything has to be measured."""
+        if self.ships_whole(lesson):
+            assert lesson.result is not None
+            return self.with_pictures(Finding.of(lesson, self.shipped[lesson.result], full=True, precomputed=True))
+        return self.with_pictures(Finding.measure(lesson, context()))
+
+    def with_pictures(self, finding: Finding) -> Finding:
+        """Return a finding with those of its figures that ship."""
+        if not finding.precomputed:
+            return finding
+        return replace(finding, pictures=partial(load_pictures, finding.lesson, self.weights_sha256))
