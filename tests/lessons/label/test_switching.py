@@ -136,6 +136,9 @@ def test_claims_are_decided_by_intervals() -> None:
     sharp = {claim.name: claim for claim in planted(np.full((10, 10), 450.0)).claims()}
     assert sharp["obeyed"].holds is sharp["ignored"].holds is True
     assert (sharp["obeyed"].facts["at"], sharp["ignored"].facts["at"]) == (499, 399)
+    late = sharp["ignored"].facts
+    assert (late["share"], late["neither"], late["later"]) == (0, 1 - late["old"], 299)
+    assert late["old"] == late["later_old"] > 0.9
     lasts = np.full((10, 10), 50.0)
     lasts[:5] = 950.0  # half obey always, half never but from the start
     open_ = {claim.name: claim.holds for claim in planted(lasts).claims()}
