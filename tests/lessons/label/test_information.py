@@ -149,11 +149,11 @@ def test_what_the_label_saves_is_told_every_way() -> None:
     context = with_comparison_runs(make_context(recorded_steps=7))
     embedding = label.measure_embedding(context.network)
     for numbers, verdicts, said in (
-        ((6.0, 6.0, 2.3), ["Yes", "Yes", "Yes"], "guidance subtracts this error"),
+        ((6.0, 6.0, 2.3), ["Yes", "Yes", "Yes"], "of the squared difference that guidance multiplies"),
         ((6.0, 4.0, 0.2), ["Yes", "No", "No"], "most of it has another cause"),
         ((6.0, 6.0, 1.4), ["Yes", "Yes", "Undecided"], "too few digits to decide whether"),
-        ((3.4, 3.4, 0.1), ["No", "Yes"], "Half of the bits are saved"),
-        ((3.32 * 1.15, 3.9, 0.1), ["Undecided", "Yes"], "Half of the bits are saved"),
+        ((3.4, 3.4, 0.1), ["No", "Yes"], "Half of what the label holds"),
+        ((3.32 * 1.15, 3.9, 0.1), ["Undecided", "Yes"], "Half of what the label holds"),
     ):
         study = label.LabelStudy(embedding, planted(*numbers))
         here = replace(context, precomputed={label.LabelStudy: study})
