@@ -12,6 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from viz_diffusion.errors import VizdiffInputError
 from viz_diffusion.plots import theme
@@ -136,6 +137,8 @@ def _bottlenecks(figure: Figure, found: ConditioningMap) -> None:
     page = theme.page_axes(figure)
     theme.write(figure, left, foot + 78, words("digit"), ha="left")
     step = min(120.0, (right - left - 760) / max(1, len(shown)))
+    # on a ground of its own, as the maps: the digits' colours are for a light page
+    page.add_patch(Rectangle((left + 730, foot + 26), len(shown) * step + 16, 70, fc=PANEL, lw=0, zorder=0))
     for place, digit in enumerate(shown):
         x = left + 760 + place * step
         page.plot([x], [foot + 56], MARKERS[digit % len(MARKERS)], color=_colour(digit), ms=13)
