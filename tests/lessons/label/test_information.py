@@ -17,6 +17,8 @@ from viz_diffusion.lessons.base import Finding
 from viz_diffusion.lessons.label import lesson as label
 from viz_diffusion.lessons.label.denoiser_as_classifier import classify_digits
 from viz_diffusion.lessons.label.information import LabelInformation, measure_label_information
+from viz_diffusion.lessons.precomputed import load_results
+from viz_diffusion.training.run import Run
 
 SCHEDULE = NoiseSchedule.named("linear")
 
@@ -65,6 +67,29 @@ def test_control_a_denoiser_deaf_to_labels_is_told_nothing_and_reads_by_chance(
     assert claims["saves_more"] is False
     assert claims["reads"] is False
     assert classify_digits(deaf, SCHEDULE, known, 60, 2).value < 0.4
+
+
+@pytest.mark.parametrize(("later", "said"), [(0, True), (-50, None), (-200, False), (200, False)])
+def test_the_same_amount_is_saved_at_the_same_timesteps_or_not(later: int, said: bool | None) -> None:
+    """Half of what the label holds is compared, not half of what is saved in the end, which may be more."""
+    found = load_results([label.LESSON], Run.bundled().load_model()[1])[label.LabelStudy].information
+    t = found.timesteps.astype(float)
+    moved = replace(found, ideal=np.interp(t + later, t[::-1], found.ideal[::-1]))
+    claims = {claim.name: claim.holds for claim in moved.claims()}
+    assert claims["spent"] is said
+    facts, before = moved.facts(), found.facts()
+    assert facts.half_bits == pytest.approx(found.entropy / 2)
+    assert facts.half_t_ideal == pytest.approx(before.half_t_ideal - later, abs=10)
+    more = replace(moved, bits=np.where(t[:, None] < 400, 2 * moved.bits, moved.bits))
+    assert more.facts().half_t == before.half_t  # what is saved later does not count
+
+
+def test_the_shown_error_is_a_part_of_what_guidance_multiplies() -> None:
+    found = load_results([label.LESSON], Run.bundled().load_model()[1])[label.LabelStudy].information
+    facts, start = found.facts(), found.mixed_from
+    saved = (found.bits[-1] - found.bits[start - 1]).mean()
+    assert facts.mixed_share == pytest.approx(facts.mixed_bits / saved)
+    assert facts.mixed_share < 0.5
 
 
 def with_error(oracle: EmpiricalOracle, *, labelled: bool) -> Answering:
@@ -124,11 +149,11 @@ def test_what_the_label_saves_is_told_every_way() -> None:
     context = with_comparison_runs(make_context(recorded_steps=7))
     embedding = label.measure_embedding(context.network)
     for numbers, verdicts, said in (
-        ((6.0, 6.0, 2.3), ["Yes", "Yes", "Yes"], "guidance subtracts this error"),
+        ((6.0, 6.0, 2.3), ["Yes", "Yes", "Yes"], "of the squared difference that guidance multiplies"),
         ((6.0, 4.0, 0.2), ["Yes", "No", "No"], "most of it has another cause"),
         ((6.0, 6.0, 1.4), ["Yes", "Yes", "Undecided"], "too few digits to decide whether"),
-        ((3.4, 3.4, 0.1), ["No", "Yes"], "Half of the bits are saved"),
-        ((3.32 * 1.15, 3.9, 0.1), ["Undecided", "Yes"], "Half of the bits are saved"),
+        ((3.4, 3.4, 0.1), ["No", "Yes"], "Half of what the label holds"),
+        ((3.32 * 1.15, 3.9, 0.1), ["Undecided", "Yes"], "Half of what the label holds"),
     ):
         study = label.LabelStudy(embedding, planted(*numbers))
         here = replace(context, precomputed={label.LabelStudy: study})

@@ -21,7 +21,7 @@ from viz_diffusion.lessons.base import Finding
 from viz_diffusion.lessons.precomputed import load_results
 from viz_diffusion.lessons.step import lesson as step
 from viz_diffusion.lessons.step.directions import StepDirections, half_interval, measure_directions
-from viz_diffusion.lessons.step.exposure_bias import ExposureBias, measure_exposure
+from viz_diffusion.lessons.step.exposure_bias import ExposureBias, longer, measure_exposure
 from viz_diffusion.lessons.step.exposure_facts import exposure_claims, exposure_facts
 from viz_diffusion.lessons.step.step_parts import StepParts, StepStudy, measure_steps
 from viz_diffusion.recording.generation import record_generation
@@ -354,3 +354,13 @@ def test_many_generations_are_measured_on_the_traces() -> None:
     traces, exposure = context.traces, data.study.exposure
     assert exposure.generated[1, -1] == pytest.approx(np.linalg.norm(traces.eps_pred[1, -1]))
     assert step.measure(replace(context, measure_slow=False)).study is None
+
+
+def test_a_network_that_predicts_nothing_has_no_excess() -> None:
+    """Before its first training step a network may predict 0 everywhere: a length of 0 is not longer than one of 0."""
+    assert longer(np.array([0.0, 3.0]), np.array([0.0, 2.0])) == pytest.approx([0, 0.5])
+    nothing = _exposure(0.0, 0.0)
+    zeros = np.zeros_like(nothing.generated)
+    data = replace(nothing, generated=zeros, finished=zeros, real=zeros, power=zeros, overlap=zeros)
+    facts = exposure_facts(data)
+    assert (facts.end_excess, facts.end_to_real) == ((0, 0), (0, 0))

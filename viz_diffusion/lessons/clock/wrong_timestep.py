@@ -206,6 +206,9 @@ class WrongTimesteps:
             for name, arms in (("embedding", EMBEDDING), ("everywhere", EVERYWHERE))
             for end, choose in (("least", np.min), ("most", np.max))
         }
+        least, most = int(mean.argmin()), int(mean.argmax())
+        numbers |= {"lost_least": float(mean[least]), "lost_least_half": float(half[least])}
+        numbers |= {"lost_most": float(mean[most]), "lost_most_half": float(half[most])}
         other = float(self.correlation_other.mean(axis=1).max())
         return Claim("last_line_adds", answer, numbers | {"other": other})
 

@@ -16,10 +16,11 @@ from viz_diffusion.data import Digits
 from viz_diffusion.diffusion.oracles import EmpiricalOracle
 from viz_diffusion.diffusion.prediction import predict_noise
 from viz_diffusion.diffusion.schedule import NoiseSchedule
-from viz_diffusion.evaluation.intervals import Share, half_of_mean
+from viz_diffusion.evaluation.intervals import Share, half_of_mean, surely
 from viz_diffusion.lessons.base import Claim
 from viz_diffusion.lessons.context import Progress, silent
 from viz_diffusion.lessons.label.denoiser_as_classifier import classify_digits
+from viz_diffusion.lessons.label.information_facts import InformationFacts
 
 Float64 = NDArray[np.float64]
 SIZES = ((160, 30, 10), (1000, 300, 30))
@@ -36,66 +37,6 @@ MIXED_BELOW = 500
 label already, so that few labels count."""
 LIKELY = 1e-3
 """Labels with a smaller probability are left out of a mixture."""
-
-
-@dataclass(frozen=True)
-class InformationFacts:
-    """What texts and JSON files say of the information in the label, at K timesteps."""
-
-    worth_count: int
-    """Images for the bits."""
-    worth_timesteps: tuple[int, ...]
-    """(K,) falling."""
-    worth_bits: tuple[float, ...]
-    """(K,) bits that the label saves the denoiser down to this t."""
-    worth_bits_ideal: tuple[float, ...]
-    """(K,) bits of the label that the ideal denoiser knows at this t."""
-    bits_total: float
-    """The last of ``worth_bits``."""
-    bits_total_interval: float
-    """Half its 95% interval."""
-    bits_total_direct: float
-    """The same from the gain in squared error."""
-    bits_total_direct_interval: float
-    """Half its 95% interval."""
-    estimates_apart: float
-    """``bits_total`` minus ``bits_total_direct``."""
-    estimates_apart_interval: float
-    """Half its 95% interval, image by image."""
-    bits_excess: float
-    """``bits_total`` minus ``bits_ideal``: what is saved beyond what the label holds."""
-    bits_excess_interval: float
-    """Half its 95% interval."""
-    excess_t: int
-    """The largest t at which predictions are mixed."""
-    excess_before: float
-    """The part of ``bits_excess`` down to the timestep before ``excess_t``."""
-    excess_share: float
-    """Share of the excess in all bits that are saved after that timestep."""
-    mixed_bits: float
-    """Bits by which the mixture of the predictions under all labels is better than the prediction without a label."""
-    mixed_bits_interval: float
-    """Half its 95% interval."""
-    bits_ideal: float
-    """The last of ``worth_bits_ideal``: what the label holds."""
-    bits_entropy: float
-    """Entropy of the labels, bits."""
-    half_t: int
-    """The t at which half of the bits are reached."""
-    half_t_ideal: int
-    """The same of the ideal denoiser."""
-    worth_last_t: int
-    """The last of ``worth_timesteps``."""
-    read_hits: int
-    """Held-out digits that the denoiser classifies correctly."""
-    read_count: int
-    """Held-out digits that it classifies."""
-    read_low: float
-    """Lower end of the 95% interval of the share."""
-    read_high: float
-    """Upper end of it."""
-    read_questions: int
-    """Draws of (t, ε) for each digit, under each label."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,10 +71,20 @@ class LabelInformation:
         """(K,) half the 95% interval of the mean bits."""
         return np.asarray(half_of_mean(self.bits))
 
-    def half(self, bits: Float64) -> int:
-        """Return the t at which rising (K,) bits pass half of where they end."""
-        rising = np.maximum.accumulate(bits)
-        return round(float(np.interp(rising[-1] / 2, rising, self.timesteps.astype(float))))
+    def half(self, bits: Float64, half: Float64) -> tuple[float, float]:
+        """Return the t at which rising (K,) bits pass half of what the label holds, and half its 95% interval.
+
+        ``half`` is (K,) half the interval of the bits; the ends are where the bits pass that much more or less.
+        """
+        rising, t = np.maximum.accumulate(bits), self.timesteps.astype(float)
+        level = self.entropy / 2
+        wide = float(np.interp(level, rising, half))
+        early, late = np.interp([level - wide, level + wide], rising, t)
+        return float(np.interp(level, rising, t)), float(early - late) / 2
+
+    def _halves(self) -> tuple[tuple[float, float], tuple[float, float]]:
+        """Return the t at which half of what the label holds is saved, of the network and of the ideal denoiser."""
+        return self.half(self.bits.mean(axis=1), self.interval), self.half(self.ideal, self.ideal_error)
 
     @property
     def mixed_from(self) -> int:
@@ -144,6 +95,7 @@ class LabelInformation:
         """Return the numbers that captions and answers are filled with."""
         mean, (low, high) = self.bits.mean(axis=1), self.read.interval
         excess, start = mean - self.ideal, self.mixed_from
+        (half_t, half_t_half), (ideal_t, ideal_t_half) = self._halves()
         return InformationFacts(
             worth_count=int(self.bits.shape[1]),
             worth_timesteps=tuple(self.timesteps.tolist()),
@@ -159,13 +111,16 @@ class LabelInformation:
             bits_excess_interval=float(np.hypot(self.interval[-1], self.ideal_error[-1])),
             excess_t=int(self.timesteps[start]),
             excess_before=float(excess[start - 1]),
-            excess_share=float((excess[-1] - excess[start - 1]) / max(mean[-1] - mean[start - 1], 1e-12)),
             mixed_bits=float(self.bits_mixed[-1].mean()),
             mixed_bits_interval=half_of_mean(self.bits_mixed[-1]),
+            mixed_share=float(self.bits_mixed[-1].mean() / max(mean[-1] - mean[start - 1], 1e-12)),
             bits_ideal=float(self.ideal[-1]),
             bits_entropy=self.entropy,
-            half_t=self.half(mean),
-            half_t_ideal=self.half(self.ideal),
+            half_bits=self.entropy / 2,
+            half_t=round(half_t),
+            half_t_interval=round(half_t_half),
+            half_t_ideal=round(ideal_t),
+            half_t_ideal_interval=round(ideal_t_half),
             worth_last_t=int(self.timesteps[-1]),
             read_hits=self.read.hits,
             read_count=self.read.count,
@@ -182,16 +137,22 @@ class LabelInformation:
         apart, apart_half = abs(found.estimates_apart), found.estimates_apart_interval
         more = None if abs(excess - limit) <= half else excess > limit
         agree = None if abs(apart - limit) <= apart_half else apart < limit
-        near = NEAR_T * self.num_train_timesteps // 1000
         answers = [Claim("saves_more", more, {"near": NEAR_BITS}), Claim("estimates", agree, {"near": NEAR_BITS})]
         if more:  # without an excess there is nothing to explain
             beyond, beyond_half = found.mixed_bits - excess / 2, np.hypot(found.mixed_bits_interval, half / 2)
             answers.append(Claim("unlabelled", None if abs(beyond) <= beyond_half else beyond > 0))
         return (
             *answers,
-            Claim("spent", abs(found.half_t - found.half_t_ideal) <= near, {"near": near}),
+            self._spent(),
             Claim("reads", self.read.interval[0] > 0.5 if self.read.interval[1] > 0.5 else False),
         )
+
+    def _spent(self) -> Claim:
+        """Decide whether the network saves half of what the label holds down to the t of the ideal denoiser."""
+        near = NEAR_T * self.num_train_timesteps // 1000
+        (own, own_half), (ideal, ideal_half) = self._halves()
+        beyond, half = near - abs(own - ideal), float(np.hypot(own_half, ideal_half))
+        return Claim("spent", surely(beyond - half, beyond + half), {"near": near})
 
 
 @torch.no_grad()

@@ -22,7 +22,8 @@ from viz_diffusion.lessons.label.figures import (
     draw_label_switch,
     draw_switch_pairs,
 )
-from viz_diffusion.lessons.label.information import SIZES, InformationFacts, LabelInformation, measure_label_information
+from viz_diffusion.lessons.label.information import SIZES, LabelInformation, measure_label_information
+from viz_diffusion.lessons.label.information_facts import InformationFacts
 from viz_diffusion.lessons.label.label_embedding import LabelEmbeddingFacts, embedding_facts, measure_embedding
 from viz_diffusion.lessons.label.switching import SIZES as SWITCH_SIZES
 from viz_diffusion.lessons.label.switching import LabelSwitches, SwitchFacts, switch_labels

@@ -192,9 +192,12 @@ class LabelSwitches:
         )
 
     def _claim(self, name: str, holds: bool, fails: bool, at: int) -> Claim:
-        share = self.new_shares()[at]
+        share, old = self.new_shares()[at], self.old_shares()
+        later = min(at + 1, len(old) - 2)
         low, high = share.interval
         facts = {"at": int(self.timesteps[at]), "share": share.value, "low": low, "high": high}
+        facts |= {"old": old[at].value, "neither": 1 - share.value - old[at].value}
+        facts |= {"later": int(self.timesteps[later]), "later_old": old[later].value}
         return Claim(name, True if holds else False if fails else None, facts)
 
 

@@ -59,6 +59,8 @@ class NoisingFacts:
     """(K,) standard errors between the chains' mean and the closed form's."""
     chain_variance_deviation: tuple[float, ...]
     """(K,) standard errors between the chains' variance and the closed form's."""
+    chain_tests: int
+    """How many they are: means and variances."""
     chain_largest: float
     """The largest of all these standard errors."""
     chain_limit: float
@@ -105,6 +107,7 @@ def facts(data: Noising) -> NoisingFacts:
         chain_spread=tuple(chains.spread.tolist()),
         chain_mean_deviation=tuple(chains.mean_deviation.tolist()),
         chain_variance_deviation=tuple(chains.variance_deviation.tolist()),
+        chain_tests=chains.mean_deviation.size + chains.variance_deviation.size,
         chain_largest=chains.largest,
         chain_limit=LARGEST_DEVIATION,
     )

@@ -68,7 +68,7 @@ class ExposureBias:
     @property
     def excess(self) -> Float64:
         """(N, K) of the generations."""
-        return self.generated / self.finished - 1
+        return longer(self.generated, self.finished)
 
     def too_long(self) -> tuple[Float64, Float64]:
         """Return (K,) by how much ε̂ on held-out digits is longer than a conditional mean with its loss, and half.
@@ -77,8 +77,9 @@ class ExposureBias:
         first order the ratio of the two lengths is 1 + E[overlap] / E[power].
         """
         power = self.power.mean(axis=0)
-        ratio = self.overlap.mean(axis=0) / power
-        return ratio, np.asarray(half_of_mean(self.overlap - ratio * self.power, axis=0)) / power
+        ratio = longer(power + self.overlap.mean(axis=0), power)
+        half = np.asarray(half_of_mean(self.overlap - ratio * self.power, axis=0))
+        return ratio, longer(power + half, power)
 
 
 @torch.no_grad()
@@ -157,6 +158,11 @@ class _Again:
         return np.stack(found, axis=1)
 
 
+def longer(one: Float64, other: Float64) -> Float64:
+    """Return by how much lengths are longer than others, as a share; 0 where nothing was predicted, a length of 0."""
+    return np.divide(one, other, out=np.ones(np.broadcast_shapes(one.shape, other.shape)), where=other > 0) - 1
+
+
 def _excess(denoiser: Denoiser, again: _Again, visited: NDArray[np.int64], seeds: list[int], labels: Tensor) -> Float64:
     """Return (L, K) by how much ε̂ is longer while generating with β̃ than on the finished images, noised again."""
     kept = {}
@@ -173,7 +179,7 @@ def _excess(denoiser: Denoiser, again: _Again, visited: NDArray[np.int64], seeds
         if step.t in again.timesteps:
             kept[step.t] = _length(step.eps_pred.cpu()[None])
     own = np.stack([kept[t] for t in again.timesteps.tolist()], axis=1)
-    return own / again.lengths(denoiser, finished.cpu(), labels) - 1
+    return longer(own, again.lengths(denoiser, finished.cpu(), labels))
 
 
 def _length(eps: Tensor) -> Float64:

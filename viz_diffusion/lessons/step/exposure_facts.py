@@ -9,7 +9,7 @@ import numpy as np
 from viz_diffusion.evaluation.intervals import all_surely, surely
 from viz_diffusion.lessons.base import Claim
 from viz_diffusion.lessons.step.directions import half_interval
-from viz_diffusion.lessons.step.exposure_bias import ExposureBias, Float64
+from viz_diffusion.lessons.step.exposure_bias import ExposureBias, Float64, longer
 
 TOLD = 100
 """Of T = 1000: the timestep whose lengths texts name."""
@@ -129,11 +129,11 @@ def exposure_claims(data: ExposureBias) -> tuple[Claim, ...]:
     within = all_surely(
         surely(NEAR - abs(one) - width, NEAR - abs(one) + width) for one, width in zip(ratio, half, strict=True)
     )
-    longer = _longer(data)
+    at_end = _longer(data)
     return (
         Claim("shorter", within, {"shorter_near": NEAR}),
-        longer,
-        Claim("exposure_network", _by_network(data) if longer.holds else None),  # else there is nothing to explain
+        at_end,
+        Claim("exposure_network", _by_network(data) if at_end.holds else None),  # else there is nothing to explain
     )
 
 
@@ -174,5 +174,5 @@ def _place(data: ExposureBias, t: int) -> int:
 def _to_real(data: ExposureBias) -> tuple[Float64, Float64]:
     """Return (K,) how much longer ε̂ is on generated states than on noised held-out digits, and half."""
     scale = data.real.mean(axis=0)
-    own, other = data.generated / scale, data.real / scale
-    return own.mean(axis=0) - 1, np.hypot(half_interval(own), half_interval(other))
+    own, other = longer(data.generated, scale), longer(data.real, scale)
+    return own.mean(axis=0), np.hypot(half_interval(own), half_interval(other))
