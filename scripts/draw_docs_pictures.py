@@ -33,7 +33,7 @@ from package_text import gallery_figures, is_shipped  # noqa: E402
 EMU_PER_PIXEL = 9525
 LARGEST = 150_000
 """Bytes of a picture in README."""
-FRAME_MS, HOLD_MS = 80, 2500
+FRAME_MS, HOLD_MS, LAB_MS = 80, 2500, 500
 """Milliseconds of a frame of the moving picture, and of the last one."""
 
 
@@ -46,6 +46,7 @@ def main() -> None:
         record(work)
         moving_picture(Trajectory.open(work / "recording" / "trajectory.zarr"))
         screenshots(work)
+        lab_film(work)
         for figure in gallery_figures():
             if not is_shipped(figure):
                 save(Image.open(work / f"{figure.name}.png"), GALLERY / f"{figure.name}.webp", 1280)
@@ -104,7 +105,28 @@ def screenshots(work: Path) -> None:
         save(Image.open(work / f"{name}.png"), IMAGES / f"{name}.webp", 960)
 
 
-def shoot(browser: Browser, url: str, width: int, height: int, frame: int | None = None) -> Image.Image:
+def lab_film(work: Path) -> None:
+    """Write ``live.webp``: the live lab, where a 5 becomes a 3 because the label is changed at t = 599."""
+    vizdiff("live", "--out", work / "live.html")
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    before = [f"at={t}" for t in range(999, 598, -100)]
+    after = [f"change=599,label,3&until=0&at={t}" for t in (579, 499, 399, 299, 199, 99, 19)]
+    frames = []
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        for part in (*before, *after):
+            url = f"{(work / 'live.html').as_uri()}#seed=1&steps=50&label=5&{part}"
+            picture = shoot(browser, url, 1280, 840, wait_ms=2500).convert("RGB")
+            frames.append(picture.resize((680, 446), Image.Resampling.LANCZOS))
+        browser.close()
+    durations = [LAB_MS] * (len(frames) - 1) + [HOLD_MS]
+    path = IMAGES / "live.webp"
+    frames[0].save(path, save_all=True, append_images=frames[1:], duration=durations, loop=0, quality=45, method=6)
+
+
+def shoot(
+    browser: Browser, url: str, width: int, height: int, frame: int | None = None, wait_ms: int = 500
+) -> Image.Image:
     """Return the first screen of a page; of the report, with its player at ``frame`` steps left."""
     page = browser.new_page(viewport={"width": width, "height": height}, reduced_motion="reduce")
     page.goto(url)
@@ -113,7 +135,7 @@ def shoot(browser: Browser, url: str, width: int, height: int, frame: int | None
         slider.evaluate(
             "(slider, left) => { slider.value = slider.max - left; slider.dispatchEvent(new Event('input')); }", frame
         )
-    page.wait_for_timeout(500)
+    page.wait_for_timeout(wait_ms)  # until pictures are drawn, and the lab has computed what its link asks for
     return Image.open(BytesIO(page.screenshot()))
 
 
