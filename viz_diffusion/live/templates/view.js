@@ -2,9 +2,10 @@
 // Shows the present state: pictures, numbers, the classifier's bars, what each label would make of it.
 const view = (() => {
   const LABEL_BUDGET = 45; // milliseconds of a frame for the labels ...
-  const HURRIED_BUDGET = 8; // ... and while the run is played, or a slider dragged
+  const HURRIED_BUDGET = 5; // ... and while the run is played, or a slider dragged
   let fresh = null; // the state whose labels are being drawn
-  let place = 0; // how many of them are drawn
+  let place = 0; // the label that is drawn next: they take turns, so that a dragged slider reaches all of them
+  let left = 0; // how many are still to be drawn for this state
   let changed = -Infinity; // when the state changed last
   let hurried = false;
   let drawn = null; // a request for the next frame
@@ -83,7 +84,7 @@ const view = (() => {
   // --- what each label would make of the present state ---
   // Of a finished image there is no prediction; its last one stays.
   const labelled = (shown) => (shown.t < 0 ? branches.state(lab.current, lab.at - 1) : shown);
-  const isComplete = () => drawn === null && fresh === labelled(lab.state()) && place === labels().length;
+  const isComplete = () => drawn === null && fresh === labelled(lab.state()) && left === 0;
 
   function drawLabels(shown) {
     const state = labelled(shown);
@@ -93,22 +94,23 @@ const view = (() => {
     hurried = now - changed < 150;
     changed = now;
     fresh = state;
-    place = 0;
+    left = labels().length;
     cancelAnimationFrame(drawLabels.next);
     moreLabels();
   }
 
-  // Stale work is dropped: a newer state starts again from the first label.
+  // Stale work is dropped when the state is a newer one.
   function moreLabels() {
     const end = performance.now() + (hurried || lab.isPlaying() ? HURRIED_BUDGET : LABEL_BUDGET);
     const inputs = { ...fresh.settings };
     const all = labels();
-    while (place < all.length && performance.now() < end) {
+    while (left > 0 && performance.now() < end) {
       const { x0 } = engine.sampler.predict(fresh.x, fresh.t, { ...inputs, label: all[place], guidance: all[place] === all.at(-1) ? 1 : inputs.guidance });
       pictures.draw(byId(`label-${all[place]}`), x0);
-      place += 1;
+      place = (place + 1) % all.length;
+      left -= 1;
     }
-    if (place < all.length) drawLabels.next = requestAnimationFrame(moreLabels);
+    if (left > 0) drawLabels.next = requestAnimationFrame(moreLabels);
   }
 
   // One sentence for screen readers.
