@@ -141,9 +141,13 @@ class _Again:
     """Noises images to K timesteps, each ``draws`` times, and predicts the noise."""
 
     schedule: NoiseSchedule
+    """The forward process."""
     timesteps: NDArray[np.int64]
+    """(K,) int64, falling."""
     draws: int
+    """Times that each image is noised at each timestep."""
     generator: torch.Generator
+    """Draws the noise."""
 
     def predict(self, denoiser: Denoiser, images: Tensor, labels: Tensor, t: int) -> tuple[Tensor, Tensor]:
         """Return (R, N, C, H, W) predicted noise of N images noised to t R times, and the noise itself."""
