@@ -21,7 +21,7 @@ from viz_diffusion.deck.slide_writer import at_most
 from viz_diffusion.errors import VizdiffInputError, VizdiffUsageError
 from viz_diffusion.lessons.base import all_lessons
 from viz_diffusion.plots.film import FILM_SIZES, film_scale, page_frames
-from viz_diffusion.plots.film_captions import counter_strip, strip_height
+from viz_diffusion.plots.film_captions import counter_strip, head_strip, strip_height
 from viz_diffusion.plots.saving import figure_pixels
 from viz_diffusion.study.narrative import Drawing
 from viz_diffusion.views.frames import film_counts
@@ -218,7 +218,8 @@ def test_a_picture_is_the_figure_without_its_margins(made: Made) -> None:
 
 
 def test_the_film_shows_x_t_and_predicted_x0_and_ends_with_the_finished_image(made: Made) -> None:
-    trajectory, scale = made.study.trajectory, 22
+    trajectory = made.study.trajectory
+    scale = film_scale(28, 58, FILM_SIZES["720p"], strips=2)
     with Image.open(io.BytesIO(made.film.gif.data)) as film:
         assert film.size == FILM_SIZES["720p"] == (1280, 720)
         pages = [np.asarray(frame.convert("L")) for frame in ImageSequence.Iterator(film)]
@@ -227,12 +228,15 @@ def test_the_film_shows_x_t_and_predicted_x0_and_ends_with_the_finished_image(ma
     assert held == 1000
     wide, full = 28 * scale, 58 * scale
     strip = strip_height(wide)
-    top, left = (720 - wide - strip) // 2, (1280 - full) // 2
-    frames = [page[top : top + wide + strip, left : left + full] for page in pages]
-    assert sum((page < 255).sum() for page in pages) == sum((frame < 255).sum() for frame in frames)
+    top, left = (720 - wide - 2 * strip) // 2, (1280 - full) // 2
+    inside = [page[top : top + wide + 2 * strip, left : left + full] for page in pages]
+    assert sum((page < 255).sum() for page in pages) == sum((frame < 255).sum() for frame in inside)
+    # above each image its name, beneath them the counts
+    assert np.array_equal(inside[0][:strip], head_strip(full, strip, [("image xₜ", False), ("predicted x̂₀", False)]))
+    frames = [page[strip:] for page in inside]
     counts = film_counts(trajectory, np.arange(trajectory.num_steps + 1))
     for frame, count in zip(frames, counts, strict=True):
-        assert np.array_equal(frame[wide:], counter_strip(full, strip, *count))
+        assert np.array_equal(frame[wide:], counter_strip(full, strip, *count, ("", "steps left")))
     grey = np.rint((np.clip(trajectory.x0[0, 0], -1, 1) + 1) * 127.5).astype(np.uint8)
     assert np.array_equal(frames[-1][:wide, :wide], np.kron(grey, np.ones((scale, scale), np.uint8)))  # sharp
     assert np.array_equal(frames[-1][:wide, :wide], frames[-1][:wide, -wide:])

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 PAPERS = {
+    "rousseeuw1987": "Rousseeuw (1987). Silhouettes: A graphical aid to the interpretation and validation of cluster "
+    "analysis. Journal of Computational and Applied Mathematics 20.",
     "guo2005": "Guo, Shamai, Verdú (2005). Mutual information and minimum mean-square error in Gaussian channels. "
     "IEEE Transactions on Information Theory 51(4).",
     "lecun1998": "LeCun, Bottou, Bengio, Haffner (1998). Gradient-based learning applied to document recognition. "

@@ -84,10 +84,10 @@ def draw(data: Training) -> Figures:
     figures = Figures(
         training_step=lambda: draw_training_step(data.frames),
         loss=lambda: draw_loss(data.history),
-        loss_by_t=lambda: draw_loss_by_t(by_t),
-        bits_by_t=lambda: draw_bits_by_t(by_t),
     )
-    return figures if density is None else figures | Figures(loss_by_snr=lambda: _draw_density(density))
+    if density is not None:
+        figures |= Figures(loss_by_snr=lambda: _draw_density(density))
+    return figures | Figures(loss_by_t=lambda: draw_loss_by_t(by_t), bits_by_t=lambda: draw_bits_by_t(by_t))
 
 
 def _draw_density(data: LossDensity) -> Figure:
