@@ -54,7 +54,7 @@ def test_a_wrong_argument_is_a_value_error_in_python() -> None:
 
 def test_the_same_error_names_the_option_on_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["trajectory", "--sampler", "lms"]) == 2
-    line = "vizdiff: --sampler must be one of ddpm, ddim, dpm-solver++, euler, heun, found 'lms'\n"
+    line = "vizdiff: --sampler must be one of ddpm, ddim, dpm-solver++, euler, heun, found 'lms'; "
     assert line in capsys.readouterr().err
 
 

@@ -35,7 +35,7 @@ FIND_FAULTS = """([smallest, scrolls]) => {
         caption: [".player figcaption", words], reading: [".reads > div", words], guess: [".guess canvas", one],
         noise: [".noise canvas", one], scale: [".scale", one], play: ["#ui-play", one], slider: ["#ui-scrubber", one],
         speed: [".speed", one], compare: [".compare", one], digit: [".digits label", one], both: ["#ui-both", words],
-        notes: ["#ui-slide-notes", one], bar: [".slide-bar > *", words],
+        notes: ["#ui-slide-notes", one], bar: [".slide-bar > :not(.keys)", words],
     };
     const things = [];
     for (const [name, [selector, measure]] of Object.entries(wanted)) {

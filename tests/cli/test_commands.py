@@ -197,7 +197,7 @@ def test_report_is_one_file_with_the_runs_own_numbers(
     assert str(Path.home()) not in page
     assert str(tmp_path) not in page
     names = ["steps", "ten_digits", "forward", "training_step", "snr", "ledger"]
-    names += ["time_embedding", "label_embedding", "model", "loss", "loss_by_t", "bits_by_t"]
+    names += ["time_embedding", "label_embedding", "model", "loss", "loss_by_snr", "loss_by_t", "bits_by_t"]
     names += ["notations", "amplification", "score_field", "flow_paths", "flow_errors", "flow_guidance"]
     assert {path.name for path in figures.iterdir()} == {f"{n}.{e}" for n in names for e in ("png", "svg")}
     assert len(page) < 5_000_000

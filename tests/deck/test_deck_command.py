@@ -10,7 +10,7 @@ from deck_fakes import ship_nothing
 from pptx import Presentation
 from pptx.enum.shapes import MSO_SHAPE_TYPE
 
-from viz_diffusion.cli import main
+from viz_diffusion.cli import main, picture_options
 from viz_diffusion.cli.commands import deck
 from viz_diffusion.deck.pictures import FILM_SIZE
 from viz_diffusion.lessons.base import all_lessons
@@ -84,7 +84,7 @@ def test_minutes_and_names_choose_slides_and_the_last_slide_says_so(
         (["--format", "pdf", "--out", "deck.pptx"], 2, ".pdf"),
         (["--format", "pdf", "--template", "house.pptx"], 2, "--template"),
         (["--template", "text.pptx"], 3, "text.pptx"),
-        (["--template", "nowhere.pptx"], 4, "nowhere.pptx"),
+        (["--template", "nowhere.pptx"], 3, "nowhere.pptx is missing"),
         (["--format", "folder", "--out", "."], 2, "text.pptx"),
         (["--lang", "xx"], 2, "xx"),
         (["--digit", "12"], 2, "12"),
@@ -110,5 +110,5 @@ def test_bad_input_gets_one_line(
 
 
 def test_the_sizes_that_the_command_offers_are_those_of_films() -> None:
-    assert tuple(FILM_SIZES) == deck._SIZES
+    assert tuple(FILM_SIZES) == picture_options.SIZES
     assert deck._DEFAULT_SIZE == FILM_SIZE

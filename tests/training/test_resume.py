@@ -87,14 +87,14 @@ def test_samples_come_from_the_newest_readable_checkpoint_with_a_warning(
 def test_a_checkpoint_that_the_disk_cannot_read_is_named_and_the_one_before_used(
     stopped: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read, refused = Path.read_bytes, ["step-00000007"]
+    real, refused = os.open, ["step-00000007"]
 
-    def read_bytes(path: Path) -> bytes:
-        if path.parent.name in refused:
+    def open_or_fail(path: Path, *given: int) -> int:
+        if Path(path).parent.name in refused:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
-        return read(path)
+        return real(path, *given)
 
-    monkeypatch.setattr(Path, "read_bytes", read_bytes)
+    monkeypatch.setattr(os, "open", open_or_fail)
     state, _, remarks = Run.open(stopped).resume()
     assert state.step == 4
     assert re.search(r"cannot read .*step-00000007.*: Input/output error; using step-00000004 instead", remarks[0])

@@ -16,13 +16,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
-from typing import Any, NoReturn
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from viz_diffusion.errors import VizdiffError, VizdiffInputError, VizdiffUsageError
 from viz_diffusion.files.writing import io_errors
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 LARGEST_TEXT = 2**26
 """Bytes of the largest JSON or text file that is read: 64 MiB."""
@@ -176,6 +176,8 @@ def read_arrays(path: Path, mend: str, largest: int = LARGEST_FILE) -> dict[str,
 
 def _read_array(handle: Any, size: int) -> NDArray[Any]:
     """Return the array in ``size`` bytes of the .npy format."""
+    import numpy as np
+
     version = np.lib.format.read_magic(handle)
     read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
     if version not in read_header:

@@ -291,7 +291,7 @@ class Trajectory:
         VizdiffInputError
             Where there is no store, it is cut off or damaged, or an unknown version wrote it.
         """
-        return cls(**trajectory_files.read(Path(path), allow_partial, samples))
+        return trajectory_files.opened(cls, Path(path), allow_partial, samples)
 
 
 def listed(numbers: NDArray[np.int64], most: int = 10) -> str:

@@ -77,6 +77,15 @@ def write_to(trajectory: Trajectory, store: StoreWriter) -> None:
     writer.commit(complete=not trajectory.stopped)
 
 
+def opened(kind: type[Trajectory], path: Path, allow_partial: bool, samples: slice | None) -> Trajectory:
+    """Return the trajectory in a file; see :meth:`Trajectory.open`."""
+    fields = read(path, allow_partial, samples)
+    try:
+        return kind(**fields)
+    except VizdiffError as error:  # arrays that do not fit each other
+        raise VizdiffInputError(f"{path} is damaged ({error}); record it again") from error
+
+
 def read(path: Path, allow_partial: bool, samples: slice | None) -> dict[str, Any]:
     """Read the fields of a trajectory; see :meth:`Trajectory.open`."""
     if not path.exists() and (partial_path(path) / "zarr.json").is_file():
