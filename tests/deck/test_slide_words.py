@@ -123,7 +123,7 @@ def test_a_title_follows_the_measurement(lang: str, shipped: Made) -> None:
     (gain,) = (claim.facts for claim in facts["guidance"].claims if claim.name == "obeys")
     (loss,) = (claim.facts for claim in facts["guidance"].claims if claim.name == "forgets")
     title = made.slides()["guidance"].title
-    shares = [f"{one:.0%}" for one in (gain["plain"], gain["insisted"], loss["plain"], loss["insisted"])]
+    shares = [f"{one:.0%}" for one in (gain["plain"], gain["strong"], loss["plain"], loss["strong"])]
     assert re.findall(r"\d+%", title) == shares
     copied = facts["memorisation"].facts_by_name
     assert {str(copied["flagged"]), str(copied["count"])} <= set(re.findall(r"\d+", made.slides()["copies"].title))

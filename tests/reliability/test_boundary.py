@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 import io
 import json
-import multiprocessing
 import os
 import shutil
 import socket
@@ -17,15 +15,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from mutations import mutants
 from small_trajectory import assert_same, make_trajectory
 from training_runs import begin, first_digits, small_config
 
-from viz_diffusion.cli import main
 from viz_diffusion.deck.template import SlideTemplate
-from viz_diffusion.errors import VizdiffError, VizdiffInputError, VizdiffLockedError, VizdiffUsageError
-from viz_diffusion.files import boundary, lock, parse_json, read_arrays, read_json, read_regular, require_memory
+from viz_diffusion.errors import VizdiffError, VizdiffInputError
+from viz_diffusion.files import boundary, parse_json, read_arrays, read_json, read_regular
 from viz_diffusion.lessons.training.history import read_history
 from viz_diffusion.recording.trajectory import Trajectory
 from viz_diffusion.training.run import Run
@@ -235,97 +231,3 @@ def test_a_folder_with_a_digit_that_is_none_is_no_checkpoint(tmp_path: Path, tra
         (run / "training" / name).mkdir()
         (run / "training" / name / "manifest.json").write_text("{}")
     assert Run.open(run).checkpoints() == before
-
-
-def test_what_takes_more_memory_than_there_is_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(boundary, "memory_bytes", lambda: 2**34)
-    require_memory(2**34, "it")
-    with pytest.raises(VizdiffUsageError, match="it takes at least 32 GiB of memory, and this machine has 16 GiB"):
-        require_memory(2**35, "it")
-    monkeypatch.setattr(boundary, "memory_bytes", lambda: None)
-    require_memory(2**60, "it")
-
-
-def test_a_batch_that_no_machine_can_hold_is_refused_by_the_command(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    out = tmp_path / "run"
-    assert main(["train", "--batch-size", "100000000", "--steps", "1", "--device", "cpu", "--out", str(out)]) == 2
-    assert "a training step with a --batch-size of 100,000,000 takes at least 5,841 GiB" in capsys.readouterr().err
-    assert not out.exists()
-
-
-def test_a_name_that_is_too_long_is_the_users_and_no_bug(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    code = main(["trajectory", "--run", str(tmp_path / ("a" * 300))])
-    said = capsys.readouterr().err
-    assert code == 4
-    assert os.strerror(errno.ENAMETOOLONG) in said
-    assert "a bug" not in said
-
-
-def test_samples_that_are_not_finite_are_not_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    from viz_diffusion.diffusion import sampling
-
-    def broken(*given: Any, **named: Any) -> Any:
-        for batch in real(*given, **named):
-            batch[0, 0, 0, 0] = torch.nan
-            yield batch
-
-    real = sampling.sample_images
-    monkeypatch.setattr(sampling, "sample_images", broken)
-    out = tmp_path / "x.npz"
-    assert main(["sample", "--sampler", "ddim", "--steps", "2", "--count", "4", "--out", str(out)]) == 6
-    assert "1 of 4 samples hold NaN or infinity" in capsys.readouterr().err
-    assert not out.exists()
-
-
-def test_a_lock_whose_file_was_removed_while_another_waited_keeps_everybody_else_out(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A ends and unlinks while B has the file open; B must not lock the file that nobody can find any more."""
-    path, opened = tmp_path / ".lock", []
-    real = os.open
-
-    def open_and_lose(name: Any, *given: Any) -> int:
-        descriptor = real(name, *given)
-        if Path(name) == path and not opened:
-            opened.append(descriptor)
-            path.unlink()  # A ends here, between B's open and B's lock
-        return descriptor
-
-    monkeypatch.setattr(os, "open", open_and_lose)
-    with lock(path):
-        assert path.exists()
-        with pytest.raises(VizdiffLockedError), lock(path):
-            pass
-    assert len(opened) == 1
-
-
-def _hold(path: str, counter: str, rounds: int) -> None:
-    """Take the lock again and again; within it, count up a file by reading and writing it."""
-    done = 0
-    while done < rounds:
-        try:
-            with lock(Path(path)):
-                number = int(Path(counter).read_text())
-                Path(counter).write_text(str(number + 1))
-                Path(path).unlink()
-            done += 1
-        except VizdiffLockedError:
-            continue
-
-
-@POSIX
-def test_two_processes_that_remove_the_lock_are_never_in_it_together(tmp_path: Path) -> None:
-    path, counter = tmp_path / ".lock", tmp_path / "counter"
-    counter.write_text("0")
-    context = multiprocessing.get_context("fork")
-    workers = [context.Process(target=_hold, args=(str(path), str(counter), 150)) for _ in range(2)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join(60)
-    assert [worker.exitcode for worker in workers] == [0, 0]
-    assert counter.read_text() == "300"

@@ -66,6 +66,18 @@ def test_a_run_without_losses_is_not_taken(uninterrupted: Path, place: Path) -> 
     assert passed_over.loss == float("inf")
 
 
+NO_LOSSES = ['{"heldout_loss": [NaN, NaN]}', "[" * 100_000, '{"heldout_loss": []}', "[1]", "\\xff"]
+
+
+@pytest.mark.parametrize("line", NO_LOSSES)
+def test_a_run_whose_losses_are_no_numbers_is_not_taken(line: str, uninterrupted: Path, place: Path) -> None:
+    """NaN is smaller than no limit and larger than none: it must not pass as small."""
+    broken = copy(uninterrupted, place / "broken", 0)
+    (broken / "metrics.jsonl").write_text(line + "\n")
+    assert heldout_loss_of(Run.open(broken)) == float("inf")
+    assert choose_run().run.is_bundled
+
+
 def test_on_other_data_the_planned_end_is_enough(uninterrupted: Path, place: Path) -> None:
     copy(uninterrupted, place / "own", 10, 9.0, dataset="kmnist")
     assert choose_run().run.name == "own"

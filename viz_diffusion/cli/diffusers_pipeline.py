@@ -6,7 +6,6 @@ Nothing is downloaded. How it is recorded: :mod:`viz_diffusion.cli.diffusers_rec
 from __future__ import annotations
 
 import inspect
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -15,6 +14,7 @@ from typing import Any
 
 from viz_diffusion.cli.console import Terminal
 from viz_diffusion.errors import VizdiffInputError, VizdiffUsageError
+from viz_diffusion.files import damage_named, read_json
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 _ARGUMENTS = ("batch_size", "generator", "output_type")
@@ -34,10 +34,8 @@ def load_pipeline(folder: Path, terminal: Terminal) -> Any:
     index = folder / "model_index.json"
     if not index.is_file():
         raise VizdiffInputError(f"{folder} is no pipeline of diffusers (no model_index.json); pipe.save_pretrained one")
-    try:
-        name = str(json.loads(index.read_text("utf-8"))["_class_name"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise VizdiffInputError(f"{index} is damaged ({_first_line(error)}); save the pipeline again") from error
+    with damage_named(index, "save the pipeline again"):
+        name = str(read_json(index)["_class_name"])
     terminal.say("Loading", f"PyTorch, diffusers, {name}")
     try:
         diffusers: Any = import_module("diffusers")

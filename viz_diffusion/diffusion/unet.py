@@ -85,14 +85,6 @@ class ModelConfig:
             raise VizdiffInputError(f"the model's num_mid_blocks must be at least 2, found {config.num_mid_blocks}")
         return config
 
-    @property
-    def least_parameters(self) -> int:
-        """A number of parameters that the network surely has: those of its largest layers."""
-        outer, inner = self.channels
-        convolutions = 18 * (self.num_mid_blocks * inner**2 + self.num_blocks * (outer**2 + inner**2))
-        times = (self.time_dim + self.embedding_dim) * self.embedding_dim if self.use_time else 0
-        return convolutions + times + (self.num_labels + 1) * self.embedding_dim
-
     def noise_schedule(self) -> NoiseSchedule | None:
         """Return the schedule whose ᾱ the output uses, or None where it uses none."""
         return None if self.schedule is None else NoiseSchedule.named(self.schedule, self.num_train_timesteps)

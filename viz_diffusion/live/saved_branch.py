@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from viz_diffusion.diffusion.timesteps import VARIANCES
 from viz_diffusion.errors import VizdiffInputError
-from viz_diffusion.files import read_json
+from viz_diffusion.files import damage_named, read_json
 
 Float32 = NDArray[np.float32]
 FORMAT, FORMAT_VERSION = "vizdiff live branch", 1
@@ -115,10 +115,8 @@ def read_branch(path: Path) -> SavedBranch:
     if values.get("format_version") != FORMAT_VERSION:
         found = values.get("format_version")
         raise VizdiffInputError(f"{path}: expected format_version {FORMAT_VERSION}, found {found}")
-    try:
+    with damage_named(path, "save it again in the live page"):
         return _Reader(values).branch()
-    except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise VizdiffInputError(f"{path} is damaged ({error}); save it again in the live page") from error
 
 
 class _Reader:

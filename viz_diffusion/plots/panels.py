@@ -15,6 +15,8 @@ from matplotlib.figure import Figure
 from viz_diffusion.plots import raster, theme
 from viz_diffusion.plots.theme import Array
 
+_KEY_PITCH = 76
+"""Page pixels from one name of a key to the next."""
 PanelBox = tuple[int, int, int, int]
 """(left, top, width, height) in page pixels."""
 
@@ -127,6 +129,15 @@ def mark_x(figure: Figure, axes: Axes, box: PanelBox, at: float, text: str, colo
     axes.axvline(at, color=colour, lw=2.2, zorder=1.8)
     share, _ = axes.transAxes.inverted().transform(axes.transData.transform((at, 1.0)))
     theme.write(figure, box[0] + float(share) * box[2], box[1] - 24, text, 20, color=colour)
+
+
+def write_key(figure: Figure, left: float, top: float, names: Sequence[tuple[str, str]]) -> None:
+    """Write the names of a panel's curves under each other, each in its curve's colour: (colour, name), from the top.
+
+    For panels that have no room for names at the ends of their curves.
+    """
+    for row, (colour, name) in enumerate(names):
+        theme.write(figure, left, top + _KEY_PITCH * row, name, ha="left", color=colour)
 
 
 def draw_table(

@@ -16,19 +16,28 @@ from __future__ import annotations
 import json
 import time
 import typing
-import zipfile
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, is_dataclass
 from functools import cached_property
-from io import BytesIO
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
 from viz_diffusion.errors import VizdiffError, VizdiffInputError
-from viz_diffusion.files import atomic_write, io_errors, read_json, remove_dir, sha256_bytes, to_json, write_json
+from viz_diffusion.files import (
+    atomic_write,
+    damage_named,
+    io_errors,
+    parse_json,
+    read_arrays,
+    read_json,
+    remove_dir,
+    sha256_bytes,
+    to_json,
+    write_json,
+)
 from viz_diffusion.lessons.base import AnyLesson, Finding
 from viz_diffusion.lessons.encoding import Arrays, decode, encode
 from viz_diffusion.recording.comparison_runs import ComparisonRuns, load_comparison_runs, save_comparison_runs
@@ -38,6 +47,7 @@ from viz_diffusion.study.study_folders import make_private, mark_used, studies_d
 from viz_diffusion.study.study_identity import Identity, comparison_sha256, recorded_generation, recording_sha256
 
 ReadT = TypeVar("ReadT")
+_MEND = "it is made again"
 Remark = Callable[..., object]
 """Takes ``study_damaged`` with a ``path``, or ``study_not_kept`` with a ``reason``."""
 
@@ -164,9 +174,9 @@ class StoredStudy:
         if self._anew or not path.is_file():
             return None
         try:
-            with io_errors("read", path):
+            with io_errors("read", path), damage_named(path, _MEND):
                 return read()
-        except (VizdiffError, KeyError, ValueError, TypeError, AttributeError, EOFError, zipfile.BadZipFile):
+        except VizdiffError:
             self._remark("study_damaged", path=path)
             return None
 
@@ -221,12 +231,7 @@ def _read_npz(path: Path) -> tuple[dict[str, Any], Arrays]:
     VizdiffInputError
         Where a part of it is not what was written.
     """
-    data = BytesIO(path.read_bytes())
-    with zipfile.ZipFile(data) as archive:
-        if (name := archive.testzip()) is not None:
-            raise VizdiffInputError(f"{path} is damaged: {name}")
-    data.seek(0)
-    with np.load(data, allow_pickle=False) as stored:
-        arrays = {name: stored[name] for name in stored.files}
-    header: dict[str, Any] = json.loads(str(arrays.pop("header")))
+    arrays = read_arrays(path, _MEND)
+    with damage_named(path, _MEND):
+        header: dict[str, Any] = parse_json(str(arrays.pop("header")))
     return header, arrays

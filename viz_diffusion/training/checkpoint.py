@@ -177,9 +177,17 @@ def load_weights(module: nn.Module, weights: dict[str, Tensor], path: Path) -> N
     module.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
 
 
+def least_parameters(config: ModelConfig) -> int:
+    """Return a number of parameters that a config's network surely has: those of its largest layers."""
+    outer, inner = config.channels
+    convolutions = 18 * (config.num_mid_blocks * inner**2 + config.num_blocks * (outer**2 + inner**2))
+    times = (config.time_dim + config.embedding_dim) * config.embedding_dim if config.use_time else 0
+    return convolutions + times + (config.num_labels + 1) * config.embedding_dim
+
+
 def require_fit(config: ModelConfig, weights: Mapping[str, Tensor], path: Path) -> None:
     """Refuse weights that are too few for a config, before there is memory for its network."""
-    have, least = sum(tensor.numel() for tensor in weights.values()), config.least_parameters
+    have, least = sum(tensor.numel() for tensor in weights.values()), least_parameters(config)
     if have < least:
         raise VizdiffInputError(f"{path} does not fit the config: it has {have:,} numbers, and {least:,} are needed")
 

@@ -5,10 +5,11 @@ Knows nothing about the command line.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import NamedTuple
 
+from viz_diffusion.errors import VizdiffError
+from viz_diffusion.files import LARGEST_TEXT, damage_named, parse_json, read_regular
 from viz_diffusion.training.metrics_log import METRICS
 from viz_diffusion.training.run import MANIFEST, RUNS_DIR, Run
 
@@ -62,11 +63,13 @@ def choose_run(choice: str | None = None) -> Choice:
 
 def heldout_loss_of(run: Run) -> float:
     """Return the mean held-out loss at the end of a training, from ``metrics.jsonl``; infinity where there is none."""
+    path = run.path / METRICS
     try:
-        lines = (run.path / METRICS).read_text(encoding="utf-8").splitlines()
-        values = [entry["heldout_loss"] for line in lines if "heldout_loss" in (entry := json.loads(line))]
-        return sum(map(float, values[-1])) / len(values[-1])
-    except (OSError, ValueError, TypeError, LookupError, ArithmeticError):
+        with damage_named(path, "train again"):
+            entries = map(parse_json, read_regular(path, LARGEST_TEXT).decode().splitlines())
+            values = [entry["heldout_loss"] for entry in entries if "heldout_loss" in entry]
+            return sum(map(float, values[-1])) / len(values[-1])
+    except VizdiffError:
         return float("inf")
 
 

@@ -1,4 +1,4 @@
-"""What insisting costs: ends equal to plain runs, a variance in closed form, and denoisers not to be found so."""
+"""What strong guidance costs: ends equal to plain runs, a variance in closed form, and denoisers not to be found so."""
 
 from __future__ import annotations
 
@@ -113,18 +113,18 @@ def test_control_to_a_denoiser_deaf_to_labels_no_scale_makes_a_difference(known:
 
 
 def planted(ideal: Guidance, gain: int, lost: int, ratio: float, within: int, after: int = 0) -> Guidance:
-    """Return the finding as if insisting gained some of 60 samples, lost some real digits, and scaled the spread.
+    """Return the finding as if strong guidance gained some of 60 samples, lost some real digits, and scaled the spread.
 
     In the window ``within`` are gained, just after it ``after``, and before it none.
     """
     assert ideal.right is not None
     assert ideal.covered is not None
     right, covered_, spread = np.zeros_like(ideal.right), np.ones_like(ideal.covered), ideal.spread.copy()
-    plain, insisting = ideal.arm(1), ideal.arm(3)
-    right[plain, :30] = right[insisting, : 30 + gain] = right[-3, : 30 + within] = right[-2, :30] = True
+    plain, strong = ideal.arm(1), ideal.arm(3)
+    right[plain, :30] = right[strong, : 30 + gain] = right[-3, : 30 + within] = right[-2, :30] = True
     right[-1, : 30 + after] = True
-    covered_[insisting if lost > 0 else plain, : abs(lost)] = False
-    spread[insisting] = ratio * spread[plain]
+    covered_[strong if lost > 0 else plain, : abs(lost)] = False
+    spread[strong] = ratio * spread[plain]
     return replace(ideal, right=right, covered=covered_, spread=spread)
 
 
@@ -179,14 +179,14 @@ def test_what_is_lost_is_what_a_reader_gets_by_subtracting(ideal: Guidance) -> N
     data = planted(ideal, 20, 13, 0.7, 19, 0)
     told = told_in_every_language(Finding.of(guidance.LESSON, GuidanceStudy(data), full=False), context)
     claims = {claim.name: claim.facts for claim in guidance.claims(GuidanceStudy(data))}
-    for name, (gone, left) in {"forgets": ("plain", "insisted"), "obeys": ("insisted", "plain")}.items():
+    for name, (gone, left) in {"forgets": ("plain", "strong"), "obeys": ("strong", "plain")}.items():
         one = claims[name]
         assert one[f"{gone}_hits"] - one[f"{left}_hits"] == one["change_hits"] == {"forgets": 13, "obeys": 20}[name]
     text = next(answer.text for answer in told["en"].answers if "cover fewer" in answer.question)
     found = re.match(r"Yes\. Of (\d+) real digits, .* cover (\d+) \(.* cover (\d+) \(.*loses (\d+), ", text)
     assert found is not None
-    count, plain, insisted, lost = map(int, found.groups())
-    assert (plain - insisted, count) == (lost, ideal.count)
+    count, plain, strong, lost = map(int, found.groups())
+    assert (plain - strong, count) == (lost, ideal.count)
 
 
 def test_strokes_are_white_beside_those_of_real_digits(ideal: Guidance) -> None:
@@ -217,15 +217,15 @@ def test_every_label_counts_alike_among_real_white_pixels() -> None:
 def test_the_interval_of_a_ratio_is_that_of_a_bootstrap(ideal: Guidance) -> None:
     rng = np.random.default_rng(0)
     spread = rng.gamma(2.0, size=(len(ideal.scales), 400))
-    plain, insisted = spread[ideal.arm(1)], spread[ideal.arm(3)] / 2
-    spread[ideal.arm(3)] = insisted
+    plain, strong = spread[ideal.arm(1)], spread[ideal.arm(3)] / 2
+    spread[ideal.arm(3)] = strong
     claim = guidance._narrows(replace(ideal, spread=spread))
     again = rng.integers(400, size=(4000, 400))
-    ratios = insisted[again].mean(axis=1) / plain[again].mean(axis=1)
+    ratios = strong[again].mean(axis=1) / plain[again].mean(axis=1)
     assert claim.facts["high"] - claim.facts["low"] == pytest.approx(
         np.ptp(np.quantile(ratios, (0.025, 0.975))), rel=0.08
     )
-    assert claim.facts["ratio"] == pytest.approx(insisted.mean() / plain.mean())
+    assert claim.facts["ratio"] == pytest.approx(strong.mean() / plain.mean())
 
 
 @pytest.mark.parametrize("steps", [1, 2, 5, 8, 20, 50])

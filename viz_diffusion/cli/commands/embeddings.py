@@ -47,11 +47,10 @@ def run_command(
 ) -> None:
     """Measure, draw, write."""
     terminal = Terminal(as_json, quiet, lang)
-    texts = terminal.texts
     out = default_out("embeddings", "", None, lang, run=run) if out is None else out
     make_dir(out)
     loaded = load_run(run, "cpu", terminal)
-    texts = texts.for_classes(loaded.run.config.class_names)
+    texts = terminal.texts.for_classes(loaded.run.config.class_names)
     written = Output(
         out / "embeddings.json", "embeddings", force, lang, ("*_embedding.???", "conditioning_map.???", "model.???")
     )

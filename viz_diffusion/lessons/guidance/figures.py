@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from viz_diffusion.plots import raster, theme
-from viz_diffusion.plots.panels import AxisScale, Curve, draw_curves
+from viz_diffusion.plots.panels import AxisScale, Curve, draw_curves, write_key
 from viz_diffusion.plots.theme import Array
 from viz_diffusion.plots.words import figure_words
 
@@ -131,10 +131,10 @@ def draw_autoguidance(
             ]
             axes = draw_curves(figure, box, curves, x, y)
             theme.write(figure, box[0] - 170, 300, words(name), 22, ha="left")
-            theme.write(figure, box[0] - 170, 390, words("classifier_free"), ha="left", color=theme.PURPLE)
-            theme.write(figure, box[0] - 170, 470, words("auto"), ha="left", color=theme.ORANGE)
             theme.write(figure, box[0] + box[2] / 2, 1690, words("scale"))
+            key = [(theme.PURPLE, words("classifier_free")), (theme.ORANGE, words("auto"))]
             if name == "recall" and real is not None:
                 axes.axhline(real, color=theme.MUTED, lw=3, ls=":", zorder=1.5)
-                theme.write(figure, box[0] - 170, 550, words("real"), ha="left", color=theme.MUTED)
+                key.append((theme.MUTED, words("real")))
+            write_key(figure, box[0] - 170, 390, key)
         return figure

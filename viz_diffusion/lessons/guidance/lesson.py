@@ -78,9 +78,9 @@ class GuidanceFacts:
     """The same of real digits."""
     guidance_windows: tuple[tuple[int, int], ...]
     """(W, 2) first and last t of the guidance of the last W arms."""
-    insisting: float
+    strong_scale: float
     """The guidance scale that is compared with no guidance."""
-    loud: float
+    largest_scale: float
     """The largest guidance scale."""
     auto: Annotated[AutoguidanceFacts | None, FactGroup()]
     """Of autoguidance; None where it was not measured."""
@@ -179,8 +179,8 @@ def facts(study: GuidanceStudy) -> GuidanceFacts:
         guidance_white=tuple(data.white.mean(axis=1).tolist()),
         guidance_white_real=data.white_real,
         guidance_windows=tuple((int(first), int(last)) for first, last in data.windows),
-        insisting=STRONG,
-        loud=STRONGEST,
+        strong_scale=STRONG,
+        largest_scale=STRONGEST,
         auto=None if study.auto is None else study.auto.facts(),
     )
 
@@ -204,12 +204,12 @@ def _compare_shares(name: str, data: Guidance, hits: Bools, sign: int) -> Claim:
     change, low, high = paired_difference(*((strong, plain) if sign > 0 else (plain, strong)))
     numbers = {
         "plain": float(plain.mean()),
-        "insisted": float(strong.mean()),
+        "strong": float(strong.mean()),
         "change": change,
         "low": low,
         "high": high,
         "plain_hits": int(plain.sum()),
-        "insisted_hits": int(strong.sum()),
+        "strong_hits": int(strong.sum()),
         "change_hits": sign * int(strong.sum() - plain.sum()),
     }
     return Claim(name, surely(low, high), numbers)
@@ -231,7 +231,7 @@ def _saturates(data: Guidance) -> Claim:
     beyond_half = float(np.hypot(half_of_mean(strongest), Z_95 * data.white_real_error))
     numbers = {
         "plain": float(plain.mean()),
-        "loudest": float(strongest.mean()),
+        "largest": float(strongest.mean()),
         "more": float((strongest - plain).mean()),
         "half": half_of_mean(strongest - plain),
         "beyond": beyond,
@@ -244,7 +244,7 @@ def rows(facts: GuidanceFacts, texts: Texts) -> Rows:
     """Return what each scale and window gives."""
     names = [f"{scale:g}" for scale in facts.guidance_scales]
     for first, last in facts.guidance_windows:
-        names.append(texts("chapter.guidance.row_window", scale=f"{facts.insisting:g}", first=first, last=last))
+        names.append(texts("chapter.guidance.row_window", scale=f"{facts.strong_scale:g}", first=first, last=last))
 
     def cells(
         values: tuple[float, ...] | None, spans: tuple[tuple[float, float], ...] | None, digits: str = ".0%"

@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from viz_diffusion.plots import raster, theme
-from viz_diffusion.plots.panels import AxisScale, Curve, PanelBox, draw_curves
+from viz_diffusion.plots.panels import AxisScale, Curve, PanelBox, draw_curves, write_key
 from viz_diffusion.plots.theme import Array
 from viz_diffusion.plots.words import FigureWords, figure_words
 
@@ -90,5 +90,5 @@ def _draw_panel(
     ]
     draw_curves(figure, box, drawn[::-1], x, y)
     theme.write(figure, box[0] - 170, box[1] - 230, names[0], 22, ha="left")
-    for row, (name, (colour, _)) in enumerate(zip(names[1:], styles, strict=True)):
-        theme.write(figure, box[0] - 170, box[1] - 150 + 72 * row, name, ha="left", color=colour)
+    key = [(colour, name) for name, (colour, _) in zip(names[1:], styles, strict=True)]
+    write_key(figure, box[0] - 170, box[1] - 150, key)

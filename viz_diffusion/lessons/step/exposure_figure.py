@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from viz_diffusion.plots import theme
-from viz_diffusion.plots.panels import AxisScale, Curve, PanelBox, draw_curves
+from viz_diffusion.plots.panels import AxisScale, Curve, PanelBox, draw_curves, write_key
 from viz_diffusion.plots.theme import Array
 from viz_diffusion.plots.words import FigureWords, figure_words
 
@@ -49,11 +49,6 @@ def draw_exposure(
         return figure
 
 
-def _legend(figure: Figure, left: float, top: float, names: Sequence[tuple[str, str]]) -> None:
-    for row, (colour, name) in enumerate(names):
-        theme.write(figure, left, top + 72 * row, name, 18, ha="left", color=colour)
-
-
 def _draw_lengths(
     figure: Figure, words: FigureWords, left: Array, lengths: Sequence[Array], noise_length: float, x: AxisScale
 ) -> None:
@@ -71,7 +66,7 @@ def _draw_lengths(
     axes.axhline(noise_length, color=theme.INK, lw=2, zorder=1)
     theme.write(figure, 100, 270, words("length"), 22, ha="left")
     names = ((theme.PURPLE, "generated"), (theme.ORANGE, "finished"), (theme.MUTED, "real"))
-    _legend(figure, 100, 350, [(colour, words(name)) for colour, name in names])
+    write_key(figure, 100, 350, [(colour, words(name)) for colour, name in names])
     at = box[1] + box[3] * (high - noise_length) / (high - low)
     theme.write(figure, box[0] + box[2] + 16, at, words("noise", length=f"{noise_length:.3g}"), ha="left", va="center")
 
@@ -99,4 +94,4 @@ def _draw_excesses(
         (colour, words(name))
         for (colour, _), name in zip(styles, ("beta", "tilde", "exact", "exact_tilde"), strict=True)
     ]
-    _legend(figure, box[0] - 170, 350, names)
+    write_key(figure, box[0] - 170, 350, names)

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from viz_diffusion.plots import theme
 from viz_diffusion.plots.class_names import label_text
-from viz_diffusion.plots.panels import AxisScale, Curve, draw_curves, draw_table
+from viz_diffusion.plots.panels import AxisScale, Curve, draw_curves, draw_table, write_key
 from viz_diffusion.plots.theme import Array
 from viz_diffusion.plots.words import figure_words
 
@@ -138,8 +138,8 @@ def draw_loss_by_snr(decibels: Array, densities: Sequence[Array]) -> Figure:
         x = AxisScale(float(decibels[0]), float(decibels[-1]), marks)
         draw_curves(figure, box, curves, x, y)
         theme.write(figure, 100, 300, words("vertical"), 22, ha="left")
-        for row, (name, (colour, _)) in enumerate(zip(("steps", "loss", "bits"), styles, strict=True)):
-            theme.write(figure, 100, 390 + 76 * row, words(name), ha="left", color=colour)
+        key = [(colour, words(name)) for name, (colour, _) in zip(("steps", "loss", "bits"), styles, strict=True)]
+        write_key(figure, 100, 390, key)
         theme.write(figure, box[0] + box[2] / 2, 1700, words("snr"), 22)
         return figure
 
