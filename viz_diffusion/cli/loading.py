@@ -91,5 +91,5 @@ def load_run(choice: str | None, device: str, terminal: Terminal, data_dir: Path
             [] if run.config.space == "pixel" else [terminal.text("in_latents", shape=shape_text(run.config.x_shape))]
         )
         facts += [] if run.is_finished else [terminal.text("unfinished")]
-        terminal.tell("Weights", "weights_own", path=run.path, facts=terminal.text("comma").join(facts))
+        terminal.tell("Weights", "weights_own", path=run.name_or_path, facts=terminal.text("comma").join(facts))
     return LoadedRun(run, model, digest)
