@@ -108,7 +108,7 @@ def study_command(command: str, study: Study, lang: str, *options: str) -> str:
         words += ["--eta", f"{recorded.eta:g}"]
     if spacing_of(recorded) not in ("", SPACINGS[0]):
         words += ["--timestep-spacing", spacing_of(recorded)]
-    if not recorded.clip:
+    if not recorded.clip and run.config.space == "pixel":
         words += ["--no-clip"]
     if lang != "en":
         words += ["--lang", lang]
