@@ -50,7 +50,7 @@ def run_command(
     out = default_out("embeddings", "", None, lang, run=run) if out is None else out
     make_dir(out)
     loaded = load_run(run, "cpu", terminal)
-    texts = terminal.texts.for_classes(loaded.run.config.class_names)
+    texts = terminal.texts.for_classes(loaded.run.config.class_names).for_space(loaded.run.config.space)
     written = Output(
         out / "embeddings.json", "embeddings", force, lang, ("*_embedding.???", "conditioning_map.???", "model.???")
     )

@@ -78,7 +78,7 @@ def run_command(
     out = default_out("lessons", "", digit, lang, label, seed=seed, run=run) if out is None else out
     make_dir(out)
     loaded = load_run(run, device, terminal, data_dir)
-    texts = texts.for_classes(loaded.run.config.class_names)
+    texts = texts.for_classes(loaded.run.config.class_names).for_space(loaded.run.config.space)
     chosen = choose_label(loaded.run.config, digit, label)
     from viz_diffusion.lessons.base import choose_lessons
 

@@ -111,8 +111,8 @@ def _measure_ideal(context: LessonContext) -> IdealComparison:
     return compare_with_ideal(
         context.model,
         context.schedule,
-        context.heldout,
-        context.training,
+        context.heldout_x,
+        context.training_x,
         context.digit,
         context.seed,
         context.size(*COUNT),
@@ -175,6 +175,7 @@ PRECOMPUTED = Precomputed(IdealComparison, _measure_ideal, (LessonFigure("ideal"
 LESSON = Lesson(
     name="guess",
     any_data=True,
+    latent=True,
     position=30,
     measure=measure,
     precomputed=PRECOMPUTED,
