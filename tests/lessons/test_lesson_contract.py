@@ -230,7 +230,7 @@ def test_the_command_shows_the_numbers_of_the_report(tmp_path: Path, capsys: pyt
     assert main(["lesson", "guidance", "--run", "bundled", "--out", str(tmp_path), "--json"]) == 0
     out, err = capsys.readouterr()
     said = json.loads(out)
-    assert (said["full"], said["samples"]) == (True, 500)
+    assert (said["full"], said["guidance_count"]) == (True, 500)
     assert not any(line.startswith(("Sampling", "Measuring")) for line in err.splitlines())
 
 
