@@ -12,7 +12,6 @@ from viz_diffusion.cli.loading import LoadedRun
 from viz_diffusion.cli.record import (
     StorageOptions,
     draw_activations,
-    draw_latent_channels,
     draw_steps,
     find_modules,
     read_store,
