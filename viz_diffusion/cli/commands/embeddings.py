@@ -111,7 +111,7 @@ def _conditioning(loaded: LoadedRun, terminal: Terminal) -> ConditioningMap | No
         found: ConditioningMap | None = study.conditioning
         return found
     config = loaded.run.config
-    if config.dataset != "mnist" or not loaded.model.config.use_time:
+    if config.dataset != "mnist" or config.space == "latent" or not loaded.model.config.use_time:
         return None
     with terminal.progress("Measuring", "the conditioning", None) as update:
         return measure_conditioning(loaded.model, config.noise_schedule, SIZES[0], update)
