@@ -155,11 +155,13 @@ def _picture_names() -> tuple[str, ...]:
 
 
 def _next_command(study: Study) -> str:
-    """Return what to run next: go on training, or measure a run of one's own; empty for the bundled one."""
+    """Return what to run next: go on training, or measure a run of one's own; empty for a bundled one."""
+    from viz_diffusion.training.bundled_runs import bundled_name
+
     run = study.run
     if not run.is_finished:
         return shlex.join(["vizdiff", "train", "--resume", show_path(run.path)])
-    if not run.is_bundled:
+    if bundled_name(run.path) is None:
         return shlex.join(["vizdiff", "evaluate", "--run", show_path(run.path)])
     return ""
 
