@@ -29,7 +29,8 @@ from viz_diffusion.cli.options import (
 from viz_diffusion.cli.outputs import Output, default_out, picture_names
 from viz_diffusion.cli.picture_options import writes_pictures
 from viz_diffusion.errors import VizdiffUsageError, did_you_mean
-from viz_diffusion.files import make_dir, write_json
+from viz_diffusion.files import write_json
+from viz_diffusion.files.output_places import place_folder
 
 if TYPE_CHECKING:
     from viz_diffusion.study.narrative import NarratedLesson
@@ -76,14 +77,14 @@ def run_command(
     _check_name(name, texts)
     terminal.say("Question", texts[f"chapter.{name}.question"])
     out = default_out("lessons", "", digit, lang, label, seed=seed, run=run) if out is None else out
-    make_dir(out)
+    place_folder(out)
     loaded = load_run(run, device, terminal, data_dir)
     texts = texts.for_classes(loaded.run.config.class_names)
     chosen = choose_label(loaded.run.config, digit, label)
     from viz_diffusion.lessons.base import choose_lessons
 
     lesson = choose_lessons(name)[0]
-    Output(out / f"{name}.json", "lesson", force, lang, picture_names(lesson.figure_names)).claim(
+    Output(out / f"{name}.json", "lesson", force, lang, picture_names(lesson.figure_names), shares=True).claim(
         terminal, label=chosen, seed=seed, full=full, weights=loaded.weights_sha256[:8]
     )
     quick, longer = (estimate_text(estimated_seconds(lesson, whole)) for whole in (full, True))
