@@ -45,6 +45,7 @@ from viz_diffusion.recording.store.layout import (
     to_attributes,
 )
 from viz_diffusion.recording.store.metadata_sums import sealed
+from viz_diffusion.stopping import temporary
 
 
 @dataclass
@@ -183,7 +184,6 @@ class StoreWriter:
         self.committed = True
 
     def _meta(self, name: str) -> dict[str, Any]:
-        """Return the ``zarr.json`` of an array, as it is on the disk."""
         return read_json(self._folder / name / "zarr.json")
 
     def _narrow(self, name: str, values: NDArray[Any], dtype: np.dtype[Any], start: tuple[int, ...]) -> NDArray[Any]:
@@ -246,7 +246,7 @@ def growing_store(path: Path, **options: Any) -> Iterator[StoreWriter]:
     lock_file = path.with_name(f".{path.name}.lock")
     with io_errors("write", path):
         path.parent.mkdir(parents=True, exist_ok=True)
-    with lock(lock_file):
+    with lock(lock_file), temporary(lock_file):
         with io_errors("write", partial):
             if partial.exists():
                 shutil.rmtree(partial)
