@@ -36,7 +36,7 @@ COMMANDS: dict[str, list[str]] = {
     "train": ["--steps", "100000", "--batch-size", "2", "--device", "cpu", "--checkpoint-every", "20", "--out", "o"],
 }
 KINDS = ([signal.SIGINT], [signal.SIGTERM], [signal.SIGHUP], [signal.SIGINT, signal.SIGINT])
-LONGEST = 3.0
+LONGEST = 2.0
 """Seconds until the first signal, at most."""
 LEFTOVER = re.compile(r"\..+\.(tmp|old)|\.probe-.*|\..+\.zarr\.lock")
 
