@@ -27,7 +27,7 @@ from viz_diffusion.cli.outputs import Output, default_out, picture_names
 from viz_diffusion.cli.picture_options import writes_pictures
 from viz_diffusion.cli.recording_study import measure_recording, recording_command
 from viz_diffusion.cli.study import LessonsOption, lessons_mark, pick_lessons, prepare_study, study_command, study_texts
-from viz_diffusion.files import make_dir, make_parent
+from viz_diffusion.files.output_places import place_file, place_folder
 
 if TYPE_CHECKING:
     from viz_diffusion.lessons.base import Finding
@@ -96,9 +96,12 @@ def run_command(
     request = read_request(generation, recording_only=True)
     if out is None:
         out = _default_out(request, lang, run, [*lessons_mark(lessons), *for_whom[1:]])
-    make_parent(out)
+    place_file(out, ".html", ".htm")
+    if figures is not None:
+        place_folder(figures, "figures")
     options = [*for_whom, *([] if lessons == "core" else ["--lessons", lessons])]
-    written = Output(out, "report", force, lang, () if figures is None else _picture_names(), figures, options)
+    names = () if figures is None else _picture_names()
+    written = Output(out, "report", force, lang, names, figures, options, shares=figures is not None)
     if request.is_recording_only:
         recording_study = measure_recording(request, run, lessons, device, terminal)
         written.claim(terminal, recording=str((request.folder or out).resolve()))
@@ -221,7 +224,7 @@ def _draw(
         def keep(drawing: Drawing) -> None:
             pictures[drawing.name] = drawing.picture()
             if figures is not None:
-                save_drawing(drawing, make_dir(figures))
+                save_drawing(drawing, figures)
             update(len(pictures), None, drawing.name)
 
         lessons = narrate(findings, recording, texts, keep)

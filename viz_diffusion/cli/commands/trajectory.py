@@ -36,7 +36,8 @@ from viz_diffusion.cli.picture_options import FilmSizeOption, check_size, writes
 from viz_diffusion.cli.record import STORAGE, ActivationsOption, StorageOptions
 from viz_diffusion.cli.run_recording import RecordingRequest, record_and_draw
 from viz_diffusion.cli.saved_branch import FromOption, check_options, record_branch
-from viz_diffusion.files import make_dir, write_json
+from viz_diffusion.files import write_json
+from viz_diffusion.files.output_places import place_folder
 
 HELP = (
     "Record one generation, step by step, and draw it.\n\n"
@@ -93,11 +94,11 @@ def run_command(
     _check_frames(config.steps, frames, bool(globs))
     name = "_".join(["trajectory", *images_mark(count)])
     out = default_out(name, "", digit, lang, label, seed=seed, sampling=config, run=run) if out is None else out
-    make_dir(out)
+    place_folder(out)
     loaded = load_run(run, device, terminal)
     texts = texts.for_classes(loaded.run.config.class_names)
     chosen = choose_label(loaded.run.config, digit, label)
-    Output(out / "trajectory.json", "trajectory", force, lang, RECORDING).claim(
+    Output(out / "trajectory.json", "trajectory", force, lang, RECORDING, shares=True).claim(
         terminal,
         label=chosen,
         seed=seed,

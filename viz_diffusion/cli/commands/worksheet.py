@@ -24,7 +24,7 @@ from viz_diffusion.cli.options import (
 )
 from viz_diffusion.cli.outputs import Output
 from viz_diffusion.cli.study import prepare_study, study_command, study_texts
-from viz_diffusion.files import make_dir
+from viz_diffusion.files.output_places import place_folder
 
 if TYPE_CHECKING:
     from viz_diffusion.text.catalogue import Texts
@@ -68,8 +68,8 @@ def run_command(
     check_at_least("--steps of a worksheet", generation.sampling.given.get("steps", MIN_STEPS), MIN_STEPS)
     request = read_request(generation)
     out = request.default_out("worksheet", "", lang, run) if out is None else out
-    make_dir(out)
-    written = Output(out / "worksheet.html", "worksheet", force, lang, ("key.html",))
+    place_folder(out)
+    written = Output(out / "worksheet.html", "worksheet", force, lang, ("key.html",), shares=True)
     study = prepare_study(request, run, device, terminal, lessons=(), out=written, data_dir=data_dir)
     texts = study_texts(study, texts)
     from viz_diffusion.lessons.context import typical_image
