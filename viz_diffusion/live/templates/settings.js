@@ -6,7 +6,7 @@
 const settings = (() => {
   const classes = facts.class_names.length;
   const another = facts.defaults.label === classes - 1 ? 0 : classes - 1; // than the first label
-  const FIRST = { second: facts.defaults.label < 8 && classes > 8 ? 8 : another, share: 0, clock: "shifted", offset: 0, frozen: 500 };
+  const FIRST = { second: facts.defaults.label < 8 && classes > 8 ? 8 : another, share: 0, clock: "shifted", offset: 0, frozen: 500, variance: "beta" };
 
   const first = () => complete({ ...FIRST, base: facts.defaults.label, guidance: facts.defaults.guidance, eta: 0, method: null });
 
