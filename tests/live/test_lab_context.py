@@ -16,7 +16,8 @@ from viz_diffusion.live.tasks import PLANS, TASK_NAMES, guided_tasks, measured_w
 from viz_diffusion.text.catalogue import languages, load_texts
 
 TEMPLATES = LIVE_DIR / "templates"
-SETTINGS = {"seed", "steps", "label", "second", "share", "guidance", "offset", "frozen", "eta", "clock", "at", "until"}
+SETTINGS = {"seed", "steps", "label", "second", "share", "guidance", "offset", "frozen", "eta", "clock", "where"}
+SETTINGS |= {"method", "variance", "at", "until"}
 
 
 def script(name: str) -> str:

@@ -77,8 +77,8 @@ LiveOption = Annotated[
     bool,
     typer.Option(
         "--live",
-        help="Also write the live lab of the run beside the page; the player then opens it at any frame. A lab of the "
-        "same run that is there already gets the link without this option.",
+        help="Also write the live lab of the run, as NAME_live.html; the player links to it at every frame. Without "
+        "this option the player links to a lab of the same run that is in the folder already.",
         rich_help_panel=OUTPUT,
     ),
 ]

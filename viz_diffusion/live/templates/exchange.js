@@ -4,6 +4,7 @@ const exchange = (() => {
   const NUMBERS = { base: "label", second: "second", share: "share", guidance: "guidance", offset: "offset", frozen: "frozen", eta: "eta" };
   const CHOICES = {
     clock: () => ["shifted", "frozen", "reversed"],
+    where: () => ["everywhere", "embedding"],
     method: () => engine.sampler.methods,
     variance: () => ["beta", "beta_tilde"],
   };
