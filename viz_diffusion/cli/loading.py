@@ -80,5 +80,5 @@ def load_run(choice: str | None, device: str, terminal: Terminal, data_dir: Path
         facts = [run.config.dataset, terminal.text("training_steps", steps=run.trained_steps), digest[:8]]
         facts += [] if objective == "epsilon" else [terminal.text("objective", objective=objective)]
         facts += [] if run.is_finished else [terminal.text("unfinished")]
-        terminal.tell("Weights", "weights_own", path=run.path, facts=terminal.text("comma").join(facts))
+        terminal.tell("Weights", "weights_own", path=run.name_or_path, facts=terminal.text("comma").join(facts))
     return LoadedRun(run, model, digest)

@@ -20,6 +20,7 @@ from viz_diffusion.diffusion.timesteps import SPACINGS, VARIANCES
 from viz_diffusion.errors import VizdiffInputError, VizdiffIOError
 from viz_diffusion.files import cache_dir, make_dir, read_json, sha256_bytes, sha256_file, to_json, write_json
 from viz_diffusion.text.class_names import file_name
+from viz_diffusion.training.bundled_runs import BUNDLED_RUNS
 
 if TYPE_CHECKING:
     from viz_diffusion.cli.console import Terminal
@@ -154,7 +155,7 @@ def sampling_marks(sampling: SamplerConfig | None) -> list[str]:
 def _run_name(choice: str | None) -> str:
     """Return the name of the run that ``--run`` means."""
     if choice is not None:
-        return choice if choice == "bundled" else Path(choice).resolve().name
+        return choice if choice in BUNDLED_RUNS else Path(choice).resolve().name
     if not Path("runs").is_dir():
         return "bundled"
     from viz_diffusion.training.run_choice import choose_run

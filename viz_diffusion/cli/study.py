@@ -15,6 +15,7 @@ from viz_diffusion.cli.open_study import open_study
 from viz_diffusion.cli.options import DEFAULT_GUIDANCE
 from viz_diffusion.cli.outputs import Output
 from viz_diffusion.diffusion.timesteps import SPACINGS
+from viz_diffusion.training.bundled_runs import BUNDLED_RUNS
 
 if TYPE_CHECKING:
     from viz_diffusion.lessons.base import AnyLesson
@@ -111,6 +112,6 @@ def study_command(command: str, study: Study, lang: str, *options: str) -> str:
         words += ["--no-clip"]
     if lang != "en":
         words += ["--lang", lang]
-    inside = run.path.resolve().is_relative_to(Path.cwd())
-    words += ["--run", run.name if run.is_bundled or not inside else show_path(run.path)]
+    inside = run.path.resolve().is_relative_to(Path.cwd()) and run.name_or_path not in BUNDLED_RUNS
+    words += ["--run", show_path(run.path) if inside else run.name]
     return shlex.join(words)

@@ -44,6 +44,7 @@ from viz_diffusion.files import (
     write_json,
     write_manifest,
 )
+from viz_diffusion.training.bundled_runs import BUNDLED_RUNS, CONTROLS_DIR, bundled_name
 from viz_diffusion.training.checkpoint import load_weights, read_tensors, require_fit, to_bytes
 from viz_diffusion.training.checkpoint_series import LOCK, CheckpointSeries, Resumed, step_of
 from viz_diffusion.training.config import RunConfig
@@ -52,9 +53,6 @@ from viz_diffusion.training.metrics_log import METRICS, lost_metrics
 from viz_diffusion.training.run_html import run_html
 from viz_diffusion.training.thumbnails import SAMPLES, load_samples
 
-BUNDLED_DIR = Path(__file__).parents[1] / "assets" / "weights"
-CONTROLS_DIR = BUNDLED_DIR.parent / "controls"
-"""Control runs: the twins ``no_time`` and ``with_time``, ``noise`` and ``flow``; ``subset_100``; ``base_500``."""
 RUNS_DIR = Path("runs")
 WEIGHTS, MANIFEST = "model.safetensors", "manifest.json"
 
@@ -108,7 +106,7 @@ class Run:
     @classmethod
     def bundled(cls) -> Run:
         """Open the run that comes with the package."""
-        return cls.open(BUNDLED_DIR)
+        return cls.open(BUNDLED_RUNS["bundled"])
 
     @classmethod
     def control(cls, name: str) -> Run:
@@ -117,20 +115,20 @@ class Run:
 
     @classmethod
     def choose(cls, choice: str | None = None) -> Run:
-        """Open a path, or ``bundled``; by default see :func:`~viz_diffusion.training.run_choice.choose_run`."""
+        """Open a path or a bundled run; by default see :func:`~viz_diffusion.training.run_choice.choose_run`."""
         from viz_diffusion.training.run_choice import choose_run  # it opens runs
 
         return choose_run(choice).run
 
     @property
     def is_bundled(self) -> bool:
-        """Whether this is the run that comes with the package."""
-        return self.path == BUNDLED_DIR
+        """Whether this is the run that is used where none is named."""
+        return bundled_name(self.path) == "bundled"
 
     @property
     def name_or_path(self) -> str:
-        """``bundled``, or the folder: what ``vizdiff --run`` takes."""
-        return "bundled" if self.is_bundled else str(self.path)
+        """The name of a bundled run, or the folder: what ``vizdiff --run`` takes."""
+        return bundled_name(self.path) or str(self.path)
 
     @property
     def is_finished(self) -> bool:
@@ -139,8 +137,8 @@ class Run:
 
     @property
     def name(self) -> str:
-        """The name of the run in captions: ``bundled``, or the name of its folder without the path."""
-        return "bundled" if self.is_bundled else self.path.name
+        """The name of the run in captions: that of a bundled run, or the name of its folder without the path."""
+        return bundled_name(self.path) or self.path.name
 
     @property
     def trained_steps(self) -> int:

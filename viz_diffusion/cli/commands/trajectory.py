@@ -111,7 +111,7 @@ def run_command(
     write_json(out / "trajectory.json", result)
     files = f"steps.png {show_size(out / 'steps.png')}"
     terminal.tell("Done", "done_folder", path=show_path(out), files=files, seconds=terminal.seconds)
-    own = [] if loaded.run.is_bundled else ["--run", show_path(loaded.run.path)]
+    own = [] if loaded.run.is_bundled else ["--run", loaded.run.name_or_path]
     terminal.say("Next", shlex.join(["vizdiff", "report", "--trajectory", show_path(out), *own, "--open"]))
     terminal.result(result)
 
