@@ -14,6 +14,7 @@ import typer
 
 from viz_diffusion.cli.console import Terminal, show_path, show_size
 from viz_diffusion.cli.generation_request import GENERATION, GenerationOptions, GenerationRequest, read_request
+from viz_diffusion.cli.live_lab import report_lab
 from viz_diffusion.cli.open_study import open_study
 from viz_diffusion.cli.option_groups import OUTPUT, takes
 from viz_diffusion.cli.options import (
@@ -28,7 +29,6 @@ from viz_diffusion.cli.options import (
 from viz_diffusion.cli.outputs import Output, default_out, picture_names
 from viz_diffusion.cli.picture_options import writes_pictures
 from viz_diffusion.cli.recording_study import measure_recording, recording_command
-from viz_diffusion.cli.report_lab import report_lab
 from viz_diffusion.cli.study import LessonsOption, lessons_mark, pick_lessons, study_command, study_texts
 from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.files import make_dir, make_parent

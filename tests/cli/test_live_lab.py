@@ -12,7 +12,7 @@ import pytest
 from refusals import refused
 
 from viz_diffusion.cli import main
-from viz_diffusion.cli.report_lab import lab_beside
+from viz_diffusion.cli.live_lab import lab_beside
 from viz_diffusion.live.page import page_facts
 from viz_diffusion.recording.trajectory import Trajectory
 from viz_diffusion.report import lab_link
