@@ -12,7 +12,8 @@ import pytest
 from refusals import refused
 
 from viz_diffusion.cli import main
-from viz_diffusion.cli.live_lab import lab_beside
+from viz_diffusion.cli.console import Terminal
+from viz_diffusion.cli.live_lab import lab_beside, lab_of_worksheet
 from viz_diffusion.live.page import page_facts
 from viz_diffusion.recording.trajectory import Trajectory
 from viz_diffusion.report import lab_link
@@ -54,6 +55,18 @@ def test_the_lab_beside_fits_weights_first_and_language_second(tmp_path: Path) -
     write("live.html", "en", WEIGHTS)
     assert lab_beside(tmp_path, WEIGHTS, "en") == "live.html"
     assert lab_beside(tmp_path, WEIGHTS, "zh-Hans") == "a_live.html"
+
+
+def test_a_worksheet_links_to_the_lab_beside_or_above_it(tmp_path: Path) -> None:
+    folder, terminal = tmp_path / "worksheet", Terminal(False, True, "en")
+    folder.mkdir()
+    assert lab_of_worksheet(Run.control("flow"), folder, terminal) is None
+    assert lab_of_worksheet(Run.bundled(), folder, terminal) == ""
+    page = f'<html lang="en"><script id="live-data">{{"weights_sha256": "{WEIGHTS}"}}</script>'
+    (tmp_path / "live.html").write_text(page, "utf-8")
+    assert lab_of_worksheet(Run.bundled(), folder, terminal) == "../live.html"
+    (folder / "live_b.html").write_text(page, "utf-8")
+    assert lab_of_worksheet(Run.bundled(), folder, terminal) == "live_b.html"
 
 
 def test_a_recording_of_another_program_has_no_lab(

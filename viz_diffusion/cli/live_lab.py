@@ -1,4 +1,4 @@
-"""The live lab that a report links to: written beside it, or found there."""
+"""The live lab that a report or a worksheet links to: written beside it, or found there."""
 
 from __future__ import annotations
 
@@ -20,6 +20,20 @@ def report_lab(loaded: LoadedRun, report: Path, terminal: Terminal, *, write: bo
     return lab_beside(report.parent, loaded.weights_sha256, terminal.texts["language.tag"])
 
 
+def lab_of_worksheet(run: Run, folder: Path, terminal: Terminal) -> str | None:
+    """Return the lab of the bundled weights in a worksheet's folder or in the one above it, as a relative path.
+
+    Empty where there is none; None for a run of other weights, which the lab's tasks are not about.
+    """
+    if not run.is_bundled:
+        return None
+    weights, tag = run.load_model()[1], terminal.texts["language.tag"]
+    if name := lab_beside(folder, weights, tag):
+        return name
+    name = lab_beside(folder.resolve().parent, weights, tag)
+    return f"../{name}" if name else ""
+
+
 def _written(run: Run, report: Path, terminal: Terminal, force: bool) -> str:
     """Write the lab of a run beside a report, as ``NAME_live.html``, and return its name.
 
@@ -32,7 +46,7 @@ def _written(run: Run, report: Path, terminal: Terminal, force: bool) -> str:
     from viz_diffusion.live.page import write_page
 
     out = report.with_name(f"{report.stem}_live.html")
-    data = network_data(run, run.name_or_path)
+    data = network_data(run)
     Output(out, "live", force, terminal.texts.lang).claim(terminal, weights=data.facts["weights_sha256"][:8])
     write_page(data, terminal.texts.for_classes(run.config.class_names), out)
     terminal.tell("Written", "lab_written", path=show_path(out), size=show_size(out))
