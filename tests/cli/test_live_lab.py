@@ -36,8 +36,7 @@ def test_live_writes_the_lab_beside_the_page(
     assert '"lab": "page_live.html"' in page
     assert '"lab": "seed=0\\u0026steps=12\\u0026label=5\\u0026guidance=1.5\\u0026method=ddim"' in page
     assert "--live" in page
-    assert main([*argv, "--out", str(tmp_path / "other.html"), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["live"] == "page_live.html"
+    assert lab_beside(tmp_path, WEIGHTS, facts.language) == "page_live.html"
 
 
 def test_the_lab_beside_fits_weights_first_and_language_second(tmp_path: Path) -> None:
