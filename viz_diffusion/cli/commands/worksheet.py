@@ -11,6 +11,7 @@ import typer
 
 from viz_diffusion.cli.console import Terminal, show_path, show_size
 from viz_diffusion.cli.generation_request import GENERATION, GenerationOptions, read_request
+from viz_diffusion.cli.live_lab import lab_of_worksheet
 from viz_diffusion.cli.option_groups import OUTPUT, takes
 from viz_diffusion.cli.options import (
     DataDirOption,
@@ -86,7 +87,8 @@ def run_command(
         study.trajectory, study.comparison_runs.others, pictures(real.numpy()), misread=reading.misread
     )
     command = study_command("worksheet", study, lang)
-    pages = write_worksheet(sheet, key, command, texts, out, reading.warning(texts))
+    lab = lab_of_worksheet(study.run, out, terminal)
+    pages = write_worksheet(sheet, key, command, texts, out, reading.warning(texts), lab)
     _say(sheet, pages, texts, terminal)
     terminal.result(
         {
