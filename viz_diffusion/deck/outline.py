@@ -75,7 +75,9 @@ OUTLINE = (
     PlannedSlide("flow_guidance", ON_REQUEST, "flow_guidance", ("guidance_outwards",), papers=("ho2022",)),
     PlannedSlide("flow_digits", ON_REQUEST, "flow_digits", ("straight_by_training",), papers=_FLOW),
     PlannedSlide("flow_quality", ON_REQUEST, "flow_quality", ("flow_obeys",), papers=_FLOW),
-    PlannedSlide("decision", 45, "decision", ("settles",), True, papers=("raya2023", "biroli2024", "sclocchi2025")),
+    PlannedSlide(
+        "decision", 45, "settling", ("settles",), True, "decision", ("raya2023", "biroli2024", "sclocchi2025")
+    ),
     PlannedSlide("forks", 90, "forks", ("fixed_by_ddpm",), True, papers=_DDIM),
     PlannedSlide("copies", 45, "copies", ("no_copies",), True, "copies", ("yoon2023",)),
     PlannedSlide("training_sizes", 90, "training_sizes", ("sizes_same_images",), papers=("kadkhodaie2024",)),
