@@ -78,7 +78,15 @@ OUTLINE = (
     PlannedSlide("flow_digits", ON_REQUEST, "flow_digits", ("straight_by_training",), papers=_FLOW),
     PlannedSlide("flow_quality", ON_REQUEST, "flow_quality", ("flow_obeys",), papers=_FLOW),
     PlannedSlide(
-        "decision", 45, "decision", ("settles",), True, papers=("raya2023", "biroli2024", "sclocchi2025"), task="decide"
+    PlannedSlide(
+        "decision",
+        45,
+        "settling",
+        ("settles",),
+        True,
+        "decision",
+        ("raya2023", "biroli2024", "sclocchi2025"),
+        task="decide",
     ),
     PlannedSlide("forks", 90, "forks", ("fixed_by_ddpm",), True, papers=_DDIM, task="fork"),
     PlannedSlide("copies", 45, "copies", ("no_copies",), True, "copies", ("yoon2023",)),
