@@ -78,7 +78,6 @@ OUTLINE = (
     PlannedSlide("flow_digits", ON_REQUEST, "flow_digits", ("straight_by_training",), papers=_FLOW),
     PlannedSlide("flow_quality", ON_REQUEST, "flow_quality", ("flow_obeys",), papers=_FLOW),
     PlannedSlide(
-    PlannedSlide(
         "decision",
         45,
         "settling",

@@ -70,6 +70,7 @@ def run_command(
     check_seed(seed, count)
     place_file(out, ".npz", ".png")
     loaded = load_run(run, device, terminal)
+    config = loaded.sampled_as(config)
     import torch
 
     run_config = loaded.run.config

@@ -96,7 +96,7 @@ def run_command(
     out = default_out(name, "", digit, lang, label, seed=seed, sampling=config, run=run) if out is None else out
     place_folder(out)
     loaded = load_run(run, device, terminal)
-    texts = texts.for_classes(loaded.run.config.class_names)
+    texts = texts.for_classes(loaded.run.config.class_names).for_space(loaded.run.config.space)
     chosen = choose_label(loaded.run.config, digit, label)
     Output(out / "trajectory.json", "trajectory", force, lang, RECORDING, shares=True).claim(
         terminal,

@@ -25,6 +25,7 @@ from viz_diffusion.cli.options import (
 )
 from viz_diffusion.cli.outputs import Output
 from viz_diffusion.cli.study import prepare_study, study_command, study_texts
+from viz_diffusion.errors import VizdiffInputError
 from viz_diffusion.files.output_places import place_folder
 
 if TYPE_CHECKING:
@@ -79,6 +80,10 @@ def run_command(
     from viz_diffusion.worksheet.page import write_worksheet
 
     config = study.run.config
+    if config.space == "latent":
+        raise VizdiffInputError(
+            "a worksheet calculates with pixels, and this network works in latents; choose `run` bundled"
+        )
     heldout = config.load_digits("test")
     label = int(study.trajectory.labels[0])
     real = typical_image(label, heldout, heldout if label in heldout.present else config.load_digits("train"))
