@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from viz_diffusion.cli.console import Terminal, show_path
+from viz_diffusion.cli.training_space import shape_text
 from viz_diffusion.errors import VizdiffUsageError
 
 if TYPE_CHECKING:
     import torch
 
+    from viz_diffusion.diffusion.sampler_config import SamplerConfig
     from viz_diffusion.diffusion.unet import SimpleUNet
     from viz_diffusion.training.run import Run
 
@@ -41,6 +43,12 @@ class LoadedRun(NamedTuple):
     run: Run
     model: SimpleUNet
     weights_sha256: str
+
+    def sampled_as(self, config: SamplerConfig) -> SamplerConfig:
+        """Return a configuration as the run is sampled with it: without clipping where it works in latents."""
+        from viz_diffusion.diffusion.sampling import sampled_as
+
+        return sampled_as(self.model, config)
 
 
 def open_run(choice: str | None, terminal: Terminal) -> Run:
@@ -79,6 +87,9 @@ def load_run(choice: str | None, device: str, terminal: Terminal, data_dir: Path
     else:
         facts = [run.config.dataset, terminal.text("training_steps", steps=run.trained_steps), digest[:8]]
         facts += [] if objective == "epsilon" else [terminal.text("objective", objective=objective)]
+        facts += (
+            [] if run.config.space == "pixel" else [terminal.text("in_latents", shape=shape_text(run.config.x_shape))]
+        )
         facts += [] if run.is_finished else [terminal.text("unfinished")]
         terminal.tell("Weights", "weights_own", path=run.name_or_path, facts=terminal.text("comma").join(facts))
     return LoadedRun(run, model, digest)

@@ -42,7 +42,7 @@ class OpenStudy:
 
     def __init__(self, loaded: LoadedRun, request: GenerationRequest, label: int, terminal: Terminal) -> None:
         self.loaded, self.request, self.label, self._terminal = loaded, request, label, terminal
-        self._config = request.config or PICTURE_SAMPLER
+        self._config = loaded.sampled_as(request.config or PICTURE_SAMPLER)
 
     @cached_property
     def stored(self) -> StoredStudy:
@@ -124,6 +124,7 @@ class OpenStudy:
         ``full`` says whether they are measured with the full sizes, ``compared`` whether with comparison runs.
         """
         from viz_diffusion.recording.comparison_runs import ComparisonRuns
+        from viz_diffusion.recording.latent_pictures import pictured
         from viz_diffusion.study.lesson_plan import LessonPlan
         from viz_diffusion.study.stored_study import Recordings
         from viz_diffusion.study.study import Study, num_parameters
@@ -132,7 +133,7 @@ class OpenStudy:
         plan = LessonPlan.choose(lessons, run.config, weights, full=full)
         runs = self.comparison_runs if compared else ComparisonRuns((), ())
         findings = self.find(plan, Recordings(self.recording, runs))
-        return Study(run, self.recording, runs, findings, num_parameters(model), plan.left_out)
+        return Study(run, pictured(self.recording), runs, findings, num_parameters(model), plan.left_out)
 
     def find(self, plan: LessonPlan, recordings: Recordings) -> tuple[Finding, ...]:
         """Return the findings of a plan: those that are kept, and the others, measured now and kept."""

@@ -52,7 +52,7 @@ def record_and_draw(
     loaded: LoadedRun, request: RecordingRequest, texts: Texts, out: Path, terminal: Terminal
 ) -> Recorded:
     """Record the generations into a folder and draw the first one."""
-    frames, config, store = request.frames, request.config, out / "trajectory.zarr"
+    frames, config, store = request.frames, loaded.sampled_as(request.config), out / "trajectory.zarr"
     modules, timesteps = find_modules(loaded.model, request.activations, config, frames)
     first = record(
         loaded,

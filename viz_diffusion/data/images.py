@@ -102,6 +102,24 @@ class Digits:
         return images[int(distances.argmin())]
 
 
+@dataclass(frozen=True, eq=False)
+class EncodedDigits(Digits):
+    """Latents in the place of images, with their labels: what a network that works in latents is trained on.
+
+    ``images`` are (N, c, h, w) float32 of mean about 0 and deviation about 1.
+    """
+
+    source: Digits | None = None
+    """The images that were encoded."""
+    encoder_sha256: str = ""
+    """SHA-256 of the autoencoder's weights file."""
+
+    @property
+    def sha256(self) -> str:  # type: ignore[override]
+        """SHA-256 of the images that were encoded."""
+        return super().sha256 if self.source is None else self.source.sha256
+
+
 def to_unit_range(pixels: NDArray[np.uint8]) -> Tensor:
     """Return (N, C, H, W) float32 in [-1, 1] from (N, H, W) or (N, H, W, 3) bytes: 0 becomes -1 and 255 becomes 1."""
     unit = torch.from_numpy(pixels.astype(np.float32) / 127.5 - 1)

@@ -5,9 +5,8 @@ Of the forward process it uses ᾱ only, in its output. Knows nothing about samp
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -15,7 +14,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from viz_diffusion.diffusion.schedule import NoiseSchedule
+from viz_diffusion.diffusion.unet_blocks import AttentionBlock, ResidualBlock, SinusoidalPositionEmbeddings, bias_of
 from viz_diffusion.errors import VizdiffInputError, VizdiffUsageError
+
+if TYPE_CHECKING:
+    from viz_diffusion.diffusion.latent_space import LatentSpace
 
 
 @dataclass(frozen=True)
@@ -23,13 +26,13 @@ class ModelConfig:
     """The architecture of a :class:`SimpleUNet`."""
 
     image_size: int = 28
-    """Height and width of the images, in pixels; divisible by 4."""
+    """Height and width of the images, or latents, in pixels; divisible by 4 where ``fold`` is 2."""
     in_channels: int = 1
-    """Channels of the images: 1 for grey."""
+    """Channels of the images: 1 for grey; or of the latents."""
     num_labels: int = 10
     """How many labels there are; index ``num_labels`` is the null label, "no label"."""
     channels: tuple[int, int] = (32, 64)
-    """Feature channels at half and at a quarter of the image's resolution."""
+    """Feature channels at half and at a quarter of the image's resolution; with ``fold`` 1, at all and half of it."""
     num_blocks: int = 1
     """Residual blocks per level, on the way down and again on the way up."""
     num_mid_blocks: int = 2
@@ -47,6 +50,8 @@ class ModelConfig:
     """T of that schedule."""
     use_time: bool = True
     """Whether t is an input. Without it there is no time embedding, and no schedule either: ᾱ would reveal t."""
+    fold: int = 2
+    """2: the image is folded 2x2 into channels first, which suits pixels; 1: it is not, which suits small latents."""
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> ModelConfig:
@@ -75,12 +80,14 @@ class ModelConfig:
             ("channels", config.channels[0], 8),
             ("channels", config.channels[1], 8),
             ("channels", config.channels[1], config.num_heads),
-            ("image_size", config.image_size, 4),
+            ("image_size", config.image_size, 4 if config.fold == 2 else 1),
             ("time_dim", config.time_dim, 2),
         )
         for name, number, divisor in divisions:
             if number % divisor:
                 raise VizdiffInputError(f"the model's {name} must be divisible by {divisor}, found {number}")
+        if config.fold not in (1, 2):
+            raise VizdiffInputError(f"the model's fold must be 1 or 2, found {config.fold}")
         if config.num_mid_blocks < 2:
             raise VizdiffInputError(f"the model's num_mid_blocks must be at least 2, found {config.num_mid_blocks}")
         return config
@@ -90,82 +97,12 @@ class ModelConfig:
         return None if self.schedule is None else NoiseSchedule.named(self.schedule, self.num_train_timesteps)
 
 
-class SinusoidalPositionEmbeddings(nn.Module):
-    """Sinusoidal code of the timestep: ``cat(sin, cos)`` of t at geometrically falling frequencies.
-
-    With ``half = dim / 2`` the frequencies are 10000^(-k/half), k = 0 .. half-1 (Vaswani et al. 2017,
-    section 3.5, sines and cosines side by side instead of interleaved). Every code has norm √(dim/2).
-
-    Parameters
-    ----------
-    dim
-        Width of the code; even.
-    """
-
-    def __init__(self, dim: int) -> None:
-        super().__init__()
-        if dim < 2 or dim % 2:
-            raise VizdiffInputError(f"the time code needs an even width of at least 2, found {dim}")
-        self.dim = dim
-
-    def forward(self, timesteps: Tensor) -> Tensor:
-        """Return (B, dim) float32 codes of (B,) timesteps."""
-        half = self.dim // 2
-        exponents = torch.arange(half, dtype=torch.float32, device=timesteps.device) / half
-        angles = timesteps.float()[:, None] * torch.exp(-math.log(10000.0) * exponents)[None, :]
-        return torch.cat([angles.sin(), angles.cos()], dim=1)
-
-
-class ResidualBlock(nn.Module):
-    """Two convolutions with a skip connection; the embedding scales and shifts the features between them."""
-
-    def __init__(self, in_channels: int, out_channels: int, embedding_dim: int) -> None:
-        super().__init__()
-        self.norm1 = nn.GroupNorm(8, in_channels)
-        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1)
-        self.condition = nn.Linear(embedding_dim, 2 * out_channels)
-        self.norm2 = nn.GroupNorm(8, out_channels)
-        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
-        self.shortcut = nn.Conv2d(in_channels, out_channels, 1) if in_channels != out_channels else nn.Identity()
-        nn.init.zeros_(self.conv2.weight)
-        nn.init.zeros_(_bias(self.conv2))
-
-    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
-        """Return (B, out_channels, H, W) from (B, in_channels, H, W) and a (B, D) embedding."""
-        h = self.conv1(functional.silu(self.norm1(x)))
-        scale, shift = self.condition(functional.silu(embedding))[:, :, None, None].chunk(2, dim=1)
-        h = self.norm2(h) * (1 + scale) + shift
-        h = self.conv2(functional.silu(h))
-        return h + self.shortcut(x)
-
-
-class AttentionBlock(nn.Module):
-    """Self-attention over the positions of a feature map, added to it."""
-
-    def __init__(self, channels: int, num_heads: int) -> None:
-        super().__init__()
-        self.num_heads = num_heads
-        self.norm = nn.GroupNorm(8, channels)
-        self.qkv = nn.Conv2d(channels, 3 * channels, 1)
-        self.out = nn.Conv2d(channels, channels, 1)
-        nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(_bias(self.out))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return (B, C, H, W) from (B, C, H, W)."""
-        batch, channels, height, width = x.shape
-        qkv = self.qkv(self.norm(x)).reshape(batch, 3, self.num_heads, channels // self.num_heads, -1)
-        q, k, v = qkv.transpose(-1, -2).unbind(1)
-        h = functional.scaled_dot_product_attention(q, k, v)
-        h = h.transpose(-1, -2).reshape(batch, channels, height, width)
-        return x + self.out(h)
-
-
 class SimpleUNet(nn.Module):
     """ε_θ(x_t, t, y): a U-Net at a half and a quarter of the image's resolution.
 
     The image is first folded 2x2 (pixel-unshuffle), so that the work is done at 14x14 and 7x7 and
-    costs a quarter of what 28x28 would. ``time_mlp(timestep) + label_emb(label)``, one sum, conditions
+    costs a quarter of what 28x28 would. With ``fold`` 1 it is not, and latents of 7x7 are worked on at 7x7 and 4x4.
+    ``time_mlp(timestep) + label_emb(label)``, one sum, conditions
     every residual block (Ho et al. 2020, appendix B, with scale and shift as in Nichol & Dhariwal 2021).
 
     The more noise x_t holds, the closer x_t itself is to ε. So the output is ε̂ = √(1-ᾱ) x_t + √ᾱ F(x_t, t, y), and
@@ -177,13 +114,15 @@ class SimpleUNet(nn.Module):
     amplitudes: Tensor
     prediction_type = "epsilon"
     """What a call returns, one of :data:`~viz_diffusion.diffusion.parameterizations.PREDICTION_TYPES`."""
+    latent_space: LatentSpace | None = None
+    """Where x is a latent: the autoencoder that encoded it; None where x is the image itself."""
 
     def __init__(self, config: ModelConfig | None = None) -> None:
         super().__init__()
         self.config = config = config or ModelConfig()
         outer, inner = config.channels
         width = config.embedding_dim
-        folded = 4 * config.in_channels
+        folded = config.fold**2 * config.in_channels
         if config.use_time:
             self.time_mlp = nn.Sequential(
                 SinusoidalPositionEmbeddings(config.time_dim),
@@ -205,7 +144,7 @@ class SimpleUNet(nn.Module):
         self.norm_out = nn.GroupNorm(8, outer)
         self.conv_out = nn.Conv2d(outer, folded, 3, padding=1)
         nn.init.zeros_(self.conv_out.weight)
-        nn.init.zeros_(_bias(self.conv_out))
+        nn.init.zeros_(bias_of(self.conv_out))
         # made last, so that a seed gives all other layers the weights that they have without these
         self.mid_more = _blocks([inner] * (config.num_mid_blocks - 2), inner, width)
         schedule = config.noise_schedule()
@@ -251,7 +190,9 @@ class SimpleUNet(nn.Module):
             (B, C, H, W) float32.
         """
         embedding = self.embed(timesteps, labels)
-        h = self.conv_in(functional.pixel_unshuffle(x, 2))
+        fold = self.config.fold
+        h = self.conv_in(functional.pixel_unshuffle(x, fold))
+        height, width = h.shape[2:]
         skips = []
         for block in self.down_outer:
             h = block(h, embedding)
@@ -265,10 +206,10 @@ class SimpleUNet(nn.Module):
             h = block(h, embedding)
         for block in self.up_inner:
             h = block(torch.cat([h, skips.pop()], dim=1), embedding)
-        h = self.upsample(h)
+        h = self.upsample(h)[:, :, :height, :width]  # of an odd side there is one row too many
         for block in self.up_outer:
             h = block(torch.cat([h, skips.pop()], dim=1), embedding)
-        h = functional.pixel_shuffle(self.conv_out(functional.silu(self.norm_out(h))), 2)
+        h = functional.pixel_shuffle(self.conv_out(functional.silu(self.norm_out(h))), fold)
         if self.config.schedule is None:
             return h
         if self.config.schedule == "flow":
@@ -291,8 +232,3 @@ def _velocity(x: Tensor, h: Tensor, sigma: Tensor) -> Tensor:
 
 def _blocks(in_channels: list[int], out_channels: int, embedding_dim: int) -> nn.ModuleList:
     return nn.ModuleList(ResidualBlock(n, out_channels, embedding_dim) for n in in_channels)
-
-
-def _bias(layer: nn.Conv2d) -> Tensor:
-    assert layer.bias is not None
-    return layer.bias

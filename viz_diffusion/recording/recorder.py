@@ -14,6 +14,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from viz_diffusion.diffusion.latent_space import latent_space_of
 from viz_diffusion.diffusion.parameterizations import PREDICTION_TYPES
 from viz_diffusion.diffusion.sampler_config import SamplerConfig
 from viz_diffusion.diffusion.scaling import SCALINGS
@@ -153,7 +154,7 @@ class Recorder:
         is_guided = guidance_mix is not None or (config is None and guidance_scale not in (None, 0, 1))
         guidance_scale, clip, sampler = _sampling_settings(config, guidance_scale, clip, sampler)
         kind = _prediction_type(prediction_type, schedule)
-        clip = schedule.scaling == SCALINGS[0] if clip is None else clip
+        clip = (schedule.scaling == SCALINGS[0] if clip is None else clip) and latent_space_of(denoiser) is None
         null = getattr(denoiser, "null_label", None) if null_label is None else null_label
         self._reader = reader = PassReader(denoiser, schedule, arguments, timesteps, state_channels, kind)
         self._hooks = DenoiserHooks(

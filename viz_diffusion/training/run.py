@@ -6,6 +6,7 @@ Layout (the Hugging Face one, plus what resuming needs)::
     metrics.jsonl                  one JSON object per line
     samples.safetensors            thumbnails from one fixed noise, at several training steps
     training/step-00001000/        a checkpoint: model, ema, optimizer, state.json, manifest.json
+    autoencoder.safetensors        of a run in latents: the autoencoder, trained before the network
     model.safetensors              the averaged weights, written at the end of training
     manifest.json                  SHA-256 of each file; written last, so it exists only in a finished run
 
@@ -48,6 +49,7 @@ from viz_diffusion.training.bundled_runs import BUNDLED_RUNS, CONTROLS_DIR, bund
 from viz_diffusion.training.checkpoint import load_weights, read_tensors, require_fit, to_bytes
 from viz_diffusion.training.checkpoint_series import LOCK, CheckpointSeries, Resumed, step_of
 from viz_diffusion.training.config import RunConfig
+from viz_diffusion.training.latent_run import AUTOENCODER, load_latent_space
 from viz_diffusion.training.loop import TrainState
 from viz_diffusion.training.metrics_log import METRICS, lost_metrics
 from viz_diffusion.training.run_html import run_html
@@ -186,6 +188,7 @@ class Run:
             for remark in remarks:
                 warn(remark)
         model = model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        model.latent_space = load_latent_space(self.path, self.config, self.is_finished, device)
         return self.config.denoiser(model.eval().requires_grad_(False)), digest
 
     # -- checkpoints -------------------------------------------------------------------------------
@@ -284,7 +287,7 @@ class Run:
         An older manifest is removed first unless it lists exactly these files, so it never lists other weights.
         """
         weights = to_bytes(state.ema.state_dict())
-        names = [name for name in ("config.json", METRICS, SAMPLES) if (self.path / name).is_file()]
+        names = [name for name in ("config.json", METRICS, SAMPLES, AUTOENCODER) if (self.path / name).is_file()]
         digests = {name: sha256_file(self.path / name) for name in names} | {WEIGHTS: sha256_bytes(weights)}
         try:
             unchanged = read_json(self.path / MANIFEST).get("sha256") == digests
