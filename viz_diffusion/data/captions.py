@@ -70,6 +70,18 @@ class CaptionedDigits(Digits):
         rows = torch.from_numpy(~self.held_out())
         return CaptionedDigits(self.images[rows], self.labels[rows], self.class_names, self.known_levels[rows.numpy()])
 
+    def labelled(self, prompts: Sequence[Sequence[str]], names: tuple[str, ...]) -> Digits:
+        """Return, for each of K prompts in turn, the digits that all its words are true of, with its number as label.
+
+        Parameters
+        ----------
+        prompts, names
+            (K,) the words of each prompt, and its name as a class.
+        """
+        rows = [torch.from_numpy(np.flatnonzero(self.fitting(words))) for words in prompts]
+        labels = torch.cat([torch.full_like(part, number) for number, part in enumerate(rows)])
+        return Digits(self.images[torch.cat(rows)], labels, names)
+
     def draw_labels(self, rows: Tensor, generator: torch.Generator) -> Tensor:
         """Return (B,) int64 numbers of captions in :func:`all_captions` that are true of the digits of (B,) rows.
 

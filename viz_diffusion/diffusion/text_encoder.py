@@ -37,7 +37,9 @@ class TextConfig:
         if not all(type(n) is int and 0 < n <= 65536 for n in (self.width, self.num_heads)):
             raise VizdiffInputError(f"the text encoder's width and heads must be positive, found {self.width}")
         if self.width % (2 * self.num_heads):
-            raise VizdiffInputError(f"the text encoder's width must be divisible by twice its heads, found {self.width}")
+            raise VizdiffInputError(
+                f"the text encoder's width must be divisible by twice its heads, found {self.width}"
+            )
 
     @classmethod
     def from_dict(cls, values: Any) -> TextConfig:
@@ -181,7 +183,7 @@ class TextEncoder(nn.Module):
 def info_nce(images: Tensor, texts: Tensor, scale: Tensor | float) -> Tensor:
     """Return the contrastive loss of B pairs: the cross-entropy of finding each one's partner among all B.
 
-    With the logits l_ij = scale ⟨image_i, text_j⟩ it is the mean over i of -(log softmax_j l_ii + log softmax_i l_ii) / 2
+    With the logits l_ij = scale ⟨image_i, text_j⟩ it is the mean over i of -(log softmax_j l_ii + log softmax_i l_ii)/2
     (InfoNCE, van den Oord et al. 2018, eq. 4, in both directions as in Radford et al. 2021, figure 3).
 
     Parameters
