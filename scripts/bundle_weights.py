@@ -26,6 +26,7 @@ from viz_diffusion.diffusion.sampling import sample_images
 from viz_diffusion.evaluation.classifier import classifier_accuracy
 from viz_diffusion.files import make_dir, read_json, write_bytes, write_json, write_manifest
 from viz_diffusion.training.bundled_runs import BUNDLED_RUNS, CONTROLS_DIR
+from viz_diffusion.training.latent_run import encoded
 from viz_diffusion.training.loop import heldout_loss
 from viz_diffusion.training.run import Run
 
@@ -72,7 +73,9 @@ def main() -> None:
     network, process = run.config.sampled(model, sampling.sampler)
     images = torch.cat(list(sample_images(network, process, labels, range(options.count), sampling)))
     share, classifier = classifier_accuracy(images, labels)
-    losses = heldout_loss(model, run.config.noise_schedule, load_digits("test"), count=10_000)
+    losses = heldout_loss(
+        model, run.config.noise_schedule, encoded(load_digits("test"), model.latent_space), count=10_000
+    )
     write_json(
         folder / "provenance.json",
         {

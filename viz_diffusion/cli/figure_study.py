@@ -40,7 +40,7 @@ class FigureStudy:
         """Return the texts that suit the figure, as in the report; without a recording there is nothing to read."""
         from viz_diffusion.study.reading import read_images
 
-        texts = texts.for_classes(self.run.config.class_names)
+        texts = texts.for_classes(self.run.config.class_names).for_space(self.run.config.space)
         return texts if self.trajectory is None else read_images(self.run, self.trajectory, self.others).texts(texts)
 
     def drawing(self, figure: str, texts: Texts) -> Drawing:

@@ -80,7 +80,7 @@ def study_texts(study: Study, texts: Texts) -> Texts:
     """Return the texts that suit a study: with its classes' names, and with what the classifier reads in its image."""
     from viz_diffusion.study.reading import read_study
 
-    return read_study(study).texts(texts.for_classes(study.run.config.class_names))
+    return read_study(study).texts(texts.for_classes(study.run.config.class_names).for_space(study.run.config.space))
 
 
 def figure_command(study: Study, lang: str, figure: str) -> str:
@@ -112,7 +112,7 @@ def study_command(command: str, study: Study, lang: str, *options: str) -> str:
         words += ["--eta", f"{recorded.eta:g}"]
     if spacing_of(recorded) not in ("", SPACINGS[0]):
         words += ["--timestep-spacing", spacing_of(recorded)]
-    if not recorded.clip:
+    if not recorded.clip and run.config.space == "pixel":
         words += ["--no-clip"]
     if lang != "en":
         words += ["--lang", lang]

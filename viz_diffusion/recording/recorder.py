@@ -79,7 +79,7 @@ class Recorder:
     guidance_order
         ``conditional_first`` or ``unconditional_first``, where neither labels nor a mask tell the halves apart.
     clip
-        Whether the loop clips x̂_0 to [-1, 1]; by default where the schedule preserves variance. ``x0_pred`` is clipped.
+        Whether the loop clips x̂_0, and so ``x0_pred``, to [-1, 1]; by default where the schedule preserves variance.
     sampler
         The name of the loop's sampler, as captions write it.
     null_label
@@ -150,8 +150,8 @@ class Recorder:
     ) -> None:
         require_hookable(denoiser)
         is_guided = guidance_mix is not None or (config is None and guidance_scale not in (None, 0, 1))
-        guidance_scale, clip, sampler = _sampling_settings(config, guidance_scale, clip, sampler)
-        kind = _prediction_type(prediction_type, schedule)
+        kind, settings = _prediction_type(prediction_type, schedule), (guidance_scale, clip, sampler)
+        guidance_scale, clip, sampler = _sampling_settings(config, *settings)
         clip = (schedule.scaling == SCALINGS[0] if clip is None else clip) and latent_space_of(denoiser) is None
         null = getattr(denoiser, "null_label", None) if null_label is None else null_label
         self._reader = reader = PassReader(denoiser, schedule, arguments, timesteps, state_channels, kind)

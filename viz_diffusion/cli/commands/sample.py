@@ -75,6 +75,7 @@ def run_command(
         raise VizdiffUsageError(f"--out must end in .npz or .png, found {out}")
     make_parent(out)
     loaded = load_run(run, device, terminal, prompts=prompt)
+    config = loaded.sampled_as(config)
     import torch
 
     run_config = loaded.run.config
