@@ -256,9 +256,11 @@ def draw_activations(
 
 
 def sample_all(
-    loaded: LoadedRun, labels: torch.Tensor, seed: int, config: SamplerConfig, terminal: Terminal
+    loaded: LoadedRun, labels: torch.Tensor, seed: int, config: SamplerConfig, terminal: Terminal, same_noise: int = 1
 ) -> tuple[torch.Tensor, float | None]:
     """Sample an image for each of N labels with seeds ``seed`` and on, showing progress.
+
+    As many images in turn as ``same_noise`` have the same seed.
 
     Returns
     -------
@@ -281,7 +283,7 @@ def sample_all(
             network,
             schedule,
             labels.to(device),
-            range(seed, seed + count),
+            [seed + number // same_noise for number in range(count)],
             config,
             null_label=loaded.model.null_label,
             image_shape=loaded.run.config.image_shape,

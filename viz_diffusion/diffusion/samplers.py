@@ -137,7 +137,7 @@ def predict(
     """Evaluate the denoiser at timestep t, which is ``index`` in the schedule of the visited timesteps.
 
     The denoiser predicts ε, or what its ``prediction_type`` says. Guidance mixes the predictions as they are: as ε,
-    x_0, v and velocity are linear in each other at one x_t, the mix is the same in all of them. Latents are never clipped.
+    x_0, v and velocity are linear in each other at one x_t, the mix is the same in all. Latents are never clipped.
     """
     kind = getattr(denoiser, "prediction_type", "epsilon")
     mixed, cond, uncond = guided_eps(denoiser, x_t, t, labels, guidance_scale, null_label)
