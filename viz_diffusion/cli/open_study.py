@@ -199,7 +199,7 @@ def open_study(
     VizdiffInputError
         Where the recording was made with other weights than those of the run.
     """
-    loaded = load_run(run, device, terminal, data_dir)
+    loaded = load_run(run, device, terminal, data_dir, request.prompts)
     check_weights(request, loaded.weights_sha256)
     if request.config is not None:
         _check_process(loaded, request.config.sampler)
