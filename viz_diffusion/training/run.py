@@ -46,6 +46,7 @@ from viz_diffusion.files import (
     write_json,
     write_manifest,
 )
+from viz_diffusion.files.output_places import require_own_folder
 from viz_diffusion.training.bundled_runs import BUNDLED_RUNS, CONTROLS_DIR, bundled_name
 from viz_diffusion.training.checkpoint import load_weights, read_tensors, require_fit, to_bytes
 from viz_diffusion.training.checkpoint_series import LOCK, CheckpointSeries, Resumed, step_of
@@ -77,12 +78,13 @@ class Run:
         Raises
         ------
         VizdiffInputError
-            If the folder already holds a run.
+            If the folder already holds a run, holds anything else, or lies inside a run, a recording or the like.
         VizdiffLockedError
             If another process is writing to the folder.
         """
         run = cls(path, config)
         run._require_no_config()
+        require_own_folder(path, lambda name: name == LOCK)
         make_dir(path)
         with run.lock():
             run._require_no_config()  # another process may have begun one before the lock was taken

@@ -30,7 +30,7 @@ from viz_diffusion.cli.options import (
 from viz_diffusion.cli.outputs import Output, sampling_marks
 from viz_diffusion.cli.record import sample_all
 from viz_diffusion.errors import VizdiffInputError, VizdiffIOError, VizdiffUsageError
-from viz_diffusion.files import make_parent
+from viz_diffusion.files.output_places import place_file
 
 if TYPE_CHECKING:
     import torch
@@ -71,9 +71,7 @@ def run_command(
     check_at_least("--count", count, 1)
     config = sampling.config()
     check_seed(seed, count)
-    if out.suffix not in (".npz", ".png"):
-        raise VizdiffUsageError(f"--out must end in .npz or .png, found {out}")
-    make_parent(out)
+    place_file(out, ".npz", ".png")
     loaded = load_run(run, device, terminal, prompts=prompt)
     config = loaded.sampled_as(config)
     import torch
