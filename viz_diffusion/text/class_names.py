@@ -73,11 +73,20 @@ _RULES: Mapping[str, tuple[_Rule, ...]] = {
 
 _OF_PROMPTS: Mapping[str, tuple[tuple[str, str], ...]] = {
     "en": (
+        (r"^vizdiff forward --data-dir DIR --label \{\w+_arg\}", "vizdiff forward"),
+        (r"^vizdiff train --data-dir DIR", "vizdiff train --conditioning text"),
         (r"--label (?=\{\w+_arg\})", "--prompt "),
+        (r"\bclass (?=“\{)", "prompt "),
         (r"\bclass (\{(?!\w*_arg\b)\w+\})", r"prompt “\1”"),
         (r"\bClass (\{(?!\w*_arg\b)\w+\})", r"Prompt “\1”"),
     ),
-    "zh": ((r"--label (?=\{\w+_arg\})", "--prompt "), (r"类别 ?(\{(?!\w*_arg\b)\w+\}) ?", r"提示词“\1”")),
+    "zh": (
+        (r"^vizdiff forward --data-dir DIR --label \{\w+_arg\}", "vizdiff forward"),
+        (r"^vizdiff train --data-dir DIR", "vizdiff train --conditioning text"),
+        (r"--label (?=\{\w+_arg\})", "--prompt "),
+        (r"(“\{\w+\}”)类的图像", r"提示词为\1的图像"),
+        (r"类别 ?(\{(?!\w*_arg\b)\w+\}) ?", r"提示词“\1”"),
+    ),
 }
 
 
