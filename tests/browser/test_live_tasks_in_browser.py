@@ -64,5 +64,11 @@ def test_a_task_leads_to_its_control_and_a_place_in_the_page_resets_nothing(open
     page.evaluate("location.hash = 'ui-board'")
     settled(page)
     assert state(page)["t"] == 749
-    page.evaluate("tasks.open('guess')")
-    assert page.locator("#ui-task-go").is_hidden()
+    page.evaluate("tasks.open('guidance')")
+    ways = page.locator("#ui-task-places button")
+    assert ways.last.inner_text() == "Go to “Let sixteen seeds vote”"
+    assert [way.is_visible() for way in ways.all()] == [False, True], "the slider is in view already"
+    page.set_viewport_size({"width": 390, "height": 844})
+    assert ways.first.inner_text() == "Go to “guidance scale”"
+    ways.first.click()
+    assert page.evaluate("document.activeElement.id") == "ui-guidance"
