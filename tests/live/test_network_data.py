@@ -69,8 +69,8 @@ def test_the_policy_names_every_script_and_style_and_nothing_else(page: str) -> 
 @pytest.mark.parametrize("name", ["no_time", "flow"])
 def test_control_runs(name: str) -> None:
     run = Run.control(name)
-    facts = network_data(run, "other").facts
-    assert facts["run"] == "other"
+    facts = network_data(run).facts
+    assert facts["run"] == ("bundled-flow" if name == "flow" else name)
     assert facts["model"]["use_time"] == (name != "no_time")
     assert [one["name"] for one in facts["schedules"]] == (["flow", "linear"] if name == "flow" else ["linear"])
     assert np.array_equal(facts["schedules"][-1]["alphas_cumprod"], run.config.noise_schedule.alphas_cumprod)

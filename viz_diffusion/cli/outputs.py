@@ -23,6 +23,7 @@ from viz_diffusion.files import cache_dir, make_dir, read_json, sha256_bytes, sh
 from viz_diffusion.files.output_places import other_files, require_outside, require_own_folder, require_own_kind
 from viz_diffusion.recording.store.layout import partial_path
 from viz_diffusion.text.class_names import file_name
+from viz_diffusion.training.bundled_runs import BUNDLED_RUNS
 
 if TYPE_CHECKING:
     from viz_diffusion.cli.console import Terminal
@@ -192,7 +193,7 @@ def sampling_marks(sampling: SamplerConfig | None) -> list[str]:
 def _run_name(choice: str | None) -> str:
     """Return the name of the run that ``--run`` means."""
     if choice is not None:
-        return choice if choice == "bundled" else Path(choice).resolve().name
+        return choice if choice in BUNDLED_RUNS else Path(choice).resolve().name
     if not Path("runs").is_dir():
         return "bundled"
     from viz_diffusion.training.run_choice import choose_run

@@ -102,13 +102,11 @@ def record_branch(
 
 def _run_of(branch: SavedBranch, choice: str | None) -> tuple[Run, str]:
     """Return the run that is named, or a bundled one with the branch's weights, or the newest one; with its name."""
-    from viz_diffusion.training.run import Run
+    from viz_diffusion.training.bundled_runs import BUNDLED_RUNS
     from viz_diffusion.training.run_choice import choose_run
 
-    named = {"bundled": Run.bundled(), "bundled-flow": Run.control("flow")}
-    for name, run in named.items():
-        weights = run.path / "model.safetensors"
-        if choice == name or (choice is None and sha256_file(weights) == branch.weights_sha256):
-            return run, name
+    if choice is None:
+        fitting = (n for n, p in BUNDLED_RUNS.items() if sha256_file(p / "model.safetensors") == branch.weights_sha256)
+        choice = next(fitting, None)
     run = choose_run(choice).run
     return run, run.name_or_path

@@ -6,6 +6,8 @@ Layout (the Hugging Face one, plus what resuming needs)::
     metrics.jsonl                  one JSON object per line
     samples.safetensors            thumbnails from one fixed noise, at several training steps
     training/step-00001000/        a checkpoint: model, ema, optimizer, state.json, manifest.json
+    autoencoder.safetensors        of a run in latents: the autoencoder, trained before the network
+    text_encoder.safetensors       of a run of prompts: the text encoder, trained before the network
     model.safetensors              the averaged weights, written at the end of training
     manifest.json                  SHA-256 of each file; written last, so it exists only in a finished run
 
@@ -45,17 +47,17 @@ from viz_diffusion.files import (
     write_manifest,
 )
 from viz_diffusion.files.output_places import require_own_folder
+from viz_diffusion.training.bundled_runs import BUNDLED_RUNS, CONTROLS_DIR, bundled_name
 from viz_diffusion.training.checkpoint import load_weights, read_tensors, require_fit, to_bytes
 from viz_diffusion.training.checkpoint_series import LOCK, CheckpointSeries, Resumed, step_of
 from viz_diffusion.training.config import RunConfig
+from viz_diffusion.training.latent_run import AUTOENCODER, load_latent_space
 from viz_diffusion.training.loop import TrainState
 from viz_diffusion.training.metrics_log import METRICS, lost_metrics
 from viz_diffusion.training.run_html import run_html
+from viz_diffusion.training.text_run import TEXT_ENCODER, load_text_encoder, set_prompts
 from viz_diffusion.training.thumbnails import SAMPLES, load_samples
 
-BUNDLED_DIR = Path(__file__).parents[1] / "assets" / "weights"
-CONTROLS_DIR = BUNDLED_DIR.parent / "controls"
-"""Control runs: the twins ``no_time`` and ``with_time``, ``noise`` and ``flow``; ``subset_100``; ``base_500``."""
 RUNS_DIR = Path("runs")
 WEIGHTS, MANIFEST = "model.safetensors", "manifest.json"
 
@@ -110,7 +112,7 @@ class Run:
     @classmethod
     def bundled(cls) -> Run:
         """Open the run that comes with the package."""
-        return cls.open(BUNDLED_DIR)
+        return cls.open(BUNDLED_RUNS["bundled"])
 
     @classmethod
     def control(cls, name: str) -> Run:
@@ -119,20 +121,20 @@ class Run:
 
     @classmethod
     def choose(cls, choice: str | None = None) -> Run:
-        """Open a path, or ``bundled``; by default see :func:`~viz_diffusion.training.run_choice.choose_run`."""
+        """Open a path or a bundled run; by default see :func:`~viz_diffusion.training.run_choice.choose_run`."""
         from viz_diffusion.training.run_choice import choose_run  # it opens runs
 
         return choose_run(choice).run
 
     @property
     def is_bundled(self) -> bool:
-        """Whether this is the run that comes with the package."""
-        return self.path == BUNDLED_DIR
+        """Whether this is the run that is used where none is named."""
+        return bundled_name(self.path) == "bundled"
 
     @property
     def name_or_path(self) -> str:
-        """``bundled``, or the folder: what ``vizdiff --run`` takes."""
-        return "bundled" if self.is_bundled else str(self.path)
+        """The name of a bundled run, or the folder: what ``vizdiff --run`` takes."""
+        return bundled_name(self.path) or str(self.path)
 
     @property
     def is_finished(self) -> bool:
@@ -141,8 +143,8 @@ class Run:
 
     @property
     def name(self) -> str:
-        """The name of the run in captions: ``bundled``, or the name of its folder without the path."""
-        return "bundled" if self.is_bundled else self.path.name
+        """The name of the run in captions: that of a bundled run, or the name of its folder without the path."""
+        return bundled_name(self.path) or self.path.name
 
     @property
     def trained_steps(self) -> int:
@@ -190,9 +192,9 @@ class Run:
             for remark in remarks:
                 warn(remark)
         model = model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        model.latent_space = load_latent_space(self.path, self.config, self.is_finished, device)
+        set_prompts(model, load_text_encoder(self.path, self.config, self.is_finished), self.config)
         return self.config.denoiser(model.eval().requires_grad_(False)), digest
-
-    # -- checkpoints -------------------------------------------------------------------------------
 
     def checkpoints(self) -> list[Path]:
         """Return the folders of all complete checkpoints, oldest first."""
@@ -241,8 +243,6 @@ class Run:
             resumed.remarks.append(lost)
         return resumed
 
-    # -- writing -----------------------------------------------------------------------------------
-
     def lock(self) -> AbstractContextManager[None]:
         """Keep other writers out of the folder.
 
@@ -288,7 +288,8 @@ class Run:
         An older manifest is removed first unless it lists exactly these files, so it never lists other weights.
         """
         weights = to_bytes(state.ema.state_dict())
-        names = [name for name in ("config.json", METRICS, SAMPLES) if (self.path / name).is_file()]
+        kept = ("config.json", METRICS, SAMPLES, AUTOENCODER, TEXT_ENCODER)
+        names = [name for name in kept if (self.path / name).is_file()]
         digests = {name: sha256_file(self.path / name) for name in names} | {WEIGHTS: sha256_bytes(weights)}
         try:
             unchanged = read_json(self.path / MANIFEST).get("sha256") == digests

@@ -106,7 +106,7 @@ def run_command(
         out = default_out(name, "", digit, lang, label, seed=seed, sampling=config, run=run)
     place_folder(out)
     loaded = load_run(run, device, terminal)
-    texts = texts.for_classes(loaded.run.config.class_names)
+    texts = texts.for_classes(loaded.run.config.class_names).for_space(loaded.run.config.space)
     chosen = choose_label(loaded.run.config, digit, label)
     shown = {"label": chosen, "seed": seed, "count": count, "sampling": "_".join(sampling_marks(config))}
     others = (*RECORDING, "changed.zarr", "compare.*")
