@@ -208,6 +208,8 @@ def test_info_names_weights_and_device(capsys: pytest.CaptureFixture[str]) -> No
     assert said["bundled_weights_sha256"] == Run.bundled().load_model()[1]
     assert said["device"] in ("cpu", "cuda", "mps")
     assert said["classifier_test_accuracy"] >= 0.995
+    assert said["bundled_runs"][:2] == ["bundled", "bundled-flow"]
+    assert (said["studies"] > 0) == (said["studies_bytes"] > 0)
 
 
 def test_a_missing_or_half_written_run_is_named(

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from viz_diffusion.diffusion.unet import ModelConfig
     from viz_diffusion.training.run import Run
 
-LATENT_CHANNELS, LATENT_MID_BLOCKS, LATENT_EMBEDDING = (32, 32), 4, 128
-"""Of a network for latents: feature channels at 7x7 and 4x4, blocks in the middle, width of the embedding."""
+LATENT_CHANNELS, LATENT_EMBEDDING = (32, 32), 128
+"""Of a network for latents: feature channels at 7x7 and 4x4, and width of the embedding."""
 
 
 def latent_network(network: ModelConfig, seed: int, steps: int | None) -> tuple[ModelConfig, AutoencoderConfig]:
@@ -35,7 +35,6 @@ def latent_network(network: ModelConfig, seed: int, steps: int | None) -> tuple[
         image_size=side,
         in_channels=channels,
         channels=LATENT_CHANNELS,
-        num_mid_blocks=LATENT_MID_BLOCKS,
         embedding_dim=LATENT_EMBEDDING,
         fold=1,
     )

@@ -34,7 +34,7 @@ def measure_shapes(images: Tensor) -> Float64:
     =========  =========================  ================================================================
     slant      -μ_xy / μ_yy               columns to the right for each row upwards: 0 upright, 1 at 45°
     thickness  2 Σp / Σ‖∇p‖               pixels: a stroke of length L and width w has the area L w, and ink
-                                          rises or falls by 1 along its two edges, 2 L
+                                          rises or falls by 1 along its two edges, 2 L; w at least 2
     width      √(μ_xx - μ_xy² / μ_yy)     pixels: standard deviation of the columns, slant removed
     height     √μ_yy                      pixels: standard deviation of the rows
     =========  =========================  ================================================================

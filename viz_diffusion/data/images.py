@@ -115,7 +115,7 @@ class EncodedDigits(Digits):
     """SHA-256 of the autoencoder's weights file."""
 
     @property
-    def sha256(self) -> str:  # type: ignore[override]
+    def sha256(self) -> str:
         """SHA-256 of the images that were encoded."""
         return super().sha256 if self.source is None else self.source.sha256
 

@@ -56,7 +56,7 @@ class LatentSpace:
     @torch.no_grad()
     def _in_batches(self, convert: Callable[[Tensor], Tensor], values: Tensor, shape: tuple[int, int, int]) -> Tensor:
         device = self.autoencoder.latent_mean.device
-        parts = [convert(part.to(device, torch.float32)).to(values.device) for part in values.split(BATCH)]
+        parts = [convert(part.to(device, torch.float32)).to(values.device) for part in torch.split(values, BATCH)]
         return torch.cat(parts) if parts else torch.zeros((0, *shape), device=values.device)
 
 

@@ -49,8 +49,13 @@ class PromptedDenoiser(SimpleUNet):
         own.project = network.label_emb.project
         own.set_prompts(encoder.encode(prompts))
         self.label_emb = own
-        self.class_names = tuple(prompts)
+        self.prompts = tuple(prompts)
         self.config = replace(network.config, num_labels=len(prompts))
         self.latent_space = network.latent_space
         self.register_buffer("amplitudes", network.amplitudes, persistent=False)
         self.train(network.training)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """(K,) the names of the labels: the prompts."""
+        return self.prompts

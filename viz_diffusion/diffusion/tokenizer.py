@@ -98,7 +98,7 @@ class Tokenizer:
         )
 
     def _near(self, word: str) -> str:
-        near = difflib.get_close_matches(word[:_LONGEST_NAMED], self.vocabulary, n=2, cutoff=0.5)
+        near = difflib.get_close_matches(word[:_LONGEST_NAMED], self.vocabulary, n=2, cutoff=0.6)
         return f" (nearest: {', '.join(near)})" if near else ""
 
 

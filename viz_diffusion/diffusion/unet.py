@@ -124,6 +124,8 @@ class SimpleUNet(nn.Module):
     amplitudes: Tensor
     prediction_type = "epsilon"
     """What a call returns, one of :data:`~viz_diffusion.diffusion.parameterizations.PREDICTION_TYPES`."""
+    prompts: tuple[str, ...] = ()
+    """(K,) the prompts that the labels stand for, where they were chosen; empty where the labels are the classes."""
     latent_space: LatentSpace | None = None
     """Where x is a latent: the autoencoder that encoded it; None where x is the image itself."""
 

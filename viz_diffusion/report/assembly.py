@@ -82,6 +82,7 @@ def assemble(
         provenance=tuple(provenance(study, command, texts).values()),
         lang=texts.lang,
         class_names=texts.class_names,
+        space=study.run.config.space,
         note=data_note(study, texts),
         introduction=introduction(trajectory, study.findings),
         audience=audience,

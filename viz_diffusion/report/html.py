@@ -42,7 +42,7 @@ LECTURE_SCRIPTS = ("notes.js", "pen.js", "lecture.js")
 
 def render(page: Page) -> str:
     """Return the page as one HTML document without external files."""
-    texts = load_texts(page.lang).for_classes(page.class_names)
+    texts = load_texts(page.lang).for_classes(page.class_names).for_space(page.space)
     if page.recording_only:
         texts = texts.preferring("alone")
     environment = _environment()

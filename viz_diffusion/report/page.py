@@ -71,6 +71,8 @@ class Page:
     """Whether the page shows a recording only, without its network; it then uses the texts for that."""
     class_names: tuple[str, ...] = ()
     """Names of the classes; empty for digits."""
+    space: str = "pixel"
+    """What the network works on: ``pixel`` or ``latent``."""
     note: str = ""
     """A paragraph before the chapters; empty for none."""
     introduction: tuple[Process, ...] = ()

@@ -159,16 +159,19 @@ def num_parameters(model: SimpleUNet) -> int:
 
 
 def data_note(found: Study, texts: Texts) -> str:
-    """Return a paragraph on data of one's own, and on what is left out because of them; empty for digits."""
+    """Return a paragraph on latents, on data of one's own, and on what is left out because of them; or nothing."""
     config = found.run.config
-    if config.is_digits:
+    if config.is_digits and config.space == "pixel":
         return ""
     names = [texts.label(label) for label in config.present_labels]
     comma = texts["report.comma"]
     shown = comma.join(names[:SHOWN_NAMES]) + f"{comma}…" * (len(names) > SHOWN_NAMES)
     channels, size, _ = config.image_shape
     colour = texts["report.data_colour" if channels == 3 else "report.data_grey"]
-    sentences = [texts("report.data_note", count=len(names), names=shown, size=size, colour=colour)]
+    about = {"count": len(names), "names": shown, "size": size, "colour": colour}
+    sentences = [] if config.is_digits else [texts("report.data_note", **about)]
+    if config.space == "latent":
+        sentences.append(texts("report.latent_note", shape=" × ".join(map(str, config.x_shape)), size=size))
     for reason in REASONS:
         titles = [
             texts[f"chapter.{lesson.name}.title"]

@@ -114,6 +114,13 @@ class Texts(Mapping[str, str]):
         texts.class_names = tuple(class_names)
         return texts
 
+    def for_space(self, space: str) -> Texts:
+        """Return the catalogue for a network that works on ``pixel`` or ``latent``: the texts that differ for latents.
+
+        The texts at ``latent.KEY`` replace those at ``KEY``.
+        """
+        return self if space == "pixel" else self.preferring("latent")
+
     def label(self, label: int) -> str:
         """Return a label as a text names it: the class's name, or the digit."""
         return shown_name(self.class_names[label]) if 0 <= label < len(self.class_names) else str(label)

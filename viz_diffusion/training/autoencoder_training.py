@@ -62,7 +62,7 @@ def train_autoencoder(model: Autoencoder, data: Digits) -> Iterator[AutoencoderS
         for group in optimizer.param_groups:
             group["lr"] = config.learning_rate * min(1, (step + 1) / 100) * (1 - step / config.steps)
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         yield AutoencoderStep(step + 1, error.item(), kl.item())

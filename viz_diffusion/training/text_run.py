@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from viz_diffusion.data.caption_words import PLAIN_PROMPTS
+from viz_diffusion.data.caption_words import PLAIN_PROMPTS, meaning_of
 from viz_diffusion.data.captions import all_captions
 from viz_diffusion.diffusion.text_encoder import TextEncoder
 from viz_diffusion.diffusion.tokenizer import EMPTY_PROMPT, Tokenizer
@@ -77,6 +77,7 @@ def set_prompts(model: SimpleUNet, encoder: TextEncoder | None, config: RunConfi
     """Give a run's network the prompts that were chosen, or else the ten plain ones; nothing where it has labels."""
     if encoder is not None:
         model.label_emb.set_prompts(encoder.encode(config.prompts or PLAIN_PROMPTS))
+        model.prompts = config.prompts
 
 
 def set_captions(state: TrainState, encoder: TextEncoder | None, config: RunConfig) -> None:
@@ -106,6 +107,17 @@ def with_prompts(config: RunConfig, prompts: Sequence[str]) -> RunConfig:
     if not names:
         raise VizdiffInputError("a run of prompts needs at least one prompt")
     return replace(config, class_names=names, model=replace(config.model, num_labels=len(names)))
+
+
+def digits_named(config: RunConfig) -> tuple[int | None, ...]:
+    """Return the digit that each label of a run means; None for a prompt that names none, or several.
+
+    The labels of a run without chosen prompts mean themselves.
+    """
+    if config.model.text is None or not config.prompts:
+        return tuple(range(config.model.num_labels))
+    tokenizer = Tokenizer(config.model.text.vocabulary)
+    return tuple(meaning_of(tokenizer.words(prompt)).digit for prompt in config.prompts)
 
 
 def prompted_run(run: Run, prompts: Sequence[str]) -> Run:

@@ -43,7 +43,7 @@ class StripData:
 
 def measure(trajectory: Trajectory, sample: int = 0, frames: str | None = None, spacing: str = "default") -> StripData:
     """Select frames of the image with index ``sample``; see :func:`choose_frames`."""
-    trajectory = pictured(trajectory)
+    recorded, trajectory = trajectory, pictured(trajectory)
     shown = choose_frames(trajectory.num_steps, frames, spacing, trajectory.log_snr)
     return StripData(
         StepFrames(
@@ -55,7 +55,7 @@ def measure(trajectory: Trajectory, sample: int = 0, frames: str | None = None, 
             steps_left=trajectory.steps_left[shown],
             x0=pictures(trajectory.x0[sample]),
         ),
-        trajectory,
+        recorded,
         sample,
     )
 
@@ -128,7 +128,7 @@ def draw_strip(
 
 def facts(data: StripData) -> dict[str, Any]:
     """Return the numbers of captions, tables and the JSON file; distances are RMS per pixel."""
-    trajectory = data.trajectory
+    trajectory = pictured(data.trajectory)
     clipped = (np.abs(data.frames.x_t) > 1).reshape(len(data.frames.x_t), -1).mean(axis=1)
     beyond = _beyond(trajectory, data.sample, 1.0)
     change = pixel_rms(trajectory.x0_pred[data.sample] - trajectory.x0[data.sample])

@@ -50,7 +50,7 @@ def run_command(
     out = default_out("embeddings", "", None, lang, run=run) if out is None else out
     make_dir(out)
     loaded = load_run(run, "cpu", terminal)
-    texts = terminal.texts.for_classes(loaded.run.config.class_names)
+    texts = terminal.texts.for_classes(loaded.run.config.class_names).for_space(loaded.run.config.space)
     written = Output(
         out / "embeddings.json", "embeddings", force, lang, ("*_embedding.???", "conditioning_map.???", "model.???")
     )
@@ -111,7 +111,7 @@ def _conditioning(loaded: LoadedRun, terminal: Terminal) -> ConditioningMap | No
         found: ConditioningMap | None = study.conditioning
         return found
     config = loaded.run.config
-    if config.dataset != "mnist" or not loaded.model.config.use_time:
+    if config.dataset != "mnist" or config.space == "latent" or not loaded.model.config.use_time:
         return None
     with terminal.progress("Measuring", "the conditioning", None) as update:
         return measure_conditioning(loaded.model, config.noise_schedule, SIZES[0], update)

@@ -105,7 +105,7 @@ def run_command(
         out = default_out(name, "", digit, lang, label, seed=seed, sampling=config, run=run)
     make_dir(out)
     loaded = load_run(run, device, terminal)
-    texts = texts.for_classes(loaded.run.config.class_names)
+    texts = texts.for_classes(loaded.run.config.class_names).for_space(loaded.run.config.space)
     chosen = choose_label(loaded.run.config, digit, label)
     shown = {"label": chosen, "seed": seed, "count": count, "sampling": "_".join(sampling_marks(config))}
     Output(out / "trajectory.json", "intervene", force, lang, (*RECORDING, "changed.zarr", "compare.*")).claim(

@@ -24,6 +24,7 @@ from viz_diffusion.cli.options import (
 )
 from viz_diffusion.cli.outputs import Output
 from viz_diffusion.cli.study import prepare_study, study_command, study_texts
+from viz_diffusion.errors import VizdiffInputError
 from viz_diffusion.files import make_dir
 
 if TYPE_CHECKING:
@@ -78,6 +79,10 @@ def run_command(
     from viz_diffusion.worksheet.page import write_worksheet
 
     config = study.run.config
+    if config.space == "latent":
+        raise VizdiffInputError(
+            "a worksheet calculates with pixels, and this network works in latents; choose `run` bundled"
+        )
     heldout = config.load_digits("test")
     label = int(study.trajectory.labels[0])
     real = typical_image(label, heldout, heldout if label in heldout.present else config.load_digits("train"))
