@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -127,8 +129,8 @@ class Correlations:
     @classmethod
     def of(cls, levels: NDArray[np.int64], shapes: Float64) -> Correlations:
         """Correlate (N, 2) levels with (N, 2) shapes; images are drawn again with replacement (Efron 1979)."""
-        draws = np.random.default_rng(0).integers(len(levels), size=(RESAMPLES, len(levels)))
-        return cls(correlate(levels, shapes), correlate(levels[draws], shapes[draws]))
+        even = np.full((1, len(levels)), 1 / len(levels))
+        return cls(correlate(levels, shapes, even)[0], correlate(levels, shapes, _resamples(len(levels))))
 
     @property
     def interval(self) -> Float64:
@@ -145,11 +147,24 @@ class Correlations:
         return float(self.value.mean() - other.value.mean()), interval_of(resampled[:, None])[0]
 
 
-def correlate(first: NDArray[np.int64], second: Float64) -> Float64:
-    """Return (..., K) Pearson correlations of (..., N, K) values with others; 0 where all values are equal."""
-    a, b = (values - values.mean(axis=-2, keepdims=True) for values in (first, second))
-    scale = np.sqrt((a**2).sum(axis=-2) * (b**2).sum(axis=-2))
-    return np.asarray(np.divide((a * b).sum(axis=-2), scale, out=np.zeros_like(scale), where=scale > 0))
+def correlate(first: NDArray[Any], second: NDArray[Any], weights: Float64) -> Float64:
+    """Return (R, K) Pearson correlations of (N, K) values with others under (R, N) weights that sum to 1.
+
+    0 where all values are equal.
+    """
+    a, b = (values - values.mean(axis=0) for values in (first, second))
+    moments = weights @ np.concatenate([a, b, a * a, b * b, a * b], axis=1)
+    mean_a, mean_b, aa, bb, ab = np.split(moments, 5, axis=1)
+    variances = (aa - mean_a**2).clip(0) * (bb - mean_b**2).clip(0)
+    found = ab - mean_a * mean_b
+    return np.divide(found, np.sqrt(variances), out=np.zeros_like(found), where=variances > 1e-20)
+
+
+@lru_cache(maxsize=8)
+def _resamples(count: int) -> Float64:
+    """Return (R, count) the weight of each image in each bootstrap resample."""
+    drawn = np.random.default_rng(0).multinomial(count, np.full(count, 1 / count), size=RESAMPLES)
+    return drawn / count
 
 
 def interval_of(resampled: Float64) -> Float64:

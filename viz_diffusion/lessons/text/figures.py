@@ -45,28 +45,33 @@ def draw_attributes(made: Shapes, real: Shapes) -> Figure:
         words = figure_words("attributes")
         figure = theme.new_figure(words("title"))
         for panel, name in enumerate(("slant", "thickness")):
-            box: PanelBox = (330 + panel * 1500, 480, 1220, 900)
-            ticks = tuple(np.arange(-REACH, REACH + 1, 2.0))
-            x = AxisScale(0.4, 4.6, (1, 2, 3, 4), labels=tuple(words(kind) for kind in ("made", "real") * 2))
-            labels = tuple(f"{tick:+.0f}" if tick else "0" for tick in ticks)
-            axes = draw_curves(figure, box, (), x, AxisScale(-REACH, REACH, ticks, labels=labels))
-            for column in range(4):
-                levels, shapes, _ = real if column % 2 else made
-                values = np.clip(shapes[levels[:, panel] == (1 if column > 1 else -1), panel], -REACH, REACH)
-                colour = theme.MUTED if column % 2 else theme.PURPLE
-                across = column + 1 + 0.36 * np.modf(np.arange(len(values)) * 0.618034)[0] - 0.18
-                axes.plot(across, values, "o", color=colour, ms=5, alpha=0.35, mew=0)
-                axes.plot([column + 0.7, column + 1.3], [np.median(values)] * 2, color=theme.ORANGE, lw=6)
-            for side in (0, 1):
+            box: PanelBox = (390 + panel * 1480, 480, 1180, 900)
+            _draw_shapes(figure, box, made, real, panel)
+            for side, level in enumerate(("low", "high")):
                 at = box[0] + box[2] * (0.26 + 0.48 * side)
-                theme.write(figure, at, box[1] + box[3] + 165, words(f"{name}_{'high' if side else 'low'}"), 22)
-            middle = box[1] + box[3] / 2
-            theme.write(figure, box[0] - 150, middle, words("vertical"), 20, va="center", rotation=90)
-            theme.write(figure, box[0] - 90, box[1] - 140, words(name), 24, ha="left")
+                theme.write(figure, at, box[1] + box[3] + 185, words(f"{name}_{level}"), 22)
+            theme.write(figure, box[0] - 90, box[1] - 150, words(name), 24, ha="left")
             said = words("correlation", made=f"{made[2][panel]:.2f}", real=f"{real[2][panel]:.2f}")
-            theme.write(figure, box[0] - 90, box[1] - 60, said, 20, ha="left", color=theme.MUTED)
-        theme.write(figure, 240, 1710, words("note"), 18, ha="left", color=theme.MUTED)
+            theme.write(figure, box[0] - 90, box[1] - 70, said, 20, ha="left", color=theme.MUTED)
+        theme.write(figure, 150, 930, words("vertical"), 20, va="center", rotation=90)
+        theme.write(figure, 300, 1720, words("note"), 18, ha="left", color=theme.MUTED)
         return figure
+
+
+def _draw_shapes(figure: Figure, box: PanelBox, made: Shapes, real: Shapes, panel: int) -> None:
+    """Draw four columns of dots with their medians: samples and real digits of the low and of the high level."""
+    words = figure_words("attributes")
+    ticks = tuple(np.arange(-REACH, REACH + 1, 2.0))
+    x = AxisScale(0.4, 4.6, (1, 2, 3, 4), labels=tuple(words(kind) for kind in ("made", "real") * 2))
+    labels = tuple(f"{tick:+.0f}".replace("-", theme.MINUS) if tick else "0" for tick in ticks)
+    axes = draw_curves(figure, box, (), x, AxisScale(-REACH, REACH, ticks, labels=labels))
+    for column in range(4):
+        levels, shapes, _ = real if column % 2 else made
+        values = np.clip(shapes[levels[:, panel] == (1 if column > 1 else -1), panel], -REACH, REACH)
+        colour = theme.MUTED if column % 2 else theme.PURPLE
+        across = column + 0.82 + 0.36 * np.modf(np.arange(len(values)) * 0.618034)[0]
+        axes.plot(across, values, "o", color=colour, ms=5, alpha=0.35, mew=0)
+        axes.plot([column + 0.7, column + 1.3], [np.median(values)] * 2, color=theme.ORANGE, lw=6)
 
 
 def draw_word_maps(

@@ -27,11 +27,10 @@ from viz_diffusion.lessons.text.word_maps import measure_word_maps
 from viz_diffusion.lessons.text.zero_shot import measure_zero_shot
 from viz_diffusion.plots.lazy_figures import Figures
 from viz_diffusion.text.catalogue import Texts
+from viz_diffusion.training.bundled_runs import BUNDLED_RUNS, BUNDLED_TEXT
 from viz_diffusion.training.run import Run
 from viz_diffusion.training.text_run import TEXT_ENCODER, text_encoder_of
 
-TEXT_RUN = "bundled-text"
-"""The run of prompts that comes with the package."""
 PLAIN_COUNTS = (40, 1000)
 """Samples of the plain prompts, quick and full."""
 PLAIN_SEED = 960_000
@@ -52,7 +51,7 @@ ARTICLE, DIGIT = 0, 3
 
 def measure(context: LessonContext) -> TextStudy:
     """Sample by the run of prompts, and measure its text encoder."""
-    run = context.run if context.run.config.model.text is not None else Run.choose(TEXT_RUN)
+    run = context.run if context.run.config.model.text is not None else Run.open(BUNDLED_RUNS[BUNDLED_TEXT])
     network, digest = run.load_model(context.device)
     encoder = text_encoder_of(run, context.device)
     sampler = NetworkSampler(network, encoder, run.config.noise_schedule)

@@ -48,8 +48,6 @@ class PromptSums:
     """(3, N) float64: measured thickness of the images of the sum, of b, and of thick b, in standard deviations."""
     right: Bool
     """(3, N) bool: which are classified as b."""
-    images: NDArray[np.float32]
-    """(3, H, W) float32: one of each, of the sum of seven and one."""
 
     @property
     def nearer(self) -> Bool:
@@ -100,5 +98,4 @@ def measure_sums(sampler: PromptSampler, scale: ShapeScale, read: Read, count: i
     return PromptSums(
         thickness=np.stack([scale.measure(images, target)[:, THICKNESS] for images in made]),
         right=np.stack([read(images) == target for images in made]),
-        images=np.stack([images[1, 0].numpy() for images in made]),
     )

@@ -32,10 +32,6 @@ class WordMaps:
 
     on_ink: Float64
     """(4, M) float64: attention to each word on the ink of the finished image over that on the average position."""
-    over_t: Float64
-    """(4, S) float64: the same at each step, its mean over the samples."""
-    weight: Float64
-    """(4,) float64: the share of all attention that each word has."""
     timesteps: NDArray[np.int64]
     """(S,) int64, falling."""
     shown: NDArray[np.int64]
@@ -72,8 +68,6 @@ def measure_word_maps(sampler: PromptSampler, count: int = COUNTS[0]) -> WordMap
     shown = np.round(np.linspace(0, len(found.timesteps) - 1, SHOWN)).astype(np.int64)
     return WordMaps(
         on_ink=over.mean(axis=1).T,
-        over_t=over.mean(axis=0).T,
-        weight=found.maps.astype(np.float64).mean(axis=(0, 1, 3, 4))[1:],
         timesteps=found.timesteps,
         shown=shown,
         maps=found.maps[SHOWN_DIGIT, shown, 1:],
