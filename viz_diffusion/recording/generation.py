@@ -61,7 +61,7 @@ def record_generation(
     Raises
     ------
     VizdiffUsageError, VizdiffIOError
-        Where labels are not one for each seed, or unknown to the denoiser; where the disk has no room for the recording.
+        Where labels are not one for each seed or unknown to the denoiser; where the disk has no room for the recording.
     """
     config, space = sampled_as(denoiser, config), latent_space_of(denoiser)
     shape, place = (image_shape, store) if space is None else (space.latent_shape, None)
