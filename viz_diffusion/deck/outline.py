@@ -39,6 +39,7 @@ class PlannedSlide:
 
 
 _FORWARD, _DDIM, _GUIDANCE = ("ho2020",), ("ho2020", "song2021"), ("ho2022", "kynkaanniemi2019")
+_TEXT = ("radford2021", "rombach2022")
 _FLOW = ("lipman2023", "liu2023", "song2021b")
 OUTLINE = (
     PlannedSlide("cover", 20),
@@ -77,6 +78,9 @@ OUTLINE = (
     PlannedSlide("flow_guidance", ON_REQUEST, "flow_guidance", ("guidance_outwards",), papers=("ho2022",)),
     PlannedSlide("flow_digits", ON_REQUEST, "flow_digits", ("straight_by_training",), papers=_FLOW),
     PlannedSlide("flow_quality", ON_REQUEST, "flow_quality", ("flow_obeys",), papers=_FLOW),
+    PlannedSlide("prompts", 90, "prompts", ("held_out",), True, papers=(*_TEXT, "ho2022")),
+    PlannedSlide("attributes", 90, "attributes", ("shape_follows",), papers=_TEXT),
+    PlannedSlide("word_maps", ON_REQUEST, "word_maps", ("digit_on_ink",), papers=("vaswani2017", "rombach2022")),
     PlannedSlide(
         "decision",
         45,
