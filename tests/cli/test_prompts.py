@@ -17,6 +17,7 @@ from viz_diffusion.training.bundled_runs import BUNDLED_RUNS
 from viz_diffusion.views.strip import draw_strip
 
 PROMPT = "a thick slanted seven"
+STEPS = ["--steps", "8", "--guidance", "2", "--quiet"]
 FEW = ["--sampler", "ddim", "--steps", "8", "--guidance", "2", "--quiet"]
 
 
@@ -24,7 +25,7 @@ FEW = ["--sampler", "ddim", "--steps", "8", "--guidance", "2", "--quiet"]
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder that ``vizdiff trajectory --prompt`` wrote, without ``--run``."""
     out = tmp_path_factory.mktemp("prompt") / "one"
-    assert main(["trajectory", "--prompt", f"  {PROMPT.replace(' ', '  ')} ", *FEW, "--out", str(out)]) == 0
+    assert main(["trajectory", "--prompt", f"  {PROMPT.replace(' ', '  ')} ", *STEPS, "--out", str(out)]) == 0
     return out
 
 
