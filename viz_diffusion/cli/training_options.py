@@ -67,6 +67,15 @@ AutoencoderStepsOption = Annotated[
         rich_help_panel=MODEL,
     ),
 ]
+ConditioningOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="label|text",
+        help="What the network is told: a label, or a prompt in words, whose text encoder is trained first.",
+        show_default="label",
+        rich_help_panel=MODEL,
+    ),
+]
 SubsetOption = Annotated[
     int | None,
     typer.Option(metavar="N", help="Train on the first N images only, the labels in turn.", rich_help_panel=TRAINING),

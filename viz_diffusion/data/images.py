@@ -57,6 +57,10 @@ class Digits:
         """Return the images of the given rows, (M,) int64 or (N,) bool."""
         return Digits(self.images[rows], self.labels[rows], self.class_names)
 
+    def draw_labels(self, rows: Tensor, generator: torch.Generator) -> Tensor:  # noqa: ARG002
+        """Return the (B,) int64 labels that a training step gives the images of (B,) rows; here nothing is drawn."""
+        return self.labels[rows]
+
     def name(self, label: int) -> str:
         """Return the name of a class: its class name, or the digit."""
         return self.class_names[label] if self.class_names else str(label)

@@ -59,6 +59,7 @@ class WithInterventions(nn.Module):
         self.changes = changes
         self.null_label: int = getattr(denoiser, "null_label", 10)
         self.prediction_type: str = getattr(denoiser, "prediction_type", "epsilon")
+        self.prompts: tuple[str, ...] = getattr(denoiser, "prompts", ())
         self.latent_space: LatentSpace | None = getattr(denoiser, "latent_space", None)
         inner = getattr(denoiser, "interventions", "")
         self.interventions: str = ", ".join([*(change.name for change in changes), *([inner] if inner else [])])

@@ -13,7 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from viz_diffusion.diffusion.prompt_layers import PromptEmbedding, WordAttention
 from viz_diffusion.diffusion.schedule import NoiseSchedule
+from viz_diffusion.diffusion.text_encoder import TextConfig
 from viz_diffusion.diffusion.unet_blocks import AttentionBlock, ResidualBlock, SinusoidalPositionEmbeddings, bias_of
 from viz_diffusion.errors import VizdiffInputError, VizdiffUsageError
 
@@ -52,6 +54,8 @@ class ModelConfig:
     """Whether t is an input. Without it there is no time embedding, and no schedule either: ᾱ would reveal t."""
     fold: int = 2
     """2: the image is folded 2x2 into channels first, which suits pixels; 1: it is not, which suits small latents."""
+    text: TextConfig | None = None
+    """The text encoder whose prompts take the place of the labels; None where the labels have an embedding each."""
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> ModelConfig:
@@ -64,7 +68,10 @@ class ModelConfig:
         """
         try:
             # a config without a schedule is older than the output that uses ᾱ
-            config = cls(**{"schedule": None, **values, "channels": tuple(values.get("channels", cls.channels))})
+            text = values.get("text")
+            read = {"channels": tuple(values.get("channels", cls.channels))}
+            read |= {} if text is None else {"text": TextConfig.from_dict(text)}
+            config = cls(**{"schedule": None, **values, **read})
             config.noise_schedule()
         except (TypeError, VizdiffUsageError) as error:
             raise VizdiffInputError(f"the model's config does not fit this version: {error}") from error
@@ -73,7 +80,8 @@ class ModelConfig:
         if not config.use_time and config.schedule is not None:
             raise VizdiffInputError(f"a model without timesteps has no schedule, found {config.schedule!r}: ᾱ shows t")
         values = asdict(config)
-        numbers = [values[k] for k in values if k not in ("channels", "schedule", "use_time")] + [*config.channels]
+        others = ("channels", "schedule", "use_time", "text")
+        numbers = [values[k] for k in values if k not in others] + [*config.channels]
         if len(config.channels) != 2 or not all(type(n) is int and 0 < n <= 65536 for n in numbers):
             raise VizdiffInputError(f"the model's config must hold positive whole numbers, found {values}")
         divisions = (
@@ -103,7 +111,9 @@ class SimpleUNet(nn.Module):
     The image is first folded 2x2 (pixel-unshuffle), so that the work is done at 14x14 and 7x7 and
     costs a quarter of what 28x28 would. With ``fold`` 1 it is not, and latents of 7x7 are worked on at 7x7 and 4x4.
     ``time_mlp(timestep) + label_emb(label)``, one sum, conditions
-    every residual block (Ho et al. 2020, appendix B, with scale and shift as in Nichol & Dhariwal 2021).
+    every residual block (Ho et al. 2020, appendix B, with scale and shift as in Nichol & Dhariwal 2021). With ``text``
+    a label stands for a prompt: its vector is a linear layer of the encoder's, and the features in the middle attend to
+    its words.
 
     The more noise x_t holds, the closer x_t itself is to ε. So the output is ε̂ = √(1-ᾱ) x_t + √ᾱ F(x_t, t, y), and
     the layers F predict v = √ᾱ ε - √(1-ᾱ) x_0 (Salimans & Ho 2022, section 4 and appendix D): an error of F enters
@@ -114,6 +124,8 @@ class SimpleUNet(nn.Module):
     amplitudes: Tensor
     prediction_type = "epsilon"
     """What a call returns, one of :data:`~viz_diffusion.diffusion.parameterizations.PREDICTION_TYPES`."""
+    prompts: tuple[str, ...] = ()
+    """(K,) the prompts that the labels stand for, where they were chosen; empty where the labels are the classes."""
     latent_space: LatentSpace | None = None
     """Where x is a latent: the autoencoder that encoded it; None where x is the image itself."""
 
@@ -130,7 +142,12 @@ class SimpleUNet(nn.Module):
                 nn.SiLU(),
                 nn.Linear(width, width),
             )
-        self.label_emb = nn.Embedding(config.num_labels + 1, width)
+        self.label_emb: Any
+        if config.text is None:
+            self.label_emb = nn.Embedding(config.num_labels + 1, width)
+        else:
+            self.label_emb = PromptEmbedding(config.text.width, width, config.num_labels)
+            self.word_attention = WordAttention(inner, config.text.width, config.text.num_heads)
         self.conv_in = nn.Conv2d(folded, outer, 3, padding=1)
         self.down_outer = _blocks([outer] * config.num_blocks, outer, width)
         self.downsample = nn.Conv2d(outer, inner, 3, stride=2, padding=1)
@@ -154,8 +171,8 @@ class SimpleUNet(nn.Module):
 
     @property
     def null_label(self) -> int:
-        """The label that means "no label": one past the last digit."""
-        return self.config.num_labels
+        """The label that means "no label": one past the last digit, or past the last prompt."""
+        return self.config.num_labels if self.config.text is None else int(self.label_emb.num_prompts)
 
     def embed(self, timesteps: Tensor, labels: Tensor | None = None) -> Tensor:
         """Return the (B, D) sum of the time and the label embedding; no labels means the null label.
@@ -164,13 +181,20 @@ class SimpleUNet(nn.Module):
         """
         if labels is None:
             labels = torch.full_like(timesteps, self.null_label, dtype=torch.int64)
-        if not self.config.use_time:
-            return self.label_emb(labels)
-        return self.time_mlp(self.network_timesteps(timesteps)) + self.label_emb(labels)
+        embedding: Tensor = self.label_emb(labels)
+        return self.time_mlp(self.network_timesteps(timesteps)) + embedding if self.config.use_time else embedding
 
     def network_timesteps(self, timesteps: Tensor) -> Tensor:
         """Return the (B,) numbers that the time embedding gets for (B,) timesteps: here, the same."""
         return timesteps
+
+    def _attend_to_words(self, h: Tensor, labels: Tensor | None) -> Tensor:
+        """Return features after attention to the words of the prompts; as they are where the network has labels."""
+        if self.config.text is None:
+            return h
+        labels = torch.full((len(h),), self.null_label, device=h.device) if labels is None else labels
+        attended: Tensor = self.word_attention(h, *self.label_emb.words(labels))
+        return attended
 
     def forward(self, x: Tensor, timesteps: Tensor, labels: Tensor | None = None) -> Tensor:
         """Return what the network predicts: the noise ε̂, where it was not trained for anything else.
@@ -201,7 +225,8 @@ class SimpleUNet(nn.Module):
         for block in self.down_inner:
             h = block(h, embedding)
             skips.append(h)
-        h = self.mid2(self.mid_attention(self.mid1(h, embedding)), embedding)
+        h = self._attend_to_words(self.mid_attention(self.mid1(h, embedding)), labels)
+        h = self.mid2(h, embedding)
         for block in self.mid_more:
             h = block(h, embedding)
         for block in self.up_inner:

@@ -80,8 +80,10 @@ def check_runs_in_page(model: ModelConfig) -> None:
     Raises
     ------
     VizdiffInputError
-        Where it is larger than the page's kernels allow.
+        Where it works in latents, or is larger than the page's kernels allow.
     """
+    if model.fold != 2:
+        raise VizdiffInputError("this network works in latents, which the page cannot run; use: vizdiff report")
     widest, positions = 2 * max(model.channels), (model.image_size // 4) ** 2
     if widest > MOST_CHANNELS:
         raise VizdiffInputError(

@@ -71,12 +71,11 @@ class Recorder:
         How often the sampler evaluates the denoiser in a step, of which the first evaluation is the step's own, as in
         ``dpm_2`` (2). Heun's method is recognised without it.
     guidance_scale
-        How the loop mixes the conditional and the unconditional prediction, ε_∅ + s (ε_y - ε_∅). Hooks
-        see both halves but not the mix: without it ``eps_pred`` and ``x0_pred`` of a guided loop are NaN.
+        How the loop mixes the conditional and the unconditional prediction, ε_∅ + s (ε_y - ε_∅). Hooks see both halves
+        but not the mix: without it ``eps_pred`` and ``x0_pred`` of a guided loop are NaN.
     guidance_mix
-        Where the loop mixes them otherwise (rescaled or projected guidance, or guidance of some of the channels only,
-        as in ``forward_with_cfg`` of DiT): a function of the conditional and the
-        unconditional prediction, (B, C, H, W) on the CPU, that returns the mix. ``guidance_scale`` is then NaN.
+        Where the loop mixes them otherwise (rescaled or projected guidance, or guidance of some channels only, as in
+        DiT): a function of the two predictions, (B, C, H, W) on the CPU. ``guidance_scale`` is then NaN.
     guidance_order
         ``conditional_first`` or ``unconditional_first``, where neither labels nor a mask tell the halves apart.
     clip
@@ -277,6 +276,7 @@ def _facts(
         "weights_sha256": weights_sha256,
         "interventions": getattr(denoiser, "interventions", ""),
         "prediction_type": prediction_type,
+        "prompts": getattr(denoiser, "prompts", ()),
         "conventions": conventions,
     }
 

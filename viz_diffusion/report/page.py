@@ -79,6 +79,8 @@ class Page:
     """What a diffusion model does, before the chapters; empty for none."""
     audience: str = "lecturer"
     """One of :data:`AUDIENCES`."""
+    lab: str = ""
+    """Name of the file of the live lab, which lies beside the page; empty for none."""
     warning: str = ""
     """A banner below the heading: that the model was not trained well; empty for none."""
 

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from viz_diffusion.data import Digits, EncodedDigits, load_data_set, load_digits
+from viz_diffusion.data.captions import CaptionedDigits
 from viz_diffusion.diffusion.autoencoder import AutoencoderConfig
 from viz_diffusion.diffusion.converted_unet import ConvertedUNet
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.diffusion.timesteps import ODE_SAMPLERS
+from viz_diffusion.diffusion.tokenizer import Tokenizer
 from viz_diffusion.diffusion.unet import ModelConfig, SimpleUNet
 from viz_diffusion.errors import VizdiffError, VizdiffInputError
 from viz_diffusion.files import read_json
@@ -48,7 +50,8 @@ class RunConfig:
     minutes: float | None = None
     """Wall time to train for. None once it has been converted into a number of steps (``training.steps``)."""
     class_names: tuple[str, ...] | None = None
-    """(K,) names of the classes; None where the labels are the digits 0..9."""
+    """(K,) names of the classes; None where the labels are the digits 0..9. Of a network of prompts: the prompts that
+    were chosen (:func:`~viz_diffusion.training.text_run.with_prompts`), which no file holds."""
     labels: tuple[int, ...] | None = None
     """The labels that the training images have, rising; None where they have all K."""
     data_sha256: tuple[str, str] | None = None
@@ -103,6 +106,11 @@ class RunConfig:
     def is_digits(self) -> bool:
         """Whether the data are like MNIST: grey, 28 × 28, ten classes without names, all of them trained on."""
         return self.class_names is None and self.labels is None and self.image_shape == (1, 28, 28)
+
+    @property
+    def prompts(self) -> tuple[str, ...]:
+        """(K,) the prompts that were chosen for a network of prompts; empty where the labels are the ten digits."""
+        return () if self.model.text is None else self.class_names or ()
 
     @property
     def space(self) -> str:
@@ -183,22 +191,36 @@ class RunConfig:
                 )
         else:
             digits = load_digits(split, self.dataset)
-        return digits if self.subset is None or split != "train" else digits.first_of_each(self.subset)
+        if split == "train":
+            digits = digits if self.subset is None else digits.first_of_each(self.subset)
+            digits = digits if self.model.text is None else CaptionedDigits.of(digits).without_held_out()
+        return digits if self.model.text is None or not self.prompts else self._fitting_prompts(digits)
+
+    def _fitting_prompts(self, digits: Digits) -> Digits:
+        """Return, for each prompt in turn, the digits that all of its words are true of, labelled with its number."""
+        assert self.model.text is not None
+        captioned = digits if isinstance(digits, CaptionedDigits) else CaptionedDigits.of(digits)
+        tokenizer = Tokenizer(self.model.text.vocabulary)
+        return captioned.labelled([tokenizer.words(prompt) for prompt in self.prompts], self.prompts)
 
     def data_hashes(self) -> tuple[str, str]:
         """Return the SHA-256 of the training and the held-out images."""
         return self.load_digits("train").sha256, self.load_digits("test").sha256
 
     def data_set(self, training: Digits) -> Digits:
-        """Return the complete training set: ``training`` itself, unless the run is trained on a subset of it."""
+        """Return the complete training set: ``training`` itself, unless the run is trained on a part of it."""
+        if self.model.text is not None:
+            return load_digits("train", self.dataset)
         return training if self.subset is None else replace(self, subset=None).load_digits("train")
 
     def to_dict(self) -> dict[str, Any]:
         """Return the content of ``config.json``."""
         values: dict[str, Any] = {"format_version": FORMAT_VERSION, **asdict(self), "training": self.training.to_dict()}
-        for name, before in (("num_mid_blocks", 2), ("fold", 2)):  # older configs lack them
+        for name, before in (("num_mid_blocks", 2), ("fold", 2), ("text", None)):  # older configs lack them
             if values["model"][name] == before:
                 del values["model"][name]
+        if self.model.text is not None:
+            values["model"]["text"]["vocabulary"] = list(self.model.text.vocabulary)
         del values["autoencoder"]
         if self.autoencoder is not None:
             values |= {"space": self.space, "autoencoder": self.autoencoder.to_dict()}

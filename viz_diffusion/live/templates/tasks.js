@@ -19,6 +19,8 @@ const tasks = (() => {
     byId("task-options").replaceChildren(...current.options.map(option));
     byId("task-try").innerHTML = current.try;
     byId("task-measured").textContent = "";
+    byId("task-go").hidden = !current.place;
+    if (current.place) byId("task-go").textContent = fill(text.task_go, { name: byId(current.place).textContent });
     byId("task-back").disabled = number === 1;
     byId("task-next").disabled = number === taskList.length;
     showAnswer(false);
@@ -66,12 +68,18 @@ const tasks = (() => {
     open(name);
   }
 
+  function goToPlace() {
+    byId(current.place).scrollIntoView({ block: "center", behavior: calm.matches ? "instant" : "smooth" });
+    byId(current.place).focus({ preventScroll: true });
+  }
+
   function listen() {
     byId("task-choice").addEventListener("change", () => go(byId("task-choice").value));
     byId("task-back").addEventListener("click", () => turn(-1));
     byId("task-next").addEventListener("click", () => turn(1));
     byId("task-leave").addEventListener("click", () => go(""));
     byId("task-again").addEventListener("click", setUp);
+    byId("task-go").addEventListener("click", goToPlace);
     byId("task-reveal").addEventListener("click", () => showAnswer(byId("task-answer").hidden));
   }
 
