@@ -133,6 +133,12 @@ NAMES = {
     "Down",
     "PCA",
     "Rousseeuw",
+    "Stable",
+    "Diffusion",
+    "CLIP",
+    "ViT",
+    "Welling",
+    "Rombach",
 }
 """Latin words allowed in a Chinese text; commands and fields are not checked."""
 FILES = {"FID", "IDX", "PNG", "png", "svg", "json", "trajectory", "zarr", "VIZDIFF_DEBUG"}
