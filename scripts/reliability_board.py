@@ -83,7 +83,7 @@ def page(board: dict[str, Any], counts: dict[str, Counter[str]], soak: bool, sec
     rows, results = [], Counter[str]()
     for name, fault in board.items():
         text, passed = seen(fault, counts, soak)
-        results[text.split(",")[0].split(";")[0]] += 1
+        results[text.split(";")[0]] += 1
         rest = f" ({fault['partly']})" if "partly" in fault and passed else ""
         rows.append(f"| {name} | {fault['fault']} | {fault['expected']} | {text}{rest} | {passed} |")
     summary = ", ".join(f"{count} {text}" for text, count in results.most_common())
