@@ -74,7 +74,11 @@ def draw_ideal(frames: IdealFrames, error: Array, ideal_error: Array, count: int
         theme.write(figure, x + size / 2, top - 50, words("original"), 26)
         raster.place_digit(figure, x, top, factor, frames.x0)
         theme.colour_bar(
-            figure, (x + 40, top + 3 * (size + gap) + size // 2 - 40, size - 80, 26), theme.NOISE_MAP, DIFFERENCE_LIMIT
+            figure,
+            (x + 20, top + 3 * (size + gap) + size // 2 - 40, size - 40, 26),
+            theme.NOISE_MAP,
+            DIFFERENCE_LIMIT,
+            ticks=(-1, 1),
         )
         lines = (words("ideal_is", digit=digit), words("given", digit=digit), words("errors", count=count))
         write_notes(figure, *lines)

@@ -58,9 +58,8 @@ def draw_loss_by_t(found: LossByT) -> Figure:
         words = figure_words("loss_by_t")
         figure = theme.new_figure(words("title"))
         T = int(found.edges[-1])
-        box = (330, 290, 2230, 460)
-        spans = np.stack([found.edges[:-1], found.edges[1:] - 1], axis=1).ravel()  # a level line for each stratum
-        loss, half = np.repeat(found.loss, 2), np.repeat(found.error, 2)
+        middle = (found.edges[:-1] + found.edges[1:] - 1) / 2
+        box = (330, 290, 2230, 410)
         values = np.concatenate([found.loss, found.gaussian])
         low, high = float(values.min()) / 1.3, min(float(values.max()) * 1.3, 2.0)
         powers = [power for power in range(-8, 1) if low <= 10.0**power <= high]
@@ -69,17 +68,19 @@ def draw_loss_by_t(found: LossByT) -> Figure:
         curves = (
             Curve(np.arange(T), found.gaussian, words("one"), colour=theme.MUTED, style=":", weight=3.5),
             Curve(np.arange(T), found.per_label, words("per_label"), colour=theme.ORANGE, style="--", weight=3.5),
-            Curve(spans, loss, words("network"), loss - half, loss + half),
+            Curve(middle, found.loss, words("network"), found.loss - found.error, found.loss + found.error),
         )
         marks = _marks(T)
-        draw_curves(figure, box, curves, AxisScale(0, T - 1, marks), y, 130)
+        axes = draw_curves(figure, box, curves, AxisScale(0, T - 1), y, 130)
+        axes.vlines(marks, low, high, color=theme.FAINT, lw=1, zorder=0)
+        axes.plot(middle, found.loss, "o", color=theme.PURPLE, ms=9, mec="white", mew=1, zorder=4)
         ratio = np.log2(found.by_label / found.by_label.mean(axis=0))
         wide = np.repeat(ratio, np.diff(found.edges), axis=1)  # each stratum as wide as the t it holds
         rows = [label_text(label) for label in found.labels]
         columns = [(tick / (T - 1), theme.number(tick)) for tick in marks]
-        draw_table(figure, (box[0], 960, box[2], 470), wide, rows, columns, MAP_LIMIT, MAP_COLOURS)
-        theme.write(figure, box[0] - 20, 924, words("digits"), 22, ha="left")
-        theme.write(figure, box[0] + box[2] / 2, 1580, words("t_noise"), 22)
+        draw_table(figure, (box[0], 820, box[2], 620), wide, rows, columns, MAP_LIMIT, MAP_COLOURS)
+        theme.write(figure, box[0] - 20, 786, words("digits"), 22, ha="left")
+        theme.write(figure, box[0] + box[2] / 2, 1590, words("t_noise"), 22)
         bar = (2680, 1220, 380, 28)
         theme.colour_bar(figure, bar, MAP_COLOURS, MAP_LIMIT, ticks=())
         for share, text, said in ((0.0, "×⅓", "low"), (0.5, "×1", ""), (1.0, "×3", "high")):
