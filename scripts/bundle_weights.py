@@ -5,8 +5,8 @@
     python scripts/bundle_weights.py RUN --control no_time --count 200 --command "…" --commit HASH --seconds S
 
 Measures, on the float16 weights as shipped, how many of 1000 samples (ddim, 50 steps; of a flow-matching network heun,
-10 steps; guidance 1.5) the bundled classifier reads as asked, and the held-out loss. A control run, which lessons
-compare with, keeps its config and weights alone.
+10 steps; guidance 1.5, of prompts 2) the bundled classifier reads as asked, and the held-out loss. A control run,
+which lessons compare with, keeps its config and weights alone.
 """
 
 from __future__ import annotations
@@ -26,11 +26,13 @@ from viz_diffusion.diffusion.sampling import sample_images
 from viz_diffusion.evaluation.classifier import classifier_accuracy
 from viz_diffusion.files import make_dir, read_json, write_bytes, write_json, write_manifest
 from viz_diffusion.training.bundled_runs import BUNDLED_RUNS, CONTROLS_DIR
+from viz_diffusion.training.latent_run import encoded
 from viz_diffusion.training.loop import heldout_loss
 from viz_diffusion.training.run import Run
 
 KEPT = ("config.json", "metrics.jsonl", "samples.safetensors")
 SAMPLING, FLOW_SAMPLING = SamplerConfig("ddim", 50, guidance_scale=1.5), SamplerConfig("heun", 10, guidance_scale=1.5)
+TEXT_SAMPLING = SamplerConfig("ddim", 50, guidance_scale=2)
 
 
 def _options() -> argparse.Namespace:
@@ -69,10 +71,13 @@ def main() -> None:
     model, digest = run.load_model()
     labels = torch.arange(options.count) % 10
     sampling = FLOW_SAMPLING if run.config.training.objective == "flow" else SAMPLING
+    sampling = sampling if run.config.model.text is None else TEXT_SAMPLING
     network, process = run.config.sampled(model, sampling.sampler)
     images = torch.cat(list(sample_images(network, process, labels, range(options.count), sampling)))
     share, classifier = classifier_accuracy(images, labels)
-    losses = heldout_loss(model, run.config.noise_schedule, load_digits("test"), count=10_000)
+    losses = heldout_loss(
+        model, run.config.noise_schedule, encoded(load_digits("test"), model.latent_space), count=10_000
+    )
     write_json(
         folder / "provenance.json",
         {

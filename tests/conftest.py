@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import os
+import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable
@@ -16,6 +17,11 @@ if "PYTEST_XDIST_WORKER" in os.environ and "OMP_NUM_THREADS" not in os.environ:
     # a worker a core: more threads than cores would only wait for each other
     os.environ["OMP_NUM_THREADS"] = "1"  # for torch, and for the commands that tests start
     threadpool_limits(1)  # for NumPy, which zarr's pytest plugin has loaded already
+
+if sys.dont_write_bytecode:
+    # else each of the commands that tests start compiles the package anew, and each worker all tests
+    sys.dont_write_bytecode = False
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="viz-diffusion-cache-")  # no test sees the user's own studies
 
@@ -37,6 +43,8 @@ pytest_plugins = ["figure_fixtures"]
 
 SLOWEST = (
     "cli/test_commands.py",
+    "reliability/test_output_places.py",
+    "reliability/test_signals.py",
     "cli/test_own_data.py",
     "cli/test_small_data_sets.py",
     "cli/test_standard_streams.py",
@@ -45,6 +53,7 @@ SLOWEST = (
     "lessons/decision/test_decision.py",
     "browser/test_real_pages_in_browser.py",
     "recording/test_async_writer.py",
+    "reliability/test_not_finite.py",
     "cli/test_train_command.py",
     "cli/test_objectives.py",
     "evaluation/test_evaluate.py",
@@ -119,6 +128,14 @@ def test_digits() -> Digits:
 @pytest.fixture
 def few_digits(test_digits: Digits) -> Digits:
     return Digits(test_digits.images[:40], test_digits.labels[:40])
+
+
+@pytest.fixture
+def short_tsne(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw maps by t-SNE of 250 iterations, the fewest that it makes, not of 1000."""
+    from sklearn import manifold
+
+    monkeypatch.setattr(manifold, "TSNE", functools.partial(manifold.TSNE, max_iter=250))
 
 
 @pytest.fixture

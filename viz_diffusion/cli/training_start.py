@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from viz_diffusion.cli.console import Terminal
 from viz_diffusion.cli.loading import pick_device
+from viz_diffusion.cli.training_space import latent_data, latent_network, shape_text
+from viz_diffusion.cli.training_text import text_network, train_encoder
 from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.files import require_memory
 from viz_diffusion.training.presets import Preset
@@ -34,6 +36,11 @@ class NewRun(NamedTuple):
     batch_size: int | None
     target: dict[str, Any]
     """The objective and its settings: fields of TrainConfig."""
+    space: str | None
+    """pixel or latent."""
+    autoencoder_steps: int | None
+    conditioning: str | None
+    """label or text."""
     subset: int | None
     no_time: bool
     seed: int
@@ -76,10 +83,14 @@ def create_run(
         network, data_facts = _own_data(network, options, terminal)
     if options.no_time:
         network = replace(network, use_time=False, schedule=None)
+    if options.space == "latent":
+        network, data_facts["autoencoder"] = latent_network(network, options.seed, options.autoencoder_steps)
+    if options.conditioning == "text":
+        network = text_network(network)
     config = RunConfig(
         network, training, dataset=name, data_dir=folder, preset=preset.name, subset=options.subset, **data_facts
     )
-    image = math.prod(config.image_shape)
+    image = math.prod(config.x_shape)
     require_memory(
         _COPIES * image * training.batch_size * 4, f"a training step with a `batch_size` of {training.batch_size:,}"
     )
@@ -91,15 +102,20 @@ def create_run(
         steps = max(1, round(options.epochs * len(data) / training.batch_size))
     config = replace(config, training=replace(training, steps=steps or training.steps), minutes=options.minutes)
     run = Run.create(options.out or RUNS_DIR / time.strftime(f"{name}-%Y%m%d-%H%M%S"), config)
+    count = len(data)
+    data, heldout = latent_data(run, torch_device, data, heldout, terminal)
+    train_encoder(run, torch_device, data, terminal)
     state = TrainState.create(config.training, config.model, torch_device)
     parameters = sum(weight.numel() for weight in state.model.parameters())
     budget = budget_text(config, terminal)
     facts = {"batch": training.batch_size, "device": torch_device, "precision": training.precision}
     terminal.tell("Budget", "budget", budget=budget, **facts)
     notes = [terminal.text("no_time")] if options.no_time else []
+    notes += [] if config.space == "pixel" else [terminal.text("in_latents", shape=shape_text(config.x_shape))]
+    notes += [] if network.text is None else [terminal.text("told_prompts", count=len(network.text.vocabulary))]
     notes += [] if training.objective == "epsilon" else [terminal.text("objective", objective=training.objective)]
     about = terminal.text("comma").join([terminal.text("parameters", millions=parameters / 1e6), *notes])
-    terminal.tell("Model", "model", preset=preset.name, about=about, count=len(data), name=name)
+    terminal.tell("Model", "model", preset=preset.name, about=about, count=count, name=name)
     return run, state, data, heldout, 0
 
 
@@ -147,8 +163,11 @@ def resume_run(
     if data_dir is not None:
         moved = with_data_dir(run, data_dir)
         run = moved if moved.config == run.config else run.update_config(moved.config)
+    torch_device = pick_device(device)
     data, heldout = run.config.load_digits("train"), run.config.load_digits("test")
-    state, metrics_bytes, remarks = run.resume(pick_device(device), force, (data, heldout))
+    data, heldout = latent_data(run, torch_device, data, heldout, terminal)
+    train_encoder(run, torch_device, data, terminal)
+    state, metrics_bytes, remarks = run.resume(torch_device, force, (data, heldout))
     for remark in remarks:
         terminal.note(remark)
     budget = budget_text(run.config, terminal)

@@ -32,6 +32,10 @@ PAPERS = {
     "song2021": "Song, Meng, Ermon (2021). Denoising diffusion implicit models. ICLR.",
     "song2021b": "Song, Sohl-Dickstein, Kingma, Kumar, Ermon, Poole (2021). Score-based generative modeling through "
     "stochastic differential equations. ICLR.",
+    "radford2021": "Radford, Kim, Hallacy, Ramesh, Goh, Agarwal, Sastry, Askell, Mishkin, Clark, Krueger, Sutskever "
+    "(2021). Learning transferable visual models from natural language supervision. ICML.",
+    "rombach2022": "Rombach, Blattmann, Lorenz, Esser, Ommer (2022). High-resolution image synthesis with latent "
+    "diffusion models. CVPR.",
     "ho2022": "Ho, Salimans (2022). Classifier-free diffusion guidance. arXiv:2207.12598.",
     "lu2022": "Lu, Zhou, Bao, Chen, Li, Zhu (2022). DPM-Solver++: Fast solver for guided sampling of diffusion "
     "probabilistic models. arXiv:2211.01095.",

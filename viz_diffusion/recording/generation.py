@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+import torch
 from torch import Tensor, nn
 
+from viz_diffusion.diffusion.latent_space import LatentSpace, latent_space_of
 from viz_diffusion.diffusion.sampler_config import SamplerConfig
 from viz_diffusion.diffusion.samplers import ImageNoise, Step
-from viz_diffusion.diffusion.sampling import sampling_steps
+from viz_diffusion.diffusion.sampling import sampled_as, sampling_steps
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.recording.recorder import Recorder
@@ -49,10 +53,11 @@ def record_generation(
     config
         How to sample; by default DDPM over all timesteps with guidance scale 1.5.
     image_shape, on_step
-        (C, H, W) of one image; called after each step, for progress bars, and observes only.
+        (C, H, W) of one image, where it is no latent; called after each step, for progress bars, and observes only.
     store, dtype, compress, activations, activations_at, activation_norms
         As of :class:`Recorder`. With a ``store``, images are sampled in batches of 16, of which the first is read back
-        and returned; without, all images are one batch in memory.
+        and returned; without, all images are one batch in memory. Latents are always one batch in memory, and are
+        recorded with the pictures of x̂_0 at every step (:attr:`Trajectory.decoded`).
 
     Raises
     ------
@@ -63,6 +68,8 @@ def record_generation(
     """
     count, num_steps = len(seeds), config.num_steps(schedule.num_train_timesteps)
     _check_labels(labels, count, getattr(denoiser, "null_label", None))
+    config, space = sampled_as(denoiser, config), latent_space_of(denoiser)
+    image_shape = image_shape if space is None else space.latent_shape
     _check_room(store, count, num_steps, image_shape, config, dtype)
     recorder = Recorder(
         denoiser,
@@ -71,7 +78,7 @@ def record_generation(
         activations=activations,
         activations_at=activations_at,
         activation_norms=activation_norms,
-        store=store,
+        store=store if space is None else None,
         dtype=dtype,
         compress=compress,
         aim=(count, num_steps),
@@ -80,7 +87,25 @@ def record_generation(
         prediction_type=getattr(denoiser, "prediction_type", "epsilon"),
         timesteps="index",
     )
-    return _recorded(recorder, denoiser, schedule, labels, seeds, config, image_shape, on_step, store)
+    process = (denoiser, schedule, labels, seeds, config, image_shape, on_step)
+    if space is None:
+        return _recorded(recorder, *process, store)
+    trajectory = with_pictures(_recorded(recorder, *process, None), space)
+    if store is None:
+        return trajectory
+    trajectory.save(store, dtype=dtype, compress=compress)
+    return Trajectory.open(store, samples=slice(0, CHUNK_SAMPLES))
+
+
+def with_pictures(trajectory: Trajectory, space: LatentSpace) -> Trajectory:
+    """Return a recording of latents with the pictures that the decoder makes of x̂_0 at every step, and of x_0."""
+    latents = np.concatenate([trajectory.x0_pred, trajectory.x0[:, None]], axis=1)
+    pictures = space.decode(torch.from_numpy(latents.reshape(-1, *latents.shape[2:]))).numpy()
+    return replace(
+        trajectory,
+        decoded=pictures.reshape(*latents.shape[:2], *pictures.shape[1:]),
+        decoded_steps=np.arange(latents.shape[1]),
+    )
 
 
 def _recorded(

@@ -6,6 +6,8 @@ Layout (the Hugging Face one, plus what resuming needs)::
     metrics.jsonl                  one JSON object per line
     samples.safetensors            thumbnails from one fixed noise, at several training steps
     training/step-00001000/        a checkpoint: model, ema, optimizer, state.json, manifest.json
+    autoencoder.safetensors        of a run in latents: the autoencoder, trained before the network
+    text_encoder.safetensors       of a run of prompts: the text encoder, trained before the network
     model.safetensors              the averaged weights, written at the end of training
     manifest.json                  SHA-256 of each file; written last, so it exists only in a finished run
 
@@ -44,13 +46,16 @@ from viz_diffusion.files import (
     write_json,
     write_manifest,
 )
+from viz_diffusion.files.output_places import require_own_folder
 from viz_diffusion.training.bundled_runs import BUNDLED_RUNS, CONTROLS_DIR, bundled_name
 from viz_diffusion.training.checkpoint import load_weights, read_tensors, require_fit, to_bytes
 from viz_diffusion.training.checkpoint_series import LOCK, CheckpointSeries, Resumed, step_of
 from viz_diffusion.training.config import RunConfig
+from viz_diffusion.training.latent_run import AUTOENCODER, load_latent_space
 from viz_diffusion.training.loop import TrainState
 from viz_diffusion.training.metrics_log import METRICS, lost_metrics
 from viz_diffusion.training.run_html import run_html
+from viz_diffusion.training.text_run import TEXT_ENCODER, load_text_encoder, set_prompts
 from viz_diffusion.training.thumbnails import SAMPLES, load_samples
 
 RUNS_DIR = Path("runs")
@@ -73,12 +78,13 @@ class Run:
         Raises
         ------
         VizdiffInputError
-            If the folder already holds a run.
+            If the folder already holds a run, holds anything else, or lies inside a run, a recording or the like.
         VizdiffLockedError
             If another process is writing to the folder.
         """
         run = cls(path, config)
         run._require_no_config()
+        require_own_folder(path, lambda name: name == LOCK)
         make_dir(path)
         with run.lock():
             run._require_no_config()  # another process may have begun one before the lock was taken
@@ -186,9 +192,9 @@ class Run:
             for remark in remarks:
                 warn(remark)
         model = model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        model.latent_space = load_latent_space(self.path, self.config, self.is_finished, device)
+        set_prompts(model, load_text_encoder(self.path, self.config, self.is_finished), self.config)
         return self.config.denoiser(model.eval().requires_grad_(False)), digest
-
-    # -- checkpoints -------------------------------------------------------------------------------
 
     def checkpoints(self) -> list[Path]:
         """Return the folders of all complete checkpoints, oldest first."""
@@ -237,8 +243,6 @@ class Run:
             resumed.remarks.append(lost)
         return resumed
 
-    # -- writing -----------------------------------------------------------------------------------
-
     def lock(self) -> AbstractContextManager[None]:
         """Keep other writers out of the folder.
 
@@ -284,7 +288,8 @@ class Run:
         An older manifest is removed first unless it lists exactly these files, so it never lists other weights.
         """
         weights = to_bytes(state.ema.state_dict())
-        names = [name for name in ("config.json", METRICS, SAMPLES) if (self.path / name).is_file()]
+        kept = ("config.json", METRICS, SAMPLES, AUTOENCODER, TEXT_ENCODER)
+        names = [name for name in kept if (self.path / name).is_file()]
         digests = {name: sha256_file(self.path / name) for name in names} | {WEIGHTS: sha256_bytes(weights)}
         try:
             unchanged = read_json(self.path / MANIFEST).get("sha256") == digests

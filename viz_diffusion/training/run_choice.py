@@ -94,7 +94,7 @@ def _reason(path: Path, bundled_loss: float) -> PassedOver | None:
     if not (path / MANIFEST).is_file():
         return PassedOver(path, None, bundled_loss)
     run = Run.open(path)
-    if run.config.dataset != "mnist":
+    if run.config.dataset != "mnist" or run.config.space != "pixel":  # their losses are on another scale
         return None
     loss = heldout_loss_of(run)
     return PassedOver(path, loss, bundled_loss) if loss > MOST_LOSS_RATIO * bundled_loss else None

@@ -135,8 +135,9 @@ def test_where_a_generation_settles() -> None:
 
 
 def test_control_random_weights_settle_on_nothing_and_bring_nothing_back(
-    known: Digits, classifier: DigitClassifier
+    known: Digits, classifier: DigitClassifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(class_probability, "STEPS", 20)
     network = random_network()
     noised = finish_noised_digits(network, SCHEDULE, known, known, classifier, 8, torch.Generator().manual_seed(1))
     paths, forks = fork_generations(network, SCHEDULE, (known, known), classifier, (16, 2, 2, 6))

@@ -14,7 +14,8 @@ from viz_diffusion.cli.option_groups import OUTPUT
 from viz_diffusion.cli.options import ForceOption, JsonOption, LangOption, QuietOption, RunOption
 from viz_diffusion.cli.outputs import Output, default_out
 from viz_diffusion.cli.picture_options import writes_pictures
-from viz_diffusion.files import make_dir, write_json
+from viz_diffusion.files import write_json
+from viz_diffusion.files.output_places import place_folder
 
 if TYPE_CHECKING:
     from viz_diffusion.cli.loading import LoadedRun
@@ -48,11 +49,16 @@ def run_command(
     """Measure, draw, write."""
     terminal = Terminal(as_json, quiet, lang)
     out = default_out("embeddings", "", None, lang, run=run) if out is None else out
-    make_dir(out)
+    place_folder(out)
     loaded = load_run(run, "cpu", terminal)
-    texts = terminal.texts.for_classes(loaded.run.config.class_names)
+    texts = terminal.texts.for_classes(loaded.run.config.class_names).for_space(loaded.run.config.space)
     written = Output(
-        out / "embeddings.json", "embeddings", force, lang, ("*_embedding.???", "conditioning_map.???", "model.???")
+        out / "embeddings.json",
+        "embeddings",
+        force,
+        lang,
+        ("*_embedding.???", "conditioning_map.???", "model.???"),
+        shares=True,
     )
     written.claim(terminal, weights=loaded.weights_sha256[:8])
     from viz_diffusion.lessons.clock import lesson as clock
@@ -111,7 +117,7 @@ def _conditioning(loaded: LoadedRun, terminal: Terminal) -> ConditioningMap | No
         found: ConditioningMap | None = study.conditioning
         return found
     config = loaded.run.config
-    if config.dataset != "mnist" or not loaded.model.config.use_time:
+    if config.dataset != "mnist" or config.space == "latent" or not loaded.model.config.use_time:
         return None
     with terminal.progress("Measuring", "the conditioning", None) as update:
         return measure_conditioning(loaded.model, config.noise_schedule, SIZES[0], update)

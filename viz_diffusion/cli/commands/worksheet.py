@@ -11,6 +11,7 @@ import typer
 
 from viz_diffusion.cli.console import Terminal, show_path, show_size
 from viz_diffusion.cli.generation_request import GENERATION, GenerationOptions, read_request
+from viz_diffusion.cli.live_lab import lab_of_worksheet
 from viz_diffusion.cli.option_groups import OUTPUT, takes
 from viz_diffusion.cli.options import (
     DataDirOption,
@@ -24,7 +25,8 @@ from viz_diffusion.cli.options import (
 )
 from viz_diffusion.cli.outputs import Output
 from viz_diffusion.cli.study import prepare_study, study_command, study_texts
-from viz_diffusion.files import make_dir
+from viz_diffusion.errors import VizdiffInputError
+from viz_diffusion.files.output_places import place_folder
 
 if TYPE_CHECKING:
     from viz_diffusion.text.catalogue import Texts
@@ -68,8 +70,8 @@ def run_command(
     check_at_least("--steps of a worksheet", generation.sampling.given.get("steps", MIN_STEPS), MIN_STEPS)
     request = read_request(generation)
     out = request.default_out("worksheet", "", lang, run) if out is None else out
-    make_dir(out)
-    written = Output(out / "worksheet.html", "worksheet", force, lang, ("key.html",))
+    place_folder(out)
+    written = Output(out / "worksheet.html", "worksheet", force, lang, ("key.html",), shares=True)
     study = prepare_study(request, run, device, terminal, lessons=(), out=written, data_dir=data_dir)
     texts = study_texts(study, texts)
     from viz_diffusion.lessons.context import typical_image
@@ -78,6 +80,10 @@ def run_command(
     from viz_diffusion.worksheet.page import write_worksheet
 
     config = study.run.config
+    if config.space == "latent":
+        raise VizdiffInputError(
+            "a worksheet calculates with pixels, and this network works in latents; choose `run` bundled"
+        )
     heldout = config.load_digits("test")
     label = int(study.trajectory.labels[0])
     real = typical_image(label, heldout, heldout if label in heldout.present else config.load_digits("train"))
@@ -86,7 +92,8 @@ def run_command(
         study.trajectory, study.comparison_runs.others, pictures(real.numpy()), misread=reading.misread
     )
     command = study_command("worksheet", study, lang)
-    pages = write_worksheet(sheet, key, command, texts, out, reading.warning(texts))
+    lab = lab_of_worksheet(study.run, out, terminal)
+    pages = write_worksheet(sheet, key, command, texts, out, reading.warning(texts), lab)
     _say(sheet, pages, texts, terminal)
     terminal.result(
         {

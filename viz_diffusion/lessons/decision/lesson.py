@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from viz_diffusion.evaluation.calibration import Calibration
 from viz_diffusion.evaluation.classifier import DigitClassifier
 from viz_diffusion.evaluation.intervals import Share
+from viz_diffusion.evaluation.latent_classifier import LatentClassifier
 from viz_diffusion.lessons.base import Claim, Lesson, LessonFigure, Precomputed, Rows
 from viz_diffusion.lessons.context import LessonContext
 from viz_diffusion.lessons.decision.class_probability import finish_noised_digits
@@ -41,6 +42,8 @@ LEAST = 0.5
 def measure(context: LessonContext) -> Decision:
     """Finish noised digits, generate without a label, and fork some of the generations."""
     classifier = DigitClassifier.bundled()[0] if context.is_mnist else None
+    if classifier is not None and context.latent_space is not None:
+        classifier = LatentClassifier(classifier, context.latent_space)
     calibration = Calibration.bundled() if context.is_mnist else None
     temperature = 1.0 if calibration is None else calibration.temperature
     count, sizes = context.size(*SIZES)
@@ -48,8 +51,8 @@ def measure(context: LessonContext) -> Decision:
     noised = finish_noised_digits(
         model,
         schedule,
-        context.heldout,
-        context.training,
+        context.heldout_x,
+        context.training_x,
         classifier,
         count,
         context.generator(5, 6),
@@ -57,7 +60,7 @@ def measure(context: LessonContext) -> Decision:
         temperature,
     )
     paths, forks = fork_generations(
-        model, schedule, (context.training, context.heldout), classifier, sizes, context.progress, temperature
+        model, schedule, (context.training_x, context.heldout_x), classifier, sizes, context.progress, temperature
     )
     return Decision(noised, paths, forks, schedule.num_train_timesteps, calibration)
 
@@ -160,6 +163,7 @@ def rows(facts: DecisionFacts, _: Texts) -> Rows:
 
 LESSON = Lesson(
     name="decision",
+    latent=True,
     position=100,
     precomputed=Precomputed(
         Decision, measure, (LessonFigure("decision"), LessonFigure("settling"), LessonFigure("forks", in_exercise=True))

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from viz_diffusion.data import Digits
-from viz_diffusion.diffusion.unet import ModelConfig, ResidualBlock, SimpleUNet
+from viz_diffusion.diffusion.unet import ModelConfig, SimpleUNet
+from viz_diffusion.diffusion.unet_blocks import ResidualBlock
 from viz_diffusion.evaluation.intervals import t_quantile
 from viz_diffusion.evaluation.statistics import rank_correlation
 from viz_diffusion.lessons.facts import FactGroup

@@ -247,6 +247,7 @@ def _distance(value: float | None) -> str:
 
 LESSON = Lesson(
     name="samplers",
+    latent=True,
     position=90,
     precomputed=Precomputed(
         Samplers,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Annotated
 
@@ -39,6 +40,8 @@ from viz_diffusion.lessons.step.step_parts import (
 )
 from viz_diffusion.plots.lazy_figures import Figures
 from viz_diffusion.recording.generation import record_generation
+from viz_diffusion.recording.latent_pictures import is_latent, side_by_side, state_picture
+from viz_diffusion.recording.trajectory import Float32, Trajectory
 from viz_diffusion.text.catalogue import Texts
 from viz_diffusion.views.frames import one_channel, pictures
 
@@ -125,7 +128,7 @@ def _measure_study(context: LessonContext) -> StepStudy:
             context.model, context.schedule, GENERATIONS, progress=context.progress
         )
     directions = measure_directions(measure_steps(traces, sample) for sample in range(traces.num_images))
-    exposure = measure_exposure(context.model, traces, context.heldout, context.data_set, context.size(*SIZES))
+    exposure = measure_exposure(context.model, traces, context.heldout_x, context.data_set_x, context.size(*SIZES))
     return StepStudy(directions, exposure)
 
 
@@ -135,12 +138,13 @@ def draw(data: StepParts) -> Figures:
     trajectory = data.trajectory
     x_t, x_prev = states(trajectory, data.sample)
     parts = {name: getattr(data, name)[shown] for name in PARTS}
+    shown_state, shown_part = _drawn_as(trajectory)
     ledger = StepLedger(
         steps_left=trajectory.steps_left[shown],
         timesteps=trajectory.timesteps[shown],
-        x_t=pictures(x_t[shown]),
-        **{name: one_channel(part) for name, part in parts.items()},
-        x_prev=pictures(x_prev[shown]),
+        x_t=shown_state(x_t[shown]),
+        **{name: shown_part(part) for name, part in parts.items()},
+        x_prev=shown_state(x_prev[shown]),
         norms=np.stack([norms(part) for part in parts.values()], axis=1),
         stride=data.stride,
     )
@@ -151,6 +155,14 @@ def draw(data: StepParts) -> Figures:
     return figures | Figures(
         directions=lambda: _draw_directions(study.directions), exposure=lambda: _draw_exposure(study.exposure)
     )
+
+
+def _drawn_as(trajectory: Trajectory) -> tuple[Callable[[Float32], Float32], Callable[[Float32], Float32]]:
+    """Return how (R, C, H, W) states and parts are drawn: as (R, H, W), of latents the channels side by side."""
+    if not is_latent(trajectory) or trajectory.decoded is None:
+        return pictures, one_channel
+    shape = (1, *trajectory.decoded.shape[3:])
+    return (lambda x: state_picture(x, shape)[:, 0]), (lambda part: side_by_side(part, shape)[:, 0])
 
 
 def _draw_directions(data: StepDirections) -> Figure:
@@ -272,6 +284,7 @@ PRECOMPUTED = Precomputed(
 LESSON = Lesson(
     name="step",
     any_data=True,
+    latent=True,
     position=40,
     measure=measure,
     measure_recording=measure_recording,
