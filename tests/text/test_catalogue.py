@@ -152,7 +152,8 @@ def foreign_words(key: str, text: str) -> list[str]:
     """Return the words of at least three Latin letters that are not in ``NAMES``; none of a command or a prompt."""
     if is_command(key) or key == "language.tag":
         return []
-    plain = re.sub(r"“[a-z …]+”|{[^}]*}|--[a-z-]+( bundled| all| [A-Z]+)?|vizdiff [a-z-]+", " ", text.replace("et al.", ""))
+    left_out = r"“[a-z …]+”|{[^}]*}|--[a-z-]+( bundled| all| [A-Z]+)?|vizdiff [a-z-]+"
+    plain = re.sub(left_out, " ", text.replace("et al.", ""))
     names = NAMES | FILES if key.startswith("terminal.") else NAMES
     return [word for word in re.findall(r"[A-Za-zÀ-ž_]{3,}", plain) if word not in names]
 
