@@ -5,10 +5,12 @@ from __future__ import annotations
 import functools
 import itertools
 import os
+import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from threadpoolctl import threadpool_limits
 
@@ -16,6 +18,11 @@ if "PYTEST_XDIST_WORKER" in os.environ and "OMP_NUM_THREADS" not in os.environ:
     # a worker a core: more threads than cores would only wait for each other
     os.environ["OMP_NUM_THREADS"] = "1"  # for torch, and for the commands that tests start
     threadpool_limits(1)  # for NumPy, which zarr's pytest plugin has loaded already
+
+if sys.dont_write_bytecode:
+    # else each of the commands that tests start compiles the package anew, and each worker all tests
+    sys.dont_write_bytecode = False
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="viz-diffusion-cache-")  # no test sees the user's own studies
 
@@ -29,6 +36,7 @@ from viz_diffusion.diffusion.sampler_config import SamplerConfig
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.diffusion.unet import ModelConfig, SimpleUNet
 from viz_diffusion.evaluation import likelihood
+from viz_diffusion.recording import comparison_sampling
 from viz_diffusion.recording.comparison_runs import ComparisonRuns, Generation, save_comparison_runs
 from viz_diffusion.recording.generation import record_generation
 from viz_diffusion.training.run import Run
@@ -37,6 +45,8 @@ pytest_plugins = ["figure_fixtures"]
 
 SLOWEST = (
     "cli/test_commands.py",
+    "reliability/test_output_places.py",
+    "reliability/test_signals.py",
     "cli/test_own_data.py",
     "cli/test_small_data_sets.py",
     "cli/test_standard_streams.py",
@@ -44,7 +54,9 @@ SLOWEST = (
     "browser/test_recording_pages_in_browser.py",
     "lessons/decision/test_decision.py",
     "browser/test_real_pages_in_browser.py",
+    "deck/test_slides.py",
     "recording/test_async_writer.py",
+    "reliability/test_not_finite.py",
     "cli/test_train_command.py",
     "cli/test_objectives.py",
     "evaluation/test_evaluate.py",
@@ -77,6 +89,25 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     order = {Path(__file__).parent / name: place for place, name in enumerate(SLOWEST)}
     counts = Counter(item.path for item in items)
     items.sort(key=lambda item: (order.get(item.path, len(order)), -counts[item.path], item.path))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Hand out tests by :func:`scope`: the study of the tests of decks takes ten seconds to make."""
+    if config.getoption("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByStudy(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return scope(nodeid)
+
+    return ByStudy(config, log)
+
+
+def scope(nodeid: str) -> str:
+    """Return what one worker runs as a whole: the file of a test, or the folder of all tests of decks."""
+    return "tests/deck" if nodeid.startswith("tests/deck/") else nodeid.partition("::")[0]
 
 
 @pytest.fixture(autouse=True)
@@ -119,6 +150,21 @@ def test_digits() -> Digits:
 @pytest.fixture
 def few_digits(test_digits: Digits) -> Digits:
     return Digits(test_digits.images[:40], test_digits.labels[:40])
+
+
+@pytest.fixture
+def short_tsne(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw maps by t-SNE of 250 iterations, the fewest that it makes, not of 1000."""
+    from sklearn import manifold
+
+    monkeypatch.setattr(manifold, "TSNE", functools.partial(manifold.TSNE, max_iter=250))
+
+
+@pytest.fixture
+def few_compared_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compare a recording by another sampler than DDPM with DDPM in 50 steps, not in 1000."""
+    other = comparison_sampling._other_sampler
+    monkeypatch.setattr(comparison_sampling, "_other_sampler", lambda own, _: other(own, 50))
 
 
 @pytest.fixture

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -41,14 +42,32 @@ def recording(make_recording: Callable[[int], Path]) -> Path:
     return make_recording(24)
 
 
-@pytest.fixture(scope="module", params=languages())
-def pages(request: pytest.FixtureRequest, recording: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder named by its language, with a report, a worksheet and its key."""
-    folder = tmp_path_factory.mktemp("pages") / request.param
-    common = ["--trajectory", str(recording), "--run", "bundled", "--lang", request.param, "--quiet"]
-    assert main(["report", *common, "--out", str(folder / "report.html")]) == 0
-    assert main(["worksheet", *common, "--out", str(folder / "sheets")]) == 0
+@pytest.fixture(scope="module")
+def written(recording: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with a report, a worksheet and its key in each language, of a study that is measured once."""
+    folder = tmp_path_factory.mktemp("pages")
+    for lang in languages():
+        common = ["--trajectory", str(recording), "--run", "bundled", "--lang", lang, "--quiet"]
+        assert main(["report", *common, "--out", str(folder / lang / "report.html")]) == 0
+        assert main(["worksheet", *common, "--out", str(folder / lang / "sheets")]) == 0
     return folder
+
+
+@pytest.fixture(scope="module", params=languages())
+def pages(request: pytest.FixtureRequest, written: Path) -> Path:
+    """Return a folder named by its language, with a report, a worksheet and its key."""
+    return written / str(request.param)
+
+
+@pytest.fixture(scope="module")
+def page(pages: Path, chromium: Any) -> Iterator[Any]:
+    """Return the report in a window of 1280 x 800, for tests that only read it."""
+    context = chromium.new_context(offline=True, viewport={"width": 1280, "height": 800}, reduced_motion="reduce")
+    page = context.new_page()
+    page.goto((pages / "report.html").as_uri())
+    page.locator("#ui-scrubber[aria-valuetext]").wait_for()
+    yield page
+    context.close()
 
 
 @pytest.mark.parametrize("width", WIDTHS)
@@ -61,8 +80,8 @@ def test_a_written_page_is_silent_accessible_and_whole(pages: Path, visit: Visit
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
-def test_the_report_has_every_core_lesson_in_its_language(pages: Path, visit: Visit) -> None:
-    page, texts = visit(pages / "report.html").page, load_texts(pages.name)
+def test_the_report_has_every_core_lesson_in_its_language(page: Any, pages: Path) -> None:
+    texts = load_texts(pages.name)
     questions = [question.inner_text() for question in page.locator(".chapter h2 .question").all()]
     core = [texts[f"chapter.{lesson.name}.question"] for lesson in all_lessons() if lesson.core]
     assert [question for question in questions if question in core] == core  # others only where they ship
@@ -72,8 +91,8 @@ def test_the_report_has_every_core_lesson_in_its_language(pages: Path, visit: Vi
     assert "{" not in page.locator("main").inner_text()
 
 
-def test_headings_and_contents_name_the_subjects(pages: Path, visit: Visit) -> None:
-    page, texts = visit(pages / "report.html").page, load_texts(pages.name)
+def test_headings_and_contents_name_the_subjects(page: Any, pages: Path) -> None:
+    texts = load_texts(pages.name)
     shown = [
         name for name in page.locator(".chapter").evaluate_all("(all) => all.map(({ id }) => id)") if name[:3] != "ui-"
     ]
@@ -96,8 +115,7 @@ def test_the_introduction_fits_on_one_screen(pages: Path, visit: Visit, width: i
     assert [row.locator("img").count() for row in section.locator(".tiles").all()] == [5, 4, 5]
 
 
-def test_the_summary_has_every_question_once(pages: Path, visit: Visit) -> None:
-    page = visit(pages / "report.html").page
+def test_the_summary_has_every_question_once(page: Any) -> None:
     asked = page.locator(".answers dt").evaluate_all("(all) => all.map((one) => one.textContent.trim())")
     rows = page.locator("#ui-summary td:first-child").evaluate_all("(all) => all.map((one) => one.textContent.trim())")
     assert rows == asked
@@ -109,8 +127,8 @@ def test_the_summary_has_every_question_once(pages: Path, visit: Visit) -> None:
         assert page.locator(str(link.get_attribute("href"))).count() == 1
 
 
-def test_the_corrections_are_the_decks(pages: Path, visit: Visit) -> None:
-    page, texts = visit(pages / "report.html").page, load_texts(pages.name)
+def test_the_corrections_are_the_decks(page: Any, pages: Path) -> None:
+    texts = load_texts(pages.name)
     sayings = [texts[key] for key in texts if key.startswith("deck.correction.") and key.endswith(".said")]
     assert page.locator(".corrections dt").all_inner_texts() == sayings
     for answer in page.locator(".corrections dd").all_inner_texts():
@@ -145,6 +163,7 @@ def test_the_printed_report_wastes_no_paper_and_leaves_no_heading_alone(
     pages: Path, visit: Visit, tmp_path: Path
 ) -> None:
     page = visit(pages / "report.html").page
+    page.locator("figure img").evaluate_all("(all) => all.forEach((one) => { one.style.visibility = 'hidden'; })")
     page.pdf(path=tmp_path / "report.pdf", prefer_css_page_size=True)
     sheets = PdfReader(tmp_path / "report.pdf").pages
     page.emulate_media(media="print")
@@ -156,13 +175,13 @@ def test_the_printed_report_wastes_no_paper_and_leaves_no_heading_alone(
     figures = page.locator("figure").count()
     assert content - ending / 1005 <= 0.75 * figures, "small pictures, and no tables of charts"
     assert len(sheets) <= 1.25 * content, "at most a fifth of the paper is left white at the sheets' ends"
-    assert all(len(sheet.extract_text()) > 60 for sheet in sheets), "no sheet holds a picture alone, without words"
     assert round(float(sheets[0].mediabox.width) / 72 * 25.4) == 210
     heads = page.locator("h2, h3, h2 .question").evaluate_all("(all) => all.map((one) => one.textContent)")
     headings = {"".join(one.split()) for head in heads for one in (head, head.partition(":")[0])}
     for number, sheet in enumerate(sheets, 1):
         lines: dict[int, str] = {}
-        sheet.extract_text(visitor_text=lambda text, cm, tm, _font, _size, to=lines: collect(text, cm, tm, to))
+        words = sheet.extract_text(visitor_text=lambda text, cm, tm, _font, _size, to=lines: collect(text, cm, tm, to))
+        assert len(words) > 60, "no sheet holds a picture alone, without words"
         assert lines[min(lines)] not in headings, f"a heading is alone at the foot of sheet {number}"
     for place in (".answers dd", ".exercise details"):
         assert page.locator(place).filter(visible=True).count() == 0, "questions stand without their answers"

@@ -263,7 +263,8 @@ def test_a_full_disk_loses_nothing(trained: Path, tmp_path: Path) -> None:
     import resource
 
     out = tmp_path / "digits.npz"
-    out.write_bytes(b"what was there before")
+    np.savez(out, images=np.zeros((1, 28, 28), np.uint8))
+    before = out.read_bytes()
 
     def limit() -> None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -288,5 +289,5 @@ def test_a_full_disk_loses_nothing(trained: Path, tmp_path: Path) -> None:
     )
     assert done.returncode == 4, done.stderr
     assert "digits.npz" in done.stderr.splitlines()[-1]
-    assert out.read_bytes() == b"what was there before"
+    assert out.read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["digits.npz"]

@@ -69,12 +69,12 @@ def test_float16_while_recording(tmp_path: Path) -> None:
     np.testing.assert_allclose(Trajectory.open(tmp_path / "a.zarr").x_t, generate().x_t, rtol=2**-11, atol=1e-7)
 
 
-@pytest.mark.parametrize("at", [None, (999, 499, 3)])
+@pytest.mark.parametrize("at", [None, (999, 499, 9)])
 @pytest.mark.parametrize("norms", [False, True])
 def test_activations_go_to_disk(
     at: tuple[int, ...] | None, norms: bool, make_unet: Callable, linear: NoiseSchedule, tmp_path: Path
 ) -> None:
-    config = SamplerConfig(steps=250 if at else 60, guidance_scale=1.5)
+    config = SamplerConfig(steps=100 if at else 60, guidance_scale=1.5)
     options = {"config": config, "activations_at": at, "activation_norms": norms}
     options |= {"activations": ["time_mlp", "mid.*"]}
     pair = [
@@ -229,8 +229,7 @@ def test_a_killed_recording_opens_with_what_was_flushed(left: int, tmp_path: Pat
     found = Trajectory.open(path, allow_partial=True)
     assert found.num_steps % 50 == 0
     assert 50 <= found.num_steps <= 1000 - left + 1
-    whole = generate(2, steps=1000)  # the same loop with other seeds, to have the shapes
-    assert found.x_t.shape[2:] == whole.x_t.shape[2:]
+    assert found.x_t.shape[2:] == generate(2, steps=2).x_t.shape[2:]
     noise = ImageNoise([5, 6], (1, 4, 4))
     np.testing.assert_array_equal(found.x_t[:, 0], noise.draw().numpy())
 

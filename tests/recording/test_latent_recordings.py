@@ -109,17 +109,15 @@ def test_a_pictured_recording_shows_decoded_images_and_channels(recorded: Trajec
     assert pictured(shown) is shown  # what is not of latents stays as it is
 
 
-def test_comparison_runs_are_pictures(network: SimpleUNet, recorded: Trajectory) -> None:
-    one = replace(
-        recorded,
-        **{name: getattr(recorded, name)[:1] for name in ("x_t", "eps_pred", "x0_pred", "x0", "labels", "seeds")},
-    )
-    one = replace(one, eps_cond=None, eps_uncond=None, decoded=None, decoded_steps=None)
+def test_comparison_runs_are_pictures(network: SimpleUNet, linear: NoiseSchedule) -> None:
+    one = record_generation(network, linear, torch.tensor([3]), [0], CONFIG)
     runs = sample_comparison_runs(network, one, labels=[3, 5], comparisons=False)
     (other,) = runs.others
     assert other.x_t.shape == (len(other.timesteps) + 1, 28, 28)
-    assert recorded.decoded is not None
-    np.testing.assert_allclose(other.x0_pred.shape, (len(other.timesteps), 28, 28))
+    assert other.x0_pred.shape == (len(other.timesteps), 28, 28)
+    whole = record_generation(network, linear, torch.tensor([5]), [0], CONFIG)
+    np.testing.assert_allclose(other.x_t[-1], pictured(whole).x0[0, 0], atol=1e-4)
+    np.testing.assert_allclose(other.x_t[0], pictured(whole).x_t[0, 0, 0], atol=1e-4)
 
 
 def test_the_figure_of_channels_has_a_row_for_each_state(recorded: Trajectory) -> None:
@@ -127,7 +125,7 @@ def test_the_figure_of_channels_has_a_row_for_each_state(recorded: Trajectory) -
     texts = [text.get_text() for text in figure.texts]
     assert sum("steps left" in text for text in texts) == 4  # four of the shares are different steps
     assert sum(text.startswith("channel ") for text in texts) == 4
-    with pytest.raises(VizdiffUsageError, match=r"`sample` must lie in 0\.\.1 here, found 2"):
+    with pytest.raises(VizdiffUsageError, match=r"sample must lie in 0\.\.1 here, found 2"):
         draw_channels(recorded, 2)
     with pytest.raises(VizdiffInputError, match="holds no latents"):
         draw_channels(replace(recorded, decoded=None, decoded_steps=None))

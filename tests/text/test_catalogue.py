@@ -133,10 +133,14 @@ NAMES = {
     "Down",
     "PCA",
     "Rousseeuw",
+    "Stable",
+    "Diffusion",
     "CLIP",
+    "ViT",
+    "Welling",
+    "Rombach",
     "InfoNCE",
     "Radford",
-    "Rombach",
     "Vaswani",
 }
 """Latin words allowed in a Chinese text; commands and fields are not checked."""
@@ -152,8 +156,9 @@ def foreign_words(key: str, text: str) -> list[str]:
     """Return the words of at least three Latin letters that are not in ``NAMES``; none of a command or a prompt."""
     if is_command(key) or key == "language.tag":
         return []
-    left_out = r"“[a-z …]+”|{[^}]*}|--[a-z-]+( bundled| all| [A-Z]+)?|vizdiff [a-z-]+"
-    plain = re.sub(left_out, " ", text.replace("et al.", ""))
+    plain = re.sub(
+        r"“[a-z …]+”|{[^}]*}|--[a-z-]+( bundled| all| [A-Z]+)?|vizdiff [a-z-]+", " ", text.replace("et al.", "")
+    )
     names = NAMES | FILES if key.startswith("terminal.") else NAMES
     return [word for word in re.findall(r"[A-Za-zÀ-ž_]{3,}", plain) if word not in names]
 

@@ -12,7 +12,8 @@ from viz_diffusion.cli.option_groups import BASICS
 from viz_diffusion.cli.outputs import RECORDING, Output, default_out
 from viz_diffusion.cli.record import StorageOptions, draw_steps
 from viz_diffusion.errors import VizdiffInputError, VizdiffUsageError
-from viz_diffusion.files import make_dir, sha256_file, write_json
+from viz_diffusion.files import sha256_file, write_json
+from viz_diffusion.files.output_places import place_folder
 from viz_diffusion.text.class_names import file_name
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def record_branch(
 
     branch = read_branch(file)
     out = default_out(f"trajectory_{file_name(file.stem)}", "", lang=terminal.texts.lang) if out is None else out
-    make_dir(out)
+    place_folder(out)
     terminal.say("Loading", "PyTorch")
     from viz_diffusion.live.replay import replay_branch
 
@@ -71,7 +72,7 @@ def record_branch(
             f"{file} was saved with the weights {branch.weights_sha256[:8]}, and the run {name} has {digest[:8]}; "
             "choose the `run` it was saved with"
         )
-    claimed = Output(out / "trajectory.json", "trajectory", force, terminal.texts.lang, RECORDING)
+    claimed = Output(out / "trajectory.json", "trajectory", force, terminal.texts.lang, RECORDING, shares=True)
     claimed.claim(terminal, branch=sha256_file(file)[:8], weights=digest[:8])
     steps, text = (
         len(branch.timesteps),

@@ -17,6 +17,7 @@ from viz_diffusion.recording.store.fields import ACTIVATIONS, FIELDS, INNER_FIEL
 from viz_diffusion.recording.store.layout import CHUNK_STEPS, partial_path
 from viz_diffusion.recording.store.reader import Extent, StoreReader, pack
 from viz_diffusion.recording.store.writer import StoreWriter, refuse_other_folders
+from viz_diffusion.stopping import temporary
 
 if TYPE_CHECKING:
     from viz_diffusion.recording.trajectory import Trajectory
@@ -40,7 +41,7 @@ _LATER_FACTS: dict[str, Any] = {"eta": 0.0, "interventions": "", "prediction_typ
 def write(trajectory: Trajectory, path: Path, *, dtype: str, compress: bool) -> None:
     """Write a trajectory; see :meth:`Trajectory.save`."""
     if path.suffix == ".zip":
-        with io_errors("write", path), tempfile.TemporaryDirectory() as folder:
+        with io_errors("write", path), tempfile.TemporaryDirectory() as folder, temporary(folder):
             write_to(trajectory, StoreWriter(Path(folder), dtype=dtype, compress=compress))
             pack(Path(folder), path)
         return

@@ -6,8 +6,7 @@ Layout (the Hugging Face one, plus what resuming needs)::
     metrics.jsonl                  one JSON object per line
     samples.safetensors            thumbnails from one fixed noise, at several training steps
     training/step-00001000/        a checkpoint: model, ema, optimizer, state.json, manifest.json
-    autoencoder.safetensors        of a run in latents: the autoencoder, trained before the network
-    text_encoder.safetensors       of a run of prompts: the text encoder, trained before the network
+    autoencoder.safetensors        of latents, or text_encoder.safetensors of prompts: trained before the network
     model.safetensors              the averaged weights, written at the end of training
     manifest.json                  SHA-256 of each file; written last, so it exists only in a finished run
 
@@ -46,6 +45,7 @@ from viz_diffusion.files import (
     write_json,
     write_manifest,
 )
+from viz_diffusion.files.output_places import require_own_folder
 from viz_diffusion.training.bundled_runs import BUNDLED_RUNS, CONTROLS_DIR, bundled_name
 from viz_diffusion.training.checkpoint import load_weights, read_tensors, require_fit, to_bytes
 from viz_diffusion.training.checkpoint_series import LOCK, CheckpointSeries, Resumed, step_of
@@ -77,12 +77,13 @@ class Run:
         Raises
         ------
         VizdiffInputError
-            If the folder already holds a run.
+            If the folder already holds a run, holds anything else, or lies inside a run, a recording or the like.
         VizdiffLockedError
             If another process is writing to the folder.
         """
         run = cls(path, config)
         run._require_no_config()
+        require_own_folder(path, lambda name: name == LOCK)
         make_dir(path)
         with run.lock():
             run._require_no_config()  # another process may have begun one before the lock was taken

@@ -14,11 +14,11 @@ from viz_diffusion.diffusion.oracles import EmpiricalOracle, TruthOracle
 from viz_diffusion.diffusion.sampler_config import SamplerConfig
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.lessons.base import Finding
-from viz_diffusion.lessons.context import record_traces
+from viz_diffusion.lessons.context import LessonContext, record_traces
 from viz_diffusion.lessons.guess import lesson as guess
 from viz_diffusion.lessons.guess.ideal_denoiser import compare_with_ideal
 from viz_diffusion.lessons.step import lesson as step
-from viz_diffusion.lessons.step.step_parts import deviation_from_ddim
+from viz_diffusion.lessons.step.step_parts import StepParts, deviation_from_ddim
 from viz_diffusion.recording.generation import record_generation
 from viz_diffusion.views import strip as strip_view
 
@@ -85,9 +85,17 @@ def test_the_guess_is_told_both_ways(some: tuple[Digits, Digits]) -> None:
         assert [drawing.name for drawing in told["zh"].drawings] == ["steps", "ideal"]
 
 
-def test_ddim_ends_where_its_formula_says_and_a_hidden_eta_is_caught() -> None:
-    context = make_context(mute(), recorded_steps=20)
-    data = step.LESSON.measure(context)
+@pytest.fixture(scope="module")
+def context() -> LessonContext:
+    return make_context(mute(), recorded_steps=20)
+
+
+@pytest.fixture(scope="module")
+def data(context: LessonContext) -> StepParts:
+    return step.LESSON.measure(context)
+
+
+def test_ddim_ends_where_its_formula_says_and_a_hidden_eta_is_caught(context: LessonContext, data: StepParts) -> None:
     found = outcomes(step.LESSON, data)
     assert (found["injects_more"], found["ddim_injects_nothing"]) == (True, True)
     noisy = record_generation(
@@ -97,15 +105,12 @@ def test_ddim_ends_where_its_formula_says_and_a_hidden_eta_is_caught() -> None:
     assert outcomes(step.LESSON, caught)["ddim_injects_nothing"] is False
 
 
-def test_no_distance_at_all_is_called_0_and_a_small_one_keeps_its_digits() -> None:
-    data = step.LESSON.measure(make_context(mute(), recorded_steps=20))
+def test_no_distance_at_all_is_called_0_and_a_small_one_keeps_its_digits(data: StepParts) -> None:
     for rest, told in ((0.0, "0"), (1.2e-7, "1.2e-07")):
         assert step.facts(replace(data, ddim_rest=np.array([0.0, rest]))).ddim_rest_told == told
 
 
-def test_steps_are_told_both_ways() -> None:
-    context = make_context(mute(), recorded_steps=20)
-    data = step.LESSON.measure(context)
+def test_steps_are_told_both_ways(context: LessonContext, data: StepParts) -> None:
     contrary = replace(data, injected=data.injected * 1e-3, ddim_rest=np.array([0.2]))
     for found, verdict in ((data, "Yes"), (contrary, "No")):
         told = told_in_every_language(Finding.of(step.LESSON, found, full=False), context)

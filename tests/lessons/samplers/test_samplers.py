@@ -132,10 +132,10 @@ def test_the_kept_ways_are_those_of_the_sampler() -> None:
     asked = torch.arange(30) % 10
     _sample(oracle, SCHEDULE, asked, "ddim", "beta", 4, keeper)
     kept = keeper.states()
-    assert kept.shape == (23, 5, 28, 28)
+    assert kept.shape == (23, 5, 1, 28, 28)
     noise = ImageNoise(range(TRACED_SEED, TRACED_SEED + 23))
     steps = list(ddim_steps(oracle, SCHEDULE, noise, asked[:23], timesteps=spaced_timesteps(1000, 4)))
-    states = torch.stack([*(step.x_t for step in steps), steps[-1].x_prev], dim=1)[:, :, 0].numpy()
+    states = torch.stack([*(step.x_t for step in steps), steps[-1].x_prev], dim=1).numpy()
     assert np.allclose(kept, states, atol=1e-5)
 
 

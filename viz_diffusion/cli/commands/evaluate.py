@@ -34,7 +34,8 @@ from viz_diffusion.cli.options import (
 from viz_diffusion.cli.outputs import Output, sampling_marks
 from viz_diffusion.diffusion.sampler_config import SamplerConfig
 from viz_diffusion.errors import VizdiffUsageError
-from viz_diffusion.files import make_parent, write_json
+from viz_diffusion.files import write_json
+from viz_diffusion.files.output_places import place_file
 
 if TYPE_CHECKING:
     from viz_diffusion.data import Digits
@@ -138,7 +139,7 @@ def _check_options(count: int | None, seed: int, out: Path | None) -> None:
     if count is not None and not FEWEST <= count <= 10000:
         raise VizdiffUsageError(f"--count must lie in 20..10000, found {count}")
     if out is not None:
-        make_parent(out)
+        place_file(out, ".json")
 
 
 def _claim(

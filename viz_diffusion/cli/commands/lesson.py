@@ -32,7 +32,8 @@ from viz_diffusion.cli.options import (
 from viz_diffusion.cli.outputs import Output, default_out, picture_names
 from viz_diffusion.cli.picture_options import writes_pictures
 from viz_diffusion.errors import VizdiffUsageError, did_you_mean
-from viz_diffusion.files import make_dir, write_json
+from viz_diffusion.files import write_json
+from viz_diffusion.files.output_places import place_folder
 
 if TYPE_CHECKING:
     from viz_diffusion.study.narrative import NarratedLesson
@@ -89,15 +90,14 @@ def run_command(
     _check_name(name, texts)
     terminal.say("Question", texts[f"chapter.{name}.question"])
     out = default_out("lessons", "", digit, lang, label, seed=seed, run=run) if out is None else out
-    make_dir(out)
+    place_folder(out)
     from viz_diffusion.lessons.base import choose_lessons
 
     lesson = choose_lessons(name)[0]
-    request = GenerationRequest(
-        DEFAULT_DIGIT if digit is None else digit, seed, None, PICTURE_SAMPLER, asked=(digit, label), refresh=refresh
-    )
+    asked = DEFAULT_DIGIT if digit is None else digit
+    request = GenerationRequest(asked, seed, None, PICTURE_SAMPLER, asked=(digit, label), refresh=refresh)
     own = ["--full"] * full + ["--refresh"] * refresh
-    written = Output(out / f"{name}.json", "lesson", force, lang, picture_names(lesson.figure_names), options=own)
+    written = Output(out / f"{name}.json", "lesson", force, lang, picture_names(lesson.figure_names), None, own, True)
     opened = open_study(request, run, device, terminal, written, data_dir)
     finding, narrated = study_lesson(opened, lesson, full=full, anew=refresh, texts=texts)
     terminal.say("Drawing", ", ".join(drawing.name for drawing in narrated.drawings))
@@ -105,12 +105,12 @@ def run_command(
 
     for drawing in narrated.drawings:
         save_drawing(drawing, out)
-    loaded = opened.loaded
+    run_used = opened.loaded.run
     result = {
         "lesson": name,
-        "run": loaded.run.name_or_path,
-        "weights_sha256": loaded.weights_sha256,
-        "dataset": loaded.run.config.dataset,
+        "run": run_used.name_or_path,
+        "weights_sha256": opened.loaded.weights_sha256,
+        "dataset": run_used.config.dataset,
         "digit": opened.label,
         "seed": seed,
         "seconds": round(terminal.seconds, 1),

@@ -13,7 +13,7 @@ from viz_diffusion.cli.loading import open_run
 from viz_diffusion.cli.option_groups import OUTPUT
 from viz_diffusion.cli.options import ForceOption, JsonOption, LangOption, QuietOption, RunOption
 from viz_diffusion.cli.outputs import Output, default_out
-from viz_diffusion.files import make_parent
+from viz_diffusion.files.output_places import place_file
 
 HELP = (
     "Write a page in which the network itself runs, offline.\n\n"
@@ -44,7 +44,7 @@ def run_command(
     """Load, write."""
     terminal = Terminal(as_json, quiet, lang)
     out = default_out("live", ".html", lang=lang, run=run) if out is None else out
-    make_parent(out)
+    place_file(out, ".html", ".htm")
     terminal.say("Loading", "PyTorch")
     from viz_diffusion.live.network_data import network_data
     from viz_diffusion.live.page import write_page

@@ -38,7 +38,8 @@ from viz_diffusion.cli.record import STORAGE, ActivationsOption, StorageOptions
 from viz_diffusion.cli.run_recording import RecordingRequest, record_and_draw
 from viz_diffusion.cli.saved_branch import FromOption, check_options, record_branch
 from viz_diffusion.errors import VizdiffUsageError
-from viz_diffusion.files import make_dir, write_json
+from viz_diffusion.files import write_json
+from viz_diffusion.files.output_places import place_folder
 
 HELP = (
     "Record one generation, step by step, and draw it.\n\n"
@@ -97,11 +98,12 @@ def run_command(
     name = "_".join(["trajectory", *images_mark(count)])
     shown = _only_prompt(prompt) or label
     out = default_out(name, "", digit, lang, shown, seed=seed, sampling=config, run=run) if out is None else out
-    make_dir(out)
+    place_folder(out)
     loaded = load_run(run, device, terminal, prompts=prompt)
-    texts = texts.for_classes(loaded.run.config.class_names).for_space(loaded.run.config.space)
+    kind = loaded.run.config
+    texts = texts.for_classes(kind.class_names).for_space(kind.space).for_prompts(kind.prompts)
     chosen = choose_label(loaded.run.config, digit, label)
-    Output(out / "trajectory.json", "trajectory", force, lang, RECORDING).claim(
+    Output(out / "trajectory.json", "trajectory", force, lang, RECORDING, shares=True).claim(
         terminal,
         label=chosen if not prompt else loaded.run.config.prompts[0],
         seed=seed,

@@ -59,7 +59,7 @@ def draw_label_bits(bits: LabelBits) -> Figure:
         axes.axhline(bits.entropy, color=theme.INK, lw=1.6)
         theme.write(figure, box[0] - 20, box[1] - 60, words("vertical"), 22, ha="left")
         middle = box[0] + box[2] / 2
-        theme.write(figure, middle, box[1] + box[3] + 185, words("timestep"), 22)
+        theme.write(figure, middle, box[1] + box[3] + 185, words("t_generation"), 22)
         said = words("entropy", bits=bits.entropy)
         height = box[1] + (1 - bits.entropy / high) * box[3]
         theme.write(figure, box[0] + 20, height - 24, said, 20, ha="left", color=theme.INK)

@@ -214,7 +214,7 @@ def rows(facts: TextFacts, texts: Texts) -> Rows:
 
 LESSON = Lesson(
     name="text",
-    position=97,
+    position=134,
     precomputed=Precomputed(
         TextStudy,
         measure,

@@ -75,7 +75,7 @@ def draw_loss_by_t(found: LossByT) -> Figure:
         columns = [(tick / (T - 1), theme.number(tick)) for tick in _marks(T)]
         draw_table(figure, (box[0], 1000, box[2], 620), wide, rows, columns, MAP_LIMIT, MAP_COLOURS)
         theme.write(figure, box[0] - 20, 970, words("digits"), 22, ha="left")
-        theme.write(figure, box[0] + box[2] / 2, 1765, words("timestep"), 22)
+        theme.write(figure, box[0] + box[2] / 2, 1765, words("t_noise"), 22)
         bar = (2680, 1360, 380, 28)
         theme.colour_bar(figure, bar, MAP_COLOURS, MAP_LIMIT, ticks=())
         for share, text, said in ((0.0, "×⅓", "low"), (0.5, "×1", ""), (1.0, "×3", "high")):
