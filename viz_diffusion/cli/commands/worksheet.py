@@ -88,12 +88,11 @@ def run_command(
     label = int(study.trajectory.labels[0])
     real = typical_image(label, heldout, heldout if label in heldout.present else config.load_digits("train"))
     reading = read_study(study)
-    sheet, key = make_worksheet(
-        study.trajectory, study.comparison_runs.others, pictures(real.numpy()), misread=reading.misread
-    )
+    others, image = study.comparison_runs.others, pictures(real.numpy())
+    sheet, key = make_worksheet(study.trajectory, others, image, misread=reading.misread)
     sheet, key = _with_prompts(sheet, key, study.trajectory.weights_sha256, lang)
-    command = study_command("worksheet", study, lang)
     lab = lab_of_worksheet(study.run, out, terminal)
+    command = study_command("worksheet", study, lang)
     pages = write_worksheet(sheet, key, command, texts, out, reading.warning(texts), lab)
     _say(sheet, pages, texts, terminal)
     terminal.result(
