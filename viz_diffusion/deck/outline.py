@@ -98,7 +98,7 @@ OUTLINE = (
     PlannedSlide("blocks", 90, "blocks", ("coarse",)),
     PlannedSlide("label_geometry", 90, "label_geometry", ("vectors",), True, "label_embedding"),
     PlannedSlide("prompts", 90, "prompts", ("held_out",), True, papers=(*_TEXT, "ho2022")),
-    PlannedSlide("attributes", 90, "attributes", ("shape_follows",), papers=_TEXT),
+    PlannedSlide("attributes", ON_REQUEST, "attributes", ("shape_follows",), papers=_TEXT),
     PlannedSlide("word_maps", ON_REQUEST, "word_maps", ("digit_on_ink",), papers=("vaswani2017", "rombach2022")),
     PlannedSlide("latent_space", 90, "latent_space", ("ceiling",), True, papers=_LATENT),
     PlannedSlide("latent_quality", 90, "latent_quality", ("cheaper",), papers=_LATENT),
