@@ -186,6 +186,7 @@ def compare_with_ideal(
             errors[name].append(wrong[1:].square().mean(dim=(1, 2, 3)).double().numpy())
         progress(done + 1, len(timesteps), "guesses beside a perfect memory's")
     share = schedule.alphas_cumprod[timesteps]
+    frames = {name: np.stack(images) for name, images in found.items()}
     return IdealComparison(
         timesteps=timesteps,
         num_train_timesteps=T,
@@ -193,9 +194,7 @@ def compare_with_ideal(
         eps_error=np.sqrt(np.stack(errors["eps"]).mean(axis=1)),
         error=np.stack(errors["x0_pred"]),
         ideal_error=np.stack(errors["ideal"]),
-        images=IdealFrames(
-            timesteps, *(np.stack(found[name]) for name in ("x_t", "x0_pred", "ideal")), x0=pictures(x0[0].numpy())
-        ),
+        images=IdealFrames(timesteps, x0=pictures(x0[0].numpy()), **frames),
         digit=digit,
     )
 
