@@ -31,16 +31,22 @@ long ones.
 
 
 class Outcomes:
-    """A plugin of pytest that counts the outcomes of the tests of each file and function."""
+    """A plugin of pytest that runs tests in the order of ``nodes`` and counts the outcomes of each function."""
 
-    def __init__(self, until: float) -> None:
+    def __init__(self, nodes: list[str], until: float) -> None:
         self.counts: dict[str, Counter[str]] = {}
+        self._order = {node: place for place, node in enumerate(nodes)}
         self._until = until
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Put the tests in order."""
+        items.sort(key=lambda item: self._order.get(_node(item.nodeid), len(self._order)))
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Count a test that ran, was skipped or could not be set up."""
         if report.when == "call" or report.outcome != "passed":
-            node = report.nodeid.split("[")[0].removeprefix("tests/")
+            node = _node(report.nodeid)
             self.counts.setdefault(node, Counter())[report.outcome] += 1
 
     @pytest.hookimpl(trylast=True)
@@ -48,6 +54,11 @@ class Outcomes:
         """Stop where the time is over."""
         if time.monotonic() > self._until:
             item.session.shouldstop = "the time is over"
+
+
+def _node(name: str) -> str:
+    """Return a test's file and function, without its parameters."""
+    return name.split("[")[0].removeprefix("tests/")
 
 
 def seen(fault: dict[str, Any], counts: dict[str, Counter[str]], soak: bool) -> tuple[str, int]:
@@ -72,7 +83,7 @@ def page(board: dict[str, Any], counts: dict[str, Counter[str]], soak: bool, sec
     rows, results = [], Counter[str]()
     for name, fault in board.items():
         text, passed = seen(fault, counts, soak)
-        results[text.split(",")[0].split(";")[0]] += 1
+        results[text.split(";")[0]] += 1
         rest = f" ({fault['partly']})" if "partly" in fault and passed else ""
         rows.append(f"| {name} | {fault['fault']} | {fault['expected']} | {text}{rest} | {passed} |")
     summary = ", ".join(f"{count} {text}" for text, count in results.most_common())
@@ -104,7 +115,7 @@ def main() -> None:
     chosen = [board[name] for name in options.ids or board]
     nodes = [node for one in chosen for node in (*one["tests"], *(one.get("soak", ()) if options.soak else ()))]
     begun = time.monotonic()
-    outcomes = Outcomes(begun + 60 * options.minutes)
+    outcomes = Outcomes(nodes, begun + 60 * options.minutes)
     arguments = ["-q", "-n", "0", "-p", "no:cacheprovider", "-m", "" if options.soak else "not soak"]
     pytest.main([*arguments, *(str(TESTS / node) for node in dict.fromkeys(nodes))], plugins=[outcomes])
     PAGE.write_text(page(board, outcomes.counts, options.soak, time.monotonic() - begun), "utf-8")

@@ -19,7 +19,7 @@ from viz_diffusion.deck.template import SlideTemplate
 from viz_diffusion.errors import VizdiffError
 from viz_diffusion.files import read_arrays, read_json
 from viz_diffusion.recording.trajectory import Trajectory
-from viz_diffusion.training.run import BUNDLED_DIR, Run
+from viz_diffusion.training.run import Run
 
 PACKAGE = Path(__file__).parents[2] / "viz_diffusion"
 BANNED = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"}
@@ -92,7 +92,7 @@ class Payload:
 def _in_run(name: str) -> Callable[[Path, bytes], object]:
     def load(folder: Path, data: bytes) -> object:
         run = folder / "run"
-        shutil.copytree(BUNDLED_DIR, run)
+        shutil.copytree(Run.bundled().path, run)
         (run / name).write_bytes(data)
         return Run.open(run).load_model()
 

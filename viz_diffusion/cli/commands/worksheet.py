@@ -32,7 +32,7 @@ from viz_diffusion.files.output_places import place_folder
 if TYPE_CHECKING:
     from viz_diffusion.text.catalogue import Texts
     from viz_diffusion.training.config import RunConfig
-    from viz_diffusion.worksheet.tasks import Worksheet
+    from viz_diffusion.worksheet.tasks import AnswerKey, Worksheet
 
 
 HELP = (
@@ -88,11 +88,11 @@ def run_command(
     label = int(study.trajectory.labels[0])
     real = typical_image(label, heldout, heldout if label in heldout.present else config.load_digits("train"))
     reading = read_study(study)
-    sheet, key = make_worksheet(
-        study.trajectory, study.comparison_runs.others, pictures(real.numpy()), misread=reading.misread
-    )
-    command = study_command("worksheet", study, lang)
+    others, image = study.comparison_runs.others, pictures(real.numpy())
+    sheet, key = make_worksheet(study.trajectory, others, image, misread=reading.misread)
+    sheet, key = _with_prompts(sheet, key, study.trajectory.weights_sha256, lang)
     lab = lab_of_worksheet(study.run, out, terminal)
+    command = study_command("worksheet", study, lang)
     pages = write_worksheet(sheet, key, command, texts, out, reading.warning(texts), lab)
     _say(sheet, pages, texts, terminal)
     terminal.result(
@@ -111,6 +111,21 @@ def run_command(
     if open_page:
         for page in pages:
             webbrowser.open(page.resolve().as_uri())
+
+
+def _with_prompts(sheet: Worksheet, key: AnswerKey, weights_sha256: str, lang: str) -> tuple[Worksheet, AnswerKey]:
+    """Return the exercises with the one on prompts, where samples of prompts ship for these weights."""
+    from viz_diffusion.lessons.precomputed import load_results
+    from viz_diffusion.lessons.text.lesson import LESSON
+    from viz_diffusion.lessons.text.text_study import HELD_OUT_ROW, TextStudy
+    from viz_diffusion.worksheet.prompt_exercise import with_prompts
+
+    found = load_results([LESSON], weights_sha256)
+    if TextStudy not in found:
+        return sheet, key
+    grid, first = found[TextStudy].grid, int(lang == "zh")
+    prompts = grid.prompts[first::2]
+    return with_prompts(sheet, key, prompts, grid.images[first::2], prompts[HELD_OUT_ROW])
 
 
 def _require_pixels(config: RunConfig) -> None:

@@ -142,7 +142,7 @@ def _draw_cosines(figure: Figure, cosines: Array, digits: str, prompts: str) -> 
         x, y, shade = left + column * size, top + row * size, _COSINES((value - low) / span)
         page.fill_between([x + 2, x + size - 2], y + 2, y + size - 2, color=shade, lw=0)
         ink = theme.ON_DARK if np.dot(shade[:3], (0.299, 0.587, 0.114)) < 0.48 else theme.ON_LIGHT
-        said = f"{value:z.1f}".replace("-", theme.MINUS)
+        said = f"{100 * value:z.0f}".replace("-", theme.MINUS)
         theme.write(figure, x + size / 2, y + size / 2, said, 18, va="center_baseline", color=ink)
-    theme.write(figure, left + len(cosines) * size / 2, top - 130, prompts, 22)
+    theme.write(figure, left + len(cosines) * size / 2, top - 130, prompts, 20)
     theme.write(figure, 90, top + len(cosines) * size / 2, digits, 22, ha="left", va="center", rotation=90)

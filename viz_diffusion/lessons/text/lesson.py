@@ -143,13 +143,15 @@ def claims(data: TextStudy) -> tuple[Claim, ...]:
 def _held_out_claims(data: TextStudy) -> tuple[Claim, Claim]:
     """Decide whether samples of held-out combinations lose at most :data:`MARGIN`."""
     asked = data.asked
-    held, seen = asked.of_held_out(True), asked.of_held_out(False)
-    first, second = share_of(asked.right[held]), share_of(asked.right[seen])
+    rows = (asked.of_held_out(True), asked.of_held_out(False))
+    first, second = (share_of(asked.right[one]) for one in rows)
     low, high = share_difference(first, second)
-    change, ends = asked.correlation(held).difference(asked.correlation(seen))
-    real, _ = asked.real_correlation(True).difference(asked.real_correlation(False))
+    own, real = [asked.correlation(one) for one in rows], [asked.real_correlation(one) for one in (True, False)]
+    change, ends = own[0].difference(own[1])
+    ratios = [float((one.value / other.value).mean()) for one, other in zip(own, real, strict=True)]
     numbers = {"change": first.value - second.value, "low": low, "high": high}
-    shape = {"change": change, "low": float(ends[0]), "high": float(ends[1]), "real_change": real}
+    shape = {"change": change, "low": float(ends[0]), "high": float(ends[1])}
+    shape |= {"real_change": real[0].difference(real[1])[0], "held_ratio": ratios[0], "seen_ratio": ratios[1]}
     return (
         Claim("held_out", _above(low, high, -MARGIN), numbers),
         Claim("held_out_shape", _above(float(ends[0]), float(ends[1]), -MARGIN), shape),
@@ -214,7 +216,7 @@ def rows(facts: TextFacts, texts: Texts) -> Rows:
 
 LESSON = Lesson(
     name="text",
-    position=97,
+    position=134,
     precomputed=Precomputed(
         TextStudy,
         measure,
@@ -225,7 +227,7 @@ LESSON = Lesson(
             LessonFigure("text_similarity", advanced=True),
         ),
     ),
-    seconds=(35, 300),
+    seconds=(25, 150),
     facts=facts,
     claims=claims,
     rows=rows,

@@ -24,6 +24,8 @@ GRID = (
     ("a wide two", "一个宽的二"),
 )
 """Prompts that are drawn, in English and in Chinese; the combination of the third one is held out of training."""
+HELD_OUT_ROW = 2
+"""Place of that pair."""
 GRID_NOISES = 5
 """Noises that each of them is drawn with."""
 GRID_SEED = 995_000
