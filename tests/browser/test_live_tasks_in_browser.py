@@ -1,11 +1,18 @@
-"""The live lab's tasks in a browser: what they name is in reach, and does what they say."""
+"""The live lab's tasks in a browser: what they name is in reach, and does what they say; worksheets that name them."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from live_lab import settled, state
+from pypdf import PdfReader
+from worksheet_fakes import fake_digit, fake_others, fake_trajectory
+
+from viz_diffusion.text.catalogue import languages, load_texts
+from viz_diffusion.worksheet.page import render_worksheet
+from viz_diffusion.worksheet.plan import make_worksheet
 
 pytest.importorskip("playwright.sync_api")
 pytestmark = pytest.mark.browser
@@ -72,3 +79,14 @@ def test_a_task_leads_to_its_control_and_a_place_in_the_page_resets_nothing(open
     assert ways.first.inner_text() == "Go to “guidance scale”"
     ways.first.click()
     assert page.evaluate("document.activeElement.id") == "ui-guidance"
+
+
+@pytest.mark.parametrize("lang", languages())
+def test_a_worksheet_that_names_tasks_still_prints_on_four_pages(visit: Any, tmp_path: Path, lang: str) -> None:
+    sheet, _ = make_worksheet(fake_trajectory(), fake_others(), fake_digit(3))
+    path = tmp_path / "worksheet.html"
+    path.write_text(render_worksheet(sheet, load_texts(lang), lab="live.html"), "utf-8")
+    page = visit(path, ready=False).page
+    assert page.locator("a").count() == 2
+    page.pdf(path=tmp_path / "sheet.pdf", format="A4", prefer_css_page_size=True)
+    assert len(PdfReader(tmp_path / "sheet.pdf").pages) == 4
