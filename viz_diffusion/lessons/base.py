@@ -202,7 +202,7 @@ class Lesson(Generic[DataT, FactsT]):
 
     @property
     def core(self) -> bool:
-        """Whether every report measures it; one precomputed as a whole is shown where its results ship or it is named."""
+        """Whether every report measures it; one precomputed as a whole stands where its results ship, or named."""
         return self.measure is not None
 
     @property
