@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -90,3 +91,17 @@ def test_what_needs_pixels_says_so_in_one_line(
     argv: list[str], words: str, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert words in refused(capsys, 3, *argv, "--run", str(run), "--out", str(tmp_path / "out"))
+
+
+def test_a_recording_of_latents_is_reported_without_its_network(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recording = tmp_path / "recording"
+    steps = ["--sampler", "ddim", "--steps", "4"]
+    assert main(["trajectory", "--run", str(run), *steps, "--quiet", "--out", str(recording)]) == 0
+    page, alone = tmp_path / "page.html", tmp_path / "alone.zarr"
+    replace(Trajectory.open(recording / "trajectory.zarr"), weights_sha256="").save(alone)
+    options = ["--lessons", "guess,step", "--json", "--out", str(page)]
+    assert main(["report", "--trajectory", str(alone), *options]) == 0
+    capsys.readouterr()
+    assert "latent, four channels" in page.read_text()

@@ -202,10 +202,7 @@ class Lesson(Generic[DataT, FactsT]):
 
     @property
     def core(self) -> bool:
-        """Whether every report measures it; the chapter of a lesson that is precomputed as a whole is closed at first.
-
-        Such a lesson stands in a report where its results ship with the weights, or where it is named.
-        """
+        """Whether every report measures it; one precomputed as a whole stands where its results ship, or named."""
         return self.measure is not None
 
     @property

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from viz_diffusion.recording.latent_pictures import PicturedLatents
 from viz_diffusion.recording.trajectory import Trajectory
 from viz_diffusion.report.introduction import introduction
 from viz_diffusion.report.page import Page
@@ -78,6 +79,7 @@ def assemble(
         provenance=tuple((texts[f"fact.{name}"], value) for name, value in known.items()),
         lang=texts.lang,
         recording_only=True,
+        space="latent" if isinstance(study.trajectory, PicturedLatents) else "pixel",
         note=texts("report.note", **words),
         introduction=introduction(study.trajectory, study.findings),
         audience=audience,

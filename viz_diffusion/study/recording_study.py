@@ -8,6 +8,7 @@ from typing import Any
 
 from viz_diffusion.errors import VizdiffInputError
 from viz_diffusion.lessons.base import AnyLesson, Finding, all_lessons
+from viz_diffusion.recording.latent_pictures import pictured
 from viz_diffusion.recording.trajectory import Trajectory
 from viz_diffusion.study.wording import wording
 from viz_diffusion.text.catalogue import Texts
@@ -22,7 +23,7 @@ class RecordingStudy:
     """A recording, and what the lessons measured on it without its network."""
 
     trajectory: Trajectory
-    """The recording; the lessons are about its first image."""
+    """The recording, of latents as pictures; the lessons are about its first image."""
     findings: tuple[Finding, ...]
     """One for each lesson that was measured, in the order of the story."""
     not_shown: tuple[AnyLesson, ...]
@@ -75,10 +76,11 @@ def study_recording(trajectory: Trajectory, lessons: Sequence[AnyLesson]) -> Rec
     Raises
     ------
     VizdiffInputError
-        Where the recording holds latents, or pictures too large for a strip.
+        Where the recording holds latents without their pictures, or pictures too large for a strip.
     VizdiffNonFiniteError
         Where its finished image or predicted x_0 is not known.
     """
+    recorded, trajectory = trajectory, pictured(trajectory)
     channels, height, width = trajectory.x_t.shape[2:]
     if channels not in (1, 3):
         raise VizdiffInputError(
@@ -91,7 +93,9 @@ def study_recording(trajectory: Trajectory, lessons: Sequence[AnyLesson]) -> Rec
         )
     check_recorded(trajectory)
     found = [
-        (lesson, lesson.measure_recording(trajectory)) for lesson in lessons if lesson.measure_recording is not None
+        (lesson, lesson.measure_recording(recorded))
+        for lesson in lessons
+        if lesson.measure_recording is not None and (lesson.latent or trajectory is recorded)
     ]
     return RecordingStudy(
         trajectory,

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from matplotlib.figure import Figure
 
 from viz_diffusion.errors import VizdiffInputError, VizdiffUsageError
 from viz_diffusion.plots.latent_channels import LatentFrames, draw_latent_channels
-from viz_diffusion.recording.latent_pictures import is_latent
-from viz_diffusion.recording.trajectory import Trajectory
-from viz_diffusion.views.frames import pictures
+from viz_diffusion.recording.latent_pictures import is_latent, side_by_side, state_picture
+from viz_diffusion.recording.trajectory import Float32, Trajectory
+from viz_diffusion.views.frames import one_channel, pictures
 
+Drawn = Callable[[Float32], Float32]
+"""Returns images as they are drawn."""
 SHARES = (1.0, 0.65, 0.45, 0.25, 0.05)
 """Steps left at the states that are drawn, as shares of all steps."""
+
+
+def drawn_as(trajectory: Trajectory) -> tuple[Drawn, Drawn]:
+    """Return how (R, C, H, W) states and noise are drawn: as (R, H, W), of latents the channels side by side."""
+    if not is_latent(trajectory) or trajectory.decoded is None:
+        return pictures, one_channel
+    shape = (1, *trajectory.decoded.shape[3:])
+    return (lambda x: state_picture(x, shape)[:, 0]), (lambda noise: side_by_side(noise, shape)[:, 0])
 
 
 def draw_channels(trajectory: Trajectory, sample: int = 0) -> Figure:

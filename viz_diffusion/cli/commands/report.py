@@ -216,9 +216,11 @@ def _recording_page(
     audience: str,
 ) -> Page:
     """Return the page of a recording whose network is not available."""
+    from viz_diffusion.recording.latent_pictures import PicturedLatents
     from viz_diffusion.report.recording_assembly import assemble, player, strip
 
-    texts, played = texts.preferring("alone"), player(study.trajectory)
+    space = "latent" if isinstance(study.trajectory, PicturedLatents) else "pixel"
+    texts, played = texts.preferring("alone").for_space(space), player(study.trajectory)
     lessons, pictures = _draw(
         study.findings, study.words(texts), (played,), lambda: strip(study, texts), texts, figures, terminal
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Annotated
 
@@ -41,10 +40,9 @@ from viz_diffusion.lessons.step.step_parts import (
 from viz_diffusion.plots import theme
 from viz_diffusion.plots.lazy_figures import Figures
 from viz_diffusion.recording.generation import record_generation
-from viz_diffusion.recording.latent_pictures import LATENT_LIMIT, is_latent, side_by_side, state_picture
-from viz_diffusion.recording.trajectory import Float32, Trajectory
+from viz_diffusion.recording.latent_pictures import LATENT_LIMIT, is_latent
 from viz_diffusion.text.catalogue import Texts
-from viz_diffusion.views.frames import one_channel, pictures
+from viz_diffusion.views.latent_channels import drawn_as
 
 SHARES_DRAWN = (0.9, 0.5, 0.1)
 """Shares of the steps that are left at the steps that are drawn."""
@@ -139,7 +137,7 @@ def draw(data: StepParts) -> Figures:
     trajectory = data.trajectory
     x_t, x_prev = states(trajectory, data.sample)
     parts = {name: getattr(data, name)[shown] for name in PARTS}
-    shown_state, shown_part = _drawn_as(trajectory)
+    shown_state, shown_part = drawn_as(trajectory)
     ledger = StepLedger(
         steps_left=trajectory.steps_left[shown],
         timesteps=trajectory.timesteps[shown],
@@ -157,14 +155,6 @@ def draw(data: StepParts) -> Figures:
     return figures | Figures(
         directions=lambda: _draw_directions(study.directions), exposure=lambda: _draw_exposure(study.exposure)
     )
-
-
-def _drawn_as(trajectory: Trajectory) -> tuple[Callable[[Float32], Float32], Callable[[Float32], Float32]]:
-    """Return how (R, C, H, W) states and parts are drawn: as (R, H, W), of latents the channels side by side."""
-    if not is_latent(trajectory) or trajectory.decoded is None:
-        return pictures, one_channel
-    shape = (1, *trajectory.decoded.shape[3:])
-    return (lambda x: state_picture(x, shape)[:, 0]), (lambda part: side_by_side(part, shape)[:, 0])
 
 
 def _draw_directions(data: StepDirections) -> Figure:
