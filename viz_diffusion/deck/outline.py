@@ -39,6 +39,7 @@ class PlannedSlide:
 
 
 _FORWARD, _DDIM, _GUIDANCE = ("ho2020",), ("ho2020", "song2021"), ("ho2022", "kynkaanniemi2019")
+_LATENT = ("kingma2014", "rombach2022")
 _TEXT = ("radford2021", "rombach2022")
 _FLOW = ("lipman2023", "liu2023", "song2021b")
 OUTLINE = (
@@ -99,6 +100,9 @@ OUTLINE = (
     ),
     PlannedSlide("blocks", 90, "blocks", ("coarse",)),
     PlannedSlide("label_geometry", 90, "label_geometry", ("vectors",), True, "label_embedding"),
+    PlannedSlide("latent_space", 90, "latent_space", ("ceiling",), True, papers=_LATENT),
+    PlannedSlide("latent_quality", 90, "latent_quality", ("cheaper",), papers=_LATENT),
+    PlannedSlide("stable_diffusion", 90, "stable_diffusion", papers=("rombach2022", "radford2021")),
     PlannedSlide("mistakes", 90, "mistakes", ("unseen",), True),
     PlannedSlide("summary", 20),
     PlannedSlide("references", 20),

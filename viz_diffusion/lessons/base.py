@@ -141,6 +141,8 @@ class Precomputed(Generic[ResultT]):
     """The figures that are drawn from it only; they come after the lesson's others."""
     any_data: bool = True
     """Whether it can be measured on other images than grey digits of 28 × 28."""
+    fits: Callable[[ResultT], bool] = lambda _: True
+    """Whether results are of the other networks that come with the package, where any of them was measured."""
 
     def results(self, context: LessonContext) -> ResultT | None:
         """Return the results precomputed for these weights, or else measure them, or None: see ``measure_slow``."""

@@ -12,6 +12,7 @@ import typer
 from viz_diffusion.cli.console import Terminal, show_path, show_size
 from viz_diffusion.cli.generation_request import GENERATION, GenerationOptions, read_request
 from viz_diffusion.cli.live_lab import lab_of_worksheet
+from viz_diffusion.cli.open_study import open_study
 from viz_diffusion.cli.option_groups import OUTPUT, takes
 from viz_diffusion.cli.options import (
     DataDirOption,
@@ -24,12 +25,13 @@ from viz_diffusion.cli.options import (
     check_at_least,
 )
 from viz_diffusion.cli.outputs import Output
-from viz_diffusion.cli.study import prepare_study, study_command, study_texts
+from viz_diffusion.cli.study import study_command, study_texts
 from viz_diffusion.errors import VizdiffInputError
 from viz_diffusion.files.output_places import place_folder
 
 if TYPE_CHECKING:
     from viz_diffusion.text.catalogue import Texts
+    from viz_diffusion.training.config import RunConfig
     from viz_diffusion.worksheet.tasks import Worksheet
 
 
@@ -72,7 +74,9 @@ def run_command(
     out = request.default_out("worksheet", "", lang, run) if out is None else out
     place_folder(out)
     written = Output(out / "worksheet.html", "worksheet", force, lang, ("key.html",), shares=True)
-    study = prepare_study(request, run, device, terminal, lessons=(), out=written, data_dir=data_dir)
+    opened = open_study(request, run, device, terminal, written, data_dir)
+    _require_pixels(opened.loaded.run.config)
+    study = opened.measure(())
     texts = study_texts(study, texts)
     from viz_diffusion.lessons.context import typical_image
     from viz_diffusion.study.reading import read_study
@@ -80,10 +84,6 @@ def run_command(
     from viz_diffusion.worksheet.page import write_worksheet
 
     config = study.run.config
-    if config.space == "latent":
-        raise VizdiffInputError(
-            "a worksheet calculates with pixels, and this network works in latents; choose `run` bundled"
-        )
     heldout = config.load_digits("test")
     label = int(study.trajectory.labels[0])
     real = typical_image(label, heldout, heldout if label in heldout.present else config.load_digits("train"))
@@ -111,6 +111,14 @@ def run_command(
     if open_page:
         for page in pages:
             webbrowser.open(page.resolve().as_uri())
+
+
+def _require_pixels(config: RunConfig) -> None:
+    """Refuse a network that works in latents, before anything is sampled."""
+    if config.space == "latent":
+        raise VizdiffInputError(
+            "a worksheet calculates with pixels, and this network works in latents; choose `run` bundled"
+        )
 
 
 def _say(sheet: Worksheet, pages: Sequence[Path], texts: Texts, terminal: Terminal) -> None:

@@ -39,6 +39,8 @@ class StepLedger:
     """(R, 3) float: the L2 norms of rescaled, removed and injected, over all channels."""
     stride: int | None = 1
     """By how much every step lowers t, which x_prev is named by; None where they differ or are not whole."""
+    state_limit: float = theme.DIGIT_LIMIT
+    """The value of x_t and x_prev that is drawn white, where they are latents divided by it."""
 
 
 def draw_ledger(ledger: StepLedger) -> Figure:
@@ -78,7 +80,8 @@ def draw_ledger(ledger: StepLedger) -> Figure:
             if column < 4:
                 bar = (x, 1595, size, 24)
                 colours = theme.NOISE_MAP if changed else theme.DIGIT_MAP
-                theme.colour_bar(figure, bar, colours, limit, ticks=(-limit, limit))
+                shown = limit if changed else ledger.state_limit
+                theme.colour_bar(figure, bar, colours, shown, ticks=(-shown, shown))
         for row, (steps, t) in enumerate(zip(ledger.steps_left, ledger.timesteps, strict=True)):
             middle = top + row * pitch + size / 2
             theme.write(figure, 90, middle - 6, f"{int(steps)}", theme.NUMBER_SIZE, ha="left")

@@ -38,9 +38,10 @@ from viz_diffusion.lessons.step.step_parts import (
     norms,
     states,
 )
+from viz_diffusion.plots import theme
 from viz_diffusion.plots.lazy_figures import Figures
 from viz_diffusion.recording.generation import record_generation
-from viz_diffusion.recording.latent_pictures import is_latent, side_by_side, state_picture
+from viz_diffusion.recording.latent_pictures import LATENT_LIMIT, is_latent, side_by_side, state_picture
 from viz_diffusion.recording.trajectory import Float32, Trajectory
 from viz_diffusion.text.catalogue import Texts
 from viz_diffusion.views.frames import one_channel, pictures
@@ -147,6 +148,7 @@ def draw(data: StepParts) -> Figures:
         x_prev=shown_state(x_prev[shown]),
         norms=np.stack([norms(part) for part in parts.values()], axis=1),
         stride=data.stride,
+        state_limit=LATENT_LIMIT if is_latent(trajectory) else theme.DIGIT_LIMIT,
     )
     figures = Figures(ledger=lambda: draw_ledger(ledger))
     study = data.study

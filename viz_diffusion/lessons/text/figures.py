@@ -49,7 +49,7 @@ def draw_attributes(made: Shapes, real: Shapes) -> Figure:
             _draw_shapes(figure, box, made, real, panel)
             for side, level in enumerate(("low", "high")):
                 at = box[0] + box[2] * (0.26 + 0.48 * side)
-                theme.write(figure, at, box[1] + box[3] + 185, words(f"{name}_{level}"), 22)
+                theme.write(figure, at, box[1] + box[3] + 185, words(f"{name}_{level}"), 20)
             theme.write(figure, box[0] - 90, box[1] - 150, words(name), 24, ha="left")
             said = words("correlation", made=f"{made[2][panel]:.2f}", real=f"{real[2][panel]:.2f}")
             theme.write(figure, box[0] - 90, box[1] - 70, said, 20, ha="left", color=theme.MUTED)

@@ -131,8 +131,9 @@ class NetworkSampler:
         finally:
             hook.remove()
         rows = [len(maps) // STEPS, STEPS]  # batches, steps
-        attention = torch.stack(maps).unflatten(0, rows).transpose(1, 2).flatten(0, 1)
-        x0 = torch.stack([step.x0_pred[:, 0].cpu() for step in steps]).unflatten(0, rows).transpose(1, 2).flatten(0, 1)
+        attention = torch.unflatten(torch.stack(maps), 0, rows).transpose(1, 2).flatten(0, 1)
+        predicted = torch.stack([step.x0_pred[:, 0].cpu() for step in steps])
+        x0 = torch.unflatten(predicted, 0, rows).transpose(1, 2).flatten(0, 1)
         return AttendedSamples(
             images,
             np.array([step.t for step in steps[:STEPS]]),

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from viz_diffusion.evaluation.intervals import Share, half_of_mean
@@ -218,4 +219,4 @@ def sample_grid(sampler: PromptSampler) -> PromptGrid:
     prompts: Sequence[str] = [prompt for pair in GRID for prompt in pair]
     seeds = list(range(GRID_SEED, GRID_SEED + GRID_NOISES))
     images = sampler.sample([prompt for prompt in prompts for _ in seeds], seeds * len(prompts))
-    return PromptGrid(tuple(prompts), images[:, 0].unflatten(0, (len(prompts), GRID_NOISES)).numpy())
+    return PromptGrid(tuple(prompts), torch.unflatten(images[:, 0], 0, (len(prompts), GRID_NOISES)).numpy())
