@@ -1,11 +1,12 @@
 """Turn a finished run into the package's bundled weights: float16, with where they come from.
 
     python scripts/bundle_weights.py RUN --command "vizdiff train --steps 12000" --commit HASH --seconds 3600
+    python scripts/bundle_weights.py RUN --name bundled-latent --command "…" --commit HASH --seconds S
     python scripts/bundle_weights.py RUN --control no_time --count 200 --command "…" --commit HASH --seconds S
 
 Measures, on the float16 weights as shipped, how many of 1000 samples (ddim, 50 steps; of a flow-matching network heun,
-10 steps; guidance 1.5) the bundled classifier reads as asked, and the held-out loss. A control run, which lessons
-compare with, keeps its config and weights alone.
+10 steps; guidance 1.5, of prompts 2) the bundled classifier reads as asked, and the held-out loss. A control run,
+which lessons compare with, keeps its config and weights alone.
 """
 
 from __future__ import annotations
@@ -24,11 +25,14 @@ from viz_diffusion.diffusion.sampler_config import SamplerConfig
 from viz_diffusion.diffusion.sampling import sample_images
 from viz_diffusion.evaluation.classifier import classifier_accuracy
 from viz_diffusion.files import make_dir, read_json, write_bytes, write_json, write_manifest
+from viz_diffusion.training.bundled_runs import BUNDLED_RUNS, CONTROLS_DIR
+from viz_diffusion.training.latent_run import encoded
 from viz_diffusion.training.loop import heldout_loss
-from viz_diffusion.training.run import BUNDLED_DIR, CONTROLS_DIR, Run
+from viz_diffusion.training.run import Run
 
 KEPT = ("config.json", "metrics.jsonl", "samples.safetensors")
 SAMPLING, FLOW_SAMPLING = SamplerConfig("ddim", 50, guidance_scale=1.5), SamplerConfig("heun", 10, guidance_scale=1.5)
+TEXT_SAMPLING = SamplerConfig("ddim", 50, guidance_scale=2)
 
 
 def _options() -> argparse.Namespace:
@@ -39,7 +43,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--commit", required=True, help="the commit it was trained at")
     parser.add_argument("--seconds", type=float, required=True, help="wall time of training")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="threads it was trained on")
-    parser.add_argument("--control", help="bundle a control run under this name instead")
+    place = parser.add_mutually_exclusive_group()
+    place.add_argument("--name", choices=BUNDLED_RUNS, default="bundled", help="which bundled run it becomes")
+    place.add_argument("--control", help="bundle a control run under this name instead")
     parser.add_argument("--count", type=int, default=1000, help="samples to be read")
     return parser.parse_args()
 
@@ -49,22 +55,29 @@ def main() -> None:
     options = _options()
     source = Run.open(options.run)
     source.load_model()  # checks the manifest
-    folder = make_dir(BUNDLED_DIR if options.control is None else CONTROLS_DIR / options.control)
+    folder = make_dir(BUNDLED_RUNS[options.name] if options.control is None else CONTROLS_DIR / options.control)
     kept = KEPT if options.control is None else KEPT[:1]
     for name in kept:
         shutil.copyfile(source.path / name, folder / name)
-    weights = load_file(source.path / "model.safetensors")
-    write_bytes(folder / "model.safetensors", save({k: v.half().contiguous() for k, v in weights.items()}))
-    write_manifest(folder, [*kept, "model.safetensors"])
+    # the network, and what it was trained with: an autoencoder or a text encoder
+    converted = [name for name in read_json(source.path / "manifest.json")["sha256"] if name not in KEPT]
+    for name in converted:
+        weights = load_file(source.path / name)
+        halved = {k: v.half().contiguous() if v.is_floating_point() else v for k, v in weights.items()}
+        write_bytes(folder / name, save(halved))
+    write_manifest(folder, [*kept, *converted])
 
     run = Run.open(folder)
     model, digest = run.load_model()
     labels = torch.arange(options.count) % 10
     sampling = FLOW_SAMPLING if run.config.training.objective == "flow" else SAMPLING
+    sampling = sampling if run.config.model.text is None else TEXT_SAMPLING
     network, process = run.config.sampled(model, sampling.sampler)
     images = torch.cat(list(sample_images(network, process, labels, range(options.count), sampling)))
     share, classifier = classifier_accuracy(images, labels)
-    losses = heldout_loss(model, run.config.noise_schedule, load_digits("test"), count=10_000)
+    losses = heldout_loss(
+        model, run.config.noise_schedule, encoded(load_digits("test"), model.latent_space), count=10_000
+    )
     write_json(
         folder / "provenance.json",
         {

@@ -45,6 +45,8 @@ pytest_plugins = ["figure_fixtures"]
 
 SLOWEST = (
     "cli/test_commands.py",
+    "reliability/test_output_places.py",
+    "reliability/test_signals.py",
     "cli/test_own_data.py",
     "cli/test_small_data_sets.py",
     "cli/test_standard_streams.py",
@@ -54,6 +56,7 @@ SLOWEST = (
     "browser/test_real_pages_in_browser.py",
     "deck/test_slides.py",
     "recording/test_async_writer.py",
+    "reliability/test_not_finite.py",
     "cli/test_train_command.py",
     "cli/test_objectives.py",
     "evaluation/test_evaluate.py",

@@ -15,7 +15,8 @@ from .diffusion.sampler_config import SamplerConfig
 from .diffusion.samplers import ImageNoise, Step, ddim_steps, ddpm_steps, dpm_solver_steps
 from .diffusion.sampling import sampling_steps
 from .diffusion.schedule import NoiseSchedule
-from .diffusion.unet import SimpleUNet, SinusoidalPositionEmbeddings
+from .diffusion.unet import SimpleUNet
+from .diffusion.unet_blocks import SinusoidalPositionEmbeddings
 from .recording.generation import record_generation
 from .recording.hooks import match_modules
 from .recording.pipeline import record_pipeline

@@ -11,8 +11,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from live_lab import SLOW, settled, state
 from PIL import Image
+
+from viz_diffusion.diffusion.embedded_timestep import embedded_timesteps
+from viz_diffusion.diffusion.sampler_config import SamplerConfig
+from viz_diffusion.diffusion.samplers import ImageNoise
+from viz_diffusion.diffusion.sampling import sampling_steps
+from viz_diffusion.live.replay import replay_branch
+from viz_diffusion.live.saved_branch import read_branch
+from viz_diffusion.training.run import Run
 
 expect = pytest.importorskip("playwright.sync_api").expect
 pytestmark = pytest.mark.browser
@@ -74,6 +83,43 @@ def test_a_run_as_a_file_and_back(open_lab: Any, tmp_path: Path) -> None:
     path.write_text("{}", "utf-8")
     page.locator("#ui-load").set_input_files(path)
     expect(page.locator("#ui-exchange-said")).to_contain_text("no saved state")
+
+
+def test_the_timestep_in_the_embedding_only(open_lab: Any, tmp_path: Path) -> None:
+    """By the controls, by link, as a file and in PyTorch: the last line keeps the true timestep."""
+    page = open_lab("steps=5&guidance=1&label=3&seed=6")
+    page.locator("#ui-clock").select_option("frozen")
+    page.locator("#ui-where").select_option("embedding")
+    expect(page.locator("#ui-t")).to_have_text("999 (given 500)")
+    page.locator("#ui-finish").click()
+    settled(page)
+    found, link = state(page)["x"], page.evaluate("exchange.link()")
+    assert "where=embedding" in link
+    with page.expect_download() as waited:
+        page.locator("#ui-save-run").click()
+    waited.value.save_as(tmp_path / "run.json")
+
+    network, _ = Run.bundled().load_model()
+    steps = (torch.tensor([3]), SamplerConfig("ddim", 5))
+    schedule = Run.bundled().config.noise_schedule
+    with embedded_timesteps(network, torch.tensor([500])):
+        *_, last = sampling_steps(network, schedule, ImageNoise([6]), *steps)
+    assert np.abs(last.x_prev.numpy().ravel() - found).max() < 1e-4
+    replay = replay_branch(read_branch(tmp_path / "run.json"), network, Run.bundled().config)
+    assert replay.deviation < 1e-4
+    assert replay.trajectory.interventions == "told 500 embedding@999"
+
+    linked = open_lab(link.partition("#")[2])
+    assert np.array_equal(state(linked)["x"], found)
+    linked.locator("#ui-load").set_input_files(tmp_path / "run.json")
+    expect(linked.locator("#ui-exchange-said")).to_have_text("Opened and computed again.")
+    settled(linked)
+    assert np.array_equal(state(linked)["x"], found)
+    assert linked.locator("#ui-where").input_value() == "embedding"
+    linked.evaluate("lab.seek(2)")
+    linked.locator("#ui-where").select_option("everywhere")
+    expect(linked.locator("#ui-runs")).to_contain_text("network given 500 in place of 599")
+    assert np.abs(state(linked)["x0"] - linked.evaluate("[...branches.states(lab.other)[2].x0]")).max() > 0.1
 
 
 def test_the_film_as_pictures(open_lab: Any, tmp_path: Path) -> None:

@@ -219,6 +219,8 @@ def test_info_names_weights_and_device(capsys: pytest.CaptureFixture[str]) -> No
     assert said["bundled_weights_sha256"] == Run.bundled().load_model()[1]
     assert said["device"] in ("cpu", "cuda", "mps")
     assert said["classifier_test_accuracy"] >= 0.995
+    assert said["bundled_runs"][:2] == ["bundled", "bundled-flow"]
+    assert (said["studies"] > 0) == (said["studies_bytes"] > 0)
 
 
 def test_a_missing_or_half_written_run_is_named(
@@ -272,7 +274,8 @@ def test_a_full_disk_loses_nothing(trained: Path, tmp_path: Path) -> None:
     import resource
 
     out = tmp_path / "digits.npz"
-    out.write_bytes(b"what was there before")
+    np.savez(out, images=np.zeros((1, 28, 28), np.uint8))
+    before = out.read_bytes()
 
     def limit() -> None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -293,9 +296,13 @@ def test_a_full_disk_loses_nothing(trained: Path, tmp_path: Path) -> None:
         "--force",
     ]
     done = subprocess.run(
-        [sys.executable, "-m", "viz_diffusion", *argv], capture_output=True, text=True, preexec_fn=limit
+        [sys.executable, "-m", "viz_diffusion", *argv],
+        capture_output=True,
+        text=True,
+        preexec_fn=limit,
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},  # compiled modules would be cut off, and kept
     )
     assert done.returncode == 4, done.stderr
     assert "digits.npz" in done.stderr.splitlines()[-1]
-    assert out.read_bytes() == b"what was there before"
+    assert out.read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["digits.npz"]

@@ -15,7 +15,9 @@ from viz_diffusion.cli.console import Terminal
 from viz_diffusion.cli.outputs import Output, default_out, images_mark, sampling_marks
 from viz_diffusion.diffusion.sampler_config import SamplerConfig
 from viz_diffusion.errors import VizdiffInputError
+from viz_diffusion.files import to_json
 
+PAGE = "<!doctype html>5"
 PLAIN = SamplerConfig(guidance_scale=1.5)
 
 
@@ -42,7 +44,7 @@ def test_a_name_carries_class_seed_run_and_language(tmp_path: Path, monkeypatch:
     assert default_out("deck", "", 5, label="a/b") == Path("reports/deck_a_b")
 
 
-def write(path: Path, text: str = "<p>5</p>", *, force: bool = False, **shown: object) -> None:
+def write(path: Path, text: str = PAGE, *, force: bool = False, **shown: object) -> None:
     """Claim a file and write it, as a command does."""
     terminal = Terminal(False, False)
     Output(path, "report", force).claim(terminal, **shown)
@@ -66,7 +68,7 @@ def test_the_same_file_is_written_again_and_another_is_kept(tmp_path: Path, caps
 
 def test_a_file_that_a_user_wrote_or_changed_is_kept(tmp_path: Path) -> None:
     page = tmp_path / "r.html"
-    page.write_text("mine")
+    page.write_text(PAGE + "mine")
     with pytest.raises(VizdiffInputError, match="was not written by this program, or was changed since; --force"):
         write(page, label=5)
     write(page, label=5, force=True)
@@ -79,13 +81,14 @@ def test_the_other_files_of_a_folder_are_kept_too(tmp_path: Path, capsys: pytest
     def write_all(force: bool = False, **shown: object) -> None:
         terminal = Terminal(False, False)
         Output(tmp_path / "a.json", "trajectory", force, others=("s.*", "t.zarr")).claim(terminal, **shown)
-        for name in ("a.json", "s.png"):
-            (tmp_path / name).write_text(str(shown))
+        (tmp_path / "a.json").write_text(to_json({"seconds": 1, **shown}))
+        (tmp_path / "s.png").write_bytes(b"\x89PNG" + str(shown).encode())
         (tmp_path / "t.zarr" / "x").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "t.zarr" / "zarr.json").write_text("{}")
         (tmp_path / "t.zarr" / "x" / "SHA256SUMS").write_text(str(shown))
         terminal.result({})
 
-    (tmp_path / "s.png").write_text("mine")
+    (tmp_path / "s.png").write_bytes(b"\x89PNG mine")
     with pytest.raises(VizdiffInputError, match=r"s\.png exists and was not written by this program"):
         write_all(label=5)
     (tmp_path / "s.png").unlink()
@@ -94,7 +97,7 @@ def test_the_other_files_of_a_folder_are_kept_too(tmp_path: Path, capsys: pytest
     write_all(label=5)  # the same command replaces all of its files
     capsys.readouterr()
     for changed in (tmp_path / "s.png", tmp_path / "t.zarr" / "x" / "SHA256SUMS"):
-        changed.write_text("edited")
+        changed.write_bytes(b"\x89PNG edited")
         with pytest.raises(VizdiffInputError, match="changed since"):
             write_all(label=5)
         write_all(force=True, label=5)
@@ -121,7 +124,7 @@ def test_other_options_make_another_file(tmp_path: Path) -> None:
 def test_a_command_that_fails_notes_nothing(tmp_path: Path) -> None:
     page = tmp_path / "r.html"
     Output(page, "report", False).claim(Terminal(False, True), label=5)
-    page.write_text("half")  # by somebody else: the command never came to its result
+    page.write_text(PAGE + "half")  # by somebody else: the command never came to its result
     with pytest.raises(VizdiffInputError, match="not written by this program"):
         write(page, label=5)
 

@@ -85,7 +85,7 @@ def test_minutes_and_names_choose_slides_and_the_last_slide_says_so(
         (["--format", "pdf", "--template", "house.pptx"], 2, "--template"),
         (["--template", "text.pptx"], 3, "text.pptx"),
         (["--template", "nowhere.pptx"], 3, "nowhere.pptx is missing"),
-        (["--format", "folder", "--out", "."], 2, "text.pptx"),
+        (["--format", "folder", "--out", "."], 3, "text.pptx"),
         (["--lang", "xx"], 2, "xx"),
         (["--digit", "12"], 2, "12"),
         (["--trajectory", "nowhere"], 3, "nowhere"),

@@ -17,8 +17,10 @@ from viz_diffusion.deck.typography import num_words
 from viz_diffusion.lessons.base import Finding, all_lessons
 from viz_diffusion.lessons.context import LessonContext
 from viz_diffusion.lessons.precomputed import load_results
+from viz_diffusion.live.tasks import PLANS
 from viz_diffusion.study.narrative import narrate
 from viz_diffusion.text.catalogue import Texts, languages, load_texts
+from viz_diffusion.training.run import Run
 
 OWNERS = {figure: lesson.name for lesson in all_lessons() for figure in lesson.figure_names}
 DECIDED = [slide for slide in OUTLINE if slide.claims]
@@ -38,6 +40,7 @@ def shipped(made: Made) -> Made:
     findings = [
         Finding.measure(lesson, context) if lesson.result in known else measured[lesson.name]
         for lesson in all_lessons()
+        if lesson.result in known or lesson.name in measured
     ]
     return in_language(replace(made, study=replace(study, findings=tuple(findings))), made.texts)
 
@@ -174,3 +177,19 @@ def test_every_reference_has_authors_year_and_title() -> None:
         found: Any = re.fullmatch(r"([^()]+) \((\d{4})\)\. ([^.]+(?:\.ai)?[.?])( .+)\.", paper)
         assert found, paper
         assert key.rstrip("b").endswith(found[2])
+
+
+@pytest.mark.parametrize("lang", languages())
+def test_slides_name_the_tasks_of_the_live_lab(lang: str, shipped: Made) -> None:
+    tasks = {plan.name: plan.lesson for plan in PLANS}
+    named = [slide for slide in OUTLINE if slide.task]
+    assert [OWNERS[slide.figure] for slide in named] == [tasks[slide.task] for slide in named]
+    assert len({slide.task for slide in named}) == len(named) == 10
+    made = in_language(shipped, load_texts(lang))
+    slides, other = made.slides(), replace(made, study=replace(made.study, run=Run.control("flow"))).slides()
+    for slide in named:
+        title = made.texts[f"live.task.{slide.task}.title"]
+        spoken = slides[f"ask_{slide.name}" if slide.question else slide.name]
+        assert title in spoken.notes.rpartition("vizdiff live")[2]
+        assert title in slides[slide.name].handout_paragraphs[-1].text
+        assert "vizdiff live" not in other[slide.name].notes, "its tasks are about the bundled weights"

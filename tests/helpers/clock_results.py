@@ -40,9 +40,10 @@ def planted(
         SampledArms(pixels, samples, np.array([read] * 2), np.array([smoothed[:count]] * 2)),
         np.array(correlation[:count])[None, :, None] + spread,
         np.full((2, samples - 10), 0.45),
-        67,
+        np.arange(784).reshape(1, 28, 28) < 67,
         timesteps,
         np.where(timesteps == 499, time_error, 1.0),
+        np.zeros(len(timesteps)),
         np.geomspace(1, 500, 1000),
         1000,
     )

@@ -225,6 +225,15 @@ def test_lessons_are_listed_in_order(capsys: pytest.CaptureFixture[str]) -> None
     assert all(one["seconds"] <= one["seconds_full"] for one in listed)
 
 
+def test_the_command_shows_the_numbers_of_the_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Full results that ship with the weights, not smaller ones that were measured for this command."""
+    assert main(["lesson", "guidance", "--run", "bundled", "--out", str(tmp_path), "--json"]) == 0
+    out, err = capsys.readouterr()
+    said = json.loads(out)
+    assert (said["full"], said["guidance_count"]) == (True, 500)
+    assert not any(line.startswith(("Sampling", "Measuring")) for line in err.splitlines())
+
+
 @pytest.mark.parametrize("argv", [["nosing"], ["noising", "--digit", "10"], ["noising", "--seed", "-1"]])
 def test_what_cannot_be_is_refused(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["lesson", *argv]) == 2

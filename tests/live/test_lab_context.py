@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from urllib.parse import parse_qs
 
 import pytest
@@ -16,7 +17,8 @@ from viz_diffusion.live.tasks import PLANS, TASK_NAMES, guided_tasks, measured_w
 from viz_diffusion.text.catalogue import languages, load_texts
 
 TEMPLATES = LIVE_DIR / "templates"
-SETTINGS = {"seed", "steps", "label", "second", "share", "guidance", "offset", "frozen", "eta", "clock", "at", "until"}
+SETTINGS = {"seed", "steps", "label", "second", "share", "guidance", "offset", "frozen", "eta", "clock", "where"}
+SETTINGS |= {"method", "variance", "at", "until"}
 
 
 def script(name: str) -> str:
@@ -51,12 +53,20 @@ def test_measured_answers_are_those_of_the_lessons() -> None:
     assert f"{decision['fork_agree'][decision['fork_timesteps'].index(199)]:.0%} at t = 199" in measured["fork"]
 
 
+def test_the_page_of_the_docs_lists_the_tasks() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "tutorials" / "live-lab.md").read_text("utf-8")
+    rows = re.findall(r"^\| (\d+) \| `(\w+)` \|.*\| \[(\w+)\]\(#lesson-\3\) \|$", page, re.MULTILINE)
+    assert rows == [(str(number), plan.name, plan.lesson) for number, plan in enumerate(PLANS, 1)]
+
+
 def test_scenes_set_only_what_a_link_may() -> None:
     assert len(set(TASK_NAMES)) == len(TASK_NAMES)
     for plan in PLANS:
         scene = parse_qs(plan.scene, strict_parsing=True)
         assert set(scene) <= SETTINGS
         assert {"label", "seed", "at"} <= set(scene)
+        template = script("lab.html.j2")
+        assert all(f'id="ui-{place}"' in template or f'range("{place}"' in template for place in plan.places)
 
 
 def test_every_word_of_the_scripts_is_there_and_used() -> None:

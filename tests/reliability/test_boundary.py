@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 from mutations import mutants
-from small_trajectory import assert_same, make_trajectory
+from small_trajectory import make_trajectory
 from training_runs import begin, first_digits, small_config
 
 from viz_diffusion.deck.template import SlideTemplate
@@ -153,8 +153,7 @@ def test_a_recording_in_a_folder_whose_metadata_lie_is_refused_before_anything_i
             Trajectory.open(path)
 
     huge = [10**9, *good["shape"][1:]]
-    meta.write_text(json.dumps({**good, "shape": huge}))
-    assert_same(Trajectory.open(path), make_trajectory())  # what was recorded is read, and nothing else is looked for
+    lie(shape=huge)
     lie(shape=huge, chunk_grid={"name": "regular", "configuration": {"chunk_shape": huge}})
     lie(shape=good["shape"][:-1])
     lie(shape=[-1, *good["shape"][1:]])

@@ -278,6 +278,20 @@ def test_a_study_that_is_made_anew_keeps_nothing_of_the_old_one(
     assert anew.remarks == []
 
 
+def test_what_ships_and_what_was_measured_in_its_place_are_not_mixed(
+    opened: Callable[..., Opened], recordings: Recordings, findings: dict[str, Finding]
+) -> None:
+    """A lesson of which a part ships, measured again in whole: a report shows the shipped part with its own numbers."""
+    finding = findings["guess"]
+    anew = LessonPlan.choose([finding.lesson], Run.bundled().config, WEIGHTS, anew=True)
+    assert anew.shipped == {}
+    assert finding.lesson.result in PLAN.shipped
+    stored = opened().stored
+    stored.keep_finding(finding, anew, recordings)
+    assert stored.finding(finding.lesson, anew, recordings) is not None
+    assert stored.finding(finding.lesson, PLAN, recordings) is None
+
+
 # -- two at once, and the size of all ---------------------------------------------------------------
 
 

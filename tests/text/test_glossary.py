@@ -1,4 +1,4 @@
-"""The glossary: thirty terms with formulas that can be read and chapters that exist, and where a term is found."""
+"""The glossary: terms with formulas that can be read and chapters that exist, and where a term is found."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from viz_diffusion.text.glossary import ENTRIES, glossary
 from viz_diffusion.text.math_html import formula
 
 
-def test_there_are_thirty_terms_of_chapters_that_exist() -> None:
-    assert len(ENTRIES) == len({entry.name for entry in ENTRIES}) == 30
+def test_there_are_at_least_thirty_terms_of_chapters_that_exist() -> None:
+    assert len(ENTRIES) == len({entry.name for entry in ENTRIES}) >= 30
     lessons = [lesson.name for lesson in all_lessons()]
     chapters = list(dict.fromkeys(entry.chapter for entry in ENTRIES))
     assert set(chapters) <= set(lessons)
@@ -33,7 +33,7 @@ def test_every_language_has_all_terms_and_no_others(lang: str) -> None:
     terms = glossary(texts)
     assert sorted(term.entry for term in terms) == sorted(ENTRIES)
     assert {key.split(".")[0] for key in texts.section("glossary")} == {entry.name for entry in ENTRIES}
-    assert len({term.term for term in terms}) == 30
+    assert len({term.term for term in terms}) == len(ENTRIES)
     for term in terms:
         assert term.pattern.fullmatch(term.term), term.term
         assert all(term.pattern.fullmatch(word) for word in term.also), term.term

@@ -16,7 +16,7 @@ from training_runs import flip
 from viz_diffusion.diffusion.unet import SimpleUNet
 from viz_diffusion.errors import VizdiffInputError
 from viz_diffusion.files import read_json, sha256_file, write_json
-from viz_diffusion.training import run as run_module
+from viz_diffusion.training.bundled_runs import BUNDLED_RUNS
 from viz_diffusion.training.config import RunConfig
 from viz_diffusion.training.run import Run
 
@@ -198,7 +198,7 @@ def test_the_newest_finished_run_is_chosen(
     uninterrupted: Path, stopped_at_103: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bundled = shutil.copytree(uninterrupted, tmp_path / "package" / "weights")
-    monkeypatch.setattr(run_module, "BUNDLED_DIR", Path(bundled))
+    monkeypatch.setitem(BUNDLED_RUNS, "bundled", Path(bundled))
     monkeypatch.chdir(tmp_path)
     assert Run.choose().is_bundled
     assert Run.choose().name == "bundled"

@@ -11,8 +11,9 @@ import pytest
 
 from viz_diffusion.cli.console import Terminal
 from viz_diffusion.cli.loading import open_run
+from viz_diffusion.errors import VizdiffInputError
 from viz_diffusion.files import write_manifest
-from viz_diffusion.training import run as run_module
+from viz_diffusion.training.bundled_runs import BUNDLED_RUNS
 from viz_diffusion.training.run import Run
 from viz_diffusion.training.run_choice import MOST_LOSS_RATIO, choose_run, heldout_loss_of
 
@@ -36,7 +37,7 @@ def copy(source: Path, out: Path, age: int, loss: float | None = None, **config:
 def place(uninterrupted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a bundled run whose held-out loss is 0.1."""
     bundled = copy(uninterrupted, tmp_path / "package" / "weights", 0, 0.1)
-    monkeypatch.setattr(run_module, "BUNDLED_DIR", bundled)
+    monkeypatch.setitem(BUNDLED_RUNS, "bundled", bundled)
     monkeypatch.chdir(tmp_path)
     assert heldout_loss_of(Run.bundled()) == pytest.approx(0.1)
     return Path("runs")
@@ -76,6 +77,22 @@ def test_a_run_whose_losses_are_no_numbers_is_not_taken(line: str, uninterrupted
     (broken / "metrics.jsonl").write_text(line + "\n")
     assert heldout_loss_of(Run.open(broken)) == float("inf")
     assert choose_run().run.is_bundled
+
+
+@pytest.mark.parametrize("name", BUNDLED_RUNS)
+def test_a_bundled_run_is_opened_by_its_name(name: str) -> None:
+    run = choose_run(name).run
+    assert run.path == BUNDLED_RUNS[name]
+    assert run.name == run.name_or_path == name
+    assert run.is_bundled == (name == "bundled")
+
+
+@pytest.mark.usefixtures("place")
+def test_an_unknown_bundled_run_is_told_with_the_known_ones(uninterrupted: Path) -> None:
+    with pytest.raises(VizdiffInputError, match=f"'bundled-mine'; they are {', '.join(BUNDLED_RUNS)}"):
+        choose_run("bundled-mine")
+    copy(uninterrupted, Path("bundled-mine"), 0)
+    assert choose_run("bundled-mine").run.path == Path("bundled-mine")
 
 
 def test_on_other_data_the_planned_end_is_enough(uninterrupted: Path, place: Path) -> None:

@@ -15,9 +15,17 @@ import pytest
 from PIL import Image
 from worksheet_fakes import COMMAND, fake_digit, fake_others, fake_trajectory
 
+from viz_diffusion.live.tasks import TASK_NAMES
 from viz_diffusion.plots.pixels import to_gray8
 from viz_diffusion.text.catalogue import languages, load_texts
-from viz_diffusion.worksheet.page import ENLARGED, picture_uri, render_answer_key, render_worksheet, write_worksheet
+from viz_diffusion.worksheet.page import (
+    ENLARGED,
+    LIVE_TASKS,
+    picture_uri,
+    render_answer_key,
+    render_worksheet,
+    write_worksheet,
+)
 from viz_diffusion.worksheet.plan import make_worksheet
 from viz_diffusion.worksheet.tasks import AnswerKey, Worksheet
 
@@ -101,9 +109,23 @@ def test_the_students_file_holds_no_answer_and_the_key_holds_all(
 ) -> None:
     sheet, key = worksheet
     texts = load_texts(lang)
-    assert found_answers(render_worksheet(sheet, texts), sheet, key) == set()
+    for lab in (None, "", "../live.html"):
+        assert found_answers(render_worksheet(sheet, texts, lab=lab), sheet, key) == set()
     control = found_answers(render_answer_key(sheet, key, COMMAND, texts), sheet, key)
     assert control == {"order", "guess", "snr", "pixel", str(key.seed)}
+
+
+@pytest.mark.parametrize("lang", languages())
+def test_exercises_name_the_tasks_of_the_live_lab(worksheet: tuple[Worksheet, AnswerKey], lang: str) -> None:
+    sheet, texts = worksheet[0], load_texts(lang)
+    assert set(LIVE_TASKS.values()) <= set(TASK_NAMES)
+    titles = [texts[f"live.task.{task}.title"] for task in LIVE_TASKS.values()]
+    other, named, linked = (read(render_worksheet(sheet, texts, lab=lab)) for lab in (None, "", "../my live.html"))
+    assert "vizdiff live" not in other.text
+    assert all(title in named.text for title in titles)
+    assert "href" not in dict(named.attributes)
+    links = [value for name, value in linked.attributes if name == "href"]
+    assert links == [f"../my%20live.html#task={task}" for task in LIVE_TASKS.values()]
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,7 @@ from viz_diffusion.cli.standard_streams import standard_streams
 from viz_diffusion.cli.usage_errors import named_program, usage_line, with_help
 from viz_diffusion.errors import VizdiffError, VizdiffIOError, VizdiffUsageError
 from viz_diffusion.files import empty_dirs_removed
+from viz_diffusion.stopping import stopped_code, was_stopped
 
 app = typer.Typer(
     name="vizdiff",
@@ -127,6 +128,8 @@ def _run(argv: Sequence[str] | None) -> int:
     try:
         with empty_dirs_removed():
             code = command.main(args=None if argv is None else words, prog_name="vizdiff", standalone_mode=False)
+        if was_stopped():  # typer answers Ctrl-C with a code of its own
+            return _say("", stopped_code(), words, "stopped")
         return code if isinstance(code, int) else 0
     except VizdiffError as error:
         message = error.with_options(option_name)
@@ -134,15 +137,17 @@ def _run(argv: Sequence[str] | None) -> int:
             message = with_help(message, named_program(words, command.commands), terminal_texts(words))
         return _say(message, error.exit_code, words)
     except KeyboardInterrupt:
-        return _say("", 130, words, "stopped")
+        return _say("", stopped_code(), words, "stopped")
     except Exception as error:
+        if was_stopped():  # a library may turn what the signal raised into an error of its own
+            return _say("", stopped_code(), words, "stopped")
         if isinstance(error, OSError) and error.errno in _SYSTEMS and not os.environ.get("VIZDIFF_DEBUG"):
             named = "" if error.filename is None else f"{error.filename}: "
             return _say(f"{named}{error.strerror}", VizdiffIOError.exit_code, words)
         if hasattr(error, "format_message"):  # typer's own: a wrong option or value
             return _say(usage_line(error, words, command.commands, terminal_texts(words)), 2, words)
         if type(error).__name__ == "Abort":  # typer's name for Ctrl-C
-            return _say("", 130, words, "stopped")
+            return _say("", stopped_code(), words, "stopped")
         if os.environ.get("VIZDIFF_DEBUG"):
             raise
         return _say(f"{type(error).__name__}: {error}", 1, words, "unexpected")

@@ -12,8 +12,10 @@ if TYPE_CHECKING:
     from viz_diffusion.training.config import RunConfig
 
 
-def check_choice(digit: int | None, label: str | None) -> None:
-    """Refuse a digit that is none, and ``--digit`` together with ``--label``."""
+def check_choice(digit: int | None, label: str | None, prompts: Sequence[str] | None = None) -> None:
+    """Refuse a digit that is none, and more than one of ``--digit``, ``--label`` and ``--prompt``."""
+    if prompts and (digit is not None or label is not None):
+        raise VizdiffUsageError(f"--{'digit' if label is None else 'label'} and --prompt exclude each other; give one")
     if digit is not None:
         check_digit(digit)
         if label is not None:

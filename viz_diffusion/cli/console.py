@@ -136,8 +136,10 @@ class Terminal:
         """Print a note of the library, whose parameters stand between backticks, with the options in their place."""
         self.say("Note", with_options(marked, option_name))
 
-    def tell_clipping(self, share: float, clip: bool) -> None:
-        """Print the share of pixels of predicted x_0 outside [-1, 1], and whether they were clipped."""
+    def tell_clipping(self, share: float | None, clip: bool) -> None:
+        """Print the share of pixels of predicted x_0 outside [-1, 1], and whether they were clipped; None: nothing."""
+        if share is None:
+            return
         self.tell("Clipping", "clipped" if clip else "not_clipped", share=share)
 
     def share(self, share: Share) -> str:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from viz_diffusion.cli.console import Terminal
 from viz_diffusion.cli.diffusers_pipeline import WEIGHTS, check_label, check_pipeline, check_steps, load_pipeline
 from viz_diffusion.cli.loading import pick_device
+from viz_diffusion.cli.outputs import removed_where_not_finite
 from viz_diffusion.cli.record import StorageOptions, draw_activations, draw_steps, read_store
 from viz_diffusion.errors import VizdiffInputError
 from viz_diffusion.files import sha256_file
@@ -124,6 +125,7 @@ def record_folder(
         update(min(done, total), total, text)
 
     with (
+        removed_where_not_finite(store),
         terminal.progress("Sampling", text, steps * batches) as update,
         _with_label(pipe.unet, label),
         _counted(pipe.unet, evaluated),
@@ -202,12 +204,21 @@ def _with_label(unet: Any, label: int | None) -> Iterator[None]:
 
 @contextmanager
 def _counted(unet: Any, on_evaluation: Callable[[int], None]) -> Iterator[None]:
-    """Call ``on_evaluation`` with the number of network evaluations after each, while the block lasts."""
+    """Call ``on_evaluation`` with the number of network evaluations after each, while the block lasts.
+
+    Raises
+    ------
+    VizdiffNonFiniteError
+        Where an evaluation's prediction holds NaN or infinity.
+    """
+    from viz_diffusion.diffusion.finite import require_finite
+
     done = 0
 
-    def count(*_: object) -> None:
+    def count(_: object, __: object, output: Any) -> None:
         nonlocal done
         done += 1
+        require_finite(output[0])
         on_evaluation(done)
 
     handle = unet.register_forward_hook(count)

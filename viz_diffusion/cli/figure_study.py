@@ -12,6 +12,7 @@ from viz_diffusion.files import write_bytes
 
 if TYPE_CHECKING:
     from viz_diffusion.lessons.base import AnyLesson, Finding
+    from viz_diffusion.recording.comparison_runs import Generation
     from viz_diffusion.recording.trajectory import Trajectory
     from viz_diffusion.study.narrative import Drawing
     from viz_diffusion.text.catalogue import Texts
@@ -32,13 +33,16 @@ class FigureStudy:
     """All facts: what is written as JSON."""
     trajectory: Trajectory | None
     """The recording; None where the figure needs none."""
+    others: tuple[Generation, ...] = ()
+    """Its comparison runs, where the figure needs them."""
 
     def texts(self, texts: Texts) -> Texts:
         """Return the texts that suit the figure, as in the report; without a recording there is nothing to read."""
         from viz_diffusion.study.reading import read_images
 
-        texts = texts.for_classes(self.run.config.class_names)
-        return texts if self.trajectory is None else read_images(self.run, self.trajectory).texts(texts)
+        config = self.run.config
+        texts = texts.for_classes(config.class_names).for_space(config.space).for_prompts(config.prompts)
+        return texts if self.trajectory is None else read_images(self.run, self.trajectory, self.others).texts(texts)
 
     def drawing(self, figure: str, texts: Texts) -> Drawing:
         """Return the figure with its words, as the report has them.
@@ -59,21 +63,24 @@ class FigureStudy:
         return found[figure]
 
 
-def figure_study(opened: OpenStudy, lesson: AnyLesson, *, full: bool, film: bool) -> FigureStudy:
-    """Return what a figure of a lesson, or a film, shows.
+def figure_study(
+    opened: OpenStudy, lesson: AnyLesson, *, full: bool, film: bool = False, anew: bool = False
+) -> FigureStudy:
+    """Return what the figures of a lesson, or a film, show.
 
-    Results that ship with the weights are taken, as in the report; nothing is recorded for a lesson that needs no
-    recording. ``full`` says whether to measure with the full sizes what does not ship.
+    Results that ship with the weights are taken, as in the report, except ``anew``; nothing is recorded for a lesson
+    that needs no recording. ``full`` says whether to measure with the full sizes what does not ship.
     """
     run, model, weights = opened.loaded
     if film or "recording" in lesson.needs:
-        found = opened.measure([lesson], full=full, compared="comparison_runs" in lesson.needs)
-        return FigureStudy(run, found.findings, found.recording, found.facts(), found.trajectory)
+        found = opened.measure([lesson], full=full, compared="comparison_runs" in lesson.needs, anew=anew)
+        others = found.comparison_runs.others
+        return FigureStudy(run, found.findings, found.recording, found.facts(), found.trajectory, others)
     from viz_diffusion.study.lesson_plan import LessonPlan
     from viz_diffusion.study.stored_study import Recordings
     from viz_diffusion.study.study import findings_facts, num_parameters
 
-    plan = LessonPlan.choose([lesson], run.config, weights, full=full)
+    plan = LessonPlan.choose([lesson], run.config, weights, full=full, anew=anew)
     findings = opened.find(plan, Recordings())
     recording = opened.generation_facts() | {"millions": num_parameters(model) / 1e6}
     return FigureStudy(run, findings, recording, findings_facts(findings, recording, run, weights, plan.left_out), None)

@@ -14,13 +14,15 @@ from viz_diffusion.cli.options import (
     DEFAULT_DIGIT,
     DEFAULT_SEED,
     PICTURE_SAMPLER,
+    PROMPT_HELP,
     SamplerOptions,
     check_seed,
     sampler_options,
 )
 from viz_diffusion.cli.outputs import default_out
+from viz_diffusion.cli.recording_agreement import check_agreement, recorded_prompts, spacing_of
 from viz_diffusion.diffusion.sampler_config import SamplerConfig
-from viz_diffusion.diffusion.timesteps import SAMPLERS, SPACINGS, VARIANCES, spaced_timesteps
+from viz_diffusion.diffusion.timesteps import SAMPLERS, SPACINGS, VARIANCES
 from viz_diffusion.errors import VizdiffInputError, VizdiffUsageError
 
 if TYPE_CHECKING:
@@ -35,6 +37,8 @@ class GenerationOptions:
     digit: int | None
     label: str | None
     """A class by its name, in place of ``digit``."""
+    prompts: tuple[str, ...]
+    """Prompts, in place of ``digit``: the first is shown, the others are compared with it."""
     seed: int | None
     trajectory: Path | None
     """A recording to use, which no other given option may contradict."""
@@ -51,6 +55,7 @@ def generation_options() -> OptionGroup:
     own = (
         option("--digit", int, "Digit, 0 to 9.", default=str(DEFAULT_DIGIT)),
         option("--label", str, "Class by its name, for a run on your own data.", metavar="NAME"),
+        option("--prompt", list[str], PROMPT_HELP + " Others are compared with the first.", metavar="TEXT"),
         option("--seed", int, "Seed of the noise.", default=str(DEFAULT_SEED)),
         option(
             "--trajectory",
@@ -70,6 +75,7 @@ def generation_options() -> OptionGroup:
         *,
         digit: int | None,
         label: str | None,
+        prompt: list[str] | None,
         seed: int | None,
         trajectory: Path | None,
         allow_partial: bool | None,
@@ -77,7 +83,8 @@ def generation_options() -> OptionGroup:
         **sampler: Any,
     ) -> GenerationOptions:
         sampled = sampling.build(**sampler)
-        return GenerationOptions(digit, label, seed, trajectory, bool(allow_partial), bool(refresh), sampled)
+        shown = (digit, label, tuple(prompt or ()), seed, trajectory)
+        return GenerationOptions(*shown, bool(allow_partial), bool(refresh), sampled)
 
     return OptionGroup((*own, *sampling.parameters), build)
 
@@ -105,6 +112,8 @@ class GenerationRequest:
     """The digit and the class name that were given."""
     refresh: bool = False
     """Whether to make the study anew."""
+    prompts: tuple[str, ...] = ()
+    """The prompts that the labels stand for; empty where they are digits or classes."""
 
     @property
     def sampling(self) -> SamplerConfig | None:
@@ -124,7 +133,7 @@ class GenerationRequest:
 
     def default_out(self, name: str, ending: str, lang: str, run: str | None) -> Path:
         """Return the file that a command writes without ``--out``; see :func:`default_out`."""
-        label = self.asked[1]
+        label = self.prompts[0] if self.prompts else self.asked[1]
         return default_out(name, ending, self.digit, lang, label, seed=self.seed, sampling=self.sampling, run=run)
 
     @property
@@ -156,7 +165,7 @@ def read_request(given: GenerationOptions, *, recording_only: bool = False) -> G
     VizdiffInputError
         Where the recording was made under an intervention, cannot be read, or its network is needed.
     """
-    check_choice(given.digit, given.label)
+    check_choice(given.digit, given.label, given.prompts)
     seed = DEFAULT_SEED if given.seed is None else given.seed
     check_seed(seed)
     if given.allow_partial and given.trajectory is None:
@@ -165,7 +174,9 @@ def read_request(given: GenerationOptions, *, recording_only: bool = False) -> G
         config = given.sampling.config()
         digit = DEFAULT_DIGIT if given.digit is None else given.digit
         asked = (given.digit, given.label)
-        return GenerationRequest(digit, seed, config.steps, config, asked=asked, refresh=given.refresh)
+        return GenerationRequest(
+            digit, seed, config.steps, config, asked=asked, refresh=given.refresh, prompts=given.prompts
+        )
     recorded = _open(given.trajectory, given.allow_partial)
     request = GenerationRequest(
         int(recorded.labels[0]),
@@ -176,6 +187,7 @@ def read_request(given: GenerationOptions, *, recording_only: bool = False) -> G
         recorded,
         (given.digit, given.label),
         given.refresh,
+        recorded_prompts(given.trajectory, given.prompts, recorded),
     )
     if request.is_recording_only and not recording_only:
         if not _preserves_variance(recorded):
@@ -195,7 +207,7 @@ def read_request(given: GenerationOptions, *, recording_only: bool = False) -> G
             f"{given.trajectory} was recorded while somebody intervened ({recorded.interventions}), so that its label "
             "and clock are not what the network was told; give the plain recording"
         )
-    _check_agreement(given.trajectory, recorded, {"digit": given.digit, "seed": given.seed, **given.sampling.given})
+    check_agreement(given.trajectory, recorded, {"digit": given.digit, "seed": given.seed, **given.sampling.given})
     return request
 
 
@@ -237,33 +249,6 @@ def _preserves_variance(recorded: Trajectory) -> bool:
     return recorded.schedule.scaling == SCALINGS[0]
 
 
-def _check_agreement(trajectory: Path, recorded: Trajectory, given: dict[str, Any]) -> None:
-    """Refuse an option that contradicts the recording."""
-    recorded_values: dict[str, Any] = {
-        "digit": int(recorded.labels[0]),
-        "seed": int(recorded.seeds[0]),
-        "sampler": recorded.sampler,
-        "steps": recorded.num_steps,
-        "guidance_scale": recorded.guidance_scale,
-        "variance": recorded.variance,
-        "eta": recorded.eta,
-        "timestep_spacing": spacing_of(recorded),
-        "clip": recorded.clip,
-    }
-    for name, value in given.items():
-        actual = recorded_values[name]
-        if value is None or value == actual or (isinstance(value, float) and math.isclose(value, actual)):
-            continue
-        known = "not known" if actual in (-1, "") or actual != actual else actual
-        shown = f"{value:g}" if isinstance(value, float) else value
-        named = "--no-clip" if value is False else "--clip" if value is True else f"`{name}` {shown}"
-        words = "guidance" if name == "guidance_scale" else name.replace("_", " ")
-        raise VizdiffUsageError(
-            f"{named} contradicts `trajectory` {show_path(trajectory)}, whose {words} is {known}; "
-            "leave one of the two out"
-        )
-
-
 def _open(source: Path, allow_partial: bool = False) -> Trajectory:
     """Open the recording in a folder written by ``vizdiff trajectory``, or the store itself.
 
@@ -287,12 +272,3 @@ def _open(source: Path, allow_partial: bool = False) -> Trajectory:
 def is_store(path: Path) -> bool:
     """Return whether a path is a recording itself, and not a folder that holds one."""
     return path.is_file() or path.suffix == ".zarr" or (path / "zarr.json").is_file()
-
-
-def spacing_of(recorded: Trajectory) -> str:
-    """Return the spacing that visits the recorded timesteps, the default one first; empty where none does."""
-    for spacing in SPACINGS:
-        visited = spaced_timesteps(recorded.schedule.num_train_timesteps, recorded.num_steps, spacing)
-        if visited.tolist() == recorded.timesteps.tolist():
-            return spacing
-    return ""

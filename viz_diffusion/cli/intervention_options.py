@@ -219,11 +219,13 @@ def draw_comparison(
     from viz_diffusion.diffusion.interventions import WithInterventions, network_inputs
     from viz_diffusion.plots.film import film_frames, film_page, side_by_side, write_gif
     from viz_diffusion.plots.words import use_texts
+    from viz_diffusion.recording.latent_pictures import pictured
     from viz_diffusion.study.narrative import drawings, save_drawing
     from viz_diffusion.study.wording import wording
     from viz_diffusion.views import comparison
     from viz_diffusion.views.frames import film_counts, pictures
 
+    plain, changed = pictured(plain), pictured(changed)
     terminal.tell("Drawing", "both_generations")
     given = (int(plain.labels[0]), plain.timesteps.tolist(), plain.guidance_scale)
     plain_inputs, inputs_of_changed = (

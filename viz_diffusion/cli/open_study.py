@@ -42,7 +42,7 @@ class OpenStudy:
 
     def __init__(self, loaded: LoadedRun, request: GenerationRequest, label: int, terminal: Terminal) -> None:
         self.loaded, self.request, self.label, self._terminal = loaded, request, label, terminal
-        self._config = request.config or PICTURE_SAMPLER
+        self._config = loaded.sampled_as(request.config or PICTURE_SAMPLER)
 
     @cached_property
     def stored(self) -> StoredStudy:
@@ -117,22 +117,29 @@ class OpenStudy:
         return requested_facts(self.label, self.request.seed, self._config, num_train_timesteps)
 
     def measure(
-        self, lessons: Sequence[AnyLesson] | None = None, *, full: bool = False, compared: bool = True
+        self,
+        lessons: Sequence[AnyLesson] | None = None,
+        *,
+        full: bool = False,
+        compared: bool = True,
+        anew: bool = False,
     ) -> Study:
         """Return the study with findings of lessons: by default of the core, and of those that ship for the weights.
 
-        ``full`` says whether they are measured with the full sizes, ``compared`` whether with comparison runs.
+        ``full`` says whether they are measured with the full sizes, ``compared`` whether with comparison runs,
+        and ``anew`` whether even those that ship.
         """
         from viz_diffusion.recording.comparison_runs import ComparisonRuns
+        from viz_diffusion.recording.latent_pictures import pictured
         from viz_diffusion.study.lesson_plan import LessonPlan
         from viz_diffusion.study.stored_study import Recordings
         from viz_diffusion.study.study import Study, num_parameters
 
         run, model, weights = self.loaded
-        plan = LessonPlan.choose(lessons, run.config, weights, full=full)
+        plan = LessonPlan.choose(lessons, run.config, weights, full=full, anew=anew)
         runs = self.comparison_runs if compared else ComparisonRuns((), ())
         findings = self.find(plan, Recordings(self.recording, runs))
-        return Study(run, self.recording, runs, findings, num_parameters(model), plan.left_out)
+        return Study(run, pictured(self.recording), runs, findings, num_parameters(model), plan.left_out)
 
     def find(self, plan: LessonPlan, recordings: Recordings) -> tuple[Finding, ...]:
         """Return the findings of a plan: those that are kept, and the others, measured now and kept."""
@@ -192,7 +199,7 @@ def open_study(
     VizdiffInputError
         Where the recording was made with other weights than those of the run.
     """
-    loaded = load_run(run, device, terminal, data_dir)
+    loaded = load_run(run, device, terminal, data_dir, request.prompts)
     check_weights(request, loaded.weights_sha256)
     if request.config is not None:
         _check_process(loaded, request.config.sampler)

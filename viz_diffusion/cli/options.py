@@ -15,6 +15,7 @@ from viz_diffusion.cli.option_groups import MODEL, OUTPUT, SAMPLING, OptionGroup
 from viz_diffusion.diffusion.sampler_config import SamplerConfig
 from viz_diffusion.diffusion.timesteps import SAMPLERS, SPACINGS, VARIANCES
 from viz_diffusion.errors import VizdiffUsageError
+from viz_diffusion.training.bundled_runs import BUNDLED_RUNS
 
 DEFAULT_DIGIT = 5
 DEFAULT_SEED = 1
@@ -31,8 +32,8 @@ RunOption = Annotated[
     str | None,
     typer.Option(
         "--run",
-        metavar="PATH|bundled",
-        help="Trained model to use: a run folder, or bundled.",
+        metavar="PATH|NAME",
+        help=f"Trained model to use: a run folder, or one of {', '.join(BUNDLED_RUNS)}.",
         show_default="newest well-trained run under runs/, else bundled",
         rich_help_panel=MODEL,
     ),
@@ -40,6 +41,10 @@ RunOption = Annotated[
 DigitOption = Annotated[int | None, typer.Option("--digit", help="Digit, 0 to 9.", show_default=str(DEFAULT_DIGIT))]
 LabelOption = Annotated[
     str | None, typer.Option("--label", metavar="NAME", help="Class by its name, for a run on your own data.")
+]
+PROMPT_HELP = "What to draw in words, such as 'a thick slanted seven'; it needs a run trained with text."
+PromptOption = Annotated[
+    list[str] | None, typer.Option("--prompt", metavar="TEXT", help=PROMPT_HELP, show_default="no prompt")
 ]
 DataDirOption = Annotated[
     Path | None,

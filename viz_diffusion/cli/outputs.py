@@ -8,8 +8,9 @@ command wrote, is kept.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,9 +18,12 @@ from typing import TYPE_CHECKING, Any
 from viz_diffusion.cli.console import show_path
 from viz_diffusion.cli.options import DEFAULT_DIGIT, DEFAULT_GUIDANCE, DEFAULT_SEED, MAX_STEPS
 from viz_diffusion.diffusion.timesteps import SPACINGS, VARIANCES
-from viz_diffusion.errors import VizdiffInputError, VizdiffIOError
+from viz_diffusion.errors import VizdiffInputError, VizdiffIOError, VizdiffNonFiniteError
 from viz_diffusion.files import cache_dir, make_dir, read_json, sha256_bytes, sha256_file, to_json, write_json
+from viz_diffusion.files.output_places import other_files, require_outside, require_own_folder, require_own_kind
+from viz_diffusion.recording.store.layout import partial_path
 from viz_diffusion.text.class_names import file_name
+from viz_diffusion.training.bundled_runs import BUNDLED_RUNS
 
 if TYPE_CHECKING:
     from viz_diffusion.cli.console import Terminal
@@ -53,6 +57,10 @@ class Output:
 
     options: Sequence[str] = ()
     """Options that change what the file shows, where they are not the default, as words of the command line."""
+    shares: bool = False
+    """Whether the files are added to ``folder``: one that holds files of somebody else is only added to with force."""
+    owns: Callable[[str], bool] | None = None
+    """Whether a name is one of this command's, where all of ``folder`` is to be its own."""
 
     def claim(self, terminal: Terminal, **shown: Any) -> None:
         """Refuse to overwrite files of another origin, or say what is replaced; to be called after other checks.
@@ -65,13 +73,17 @@ class Output:
         Raises
         ------
         VizdiffInputError
-            Where a file exists, shows something else or was not written by this program, and is not to be replaced.
+            Where a file exists, shows something else or was not written by this program, and is not to be replaced;
+            where one of another format exists, or the place is inside something else: with ``force`` too.
         """
+        self._check_places()
         origin = {"command": self.command, "lang": self.lang, "options": " ".join(self.options), **shown}
         origin = json.loads(to_json(origin))
         terminal.when_done(lambda: _remember(self._existing(), origin))
         for file in self._existing():
             other, path = _differences(file, origin), show_path(file)
+            if other is None:
+                require_own_kind(file)
             if other != [] and not self.force:
                 found = f"shows something else ({', '.join(other)})" if other else UNKNOWN
                 raise VizdiffInputError(f"{file} exists and {found}; --force replaces it, another --out keeps it")
@@ -82,11 +94,38 @@ class Output:
             elif file == self.path:
                 terminal.tell("Replaces", "replaces_same", path=path)
 
+    def _check_places(self) -> None:
+        """Refuse places inside of something else, and a folder of somebody else's files."""
+        folder = self.folder or self.path.parent
+        if self.owns is not None:
+            require_own_folder(folder, self.owns)
+            return
+        for place in (self.path, *(folder / name for name in self.others), *self._existing()):
+            require_outside(place)
+        if self.shares and not self.force:
+            others = other_files(folder, (*self.others, self.path.name), lambda file: _note(file).is_file())
+            if others:
+                raise VizdiffInputError(
+                    f"{folder} holds files of another origin ({others[0]}); name a new folder as `out`, or --force "
+                    "writes beside them"
+                )
+
     def _existing(self) -> list[Path]:
         """Return the files and recordings that are there, the main one first."""
         main = [self.path] if self.path.exists() else []
         found = {file for pattern in self.others for file in (self.folder or self.path.parent).glob(pattern)}
         return main + sorted(found - {self.path})
+
+
+@contextmanager
+def removed_where_not_finite(store: Path | None) -> Iterator[None]:
+    """Remove the part of a recording that is on the disk, where the block ends because a number is not finite."""
+    try:
+        yield
+    except VizdiffNonFiniteError:
+        if store is not None:
+            shutil.rmtree(partial_path(store), ignore_errors=True)
+        raise
 
 
 def default_out(
@@ -154,7 +193,7 @@ def sampling_marks(sampling: SamplerConfig | None) -> list[str]:
 def _run_name(choice: str | None) -> str:
     """Return the name of the run that ``--run`` means."""
     if choice is not None:
-        return choice if choice == "bundled" else Path(choice).resolve().name
+        return choice if choice in BUNDLED_RUNS else Path(choice).resolve().name
     if not Path("runs").is_dir():
         return "bundled"
     from viz_diffusion.training.run_choice import choose_run

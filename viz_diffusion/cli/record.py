@@ -14,6 +14,7 @@ import typer
 
 from viz_diffusion.cli.console import Terminal
 from viz_diffusion.cli.option_groups import RECORDING, OptionGroup, option
+from viz_diffusion.cli.outputs import removed_where_not_finite
 from viz_diffusion.diffusion.sampler_config import SamplerConfig
 from viz_diffusion.errors import VizdiffNonFiniteError, VizdiffUsageError
 from viz_diffusion.recording.store.layout import CHUNK_SAMPLES, DTYPES, WIDE
@@ -116,7 +117,7 @@ def record(
     names = loaded.run.config.class_names
     text = terminal.text("sampling_class" if names else "sampling", digit=names[digit] if names else digit, seed=seed)
     done = 0
-    with terminal.progress("Sampling", text, total) as update:
+    with removed_where_not_finite(store), terminal.progress("Sampling", text, total) as update:
 
         def count_step(_: object) -> None:
             nonlocal done
@@ -139,24 +140,28 @@ def record(
         )
 
 
-def read_store(store: Path, count: int) -> tuple[float, Float32]:
+def read_store(store: Path, count: int) -> tuple[float | None, Float32]:
     """Read a store, a batch of images at a time.
 
     Returns
     -------
     share, x0
-        The share of pixels of all predicted x_0 outside [-1, 1], and all finished images, (B, C, H, W).
+        The share of pixels of all predicted x_0 outside [-1, 1], None of latents; all finished images, (B, C, H, W).
     """
     import numpy as np
 
+    from viz_diffusion.recording.latent_pictures import is_latent, pictured
     from viz_diffusion.recording.trajectory import Trajectory
 
     shares, finished = [], []
     for first in range(0, count, CHUNK_SAMPLES):
         batch = Trajectory.open(store, samples=slice(first, first + CHUNK_SAMPLES))
+        if is_latent(batch):
+            finished.append(pictured(batch).x0)
+            continue
         shares.append(batch.x0_beyond_scale)
         finished.append(batch.x0)
-    return float(np.concatenate(shares).mean()), np.concatenate(finished)
+    return float(np.concatenate(shares).mean()) if shares else None, np.concatenate(finished)
 
 
 def find_modules(
@@ -195,11 +200,13 @@ def draw_steps(
 
     from viz_diffusion.plots.film import film_frames, film_page, write_gif
     from viz_diffusion.plots.words import use_texts
+    from viz_diffusion.recording.latent_pictures import pictured
     from viz_diffusion.study.narrative import drawings, save_drawing
     from viz_diffusion.study.wording import wording
     from viz_diffusion.views import frames as frames_view
     from viz_diffusion.views import strip as strip_view
 
+    recorded = pictured(recorded)
     terminal.tell("Drawing", "strip_and_film")
     data = strip_view.measure(recorded, frames=frames)
     facts = strip_view.facts(data) | dict(extra_facts or {})
@@ -249,15 +256,17 @@ def draw_activations(
 
 
 def sample_all(
-    loaded: LoadedRun, labels: torch.Tensor, seed: int, config: SamplerConfig, terminal: Terminal
-) -> tuple[torch.Tensor, float]:
+    loaded: LoadedRun, labels: torch.Tensor, seed: int, config: SamplerConfig, terminal: Terminal, same_noise: int = 1
+) -> tuple[torch.Tensor, float | None]:
     """Sample an image for each of N labels with seeds ``seed`` and on, showing progress.
+
+    As many images in turn as ``same_noise`` have the same seed.
 
     Returns
     -------
     tuple
         (N, C, H, W) images, and the share of pixels of predicted x_0 outside [-1, 1], over all steps and
-        images (the padding of the last batch included).
+        images (the padding of the last batch included); None where the network works in latents.
     """
     import torch
 
@@ -274,7 +283,7 @@ def sample_all(
             network,
             schedule,
             labels.to(device),
-            range(seed, seed + count),
+            [seed + number // same_noise for number in range(count)],
             config,
             null_label=loaded.model.null_label,
             image_shape=loaded.run.config.image_shape,
@@ -286,4 +295,4 @@ def sample_all(
     lost = int((~torch.isfinite(made)).flatten(1).any(dim=1).sum())
     if lost:
         raise VizdiffNonFiniteError(f"{lost} of {count} samples hold NaN or infinity; nothing was written")
-    return made, float(torch.stack(clipped_shares).mean())
+    return made, None if loaded.model.latent_space else float(torch.stack(clipped_shares).mean())

@@ -7,8 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from viz_diffusion.cli.console import Terminal
+from viz_diffusion.cli.latent_drawings import draw_latent_channels
 from viz_diffusion.cli.loading import LoadedRun
-from viz_diffusion.cli.record import StorageOptions, draw_activations, draw_steps, find_modules, read_store, record
+from viz_diffusion.cli.record import (
+    StorageOptions,
+    draw_activations,
+    draw_steps,
+    find_modules,
+    read_store,
+    record,
+)
 
 if TYPE_CHECKING:
     from viz_diffusion.diffusion.sampler_config import SamplerConfig
@@ -52,7 +60,7 @@ def record_and_draw(
     loaded: LoadedRun, request: RecordingRequest, texts: Texts, out: Path, terminal: Terminal
 ) -> Recorded:
     """Record the generations into a folder and draw the first one."""
-    frames, config, store = request.frames, request.config, out / "trajectory.zarr"
+    frames, config, store = request.frames, loaded.sampled_as(request.config), out / "trajectory.zarr"
     modules, timesteps = find_modules(loaded.model, request.activations, config, frames)
     first = record(
         loaded,
@@ -69,6 +77,7 @@ def record_and_draw(
     share, finished = read_store(store, request.count)
     terminal.tell_clipping(share, config.clip)
     facts = draw_steps(first, frames, texts, out, terminal, size=request.size) | {"x0_beyond_scale": share}
+    facts |= draw_latent_channels(first, facts, texts, out)
     facts = {
         "out": str(out),
         "run": loaded.run.name_or_path,

@@ -12,7 +12,8 @@ from viz_diffusion.cli.option_groups import BASICS
 from viz_diffusion.cli.outputs import RECORDING, Output, default_out
 from viz_diffusion.cli.record import StorageOptions, draw_steps
 from viz_diffusion.errors import VizdiffInputError, VizdiffUsageError
-from viz_diffusion.files import make_dir, sha256_file, write_json
+from viz_diffusion.files import sha256_file, write_json
+from viz_diffusion.files.output_places import place_folder
 from viz_diffusion.text.class_names import file_name
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def record_branch(
 
     branch = read_branch(file)
     out = default_out(f"trajectory_{file_name(file.stem)}", "", lang=terminal.texts.lang) if out is None else out
-    make_dir(out)
+    place_folder(out)
     terminal.say("Loading", "PyTorch")
     from viz_diffusion.live.replay import replay_branch
 
@@ -71,7 +72,7 @@ def record_branch(
             f"{file} was saved with the weights {branch.weights_sha256[:8]}, and the run {name} has {digest[:8]}; "
             "choose the `run` it was saved with"
         )
-    claimed = Output(out / "trajectory.json", "trajectory", force, terminal.texts.lang, RECORDING)
+    claimed = Output(out / "trajectory.json", "trajectory", force, terminal.texts.lang, RECORDING, shares=True)
     claimed.claim(terminal, branch=sha256_file(file)[:8], weights=digest[:8])
     steps, text = (
         len(branch.timesteps),
@@ -101,13 +102,11 @@ def record_branch(
 
 def _run_of(branch: SavedBranch, choice: str | None) -> tuple[Run, str]:
     """Return the run that is named, or a bundled one with the branch's weights, or the newest one; with its name."""
-    from viz_diffusion.training.run import Run
+    from viz_diffusion.training.bundled_runs import BUNDLED_RUNS
     from viz_diffusion.training.run_choice import choose_run
 
-    named = {"bundled": Run.bundled(), "bundled-flow": Run.control("flow")}
-    for name, run in named.items():
-        weights = run.path / "model.safetensors"
-        if choice == name or (choice is None and sha256_file(weights) == branch.weights_sha256):
-            return run, name
+    if choice is None:
+        fitting = (n for n, p in BUNDLED_RUNS.items() if sha256_file(p / "model.safetensors") == branch.weights_sha256)
+        choice = next(fitting, None)
     run = choose_run(choice).run
     return run, run.name_or_path

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from viz_diffusion.cli.console import Terminal, show_path
-from viz_diffusion.cli.generation_request import GenerationRequest, spacing_of
+from viz_diffusion.cli.generation_request import GenerationRequest
 from viz_diffusion.cli.open_study import open_study
 from viz_diffusion.cli.options import DEFAULT_GUIDANCE
 from viz_diffusion.cli.outputs import Output
+from viz_diffusion.cli.recording_agreement import spacing_of
 from viz_diffusion.diffusion.timesteps import SPACINGS
+from viz_diffusion.training.bundled_runs import BUNDLED_RUNS
 
 if TYPE_CHECKING:
     from viz_diffusion.lessons.base import AnyLesson
@@ -78,7 +80,9 @@ def study_texts(study: Study, texts: Texts) -> Texts:
     """Return the texts that suit a study: with its classes' names, and with what the classifier reads in its image."""
     from viz_diffusion.study.reading import read_study
 
-    return read_study(study).texts(texts.for_classes(study.run.config.class_names))
+    config = study.run.config
+    suited = texts.for_classes(config.class_names).for_space(config.space).for_prompts(config.prompts)
+    return read_study(study).texts(suited)
 
 
 def figure_command(study: Study, lang: str, figure: str) -> str:
@@ -94,6 +98,9 @@ def study_command(command: str, study: Study, lang: str, *options: str) -> str:
     recorded, run = study.trajectory, study.run
     label, names = int(recorded.labels[0]), run.config.class_names
     asked = ["--label", names[label]] if names else ["--digit", str(label)]
+    if run.config.prompts:
+        shown = run.config.prompts
+        asked = [word for one in (shown[label], *shown[:label], *shown[label + 1 :]) for word in ("--prompt", one)]
     words = ["vizdiff", command, *options, *asked, "--seed", str(recorded.seeds[0])]
     if recorded.sampler != "ddpm":
         words += ["--sampler", recorded.sampler]
@@ -107,10 +114,10 @@ def study_command(command: str, study: Study, lang: str, *options: str) -> str:
         words += ["--eta", f"{recorded.eta:g}"]
     if spacing_of(recorded) not in ("", SPACINGS[0]):
         words += ["--timestep-spacing", spacing_of(recorded)]
-    if not recorded.clip:
+    if not recorded.clip and run.config.space == "pixel":
         words += ["--no-clip"]
     if lang != "en":
         words += ["--lang", lang]
-    inside = run.path.resolve().is_relative_to(Path.cwd())
-    words += ["--run", run.name if run.is_bundled or not inside else show_path(run.path)]
+    inside = run.path.resolve().is_relative_to(Path.cwd()) and run.name_or_path not in BUNDLED_RUNS
+    words += ["--run", show_path(run.path) if inside else run.name]
     return shlex.join(words)

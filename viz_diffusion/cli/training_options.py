@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from viz_diffusion.cli.option_groups import MODEL, TRAINING
+from viz_diffusion.cli.options import check_at_least
 from viz_diffusion.diffusion.timesteps import TIMESTEP_DENSITIES
 from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.training.presets import DEFAULT_PRESET, PRESETS
@@ -48,6 +49,33 @@ TimestepDensityOption = Annotated[
         rich_help_panel=TRAINING,
     ),
 ]
+SpaceOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="pixel|latent",
+        help="What the network works on: pixels, or the latents of an autoencoder that is trained first.",
+        show_default="pixel",
+        rich_help_panel=MODEL,
+    ),
+]
+AutoencoderStepsOption = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        help="With --space latent: training steps of the autoencoder.",
+        show_default="1500",
+        rich_help_panel=MODEL,
+    ),
+]
+ConditioningOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="label|text",
+        help="What the network is told: a label, or a prompt in words, whose text encoder is trained first.",
+        show_default="label",
+        rich_help_panel=MODEL,
+    ),
+]
 SubsetOption = Annotated[
     int | None,
     typer.Option(metavar="N", help="Train on the first N images only, the labels in turn.", rich_help_panel=TRAINING),
@@ -71,6 +99,16 @@ ResumeOption = Annotated[Path | None, typer.Option(help="Run folder whose traini
 ForceOption = Annotated[
     bool, typer.Option("--force", help="With --resume: go on in a changed environment, not bit for bit the same.")
 ]
+
+
+def check_space(space: str | None, autoencoder_steps: int | None) -> None:
+    """Refuse an unknown space, and steps of an autoencoder where there is none."""
+    if space not in (None, "pixel", "latent"):
+        raise VizdiffUsageError(f"`space` must be pixel or latent, found {space!r}")
+    if autoencoder_steps is not None:
+        if space != "latent":
+            raise VizdiffUsageError("--autoencoder-steps goes with --space latent")
+        check_at_least("--autoencoder-steps", autoencoder_steps, 1)
 
 
 def check_density(density: str | None) -> None:

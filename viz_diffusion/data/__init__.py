@@ -3,7 +3,15 @@
 Images are tensors in [-1, 1]. Knows nothing about models or noise.
 """
 
-from viz_diffusion.data.images import IMAGE_SIZE, IMAGE_SIZES, NUM_LABELS, Digits, to_bytes, to_unit_range
+from viz_diffusion.data.images import (
+    IMAGE_SIZE,
+    IMAGE_SIZES,
+    NUM_LABELS,
+    Digits,
+    EncodedDigits,
+    to_bytes,
+    to_unit_range,
+)
 from viz_diffusion.data.loading import DATASETS, DataSet, load_data_set, load_digits
 from viz_diffusion.files import cache_dir
 
@@ -14,6 +22,7 @@ __all__ = [
     "NUM_LABELS",
     "DataSet",
     "Digits",
+    "EncodedDigits",
     "cache_dir",
     "load_data_set",
     "load_digits",

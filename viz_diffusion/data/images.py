@@ -57,6 +57,10 @@ class Digits:
         """Return the images of the given rows, (M,) int64 or (N,) bool."""
         return Digits(self.images[rows], self.labels[rows], self.class_names)
 
+    def draw_labels(self, rows: Tensor, generator: torch.Generator) -> Tensor:  # noqa: ARG002
+        """Return the (B,) int64 labels that a training step gives the images of (B,) rows; here nothing is drawn."""
+        return self.labels[rows]
+
     def name(self, label: int) -> str:
         """Return the name of a class: its class name, or the digit."""
         return self.class_names[label] if self.class_names else str(label)
@@ -96,6 +100,24 @@ class Digits:
             raise VizdiffInputError(f"the data hold no image with the label {known}; their labels are {shown}")
         distances = (images - images.mean(dim=0)).square().sum(dim=(1, 2, 3))
         return images[int(distances.argmin())]
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedDigits(Digits):
+    """Latents in the place of images, with their labels: what a network that works in latents is trained on.
+
+    ``images`` are (N, c, h, w) float32 of mean about 0 and deviation about 1.
+    """
+
+    source: Digits | None = None
+    """The images that were encoded."""
+    encoder_sha256: str = ""
+    """SHA-256 of the autoencoder's weights file."""
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the images that were encoded."""
+        return super().sha256 if self.source is None else self.source.sha256
 
 
 def to_unit_range(pixels: NDArray[np.uint8]) -> Tensor:

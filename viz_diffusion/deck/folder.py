@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from viz_diffusion.deck.pictures import Film
-from viz_diffusion.errors import VizdiffIOError, VizdiffUsageError
 from viz_diffusion.files import atomic_dir, write_bytes, write_json
+from viz_diffusion.files.output_places import require_own_folder
 from viz_diffusion.study.narrative import Drawing, NarratedLesson, save_drawing
 from viz_diffusion.study.wording import join
 from viz_diffusion.text.catalogue import Texts
@@ -28,16 +28,17 @@ def check_folder(path: Path) -> None:
 
     Raises
     ------
-    VizdiffUsageError
-        Where it holds other files.
+    VizdiffInputError
+        Where it holds other files, or is the current folder.
     VizdiffIOError
         Where there is a file of this name.
     """
-    if path.exists() and not path.is_dir():
-        raise VizdiffIOError(f"cannot write {path}: a file is in the place of the folder")
-    others = [entry.name for entry in path.iterdir() if not _DECK_FILE.fullmatch(entry.name)] if path.is_dir() else []
-    if others:
-        raise VizdiffUsageError(f"`out` {path} holds other things ({min(others)}); name a new folder")
+    require_own_folder(path, is_deck_file, replaced=True)
+
+
+def is_deck_file(name: str) -> bool:
+    """Return whether a deck has a file of this name."""
+    return _DECK_FILE.fullmatch(name) is not None
 
 
 def write_folder(

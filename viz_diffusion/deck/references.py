@@ -15,6 +15,7 @@ PAPERS = {
     "lecun1998": "LeCun, Bottou, Bengio, Haffner (1998). Gradient-based learning applied to document recognition. "
     "Proceedings of the IEEE 86(11).",
     "maaten2008": "van der Maaten, Hinton (2008). Visualizing data using t-SNE. JMLR 9.",
+    "kingma2014": "Kingma, Welling (2014). Auto-encoding variational Bayes. ICLR.",
     "ronneberger2015": "Ronneberger, Fischer, Brox (2015). U-Net: Convolutional networks for biomedical image "
     "segmentation. MICCAI.",
     "sohl2015": "Sohl-Dickstein, Weiss, Maheswaranathan, Ganguli (2015). Deep unsupervised learning using "
@@ -28,6 +29,10 @@ PAPERS = {
     "schmidt2019": "Schmidt (2019). Generalization in generation: A closer look at exposure bias. Workshop on Neural "
     "Generation and Translation.",
     "ho2020": "Ho, Jain, Abbeel (2020). Denoising diffusion probabilistic models. NeurIPS.",
+    "radford2021": "Radford, Kim, Hallacy, Ramesh, Goh, Agarwal, Sastry, Askell, Mishkin, Clark, Krueger, Sutskever "
+    "(2021). Learning transferable visual models from natural language supervision. ICML.",
+    "rombach2022": "Rombach, Blattmann, Lorenz, Esser, Ommer (2022). High-resolution image synthesis with latent "
+    "diffusion models. CVPR.",
     "kingma2021": "Kingma, Salimans, Poole, Ho (2021). Variational diffusion models. NeurIPS.",
     "song2021": "Song, Meng, Ermon (2021). Denoising diffusion implicit models. ICLR.",
     "song2021b": "Song, Sohl-Dickstein, Kingma, Kumar, Ermon, Poole (2021). Score-based generative modeling through "

@@ -111,6 +111,7 @@ class SlideWriter:
         first = next(one for one in planned if one.figure and self.owners[one.figure][0] is lesson) is slide
         answers = [Paragraph(f"{one.question} {one.verdict}.", one.text) for one in lesson.answers]
         paragraphs = (Paragraph("", lesson.text), *answers, *([Paragraph("", lesson.note)] if lesson.note else ()))
+        task = self.live_task(slide)
         return Slide(
             name=slide.name,
             section=lesson.title,
@@ -120,8 +121,14 @@ class SlideWriter:
             notes=self.notes(slide, lesson),
             caption=join(drawing.caption, lesson.other_digit.get(drawing.name, "")),
             handout_table=lesson.table if first else None,
-            handout_paragraphs=paragraphs if first else (),
+            handout_paragraphs=(*(paragraphs if first else ()), *([Paragraph("", task)] if task else ())),
         )
+
+    def live_task(self, slide: PlannedSlide) -> str:
+        """Return the sentence that names the live lab's task of a slide; its tasks are about the bundled weights."""
+        if not slide.task or not self.study.run.is_bundled:
+            return ""
+        return self.texts("deck.try_live", task=self.texts[f"live.task.{slide.task}.title"])
 
     def question(self, slide: PlannedSlide, planned: Sequence[PlannedSlide]) -> Slide:
         """Write the question that a slide answers: with a figure, with the film, which can be stopped, or alone.
@@ -134,6 +141,7 @@ class SlideWriter:
         picture, movie = self.pictures.get(slide.asked_with), None
         if slide.asked_with == "film" and self.film is not None:
             picture, movie = self.film.poster, self.film.mp4
+        asking = self.texts["deck.question_movie" if movie else "deck.question_say"]
         printed = slide.asked_with in self.pictures and slide.asked_with not in {one.figure for one in planned}
         drawing = self.owners[slide.asked_with][1] if printed else None
         return Slide(
@@ -144,7 +152,7 @@ class SlideWriter:
             picture=picture,
             movie=movie,
             points=() if picture else (hint,),
-            notes=self.texts["deck.question_movie" if movie else "deck.question_say"],
+            notes="\n\n".join(filter(None, (asking, self.live_task(slide)))),
             caption=join(drawing.caption, lesson.other_digit.get(drawing.name, "")) if drawing else "",
             handout=printed,
             handout_title=drawing.title if drawing else "",
@@ -184,7 +192,9 @@ class SlideWriter:
             parts.append(lesson.other_digit[slide.figure])
         if not parts and lesson is not None:
             parts = [self.texts("deck.notes_say", text=at_most(lesson.say, MOST_NOTES - 1))]
-        return "\n\n".join(parts)
+        if not slide.question:
+            parts.append(self.live_task(slide))
+        return "\n\n".join(filter(None, parts))
 
     def summary(self, planned: Sequence[PlannedSlide]) -> Iterator[Slide]:
         """Write every question of the deck with its answer, as tables that fit on a slide."""

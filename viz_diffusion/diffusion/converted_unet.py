@@ -46,6 +46,7 @@ class ConvertedUNet(SimpleUNet):
         for name, layer in network.named_children():
             self.add_module(name, layer)
         self.config = network.config
+        self.latent_space, self.prompts = network.latent_space, network.prompts
         self.trained_for = trained_for
         self.schedule = schedule
         self.prediction_type = prediction_type

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from viz_diffusion.diffusion.latent_space import LatentSpace
 from viz_diffusion.diffusion.network_inputs import NetworkInputs
 from viz_diffusion.diffusion.samplers import Noise
 from viz_diffusion.diffusion.schedule import NoiseSchedule
@@ -58,6 +59,8 @@ class WithInterventions(nn.Module):
         self.changes = changes
         self.null_label: int = getattr(denoiser, "null_label", 10)
         self.prediction_type: str = getattr(denoiser, "prediction_type", "epsilon")
+        self.prompts: tuple[str, ...] = getattr(denoiser, "prompts", ())
+        self.latent_space: LatentSpace | None = getattr(denoiser, "latent_space", None)
         inner = getattr(denoiser, "interventions", "")
         self.interventions: str = ", ".join([*(change.name for change in changes), *([inner] if inner else [])])
         """The names of all changes, outermost first."""

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from viz_diffusion.diffusion.finite import require_finite
 from viz_diffusion.diffusion.samplers import Denoiser
 
 PREDICTION_BATCH = 200
@@ -42,6 +43,11 @@ def predict_noise(
     -------
     (B, C, H, W) float32
         On the CPU, without a gradient.
+
+    Raises
+    ------
+    VizdiffNonFiniteError
+        Where it holds NaN or infinity.
     """
     device = device_of(denoiser)
     inputs = [x_t]
@@ -50,7 +56,9 @@ def predict_noise(
             values = values if isinstance(values, Tensor) else torch.tensor(values, device="cpu")
             inputs.append(values.expand(len(x_t)).contiguous())
     batches = zip(*(torch.split(values, batch_size) for values in inputs), strict=True)
-    return torch.cat([denoiser(*(part.to(device) for part in batch)).float().cpu() for batch in batches])
+    predicted = torch.cat([denoiser(*(part.to(device) for part in batch)).float().cpu() for batch in batches])
+    require_finite(predicted)
+    return predicted
 
 
 def device_of(denoiser: Any) -> torch.device:

@@ -1,7 +1,6 @@
 """The samplers DDPM, DDIM and DPM-Solver++: generators of one :class:`Step` after another.
 
-Each reads like the algorithm box of its paper. They know nothing about recording, files, figures or progress bars:
-those belong to the caller.
+Each reads like the algorithm box of its paper. Recording, files, figures and progress bars belong to the caller.
 """
 
 from __future__ import annotations
@@ -15,6 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from viz_diffusion.diffusion.finite import require_finite
+from viz_diffusion.diffusion.latent_space import latent_space_of
 from viz_diffusion.diffusion.parameterizations import convert, to_x0_and_eps
 from viz_diffusion.diffusion.scaling import SCALINGS
 from viz_diffusion.diffusion.schedule import NoiseSchedule
@@ -135,9 +136,8 @@ def predict(
 ) -> Prediction:
     """Evaluate the denoiser at timestep t, which is ``index`` in the schedule of the visited timesteps.
 
-    The denoiser predicts ε, or what its ``prediction_type`` says
-    (:data:`~viz_diffusion.diffusion.parameterizations.PREDICTION_TYPES`). Guidance mixes the predictions as they are:
-    as ε, x_0, v and velocity are linear in each other at one x_t, the mix is the same in all of them.
+    The denoiser predicts ε, or what its ``prediction_type`` says. Guidance mixes the predictions as they are: as ε,
+    x_0, v and velocity are linear in each other at one x_t, the mix is the same in all. Latents are never clipped.
     """
     kind = getattr(denoiser, "prediction_type", "epsilon")
     mixed, cond, uncond = guided_eps(denoiser, x_t, t, labels, guidance_scale, null_label)
@@ -148,7 +148,9 @@ def predict(
         scales = spaced.signal_scale[index], spaced.noise_scale[index]
         x0_raw, eps = to_x0_and_eps(mixed, x_t, kind, *scales)
         cond, uncond = (None if p is None else convert(p, x_t, kind, "epsilon", *scales) for p in (cond, uncond))
-    return Prediction(eps, cond, uncond, x0_raw, x0_raw.clamp(-1, 1) if clip else x0_raw)
+    require_finite(x0_raw, f" at t = {t}")  # clipping would hide an infinity
+    x0 = x0_raw.clamp(-1, 1) if clip and latent_space_of(denoiser) is None else x0_raw
+    return Prediction(eps, cond, uncond, x0_raw, x0)
 
 
 def visited_schedule(
@@ -241,8 +243,7 @@ def ddim_steps(
     sigma = eta * np.sqrt(spaced.posterior_variance)
     spread_prev = np.sqrt(1 - spaced.alphas_cumprod_prev - sigma**2)
     device = "cpu" if labels is None else labels.device
-    # x_T ~ N(0, I)
-    x = noise.draw(device)
+    x = noise.draw(device)  # x_T ~ N(0, I)
     for i, t in zip(reversed(range(len(visited))), visited.tolist(), strict=True):
         # "predicted x_0"
         found = predict(denoiser, spaced, i, x, t, labels, guidance_scale, null_label, clip)
@@ -284,8 +285,7 @@ def dpm_solver_steps(
     lambdas = spaced.log_snr / 2
     h = np.concatenate([[np.inf], lambdas[:-1]]) - lambdas
     x0_previous: Tensor | None = None
-    # x_T ~ N(0, I)
-    x = noise.draw("cpu" if labels is None else labels.device)
+    x = noise.draw("cpu" if labels is None else labels.device)  # x_T ~ N(0, I)
     for i, t in zip(reversed(range(len(visited))), visited.tolist(), strict=True):
         # x̂_0 = (x_t - σ_t ε̂) / α_t, the data prediction
         found = predict(denoiser, spaced, i, x, t, labels, guidance_scale, null_label, clip)

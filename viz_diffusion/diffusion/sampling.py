@@ -7,12 +7,14 @@ The equations of the samplers are in :mod:`viz_diffusion.diffusion.samplers` and
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from viz_diffusion.diffusion.latent_space import latent_space_of, pictures_of
 from viz_diffusion.diffusion.ode_samplers import euler_steps, heun_steps
 from viz_diffusion.diffusion.sampler_config import SamplerConfig
 from viz_diffusion.diffusion.samplers import (
@@ -28,6 +30,11 @@ from viz_diffusion.diffusion.schedule import NoiseSchedule
 
 BATCH_SIZE = 20
 """Bulk sampling pads every batch to this many images, so that an image does not depend on its batch."""
+
+
+def sampled_as(denoiser: object, config: SamplerConfig) -> SamplerConfig:
+    """Return a configuration as a denoiser is sampled with it: latents have no limits, so their x̂_0 is not clipped."""
+    return config if latent_space_of(denoiser) is None else replace(config, clip=False)
 
 
 def sampling_steps(
@@ -48,7 +55,7 @@ def sampling_steps(
     labels
         (B,) int64 on the denoiser's device, or None for a denoiser that takes no labels.
     config
-        How to sample; by default DDPM over all timesteps, without guidance.
+        How to sample; by default DDPM over all timesteps, without guidance. Latents are not clipped, whatever it says.
     timesteps
         (S,) falling timesteps to visit, in place of those of ``config``.
     guidance_scales
@@ -62,7 +69,7 @@ def sampling_steps(
         Where there are more steps than timesteps, the schedule does not preserve variance and the sampler needs that,
         or the denoiser predicts ε and the schedule ends without signal (zero terminal SNR), so that ε̂ implies no x̂_0.
     """
-    config = config or SamplerConfig()
+    config = sampled_as(denoiser, config or SamplerConfig())
     if getattr(denoiser, "prediction_type", "epsilon") == "epsilon":
         schedule.require_signal()
     visited = config.timesteps(schedule.num_train_timesteps) if timesteps is None else timesteps
@@ -98,7 +105,8 @@ def sample_images(
 ) -> Iterator[Tensor]:
     """Sample in bulk: yield finished images, (b, C, H, W) float32 on the CPU, batch after batch.
 
-    Every batch is padded to ``BATCH_SIZE``, so that image k is bit-identical whatever the count.
+    Of a network that works in latents they are the pictures that its decoder makes of the finished latents. Every
+    batch is padded to ``BATCH_SIZE``, so that image k is bit-identical whatever the count.
 
     Parameters
     ----------
@@ -109,18 +117,20 @@ def sample_images(
     config, null_label
         As in :func:`sampling_steps`; by default DDIM with 50 steps, without guidance.
     image_shape
-        (C, H, W).
+        (C, H, W) of the network's x; latents have their own.
     on_step
         Observes each step of each batch, its padding included.
     """
     config = config or SamplerConfig("ddim", 50)
+    space = latent_space_of(denoiser)
+    shape = image_shape if space is None else space.latent_shape
     for start in range(0, len(seeds), BATCH_SIZE):
         part = list(seeds[start : start + BATCH_SIZE])
         padding = BATCH_SIZE - len(part)
         batch_labels = torch.cat([labels[start : start + BATCH_SIZE], labels.new_zeros(padding)])
-        noise = ImageNoise(part + [0] * padding, image_shape)
+        noise = ImageNoise(part + [0] * padding, shape)
         for step in sampling_steps(denoiser, schedule, noise, batch_labels, config, null_label=null_label):
             x0 = step.x_prev
             if on_step is not None:
                 on_step(step)
-        yield x0[: len(part)].cpu()
+        yield pictures_of(denoiser, x0)[: len(part)].cpu()

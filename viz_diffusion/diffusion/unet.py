@@ -5,17 +5,22 @@ Of the forward process it uses ᾱ only, in its output. Knows nothing about samp
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from viz_diffusion.diffusion.prompt_layers import PromptEmbedding, WordAttention
 from viz_diffusion.diffusion.schedule import NoiseSchedule
+from viz_diffusion.diffusion.text_encoder import TextConfig
+from viz_diffusion.diffusion.unet_blocks import AttentionBlock, ResidualBlock, SinusoidalPositionEmbeddings, bias_of
 from viz_diffusion.errors import VizdiffInputError, VizdiffUsageError
+
+if TYPE_CHECKING:
+    from viz_diffusion.diffusion.latent_space import LatentSpace
 
 
 @dataclass(frozen=True)
@@ -23,13 +28,13 @@ class ModelConfig:
     """The architecture of a :class:`SimpleUNet`."""
 
     image_size: int = 28
-    """Height and width of the images, in pixels; divisible by 4."""
+    """Height and width of the images, or latents, in pixels; divisible by 4 where ``fold`` is 2."""
     in_channels: int = 1
-    """Channels of the images: 1 for grey."""
+    """Channels of the images: 1 for grey; or of the latents."""
     num_labels: int = 10
     """How many labels there are; index ``num_labels`` is the null label, "no label"."""
     channels: tuple[int, int] = (32, 64)
-    """Feature channels at half and at a quarter of the image's resolution."""
+    """Feature channels at half and at a quarter of the image's resolution; with ``fold`` 1, at all and half of it."""
     num_blocks: int = 1
     """Residual blocks per level, on the way down and again on the way up."""
     num_mid_blocks: int = 2
@@ -47,6 +52,10 @@ class ModelConfig:
     """T of that schedule."""
     use_time: bool = True
     """Whether t is an input. Without it there is no time embedding, and no schedule either: ᾱ would reveal t."""
+    fold: int = 2
+    """2: the image is folded 2x2 into channels first, which suits pixels; 1: it is not, which suits small latents."""
+    text: TextConfig | None = None
+    """The text encoder whose prompts take the place of the labels; None where the labels have an embedding each."""
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> ModelConfig:
@@ -59,7 +68,10 @@ class ModelConfig:
         """
         try:
             # a config without a schedule is older than the output that uses ᾱ
-            config = cls(**{"schedule": None, **values, "channels": tuple(values.get("channels", cls.channels))})
+            text = values.get("text")
+            read: dict[str, Any] = {"channels": tuple(values.get("channels", cls.channels))}
+            read |= {} if text is None else {"text": TextConfig.from_dict(text)}
+            config = cls(**{"schedule": None, **values, **read})
             config.noise_schedule()
         except (TypeError, VizdiffUsageError) as error:
             raise VizdiffInputError(f"the model's config does not fit this version: {error}") from error
@@ -68,19 +80,22 @@ class ModelConfig:
         if not config.use_time and config.schedule is not None:
             raise VizdiffInputError(f"a model without timesteps has no schedule, found {config.schedule!r}: ᾱ shows t")
         values = asdict(config)
-        numbers = [values[k] for k in values if k not in ("channels", "schedule", "use_time")] + [*config.channels]
+        others = ("channels", "schedule", "use_time", "text")
+        numbers = [values[k] for k in values if k not in others] + [*config.channels]
         if len(config.channels) != 2 or not all(type(n) is int and 0 < n <= 65536 for n in numbers):
             raise VizdiffInputError(f"the model's config must hold positive whole numbers, found {values}")
         divisions = (
             ("channels", config.channels[0], 8),
             ("channels", config.channels[1], 8),
             ("channels", config.channels[1], config.num_heads),
-            ("image_size", config.image_size, 4),
+            ("image_size", config.image_size, 4 if config.fold == 2 else 1),
             ("time_dim", config.time_dim, 2),
         )
         for name, number, divisor in divisions:
             if number % divisor:
                 raise VizdiffInputError(f"the model's {name} must be divisible by {divisor}, found {number}")
+        if config.fold not in (1, 2):
+            raise VizdiffInputError(f"the model's fold must be 1 or 2, found {config.fold}")
         if config.num_mid_blocks < 2:
             raise VizdiffInputError(f"the model's num_mid_blocks must be at least 2, found {config.num_mid_blocks}")
         return config
@@ -90,83 +105,15 @@ class ModelConfig:
         return None if self.schedule is None else NoiseSchedule.named(self.schedule, self.num_train_timesteps)
 
 
-class SinusoidalPositionEmbeddings(nn.Module):
-    """Sinusoidal code of the timestep: ``cat(sin, cos)`` of t at geometrically falling frequencies.
-
-    With ``half = dim / 2`` the frequencies are 10000^(-k/half), k = 0 .. half-1 (Vaswani et al. 2017,
-    section 3.5, sines and cosines side by side instead of interleaved). Every code has norm √(dim/2).
-
-    Parameters
-    ----------
-    dim
-        Width of the code; even.
-    """
-
-    def __init__(self, dim: int) -> None:
-        super().__init__()
-        if dim < 2 or dim % 2:
-            raise VizdiffInputError(f"the time code needs an even width of at least 2, found {dim}")
-        self.dim = dim
-
-    def forward(self, timesteps: Tensor) -> Tensor:
-        """Return (B, dim) float32 codes of (B,) timesteps."""
-        half = self.dim // 2
-        exponents = torch.arange(half, dtype=torch.float32, device=timesteps.device) / half
-        angles = timesteps.float()[:, None] * torch.exp(-math.log(10000.0) * exponents)[None, :]
-        return torch.cat([angles.sin(), angles.cos()], dim=1)
-
-
-class ResidualBlock(nn.Module):
-    """Two convolutions with a skip connection; the embedding scales and shifts the features between them."""
-
-    def __init__(self, in_channels: int, out_channels: int, embedding_dim: int) -> None:
-        super().__init__()
-        self.norm1 = nn.GroupNorm(8, in_channels)
-        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1)
-        self.condition = nn.Linear(embedding_dim, 2 * out_channels)
-        self.norm2 = nn.GroupNorm(8, out_channels)
-        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
-        self.shortcut = nn.Conv2d(in_channels, out_channels, 1) if in_channels != out_channels else nn.Identity()
-        nn.init.zeros_(self.conv2.weight)
-        nn.init.zeros_(_bias(self.conv2))
-
-    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
-        """Return (B, out_channels, H, W) from (B, in_channels, H, W) and a (B, D) embedding."""
-        h = self.conv1(functional.silu(self.norm1(x)))
-        scale, shift = self.condition(functional.silu(embedding))[:, :, None, None].chunk(2, dim=1)
-        h = self.norm2(h) * (1 + scale) + shift
-        h = self.conv2(functional.silu(h))
-        return h + self.shortcut(x)
-
-
-class AttentionBlock(nn.Module):
-    """Self-attention over the positions of a feature map, added to it."""
-
-    def __init__(self, channels: int, num_heads: int) -> None:
-        super().__init__()
-        self.num_heads = num_heads
-        self.norm = nn.GroupNorm(8, channels)
-        self.qkv = nn.Conv2d(channels, 3 * channels, 1)
-        self.out = nn.Conv2d(channels, channels, 1)
-        nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(_bias(self.out))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return (B, C, H, W) from (B, C, H, W)."""
-        batch, channels, height, width = x.shape
-        qkv = self.qkv(self.norm(x)).reshape(batch, 3, self.num_heads, channels // self.num_heads, -1)
-        q, k, v = qkv.transpose(-1, -2).unbind(1)
-        h = functional.scaled_dot_product_attention(q, k, v)
-        h = h.transpose(-1, -2).reshape(batch, channels, height, width)
-        return x + self.out(h)
-
-
 class SimpleUNet(nn.Module):
     """ε_θ(x_t, t, y): a U-Net at a half and a quarter of the image's resolution.
 
     The image is first folded 2x2 (pixel-unshuffle), so that the work is done at 14x14 and 7x7 and
-    costs a quarter of what 28x28 would. ``time_mlp(timestep) + label_emb(label)``, one sum, conditions
-    every residual block (Ho et al. 2020, appendix B, with scale and shift as in Nichol & Dhariwal 2021).
+    costs a quarter of what 28x28 would. With ``fold`` 1 it is not, and latents of 7x7 are worked on at 7x7 and 4x4.
+    ``time_mlp(timestep) + label_emb(label)``, one sum, conditions
+    every residual block (Ho et al. 2020, appendix B, with scale and shift as in Nichol & Dhariwal 2021). With ``text``
+    a label stands for a prompt: its vector is a linear layer of the encoder's, and the features in the middle attend to
+    its words.
 
     The more noise x_t holds, the closer x_t itself is to ε. So the output is ε̂ = √(1-ᾱ) x_t + √ᾱ F(x_t, t, y), and
     the layers F predict v = √ᾱ ε - √(1-ᾱ) x_0 (Salimans & Ho 2022, section 4 and appendix D): an error of F enters
@@ -177,13 +124,17 @@ class SimpleUNet(nn.Module):
     amplitudes: Tensor
     prediction_type = "epsilon"
     """What a call returns, one of :data:`~viz_diffusion.diffusion.parameterizations.PREDICTION_TYPES`."""
+    prompts: tuple[str, ...] = ()
+    """(K,) the prompts that the labels stand for, where they were chosen; empty where the labels are the classes."""
+    latent_space: LatentSpace | None = None
+    """Where x is a latent: the autoencoder that encoded it; None where x is the image itself."""
 
     def __init__(self, config: ModelConfig | None = None) -> None:
         super().__init__()
         self.config = config = config or ModelConfig()
         outer, inner = config.channels
         width = config.embedding_dim
-        folded = 4 * config.in_channels
+        folded = config.fold**2 * config.in_channels
         if config.use_time:
             self.time_mlp = nn.Sequential(
                 SinusoidalPositionEmbeddings(config.time_dim),
@@ -191,7 +142,12 @@ class SimpleUNet(nn.Module):
                 nn.SiLU(),
                 nn.Linear(width, width),
             )
-        self.label_emb = nn.Embedding(config.num_labels + 1, width)
+        self.label_emb: Any
+        if config.text is None:
+            self.label_emb = nn.Embedding(config.num_labels + 1, width)
+        else:
+            self.label_emb = PromptEmbedding(config.text.width, width, config.num_labels)
+            self.word_attention = WordAttention(inner, config.text.width, config.text.num_heads)
         self.conv_in = nn.Conv2d(folded, outer, 3, padding=1)
         self.down_outer = _blocks([outer] * config.num_blocks, outer, width)
         self.downsample = nn.Conv2d(outer, inner, 3, stride=2, padding=1)
@@ -205,7 +161,7 @@ class SimpleUNet(nn.Module):
         self.norm_out = nn.GroupNorm(8, outer)
         self.conv_out = nn.Conv2d(outer, folded, 3, padding=1)
         nn.init.zeros_(self.conv_out.weight)
-        nn.init.zeros_(_bias(self.conv_out))
+        nn.init.zeros_(bias_of(self.conv_out))
         # made last, so that a seed gives all other layers the weights that they have without these
         self.mid_more = _blocks([inner] * (config.num_mid_blocks - 2), inner, width)
         schedule = config.noise_schedule()
@@ -215,8 +171,8 @@ class SimpleUNet(nn.Module):
 
     @property
     def null_label(self) -> int:
-        """The label that means "no label": one past the last digit."""
-        return self.config.num_labels
+        """The label that means "no label": one past the last digit, or past the last prompt."""
+        return self.config.num_labels if self.config.text is None else int(self.label_emb.num_prompts)
 
     def embed(self, timesteps: Tensor, labels: Tensor | None = None) -> Tensor:
         """Return the (B, D) sum of the time and the label embedding; no labels means the null label.
@@ -225,13 +181,20 @@ class SimpleUNet(nn.Module):
         """
         if labels is None:
             labels = torch.full_like(timesteps, self.null_label, dtype=torch.int64)
-        if not self.config.use_time:
-            return self.label_emb(labels)
-        return self.time_mlp(self.network_timesteps(timesteps)) + self.label_emb(labels)
+        embedding: Tensor = self.label_emb(labels)
+        return self.time_mlp(self.network_timesteps(timesteps)) + embedding if self.config.use_time else embedding
 
     def network_timesteps(self, timesteps: Tensor) -> Tensor:
         """Return the (B,) numbers that the time embedding gets for (B,) timesteps: here, the same."""
         return timesteps
+
+    def _attend_to_words(self, h: Tensor, labels: Tensor | None) -> Tensor:
+        """Return features after attention to the words of the prompts; as they are where the network has labels."""
+        if self.config.text is None:
+            return h
+        labels = torch.full((len(h),), self.null_label, device=h.device) if labels is None else labels
+        attended: Tensor = self.word_attention(h, *self.label_emb.words(labels))
+        return attended
 
     def forward(self, x: Tensor, timesteps: Tensor, labels: Tensor | None = None) -> Tensor:
         """Return what the network predicts: the noise ε̂, where it was not trained for anything else.
@@ -251,7 +214,9 @@ class SimpleUNet(nn.Module):
             (B, C, H, W) float32.
         """
         embedding = self.embed(timesteps, labels)
-        h = self.conv_in(functional.pixel_unshuffle(x, 2))
+        fold = self.config.fold
+        h = self.conv_in(functional.pixel_unshuffle(x, fold))
+        height, width = h.shape[2:]
         skips = []
         for block in self.down_outer:
             h = block(h, embedding)
@@ -260,15 +225,16 @@ class SimpleUNet(nn.Module):
         for block in self.down_inner:
             h = block(h, embedding)
             skips.append(h)
-        h = self.mid2(self.mid_attention(self.mid1(h, embedding)), embedding)
+        h = self._attend_to_words(self.mid_attention(self.mid1(h, embedding)), labels)
+        h = self.mid2(h, embedding)
         for block in self.mid_more:
             h = block(h, embedding)
         for block in self.up_inner:
             h = block(torch.cat([h, skips.pop()], dim=1), embedding)
-        h = self.upsample(h)
+        h = self.upsample(h)[:, :, :height, :width]  # of an odd side there is one row too many
         for block in self.up_outer:
             h = block(torch.cat([h, skips.pop()], dim=1), embedding)
-        h = functional.pixel_shuffle(self.conv_out(functional.silu(self.norm_out(h))), 2)
+        h = functional.pixel_shuffle(self.conv_out(functional.silu(self.norm_out(h))), fold)
         if self.config.schedule is None:
             return h
         if self.config.schedule == "flow":
@@ -291,8 +257,3 @@ def _velocity(x: Tensor, h: Tensor, sigma: Tensor) -> Tensor:
 
 def _blocks(in_channels: list[int], out_channels: int, embedding_dim: int) -> nn.ModuleList:
     return nn.ModuleList(ResidualBlock(n, out_channels, embedding_dim) for n in in_channels)
-
-
-def _bias(layer: nn.Conv2d) -> Tensor:
-    assert layer.bias is not None
-    return layer.bias

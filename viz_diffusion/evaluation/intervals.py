@@ -110,6 +110,6 @@ def all_surely(answers: Iterable[bool | None]) -> bool | None:
 
 def t_quantile(degrees_of_freedom: int, comparisons: int = 1) -> float:
     """Return the 97.5% quantile of Student's t; with it so many intervals hold together at 95% (Bonferroni)."""
-    from scipy.stats import t  # takes most of a second to load
+    from scipy.special import stdtrit  # a third of the time that scipy.stats takes to load
 
-    return float(t.ppf(1 - 0.025 / comparisons, degrees_of_freedom))
+    return float(stdtrit(degrees_of_freedom, 1 - 0.025 / comparisons))

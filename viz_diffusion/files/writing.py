@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from viz_diffusion.errors import VizdiffError, VizdiffIOError
+from viz_diffusion.stopping import MOVING, temporary
 
 _CANNOT_FLUSH = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 """What fsync answers where a file system knows no flushing."""
@@ -51,8 +52,9 @@ def make_dir(path: Path) -> Path:
         if made is not None:
             made.extend(reversed(missing))
         probe = path / f".probe-{secrets.token_hex(4)}"
-        probe.touch()
-        probe.unlink()
+        with temporary(probe):
+            probe.touch()
+            probe.unlink()
     return path
 
 
@@ -128,25 +130,25 @@ def atomic_write(path: Path, *, sync: bool = True, sync_folder: bool = True) -> 
         Where the system refuses (no space, no permission, read-only).
     """
     path = follow(path)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    with io_errors("write", path):
+    new = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    with io_errors("write", path), temporary(new):
         try:
-            with temporary.open("xb") as handle:
+            with new.open("xb") as handle:
                 yield handle
                 handle.flush()
                 if sync:
                     sync_file(handle.fileno())
             try:
-                os.replace(temporary, path)
+                os.replace(new, path)
             except OSError as error:
                 if error.errno not in _CANNOT_RENAME or not path.is_file():
                     raise
-                shutil.copyfile(temporary, path)
+                shutil.copyfile(new, path)
             if sync_folder:
                 sync_dir(path.parent)
         finally:
             with suppress(OSError):
-                temporary.unlink(missing_ok=True)
+                new.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -162,22 +164,22 @@ def atomic_dir(path: Path) -> Iterator[Path]:
         Where the system refuses, or ``path`` is a file.
     """
     path = follow(path)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    new = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     if path.exists() and not path.is_dir():
         raise VizdiffIOError(f"cannot write {path}: a file is in the place of the folder")
-    with io_errors("write", path):
+    with io_errors("write", path), temporary(new), temporary(path / new.name):
         try:
-            temporary.mkdir(parents=True)
+            new.mkdir(parents=True)
         except OSError:
             if not path.is_dir():
                 raise
-            temporary = path / temporary.name  # a mount point in a folder that is read-only
-            temporary.mkdir()
+            new = path / new.name  # a mount point in a folder that is read-only
+            new.mkdir()
         try:
-            yield temporary
-            replace_dir(temporary, path)
+            yield new
+            replace_dir(new, path)
         except BaseException:
-            shutil.rmtree(temporary, ignore_errors=True)
+            shutil.rmtree(new, ignore_errors=True)
             raise
 
 
@@ -193,25 +195,27 @@ def replace_dir(new: Path, path: Path) -> None:
     failure what was at ``path`` is there again.
     """
     retired = path.with_name(f".{path.name}.{secrets.token_hex(4)}.old")
-    try:
-        if new.parent == path:
-            raise OSError(errno.EBUSY, "inside the folder that it is to replace")
-        if path.exists():
-            os.replace(path, retired)
-    except OSError as error:
-        if error.errno not in _CANNOT_RENAME:
+    with MOVING:
+        try:
+            try:
+                if new.parent == path:
+                    raise OSError(errno.EBUSY, "inside the folder that it is to replace")
+                if path.exists():
+                    os.replace(path, retired)
+            except OSError as error:
+                if error.errno not in _CANNOT_RENAME:
+                    raise
+                _replace_content(new, path)
+                return
+            os.replace(new, path)
+        except BaseException:
+            if retired.exists() and not path.exists():
+                with suppress(OSError):
+                    os.replace(retired, path)
             raise
-        _replace_content(new, path)
-        return
-    try:
-        os.replace(new, path)
-    except BaseException:
-        if retired.exists() and not path.exists():
-            with suppress(OSError):
-                os.replace(retired, path)
-        raise
-    sync_dir(path.parent)
-    shutil.rmtree(retired, ignore_errors=True)
+    with temporary(retired):
+        sync_dir(path.parent)
+        shutil.rmtree(retired, ignore_errors=True)
 
 
 def _replace_content(new: Path, path: Path) -> None:
@@ -250,7 +254,7 @@ def remove_dir(path: Path) -> None:
         Where the system refuses.
     """
     retired = path.with_name(f".{path.name}.{secrets.token_hex(4)}.old")
-    with io_errors("remove", path):
+    with io_errors("remove", path), temporary(retired):
         os.replace(path, retired)
         shutil.rmtree(retired)
 

@@ -26,8 +26,7 @@ predictions are known. ``lesson.py`` calls it with what a :class:`~viz_diffusion
 measuring function and the figures that are drawn from it: ``PRECOMPUTED = Precomputed(result, measure, figures)``. Its
 full results ship with the bundled weights (:mod:`viz_diffusion.lessons.precomputed`, ``scripts/ship_lessons.py``).
 ``measure`` of the lesson gets them from ``PRECOMPUTED.results(context)``, which is None where a report has none and
-does not measure them. Where the whole lesson is precomputed, ``measure`` is left out: a report then shows the lesson
-where its results ship, or where it is named.
+does not measure them. Where the whole lesson is precomputed, ``measure`` is left out (:attr:`Lesson.core`).
 
 **State.** ``facts(data)`` returns a frozen dataclass of the lesson: plain numbers, texts and tuples of them, finite or
 None, each field documented, estimates with their interval and sample size; what may be missing as a whole is a group
@@ -35,9 +34,8 @@ None, each field documented, estimates with their interval and sample size; what
 the same names. ``claims(data)`` decides each yes-or-no question: a text never does. ``rows(facts, texts)`` is the
 table, ``series(data)`` what has a value at each recorded step.
 
-**A recording without its network.** Where a recording of another program answers the question by itself, with neither
-network nor real digits, ``measure_recording`` measures it: of any number of channels, any size, and fractional
-timesteps. The catalogues then have, under ``alone``, the words that otherwise name digits, this network or commands.
+**A recording without its network.** Where a recording of any channels, size and timesteps answers the question by
+itself, ``measure_recording`` measures it; the catalogues have, under ``alone``, the words that otherwise name digits.
 """
 
 from __future__ import annotations
@@ -143,6 +141,8 @@ class Precomputed(Generic[ResultT]):
     """The figures that are drawn from it only; they come after the lesson's others."""
     any_data: bool = True
     """Whether it can be measured on other images than grey digits of 28 × 28."""
+    fits: Callable[[ResultT], bool] = lambda _: True
+    """Whether results are of the other networks that come with the package, where any of them was measured."""
 
     def results(self, context: LessonContext) -> ResultT | None:
         """Return the results precomputed for these weights, or else measure them, or None: see ``measure_slow``."""
@@ -191,6 +191,8 @@ class Lesson(Generic[DataT, FactsT]):
     """The figures that are drawn from more than precomputed results, in order."""
     any_data: bool = False
     """Whether it is about images of any size, colour and classes; otherwise only about grey digits of 28 × 28."""
+    latent: bool = False
+    """Whether it can measure a network in latents."""
     least_labels: int = 1
     """How many classes it needs."""
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from viz_diffusion.data import NUM_LABELS, Digits
+from viz_diffusion.diffusion.latent_space import LatentSpace, latent_space_of
 from viz_diffusion.diffusion.prediction import device_of
 from viz_diffusion.diffusion.samplers import Denoiser, ImageNoise, ddpm_steps
 from viz_diffusion.diffusion.schedule import NoiseSchedule
@@ -23,6 +24,7 @@ from viz_diffusion.diffusion.unet import SimpleUNet
 from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.recording.comparison_runs import Generation
 from viz_diffusion.recording.trajectory import Trajectory
+from viz_diffusion.training.latent_run import encoded
 
 if TYPE_CHECKING:
     from viz_diffusion.training.run import Run
@@ -116,6 +118,26 @@ class LessonContext:
         return device_of(self.model)
 
     @property
+    def latent_space(self) -> LatentSpace | None:
+        """The latent space that the denoiser works in; None where it works on pixels."""
+        return latent_space_of(self.model)
+
+    @cached_property
+    def heldout_x(self) -> Digits:
+        """The held-out digits as the denoiser works on them: encoded where it works in latents."""
+        return encoded(self.heldout, self.latent_space)
+
+    @cached_property
+    def training_x(self) -> Digits:
+        """The training digits as the denoiser works on them: encoded where it works in latents."""
+        return encoded(self.training, self.latent_space)
+
+    @cached_property
+    def data_set_x(self) -> Digits:
+        """All training digits there are, as the denoiser works on them."""
+        return self.training_x if self.data_set is self.training else encoded(self.data_set, self.latent_space)
+
+    @property
     def is_mnist(self) -> bool:
         """Whether the data are MNIST: what holds for MNIST only must not be shown for other data."""
         return self.run.config.dataset == "mnist"
@@ -196,9 +218,10 @@ def record_traces(
     seeds = np.arange(TRACED_SEED, TRACED_SEED + count)
     null_label = getattr(denoiser, "null_label", NUM_LABELS)
     labels = torch.arange(count) % null_label
-    shape = (count, len(visited), 1, 28, 28)
-    x_t, eps, x0_pred = (np.empty(shape, np.float32) for _ in range(3))
-    noise = ImageNoise(seeds.tolist())
+    space = latent_space_of(denoiser)
+    image_shape = (1, 28, 28) if space is None else space.latent_shape
+    x_t, eps, x0_pred = (np.empty((count, len(visited), *image_shape), np.float32) for _ in range(3))
+    noise = ImageNoise(seeds.tolist(), image_shape)
     steps = ddpm_steps(
         denoiser, schedule, noise, labels.to(device_of(denoiser)), timesteps=visited, null_label=null_label
     )
@@ -218,4 +241,5 @@ def record_traces(
         sampler="ddpm",
         variance="beta",
         guidance_scale=1.0,
+        clip=space is None,
     )

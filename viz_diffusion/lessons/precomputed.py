@@ -99,6 +99,8 @@ def save_pictures(
 def load_results(lessons: Iterable[AnyLesson], weights_sha256: str, folder: Path = PRECOMPUTED_DIR) -> dict[type, Any]:
     """Return, by their dataclass, the results that ship for exactly these weights; see ``LessonContext.precomputed``.
 
+    Where other networks were measured too, results that are of others than come with the package are left out.
+
     Raises
     ------
     VizdiffInputError
@@ -108,7 +110,9 @@ def load_results(lessons: Iterable[AnyLesson], weights_sha256: str, folder: Path
     for lesson in lessons:
         values = _read(lesson, weights_sha256, folder)
         if values is not None and lesson.precomputed is not None:
-            found[lesson.precomputed.result] = _results(lesson.precomputed.result, values, lesson.name, folder)
+            results = _results(lesson.precomputed.result, values, lesson.name, folder)
+            if lesson.precomputed.fits(results):
+                found[lesson.precomputed.result] = results
     return found
 
 

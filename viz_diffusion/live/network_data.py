@@ -35,13 +35,13 @@ class NetworkData:
     """The safetensors file of the classifier with its convolutions in float16; None where there is none."""
 
 
-def network_data(run: Run, name: str | None = None) -> NetworkData:
-    """Return a run's network as the page needs it; ``name`` is what the page calls the run.
+def network_data(run: Run) -> NetworkData:
+    """Return a run's network as the page needs it.
 
     Raises
     ------
     VizdiffInputError
-        Where the page cannot run the network: it is too large.
+        Where the page cannot run the network: it takes prompts, works in latents, or is too large.
     """
     config = run.config
     check_runs_in_page(config.model)
@@ -51,7 +51,7 @@ def network_data(run: Run, name: str | None = None) -> NetworkData:
     flow = config.training.objective == "flow"
     process = NoiseSchedule.named("flow", config.num_train_timesteps) if flow else config.noise_schedule
     facts = {
-        "run": name or run.name,
+        "run": run.name,
         "dataset": config.dataset,
         "is_digits": config.is_digits,
         "objective": config.training.objective,
@@ -80,8 +80,12 @@ def check_runs_in_page(model: ModelConfig) -> None:
     Raises
     ------
     VizdiffInputError
-        Where it is larger than the page's kernels allow.
+        Where it takes prompts or works in latents, or is larger than the page's kernels allow.
     """
+    if model.text is not None:
+        raise VizdiffInputError("this network takes prompts, which the page cannot read; use: vizdiff report")
+    if model.fold != 2:
+        raise VizdiffInputError("this network works in latents, which the page cannot run; use: vizdiff report")
     widest, positions = 2 * max(model.channels), (model.image_size // 4) ** 2
     if widest > MOST_CHANNELS:
         raise VizdiffInputError(

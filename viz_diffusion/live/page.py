@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
+from contextlib import suppress
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
@@ -60,6 +63,18 @@ REPORT_STYLES = ("symbols.css", "report.css", "pen.css")
 REPORT_SCRIPTS = ("pen.js",)
 """What all pages share, included before :data:`LAB_STYLES` and :data:`LAB_SCRIPTS`; files of the report."""
 LAB_STYLES = ("lab.css", "lab_lecture.css")
+HEAD_BYTES = 1 << 20
+"""The language and the facts of a page lie within its first bytes, before the weights."""
+
+
+@dataclass(frozen=True)
+class PageFacts:
+    """What a page says of itself."""
+
+    language: str
+    """Its language tag, such as ``en``."""
+    weights_sha256: str
+    """Of the weights that it runs."""
 
 
 def render(data: NetworkData, texts: Texts) -> str:
@@ -95,6 +110,16 @@ def render(data: NetworkData, texts: Texts) -> str:
 def write_page(data: NetworkData, texts: Texts, path: Path) -> None:
     """Render the page and write it to ``path`` atomically, as UTF-8."""
     write_bytes(path, render(data, texts).encode())
+
+
+def page_facts(path: Path) -> PageFacts | None:
+    """Return what a file says of itself; None where it is no live page, or cannot be read."""
+    head = ""
+    with suppress(OSError), path.open("rb") as handle:
+        head = handle.read(HEAD_BYTES).decode("utf-8", "replace")
+    language = re.search(r'<html lang="([\w-]+)"', head)
+    weights = re.search(r'id="live-data">.*?"weights_sha256": "([0-9a-f]{64})"', head)
+    return PageFacts(language[1], weights[1]) if language and weights else None
 
 
 def policy(styles: list[Markup], scripts: list[Markup]) -> str:

@@ -17,7 +17,7 @@ from matplotlib.patches import Rectangle
 from viz_diffusion.errors import VizdiffInputError
 from viz_diffusion.plots import theme
 from viz_diffusion.plots.class_names import label_text
-from viz_diffusion.plots.panels import AxisScale, Curve, draw_curves
+from viz_diffusion.plots.panels import AxisScale, Curve, draw_curves, write_notes
 from viz_diffusion.plots.point_map import place_names
 from viz_diffusion.plots.theme import Array
 from viz_diffusion.plots.words import figure_words
@@ -68,16 +68,21 @@ def draw_conditioning_map(found: ConditioningMap) -> Figure:
     with theme.use_theme():
         words = figure_words("conditioning_map")
         figure = theme.new_figure(words("title"))
-        left, width, heights, tops = 120, 880, 600, (330, 1070)
+        left, width, heights, tops = 120, 880, 520, (330, 970)
+        first, second = (theme.percent(float(share)) for share in found.pca_share)
+        names = (words("tsne"), words("pca", first=first, second=second))
         theme.write(figure, left - 30, 226, words("given"), 20, ha="left")
-        for top, points, name in zip(tops, (found.tsne, found.pca), ("tsne", "pca"), strict=True):
-            theme.write(figure, left, top - 26, words(name), ha="left")
-            _strands(theme.add_axes(figure, left, top, width, heights), points, found)
-        shares = [theme.percent(float(share)) for share in found.pca_share]
-        first, second = (words("component", number=n + 1, share=share) for n, share in enumerate(shares))
-        theme.write(figure, left + width / 2, tops[1] + heights + 66, first)
-        theme.write(figure, left - 40, tops[1] + heights / 2, second, rotation=90, va="center")
+        for top, points, name in zip(tops, (found.tsne, found.pca), names, strict=True):
+            theme.write(figure, left, top - 26, name, ha="left")
+            axes = theme.add_axes(figure, left, top, width, heights)
+            _strands(axes, points, found)
+            if points is found.tsne:
+                _name_strands(axes, points, found)
+        theme.write(figure, left + width / 2, tops[1] + heights + 66, words("component", number=1))
+        at = (left - 40, tops[1] + heights / 2)
+        theme.write(figure, *at, words("component", number=2), rotation=90, va="center")
         _bottlenecks(figure, found)
+        write_notes(figure, words("near"), words("why"))
         return figure
 
 
@@ -86,7 +91,7 @@ def _colour(label: int) -> str:
 
 
 def _strands(axes: Axes, points: Array, found: ConditioningMap) -> None:
-    """Draw a strand for each label, pale at t = 0 and dark at the last t, where its label stands."""
+    """Draw a strand for each label, pale at t = 0 and dark at the last t; of points that coincide the last are seen."""
     flat = points.reshape(-1, 2)
     corner, reach = flat.min(axis=0), np.maximum(np.ptp(flat, axis=0), 1e-9)
     axes.set_axis_on()
@@ -95,10 +100,19 @@ def _strands(axes: Axes, points: Array, found: ConditioningMap) -> None:
     axes.set_xlim(corner[0] - 0.09 * reach[0], corner[0] + 1.09 * reach[0])
     axes.set_ylim(corner[1] - 0.12 * reach[1], corner[1] + 1.12 * reach[1])
     shade = found.timesteps / max(1, int(found.timesteps[-1]))
-    for label, strand in zip(found.labels.tolist(), points, strict=True):
+    colours = np.empty((*points.shape[:2], 4))
+    for row, label in enumerate(found.labels.tolist()):
         pale = tuple(0.8 * white + 0.2 * part for white, part in zip((1, 1, 1), to_rgb(_colour(label)), strict=True))
-        colours = LinearSegmentedColormap.from_list("t", [pale, to_rgb(_colour(label))])(shade)
-        axes.scatter(strand[:, 0], strand[:, 1], s=26, c=colours, lw=0)
+        colours[row] = LinearSegmentedColormap.from_list("t", [pale, to_rgb(_colour(label))])(shade)
+    # by t, and at each t the next label last, so that no strand lies on all others
+    sequence = np.stack([np.roll(np.arange(len(points)), -k) for k in range(points.shape[1])])
+    column = np.arange(points.shape[1])[:, None]
+    shown = points[sequence, column].reshape(-1, 2)
+    axes.scatter(shown[:, 0], shown[:, 1], s=26, c=colours[sequence, column].reshape(-1, 4), lw=0)
+
+
+def _name_strands(axes: Axes, points: Array, found: ConditioningMap) -> None:
+    """Write each label near the end of its strand, and join the two by a line."""
     box = axes.get_position()
     room = (box.width * theme.PAGE_WIDTH, box.height * theme.PAGE_HEIGHT)
     low = np.array([axes.get_xlim()[0], axes.get_ylim()[0]])
@@ -116,10 +130,10 @@ def _strands(axes: Axes, points: Array, found: ConditioningMap) -> None:
 def _bottlenecks(figure: Figure, found: ConditioningMap) -> None:
     """Draw a map of the bottleneck at each timestep, the digits' marks, and the silhouette score over t."""
     words = figure_words("conditioning_map")
-    left, right, top, across = 1180, 3130, 340, -(-len(found.shown_timesteps) // 2)
+    left, right, top, across = 1180, 3130, 330, -(-len(found.shown_timesteps) // 2)
     theme.write(figure, left, 226, words("bottleneck", count=len(found.digits)), 20, ha="left")
     pitch = (right - left + 24) / across
-    side = int(min(pitch - 24, 330))
+    side = int(min(pitch - 24, 280))
     for index, (t, points) in enumerate(zip(found.shown_timesteps.tolist(), found.maps, strict=True)):
         x, y = left + index % across * pitch, top + index // across * (side + 84)
         theme.write(figure, x, y - 22, f"t = {t}", ha="left")
@@ -130,7 +144,7 @@ def _bottlenecks(figure: Figure, found: ConditioningMap) -> None:
         for digit in np.unique(found.digits).tolist():
             chosen = points[found.digits == digit]
             mark = MARKERS[digit % len(MARKERS)]
-            axes.plot(chosen[:, 0], chosen[:, 1], mark, color=_colour(digit), ms=6, mec="white", mew=0.5)
+            axes.plot(chosen[:, 0], chosen[:, 1], mark, color=_colour(digit), ms=7, mec=theme.ON_DARK, mew=0.5)
         axes.margins(0.06)
     foot = top + 2 * side + 84
     shown = np.unique(found.digits).tolist()
@@ -143,13 +157,13 @@ def _bottlenecks(figure: Figure, found: ConditioningMap) -> None:
         x = left + 760 + place * step
         page.plot([x], [foot + 56], MARKERS[digit % len(MARKERS)], color=_colour(digit), ms=13)
         theme.write(figure, x + 24, foot + 78, label_text(digit), ha="left", color=_colour(digit))
-    _score(figure, found, foot + 214)
+    _score(figure, found, left, foot + 196)
 
 
-def _score(figure: Figure, found: ConditioningMap, top: int) -> None:
+def _score(figure: Figure, found: ConditioningMap, left: int, top: int) -> None:
     """Draw the silhouette score over t, noise at the left, with a label and without."""
     words = figure_words("conditioning_map")
-    box = (1330, top, 1290, 1800 - top - 186)
+    box = (1330, top, 1290, 1430 - top)
     x = -found.shown_timesteps.astype(float)
     high = max(0.1, float(found.silhouette.max()) * 1.1)
     low = min(-0.05, float(min(found.silhouette.min(), found.unlabelled.min())) * 1.1)
@@ -157,10 +171,11 @@ def _score(figure: Figure, found: ConditioningMap, top: int) -> None:
         Curve(x, found.unlabelled, words("unlabelled"), colour=theme.ORANGE, style="--", weight=3.5),
         Curve(x, found.silhouette, words("labelled")),
     )
-    marks = tuple(x[[0, len(x) // 2, -1]].tolist())
+    marks = tuple(x.tolist())
     across = AxisScale(float(x[0]), float(x[-1]), marks, labels=tuple(f"{-mark:.0f}" for mark in marks))
     ticks = tuple(tick for tick in (0.0, 0.2, 0.4, 0.6, 0.8) if tick <= high)
-    axes = draw_curves(figure, box, curves, across, AxisScale(low, high, ticks, words("vertical")), 130)
+    axes = draw_curves(figure, box, curves, across, AxisScale(low, high, ticks), 130)
     axes.axhline(0, color=theme.MUTED, lw=1.5)
     axes.plot(x, found.silhouette, "o", color=theme.PURPLE, ms=11, mec="white", mew=2, clip_on=False, zorder=4)
-    theme.write(figure, box[0] + box[2] / 2, box[1] + box[3] + 162, words("horizontal"))
+    theme.write(figure, left, top - 40, words("vertical"), ha="left")
+    theme.write(figure, box[0] + box[2] / 2, box[1] + box[3] + 160, words("t_generation"))

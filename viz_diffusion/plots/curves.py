@@ -143,7 +143,7 @@ def _thumbnails(figure: Figure, curve: SnrCurve, box: tuple[int, int, int]) -> N
     for place, t, image in zip(places, curve.thumbnail_timesteps, curve.thumbnails, strict=True):
         raster.place_digit(figure, place - side * factor / 2, strip, factor, image)
         theme.write(figure, place, strip + side * factor + 76, str(int(t)), 22)
-    theme.write(figure, (left + right) / 2, strip + side * factor + 176, figure_words("snr")("horizontal"), 20)
+    theme.write(figure, (left + right) / 2, strip + side * factor + 176, figure_words("snr")("t_noise"), 20)
 
 
 def draw_loss(history: LossHistory) -> Figure:

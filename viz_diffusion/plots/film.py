@@ -23,6 +23,7 @@ from viz_diffusion.plots.pixels import to_gray8
 from viz_diffusion.plots.raster import enlarge
 from viz_diffusion.plots.theme import Array
 from viz_diffusion.plots.words import figure_words
+from viz_diffusion.stopping import temporary
 
 FILM_FORMATS = ("gif", "webp", "mp4")
 FILM_SIZES = {"360p": (640, 360), "480p": (854, 480), "720p": (1280, 720), "1080p": (1920, 1080)}
@@ -219,7 +220,7 @@ def _mp4(frames: list[NDArray[np.uint8]], frame_ms: int) -> bytes:
         for frame in frames
     ]
     height, width = even[0].shape[:2]
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, temporary(folder):
         path = Path(folder) / "film.mp4"
         try:
             with av.open(str(path), "w", options={"movflags": "faststart"}) as container:

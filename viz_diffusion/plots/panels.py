@@ -140,6 +140,13 @@ def write_key(figure: Figure, left: float, top: float, names: Sequence[tuple[str
         theme.write(figure, left, top + _KEY_PITCH * row, name, ha="left", color=colour)
 
 
+def write_notes(figure: Figure, *lines: str) -> None:
+    """Write lines of definitions at the foot of the page, the last of them lowest; empty ones are left out."""
+    said = [line for line in lines if line]
+    for above, line in enumerate(reversed(said)):
+        theme.write(figure, 90, 1766 - _KEY_PITCH * above, line, ha="left", color=theme.MUTED)
+
+
 def draw_table(
     figure: Figure,
     box: PanelBox,

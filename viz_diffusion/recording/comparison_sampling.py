@@ -11,6 +11,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from viz_diffusion.diffusion.latent_space import pictures_of
 from viz_diffusion.diffusion.sampler_config import SamplerConfig
 from viz_diffusion.diffusion.samplers import ImageNoise, Step
 from viz_diffusion.diffusion.sampling import sampling_steps
@@ -18,6 +19,7 @@ from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.diffusion.unet import SimpleUNet
 from viz_diffusion.errors import VizdiffInputError
 from viz_diffusion.recording.comparison_runs import ComparisonRuns, Float32, Generation, Int64, kept_steps_left
+from viz_diffusion.recording.latent_pictures import state_picture
 from viz_diffusion.recording.trajectory import Trajectory
 
 OTHER_FRAMES, MOST_OTHERS = 50, 9
@@ -114,7 +116,7 @@ def _sample(
 ) -> list[Generation]:
     """Sample one batch from one noise; the images differ in digit and guidance scale alone, and keep some frames."""
     device = next(model.parameters()).device
-    image_shape = (model.config.in_channels, model.config.image_size, model.config.image_size)
+    x_shape = (model.config.in_channels, model.config.image_size, model.config.image_size)
     scales = [config.guidance_scale for config in configs]
     each = (
         torch.tensor(scales, dtype=torch.float32, device=device).reshape(-1, 1, 1, 1) if len(set(scales)) > 1 else None
@@ -127,7 +129,7 @@ def _sample(
     steps = sampling_steps(
         model,
         schedule,
-        ImageNoise([seed] * len(digits), image_shape),
+        ImageNoise([seed] * len(digits), x_shape),
         torch.tensor(digits, device=device),
         configs[0],
         timesteps=visited,
@@ -138,7 +140,11 @@ def _sample(
         if num_steps - index in wanted:
             seen[num_steps - index] = step
         count_steps(len(digits))
-    finished = step.x_prev
+    finished, space = pictures_of(model, step.x_prev), model.latent_space
+    if space is not None:  # as PicturedLatents shows them
+        for left, one in seen.items():
+            shown = torch.from_numpy(state_picture(one.x_t.cpu().numpy(), space.image_shape))
+            seen[left] = replace(one, x_t=shown, x0_pred=space.decode(one.x0_pred))
     return [
         Generation(
             digit=digits[row],

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+import torch
 from torch import Tensor, nn
 
+from viz_diffusion.diffusion.latent_space import LatentSpace, latent_space_of
 from viz_diffusion.diffusion.sampler_config import SamplerConfig
 from viz_diffusion.diffusion.samplers import ImageNoise, Step
-from viz_diffusion.diffusion.sampling import sampling_steps
+from viz_diffusion.diffusion.sampling import sampled_as, sampling_steps
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.recording.recorder import Recorder
@@ -49,21 +53,20 @@ def record_generation(
     config
         How to sample; by default DDPM over all timesteps with guidance scale 1.5.
     image_shape, on_step
-        (C, H, W) of one image; called after each step, for progress bars, and observes only.
+        (C, H, W) of one image, where it is no latent; called after each step, for progress bars, and observes only.
     store, dtype, compress, activations, activations_at, activation_norms
-        As of :class:`Recorder`. With a ``store``, images are sampled in batches of 16, of which the first is read back
-        and returned; without, all images are one batch in memory.
+        As of :class:`Recorder`. With a ``store``, the first batch of 16 images is read back and returned. Latents are
+        always one batch, and are recorded with the pictures of x̂_0 at every step (:attr:`Trajectory.decoded`).
 
     Raises
     ------
-    VizdiffUsageError
-        Where the labels are not one for each seed, or none that the denoiser knows.
-    VizdiffIOError
-        Where the disk has no room for the recording; nothing is sampled then.
+    VizdiffUsageError, VizdiffIOError
+        Where labels are not one for each seed or unknown to the denoiser; where the disk has no room for the recording.
     """
-    count, num_steps = len(seeds), config.num_steps(schedule.num_train_timesteps)
-    _check_labels(labels, count, getattr(denoiser, "null_label", None))
-    _check_room(store, count, num_steps, image_shape, config, dtype)
+    config, space = sampled_as(denoiser, config), latent_space_of(denoiser)
+    shape, place = (image_shape, store) if space is None else (space.latent_shape, None)
+    aim = (len(seeds), config.num_steps(schedule.num_train_timesteps))
+    _check(denoiser, labels, aim, shape, config, store, dtype)
     recorder = Recorder(
         denoiser,
         schedule,
@@ -71,16 +74,39 @@ def record_generation(
         activations=activations,
         activations_at=activations_at,
         activation_norms=activation_norms,
-        store=store,
+        store=place,
         dtype=dtype,
         compress=compress,
-        aim=(count, num_steps),
+        aim=aim,
         seeds=seeds,
         weights_sha256=weights_sha256,
         prediction_type=getattr(denoiser, "prediction_type", "epsilon"),
         timesteps="index",
     )
-    return _recorded(recorder, denoiser, schedule, labels, seeds, config, image_shape, on_step, store)
+    found = _recorded(recorder, denoiser, schedule, labels, seeds, config, shape, on_step, place)
+    return found if space is None else _kept_with_pictures(found, space, store, dtype, compress)
+
+
+def _kept_with_pictures(
+    trajectory: Trajectory, space: LatentSpace, store: Path | None, dtype: str, compress: bool
+) -> Trajectory:
+    """Return a recording of latents with its pictures; where it is to be kept, its first batch, read back."""
+    decoded = with_pictures(trajectory, space)
+    if store is None:
+        return decoded
+    decoded.save(store, dtype=dtype, compress=compress)
+    return Trajectory.open(store, samples=slice(0, CHUNK_SAMPLES))
+
+
+def with_pictures(trajectory: Trajectory, space: LatentSpace) -> Trajectory:
+    """Return a recording of latents with the pictures that the decoder makes of x̂_0 at every step, and of x_0."""
+    latents = np.concatenate([trajectory.x0_pred, trajectory.x0[:, None]], axis=1)
+    pictures = space.decode(torch.from_numpy(latents.reshape(-1, *latents.shape[2:]))).numpy()
+    return replace(
+        trajectory,
+        decoded=pictures.reshape(*latents.shape[:2], *pictures.shape[1:]),
+        decoded_steps=np.arange(latents.shape[1]),
+    )
 
 
 def _recorded(
@@ -119,6 +145,20 @@ def _sample(
         if on_step is not None:
             on_step(step)
     return step.x_prev
+
+
+def _check(
+    denoiser: nn.Module,
+    labels: Tensor,
+    aim: tuple[int, int],
+    image_shape: tuple[int, ...],
+    config: SamplerConfig,
+    store: Path | None,
+    dtype: str,
+) -> None:
+    """Refuse labels that do not fit, and a recording of ``aim`` images and steps that the disk has no room for."""
+    _check_labels(labels, aim[0], getattr(denoiser, "null_label", None))
+    _check_room(store, *aim, image_shape, config, dtype)
 
 
 def _check_labels(labels: Tensor, count: int, null_label: int | None) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from viz_diffusion.diffusion.latent_space import latent_space_of
 from viz_diffusion.diffusion.parameterizations import PREDICTION_TYPES
 from viz_diffusion.diffusion.sampler_config import SamplerConfig
 from viz_diffusion.diffusion.scaling import SCALINGS
@@ -70,17 +71,15 @@ class Recorder:
         How often the sampler evaluates the denoiser in a step, of which the first evaluation is the step's own, as in
         ``dpm_2`` (2). Heun's method is recognised without it.
     guidance_scale
-        How the loop mixes the conditional and the unconditional prediction, ε_∅ + s (ε_y - ε_∅). Hooks
-        see both halves but not the mix: without it ``eps_pred`` and ``x0_pred`` of a guided loop are NaN.
+        How the loop mixes the conditional and the unconditional prediction, ε_∅ + s (ε_y - ε_∅). Hooks see both halves
+        but not the mix: without it ``eps_pred`` and ``x0_pred`` of a guided loop are NaN.
     guidance_mix
-        Where the loop mixes them otherwise (rescaled or projected guidance, or guidance of some of the channels only,
-        as in ``forward_with_cfg`` of DiT): a function of the conditional and the
-        unconditional prediction, (B, C, H, W) on the CPU, that returns the mix. ``guidance_scale`` is then NaN.
+        Where the loop mixes them otherwise (rescaled or projected guidance, or guidance of some channels only, as in
+        DiT): a function of the two predictions, (B, C, H, W) on the CPU. ``guidance_scale`` is then NaN.
     guidance_order
         ``conditional_first`` or ``unconditional_first``, where neither labels nor a mask tell the halves apart.
     clip
-        Whether the loop clips x̂_0 to [-1, 1], as is assumed where nothing is said and the schedule preserves variance;
-        decides what ``x0_pred`` holds.
+        Whether the loop clips x̂_0, and so ``x0_pred``, to [-1, 1]; by default where the schedule preserves variance.
     sampler
         The name of the loop's sampler, as captions write it.
     null_label
@@ -151,9 +150,9 @@ class Recorder:
     ) -> None:
         require_hookable(denoiser)
         is_guided = guidance_mix is not None or (config is None and guidance_scale not in (None, 0, 1))
-        guidance_scale, clip, sampler = _sampling_settings(config, guidance_scale, clip, sampler)
-        kind = _prediction_type(prediction_type, schedule)
-        clip = schedule.scaling == SCALINGS[0] if clip is None else clip
+        kind, settings = _prediction_type(prediction_type, schedule), (guidance_scale, clip, sampler)
+        guidance_scale, clip, sampler = _sampling_settings(config, *settings)
+        clip = (schedule.scaling == SCALINGS[0] if clip is None else clip) and latent_space_of(denoiser) is None
         null = getattr(denoiser, "null_label", None) if null_label is None else null_label
         self._reader = reader = PassReader(denoiser, schedule, arguments, timesteps, state_channels, kind)
         self._hooks = DenoiserHooks(
@@ -277,6 +276,7 @@ def _facts(
         "weights_sha256": weights_sha256,
         "interventions": getattr(denoiser, "interventions", ""),
         "prediction_type": prediction_type,
+        "prompts": getattr(denoiser, "prompts", ()),
         "conventions": conventions,
     }
 

@@ -98,14 +98,14 @@ class Trajectory:
     stopped: str = ""
     """Where the recording was cut off, how far it got; nothing where it is complete."""
     interventions: str = ""
-    """The interventions between sampler and network, by name; empty where there were none. ``timesteps`` and
-    ``labels`` hold what the sampler gave, ``eps_pred`` what came back."""
+    """Interventions between sampler and network, by name. ``timesteps`` and ``labels`` hold what the sampler gave."""
     prediction_type: str = "epsilon"
     """What the network predicts: epsilon, v_prediction, sample or flow. ``eps_pred`` and ``x0_pred`` are computed from
     it, whatever it is."""
+    prompts: tuple[str, ...] = ()
+    """(K,) the prompts that the labels stand for; empty where labels are classes."""
     conventions: Mapping[str, str] = field(default_factory=dict)
-    """How the network's arguments were read, as text by role: which argument is ``x``, ``t`` and ``labels``, and how
-    ``timesteps`` are counted; empty where no Recorder read them."""
+    """How a Recorder read the network's arguments, as text by role: ``x``, ``t``, ``labels``; ``timesteps``' count."""
 
     def __post_init__(self) -> None:
         check_trajectory(self)

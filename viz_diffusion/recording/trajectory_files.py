@@ -17,6 +17,7 @@ from viz_diffusion.recording.store.fields import ACTIVATIONS, FIELDS, INNER_FIEL
 from viz_diffusion.recording.store.layout import CHUNK_STEPS, partial_path
 from viz_diffusion.recording.store.reader import Extent, StoreReader, pack
 from viz_diffusion.recording.store.writer import StoreWriter, refuse_other_folders
+from viz_diffusion.stopping import temporary
 
 if TYPE_CHECKING:
     from viz_diffusion.recording.trajectory import Trajectory
@@ -30,16 +31,17 @@ _FACTS = (
     "weights_sha256",
     "interventions",
     "prediction_type",
+    "prompts",
     "conventions",
 )
 _LATER_FACTS: dict[str, Any] = {"eta": 0.0, "interventions": "", "prediction_type": "epsilon", "conventions": {}}
-"""Facts that the first recordings lack, and what held for them."""
+"""Facts that the first recordings lack, and what held for them. Prompts are only kept where there are any."""
 
 
 def write(trajectory: Trajectory, path: Path, *, dtype: str, compress: bool) -> None:
     """Write a trajectory; see :meth:`Trajectory.save`."""
     if path.suffix == ".zip":
-        with io_errors("write", path), tempfile.TemporaryDirectory() as folder:
+        with io_errors("write", path), tempfile.TemporaryDirectory() as folder, temporary(folder):
             write_to(trajectory, StoreWriter(Path(folder), dtype=dtype, compress=compress))
             pack(Path(folder), path)
         return
@@ -122,7 +124,8 @@ def facts_of(schedule: NoiseSchedule, **facts: Any) -> dict[str, Any]:
     """Return the facts of a recording as its store keeps them; JSON has no NaN, so that is None."""
     scale = facts["guidance_scale"]
     about = {"schedule": schedule.name, "scaling": schedule.scaling}
-    return {**about, **_LATER_FACTS, **facts, "guidance_scale": None if np.isnan(scale) else scale}
+    prompts = {"prompts": list(said)} if (said := facts.pop("prompts", ())) else {}
+    return {**about, **_LATER_FACTS, **facts, **prompts, "guidance_scale": None if np.isnan(scale) else scale}
 
 
 def _fields(reader: StoreReader, extent: Extent, samples: slice | None) -> dict[str, Any]:
@@ -145,8 +148,10 @@ def _fields(reader: StoreReader, extent: Extent, samples: slice | None) -> dict[
         arrays["activation_steps"] = steps = steps[steps < extent.steps]
         kept = spans | {"kept": slice(0, len(steps))}
         arrays["activations"] = {name: reader.read(f"{ACTIVATIONS}/{name}", kept) for name in reader.names(ACTIVATIONS)}
-    stored = {name: reader.attrs[name] for name in _FACTS if name in reader.attrs or name not in _LATER_FACTS}
-    facts = _LATER_FACTS | stored
+    later = {**_LATER_FACTS, "prompts": []}
+    stored = {name: reader.attrs[name] for name in _FACTS if name in reader.attrs or name not in later}
+    facts = later | stored
+    facts["prompts"] = tuple(map(str, facts["prompts"]))
     facts["guidance_scale"] = np.nan if facts["guidance_scale"] is None else facts["guidance_scale"]
     scaling = reader.attrs.get("scaling", SCALINGS[0])  # the first recordings lack it
     schedule = NoiseSchedule(reader.read("betas"), str(reader.attrs["schedule"]), scaling)

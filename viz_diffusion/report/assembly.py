@@ -12,6 +12,7 @@ import numpy as np
 
 from viz_diffusion.recording.comparison_runs import Generation
 from viz_diffusion.recording.trajectory import Trajectory
+from viz_diffusion.report import lab_link
 from viz_diffusion.report.introduction import introduction
 from viz_diffusion.report.page import Page
 from viz_diffusion.report.player import Player, shown_steps
@@ -39,17 +40,20 @@ class Players:
 def players(study: Study) -> Players:
     """Return players for the recording and its comparison runs."""
     recorded, comparison_runs = study.trajectory, study.comparison_runs
-    names = study.run.config.class_names
+    names, objective = study.run.config.class_names, study.run.config.training.objective
 
     def name(label: int) -> str:
         return shown_name(names[label]) if names else ""
 
+    def compared(one: Generation) -> Player:
+        lab_run = lab_link.comparison_run(one, recorded, objective)
+        return _comparison_player(one, recorded, name(one.digit), lab_run)
+
+    first = _recording_player(recorded, name(int(recorded.labels[0])), lab_link.recorded_run(recorded, objective))
+
     return Players(
-        (
-            _recording_player(recorded, name=name(int(recorded.labels[0]))),
-            *(_comparison_player(one, recorded, name(one.digit)) for one in comparison_runs.others),
-        ),
-        tuple(_comparison_player(one, recorded, name(one.digit)) for one in comparison_runs.comparisons),
+        (first, *map(compared, comparison_runs.others)),
+        tuple(map(compared, comparison_runs.comparisons)),
     )
 
 
@@ -82,6 +86,8 @@ def assemble(
         provenance=tuple(provenance(study, command, texts).values()),
         lang=texts.lang,
         class_names=texts.class_names,
+        prompts=study.run.config.prompts,
+        space=study.run.config.space,
         note=data_note(study, texts),
         introduction=introduction(trajectory, study.findings),
         audience=audience,
@@ -95,15 +101,16 @@ def strip(study: Study, texts: Texts) -> Drawing:
     return drawings(strip_view.draw(data), wording(strip_view.facts(data), texts), texts)[0]
 
 
-def _recording_player(trajectory: Trajectory, sample: int = 0, name: str = "") -> Player:
-    """Return a player for every step of one image of the recording, or as many as a sprite sheet holds."""
+def _recording_player(trajectory: Trajectory, name: str, lab_run: str) -> Player:
+    """Return a player for every step of the recording's first image, or as many as a sprite sheet holds."""
     kept = shown_steps(trajectory)
     return Player(
-        digit=int(trajectory.labels[sample]),
+        digit=int(trajectory.labels[0]),
         name=name,
-        x_t=frames_view.pictures(np.concatenate([trajectory.x_t[sample, kept], trajectory.x0[sample][None]])),
-        x0_pred=frames_view.pictures(trajectory.x0_pred[sample, kept]),
-        eps_pred=frames_view.one_channel(trajectory.eps_pred[sample, kept]),
+        lab_run=lab_run,
+        x_t=frames_view.pictures(np.concatenate([trajectory.x_t[0, kept], trajectory.x0[:1]])),
+        x0_pred=frames_view.pictures(trajectory.x0_pred[0, kept]),
+        eps_pred=frames_view.one_channel(trajectory.eps_pred[0, kept]),
         timesteps=trajectory.timesteps[kept],
         alphas_cumprod=trajectory.schedule.alphas_cumprod,
         steps_left=trajectory.steps_left[kept],
@@ -112,11 +119,12 @@ def _recording_player(trajectory: Trajectory, sample: int = 0, name: str = "") -
     )
 
 
-def _comparison_player(generation: Generation, trajectory: Trajectory, name: str = "") -> Player:
+def _comparison_player(generation: Generation, trajectory: Trajectory, name: str, lab_run: str) -> Player:
     """Return a player for the kept steps of a comparison run."""
     return Player(
         digit=generation.digit,
         name=name,
+        lab_run=lab_run,
         x_t=generation.x_t,
         x0_pred=generation.x0_pred,
         eps_pred=None,

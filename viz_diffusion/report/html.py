@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+import urllib.parse
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -34,20 +35,23 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 STYLES = ("symbols.css", "report.css", "player.css", "lecture.css", "pen.css", "print.css")
 HEAD_SCRIPT = "head.js"
-SCRIPTS = ("player.js", "charts.js", "terms.js", "notes.js", "pen.js", "lecture.js", "page.js")
+SCRIPTS = ("player.js", "charts.js", "lab_link.js", "terms.js", "notes.js", "pen.js", "lecture.js", "page.js")
 """Template files included verbatim, in this order; later scripts use earlier ones."""
 LECTURE_SCRIPTS = ("notes.js", "pen.js", "lecture.js")
 """Those of the lecturer mode, which shows the speaker notes."""
+LAB_SCRIPTS = ("lab_link.js",)
+"""Those of a page with a live lab beside it."""
 
 
 def render(page: Page) -> str:
     """Return the page as one HTML document without external files."""
-    texts = load_texts(page.lang).for_classes(page.class_names)
+    texts = load_texts(page.lang).for_classes(page.class_names).for_space(page.space).for_prompts(page.prompts)
     if page.recording_only:
         texts = texts.preferring("alone")
     environment = _environment()
     terms, chapters = glossary(texts), page.shown_chapters
-    used = [name for name in SCRIPTS if name not in LECTURE_SCRIPTS or not page.is_for_students]
+    left_out = (LECTURE_SCRIPTS if page.is_for_students else ()) + (() if page.lab else LAB_SCRIPTS)
+    used = [name for name in SCRIPTS if name not in left_out]
     style = Markup("\n").join(_inline(environment, name) for name in STYLES)
     head_script, *scripts = (_inline(environment, name) for name in (HEAD_SCRIPT, *used))
     main = page.players[0]
@@ -84,6 +88,7 @@ def render(page: Page) -> str:
                 "digits": len(page.players),
                 "curve": asdict(curve.axes),
                 "charts": chart_data,
+                "lab": urllib.parse.quote(page.lab),
                 "text": texts.section("interface.script"),
             }
         ),
@@ -157,6 +162,7 @@ def _run_data(player: Player) -> dict[str, Any]:
         "sampler": SAMPLERS.get(player.sampler, player.sampler),
         "guidance": f"{player.guidance_scale:g}",
         "total": player.total,
+        "lab": player.lab_run,
         "height": player.x_t.shape[1],
         "width": player.x_t.shape[2],
         "left": [int(n) for n in player.left],

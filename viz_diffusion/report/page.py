@@ -69,14 +69,20 @@ class Page:
     """Language of the interface texts, and of the page."""
     recording_only: bool = False
     """Whether the page shows a recording only, without its network; it then uses the texts for that."""
+    prompts: tuple[str, ...] = ()
+    """The prompts that the labels stand for; empty where they are digits or classes."""
     class_names: tuple[str, ...] = ()
     """Names of the classes; empty for digits."""
+    space: str = "pixel"
+    """What the network works on: ``pixel`` or ``latent``."""
     note: str = ""
     """A paragraph before the chapters; empty for none."""
     introduction: tuple[Process, ...] = ()
     """What a diffusion model does, before the chapters; empty for none."""
     audience: str = "lecturer"
     """One of :data:`AUDIENCES`."""
+    lab: str = ""
+    """Name of the file of the live lab, which lies beside the page; empty for none."""
     warning: str = ""
     """A banner below the heading: that the model was not trained well; empty for none."""
 

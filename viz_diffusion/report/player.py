@@ -66,6 +66,8 @@ class Player:
     """(S,) float64: ᾱ at each step; needed where a timestep is not an index of ``alphas_cumprod``."""
     name: str = ""
     """The name of the label's class; empty for digits."""
+    lab_run: str = ""
+    """The run in an address of the live lab, without the timestep; empty where the lab cannot make it."""
 
     def __post_init__(self) -> None:
         count, shape = len(self.timesteps), np.shape(self.x0_pred)

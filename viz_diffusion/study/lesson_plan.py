@@ -38,15 +38,22 @@ class LessonPlan:
 
     @classmethod
     def choose(
-        cls, lessons: Sequence[AnyLesson] | None, config: RunConfig, weights_sha256: str, *, full: bool = False
+        cls,
+        lessons: Sequence[AnyLesson] | None,
+        config: RunConfig,
+        weights_sha256: str,
+        *,
+        full: bool = False,
+        anew: bool = False,
     ) -> LessonPlan:
         """Return the plan for lessons that are named, or for those of every report.
 
         The latter are those of the core, and of the others those whose results ship for exactly these weights; slow
-        parts that do not ship are then left out. Results that ship are taken, whoever named the lesson.
+        parts that do not ship are then left out. Results that ship are taken, whoever named the lesson, and only
+        ``anew`` measures them again.
         """
         chosen = all_lessons() if lessons is None else lessons
-        shipped = load_results(chosen, weights_sha256)
+        shipped = {} if anew else load_results(chosen, weights_sha256)
         suitable, left_out = [], list[tuple[AnyLesson, str]]()
         for lesson in sorted(chosen, key=lambda lesson: lesson.position):
             if lessons is None and not lesson.core and lesson.result not in shipped:

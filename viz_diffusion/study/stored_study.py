@@ -137,10 +137,11 @@ class StoredStudy:
         def read() -> Finding | None:
             header, arrays = _read_npz(path)
             is_enough = header["full"] >= plan.full and header["slow"] >= plan.measures_slow(lesson)
-            if not is_enough or header["measured"] != recordings.measured_by(lesson):
+            ships = lesson.result in plan.shipped
+            is_same = header["measured"] == recordings.measured_by(lesson) and header["ships"] == ships
+            if not is_enough or not is_same:
                 return None
             data = decode(header["data"], kind, arrays, _shared(lesson, plan, recordings))
-            ships = lesson.result in plan.shipped
             return plan.with_pictures(Finding.of(lesson, data, full=header["full"] or ships, precomputed=ships))
 
         return None if kind is None else self._read(path, read)
@@ -154,6 +155,7 @@ class StoredStudy:
         header = {
             "full": plan.full,
             "slow": plan.measures_slow(lesson),
+            "ships": lesson.result in plan.shipped,
             "measured": recordings.measured_by(lesson),
             "data": encode(finding.data, "data", arrays, _shared(lesson, plan, recordings)),
         }

@@ -15,6 +15,7 @@ from viz_diffusion.lessons.base import AnyLesson, Finding, all_lessons
 from viz_diffusion.lessons.context import LessonContext, Progress, silent
 from viz_diffusion.lessons.suitability import REASONS, reason_to_leave_out
 from viz_diffusion.recording.comparison_runs import ComparisonRuns
+from viz_diffusion.recording.latent_pictures import pictured
 from viz_diffusion.recording.trajectory import Trajectory
 from viz_diffusion.study.lesson_plan import LessonPlan
 from viz_diffusion.study.stored_study import Recordings
@@ -40,7 +41,7 @@ class Study:
     run: Run
     """The run whose weights made the recording."""
     trajectory: Trajectory
-    """The recording; the lessons are about its first image."""
+    """The recording, of latents as pictures; the lessons are about its first image."""
     comparison_runs: ComparisonRuns
     """Other generations from the same noise."""
     findings: tuple[Finding, ...]
@@ -98,7 +99,7 @@ def study(
     recordings = Recordings(trajectory, comparison_runs)
     label, seed = int(trajectory.labels[0]), int(trajectory.seeds[0])
     findings = measure_lessons(plan, run, model, label, seed, recordings, on_finding=on_finding, progress=progress)
-    return Study(run, trajectory, comparison_runs, findings, num_parameters(model), plan.left_out)
+    return Study(run, pictured(trajectory), comparison_runs, findings, num_parameters(model), plan.left_out)
 
 
 def measure_lessons(
@@ -158,16 +159,22 @@ def num_parameters(model: SimpleUNet) -> int:
 
 
 def data_note(found: Study, texts: Texts) -> str:
-    """Return a paragraph on data of one's own, and on what is left out because of them; empty for digits."""
+    """Return a paragraph on latents, prompts and data of one's own, and on what is left out for them; or nothing."""
     config = found.run.config
-    if config.is_digits:
+    if config.is_digits and config.space == "pixel" and config.model.text is None:
         return ""
     names = [texts.label(label) for label in config.present_labels]
     comma = texts["report.comma"]
     shown = comma.join(names[:SHOWN_NAMES]) + f"{comma}…" * (len(names) > SHOWN_NAMES)
     channels, size, _ = config.image_shape
     colour = texts["report.data_colour" if channels == 3 else "report.data_grey"]
-    sentences = [texts("report.data_note", count=len(names), names=shown, size=size, colour=colour)]
+    about = {"count": len(names), "names": shown, "size": size, "colour": colour}
+    kind = "prompts" if config.prompts else "data"
+    sentences = [] if config.is_digits else [texts(f"report.{kind}_note", **about)]
+    if config.model.text is not None and not config.prompts:
+        sentences.append(texts["report.text_note"])
+    if config.space == "latent":
+        sentences.append(texts("report.latent_note", shape=" × ".join(map(str, config.x_shape)), size=size))
     for reason in REASONS:
         titles = [
             texts[f"chapter.{lesson.name}.title"]

@@ -85,7 +85,10 @@ def study_identity(generation: Identity, run: Run, device: str) -> Identity:
     """
     config = run.config.to_dict()
     own_data = config.pop("data_dir", None) is not None
-    files = {name: _file_sha256(run.path / name) for name in ("metrics.jsonl", "samples.safetensors")}
+    files = {
+        name: _file_sha256(run.path / name)
+        for name in ("metrics.jsonl", "samples.safetensors", "autoencoder.safetensors")
+    }
     return {
         **generation,
         "run": sha256_bytes(to_json([config, files]).encode()),

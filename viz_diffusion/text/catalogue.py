@@ -12,7 +12,7 @@ from importlib import resources
 from typing import Any
 
 from viz_diffusion.errors import VizdiffInputError, VizdiffUsageError
-from viz_diffusion.text.class_names import reword, shown_name
+from viz_diffusion.text.class_names import call_prompts, reword, shown_name
 
 _NEGATIVE = re.compile(r"(?<![\w-])-(?=[\d.∞])")
 _FOLDER = resources.files("viz_diffusion").joinpath("catalogues")
@@ -112,6 +112,21 @@ class Texts(Mapping[str, str]):
         own = self.section("own")
         texts = Texts(self.lang, reword(self._entries, self.lang) | own)
         texts.class_names = tuple(class_names)
+        return texts
+
+    def for_space(self, space: str) -> Texts:
+        """Return the catalogue for a network that works on ``pixel`` or ``latent``: the texts that differ for latents.
+
+        The texts at ``latent.KEY`` replace those at ``KEY``.
+        """
+        return self if space == "pixel" else self.preferring("latent")
+
+    def for_prompts(self, prompts: Sequence[str]) -> Texts:
+        """Return texts in which classes are called prompts; where there are none, the texts themselves."""
+        if not prompts:
+            return self
+        texts = Texts(self.lang, call_prompts(self._entries, self.lang))
+        texts.class_names = self.class_names
         return texts
 
     def label(self, label: int) -> str:

@@ -1,4 +1,4 @@
-"""The glossary: thirty terms with their symbols, formulas and chapters; their words come from the catalogue.
+"""The glossary: terms with their symbols, formulas and chapters; their words come from the catalogue.
 
 Knows nothing about pages.
 """
@@ -57,6 +57,13 @@ ENTRIES = (
     Entry("network_evaluation", "samplers", "NFE", "NFE = N (DDIM), NFE = 2·N − 1 (Heun)"),
     Entry("frechet_distance", "samplers", "FID", "FID = ‖μ₁ − μ₂‖² + tr(C₁ + C₂ − 2·√(C₁·C₂))"),
     Entry("flow_matching", "flow", "u", "u = ε − x₀"),
+    Entry("latent_space", "latent", "z", "z = (E(x) − m) / s"),
+    Entry("autoencoder", "latent", "E, D", "x̂ = D(E(x))"),
+    Entry("kl_weight", "latent", "β", "L = ‖x − x̂‖² + β·KL"),
+    Entry("tokenizer", "text", "w", "w = w₁, w₂, …"),
+    Entry("text_encoder", "text", "c", "c = f(w₁, w₂, …)"),
+    Entry("contrastive_learning", "text", "u, v", "L = −log(exp(s·u₁·v₁) / (exp(s·u₁·v₁) + exp(s·u₁·v₂) + …))"),
+    Entry("cross_attention", "text", "A", "A = softmax(Q·K / √d)"),
 )
 """All terms, in the order of the chapters."""
 

@@ -182,7 +182,8 @@ def least_parameters(config: ModelConfig) -> int:
     outer, inner = config.channels
     convolutions = 18 * (config.num_mid_blocks * inner**2 + config.num_blocks * (outer**2 + inner**2))
     times = (config.time_dim + config.embedding_dim) * config.embedding_dim if config.use_time else 0
-    return convolutions + times + (config.num_labels + 1) * config.embedding_dim
+    labels = config.num_labels + 1 if config.text is None else config.text.width
+    return convolutions + times + labels * config.embedding_dim
 
 
 def require_fit(config: ModelConfig, weights: Mapping[str, Tensor], path: Path) -> None:

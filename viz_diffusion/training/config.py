@@ -10,10 +10,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from viz_diffusion.data import Digits, load_data_set, load_digits
+from viz_diffusion.data import Digits, EncodedDigits, load_data_set, load_digits
+from viz_diffusion.data.captions import CaptionedDigits
+from viz_diffusion.diffusion.autoencoder import AutoencoderConfig
 from viz_diffusion.diffusion.converted_unet import ConvertedUNet
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.diffusion.timesteps import ODE_SAMPLERS
+from viz_diffusion.diffusion.tokenizer import Tokenizer
 from viz_diffusion.diffusion.unet import ModelConfig, SimpleUNet
 from viz_diffusion.errors import VizdiffError, VizdiffInputError
 from viz_diffusion.files import read_json
@@ -47,12 +50,15 @@ class RunConfig:
     minutes: float | None = None
     """Wall time to train for. None once it has been converted into a number of steps (``training.steps``)."""
     class_names: tuple[str, ...] | None = None
-    """(K,) names of the classes; None where the labels are the digits 0..9."""
+    """(K,) names of the classes; None where the labels are the digits 0..9. Of a network of prompts: the prompts that
+    were chosen (:func:`~viz_diffusion.training.text_run.with_prompts`), which no file holds."""
     labels: tuple[int, ...] | None = None
     """The labels that the training images have, rising; None where they have all K."""
     data_sha256: tuple[str, str] | None = None
     """SHA-256 of the training and the held-out images of ``data_dir`` (:attr:`Digits.sha256`), before any subset is
     taken, by which a folder that moved is known; None for a data set known by name, and in older runs."""
+    autoencoder: AutoencoderConfig | None = None
+    """The autoencoder in whose latents the network works; None where it works on pixels."""
 
     def __post_init__(self) -> None:
         if self.minutes is not None:
@@ -62,6 +68,12 @@ class RunConfig:
         if self.subset is not None and (type(self.subset) is not int or self.subset < 1):
             raise VizdiffInputError(f"the run's subset must be a whole number of digits or null, found {self.subset!r}")
         self._check_classes()
+        shape = (self.model.in_channels, self.model.image_size, self.model.image_size)
+        if self.autoencoder is not None and shape != self.autoencoder.latent_shape:
+            raise VizdiffInputError(
+                f"the autoencoder's latents are {self.autoencoder.latent_shape}, and the network is built for {shape}; "
+                "they must be the same"
+            )
         network, objective = (self.model.schedule, self.model.num_train_timesteps), self.training.objective
         wanted = {"epsilon": self.schedule, "flow": "flow"}.get(objective)
         if network[0] is not None and wanted is None:
@@ -96,8 +108,23 @@ class RunConfig:
         return self.class_names is None and self.labels is None and self.image_shape == (1, 28, 28)
 
     @property
+    def prompts(self) -> tuple[str, ...]:
+        """(K,) the prompts that were chosen for a network of prompts; empty where the labels are the ten digits."""
+        return () if self.model.text is None else self.class_names or ()
+
+    @property
+    def space(self) -> str:
+        """What the network works on: ``pixel``, or ``latent`` where there is an autoencoder."""
+        return "pixel" if self.autoencoder is None else "latent"
+
+    @property
     def image_shape(self) -> tuple[int, int, int]:
         """(C, H, W) of the images."""
+        return self.x_shape if self.autoencoder is None else self.autoencoder.image_shape
+
+    @property
+    def x_shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of what the network works on: of the images, or of their latents."""
         return (self.model.in_channels, self.model.image_size, self.model.image_size)
 
     @property
@@ -149,7 +176,7 @@ class RunConfig:
     def load_digits(self, split: str) -> Digits:
         """Load the training images (``train``) or the held-out images (``test``)."""
         if self.data_dir is not None:
-            size, channels = self.model.image_size, self.model.in_channels
+            channels, size, _ = self.image_shape
             try:
                 digits = load_data_set(Path(self.data_dir), size, channels).split(split)
             except VizdiffInputError as error:
@@ -164,21 +191,40 @@ class RunConfig:
                 )
         else:
             digits = load_digits(split, self.dataset)
-        return digits if self.subset is None or split != "train" else digits.first_of_each(self.subset)
+        if split == "train":
+            digits = digits if self.subset is None else digits.first_of_each(self.subset)
+            digits = digits if self.model.text is None else CaptionedDigits.of(digits).without_held_out()
+        return digits if self.model.text is None or not self.prompts else self._fitting_prompts(digits)
+
+    def _fitting_prompts(self, digits: Digits) -> Digits:
+        """Return, for each prompt in turn, the digits that all of its words are true of, labelled with its number."""
+        assert self.model.text is not None
+        captioned = digits if isinstance(digits, CaptionedDigits) else CaptionedDigits.of(digits)
+        tokenizer = Tokenizer(self.model.text.vocabulary)
+        return captioned.labelled([tokenizer.words(prompt) for prompt in self.prompts], self.prompts)
 
     def data_hashes(self) -> tuple[str, str]:
         """Return the SHA-256 of the training and the held-out images."""
         return self.load_digits("train").sha256, self.load_digits("test").sha256
 
     def data_set(self, training: Digits) -> Digits:
-        """Return the complete training set: ``training`` itself, unless the run is trained on a subset of it."""
+        """Return the complete training set: ``training`` itself, unless the run is trained on a part of it."""
+        if self.model.text is not None:
+            complete = load_digits("train", self.dataset)
+            return self._fitting_prompts(complete) if self.prompts else complete
         return training if self.subset is None else replace(self, subset=None).load_digits("train")
 
     def to_dict(self) -> dict[str, Any]:
         """Return the content of ``config.json``."""
         values: dict[str, Any] = {"format_version": FORMAT_VERSION, **asdict(self), "training": self.training.to_dict()}
-        if self.model.num_mid_blocks == 2:  # older configs lack it
-            del values["model"]["num_mid_blocks"]
+        for name, before in (("num_mid_blocks", 2), ("fold", 2), ("text", None)):  # older configs lack them
+            if values["model"][name] == before:
+                del values["model"][name]
+        if self.model.text is not None:
+            values["model"]["text"]["vocabulary"] = list(self.model.text.vocabulary)
+        del values["autoencoder"]
+        if self.autoencoder is not None:
+            values |= {"space": self.space, "autoencoder": self.autoencoder.to_dict()}
         if self.minutes is None:
             del values["minutes"]
         else:
@@ -209,6 +255,8 @@ class RunConfig:
         # Older checkpoints lack these two entries: then the network has a time input and the run no subset.
         excluded += ["use_time"] * self.model.use_time + ["subset"] * (self.subset is None)
         hashes = {} if data is None else {"training_digits": data[0].sha256, "heldout_digits": data[1].sha256}
+        if data is not None and isinstance(data[0], EncodedDigits):
+            hashes["autoencoder_sha256"] = data[0].encoder_sha256
         return {name: value for name, value in entries.items() if name not in excluded} | hashes
 
     @classmethod
@@ -232,6 +280,10 @@ class RunConfig:
             training = TrainConfig(**{**unweighted, **training, **undecided})
             for name in ("class_names", "labels", "data_sha256"):
                 values[name] = None if values.get(name) is None else tuple(values[name])
+            space, autoencoder = values.pop("space", "pixel"), values.get("autoencoder")
+            if space != ("pixel" if autoencoder is None else "latent"):
+                raise VizdiffInputError(f"a run in the space {space!r} does not go with the autoencoder {autoencoder}")
+            values["autoencoder"] = None if autoencoder is None else AutoencoderConfig.from_dict(autoencoder)
             config = cls(model=ModelConfig.from_dict(model), training=training, **values)
             _ = config.noise_schedule  # fails if no schedule can be built from these values
         except (VizdiffError, KeyError, TypeError, AttributeError, ValueError) as error:

@@ -93,7 +93,7 @@ def train(state: TrainState, data: Digits, schedule: NoiseSchedule) -> Iterator[
         config = state.config
         generator = _generator(config.seed, state.step)
         rows = _batch_rows(config, state.step, len(data))
-        x0, labels = data.images[rows], data.labels[rows]
+        x0, labels = data.images[rows], data.draw_labels(rows, generator)
         # label dropout: some images get the null label (Ho & Salimans 2022, algorithm 1)
         dropped = torch.rand(len(rows), generator=generator) < config.label_dropout
         labels = labels.where(~dropped, torch.tensor(state.model.null_label))

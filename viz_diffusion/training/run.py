@@ -6,6 +6,7 @@ Layout (the Hugging Face one, plus what resuming needs)::
     metrics.jsonl                  one JSON object per line
     samples.safetensors            thumbnails from one fixed noise, at several training steps
     training/step-00001000/        a checkpoint: model, ema, optimizer, state.json, manifest.json
+    autoencoder.safetensors        of latents, or text_encoder.safetensors of prompts: trained before the network
     model.safetensors              the averaged weights, written at the end of training
     manifest.json                  SHA-256 of each file; written last, so it exists only in a finished run
 
@@ -44,17 +45,18 @@ from viz_diffusion.files import (
     write_json,
     write_manifest,
 )
+from viz_diffusion.files.output_places import require_own_folder
+from viz_diffusion.training.bundled_runs import BUNDLED_RUNS, CONTROLS_DIR, bundled_name
 from viz_diffusion.training.checkpoint import load_weights, read_tensors, require_fit, to_bytes
 from viz_diffusion.training.checkpoint_series import LOCK, CheckpointSeries, Resumed, step_of
 from viz_diffusion.training.config import RunConfig
+from viz_diffusion.training.latent_run import AUTOENCODER, load_latent_space
 from viz_diffusion.training.loop import TrainState
 from viz_diffusion.training.metrics_log import METRICS, lost_metrics
 from viz_diffusion.training.run_html import run_html
+from viz_diffusion.training.text_run import TEXT_ENCODER, load_text_encoder, set_prompts
 from viz_diffusion.training.thumbnails import SAMPLES, load_samples
 
-BUNDLED_DIR = Path(__file__).parents[1] / "assets" / "weights"
-CONTROLS_DIR = BUNDLED_DIR.parent / "controls"
-"""Control runs: the twins ``no_time`` and ``with_time``, ``noise`` and ``flow``; ``subset_100``; ``base_500``."""
 RUNS_DIR = Path("runs")
 WEIGHTS, MANIFEST = "model.safetensors", "manifest.json"
 
@@ -75,12 +77,13 @@ class Run:
         Raises
         ------
         VizdiffInputError
-            If the folder already holds a run.
+            If the folder already holds a run, holds anything else, or lies inside a run, a recording or the like.
         VizdiffLockedError
             If another process is writing to the folder.
         """
         run = cls(path, config)
         run._require_no_config()
+        require_own_folder(path, lambda name: name == LOCK)
         make_dir(path)
         with run.lock():
             run._require_no_config()  # another process may have begun one before the lock was taken
@@ -108,7 +111,7 @@ class Run:
     @classmethod
     def bundled(cls) -> Run:
         """Open the run that comes with the package."""
-        return cls.open(BUNDLED_DIR)
+        return cls.open(BUNDLED_RUNS["bundled"])
 
     @classmethod
     def control(cls, name: str) -> Run:
@@ -117,20 +120,20 @@ class Run:
 
     @classmethod
     def choose(cls, choice: str | None = None) -> Run:
-        """Open a path, or ``bundled``; by default see :func:`~viz_diffusion.training.run_choice.choose_run`."""
+        """Open a path or a bundled run; by default see :func:`~viz_diffusion.training.run_choice.choose_run`."""
         from viz_diffusion.training.run_choice import choose_run  # it opens runs
 
         return choose_run(choice).run
 
     @property
     def is_bundled(self) -> bool:
-        """Whether this is the run that comes with the package."""
-        return self.path == BUNDLED_DIR
+        """Whether this is the run that is used where none is named."""
+        return bundled_name(self.path) == "bundled"
 
     @property
     def name_or_path(self) -> str:
-        """``bundled``, or the folder: what ``vizdiff --run`` takes."""
-        return "bundled" if self.is_bundled else str(self.path)
+        """The name of a bundled run, or the folder: what ``vizdiff --run`` takes."""
+        return bundled_name(self.path) or str(self.path)
 
     @property
     def is_finished(self) -> bool:
@@ -139,8 +142,8 @@ class Run:
 
     @property
     def name(self) -> str:
-        """The name of the run in captions: ``bundled``, or the name of its folder without the path."""
-        return "bundled" if self.is_bundled else self.path.name
+        """The name of the run in captions: that of a bundled run, or the name of its folder without the path."""
+        return bundled_name(self.path) or self.path.name
 
     @property
     def trained_steps(self) -> int:
@@ -188,9 +191,9 @@ class Run:
             for remark in remarks:
                 warn(remark)
         model = model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        model.latent_space = load_latent_space(self.path, self.config, self.is_finished, device)
+        set_prompts(model, load_text_encoder(self.path, self.config, self.is_finished), self.config)
         return self.config.denoiser(model.eval().requires_grad_(False)), digest
-
-    # -- checkpoints -------------------------------------------------------------------------------
 
     def checkpoints(self) -> list[Path]:
         """Return the folders of all complete checkpoints, oldest first."""
@@ -239,8 +242,6 @@ class Run:
             resumed.remarks.append(lost)
         return resumed
 
-    # -- writing -----------------------------------------------------------------------------------
-
     def lock(self) -> AbstractContextManager[None]:
         """Keep other writers out of the folder.
 
@@ -286,7 +287,8 @@ class Run:
         An older manifest is removed first unless it lists exactly these files, so it never lists other weights.
         """
         weights = to_bytes(state.ema.state_dict())
-        names = [name for name in ("config.json", METRICS, SAMPLES) if (self.path / name).is_file()]
+        kept = ("config.json", METRICS, SAMPLES, AUTOENCODER, TEXT_ENCODER)
+        names = [name for name in kept if (self.path / name).is_file()]
         digests = {name: sha256_file(self.path / name) for name in names} | {WEIGHTS: sha256_bytes(weights)}
         try:
             unchanged = read_json(self.path / MANIFEST).get("sha256") == digests

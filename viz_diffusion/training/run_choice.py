@@ -8,8 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from viz_diffusion.errors import VizdiffError
+from viz_diffusion.errors import VizdiffError, VizdiffInputError
 from viz_diffusion.files import LARGEST_TEXT, damage_named, parse_json, read_regular
+from viz_diffusion.training.bundled_runs import BUNDLED_RUNS
 from viz_diffusion.training.metrics_log import METRICS
 from viz_diffusion.training.run import MANIFEST, RUNS_DIR, Run
 
@@ -37,7 +38,7 @@ class Choice(NamedTuple):
 
 
 def choose_run(choice: str | None = None) -> Choice:
-    """Open a path, or ``bundled``; by default the newest run under ``runs/`` that is trained well enough.
+    """Open a path, or a bundled run by its name; by default the newest run under ``runs/`` that is trained well enough.
 
     Well enough is: it reached its planned end, and on MNIST its held-out loss is at most 1.5 times that of the bundled
     weights. Where there is none, it is the bundled run.
@@ -45,12 +46,10 @@ def choose_run(choice: str | None = None) -> Choice:
     Raises
     ------
     VizdiffInputError
-        Where the path holds no run, or the newest run is damaged.
+        Where the path holds no run, no bundled run has the name, or the newest run is damaged.
     """
-    if choice == "bundled":
-        return Choice(Run.bundled())
     if choice is not None:
-        return Choice(Run.open(Path(choice)))
+        return Choice(_named(choice))
     bundled, passed_over = Run.bundled(), None
     limit = heldout_loss_of(bundled)
     for path in _newest_first():
@@ -59,6 +58,13 @@ def choose_run(choice: str | None = None) -> Choice:
             return Choice(Run.open(path), passed_over)
         passed_over = passed_over or rejected
     return Choice(bundled, passed_over)
+
+
+def _named(choice: str) -> Run:
+    """Open a bundled run by its name, or the run in a folder."""
+    if choice not in BUNDLED_RUNS and choice.startswith("bundled") and not Path(choice).is_dir():
+        raise VizdiffInputError(f"no bundled run is named {choice!r}; they are {', '.join(BUNDLED_RUNS)}")
+    return Run.open(BUNDLED_RUNS.get(choice) or Path(choice))
 
 
 def heldout_loss_of(run: Run) -> float:
@@ -88,7 +94,7 @@ def _reason(path: Path, bundled_loss: float) -> PassedOver | None:
     if not (path / MANIFEST).is_file():
         return PassedOver(path, None, bundled_loss)
     run = Run.open(path)
-    if run.config.dataset != "mnist":
+    if run.config.dataset != "mnist" or run.config.space != "pixel":  # their losses are on another scale
         return None
     loss = heldout_loss_of(run)
     return PassedOver(path, loss, bundled_loss) if loss > MOST_LOSS_RATIO * bundled_loss else None

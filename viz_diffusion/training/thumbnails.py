@@ -11,12 +11,14 @@ from safetensors.torch import save
 from torch import Tensor
 
 from viz_diffusion.data import to_bytes
+from viz_diffusion.diffusion.latent_space import pictures_of
 from viz_diffusion.diffusion.sampler_config import SamplerConfig
 from viz_diffusion.diffusion.samplers import ImageNoise
 from viz_diffusion.diffusion.sampling import sampling_steps
 from viz_diffusion.errors import VizdiffInputError
 from viz_diffusion.files import read_checked, read_regular, write_bytes
 from viz_diffusion.training.checkpoint import parse_tensors
+from viz_diffusion.training.latent_run import load_latent_space
 from viz_diffusion.training.loop import TrainState
 
 if TYPE_CHECKING:
@@ -64,20 +66,22 @@ class Thumbnails:
         ``should_stop`` is called after each step of the sampler; once it returns True nothing is written.
         """
         labels = torch.tensor(thumbnail_labels(self._run.config), device=state.device)
+        if state.ema.latent_space is None:
+            state.ema.latent_space = load_latent_space(self._run.path, self._run.config, False, state.device)
         denoiser, schedule = self._run.config.sampled(state.ema, "ddim")
         for step in sampling_steps(
             denoiser,
             schedule,
-            ImageNoise([self.SEED] * len(labels), self._run.config.image_shape),
+            ImageNoise([self.SEED] * len(labels), self._run.config.x_shape),
             labels,
             SamplerConfig("ddim", self.STEPS, guidance_scale=self.GUIDANCE_SCALE),
             null_label=state.ema.null_label,
         ):
-            images = step.x_prev
+            x = step.x_prev
             if should_stop():
                 return False
         self._steps.append(state.step)
-        self._images.append(torch.from_numpy(to_bytes(images)))
+        self._images.append(torch.from_numpy(to_bytes(pictures_of(denoiser, x))))
         save_samples(self._run.path, self._steps, torch.stack(self._images))
         return True
 

@@ -17,6 +17,7 @@ from viz_diffusion.diffusion.torch_defaults import own_defaults_each_step
 from viz_diffusion.training.loop import TrainState, TrainStep, heldout_loss, train
 from viz_diffusion.training.metrics_log import METRICS, MetricsLog
 from viz_diffusion.training.run import Run
+from viz_diffusion.training.text_run import load_text_encoder, set_captions
 from viz_diffusion.training.thumbnails import Thumbnails
 from viz_diffusion.training.train_config import TrainConfig
 
@@ -179,6 +180,8 @@ class Trainer:
     def _open(self) -> bool:
         """Prepare the run's files for training; return whether the evaluation of the current step is missing."""
         self._apply_budget()
+        config = self.folder.config
+        set_captions(self.state, load_text_encoder(self.folder.path, config, check=False), config)
         step = self.state.step
         if step < self.state.config.steps:
             self.folder.unfinish()  # also if training continues from an older checkpoint of a finished run

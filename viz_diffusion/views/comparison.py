@@ -20,6 +20,7 @@ from viz_diffusion.plots.film_captions import Head
 from viz_diffusion.plots.mosaic import MosaicRow, draw_mosaic
 from viz_diffusion.plots.theme import X0_PRED, X_T, primed
 from viz_diffusion.plots.words import figure_words
+from viz_diffusion.recording.latent_pictures import pictured
 from viz_diffusion.recording.trajectory import Trajectory
 from viz_diffusion.views import strip as strip_view
 from viz_diffusion.views.frames import recording_facts
@@ -145,7 +146,8 @@ def _head(name: str, inputs: Sequence[str], is_highlighted: bool = False) -> Hea
 
 def facts(data: Comparison) -> dict[str, Any]:
     """Return the numbers of the caption and the JSON file; distances are RMS per pixel."""
-    plain, changed, sample = data.plain.trajectory, data.changed.trajectory, data.plain.sample
+    plain, changed = (pictured(one.trajectory) for one in (data.plain, data.changed))
+    sample = data.plain.sample
     shown, inputs = _shown(data), data.inputs_of_changed
     states = [np.concatenate([run.x_t[sample], run.x0[sample][None]]) for run in (plain, changed)]
     same = (states[0] == states[1]).all(axis=(1, 2, 3))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from viz_diffusion.diffusion.timesteps import SAMPLERS
+from viz_diffusion.recording.latent_pictures import pictured
 from viz_diffusion.recording.trajectory import Trajectory, listed
 from viz_diffusion.text.notebook_html import facts, picture, strip, whole
 
@@ -14,14 +15,15 @@ _SHOWN_SHARES = (1.0, 0.65, 0.5, 0.35, 0.2, 0.1)
 
 def trajectory_html(trajectory: Trajectory) -> str:
     """Return frames of the first image and the settings of the recording as HTML without scripts."""
+    shown = pictured(trajectory)
     title = f"Trajectory of {trajectory.num_images} image{'s' if trajectory.num_images != 1 else ''}"
     left = np.round(np.array(_SHOWN_SHARES) * trajectory.num_steps).astype(np.int64)
     frames = [(int(n), trajectory.num_steps - int(n)) for n in np.unique(left[left > 0])[::-1]]
     strips = []
     if trajectory.num_images:
-        x_t = [(f"{n}", picture(trajectory.x_t[0, k], f"x_t with {n} steps left")) for n, k in frames]
-        x_t.append(("finished", picture(trajectory.x0[0], "the finished image")))
-        x0_pred = [(f"{n}", picture(trajectory.x0_pred[0, k], f"guess with {n} steps left")) for n, k in frames]
+        x_t = [(f"{n}", picture(shown.x_t[0, k], f"x_t with {n} steps left")) for n, k in frames]
+        x_t.append(("finished", picture(shown.x0[0], "the finished image")))
+        x0_pred = [(f"{n}", picture(shown.x0_pred[0, k], f"guess with {n} steps left")) for n, k in frames]
         strips = [strip("x_t, by steps left", x_t), strip("the guess of the finished image", x0_pred)]
     label = f", digit {trajectory.labels[0]}" if trajectory.num_images and trajectory.labels[0] >= 0 else ""
     sampler = SAMPLERS.get(trajectory.sampler, trajectory.sampler) or "unknown sampler"

@@ -17,6 +17,7 @@ from viz_diffusion.plots.lazy_figures import Figures
 from viz_diffusion.plots.mosaic import MosaicRow, draw_mosaic
 from viz_diffusion.plots.strip import StepFrames, draw_steps
 from viz_diffusion.plots.theme import EPS_PRED, NOISE_LIMIT, NOISE_MAP, X0_PRED, X_T
+from viz_diffusion.recording.latent_pictures import is_latent, pictured
 from viz_diffusion.recording.trajectory import Trajectory
 from viz_diffusion.views.decoded import draw_decoded
 from viz_diffusion.views.frames import check_recorded, choose_frames, one_channel, pictures, recording_facts
@@ -42,6 +43,7 @@ class StripData:
 
 def measure(trajectory: Trajectory, sample: int = 0, frames: str | None = None, spacing: str = "default") -> StripData:
     """Select frames of the image with index ``sample``; see :func:`choose_frames`."""
+    recorded, trajectory = trajectory, pictured(trajectory)
     shown = choose_frames(trajectory.num_steps, frames, spacing, trajectory.log_snr)
     return StripData(
         StepFrames(
@@ -52,10 +54,17 @@ def measure(trajectory: Trajectory, sample: int = 0, frames: str | None = None, 
             alphas_cumprod=trajectory.alphas_cumprod[shown],
             steps_left=trajectory.steps_left[shown],
             x0=pictures(trajectory.x0[sample]),
+            prompt=_prompt(recorded, sample),
         ),
-        trajectory,
+        recorded,
         sample,
     )
+
+
+def _prompt(trajectory: Trajectory, sample: int) -> str:
+    """Return the prompt of an image; empty where it has a class."""
+    label = int(trajectory.labels[sample])
+    return trajectory.prompts[label] if 0 <= label < len(trajectory.prompts) else ""
 
 
 def draw(data: StripData) -> Figures:
@@ -72,7 +81,8 @@ def draw_strip(
 ) -> Figure:
     """Draw one image of a recording: x_t, x̂_0 and ε̂ at selected frames, and the finished image.
 
-    A recording of latents is drawn at the steps where x̂_0 was decoded; see
+    Of latents whose pictures were all decoded, x_t and ε̂ show the channels side by side (:class:`PicturedLatents`);
+    any other recording of latents is drawn at the steps where x̂_0 was decoded; see
     :func:`~viz_diffusion.views.decoded.draw_decoded`.
 
     Parameters
@@ -106,7 +116,7 @@ def draw_strip(
         frames = str(frames)
     elif frames is not None and not isinstance(frames, str):
         frames = ",".join(map(str, [*frames, *frames[:1]]))  # repeated, for a single number would be a count
-    if trajectory.x_t.shape[2] not in (1, 3) and trajectory.decoded is not None:
+    if trajectory.x_t.shape[2] not in (1, 3) and trajectory.decoded is not None and not is_latent(trajectory):
         if frames is not None:
             raise VizdiffUsageError(
                 "a recording of latents is drawn at the steps that were decoded; leave `frames` out, or decode others"
@@ -125,7 +135,7 @@ def draw_strip(
 
 def facts(data: StripData) -> dict[str, Any]:
     """Return the numbers of captions, tables and the JSON file; distances are RMS per pixel."""
-    trajectory = data.trajectory
+    trajectory = pictured(data.trajectory)
     clipped = (np.abs(data.frames.x_t) > 1).reshape(len(data.frames.x_t), -1).mean(axis=1)
     beyond = _beyond(trajectory, data.sample, 1.0)
     change = pixel_rms(trajectory.x0_pred[data.sample] - trajectory.x0[data.sample])

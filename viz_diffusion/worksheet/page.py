@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import urllib.parse
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,9 @@ from viz_diffusion.worksheet.tasks import AnswerKey, Worksheet
 ENLARGED = 4
 """Picture pixels along each side of one image pixel, so that printers and viewers do not blur the image."""
 
+LIVE_TASKS = {"guess": "decide", "pixel": "guess"}
+"""From an exercise to the live lab's task on the same question."""
+
 
 def picture_uri(image: NDArray[Any]) -> str:
     """Return a (H, W[, 3]) image, enlarged, on the fixed scale, as a ``data:`` PNG whose length never varies."""
@@ -37,9 +41,20 @@ def picture_uri(image: NDArray[Any]) -> str:
     return data_uri(buffer.getvalue(), "image/png")
 
 
-def render_worksheet(sheet: Worksheet, texts: Texts, warning: str = "") -> str:
-    """Return the students' page: one HTML document without external files; ``warning`` stands below its heading."""
-    return _render("worksheet.html.j2", texts, sheet=sheet, warning=warning)
+def render_worksheet(sheet: Worksheet, texts: Texts, warning: str = "", lab: str | None = None) -> str:
+    """Return the students' page: one HTML document without external files.
+
+    Parameters
+    ----------
+    warning
+        Stands below the heading.
+    lab
+        The live lab's file, from the page's folder; empty where its tasks are named without a link, None where they
+        are not about these weights.
+    """
+    tasks = {} if lab is None else LIVE_TASKS
+    address = urllib.parse.quote(lab or "")
+    return _render("worksheet.html.j2", texts, sheet=sheet, warning=warning, tasks=tasks, lab=address)
 
 
 def render_answer_key(sheet: Worksheet, key: AnswerKey, command: str, texts: Texts, warning: str = "") -> str:
@@ -48,11 +63,20 @@ def render_answer_key(sheet: Worksheet, key: AnswerKey, command: str, texts: Tex
 
 
 def write_worksheet(
-    sheet: Worksheet, key: AnswerKey, command: str, texts: Texts, folder: Path, warning: str = ""
+    sheet: Worksheet,
+    key: AnswerKey,
+    command: str,
+    texts: Texts,
+    folder: Path,
+    warning: str = "",
+    lab: str | None = None,
 ) -> tuple[Path, Path]:
-    """Write ``worksheet.html`` and ``key.html``, each atomically; return their paths."""
+    """Write ``worksheet.html`` and ``key.html``, each atomically; return their paths.
+
+    ``warning`` and ``lab`` are as of :func:`render_worksheet`.
+    """
     pages = {
-        "worksheet.html": render_worksheet(sheet, texts, warning),
+        "worksheet.html": render_worksheet(sheet, texts, warning, lab),
         "key.html": render_answer_key(sheet, key, command, texts, warning),
     }
     for name, html in pages.items():

@@ -57,7 +57,7 @@ def test_noised_real_digits_tell_their_timestep_as_well_as_is_claimed() -> None:
     black = (load_digits("train").images == -1).all(dim=0)
     assert black.sum() == 67
     timesteps = np.array([99, 499])
-    promised, _ = estimate_from_border(SCHEDULE, int(black.sum()), timesteps, 2000)
+    promised, _, _ = estimate_from_border(SCHEDULE, int(black.sum()), timesteps, 2000)
     generator = torch.Generator().manual_seed(0)
     for t, error in zip(timesteps.tolist(), promised, strict=True):
         noise = torch.randn(digits.shape, generator=generator)

@@ -148,20 +148,21 @@ def test_a_loss_whose_gap_may_be_chance_is_not_called_harmless() -> None:
 
 def test_the_borders_bound_is_the_known_one_and_the_estimate_comes_near_it() -> None:
     at = np.array(BORDER_TIMESTEPS)
-    error, bound = estimate_from_border(SCHEDULE, 67, at, 2000)
+    error, _, bound = estimate_from_border(SCHEDULE, 67, at, 2000)
     assert np.all(np.abs(bound[at] - [1.1, 9.3, 26, 77, 205]) <= [0.05, 0.05, 0.5, 0.5, 0.5])  # known rounded
     assert np.all(np.abs(error[:3] / bound[at][:3] - 1) < 0.12)  # later the ends of the schedule are in the way
-    fewer, _ = estimate_from_border(SCHEDULE, 17, at, 2000)
+    fewer, _, _ = estimate_from_border(SCHEDULE, 17, at, 2000)
     assert fewer[1] == pytest.approx(2 * error[1], rel=0.15)  # a quarter of the pixels, twice the error
 
 
 def test_below_the_bound_the_estimate_is_biased_for_it_ends_with_the_schedule() -> None:
     """What the caption says of a dot below the line: on a schedule that goes on, the same t is not below it."""
     pixels, at = 67, 699
-    error, bound = estimate_from_border(SCHEDULE, pixels, np.array([at]), 2000)
+    error, at_end, bound = estimate_from_border(SCHEDULE, pixels, np.array([at]), 2000)
     assert error[0] < 0.95 * bound[at]
+    assert at_end[0] == pytest.approx(0.24, abs=0.05)  # so many estimates are the last t
     longer = NoiseSchedule(np.append(SCHEDULE.betas, SCHEDULE.betas[-1] * np.ones(2000)), "longer")
-    further, same = estimate_from_border(longer, pixels, np.array([at]), 2000)
+    further, _, same = estimate_from_border(longer, pixels, np.array([at]), 2000)
     assert same[at] == pytest.approx(bound[at])
     assert further[0] > same[at]
 

@@ -264,7 +264,7 @@ def test_the_decision_is_told_where_nobody_can_read(ideal: Decision) -> None:
         finding = Finding.of(decision.LESSON, data, full=False)
         told = told_in_every_language(finding, context)
         assert len(told["en"].answers) == len(told["zh"].answers) == count
-        assert [drawing.name for drawing in told["zh"].drawings] == ["decision", "forks"]
+        assert [drawing.name for drawing in told["zh"].drawings] == ["decision", "settling", "forks"]
         assert len(told["zh"].table.rows) == len(data.noised.timesteps)
         details = texts("picture.decision.details", **wording(finding.facts_by_name, texts))
         assert ("log loss falls from 0.056 to 0.009" in details) is (data is not nobody)

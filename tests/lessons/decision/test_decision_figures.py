@@ -6,10 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pytest
 from matplotlib.colors import same_color
 from matplotlib.figure import Figure
+from picture_boxes import picture_boxes
 
-from viz_diffusion.lessons.decision.figures import Quartiles, Settled, draw_decision, draw_forks
+from viz_diffusion.lessons.decision.figures import Quartiles, Settled, draw_decision, draw_forks, draw_settling
 from viz_diffusion.plots import theme
 
 T = np.array([899, 499, 99])
@@ -20,16 +22,13 @@ SETTLED = np.array([200, 300, 480])
 
 def drawn(read: bool = True) -> Figure:
     estimate = (MEAN, MEAN - 0.05, MEAN + 0.05) if read else None
-    quartiles = Quartiles(300, 250, 390, 210, 470) if read else None
-    rows = [Settled("network", SETTLED, quartiles, theme.PURPLE), Settled("ideal", SETTLED + 9, None, theme.MUTED)]
-    return draw_decision(T, IDEAL, estimate, estimate, (665, 435), rows if read else [], STRIP, T, 1000)
+    return draw_decision(T, IDEAL, estimate, estimate, (665, 435), STRIP, T, 1000, 300)
 
 
 def test_noise_is_at_the_left_and_every_value_is_drawn(pictures: Callable[..., Any]) -> None:
     figure = drawn()
     axes = next(axes for axes in figure.axes if axes.axison)
     assert axes.get_xlim() == (-999, 0)
-    assert [text.get_text() for text in axes.get_xticklabels()] == ["999", "800", "600", "400", "200", "0"]
     ideal, guess, dots = axes.lines
     for line, values in ((ideal, IDEAL), (guess, MEAN), (dots, MEAN)):
         assert np.array_equal(line.get_xdata(), -T)
@@ -39,14 +38,29 @@ def test_noise_is_at_the_left_and_every_value_is_drawn(pictures: Callable[..., A
     (window,) = axes.patches
     assert (window.get_x(), window.get_x() + window.get_width()) == (-665, -435)
     assert np.array_equal(pictures(figure, "gray"), STRIP)
+    assert any("300 test digits" in text.get_text() for text in figure.texts)
+
+
+def test_every_image_of_the_strip_stands_under_its_t() -> None:
+    figure = drawn()
+    axes = next(axes for axes in figure.axes if axes.axison)
+    assert [text.get_text() for text in axes.get_xticklabels()] == [str(t) for t in T]
+    for tick, frame in zip(axes.get_xticks(), picture_boxes(figure), strict=True):
+        at = figure.transFigure.inverted().transform(axes.transData.transform((tick, 0)))[0]
+        assert at == pytest.approx((frame.x0 + frame.x1) / 2, abs=2 / 3200)
 
 
 def test_ticks_stand_where_generations_settle_with_median_and_quartiles_over_them() -> None:
-    figure = drawn()
+    quartiles = Quartiles(300, 250, 390, 210, 470)
+    rows = [Settled("network", SETTLED, quartiles, theme.PURPLE), Settled("ideal", SETTLED + 9, None, theme.MUTED)]
+    figure = draw_settling([("by_x0", rows)], 1000, 0.9, 100)
     ticks, others = (axes for axes in figure.axes if not axes.axison and axes.get_xlim() == (-999, 0))
     assert len(others.collections[0].get_segments()) == 3
     assert not others.lines
-    assert {"t = 300  network", "ideal"} <= {text.get_text() for text in figure.texts}
+    said = {text.get_text() for text in figure.texts}
+    assert {"network", "median t = 300, n = 3", "ideal denoiser", "n = 3"} <= said
+    assert any("at least 90%" in one for one in said)
+    assert any("only at t < 100" in one for one in said)
     (marks,) = ticks.collections
     assert [segment[0][0] for segment in marks.get_segments()] == [-200, -300, -480]
     quarters, interval, median = ticks.lines
@@ -64,7 +78,7 @@ def test_every_row_of_forks_begins_with_its_state_and_has_its_numbers(
     pictures: Callable[..., Any], words: Callable[..., list[str]]
 ) -> None:
     tree = np.random.default_rng(1).uniform(-1, 1, (3, 5, 28, 28)).astype(np.float32)
-    figure = draw_forks(tree, T, np.array([1.0, 0.5, 0.04]), np.array([0.1, 0.4, 1.0]))
+    figure = draw_forks(tree, T, np.array([1.0, 0.5, 0.04]), np.array([0.1, 0.4, 1.0]), 16)
     assert np.array_equal(pictures(figure, "gray"), tree.reshape(-1, 28, 28))
     assert {"899", "499", "99", "1.00", "0.50", "0.04", "10%", "40%", "100%"} <= set(words(figure))
     fans = figure.axes[0].lines

@@ -174,7 +174,7 @@ def test_the_figure_of_the_bits_says_in_words_what_each_curve_is() -> None:
     mean = study.bits.mean(axis=1)
     assert np.allclose(drawn, [study.ideal, mean - study.bits_mixed.mean(axis=1), mean])
     said = " ".join(text.get_text() for text in figure.texts)
-    assert all(words in said for words in ("ideal denoiser", "no label", "under all labels", "noise to the left"))
+    assert all(words in said for words in ("ideal denoiser", "no label", "under all labels", "generation →"))
 
 
 def test_the_bundled_network_reads_digits() -> None:

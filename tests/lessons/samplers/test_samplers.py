@@ -132,10 +132,10 @@ def test_the_kept_ways_are_those_of_the_sampler() -> None:
     asked = torch.arange(30) % 10
     _sample(oracle, SCHEDULE, asked, "ddim", "beta", 4, keeper)
     kept = keeper.states()
-    assert kept.shape == (23, 5, 28, 28)
+    assert kept.shape == (23, 5, 1, 28, 28)
     noise = ImageNoise(range(TRACED_SEED, TRACED_SEED + 23))
     steps = list(ddim_steps(oracle, SCHEDULE, noise, asked[:23], timesteps=spaced_timesteps(1000, 4)))
-    states = torch.stack([*(step.x_t for step in steps), steps[-1].x_prev], dim=1)[:, :, 0].numpy()
+    states = torch.stack([*(step.x_t for step in steps), steps[-1].x_prev], dim=1).numpy()
     assert np.allclose(kept, states, atol=1e-5)
 
 
@@ -242,8 +242,8 @@ def test_the_figures_show_what_was_found(read: Samplers) -> None:
     assert [word for word in said if word.startswith("D")] == [
         "DDPM,\nvariance β",
         "DDPM,\nvariance β̃",
-        "DDIM",
-        "DPM-Solver++\n(2M)",
+        "DDIM,\nno noise added",
+        "DPM-Solver++\n(2M), no noise",
     ]
     assert said.count("90%") == 4 * (len(STEPS) - 2)
     left, right = [axes for axes in figures["strokes"].axes if axes.lines and axes.get_zorder() == 0]

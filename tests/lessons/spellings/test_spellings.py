@@ -215,4 +215,4 @@ def test_facts_words_and_figures() -> None:
     assert set(LESSON.draw(finding.data)) == set(LESSON.figure_names)
     figures = LESSON.draw(finding.data)
     words = {text.get_text() for name in figures for text in figures[name].texts}
-    assert {"Weight of the image xₜ", "Weight of the prediction", "timestep t (noise to the right)"} <= words
+    assert {"Weight of the image xₜ", "Weight of the prediction", "timestep t (more noise →)"} <= words

@@ -13,7 +13,7 @@ from viz_diffusion.cli.option_groups import OUTPUT, option_name
 from viz_diffusion.cli.options import ForceOption, ImageSizeOption, JsonOption, LangOption, QuietOption
 from viz_diffusion.cli.outputs import Output
 from viz_diffusion.errors import VizdiffInputError, VizdiffUsageError, with_options
-from viz_diffusion.files import make_parent
+from viz_diffusion.files.output_places import place_file
 
 if TYPE_CHECKING:
     from viz_diffusion.data import DataSet
@@ -59,6 +59,8 @@ def run_command(
         raise VizdiffUsageError("--transpose and --invert go with --save, a new folder; your data are left as they are")
     if save is not None and save.exists():
         raise VizdiffInputError(f"--save {save} is there already; give a new folder")
+    if out is not None:
+        Output(place_file(out), "data", force).claim(terminal, folder=str(folder.resolve()))
     terminal.say("Loading", "PyTorch")
     from viz_diffusion.data import load_data_set
     from viz_diffusion.data.inspection import count_by_class, suspicions
@@ -76,7 +78,6 @@ def run_command(
         for line in table([terminal.text(f"column_{name}") for name in ("class", "training", "heldout")], rows):
             print(line)
     if out is not None:
-        Output(out, "data", force).claim(terminal, folder=str(folder.resolve()))
         _draw(data, out)
         terminal.tell("Written", "written_examples", path=show_path(out))
     if save is not None:
@@ -113,7 +114,6 @@ def _draw(data: DataSet, out: Path) -> None:
     from viz_diffusion.plots.class_sheet import MOST_ROWS, draw_class_sheet
     from viz_diffusion.plots.saving import save_figure
 
-    make_parent(out)
     labels = data.train.present[:MOST_ROWS]
     with named(data.class_names):
         names = [label_text(label) for label in labels]
@@ -128,7 +128,7 @@ def _save(data: DataSet, folder: Path, transpose: bool, invert: bool) -> int:
     from viz_diffusion.data import to_bytes
     from viz_diffusion.files import atomic_dir
 
-    make_parent(folder)
+    place_file(folder, option="save")
     count = 0
     with atomic_dir(folder) as temporary:
         for split, part in (("train", data.train), ("test", data.test)):

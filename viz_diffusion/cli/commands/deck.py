@@ -36,7 +36,8 @@ from viz_diffusion.cli.study import (
 )
 from viz_diffusion.deck.outline import MINUTES
 from viz_diffusion.errors import VizdiffUsageError
-from viz_diffusion.files import make_dir, make_parent
+from viz_diffusion.files import make_dir
+from viz_diffusion.files.output_places import place_file
 from viz_diffusion.text.class_names import file_name
 
 if TYPE_CHECKING:
@@ -136,7 +137,9 @@ def run_command(
     own = _own_options(minutes, slides, lessons, size)
     shown = Output(out, "deck", force, lang, options=own if template is None else [*own, "--template", template.name])
     if format == "folder":
-        shown = replace(shown, path=out / "facts.json", others=("*",))
+        from viz_diffusion.deck.folder import is_deck_file
+
+        shown = replace(shown, path=out / "facts.json", others=("*",), owns=is_deck_file)
     study = prepare_study(request, run, device, terminal, chosen, out=shown, data_dir=data_dir)
     command = study_command("deck", study, lang, *own)
     written = _write(study, file, selection, command, study_texts(study, terminal.texts), terminal)
@@ -213,7 +216,7 @@ def _check_files(file: _DeckFile) -> None:
         check_folder(file.out)
         make_dir(file.out.parent)
     else:
-        make_parent(file.out)
+        place_file(file.out)
     if file.template is not None:
         from viz_diffusion.deck.template import check_template
 

@@ -14,7 +14,8 @@ from viz_diffusion.cli.option_groups import OUTPUT
 from viz_diffusion.cli.options import ForceOption, JsonOption, LangOption, QuietOption, RunOption
 from viz_diffusion.cli.outputs import Output, default_out
 from viz_diffusion.cli.picture_options import writes_pictures
-from viz_diffusion.files import make_dir, write_json
+from viz_diffusion.files import write_json
+from viz_diffusion.files.output_places import place_folder
 
 if TYPE_CHECKING:
     from viz_diffusion.cli.loading import LoadedRun
@@ -36,6 +37,10 @@ OutOption = Annotated[
 ]
 
 
+PICTURES = ("*_embedding.???", "conditioning_map.???", "model.???")
+"""Names of the command's figures."""
+
+
 @writes_pictures
 def run_command(
     run: RunOption = None,
@@ -48,13 +53,12 @@ def run_command(
     """Measure, draw, write."""
     terminal = Terminal(as_json, quiet, lang)
     out = default_out("embeddings", "", None, lang, run=run) if out is None else out
-    make_dir(out)
+    place_folder(out)
     loaded = load_run(run, "cpu", terminal)
-    texts = terminal.texts.for_classes(loaded.run.config.class_names)
-    written = Output(
-        out / "embeddings.json", "embeddings", force, lang, ("*_embedding.???", "conditioning_map.???", "model.???")
+    texts = terminal.texts.for_classes(loaded.run.config.class_names).for_space(loaded.run.config.space)
+    Output(out / "embeddings.json", "embeddings", force, lang, PICTURES, shares=True).claim(
+        terminal, weights=loaded.weights_sha256[:8]
     )
-    written.claim(terminal, weights=loaded.weights_sha256[:8])
     from viz_diffusion.lessons.clock import lesson as clock
     from viz_diffusion.lessons.facts import facts_by_name
     from viz_diffusion.lessons.label import lesson as label
@@ -111,7 +115,7 @@ def _conditioning(loaded: LoadedRun, terminal: Terminal) -> ConditioningMap | No
         found: ConditioningMap | None = study.conditioning
         return found
     config = loaded.run.config
-    if config.dataset != "mnist" or not loaded.model.config.use_time:
+    if config.dataset != "mnist" or config.space == "latent" or not loaded.model.config.use_time:
         return None
     with terminal.progress("Measuring", "the conditioning", None) as update:
         return measure_conditioning(loaded.model, config.noise_schedule, SIZES[0], update)

@@ -34,7 +34,8 @@ from viz_diffusion.cli.options import (
 from viz_diffusion.cli.outputs import Output, sampling_marks
 from viz_diffusion.diffusion.sampler_config import SamplerConfig
 from viz_diffusion.errors import VizdiffUsageError
-from viz_diffusion.files import make_parent, write_json
+from viz_diffusion.files import write_json
+from viz_diffusion.files.output_places import place_file
 
 if TYPE_CHECKING:
     from viz_diffusion.data import Digits
@@ -91,6 +92,7 @@ def run_command(
     config = sampling.config()
     _check_options(count, seed, out)
     loaded = load_run(run, device, terminal, data_dir)
+    config = loaded.sampled_as(config)
     _claim(out, force, seed, config, loaded, terminal)
     from viz_diffusion.evaluation.classifier import DigitClassifier
     from viz_diffusion.evaluation.evaluate import most_samples
@@ -110,9 +112,9 @@ def run_command(
         )
     else:
         terminal.say("Samples", _why_not_judged(run_config, judge is not None, most, terminal))
-    likelihood, baselines = _measure_likelihood(loaded, training, test, terminal)
+    measured = None if loaded.model.latent_space else _measure_likelihood(loaded, training, test, terminal)
     how = f"{how_sampled(config, terminal.text)}{terminal.text('of_seeds', first=seed, last=seed + count - 1)}"
-    remarks = _say_results(evaluation, likelihood, baselines, run_config.noise_schedule, how, terminal)
+    remarks = _say_results(evaluation, measured, run_config.noise_schedule, how, terminal)
     values = {
         "run": loaded.run.name_or_path,
         "weights_sha256": loaded.weights_sha256,
@@ -124,7 +126,7 @@ def run_command(
         "seconds": round(terminal.seconds, 1),
         "x0_beyond_scale": clipped,
         **(dict.fromkeys(_QUALITY) if evaluation is None else evaluation_values(evaluation)),
-        **likelihood_values(likelihood, baselines, run_config.noise_schedule),
+        **({} if measured is None else likelihood_values(*measured, run_config.noise_schedule)),
     }
     if out is not None:
         write_json(out, values)
@@ -137,7 +139,7 @@ def _check_options(count: int | None, seed: int, out: Path | None) -> None:
     if count is not None and not FEWEST <= count <= 10000:
         raise VizdiffUsageError(f"--count must lie in 20..10000, found {count}")
     if out is not None:
-        make_parent(out)
+        place_file(out, ".json")
 
 
 def _claim(
@@ -157,7 +159,7 @@ def _tell_time(loaded: LoadedRun, config: SamplerConfig, count: int, terminal: T
 
     from viz_diffusion.diffusion.prediction import predict_noise
 
-    run, images = loaded.run.config, torch.zeros(LOSSES_A_TIMESTEP, *loaded.run.config.image_shape)
+    run, images = loaded.run.config, torch.zeros(LOSSES_A_TIMESTEP, *loaded.run.config.x_shape)
     for _ in range(2):  # the first one is slower
         begun = time.perf_counter()
         predict_noise(loaded.model, images, run.num_train_timesteps // 2, run.present_labels[0])
@@ -170,8 +172,7 @@ def _tell_time(loaded: LoadedRun, config: SamplerConfig, count: int, terminal: T
 
 def _say_results(
     evaluation: Evaluation | None,
-    likelihood: Likelihood,
-    baselines: dict[str, float],
+    measured: tuple[Likelihood, dict[str, float]] | None,
     schedule: NoiseSchedule,
     how: str,
     terminal: Terminal,
@@ -179,7 +180,11 @@ def _say_results(
     """Say what was measured, of samples that were made as ``how`` says; return the remarks on it."""
     remarks = [] if evaluation is None else remarks_on(evaluation, terminal.text)
     lines = [] if evaluation is None else evaluation_lines(evaluation, how, terminal.text)
-    for label, text in (*lines, *likelihood_lines(likelihood, baselines, schedule, terminal.text), *remarks):
+    if measured is None:
+        lines.append(("Bits", terminal.text("no_bits_of_latents")))
+    else:
+        lines += likelihood_lines(*measured, schedule, terminal.text)
+    for label, text in (*lines, *remarks):
         terminal.say(label, text)
     return [text for _, text in remarks]
 
@@ -203,7 +208,7 @@ def _evaluate_samples(
     trained_on: Digits,
     judge: tuple[DigitClassifier, str],
     terminal: Terminal,
-) -> tuple[Evaluation, float]:
+) -> tuple[Evaluation, float | None]:
     """Sample ``count`` images and evaluate them; return also the share of pixels of predicted x_0 outside [-1, 1]."""
     import torch
 

@@ -46,7 +46,8 @@ from viz_diffusion.cli.options import (
 from viz_diffusion.cli.outputs import Output, default_out
 from viz_diffusion.cli.picture_options import FilmSizeOption, check_size, writes_pictures
 from viz_diffusion.errors import VizdiffUsageError, did_you_mean
-from viz_diffusion.files import make_parent, write_bytes
+from viz_diffusion.files import write_bytes
+from viz_diffusion.files.output_places import place_file
 
 if TYPE_CHECKING:
     from viz_diffusion.lessons.base import AnyLesson
@@ -99,7 +100,7 @@ def run_command(
     if figure == LEARNING:
         _check_unused(context)
         path = out or default_out(figure, f".{form.kind}", None, lang, run=run)
-        make_parent(path)
+        place_file(path)
         written = Output(path, f"export {figure}", force, lang, (caption_path(path).name,), options=own)
         facts, data = training_samples(run, form, texts, written, terminal)
     else:
@@ -107,7 +108,7 @@ def run_command(
         request = read_request(generation)
         _check_frames(request.steps, frames, spacing, form.kind)
         path = out or request.default_out(figure, f".{form.kind}", lang, run)
-        make_parent(path)
+        place_file(path)
         written = Output(path, f"export {figure}", force, lang, (caption_path(path).name,), options=own)
         is_film = form.kind in FILMS
         opened = open_study(request, run, device, terminal, written, data_dir)

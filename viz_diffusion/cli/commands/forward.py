@@ -25,7 +25,7 @@ from viz_diffusion.cli.options import (
 from viz_diffusion.cli.outputs import Output, default_out
 from viz_diffusion.cli.picture_options import writes_pictures
 from viz_diffusion.errors import VizdiffUsageError
-from viz_diffusion.files import make_dir
+from viz_diffusion.files.output_places import place_folder
 
 HELP = (
     "Add noise to real digits, step by step, and draw them.\n\n"
@@ -73,7 +73,7 @@ def run_command(
         data_name = "" if dataset == "mnist" and data_dir is None else data_dir.resolve().name if data_dir else dataset
         name = "_".join(["forward", *([schedule] if schedule != "linear" else []), *filter(None, [data_name])])
         out = default_out(name, "", digit, lang, label, seed=seed or None)
-    make_dir(out)
+    place_folder(out)
     terminal.say("Loading", "PyTorch")
     from viz_diffusion.data import load_digits
     from viz_diffusion.lessons.facts import facts_by_name
@@ -87,7 +87,8 @@ def run_command(
     chosen = choose_class(digits.present, digits.class_names, digit, label, "the data hold")
     data = measure_noising(digits, noise_schedule, chosen, seed)
     shown = {"data": digits.sha256[:8], "schedule": schedule, "label": chosen, "seed": seed}
-    Output(out / "forward.png", "forward", force, lang, ("forward.svg", "snr.png", "snr.svg")).claim(terminal, **shown)
+    others = ("forward.svg", "snr.png", "snr.svg")
+    Output(out / "forward.png", "forward", force, lang, others, shares=True).claim(terminal, **shown)
     terminal.tell("Drawing", "forward", schedule=schedule, count=len(data.labels))
     facts = facts_by_name(noising.facts(data))
     drawn = drawings(noising.draw(data), wording(facts, texts), texts)

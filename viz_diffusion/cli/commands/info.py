@@ -27,10 +27,13 @@ def run_command(lang: LangOption = "en", as_json: JsonOption = False, quiet: Qui
     from viz_diffusion.evaluation.classifier import CLASSIFIER_DIR, CLASSIFIERS_DIR, PROVENANCE
     from viz_diffusion.files import cache_dir, read_json
     from viz_diffusion.study.study import versions
+    from viz_diffusion.study.study_folders import kept_studies
+    from viz_diffusion.training.bundled_runs import BUNDLED_RUNS
     from viz_diffusion.training.run import RUNS_DIR, Run
 
     default_run, bundled = Run.choose(), Run.bundled()
     _, digest = bundled.load_model()
+    studies, studies_bytes = kept_studies()
     classifier = read_json(CLASSIFIER_DIR / "provenance.json")
     facts = {
         "versions": versions(),
@@ -41,12 +44,15 @@ def run_command(lang: LangOption = "en", as_json: JsonOption = False, quiet: Qui
         "run": default_run.name_or_path,
         "run_objective": default_run.config.training.objective,
         "runs": sorted(str(path.parent) for path in RUNS_DIR.glob("*/config.json")),
+        "bundled_runs": list(BUNDLED_RUNS),
         "bundled_weights_sha256": digest,
         "bundled_steps": bundled.config.training.steps,
         "classifier_sha256": classifier["sha256"],
         "classifier_test_accuracy": classifier["test_accuracy"],
         "classifiers": sorted(str(path.parent) for path in CLASSIFIERS_DIR.glob(f"*/{PROVENANCE}")),
         "cache": str(cache_dir()),
+        "studies": studies,
+        "studies_bytes": studies_bytes,
     }
     if not as_json:
         for name, value in facts.items():

@@ -41,7 +41,8 @@ from viz_diffusion.cli.picture_options import FilmSizeOption, check_size, writes
 from viz_diffusion.cli.record import STORAGE, StorageOptions, read_store, record
 from viz_diffusion.cli.run_recording import Recorded, RecordingRequest, record_and_draw
 from viz_diffusion.errors import VizdiffUsageError
-from viz_diffusion.files import make_dir, write_json
+from viz_diffusion.files import write_json
+from viz_diffusion.files.output_places import place_folder
 
 if TYPE_CHECKING:
     from viz_diffusion.text.catalogue import Texts
@@ -103,12 +104,13 @@ def run_command(
     if out is None:
         name = "_".join(["intervene", *intervention.marks(), *images_mark(count)])
         out = default_out(name, "", digit, lang, label, seed=seed, sampling=config, run=run)
-    make_dir(out)
+    place_folder(out)
     loaded = load_run(run, device, terminal)
-    texts = texts.for_classes(loaded.run.config.class_names)
+    texts = texts.for_classes(loaded.run.config.class_names).for_space(loaded.run.config.space)
     chosen = choose_label(loaded.run.config, digit, label)
     shown = {"label": chosen, "seed": seed, "count": count, "sampling": "_".join(sampling_marks(config))}
-    Output(out / "trajectory.json", "intervene", force, lang, (*RECORDING, "changed.zarr", "compare.*")).claim(
+    others = (*RECORDING, "changed.zarr", "compare.*")
+    Output(out / "trajectory.json", "intervene", force, lang, others, shares=True).claim(
         terminal, **shown, changes=" ".join(intervention.marks()), weights=loaded.weights_sha256[:8]
     )
     intervention = intervention.for_run(loaded.run.config)

@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from viz_diffusion.cli.class_choice import check_choice, choose_label
-from viz_diffusion.cli.console import Terminal, estimate_text, show_path, table
-from viz_diffusion.cli.lesson_study import estimated_seconds, study_lesson
-from viz_diffusion.cli.loading import load_run
+from viz_diffusion.cli.class_choice import check_choice
+from viz_diffusion.cli.console import Terminal, show_path, table
+from viz_diffusion.cli.generation_request import GenerationRequest
+from viz_diffusion.cli.lesson_study import study_lesson
+from viz_diffusion.cli.open_study import open_study
 from viz_diffusion.cli.option_groups import OUTPUT
 from viz_diffusion.cli.options import (
+    DEFAULT_DIGIT,
     DEFAULT_SEED,
+    PICTURE_SAMPLER,
     DataDirOption,
     DeviceOption,
     DigitOption,
@@ -29,7 +32,8 @@ from viz_diffusion.cli.options import (
 from viz_diffusion.cli.outputs import Output, default_out, picture_names
 from viz_diffusion.cli.picture_options import writes_pictures
 from viz_diffusion.errors import VizdiffUsageError, did_you_mean
-from viz_diffusion.files import make_dir, write_json
+from viz_diffusion.files import write_json
+from viz_diffusion.files.output_places import place_folder
 
 if TYPE_CHECKING:
     from viz_diffusion.study.narrative import NarratedLesson
@@ -37,11 +41,20 @@ if TYPE_CHECKING:
 
 
 HELP = (
-    "Measure and draw one lesson, and answer its question.\n\n"
+    "Answer the question of one lesson, with its figures and numbers.\n\n"
+    "They are those of the report: measured in full and shipped with the bundled weights, or kept from an earlier "
+    "command, or else measured now.\n\n"
     "vizdiff lessons lists the lessons with their questions.\n\n"
     "Example: vizdiff lesson noising"
 )
-FullOption = Annotated[bool, typer.Option("--full", help="Measure on more images; the expected time is printed first.")]
+FullOption = Annotated[
+    bool,
+    typer.Option("--full", help="Measure on more images what does not ship; the expected time is printed first."),
+]
+RefreshOption = Annotated[
+    bool,
+    typer.Option("--refresh", help="Measure again what ships with the weights or is kept."),
+]
 OutOption = Annotated[
     Path | None,
     typer.Option(
@@ -60,6 +73,7 @@ def run_command(
     label: LabelOption = None,
     seed: SeedOption = DEFAULT_SEED,
     full: FullOption = False,
+    refresh: RefreshOption = False,
     data_dir: DataDirOption = None,
     device: DeviceOption = "auto",
     lang: LangOption = "en",
@@ -76,29 +90,28 @@ def run_command(
     _check_name(name, texts)
     terminal.say("Question", texts[f"chapter.{name}.question"])
     out = default_out("lessons", "", digit, lang, label, seed=seed, run=run) if out is None else out
-    make_dir(out)
-    loaded = load_run(run, device, terminal, data_dir)
-    texts = texts.for_classes(loaded.run.config.class_names)
-    chosen = choose_label(loaded.run.config, digit, label)
+    place_folder(out)
     from viz_diffusion.lessons.base import choose_lessons
 
     lesson = choose_lessons(name)[0]
-    Output(out / f"{name}.json", "lesson", force, lang, picture_names(lesson.figure_names)).claim(
-        terminal, label=chosen, seed=seed, full=full, weights=loaded.weights_sha256[:8]
-    )
-    quick, longer = (estimate_text(estimated_seconds(lesson, whole)) for whole in (full, True))
-    terminal.tell("Time", "time_full" if full else "time", quick=quick, full=longer)
-    finding, narrated = study_lesson(lesson, loaded, chosen, seed, full, texts, terminal)
+    asked = DEFAULT_DIGIT if digit is None else digit
+    request = GenerationRequest(asked, seed, None, PICTURE_SAMPLER, asked=(digit, label), refresh=refresh)
+    own = ["--full"] * full + ["--refresh"] * refresh
+    written = Output(out / f"{name}.json", "lesson", force, lang, picture_names(lesson.figure_names), None, own, True)
+    opened = open_study(request, run, device, terminal, written, data_dir)
+    finding, narrated = study_lesson(opened, lesson, full=full, anew=refresh, texts=texts)
+    terminal.say("Drawing", ", ".join(drawing.name for drawing in narrated.drawings))
     from viz_diffusion.study.narrative import captions_and_details, save_drawing
 
     for drawing in narrated.drawings:
         save_drawing(drawing, out)
+    run_used = opened.loaded.run
     result = {
         "lesson": name,
-        "run": loaded.run.name_or_path,
-        "weights_sha256": loaded.weights_sha256,
-        "dataset": loaded.run.config.dataset,
-        "digit": chosen,
+        "run": run_used.name_or_path,
+        "weights_sha256": opened.loaded.weights_sha256,
+        "dataset": run_used.config.dataset,
+        "digit": opened.label,
         "seed": seed,
         "seconds": round(terminal.seconds, 1),
         "question": narrated.question,
@@ -127,6 +140,8 @@ def _say(narrated: NarratedLesson, terminal: Terminal) -> None:
     """Say the answers, then the table."""
     for answer in narrated.answers:
         terminal.say(answer.verdict, f"{answer.question} {answer.rest}")
+    if narrated.note:
+        terminal.say("Note", narrated.note)
     terminal.say("Table", narrated.table.caption)
     for line in table(narrated.table.header, narrated.table.rows):
         terminal.say("", line)

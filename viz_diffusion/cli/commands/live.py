@@ -10,10 +10,10 @@ import typer
 
 from viz_diffusion.cli.console import Terminal, show_path, show_size
 from viz_diffusion.cli.loading import open_run
-from viz_diffusion.cli.option_groups import MODEL, OUTPUT
-from viz_diffusion.cli.options import ForceOption, JsonOption, LangOption, QuietOption
+from viz_diffusion.cli.option_groups import OUTPUT
+from viz_diffusion.cli.options import ForceOption, JsonOption, LangOption, QuietOption, RunOption
 from viz_diffusion.cli.outputs import Output, default_out
-from viz_diffusion.files import make_parent
+from viz_diffusion.files.output_places import place_file
 
 HELP = (
     "Write a page in which the network itself runs, offline.\n\n"
@@ -21,20 +21,6 @@ HELP = (
     "the guidance, the timestep or the image itself at any step.\n\n"
     "Example: vizdiff live --open"
 )
-FLOW = "bundled-flow"
-"""Value of ``--run`` for the flow-matching weights that come with the package."""
-RunOption = Annotated[
-    str | None,
-    typer.Option(
-        "--run",
-        metavar=f"PATH|bundled|{FLOW}",
-        help=f"Trained model to use: a run folder, bundled, or {FLOW}, the flow-matching model.",
-        show_default="newest well-trained run under runs/, else bundled",
-        rich_help_panel=MODEL,
-    ),
-]
-
-
 OutOption = Annotated[
     Path | None,
     typer.Option(
@@ -58,21 +44,19 @@ def run_command(
     """Load, write."""
     terminal = Terminal(as_json, quiet, lang)
     out = default_out("live", ".html", lang=lang, run=run) if out is None else out
-    make_parent(out)
+    place_file(out, ".html", ".htm")
     terminal.say("Loading", "PyTorch")
     from viz_diffusion.live.network_data import network_data
     from viz_diffusion.live.page import write_page
-    from viz_diffusion.training.run import Run
 
-    chosen = Run.control("flow") if run == FLOW else open_run(run, terminal)
-    name = FLOW if run == FLOW else chosen.name_or_path
-    data = network_data(chosen, FLOW if run == FLOW else None)
+    chosen = open_run(run, terminal)
+    data = network_data(chosen)
     digest = data.facts["weights_sha256"]
     if chosen.is_bundled:
         terminal.tell("Weights", "weights_bundled", digest=digest[:8])
     else:
         facts = [chosen.config.dataset, terminal.text("training_steps", steps=chosen.trained_steps), digest[:8]]
-        terminal.tell("Weights", "weights_own", path=name, facts=terminal.text("comma").join(facts))
+        terminal.tell("Weights", "weights_own", path=chosen.name_or_path, facts=terminal.text("comma").join(facts))
     Output(out, "live", force, lang).claim(terminal, weights=digest[:8])
     write_page(data, terminal.texts.for_classes(chosen.config.class_names), out)
     terminal.tell("Done", "done_file", path=show_path(out), size=show_size(out), seconds=terminal.seconds)
@@ -80,7 +64,7 @@ def run_command(
         {
             "out": str(out),
             "bytes": out.stat().st_size,
-            "run": name,
+            "run": chosen.name_or_path,
             "weights_sha256": digest,
             "objective": chosen.config.training.objective,
             "seconds": round(terminal.seconds, 1),

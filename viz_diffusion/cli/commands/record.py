@@ -28,7 +28,8 @@ from viz_diffusion.cli.outputs import RECORDING, Output, default_out, images_mar
 from viz_diffusion.cli.picture_options import FilmSizeOption, check_size, writes_pictures
 from viz_diffusion.cli.record import STORAGE, ActivationsOption, StorageOptions
 from viz_diffusion.diffusion.sampler_config import SamplerConfig
-from viz_diffusion.files import make_dir, write_json
+from viz_diffusion.files import write_json
+from viz_diffusion.files.output_places import place_folder
 from viz_diffusion.text.class_names import file_name
 
 HELP = (
@@ -88,10 +89,10 @@ def run_command(
         marks = [f"{steps}steps"] * (steps is not None) + [f"eta{eta:g}"] * (eta != 0)
         name = "_".join(["record", file_name(folder.resolve().name), *marks, *images_mark(count)])
         out = default_out(name, "", label or None, lang, seed=seed)
-    make_dir(out)
+    place_folder(out)
     shown = {"pipeline": str(folder.resolve()), "label": label or 0, "seed": seed, "count": count, "steps": steps}
     shown |= {"eta": eta, "activations": " ".join(activations or ())}
-    Output(out / "trajectory.json", "record", force, lang, RECORDING).claim(terminal, **shown)
+    Output(out / "trajectory.json", "record", force, lang, RECORDING, shares=True).claim(terminal, **shown)
     request = PipelineRequest(folder, label, count, seed, steps, eta, frames, tuple(activations or ()), size)
     facts = trajectory_of_pipeline(request, storage, device, texts, out, terminal)
     result = {"out": str(out), "count": count, "seconds": round(terminal.seconds, 1), **facts}

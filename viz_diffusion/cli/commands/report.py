@@ -6,6 +6,7 @@ import shlex
 import webbrowser
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +14,8 @@ import typer
 
 from viz_diffusion.cli.console import Terminal, show_path, show_size
 from viz_diffusion.cli.generation_request import GENERATION, GenerationOptions, GenerationRequest, read_request
+from viz_diffusion.cli.live_lab import report_lab
+from viz_diffusion.cli.open_study import open_study
 from viz_diffusion.cli.option_groups import OUTPUT, takes
 from viz_diffusion.cli.options import (
     DataDirOption,
@@ -26,8 +29,10 @@ from viz_diffusion.cli.options import (
 from viz_diffusion.cli.outputs import Output, default_out, picture_names
 from viz_diffusion.cli.picture_options import writes_pictures
 from viz_diffusion.cli.recording_study import measure_recording, recording_command
-from viz_diffusion.cli.study import LessonsOption, lessons_mark, pick_lessons, prepare_study, study_command, study_texts
-from viz_diffusion.files import make_dir, make_parent
+from viz_diffusion.cli.study import LessonsOption, lessons_mark, pick_lessons, study_command, study_texts
+from viz_diffusion.errors import VizdiffUsageError
+from viz_diffusion.files.output_places import place_file, place_folder
+from viz_diffusion.training.bundled_runs import BUNDLED_RUNS
 
 if TYPE_CHECKING:
     from viz_diffusion.lessons.base import Finding
@@ -69,6 +74,15 @@ AudienceOption = Annotated[
         help="Who reads the page. For students it has the questions without answers, and no speaker notes.",
     ),
 ]
+LiveOption = Annotated[
+    bool,
+    typer.Option(
+        "--live",
+        help="Also write the live lab of the run, as NAME_live.html; the player links to it at every frame. Without "
+        "this option the player links to a lab of the same run that is in the folder already.",
+        rich_help_panel=OUTPUT,
+    ),
+]
 
 
 @writes_pictures
@@ -82,6 +96,7 @@ def run_command(
     lang: LangOption = "en",
     lessons: LessonsOption = "core",
     audience: AudienceOption = DEFAULT_AUDIENCE,
+    live: LiveOption = False,
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
     figures: FiguresOption = None,
     out: OutOption = None,
@@ -96,10 +111,15 @@ def run_command(
     request = read_request(generation, recording_only=True)
     if out is None:
         out = _default_out(request, lang, run, [*lessons_mark(lessons), *for_whom[1:]])
-    make_parent(out)
+    place_file(out, ".html", ".htm")
+    if figures is not None:
+        place_folder(figures, "figures")
     options = [*for_whom, *([] if lessons == "core" else ["--lessons", lessons])]
-    written = Output(out, "report", force, lang, () if figures is None else _picture_names(), figures, options)
+    names = () if figures is None else _picture_names()
+    written = Output(out, "report", force, lang, names, figures, options, shares=figures is not None)
     if request.is_recording_only:
+        if live:
+            raise VizdiffUsageError("`live` needs the network, and this recording has none here; leave the option out")
         recording_study = measure_recording(request, run, lessons, device, terminal)
         written.claim(terminal, recording=str((request.folder or out).resolve()))
         page = _recording_page(request, recording_study, texts, figures, terminal, audience)
@@ -107,28 +127,36 @@ def run_command(
         following = terminal.text("next_report")
     else:
         chosen = pick_lessons(lessons)
-        study = prepare_study(request, run, device, terminal, chosen, out=written, data_dir=data_dir)
+        opened = open_study(request, run, device, terminal, written, data_dir)
+        lab = report_lab(opened.loaded, out, terminal, write=live, force=force)
+        study = opened.measure(chosen)
         texts = study_texts(study, texts)
-        page, facts = _page(study, texts, figures, terminal, audience), study.facts()
+        page = _page(study, texts, figures, terminal, audience, [*for_whom, *["--live"] * live])
+        page, facts = replace(page, lab=lab), study.facts()
         following = _next_command(study) or terminal.text("next_train")
     from viz_diffusion.report import write_report
 
     write_report(page, out)
     terminal.tell("Done", "done_file", path=show_path(out), size=show_size(out), seconds=terminal.seconds)
     terminal.say("Next", following)
+    _tell_result(page, facts, out, terminal)
+    if open_page:
+        webbrowser.open(out.resolve().as_uri())
+
+
+def _tell_result(page: Page, facts: dict[str, Any], out: Path, terminal: Terminal) -> None:
     recording = facts["recording"]
     terminal.result(
         {
             "out": str(out),
             "bytes": out.stat().st_size,
-            "audience": audience,
+            "audience": page.audience,
+            "live": page.lab or None,
             **{name: recording[name] for name in ("digit", "label", "seed") if name in recording},
             "seconds": round(terminal.seconds, 1),
             **facts,
         }
     )
-    if open_page:
-        webbrowser.open(out.resolve().as_uri())
 
 
 def _audience_option(audience: str) -> list[str]:
@@ -155,16 +183,18 @@ def _picture_names() -> tuple[str, ...]:
 
 
 def _next_command(study: Study) -> str:
-    """Return what to run next: go on training, or measure a run of one's own; empty for the bundled one."""
+    """Return what to run next: go on training, or measure a run of one's own; empty for a bundled one."""
     run = study.run
     if not run.is_finished:
         return shlex.join(["vizdiff", "train", "--resume", show_path(run.path)])
-    if not run.is_bundled:
+    if run.name_or_path not in BUNDLED_RUNS:
         return shlex.join(["vizdiff", "evaluate", "--run", show_path(run.path)])
     return ""
 
 
-def _page(study: Study, texts: Texts, figures: Path | None, terminal: Terminal, audience: str) -> Page:
+def _page(
+    study: Study, texts: Texts, figures: Path | None, terminal: Terminal, audience: str, options: list[str]
+) -> Page:
     """Return the page of a recording with its network, its comparison runs and chapters."""
     from viz_diffusion.report.assembly import assemble, players, strip
 
@@ -173,7 +203,7 @@ def _page(study: Study, texts: Texts, figures: Path | None, terminal: Terminal, 
     lessons, pictures = _draw(
         study.findings, study.recording, all_players, lambda: strip(study, texts), texts, figures, terminal
     )
-    command = study_command("report", study, texts.lang, *_audience_option(audience))
+    command = study_command("report", study, texts.lang, *options)
     return assemble(study, played, lessons, pictures, command, texts, audience)
 
 
@@ -221,7 +251,7 @@ def _draw(
         def keep(drawing: Drawing) -> None:
             pictures[drawing.name] = drawing.picture()
             if figures is not None:
-                save_drawing(drawing, make_dir(figures))
+                save_drawing(drawing, figures)
             update(len(pictures), None, drawing.name)
 
         lessons = narrate(findings, recording, texts, keep)

@@ -18,6 +18,7 @@ from viz_diffusion.cli.options import (
     JsonOption,
     LabelOption,
     LangOption,
+    PromptOption,
     QuietOption,
     RunOption,
     SamplerOptions,
@@ -29,18 +30,21 @@ from viz_diffusion.cli.options import (
 from viz_diffusion.cli.outputs import Output, sampling_marks
 from viz_diffusion.cli.record import sample_all
 from viz_diffusion.errors import VizdiffInputError, VizdiffIOError, VizdiffUsageError
-from viz_diffusion.files import make_parent
+from viz_diffusion.files.output_places import place_file
 
 if TYPE_CHECKING:
     import torch
 
+    from viz_diffusion.cli.loading import LoadedRun
+    from viz_diffusion.diffusion.sampler_config import SamplerConfig
     from viz_diffusion.evaluation.classifier import DigitClassifier
     from viz_diffusion.training.config import RunConfig
 
 
 HELP = (
     "Sample many images, without recording their steps.\n\n"
-    "Writes an array (.npz) or a grid of images (.png), and says how many are classified as the requested digit.\n\n"
+    "Writes an array (.npz) or a grid of images (.png), and says how many are classified as the requested digit. "
+    "--prompt may be repeated: the prompts are drawn in turn, each time from the same noise.\n\n"
     "Example: vizdiff sample --sampler ddim --steps 50 --out digits.png"
 )
 
@@ -52,6 +56,7 @@ def run_command(
     run: RunOption = None,
     digit: Annotated[str | None, typer.Option(help="Digit, 0 to 9, or all: each in turn.", show_default="all")] = None,
     label: LabelOption = None,
+    prompt: PromptOption = None,
     count: Annotated[int, typer.Option(help="Images to sample.")] = 100,
     sampling: SamplerOptions,
     seed: SeedOption = 0,
@@ -64,44 +69,57 @@ def run_command(
     """Sample, write, and say the classifier accuracy."""
     terminal = Terminal(as_json, quiet, lang)
     one = _one_digit(digit)
-    check_choice(one, label)
+    check_choice(one, label, prompt)
     check_at_least("--count", count, 1)
     config = sampling.config()
     check_seed(seed, count)
-    if out.suffix not in (".npz", ".png"):
-        raise VizdiffUsageError(f"--out must end in .npz or .png, found {out}")
-    make_parent(out)
-    loaded = load_run(run, device, terminal)
+    place_file(out, ".npz", ".png")
+    loaded = load_run(run, device, terminal, prompts=prompt)
+    config = loaded.sampled_as(config)
     import torch
 
     run_config = loaded.run.config
     asked = one is not None or label is not None
     digits = [choose_label(run_config, one, label)] if asked else list(run_config.present_labels)
     Output(out, "sample", force).claim(
-        terminal, labels=digits, seed=seed, sampling="_".join(sampling_marks(config)), weights=loaded.weights_sha256[:8]
+        terminal,
+        labels=run_config.prompts or digits,
+        seed=seed,
+        sampling="_".join(sampling_marks(config)),
+        weights=loaded.weights_sha256[:8],
     )
     labels = torch.tensor([digits[i % len(digits)] for i in range(count)])
-    images, clipped = sample_all(loaded, labels, seed, config, terminal)
+    images, clipped = sample_all(loaded, labels, seed, config, terminal, same_noise=len(run_config.prompts) or 1)
     _write(out, images, labels, run_config.class_names)
     result = {
         "out": str(out),
         "count": count,
-        "run": loaded.run.name_or_path,
-        "weights_sha256": loaded.weights_sha256,
-        **config.facts(),
-        "steps": config.num_steps(loaded.run.config.num_train_timesteps),
-        "evaluations": config.num_evaluations(loaded.run.config.num_train_timesteps),
-        "objective": loaded.run.config.training.objective,
+        **_facts(loaded, config),
         "seed": seed,
         "x0_beyond_scale": clipped,
         "seconds": round(terminal.seconds, 1),
     }
     terminal.tell_clipping(clipped, config.clip)
     terminal.tell("Done", "done_file", path=show_path(out), size=show_size(out), seconds=terminal.seconds)
-    judge = _judge(run_config, terminal)
-    if judge is not None:
-        result |= _classifier_accuracy(images, labels, judge, run_config, terminal)
+    judge, wanted = _judge(run_config, terminal), _wanted_digits(labels, run_config)
+    if judge is not None and wanted is not None:
+        result |= _classifier_accuracy(images, wanted, judge, run_config, terminal)
+    elif wanted is None:
+        terminal.tell("Left out", "prompts_without_digit")
     terminal.result(result)
+
+
+def _facts(loaded: LoadedRun, config: SamplerConfig) -> dict[str, Any]:
+    """Return what the result says of the network and the sampler."""
+    timesteps = loaded.run.config.num_train_timesteps
+    return {
+        "run": loaded.run.name_or_path,
+        "weights_sha256": loaded.weights_sha256,
+        **config.facts(),
+        "steps": config.num_steps(timesteps),
+        "evaluations": config.num_evaluations(timesteps),
+        "objective": loaded.run.config.training.objective,
+    }
 
 
 def _judge(config: RunConfig, terminal: Terminal) -> tuple[DigitClassifier, str] | None:
@@ -121,6 +139,18 @@ def _judge(config: RunConfig, terminal: Terminal) -> tuple[DigitClassifier, str]
         terminal.tell("Left out", "not_classified", error=error)
         return None
     return DigitClassifier.find(config.dataset, config.data_set(training).sha256)
+
+
+def _wanted_digits(labels: torch.Tensor, config: RunConfig) -> torch.Tensor | None:
+    """Return the digit that each label means; None where a prompt names none."""
+    import torch
+
+    from viz_diffusion.training.text_run import digits_named
+
+    if not config.prompts:
+        return labels
+    digits = [digit for digit in digits_named(config) if digit is not None]
+    return torch.tensor(digits)[labels] if len(digits) == len(config.prompts) else None
 
 
 def _classifier_accuracy(

@@ -27,8 +27,10 @@ from viz_diffusion.cli.options import (
     check_seed,
 )
 from viz_diffusion.cli.training_options import (
+    AutoencoderStepsOption,
     BatchSizeOption,
     CheckpointEveryOption,
+    ConditioningOption,
     DatasetOption,
     EpochsOption,
     ForceOption,
@@ -38,12 +40,15 @@ from viz_diffusion.cli.training_options import (
     PresetOption,
     ResumeOption,
     SeedOption,
+    SpaceOption,
     StepsOption,
     SubsetOption,
     TimestepDensityOption,
     check_density,
+    check_space,
 )
 from viz_diffusion.cli.training_start import NewRun, create_run, resume_run
+from viz_diffusion.cli.training_text import check_conditioning
 from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.training.presets import DEFAULT_PRESET, find_preset
 
@@ -70,6 +75,9 @@ def run_command(
     data_dir: DataDirOption = None,
     image_size: ImageSizeOption = None,
     batch_size: BatchSizeOption = None,
+    space: SpaceOption = None,
+    autoencoder_steps: AutoencoderStepsOption = None,
+    conditioning: ConditioningOption = None,
     objective: ObjectiveOption = None,
     timestep_density: TimestepDensityOption = None,
     subset: SubsetOption = None,
@@ -91,17 +99,20 @@ def run_command(
     _check_numbers(minutes, epochs, steps, batch_size, subset, checkpoint_every)
     check_seed(seed or 0)
     check_density(timestep_density)
+    check_space(space, autoencoder_steps)
+    check_conditioning(conditioning, (dataset, data_dir), space)
     given = {"objective": objective, "timestep_density": timestep_density}
     target: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     named = (preset, minutes, epochs, dataset, image_size, batch_size)
-    _check_resume(resume, force, (*named, target or None, subset, no_time or None, seed, out))
+    _check_resume(resume, force, (*named, target or None, space, conditioning, subset, no_time or None, seed, out))
     chosen_preset = find_preset(preset or DEFAULT_PRESET)
     terminal.say("Loading", "PyTorch")
     if resume is None:
         if epochs is None and steps is None:
             minutes, steps = (minutes, None) if minutes is not None else (chosen_preset.minutes, chosen_preset.steps)
         data = (dataset, data_dir, image_size)
-        options = NewRun(steps, epochs, minutes, *data, batch_size, target, subset, no_time, seed or 0, out)
+        kind = (space, autoencoder_steps, conditioning)
+        options = NewRun(steps, epochs, minutes, *data, batch_size, target, *kind, subset, no_time, seed or 0, out)
         started = create_run(chosen_preset, options, device, terminal)
     else:
         started = resume_run(resume, steps, device, force, data_dir, terminal)

@@ -69,7 +69,8 @@ def run_command(
         data = DataSet(load_digits("train", named), load_digits("test", named))
     terminal.say("Data", data_summary(data, terminal))
     folder = classifier_dir(data.train.sha256) if out is None else out
-    written = Output(folder / "model.safetensors", "train-classifier", force)
+    names = ("model.safetensors", "provenance.json")
+    written = Output(folder / names[0], "train-classifier", force, others=names[1:], owns=names.__contains__)
     written.claim(terminal, data=data.train.sha256[:8], steps=steps, seed=seed)
     with terminal.progress("Training", terminal.text("the_classifier"), steps) as update:
         classifier = train_classifier(

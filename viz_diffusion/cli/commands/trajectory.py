@@ -22,6 +22,7 @@ from viz_diffusion.cli.options import (
     JsonOption,
     LabelOption,
     LangOption,
+    PromptOption,
     QuietOption,
     RecordedCountOption,
     RunOption,
@@ -36,13 +37,15 @@ from viz_diffusion.cli.picture_options import FilmSizeOption, check_size, writes
 from viz_diffusion.cli.record import STORAGE, ActivationsOption, StorageOptions
 from viz_diffusion.cli.run_recording import RecordingRequest, record_and_draw
 from viz_diffusion.cli.saved_branch import FromOption, check_options, record_branch
-from viz_diffusion.files import make_dir, write_json
+from viz_diffusion.errors import VizdiffUsageError
+from viz_diffusion.files import write_json
+from viz_diffusion.files.output_places import place_folder
 
 HELP = (
     "Record one generation, step by step, and draw it.\n\n"
     "Writes the recording (trajectory.zarr), a figure of its steps, and a film. With --activations, the feature maps "
     "of modules are drawn. vizdiff intervene records a second generation with changed inputs of the network; vizdiff "
-    "record records a pipeline of 🤗 diffusers.\n\n"
+    "record records a pipeline of 🤗 diffusers. --prompt says in words what to draw.\n\n"
     "Example: vizdiff trajectory --digit 5"
 )
 OutOption = Annotated[
@@ -62,6 +65,7 @@ def run_command(
     context: typer.Context,
     digit: DigitOption = None,
     label: LabelOption = None,
+    prompt: PromptOption = None,
     run: RunOption = None,
     saved: FromOption = None,
     count: RecordedCountOption = 1,
@@ -83,7 +87,7 @@ def run_command(
     if saved is not None:
         check_options(context)
         return record_branch(saved, run, frames, storage, out, force, terminal)
-    check_choice(digit, label)
+    check_choice(digit, label, prompt)
     check_at_least("--count", count, 1)
     config = sampling.config()
     check_seed(seed, count)
@@ -92,14 +96,16 @@ def run_command(
     globs = tuple(activations or ())
     _check_frames(config.steps, frames, bool(globs))
     name = "_".join(["trajectory", *images_mark(count)])
-    out = default_out(name, "", digit, lang, label, seed=seed, sampling=config, run=run) if out is None else out
-    make_dir(out)
-    loaded = load_run(run, device, terminal)
-    texts = texts.for_classes(loaded.run.config.class_names)
+    shown = _only_prompt(prompt) or label
+    out = default_out(name, "", digit, lang, shown, seed=seed, sampling=config, run=run) if out is None else out
+    place_folder(out)
+    loaded = load_run(run, device, terminal, prompts=prompt)
+    kind = loaded.run.config
+    texts = texts.for_classes(kind.class_names).for_space(kind.space).for_prompts(kind.prompts)
     chosen = choose_label(loaded.run.config, digit, label)
-    Output(out / "trajectory.json", "trajectory", force, lang, RECORDING).claim(
+    Output(out / "trajectory.json", "trajectory", force, lang, RECORDING, shares=True).claim(
         terminal,
-        label=chosen,
+        label=chosen if not prompt else loaded.run.config.prompts[0],
         seed=seed,
         count=count,
         sampling="_".join(sampling_marks(config)),
@@ -111,9 +117,19 @@ def run_command(
     write_json(out / "trajectory.json", result)
     files = f"steps.png {show_size(out / 'steps.png')}"
     terminal.tell("Done", "done_folder", path=show_path(out), files=files, seconds=terminal.seconds)
-    own = [] if loaded.run.is_bundled else ["--run", show_path(loaded.run.path)]
+    own = [] if loaded.run.is_bundled else ["--run", loaded.run.name_or_path]
     terminal.say("Next", shlex.join(["vizdiff", "report", "--trajectory", show_path(out), *own, "--open"]))
     terminal.result(result)
+
+
+def _only_prompt(prompts: list[str] | None) -> str | None:
+    """Return the prompt, or None; refuse several, since one generation is drawn."""
+    if prompts and len(prompts) > 1:
+        raise VizdiffUsageError(
+            f"vizdiff trajectory draws one prompt, found {len(prompts)}; vizdiff report plays several from the same "
+            "noise side by side, and vizdiff sample draws a grid of them"
+        )
+    return prompts[0] if prompts else None
 
 
 def _check_frames(steps: int | None, frames: str | None, activations: bool) -> None:

@@ -1,4 +1,4 @@
-"""Samples of several arms from the same noise, classified as they are and after denoising by a simple filter.
+"""Samples of several arms from the same noise, classified as they are and after a simple filter; and their losses.
 
 Takes any denoiser; knows nothing about figures or texts.
 """
@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from viz_diffusion.data import NUM_LABELS
-from viz_diffusion.diffusion.prediction import device_of
+from viz_diffusion.data import NUM_LABELS, Digits
+from viz_diffusion.diffusion.prediction import device_of, predict_noise
 from viz_diffusion.diffusion.sampler_config import SamplerConfig
 from viz_diffusion.diffusion.sampling import sample_images
 from viz_diffusion.diffusion.schedule import NoiseSchedule
@@ -116,3 +116,17 @@ def correlations(images: Tensor, others: Tensor) -> Float64:
     first, second = (one - one.mean(dim=1, keepdim=True) for one in (first, second))
     norms = (first.norm(dim=1) * second.norm(dim=1)).clamp(min=1e-12)
     return ((first * second).sum(dim=1) / norms).numpy()
+
+
+@torch.no_grad()
+def prediction_losses(
+    arms: Sequence[nn.Module], schedule: NoiseSchedule, heldout: Digits, count: int, seed: int
+) -> Float64:
+    """Return (A, N) mean squared errors of ε̂, for every arm of the same images and noise, at evenly spaced t."""
+    generator = torch.Generator().manual_seed(seed + 1600)
+    rows = torch.randint(len(heldout), (count,), generator=generator)
+    t = torch.arange(count) * schedule.num_train_timesteps // count
+    noise = torch.randn((count, *heldout.images.shape[1:]), generator=generator)
+    x_t, labels = schedule.add_noise(heldout.images[rows], noise, t), heldout.labels[rows]
+    errors = (predict_noise(arm, x_t, t, labels) - noise for arm in arms)
+    return np.stack([error.square().mean(dim=(1, 2, 3)).double().numpy() for error in errors])

@@ -31,22 +31,25 @@ def estimate_timesteps(pixels: NDArray[np.floating], schedule: NoiseSchedule) ->
 
 def estimate_from_border(
     schedule: NoiseSchedule, pixels: int, timesteps: NDArray[np.int64], count: int = BORDER_COUNT, seed: int = 0
-) -> tuple[Float64, Float64]:
+) -> tuple[Float64, Float64, Float64]:
     """Measure how well ``pixels`` that are black in every clean image determine t, by :func:`estimate_timesteps`.
 
     Returns
     -------
-    (K,) RMS errors of the estimate over ``count`` images, and (T,) the smallest standard deviation of an unbiased
-    estimate (Cramér-Rao): 1/√(pixels · I(t)) with I = m'²/v + v'²/(2v²), the Fisher information of a Gaussian. Infinite
-    without pixels.
+    (K,) RMS errors of the estimate over ``count`` images; (K,) shares of the estimates that are T-1, the largest one
+    possible, which is why the errors may be below the third; and (T,) the smallest standard deviation of an unbiased
+    estimate (Cramér-Rao): 1/√(pixels · I(t)) with I = m'²/v + v'²/(2v²), the Fisher information of a Gaussian. Errors
+    and bound are infinite without pixels.
     """
     mean, variance = -np.sqrt(schedule.alphas_cumprod), 1 - schedule.alphas_cumprod
     if not pixels:
-        return np.full(len(timesteps), np.inf), np.full(len(mean), np.inf)
+        return np.full(len(timesteps), np.inf), np.zeros(len(timesteps)), np.full(len(mean), np.inf)
     information = np.gradient(mean) ** 2 / variance + np.gradient(variance) ** 2 / (2 * variance**2)
     rng = np.random.default_rng([seed, 15])
-    errors = []
+    errors, at_end = [], []
     for t in timesteps:
         x = mean[t] + np.sqrt(variance[t]) * rng.standard_normal((count, pixels))
-        errors.append(np.sqrt(np.square(estimate_timesteps(x, schedule) - t).mean()))
-    return np.array(errors), 1 / np.sqrt(pixels * information)
+        found = estimate_timesteps(x, schedule)
+        errors.append(np.sqrt(np.square(found - t).mean()))
+        at_end.append((found == len(mean) - 1).mean())
+    return np.array(errors), np.array(at_end), 1 / np.sqrt(pixels * information)

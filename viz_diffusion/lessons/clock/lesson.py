@@ -5,13 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Annotated
 
+import numpy as np
+
+from viz_diffusion.data import NUM_LABELS
 from viz_diffusion.diffusion.unet import SimpleUNet
 from viz_diffusion.lessons.base import Claim, Lesson, LessonFigure, Precomputed, Rows
-from viz_diffusion.lessons.clock.arms import SIZES, SampledArms
-from viz_diffusion.lessons.clock.figures import ArmPictures, draw_border_clock, draw_no_clock, draw_wrong_clock
+from viz_diffusion.lessons.clock.arms import SIZES, STEPS, SampledArms
+from viz_diffusion.lessons.clock.border_estimate import BORDER_COUNT
+from viz_diffusion.lessons.clock.figures import (
+    ArmPictures,
+    BorderEstimates,
+    draw_border_clock,
+    draw_no_clock,
+    draw_wrong_clock,
+)
 from viz_diffusion.lessons.clock.no_timestep import ClockStudy, ClockStudyFacts, measure_no_timestep
 from viz_diffusion.lessons.clock.time_embedding import mean_cosine, measure_time_embedding
-from viz_diffusion.lessons.clock.wrong_timestep import measure_wrong_timesteps
+from viz_diffusion.lessons.clock.wrong_timestep import WrongTimesteps, measure_wrong_timesteps
 from viz_diffusion.lessons.context import LessonContext
 from viz_diffusion.lessons.facts import FactGroup
 from viz_diffusion.plots.embeddings import TimeEmbedding, draw_time_embedding
@@ -112,17 +122,31 @@ def draw(data: Clock) -> Figures:
     if data.study is None:
         return figures
     wrong, blind = data.study.wrong, data.study.blind
-    figures |= Figures(wrong_clock=lambda: draw_wrong_clock(_pictures(wrong.arms)))
+    T = wrong.num_train_timesteps
+    figures |= Figures(wrong_clock=lambda: draw_wrong_clock(_pictures(wrong.arms, T)))
     if blind is not None:
-        figures |= Figures(no_clock=lambda: draw_no_clock(_pictures(blind.arms)))
+        figures |= Figures(no_clock=lambda: draw_no_clock(_pictures(blind.arms, T)))
     if wrong.constant_pixels:
-        last = wrong.num_train_timesteps - 1
-        figures |= Figures(border_clock=lambda: draw_border_clock(wrong.timesteps, wrong.time_error, wrong.bound, last))
+        figures |= Figures(border_clock=lambda: draw_border_clock(_border(wrong)))
     return figures
 
 
-def _pictures(arms: SampledArms) -> ArmPictures:
-    return ArmPictures(arms.images, arms.samples, arms.read, arms.read_smoothed)
+def _pictures(arms: SampledArms, T: int) -> ArmPictures:
+    return ArmPictures(
+        arms.images, arms.samples, arms.read, arms.read_smoothed, 1 / NUM_LABELS, steps=min(STEPS, T), T=T
+    )
+
+
+def _border(wrong: WrongTimesteps) -> BorderEstimates:
+    return BorderEstimates(
+        wrong.timesteps,
+        wrong.time_error,
+        wrong.at_end,
+        wrong.bound,
+        BORDER_COUNT,
+        black=np.asarray(wrong.black.any(axis=0)),
+        image=wrong.arms.images[0, 0, 0],
+    )
 
 
 def facts(data: Clock) -> ClockFacts:

@@ -17,9 +17,17 @@ from viz_diffusion.data import Digits
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.evaluation.intervals import all_surely, half_of_mean, share_difference, surely
 from viz_diffusion.lessons.base import Claim
-from viz_diffusion.lessons.clock.arms import SAMPLERS, SIZES, SampledArms, by_arm, collect_arms, sample_arm
+from viz_diffusion.lessons.clock.arms import (
+    SAMPLERS,
+    SIZES,
+    SampledArms,
+    by_arm,
+    collect_arms,
+    prediction_losses,
+    sample_arm,
+)
 from viz_diffusion.lessons.clock.border_sampler import sample_by_border
-from viz_diffusion.lessons.clock.wrong_timestep import NEAR, WrongTimestepFacts, WrongTimesteps, prediction_losses
+from viz_diffusion.lessons.clock.wrong_timestep import NEAR, WrongTimestepFacts, WrongTimesteps
 from viz_diffusion.lessons.context import Progress, silent
 from viz_diffusion.lessons.facts import FactGroup
 

@@ -5,17 +5,14 @@ Takes any denoiser; knows nothing about figures or texts.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from viz_diffusion.data import NUM_LABELS, Digits
-from viz_diffusion.diffusion.prediction import predict_noise
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.evaluation.intervals import Z_95, Share, all_surely, half_of_mean, share_difference, surely
 from viz_diffusion.lessons.base import Claim
@@ -27,6 +24,7 @@ from viz_diffusion.lessons.clock.arms import (
     by_arm,
     collect_arms,
     correlations,
+    prediction_losses,
     sample_arm,
 )
 from viz_diffusion.lessons.clock.border_estimate import BORDER_COUNT, BORDER_TIMESTEPS, estimate_from_border
@@ -107,16 +105,23 @@ class WrongTimesteps:
     """(S, A, M) float64: of each sample with that of the right timestep from the same noise."""
     correlation_other: Float64
     """(S, M-10) float64: of each sample of the right timestep with the next one of its label."""
-    constant_pixels: int
-    """How many pixels are black in every training image."""
+    black: NDArray[np.bool_]
+    """(C, H, W) bool: the pixels that are black in every training image."""
     timesteps: NDArray[np.int64]
     """(K,) int64: where t was estimated from them."""
     time_error: Float64
     """(K,) float64: RMS error of the most likely t."""
+    at_end: Float64
+    """(K,) float64: the share of these that are T-1, the largest t."""
     bound: Float64
     """(T,) float64: at every t, the smallest standard deviation of an unbiased estimate (Cramér-Rao)."""
     num_train_timesteps: int
     """T."""
+
+    @property
+    def constant_pixels(self) -> int:
+        """How many pixels are black in every training image."""
+        return int(self.black.sum())
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -270,9 +275,9 @@ def measure_wrong_timesteps(
         for name, arm in arms.items():
             progress(number * len(arms) + len(drawn[-1]), len(SAMPLERS) * len(arms), f"{sampler}, timestep {name}")
             drawn[-1].append(sample_arm(arm, schedule, sampler, samples))
-    black = int((training.images == -1).flatten(1).all(dim=0).sum())
+    black = (training.images == -1).all(dim=0).numpy()
     timesteps = np.unique(np.round(np.array(BORDER_TIMESTEPS) * (T - 1) / 999).astype(np.int64))
-    error, bound = estimate_from_border(schedule, black, timesteps, BORDER_COUNT, seed)
+    error, at_end, bound = estimate_from_border(schedule, int(black.sum()), timesteps, BORDER_COUNT, seed)
     return WrongTimesteps(
         loss,
         collect_arms(drawn, is_mnist),
@@ -281,20 +286,7 @@ def measure_wrong_timesteps(
         black,
         timesteps,
         error,
+        at_end,
         bound,
         T,
     )
-
-
-@torch.no_grad()
-def prediction_losses(
-    arms: Sequence[nn.Module], schedule: NoiseSchedule, heldout: Digits, count: int, seed: int
-) -> Float64:
-    """Return (A, N) mean squared errors of ε̂, for every arm of the same images and noise, at evenly spaced t."""
-    generator = torch.Generator().manual_seed(seed + 1600)
-    rows = torch.randint(len(heldout), (count,), generator=generator)
-    t = torch.arange(count) * schedule.num_train_timesteps // count
-    noise = torch.randn((count, *heldout.images.shape[1:]), generator=generator)
-    x_t, labels = schedule.add_noise(heldout.images[rows], noise, t), heldout.labels[rows]
-    errors = (predict_noise(arm, x_t, t, labels) - noise for arm in arms)
-    return np.stack([error.square().mean(dim=(1, 2, 3)).double().numpy() for error in errors])

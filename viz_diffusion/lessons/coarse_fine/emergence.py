@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from viz_diffusion.data import Digits
+from viz_diffusion.diffusion.latent_space import latent_space_of, pictures_of
 from viz_diffusion.diffusion.prediction import predict_noise
 from viz_diffusion.diffusion.samplers import Denoiser
 from viz_diffusion.evaluation.statistics import rank_correlation
@@ -107,7 +108,8 @@ def measure_coarse_fine(
     means = {int(k): training.images[training.labels == k, 0].mean(dim=0).numpy() for k in np.unique(traces.labels)}
     mean = np.stack([means[int(k)] for k in traces.labels])
     timesteps = traces.timesteps[chosen].astype(np.int64)
-    powers = _powers(traces.x0[:, 0] - mean, (traces.x0_pred[:, step, 0] - mean for step in chosen))
+    finished = _grey(denoiser, traces.x0)
+    powers = _powers(finished - mean, (_grey(denoiser, traces.x0_pred[:, step]) - mean for step in chosen))
     shared, power = _shares(*powers, np.arange(len(mean)))
     rows = held_out_rows(heldout, traces.labels)
     digits = heldout.images[rows, 0].numpy()
@@ -131,7 +133,7 @@ def measure_coarse_fine(
         predicted_unlabelled=predicted_emergence(spectrum(training, per_label=False), schedule),
         linear=half_shared(linear_coherence(training, schedule)),
         count=len(mean),
-        bands=_bands(traces, image),
+        bands=_bands(denoiser, traces, image),
         digit=int(traces.labels[image]),
     )
 
@@ -152,13 +154,15 @@ def _predict_noised(
     denoiser: Denoiser, traces: Trajectory, x0: torch.Tensor, timesteps: NDArray[np.int64], progress: Progress
 ) -> Iterator[NDArray[np.float32]]:
     """Yield (N, H, W) x̂_0 of noised digits at each t, under the labels of the traces, clipped as theirs."""
+    space = latent_space_of(denoiser)
+    x0 = x0 if space is None else space.encode(x0)
     noise = torch.randn(x0.shape, generator=torch.Generator().manual_seed(901))
     labels = torch.from_numpy(traces.labels)
     for done, t in enumerate(timesteps.tolist()):
         x_t = traces.schedule.add_noise(x0, noise, t)
         guess = traces.schedule.predict_x0(x_t, predict_noise(denoiser, x_t, t, labels), t)
         progress(done + 1, len(timesteps), "real digits noised, and predicted")
-        yield guess.clamp(-1, 1)[:, 0].numpy()
+        yield pictures_of(denoiser, guess)[:, 0].clamp(-1, 1).numpy()
 
 
 def _powers(images: NDArray[np.float32], predicted: Iterable[NDArray[np.float32]]) -> Powers:
@@ -198,12 +202,18 @@ def _emergence(shared: Float64, timesteps: NDArray[np.int64]) -> Float64:
     return np.where(lasting > 0, timesteps[np.minimum(first, len(timesteps) - 1)], 0).astype(np.float64)
 
 
-def _bands(traces: Trajectory, image: int) -> Bands:
+def _grey(denoiser: Denoiser, x: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return (N, H, W) grey images of (N, C, H, W) x: of latents, what the decoder makes of them."""
+    images: NDArray[np.float32] = pictures_of(denoiser, torch.from_numpy(x))[:, 0].numpy()
+    return images
+
+
+def _bands(denoiser: Denoiser, traces: Trajectory, image: int) -> Bands:
     """Return x̂_0 of one generation at a few timesteps, the last of them the finished image, split into bands."""
     T = traces.schedule.num_train_timesteps
     wanted = np.array(SHOWN_TIMESTEPS) * (T - 1) // 999
     steps = list(dict.fromkeys(int(np.abs(traces.timesteps - t).argmin()) for t in wanted))
-    shown = traces.x0_pred[image, steps, 0]
+    shown = _grey(denoiser, traces.x0_pred[image, steps])
     return Bands(traces.timesteps[steps].astype(np.int64), shown, split(shown), EDGES)
 
 

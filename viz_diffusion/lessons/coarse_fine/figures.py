@@ -88,7 +88,7 @@ def draw_emergence(found: Emergence) -> Figure:
                 if f % 2 == 0 or f == 1:
                     y = top + (1 - (f - found.frequencies[0] + 0.5) / len(found.frequencies)) * height
                     theme.write(figure, left - 26, y, str(int(f)), ha="right", va="center", color=theme.MUTED)
-            theme.write(figure, left + width / 2, top + height + 144, words("timestep"))
+            theme.write(figure, left + width / 2, top + height + 144, words("t_generation"))
         for left in lefts:
             theme.write(figure, left - 150, top + height / 2, words("frequency"), rotation=90, va="center")
         _bar(figure, lefts[0], 1640)

@@ -198,6 +198,7 @@ def _measure(context: LessonContext) -> CoarseFine:
 
 LESSON = Lesson(
     name="coarse_fine",
+    latent=True,
     position=120,
     precomputed=Precomputed(
         CoarseFine, _measure, (LessonFigure("bands", in_exercise=True, digit="coarse_digit"), LessonFigure("emergence"))

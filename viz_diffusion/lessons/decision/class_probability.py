@@ -115,7 +115,7 @@ def finish(denoiser: nn.Module, schedule: NoiseSchedule, x_t: Tensor, seeds: ran
     """Return the first and the last of the steps that finish (B, C, H, W) states at t without a label."""
     grid = visited(schedule)
     null = torch.full((len(x_t),), getattr(denoiser, "null_label", 10), device=device_of(denoiser))
-    noise = ForkedNoise(x_t, ImageNoise(seeds))
+    noise = ForkedNoise(x_t, ImageNoise(seeds, x_t.shape[1:]))
     kept: list[Step] = []
     for step in ddpm_steps(denoiser, schedule, noise, null, timesteps=grid[grid <= t]):
         kept = [kept[0] if kept else step, step]

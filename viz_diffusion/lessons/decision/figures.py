@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -11,9 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from viz_diffusion.plots import raster, theme
-from viz_diffusion.plots.panels import AxisScale, Curve, PanelBox, draw_curves
+from viz_diffusion.plots.panels import AxisScale, Curve, PanelBox, draw_curves, write_notes
 from viz_diffusion.plots.theme import Array
-from viz_diffusion.plots.words import figure_words
+from viz_diffusion.plots.words import FigureWords, figure_words
 
 Estimate = tuple[Array, Array, Array]
 """(K,) means, and the lower and upper ends of their intervals."""
@@ -40,7 +41,7 @@ class Settled:
     """One row of settled timesteps."""
 
     name: str
-    """Whose class, and how it is known."""
+    """Whose generations: a key of the catalogue."""
     timesteps: Array
     """(Q,) int."""
     quartiles: Quartiles | None
@@ -55,10 +56,10 @@ def draw_decision(
     x0_probability: Estimate | None,
     returned: Estimate | None,
     window: tuple[int, int],
-    settled: Sequence[Settled],
     strip: Array,
     strip_timesteps: Array,
     num_train_timesteps: int,
+    count: int,
 ) -> Figure:
     """Draw the probability of a digit's class over t, noise at the left, and below it x̂_0 of one generation.
 
@@ -70,73 +71,114 @@ def draw_decision(
         Probability of the class of x̂_0 (line), and share of digits that keep it (dots); None without a classifier.
     window
         (first, last) t of the shaded span.
-    settled
-        Rows of the t at which generations are settled, a tick each, with their median and quartiles.
     strip, strip_timesteps
-        (F, H, W) x̂_0 of one generation at F falling timesteps.
+        (F, H, W) x̂_0 of one generation at F falling timesteps, each drawn under its t.
+    count
+        Digits that the means and shares are of.
     """
     with theme.use_theme():
         words = figure_words("decision")
         figure = theme.new_figure(words("title"))
-        box: PanelBox = (270, 330, 1790, 545)
+        box: PanelBox = (270, 330, 1790, 880)
         last = num_train_timesteps - 1
-        curves = [Curve(-timesteps, ideal, words("ideal"), colour=theme.MUTED, style="--", weight=3.5)]
+        curves = [Curve(-timesteps, ideal, colour=theme.MUTED, style="--", weight=3.5)]
+        names = [(theme.MUTED, words("ideal"))]
         if x0_probability is not None:
-            curves.append(Curve(-timesteps, x0_probability[0], words("classifier"), *x0_probability[1:]))
+            curves.append(Curve(-timesteps, x0_probability[0], "", *x0_probability[1:]))
+            names.insert(0, (theme.PURPLE, words("classifier")))
         if returned is not None:
-            dots = Curve(-timesteps, returned[0], words("finished"), *returned[1:], theme.ORANGE, style="o", weight=7)
-            curves.append(dots)
-        marks = (last, *(tick for tick in (800, 600, 400, 200, 0) if tick < 0.9 * last))
-        x = AxisScale(-last, 0, tuple(-float(mark) for mark in marks), labels=tuple(map(str, marks)))
+            curves.append(Curve(-timesteps, returned[0], "", *returned[1:], theme.ORANGE, style="o", weight=7))
+            names.insert(0, (theme.ORANGE, words("finished")))
+        marks = tuple(-float(t) for t in strip_timesteps)
+        x = AxisScale(-last, 0, marks, labels=tuple(f"{t}" for t in strip_timesteps))
         y = AxisScale(0, 1, (0, 0.25, 0.5, 0.75, 1), "", labels=("0", "25%", "50%", "75%", "100%"))
         axes = draw_curves(figure, box, curves, x, y)
         axes.axvspan(-window[0], -window[1], color=theme.FAINT, alpha=0.5, zorder=0, lw=0)
         for t, side in zip(window, ("right", "left"), strict=True):
             place = box[0] + (last - t) / last * box[2]
-            theme.write(figure, place, box[1] - 20, str(t), ha=side, color=theme.MUTED)
+            theme.write(figure, place, box[1] - 20, f"t = {t}", ha=side, color=theme.MUTED)
         theme.write(figure, 90, 225, words("vertical"), 20, ha="left")
-        theme.write(figure, box[0] + box[2] / 2, box[1] + box[3] + 160, words("timestep"))
-        right, below = box[0] + box[2] + 68, box[1] + box[3]
-        page = theme.page_axes(figure)
-        page.add_patch(Rectangle((right, below - 170), 80, 120, color=theme.FAINT, alpha=0.5, lw=0))
-        theme.write(figure, right + 110, below - 110, words("window"), ha="left", va="center", linespacing=1.3)
-        if settled:
-            theme.write(figure, 90, 1150, words("settled"), 20, ha="left")
-        for row, one in enumerate(settled):
-            _draw_settled(figure, (box[0], 1180 + 92 * row + 14 * (row // 2), box[2], 78), one, last)
+        theme.write(figure, box[0] + box[2] / 2, 1560, words("t_generation"), 20)
         _draw_strip(figure, box, strip, strip_timesteps, last)
+        _name_curves(figure, box[0] + box[2] + 68, [*names, (theme.INK, words("window"))])
+        write_notes(figure, *words("notes", count=count).split("\n"))
         return figure
 
 
-def _draw_settled(figure: Figure, box: PanelBox, settled: Settled, last: int) -> None:
-    """Draw a tick for each t and, over them, median and quartiles; the row's median and name at the right."""
+def _name_curves(figure: Figure, left: int, names: Sequence[tuple[str, str]]) -> None:
+    """Write the names of the curves, and last that of the shade with a piece of it, from the top to the bottom."""
+    top = 330
+    page = theme.page_axes(figure)
+    for colour, name in names:
+        lines = name.count("\n") + 1
+        theme.write(figure, left + 60, top, name, color=colour, ha="left", va="top", linespacing=1.2)
+        mark = {"alpha": 0.5, "color": theme.FAINT} if colour == theme.INK else {"color": colour}
+        page.add_patch(Rectangle((left, top + 8), 36, 72 * lines - 24, lw=0, **mark))
+        top += 72 * lines + 34
+
+
+def draw_settling(
+    groups: Sequence[tuple[str, Sequence[Settled]]], num_train_timesteps: int, sure: float, late: int
+) -> Figure:
+    """Draw rows of ticks where generations are settled, over t, noise at the left.
+
+    Parameters
+    ----------
+    groups
+        (name of the rule in the catalogue, rows), from the top.
+    sure, late
+        Probability from which on a class counts as settled, and the t below which it is the end.
+    """
+    with theme.use_theme():
+        words = figure_words("settling")
+        figure = theme.new_figure(words("title"))
+        last, box = num_train_timesteps - 1, (170, 220, 2080, 1110)
+        marks = (last, *(tick for tick in (800, 600, 400, 200, 0) if tick < 0.9 * last))
+        x = AxisScale(-last, 0, tuple(-float(mark) for mark in marks), labels=tuple(map(str, marks)))
+        draw_curves(figure, box, (), x, AxisScale(0, 1))
+        top = box[1] + 10
+        for rule, rows in groups:
+            theme.write(figure, 90, top, words(rule), 22, ha="left", va="top")
+            for row, one in enumerate(rows):
+                _draw_settled(figure, words, (box[0], top + 120 + 200 * row, box[2], 160), one, last)
+            top += 120 + 200 * len(rows) + 30
+        theme.write(figure, box[0] + box[2] / 2, 1505, words("t_generation"), 20)
+        write_notes(figure, words("rule", sure=theme.percent(sure)), words("marks"), words("left_out", late=late))
+        return figure
+
+
+def _draw_settled(figure: Figure, words: FigureWords, box: PanelBox, settled: Settled, last: int) -> None:
+    """Draw a tick for each t and, over them, median and quartiles; the row's name, median and count at the right."""
     left, top, width, height = box
     axes = theme.add_axes(figure, *box)
     axes.set(xlim=(-last, 0), ylim=(0, 1))
-    axes.vlines(-settled.timesteps, 0.0, 0.42, color=settled.colour, lw=1.6, alpha=0.55)
-    found, said = settled.quartiles, settled.name
+    axes.vlines(-settled.timesteps, 0.0, 0.42, color=settled.colour, lw=2.2, alpha=0.4)
+    found, count = settled.quartiles, words("count", count=len(settled.timesteps))
+    said = count
     if found is not None:
-        axes.plot([-found.upper, -found.lower], [0.72, 0.72], color=settled.colour, lw=9, alpha=0.35)
-        axes.plot([-found.high, -found.low], [0.72, 0.72], color=settled.colour, lw=3)
-        axes.plot([-found.median], [0.72], "o", color=settled.colour, ms=13, mec="white", mew=2)
-        said = f"t = {found.median:.0f}  {said}"
-    theme.write(figure, left + width + 68, top + height * 0.55, said, ha="left", va="center", color=settled.colour)
+        axes.plot([-found.upper, -found.lower], [0.72, 0.72], color=settled.colour, lw=14, alpha=0.35)
+        axes.plot([-found.high, -found.low], [0.72, 0.72], color=settled.colour, lw=4)
+        axes.plot([-found.median], [0.72], "o", color=settled.colour, ms=15, mec="white", mew=2)
+        said = f"{words('median', median=found.median)}, {count}"
+    style: dict[str, Any] = {"ha": "left", "color": settled.colour}
+    theme.write(figure, left + width + 40, top + height * 0.4, words(settled.name), 20, **style)
+    theme.write(figure, left + width + 40, top + height * 0.4 + 76, said, **style)
 
 
 def _draw_strip(figure: Figure, box: PanelBox, strip: Array, timesteps: Array, last: int) -> None:
     """Draw images centred below their t, or as near to it as they fit."""
-    factor = max(1, 168 // strip.shape[-1])
+    factor = max(1, 150 // strip.shape[-1])
     size = factor * strip.shape[-1]
-    top = 1600
+    top = box[1] + box[3] + 106
     wanted = box[0] + (last - timesteps) / last * box[2]
-    centres = theme.spread(wanted, size + 24, box[0] - 40, box[0] + box[2] + 40)
+    centres = theme.spread(wanted, size + 16, box[0] - 40, box[0] + box[2] + 40)
     for image, centre in zip(strip, centres, strict=True):
         raster.place_digit(figure, centre - size / 2, top, factor, image)
-    at, name = (float(centres[-1]) + size / 2 + 40, top + size / 2), figure_words("decision")("strip")
+    at, name = (float(box[0] + box[2] + 68), top + size / 2), figure_words("decision")("strip")
     theme.write(figure, *at, name, ha="left", va="center", linespacing=1.3)
 
 
-def draw_forks(tree: Array, timesteps: Array, spread: Array, agree: Array | None) -> Figure:
+def draw_forks(tree: Array, timesteps: Array, spread: Array, agree: Array | None, states: int) -> Figure:
     """Draw a state at the left of each row, its finished images at the right, and two numbers.
 
     Parameters
@@ -145,15 +187,17 @@ def draw_forks(tree: Array, timesteps: Array, spread: Array, agree: Array | None
         (J, 1+K, H, W): at J falling timesteps a state, and its K finished images.
     spread, agree
         (J,) V, and the share of pairs that are classified as the same digit; None without a classifier.
+    states
+        How many states these are means over.
     """
     with theme.use_theme():
         words = figure_words("forks")
         figure = theme.new_figure(words("title"))
         page = theme.page_axes(figure)
         rows, count, side = len(tree), tree.shape[1] - 1, tree.shape[-1]
-        top, bottom, left = 350, 1775, 430
+        top, bottom, left = 318, 1650, 430
         pitch = min((bottom - top) / rows, 320)
-        factor = max(1, int(pitch - 14) // side)
+        factor = max(1, int(pitch - 8) // side)
         size = factor * side
         first = left + size + 270
         step = min(size + 24, (2170 - first) // count)
@@ -173,7 +217,8 @@ def draw_forks(tree: Array, timesteps: Array, spread: Array, agree: Array | None
         for x, key in heads:
             colour = theme.PURPLE if key == "variance" else theme.INK
             for line, text in enumerate(reversed(words(key).split("\n"))):
-                theme.write(figure, x, top - 40 - 78 * line, text, color=colour)
+                theme.write(figure, x, top - 34 - 70 * line, text, color=colour)
+        write_notes(figure, words("notes"), words("means", states=states))
         return figure
 
 

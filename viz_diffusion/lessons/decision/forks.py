@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from viz_diffusion.data import Digits
 from viz_diffusion.diffusion.interventions import ForkedNoise
+from viz_diffusion.diffusion.latent_space import latent_space_of, pictures_of
 from viz_diffusion.diffusion.prediction import device_of
 from viz_diffusion.diffusion.samplers import ImageNoise, ddim_steps, ddpm_steps
 from viz_diffusion.diffusion.schedule import NoiseSchedule
@@ -19,6 +20,7 @@ from viz_diffusion.evaluation.classifier import DigitClassifier
 from viz_diffusion.lessons.context import Progress, silent
 from viz_diffusion.lessons.decision.class_probability import finish, nearest, visited
 from viz_diffusion.lessons.decision.ideal_paths import SURE, IdealPaths, Reader, settle_ideal
+from viz_diffusion.recording.latent_pictures import state_picture
 
 Float64 = NDArray[np.float64]
 FORKED = (999, 749, 649, 549, 499, 449, 399, 299, 199)
@@ -72,7 +74,7 @@ class _Generations:
     states: dict[int, Tensor]
     """(R, C, H, W) by the t from which they are forked."""
     x0_pred: dict[int, Tensor]
-    """(R, H, W) by the t at which they are drawn."""
+    """(R, C, H, W) by the t at which they are drawn."""
     probabilities: Tensor | None
     """(M, S, L) of x̂_0 at each step; None without a classifier."""
     x0: Tensor
@@ -126,14 +128,21 @@ def fork_generations(
         spread.append((by_state.var(dim=1).sum(dim=1) / total).numpy())
         if classifier is not None:
             agree.append(_agreement(classifier.read(ends).reshape(frozen, forks)))
-        tree.append(torch.cat([made.states[t][chosen], ends[chosen * forks : (chosen + 1) * forks, 0]]).numpy())
+        own_ends = pictures_of(denoiser, ends[chosen * forks : (chosen + 1) * forks])[:, 0]
+        tree.append(np.concatenate([_drawn_state(denoiser, made.states[t][chosen]), own_ends.numpy()]))
         progress(done + 1, len(at), "forks finished")
-    strip = np.stack([made.x0_pred[t][chosen].numpy() for t in shown.tolist()])
+    strip = pictures_of(denoiser, torch.stack([made.x0_pred[t][chosen] for t in shown.tolist()]))[:, 0].numpy()
     ddim = _ddim_spread(denoiser, schedule, made.states[int(at[0])][:1], grid)
     return (
         GenerationPaths(commit, int(grid[0]), strip, shown, ideal),
         ForkStudy(at, np.stack(spread), np.stack(agree) if agree else None, chance, np.stack(tree), ddim),
     )
+
+
+def _drawn_state(denoiser: nn.Module, x_t: Tensor) -> NDArray[np.float32]:
+    """Return a (C, H, W) state as it is drawn, (1, H, W): of a latent the channels side by side."""
+    space = latent_space_of(denoiser)
+    return x_t.numpy() if space is None else state_picture(x_t.numpy(), space.image_shape)
 
 
 def _generate(
@@ -151,7 +160,8 @@ def _generate(
     x0_pred: dict[int, Tensor] = {}
     probabilities = []
     null = torch.full((count,), getattr(denoiser, "null_label", 10), device=device_of(denoiser))
-    noise = ImageNoise(range(PATH_SEED, PATH_SEED + count))
+    space = latent_space_of(denoiser)
+    noise = ImageNoise(range(PATH_SEED, PATH_SEED + count), (1, 28, 28) if space is None else space.latent_shape)
     for done, step in enumerate(ddpm_steps(denoiser, schedule, noise, null, timesteps=grid)):
         if reader is not None:
             probabilities.append(reader(step.x0_pred))
@@ -159,7 +169,7 @@ def _generate(
         if step.t in at:
             states[step.t] = step.x_t[:kept].cpu()
         if step.t in shown:
-            x0_pred[step.t] = step.x0_pred[:kept, 0].cpu()
+            x0_pred[step.t] = step.x0_pred[:kept].cpu()
         x0 = step.x_prev.cpu()
         progress(done + 1, len(grid), f"{count} generations without a label")
     read = torch.stack(probabilities, dim=1) if probabilities else None
@@ -170,7 +180,9 @@ def _ddim_spread(denoiser: nn.Module, schedule: NoiseSchedule, x_t: Tensor, grid
     ends = []
     for seed in (FORK_SEED, FORK_SEED + 1):
         null = torch.full((1,), getattr(denoiser, "null_label", 10), device=device_of(denoiser))
-        *_, last = ddim_steps(denoiser, schedule, ForkedNoise(x_t, ImageNoise([seed])), null, timesteps=grid)
+        *_, last = ddim_steps(
+            denoiser, schedule, ForkedNoise(x_t, ImageNoise([seed], x_t.shape[1:])), null, timesteps=grid
+        )
         ends.append(last.x_prev)
     return float((ends[0] - ends[1]).abs().max())
 

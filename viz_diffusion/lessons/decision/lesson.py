@@ -8,12 +8,14 @@ from numpy.typing import NDArray
 from viz_diffusion.evaluation.calibration import Calibration
 from viz_diffusion.evaluation.classifier import DigitClassifier
 from viz_diffusion.evaluation.intervals import Share
+from viz_diffusion.evaluation.latent_classifier import LatentClassifier
 from viz_diffusion.lessons.base import Claim, Lesson, LessonFigure, Precomputed, Rows
 from viz_diffusion.lessons.context import LessonContext
 from viz_diffusion.lessons.decision.class_probability import finish_noised_digits
 from viz_diffusion.lessons.decision.decision_facts import DecisionFacts, facts
-from viz_diffusion.lessons.decision.figures import Settled, draw_decision, draw_forks
+from viz_diffusion.lessons.decision.figures import Settled, draw_decision, draw_forks, draw_settling
 from viz_diffusion.lessons.decision.forks import fork_generations
+from viz_diffusion.lessons.decision.ideal_paths import SURE
 from viz_diffusion.lessons.decision.settling import (
     Decision,
     half_interval,
@@ -24,7 +26,6 @@ from viz_diffusion.lessons.decision.settling import (
 )
 from viz_diffusion.plots import theme
 from viz_diffusion.plots.lazy_figures import Figures
-from viz_diffusion.plots.words import figure_words
 from viz_diffusion.text.catalogue import Texts
 
 SIZES = ((60, (60, 8, 8, 20)), (300, (300, 16, 8, 200)))
@@ -41,6 +42,8 @@ LEAST = 0.5
 def measure(context: LessonContext) -> Decision:
     """Finish noised digits, generate without a label, and fork some of the generations."""
     classifier = DigitClassifier.bundled()[0] if context.is_mnist else None
+    if classifier is not None and context.latent_space is not None:
+        classifier = LatentClassifier(classifier, context.latent_space)
     calibration = Calibration.bundled() if context.is_mnist else None
     temperature = 1.0 if calibration is None else calibration.temperature
     count, sizes = context.size(*SIZES)
@@ -48,8 +51,8 @@ def measure(context: LessonContext) -> Decision:
     noised = finish_noised_digits(
         model,
         schedule,
-        context.heldout,
-        context.training,
+        context.heldout_x,
+        context.training_x,
         classifier,
         count,
         context.generator(5, 6),
@@ -57,13 +60,13 @@ def measure(context: LessonContext) -> Decision:
         temperature,
     )
     paths, forks = fork_generations(
-        model, schedule, (context.training, context.heldout), classifier, sizes, context.progress, temperature
+        model, schedule, (context.training_x, context.heldout_x), classifier, sizes, context.progress, temperature
     )
     return Decision(noised, paths, forks, schedule.num_train_timesteps, calibration)
 
 
 def draw(data: Decision) -> Figures:
-    """Draw ``decision``, probabilities over t and settled generations, and ``forks``, a tree."""
+    """Draw ``decision``, probabilities over t, ``settling``, where generations settle, and ``forks``, a tree."""
     noised, forks = data.noised, data.forks
     x0_probability = None if noised.x0_probability is None else mean_interval(noised.x0_probability)
     back = None if noised.returned is None else share_interval(noised.returned)
@@ -74,31 +77,36 @@ def draw(data: Decision) -> Figures:
             x0_probability,
             back,
             data.window,
-            _settled_rows(data),
             data.paths.strip,
             data.paths.strip_timesteps,
             data.num_train_timesteps,
+            noised.ideal.shape[1],
         ),
+        settling=lambda: draw_settling(_settled_groups(data), data.num_train_timesteps, SURE, data.late),
         forks=lambda: draw_forks(
             forks.tree,
             forks.timesteps,
             forks.spread.mean(axis=1),
             None if forks.agree is None else forks.agree.mean(axis=1),
+            forks.spread.shape[1],
         ),
     )
 
 
-def _settled_rows(data: Decision) -> list[Settled]:
-    """Return the rows of settled timesteps: of the network, and of the ideal denoiser."""
-    ideal, words = data.paths.ideal, figure_words("decision")
-    rows = [
-        ("network_x0", data.paths.commit, theme.PURPLE),
-        ("ideal_x0", ideal.own_read, theme.MUTED),
-        ("network_posterior", ideal.by_posterior, theme.PURPLE),
-        ("ideal_posterior", ideal.own, theme.MUTED),
-    ]
-    known = [(words(name), data.settled_of(commit), colour) for name, commit, colour in rows if commit is not None]
-    return [Settled(name, at, quartiles_of(at), colour) for name, at, colour in known]
+def _settled_groups(data: Decision) -> list[tuple[str, list[Settled]]]:
+    """Return the rows of settled timesteps by rule: of the network, and of the ideal denoiser."""
+    ideal = data.paths.ideal
+
+    def row(name: str, commit: NDArray[np.int64], colour: str) -> Settled:
+        at = data.settled_of(commit)
+        return Settled(name, at, quartiles_of(at), colour)
+
+    groups = []
+    if data.paths.commit is not None and ideal.own_read is not None:
+        read = [row("network", data.paths.commit, theme.PURPLE), row("ideal", ideal.own_read, theme.MUTED)]
+        groups.append(("by_x0", read))
+    posterior = [row("network", ideal.by_posterior, theme.PURPLE), row("ideal", ideal.own, theme.MUTED)]
+    return [*groups, ("by_posterior", posterior)]
 
 
 def claims(data: Decision) -> tuple[Claim, ...]:
@@ -155,8 +163,11 @@ def rows(facts: DecisionFacts, _: Texts) -> Rows:
 
 LESSON = Lesson(
     name="decision",
+    latent=True,
     position=100,
-    precomputed=Precomputed(Decision, measure, (LessonFigure("decision"), LessonFigure("forks", in_exercise=True))),
+    precomputed=Precomputed(
+        Decision, measure, (LessonFigure("decision"), LessonFigure("settling"), LessonFigure("forks", in_exercise=True))
+    ),
     seconds=(35, 150),
     facts=facts,
     claims=claims,

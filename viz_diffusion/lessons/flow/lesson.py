@@ -28,7 +28,8 @@ from viz_diffusion.lessons.flow.ring_samplers import GUIDANCE_SCALES, NEAR, Ring
 from viz_diffusion.lessons.flow.study_facts import DigitFacts, FlowFacts, FlowStudy, facts, guided_near
 from viz_diffusion.plots.lazy_figures import Figures
 from viz_diffusion.text.catalogue import Texts
-from viz_diffusion.training.run import CONTROLS_DIR, Run
+from viz_diffusion.training.bundled_runs import CONTROLS_DIR
+from viz_diffusion.training.run import Run
 
 NOISE, FLOW = "noise", "flow"
 """The runs that come with the package and differ in their objective only: noise, and the velocity of flow matching."""

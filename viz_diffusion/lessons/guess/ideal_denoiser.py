@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from viz_diffusion.data import Digits
+from viz_diffusion.diffusion.latent_space import latent_space_of, pictures_of
 from viz_diffusion.diffusion.oracles import EmpiricalOracle
 from viz_diffusion.diffusion.prediction import predict_noise
 from viz_diffusion.diffusion.schedule import NoiseSchedule
@@ -21,6 +22,7 @@ from viz_diffusion.evaluation.intervals import Z_95
 from viz_diffusion.lessons.base import Claim
 from viz_diffusion.lessons.context import Progress, silent, typical_image
 from viz_diffusion.lessons.guess.figures import IdealFrames
+from viz_diffusion.recording.latent_pictures import state_picture
 from viz_diffusion.views.frames import pictures
 
 Float64 = NDArray[np.float64]
@@ -81,7 +83,7 @@ class IdealComparison:
     eps_error: Float64
     """(K,) float64: RMS error of ε̂ per pixel."""
     error: Float64
-    """(K, N) float64: mean squared error of the denoiser's x̂_0 per pixel, unclipped."""
+    """(K, N) float64: mean squared error of the denoiser's x̂_0 per number of x, unclipped."""
     ideal_error: Float64
     """(K, N) float64: of the mean of all training digits with that label, weighed by how well each explains x_t."""
     images: IdealFrames
@@ -179,7 +181,7 @@ def compare_with_ideal(
         eps = predict_noise(denoiser, x_t, steps, labels)
         x0_pred, ideal = schedule.predict_x0(x_t, eps, t), oracle.predict_x0(x_t, steps, labels)
         for name, image in (("x_t", x_t), ("x0_pred", x0_pred), ("ideal", ideal)):
-            found[name].append(pictures(image[0].numpy()))
+            found[name].append(_picture(denoiser, image[:1], name == "x_t"))
         for name, wrong in (("eps", eps - noise), ("x0_pred", x0_pred - x0), ("ideal", ideal - x0)):
             errors[name].append(wrong[1:].square().mean(dim=(1, 2, 3)).double().numpy())
         progress(done + 1, len(timesteps), "guesses beside a perfect memory's")
@@ -191,6 +193,16 @@ def compare_with_ideal(
         eps_error=np.sqrt(np.stack(errors["eps"]).mean(axis=1)),
         error=np.stack(errors["x0_pred"]),
         ideal_error=np.stack(errors["ideal"]),
-        images=IdealFrames(timesteps, *(np.stack(found[name]) for name in ("x_t", "x0_pred", "ideal"))),
+        images=IdealFrames(
+            timesteps, *(np.stack(found[name]) for name in ("x_t", "x0_pred", "ideal")), x0=pictures(x0[0].numpy())
+        ),
         digit=digit,
     )
+
+
+def _picture(denoiser: nn.Module, x: Tensor, is_noised: bool) -> NDArray[np.float32]:
+    """Return one x as it is drawn: of latents the channels side by side where it is noised, else decoded."""
+    space = latent_space_of(denoiser)
+    if space is None or not is_noised:
+        return pictures(pictures_of(denoiser, x)[0].numpy())
+    return pictures(state_picture(x[0].numpy(), space.image_shape))

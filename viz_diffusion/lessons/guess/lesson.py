@@ -12,6 +12,7 @@ from viz_diffusion.lessons.facts import FactGroup
 from viz_diffusion.lessons.guess.figures import draw_ideal, rms
 from viz_diffusion.lessons.guess.ideal_denoiser import COUNT, IdealComparison, IdealFacts, compare_with_ideal
 from viz_diffusion.plots.lazy_figures import Figures
+from viz_diffusion.recording.latent_pictures import pictured
 from viz_diffusion.text.catalogue import Texts
 from viz_diffusion.views import strip as strip_view
 from viz_diffusion.views.frames import recording_facts
@@ -111,8 +112,8 @@ def _measure_ideal(context: LessonContext) -> IdealComparison:
     return compare_with_ideal(
         context.model,
         context.schedule,
-        context.heldout,
-        context.training,
+        context.heldout_x,
+        context.training_x,
         context.digit,
         context.seed,
         context.size(*COUNT),
@@ -125,7 +126,8 @@ def draw(data: StripData) -> Figures:
     steps, found = strip_view.draw(data), _ideal_of(data)
     if found is None:
         return steps
-    return steps | Figures(ideal=lambda: draw_ideal(found.images, rms(found.error), rms(found.ideal_error)))
+    error, ideal_error, count = rms(found.error), rms(found.ideal_error), found.error.shape[1]
+    return steps | Figures(ideal=lambda: draw_ideal(found.images, error, ideal_error, count, found.digit))
 
 
 def facts(data: StripData) -> GuessFacts:
@@ -166,7 +168,7 @@ def rows(facts: GuessFacts, _: Texts) -> Rows:
 
 def series(data: StripData) -> tuple[Series, ...]:
     """Return the distance of each step's x̂_0 from the finished image."""
-    trajectory = data.trajectory
+    trajectory = pictured(data.trajectory)
     change = pixel_rms(trajectory.x0_pred[data.sample] - trajectory.x0[data.sample])
     return (Series("change", trajectory.steps_left, {"change": change}),)
 
@@ -175,6 +177,7 @@ PRECOMPUTED = Precomputed(IdealComparison, _measure_ideal, (LessonFigure("ideal"
 LESSON = Lesson(
     name="guess",
     any_data=True,
+    latent=True,
     position=30,
     measure=measure,
     precomputed=PRECOMPUTED,

@@ -125,8 +125,8 @@ def draw(study: GuidanceStudy) -> Figures:
         real = None if data.covered_real is None else float(data.covered_real.mean())
         lines.append(_share_line("recall", data.covered[:count], real))
     figures = Figures(
-        guidance=lambda: draw_guidance(data.images[:count], scales, numbers),
-        price=lambda: draw_price(scales, lines),
+        guidance=lambda: draw_guidance(data.images[:count], scales, numbers, data.count),
+        price=lambda: draw_price(scales, lines, data.count),
     )
     return figures if auto is None else figures | Figures(autoguidance=lambda: _draw_autoguidance(data, auto))
 
@@ -143,7 +143,7 @@ def _draw_autoguidance(data: Guidance, auto: Autoguidance) -> Figure:
                 (_share_line("", own[first:last], None), _share_line("", np.concatenate([plain, other]), None))
             )
     real = None if data.covered_real is None else float(data.covered_real.mean())
-    return draw_autoguidance(data.scales[first:last], np.array([NO_GUIDANCE, *auto.scales]), pairs, real)
+    return draw_autoguidance(data.scales[first:last], np.array([NO_GUIDANCE, *auto.scales]), pairs, real, data.count)
 
 
 def _share_line(name: str, hits: Bools, real: float | None) -> Price:

@@ -13,7 +13,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from viz_diffusion.plots import raster, theme
-from viz_diffusion.plots.panels import AxisScale, Curve, draw_curves, mark_x
+from viz_diffusion.plots.panels import AxisScale, Curve, draw_curves, mark_x, write_notes
 from viz_diffusion.plots.theme import Array
 from viz_diffusion.plots.words import figure_words
 
@@ -59,10 +59,11 @@ def draw_label_bits(bits: LabelBits) -> Figure:
         axes.axhline(bits.entropy, color=theme.INK, lw=1.6)
         theme.write(figure, box[0] - 20, box[1] - 60, words("vertical"), 22, ha="left")
         middle = box[0] + box[2] / 2
-        theme.write(figure, middle, box[1] + box[3] + 185, words("timestep"), 22)
+        theme.write(figure, middle, box[1] + box[3] + 185, words("t_generation"), 22)
         said = words("entropy", bits=bits.entropy)
         height = box[1] + (1 - bits.entropy / high) * box[3]
         theme.write(figure, box[0] + 20, height - 24, said, 20, ha="left", color=theme.INK)
+        write_notes(figure, words("bands"))
         return figure
 
 

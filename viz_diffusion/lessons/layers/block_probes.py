@@ -21,7 +21,8 @@ from viz_diffusion.diffusion.prediction import device_of, predict_noise
 from viz_diffusion.diffusion.samplers import ImageNoise, ddim_steps
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.diffusion.timesteps import spaced_timesteps
-from viz_diffusion.diffusion.unet import AttentionBlock, ResidualBlock, SimpleUNet
+from viz_diffusion.diffusion.unet import SimpleUNet
+from viz_diffusion.diffusion.unet_blocks import AttentionBlock, ResidualBlock
 from viz_diffusion.lessons.context import Progress, silent
 
 Float32 = NDArray[np.float32]

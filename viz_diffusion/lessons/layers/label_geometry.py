@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from viz_diffusion.data import Digits
-from viz_diffusion.diffusion.unet import ModelConfig, ResidualBlock, SimpleUNet
+from viz_diffusion.diffusion.unet import ModelConfig, SimpleUNet
+from viz_diffusion.diffusion.unet_blocks import ResidualBlock
 from viz_diffusion.evaluation.intervals import t_quantile
 from viz_diffusion.evaluation.statistics import rank_correlation
 from viz_diffusion.lessons.facts import FactGroup
@@ -156,6 +157,9 @@ def measure_label_geometry(network: SimpleUNet, training: Digits, seed: int) -> 
     present = torch.unique(training.labels).numpy()
     images = mean_images(training)
     blank = [untrained_network(network.config, seed + k) for k in range(UNTRAINED)]
+    if network.config.text is not None:  # the encoded prompts are no weights: all networks get the same
+        for one in blank:
+            one.label_emb.pooled = network.label_emb.pooled
     sides = (label_vectors, label_conditioning)
     changes = [rise_of_correlation(side(network)[present], side(blank[0])[present], images) for side in sides]
     controls = [[correlate_distances(side(one)[present], images) for side in sides] for one in blank]

@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from viz_diffusion.diffusion.converted_unet import ConvertedUNet
-from viz_diffusion.diffusion.unet import ResidualBlock, SimpleUNet
+from viz_diffusion.diffusion.unet import SimpleUNet
+from viz_diffusion.diffusion.unet_blocks import ResidualBlock
 from viz_diffusion.lessons.context import require_time
 from viz_diffusion.lessons.network.figures import BlockShape, ModelShape
 

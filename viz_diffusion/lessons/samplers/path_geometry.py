@@ -68,7 +68,7 @@ class PathGeometry:
     maps: Float64
     """(3, K, P, 2) float64: the first paths on their own two axes, the chord to the right."""
     ends: NDArray[np.float32]
-    """(2, K, H, W) float32: the finished images of DDIM's and DDPM's first paths."""
+    """(2, K, H, W) float32: the finished images of DDIM's and DDPM's first paths; (2, K, ...) as they are given."""
 
     def facts(self) -> PathFacts:
         """Return the numbers, by kind."""
@@ -113,7 +113,7 @@ def principal(path: Float64) -> tuple[Float64, Float64]:
 
 
 def measure_paths(ddim: NDArray[np.float32], ddpm: NDArray[np.float32], seed: int = 1200) -> PathGeometry:
-    """Measure (M, P, H, W) paths of two samplers from the same noise, and as many random walks of P points."""
+    """Measure (M, P, ...) paths of two samplers from the same noise, and as many random walks of P points."""
     count, points, *size = ddim.shape
     steps = np.random.default_rng(seed).standard_normal((count, points - 1, int(np.prod(size))))
     walk = np.concatenate([np.zeros((count, 1, steps.shape[2])), np.cumsum(steps, axis=1)], axis=1)

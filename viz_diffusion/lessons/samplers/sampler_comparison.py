@@ -6,7 +6,7 @@ Knows nothing about figures or texts.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from viz_diffusion.data import NUM_LABELS, Digits
+from viz_diffusion.diffusion.latent_space import pictures_of
 from viz_diffusion.diffusion.prediction import device_of
 from viz_diffusion.diffusion.sampler_config import SamplerConfig
 from viz_diffusion.diffusion.samplers import Step
@@ -128,7 +129,7 @@ def measure_samplers(
     apart = pixel_rms((pictures[[DDIM, SOLVER]] - limit).numpy())
     ddim = path.states()
     compared = np.round(np.linspace(0, traces.num_steps, ddim.shape[1])).astype(np.int64)
-    states = np.concatenate([traces.x_t[: len(ddim), :, 0], traces.x0[: len(ddim)]], axis=1)[:, compared]
+    states = np.concatenate([traces.x_t[: len(ddim)], traces.x0[: len(ddim), None]], axis=1)[:, compared]
     shown = int(torch.nonzero(labels == digit)[0]) if bool((labels == digit).any()) else 0
     judged = _judge(pictures, reference, labels, heldout, training, full) if is_mnist else _Judgement()
     return Samplers(
@@ -145,8 +146,15 @@ def measure_samplers(
         images=pictures[:, :, shown, 0].numpy(),
         image_all=reference[shown, 0].numpy(),
         digit=int(labels[shown]),
-        paths=measure_paths(ddim, states),
+        paths=_paths(denoiser, ddim, states),
     )
+
+
+def _paths(denoiser: nn.Module, ddim: NDArray[np.float32], ddpm: NDArray[np.float32]) -> PathGeometry:
+    """Return the geometry of (M, S+1, C, H, W) states, of latents too; the finished images are drawn as pictures."""
+    found = measure_paths(ddim, ddpm)
+    ends = [pictures_of(denoiser, torch.from_numpy(latents)) for latents in found.ends]
+    return replace(found, ends=torch.stack(ends)[:, :, 0].numpy())
 
 
 class _PathKeeper:
@@ -165,8 +173,8 @@ class _PathKeeper:
             self._batches[-1].append(step.x_prev.cpu())
 
     def states(self) -> NDArray[np.float32]:
-        """Return (M, S+1, H, W) the states of the first M images, from noise to picture."""
-        whole = [torch.stack(batch, dim=1)[:, :, 0] for batch in self._batches if len(batch) > 1]
+        """Return (M, S+1, C, H, W) the states of the first M images, from noise to picture."""
+        whole = [torch.stack(batch, dim=1) for batch in self._batches if len(batch) > 1]
         return torch.cat(whole)[: self._count].numpy()
 
 
@@ -196,7 +204,7 @@ def _sample(
 
 def _reference(denoiser: nn.Module, traces: Trajectory, labels: Tensor, progress: Progress) -> Tensor:
     """Return (N, 1, H, W): the finished images of the traces, and as many more like them as are needed."""
-    known = torch.from_numpy(traces.x0)[: len(labels)]
+    known = pictures_of(denoiser, torch.from_numpy(traces.x0)[: len(labels)])
     parts = [known]
     for start in range(len(known), len(labels), 20):
         progress(start, len(labels), f"DDPM, {traces.num_steps} steps")

@@ -84,5 +84,5 @@ def _panel(
     left, top, width, height = box
     theme.write(figure, left - 120, top - 150, words(name), 24, ha="left")
     theme.write(figure, left - 120, top - 60, words(f"{name}_axis"), ha="left", color=theme.MUTED)
-    theme.write(figure, left + width / 2, top + height + 180, words("timestep"), 20)
+    theme.write(figure, left + width / 2, top + height + 180, words("t_noise"), 20)
     return axes

@@ -130,7 +130,7 @@ def measure_exposure(
         real=np.stack(lengths, axis=1),
         power=np.stack(power, axis=1),
         overlap=np.stack(overlap, axis=1),
-        tilde=_excess(denoiser, again, visited, seeds, labels),
+        tilde=_excess(denoiser, again, visited, seeds, labels, traces.x0.shape[1:]),
         exact=exact_excess(variances, spaced, "beta")[::-1][places],
         exact_tilde=exact_excess(variances, spaced, "beta_tilde")[::-1][places],
     )
@@ -167,13 +167,20 @@ def longer(one: Float64, other: Float64) -> Float64:
     return np.divide(one, other, out=np.ones(np.broadcast_shapes(one.shape, other.shape)), where=other > 0) - 1
 
 
-def _excess(denoiser: Denoiser, again: _Again, visited: NDArray[np.int64], seeds: list[int], labels: Tensor) -> Float64:
+def _excess(
+    denoiser: Denoiser,
+    again: _Again,
+    visited: NDArray[np.int64],
+    seeds: list[int],
+    labels: Tensor,
+    images_shape: tuple[int, ...],
+) -> Float64:
     """Return (L, K) by how much ε̂ is longer while generating with β̃ than on the finished images, noised again."""
     kept = {}
     steps = ddpm_steps(
         denoiser,
         again.schedule,
-        ImageNoise(seeds),
+        ImageNoise(seeds, images_shape),
         labels.to(device_of(denoiser)),
         timesteps=visited,
         variance="beta_tilde",

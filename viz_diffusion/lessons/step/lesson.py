@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Annotated
 
@@ -37,8 +38,11 @@ from viz_diffusion.lessons.step.step_parts import (
     norms,
     states,
 )
+from viz_diffusion.plots import theme
 from viz_diffusion.plots.lazy_figures import Figures
 from viz_diffusion.recording.generation import record_generation
+from viz_diffusion.recording.latent_pictures import LATENT_LIMIT, is_latent, side_by_side, state_picture
+from viz_diffusion.recording.trajectory import Float32, Trajectory
 from viz_diffusion.text.catalogue import Texts
 from viz_diffusion.views.frames import one_channel, pictures
 
@@ -125,7 +129,7 @@ def _measure_study(context: LessonContext) -> StepStudy:
             context.model, context.schedule, GENERATIONS, progress=context.progress
         )
     directions = measure_directions(measure_steps(traces, sample) for sample in range(traces.num_images))
-    exposure = measure_exposure(context.model, traces, context.heldout, context.data_set, context.size(*SIZES))
+    exposure = measure_exposure(context.model, traces, context.heldout_x, context.data_set_x, context.size(*SIZES))
     return StepStudy(directions, exposure)
 
 
@@ -135,14 +139,16 @@ def draw(data: StepParts) -> Figures:
     trajectory = data.trajectory
     x_t, x_prev = states(trajectory, data.sample)
     parts = {name: getattr(data, name)[shown] for name in PARTS}
+    shown_state, shown_part = _drawn_as(trajectory)
     ledger = StepLedger(
         steps_left=trajectory.steps_left[shown],
         timesteps=trajectory.timesteps[shown],
-        x_t=pictures(x_t[shown]),
-        **{name: one_channel(part) for name, part in parts.items()},
-        x_prev=pictures(x_prev[shown]),
+        x_t=shown_state(x_t[shown]),
+        **{name: shown_part(part) for name, part in parts.items()},
+        x_prev=shown_state(x_prev[shown]),
         norms=np.stack([norms(part) for part in parts.values()], axis=1),
         stride=data.stride,
+        state_limit=LATENT_LIMIT if is_latent(trajectory) else theme.DIGIT_LIMIT,
     )
     figures = Figures(ledger=lambda: draw_ledger(ledger))
     study = data.study
@@ -153,13 +159,28 @@ def draw(data: StepParts) -> Figures:
     )
 
 
+def _drawn_as(trajectory: Trajectory) -> tuple[Callable[[Float32], Float32], Callable[[Float32], Float32]]:
+    """Return how (R, C, H, W) states and parts are drawn: as (R, H, W), of latents the channels side by side."""
+    if not is_latent(trajectory) or trajectory.decoded is None:
+        return pictures, one_channel
+    shape = (1, *trajectory.decoded.shape[3:])
+    return (lambda x: state_picture(x, shape)[:, 0]), (lambda part: side_by_side(part, shape)[:, 0])
+
+
 def _draw_directions(data: StepDirections) -> Figure:
     found = direction_facts(data)
     contributions = (found.from_start, found.from_enlarging, found.from_removing, found.from_injecting)
     halves = half_interval(data.along)
     with_what = (found.to_noise, found.to_image, found.to_other_noise or 0.0)
     return draw_directions(
-        data.lags, data.cosine.mean(axis=0), half_interval(data.cosine), with_what, np.array(contributions), halves
+        data.lags,
+        data.cosine.mean(axis=0),
+        half_interval(data.cosine),
+        with_what,
+        np.array(contributions),
+        halves,
+        len(data.along),
+        data.steps,
     )
 
 
@@ -265,6 +286,7 @@ PRECOMPUTED = Precomputed(
 LESSON = Lesson(
     name="step",
     any_data=True,
+    latent=True,
     position=40,
     measure=measure,
     measure_recording=measure_recording,

@@ -61,7 +61,10 @@ const branchList = (() => {
     if (a.method !== b.method) arrow(text.change_method, a.method?.toUpperCase(), b.method.toUpperCase());
     if (a.eta !== b.eta) arrow(text.change_eta, a.eta, b.eta);
     const given = settings.given(step.t, b);
-    if (before && settings.given(step.t, a) !== given) found.push(fill(text.change_given, { given, t: step.t }));
+    const elsewhere = a.where !== b.where && given !== step.t;
+    if (before && (elsewhere || settings.given(step.t, a) !== given)) {
+      found.push(fill(b.where === "embedding" ? text.change_embedded : text.change_given, { given, t: step.t }));
+    }
     if (before?.hold !== step.hold) found.push(step.hold ? text[`hold_${step.hold.name}`] ?? text.hold_part : text.hold_nothing);
     if (step.strokes.length > (before?.strokes.length ?? 0)) found.push(text.change_stroke);
     return found;

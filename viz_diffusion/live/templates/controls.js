@@ -50,6 +50,8 @@ const controls = (() => {
     const words = given === null ? "–" : given === t ? fill(text.given_true, { t }) : fill(text.given_other, { given, t });
     setRange("offset", frozen ? shown.frozen : shown.offset, words);
     byId("clock").value = shown.clock;
+    byId("where").value = shown.where;
+    byId("where").disabled = facts.model.use_time === false;
     byId("second").value = shown.second;
     setRange("share", shown.share, shown.share === 0 ? text.share_none : fill(text.share_some, { label: wordFor.label(shown.second), share: wordFor.percent(shown.share) }));
     for (const radio of document.querySelectorAll("input[name=label]")) radio.checked = Number(radio.value) === shown.base;
@@ -93,10 +95,11 @@ const controls = (() => {
     onRange("offset", (value) => lab.change(lab.shownSettings().clock === "frozen" ? { frozen: value } : { offset: value }));
     onRange("share", (share) => lab.change({ share }));
     byId("clock").addEventListener("change", () => lab.change({ clock: byId("clock").value }));
+    byId("where").addEventListener("change", () => lab.change({ where: byId("where").value }));
     byId("second").addEventListener("change", () => lab.change({ second: number("second") }));
     byId("reset").addEventListener("click", () => {
-      const { share, clock, offset, eta, method, guidance } = settings.complete(settings.first());
-      lab.change({ share, clock, offset, eta, method, guidance });
+      const { share, clock, offset, where, eta, method, guidance } = settings.complete(settings.first());
+      lab.change({ share, clock, offset, where, eta, method, guidance });
     });
     for (const radio of document.querySelectorAll("input[name=label]")) {
       radio.addEventListener("change", () => lab.change({ base: Number(radio.value) }));

@@ -2,7 +2,12 @@
 // In and out: a link that holds seed, label and changes; pictures and a film as files.
 const exchange = (() => {
   const NUMBERS = { base: "label", second: "second", share: "share", guidance: "guidance", offset: "offset", frozen: "frozen", eta: "eta" };
-  const CLOCKS = ["shifted", "frozen", "reversed"];
+  const CHOICES = {
+    clock: () => ["shifted", "frozen", "reversed"],
+    where: () => ["everywhere", "embedding"],
+    method: () => engine.sampler.methods,
+    variance: () => ["beta", "beta_tilde"],
+  };
   const GIF_FRAMES = 80;
   const GIF_SCALE = 5;
 
@@ -25,14 +30,13 @@ const exchange = (() => {
 
   function differences(before, after) {
     const found = Object.entries(NUMBERS).filter(([name]) => before[name] !== after[name]).map(([name, key]) => [key, after[name]]);
-    for (const name of ["clock", "method"]) if (before[name] !== after[name]) found.push([name, after[name]]);
+    for (const name of Object.keys(CHOICES)) if (before[name] !== after[name]) found.push([name, after[name]]);
     return found;
   }
 
   // A setting from a link; null where it is none. Values out of range are brought into it.
   function setting(key, value) {
-    if (key === "method") return engine.sampler.methods.includes(value) ? { method: value } : null;
-    if (key === "clock") return CLOCKS.includes(value) ? { clock: value } : null;
+    if (key in CHOICES) return CHOICES[key]().includes(value) ? { [key]: value } : null;
     const name = Object.keys(NUMBERS).find((one) => NUMBERS[one] === key);
     const lastTimestep = engine.sampler.schedule.length - 1;
     const limits = {
@@ -72,10 +76,13 @@ const exchange = (() => {
 
   // Steps to the first state at or below timestep t.
   function* reach(t) {
+    const words = t < 0 ? text.computing_end : text.computing;
     while (lab.state().t > t) {
+      byId("notice").textContent = fill(words, { t, now: lab.state().t });
       lab.forward();
       yield;
     }
+    byId("notice").textContent = "";
     lab.tell("state");
   }
 

@@ -5,6 +5,7 @@ const film = (() => {
   const canvas = byId("film");
   const GAP = 6; // pixels between the lanes
   const DISTANCE = 34; // height of the curve of distances
+  const REACH = 7; // pixels around a mark that a click may be away from it
   let layout = null; // { width, size, places, step }
   let width = 0; // of the canvas on the page
 
@@ -19,7 +20,7 @@ const film = (() => {
     const size = width < 30 * SIDE ? (width < 18 * SIDE ? 1.5 * SIDE : 2 * SIDE) : width < 60 * SIDE ? 2 * SIDE : 3 * SIDE;
     const places = Math.max(2, Math.floor((width + 2) / (size + 2)));
     layout = { width, size, places, step: (width - size) / (places - 1) };
-    byId("scrubber").style.setProperty("--frame", size + "px");
+    canvas.parentElement.style.setProperty("--frame", size + "px");
   }
 
   // The state that stands at a place of the film, or null where a run has none near.
@@ -130,9 +131,20 @@ const film = (() => {
     const box = canvas.getBoundingClientRect();
     const [x, y] = [event.clientX - box.left, event.clientY - box.top];
     const place = Math.min(layout.places - 1, Math.max(0, Math.floor(x / layout.step)));
-    const t = timestepAt(place);
     if (lab.other && y > layout.size + GAP / 2 && y < 2 * layout.size + GAP) lab.swap();
-    lab.seek(branches.nearest(lab.current, t));
+    lab.seek(markAt(x) ?? indexAt(timestepAt(place)));
+  }
+
+  // The index of the state where the current run leaves its parent, if its mark is at x.
+  function markAt(x) {
+    const { parent, fork, run } = lab.current;
+    return parent !== null && Math.abs(leftOfPlace(run.steps[fork].t) - x) <= REACH ? fork : null;
+  }
+
+  // The index of the state nearest to t, whether it is computed already or not.
+  function indexAt(t) {
+    const all = [...lab.current.run.timesteps, -1];
+    return all.reduce((best, one, k) => (Math.abs(one - t) <= Math.abs(all[best] - t) ? k : best), 0);
   }
 
   function resized() {

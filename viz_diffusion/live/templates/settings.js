@@ -2,11 +2,12 @@
 // What the network and the sampler are given: a run's settings as the controls show them, and as the engine takes them.
 //
 // Beside those of sampler.js the settings hold { base, second, share, clock, offset, frozen }: label `base` mixed with
-// label `second` by `share`, and the timestep that the network is given: "shifted", "frozen" or "reversed".
+// label `second` by `share`, and the timestep that the network is given: "shifted", "frozen" or "reversed", and `where`:
+// "everywhere" or in the time "embedding" only.
 const settings = (() => {
   const classes = facts.class_names.length;
   const another = facts.defaults.label === classes - 1 ? 0 : classes - 1; // than the first label
-  const FIRST = { second: facts.defaults.label < 8 && classes > 8 ? 8 : another, share: 0, clock: "shifted", offset: 0, frozen: 500 };
+  const FIRST = { second: facts.defaults.label < 8 && classes > 8 ? 8 : another, share: 0, clock: "shifted", offset: 0, frozen: 500, where: "everywhere", variance: "beta" };
 
   const first = () => complete({ ...FIRST, base: facts.defaults.label, guidance: facts.defaults.guidance, eta: 0, method: null });
 
@@ -27,7 +28,7 @@ const settings = (() => {
 
   function told(t, chosen) {
     const shown = given(t, chosen);
-    return shown === t ? null : { t: shown, where: "everywhere" };
+    return shown === t ? null : { t: shown, where: chosen.where };
   }
 
   // All settings for a step at timestep t.
@@ -48,7 +49,7 @@ const settings = (() => {
   function fromFile(run) {
     for (const step of run.steps) {
       const base = typeof step.settings.label === "number" ? step.settings.label : facts.defaults.label;
-      step.settings = { ...FIRST, base, ...step.settings };
+      step.settings = { ...FIRST, base, where: step.settings.told?.where ?? FIRST.where, ...step.settings };
     }
     const { length } = engine.sampler.schedule;
     const [first, second] = run.timesteps;

@@ -48,7 +48,7 @@
   function readAddress() {
     const parts = new URLSearchParams(location.hash.slice(1));
     if (parts.get("task")) tasks.open(parts.get("task"), false);
-    else if ([...parts].length) exchange.apply(parts);
+    else if (location.hash.includes("=")) exchange.apply(parts); // else it names a place in the page
   }
 
   async function start() {

@@ -19,6 +19,7 @@ const tasks = (() => {
     byId("task-options").replaceChildren(...current.options.map(option));
     byId("task-try").innerHTML = current.try;
     byId("task-measured").textContent = "";
+    byId("task-places").replaceChildren(...current.places.map(wayTo));
     byId("task-back").disabled = number === 1;
     byId("task-next").disabled = number === taskList.length;
     showAnswer(false);
@@ -64,6 +65,20 @@ const tasks = (() => {
   function go(name) {
     history.replaceState(null, "", name ? `#task=${name}` : "#");
     open(name);
+  }
+
+  // A button that leads to a control; on wide screens not to those beside the pictures.
+  function wayTo(name) {
+    const control = byId(name);
+    const label = control.labels?.[0];
+    const words = (label?.querySelector(":scope > span") ?? label ?? control).textContent;
+    const button = make("button", { type: "button", textContent: fill(text.task_go, { name: words }) });
+    button.classList.toggle("narrow", Boolean(control.closest(".setup, .controls fieldset:not(.hands)")));
+    button.addEventListener("click", () => {
+      control.scrollIntoView({ block: "center", behavior: calm.matches ? "instant" : "smooth" });
+      control.focus({ preventScroll: true });
+    });
+    return button;
   }
 
   function listen() {

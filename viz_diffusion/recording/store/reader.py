@@ -26,6 +26,7 @@ from viz_diffusion.recording.store.layout import (
     describe,
     from_attributes,
 )
+from viz_diffusion.recording.store.metadata_sums import check_metadata, checked_sums
 
 _CODECS = {"bytes", "zstd", "blosc", "gzip", "crc32c"}
 _DTYPES = {"float16", "float32", "float64", "int64"}
@@ -81,6 +82,10 @@ class StoreReader:
         if version not in READABLE_VERSIONS:
             raise VizdiffInputError(f"it has schema version {version}; this program reads {READABLE_VERSIONS}")
         self._has_sums = version > 1
+        self._metadata_sums = checked_sums(root)
+        for name in self._metadata_sums:
+            if self._bytes(f"{name}/zarr.json") is None:
+                raise VizdiffInputError(f"{name}/zarr.json is missing")
 
     def close(self) -> None:
         """Close the zip file, if there is one."""
@@ -217,6 +222,7 @@ class StoreReader:
         dimensions = meta.get("dimension_names") or [""] * len(lengths)
         if not len(lengths) == len(chunks) == len(dimensions) <= _MOST_AXES or 0 in chunks:
             raise VizdiffInputError(f"{name} has the shape {lengths}, chunks {chunks} and the axes {dimensions}")
+        check_metadata(name, meta, self._metadata_sums)
         return meta
 
     def _refuse_bombs(self, name: str, meta: Mapping[str, Any], key: str) -> None:

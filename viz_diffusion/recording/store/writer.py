@@ -20,14 +20,12 @@ from numpy.typing import NDArray
 
 from viz_diffusion.errors import VizdiffInputError, VizdiffIOError, VizdiffUsageError
 from viz_diffusion.files import (
-    LARGEST_TEXT,
     append_bytes,
     atomic_write,
     follow,
     io_errors,
     lock,
-    parse_json,
-    read_regular,
+    read_json,
     replace_dir,
     sha256_file,
     sync_dir,
@@ -46,6 +44,8 @@ from viz_diffusion.recording.store.layout import (
     partial_path,
     to_attributes,
 )
+from viz_diffusion.recording.store.metadata_sums import sealed
+from viz_diffusion.stopping import temporary
 
 
 @dataclass
@@ -163,8 +163,7 @@ class StoreWriter:
                 append_bytes(folder / SUMS, "".join(array.sums).encode(), sync=last)
                 array.sums.clear()
             if array.shape != array.committed:
-                meta = parse_json(read_regular(folder / "zarr.json", LARGEST_TEXT))
-                meta["shape"] = list(array.shape)
+                meta = self._meta(name) | {"shape": list(array.shape)}
                 with atomic_write(folder / "zarr.json", sync=last, sync_folder=False) as handle:
                     handle.write(to_json(meta).encode())
                 array.committed = array.shape
@@ -181,8 +180,11 @@ class StoreWriter:
             facts["sha256"] = {name: sha256_file(self._folder / name / SUMS) for name in sorted(self._arrays)}
         root = {"zarr_format": 3, "node_type": "group", "attributes": to_attributes(facts)}
         with atomic_write(self._folder / "zarr.json", sync=last, sync_folder=last) as handle:
-            handle.write(to_json(root).encode())
+            handle.write(to_json(sealed(root, self._meta, sorted(self._arrays) if last else ())).encode())
         self.committed = True
+
+    def _meta(self, name: str) -> dict[str, Any]:
+        return read_json(self._folder / name / "zarr.json")
 
     def _narrow(self, name: str, values: NDArray[Any], dtype: np.dtype[Any], start: tuple[int, ...]) -> NDArray[Any]:
         with np.errstate(over="ignore", under="ignore"):
@@ -226,9 +228,7 @@ def growing_store(path: Path, **options: Any) -> Iterator[StoreWriter]:
     """Give a writer of a store at ``partial_path(path)``, which moves to ``path`` when the block ends without an error.
 
     A store that is already at ``path`` is kept until then. After an error or a kill, what was committed stays at
-    ``partial_path(path)`` until the next recording to ``path``.
-
-    ``options`` are ``dtype`` and ``compress`` of :class:`StoreWriter`.
+    ``partial_path(path)`` until the next recording to ``path``. ``options`` are those of :class:`StoreWriter`.
 
     Raises
     ------
@@ -246,7 +246,7 @@ def growing_store(path: Path, **options: Any) -> Iterator[StoreWriter]:
     lock_file = path.with_name(f".{path.name}.lock")
     with io_errors("write", path):
         path.parent.mkdir(parents=True, exist_ok=True)
-    with lock(lock_file):
+    with lock(lock_file), temporary(lock_file):
         with io_errors("write", partial):
             if partial.exists():
                 shutil.rmtree(partial)

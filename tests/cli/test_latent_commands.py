@@ -1,0 +1,92 @@
+"""Commands on a run in latents: what takes it, and what says in one line that it cannot."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from latent_runs import latent_run
+from refusals import refused
+from training_runs import first_digits
+
+from viz_diffusion.cli import main
+from viz_diffusion.recording.latent_pictures import is_latent
+from viz_diffusion.recording.trajectory import Trajectory
+from viz_diffusion.training.run import Run
+from viz_diffusion.training.thumbnails import Thumbnails
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Thumbnails, "STEPS", 1)
+        return latent_run(tmp_path_factory.mktemp("runs") / "latent", first_digits(20)).path
+
+
+def said(capsys: pytest.CaptureFixture[str], *argv: str) -> dict:
+    assert main([*argv, "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_training_trains_the_autoencoder_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Thumbnails, "STEPS", 1)
+    out = str(tmp_path / "run")
+    options = ["--space", "latent", "--autoencoder-steps", "1", "--steps", "1", "--batch-size", "2", "--subset", "10"]
+    assert main(["train", *options, "--quiet", "--out", out]) == 0
+    run = Run.open(tmp_path / "run")
+    assert run.is_finished
+    assert (run.config.space, run.config.autoencoder.steps) == ("latent", 1)  # type: ignore[union-attr]
+    assert main(["train", "--resume", out, "--steps", "2", "--quiet"]) == 0
+    assert Run.open(tmp_path / "run").trained_steps == 2
+
+
+@pytest.mark.parametrize(
+    ("argv", "line"),
+    [
+        (["--space", "wavelet"], "--space must be pixel or latent, found 'wavelet'"),
+        (["--autoencoder-steps", "5"], "--autoencoder-steps goes with --space latent"),
+        (["--space", "latent", "--autoencoder-steps", "0"], "--autoencoder-steps must be at least 1, found 0"),
+    ],
+)
+def test_impossible_spaces_are_refused(
+    argv: list[str], line: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert line in refused(capsys, 2, "train", *argv, "--out", str(tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_a_recording_is_drawn_with_its_channels(
+    run: Path, lang: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    steps = ["--sampler", "ddim", "--steps", "4", "--lang", lang]
+    found = said(capsys, "trajectory", "--run", str(run), *steps, "--out", str(tmp_path))
+    assert not found["clip"]
+    assert found["x0_beyond_scale"] is None
+    assert ("channels" if lang == "en" else "通道") in found["caption"]
+    assert is_latent(Trajectory.open(tmp_path / "trajectory.zarr"))
+    assert (tmp_path / "latent_channels.png").stat().st_size > 0
+    assert (tmp_path / "steps.gif").stat().st_size > 0
+
+
+def test_samples_are_pictures(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "s.npz"
+    found = said(
+        capsys, "sample", "--run", str(run), "--count", "3", "--steps", "2", "--sampler", "ddim", "--out", str(out)
+    )
+    assert (found["count"], found["clip"], found["x0_beyond_scale"]) == (3, False, None)
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["lesson", "label"], "this network works in latents"),
+        (["live"], "this network works in latents, which the page cannot run"),
+        (["worksheet", "--sampler", "ddim", "--steps", "40"], "a worksheet calculates with pixels"),
+    ],
+)
+def test_what_needs_pixels_says_so_in_one_line(
+    argv: list[str], words: str, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert words in refused(capsys, 3, *argv, "--run", str(run), "--out", str(tmp_path / "out"))

@@ -1,0 +1,70 @@
+"""The space that a run's network works in: the latent network of ``--space latent``, and the autoencoder's training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from viz_diffusion.cli.console import Terminal
+
+if TYPE_CHECKING:
+    import torch
+
+    from viz_diffusion.data import Digits
+    from viz_diffusion.diffusion.autoencoder import AutoencoderConfig
+    from viz_diffusion.diffusion.unet import ModelConfig
+    from viz_diffusion.training.run import Run
+
+LATENT_CHANNELS, LATENT_EMBEDDING = (32, 32), 128
+"""Of a network for latents: feature channels at 7x7 and 4x4, and width of the embedding."""
+
+
+def latent_network(network: ModelConfig, seed: int, steps: int | None) -> tuple[ModelConfig, AutoencoderConfig]:
+    """Return the network for the latents of the images that ``network`` is built for, and their autoencoder."""
+    from viz_diffusion.diffusion.autoencoder import AutoencoderConfig
+
+    autoencoder = AutoencoderConfig(
+        image_size=network.image_size, image_channels=network.in_channels, seed=seed % 2**32
+    )
+    if steps is not None:
+        autoencoder = replace(autoencoder, steps=steps)
+    channels, side, _ = autoencoder.latent_shape
+    latent = replace(
+        network,
+        image_size=side,
+        in_channels=channels,
+        channels=LATENT_CHANNELS,
+        embedding_dim=LATENT_EMBEDDING,
+        fold=1,
+    )
+    return latent, autoencoder
+
+
+def shape_text(shape: Sequence[int]) -> str:
+    """Return a shape as text, such as ``4 × 7 × 7``."""
+    return " × ".join(map(str, shape))
+
+
+def latent_data(
+    run: Run, device: torch.device, data: Digits, heldout: Digits, terminal: Terminal
+) -> tuple[Digits, Digits]:
+    """Return a run's data as its network is trained on them: encoded, or as they are where it works on pixels.
+
+    Where the run has no autoencoder yet, it is trained first; stopped, that training begins anew.
+    """
+    from viz_diffusion.training.autoencoder_training import new_autoencoder, train_autoencoder
+    from viz_diffusion.training.latent_run import AUTOENCODER, encoded, load_latent_space, save_autoencoder
+
+    config = run.config.autoencoder
+    if config is None:
+        return data, heldout
+    if not (run.path / AUTOENCODER).is_file():
+        autoencoder, text = new_autoencoder(config, device), terminal.text("autoencoder")
+        with run.lock(), terminal.progress("Training", text, config.steps) as update:
+            for step in train_autoencoder(autoencoder, data):
+                update(step.step, config.steps, terminal.text("autoencoder_loss", error=step.error))
+            save_autoencoder(run.path, autoencoder)
+    space = load_latent_space(run.path, run.config, run.is_finished, device)
+    terminal.tell("Encoding", "encoding", count=len(data) + len(heldout))
+    return encoded(data, space), encoded(heldout, space)

@@ -1,0 +1,107 @@
+"""From what was measured of latent diffusion to its figures."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from viz_diffusion.lessons.latent.figures import (
+    Bar,
+    draw_channel_contents,
+    draw_latent_space,
+    draw_latent_walk,
+)
+from viz_diffusion.lessons.latent.latent_study import LatentStudy, facts, image_products, share
+from viz_diffusion.lessons.latent.parts_figure import PartSizes, draw_stable_diffusion
+from viz_diffusion.lessons.latent.quality_figure import draw_latent_quality
+from viz_diffusion.plots import theme
+from viz_diffusion.plots.lazy_figures import Figures
+
+COLOURS = {"latent": theme.PURPLE, "pixel": theme.ORANGE, "short": theme.MUTED}
+
+
+def draw(data: LatentStudy) -> Figures:
+    """Draw the digits' latents, walks, channels, cost and quality, and the parts of Stable Diffusion."""
+    made, channels, walks = data.reconstruction, data.channels, data.walks
+    shares = [channels.whole_right, *channels.without_right]
+    limit = float(np.ceil(20 * np.abs(channels.change).max()) / 20)
+    drawn = (
+        (walks.latent_frames, walks.pixel_frames),
+        (walks.latent_read, walks.pixel_read),
+        (walks.latent_probability, walks.pixel_probability),
+    )
+    cost, example = data.cost, 5 % len(made.images)
+    sizes = PartSizes(
+        data.text_parameters,
+        cost.latent_parameters,
+        cost.encoder_parameters + cost.decoder_parameters,
+        made.latents.shape[1:],
+        (1, *made.images.shape[1:]),
+    )
+    return Figures(
+        latent_space=lambda: draw_latent_space(made.images, made.latents, made.decoded),
+        latent_walk=lambda: draw_latent_walk(*drawn, _middles(data)),
+        channel_contents=lambda: draw_channel_contents(
+            channels.whole, channels.without, [f"{hits.mean():.1%}" for hits in shares], channels.change, limit
+        ),
+        latent_quality=lambda: draw_latent_quality(_cost(data), *_quality(data)),
+        stable_diffusion=lambda: draw_stable_diffusion(sizes, made.latents[example], made.decoded[example]),
+    )
+
+
+def _middles(data: LatentStudy) -> list[Bar]:
+    walks = data.walks
+    hits = {"latent": walks.latent_sure, "pixel": walks.pixel_sure, "end": walks.end_sure}
+    return [_share_bar(name, one) for name, one in hits.items()]
+
+
+def _share_bar(name: str, hits: NDArray[np.bool_]) -> Bar:
+    found = share(hits)
+    return Bar(name, found.value, *found.interval, f"{found.value:.1%}", COLOURS.get(name, theme.INK))
+
+
+def _cost(data: LatentStudy) -> list[tuple[str, list[Bar]]]:
+    """Return what an image costs in latents, and in pixels, as shares of the latter."""
+    cost, found = data.cost, facts(data).cost
+    latent, pixel = image_products(cost)
+    autoencoder = cost.encoder_parameters + cost.decoder_parameters
+    return [
+        (
+            "time",
+            [
+                _bar("latent", found.time_ratio, f"{found.latent_ms:.1f}"),
+                _bar("pixel", 1.0, f"{found.pixel_ms:.1f}"),
+            ],
+        ),
+        (
+            "products",
+            [_bar("latent", latent / pixel, f"{latent / 1e6:,.0f}"), _bar("pixel", 1.0, f"{pixel / 1e6:,.0f}")],
+        ),
+        (
+            "parameters",
+            [
+                _bar(
+                    "latent",
+                    (cost.latent_parameters + autoencoder) / cost.pixel_parameters,
+                    f"{cost.latent_parameters:,} + {autoencoder:,}",
+                ),
+                _bar("pixel", 1.0, f"{cost.pixel_parameters:,}"),
+            ],
+        ),
+    ]
+
+
+def _bar(name: str, value: float, text: str) -> Bar:
+    return Bar(name, value, value, value, text, COLOURS[name])
+
+
+def _quality(data: LatentStudy) -> tuple[list[Bar], list[Bar]]:
+    """Return accuracy and Fréchet distance, in multiples of that of real digits, of each network."""
+    found, accuracy, distance = facts(data), [], []
+    for name, one in (("latent", found.latent), ("pixel", found.pixel), ("short", found.short)):
+        if one is None:
+            continue
+        ratio, half = one.frechet_ratio, one.frechet_ratio_half
+        accuracy.append(Bar(name, one.accuracy, *one.accuracy_interval, f"{one.accuracy:.1%}", COLOURS[name]))
+        distance.append(Bar(name, ratio, ratio - half, ratio + half, f"{ratio:.1f}", COLOURS[name]))
+    return accuracy, distance

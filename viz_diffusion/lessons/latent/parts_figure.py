@@ -1,0 +1,110 @@
+"""The parts of Stable Diffusion, with their sizes here and in Stable Diffusion 1.5.
+
+Knows nothing about how anything was measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyBboxPatch
+
+from viz_diffusion.plots import raster, theme
+from viz_diffusion.plots.theme import Array
+from viz_diffusion.plots.words import figure_words
+
+TEXT_ENCODER, DENOISER, AUTOENCODER = 123_060_480, 859_520_964, 83_653_863
+"""Parameters of Stable Diffusion 1.5: CLIP ViT-L/14's text encoder, the U-Net, the variational autoencoder (weights of
+its model card on Hugging Face; Rombach et al. 2022)."""
+LATENT, IMAGE = (4, 64, 64), (3, 512, 512)
+"""Channels, rows and columns of its latents and images."""
+MIDDLES = (720, 1330, 1860, 2360, 2880)
+"""Where the columns are, in page pixels: text encoder, denoiser, latent, decoder, image."""
+Y, HEIGHT = 560, 300
+"""Middle and height of the boxes."""
+
+
+@dataclass(frozen=True)
+class PartSizes:
+    """Sizes of the parts here."""
+
+    text_encoder: int | None
+    """Parameters; None where there is none."""
+    denoiser: int
+    """Parameters of the denoiser in latents."""
+    autoencoder: int
+    """Parameters of encoder and decoder."""
+    latent: tuple[int, ...]
+    """(C, H, W)."""
+    image: tuple[int, ...]
+    """(C, H, W)."""
+
+
+def draw_stable_diffusion(sizes: PartSizes, latent: Array, image: Array) -> Figure:
+    """Draw text encoder, denoiser, (c, h, w) latent, decoder and (H, W) image, and a table of their sizes."""
+    with theme.use_theme():
+        words = figure_words("stable_diffusion")
+        figure = theme.new_figure(words("title"))
+        page = theme.page_axes(figure)
+        for column, name, width in ((0, "text_encoder", 500), (1, "denoiser", 460), (3, "decoder", 400)):
+            _box(figure, page, MIDDLES[column], width, words(name), words(f"{name}_note"))
+        theme.write(figure, 200, Y, words("prompt"), 20, va="center", linespacing=1.4)
+        theme.write(figure, MIDDLES[1], Y - HEIGHT / 2 - 130, words("noise"), va="center")
+        theme.arrow(page, (MIDDLES[1], Y - HEIGHT / 2 - 95), (MIDDLES[1], Y - HEIGHT / 2 - 12))
+        _place_latent(figure, latent)
+        factor = 252 // image.shape[-1]
+        half = factor * image.shape[-1] / 2
+        raster.place_digit(figure, MIDDLES[4] - half, Y - half, factor, image)
+        for start, end in ((345, 458), (982, 1088), (1572, 1724), (1996, 2148), (2572, 2742)):
+            theme.arrow(page, (start, Y), (end, Y))
+        _table(figure, page, sizes)
+        theme.write(figure, 90, 1650, words("source"), ha="left", va="center", color=theme.MUTED, linespacing=1.4)
+        return figure
+
+
+def _box(figure: Figure, page: Axes, middle: float, width: float, name: str, note: str) -> None:
+    """Draw a box with its name and, beneath the name, what it does."""
+    style = "round,pad=0,rounding_size=24"
+    corner = (middle - width / 2, Y - HEIGHT / 2)
+    page.add_patch(FancyBboxPatch(corner, width, HEIGHT, boxstyle=style, fc=theme.PAPER, ec=theme.PURPLE, lw=3.5))
+    theme.write(figure, middle, Y - 60, name, 22, va="center", linespacing=1.2)
+    theme.write(figure, middle, Y + 60, note, va="center", color=theme.MUTED, linespacing=1.3)
+
+
+def _place_latent(figure: Figure, latent: Array) -> None:
+    """Place the channels of a latent in two columns around the middle of its own column."""
+    factor, gap = 112 // latent.shape[-1], 12
+    side = factor * latent.shape[-1]
+    for channel, values in enumerate(latent):
+        row, column = divmod(channel, 2)
+        left = MIDDLES[2] - side - gap / 2 + column * (side + gap)
+        raster.place_noise(figure, left, Y - side - gap / 2 + row * (side + gap), factor, values)
+
+
+def _table(figure: Figure, page: Axes, sizes: PartSizes) -> None:
+    words = figure_words("stable_diffusion")
+
+    def shape(numbers: Sequence[int]) -> str:
+        return " × ".join(map(str, numbers))
+
+    def count(number: int) -> str:
+        return f"{number:,}"
+
+    own_text = words("label") if sizes.text_encoder is None else count(sizes.text_encoder)
+    heads = ["parameters", "parameters", "latent", "autoencoder", "image"]
+    rows = (
+        ("here", (own_text, count(sizes.denoiser), shape(sizes.latent), count(sizes.autoencoder), shape(sizes.image))),
+        ("published", (count(TEXT_ENCODER), count(DENOISER), shape(LATENT), count(AUTOENCODER), shape(IMAGE))),
+    )
+    for middle, head in zip(MIDDLES, heads, strict=True):
+        theme.write(figure, middle, 960, words(head), color=theme.MUTED, va="center", linespacing=1.25)
+    for row, (name, cells) in enumerate(rows):
+        y = 1130 + 230 * row
+        page.plot([90, 3110], [y - 100, y - 100], color=theme.FAINT, lw=2)
+        theme.write(figure, 90, y, words(name), ha="left", va="center", linespacing=1.3)
+        for middle, cell in zip(MIDDLES, cells, strict=True):
+            colour = theme.PURPLE if row == 0 else theme.ORANGE
+            theme.write(figure, middle, y, cell, 20, va="center", color=colour, linespacing=1.25)

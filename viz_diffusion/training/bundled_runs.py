@@ -1,0 +1,27 @@
+"""The runs that come with the package, by the names that ``vizdiff --run`` takes for them.
+
+Reads nothing, and never imports torch.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+_ASSETS = Path(__file__).parents[1] / "assets"
+CONTROLS_DIR = _ASSETS / "controls"
+"""Control runs: the twins ``no_time`` and ``with_time``, ``noise`` and ``flow``; ``subset_100``; ``base_500``."""
+BUNDLED_TEXT = "bundled-text"
+"""Name of the run that was trained with text."""
+BUNDLED_RUNS = {
+    "bundled": _ASSETS / "weights",
+    "bundled-flow": CONTROLS_DIR / "flow",
+    "bundled-latent": _ASSETS / "latent",
+    BUNDLED_TEXT: _ASSETS / "text",
+}
+"""Folder of each bundled run that has a name: ``bundled`` on MNIST, ``bundled-flow`` trained by flow matching,
+``bundled-latent`` in the latents of an autoencoder, ``bundled-text`` with prompts."""
+
+
+def bundled_name(path: Path) -> str | None:
+    """Return the name of the bundled run in a folder; None where the folder is none of theirs."""
+    return next((name for name, folder in BUNDLED_RUNS.items() if folder == path), None)
