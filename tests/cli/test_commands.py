@@ -9,6 +9,8 @@ import shlex
 import signal
 import subprocess
 import sys
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,8 +21,11 @@ from refusals import refused
 
 from viz_diffusion import Trajectory
 from viz_diffusion.cli import main
+from viz_diffusion.cli.commands import train as train_command
 from viz_diffusion.cli.study import figure_command, study_command
 from viz_diffusion.files import write_manifest
+from viz_diffusion.plots import saving
+from viz_diffusion.training.presets import find_preset
 from viz_diffusion.training.run import Run
 
 MNIST = Path(__file__).parents[2] / "viz_diffusion" / "assets" / "mnist"
@@ -37,9 +42,11 @@ def run_json(capsys: pytest.CaptureFixture[str], *argv: str) -> dict:
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a run trained for a few steps on real MNIST by the command itself."""
-    run = tmp_path_factory.mktemp("trained") / "run"
-    assert main(["train", "--steps", "12", "--out", str(run), *TINY]) == 0
+    """Return a run of few channels, trained for a few steps on real MNIST by the command itself."""
+    run, few = tmp_path_factory.mktemp("trained") / "run", replace(find_preset("small"), channels=(8, 8))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train_command, "find_preset", lambda _: few)
+        assert main(["train", "--steps", "12", "--out", str(run), *TINY]) == 0
     return run
 
 
@@ -168,24 +175,28 @@ def test_forward_writes_its_pictures(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert run_json(capsys, "forward", "--schedule", "cosine", "--out", str(tmp_path / "c"))["crossing"] == 496
 
 
+@pytest.mark.usefixtures("short_tsne")
 def test_embeddings_writes_its_pictures(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     said = run_json(capsys, "embeddings", "--run", str(trained), "--out", str(tmp_path))
     names = ("time_embedding", "label_embedding", "conditioning_map", "model")
     written = {f"{name}.{ending}" for name in names for ending in ("png", "svg")}
     assert {path.name for path in tmp_path.iterdir()} == written | {"embeddings.json"}
-    weights = Run.open(trained).load_model()[0].label_emb.weight[:10].double().numpy()
+    model = Run.open(trained).load_model()[0]
+    weights = model.label_emb.weight[:10].double().numpy()
     cosine = weights @ weights.T / np.outer(np.linalg.norm(weights, axis=1), np.linalg.norm(weights, axis=1))
     assert np.allclose(said["label_embedding"]["cosine"], cosine, atol=1e-9)
     assert said["label_embedding"]["tsne_perplexity"] == 3
-    assert said["model"]["num_parameters"] > 1e6
+    assert said["model"]["num_parameters"] == sum(values.numel() for values in model.state_dict().values()) > 1e5
 
 
+@pytest.mark.usefixtures("short_tsne", "few_compared_steps")
 def test_report_is_one_file_with_the_runs_own_numbers(
-    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out, figures, recorded = tmp_path / "report.html", tmp_path / "figures", tmp_path / "recorded"
     short = ["--digit", "3", "--sampler", "ddim", "--steps", "20", "--seed", "4"]
     run_json(capsys, "trajectory", "--run", str(trained), *short, "--out", str(recorded))
+    monkeypatch.setattr(saving, "written_bytes", partial(saving.written_bytes, dpi=20))  # small figures
     argv = ["report", "--run", str(trained), "--trajectory", str(recorded), "--figures", str(figures)]
     said = run_json(capsys, *argv, "--out", str(out))
     page = out.read_text(encoding="utf-8")

@@ -126,6 +126,7 @@ def test_info_states_the_objective_of_the_run(
 # -- pages -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("few_compared_steps")
 def test_the_page_says_what_a_flow_network_predicts(
     runs: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -140,6 +141,7 @@ def test_the_page_says_what_a_flow_network_predicts(
     assert "(flow matching)" in text
 
 
+@pytest.mark.usefixtures("short_tsne")
 def test_embeddings_are_drawn_of_a_flow_network(
     runs: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
