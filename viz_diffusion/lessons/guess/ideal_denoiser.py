@@ -194,7 +194,7 @@ def compare_with_ideal(
         error=np.stack(errors["x0_pred"]),
         ideal_error=np.stack(errors["ideal"]),
         images=IdealFrames(
-            timesteps, *(np.stack(found[name]) for name in ("x_t", "x0_pred", "ideal")), x0=pictures(x0[0].numpy())
+            timesteps, x0=pictures(x0[0].numpy()), **{name: np.stack(images) for name, images in found.items()}
         ),
         digit=digit,
     )
