@@ -162,16 +162,8 @@ def _draw_directions(data: StepDirections) -> Figure:
     contributions = (found.from_start, found.from_enlarging, found.from_removing, found.from_injecting)
     halves = half_interval(data.along)
     with_what = (found.to_noise, found.to_image, found.to_other_noise or 0.0)
-    return draw_directions(
-        data.lags,
-        data.cosine.mean(axis=0),
-        half_interval(data.cosine),
-        with_what,
-        np.array(contributions),
-        halves,
-        len(data.along),
-        data.steps,
-    )
+    cosine, sizes = (data.cosine.mean(axis=0), half_interval(data.cosine)), (len(data.along), data.steps)
+    return draw_directions(data.lags, *cosine, with_what, np.array(contributions), halves, *sizes)
 
 
 def _draw_exposure(data: ExposureBias) -> Figure:
