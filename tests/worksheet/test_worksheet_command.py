@@ -33,6 +33,8 @@ def test_the_command_writes_both_files(recorded: Path, tmp_path: Path, capsys: p
     order = r"\s*".join(f"<span>{letter}</span>" for letter in said["answers"]["order"])
     assert re.search(order, key)
     assert not re.search(order, student)
+    assert sorted("".join(said["answers"]["prompts"])) == list("ABCDEFGH")  # two samples of four prompts
+    assert "“a thin upright seven”" in student
 
 
 @pytest.mark.parametrize(
