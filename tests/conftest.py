@@ -10,6 +10,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from threadpoolctl import threadpool_limits
 
@@ -35,6 +36,7 @@ from viz_diffusion.diffusion.sampler_config import SamplerConfig
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.diffusion.unet import ModelConfig, SimpleUNet
 from viz_diffusion.evaluation import likelihood
+from viz_diffusion.recording import comparison_sampling
 from viz_diffusion.recording.comparison_runs import ComparisonRuns, Generation, save_comparison_runs
 from viz_diffusion.recording.generation import record_generation
 from viz_diffusion.training.run import Run
@@ -52,6 +54,7 @@ SLOWEST = (
     "browser/test_recording_pages_in_browser.py",
     "lessons/decision/test_decision.py",
     "browser/test_real_pages_in_browser.py",
+    "deck/test_slides.py",
     "recording/test_async_writer.py",
     "reliability/test_not_finite.py",
     "cli/test_train_command.py",
@@ -86,6 +89,25 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     order = {Path(__file__).parent / name: place for place, name in enumerate(SLOWEST)}
     counts = Counter(item.path for item in items)
     items.sort(key=lambda item: (order.get(item.path, len(order)), -counts[item.path], item.path))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Hand out tests by :func:`scope`: the study of the tests of decks takes ten seconds to make."""
+    if config.getoption("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByStudy(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return scope(nodeid)
+
+    return ByStudy(config, log)
+
+
+def scope(nodeid: str) -> str:
+    """Return what one worker runs as a whole: the file of a test, or the folder of all tests of decks."""
+    return "tests/deck" if nodeid.startswith("tests/deck/") else nodeid.partition("::")[0]
 
 
 @pytest.fixture(autouse=True)
@@ -136,6 +158,13 @@ def short_tsne(monkeypatch: pytest.MonkeyPatch) -> None:
     from sklearn import manifold
 
     monkeypatch.setattr(manifold, "TSNE", functools.partial(manifold.TSNE, max_iter=250))
+
+
+@pytest.fixture
+def few_compared_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compare a recording by another sampler than DDPM with DDPM in 50 steps, not in 1000."""
+    other = comparison_sampling._other_sampler
+    monkeypatch.setattr(comparison_sampling, "_other_sampler", lambda own, _: other(own, 50))
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -21,8 +22,21 @@ def test_no_library_of_a_worker_computes_in_more_threads_than_were_asked_for() -
         assert set(pools.values()) == {asked}, pools
 
 
-def test_the_slowest_files_come_first_and_then_those_with_the_most_tests(request: pytest.FixtureRequest) -> None:
+def conftest_of(request: pytest.FixtureRequest) -> Any:
+    """Return the tests' conftest.py as a module."""
     (conftest,) = (plugin for plugin in request.config.pluginmanager.get_plugins() if hasattr(plugin, "SLOWEST"))
+    return conftest
+
+
+def test_one_worker_runs_a_file_or_all_tests_of_decks(request: pytest.FixtureRequest) -> None:
+    scope = conftest_of(request).scope
+    decks = {scope(f"tests/deck/{path.name}::test_a[x::y]") for path in Path(__file__).parent.glob("deck/test_*.py")}
+    assert len(decks) == 1
+    assert scope("tests/test_workers.py::test_a[x::y]") == "tests/test_workers.py"
+
+
+def test_the_slowest_files_come_first_and_then_those_with_the_most_tests(request: pytest.FixtureRequest) -> None:
+    conftest = conftest_of(request)
     root = Path(__file__).parent
     assert [name for name in conftest.SLOWEST if not (root / name).is_file()] == []
     first, second, *_ = conftest.SLOWEST

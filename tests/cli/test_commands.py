@@ -285,7 +285,11 @@ def test_a_full_disk_loses_nothing(trained: Path, tmp_path: Path) -> None:
         "--force",
     ]
     done = subprocess.run(
-        [sys.executable, "-m", "viz_diffusion", *argv], capture_output=True, text=True, preexec_fn=limit
+        [sys.executable, "-m", "viz_diffusion", *argv],
+        capture_output=True,
+        text=True,
+        preexec_fn=limit,
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},  # compiled modules would be cut off, and kept
     )
     assert done.returncode == 4, done.stderr
     assert "digits.npz" in done.stderr.splitlines()[-1]

@@ -11,6 +11,7 @@ from viz_diffusion.cli.generation_request import GENERATION, read_request
 from viz_diffusion.cli.outputs import default_out
 from viz_diffusion.diffusion.sampler_config import SamplerConfig
 from viz_diffusion.errors import VizdiffUsageError
+from viz_diffusion.plots import saving
 
 COMMANDS = (["report"], ["deck"], ["worksheet"], ["export", "--figure", "steps"])
 CONTRADICTIONS = (
@@ -100,6 +101,7 @@ def test_what_is_written_over_is_named_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(saving, "figure_bytes", lambda *_, **__: b"a picture")
     said = []
     for argv in ([], [], ["--digit", "3"], ["--digit", "3"], ["--lang", "zh"]):
         assert main(["forward", *argv]) == 0

@@ -23,6 +23,7 @@ from viz_diffusion.training.config import RunConfig
 from viz_diffusion.training.moved_data import with_data_dir
 from viz_diffusion.training.run import Run
 
+pytestmark = pytest.mark.usefixtures("short_tsne")
 ODD = ("$x^2$", '<b>"q"&amp; a very long name of a class that goes on and on', "a_b.c", "고양이 와 개")
 
 
@@ -42,6 +43,18 @@ def odd(tmp_path_factory: pytest.TempPathFactory) -> Path:
     train(write_shapes(place / "shapes", each=12, names=ODD), place / "run")
     main(["trajectory", "--run", str(place / "run"), "--label", ODD[1], "--out", str(place / "recorded"), *FEW])
     return place
+
+
+@pytest.fixture
+def kept(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a test find the study that another one kept, whatever its language."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+
+
+@pytest.fixture
+def odd_kept(odd: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a test find the study of odd names that another one kept."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(odd / "cache"))
 
 
 # -- training and recording ------------------------------------------------------------------------
@@ -90,6 +103,7 @@ def test_sample_takes_all_classes_in_turn_or_one(
 # -- pages -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("kept")
 @pytest.mark.parametrize("lang", ["en", "zh"])
 def test_report_names_classes_and_no_digit(
     folder: Path, lang: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -118,6 +132,7 @@ def test_report_names_classes_and_no_digit(
 SHORT = ["--lessons", "noising,step"]
 
 
+@pytest.mark.usefixtures("kept")
 def test_slides_and_handout_name_the_class(folder: Path, tmp_path: Path) -> None:
     of = ["--run", str(folder / "run"), "--trajectory", str(folder / "recorded"), *SHORT, "--quiet"]
     for name in ("deck.pptx", "deck.pdf"):
@@ -129,6 +144,7 @@ def test_slides_and_handout_name_the_class(folder: Path, tmp_path: Path) -> None
     assert not re.search(r"\bdigit\b", words)
 
 
+@pytest.mark.usefixtures("kept")
 def test_worksheet_asks_for_classes(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     of = ["--run", str(folder / "run"), "--trajectory", str(folder / "recorded"), "--quiet"]
     sheet = run_json(capsys, "worksheet", *of, "--out", str(tmp_path / "sheet"))
@@ -158,6 +174,7 @@ def test_switching_to_a_class_by_its_name(folder: Path, tmp_path: Path, capsys: 
     assert "circle, cross, square, triangle" in refused(capsys, [*arguments, "--switch", "owl@500"], 2)
 
 
+@pytest.mark.usefixtures("odd_kept")
 def test_names_are_text_and_never_markup_on_a_page(
     odd: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -171,6 +188,7 @@ def test_names_are_text_and_never_markup_on_a_page(
     assert ODD[1] not in shown.replace(f"--label '{ODD[1]}'", "")  # shortened, but for the command
 
 
+@pytest.mark.usefixtures("odd_kept")
 @pytest.mark.parametrize("lang", ["en", "zh"])
 def test_names_are_text_and_never_markup_elsewhere(odd: Path, lang: str, tmp_path: Path) -> None:
     of = ["--run", str(odd / "run"), "--trajectory", str(odd / "recorded"), "--lang", lang, "--quiet"]

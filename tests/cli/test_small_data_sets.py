@@ -42,6 +42,7 @@ def test_a_run_on_digits_without_some_of_them(tmp_path: Path, capsys: pytest.Cap
     assert sorted(run_json(capsys, *sheet)["answers"]["digits"].values()) == [5, 8]
 
 
+@pytest.mark.usefixtures("short_tsne")
 @pytest.mark.parametrize("classes", [1, 2])
 def test_one_class_and_two_go_through(classes: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_shapes(tmp_path / "shapes", each=4, names=KINDS[:classes])

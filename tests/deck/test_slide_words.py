@@ -40,6 +40,7 @@ def shipped(made: Made) -> Made:
     findings = [
         Finding.measure(lesson, context) if lesson.result in known else measured[lesson.name]
         for lesson in all_lessons()
+        if lesson.result in known or lesson.name in measured
     ]
     return in_language(replace(made, study=replace(study, findings=tuple(findings))), made.texts)
 

@@ -65,7 +65,8 @@ def test_scenes_set_only_what_a_link_may() -> None:
         scene = parse_qs(plan.scene, strict_parsing=True)
         assert set(scene) <= SETTINGS
         assert {"label", "seed", "at"} <= set(scene)
-        assert not plan.place or f'id="ui-{plan.place}"' in script("lab.html.j2")
+        template = script("lab.html.j2")
+        assert all(f'id="ui-{place}"' in template or f'range("{place}"' in template for place in plan.places)
 
 
 def test_every_word_of_the_scripts_is_there_and_used() -> None:

@@ -18,6 +18,7 @@ from safetensors.torch import load
 from training_runs import TINY, small_config
 
 from viz_diffusion.data import Digits
+from viz_diffusion.diffusion.text_encoder import TextConfig
 from viz_diffusion.diffusion.unet import ModelConfig, SimpleUNet
 from viz_diffusion.errors import VizdiffInputError
 from viz_diffusion.evaluation import classifier as classifiers
@@ -145,9 +146,11 @@ def test_a_run_on_data_of_ones_own_brings_its_names_and_its_classifier(
     [
         ({"channels": (32, 520)}, "up to 512 channels, found 520"),
         ({"image_size": 260}, "up to 256 pixels a side, found 260"),
+        ({"text": TextConfig(("five",))}, "takes prompts"),
+        ({"fold": 1}, "works in latents"),
     ],
 )
-def test_what_the_kernels_have_no_room_for_is_refused(changes: dict[str, Any], message: str) -> None:
+def test_what_the_page_cannot_run_is_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(VizdiffInputError, match=message):
         check_runs_in_page(replace(ModelConfig(), **changes))
     check_runs_in_page(ModelConfig(image_size=256, channels=(512, 512)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from viz_diffusion.plots import theme
 from viz_diffusion.plots.class_names import label_text, named
 from viz_diffusion.plots.class_sheet import draw_class_sheet
 from viz_diffusion.plots.strip import draw_ten_digits
@@ -31,5 +32,9 @@ def test_a_sheet_has_a_row_for_each_class() -> None:
     figure = draw_class_sheet(images, ["a", "b", "c"])
     assert len(figure.axes) == 12
     assert [text.get_text() for text in figure.texts] == ["a", "b", "c"]
+    longest = draw_class_sheet(images, [label_text(0)] * 2 + ["WWWWWWW…"])
+    for text in longest.texts:
+        assert text.get_fontsize() >= theme.TEXT_SIZE
+        assert text.get_window_extent().x0 > 0
     with pytest.raises(ValueError, match="1 to 60 classes"):
         draw_class_sheet(images, ["a"])

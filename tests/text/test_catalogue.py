@@ -139,6 +139,9 @@ NAMES = {
     "ViT",
     "Welling",
     "Rombach",
+    "InfoNCE",
+    "Radford",
+    "Vaswani",
 }
 """Latin words allowed in a Chinese text; commands and fields are not checked."""
 FILES = {"FID", "IDX", "PNG", "png", "svg", "json", "trajectory", "zarr", "VIZDIFF_DEBUG"}
@@ -150,10 +153,12 @@ def is_command(key: str) -> bool:
 
 
 def foreign_words(key: str, text: str) -> list[str]:
-    """Return the words of at least three Latin letters that are not in ``NAMES``; none of a command."""
+    """Return the words of at least three Latin letters that are not in ``NAMES``; none of a command or a prompt."""
     if is_command(key) or key == "language.tag":
         return []
-    plain = re.sub(r"{[^}]*}|--[a-z-]+( bundled| all| [A-Z]+)?|vizdiff [a-z-]+", " ", text.replace("et al.", ""))
+    plain = re.sub(
+        r"“[a-z …]+”|{[^}]*}|--[a-z-]+( bundled| all| [A-Z]+)?|vizdiff [a-z-]+", " ", text.replace("et al.", "")
+    )
     names = NAMES | FILES if key.startswith("terminal.") else NAMES
     return [word for word in re.findall(r"[A-Za-zÀ-ž_]{3,}", plain) if word not in names]
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from worksheet_fakes import LINEAR, fake_digit, fake_others, fake_trajectory, noisy_states
 
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.errors import VizdiffInputError, VizdiffNonFiniteError
-from viz_diffusion.text.catalogue import load_texts
+from viz_diffusion.text.catalogue import languages, load_texts
 from viz_diffusion.worksheet.page import render_answer_key, render_worksheet
 from viz_diffusion.worksheet.plan import MIN_STEPS, NOISIEST_SHARE, choose_frames, make_worksheet, roughness
+from viz_diffusion.worksheet.prompt_exercise import with_prompts
 from viz_diffusion.worksheet.tasks import AnswerKey, Worksheet
 
 
@@ -120,3 +123,32 @@ def test_the_exercise_on_classes_needs_two_other_classes() -> None:
         texts = load_texts(lang)
         assert said in render_worksheet(none, texts)
         assert said in render_answer_key(none, key, "vizdiff worksheet", texts)
+
+
+def test_each_prompt_has_the_samples_that_were_made_with_it(worksheet: tuple[Worksheet, AnswerKey]) -> None:
+    prompts = ("a seven", "a thin two", "a wide <b>one</b>")
+    images = np.stack([np.full((5, 28, 28), k / 4, np.float32) for k in range(3)])
+    images += 0.01 * np.arange(5, dtype=np.float32)[None, :, None, None]  # the noises
+    sheet, key = with_prompts(*worksheet, prompts, images, prompts[1])
+    again, _ = with_prompts(*worksheet, prompts, images, prompts[1])
+    assert sheet.prompts is not None
+    assert again.prompts is not None
+    assert key.prompts is not None
+    assert np.array_equal(sheet.prompts.frames, again.prompts.frames)
+    assert sheet.prompts.letters == tuple("ABCDEF")
+    frames = dict(zip(sheet.prompts.letters, sheet.prompts.frames, strict=True))
+    for k, letters in enumerate(key.prompts.letters):
+        found = sorted(float(frames[letter][0, 0]) for letter in letters)
+        assert found == pytest.approx([k / 4, k / 4 + 0.01])
+    assert key.facts()["prompts"] == ["".join(letters) for letters in key.prompts.letters]
+    other = with_prompts(worksheet[0], replace(worksheet[1], seed=1), prompts, images, prompts[1])[1]
+    assert other.facts()["prompts"] != key.facts()["prompts"]  # the code alone does not give the order
+    for lang in languages():
+        texts = load_texts(lang)
+        student, teacher = render_worksheet(sheet, texts), render_answer_key(sheet, key, "vizdiff", texts)
+        assert "a wide &lt;b&gt;one" in student
+        for k, letters in enumerate(key.prompts.letters):
+            solution = f"<span>{k + 1} = {', '.join(letters)}</span>"
+            assert solution in teacher
+            assert solution not in student
+    assert 'id="prompts"' not in render_worksheet(worksheet[0], load_texts())

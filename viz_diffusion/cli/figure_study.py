@@ -40,7 +40,8 @@ class FigureStudy:
         """Return the texts that suit the figure, as in the report; without a recording there is nothing to read."""
         from viz_diffusion.study.reading import read_images
 
-        texts = texts.for_classes(self.run.config.class_names).for_space(self.run.config.space)
+        config = self.run.config
+        texts = texts.for_classes(config.class_names).for_space(config.space).for_prompts(config.prompts)
         return texts if self.trajectory is None else read_images(self.run, self.trajectory, self.others).texts(texts)
 
     def drawing(self, figure: str, texts: Texts) -> Drawing:

@@ -80,7 +80,9 @@ def study_texts(study: Study, texts: Texts) -> Texts:
     """Return the texts that suit a study: with its classes' names, and with what the classifier reads in its image."""
     from viz_diffusion.study.reading import read_study
 
-    return read_study(study).texts(texts.for_classes(study.run.config.class_names).for_space(study.run.config.space))
+    config = study.run.config
+    suited = texts.for_classes(config.class_names).for_space(config.space).for_prompts(config.prompts)
+    return read_study(study).texts(suited)
 
 
 def figure_command(study: Study, lang: str, figure: str) -> str:

@@ -60,7 +60,6 @@ def create_run(
     -------
     The run, its state, its training and held-out images, and the 0 bytes that its log has.
     """
-    from viz_diffusion.diffusion.unet import ModelConfig
     from viz_diffusion.training.config import RunConfig
     from viz_diffusion.training.loop import TrainState
     from viz_diffusion.training.run import RUNS_DIR, Run
@@ -75,18 +74,7 @@ def create_run(
         **options.target,
     )
     folder = None if options.data_dir is None else str(options.data_dir.resolve())
-    # the last line of the network: ε̂ and the velocity are made of x_t and the layers' output, v and x̂_0 are that output
-    schedule = {"epsilon": "linear", "flow": "flow"}.get(training.objective)
-    network = ModelConfig(channels=preset.channels, num_blocks=preset.num_blocks, schedule=schedule)
-    data_facts: dict[str, Any] = {}
-    if options.data_dir is not None:
-        network, data_facts = _own_data(network, options, terminal)
-    if options.no_time:
-        network = replace(network, use_time=False, schedule=None)
-    if options.space == "latent":
-        network, data_facts["autoencoder"] = latent_network(network, options.seed, options.autoencoder_steps)
-    if options.conditioning == "text":
-        network = text_network(network)
+    network, data_facts = _network(preset, options, training.objective, terminal)
     config = RunConfig(
         network, training, dataset=name, data_dir=folder, preset=preset.name, subset=options.subset, **data_facts
     )
@@ -106,17 +94,41 @@ def create_run(
     data, heldout = latent_data(run, torch_device, data, heldout, terminal)
     train_encoder(run, torch_device, data, terminal)
     state = TrainState.create(config.training, config.model, torch_device)
-    parameters = sum(weight.numel() for weight in state.model.parameters())
-    budget = budget_text(config, terminal)
     facts = {"batch": training.batch_size, "device": torch_device, "precision": training.precision}
-    terminal.tell("Budget", "budget", budget=budget, **facts)
-    notes = [terminal.text("no_time")] if options.no_time else []
-    notes += [] if config.space == "pixel" else [terminal.text("in_latents", shape=shape_text(config.x_shape))]
-    notes += [] if network.text is None else [terminal.text("told_prompts", count=len(network.text.vocabulary))]
-    notes += [] if training.objective == "epsilon" else [terminal.text("objective", objective=training.objective)]
-    about = terminal.text("comma").join([terminal.text("parameters", millions=parameters / 1e6), *notes])
+    terminal.tell("Budget", "budget", budget=budget_text(config, terminal), **facts)
+    parameters = sum(weight.numel() for weight in state.model.parameters())
+    about = terminal.text("comma").join(_about(config, parameters, terminal))
     terminal.tell("Model", "model", preset=preset.name, about=about, count=count, name=name)
     return run, state, data, heldout, 0
+
+
+def _network(preset: Preset, options: NewRun, objective: str, terminal: Terminal) -> tuple[ModelConfig, dict[str, Any]]:
+    """Return the network of a new run, and what its data and its space add to the run's config."""
+    from viz_diffusion.diffusion.unet import ModelConfig
+
+    # the last line of the network: ε̂ and the velocity are made of x_t and the layers' output, v and x̂_0 are that output
+    schedule = {"epsilon": "linear", "flow": "flow"}.get(objective)
+    network = ModelConfig(channels=preset.channels, num_blocks=preset.num_blocks, schedule=schedule)
+    facts: dict[str, Any] = {}
+    if options.data_dir is not None:
+        network, facts = _own_data(network, options, terminal)
+    if options.no_time:
+        network = replace(network, use_time=False, schedule=None)
+    if options.space == "latent":
+        network, facts["autoencoder"] = latent_network(network, options.seed, options.autoencoder_steps)
+    if options.conditioning == "text":
+        network = text_network(network)
+    return network, facts
+
+
+def _about(config: RunConfig, parameters: int, terminal: Terminal) -> list[str]:
+    """Return what is said of a network: its size, and what is unlike the usual one."""
+    network, objective = config.model, config.training.objective
+    notes = [terminal.text("parameters", millions=parameters / 1e6)]
+    notes += [] if network.use_time else [terminal.text("no_time")]
+    notes += [] if config.space == "pixel" else [terminal.text("in_latents", shape=shape_text(config.x_shape))]
+    notes += [] if network.text is None else [terminal.text("told_prompts", count=len(network.text.vocabulary))]
+    return notes + ([] if objective == "epsilon" else [terminal.text("objective", objective=objective)])
 
 
 def budget_text(config: RunConfig, terminal: Terminal) -> str:

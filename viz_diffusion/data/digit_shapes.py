@@ -55,7 +55,7 @@ def measure_shapes(images: Tensor) -> Float64:
     """
     if images.ndim != 4 or images.shape[1] != 1:
         raise VizdiffUsageError(f"`images` must be grey, (N, 1, H, W), found the shape {tuple(images.shape)}")
-    parts = [_measure(part) for part in images.detach().cpu().split(_BATCH)]
+    parts = [_measure(part) for part in torch.split(images.detach().cpu(), _BATCH)]
     return torch.cat(parts).double().numpy() if parts else np.empty((0, len(ATTRIBUTES)))
 
 

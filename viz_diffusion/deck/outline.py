@@ -40,6 +40,7 @@ class PlannedSlide:
 
 _FORWARD, _DDIM, _GUIDANCE = ("ho2020",), ("ho2020", "song2021"), ("ho2022", "kynkaanniemi2019")
 _LATENT = ("kingma2014", "rombach2022")
+_TEXT = ("radford2021", "rombach2022")
 _FLOW = ("lipman2023", "liu2023", "song2021b")
 OUTLINE = (
     PlannedSlide("cover", 20),
@@ -96,6 +97,9 @@ OUTLINE = (
     ),
     PlannedSlide("blocks", 90, "blocks", ("coarse",)),
     PlannedSlide("label_geometry", 90, "label_geometry", ("vectors",), True, "label_embedding"),
+    PlannedSlide("prompts", 90, "prompts", ("held_out",), True, papers=(*_TEXT, "ho2022")),
+    PlannedSlide("attributes", ON_REQUEST, "attributes", ("shape_follows",), papers=_TEXT),
+    PlannedSlide("word_maps", ON_REQUEST, "word_maps", ("digit_on_ink",), papers=("vaswani2017", "rombach2022")),
     PlannedSlide("latent_space", 90, "latent_space", ("ceiling",), True, papers=_LATENT),
     PlannedSlide("latent_quality", 90, "latent_quality", ("cheaper",), papers=_LATENT),
     PlannedSlide("stable_diffusion", 90, "stable_diffusion", papers=("rombach2022", "radford2021")),

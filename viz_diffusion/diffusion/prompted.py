@@ -24,7 +24,7 @@ class PromptedDenoiser(SimpleUNet):
     network
         A network trained with text that predicts ε, as :meth:`Run.load_model` returns it.
     encoder
-        The text encoder it was trained with.
+        The text encoder it was trained with; :func:`~viz_diffusion.training.text_run.text_encoder_of` reads a run's.
     prompts
         The K prompts.
 
@@ -35,8 +35,12 @@ class PromptedDenoiser(SimpleUNet):
 
     Examples
     --------
-    >>> unet = PromptedDenoiser(run.load_model()[0], run.load_text_encoder(), ["a thin one", "a thick one"])
-    >>> record_generation(unet, run.config.noise_schedule, torch.tensor([0, 1]), seeds=[7, 7])
+    >>> from viz_diffusion.diffusion.text_encoder import TextConfig
+    >>> from viz_diffusion.diffusion.unet import ModelConfig
+    >>> text = TextConfig(("a", "thick", "thin", "one"))
+    >>> network = SimpleUNet(ModelConfig(channels=(8, 8), embedding_dim=16, text=text))
+    >>> PromptedDenoiser(network, TextEncoder(text), ["a thin one", "a thick one"]).null_label
+    2
     """
 
     def __init__(self, network: SimpleUNet, encoder: TextEncoder, prompts: Sequence[str]) -> None:

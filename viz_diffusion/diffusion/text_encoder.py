@@ -170,7 +170,7 @@ class TextEncoder(nn.Module):
         """Return the (B, N) cosines of images with prompts."""
         device = self.log_scale.device
         texts = self.text_vectors(self.tokens(prompts).to(device))
-        return torch.cat([self.image_vectors(part.to(device)) @ texts.T for part in images.split(batch_size)])
+        return torch.cat([self.image_vectors(part.to(device)) @ texts.T for part in torch.split(images, batch_size)])
 
     def classify(self, images: Tensor, prompts: Sequence[str]) -> Tensor:
         """Return the (B,) int64 number of the prompt that each image is nearest to: zero-shot classification.

@@ -69,7 +69,7 @@ class ModelConfig:
         try:
             # a config without a schedule is older than the output that uses ᾱ
             text = values.get("text")
-            read = {"channels": tuple(values.get("channels", cls.channels))}
+            read: dict[str, Any] = {"channels": tuple(values.get("channels", cls.channels))}
             read |= {} if text is None else {"text": TextConfig.from_dict(text)}
             config = cls(**{"schedule": None, **values, **read})
             config.noise_schedule()

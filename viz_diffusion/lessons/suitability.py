@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
+import torch
+
 from viz_diffusion.lessons.base import AnyLesson
 from viz_diffusion.training.config import RunConfig
 
-REASONS = ("latent", "digits", "labels")
+REASONS = ("latent", "prompts", "digits", "labels")
 """Why a run does not suit a lesson; the catalogue has ``report.left_out_<reason>`` and ``report.reason_<reason>``."""
+FEWEST_DIGITS = 20
+"""Held-out digits that each prompt must be true of, where a lesson measures real digits."""
 
 
 def reason_to_leave_out(lesson: AnyLesson, config: RunConfig) -> str | None:
     """Return why a run does not suit a lesson, one of :data:`REASONS`; None where it does."""
     if config.space == "latent" and not lesson.latent:
         return "latent"
+    if config.prompts and (not lesson.any_data or _fewest_digits(config) < FEWEST_DIGITS):
+        return "prompts"
     if not lesson.any_data and not config.is_digits:
         return "digits"
     return "labels" if len(config.present_labels) < lesson.least_labels else None
+
+
+@lru_cache(maxsize=4)
+def _fewest_digits(config: RunConfig) -> int:
+    """Return how many held-out digits the prompt is true of that is true of the fewest."""
+    labels = config.load_digits("test").labels
+    return int(torch.bincount(labels, minlength=config.model.num_labels).min())

@@ -41,7 +41,7 @@ def network_data(run: Run) -> NetworkData:
     Raises
     ------
     VizdiffInputError
-        Where the page cannot run the network: it is too large.
+        Where the page cannot run the network: it takes prompts, works in latents, or is too large.
     """
     config = run.config
     check_runs_in_page(config.model)
@@ -80,8 +80,10 @@ def check_runs_in_page(model: ModelConfig) -> None:
     Raises
     ------
     VizdiffInputError
-        Where it works in latents, or is larger than the page's kernels allow.
+        Where it takes prompts or works in latents, or is larger than the page's kernels allow.
     """
+    if model.text is not None:
+        raise VizdiffInputError("this network takes prompts, which the page cannot read; use: vizdiff report")
     if model.fold != 2:
         raise VizdiffInputError("this network works in latents, which the page cannot run; use: vizdiff report")
     widest, positions = 2 * max(model.channels), (model.image_size // 4) ** 2

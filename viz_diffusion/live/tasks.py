@@ -31,8 +31,8 @@ class TaskPlan:
     """What the lab is set up with, as in a link: ``label=5&seed=1&at=499``."""
     answer: int
     """The right answer, from 1."""
-    place: str = ""
-    """The control below the board that it is tried with, such as ``fork``; empty where none is."""
+    places: tuple[str, ...] = ()
+    """Controls that it is tried with and that lie further down, by the end of their id: ``fork``."""
     more: Callable[[Facts], dict[str, Any]] = lambda _: {}
     """Further fields of the measured answer, from the lesson's facts."""
 
@@ -47,8 +47,8 @@ class Task:
     """The lesson that measured the answer."""
     scene: str
     """What the lab is set up with."""
-    place: str
-    """The control below the board that it is tried with."""
+    places: tuple[str, ...]
+    """Controls further down that it is tried with."""
     title: str
     """A few words."""
     question: str
@@ -121,18 +121,18 @@ def _returned(facts: Facts) -> dict[str, Any]:
 
 NO_LABEL = "label=10&guidance=1"
 PLANS = (
-    TaskPlan("guess", "guess", "label=5&seed=1&at=999", 2),
-    TaskPlan("labels", "label", "label=5&seed=1&at=999", 2, "", _switched),
-    TaskPlan("label", "label", "label=5&seed=1&guidance=1&until=-1&at=499", 2, "vote", _switched),
-    TaskPlan("pair", "label", "label=4&seed=1&guidance=1&until=-1&at=399", 1, "", _pairs),
-    TaskPlan("clock", "clock", "label=5&seed=1&guidance=1&until=-1&at=999", 3, "", _clock),
-    TaskPlan("guidance", "guidance", "label=5&seed=1&guidance=1&until=-1&at=599", 2, "vote", _guidance),
-    TaskPlan("noise", "decision", f"{NO_LABEL}&seed=1&eta=1&at=999", 3, "fork", _noise),
-    TaskPlan("fork", "decision", f"{NO_LABEL}&seed=1&steps=20&eta=1&at=749", 1, "fork", _agreement),
-    TaskPlan("coarse", "coarse_fine", "label=5&seed=1&until=-1&at=799", 2, "stroke", _coarse),
-    TaskPlan("steps", "samplers", "label=5&seed=1&guidance=1&at=-1", 3, "", _steps),
-    TaskPlan("return", "decision", f"{NO_LABEL}&seed=1&steps=20&eta=1&at=-1", 2, "mine-take", _returned),
-    TaskPlan("decide", "decision", f"{NO_LABEL}&seed=1&eta=1&at=999", 2),
+    TaskPlan("guess", "guess", "label=5&seed=1&at=999", 2, ("new-seed",)),
+    TaskPlan("labels", "label", "label=5&seed=1&at=999", 2, (), _switched),
+    TaskPlan("label", "label", "label=5&seed=1&guidance=1&until=-1&at=499", 2, ("vote",), _switched),
+    TaskPlan("pair", "label", "label=4&seed=1&guidance=1&until=-1&at=399", 1, (), _pairs),
+    TaskPlan("clock", "clock", "label=5&seed=1&guidance=1&until=-1&at=999", 3, ("clock",), _clock),
+    TaskPlan("guidance", "guidance", "label=5&seed=1&guidance=1&until=-1&at=599", 2, ("guidance", "vote"), _guidance),
+    TaskPlan("noise", "decision", f"{NO_LABEL}&seed=1&eta=1&at=999", 3, ("fork", "eta"), _noise),
+    TaskPlan("fork", "decision", f"{NO_LABEL}&seed=1&steps=20&eta=1&at=749", 1, ("fork",), _agreement),
+    TaskPlan("coarse", "coarse_fine", "label=5&seed=1&until=-1&at=799", 2, ("stroke",), _coarse),
+    TaskPlan("steps", "samplers", "label=5&seed=1&guidance=1&at=-1", 3, ("steps",), _steps),
+    TaskPlan("return", "decision", f"{NO_LABEL}&seed=1&steps=20&eta=1&at=-1", 2, ("mine-take",), _returned),
+    TaskPlan("decide", "decision", f"{NO_LABEL}&seed=1&eta=1&at=999", 2, ("new-seed",)),
 )
 TASK_NAMES = tuple(plan.name for plan in PLANS)
 """Names for links to a task: ``live.html#task=NAME``."""
@@ -165,7 +165,7 @@ def _task(plan: TaskPlan, texts: Texts) -> Task:
         name=plan.name,
         lesson=plan.lesson,
         scene=plan.scene,
-        place=plan.place,
+        places=plan.places,
         title=texts[key + "title"],
         question=texts[key + "question"],
         options=tuple(texts[f"{key}option{number}"] for number in range(1, OPTIONS + 1)),

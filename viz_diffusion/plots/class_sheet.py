@@ -16,7 +16,7 @@ from viz_diffusion.plots.theme import Array
 
 MOST_ROWS = 60
 """Classes that a sheet has room for."""
-_SIDE, _GAP, _NAME = 0.42, 0.06, 1.9
+_SIDE, _GAP, _NAME = 0.42, 0.06, 2.1
 """Inches: an image's side, the gap between two, and the room for names."""
 
 
@@ -42,7 +42,7 @@ def draw_class_sheet(images: Array, names: Sequence[str]) -> Figure:
                 name,
                 ha="right",
                 va="center",
-                fontsize=9,
+                fontsize=theme.TEXT_SIZE,
                 color=theme.INK,
             )
             for column, image in enumerate(line):

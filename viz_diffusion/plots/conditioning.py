@@ -144,7 +144,7 @@ def _bottlenecks(figure: Figure, found: ConditioningMap) -> None:
         for digit in np.unique(found.digits).tolist():
             chosen = points[found.digits == digit]
             mark = MARKERS[digit % len(MARKERS)]
-            axes.plot(chosen[:, 0], chosen[:, 1], mark, color=_colour(digit), ms=7, mec="white", mew=0.5)
+            axes.plot(chosen[:, 0], chosen[:, 1], mark, color=_colour(digit), ms=7, mec=theme.ON_DARK, mew=0.5)
         axes.margins(0.06)
     foot = top + 2 * side + 84
     shown = np.unique(found.digits).tolist()

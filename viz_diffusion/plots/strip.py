@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from viz_diffusion.errors import VizdiffInputError
 from viz_diffusion.plots import raster, theme
-from viz_diffusion.plots.class_names import label_text
+from viz_diffusion.plots.class_names import has_letters, label_text
 from viz_diffusion.plots.frame_header import (
     LABELS,
     Columns,
@@ -23,6 +23,7 @@ from viz_diffusion.plots.frame_header import (
 )
 from viz_diffusion.plots.theme import Array
 from viz_diffusion.plots.words import figure_words
+from viz_diffusion.text.class_names import shown_name
 
 _LONGEST_BAND = 12
 """The largest number of columns in one band."""
@@ -53,6 +54,8 @@ class StepFrames:
     """(F,) int, at least 1: denoising steps still to be done, this one included."""
     x0: Array
     """(H, W) float, in [-1, 1]: the finished image."""
+    prompt: str = ""
+    """The prompt, which the title names; empty where there is none."""
 
     def __post_init__(self) -> None:
         count = len(self.timesteps)
@@ -76,7 +79,8 @@ def draw_steps(frames: StepFrames) -> Figure:
     """
     with theme.use_theme():
         words = figure_words("steps")
-        figure = theme.new_figure(words("title"))
+        named = frames.prompt and has_letters(frames.prompt)
+        figure = theme.new_figure(words("prompt_title", prompt=shown_name(frames.prompt)) if named else words("title"))
         columns = len(frames.timesteps) + 1
         bands = 1 if columns <= _LONGEST_BAND else 2
         for band in range(bands):

@@ -55,22 +55,18 @@ def record_generation(
     image_shape, on_step
         (C, H, W) of one image, where it is no latent; called after each step, for progress bars, and observes only.
     store, dtype, compress, activations, activations_at, activation_norms
-        As of :class:`Recorder`. With a ``store``, images are sampled in batches of 16, of which the first is read back
-        and returned; without, all images are one batch in memory. Latents are always one batch in memory, and are
-        recorded with the pictures of x̂_0 at every step (:attr:`Trajectory.decoded`).
+        As of :class:`Recorder`. With a ``store``, the first batch of 16 images is read back and returned. Latents are
+        always one batch, and are recorded with the pictures of x̂_0 at every step (:attr:`Trajectory.decoded`).
 
     Raises
     ------
-    VizdiffUsageError
-        Where the labels are not one for each seed, or none that the denoiser knows.
-    VizdiffIOError
-        Where the disk has no room for the recording; nothing is sampled then.
+    VizdiffUsageError, VizdiffIOError
+        Where labels are not one for each seed or unknown to the denoiser; where the disk has no room for the recording.
     """
-    count, num_steps = len(seeds), config.num_steps(schedule.num_train_timesteps)
-    _check_labels(labels, count, getattr(denoiser, "null_label", None))
     config, space = sampled_as(denoiser, config), latent_space_of(denoiser)
-    image_shape = image_shape if space is None else space.latent_shape
-    _check_room(store, count, num_steps, image_shape, config, dtype)
+    shape, place = (image_shape, store) if space is None else (space.latent_shape, None)
+    aim = (len(seeds), config.num_steps(schedule.num_train_timesteps))
+    _check(denoiser, labels, aim, shape, config, store, dtype)
     recorder = Recorder(
         denoiser,
         schedule,
@@ -78,22 +74,27 @@ def record_generation(
         activations=activations,
         activations_at=activations_at,
         activation_norms=activation_norms,
-        store=store if space is None else None,
+        store=place,
         dtype=dtype,
         compress=compress,
-        aim=(count, num_steps),
+        aim=aim,
         seeds=seeds,
         weights_sha256=weights_sha256,
         prediction_type=getattr(denoiser, "prediction_type", "epsilon"),
         timesteps="index",
     )
-    process = (denoiser, schedule, labels, seeds, config, image_shape, on_step)
-    if space is None:
-        return _recorded(recorder, *process, store)
-    trajectory = with_pictures(_recorded(recorder, *process, None), space)
+    found = _recorded(recorder, denoiser, schedule, labels, seeds, config, shape, on_step, place)
+    return found if space is None else _kept_with_pictures(found, space, store, dtype, compress)
+
+
+def _kept_with_pictures(
+    trajectory: Trajectory, space: LatentSpace, store: Path | None, dtype: str, compress: bool
+) -> Trajectory:
+    """Return a recording of latents with its pictures; where it is to be kept, its first batch, read back."""
+    decoded = with_pictures(trajectory, space)
     if store is None:
-        return trajectory
-    trajectory.save(store, dtype=dtype, compress=compress)
+        return decoded
+    decoded.save(store, dtype=dtype, compress=compress)
     return Trajectory.open(store, samples=slice(0, CHUNK_SAMPLES))
 
 
@@ -144,6 +145,20 @@ def _sample(
         if on_step is not None:
             on_step(step)
     return step.x_prev
+
+
+def _check(
+    denoiser: nn.Module,
+    labels: Tensor,
+    aim: tuple[int, int],
+    image_shape: tuple[int, ...],
+    config: SamplerConfig,
+    store: Path | None,
+    dtype: str,
+) -> None:
+    """Refuse labels that do not fit, and a recording of ``aim`` images and steps that the disk has no room for."""
+    _check_labels(labels, aim[0], getattr(denoiser, "null_label", None))
+    _check_room(store, *aim, image_shape, config, dtype)
 
 
 def _check_labels(labels: Tensor, count: int, null_label: int | None) -> None:

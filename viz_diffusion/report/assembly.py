@@ -86,6 +86,7 @@ def assemble(
         provenance=tuple(provenance(study, command, texts).values()),
         lang=texts.lang,
         class_names=texts.class_names,
+        prompts=study.run.config.prompts,
         space=study.run.config.space,
         note=data_note(study, texts),
         introduction=introduction(trajectory, study.findings),

@@ -45,7 +45,7 @@ LAB_SCRIPTS = ("lab_link.js",)
 
 def render(page: Page) -> str:
     """Return the page as one HTML document without external files."""
-    texts = load_texts(page.lang).for_classes(page.class_names).for_space(page.space)
+    texts = load_texts(page.lang).for_classes(page.class_names).for_space(page.space).for_prompts(page.prompts)
     if page.recording_only:
         texts = texts.preferring("alone")
     environment = _environment()

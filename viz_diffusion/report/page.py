@@ -69,6 +69,8 @@ class Page:
     """Language of the interface texts, and of the page."""
     recording_only: bool = False
     """Whether the page shows a recording only, without its network; it then uses the texts for that."""
+    prompts: tuple[str, ...] = ()
+    """The prompts that the labels stand for; empty where they are digits or classes."""
     class_names: tuple[str, ...] = ()
     """Names of the classes; empty for digits."""
     space: str = "pixel"

@@ -119,8 +119,10 @@ def read_study(found: Study) -> Reading:
 def classifier_of(config: RunConfig) -> tuple[DigitClassifier, str] | None:
     """Return the classifier of a run's data with its SHA-256; None where there is none, or the data cannot be read.
 
-    The data are only read where any classifier was trained here.
+    The data are only read where any classifier was trained here. Prompts are classified by nothing.
     """
+    if config.prompts:
+        return None
     if config.dataset == "mnist":
         return DigitClassifier.bundled()
     if not CLASSIFIERS_DIR.is_dir():

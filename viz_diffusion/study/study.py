@@ -159,9 +159,9 @@ def num_parameters(model: SimpleUNet) -> int:
 
 
 def data_note(found: Study, texts: Texts) -> str:
-    """Return a paragraph on latents, on data of one's own, and on what is left out because of them; or nothing."""
+    """Return a paragraph on latents, prompts and data of one's own, and on what is left out for them; or nothing."""
     config = found.run.config
-    if config.is_digits and config.space == "pixel":
+    if config.is_digits and config.space == "pixel" and config.model.text is None:
         return ""
     names = [texts.label(label) for label in config.present_labels]
     comma = texts["report.comma"]
@@ -169,7 +169,10 @@ def data_note(found: Study, texts: Texts) -> str:
     channels, size, _ = config.image_shape
     colour = texts["report.data_colour" if channels == 3 else "report.data_grey"]
     about = {"count": len(names), "names": shown, "size": size, "colour": colour}
-    sentences = [] if config.is_digits else [texts("report.data_note", **about)]
+    kind = "prompts" if config.prompts else "data"
+    sentences = [] if config.is_digits else [texts(f"report.{kind}_note", **about)]
+    if config.model.text is not None and not config.prompts:
+        sentences.append(texts["report.text_note"])
     if config.space == "latent":
         sentences.append(texts("report.latent_note", shape=" × ".join(map(str, config.x_shape)), size=size))
     for reason in REASONS:

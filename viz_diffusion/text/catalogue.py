@@ -12,7 +12,7 @@ from importlib import resources
 from typing import Any
 
 from viz_diffusion.errors import VizdiffInputError, VizdiffUsageError
-from viz_diffusion.text.class_names import reword, shown_name
+from viz_diffusion.text.class_names import call_prompts, reword, shown_name
 
 _NEGATIVE = re.compile(r"(?<![\w-])-(?=[\d.∞])")
 _FOLDER = resources.files("viz_diffusion").joinpath("catalogues")
@@ -120,6 +120,14 @@ class Texts(Mapping[str, str]):
         The texts at ``latent.KEY`` replace those at ``KEY``.
         """
         return self if space == "pixel" else self.preferring("latent")
+
+    def for_prompts(self, prompts: Sequence[str]) -> Texts:
+        """Return texts in which classes are called prompts; where there are none, the texts themselves."""
+        if not prompts:
+            return self
+        texts = Texts(self.lang, call_prompts(self._entries, self.lang))
+        texts.class_names = self.class_names
+        return texts
 
     def label(self, label: int) -> str:
         """Return a label as a text names it: the class's name, or the digit."""

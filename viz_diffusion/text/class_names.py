@@ -71,6 +71,36 @@ _RULES: Mapping[str, tuple[_Rule, ...]] = {
 }
 
 
+_OF_PROMPTS: Mapping[str, tuple[tuple[str, str], ...]] = {
+    "en": (
+        (r"^vizdiff forward --data-dir DIR --label \{\w+_arg\}", "vizdiff forward"),
+        (r"^vizdiff train --data-dir DIR", "vizdiff train --conditioning text"),
+        (r"--label (?=\{\w+_arg\})", "--prompt "),
+        (r"\banother label\b", "another prompt"),
+        (r"\bclass (?=“\{)", "prompt "),
+        (r"\bclass (\{(?!\w*_arg\b)\w+\})", r"prompt “\1”"),
+        (r"\bClass (\{(?!\w*_arg\b)\w+\})", r"Prompt “\1”"),
+    ),
+    "zh": (
+        (r"^vizdiff forward --data-dir DIR --label \{\w+_arg\}", "vizdiff forward"),
+        (r"^vizdiff train --data-dir DIR", "vizdiff train --conditioning text"),
+        (r"--label (?=\{\w+_arg\})", "--prompt "),
+        (r"另一个标签", "另一个提示词"),
+        (r"(“\{\w+\}”)类的图像", r"提示词为\1的图像"),
+        (r"类别 ?(\{(?!\w*_arg\b)\w+\}) ?", r"提示词“\1”"),
+    ),
+}
+
+
+def call_prompts(entries: Mapping[str, str], lang: str) -> dict[str, str]:
+    """Return texts that name classes with each named class called a prompt, in quotation marks."""
+    rules = [(re.compile(pattern), new) for pattern, new in _OF_PROMPTS.get(lang, ())]
+    changed = dict(entries)
+    for pattern, new in rules:
+        changed = {key: pattern.sub(new, text) for key, text in changed.items()}
+    return changed
+
+
 def shown_name(name: str) -> str:
     """Return a class's name for running text: on one line, without control characters, not longer than 40."""
     visible = "".join(" " if unicodedata.category(letter)[0] in "CZ" else letter for letter in name)

@@ -60,6 +60,10 @@ ENTRIES = (
     Entry("latent_space", "latent", "z", "z = (E(x) − m) / s"),
     Entry("autoencoder", "latent", "E, D", "x̂ = D(E(x))"),
     Entry("kl_weight", "latent", "β", "L = ‖x − x̂‖² + β·KL"),
+    Entry("tokenizer", "text", "w", "w = w₁, w₂, …"),
+    Entry("text_encoder", "text", "c", "c = f(w₁, w₂, …)"),
+    Entry("contrastive_learning", "text", "u, v", "L = −log(exp(s·u₁·v₁) / (exp(s·u₁·v₁) + exp(s·u₁·v₂) + …))"),
+    Entry("cross_attention", "text", "A", "A = softmax(Q·K / √d)"),
 )
 """All terms, in the order of the chapters."""
 

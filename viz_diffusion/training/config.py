@@ -210,7 +210,8 @@ class RunConfig:
     def data_set(self, training: Digits) -> Digits:
         """Return the complete training set: ``training`` itself, unless the run is trained on a part of it."""
         if self.model.text is not None:
-            return load_digits("train", self.dataset)
+            complete = load_digits("train", self.dataset)
+            return self._fitting_prompts(complete) if self.prompts else complete
         return training if self.subset is None else replace(self, subset=None).load_digits("train")
 
     def to_dict(self) -> dict[str, Any]:

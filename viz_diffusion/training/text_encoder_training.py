@@ -74,7 +74,7 @@ def train_text_encoder(
         for group in optimizer.param_groups:
             group["lr"] = LEARNING_RATE * min(1, (step + 1) / 100) * (1 - step / steps)
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         yield EncoderStep(step + 1, loss.item())
     model.eval().requires_grad_(False)

@@ -54,10 +54,17 @@ def measure(trajectory: Trajectory, sample: int = 0, frames: str | None = None, 
             alphas_cumprod=trajectory.alphas_cumprod[shown],
             steps_left=trajectory.steps_left[shown],
             x0=pictures(trajectory.x0[sample]),
+            prompt=_prompt(recorded, sample),
         ),
         recorded,
         sample,
     )
+
+
+def _prompt(trajectory: Trajectory, sample: int) -> str:
+    """Return the prompt of an image; empty where it has a class."""
+    label = int(trajectory.labels[sample])
+    return trajectory.prompts[label] if 0 <= label < len(trajectory.prompts) else ""
 
 
 def draw(data: StripData) -> Figures:

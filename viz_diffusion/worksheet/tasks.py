@@ -144,6 +144,28 @@ class PixelAnswer:
 
 
 @dataclass(frozen=True, eq=False)
+class PromptTask:
+    """Exercise 5: find the prompt that each sample of a network of prompts was made with."""
+
+    prompts: tuple[str, ...]
+    """(P,) the prompts."""
+    letters: tuple[str, ...]
+    """(N,) A, B, C …: the samples' names."""
+    frames: Float32
+    """(N, H, W) float32: the samples."""
+
+
+@dataclass(frozen=True, eq=False)
+class PromptAnswer:
+    """The samples of each prompt."""
+
+    letters: tuple[tuple[str, ...], ...]
+    """(P, 2) the samples that were made with each prompt."""
+    held_out: str
+    """The prompt whose combination of words no training image had."""
+
+
+@dataclass(frozen=True, eq=False)
 class Worksheet:
     """The exercises that students get, without any answer."""
 
@@ -161,6 +183,8 @@ class Worksheet:
     """Exercise 4; None where it is left out."""
     left_out: Mapping[str, str] = field(default_factory=dict)
     """From the name of an exercise that is left out to the last part of the key of the text that says why."""
+    prompts: PromptTask | None = None
+    """Exercise 5; None where no network of prompts was sampled."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,6 +203,8 @@ class AnswerKey:
     """Answer to exercise 3."""
     pixel: PixelAnswer | None
     """Answer to exercise 4; None where it is left out."""
+    prompts: PromptAnswer | None = None
+    """Answer to exercise 5; None where it is left out."""
 
     def facts(self) -> dict[str, Any]:
         """Return the answers as JSON values."""
@@ -189,4 +215,5 @@ class AnswerKey:
             "snr": [float(v) for v in self.snr.snr],
             "crossing": self.snr.crossing,
             "x0_pred": [] if self.pixel is None else [float(v) for v in self.pixel.x0],
+            "prompts": [] if self.prompts is None else ["".join(letters) for letters in self.prompts.letters],
         }

@@ -305,7 +305,7 @@ def test_figures_are_drawn(lang: str) -> None:
     assert "859,520,964" in words["stable_diffusion"]
     assert "60,000" in words["stable_diffusion"]
     assert "238,500 + 124,000" in words["latent_quality"]
-    assert "99.0%" in words["latent_channels"]
+    assert "99.0%" in words["channel_contents"]
 
 
 # -- which networks ------------------------------------------------------------------------------------

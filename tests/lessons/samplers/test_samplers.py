@@ -242,8 +242,8 @@ def test_the_figures_show_what_was_found(read: Samplers) -> None:
     assert [word for word in said if word.startswith("D")] == [
         "DDPM,\nvariance β",
         "DDPM,\nvariance β̃",
-        "DDIM",
-        "DPM-Solver++\n(2M)",
+        "DDIM,\nno noise added",
+        "DPM-Solver++\n(2M), no noise",
     ]
     assert said.count("90%") == 4 * (len(STEPS) - 2)
     left, right = [axes for axes in figures["strokes"].axes if axes.lines and axes.get_zorder() == 0]

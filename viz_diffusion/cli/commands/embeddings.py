@@ -37,6 +37,10 @@ OutOption = Annotated[
 ]
 
 
+PICTURES = ("*_embedding.???", "conditioning_map.???", "model.???")
+"""Names of the command's figures."""
+
+
 @writes_pictures
 def run_command(
     run: RunOption = None,
@@ -52,15 +56,9 @@ def run_command(
     place_folder(out)
     loaded = load_run(run, "cpu", terminal)
     texts = terminal.texts.for_classes(loaded.run.config.class_names).for_space(loaded.run.config.space)
-    written = Output(
-        out / "embeddings.json",
-        "embeddings",
-        force,
-        lang,
-        ("*_embedding.???", "conditioning_map.???", "model.???"),
-        shares=True,
+    Output(out / "embeddings.json", "embeddings", force, lang, PICTURES, shares=True).claim(
+        terminal, weights=loaded.weights_sha256[:8]
     )
-    written.claim(terminal, weights=loaded.weights_sha256[:8])
     from viz_diffusion.lessons.clock import lesson as clock
     from viz_diffusion.lessons.facts import facts_by_name
     from viz_diffusion.lessons.label import lesson as label

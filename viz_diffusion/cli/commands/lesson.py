@@ -94,12 +94,10 @@ def run_command(
     from viz_diffusion.lessons.base import choose_lessons
 
     lesson = choose_lessons(name)[0]
-    request = GenerationRequest(
-        DEFAULT_DIGIT if digit is None else digit, seed, None, PICTURE_SAMPLER, asked=(digit, label), refresh=refresh
-    )
+    asked = DEFAULT_DIGIT if digit is None else digit
+    request = GenerationRequest(asked, seed, None, PICTURE_SAMPLER, asked=(digit, label), refresh=refresh)
     own = ["--full"] * full + ["--refresh"] * refresh
-    names = picture_names(lesson.figure_names)
-    written = Output(out / f"{name}.json", "lesson", force, lang, names, options=own, shares=True)
+    written = Output(out / f"{name}.json", "lesson", force, lang, picture_names(lesson.figure_names), None, own, True)
     opened = open_study(request, run, device, terminal, written, data_dir)
     finding, narrated = study_lesson(opened, lesson, full=full, anew=refresh, texts=texts)
     terminal.say("Drawing", ", ".join(drawing.name for drawing in narrated.drawings))
@@ -107,12 +105,12 @@ def run_command(
 
     for drawing in narrated.drawings:
         save_drawing(drawing, out)
-    loaded = opened.loaded
+    run_used = opened.loaded.run
     result = {
         "lesson": name,
-        "run": loaded.run.name_or_path,
-        "weights_sha256": loaded.weights_sha256,
-        "dataset": loaded.run.config.dataset,
+        "run": run_used.name_or_path,
+        "weights_sha256": opened.loaded.weights_sha256,
+        "dataset": run_used.config.dataset,
         "digit": opened.label,
         "seed": seed,
         "seconds": round(terminal.seconds, 1),

@@ -32,6 +32,7 @@ from viz_diffusion.cli.recording_study import measure_recording, recording_comma
 from viz_diffusion.cli.study import LessonsOption, lessons_mark, pick_lessons, study_command, study_texts
 from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.files.output_places import place_file, place_folder
+from viz_diffusion.training.bundled_runs import BUNDLED_RUNS
 
 if TYPE_CHECKING:
     from viz_diffusion.lessons.base import Finding
@@ -183,12 +184,10 @@ def _picture_names() -> tuple[str, ...]:
 
 def _next_command(study: Study) -> str:
     """Return what to run next: go on training, or measure a run of one's own; empty for a bundled one."""
-    from viz_diffusion.training.bundled_runs import bundled_name
-
     run = study.run
     if not run.is_finished:
         return shlex.join(["vizdiff", "train", "--resume", show_path(run.path)])
-    if bundled_name(run.path) is None:
+    if run.name_or_path not in BUNDLED_RUNS:
         return shlex.join(["vizdiff", "evaluate", "--run", show_path(run.path)])
     return ""
 

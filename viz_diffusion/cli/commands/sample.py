@@ -35,6 +35,8 @@ from viz_diffusion.files.output_places import place_file
 if TYPE_CHECKING:
     import torch
 
+    from viz_diffusion.cli.loading import LoadedRun
+    from viz_diffusion.diffusion.sampler_config import SamplerConfig
     from viz_diffusion.evaluation.classifier import DigitClassifier
     from viz_diffusion.training.config import RunConfig
 
@@ -92,12 +94,7 @@ def run_command(
     result = {
         "out": str(out),
         "count": count,
-        "run": loaded.run.name_or_path,
-        "weights_sha256": loaded.weights_sha256,
-        **config.facts(),
-        "steps": config.num_steps(loaded.run.config.num_train_timesteps),
-        "evaluations": config.num_evaluations(loaded.run.config.num_train_timesteps),
-        "objective": loaded.run.config.training.objective,
+        **_facts(loaded, config),
         "seed": seed,
         "x0_beyond_scale": clipped,
         "seconds": round(terminal.seconds, 1),
@@ -110,6 +107,19 @@ def run_command(
     elif wanted is None:
         terminal.tell("Left out", "prompts_without_digit")
     terminal.result(result)
+
+
+def _facts(loaded: LoadedRun, config: SamplerConfig) -> dict[str, Any]:
+    """Return what the result says of the network and the sampler."""
+    timesteps = loaded.run.config.num_train_timesteps
+    return {
+        "run": loaded.run.name_or_path,
+        "weights_sha256": loaded.weights_sha256,
+        **config.facts(),
+        "steps": config.num_steps(timesteps),
+        "evaluations": config.num_evaluations(timesteps),
+        "objective": loaded.run.config.training.objective,
+    }
 
 
 def _judge(config: RunConfig, terminal: Terminal) -> tuple[DigitClassifier, str] | None:

@@ -100,7 +100,8 @@ def run_command(
     out = default_out(name, "", digit, lang, shown, seed=seed, sampling=config, run=run) if out is None else out
     place_folder(out)
     loaded = load_run(run, device, terminal, prompts=prompt)
-    texts = texts.for_classes(loaded.run.config.class_names).for_space(loaded.run.config.space)
+    kind = loaded.run.config
+    texts = texts.for_classes(kind.class_names).for_space(kind.space).for_prompts(kind.prompts)
     chosen = choose_label(loaded.run.config, digit, label)
     Output(out / "trajectory.json", "trajectory", force, lang, RECORDING, shares=True).claim(
         terminal,

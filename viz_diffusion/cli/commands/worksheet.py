@@ -12,6 +12,7 @@ import typer
 from viz_diffusion.cli.console import Terminal, show_path, show_size
 from viz_diffusion.cli.generation_request import GENERATION, GenerationOptions, read_request
 from viz_diffusion.cli.live_lab import lab_of_worksheet
+from viz_diffusion.cli.open_study import open_study
 from viz_diffusion.cli.option_groups import OUTPUT, takes
 from viz_diffusion.cli.options import (
     DataDirOption,
@@ -24,13 +25,14 @@ from viz_diffusion.cli.options import (
     check_at_least,
 )
 from viz_diffusion.cli.outputs import Output
-from viz_diffusion.cli.study import prepare_study, study_command, study_texts
+from viz_diffusion.cli.study import study_command, study_texts
 from viz_diffusion.errors import VizdiffInputError
 from viz_diffusion.files.output_places import place_folder
 
 if TYPE_CHECKING:
     from viz_diffusion.text.catalogue import Texts
-    from viz_diffusion.worksheet.tasks import Worksheet
+    from viz_diffusion.training.config import RunConfig
+    from viz_diffusion.worksheet.tasks import AnswerKey, Worksheet
 
 
 HELP = (
@@ -72,7 +74,9 @@ def run_command(
     out = request.default_out("worksheet", "", lang, run) if out is None else out
     place_folder(out)
     written = Output(out / "worksheet.html", "worksheet", force, lang, ("key.html",), shares=True)
-    study = prepare_study(request, run, device, terminal, lessons=(), out=written, data_dir=data_dir)
+    opened = open_study(request, run, device, terminal, written, data_dir)
+    _require_pixels(opened.loaded.run.config)
+    study = opened.measure(())
     texts = study_texts(study, texts)
     from viz_diffusion.lessons.context import typical_image
     from viz_diffusion.study.reading import read_study
@@ -80,19 +84,15 @@ def run_command(
     from viz_diffusion.worksheet.page import write_worksheet
 
     config = study.run.config
-    if config.space == "latent":
-        raise VizdiffInputError(
-            "a worksheet calculates with pixels, and this network works in latents; choose `run` bundled"
-        )
     heldout = config.load_digits("test")
     label = int(study.trajectory.labels[0])
     real = typical_image(label, heldout, heldout if label in heldout.present else config.load_digits("train"))
     reading = read_study(study)
-    sheet, key = make_worksheet(
-        study.trajectory, study.comparison_runs.others, pictures(real.numpy()), misread=reading.misread
-    )
-    command = study_command("worksheet", study, lang)
+    others, image = study.comparison_runs.others, pictures(real.numpy())
+    sheet, key = make_worksheet(study.trajectory, others, image, misread=reading.misread)
+    sheet, key = _with_prompts(sheet, key, study.trajectory.weights_sha256, lang)
     lab = lab_of_worksheet(study.run, out, terminal)
+    command = study_command("worksheet", study, lang)
     pages = write_worksheet(sheet, key, command, texts, out, reading.warning(texts), lab)
     _say(sheet, pages, texts, terminal)
     terminal.result(
@@ -111,6 +111,29 @@ def run_command(
     if open_page:
         for page in pages:
             webbrowser.open(page.resolve().as_uri())
+
+
+def _with_prompts(sheet: Worksheet, key: AnswerKey, weights_sha256: str, lang: str) -> tuple[Worksheet, AnswerKey]:
+    """Return the exercises with the one on prompts, where samples of prompts ship for these weights."""
+    from viz_diffusion.lessons.precomputed import load_results
+    from viz_diffusion.lessons.text.lesson import LESSON
+    from viz_diffusion.lessons.text.text_study import HELD_OUT_ROW, TextStudy
+    from viz_diffusion.worksheet.prompt_exercise import with_prompts
+
+    found = load_results([LESSON], weights_sha256)
+    if TextStudy not in found:
+        return sheet, key
+    grid, first = found[TextStudy].grid, int(lang == "zh")
+    prompts = grid.prompts[first::2]
+    return with_prompts(sheet, key, prompts, grid.images[first::2], prompts[HELD_OUT_ROW])
+
+
+def _require_pixels(config: RunConfig) -> None:
+    """Refuse a network that works in latents, before anything is sampled."""
+    if config.space == "latent":
+        raise VizdiffInputError(
+            "a worksheet calculates with pixels, and this network works in latents; choose `run` bundled"
+        )
 
 
 def _say(sheet: Worksheet, pages: Sequence[Path], texts: Texts, terminal: Terminal) -> None:

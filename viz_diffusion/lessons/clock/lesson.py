@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Annotated
 
+import numpy as np
+
 from viz_diffusion.data import NUM_LABELS
 from viz_diffusion.diffusion.unet import SimpleUNet
 from viz_diffusion.lessons.base import Claim, Lesson, LessonFigure, Precomputed, Rows
@@ -142,7 +144,7 @@ def _border(wrong: WrongTimesteps) -> BorderEstimates:
         wrong.at_end,
         wrong.bound,
         BORDER_COUNT,
-        black=wrong.black.any(axis=0),
+        black=np.asarray(wrong.black.any(axis=0)),
         image=wrong.arms.images[0, 0, 0],
     )
 

@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from viz_diffusion.plots import raster, theme
+from viz_diffusion.plots.panels import write_notes
 from viz_diffusion.plots.theme import Array
 from viz_diffusion.plots.words import figure_words
 
@@ -30,19 +31,22 @@ class IdealFrames:
     """(K, H, W) float: x̂_0."""
     ideal: Array
     """(K, H, W) float, in [-1, 1]: E[x_0 | x_t]."""
+    x0: Array
+    """(H, W) float, in [-1, 1]: the image without noise."""
 
 
-def draw_ideal(frames: IdealFrames, error: Array, ideal_error: Array) -> Figure:
+def draw_ideal(frames: IdealFrames, error: Array, ideal_error: Array, count: int, digit: int) -> Figure:
     """Draw x_t, x̂_0, E[x_0 | x_t] and their difference, one column a timestep; RMS errors beneath.
 
-    ``error`` and ``ideal_error`` are (K,) RMS errors per pixel of many images, drawn as numbers, the smaller in bold.
+    ``error`` and ``ideal_error`` are (K,) RMS errors per pixel of ``count`` images, drawn as numbers, the smaller in
+    bold; ``digit`` is the label of the image that is drawn.
     """
     with theme.use_theme():
         words = figure_words("ideal")
         figure = theme.new_figure(words("title"))
-        left, right, top, gap = 690, 3150, 320, 20
-        count, side = len(frames.timesteps), frames.x_t.shape[2]
-        pitch = (right - left) / count
+        left, right, top, gap = 690, 3150, 320, 16
+        side = frames.x_t.shape[2]
+        pitch = (right - left) / (len(frames.timesteps) + 1)
         factor = max(1, min(9, int(pitch - 20) // side))
         size = side * factor
         difference = (frames.x0_pred - frames.ideal) * (theme.NOISE_LIMIT / DIFFERENCE_LIMIT)
@@ -51,7 +55,7 @@ def draw_ideal(frames: IdealFrames, error: Array, ideal_error: Array) -> Figure:
         rows = (frames.x_t, frames.x0_pred, frames.ideal, difference)
         for row, (name, images) in enumerate(zip(("noised", "network", "ideal", "difference"), rows, strict=True)):
             y = top + row * (size + gap)
-            theme.write(figure, left - 40, y + size / 2, words(name), ha="right", va="center", linespacing=1.4)
+            theme.write(figure, left - 40, y + size / 2, words(name), ha="right", va="center", linespacing=1.2)
             for column, image in enumerate(images):
                 x = left + column * pitch + (pitch - size) / 2
                 (raster.place_noise if row == 3 else raster.place_digit)(figure, x, y, factor, image)
@@ -66,10 +70,18 @@ def draw_ideal(frames: IdealFrames, error: Array, ideal_error: Array) -> Figure:
                 theme.write(figure, middle, y, f"{float(own[column]):.3f}", color=colour, weight=weight)
         theme.write(figure, left - 40, end + 62, words("network_error"), ha="right")
         theme.write(figure, left - 40, end + 148, words("ideal_error"), ha="right")
-        bar = (2690, 1636, 420, 26)
-        theme.write(figure, 90, bar[1] + 26, words("errors"), ha="left", color=theme.MUTED)
-        theme.colour_bar(figure, bar, theme.NOISE_MAP, DIFFERENCE_LIMIT)
-        theme.write(figure, bar[0] - 40, bar[1] + 26, words("colours"), ha="right", color=theme.MUTED)
+        x = right - (pitch + size) / 2
+        theme.write(figure, x + size / 2, top - 50, words("original"), 26)
+        raster.place_digit(figure, x, top, factor, frames.x0)
+        theme.colour_bar(
+            figure,
+            (x + 20, top + 3 * (size + gap) + size // 2 - 40, size - 40, 26),
+            theme.NOISE_MAP,
+            DIFFERENCE_LIMIT,
+            ticks=(-1, 1),
+        )
+        lines = (words("ideal_is", digit=digit), words("given", digit=digit), words("errors", count=count))
+        write_notes(figure, *lines)
         return figure
 
 

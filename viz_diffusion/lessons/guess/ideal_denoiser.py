@@ -193,7 +193,9 @@ def compare_with_ideal(
         eps_error=np.sqrt(np.stack(errors["eps"]).mean(axis=1)),
         error=np.stack(errors["x0_pred"]),
         ideal_error=np.stack(errors["ideal"]),
-        images=IdealFrames(timesteps, *(np.stack(found[name]) for name in ("x_t", "x0_pred", "ideal"))),
+        images=IdealFrames(
+            timesteps, *(np.stack(found[name]) for name in ("x_t", "x0_pred", "ideal")), x0=pictures(x0[0].numpy())
+        ),
         digit=digit,
     )
 

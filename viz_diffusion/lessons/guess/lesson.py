@@ -126,7 +126,8 @@ def draw(data: StripData) -> Figures:
     steps, found = strip_view.draw(data), _ideal_of(data)
     if found is None:
         return steps
-    return steps | Figures(ideal=lambda: draw_ideal(found.images, rms(found.error), rms(found.ideal_error)))
+    error, ideal_error, count = rms(found.error), rms(found.ideal_error), found.error.shape[1]
+    return steps | Figures(ideal=lambda: draw_ideal(found.images, error, ideal_error, count, found.digit))
 
 
 def facts(data: StripData) -> GuessFacts:

@@ -13,7 +13,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from viz_diffusion.plots import raster, theme
-from viz_diffusion.plots.panels import AxisScale, Curve, draw_curves, mark_x
+from viz_diffusion.plots.panels import AxisScale, Curve, draw_curves, mark_x, write_notes
 from viz_diffusion.plots.theme import Array
 from viz_diffusion.plots.words import figure_words
 
@@ -63,6 +63,7 @@ def draw_label_bits(bits: LabelBits) -> Figure:
         said = words("entropy", bits=bits.entropy)
         height = box[1] + (1 - bits.entropy / high) * box[3]
         theme.write(figure, box[0] + 20, height - 24, said, 20, ha="left", color=theme.INK)
+        write_notes(figure, words("bands"))
         return figure
 
 

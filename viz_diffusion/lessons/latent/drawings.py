@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from viz_diffusion.lessons.latent.figures import (
     Bar,
-    draw_latent_channels,
+    draw_channel_contents,
     draw_latent_space,
     draw_latent_walk,
 )
@@ -41,7 +41,7 @@ def draw(data: LatentStudy) -> Figures:
     return Figures(
         latent_space=lambda: draw_latent_space(made.images, made.latents, made.decoded),
         latent_walk=lambda: draw_latent_walk(*drawn, _middles(data)),
-        latent_channels=lambda: draw_latent_channels(
+        channel_contents=lambda: draw_channel_contents(
             channels.whole, channels.without, [f"{hits.mean():.1%}" for hits in shares], channels.change, limit
         ),
         latent_quality=lambda: draw_latent_quality(_cost(data), *_quality(data)),

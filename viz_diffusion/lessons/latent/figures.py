@@ -66,7 +66,7 @@ def draw_latent_space(images: Array, latents: Array, decoded: Array) -> Figure:
         return figure
 
 
-def draw_latent_channels(whole: Array, without: Array, shares: Sequence[str], change: Array, limit: float) -> Figure:
+def draw_channel_contents(whole: Array, without: Array, shares: Sequence[str], change: Array, limit: float) -> Figure:
     """Draw a digit decoded from its whole latent and without each channel, and what moving one number changes.
 
     Parameters
@@ -79,7 +79,7 @@ def draw_latent_channels(whole: Array, without: Array, shares: Sequence[str], ch
         (c, H, W) mean change of the image by one number of the channel, drawn from -limit to limit.
     """
     with theme.use_theme():
-        words = figure_words("latent_channels")
+        words = figure_words("channel_contents")
         figure = theme.new_figure(words("title"))
         pitch = (3130 - FIRST) / (1 + len(without))
         factor = max(1, min(int(pitch - 50), 520) // whole.shape[-1])

@@ -138,7 +138,7 @@ LESSON = Lesson(
         (
             LessonFigure("latent_space", in_exercise=True),
             LessonFigure("latent_walk"),
-            LessonFigure("latent_channels", advanced=True),
+            LessonFigure("channel_contents", advanced=True),
             LessonFigure("latent_quality"),
             LessonFigure("stable_diffusion"),
         ),

@@ -181,8 +181,8 @@ def measure_quality(
     others: list[SampleQuality | None] = []
     for index, arm in enumerate((pixel, short)):
         progress(1 + index, 3, text)
-        images = None if arm is None else sample(arm.network, arm.schedule, count)
-        others.append(None if arm is None or images is None else judge.evaluate(images, arm.training)[0])
+        found_of = None if arm is None else judge.evaluate(sample(arm.network, arm.schedule, count), arm.training)[0]
+        others.append(found_of)
     assert others[0] is not None
     return Quality(
         found,

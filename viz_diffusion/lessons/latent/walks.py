@@ -105,7 +105,7 @@ def _walks(space: LatentSpace, one: Tensor, other: Tensor) -> tuple[Tensor, Tens
     shares = torch.linspace(0, 1, FRAMES)[None, :, None, None, None]
     ends = space.encode(one)[:, None], space.encode(other)[:, None]
     latents = (1 - shares) * ends[0] + shares * ends[1]
-    decoded = space.decode(latents.flatten(0, 1)).unflatten(0, latents.shape[:2])
+    decoded = torch.unflatten(space.decode(latents.flatten(0, 1)), 0, latents.shape[:2])
     return decoded, (1 - shares) * one[:, None] + shares * other[:, None]
 
 
@@ -114,7 +114,7 @@ def _read(
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Return (D, F) labels that are read in (D, F, C, H, W) images, and their probabilities."""
     probability = classifier.probabilities(images.flatten(0, 1), temperature=temperature)
-    most, label = probability.unflatten(0, images.shape[:2]).max(dim=2)
+    most, label = torch.unflatten(probability, 0, images.shape[:2]).max(dim=2)
     return label.numpy(), most.double().numpy()
 
 

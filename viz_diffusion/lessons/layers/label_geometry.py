@@ -157,6 +157,9 @@ def measure_label_geometry(network: SimpleUNet, training: Digits, seed: int) -> 
     present = torch.unique(training.labels).numpy()
     images = mean_images(training)
     blank = [untrained_network(network.config, seed + k) for k in range(UNTRAINED)]
+    if network.config.text is not None:  # the encoded prompts are no weights: all networks get the same
+        for one in blank:
+            one.label_emb.pooled = network.label_emb.pooled
     sides = (label_vectors, label_conditioning)
     changes = [rise_of_correlation(side(network)[present], side(blank[0])[present], images) for side in sides]
     controls = [[correlate_distances(side(one)[present], images) for side in sides] for one in blank]

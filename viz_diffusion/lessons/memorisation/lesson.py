@@ -109,7 +109,7 @@ def _draw_sizes(data: TrainingSizes) -> Figure:
     ]
     means = [(values.mean(axis=1), np.asarray(half_of_mean(values))) for values in (data.alike, data.unlike)]
     alike = [MeasuredCurve(mean, mean - half, mean + half) for mean, half in means]
-    return draw_training_sizes(data.sizes.tolist(), data.images, shares, alike)
+    return draw_training_sizes(data.sizes.tolist(), data.images, shares, alike, data.ratio.shape[2])
 
 
 def facts(data: Memorisation) -> MemorisationFacts:

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from viz_diffusion.plots import raster, theme
-from viz_diffusion.plots.panels import AxisScale, Curve, PanelBox, draw_curves
+from viz_diffusion.plots.panels import AxisScale, Curve, PanelBox, draw_curves, write_key, write_notes
 from viz_diffusion.plots.theme import Array
 from viz_diffusion.plots.words import figure_words
 
@@ -24,7 +24,13 @@ STYLES = ("-", ":", "--", "-")
 
 
 def draw_samplers(
-    images: Array, image_all: Array, steps: Array, all_steps: int, shares: Array | None, share_all: float | None
+    images: Array,
+    image_all: Array,
+    steps: Array,
+    all_steps: int,
+    shares: Array | None,
+    share_all: float | None,
+    count: int,
 ) -> Figure:
     """Draw one image for each sampler (row) and number of steps (column), and last the one with all steps.
 
@@ -37,6 +43,8 @@ def draw_samplers(
     shares, share_all
         (S, K) float and one more, 0 to 1: share classified as the requested digit, below each; None without a
         classifier.
+    count
+        Samples of each.
     """
     with theme.use_theme():
         words = figure_words("samplers")
@@ -66,7 +74,7 @@ def draw_samplers(
         line = left + (columns - 1) * pitch
         page.plot([line, line], [top - 120, bottom - 20], color=theme.FAINT, lw=2)
         if shares is not None:
-            theme.write(figure, left, 1762, words("share"), ha="left", color=theme.MUTED)
+            theme.write(figure, left, 1762, words("share", count=count), ha="left", color=theme.MUTED)
         return figure
 
 
@@ -79,6 +87,7 @@ def draw_strokes(
     apart: Array,
     half: Array,
     followed: Sequence[int],
+    count: int,
 ) -> Figure:
     """Draw, over the number of steps, the accuracy, and the distance of two samplers from their limit.
 
@@ -89,20 +98,24 @@ def draw_strokes(
         None without a classifier, and then the other panel has the page.
     apart, half
         (2, K) float: RMS distances of the samplers ``followed``, and half their intervals.
+    count
+        Samples of each.
     """
     with theme.use_theme():
         words = figure_words("strokes")
         figure = theme.new_figure(words("title" if shares is not None else "title_distance"))
-        box: PanelBox = (330, 450, 2200, 1060)
+        box: PanelBox = (330, 640, 2200, 690)
+        cut = ""
         if shares is not None and bounds is not None:
-            _draw_accuracy(figure, (270, 450, 980, 1060), steps, shares, bounds, share_all, all_steps)
-            box = (2040, 450, 670, 1060)
+            low = _draw_accuracy(figure, (270, 640, 1250, 690), steps, shares, bounds, share_all, all_steps)
+            box = (2010, 640, 1060, 690)
+            cut = words("axis_from", low=f"{low:.0%}") if low > 0 else ""
         kept = {s: np.flatnonzero(apart[row] > 0) for row, s in enumerate(followed)}
         curves = [
             Curve(
                 steps[kept[s]],
                 apart[row, kept[s]],
-                words(f"end_{NAMES[s]}"),
+                "",
                 np.maximum(apart[row] - half[row], 1e-6)[kept[s]],
                 (apart[row] + half[row])[kept[s]],
                 COLOURS[s],
@@ -113,8 +126,10 @@ def draw_strokes(
         values = np.concatenate([curve.y for curve in curves])
         low, high = float(values.min()) / 1.5, float(values.max()) * 1.5
         marks = tuple(m for m in (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0) if low <= m <= high)
-        draw_curves(figure, box, curves, _steps_axis(steps), AxisScale(low, high, marks, log=True), 160)
+        draw_curves(figure, box, curves, _steps_axis(steps, 1.1), AxisScale(low, high, marks, log=True))
         _name_panel(figure, box, words("distance"), words("limit", steps=int(steps[-1])))
+        write_key(figure, box[0] - 150, 455, [(COLOURS[s], words(f"end_{NAMES[s]}")) for s in followed])
+        write_notes(figure, words("noise"), words("notes", count=count), f"{words('scales')} {cut}".strip())
         return figure
 
 
@@ -126,23 +141,31 @@ def _draw_accuracy(
     bounds: Array,
     share_all: float | None,
     all_steps: int,
-) -> None:
-    """Draw each sampler's accuracy with its intervals, side by side, and that of all steps as a level line."""
+) -> float:
+    """Draw each sampler's accuracy with its intervals, side by side, and that of all steps as a level line.
+
+    Returns the lower end of the axis.
+    """
     words, lines = figure_words("strokes"), []
-    for s, name in enumerate(NAMES):
-        beside = steps * 1.07 ** (s - (len(NAMES) - 1) / 2)
-        lines.append(Curve(beside, shares[s], words(f"end_{name}"), colour=COLOURS[s], style=STYLES[s], weight=2.5))
+    key = [(colour, words(f"end_{name}")) for colour, name in zip(COLOURS, NAMES, strict=True)]
+    for s in range(len(NAMES)):
+        beside = steps * 1.09 ** (s - (len(NAMES) - 1) / 2)
+        lines.append(Curve(beside, shares[s], colour=COLOURS[s], style=STYLES[s], weight=2.5))
         lines.append(Curve(beside, shares[s], "", bounds[s, :, 0], bounds[s, :, 1], COLOURS[s], "o", 5.5))
     low = min(0.8, float(np.floor(10 * bounds.min()) / 10))
     ticks = tuple(np.arange(low, 1.01, 0.2 if low < 0.4 else 0.1))
     y = AxisScale(low, 1.004, ticks, labels=tuple(f"{tick:.0%}" for tick in ticks))
     x = _steps_axis(steps, 1.2)
     if share_all is not None:
-        name = words("level", steps=all_steps)
+        key.append((theme.INK, words("level", steps=all_steps)))
         ends = np.array([x.low, x.high])
-        lines.append(Curve(ends, np.full(2, share_all), name, colour=theme.INK, style="-.", weight=2))
-    draw_curves(figure, box, lines, x, y, 160)
+        lines.append(Curve(ends, np.full(2, share_all), colour=theme.INK, style="-.", weight=2))
+    draw_curves(figure, box, lines, x, y)
     _name_panel(figure, box, words("accuracy"), words("variances"))
+    write_key(figure, box[0] - 150, 455, key[:2])
+    write_key(figure, box[0] + 480, 455, key[2:4])
+    write_key(figure, box[0] + 480, 379, key[4:])
+    return low
 
 
 def _steps_axis(steps: Array, margin: float = 1.0) -> AxisScale:
@@ -153,9 +176,9 @@ def _steps_axis(steps: Array, margin: float = 1.0) -> AxisScale:
 
 def _name_panel(figure: Figure, box: PanelBox, name: str, note: str) -> None:
     """Write a panel's name and a note on it above the panel, and the name of its axis beneath."""
-    theme.write(figure, box[0] - 150, box[1] - 150, name, 20, ha="left")
-    theme.write(figure, box[0] - 150, box[1] - 72, note, ha="left", color=theme.MUTED)
-    theme.write(figure, box[0] + box[2] / 2, box[1] + box[3] + 180, figure_words("strokes")("steps"), 20)
+    theme.write(figure, box[0] - 150, 290, name, 20, ha="left")
+    theme.write(figure, box[0] - 150, 366, note, ha="left", color=theme.MUTED)
+    theme.write(figure, box[0] + box[2] / 2, box[1] + box[3] + 164, figure_words("strokes")("steps"), 20)
 
 
 def draw_paths(maps: Array, ends: Array, straight: Array, share: Array) -> Figure:

@@ -108,9 +108,19 @@ def draw(data: Samplers) -> Figures:
         bounds = np.array([[Share(int(hits), data.count).interval for hits in row] for row in counts])
     half = half_of_mean(data.apart)
     return Figures(
-        samplers=lambda: draw_samplers(data.images, data.image_all, data.steps, data.all_steps, shares, share_all),
+        samplers=lambda: draw_samplers(
+            data.images, data.image_all, data.steps, data.all_steps, shares, share_all, data.count
+        ),
         strokes=lambda: draw_strokes(
-            data.steps, data.all_steps, shares, bounds, share_all, data.apart.mean(axis=2), half, (DDIM, SOLVER)
+            data.steps,
+            data.all_steps,
+            shares,
+            bounds,
+            share_all,
+            data.apart.mean(axis=2),
+            half,
+            (DDIM, SOLVER),
+            data.count,
         ),
         paths=lambda: draw_paths(
             data.paths.maps, data.paths.ends, data.paths.straight.mean(axis=1), data.paths.share.mean(axis=1)

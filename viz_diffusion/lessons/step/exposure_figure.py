@@ -11,11 +11,11 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from viz_diffusion.plots import theme
-from viz_diffusion.plots.panels import AxisScale, Curve, PanelBox, draw_curves, write_key
+from viz_diffusion.plots.panels import AxisScale, Curve, PanelBox, draw_curves, write_key, write_notes
 from viz_diffusion.plots.theme import Array
 from viz_diffusion.plots.words import FigureWords, figure_words
 
-_BOXES = (270, 660, 1130, 830), (2000, 660, 1080, 830)
+_BOXES = (270, 660, 1130, 770), (2000, 660, 1080, 770)
 
 
 def draw_exposure(
@@ -45,7 +45,8 @@ def draw_exposure(
         _draw_lengths(figure, words, left, [one[order] for one in lengths], noise_length, x)
         _draw_excesses(figure, words, left, [(mean[order], half[order]) for mean, half in excesses], x)
         for box in _BOXES:
-            theme.write(figure, box[0] + box[2] / 2, 1690, words("steps_left"), 20)
+            theme.write(figure, box[0] + box[2] / 2, 1620, words("steps_left"), 20)
+        write_notes(figure, words("bands"))
         return figure
 
 

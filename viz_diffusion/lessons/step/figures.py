@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from viz_diffusion.plots import raster, theme
-from viz_diffusion.plots.panels import AxisScale, Curve, draw_curves
+from viz_diffusion.plots.panels import AxisScale, Curve, draw_curves, write_notes
 from viz_diffusion.plots.theme import Array
 from viz_diffusion.plots.words import figure_words
 
@@ -113,6 +113,8 @@ def draw_directions(
     sums: tuple[float, float, float],
     along: Array,
     along_half: Array,
+    generations: int,
+    steps: int,
 ) -> Figure:
     """Draw the cosine of two removals over their distance, that of their sum, and what each part contributes.
 
@@ -124,11 +126,13 @@ def draw_directions(
         Cosines of the sum of all removals with the noise, with the finished image, and with another noise.
     along, along_half
         (4,) contributions along the finished image of x_T, enlarging, removing and injecting; half their intervals.
+    generations, steps
+        How many generations these are means of, and their steps.
     """
     with theme.use_theme():
         words = figure_words("directions")
         figure = theme.new_figure(words("title"))
-        box = (220, 420, 1180, 500)
+        box = (220, 400, 1180, 340)
         last = float(lags[-1])
         ticks = tuple(float(tick) for tick in np.unique(np.round(np.linspace(0, last, 4))))
         x = AxisScale(0, last, ticks, labels=tuple(f"{tick:.0f}" for tick in ticks))
@@ -140,25 +144,27 @@ def draw_directions(
         axes.axhline(0, color=theme.INK, lw=1.6, zorder=1)
         theme.write(figure, 90, 260, words("pairs"), 22, ha="left")
         theme.write(figure, 90, 335, words("cosine"), ha="left", color=theme.MUTED)
-        theme.write(figure, box[0] + box[2] / 2, box[1] + box[3] + 165, words("distance"))
-        theme.write(figure, 90, 1215, words("sum"), 22, ha="left")
+        theme.write(figure, box[0] + box[2] / 2, box[1] + box[3] + 160, words("distance"))
+        theme.write(figure, 90, 1010, words("sum"), 22, ha="left")
+        theme.write(figure, 90, 1082, words("sums"), ha="left", color=theme.MUTED)
         _draw_sums(figure, [words(name) for name in ("with_noise", "with_image", "with_other")], sums)
         theme.write(figure, 1640, 260, words("parts"), 22, ha="left")
         theme.write(figure, 1640, 335, words("along"), ha="left", color=theme.MUTED)
         names = [words(name) for name in ("first_noise", "enlargement", "removed", "injected", "image")]
         _draw_contributions(figure, names, along, along_half)
+        write_notes(figure, words("formula"), words("notes", count=generations, steps=steps, bars=words("bars")))
         return figure
 
 
 def _draw_sums(figure: Figure, names: Sequence[str], values: Sequence[float]) -> None:
     """Draw cosines as bars on an axis from -1 to 1."""
-    left, top, width, pitch = 640, 1255, 600, 150
+    left, top, width, pitch = 640, 1110, 600, 145
     axes = theme.add_axes(figure, left, top, width, pitch * len(values))
     axes.set(xlim=(-1.04, 1.04), ylim=(len(values), 0))
     for row, (name, value) in enumerate(zip(names, values, strict=True)):
         axes.barh(row + 0.5, value, height=0.5, color=theme.PURPLE if value >= 0 else theme.ORANGE)
         y = top + (row + 0.5) * pitch
-        theme.write(figure, left - 50, y, name, ha="right", va="center", linespacing=1.2)
+        theme.write(figure, left - 50, y, name, ha="right", va="center", linespacing=1.0)
         theme.write(figure, left + width + 260, y, _signed(value, 2), 22, ha="right", va="center")
     for tick in (-1.0, 0.0, 1.0):
         axes.axvline(tick, color=theme.INK if tick == 0 else theme.FAINT, lw=1.6, zorder=0 if tick else 3)
@@ -171,17 +177,23 @@ def _draw_contributions(figure: Figure, names: Sequence[str], along: Array, half
     values = np.append(along, along.sum())
     halves = np.append(half, 0.0)
     reach = float((np.abs(values) + halves).max()) * 1.12
-    left, top, width, pitch = 2150, 420, 740, 252
+    left, top, width, pitch = 2150, 380, 740, 206
     axes = theme.add_axes(figure, left, top, width, pitch * len(values))
     axes.set(xlim=(min(0.0, float((values - halves).min()) * 1.3), reach), ylim=(len(values), 0))
     for row, (name, value, error) in enumerate(zip(names, values, halves, strict=True)):
         colour = theme.INK if row == len(along) else theme.PURPLE if value >= 0 else theme.ORANGE
         axes.barh(row + 0.5, value, height=0.5, color=colour)
         if error > 0:
-            axes.plot([value - error, value + error], [row + 0.5] * 2, color=theme.MUTED, lw=5)
+            axes.plot([value - error, value + error], [row + 0.5] * 2, color=theme.MUTED, lw=4)
         y = top + (row + 0.5) * pitch
         theme.write(figure, left - 40, y, name, 20, ha="right", va="center", linespacing=1.3)
         theme.write(figure, left + width + 30, y, _signed(value, 1), 22, ha="left", va="center")
+    low, high = axes.get_xlim()
+    for tick in (10 * k for k in range(-10, 11) if low < 10 * k < high):
+        axes.axvline(tick, color=theme.FAINT, lw=1.6, zorder=0)
+        at = left + (tick - low) / (high - low) * width
+        theme.write(figure, at, top + pitch * len(values) + 66, theme.number(tick), color=theme.MUTED)
+    theme.write(figure, left + width / 2, top + pitch * len(values) + 144, figure_words("directions")("axis"))
     axes.axvline(0, color=theme.INK, lw=1.6)
     axes.axhline(len(along), color=theme.MUTED, lw=1.6)
 

@@ -173,7 +173,14 @@ def _draw_directions(data: StepDirections) -> Figure:
     halves = half_interval(data.along)
     with_what = (found.to_noise, found.to_image, found.to_other_noise or 0.0)
     return draw_directions(
-        data.lags, data.cosine.mean(axis=0), half_interval(data.cosine), with_what, np.array(contributions), halves
+        data.lags,
+        data.cosine.mean(axis=0),
+        half_interval(data.cosine),
+        with_what,
+        np.array(contributions),
+        halves,
+        len(data.along),
+        data.steps,
     )
 
 

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from viz_diffusion.plots import theme
 from viz_diffusion.plots.class_names import label_text
-from viz_diffusion.plots.panels import AxisScale, Curve, draw_curves, draw_table, write_key
+from viz_diffusion.plots.panels import AxisScale, Curve, draw_curves, draw_table, write_key, write_notes
 from viz_diffusion.plots.theme import Array
 from viz_diffusion.plots.words import figure_words
 
@@ -45,6 +45,8 @@ class LossByT:
     """(J,) float: what the stratum adds to the bound on the code length, bits per pixel."""
     gaussian_bits: Array
     """(J,) float: the same of one Gaussian."""
+    draws: int
+    """Noised images of each digit in each stratum."""
 
 
 def draw_loss_by_t(found: LossByT) -> Figure:
@@ -57,7 +59,7 @@ def draw_loss_by_t(found: LossByT) -> Figure:
         figure = theme.new_figure(words("title"))
         T = int(found.edges[-1])
         middle = (found.edges[:-1] + found.edges[1:] - 1) / 2
-        box = (330, 290, 2230, 560)
+        box = (330, 290, 2230, 410)
         values = np.concatenate([found.loss, found.gaussian])
         low, high = float(values.min()) / 1.3, min(float(values.max()) * 1.3, 2.0)
         powers = [power for power in range(-8, 1) if low <= 10.0**power <= high]
@@ -68,20 +70,24 @@ def draw_loss_by_t(found: LossByT) -> Figure:
             Curve(np.arange(T), found.per_label, words("per_label"), colour=theme.ORANGE, style="--", weight=3.5),
             Curve(middle, found.loss, words("network"), found.loss - found.error, found.loss + found.error),
         )
-        draw_curves(figure, box, curves, AxisScale(0, T - 1), y, 130)
+        marks = _marks(T)
+        axes = draw_curves(figure, box, curves, AxisScale(0, T - 1), y, 130)
+        axes.vlines(marks, low, high, color=theme.FAINT, lw=1, zorder=0)
+        axes.plot(middle, found.loss, "o", color=theme.PURPLE, ms=9, mec="white", mew=1, zorder=4)
         ratio = np.log2(found.by_label / found.by_label.mean(axis=0))
         wide = np.repeat(ratio, np.diff(found.edges), axis=1)  # each stratum as wide as the t it holds
         rows = [label_text(label) for label in found.labels]
-        columns = [(tick / (T - 1), theme.number(tick)) for tick in _marks(T)]
-        draw_table(figure, (box[0], 1000, box[2], 620), wide, rows, columns, MAP_LIMIT, MAP_COLOURS)
-        theme.write(figure, box[0] - 20, 970, words("digits"), 22, ha="left")
-        theme.write(figure, box[0] + box[2] / 2, 1765, words("t_noise"), 22)
-        bar = (2680, 1360, 380, 28)
+        columns = [(tick / (T - 1), theme.number(tick)) for tick in marks]
+        draw_table(figure, (box[0], 820, box[2], 620), wide, rows, columns, MAP_LIMIT, MAP_COLOURS)
+        theme.write(figure, box[0] - 20, 786, words("digits"), 22, ha="left")
+        theme.write(figure, box[0] + box[2] / 2, 1590, words("t_noise"), 22)
+        bar = (2680, 1220, 380, 28)
         theme.colour_bar(figure, bar, MAP_COLOURS, MAP_LIMIT, ticks=())
         for share, text, said in ((0.0, "×⅓", "low"), (0.5, "×1", ""), (1.0, "×3", "high")):
-            theme.write(figure, bar[0] + share * bar[2], 1454, text, color=theme.MUTED)
+            theme.write(figure, bar[0] + share * bar[2], 1314, text, color=theme.MUTED)
             if said:
-                theme.write(figure, bar[0] + share * bar[2], 1330, words(said), color=theme.MUTED)
+                theme.write(figure, bar[0] + share * bar[2], 1190, words(said), color=theme.MUTED)
+        write_notes(figure, words("gaussians"), words("spans", draws=found.draws, bands=words("bands")))
         return figure
 
 
@@ -90,7 +96,7 @@ def draw_bits_by_t(found: LossByT) -> Figure:
     with theme.use_theme():
         words = figure_words("bits_by_t")
         figure = theme.new_figure(words("title"))
-        box = (330, 300, 2250, 1200)
+        box = (330, 300, 2250, 1140)
         upto = found.edges[1:].astype(float)
         model, gaussian = np.cumsum(found.bits), np.cumsum(found.gaussian_bits)
         high = float(max(model.max(), gaussian.max())) * 1.08
@@ -103,7 +109,8 @@ def draw_bits_by_t(found: LossByT) -> Figure:
         y = AxisScale(0, high, tuple(np.arange(0, high, step)), words("vertical"))
         x = AxisScale(1, float(upto[-1]), ticks, log=True, labels=tuple(f"{t:.0f}" for t in ticks))
         draw_curves(figure, box, curves, x, y)
-        theme.write(figure, box[0] + box[2] / 2, 1700, words("timestep"), 22)
+        theme.write(figure, box[0] + box[2] / 2, 1620, words("timestep"), 22)
+        write_notes(figure, words("gaussians"))
         return figure
 
 
@@ -145,5 +152,5 @@ def draw_loss_by_snr(decibels: Array, densities: Sequence[Array]) -> Figure:
 
 
 def _marks(T: int) -> tuple[float, ...]:
-    """Return where t is numbered: the ends and the quarters."""
-    return tuple(float(round(share * (T - 1))) for share in (0, 0.25, 0.5, 0.75, 1))
+    """Return where t is numbered: the quarters and the last one."""
+    return tuple(sorted({float(min(T * quarter // 4, T - 1)) for quarter in range(5)}))

@@ -154,6 +154,7 @@ class LossByTimestep:
             per_label=self.per_label,
             bits=self.bits.mean(axis=1) * self.widths,
             gaussian_bits=steps,
+            draws=self.loss.shape[1],
         )
 
     def facts(self) -> LossFacts:

@@ -19,8 +19,7 @@ const tasks = (() => {
     byId("task-options").replaceChildren(...current.options.map(option));
     byId("task-try").innerHTML = current.try;
     byId("task-measured").textContent = "";
-    byId("task-go").hidden = !current.place;
-    if (current.place) byId("task-go").textContent = fill(text.task_go, { name: byId(current.place).textContent });
+    byId("task-places").replaceChildren(...current.places.map(wayTo));
     byId("task-back").disabled = number === 1;
     byId("task-next").disabled = number === taskList.length;
     showAnswer(false);
@@ -68,9 +67,18 @@ const tasks = (() => {
     open(name);
   }
 
-  function goToPlace() {
-    byId(current.place).scrollIntoView({ block: "center", behavior: calm.matches ? "instant" : "smooth" });
-    byId(current.place).focus({ preventScroll: true });
+  // A button that leads to a control; on wide screens not to those beside the pictures.
+  function wayTo(name) {
+    const control = byId(name);
+    const label = control.labels?.[0];
+    const words = (label?.querySelector(":scope > span") ?? label ?? control).textContent;
+    const button = make("button", { type: "button", textContent: fill(text.task_go, { name: words }) });
+    button.classList.toggle("narrow", Boolean(control.closest(".setup, .controls fieldset:not(.hands)")));
+    button.addEventListener("click", () => {
+      control.scrollIntoView({ block: "center", behavior: calm.matches ? "instant" : "smooth" });
+      control.focus({ preventScroll: true });
+    });
+    return button;
   }
 
   function listen() {
@@ -79,7 +87,6 @@ const tasks = (() => {
     byId("task-next").addEventListener("click", () => turn(1));
     byId("task-leave").addEventListener("click", () => go(""));
     byId("task-again").addEventListener("click", setUp);
-    byId("task-go").addEventListener("click", goToPlace);
     byId("task-reveal").addEventListener("click", () => showAnswer(byId("task-answer").hidden));
   }
 

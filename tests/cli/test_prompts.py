@@ -1,0 +1,149 @@
+"""``--prompt``: recorded, drawn and named everywhere; and every prompt that cannot be one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from refusals import refused
+
+from viz_diffusion.cli import main
+from viz_diffusion.plots.words import use_texts
+from viz_diffusion.recording.trajectory import Trajectory
+from viz_diffusion.text.catalogue import load_texts
+from viz_diffusion.training.bundled_runs import BUNDLED_RUNS
+from viz_diffusion.views.strip import draw_strip
+
+PROMPT = "a thick slanted seven"
+STEPS = ["--steps", "8", "--guidance", "2", "--quiet"]
+FEW = ["--sampler", "ddim", "--steps", "8", "--guidance", "2", "--quiet"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that ``vizdiff trajectory --prompt`` wrote, without ``--run``."""
+    out = tmp_path_factory.mktemp("prompt") / "one"
+    assert main(["trajectory", "--prompt", f"  {PROMPT.replace(' ', '  ')} ", *STEPS, "--out", str(out)]) == 0
+    return out
+
+
+def test_a_recording_names_its_prompt_in_file_caption_and_strip(folder: Path) -> None:
+    found = Trajectory.open(folder / "trajectory.zarr")
+    assert (found.prompts, found.labels.tolist()) == ((PROMPT,), [0])
+    said = json.loads((folder / "trajectory.json").read_text())
+    assert said["run"] == "bundled-text"
+    assert f"prompt “{PROMPT}”" in said["caption"]
+    for lang, title in (("en", f"“{PROMPT}”: from noise"), ("zh", f"“{PROMPT}”：从噪声")):
+        with use_texts(load_texts(lang)):
+            assert any(text.get_text().startswith(title) for text in draw_strip(found).texts)
+
+
+def test_a_prompt_draws_what_it_says(tmp_path: Path) -> None:
+    """Thick sevens hold more ink than thin ones from the same noise, in both languages; all are read as sevens."""
+    prompts = ["a thick seven", "a thin seven", "一个粗的七", "一个细的七"]
+    argv = [word for prompt in prompts for word in ("--prompt", prompt)]
+    out = tmp_path / "sevens.npz"
+    assert main(["sample", *argv, "--count", "12", *FEW, "--json", "--out", str(out)]) == 0
+    with np.load(out) as file:
+        ink = file["images"].reshape(3, 4, -1).mean(axis=2)
+        assert file["class_names"].tolist() == prompts
+        assert file["labels"].tolist() == [0, 1, 2, 3] * 3
+    assert (ink[:, 0] > 1.2 * ink[:, 1]).all()
+    assert (ink[:, 2] > 1.2 * ink[:, 3]).all()
+
+
+def test_prompts_are_drawn_from_the_same_noise_and_counted_by_their_digit(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = ["--prompt", "a two", "--prompt", "一个二", "--count", "4", "--json", *FEW, "--out", str(tmp_path / "a.npz")]
+    assert main(["sample", *argv]) == 0
+    assert json.loads(capsys.readouterr().out)["read_as_asked"] == 4
+    with np.load(tmp_path / "a.npz") as file:
+        images = file["images"].astype(float)
+    same = np.abs(images[0] - images[1]).mean()
+    other = np.abs(images[0] - images[2]).mean()
+    assert same < other  # two languages from one noise, one language from two
+
+
+def test_words_in_another_order_change_the_picture_less_than_other_words(tmp_path: Path) -> None:
+    prompts = ["thick slanted seven", "slanted thick seven", "thin upright seven"]
+    argv = [word for prompt in prompts for word in ("--prompt", prompt)]
+    assert main(["sample", *argv, "--count", "6", *FEW, "--out", str(tmp_path / "a.npz")]) == 0
+    with np.load(tmp_path / "a.npz") as file:
+        images = file["images"].astype(float).reshape(2, 3, -1)
+    shuffled, other = (np.abs(images[:, 0] - images[:, k]).mean(axis=1) for k in (1, 2))
+    assert (2 * shuffled < other).all()
+
+
+def test_an_empty_prompt_is_the_null_prompt_and_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    argv = ["--prompt", " ", "--sampler", "ddim", "--steps", "2", "--count", "1", "--out", str(tmp_path / "a.npz")]
+    assert main(["sample", *argv]) == 0
+    assert "the empty prompt" in capsys.readouterr().err
+    with np.load(tmp_path / "a.npz") as file:
+        assert file["class_names"].tolist() == ["∅"]
+
+
+def test_a_digit_is_drawn_by_its_plain_prompt(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    argv = ["--run", "bundled-text", "--digit", "3", "--count", "3", *FEW, "--json", "--out", str(tmp_path / "a.npz")]
+    assert main(["sample", *argv]) == 0
+    assert json.loads(capsys.readouterr().out)["read_as_asked"] == 3
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (["--prompt", "a fat sevn"], "'fat', 'sevn' (nearest: seven)"),
+        (["--prompt", "<script>seven</script>"], "'<script>', '</script>'"),
+        (["--prompt", "seven 🙂"], r"'\U0001f642'"),
+        (["--prompt", "seven \u202eneves"], r"'\u202eneves'"),
+        (["--prompt", "a " * 10_000], "at most 1,000 characters, found 20,000"),
+        (["--prompt", "a " * 65], "at most 64 words, found 65"),
+        (["--prompt", "a seven", "--run", "bundled"], "this one has labels; --run bundled-text is one"),
+        (["--prompt", "a seven", "--digit", "7"], "--digit and --prompt exclude each other"),
+        (["--prompt", "a seven", "--prompt", "a two"], "draws one prompt, found 2"),
+    ],
+)
+def test_prompts_that_cannot_be_drawn(
+    argv: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = refused(capsys, 2, "trajectory", *argv, "--out", str(tmp_path / "out"), "--quiet")
+    assert said in line
+    assert line.isprintable()
+
+
+def test_another_prompt_than_the_recordings_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    argv = ["--trajectory", str(folder), "--prompt", "a two", "--quiet"]
+    assert "contradicts --trajectory" in refused(capsys, 2, "report", *argv)
+
+
+def test_a_report_of_a_recording_and_of_another_prompt_names_both(folder: Path, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    argv = ["--trajectory", str(folder), "--prompt", PROMPT, "--prompt", "a thin upright seven", "--lessons", "network"]
+    assert main(["report", *argv, "--run", "bundled-text", "--out", str(page), "--quiet"]) == 0
+    text = page.read_text(encoding="utf-8")
+    assert f"the prompt “{PROMPT}” from noise" in text
+    assert "prompt “a thin upright seven”" in text
+    assert "class “" not in text
+
+
+def test_text_is_trained_on_mnist_in_pixels_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = ["--out", str(tmp_path / "run"), "--quiet"]
+    text = ["train", "--conditioning", "text", *out]
+    assert "must be label or text" in refused(capsys, 2, "train", "--conditioning", "words", *out)
+    assert "MNIST only" in refused(capsys, 2, *text, "--dataset", "kmnist")
+    assert "MNIST only" in refused(capsys, 2, *text, "--data-dir", str(tmp_path))
+    assert "--space pixel" in refused(capsys, 2, *text, "--space", "latent")
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_bundled_run_is_small_and_says_where_it_comes_from() -> None:
+    folder = BUNDLED_RUNS["bundled-text"]
+    weights = [folder / name for name in ("model.safetensors", "text_encoder.safetensors")]
+    assert sum(path.stat().st_size for path in weights) < 1.8e6
+    said = json.loads((folder / "provenance.json").read_text())
+    assert said["samples"]["share"] >= 0.97
+    assert "--conditioning text" in said["command"]
+    evaluated = json.loads((folder / "evaluation.json").read_text())
+    assert evaluated["weights_sha256"] == said["sha256"]

@@ -1,0 +1,1 @@
+"""Lesson ``text``: prompts in the place of labels."""
