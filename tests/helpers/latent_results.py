@@ -45,6 +45,7 @@ def arm(count: int = 2000, accuracy: float = 0.98, excess: float = 0.5, **change
         "kid_half": 0.1,
         "images": np.zeros((10, 28, 28), np.float32),
         "steps": 4000,
+        "products": 10**13,
         "seconds": 480.0,
         "threads": 2,
     }

@@ -12,6 +12,7 @@ import pytest
 import torch
 from latent_results import Folded, arm, hits, quality, study
 from lesson_context import Answering, make_context, mute, outcomes, told_in_every_language
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from viz_diffusion.data import Digits, load_digits
@@ -24,7 +25,7 @@ from viz_diffusion.evaluation.classifier import DigitClassifier
 from viz_diffusion.files import write_json
 from viz_diffusion.lessons.base import Finding
 from viz_diffusion.lessons.latent import comparison
-from viz_diffusion.lessons.latent.cost import measure_cost, num_parameters, products
+from viz_diffusion.lessons.latent.cost import measure_cost, num_parameters, products, training_products
 from viz_diffusion.lessons.latent.latent_study import LatentStudy, facts
 from viz_diffusion.lessons.latent.lesson import LESSON
 from viz_diffusion.lessons.latent.reconstruction import measure_channels, measure_reconstruction
@@ -121,6 +122,10 @@ def test_rounds_are_timed_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     assert cost.latent_seconds.tolist() == [1.0, 1.5]
     assert cost.latent_products < cost.pixel_products
     assert cost.latent_parameters == num_parameters(latent)
+    short, long = (training_products(latent, (1, steps), (2, 3)) for steps in (0, 4))
+    assert short == 3 * 2 * cost.latent_products
+    assert long - short > 3 * 4 * 3 * cost.decoder_products
+    assert training_products(pixel, (5, 0), (2, 0)) == 3 * 5 * 2 * cost.pixel_products
     assert cost.encoder_parameters + cost.decoder_parameters == num_parameters(latent.latent_space.autoencoder)
 
 
@@ -152,8 +157,8 @@ def test_samples_of_denoisers_that_know_the_digits() -> None:
     test, few = load_digits("test"), load_digits("train")
     training = Digits(few.images[:300], few.labels[:300])
     heldout = Digits(test.images[:400], test.labels[:400])
-    latent = Arm(knowing(heldout, Folded()), LINEAR, Training(8, 60.0, 2))
-    pixel = Arm(knowing(heldout, None), LINEAR, Training(9))
+    latent = Arm(knowing(heldout, Folded()), LINEAR, Training(8, 5, 60.0, 2))
+    pixel = Arm(knowing(heldout, None), LINEAR, Training(9, 5))
     found = measure_quality(latent, pixel, None, training, heldout, (40, 20))
     assert found.latent.right.all()
     assert found.pixel.right.all()
@@ -166,9 +171,9 @@ def test_samples_of_denoisers_that_know_the_digits() -> None:
 
 
 def test_provenance_says_how_long_a_training_took(tmp_path: Path) -> None:
-    assert Training.of(tmp_path, 5) == Training(5, None, None)
+    assert Training.of(tmp_path, 5, 7) == Training(5, 7, None, None)
     write_json(tmp_path / "provenance.json", {"seconds": 12, "threads": 2})
-    assert Training.of(tmp_path, 5) == Training(5, 12, 2)
+    assert Training.of(tmp_path, 5, 7) == Training(5, 7, 12, 2)
 
 
 # -- what is found -------------------------------------------------------------------------------------
@@ -179,7 +184,7 @@ YES = {
     "cheaper": True,
     "less_accurate": True,
     "farther": True,
-    "equal_time": True,
+    "equal_work": True,
     "local": True,
     "every_channel": True,
     "walk": True,
@@ -222,19 +227,19 @@ TURNED: dict[str, tuple[str, bool | None, Callable[[], LatentStudy]]] = {
     "latents are nearer": ("farther", False, lambda: with_quality(arm(excess=0.1), arm(excess=0.5))),
     "both are as near": ("farther", None, lambda: with_quality(arm(excess=0.5), arm(excess=0.51))),
     "the short training is nearer": (
-        "equal_time",
+        "equal_work",
         False,
-        lambda: with_quality(arm(excess=0.5, seconds=900.0), arm(), arm(excess=0.1)),
+        lambda: with_quality(arm(excess=0.5, products=2 * 10**13), arm(), arm(excess=0.1)),
     ),
     "latents are nearer after longer training": (
-        "equal_time",
+        "equal_work",
         None,
-        lambda: with_quality(arm(excess=0.1, seconds=900.0), arm(), arm(excess=0.5)),
+        lambda: with_quality(arm(excess=0.1, products=2 * 10**13), arm(), arm(excess=0.5)),
     ),
     "latents are farther after shorter training": (
-        "equal_time",
+        "equal_work",
         None,
-        lambda: with_quality(arm(excess=0.5, seconds=100.0), arm(), arm(excess=0.1)),
+        lambda: with_quality(arm(excess=0.5, products=10**12), arm(), arm(excess=0.1)),
     ),
     "a change is everywhere": ("local", False, lambda: changed("channels", near=np.linspace(0.2, 0.3, 40))),
     "half of a change is near": ("local", None, lambda: changed("channels", near=np.linspace(0.3, 0.7, 40))),
@@ -274,15 +279,16 @@ def test_answers_follow_the_measurement(name: str) -> None:
     )
 
 
-def test_equal_time_is_left_out_where_a_time_is_not_known() -> None:
-    for short in (None, arm(seconds=None)):
-        assert "equal_time" not in outcomes(LESSON, with_quality(arm(), arm(), short))
+def test_equal_work_is_left_out_without_a_short_training() -> None:
+    assert "equal_work" not in outcomes(LESSON, with_quality(arm(), arm()))
 
 
 def test_facts_are_of_the_measurement() -> None:
     found = facts(study())
     assert found.latent.frechet_ratio == 1.5
     assert found.latent.core_minutes == 16
+    assert found.latent.work == 10
+    assert facts(with_quality(arm(seconds=None), arm())).latent.core_minutes is None
     assert found.cost.time_ratio == pytest.approx(0.2)
     assert found.cost.latent_products == 204.5
     assert found.autoencoder.latent_shape == "4 × 7 × 7"
@@ -316,6 +322,14 @@ def test_results_of_other_latent_weights_are_not_shown(tmp_path: Path, monkeypat
     assert load_results([LESSON], "abc", tmp_path / "results") == {}
     monkeypatch.delitem(comparison.BUNDLED_RUNS, comparison.BUNDLED)
     assert load_results([LESSON], "abc", tmp_path / "results") == {}
+
+
+def test_parameters_of_the_text_encoder_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(comparison.BUNDLED_RUNS, comparison.BUNDLED_TEXT, tmp_path)
+    assert comparison.text_parameters() is None
+    tensors = {"text.weight": torch.zeros(3, 4), "text.bias": torch.zeros(3), "image.weight": torch.zeros(9)}
+    save_file(tensors, tmp_path / "text_encoder.safetensors")
+    assert comparison.text_parameters() == 15
 
 
 def test_other_data_and_a_missing_run_are_refused_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,15 +9,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from safetensors import safe_open
 
 from viz_diffusion.data import Digits
 from viz_diffusion.diffusion.unet import SimpleUNet
 from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.evaluation.calibration import Calibration
 from viz_diffusion.evaluation.classifier import DigitClassifier
-from viz_diffusion.files import read_json
+from viz_diffusion.files import io_errors, read_json
 from viz_diffusion.lessons.context import LessonContext
-from viz_diffusion.lessons.latent.cost import TIMING, measure_cost
+from viz_diffusion.lessons.latent.cost import TIMING, measure_cost, training_products
 from viz_diffusion.lessons.latent.latent_study import LatentStudy
 from viz_diffusion.lessons.latent.reconstruction import MOVED_DIGITS, measure_channels, measure_reconstruction
 from viz_diffusion.lessons.latent.sample_quality import CONTROL_COUNTS, COUNTS, Arm, Training, measure_quality
@@ -27,6 +28,8 @@ from viz_diffusion.training.run import MANIFEST, WEIGHTS, Run
 
 BUNDLED = "bundled-latent"
 """Name of the latent run that comes with the package."""
+BUNDLED_TEXT = "bundled-text"
+"""Name of the run with a text encoder."""
 SHORT = "noise"
 """The control on pixels that was trained shortly."""
 DIGITS = (1000, 10_000)
@@ -78,8 +81,8 @@ def measure_latent(context: LessonContext) -> LatentStudy:
     walks = measure_walks(space, context.heldout, classifier, temperature, context.size(*PAIRS))
     cost = measure_cost(latent_process, pixel_process, *context.size(*TIMING), context.progress)
     quality = measure_quality(
-        Arm(*latent_process, _training(latent_run)),
-        Arm(*pixel_process, _training(pixel_run)),
+        Arm(*latent_process, _training(latent_run, latent)),
+        Arm(*pixel_process, _training(pixel_run, pixel)),
         _short(context) if context.full else None,
         context.training,
         context.heldout,
@@ -108,11 +111,15 @@ def _networks(context: LessonContext) -> tuple[tuple[Run, SimpleUNet, str], tupl
 def _short(context: LessonContext) -> Arm:
     """Return the control on pixels that was trained shortly."""
     run = Run.control(SHORT)
-    return Arm(*run.config.sampled(run.load_model(context.device)[0], "ddim"), _training(run))
+    network = run.load_model(context.device)[0]
+    return Arm(*run.config.sampled(network, "ddim"), _training(run, network))
 
 
-def _training(run: Run) -> Training:
-    return Training.of(run.path, run.trained_steps)
+def _training(run: Run, network: SimpleUNet) -> Training:
+    own, autoencoder = run.config.training.batch_size, run.config.autoencoder
+    steps, batch = (0, 0) if autoencoder is None else (autoencoder.steps, autoencoder.batch_size)
+    products = training_products(network, (run.trained_steps, steps), (own, batch))
+    return Training.of(run.path, run.trained_steps, products)
 
 
 def _first(digits: Digits, count: int) -> Digits:
@@ -121,4 +128,8 @@ def _first(digits: Digits, count: int) -> Digits:
 
 def text_parameters() -> int | None:
     """Return the parameters of the text encoder that comes with the package; None where none does."""
-    return None
+    path = BUNDLED_RUNS.get(BUNDLED_TEXT, Path()) / "text_encoder.safetensors"
+    if not path.is_file():
+        return None
+    with io_errors("read", path), safe_open(path, "pt") as file:
+        return sum(file.get_tensor(name).numel() for name in file.keys() if name.startswith("text."))  # noqa: SIM118

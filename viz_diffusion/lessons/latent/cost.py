@@ -146,6 +146,26 @@ def products(call: Callable[[], object]) -> int:
     return int(counter.get_total_flops()) // 2  # a product and its sum count as two operations
 
 
+def training_products(network: SimpleUNet, steps: tuple[int, int], batches: tuple[int, int]) -> int:
+    """Return the multiplications of a network's training: of one in latents, with those of its autoencoder.
+
+    Forward and backward pass count as three evaluations: of the output, and of the gradients of weights and inputs.
+
+    Parameters
+    ----------
+    steps, batches
+        Training steps of network and autoencoder, and their images at a step.
+    """
+    config, space = network.config, latent_space_of(network)
+    shape = (config.in_channels, config.image_size, config.image_size)
+    total = 3 * _evaluation_products(network, shape) * steps[0] * batches[0]
+    if space is None:
+        return total
+    device = device_of(space.autoencoder)
+    one, noise = torch.zeros(1, *space.image_shape, device=device), torch.zeros(1, *space.latent_shape, device=device)
+    return total + 3 * products(lambda: space.autoencoder.loss(one, noise)) * steps[1] * batches[1]
+
+
 def num_parameters(module: torch.nn.Module) -> int:
     """Return the parameters of a module."""
     return sum(parameter.numel() for parameter in module.parameters())

@@ -10,15 +10,8 @@ from viz_diffusion.evaluation.intervals import all_surely, half_of_mean, paired_
 from viz_diffusion.lessons.base import Claim, Lesson, LessonFigure, Precomputed, Rows
 from viz_diffusion.lessons.latent.comparison import is_of_bundled, measure_latent
 from viz_diffusion.lessons.latent.drawings import draw
-from viz_diffusion.lessons.latent.latent_study import (
-    ArmFacts,
-    LatentFacts,
-    LatentStudy,
-    arm_facts,
-    core_minutes,
-    facts,
-    share,
-)
+from viz_diffusion.lessons.latent.latent_facts import ArmFacts, LatentFacts
+from viz_diffusion.lessons.latent.latent_study import LatentStudy, facts, share
 from viz_diffusion.lessons.latent.reconstruction import Bools, Channels
 from viz_diffusion.lessons.latent.sample_quality import Quality, SampleQuality
 from viz_diffusion.text.catalogue import Texts
@@ -27,8 +20,8 @@ CEILING = 0.985
 """Share of reconstructions that must be classified as their digits."""
 LARGEST_RATIO = 0.25
 """Largest ratio of times at which an image in latents counts as cheap."""
-LARGEST_DEVIATION = 1.25
-"""Largest ratio of training times that still count as equal."""
+LARGEST_QUOTIENT = 1.25
+"""Largest ratio of the multiplications of two trainings that still count as equal."""
 MOST_NEAR = 0.5
 """A place of the latent counts as a place of the image where more than this share of the change is near it."""
 
@@ -43,7 +36,7 @@ def claims(data: LatentStudy) -> tuple[Claim, ...]:
         _cheaper(data),
         _fewer("less_accurate", quality.latent.right, quality.pixel.right),
         _farther("farther", quality.latent, quality.pixel, quality.frechet_real),
-        *_at_equal_time(quality),
+        *_at_equal_work(quality),
         _local(data.channels),
         _every_channel(data.channels),
         _fewer("walk", data.walks.pixel_sure, data.walks.latent_sure),
@@ -71,30 +64,20 @@ def _farther(name: str, first: SampleQuality, second: SampleQuality, real: float
     return Claim(name, surely(gap - half, gap + half), {"gap": gap, "gap_half": half})
 
 
-def _at_equal_time(quality: Quality) -> tuple[Claim, ...]:
-    """Decide whether samples in latents are nearer to real digits than those on pixels after equal training time.
+def _at_equal_work(quality: Quality) -> tuple[Claim, ...]:
+    """Decide whether samples in latents are nearer to real digits than those on pixels after as much training.
 
-    Where the times differ, longer training counts as no worse: the network in latents is surely ahead only where it
-    was not trained longer, and surely behind only where it was not trained shorter.
+    Training is counted in multiplications, since times depend on what else a machine did. Where they differ, more
+    training counts as no worse: latents are surely ahead only where they had no more of it, and surely behind only
+    where they had no less.
     """
     short = quality.short
-    minutes = (core_minutes(quality.latent), None if short is None else core_minutes(short))
-    if short is None or minutes[0] is None or minutes[1] is None:
+    if short is None:
         return ()
-    behind = _farther("equal_time", quality.latent, short, quality.frechet_real)
-    ratio = minutes[0] / minutes[1]
-    fair = ratio <= LARGEST_DEVIATION if behind.holds is False else ratio >= 1 / LARGEST_DEVIATION
-    holds = None if behind.holds is None or not fair else not behind.holds
-    latent_facts, short_facts = (arm_facts(arm, quality.frechet_real) for arm in (quality.latent, short))
-    numbers = {
-        "latent_minutes": minutes[0],
-        "short_minutes": minutes[1],
-        "latent_ratio": latent_facts.frechet_ratio,
-        "short_ratio": short_facts.frechet_ratio,
-        "latent_right": latent_facts.accuracy,
-        "short_right": short_facts.accuracy,
-    }
-    return (Claim("equal_time", holds, {**behind.facts, **numbers}),)
+    behind = _farther("equal_work", quality.latent, short, quality.frechet_real)
+    ratio = quality.latent.products / short.products
+    fair = ratio <= LARGEST_QUOTIENT if behind.holds is False else ratio >= 1 / LARGEST_QUOTIENT
+    return (Claim("equal_work", not behind.holds if fair and behind.holds is not None else None, behind.facts),)
 
 
 def _local(channels: Channels) -> Claim:
@@ -129,7 +112,7 @@ def rows(facts: LatentFacts, texts: Texts) -> Rows:
     ]
     if facts.short is not None:
         lines.append(_row(texts("chapter.latent.row_short"), facts.short, f"{cost.pixel_ms:.2f}"))
-    return Rows(("network", "trained", "minutes", "accuracy", "frechet", "kid", "time"), tuple(lines))
+    return Rows(("network", "trained", "work", "minutes", "accuracy", "frechet", "kid", "time"), tuple(lines))
 
 
 def _row(name: str, arm: ArmFacts, milliseconds: str) -> tuple[str, ...]:
@@ -137,6 +120,7 @@ def _row(name: str, arm: ArmFacts, milliseconds: str) -> tuple[str, ...]:
     return (
         name,
         f"{arm.trained:,}",
+        f"{arm.work:.1f}",
         "–" if arm.core_minutes is None else f"{arm.core_minutes:.0f}",
         f"{arm.accuracy:.1%} ({low:.1%} – {high:.1%})",
         f"{arm.frechet_ratio:.1f} ± {arm.frechet_ratio_half:.1f}",

@@ -41,17 +41,19 @@ class Training(NamedTuple):
 
     steps: int
     """Training steps."""
+    products: int
+    """Multiplications, of a network in latents with those of its autoencoder."""
     seconds: float | None = None
     """Seconds; None where they were not written down."""
     threads: int | None = None
     """Threads of the processor."""
 
     @classmethod
-    def of(cls, folder: Path, steps: int) -> Training:
-        """Return what a run's provenance says of its training."""
+    def of(cls, folder: Path, steps: int, products: int) -> Training:
+        """Return a training of which a run's provenance says how long it took."""
         path = folder / "provenance.json"
         made = read_json(path) if path.is_file() else {}
-        return cls(steps, made.get("seconds"), made.get("threads"))
+        return cls(steps, products, made.get("seconds"), made.get("threads"))
 
 
 class Arm(NamedTuple):
@@ -85,6 +87,8 @@ class SampleQuality:
     """(L, H, W) float32: the first sample of each label."""
     steps: int
     """Training steps of the network."""
+    products: int
+    """Multiplications of its training, of a network in latents with those of its autoencoder."""
     seconds: float | None
     """Seconds that its training took, of a latent network with its autoencoder's; None where they are not known."""
     threads: int | None
