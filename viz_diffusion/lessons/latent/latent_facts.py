@@ -82,8 +82,8 @@ class CostFacts:
     """Least and most of all rounds."""
     time_ratio: float
     """Seconds in latents over seconds in pixels, median of the rounds."""
-    time_ratio_range: tuple[float, float]
-    """Least and most of all rounds."""
+    time_ratio_interval: tuple[float, float]
+    """Its 95% interval, from the rounds in order."""
     rounds: int
     """Rounds that were timed."""
     timed_steps: int

@@ -108,7 +108,7 @@ def _cost_facts(cost: Cost) -> CostFacts:
         latent_ms_range=_range(1000 * cost.latent_seconds),
         pixel_ms_range=_range(1000 * cost.pixel_seconds),
         time_ratio=float(np.median(cost.ratio)),
-        time_ratio_range=_range(cost.ratio),
+        time_ratio_interval=cost.ratio_interval,
         rounds=len(cost.ratio),
         timed_steps=cost.steps,
         batch=cost.batch,
