@@ -71,7 +71,7 @@ ConditioningOption = Annotated[
     str | None,
     typer.Option(
         metavar="label|text",
-        help="What the network is told: a label, or a prompt in words, whose text encoder is trained first.",
+        help="Condition of the network: a label, or a prompt in words, whose text encoder is trained first.",
         show_default="label",
         rich_help_panel=MODEL,
     ),

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 
 HELP = (
-    "Answer the question of one lesson, with its figures and numbers.\n\n"
+    "Answer one question with figures and numbers.\n\n"
     "They are those of the report: measured in full and shipped with the bundled weights, or kept from an earlier "
     "command, or else measured now.\n\n"
     "vizdiff lessons lists the lessons with their questions.\n\n"
