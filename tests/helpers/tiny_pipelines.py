@@ -136,3 +136,32 @@ def dit(scheduler: Any) -> tuple[Any, dict[str, Any]]:
 def _ready(pipe: Any) -> Any:
     pipe.set_progress_bar_config(disable=True)
     return pipe
+
+
+def with_text_encoder(pipe: Any) -> Any:
+    """Give a pipeline like Stable Diffusion 1.5 a tiny CLIP text encoder and a tokenizer that splits "slanted"."""
+    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+    words = ("a</w>", "thick</w>", "seven</w>", "slan", "ted</w>")
+    letters = sorted(set("athickslantedseven"))
+    entries = ["<|startoftext|>", "<|endoftext|>", *letters, *(f"{one}</w>" for one in letters if one != "a"), *words]
+    pieces = ["se", "sev", "seve", "th", "thi", "thic", "sl", "sla", "te"]
+    pairs = "s e  se v  sev e  seve n</w>  t h  th i  thi c  thic k</w>  s l  sl a  sla n  t e  te d</w>"
+    merges = [tuple(pair.split()) for pair in pairs.split("  ")]
+    vocabulary = {token: number for number, token in enumerate(dict.fromkeys([*entries, *pieces]))}
+    tokenizer = CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=12)
+    torch.manual_seed(0)
+    config = CLIPTextConfig(
+        vocab_size=len(vocabulary),
+        hidden_size=8,
+        intermediate_size=8,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        max_position_embeddings=12,
+        projection_dim=8,
+        bos_token_id=0,
+        eos_token_id=1,
+        pad_token_id=1,
+    )
+    pipe.register_modules(text_encoder=CLIPTextModel(config).eval(), tokenizer=tokenizer)
+    return pipe

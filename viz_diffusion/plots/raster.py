@@ -99,6 +99,23 @@ def show_signed(axes: Axes, image: Array, limit: float = 1.0, colours: str = SIG
     return _show(axes, image, colours, limit)
 
 
+def fitted(image: Array, room: int) -> tuple[Array, int]:
+    """Return a (H, W) or (H, W, 3) image and the whole factor by which it is enlarged to fill at most ``room`` pixels.
+
+    An image that is larger is reduced to ``room`` pixels along its longer side, each the mean of a block.
+    """
+    longest = max(image.shape[:2])
+    if longest <= room:
+        return image, room // longest
+    for axis in (0, 1):
+        length = image.shape[axis]
+        starts = np.arange(max(1, length * room // longest)) * length // max(1, length * room // longest)
+        counts = np.diff(np.append(starts, length)).reshape((-1, 1) if axis == 0 else (1, -1))
+        sums = np.add.reduceat(image, starts, axis=axis, dtype=np.float64)
+        image = sums / counts.reshape(counts.shape + (1,) * (image.ndim - 2))
+    return image, 1
+
+
 def fit_nearest(table: Array, height: int, width: int) -> Array:
     """Resample a (H, W) array to (height, width) by nearest neighbour."""
     rows = np.arange(height) * table.shape[0] // height

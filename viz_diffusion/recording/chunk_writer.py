@@ -103,6 +103,14 @@ class ChunkWriter(Generic[StepT]):
         """Whether no step has been written yet."""
         return self._writer is None
 
+    def change_facts(self, facts: Mapping[str, Any]) -> None:
+        """Take other attributes of the recording from the next commit on, such as a further sampling's prompts."""
+        self._facts = facts
+        if self._writer is not None:
+            scale = self._writer.facts["guidance_scale"]
+            kept = {**facts, "guidance_scale": np.nan if scale is None else scale}
+            self._writer.facts = facts_of(self._schedule, **kept)
+
     def put(self, step: StepT) -> None:
         """Add the next step of the current sampling."""
         self._steps.append(step)

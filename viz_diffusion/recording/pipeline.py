@@ -1,8 +1,7 @@
 """Recording of 🤗 diffusers pipelines: the scheduler's ``step`` is wrapped while a pipeline samples.
 
 Every sampling loop calls ``step`` with x_t, t and the prediction after guidance, whether the scheduler is DDPM, DDIM,
-DPM-Solver++, Euler, Heun, flow matching or another. Needs the extra ``diffusers``; knows nothing about prompts or
-networks.
+DPM-Solver++, Euler, Heun, flow matching or another. Needs the extra ``diffusers``; knows nothing about networks.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from viz_diffusion.errors import VizdiffUsageError
+from viz_diffusion.recording.pipeline_prompts import PromptTable
 from viz_diffusion.recording.pipeline_recording import PipelineRecording, recording_of
 from viz_diffusion.recording.pipeline_runs import PipelineRuns
 from viz_diffusion.recording.scheduler_kinds import REFUSED
@@ -25,8 +25,10 @@ def record_pipeline(
     *,
     seeds: Sequence[int] = (),
     labels: Sequence[int] | None = None,
+    prompts: Sequence[str] = (),
     activations: Sequence[str] = (),
     activation_steps: Collection[int] | None = None,
+    word_maps: bool = False,
     store: Path | None = None,
     dtype: str = WIDE,
     compress: bool = False,
@@ -41,45 +43,49 @@ def record_pipeline(
     Parameters
     ----------
     pipe
-        Any pipeline, or any object, whose ``.scheduler`` is one of diffusers' with Gaussian noise that
-        :data:`~viz_diffusion.recording.scheduler_kinds.KINDS` lists.
-    seeds, labels
-        Of the images, where they are known. Without ``labels``, the integer ``class_labels`` that the ``unet`` or
-        ``transformer`` gets are recorded; of a batch that guidance doubles, the half without the null label.
+        A pipeline, or any object, with a ``scheduler`` of :data:`~viz_diffusion.recording.scheduler_kinds.KINDS`.
+    seeds, labels, prompts
+        Of the images, where they are known. By default the ``prompt`` of the call is recorded, and the labels number
+        ``Trajectory.prompts``; or else the ``class_labels`` that the network gets, without the null half of guidance.
     activations, activation_steps
-        Dotted names or globs of modules of the ``unet`` or ``transformer`` whose outputs are recorded too (see
+        Names or globs of modules of the network whose outputs are recorded too (see
         :func:`~viz_diffusion.recording.hooks.match_modules`), and the numbers of the steps, from 0, at which they are:
         all by default. Of a batch that guidance doubles, the half under the class or the prompt is recorded.
+    word_maps
+        Whether the attention to each token is recorded at ``activation_steps``, the mean over heads and layers of
+        cross-attention, for :func:`~viz_diffusion.views.word_maps.draw_word_maps`.
     store
-        A zarr folder to write to while sampling, instead of keeping everything in memory. Several runs of the
-        pipeline with the same timesteps are joined as further images; ``seeds`` and ``labels`` are those of all images
-        in order. After an error, Ctrl-C or a kill, what was written can be opened with :meth:`Trajectory.open`.
-    dtype, compress, aim
-        Of the store: as in :meth:`Trajectory.save`; and (images, steps) that are meant to be recorded, for the message
-        about a recording that was cut off.
-    eta, weights_sha256
-        DDIM's η and the SHA-256 of the network's weights; only the caller knows them.
+        A zarr folder to write to while sampling. Runs with the same timesteps are joined as further images; ``seeds``,
+        ``labels`` and ``prompts`` are those of all images in order. After an error, Ctrl-C or a kill, what was written
+        can be opened with :meth:`Trajectory.open`.
+    dtype, compress, aim, eta, weights_sha256
+        Of the store: as in :meth:`Trajectory.save`; (images, steps) that are meant; DDIM's η; SHA-256 of the weights.
 
     Raises
     ------
     VizdiffUsageError
-        Where the scheduler is not recorded, and the message says why: it has no ``step``, samples tokens or videos,
-        inverts or resamples so that t rises, or predicts ε at zero terminal SNR; where ``activations`` match no module,
-        or the network is called twice a step; with a ``store``, where nothing was recorded, or runs differ.
+        Where the scheduler is not recorded, and the message says why; where ``activations`` match no module, there is
+        no cross-attention for ``word_maps``, or the network is called twice a step; with a ``store``, where nothing was
+        recorded, or runs differ.
 
     Examples
     --------
     >>> with record_pipeline(pipe) as recording:
     ...     images = pipe(num_inference_steps=50).images
-    >>> recording.trajectory().save("run.zarr")
     """
     _require_scheduler(pipe)
-    path = None if store is None else Path(store)
-    runs = PipelineRuns(seeds, labels, {"eta": eta, "weights_sha256": weights_sha256, "interventions": ""})
-    kept_chunk = CHUNK_STEPS if activation_steps is None else 1
+    facts = {"eta": eta, "weights_sha256": weights_sha256, "interventions": ""}
+    runs = PipelineRuns(seeds, labels, facts, _prompt_table(pipe, labels, prompts, word_maps))
+    path, kept_chunk = None if store is None else Path(store), CHUNK_STEPS if activation_steps is None else 1
     writing = runs.writing(path, {"dtype": dtype, "compress": compress}, aim=aim, kept_chunk=kept_chunk)
-    with recording_of(pipe, runs, writing, path, activations, activation_steps) as recording:
+    with recording_of(pipe, runs, writing, path, activations, activation_steps, word_maps) as recording:
         yield recording
+
+
+def _prompt_table(pipe: Any, labels: Sequence[int] | None, prompts: Sequence[str], word_maps: bool) -> PromptTable:
+    if prompts and labels is not None:
+        raise VizdiffUsageError("`labels` and `prompts` exclude each other: prompts are recorded as labels; give one")
+    return PromptTable(prompts, pipe if word_maps else None)
 
 
 def _require_scheduler(pipe: Any) -> None:

@@ -15,8 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from viz_diffusion.errors import VizdiffUsageError
-from viz_diffusion.recording.hooks import ModuleOutputs
 from viz_diffusion.recording.pipeline_layout import NetworkCall, read_network_call
+from viz_diffusion.recording.pipeline_prompts import prompts_of_call
+from viz_diffusion.recording.word_attention import NetworkOutputs
 
 BeforeStep = Callable[[Mapping[str, Any]], Callable[[Any], None]]
 """Gets the arguments of ``step`` by name before each call, and returns what is called with its output."""
@@ -126,7 +127,9 @@ def hooked_network(
     activations: Sequence[str],
     keep_at: Callable[[float], bool],
     on_call: Callable[[NetworkCall | None], None],
-) -> Iterator[ModuleOutputs]:
+    *,
+    word_maps: bool = False,
+) -> Iterator[NetworkOutputs]:
     """Give hooks on modules of the pipeline's ``unet`` or ``transformer`` within the block, removed at its end.
 
     Parameters
@@ -139,16 +142,18 @@ def hooked_network(
         Whether they are kept in the coming step, given its timestep.
     on_call
         Called before each call of the network with its arguments, None where they are not understood.
+    word_maps
+        Whether the attention to each token is kept too.
 
     Raises
     ------
     VizdiffUsageError
-        Where ``activations`` match no module, there is no network, or it is called twice a step.
+        Where ``activations`` match no module, there is no network or no cross-attention, or it is called twice a step.
     """
-    outputs = ModuleOutputs(activations)
+    outputs = NetworkOutputs(activations, word_maps=word_maps)
     network = network_of(pipe)
     if network is None:
-        if activations:
+        if outputs.are_wanted:
             raise VizdiffUsageError(f"{type(pipe).__name__} has no unet or transformer to keep activations of")
         yield outputs
         return
@@ -158,13 +163,13 @@ def hooked_network(
             return
         call = read_network_call(network, args, kwargs)
         on_call(call)
-        if not activations:
+        if not outputs.are_wanted:
             return
         if outputs.is_keeping:
             raise VizdiffUsageError("the network was asked twice in one step; activations are those of one answer")
         if call is None:
             raise VizdiffUsageError(f"{type(network).__name__} was called without x as its first argument, a tensor")
-        outputs.begin_pass(len(call.x), keep=keep_at(call.t))
+        outputs.begin_pass(call.x, keep=keep_at(call.t))
 
     handle = network.register_forward_pre_hook(before_forward, with_kwargs=True)
     try:
@@ -192,10 +197,19 @@ class WatchedEnding:
         Called with the latents that a call of the pipeline returns.
     on_decoded
         Called with what the VAE decodes within a call of the pipeline.
+    on_prompts
+        Called with the prompt of each image before a call of the pipeline, and with none after it.
     """
 
-    def __init__(self, pipe: Any, on_latents: Callable[[Tensor], None], on_decoded: Callable[[Tensor], None]) -> None:
+    def __init__(
+        self,
+        pipe: Any,
+        on_latents: Callable[[Tensor], None],
+        on_decoded: Callable[[Tensor], None],
+        on_prompts: Callable[[tuple[str, ...]], None],
+    ) -> None:
         self._pipe, self._on_latents, self._on_decoded = pipe, on_latents, on_decoded
+        self._on_prompts = on_prompts
         self._is_running = False
         self._undo: list[Callable[[], None]] = []
 
@@ -225,10 +239,12 @@ class WatchedEnding:
             if pipe is not self._pipe:  # methods such as __call__ are looked up in the class, which others share
                 return original(pipe, *args, **kwargs)
             self._is_running = True
+            self._on_prompts(prompts_of_call(original, (pipe, *args), kwargs))
             try:
                 output = original(pipe, *args, **kwargs)
             finally:
                 self._is_running = False
+                self._on_prompts(())
             if kwargs.get("output_type") == "latent":
                 first = next(iter(output.values()), None) if isinstance(output, Mapping) else output
                 first = first[0] if isinstance(first, tuple) and first else first

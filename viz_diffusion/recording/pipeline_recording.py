@@ -15,9 +15,14 @@ from torch import Tensor
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.diffusion.torch_defaults import tensor_of
 from viz_diffusion.errors import VizdiffUsageError
-from viz_diffusion.recording.hooks import ModuleOutputs
 from viz_diffusion.recording.pipeline_decoding import decoded_trajectory, ended_with
-from viz_diffusion.recording.pipeline_hooks import FollowedScheduler, WatchedEnding, hooked_network, network_of
+from viz_diffusion.recording.pipeline_hooks import (
+    FollowedScheduler,
+    NetworkOutputs,
+    WatchedEnding,
+    hooked_network,
+    network_of,
+)
 from viz_diffusion.recording.pipeline_layout import NetworkCall, are_equal, condition_rows, image_labels, layout_of
 from viz_diffusion.recording.pipeline_runs import NOTHING_RECORDED, PipelineRun, PipelineRuns
 from viz_diffusion.recording.scheduler_kinds import EXPLODING
@@ -44,7 +49,8 @@ class PipelineRecording:
         self._pipe, self._runs, self._store = pipe, runs, store
         self._activation_steps = activation_steps
         self._reader = SchedulerReader(pipe.scheduler)
-        self._outputs: ModuleOutputs | None = None
+        self._outputs: NetworkOutputs | None = None
+        self._prompts: tuple[str, ...] = ()  # of the images of the pipeline's call
         self._call: NetworkCall | None = None  # the network's latest
         self._latest_state: Tensor | None = None  # what the latest step gave
         self._is_fresh = True  # whether the next step begins a run, whatever its timestep
@@ -164,6 +170,7 @@ class PipelineRecording:
                 return run
         layout = layout_of(self._call, call["sample"], call["model_output"])
         run = PipelineRun(reader, layout, image_labels(self._call, layout), t)
+        run.prompts = self._prompts if len(self._prompts) == layout.count else ()
         if self._call is not None and reader.kind.scaling == EXPLODING and are_equal(self._call.x, call["sample"]):
             run.note = f"got the sample without scale_model_input, which {reader.name} needs"
         return run
@@ -179,6 +186,9 @@ class PipelineRecording:
             f"t rises from {run.latest_t:g} to {t:g} within one sampling (inversion, or resampling as in RePaint), and "
             "a recording holds states from noise to the image; record the sampling alone"
         )
+
+    def _on_prompts(self, prompts: tuple[str, ...]) -> None:
+        self._prompts = prompts
 
     def _on_latents(self, latents: Tensor) -> None:
         """Take the latents that the pipeline returned as what its run ended with."""
@@ -211,12 +221,13 @@ def recording_of(
     store: Path | None,
     activations: Sequence[str],
     activation_steps: Collection[int] | None,
+    word_maps: bool,
 ) -> Iterator[PipelineRecording]:
     """Follow a pipeline's network, scheduler and ending while the block lasts; give the recording that they fill.
 
     Parameters
     ----------
-    pipe, activations, activation_steps
+    pipe, activations, activation_steps, word_maps
         As of :func:`~viz_diffusion.recording.pipeline.record_pipeline`.
     runs, store
         What the runs of the pipeline are collected in, and the folder that they are written to, if any.
@@ -225,13 +236,14 @@ def recording_of(
     """
     recording = PipelineRecording(pipe, runs, store, activation_steps)
     followed = FollowedScheduler(pipe, recording._on_scheduler, recording._before_step, recording._on_timesteps)
-    ending = WatchedEnding(pipe, recording._on_latents, recording._on_decoded)
+    ending = WatchedEnding(pipe, recording._on_latents, recording._on_decoded, recording._on_prompts)
 
     def on_call(call: NetworkCall | None) -> None:
         followed.follow()
         recording._on_call(call)
 
-    with writing, hooked_network(pipe, activations, recording._keeps_activations, on_call) as outputs:
+    keeps = recording._keeps_activations
+    with writing, hooked_network(pipe, activations, keeps, on_call, word_maps=word_maps) as outputs:
         recording._outputs = outputs
         try:
             followed.follow()

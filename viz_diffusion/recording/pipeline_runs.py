@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.recording.chunk_writer import ChunkWriter, StepChunk, numbered
 from viz_diffusion.recording.pipeline_layout import ImageLayout
+from viz_diffusion.recording.pipeline_prompts import PromptTable
 from viz_diffusion.recording.scheduler_steps import SchedulerReader, SchedulerStep, to_chunk
 from viz_diffusion.recording.store.writer import StoreWriter, growing_store
 from viz_diffusion.recording.trajectory import Float32, Trajectory
@@ -34,6 +35,8 @@ class PipelineRun:
     """(B,) int64: the labels that the network was called with; None where it got none."""
     first_t: float
     """The timestep, as the scheduler got it, of the first step."""
+    prompts: tuple[str, ...] = ()
+    """(B,): the prompts that the pipeline was called with; empty where it got none."""
     latest_t: float = float("nan")
     """Likewise of the latest step."""
     network_t: float = float("nan")
@@ -102,10 +105,15 @@ class PipelineRuns:
         Of all images in order, as far as the caller knows them.
     facts
         The recording's attributes that only the caller knows: eta, weights_sha256, interventions.
+    prompts
+        The images' prompts, which take the place of the labels where those are not given.
     """
 
-    def __init__(self, seeds: Sequence[int], labels: Sequence[int] | None, facts: Mapping[str, Any]) -> None:
+    def __init__(
+        self, seeds: Sequence[int], labels: Sequence[int] | None, facts: Mapping[str, Any], prompts: PromptTable
+    ) -> None:
         self._seeds, self._labels, self._facts = seeds, labels, facts
+        self._prompts = prompts
         self._runs: list[PipelineRun] = []  # the latest only, with a store
         self._store: StoreWriter | None = None
         self._writer: ChunkWriter[SchedulerStep] | None = None
@@ -134,6 +142,10 @@ class PipelineRuns:
             self._end_run(before)
             self._runs.clear()
         self._runs.append(run)
+        if self._labels is None:
+            self._prompts.add(run.prompts)
+            if self._writer is not None:
+                self._writer.change_facts(self._facts_of(run))
 
     def put(self, step: SchedulerStep) -> None:
         """Add a step to the current run."""
@@ -190,7 +202,7 @@ class PipelineRuns:
             def labels_and_seeds(first: int, _: SchedulerStep) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
                 return self._labels_and_seeds(self._runs[-1], first)
 
-            facts = run.facts(self._facts)
+            facts = self._facts_of(run)
             self._writer = ChunkWriter(store, schedule, facts, chunk, labels_and_seeds, **self._writer_options)
         return self._writer
 
@@ -202,9 +214,18 @@ class PipelineRuns:
         """Return the labels and seeds of a run's images, of which ``first`` were recorded before."""
         count = run.layout.count
         seeds = numbered(self._seeds, first, count)
+        prompted = self._prompts.labels(run.prompts, first, count) if self._labels is None else None
+        if prompted is not None:
+            return prompted, seeds
         if self._labels is None and run.labels is not None:
             return run.labels, seeds
         return numbered(self._labels or (), first, count), seeds
+
+    def _facts_of(self, run: PipelineRun) -> dict[str, Any]:
+        """Return the recording's attributes, with the prompts of all runs so far."""
+        facts = run.facts(self._facts)
+        conventions = facts["conventions"] | self._prompts.conventions
+        return facts | {"prompts": self._prompts.names, "conventions": conventions}
 
     def _assembled(self, run: PipelineRun) -> Trajectory:
         chunk = to_chunk(run.steps, run.reader.schedule)
@@ -217,7 +238,7 @@ class PipelineRuns:
             x0=run.steps[-1].x_prev if run.final is None else run.final,
             labels=labels,
             seeds=seeds,
-            **run.facts(self._facts),
+            **self._facts_of(run),
             stopped=run.stopped,
             step_alphas_cumprod=chunk.alphas_cumprod if chunk.own_alphas else None,
             activations=chunk.activations,

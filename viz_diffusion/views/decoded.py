@@ -7,8 +7,11 @@ from matplotlib.figure import Figure
 
 from viz_diffusion.errors import VizdiffInputError, VizdiffUsageError
 from viz_diffusion.plots import theme
+from viz_diffusion.plots.class_names import has_letters
 from viz_diffusion.plots.mosaic import MosaicRow, draw_mosaic
 from viz_diffusion.recording.trajectory import Trajectory
+from viz_diffusion.recording.word_maps import prompt_of
+from viz_diffusion.text.class_names import shown_name
 from viz_diffusion.views.frames import MOST_FRAMES, one_channel, pictures
 
 
@@ -16,8 +19,8 @@ def draw_decoded(trajectory: Trajectory, sample: int = 0, ax: Axes | None = None
     """Draw one image of a recording of latents at the steps where x̂_0 was decoded.
 
     Columns are those steps, by steps left; 0 is the finished image. Rows are x_t (x_0 of the finished image), the
-    pictures decoded from x̂_0, and ε̂. x_t and ε̂ are latents: of their C channels the sum divided by √C is drawn, from
-    -3 to 3, which shows how much noise there is and no picture.
+    pictures decoded from x̂_0, and ε̂; the title is the prompt. x_t and ε̂ are latents: of their C channels the sum
+    divided by √C is drawn, from -3 to 3, which shows how much noise there is and no picture.
 
     Parameters
     ----------
@@ -50,9 +53,12 @@ def draw_decoded(trajectory: Trajectory, sample: int = 0, ax: Axes | None = None
         MosaicRow(f"{theme.X0_PRED} decoded", list(pictures(trajectory.decoded[sample]))),
         *([MosaicRow(theme.EPS_PRED, noise, theme.NOISE_MAP, theme.NOISE_LIMIT)] if steps != [count] else []),
     ]
-    columns = [str(count - step) for step in steps]
+    columns, prompt = [str(count - step) for step in steps], prompt_of(trajectory, sample)
+    title = f"“{shown_name(prompt)}”" if prompt and has_letters(prompt) else ""
     if ax is not None:
+        ax.set_title(title)
         return draw_mosaic(ax, rows, columns, "steps left")
     with theme.use_theme():
-        figure = theme.new_figure()
-        return draw_mosaic(figure.add_axes((0.12, 0.12, 0.85, 0.82)), rows, columns, "steps left")
+        figure = theme.new_figure(title)
+        height = 0.74 if title else 0.82
+        return draw_mosaic(figure.add_axes((0.12, 0.12, 0.85, height)), rows, columns, "steps left")

@@ -74,42 +74,6 @@ def _draw_shapes(figure: Figure, box: PanelBox, made: Shapes, real: Shapes, pane
         axes.plot([column + 0.7, column + 1.3], [np.median(values)] * 2, color=theme.ORANGE, lw=6)
 
 
-def draw_word_maps(
-    timesteps: Array, x0_pred: Array, maps: Array, prompt: Sequence[str], on_ink: Array, half: Array
-) -> Figure:
-    """Draw predicted x̂_0 (F, H, W) over (F, L, h, w) maps of L words, with attention on ink of each word at the right.
-
-    Parameters
-    ----------
-    on_ink, half
-        (L,) attention on ink over that on the average position, and half its interval.
-    """
-    with theme.use_theme():
-        words = figure_words("word_maps")
-        figure = theme.new_figure(words("title"))
-        side, factor = x0_pred.shape[-1], 8
-        size, left, top, pitch = side * factor, 560, 320, (330, 272)
-        largest = float(maps.max())
-        for row, word in enumerate((None, *prompt)):
-            y = top + row * pitch[1]
-            name = words("predicted_x0") if word is None else f"“{word}”"
-            theme.write(figure, left - 60, y + size / 2, name, 22, ha="right", va="center", linespacing=1.3)
-            for column in range(len(timesteps)):
-                x = left + column * pitch[0]
-                if word is None:
-                    raster.place_digit(figure, x, y, factor, x0_pred[column])
-                    theme.write(figure, x + size / 2, y - 40, f"t = {timesteps[column]}", 20)
-                else:
-                    shown = 2 * maps[column, row - 1] / largest - 1
-                    raster.place_digit(figure, x, y, size // maps.shape[-1], shown)
-            if word is not None:
-                said = f"{on_ink[row - 1]:.2f} ± {half[row - 1]:.2f}"
-                theme.write(figure, 2850, y + size / 2, said, 24, va="center")
-        theme.write(figure, 2850, top + size / 2, words("on_ink"), 20, va="center", linespacing=1.3)
-        theme.write(figure, 90, 1750, words("scale", largest=f"{largest:.0%}"), 18, ha="left", color=theme.MUTED)
-        return figure
-
-
 def draw_similarity(cosines: Array, distances: Array, half: Array, names: Sequence[str]) -> Figure:
     """Draw (10, 10) cosines of digits (rows) with prompts (left), and distances of images, with half intervals."""
     with theme.use_theme():

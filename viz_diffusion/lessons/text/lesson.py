@@ -19,13 +19,14 @@ from viz_diffusion.lessons.base import Claim, Lesson, LessonFigure, Precomputed,
 from viz_diffusion.lessons.context import LessonContext
 from viz_diffusion.lessons.text import asked_shapes, same_noise, word_maps
 from viz_diffusion.lessons.text.asked_shapes import NAMES, ShapeScale, measure_asked
-from viz_diffusion.lessons.text.figures import draw_attributes, draw_prompts, draw_similarity, draw_word_maps
+from viz_diffusion.lessons.text.figures import draw_attributes, draw_prompts, draw_similarity
 from viz_diffusion.lessons.text.prompt_sampling import NetworkSampler
 from viz_diffusion.lessons.text.same_noise import PARAPHRASES, VARIANTS, measure_paraphrases, measure_sums
 from viz_diffusion.lessons.text.text_study import TextFacts, TextStudy, facts, sample_grid, share_of
 from viz_diffusion.lessons.text.word_maps import measure_word_maps
 from viz_diffusion.lessons.text.zero_shot import measure_zero_shot
 from viz_diffusion.plots.lazy_figures import Figures
+from viz_diffusion.plots.word_maps import draw_word_maps
 from viz_diffusion.text.catalogue import Texts
 from viz_diffusion.training.bundled_runs import BUNDLED_RUNS, BUNDLED_TEXT
 from viz_diffusion.training.run import MANIFEST, WEIGHTS, Run
@@ -116,8 +117,7 @@ def draw(data: TextStudy) -> Figures:
             words.x0_pred,
             words.maps,
             ("a", "thick", "slanted", "seven"),
-            words.on_ink.mean(axis=1),
-            half_of_mean(words.on_ink),
+            (words.on_ink.mean(axis=1), half_of_mean(words.on_ink)),
         ),
         text_similarity=lambda: draw_similarity(
             data.zero_shot.similarity, distances.mean(axis=1), half_of_mean(distances), VARIANTS

@@ -53,7 +53,8 @@ class RecordingWriter:
         kept_chunk: int = CHUNK_STEPS,
     ) -> None:
         self._writer = writer
-        self._facts = dict(facts)
+        self.facts = dict(facts)
+        """The attributes that the next commit writes."""
         self._aim = (aim_samples, aim_steps)
         self._kept_chunk = min(kept_chunk, steps_chunk(aim_steps))
         self._timesteps: list[float] = []  # of the first batch
@@ -201,7 +202,7 @@ class RecordingWriter:
             "aim_steps": self._aim[1],
         }
         status = "complete" if complete else "recording"
-        self._writer.commit({**self._facts, "recorded": recorded}, status=status)
+        self._writer.commit({**self.facts, "recorded": recorded}, status=status)
 
     def _create_fields(
         self, fields: Mapping[str, Any], shape: tuple[int, ...], times: np.dtype[Any], own_alphas: bool
