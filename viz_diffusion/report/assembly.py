@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -139,7 +140,7 @@ def _recording_player(trajectory: Trajectory, name: str, lab_run: str, space: st
     )
 
 
-def _comparison_player(generation: Generation, trajectory: Trajectory, **described: str) -> Player:
+def _comparison_player(generation: Generation, trajectory: Trajectory, **described: Any) -> Player:
     """Return a player for the kept steps of a comparison run; ``described`` are further fields of it."""
     return Player(
         digit=generation.digit,
