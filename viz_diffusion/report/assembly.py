@@ -71,8 +71,8 @@ def other_network_note(other: OtherNetwork, texts: Texts) -> str:
     """Return what a page says of a generation by another network: its space, its noise and, if measured, its time."""
     sentences, cost = [texts(f"interface.note_{other.space}", run=other.name, shape=other.shown_shape)], other.cost
     if cost is not None:
-        low, ratio, high = np.quantile(cost.ratio, (0, 0.5, 1)).tolist()
-        about = {"ratio": ratio, "low": low, "high": high, "rounds": len(cost.ratio), "steps": cost.steps}
+        (low, high), ratio = cost.ratio_interval, float(np.median(cost.ratio))
+        about = {"ratio": ratio, "low": low, "high": high, "steps": cost.steps}
         sentences.append(texts("interface.note_time", **about))
     return join(*sentences)
 
