@@ -61,6 +61,7 @@ def record(work: Path) -> None:
     vizdiff("deck", *shared, "--out", work / "deck.pptx")
     vizdiff("worksheet", *shared, "--out", work)
     vizdiff("export", "--figure", "learning", "--out", work / "learning.png")
+    vizdiff("export", "--figure", "prompts", "--out", work / "prompts.png")
     vizdiff("intervene", "--digit", "3", "--switch", "8@500", "--out", work / "switched")
     vizdiff("trajectory", "--digit", "3", "--activations", "up.*", "--out", work / "inside")
     shutil.copy(work / "switched" / "compare.png", work)
@@ -101,7 +102,7 @@ def screenshots(work: Path) -> None:
         browser.close()
     for name, picture in (("report", report), ("deck", slide), ("worksheet", worksheet)):
         save(picture, IMAGES / f"{name}.webp", 1280)
-    for name in ("guidance", "compare"):
+    for name in ("guidance", "compare", "prompts"):
         save(Image.open(work / f"{name}.png"), IMAGES / f"{name}.webp", 960)
 
 

@@ -91,6 +91,13 @@ def test_the_report_has_every_core_lesson_in_its_language(page: Any, pages: Path
     assert "{" not in page.locator("main").inner_text()
 
 
+def test_pixels_are_compared_with_latents(page: Any, pages: Path) -> None:
+    texts = load_texts(pages.name)
+    assert page.locator("#ui-compare option").last.inner_text() == texts["interface.script.part_latent"]
+    assert page.evaluate("runs.map((one) => one.space)") == ["pixel"] * 13 + ["latent"]
+    assert "bundled-latent" in page.evaluate("runs.at(-1).note")
+
+
 def test_headings_and_contents_name_the_subjects(page: Any, pages: Path) -> None:
     texts = load_texts(pages.name)
     shown = [

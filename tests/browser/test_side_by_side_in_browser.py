@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,9 +10,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from page_reading import grey, pixels, reads, seek
-from report_fakes import fake_comparisons
+from report_fakes import fake_comparisons, fake_page, fake_player
 
-from viz_diffusion.report import Player
+from viz_diffusion.report import Player, write_report
 
 expect = pytest.importorskip("playwright.sync_api").expect
 pytestmark = pytest.mark.browser
@@ -145,3 +146,40 @@ def test_a_guidance_is_compared_with_the_recorded_digit_alone(
     page.locator("#ui-compare").select_option(label="digit 3")
     expect(page.locator("#ui-x_t-2")).to_be_visible()
     assert names(page) == ["digit 8", "digit 3"], "of any two digits only the digit differs"
+
+
+@pytest.mark.parametrize(
+    ("lang", "space", "words"),
+    [
+        ("en", "latent", (["on pixels", "in latents"], "decoded image", "Both runs: digit 5, DDPM, 1000 steps")),
+        ("zh", "pixel", (["在潜空间中", "在像素上"], "预测的图像", "两次生成相同的是：数字 5")),
+    ],
+)
+def test_another_network_is_named_with_what_differs(
+    lang: str, space: str, words: tuple[list[str], str, str], players: tuple[Player, ...], visit: Visit, tmp_path: Path
+) -> None:
+    note = "Of other noise, by another network."
+    network = dataclasses.replace(fake_player(5, 25, noise=False, seed=4), space=space, note=note)
+    runs = [dataclasses.replace(one, space="pixel" if space == "latent" else "latent") for one in players]
+    compared = tuple(dataclasses.replace(one, space=runs[0].space) for one in fake_comparisons())
+    page = dataclasses.replace(fake_page(tuple(runs)), comparisons=(*compared, network), lang=lang, space=runs[0].space)
+    write_report(page, tmp_path / "page.html")
+    page = visit(tmp_path / "page.html", viewport={"width": 390, "height": 844}).page
+    shown, guess, both = words
+    page.get_by_role("radio").nth(0).check(force=True)
+    page.locator("#ui-compare").select_option(label=shown[1])
+    expect(page.locator("#ui-x_t-2")).to_be_visible()
+    assert names(page) == shown
+    assert page.locator("#ui-guess-name-2").inner_text() == guess
+    said = page.locator("#ui-both").inner_text()
+    assert said.startswith(both)
+    assert said.endswith(note)
+    assert page.locator("input[name=digit]:checked").get_attribute("value") == "0", "the recorded digit is back"
+    seek(page, 0)
+    assert np.array_equal(pixels(page, "x_t-2"), grey(network.x_t[0]))
+    assert np.array_equal(pixels(page, "x0_pred-2"), grey(network.x0_pred[0]))
+    boxes = [page.locator(f"#ui-x0_pred{which}").bounding_box() for which in ("", "-2")]
+    assert boxes[0]["y"] == boxes[1]["y"]
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.locator("#ui-compare").select_option(index=1)
+    assert note not in page.locator("#ui-both").inner_text(), "another label is of the same network and noise"

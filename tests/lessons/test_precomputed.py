@@ -122,6 +122,23 @@ def test_results_come_back_bit_for_bit(lesson: AnyLesson, tmp_path: Path) -> Non
     assert (back.facts, back.claims) == (measured.facts, measured.claims)
 
 
+def test_results_of_two_networks_ship_for_both(tmp_path: Path) -> None:
+    """Such as those that compare the bundled network with the one in latents: each one's report shows them."""
+
+    @dataclass(frozen=True, eq=False)
+    class Compared:
+        other_sha256: str
+
+    def only(also_of: str) -> AnyLesson:
+        return replace(WHOLE, precomputed=Precomputed(Compared, lambda _: Compared("def"), (), also_of=also_of))
+
+    for also_of, weights in (("other_sha256", ("abc", "def")), ("", ("abc",))):
+        lesson = replace(only(also_of), facts=lambda _: WholeFacts(1, 5), claims=lambda _: ())
+        save_results(Finding.of(lesson, Compared("def"), full=True), "abc", {}, tmp_path)
+        found = [one for one in ("abc", "def", "ghi") if load_results([lesson], one, tmp_path)]
+        assert tuple(found) == weights
+
+
 def test_results_belong_to_their_weights_and_their_lesson(saved: Path) -> None:
     assert list(load_results([WHOLE], "abc", saved)) == [Results]
     assert load_pictures(WHOLE, "abc", "en", saved) == {"drawn": b"one", "other": b"two"}

@@ -1,7 +1,5 @@
 """Lessons: one question each, with its measurement, figures, facts, claims and table; and the list of all lessons.
 
-Reports, decks, worksheets and ``vizdiff lesson`` reach lessons only through :func:`all_lessons`.
-
 How to write a lesson
 ---------------------
 A lesson is a folder ``lessons/NAME/`` and its words in the catalogues; nothing else has to be touched. It holds
@@ -100,8 +98,7 @@ class Rows:
 class Series:
     """Values at each recorded step: a line chart that the page's scrubber moves along.
 
-    The catalogue has ``chapter.<lesson>.series_<name>`` (title with unit), ``…_<name>_caption``, and
-    ``…_<name>_<line>`` for each line.
+    The catalogue has ``chapter.<lesson>.series_<name>`` (title with unit), ``…_caption``, and ``…_<line>`` for each.
     """
 
     name: str
@@ -143,6 +140,8 @@ class Precomputed(Generic[ResultT]):
     """Whether it can be measured on other images than grey digits of 28 × 28."""
     fits: Callable[[ResultT], bool] = lambda _: True
     """Whether results are of the other networks that come with the package, where any of them was measured."""
+    also_of: str = ""
+    """Field of the result with the SHA-256 of another network's weights, for which the results ship as well."""
 
     def results(self, context: LessonContext) -> ResultT | None:
         """Return the results precomputed for these weights, or else measure them, or None: see ``measure_slow``."""
@@ -193,6 +192,8 @@ class Lesson(Generic[DataT, FactsT]):
     """Whether it is about images of any size, colour and classes; otherwise only about grey digits of 28 × 28."""
     latent: bool = False
     """Whether it can measure a network in latents."""
+    prompts: bool = False
+    """Whether it can measure a network of prompts, whichever they are."""
     least_labels: int = 1
     """How many classes it needs."""
 

@@ -56,6 +56,7 @@ def save_results(
         "format_version": FORMAT_VERSION,
         "lesson": lesson.name,
         "weights_sha256": weights_sha256,
+        **_also_of(finding),
         **made,
         "facts": finding.to_dict(),
         "data": data,
@@ -72,7 +73,15 @@ def refresh_facts(finding: Finding, folder: Path = PRECOMPUTED_DIR) -> None:
     """
     if finding.lesson.measure is None:
         path = folder / f"{finding.lesson.name}.json"
-        write_json(path, read_json(path) | {"facts": finding.to_dict() | {"shipped": False}})
+        write_json(path, read_json(path) | _also_of(finding) | {"facts": finding.to_dict() | {"shipped": False}})
+
+
+def _also_of(finding: Finding) -> dict[str, str]:
+    """Return the SHA-256 of the other weights that results belong to, as an entry of NAME.json; empty for none."""
+    precomputed = finding.lesson.precomputed
+    if precomputed is None or not precomputed.also_of:
+        return {}
+    return {"also_weights_sha256": getattr(_results_in(finding.data, precomputed.result), precomputed.also_of)}
 
 
 def save_pictures(
@@ -157,7 +166,8 @@ def _read(lesson: AnyLesson, weights_sha256: str, folder: Path) -> dict[str, Any
     if lesson.precomputed is None or not path.is_file():
         return None
     values = read_json(path)
-    fits = values.get("weights_sha256") == weights_sha256 and values.get("format_version") == FORMAT_VERSION
+    is_of = weights_sha256 in (values.get("weights_sha256"), values.get("also_weights_sha256"))
+    fits = is_of and values.get("format_version") == FORMAT_VERSION
     if fits and not isinstance(values.get("sha256"), dict):
         raise VizdiffInputError(f"{path} does not fit this version ('sha256'); install the package again")
     return values if fits else None

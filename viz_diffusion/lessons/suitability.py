@@ -19,9 +19,9 @@ def reason_to_leave_out(lesson: AnyLesson, config: RunConfig) -> str | None:
     """Return why a run does not suit a lesson, one of :data:`REASONS`; None where it does."""
     if config.space == "latent" and not lesson.latent:
         return "latent"
-    if config.prompts and (not lesson.any_data or _fewest_digits(config) < FEWEST_DIGITS):
+    if config.prompts and not lesson.prompts and (not lesson.any_data or _fewest_digits(config) < FEWEST_DIGITS):
         return "prompts"
-    if not lesson.any_data and not config.is_digits:
+    if not lesson.any_data and not (config.prompts and lesson.prompts) and not config.is_digits:
         return "digits"
     return "labels" if len(config.present_labels) < lesson.least_labels else None
 

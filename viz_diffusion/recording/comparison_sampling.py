@@ -1,4 +1,4 @@
-"""Sampling of the comparison runs of a recording: the same initial noise, with one thing changed.
+"""Sampling of the comparison runs of a recording: the same initial noise, with one thing changed; or another network.
 
 Knows nothing about files or figures.
 """
@@ -14,12 +14,12 @@ import torch
 from viz_diffusion.diffusion.latent_space import pictures_of
 from viz_diffusion.diffusion.sampler_config import SamplerConfig
 from viz_diffusion.diffusion.samplers import ImageNoise, Step
-from viz_diffusion.diffusion.sampling import sampling_steps
+from viz_diffusion.diffusion.sampling import sampled_as, sampling_steps
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.diffusion.unet import SimpleUNet
 from viz_diffusion.errors import VizdiffInputError
 from viz_diffusion.recording.comparison_runs import ComparisonRuns, Float32, Generation, Int64, kept_steps_left
-from viz_diffusion.recording.latent_pictures import state_picture
+from viz_diffusion.recording.latent_pictures import is_latent, state_picture
 from viz_diffusion.recording.trajectory import Trajectory
 
 OTHER_FRAMES, MOST_OTHERS = 50, 9
@@ -89,6 +89,39 @@ def sample_comparison_runs(
     other_sampler = _sample(*arguments) if comparisons else []
     others = tuple(same_sampler[: len(digits)]) if known is None else known.others
     return ComparisonRuns(others, tuple(same_sampler[len(digits) :] + other_sampler), comparisons)
+
+
+def sample_by_other_network(
+    model: SimpleUNet,
+    trajectory: Trajectory,
+    sample: int = 0,
+    on_step: Callable[[int, int], None] | None = None,
+) -> Generation:
+    """Sample one image of a recording once more, by another network that was trained on the same noise schedule.
+
+    Label, seed, timesteps, sampler and guidance scale are the recording's. The noise is the same only where the
+    network's x have the recording's shape. On pixels predicted x_0 is clipped where the recording's was, and where the
+    recording is of latents, which never are.
+
+    Parameters
+    ----------
+    model, trajectory, sample
+        The other network, the recording, and which image of it.
+    on_step
+        Gets (done, total), counted in steps.
+    """
+    own, done = trajectory.sampler_config, 0
+    config = sampled_as(model, replace(own, clip=own.clip or is_latent(trajectory)))
+
+    def count_steps(images: int) -> None:
+        nonlocal done
+        done += images
+        if on_step is not None:
+            on_step(done, trajectory.num_steps)
+
+    label, seed = int(trajectory.labels[sample]), int(trajectory.seeds[sample])
+    arguments = (model, trajectory.schedule, seed, [config], [label], [COMPARED_FRAMES], count_steps)
+    return _sample(*arguments, trajectory.timesteps)[0]
 
 
 def _other_labels(label: int, known: Sequence[int]) -> list[int]:

@@ -18,7 +18,6 @@ from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.recording.pipeline_decoding import decoded_trajectory, ended_with
 from viz_diffusion.recording.pipeline_hooks import (
     FollowedScheduler,
-    NetworkOutputs,
     WatchedEnding,
     hooked_network,
     network_of,
@@ -28,6 +27,7 @@ from viz_diffusion.recording.pipeline_runs import NOTHING_RECORDED, PipelineRun,
 from viz_diffusion.recording.scheduler_kinds import EXPLODING
 from viz_diffusion.recording.scheduler_steps import SchedulerReader, next_state, read_step
 from viz_diffusion.recording.trajectory import Trajectory
+from viz_diffusion.recording.word_attention import NetworkOutputs
 
 
 class PipelineRecording:

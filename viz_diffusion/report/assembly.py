@@ -6,7 +6,8 @@ Knows nothing about HTML.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -18,9 +19,10 @@ from viz_diffusion.report.page import Page
 from viz_diffusion.report.player import Player, shown_steps
 from viz_diffusion.study.blocks import Picture
 from viz_diffusion.study.narrative import Drawing, NarratedLesson, drawings
+from viz_diffusion.study.other_network import OtherNetwork
 from viz_diffusion.study.reading import read_study
 from viz_diffusion.study.study import Study, data_note, provenance
-from viz_diffusion.study.wording import wording
+from viz_diffusion.study.wording import join, wording
 from viz_diffusion.text.catalogue import Texts
 from viz_diffusion.text.class_names import shown_name
 from viz_diffusion.views import frames as frames_view
@@ -34,7 +36,8 @@ class Players:
     runs: tuple[Player, ...]
     """The recording, then the same noise with other labels."""
     comparisons: tuple[Player, ...]
-    """The same noise and label, with another guidance scale or sampler."""
+    """The same noise and label, with another guidance scale or sampler; last, where there is one, the same label and
+    seed by another network."""
 
 
 def players(study: Study) -> Players:
@@ -47,14 +50,31 @@ def players(study: Study) -> Players:
 
     def compared(one: Generation) -> Player:
         lab_run = lab_link.comparison_run(one, recorded, objective)
-        return _comparison_player(one, recorded, name(one.digit), lab_run)
+        return _comparison_player(one, recorded, name=name(one.digit), lab_run=lab_run, space=study.run.config.space)
 
-    first = _recording_player(recorded, name(int(recorded.labels[0])), lab_link.recorded_run(recorded, objective))
-
+    lab_run = lab_link.recorded_run(recorded, objective)
+    first = _recording_player(recorded, name(int(recorded.labels[0])), lab_run, study.run.config.space)
     return Players(
         (first, *map(compared, comparison_runs.others)),
         tuple(map(compared, comparison_runs.comparisons)),
     )
+
+
+def with_other_network(played: Players, study: Study, other: OtherNetwork, texts: Texts) -> Players:
+    """Return players and, as the last comparison, the recording's generation by a network in the other space."""
+    note = other_network_note(other, texts)
+    player = _comparison_player(other.generation, study.trajectory, space=other.space, note=note)
+    return replace(played, comparisons=(*played.comparisons, player))
+
+
+def other_network_note(other: OtherNetwork, texts: Texts) -> str:
+    """Return what a page says of a generation by another network: its space, its noise and, if measured, its time."""
+    sentences, cost = [texts(f"interface.note_{other.space}", run=other.name, shape=other.shown_shape)], other.cost
+    if cost is not None:
+        (low, high), ratio = cost.ratio_interval, float(np.median(cost.ratio))
+        about = {"ratio": ratio, "low": low, "high": high, "steps": cost.steps}
+        sentences.append(texts("interface.note_time", **about))
+    return join(*sentences)
 
 
 def assemble(
@@ -101,13 +121,14 @@ def strip(study: Study, texts: Texts) -> Drawing:
     return drawings(strip_view.draw(data), wording(strip_view.facts(data), texts), texts)[0]
 
 
-def _recording_player(trajectory: Trajectory, name: str, lab_run: str) -> Player:
+def _recording_player(trajectory: Trajectory, name: str, lab_run: str, space: str) -> Player:
     """Return a player for every step of the recording's first image, or as many as a sprite sheet holds."""
     kept = shown_steps(trajectory)
     return Player(
         digit=int(trajectory.labels[0]),
         name=name,
         lab_run=lab_run,
+        space=space,
         x_t=frames_view.pictures(np.concatenate([trajectory.x_t[0, kept], trajectory.x0[:1]])),
         x0_pred=frames_view.pictures(trajectory.x0_pred[0, kept]),
         eps_pred=frames_view.one_channel(trajectory.eps_pred[0, kept]),
@@ -119,12 +140,11 @@ def _recording_player(trajectory: Trajectory, name: str, lab_run: str) -> Player
     )
 
 
-def _comparison_player(generation: Generation, trajectory: Trajectory, name: str, lab_run: str) -> Player:
-    """Return a player for the kept steps of a comparison run."""
+def _comparison_player(generation: Generation, trajectory: Trajectory, **described: Any) -> Player:
+    """Return a player for the kept steps of a comparison run; ``described`` are further fields of it."""
     return Player(
         digit=generation.digit,
-        name=name,
-        lab_run=lab_run,
+        **described,
         x_t=generation.x_t,
         x0_pred=generation.x0_pred,
         eps_pred=None,

@@ -162,6 +162,8 @@ def _run_data(player: Player) -> dict[str, Any]:
         "sampler": SAMPLERS.get(player.sampler, player.sampler),
         "guidance": f"{player.guidance_scale:g}",
         "total": player.total,
+        "space": player.space,
+        "note": player.note,
         "lab": player.lab_run,
         "height": player.x_t.shape[1],
         "width": player.x_t.shape[2],

@@ -54,7 +54,8 @@ class Page:
     players: tuple[Player, ...]
     """Generations from the same noise; the first, the recording, is shown when the page opens."""
     comparisons: tuple[Player, ...]
-    """The same noise and label with another guidance scale or sampler, for comparison with the first player."""
+    """For comparison with the first player: the same noise and label with another guidance scale or sampler, and the
+    same label and seed by a network in the other space."""
     command: str
     """The command that makes this page again."""
     facts: tuple[tuple[str, str], ...]

@@ -66,6 +66,10 @@ class Player:
     """(S,) float64: ᾱ at each step; needed where a timestep is not an index of ``alphas_cumprod``."""
     name: str = ""
     """The name of the label's class; empty for digits."""
+    space: str = "pixel"
+    """What the network works on: ``pixel`` or ``latent``."""
+    note: str = ""
+    """What a page says of it as the second of two generations; empty where both are of one network and one noise."""
     lab_run: str = ""
     """The run in an address of the live lab, without the timestep; empty where the lab cannot make it."""
 

@@ -5,6 +5,7 @@ Layout of its folder, named after the SHA-256 of its identity (:mod:`viz_diffusi
     study.json              the identity, and when the study was begun
     recording.zip           the recording, where it was sampled for the study
     comparison_runs.npz     the comparison runs
+    other_network.npz       the same generation by a bundled network, in latents or on pixels
     lesson_NAME.npz         what lesson NAME measured, and the SHA-256 of the recordings that it measured
 
 Each file appears whole or not at all, and says what it belongs to: two processes that make one study at once write the
@@ -40,14 +41,19 @@ from viz_diffusion.files import (
 )
 from viz_diffusion.lessons.base import AnyLesson, Finding
 from viz_diffusion.lessons.encoding import Arrays, decode, encode
-from viz_diffusion.recording.comparison_runs import ComparisonRuns, load_comparison_runs, save_comparison_runs
+from viz_diffusion.recording.comparison_runs import (
+    ComparisonRuns,
+    Generation,
+    load_comparison_runs,
+    save_comparison_runs,
+)
 from viz_diffusion.recording.trajectory import Trajectory
 from viz_diffusion.study.lesson_plan import LessonPlan
 from viz_diffusion.study.study_folders import make_private, mark_used, studies_dir, trim
 from viz_diffusion.study.study_identity import Identity, comparison_sha256, recorded_generation, recording_sha256
 
 ReadT = TypeVar("ReadT")
-_MEND = "it is made again"
+_MEND, _OTHER_NETWORK = "it is made again", "other_network.npz"
 Remark = Callable[..., object]
 """Takes ``study_damaged`` with a ``path``, or ``study_not_kept`` with a ``reason``."""
 
@@ -129,6 +135,17 @@ class StoredStudy:
     def keep_comparison_runs(self, runs: ComparisonRuns, trajectory: Trajectory) -> None:
         """Write the comparison runs of the recording."""
         self._write(lambda: save_comparison_runs(runs, trajectory, self._folder / "comparison_runs.npz"))
+
+    def other_network(self, trajectory: Trajectory) -> Generation | None:
+        """Return the recording's generation by a bundled network in the other space; None where it is not kept."""
+        path = self._folder / _OTHER_NETWORK
+        runs = self._read(path, lambda: load_comparison_runs(path, trajectory))
+        return None if runs is None else runs.comparisons[0]
+
+    def keep_other_network(self, generation: Generation, trajectory: Trajectory) -> None:
+        """Write the recording's generation by a bundled network; which one is part of the study's identity."""
+        runs = ComparisonRuns((), (generation,))
+        self._write(lambda: save_comparison_runs(runs, trajectory, self._folder / _OTHER_NETWORK))
 
     def finding(self, lesson: AnyLesson, plan: LessonPlan, recordings: Recordings) -> Finding | None:
         """Return what a lesson measured on the recordings; None where that is not kept, or not as fully as planned."""

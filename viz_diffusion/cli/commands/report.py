@@ -26,6 +26,7 @@ from viz_diffusion.cli.options import (
     QuietOption,
     RunOption,
 )
+from viz_diffusion.cli.other_network import other_network
 from viz_diffusion.cli.outputs import Output, default_out, picture_names
 from viz_diffusion.cli.picture_options import writes_pictures
 from viz_diffusion.cli.recording_study import measure_recording, recording_command
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from viz_diffusion.report.player import Player
     from viz_diffusion.study.blocks import Picture
     from viz_diffusion.study.narrative import Drawing, NarratedLesson
+    from viz_diffusion.study.other_network import OtherNetwork
     from viz_diffusion.study.recording_study import RecordingStudy
     from viz_diffusion.study.study import Study
     from viz_diffusion.text.catalogue import Texts
@@ -129,9 +131,9 @@ def run_command(
         chosen = pick_lessons(lessons)
         opened = open_study(request, run, device, terminal, written, data_dir)
         lab = report_lab(opened.loaded, out, terminal, write=live, force=force)
-        study = opened.measure(chosen)
+        study, other = opened.measure(chosen), other_network(opened, terminal)
         texts = study_texts(study, texts)
-        page = _page(study, texts, figures, terminal, audience, [*for_whom, *["--live"] * live])
+        page = _page(study, other, texts, figures, terminal, audience, [*for_whom, *["--live"] * live])
         page, facts = replace(page, lab=lab), study.facts()
         following = _next_command(study) or terminal.text("next_train")
     from viz_diffusion.report import write_report
@@ -193,12 +195,20 @@ def _next_command(study: Study) -> str:
 
 
 def _page(
-    study: Study, texts: Texts, figures: Path | None, terminal: Terminal, audience: str, options: list[str]
+    study: Study,
+    other: OtherNetwork | None,
+    texts: Texts,
+    figures: Path | None,
+    terminal: Terminal,
+    audience: str,
+    options: list[str],
 ) -> Page:
     """Return the page of a recording with its network, its comparison runs and chapters."""
-    from viz_diffusion.report.assembly import assemble, players, strip
+    from viz_diffusion.report.assembly import assemble, players, strip, with_other_network
 
     played = players(study)
+    if other is not None:
+        played = with_other_network(played, study, other, texts)
     all_players = (*played.runs, *played.comparisons)
     lessons, pictures = _draw(
         study.findings, study.recording, all_players, lambda: strip(study, texts), texts, figures, terminal

@@ -194,7 +194,7 @@ def compare_with_ideal(
         eps_error=np.sqrt(np.stack(errors["eps"]).mean(axis=1)),
         error=np.stack(errors["x0_pred"]),
         ideal_error=np.stack(errors["ideal"]),
-        images=IdealFrames(timesteps, x0=pictures(x0[0].numpy()), **frames),
+        images=IdealFrames(timesteps, x0=_picture(denoiser, x0[:1], False), **frames),
         digit=digit,
     )
 

@@ -143,6 +143,7 @@ LESSON = Lesson(
             LessonFigure("stable_diffusion"),
         ),
         fits=is_of_bundled,
+        also_of="latent_sha256",
     ),
     latent=True,
     seconds=(40, 350),

@@ -14,7 +14,7 @@ from viz_diffusion.data.caption_words import PLAIN_PROMPTS
 from viz_diffusion.data.captions import CaptionedDigits
 from viz_diffusion.evaluation.classifier import DigitClassifier
 from viz_diffusion.evaluation.intervals import all_surely, half_of_mean, share_difference, surely
-from viz_diffusion.files import sha256_file
+from viz_diffusion.files import read_json, sha256_file
 from viz_diffusion.lessons.base import Claim, Lesson, LessonFigure, Precomputed, Rows
 from viz_diffusion.lessons.context import LessonContext
 from viz_diffusion.lessons.text import asked_shapes, same_noise, word_maps
@@ -29,7 +29,7 @@ from viz_diffusion.plots.lazy_figures import Figures
 from viz_diffusion.plots.word_maps import draw_word_maps
 from viz_diffusion.text.catalogue import Texts
 from viz_diffusion.training.bundled_runs import BUNDLED_RUNS, BUNDLED_TEXT
-from viz_diffusion.training.run import Run
+from viz_diffusion.training.run import MANIFEST, WEIGHTS, Run
 from viz_diffusion.training.text_run import TEXT_ENCODER, text_encoder_of
 
 PLAIN_COUNTS = (40, 1000)
@@ -48,6 +48,12 @@ ORDER, SHAPE = VARIANTS.index("order"), VARIANTS.index("shape")
 """Places of the first variant that keeps the meaning, and of the first that changes it."""
 ARTICLE, DIGIT = 0, 3
 """Places of the words a and seven in a thick slanted seven."""
+
+
+def is_of_bundled(study: TextStudy) -> bool:
+    """Return whether results are of the network of prompts that comes with the package."""
+    manifest = BUNDLED_RUNS[BUNDLED_TEXT] / MANIFEST
+    return manifest.is_file() and read_json(manifest)["sha256"].get(WEIGHTS) == study.text_sha256
 
 
 def measure(context: LessonContext) -> TextStudy:
@@ -226,7 +232,10 @@ LESSON = Lesson(
             LessonFigure("word_maps"),
             LessonFigure("text_similarity", advanced=True),
         ),
+        fits=is_of_bundled,
+        also_of="text_sha256",
     ),
+    prompts=True,
     seconds=(25, 150),
     facts=facts,
     claims=claims,

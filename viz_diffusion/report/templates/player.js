@@ -155,8 +155,13 @@ const player = (() => {
     const left = leftAt(beside, index);
     byId("left-2").textContent = left;
     byId("t-2").textContent = done ? text.finished : beside.timesteps[index];
-    byId("guess-name-2").textContent = done ? text.guess_last : text.guess_now;
+    byId("guess-name-2").textContent = done ? text.guess_last : guessed(beside);
     spoken = fill(text.value_beside, { value: spoken, name: differences(beside, run), left });
+  }
+
+  function guessed(some) {
+    if (some.space === run.space) return text.guess_now;
+    return some.space === "latent" ? text.guess_latent : text.guess_pixel;
   }
 
   // Screen readers get the frame only when the player has stopped, not sixty times a second.
@@ -213,7 +218,8 @@ const player = (() => {
     }
     byId("player").classList.toggle("comparing", Boolean(beside));
     if (beside) {
-      byId("both").textContent = fill(text.both, { parts: describe(beside, run, true) });
+      const parts = describe(beside, run, true);
+      byId("both").textContent = fill(beside.note ? text.both_network : text.both, { parts, note: beside.note });
       byId("picture-name").textContent = differences(run, beside);
       byId("picture-name-2").textContent = differences(beside, run);
     }
@@ -234,7 +240,7 @@ const player = (() => {
     refresh(moment);
   }
 
-  // Runs with another sampler or guidance exist only for the recorded digit; with another digit, two settings would differ.
+  // Runs with another sampler, guidance or network exist only for the recorded digit; with another digit, two settings would differ.
   const isAlone = (some) => runs.indexOf(some) >= digits;
 
   async function compare(value) {
@@ -257,6 +263,7 @@ const player = (() => {
 
   // Describes what two runs have in common, or how they differ.
   function describe(some, other, alike) {
+    if (!alike && some.space !== other.space) return some.space === "latent" ? text.part_latent : text.part_pixel;
     const parts = [
       [some.digit === other.digit, text.part_digit],
       [some.sampler === other.sampler && some.total === other.total, text.part_sampler],
