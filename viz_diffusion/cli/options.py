@@ -42,7 +42,7 @@ DigitOption = Annotated[int | None, typer.Option("--digit", help="Digit, 0 to 9.
 LabelOption = Annotated[
     str | None, typer.Option("--label", metavar="NAME", help="Class by its name, for a run on your own data.")
 ]
-PROMPT_HELP = "What to draw in words, such as 'a thick slanted seven'; it needs a run trained with text."
+PROMPT_HELP = "What to draw in words, such as 'a thick slanted seven'; without --run, bundled-text draws it."
 PromptOption = Annotated[
     list[str] | None, typer.Option("--prompt", metavar="TEXT", help=PROMPT_HELP, show_default="no prompt")
 ]

@@ -92,9 +92,11 @@ class Tokenizer:
         """Return the message on unknown words."""
         named = [f"'{visible(word)}'{self._near(word)}" for word in unknown[:_MOST_NAMED]]
         more = f" and {len(unknown) - _MOST_NAMED} more" if len(unknown) > _MOST_NAMED else ""
+        is_english = all(word.isascii() for word in unknown)
+        known = [word for word in self.vocabulary if word.isascii() == is_english]
         return (
             f"`prompt` holds words that this run's text encoder does not know: {', '.join(named)}{more}; "
-            "it knows only words for digits and their shape, such as a thick slanted seven"
+            f"it knows only words for digits and their shape: {', '.join(known)}"
         )
 
     def _near(self, word: str) -> str:

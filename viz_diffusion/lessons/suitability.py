@@ -11,6 +11,8 @@ from viz_diffusion.training.config import RunConfig
 
 REASONS = ("latent", "prompts", "digits", "labels")
 """Why a run does not suit a lesson; the catalogue has ``report.left_out_<reason>`` and ``report.reason_<reason>``."""
+OF_LABELS = ("network",)
+"""Lessons that say how a label enters the network, and not how words do."""
 FEWEST_DIGITS = 20
 """Held-out digits that each prompt must be true of, where a lesson measures real digits."""
 
@@ -19,6 +21,8 @@ def reason_to_leave_out(lesson: AnyLesson, config: RunConfig) -> str | None:
     """Return why a run does not suit a lesson, one of :data:`REASONS`; None where it does."""
     if config.space == "latent" and not lesson.latent:
         return "latent"
+    if config.model.text is not None and lesson.name in OF_LABELS:
+        return "prompts"
     if config.prompts and not lesson.prompts and (not lesson.any_data or _fewest_digits(config) < FEWEST_DIGITS):
         return "prompts"
     if not lesson.any_data and not (config.prompts and lesson.prompts) and not config.is_digits:

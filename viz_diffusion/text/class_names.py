@@ -32,7 +32,17 @@ LABEL_FACTS = frozenset(
 )
 """Facts that are labels, and whose names texts show."""
 
-_AS_THEY_ARE = ("report.reason_", "report.left_out_", "own.", "alone.")
+_ABOUT_DIGITS = tuple(
+    f"{part}.{name}."
+    for part, names in (
+        ("chapter", ("text",)),
+        ("picture", ("prompts", "attributes", "word_maps", "text_similarity")),
+        ("figure", ("prompts", "attributes", "word_maps", "text_similarity")),
+    )
+    for name in names
+)
+"""Texts of lesson text: it is about digits, whichever prompts a page is about."""
+_AS_THEY_ARE = ("report.reason_", "report.left_out_", "own.", "alone.", *_ABOUT_DIGITS)
 _NO_FIELD = r"(?![^{}]*\})"
 _OF_CLASSES = "which|another|requested|same|one|each|every|new|final|any|within a|Gaussian a|final|own"
 _Rule = tuple[str, str | Callable[[re.Match[str]], str]]
@@ -97,7 +107,9 @@ def call_prompts(entries: Mapping[str, str], lang: str) -> dict[str, str]:
     rules = [(re.compile(pattern), new) for pattern, new in _OF_PROMPTS.get(lang, ())]
     changed = dict(entries)
     for pattern, new in rules:
-        changed = {key: pattern.sub(new, text) for key, text in changed.items()}
+        changed = {
+            key: text if key.startswith(_ABOUT_DIGITS) else pattern.sub(new, text) for key, text in changed.items()
+        }
     return changed
 
 

@@ -73,7 +73,6 @@ def run_command(
     terminal.tell("Drawing", "embeddings")
     schedule, model = loaded.run.config.noise_schedule, loaded.model
     times = clock.measure_embeddings(model, schedule.num_train_timesteps, schedule.snr_below_one)
-    layers = network.read_network(model)
     facts, figures = {"time_embedding": facts_by_name(clock.facts(times))}, clock.draw(times)
     if model.config.num_labels >= label.LESSON.least_labels:
         labels = measure_embedding(model)
@@ -85,7 +84,9 @@ def run_command(
     if conditioning is not None:
         facts["conditioning_map"] = facts_by_name(conditioning_facts(conditioning))
         figures |= label.draw_conditioning(conditioning)
-    facts["model"], figures = facts_by_name(network.facts(layers)), figures | network.draw(layers)
+    if model.config.text is None:  # the figure shows a label, and not where words enter the network
+        layers = network.read_network(model)
+        facts["model"], figures = facts_by_name(network.facts(layers)), figures | network.draw(layers)
     drawn = []
     for name in figures:  # drawn where the names of classes are known
         (drawing,) = drawings(Figures(**{name: partial(figures.__getitem__, name)}), wording(facts[name], texts), texts)

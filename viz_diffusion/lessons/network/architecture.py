@@ -34,7 +34,8 @@ def measure_network(model: SimpleUNet, label: int = 5) -> ModelShape:
         assert isinstance(block, ResidualBlock)
         return BlockShape(name, block.conv2.out_channels, resolution, attention)
 
-    half, quarter = size // 2, size // 4
+    half = size // model.config.fold
+    quarter = (half + 1) // 2  # of an odd side, such as that of a latent, the larger half
     down = [shape(f"down_outer.{i}", block, half) for i, block in enumerate(model.down_outer)]
     down += [shape(f"down_inner.{i}", block, quarter) for i, block in enumerate(model.down_inner)]
     mid = [shape("mid1", model.mid1, quarter, attention=True), shape("mid2", model.mid2, quarter)]

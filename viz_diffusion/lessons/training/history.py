@@ -71,7 +71,7 @@ def _whole(value: object) -> int:
 
 def _shown_samples(run: Run) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Return a few training steps and the samples drawn there: the first, the last, and others evenly in log steps."""
-    kept = run.load_samples()
+    kept = None if run.config.prompts else run.load_samples()  # they were drawn for other prompts
     if kept is None:
         return np.zeros(0, np.int64), np.zeros((0, 1, 28, 28))
     steps, images = kept[0].numpy(), kept[1].numpy()

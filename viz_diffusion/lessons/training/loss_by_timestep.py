@@ -218,11 +218,12 @@ class LossByTimestep:
         facts = self.facts()
         below = facts.gaussian_per_label_mean - facts.heldout_mean
         decided = abs(below) > facts.heldout_interval_mean
+        differ = Claim("digits_differ", facts.digits.digit_gap > 2 * facts.digits.digit_gap_interval)
         return (
             Claim("beats_gaussian", below > 0 if decided else None),
             Claim("bits_late", facts.bits.bits_late > 0.5),
             decoder_claim(facts.bound),
-            Claim("digits_differ", facts.digits.digit_gap > 2 * facts.digits.digit_gap_interval),
+            *([differ] if facts.digits.hardest != facts.digits.easiest else []),  # of one class there is no difference
         )
 
 
