@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from viz_diffusion.files import damage_named, read_json
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 _ARGUMENTS = ("batch_size", "generator", "output_type")
-"""The arguments with which every pipeline is called, besides its number of steps."""
+"""The arguments with which every pipeline is called, besides its number of steps; with a prompt, not the first."""
 
 
 def load_pipeline(folder: Path, terminal: Terminal) -> Any:
@@ -54,20 +54,22 @@ def load_pipeline(folder: Path, terminal: Terminal) -> Any:
 
 @contextmanager
 def _quiet_loading() -> Iterator[None]:
-    """Hide the progress bar of diffusers while the block lasts."""
-    from diffusers.utils import logging
-
-    was_shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
+    """Hide the progress bars of diffusers, and of transformers where that is installed, while the block lasts."""
+    bars = [import_module("diffusers.utils.logging")]
+    with suppress(ImportError):
+        bars.append(import_module("transformers.utils.logging"))
+    shown = [one for one in bars if one.is_progress_bar_enabled()]
+    for one in shown:
+        one.disable_progress_bar()
     try:
         yield
     finally:
-        if was_shown:
-            logging.enable_progress_bar()
+        for one in shown:
+            one.enable_progress_bar()
 
 
 def check_pipeline(folder: Path, pipe: Any) -> None:
-    """Refuse a pipeline that does not generate images of one or three channels from noise only."""
+    """Refuse a pipeline that does not generate, from noise only or a prompt, images or latents that its VAE decodes."""
     name = type(pipe).__name__
     parameters = inspect.signature(pipe.__call__).parameters
     required = [
@@ -78,7 +80,8 @@ def check_pipeline(folder: Path, pipe: Any) -> None:
     ]
     python = "record it in Python with viz_diffusion.record_pipeline"
     takes_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
-    missing = [] if takes_all else [argument for argument in _ARGUMENTS if argument not in parameters]
+    wanted = _ARGUMENTS[is_prompted(pipe) :]
+    missing = [] if takes_all else [argument for argument in wanted if argument not in parameters]
     if missing:
         raise VizdiffInputError(f"{folder} holds a {name}, which takes no {', '.join(missing)}; {python}")
     if required or "num_inference_steps" not in parameters:
@@ -87,11 +90,54 @@ def check_pipeline(folder: Path, pipe: Any) -> None:
     if getattr(pipe, "unet", None) is None or not (folder / "unet" / WEIGHTS).is_file():
         raise VizdiffInputError(f"{folder} holds a {name} without unet/{WEIGHTS}; {python}")
     channels, outputs = pipe.unet.config.in_channels, pipe.unet.config.out_channels
-    if channels not in (1, 3) or outputs not in (channels, 2 * channels):
+    is_decoded = is_prompted(pipe) and getattr(pipe, "vae", None) is not None
+    if not (channels in (1, 3) or is_decoded) or outputs not in (channels, 2 * channels):
         raise VizdiffInputError(
             f"{folder} holds a network with {channels} channels in and {outputs} out, and pictures have 1 or 3; "
             f"{python}"
         )
+
+
+def is_prompted(pipe: Any) -> bool:
+    """Return whether a pipeline is called with a prompt."""
+    return "prompt" in inspect.signature(pipe.__call__).parameters
+
+
+def check_prompt(folder: Path, pipe: Any, prompt: str | None, count: int, most: int) -> None:
+    """Refuse a prompt that a pipeline does not take or lacks, and more images than are recorded of one."""
+    name = type(pipe).__name__
+    if not is_prompted(pipe):
+        if prompt is not None:
+            raise VizdiffUsageError(f"--prompt: the {name} in {folder} takes no prompt; leave it out")
+        return
+    if prompt is None:
+        raise VizdiffUsageError(f"--prompt: the {name} in {folder} needs one; give --prompt TEXT")
+    if count > most:
+        raise VizdiffUsageError(f"--count must lie in 1..{most} for a prompt, found {count}")
+
+
+def call_pipeline(pipe: Any, folder: Path, **call: Any) -> None:
+    """Call a pipeline.
+
+    Raises
+    ------
+    VizdiffInputError
+        Where it does not sample.
+    """
+    try:
+        pipe(**call)
+    except (TypeError, ValueError, IndexError, AttributeError) as error:
+        raise VizdiffInputError(
+            f"the {type(pipe).__name__} in {folder} does not sample with its {type(pipe.scheduler).__name__} "
+            f"({_first_line(error)}); save it with another scheduler"
+        ) from error
+
+
+def generators(seed: int, count: int) -> Any:
+    """Return a generator for each image, so that none depends on how many there are."""
+    import torch
+
+    return [torch.Generator().manual_seed(seed + index) for index in range(count)]
 
 
 def check_label(folder: Path, pipe: Any, label: int | None) -> int | None:

@@ -12,11 +12,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from viz_diffusion.cli.console import Terminal
-from viz_diffusion.cli.diffusers_pipeline import WEIGHTS, check_label, check_pipeline, check_steps, load_pipeline
+from viz_diffusion.cli.diffusers_pipeline import (
+    WEIGHTS,
+    call_pipeline,
+    check_label,
+    check_pipeline,
+    check_prompt,
+    check_steps,
+    generators,
+    load_pipeline,
+)
 from viz_diffusion.cli.loading import pick_device
 from viz_diffusion.cli.outputs import removed_where_not_finite
 from viz_diffusion.cli.record import StorageOptions, draw_activations, draw_steps, read_store
-from viz_diffusion.errors import VizdiffInputError
 from viz_diffusion.files import sha256_file
 from viz_diffusion.recording.store.layout import CHUNK_SAMPLES
 
@@ -45,6 +53,8 @@ class PipelineRequest:
     """The frames to draw, as the command line gives them."""
     activations: Sequence[str]
     """Globs of the modules whose output is recorded at the frames."""
+    prompt: str | None = None
+    """The prompt; None where none was given."""
     size: str | None = None
     """Size of the film, by name; None for that of its enlarged frames."""
 
@@ -53,12 +63,20 @@ def trajectory_of_pipeline(
     request: PipelineRequest, storage: StorageOptions, device: str, texts: Texts, out: Path, terminal: Terminal
 ) -> dict[str, Any]:
     """Record a pipeline (see :func:`record_folder`) and draw it; return its values for the JSON file."""
+    from viz_diffusion.cli.prompted_pipeline import draw_prompted
+    from viz_diffusion.recording.latent_pictures import is_latent
+    from viz_diffusion.text.class_names import shown_name
+
     store = out / "trajectory.zarr"
     pipe, recorded, modules = record_folder(request, store, storage, device, terminal)
-    label, predicts = int(recorded.labels[0]), recorded.prediction_type
+    label, predicts = -1 if recorded.prompts else int(recorded.labels[0]), recorded.prediction_type
+    note = "" if label < 0 else texts("picture.pipeline_steps.label_note", label=label)
+    if request.prompt is not None:
+        note = texts("picture.pipeline_steps.prompt_note", prompt=shown_name(request.prompt))
+    texts = texts.for_space("latent" if is_latent(recorded) else "pixel")
     extra_facts = {
         "pipeline": type(pipe).__name__,
-        "label_note": "" if label < 0 else texts("picture.pipeline_steps.label_note", label=label),
+        "label_note": note,
         "num_images": request.count,
         "prediction_note": "" if predicts == "epsilon" else texts(f"picture.pipeline_steps.predicts_{predicts}"),
     }
@@ -66,10 +84,12 @@ def trajectory_of_pipeline(
     facts |= {
         "diffusers": str(request.folder),
         "label": None if label < 0 else label,
+        "prompt": request.prompt,
         "prediction_type": predicts,
         "weights_sha256": recorded.weights_sha256,
         "x0_beyond_scale": read_store(store, request.count)[0],
     }
+    facts |= draw_prompted(recorded, facts, texts, out)
     if modules:
         from viz_diffusion.study.recording_study import recording_words
 
@@ -100,6 +120,7 @@ def record_folder(
     VizdiffIOError
         Where the disk has no room for the recording.
     """
+    from viz_diffusion.cli.prompted_pipeline import record_prompted
     from viz_diffusion.recording.hooks import match_modules
     from viz_diffusion.recording.trajectory import Trajectory
     from viz_diffusion.views.feature_maps import choose
@@ -108,10 +129,12 @@ def record_folder(
     folder, count = request.folder, request.count
     pipe = load_pipeline(folder, terminal)
     check_pipeline(folder, pipe)
+    check_prompt(folder, pipe, request.prompt, count, CHUNK_SAMPLES)
     steps = check_steps(pipe, request.steps, request.eta)
     choose_frames(steps, request.frames)
     modules = tuple(match_modules(pipe.unet, request.activations))
-    activation_steps = choose(steps, request.frames if request.activations else None).tolist()
+    is_drawn = bool(request.activations) or request.prompt is not None
+    activation_steps = choose(steps, request.frames if is_drawn else None).tolist()
     label = check_label(folder, pipe, request.label)
     _require_space(pipe, store, count, steps, storage)
     pipe.to(pick_device(device))
@@ -130,7 +153,8 @@ def record_folder(
         _with_label(pipe.unet, label),
         _counted(pipe.unet, evaluated),
     ):
-        _sample(pipe, request, steps, modules, activation_steps, store, storage)
+        sample = _sample if request.prompt is None else record_prompted
+        sample(pipe, request, steps, modules, activation_steps, store, storage)
     return pipe, Trajectory.open(store, samples=slice(0, CHUNK_SAMPLES)), modules
 
 
@@ -161,14 +185,7 @@ def _sample(
     ):
         for first in range(0, count, CHUNK_SAMPLES):
             batch = min(CHUNK_SAMPLES, count - first)
-            try:
-                pipe(generator=_generators(seed + first, batch), batch_size=batch, **call)
-            except (TypeError, ValueError, IndexError, AttributeError) as error:
-                reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-                raise VizdiffInputError(
-                    f"the {type(pipe).__name__} in {request.folder} does not sample with its "
-                    f"{type(pipe.scheduler).__name__} ({reason}); save it with another scheduler"
-                ) from error
+            call_pipeline(pipe, request.folder, generator=generators(seed + first, batch), batch_size=batch, **call)
 
 
 def _require_space(pipe: Any, store: Path, count: int, steps: int, storage: StorageOptions) -> None:
@@ -226,10 +243,3 @@ def _counted(unet: Any, on_evaluation: Callable[[int], None]) -> Iterator[None]:
         yield
     finally:
         handle.remove()
-
-
-def _generators(seed: int, count: int) -> Any:
-    """Return a generator for each image, so that none depends on how many there are."""
-    import torch
-
-    return [torch.Generator().manual_seed(seed + index) for index in range(count)]

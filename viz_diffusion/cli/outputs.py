@@ -34,7 +34,7 @@ REPORTS = Path("reports")
 
 UNKNOWN = "was not written by this program, or was changed since"
 """What is said of a file of which nothing is noted."""
-RECORDING = ("trajectory.zarr", "steps.*", "activations.*")
+RECORDING = ("trajectory.zarr", "steps.*", "activations.*", "latent_channels.*", "word_maps.*")
 """What a command that records writes to its folder, besides ``trajectory.json``."""
 Origin = dict[str, Any]
 """What a file shows, by name: command, class, seed, sampling, weights, language. JSON values."""

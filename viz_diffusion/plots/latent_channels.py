@@ -52,7 +52,7 @@ def draw_latent_channels(frames: LatentFrames) -> Figure:
         _write_notes(figure, frames)
         names = [words("decoded"), *(words("channel", number=n + 1) for n in range(channels))]
         for column, name in enumerate(names):
-            theme.write(figure, _LEFT + (column + 0.5) * across, _TOP - 40, name)
+            theme.write(figure, _LEFT + (column + 0.5) * across, _TOP - 24, name, va="bottom", linespacing=1.2)
         for row, left in enumerate(frames.steps_left.tolist()):
             middle = _TOP + (row + 0.5) * pitch
             said = words("row", left=left, t=f"{frames.timesteps[row]:.5g}") if left else words("finished")

@@ -12,14 +12,17 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool2d
 
 from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.recording.forward_pass import to_numpy
 from viz_diffusion.recording.trajectory import Float32, Trajectory
 
 
-def decoded_trajectory(pipe: Any, trajectory: Trajectory, steps_left: Sequence[int]) -> Trajectory:
-    """Return the trajectory with x̂_0 decoded at the given numbers of steps left.
+def decoded_trajectory(
+    pipe: Any, trajectory: Trajectory, steps_left: Sequence[int], most_side: int | None = None
+) -> Trajectory:
+    """Return the trajectory with x̂_0 decoded at some numbers of steps left, reduced to ``most_side`` pixels a side.
 
     Raises
     ------
@@ -35,8 +38,19 @@ def decoded_trajectory(pipe: Any, trajectory: Trajectory, steps_left: Sequence[i
     steps = trajectory.num_steps - np.array(sorted(set(steps_left), reverse=True), dtype=np.int64)
     latents = [trajectory.x0 if s == trajectory.num_steps else trajectory.x0_pred[:, s] for s in steps.tolist()]
     with torch.no_grad():
-        images = [to_numpy(vae.decode(decoder_input(vae, torch.from_numpy(z))).sample) for z in latents]
+        images = [
+            to_numpy(_reduced(vae.decode(decoder_input(vae, torch.from_numpy(z))).sample, most_side)) for z in latents
+        ]
     return replace(trajectory, decoded=np.stack(images, axis=1), decoded_steps=steps)
+
+
+def _reduced(images: Tensor, most_side: int | None) -> Tensor:
+    """Return (B, C, H, W) images, larger ones as means of blocks with ``most_side`` pixels along the longer side."""
+    height, width = images.shape[-2:]
+    longest = max(height, width)
+    if most_side is None or longest <= most_side:
+        return images
+    return adaptive_avg_pool2d(images, tuple(max(1, length * most_side // longest) for length in (height, width)))
 
 
 def decoder_input(vae: Any, latents: Tensor) -> Tensor:

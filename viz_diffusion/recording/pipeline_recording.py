@@ -60,7 +60,7 @@ class PipelineRecording:
         """The forward process that the pipeline's scheduler was configured with."""
         return self._reader.schedule
 
-    def trajectory(self, *, decode_at: Sequence[int] = ()) -> Trajectory:
+    def trajectory(self, *, decode_at: Sequence[int] = (), most_side: int | None = None) -> Trajectory:
         """Return the recording of one run; with a ``store``, all runs joined, read from there.
 
         Parameters
@@ -68,6 +68,8 @@ class PipelineRecording:
         decode_at
             Steps left at which the pipeline's VAE decodes x̂_0, 0 for the finished latent; the images are in
             ``Trajectory.decoded``. Only for pipelines that have a VAE.
+        most_side
+            Pixels along the longer side to which larger pictures are reduced, by means of blocks; None: as they are.
 
         Raises
         ------
@@ -75,17 +77,19 @@ class PipelineRecording:
             Where nothing was recorded, the pipeline ran more than once without a ``store``, it has no VAE, or a
             number in ``decode_at`` is not in 0..S.
         """
-        found = self.trajectories(decode_at=decode_at)
+        found = self.trajectories(decode_at=decode_at, most_side=most_side)
         if len(found) != 1:
             raise VizdiffUsageError(f"the pipeline ran {len(found)} times in the block: call trajectories()")
         return found[0]
 
-    def trajectories(self, *, decode_at: Sequence[int] = ()) -> list[Trajectory]:
+    def trajectories(self, *, decode_at: Sequence[int] = (), most_side: int | None = None) -> list[Trajectory]:
         """Return one Trajectory for each run of the pipeline, in order; with a ``store``, one of all runs joined."""
         found = self._runs.trajectories() if self._store is None else [Trajectory.open(self._store)]
         if not found:
             raise VizdiffUsageError(self._nothing_recorded())
-        return [decoded_trajectory(self._pipe, one, decode_at) if len(decode_at) else one for one in found]
+        if not len(decode_at):
+            return found
+        return [decoded_trajectory(self._pipe, one, decode_at, most_side) for one in found]
 
     def finish(self, x: Tensor) -> None:
         """Set the finished images of the latest run, shaped as the scheduler's samples.

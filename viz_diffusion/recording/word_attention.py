@@ -48,7 +48,7 @@ class CrossAttention:
         VizdiffUsageError
             Where the network has no cross-attention whose queries and keys can be seen.
         """
-        layers = [module for module in network.modules() if _is_cross_attention(module)]
+        layers = cross_attention_of(network)
         if not layers:
             raise VizdiffUsageError(
                 f"`word_maps` needs layers of cross-attention with queries and keys of their own, and "
@@ -148,6 +148,11 @@ class NetworkOutputs:
         self.is_keeping = False
         maps = {} if self._attention is None else self._attention.end_pass()
         return self._modules.end_pass() | maps
+
+
+def cross_attention_of(network: nn.Module) -> list[nn.Module]:
+    """Return a network's layers of cross-attention whose queries and keys can be seen; none for other networks."""
+    return [module for module in network.modules() if _is_cross_attention(module)]
 
 
 def _is_cross_attention(module: nn.Module) -> bool:

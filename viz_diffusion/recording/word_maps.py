@@ -44,6 +44,12 @@ def prompt_of(trajectory: Trajectory, sample: int) -> str:
     return trajectory.prompts[label] if 0 <= label < len(trajectory.prompts) else ""
 
 
+def has_word_maps(trajectory: Trajectory, sample: int = 0) -> bool:
+    """Return whether a recording holds the attention to the words of an image's prompt."""
+    places = json.loads(trajectory.conventions.get(WORDS, "{}"))
+    return CROSS_ATTENTION in trajectory.activations and bool(places.get(prompt_of(trajectory, sample)))
+
+
 def prompt_maps(trajectory: Trajectory, sample: int = 0) -> PromptMaps:
     """Return the maps of an image's words.
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from viz_diffusion.recording.latent_pictures import PicturedLatents
 from viz_diffusion.recording.trajectory import Trajectory
+from viz_diffusion.recording.word_maps import prompt_of
 from viz_diffusion.report.introduction import introduction
 from viz_diffusion.report.page import Page
 from viz_diffusion.report.player import Player, shown_steps
@@ -21,6 +22,7 @@ from viz_diffusion.study.recording_study import RecordingStudy
 from viz_diffusion.study.study import versions
 from viz_diffusion.study.wording import wording
 from viz_diffusion.text.catalogue import Texts
+from viz_diffusion.text.class_names import shown_name
 from viz_diffusion.views import frames as frames_view
 from viz_diffusion.views import strip as strip_view
 from viz_diffusion.views.frames import recording_facts
@@ -65,7 +67,7 @@ def assemble(
     """
     words = study.words(texts)
     known = _provenance(study, command, texts)
-    foot = {name: known[name] for name in ("seed", "sampler", "label", "guidance")}
+    foot = {name: known[name] for name in ("seed", "sampler", "prompt", "label", "guidance") if name in known}
     foot["weights"] = study.trajectory.weights_sha256[:8] or texts["fact.unknown"]
     return Page(
         title=texts("report.title", **words),
@@ -86,6 +88,14 @@ def assemble(
     )
 
 
+def _condition(trajectory: Trajectory, unknown: str) -> dict[str, str]:
+    """Return what the first image was sampled with: its prompt, or its label."""
+    if prompt := prompt_of(trajectory, 0):
+        return {"prompt": shown_name(prompt)}
+    label = int(trajectory.labels[0])
+    return {"label": str(label) if label >= 0 and not trajectory.prompts else unknown}
+
+
 def _provenance(study: RecordingStudy, command: str, texts: Texts) -> dict[str, str]:
     """Return weights, sampler, seed and so on as texts, by their key under ``fact`` in the catalogue."""
     trajectory, facts, unknown = study.trajectory, recording_facts(study.trajectory), texts["fact.unknown"]
@@ -98,7 +108,7 @@ def _provenance(study: RecordingStudy, command: str, texts: Texts) -> dict[str, 
         "shape": f"{channels} × {height} × {width}",
         "schedule": f"{schedule.name}, T = {schedule.num_train_timesteps}",
         "seed": str(facts["seed"]) if facts["seed"] >= 0 else unknown,
-        "label": str(facts["digit"]) if facts["digit"] >= 0 else unknown,
+        **_condition(trajectory, unknown),
         "sampler": f"{facts['sampler'] or unknown}, {trajectory.num_steps}",
         "variance": wording(facts, texts)["variance_note"].strip(" ()（）") or unknown,
         "guidance": unknown if guidance is None else f"{guidance:g}",

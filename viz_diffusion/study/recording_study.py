@@ -10,8 +10,10 @@ from viz_diffusion.errors import VizdiffInputError
 from viz_diffusion.lessons.base import AnyLesson, Finding, all_lessons
 from viz_diffusion.recording.latent_pictures import pictured
 from viz_diffusion.recording.trajectory import Trajectory
+from viz_diffusion.recording.word_maps import prompt_of
 from viz_diffusion.study.wording import wording
 from viz_diffusion.text.catalogue import Texts
+from viz_diffusion.text.class_names import shown_name
 from viz_diffusion.views.frames import check_recorded, recording_facts
 
 MOST_SIDE = 281
@@ -38,7 +40,9 @@ class RecordingStudy:
         """Return all facts, by lesson: what is written as JSON; None is not known."""
         facts = recording_facts(self.trajectory)
         label, seed = facts.pop("digit"), facts.pop("seed")
-        recording = {"label": label if label >= 0 else None, "seed": seed if seed >= 0 else None, **facts}
+        is_class = label >= 0 and not self.trajectory.prompts
+        recording = {"label": label if is_class else None, "prompt": prompt_of(self.trajectory, 0) or None}
+        recording |= {"seed": seed if seed >= 0 else None, **facts}
         found = {finding.lesson.name: finding.to_dict() for finding in self.findings}
         left_out = [lesson.name for lesson in (*self.needing_network, *self.not_shown)]
         weights = self.trajectory.weights_sha256 or None
@@ -64,10 +68,18 @@ def recording_words(trajectory: Trajectory, texts: Texts) -> dict[str, Any]:
     facts, count = recording_facts(trajectory), trajectory.num_images
     return wording(facts, texts) | {
         "made_by": facts["sampler"] or texts["fact.unknown"],
-        "label_note": texts("report.label_note", label=facts["digit"]) if facts["digit"] >= 0 else "",
+        "label_note": _label_note(trajectory, texts),
         "seed_note": texts("report.seed_note", seed=facts["seed"]) if facts["seed"] >= 0 else "",
         "images_note": texts("report.images_note", count=count) if count > 1 else "",
     }
+
+
+def _label_note(trajectory: Trajectory, texts: Texts) -> str:
+    """Return the prompt or the label of a recording's first image, as part of a sentence; empty if it has none."""
+    label = int(trajectory.labels[0])
+    if prompt := prompt_of(trajectory, 0):
+        return texts("report.prompt_note", prompt=shown_name(prompt))
+    return texts("report.label_note", label=label) if label >= 0 and not trajectory.prompts else ""
 
 
 def study_recording(trajectory: Trajectory, lessons: Sequence[AnyLesson]) -> RecordingStudy:

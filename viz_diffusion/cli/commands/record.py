@@ -36,7 +36,8 @@ HELP = (
     "Record another model: a pipeline of 🤗 diffusers.\n\n"
     "Samples with a pipeline that was saved with save_pretrained, by its own scheduler; writes the recording "
     "(trajectory.zarr), a figure of its steps, and a film. Nothing is downloaded. Any other program can be recorded "
-    "in Python, with viz_diffusion.Recorder.\n\n"
+    "in Python, with viz_diffusion.Recorder. Of a pipeline with a prompt, such as Stable Diffusion, the decoded images "
+    "and the attention to each word are drawn too.\n\n"
     "Example: vizdiff record ddpm-cifar10-32"
 )
 OutOption = Annotated[
@@ -57,6 +58,10 @@ def run_command(
     label: Annotated[
         int | None,
         typer.Option("--label", metavar="NUMBER", help="Class, for a pipeline with classes.", show_default="0"),
+    ] = None,
+    prompt: Annotated[
+        str | None,
+        typer.Option("--prompt", metavar="TEXT", help="Prompt, for a pipeline that takes one.", show_default="none"),
     ] = None,
     count: RecordedCountOption = 1,
     steps: Annotated[
@@ -87,13 +92,15 @@ def run_command(
     texts = terminal.texts
     if out is None:
         marks = [f"{steps}steps"] * (steps is not None) + [f"eta{eta:g}"] * (eta != 0)
-        name = "_".join(["record", file_name(folder.resolve().name), *marks, *images_mark(count)])
+        asked = [file_name(prompt)] * (prompt is not None)
+        name = "_".join(["record", file_name(folder.resolve().name), *asked, *marks, *images_mark(count)])
         out = default_out(name, "", label or None, lang, seed=seed)
     place_folder(out)
     shown = {"pipeline": str(folder.resolve()), "label": label or 0, "seed": seed, "count": count, "steps": steps}
+    shown |= {"prompt": prompt} if prompt is not None else {}
     shown |= {"eta": eta, "activations": " ".join(activations or ())}
     Output(out / "trajectory.json", "record", force, lang, RECORDING, shares=True).claim(terminal, **shown)
-    request = PipelineRequest(folder, label, count, seed, steps, eta, frames, tuple(activations or ()), size)
+    request = PipelineRequest(folder, label, count, seed, steps, eta, frames, tuple(activations or ()), prompt, size)
     facts = trajectory_of_pipeline(request, storage, device, texts, out, terminal)
     result = {"out": str(out), "count": count, "seconds": round(terminal.seconds, 1), **facts}
     write_json(out / "trajectory.json", result)
