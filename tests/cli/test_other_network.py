@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,21 +24,21 @@ from viz_diffusion.text.catalogue import languages, load_texts
 from viz_diffusion.training.run import Run
 
 OTHERS = {"bundled": "bundled-latent", "bundled-latent": "bundled"}
-SAMPLINGS = {
+SAMPLINGS: dict[str, dict[str, Any]] = {
     "ddim": {"sampler": "ddim", "steps": 6, "guidance": 2.0, "eta": 0.5},
     "ddpm": {"sampler": "ddpm", "steps": 5, "guidance": 1.5, "variance": "beta_tilde"},
 }
 QUIET = Terminal(as_json=False, quiet=True, lang="en")
 
 
-def opened(run: str, seed: int = 3, **sampling: object) -> OpenStudy:
+def opened(run: str, seed: int = 3, **sampling: Any) -> OpenStudy:
     options = {option.name: None for option in GENERATION.parameters}
     return open_study(
         read_request(GENERATION.build(**options | {"seed": seed, "digit": 4} | sampling)), run, "cpu", QUIET
     )
 
 
-def found(run: str, seed: int = 3, **sampling: object) -> OtherNetwork:
+def found(run: str, seed: int = 3, **sampling: Any) -> OtherNetwork:
     other = other_network(opened(run, seed, **sampling), QUIET)
     assert other is not None
     return other
@@ -45,7 +46,7 @@ def found(run: str, seed: int = 3, **sampling: object) -> OtherNetwork:
 
 @pytest.mark.parametrize("run", OTHERS)
 @pytest.mark.parametrize("sampling", SAMPLINGS.values(), ids=SAMPLINGS)
-def test_it_is_what_vizdiff_trajectory_records(run: str, sampling: dict[str, object], tmp_path: Path) -> None:
+def test_it_is_what_vizdiff_trajectory_records(run: str, sampling: dict[str, Any], tmp_path: Path) -> None:
     other = found(run, **sampling)
     given = [word for name, value in sampling.items() for word in (f"--{name}", str(value))]
     options = ["--run", OTHERS[run], "--digit", "4", "--seed", "3", *given, "--quiet", "--out", str(tmp_path / "out")]

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -140,11 +139,16 @@ def _recording_player(trajectory: Trajectory, name: str, lab_run: str, space: st
     )
 
 
-def _comparison_player(generation: Generation, trajectory: Trajectory, **described: Any) -> Player:
-    """Return a player for the kept steps of a comparison run; ``described`` are further fields of it."""
+def _comparison_player(
+    generation: Generation, trajectory: Trajectory, *, space: str, name: str = "", lab_run: str = "", note: str = ""
+) -> Player:
+    """Return a player for the kept steps of a comparison run."""
     return Player(
         digit=generation.digit,
-        **described,
+        name=name,
+        lab_run=lab_run,
+        space=space,
+        note=note,
         x_t=generation.x_t,
         x0_pred=generation.x0_pred,
         eps_pred=None,
