@@ -40,7 +40,7 @@ def record_prompted(
 
     seed, count, eta = request.seed, request.count, request.eta
     is_latent = pipe.unet.config.in_channels not in (1, 3)
-    call = {"num_inference_steps": steps, "output_type": "latent" if is_latent else "np"}
+    call: dict[str, Any] = {"num_inference_steps": steps, "output_type": "latent" if is_latent else "np"}
     with record_pipeline(
         pipe,
         seeds=range(seed, seed + count),

@@ -50,7 +50,8 @@ def _reduced(images: Tensor, most_side: int | None) -> Tensor:
     longest = max(height, width)
     if most_side is None or longest <= most_side:
         return images
-    return adaptive_avg_pool2d(images, tuple(max(1, length * most_side // longest) for length in (height, width)))
+    rows, columns = (max(1, length * most_side // longest) for length in (height, width))
+    return adaptive_avg_pool2d(images, (rows, columns))
 
 
 def decoder_input(vae: Any, latents: Tensor) -> Tensor:

@@ -67,7 +67,8 @@ def assemble(
     """
     words = study.words(texts)
     known = _provenance(study, command, texts)
-    foot = {name: known[name] for name in ("seed", "sampler", "prompt", "label", "guidance") if name in known}
+    named = [name for name in ("seed", "sampler", "prompt", "label", "guidance") if name in known]
+    foot: dict[str, str] = {name: known[name] for name in named}
     foot["weights"] = study.trajectory.weights_sha256[:8] or texts["fact.unknown"]
     return Page(
         title=texts("report.title", **words),

@@ -92,7 +92,7 @@ def run_command(
     texts = terminal.texts
     if out is None:
         marks = [f"{steps}steps"] * (steps is not None) + [f"eta{eta:g}"] * (eta != 0)
-        asked = [file_name(prompt)] * (prompt is not None)
+        asked = [] if prompt is None else [file_name(prompt)]
         name = "_".join(["record", file_name(folder.resolve().name), *asked, *marks, *images_mark(count)])
         out = default_out(name, "", label or None, lang, seed=seed)
     place_folder(out)
