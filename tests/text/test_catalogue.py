@@ -136,6 +136,7 @@ NAMES = {
     "Stable",
     "Diffusion",
     "CLIP",
+    "diffusers",
     "ViT",
     "Welling",
     "Rombach",
