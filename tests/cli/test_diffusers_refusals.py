@@ -78,7 +78,7 @@ def pickled(folder: Path) -> None:
     ("spoil", "words"),
     [
         (spoil_nothing, "no model_index.json"),
-        (spoil_index, "model_index.json is damaged"),
+        (spoil_index, "model_index.json is not readable JSON"),
         (spoil_weights, "does not load as a pipeline"),
         (spoil_config, "does not load as a pipeline"),
         (pickled, "does not load as a pipeline"),

@@ -38,5 +38,6 @@ def test_a_recording_of_an_own_run_is_reported_with_that_run(
     ],
 )
 def test_a_report_goes_on_with_its_run(bundled: bool, finished: bool, wanted: str) -> None:
-    run = SimpleNamespace(is_bundled=bundled, is_finished=finished, path=Path("runs/x"))
+    name = "bundled" if bundled else "runs/x"
+    run = SimpleNamespace(is_bundled=bundled, is_finished=finished, path=Path("runs/x"), name_or_path=name)
     assert _next_command(SimpleNamespace(run=run)) == wanted

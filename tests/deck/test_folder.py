@@ -10,7 +10,7 @@ from deck_fakes import Made, figure_command
 from PIL import Image
 
 from viz_diffusion.deck.folder import check_folder, write_folder
-from viz_diffusion.errors import VizdiffIOError, VizdiffUsageError
+from viz_diffusion.errors import VizdiffInputError, VizdiffIOError
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def test_an_earlier_deck_is_replaced_and_nothing_else(folder: Path, made: Made, 
     mine = tmp_path / "mine"
     mine.mkdir()
     (mine / "thesis.docx").write_text("years of work")
-    with pytest.raises(VizdiffUsageError, match=r"thesis\.docx"):
+    with pytest.raises(VizdiffInputError, match=r"thesis\.docx"):
         write_folder((), made.film, {}, "t", figure_command, made.texts, mine)
     assert [path.name for path in mine.iterdir()] == ["thesis.docx"]
 

@@ -24,7 +24,8 @@ def reading(*read: int, finished: bool = True) -> Reading:
 
 
 def run(dataset: str = "mnist", finished: bool = True) -> SimpleNamespace:
-    return SimpleNamespace(trained_steps=56, is_finished=finished, config=SimpleNamespace(dataset=dataset))
+    config = SimpleNamespace(dataset=dataset, prompts=(), space="pixel")
+    return SimpleNamespace(trained_steps=56, is_finished=finished, config=config)
 
 
 def test_images_are_read_as_the_classifier_reads_them() -> None:

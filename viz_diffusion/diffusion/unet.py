@@ -181,8 +181,9 @@ class SimpleUNet(nn.Module):
         """
         if labels is None:
             labels = torch.full_like(timesteps, self.null_label, dtype=torch.int64)
-        embedding: Tensor = self.label_emb(labels)
-        return self.time_mlp(self.network_timesteps(timesteps)) + embedding if self.config.use_time else embedding
+        if not self.config.use_time:
+            return self.label_emb(labels)
+        return self.time_mlp(self.network_timesteps(timesteps)) + self.label_emb(labels)
 
     def network_timesteps(self, timesteps: Tensor) -> Tensor:
         """Return the (B,) numbers that the time embedding gets for (B,) timesteps: here, the same."""

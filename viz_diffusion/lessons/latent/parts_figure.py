@@ -70,8 +70,8 @@ def _box(figure: Figure, page: Axes, middle: float, width: float, name: str, not
     style = "round,pad=0,rounding_size=24"
     corner = (middle - width / 2, Y - HEIGHT / 2)
     page.add_patch(FancyBboxPatch(corner, width, HEIGHT, boxstyle=style, fc=theme.PAPER, ec=theme.PURPLE, lw=3.5))
-    theme.write(figure, middle, Y - 60, name, 22, va="center", linespacing=1.2)
-    theme.write(figure, middle, Y + 60, note, va="center", color=theme.MUTED, linespacing=1.3)
+    theme.write(figure, middle, Y - 70, name, 22, va="center", linespacing=1.2)
+    theme.write(figure, middle, Y + 66, note, va="center", color=theme.MUTED, linespacing=1.3)
 
 
 def _place_latent(figure: Figure, latent: Array) -> None:

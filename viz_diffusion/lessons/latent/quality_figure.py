@@ -74,7 +74,7 @@ def _draw_dots(figure: Figure, top: int, bars: Sequence[Bar], title: str, ends: 
         y = top + (row + 0.5) / len(bars) * BOX_HEIGHT
         name = words("dot", name=words(bar.name), text=bar.text)
         theme.write(figure, BOX_LEFT - 40, y, name, ha="right", va="center", color=bar.colour, linespacing=1.25)
-    theme.write(figure, QUALITY_LEFT, top - 76, title, 20, ha="left")
+    theme.write(figure, BOX_LEFT + BOX_WIDTH + 60, top + BOX_HEIGHT + 124, title, 20, ha="right")
     return axes
 
 
