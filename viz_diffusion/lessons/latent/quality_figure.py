@@ -48,11 +48,11 @@ def draw_latent_quality(
                 theme.write(figure, COST_LEFT, y + 105, label, ha="left", color=bar.colour)
         theme.write(figure, QUALITY_LEFT, 280, words("quality"), 22, ha="left")
         low = max(0.0, float(np.floor(20 * min(bar.low for bar in accuracy)) / 20))
-        axes = _draw_dots(figure, 450, accuracy, words("accuracy"), (low, 1.0))
+        axes = _draw_dots(figure, 430, accuracy, words("accuracy"), (low, 1.0))
         ticks = np.round(np.linspace(low, 1.0, 3), 4)
         _write_ticks(axes, ticks.tolist(), [f"{100 * tick:g}%" for tick in ticks])
         high = 1.1 * max(1.0, *(bar.high for bar in distance))
-        axes = _draw_dots(figure, 1180, distance, words("distance"), (0.0, high))
+        axes = _draw_dots(figure, 1116, distance, words("distance"), (0.0, high))
         marks = [tick for tick in TICKS if tick <= high]
         _write_ticks(axes, marks[:2] + marks[2:][-4:], [f"{tick:g}" for tick in marks[:2] + marks[2:][-4:]])
         axes.axvline(1.0, color=theme.INK, lw=1.6)
@@ -74,7 +74,7 @@ def _draw_dots(figure: Figure, top: int, bars: Sequence[Bar], title: str, ends: 
         y = top + (row + 0.5) / len(bars) * BOX_HEIGHT
         name = words("dot", name=words(bar.name), text=bar.text)
         theme.write(figure, BOX_LEFT - 40, y, name, ha="right", va="center", color=bar.colour, linespacing=1.25)
-    theme.write(figure, BOX_LEFT + BOX_WIDTH + 60, top + BOX_HEIGHT + 124, title, 20, ha="right")
+    theme.write(figure, BOX_LEFT + BOX_WIDTH + 60, top + BOX_HEIGHT + 176, title, 20, ha="right")
     return axes
 
 
