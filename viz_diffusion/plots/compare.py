@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from viz_diffusion.errors import VizdiffInputError
 from viz_diffusion.plots import raster, theme
+from viz_diffusion.plots.class_names import fitted
 from viz_diffusion.plots.frame_header import (
     Columns,
     Frame,
@@ -103,7 +104,8 @@ def _draw_inputs(
         for index, (plain, changed) in enumerate(zip(entry.plain, entry.changed, strict=True)):
             differs = is_changed and plain != changed
             style = {"color": theme.ORANGE, "weight": "bold"} if differs else {"color": theme.INK}
-            theme.write(figure, columns.middle(index), baseline, changed if is_changed else plain, 20, **style)
+            said = fitted((changed if is_changed else plain).replace(r"\$", "$"), columns.pitch - 12, 20)
+            theme.write(figure, columns.middle(index), baseline, said, 20, **style)
 
 
 def _draw_generation(figure: Figure, frames: StepFrames, columns: Columns, top: float, factor: int) -> None:

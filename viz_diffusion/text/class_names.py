@@ -114,10 +114,15 @@ def call_prompts(entries: Mapping[str, str], lang: str) -> dict[str, str]:
 
 
 def shown_name(name: str) -> str:
-    """Return a class's name for running text: on one line, without control characters, not longer than 40."""
+    """Return a class's name for running text: on one line, not longer than 40, a longer one without its middle."""
+    text, half = on_one_line(name), LONGEST // 2
+    return text if len(text) <= LONGEST else f"{text[:half].rstrip()}…{text[len(text) - half + 1 :].lstrip()}"
+
+
+def on_one_line(name: str) -> str:
+    """Return a name on one line, without control characters; ``?`` where nothing of it can be seen."""
     visible = "".join(" " if unicodedata.category(letter)[0] in "CZ" else letter for letter in name)
-    text = " ".join(visible.split()) or "?"
-    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1].rstrip()}…"
+    return " ".join(visible.split()) or "?"
 
 
 def file_name(name: str) -> str:

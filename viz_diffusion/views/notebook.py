@@ -7,7 +7,10 @@ import numpy as np
 from viz_diffusion.diffusion.timesteps import SAMPLERS
 from viz_diffusion.recording.latent_pictures import pictured
 from viz_diffusion.recording.trajectory import Trajectory, listed
+from viz_diffusion.recording.word_maps import prompt_of
+from viz_diffusion.text.class_names import shown_name
 from viz_diffusion.text.notebook_html import facts, picture, strip, whole
+from viz_diffusion.text.singular import singular
 
 _SHOWN_SHARES = (1.0, 0.65, 0.5, 0.35, 0.2, 0.1)
 """Steps left at the frames that a notebook shows, as shares of all steps."""
@@ -25,7 +28,10 @@ def trajectory_html(trajectory: Trajectory) -> str:
         x_t.append(("finished", picture(shown.x0[0], "the finished image")))
         x0_pred = [(f"{n}", picture(shown.x0_pred[0, k], f"guess with {n} steps left")) for n, k in frames]
         strips = [strip("x_t, by steps left", x_t), strip("the guess of the finished image", x0_pred)]
-    label = f", digit {trajectory.labels[0]}" if trajectory.num_images and trajectory.labels[0] >= 0 else ""
+    has_label = trajectory.num_images and trajectory.labels[0] >= 0 and not trajectory.prompts
+    label = f", digit {trajectory.labels[0]}" if has_label else ""
+    if trajectory.num_images and (prompt := prompt_of(trajectory, 0)):
+        label = f", prompt “{shown_name(prompt)}”"
     sampler = SAMPLERS.get(trajectory.sampler, trajectory.sampler) or "unknown sampler"
     first = "the first is shown: " if trajectory.num_images > 1 else ""
     note = f"({first}{trajectory.num_steps} steps{label}, {sampler})"
@@ -41,4 +47,4 @@ def trajectory_html(trajectory: Trajectory) -> str:
         ("schedule", f"{trajectory.schedule.name}, T = {trajectory.schedule.num_train_timesteps}"),
         ("weights", trajectory.weights_sha256 or "not known"),
     )
-    return whole(title, note, *strips, facts("facts", pairs))
+    return singular(whole(title, note, *strips, facts("facts", pairs)))
