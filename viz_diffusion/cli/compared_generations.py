@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 FILM_FRAMES, FILM_SCALE = 100, 8
 
 
+def named_changes(interventions: str, texts: Texts) -> str:
+    """Return interventions as a text says them: with the names of classes, or prompts, in the place of labels."""
+    return re.sub(r"(?<=switch )\d+(?=@)", lambda match: texts.label(int(match[0])), interventions)
+
+
 def draw_comparison(
     plain: Trajectory,
     changed: Trajectory,
@@ -56,7 +61,7 @@ def draw_comparison(
     facts = comparison.facts(data)
     with use_texts(texts):
         figures = comparison.draw(data)
-    named = re.sub(r"(?<=switch )\d+(?=@)", lambda match: texts.label(int(match[0])), changed.interventions)
+    named = named_changes(changed.interventions, texts)
     for drawing in drawings(figures, wording(facts | {"interventions": named}, texts), texts):
         save_drawing(drawing, out)
     states = [pictures(np.concatenate([run.x_t[0], run.x0[:1]])) for run in (plain, changed)]

@@ -42,6 +42,14 @@ def label_text(label: int, room: float = np.inf, size: float = theme.TEXT_SIZE) 
     return fitted(short_names(names)[index], room, size) if 0 <= index < len(names) else str(index)
 
 
+def whole_name(label: int) -> str:
+    """Return the name of a label as it is, on one line; its number where the figures' fonts lack a letter of it."""
+    names = _NAMES.get()
+    if not 0 <= label < len(names):
+        return str(label)
+    return names[label] if has_letters(names[label]) else f"#{label}"
+
+
 @lru_cache(maxsize=16)
 def short_names(names: tuple[str, ...]) -> tuple[str, ...]:
     """Return the names of all classes as figures write them, each at most :data:`LONGEST` ems wide; no two alike."""

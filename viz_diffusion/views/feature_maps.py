@@ -26,7 +26,7 @@ from viz_diffusion.plots.activations import (
 )
 from viz_diffusion.plots.mosaic import MosaicRow, draw_mosaic
 from viz_diffusion.plots.theme import SIGNED_MAP, X_T
-from viz_diffusion.recording.latent_pictures import is_latent, pictured
+from viz_diffusion.recording.latent_pictures import channels_of, pictured
 from viz_diffusion.recording.trajectory import Float32, Trajectory
 from viz_diffusion.views.frames import choose_frames, pictures, recording_facts
 
@@ -110,8 +110,7 @@ def measure(trajectory: Trajectory, names: Sequence[str] | None = None, sample: 
     blocks = tuple(
         _select_channels(name, trajectory.activations[name][sample], count) for name in with_maps[:MOST_BLOCKS]
     )
-    channels = trajectory.x_t.shape[2] if is_latent(trajectory) else 0
-    return Activations(pictured(trajectory), sample, blocks, tuple(left_out), channels)
+    return Activations(pictured(trajectory), sample, blocks, tuple(left_out), channels_of(trajectory))
 
 
 def _select_channels(name: str, values: Float32, count: int) -> ModuleMaps:

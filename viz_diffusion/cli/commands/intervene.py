@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from viz_diffusion.cli.class_choice import check_choice, choose_label, only_prompt
-from viz_diffusion.cli.compared_generations import classify_finished, draw_comparison
+from viz_diffusion.cli.compared_generations import classify_finished, draw_comparison, named_changes
 from viz_diffusion.cli.console import Terminal, show_path, show_size
 from viz_diffusion.cli.intervention_options import INTERVENTION, InterventionOptions
 from viz_diffusion.cli.loading import LoadedRun, load_run
@@ -137,7 +137,7 @@ def _record_changed(
     store = out / "changed.zarr"
     network, _ = loaded.run.config.sampled(loaded.model, request.config.sampler)
     denoiser = intervention.wrap(network, loaded.run.config.num_train_timesteps)
-    terminal.say("Changes", denoiser.interventions)
+    terminal.say("Changes", named_changes(denoiser.interventions, texts))
     changed = record(
         loaded,
         request.digit,
