@@ -261,7 +261,8 @@ def test_the_film_shows_x_t_and_predicted_x0_and_ends_with_the_finished_image(ma
     frames = [page[strip:] for page in inside]
     counts = film_counts(trajectory, np.arange(trajectory.num_steps + 1))
     for frame, count in zip(frames, counts, strict=True):
-        assert np.array_equal(frame[wide:], counter_strip(full, strip, *count, ("", "steps left")))
+        words = ("", "step left" if count[0] == 1 else "steps left")
+        assert np.array_equal(frame[wide:], counter_strip(full, strip, *count, words))
     grey = np.rint((np.clip(trajectory.x0[0, 0], -1, 1) + 1) * 127.5).astype(np.uint8)
     assert np.array_equal(frames[-1][:wide, :wide], np.kron(grey, np.ones((scale, scale), np.uint8)))  # sharp
     assert np.array_equal(frames[-1][:wide, :wide], frames[-1][:wide, -wide:])

@@ -13,7 +13,7 @@ from viz_diffusion.text.class_names import file_name, name_labels, reword, shown
 NAMES = ("cat", "dog", "owl")
 ABOUT_DIGITS = re.compile(
     r"report\.(left_out|reason)_|chapter\.(?!noising|training|guess|step|label|network|clock)|alone\."
-    r"|(picture|figure)\.(prompts|attributes|word_maps|text_similarity)\."  # of lesson text
+    r"|(picture|figure|deck\.slide)\.(prompts|attributes|word_maps|text_similarity)\."  # of lesson text
 )
 
 

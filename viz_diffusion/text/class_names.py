@@ -38,6 +38,7 @@ _ABOUT_DIGITS = tuple(
         ("chapter", ("text",)),
         ("picture", ("prompts", "attributes", "word_maps", "text_similarity")),
         ("figure", ("prompts", "attributes", "word_maps", "text_similarity")),
+        ("deck.slide", ("prompts", "attributes", "word_maps", "text_similarity")),
     )
     for name in names
 )
@@ -88,7 +89,11 @@ _OF_PROMPTS: Mapping[str, tuple[tuple[str, str], ...]] = {
         (r"--label (?=\{\w+_arg\})", "--prompt "),
         (r"\banother label\b", "another prompt"),
         (r"^label y$", "prompt y"),
+        (r"^Label (\{digit\})", r"Prompt “\1”"),
+        (r"\blabel (\{digit\})", r"prompt “\1”"),
+        (r"\bnoise and a label\b", "noise and a prompt"),
         (r"\bknow the class\b", "see what the prompt names"),
+        (r"\bthe same class\b", "the same prompt"),
         (r"\bclass (?=“\{)", "prompt "),
         (r"\bclass (\{(?!\w*_arg\b)\w+\})", r"prompt “\1”"),
         (r"\bClass (\{(?!\w*_arg\b)\w+\})", r"Prompt “\1”"),
@@ -99,6 +104,9 @@ _OF_PROMPTS: Mapping[str, tuple[tuple[str, str], ...]] = {
         (r"--label (?=\{\w+_arg\})", "--prompt "),
         (r"另一个标签", "另一个提示词"),
         (r"^标签 y$", "提示词 y"),
+        (r"标签 ?(\{digit\})", r"提示词“\1”"),
+        (r"噪声和一个标签", "噪声和一个提示词"),
+        (r"同一类别", "同一提示词"),
         (r"(“\{\w+\}”)类的图像", r"提示词为\1的图像"),
         (r"类别 ?(\{(?!\w*_arg\b)\w+\}) ?", r"提示词“\1”"),
     ),
