@@ -13,16 +13,20 @@ from viz_diffusion.text.singular import singular
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("1 steps left", "1 step left"),
-        ("until 1 steps are left, 1 images were made", "until 1 step is left, 1 image was made"),
-        ("1\nsteps left, in 1 recorded steps", "1\nstep left, in 1 recorded step"),
-        ("11 steps, 0.1 steps, t = 1 steps on, −1 steps", "11 steps, 0.1 steps, t = 1 steps on, −1 steps"),
-        ("1 of 40 steps left; 1.0 steps; 1 million parameters", "1 of 40 steps left; 1.0 steps; 1 million parameters"),
-        ("1,001 steps and 1 stepsister", "1,001 steps and 1 stepsister"),
+        ("{n} steps left", "{n} step left"),
+        ("until {n} steps are left, {n} images were made", "until {n} step is left, {n} image was made"),
+        ("{n}\nsteps left, in {n} recorded steps", "{n}\nstep left, in {n} recorded step"),
+        ("{m} steps and {n:.1f} steps, 1 steps", "{m} steps and {n:.1f} steps, 1 steps"),
+        ("{n} of {m} steps left, {n:g} million parameters", "{n} of {m} steps left, {n:g} million parameters"),
+        ("{n} stepsisters of {name} files", "{n} stepsisters of {name} files"),
     ],
 )
-def test_the_singular_stands_after_one_and_only_there(text: str, expected: str) -> None:
-    assert singular(text) == expected
+def test_the_singular_stands_after_a_count_of_one_and_only_there(text: str, expected: str) -> None:
+    assert singular(text, n=1, m=40, name="1 images") == expected
+
+
+def test_values_stay_as_they_are() -> None:
+    assert Texts("en", {"a": "{file}: {n} steps"})("a", file="1 images", n=1) == "1 images: 1 step"
 
 
 def test_texts_of_the_catalogue_are_filled_in_with_the_singular() -> None:

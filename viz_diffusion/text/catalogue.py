@@ -70,10 +70,9 @@ class Texts(Mapping[str, str]):
         """
         text = self[key]
         try:
-            filled = text.format(**values)
+            return (singular(text, **values) if self.lang == "en" else text).format(**values)
         except (KeyError, IndexError, ValueError) as error:
             raise VizdiffInputError(f"text {key!r} of the catalogue {self.lang} does not fit: {error}") from error
-        return singular(filled) if self.lang == "en" else filled
 
     def section(self, prefix: str) -> dict[str, str]:
         """Return all texts whose key begins with ``prefix`` and a dot, by the rest of their key.

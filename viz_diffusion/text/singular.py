@@ -1,4 +1,4 @@
-"""The singular after the number 1 in English texts. Knows nothing about catalogues."""
+"""The singular after the number 1 in English texts that are filled in. Knows nothing about catalogues."""
 
 from __future__ import annotations
 
@@ -9,12 +9,19 @@ _COUNTED = (
     "block|case|channel|cycle|digit|draw|evaluation|file|frame|generation|image|label|minute|noise|number|page|parameter|"
     "path|pixel|point|prompt|recording|run|sample|second|seed|shuffle|slide|state|step|timestep|value|vector|word"
 )
-_ONE = re.compile(
-    rf"(?<![\w.,:/×·=±−–-])(?<![=±×·]\s)1(\s(?:(?:{_ADJECTIVES})\s)*(?:{_COUNTED}))s\b(?:(\s)(are|were)\b)?"
+_COUNT = re.compile(
+    rf"(\{{[^{{}}]+\}}(?:\s(?:{_ADJECTIVES}))*\s(?:{_COUNTED}))s\b(?:(\s)(are|were)\b)?",
 )
 _VERBS = {"are": "is", "were": "was"}
 
 
-def singular(text: str) -> str:
-    """Return a text in which the singular stands after the number 1: "1 step is left", where it said "1 steps are"."""
-    return _ONE.sub(lambda match: f"1{match[1]}{match[2] or ''}{_VERBS.get(match[3], '')}", text)
+def singular(text: str, **values: object) -> str:
+    """Return a text, not yet filled in, with the singular where a count in braces is 1: "{left} step is left"."""
+
+    def one(match: re.Match[str]) -> str:
+        count = match[1].partition("}")[0] + "}"
+        if count.format(**values) != "1":
+            return match[0]
+        return f"{match[1]}{match[2] or ''}{_VERBS.get(match[3], '')}"
+
+    return _COUNT.sub(one, text)

@@ -10,7 +10,6 @@ from viz_diffusion.recording.trajectory import Trajectory, listed
 from viz_diffusion.recording.word_maps import prompt_of
 from viz_diffusion.text.class_names import shown_name
 from viz_diffusion.text.notebook_html import facts, picture, strip, whole
-from viz_diffusion.text.singular import singular
 
 _SHOWN_SHARES = (1.0, 0.65, 0.5, 0.35, 0.2, 0.1)
 """Steps left at the frames that a notebook shows, as shares of all steps."""
@@ -24,9 +23,9 @@ def trajectory_html(trajectory: Trajectory) -> str:
     frames = [(int(n), trajectory.num_steps - int(n)) for n in np.unique(left[left > 0])[::-1]]
     strips = []
     if trajectory.num_images:
-        x_t = [(f"{n}", picture(shown.x_t[0, k], f"x_t with {n} steps left")) for n, k in frames]
+        x_t = [(f"{n}", picture(shown.x_t[0, k], f"x_t with {_steps(n)} left")) for n, k in frames]
         x_t.append(("finished", picture(shown.x0[0], "the finished image")))
-        x0_pred = [(f"{n}", picture(shown.x0_pred[0, k], f"guess with {n} steps left")) for n, k in frames]
+        x0_pred = [(f"{n}", picture(shown.x0_pred[0, k], f"guess with {_steps(n)} left")) for n, k in frames]
         strips = [strip("x_t, by steps left", x_t), strip("the guess of the finished image", x0_pred)]
     has_label = trajectory.num_images and trajectory.labels[0] >= 0 and not trajectory.prompts
     label = f", digit {trajectory.labels[0]}" if has_label else ""
@@ -34,7 +33,7 @@ def trajectory_html(trajectory: Trajectory) -> str:
         label = f", prompt “{shown_name(prompt)}”"
     sampler = SAMPLERS.get(trajectory.sampler, trajectory.sampler) or "unknown sampler"
     first = "the first is shown: " if trajectory.num_images > 1 else ""
-    note = f"({first}{trajectory.num_steps} steps{label}, {sampler})"
+    note = f"({first}{_steps(trajectory.num_steps)}{label}, {sampler})"
     guidance = f"{trajectory.guidance_scale:g}" if np.isfinite(trajectory.guidance_scale) else "not known"
     pairs = (
         ("images × steps × image", " × ".join(map(str, trajectory.x_t.shape))),
@@ -47,4 +46,8 @@ def trajectory_html(trajectory: Trajectory) -> str:
         ("schedule", f"{trajectory.schedule.name}, T = {trajectory.schedule.num_train_timesteps}"),
         ("weights", trajectory.weights_sha256 or "not known"),
     )
-    return singular(whole(title, note, *strips, facts("facts", pairs)))
+    return whole(title, note, *strips, facts("facts", pairs))
+
+
+def _steps(count: int) -> str:
+    return f"{count} step{'s' if count != 1 else ''}"
