@@ -22,11 +22,11 @@ from viz_diffusion.text.singular import singular
     ],
 )
 def test_the_singular_stands_after_a_count_of_one_and_only_there(text: str, expected: str) -> None:
-    assert singular(text, n=1, m=40, name="1 images") == expected
+    assert singular(text, {"n": 1, "m": 40, "name": "1 images"}) == expected
 
 
 def test_values_stay_as_they_are() -> None:
-    assert Texts("en", {"a": "{file}: {n} steps"})("a", file="1 images", n=1) == "1 images: 1 step"
+    assert Texts("en", {"a": "{text}: {n} steps"})("a", text="1 images", n=1) == "1 images: 1 step"
 
 
 def test_texts_of_the_catalogue_are_filled_in_with_the_singular() -> None:

@@ -70,7 +70,7 @@ class Texts(Mapping[str, str]):
         """
         text = self[key]
         try:
-            return (singular(text, **values) if self.lang == "en" else text).format(**values)
+            return (singular(text, values) if self.lang == "en" else text).format(**values)
         except (KeyError, IndexError, ValueError) as error:
             raise VizdiffInputError(f"text {key!r} of the catalogue {self.lang} does not fit: {error}") from error
 

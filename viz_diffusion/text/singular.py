@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 _ADJECTIVES = "compared|denoising|held-out|larger|other|recorded|test|training"
 _COUNTED = (
@@ -15,7 +16,7 @@ _COUNT = re.compile(
 _VERBS = {"are": "is", "were": "was"}
 
 
-def singular(text: str, **values: object) -> str:
+def singular(text: str, values: Mapping[str, object]) -> str:
     """Return a text, not yet filled in, with the singular where a count in braces is 1: "{left} step is left"."""
 
     def one(match: re.Match[str]) -> str:
