@@ -96,11 +96,9 @@ def classify_finished(
     from viz_diffusion.evaluation.intervals import Share
     from viz_diffusion.training.text_run import digits_named
 
-    labels, named = (
-        [digit] if intervention.switch is None else [digit, int(intervention.switch[0])],
-        digits_named(run.config),
-    )
-    digits = [found for label in labels if (found := named[label]) is not None]
+    labels = [digit] if intervention.switch is None else [digit, int(intervention.switch[0])]
+    named = digits_named(run.config)
+    digits = [one for one in (named[label] for label in labels) if one is not None]
     if len(digits) < len(labels):  # a prompt that names no digit, or several
         return {}
     classifier, digest = DigitClassifier.bundled()
