@@ -12,6 +12,7 @@ from refusals import refused
 from training_runs import first_digits
 
 from viz_diffusion.cli import main
+from viz_diffusion.cli.commands import live
 from viz_diffusion.recording.latent_pictures import is_latent
 from viz_diffusion.recording.trajectory import Trajectory
 from viz_diffusion.training.run import Run
@@ -94,6 +95,16 @@ def test_what_needs_pixels_says_so_in_one_line(
     assert words in refused(capsys, 3, *argv, "--run", str(run), "--out", str(out))
 
 
+@pytest.mark.parametrize("name", ["bundled-latent", "bundled-text", "own"])
+def test_live_refuses_a_named_run_before_anything_is_loaded(
+    name: str, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(live, "open_run", lambda *_: pytest.fail("the run was opened"))
+    chosen = str(run) if name == "own" else name
+    line = refused(capsys, 3, "live", "--run", chosen, "--out", str(tmp_path / "a.html"), "--quiet")
+    assert "use: vizdiff report" in line
+
+
 def test_a_recording_of_latents_is_reported_without_its_network(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -105,4 +116,4 @@ def test_a_recording_of_latents_is_reported_without_its_network(
     options = ["--lessons", "guess,step", "--json", "--out", str(page)]
     assert main(["report", "--trajectory", str(alone), *options]) == 0
     capsys.readouterr()
-    assert "latent, four channels" in page.read_text()
+    assert "latent, its channels" in page.read_text()

@@ -10,6 +10,8 @@ import pytest
 from refusals import refused
 
 from viz_diffusion.cli import main
+from viz_diffusion.cli.lesson_study import lesson_run
+from viz_diffusion.lessons.base import all_lessons
 from viz_diffusion.plots.words import use_texts
 from viz_diffusion.recording.trajectory import Trajectory
 from viz_diffusion.text.catalogue import load_texts
@@ -126,6 +128,26 @@ def test_a_report_of_a_recording_and_of_another_prompt_names_both(folder: Path, 
     assert f"the prompt “{PROMPT}” from noise" in text
     assert "prompt “a thin upright seven”" in text
     assert "class “" not in text
+
+
+def test_a_prompt_is_switched_to_another_on_the_way(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    argv = ["--prompt", PROMPT, "--switch", "a thin upright two@499", "--sampler", "ddim", "--steps", "6"]
+    assert main(["intervene", *argv, "--json", "--out", str(tmp_path)]) == 0
+    said, err = capsys.readouterr()
+    compared = json.loads(said)["compare"]
+    assert "switch a thin upright two@499" in err
+    assert (f"prompt “{PROMPT}”" in compared["caption"], "a thin upright two" in compared["caption"]) == (True, True)
+    assert (compared["plain_read_as_7"]["count"], compared["changed_read_as_7"]["count"]) == (1, 0)
+    assert Trajectory.open(tmp_path / "changed.zarr").prompts == (PROMPT, "a thin upright two")
+    both = ["intervene", "--prompt", "a two", "--prompt", "a three", "--drop-label", "--quiet"]
+    assert "--switch takes the other one" in refused(capsys, 2, *both)
+    assert "is given twice" in refused(capsys, 2, "intervene", "--prompt", "a two", "--switch", "a two@9", "--quiet")
+
+
+def test_a_lesson_on_prompts_or_latents_is_of_its_own_bundled_run() -> None:
+    own = {lesson.name: lesson_run(lesson, None) for lesson in all_lessons()}
+    assert {name: run for name, run in own.items() if run} == {"text": "bundled-text", "latent": "bundled-latent"}
+    assert {lesson_run(lesson, "bundled") for lesson in all_lessons()} == {"bundled"}
 
 
 def test_text_is_trained_on_mnist_in_pixels_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -233,7 +233,7 @@ def test_figures_show_decoded_images_channels_and_words(pipe: Any) -> None:
     assert sum(text.startswith("t = ") for text in said) == 2  # attention and a decoded picture: steps 0 and 2
     said = texts_of(draw_channels(found, 1))
     assert "“a seven”" in said
-    assert sum("steps left" in text for text in said) == 3
+    assert sum(" left" in text for text in said) == 3
     assert sum("finished" in text for text in said) == 1
     assert "“a thick slanted seven”" in texts_of(found.plot_decoded())
     with pytest.raises(VizdiffInputError, match=r"trajectory\(decode_at=\[4, 2\]\)"):

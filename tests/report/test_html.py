@@ -198,6 +198,18 @@ def test_a_students_page_has_the_questions_and_neither_answers_nor_notes() -> No
         assert lecturers.count(words) == students.count(words) > 0, words
 
 
+def test_a_page_with_one_label_offers_no_other_label() -> None:
+    players = fake_player(5, 5, noise=False), fake_player(3, 5, noise=False)
+    for count, radios, groups in ((2, 2, 2), (1, 0, 1)):
+        page = Reader(render(fake_page(players[:count])))
+        names = [attributes.get("name") for tag, attributes in page.tags if tag == "input"]
+        assert names.count("digit") == radios
+        labels = [attributes["label"] for tag, attributes in page.tags if tag == "optgroup"]
+        assert len(labels) == groups
+        assert ("Same noise, another digit" in labels) == (radios > 0)
+        assert any("the requested digit" in text for text in page.text) == (radios > 0)
+
+
 def test_an_unknown_audience_lists_what_exists() -> None:
     with pytest.raises(VizdiffUsageError, match="audience must be one of lecturer, student, found 'teacher'"):
         fake_page(audience="teacher")

@@ -13,7 +13,7 @@ from viz_diffusion.text.class_names import file_name, name_labels, reword, shown
 NAMES = ("cat", "dog", "owl")
 ABOUT_DIGITS = re.compile(
     r"report\.(left_out|reason)_|chapter\.(?!noising|training|guess|step|label|network|clock)|alone\."
-    r"|(picture|figure)\.(prompts|attributes|word_maps|text_similarity)\."  # of lesson text
+    r"|(picture|figure|deck\.slide)\.(prompts|attributes|word_maps|text_similarity)\."  # of lesson text
 )
 
 
@@ -95,7 +95,7 @@ def test_facts_that_are_labels_are_named() -> None:
         ("..", "..", "class"),
         ("v1.2", "v1.2", "v1.2"),
         ("\u202e\u200b", "?", "class"),
-        ("x" * 50, "x" * 39 + "…", "x" * 40),
+        ("x" * 49 + "y", "x" * 20 + "…" + "x" * 18 + "y", "x" * 40),
     ],
 )
 def test_names_are_shown_on_one_line_and_make_file_names(name: str, shown: str, file: str) -> None:

@@ -29,6 +29,7 @@ from viz_diffusion.training.text_run import (
     save_text_encoder,
     set_captions,
     text_encoder_of,
+    unclear_prompt,
     with_prompts,
 )
 from viz_diffusion.training.trainer import Trainer
@@ -93,6 +94,9 @@ def test_prompts_take_the_place_of_labels(finished: Path) -> None:
     assert (model.null_label, model.prompts) == (3, run.config.prompts)
     assert torch.equal(model.label_emb.weight[1], model.label_emb.weight[3])  # the empty prompt is the null label
     assert digits_named(run.config) == (7, None, None)
+    assert unclear_prompt(run.config) == ("∅", ())
+    assert unclear_prompt(prompted_run(run, ["a 7", "three 三 seven"]).config) == ("three 三 seven", (3, 7))
+    assert unclear_prompt(prompted_run(run, ["a 7"]).config) is None
     assert Run.open(finished).config.prompts == ()  # nothing was written
 
 

@@ -22,6 +22,16 @@ def check_choice(digit: int | None, label: str | None, prompts: Sequence[str] | 
             raise VizdiffUsageError("--digit and --label exclude each other; give one")
 
 
+def only_prompt(prompts: Sequence[str] | None, command: str, others: str) -> str | None:
+    """Return the prompt, or None; refuse several, since a command draws one generation.
+
+    ``others`` ends the message: where several are drawn.
+    """
+    if prompts and len(prompts) > 1:
+        raise VizdiffUsageError(f"vizdiff {command} draws one prompt, found {len(prompts)}; {others}")
+    return prompts[0] if prompts else None
+
+
 def choose_label(config: RunConfig, digit: int | None, label: str | None) -> int:
     """Return the label that ``--digit`` or ``--label`` means for a run; without either, digit 5 or the first label.
 

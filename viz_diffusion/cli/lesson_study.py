@@ -23,6 +23,19 @@ def estimated_seconds(lesson: AnyLesson, full: bool) -> float:
     return lesson.seconds[full] + sum(NEED_SECONDS[need] for need in lesson.needs)
 
 
+def lesson_run(lesson: AnyLesson, run: str | None) -> str | None:
+    """Return the run to measure a lesson on: where none is named, the bundled one that the lesson is about.
+
+    It is the run that is used unasked where the lesson is about that one, or about none in particular.
+    """
+    from viz_diffusion.lessons.suitability import OWN_RUNS, own_lessons
+    from viz_diffusion.training.run_choice import choose_run
+
+    if run is not None or lesson.name not in OWN_RUNS or lesson.name in own_lessons(choose_run().run.config):
+        return run
+    return OWN_RUNS[lesson.name]
+
+
 def study_lesson(
     opened: OpenStudy, lesson: AnyLesson, *, full: bool, anew: bool, texts: Texts
 ) -> tuple[Finding, NarratedLesson]:

@@ -22,8 +22,11 @@ if TYPE_CHECKING:
     from viz_diffusion.lessons.base import AnyLesson
     from viz_diffusion.study.study import Study
     from viz_diffusion.text.catalogue import Texts
+    from viz_diffusion.training.run import Run
 
 
+_SHOWING_RUNS = ("trajectory", "report", "lesson", "embeddings")
+"""Commands that chapters name and that take ``--run``."""
 LessonsOption = Annotated[
     str,
     typer.Option(
@@ -118,6 +121,20 @@ def study_command(command: str, study: Study, lang: str, *options: str) -> str:
         words += ["--no-clip"]
     if lang != "en":
         words += ["--lang", lang]
+    return shlex.join([*words, "--run", shown_run(run)])
+
+
+def shown_run(run: Run) -> str:
+    """Return a run as a command on a page names it; paths outside the current folder are not shown."""
     inside = run.path.resolve().is_relative_to(Path.cwd()) and run.name_or_path not in BUNDLED_RUNS
-    words += ["--run", show_path(run.path) if inside else run.name]
-    return shlex.join(words)
+    return show_path(run.path) if inside else run.name
+
+
+def command_options(run: Run) -> dict[str, dict[str, str]]:
+    """Return the options that a page's commands need to be about a run: its name, its data set, its objective."""
+    config = run.config
+    shown = {} if run.is_bundled else {"--run": shown_run(run)}
+    data = {} if config.dataset in ("mnist", "data-dir") else {"--dataset": config.dataset}
+    trained = data | ({} if config.training.objective == "epsilon" else {"--objective": config.training.objective})
+    trained |= {} if config.model.text is None else {"--conditioning": "text"}
+    return {"forward": data, "train": trained} | dict.fromkeys(_SHOWING_RUNS, shown)

@@ -95,6 +95,12 @@ def meaning_of(words: Iterable[str]) -> Meaning:
     return Meaning(single.get("digit"), tuple(single.get(name, 0) for name in ATTRIBUTES))
 
 
+def digits_of(words: Iterable[str]) -> tuple[int, ...]:
+    """Return the digits that words of the vocabulary name, each once, in their order."""
+    senses = (SENSES[word] for word in words)
+    return tuple(dict.fromkeys(sense[1] for sense in senses if sense is not None and sense[0] == "digit"))
+
+
 def fits(words: Sequence[str], labels: NDArray[Any], levels: Int8) -> NDArray[np.bool_]:
     """Return which of N digits with (N,) labels and (N, 4) levels every word is true of, (N,) bool."""
     values = {"digit": labels, **{name: levels[:, i] for i, name in enumerate(ATTRIBUTES)}}

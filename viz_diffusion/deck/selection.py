@@ -35,14 +35,17 @@ class Selection:
         """All names in it."""
         return self.only | self.also | self.without
 
-    def includes(self, slide: PlannedSlide, lesson: str) -> bool:
-        """Return whether a slide is shown; its lesson's and its figure's names mean it too."""
+    def includes(self, slide: PlannedSlide, lesson: str, is_own: bool = False) -> bool:
+        """Return whether a slide is shown; its lesson's and its figure's names mean it too.
+
+        ``is_own`` says whether its lesson is about what the run itself is: each lecture shows it then, however short.
+        """
         names = names_of(slide, lesson)
         if names & self.without:
             return False
         if self.only:
             return ALL in self.only or bool(names & self.only)
-        return bool(names & self.also) or ON_REQUEST < slide.minutes <= self.minutes
+        return bool(names & self.also) or ON_REQUEST < slide.minutes <= (MINUTES[-1] if is_own else self.minutes)
 
 
 def names_of(slide: PlannedSlide, lesson: str) -> set[str]:

@@ -13,6 +13,7 @@ from viz_diffusion.deck.pictures import DeckPicture, Film
 from viz_diffusion.deck.selection import Selection, check_available
 from viz_diffusion.deck.slide_writer import SlideWriter
 from viz_diffusion.deck.slides import Deck
+from viz_diffusion.lessons.suitability import own_lessons
 from viz_diffusion.study.narrative import NarratedLesson
 from viz_diffusion.study.study import Study
 from viz_diffusion.text.catalogue import Texts
@@ -40,7 +41,8 @@ class DeckPlan:
         """
         there = list(_available(study, lessons, film))
         check_available(selection, there)
-        chosen = [slide for slide, lesson in there if selection.includes(slide, lesson)]
+        own = own_lessons(study.run.config)
+        chosen = [slide for slide, lesson in there if selection.includes(slide, lesson, lesson in own)]
         return cls(tuple(chosen), tuple(slide for slide, _ in there if slide not in chosen), film)
 
     @property

@@ -9,6 +9,8 @@ import torch
 from viz_diffusion.lessons.base import AnyLesson
 from viz_diffusion.training.config import RunConfig
 
+OWN_RUNS = {"latent": "bundled-latent", "text": "bundled-text"}
+"""The bundled run that a lesson is about, where that is not the one that is used unasked."""
 REASONS = ("latent", "prompts", "digits", "labels")
 """Why a run does not suit a lesson; the catalogue has ``report.left_out_<reason>`` and ``report.reason_<reason>``."""
 OF_LABELS = ("network",)
@@ -28,6 +30,16 @@ def reason_to_leave_out(lesson: AnyLesson, config: RunConfig) -> str | None:
     if not lesson.any_data and not (config.prompts and lesson.prompts) and not config.is_digits:
         return "digits"
     return "labels" if len(config.present_labels) < lesson.least_labels else None
+
+
+def own_lessons(config: RunConfig) -> frozenset[str]:
+    """Return the names of the lessons on what a run has and the bundled one has not: latents, prompts or a flow."""
+    has = {
+        "latent": config.space == "latent",
+        "text": config.model.text is not None,
+        "flow": config.training.objective == "flow",
+    }
+    return frozenset(name for name, is_so in has.items() if is_so)
 
 
 @lru_cache(maxsize=4)

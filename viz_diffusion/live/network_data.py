@@ -17,6 +17,7 @@ from viz_diffusion.errors import VizdiffInputError
 from viz_diffusion.evaluation.calibration import Calibration
 from viz_diffusion.evaluation.classifier import CLASSIFIER_DIR, PROVENANCE, DigitClassifier, classifier_dir
 from viz_diffusion.files import io_errors, read_checked, sha256_bytes
+from viz_diffusion.live.suitable_runs import check_kind
 from viz_diffusion.training.run import Run
 
 MOST_CHANNELS, MOST_POSITIONS, MOST_BYTES = 1024, 4096, 64 << 20
@@ -82,10 +83,7 @@ def check_runs_in_page(model: ModelConfig) -> None:
     VizdiffInputError
         Where it takes prompts or works in latents, or is larger than the page's kernels allow.
     """
-    if model.text is not None:
-        raise VizdiffInputError("this network takes prompts, which the page cannot read; use: vizdiff report")
-    if model.fold != 2:
-        raise VizdiffInputError("this network works in latents, which the page cannot run; use: vizdiff report")
+    check_kind(has_text=model.text is not None, is_latent=model.fold != 2)
     widest, positions = 2 * max(model.channels), (model.image_size // 4) ** 2
     if widest > MOST_CHANNELS:
         raise VizdiffInputError(

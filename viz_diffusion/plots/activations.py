@@ -61,6 +61,8 @@ class ActivationFrames:
     """(F,) float, in (0, 1): ᾱ, the signal's share of power."""
     blocks: tuple[FeatureMaps, ...]
     """A row for each module, in the sequence of the network."""
+    latent_channels: int = 0
+    """How many channels of a latent the pictures of x_t show; 0 where x_t is an image."""
 
     def __post_init__(self) -> None:
         count = len(self.x_t)
@@ -93,7 +95,7 @@ def draw_activations(frames: ActivationFrames) -> Figure:
         draw_header(figure, page, columns, said, _TOP + 24, _LINE)
         top = _TOP + 24 + header_height(_LINE)
         begin = top + side * factor + _GAP
-        name_row(figure, columns, top + side * factor / 2, words("noised_image"))
+        name_row(figure, columns, top + side * factor / 2, words("noised_image", channels=frames.latent_channels))
         for index in range(count):
             raster.place_digit(figure, columns.middle(index) - side * factor / 2, top, factor, frames.x_t[index])
         room = (_END - begin) / len(frames.blocks)

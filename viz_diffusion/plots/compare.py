@@ -5,6 +5,7 @@ Knows nothing about what was changed; the caller chooses the frames and gives th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,7 @@ from matplotlib.figure import Figure
 
 from viz_diffusion.errors import VizdiffInputError
 from viz_diffusion.plots import raster, theme
+from viz_diffusion.plots.class_names import fitted, width_of
 from viz_diffusion.plots.frame_header import (
     Columns,
     Frame,
@@ -28,6 +30,8 @@ MOST_FRAMES = 11
 """The largest number of columns, without the finished image."""
 _LEFT, _RIGHT, _TOP, _END = 480, 3150, 176, 1780
 _HEADER_LINE, _LINE, _BETWEEN, _GAP = 84, 76, 40, 10
+_BOLD = 1.15
+"""How much wider bold letters are."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,8 @@ class ChangedInput:
     symbol: str
     """The input: ``y`` (label), ``t`` (timestep) or ``s`` (guidance scale)."""
     plain: tuple[str, ...]
-    """(F,) texts: its values in the unchanged generation."""
+    """(F,) texts: its values in the unchanged generation; where one is wider than its column, equal values are written
+    once over all their columns."""
     changed: tuple[str, ...]
     """(F,) texts: its values in the changed generation; drawn in orange where they differ."""
 
@@ -96,14 +101,27 @@ def _draw_inputs(
     figure: Figure, inputs: tuple[ChangedInput, ...], is_changed: bool, columns: Columns, top: float
 ) -> None:
     """Write a generation's network inputs over its columns, a line for each input."""
-    words = figure_words("compare")
+    words, em = figure_words("compare"), 20 * theme.DPI / 72
     for line, entry in enumerate(inputs):
         baseline = top + _LINE * line + 56
         name_row(figure, columns, baseline, words(f"input_{entry.symbol}"), va="baseline")
-        for index, (plain, changed) in enumerate(zip(entry.plain, entry.changed, strict=True)):
-            differs = is_changed and plain != changed
+        given = [
+            (changed if is_changed else plain, is_changed and plain != changed)
+            for plain, changed in zip(entry.plain, entry.changed, strict=True)
+        ]
+        are_wide = any(em * width_of(text) > columns.pitch - 12 for text in (*entry.plain, *entry.changed))
+        for first, last in _spans(given) if are_wide else [(k, k) for k in range(len(given))]:
+            text, differs = given[first]
             style = {"color": theme.ORANGE, "weight": "bold"} if differs else {"color": theme.INK}
-            theme.write(figure, columns.middle(index), baseline, changed if is_changed else plain, 20, **style)
+            room = (last + 1 - first) * columns.pitch - 24
+            said = fitted(text, room / _BOLD if differs else room, 20)
+            theme.write(figure, columns.middle((first + last) / 2), baseline, said, 20, **style)
+
+
+def _spans(values: Sequence[object]) -> list[tuple[int, int]]:
+    """Return the first and the last index of each run of equal values."""
+    ends = [k for k in range(len(values)) if k + 1 == len(values) or values[k] != values[k + 1]]
+    return list(zip([0, *(end + 1 for end in ends)], ends, strict=False))
 
 
 def _draw_generation(figure: Figure, frames: StepFrames, columns: Columns, top: float, factor: int) -> None:

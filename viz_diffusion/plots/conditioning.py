@@ -16,7 +16,7 @@ from matplotlib.patches import Rectangle
 
 from viz_diffusion.errors import VizdiffInputError
 from viz_diffusion.plots import theme
-from viz_diffusion.plots.class_names import label_text
+from viz_diffusion.plots.class_names import label_text, width_of
 from viz_diffusion.plots.panels import AxisScale, Curve, draw_curves, write_notes
 from viz_diffusion.plots.point_map import place_names
 from viz_diffusion.plots.theme import Array
@@ -118,7 +118,7 @@ def _name_strands(axes: Axes, points: Array, found: ConditioningMap) -> None:
     low = np.array([axes.get_xlim()[0], axes.get_ylim()[0]])
     unit = np.array([np.ptp(axes.get_xlim()) / room[0], np.ptp(axes.get_ylim()) / room[1]])
     names = [label_text(label) for label in found.labels]
-    sizes = np.array([[34.0 * len(name) + 10, 58.0] for name in names])
+    sizes = np.array([[max(34.0 * len(name), 53 * width_of(name)) + 10, 58.0] for name in names])
     places = low + place_names((points[:, -1] - low) / unit, sizes, room) * unit
     for name, label, end, place in zip(names, found.labels.tolist(), points[:, -1], places, strict=True):
         axes.plot([end[0], place[0]], [end[1], place[1]], color=_colour(label), lw=1.4, zorder=1)
@@ -156,7 +156,7 @@ def _bottlenecks(figure: Figure, found: ConditioningMap) -> None:
     for place, digit in enumerate(shown):
         x = left + 760 + place * step
         page.plot([x], [foot + 56], MARKERS[digit % len(MARKERS)], color=_colour(digit), ms=13)
-        theme.write(figure, x + 24, foot + 78, label_text(digit), ha="left", color=_colour(digit))
+        theme.write(figure, x + 24, foot + 78, label_text(digit, step - 36), ha="left", color=_colour(digit))
     _score(figure, found, left, foot + 196)
 
 

@@ -181,8 +181,9 @@ def _draw_matrix(figure: Figure, labels: LabelEmbedding) -> None:
         name = label_text(label)
         size = 24 if len(name) < 3 and count <= MOST_WRITTEN else min(theme.TEXT_SIZE, 300 / count)
         beside = {"ha": "center"} if len(name) < 3 else {"rotation": 90}
-        theme.write(figure, left - 50, top + (row + 0.5) * high, name, size, va="center", **beside)
-        theme.write(figure, left + (row + 0.5) * wide, top - 36, name, size)
+        at = left + (row + 0.5) * wide, top + (row + 0.5) * high
+        theme.write(figure, left - 50, at[1], label_text(label, high - 10, size), size, va="center", **beside)
+        theme.write(figure, at[0], top - 36, label_text(label, wide - 10, size), size)
     words = figure_words("label_embedding")
     theme.write(figure, left, top - 142, words("matrix"), 20, ha="left")
     theme.colour_bar(figure, (left + 700, top + high * count + 60, wide * count - 700, 28), theme.SIGNED_MAP, 1.0)

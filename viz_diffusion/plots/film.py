@@ -191,11 +191,16 @@ def page_frames(
         above = (head_strip(width, high, head) for head in heads)
         pages = [[_coloured(strip, colours), *page] for strip, page in zip(above, pages, strict=True)]
     if counts is not None:
-        before, after = figure_words("film")("steps_left", count="|").split("|")
-        beneath = (counter_strip(width, high, *count, (before.strip(), after.strip())) for count in counts)
+        beneath = (counter_strip(width, high, *count, _around(count[0])) for count in counts)
         pages = [[*page, _coloured(strip, colours)] for strip, page in zip(beneath, pages, strict=True)]
     joined = [np.concatenate(page) for page in pages]
     return joined if size is None else [_centred(page, size) for page in joined]
+
+
+def _around(steps_left: int) -> tuple[str, str]:
+    """Return the words before and after the number of steps left."""
+    before, _, after = figure_words("film")("steps_left", count=steps_left).partition(str(steps_left))
+    return before.strip(), after.strip()
 
 
 def _centred(page: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:

@@ -11,10 +11,10 @@ from matplotlib.figure import Figure
 
 from viz_diffusion.errors import VizdiffInputError
 from viz_diffusion.plots import raster, theme
-from viz_diffusion.plots.class_names import has_letters
+from viz_diffusion.plots.class_names import fitted, has_letters
 from viz_diffusion.plots.theme import Array
 from viz_diffusion.plots.words import figure_words
-from viz_diffusion.text.class_names import shown_name
+from viz_diffusion.text.class_names import on_one_line
 
 MOST_ROWS, MOST_CHANNELS = 6, 4
 """How many states the figure holds, and how many channels of each."""
@@ -75,7 +75,8 @@ def draw_latent_channels(frames: LatentFrames) -> Figure:
 def _write_notes(figure: Figure, frames: LatentFrames) -> None:
     """Write the prompt under the title, and that more channels than the drawn ones are there."""
     words, channels = figure_words("latent_channels"), frames.x_t.shape[1]
-    notes = [f"“{shown_name(frames.prompt)}”"] if frames.prompt and has_letters(frames.prompt) else []
+    named = frames.prompt and has_letters(frames.prompt)
+    notes = [f"“{fitted(on_one_line(frames.prompt), 2000, 20)}”"] if named else []
     if channels > MOST_CHANNELS:
         notes.append(words("first_channels", shown=MOST_CHANNELS, count=channels))
     theme.write(figure, 90, 200, " · ".join(notes), 20, ha="left", color=theme.MUTED)

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from viz_diffusion.plots import theme
-from viz_diffusion.plots.class_names import label_text
+from viz_diffusion.plots.class_names import label_text, width_of
 from viz_diffusion.plots.theme import Array
 
 _DOT = 16
@@ -41,7 +41,7 @@ def draw_map(axes: Axes, points: Array, labels: Array, size: float) -> None:
     corner = middle - reach * np.array([width / height, 1.0])
     names = [label_text(label) for label in labels]
     line = size * theme.DPI / 72
-    sizes = np.array([[0.66 * line * max(1, len(name)) + 10, line] for name in names])
+    sizes = np.array([[line * max(0.66, 0.66 * len(name), width_of(name)) + 10, line] for name in names])
     places = place_names((points - corner) / unit, sizes, (width, height))
     axes.plot(points[:, 0], points[:, 1], "o", color=theme.PURPLE, ms=9, mec="white", mew=1.5, clip_on=False)
     for name, point, place in zip(names, points, corner + places * unit, strict=True):

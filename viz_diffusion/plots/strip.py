@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from viz_diffusion.errors import VizdiffInputError
 from viz_diffusion.plots import raster, theme
-from viz_diffusion.plots.class_names import has_letters, label_text
+from viz_diffusion.plots.class_names import fitted_title, has_letters, label_text
 from viz_diffusion.plots.frame_header import (
     LABELS,
     Columns,
@@ -23,12 +23,13 @@ from viz_diffusion.plots.frame_header import (
 )
 from viz_diffusion.plots.theme import Array
 from viz_diffusion.plots.words import figure_words
-from viz_diffusion.text.class_names import shown_name
 
 _LONGEST_BAND = 12
 """The largest number of columns in one band."""
 _LEFT, _RIGHT = LABELS, 3150
 _TOP, _BARS = 156, 1690
+LATENT_LIMIT = 3.0
+"""The number of a latent that is drawn white; minus it is drawn black."""
 _LARGEST = {1: 336, 2: 196}
 """The largest width of an image in page pixels, by the number of bands."""
 
@@ -56,6 +57,8 @@ class StepFrames:
     """(H, W) float, in [-1, 1]: the finished image."""
     prompt: str = ""
     """The prompt, which the title names; empty where there is none."""
+    latent_channels: int = 0
+    """How many channels of a latent the pictures of x_t show, white at 3; 0 where x_t is an image."""
 
     def __post_init__(self) -> None:
         count = len(self.timesteps)
@@ -80,18 +83,21 @@ def draw_steps(frames: StepFrames) -> Figure:
     with theme.use_theme():
         words = figure_words("steps")
         named = frames.prompt and has_letters(frames.prompt)
-        figure = theme.new_figure(words("prompt_title", prompt=shown_name(frames.prompt)) if named else words("title"))
+        title = fitted_title(words("prompt_title", prompt="{prompt}"), frames.prompt) if named else words("title")
+        figure = theme.new_figure(title)
         columns = len(frames.timesteps) + 1
         bands = 1 if columns <= _LONGEST_BAND else 2
         for band in range(bands):
             length = -(-columns // bands)
             _draw_band(figure, frames, range(band * length, min(columns, (band + 1) * length)), band, bands)
+        latent = ((500, 300, theme.DIGIT_MAP, LATENT_LIMIT, words("noised_image_short")),)
         bars = (
-            (1000, theme.DIGIT_MAP, theme.DIGIT_LIMIT, words("image_scale")),
-            (_RIGHT - 400, theme.NOISE_MAP, theme.NOISE_LIMIT, words("noise_scale")),
+            *(latent if frames.latent_channels else ()),
+            (1540 if frames.latent_channels else 1000, 400, theme.DIGIT_MAP, theme.DIGIT_LIMIT, words("image_scale")),
+            (_RIGHT - 400, 400, theme.NOISE_MAP, theme.NOISE_LIMIT, words("noise_scale")),
         )
-        for left, colours, limit, name in bars:
-            theme.colour_bar(figure, (left, _BARS, 400, 28), colours, limit)
+        for left, width, colours, limit, name in bars:
+            theme.colour_bar(figure, (left, _BARS, width, 28), colours, limit)
             theme.write(figure, left - 64, _BARS + 36, name, ha="right")
         return figure
 
@@ -117,7 +123,8 @@ def _draw_band(figure: Figure, frames: StepFrames, shown: range, band: int, band
     draw_header(figure, page, columns, [*said, Frame(0, None, 1.0)][shown.start : shown.stop], top + arrow, line)
     tops = [top + header + row * (size + gap) for row in range(3)]
     for y, name in zip(tops, ("noised_image", "predicted_x0", "predicted_noise"), strict=True):
-        name_row(figure, columns, y + size / 2, words(name if bands == 1 else f"{name}_short"))
+        named = words(name if bands == 1 else f"{name}_short", channels=frames.latent_channels)
+        name_row(figure, columns, y + size / 2, named)
     for place, index in enumerate(shown):
         edge = columns.middle(place) - size / 2
         if index == len(frames.timesteps):
@@ -159,7 +166,8 @@ def draw_ten_digits(images: Array, steps_left: Array, labels: Array) -> Figure:
         name_row(figure, columns, top - 36, words("label"), va="baseline")
         for column, label in enumerate(labels):
             middle = columns.middle(column)
-            theme.write(figure, middle, top - 36, label_text(label), 30 if len(label_text(label)) <= pitch / 45 else 18)
+            size = theme.NUMBER_SIZE if len(label_text(label)) <= pitch / 45 else theme.TEXT_SIZE
+            theme.write(figure, middle, top - 36, label_text(label, pitch - 16, size), size)
             for row in range(rows):
                 last = row == rows - 1
                 factor = large if last else small

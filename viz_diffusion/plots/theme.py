@@ -63,6 +63,8 @@ DARK = {
 
 TITLE_SIZE = 26
 """Points: the title of a figure."""
+TITLE_LEFT = 90
+"""Page pixels at the left of a title, and at least as many at its right."""
 TITLE = "title"
 """The name (``gid``) of the title among a figure's parts, so that it can be left out."""
 TEXT_SIZE = 18
@@ -139,7 +141,7 @@ def new_figure(title: str = "") -> Figure:
     """Return an empty white 16:9 page, 13.33 x 7.5 inches, with a title at the top left where one is given."""
     figure = Page(figsize=(PAGE_WIDTH / DPI, PAGE_HEIGHT / DPI), dpi=DPI, facecolor=PAPER)
     if title:
-        write(figure, 90, 120, title, TITLE_SIZE, ha="left", gid=TITLE)
+        write(figure, TITLE_LEFT, 120, title, TITLE_SIZE, ha="left", gid=TITLE)
     return figure
 
 

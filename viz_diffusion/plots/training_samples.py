@@ -66,7 +66,7 @@ def draw_training_samples(samples: TrainingSamples) -> Figure:
         theme.write(figure, start - 30, top - 22, words("label"), ha="right")
         for row, label in enumerate(samples.labels):
             baseline = top + row * row_pitch + side * factor / 2 + 34
-            name = label_text(label)
+            name = label_text(label, start - 60)
             size = theme.NUMBER_SIZE if len(name) < 3 else theme.TEXT_SIZE
             theme.write(figure, start - 30 * (1 + (len(name) < 3)), baseline, name, size, ha="right")
         for column, step in enumerate(samples.steps):

@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 
 from viz_diffusion.plots import raster, theme
-from viz_diffusion.plots.class_names import figure_name
+from viz_diffusion.plots.class_names import fitted, has_letters
 from viz_diffusion.plots.theme import Array
 from viz_diffusion.plots.words import figure_words
 
 MOST_WORDS, MOST_STEPS = 11, 6
 """How many rows of words and columns of steps the figure holds."""
-_LEFT, _TOP, _HEIGHT, _LARGEST, _LONGEST = 560, 320, 1370, 224, 16
+_LEFT, _TOP, _HEIGHT, _LARGEST = 560, 320, 1370, 224
 
 
 def draw_word_maps(
@@ -44,7 +44,7 @@ def draw_word_maps(
         size, largest = min(_LARGEST, pitch - 48), float(maps[:, : len(shown)].max())
         for row, word in enumerate((None, *shown)):
             y = _TOP + row * pitch
-            name = words("predicted_x0") if word is None else f"“{_short(word, row)}”"
+            name = words("predicted_x0") if word is None else f"“{_written(word, row)}”"
             theme.write(figure, _LEFT - 60, y + size / 2, name, 22, ha="right", va="center", linespacing=1.3)
             for column, t in enumerate(timesteps):
                 x = _LEFT + column * (size + 106)
@@ -65,10 +65,9 @@ def draw_word_maps(
         return figure
 
 
-def _short(word: str, number: int) -> str:
+def _written(word: str, number: int) -> str:
     """Return a word as the figure writes it: no longer than its column, and its number where a font lacks a letter."""
-    name = figure_name(word, number)
-    return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
+    return fitted(word, _LEFT - 180, 22) if has_letters(word) else f"#{number}"
 
 
 def _place(figure: Figure, left: float, top: float, size: int, image: Array) -> None:

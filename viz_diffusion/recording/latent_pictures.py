@@ -26,6 +26,9 @@ class PicturedLatents(Trajectory):
     :data:`LATENT_LIMIT`. x_t itself is never decoded: it is no latent of a picture.
     """
 
+    channels: int = 0
+    """How many channels the latent has."""
+
     def x0_unclipped(self, sample: int, step: int) -> NDArray[np.float64]:
         """Return the (C, H, W) float64 picture of x̂_0: no latent is clipped, and pictures lie in [-1, 1]."""
         return self.x0_pred[sample, step].astype(np.float64)
@@ -49,7 +52,14 @@ def pictured(trajectory: Trajectory) -> Trajectory:
             values[name] = side_by_side(values[name], shape) / np.float32(np.sqrt(shape[0]))
     values |= {name: None for name in values if name.startswith(("decoded", "inner_"))}
     values |= {"x_t": state_picture(trajectory.x_t, shape), "x0_pred": decoded[:, :-1], "x0": decoded[:, -1]}
-    return PicturedLatents(**values)
+    return PicturedLatents(**values, channels=trajectory.x_t.shape[2])
+
+
+def channels_of(trajectory: Trajectory) -> int:
+    """Return how many channels the latents of a recording have, pictured or not; 0 where it holds images."""
+    if isinstance(trajectory, PicturedLatents):
+        return trajectory.channels
+    return int(trajectory.x_t.shape[2]) if is_latent(trajectory) else 0
 
 
 def state_picture(x: Float32, shape: tuple[int, ...]) -> Float32:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from matplotlib.figure import Figure
 
-from viz_diffusion.plots.class_names import figure_name
+from viz_diffusion.plots.class_names import short_names
 from viz_diffusion.plots.words import use_texts
 from viz_diffusion.text.catalogue import Texts
 from viz_diffusion.text.class_names import shown_name
@@ -14,7 +14,7 @@ from viz_diffusion.text.class_names import shown_name
 
 def names_note(texts: Texts) -> str:
     """Return which names of classes figures write otherwise, as a sentence; empty where they write all in full."""
-    written = ((figure_name(name, label), shown_name(name)) for label, name in enumerate(texts.class_names))
+    written = zip(short_names(texts.class_names), map(shown_name, texts.class_names), strict=True)
     other = [texts("report.name_note", short=short, name=name) for short, name in written if short != name]
     return texts("report.names_note", names=texts["report.comma"].join(other)) if other else ""
 

@@ -19,7 +19,14 @@ from viz_diffusion.plots.saving import save_figure
 from viz_diffusion.plots.theme import PAGE_HEIGHT, PAGE_WIDTH
 from viz_diffusion.study.blocks import Answer, Chapter, Chart, Correction, Line, Picture, Table
 from viz_diffusion.study.class_names import draw_in_words
-from viz_diffusion.study.wording import join, wording
+from viz_diffusion.study.wording import (
+    NO_OPTIONS,
+    CommandOptions,
+    join,
+    quoted_with_options,
+    with_options,
+    wording,
+)
 from viz_diffusion.text.catalogue import Texts, true_minus
 
 
@@ -132,6 +139,7 @@ def narrate(
     recording: dict[str, Any],
     texts: Texts,
     on_drawing: Callable[[Drawing], None] | None = None,
+    options: CommandOptions = NO_OPTIONS,
 ) -> tuple[NarratedLesson, ...]:
     """Join findings with their figures and texts, filled in.
 
@@ -145,12 +153,18 @@ def narrate(
         The catalogue of one language.
     on_drawing
         Called with each figure.
+    options
+        Options that commands need to be about the run that was measured.
     """
-    return tuple(_narrate(finding, recording, texts, on_drawing) for finding in findings)
+    return tuple(_narrate(finding, recording, texts, on_drawing, options) for finding in findings)
 
 
 def _narrate(
-    finding: Finding, recording: dict[str, Any], texts: Texts, on_drawing: Callable[[Drawing], None] | None
+    finding: Finding,
+    recording: dict[str, Any],
+    texts: Texts,
+    on_drawing: Callable[[Drawing], None] | None,
+    options: CommandOptions,
 ) -> NarratedLesson:
     name = f"chapter.{finding.lesson.name}"
     facts = wording(recording | finding.facts_by_name, texts)
@@ -165,7 +179,7 @@ def _narrate(
     header = tuple(texts[f"{name}.column_{column}"] for column in rows.columns)
     other = _other_digit(finding, recording, texts)
     precomputed = finding.precomputed and not finding.lesson.core
-    measured = texts("report.measured_full", **facts) if finding.precomputed else ""
+    measured = _optional(texts, f"{name}.measured_full", facts) or texts("report.measured_full", **facts)
     return NarratedLesson(
         name=finding.lesson.name,
         title=texts[f"{name}.title"],
@@ -174,20 +188,20 @@ def _narrate(
         drawings=tuple(drawn),
         table=Table(true_minus(texts(f"{name}.table", **facts)), header, cells),
         charts=tuple(_chart(series, name, facts, texts) for series in finding.lesson.series(finding.data)),
-        try_this=texts(f"{name}.try_this", **facts),
+        try_this=with_options(texts(f"{name}.try_this", **facts), options),
         say=true_minus(texts(f"{name}.say", **facts)),
         exercise=true_minus(texts(f"{name}.exercise", **facts)),
         answer=true_minus(texts(f"{name}.answer", **facts)),
         folded=not finding.lesson.core,
         facts=finding.facts_by_name,
         answers=tuple(_answer(claim, name, facts, texts) for claim in finding.claims),
-        note=join(measured, *(other.values() if precomputed else ())),
+        note=join(measured if finding.precomputed else "", *(other.values() if precomputed else ())),
         precomputed=precomputed,
         in_exercise=tuple(figure.name for figure in finding.lesson.all_figures if figure.in_exercise),
         other_digit=other,
         advanced=in_advanced,
         advanced_text=true_minus(texts(f"{name}.advanced", **facts)) if advanced else "",
-        correction=_correction(finding.lesson.name, facts, texts),
+        correction=_correction(finding.lesson.name, facts, texts, options),
         subtitle=_optional(texts, f"{name}.subtitle", facts),
     )
 
@@ -215,11 +229,12 @@ def _answer(claim: Claim, chapter: str, facts: dict[str, Any], texts: Texts) -> 
     )
 
 
-def _correction(lesson: str, facts: dict[str, Any], texts: Texts) -> Correction | None:
+def _correction(lesson: str, facts: dict[str, Any], texts: Texts, options: CommandOptions) -> Correction | None:
     key = f"deck.correction.{lesson}"
     if f"{key}.said" not in texts:
         return None
-    return Correction(true_minus(texts(f"{key}.said", **facts)), true_minus(texts(f"{key}.holds", **facts)))
+    said, holds = (true_minus(texts(f"{key}.{part}", **facts)) for part in ("said", "holds"))
+    return Correction(said, quoted_with_options(holds, options))
 
 
 def _optional(texts: Texts, key: str, facts: dict[str, Any]) -> str:

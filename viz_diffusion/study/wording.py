@@ -1,10 +1,13 @@
-"""What fills the texts of the catalogue: facts as texts show them, true minus signs, sentences joined.
+"""What fills the texts of the catalogue: facts as texts show them, sentences joined, commands of the run that is shown.
 
 Gets facts and texts only; knows nothing about lessons or figures.
 """
 
 from __future__ import annotations
 
+import re
+import shlex
+from collections.abc import Mapping
 from typing import Any
 
 from viz_diffusion.study.class_names import names_note
@@ -18,6 +21,24 @@ def join(*sentences: str) -> str:
     for sentence in filter(None, sentences):
         joined += sentence if not joined or joined.endswith(("。", "？", "！")) else f" {sentence}"
     return joined
+
+
+CommandOptions = Mapping[str, Mapping[str, str]]
+"""Options that commands need to be about the run that is shown: by command, their values by option."""
+NO_OPTIONS: CommandOptions = {}
+
+
+def with_options(command: str, options: CommandOptions) -> str:
+    """Return a command with those of its options that it does not have yet."""
+    words = command.split()
+    wanted = options.get(words[1], {}) if words[:1] == ["vizdiff"] and len(words) > 1 else {}
+    missing = [f"{name} {shlex.quote(value)}" for name, value in wanted.items() if name not in words]
+    return " ".join([command, *missing])
+
+
+def quoted_with_options(text: str, options: CommandOptions) -> str:
+    """Return a text in which the commands that stand in quotation marks have their options."""
+    return re.sub("(?<=“)vizdiff [^“”]*(?=”)", lambda match: with_options(match[0], options), text)
 
 
 class _Listed(list[Any]):

@@ -15,6 +15,8 @@ from typing import Any
 
 from viz_diffusion.errors import VizdiffInputError, VizdiffUsageError
 from viz_diffusion.text.class_names import call_prompts, reword, shown_name
+from viz_diffusion.text.latent_words import in_latents
+from viz_diffusion.text.singular import singular
 
 _NEGATIVE = re.compile(r"(?<![\w-])-(?=[\d.∞])")
 _FOLDER = resources.files("viz_diffusion").joinpath("catalogues")
@@ -59,6 +61,8 @@ class Texts(Mapping[str, str]):
     def __call__(self, key: str, **values: object) -> str:
         """Return one text with its ``{fields}`` replaced; values are inserted literally and never parsed.
 
+        In English the singular stands after the number 1.
+
         Raises
         ------
         VizdiffInputError
@@ -66,7 +70,7 @@ class Texts(Mapping[str, str]):
         """
         text = self[key]
         try:
-            return text.format(**values)
+            return (singular(text, values) if self.lang == "en" else text).format(**values)
         except (KeyError, IndexError, ValueError) as error:
             raise VizdiffInputError(f"text {key!r} of the catalogue {self.lang} does not fit: {error}") from error
 
@@ -123,9 +127,13 @@ class Texts(Mapping[str, str]):
     def for_space(self, space: str) -> Texts:
         """Return the catalogue for a network that works on ``pixel`` or ``latent``: the texts that differ for latents.
 
-        The texts at ``latent.KEY`` replace those at ``KEY``.
+        The texts at ``latent.KEY`` replace those at ``KEY``; those on what is measured on latents speak of latents.
         """
-        return self if space == "pixel" else self.preferring("latent")
+        if space == "pixel":
+            return self
+        texts = Texts(self.lang, in_latents(self._entries, self.lang))
+        texts.class_names = self.class_names
+        return texts.preferring("latent")
 
     def for_prompts(self, prompts: Sequence[str]) -> Texts:
         """Return texts in which classes are called prompts; where there are none, the texts themselves."""

@@ -38,6 +38,7 @@ _ABOUT_DIGITS = tuple(
         ("chapter", ("text",)),
         ("picture", ("prompts", "attributes", "word_maps", "text_similarity")),
         ("figure", ("prompts", "attributes", "word_maps", "text_similarity")),
+        ("deck.slide", ("prompts", "attributes", "word_maps", "text_similarity")),
     )
     for name in names
 )
@@ -87,6 +88,12 @@ _OF_PROMPTS: Mapping[str, tuple[tuple[str, str], ...]] = {
         (r"^vizdiff train --data-dir DIR", "vizdiff train --conditioning text"),
         (r"--label (?=\{\w+_arg\})", "--prompt "),
         (r"\banother label\b", "another prompt"),
+        (r"^label y$", "prompt y"),
+        (r"^Label (\{digit\})", r"Prompt “\1”"),
+        (r"\blabel (\{digit\})", r"prompt “\1”"),
+        (r"\bnoise and a label\b", "noise and a prompt"),
+        (r"\bknow the class\b", "see what the prompt names"),
+        (r"\bthe same class\b", "the same prompt"),
         (r"\bclass (?=“\{)", "prompt "),
         (r"\bclass (\{(?!\w*_arg\b)\w+\})", r"prompt “\1”"),
         (r"\bClass (\{(?!\w*_arg\b)\w+\})", r"Prompt “\1”"),
@@ -96,6 +103,10 @@ _OF_PROMPTS: Mapping[str, tuple[tuple[str, str], ...]] = {
         (r"^vizdiff train --data-dir DIR", "vizdiff train --conditioning text"),
         (r"--label (?=\{\w+_arg\})", "--prompt "),
         (r"另一个标签", "另一个提示词"),
+        (r"^标签 y$", "提示词 y"),
+        (r"标签 ?(\{digit\})", r"提示词“\1”"),
+        (r"噪声和一个标签", "噪声和一个提示词"),
+        (r"同一类别", "同一提示词"),
         (r"(“\{\w+\}”)类的图像", r"提示词为\1的图像"),
         (r"类别 ?(\{(?!\w*_arg\b)\w+\}) ?", r"提示词“\1”"),
     ),
@@ -114,10 +125,15 @@ def call_prompts(entries: Mapping[str, str], lang: str) -> dict[str, str]:
 
 
 def shown_name(name: str) -> str:
-    """Return a class's name for running text: on one line, without control characters, not longer than 40."""
+    """Return a class's name for running text: on one line, not longer than 40, a longer one without its middle."""
+    text, half = on_one_line(name), LONGEST // 2
+    return text if len(text) <= LONGEST else f"{text[:half].rstrip()}…{text[len(text) - half + 1 :].lstrip()}"
+
+
+def on_one_line(name: str) -> str:
+    """Return a name on one line, without control characters; ``?`` where nothing of it can be seen."""
     visible = "".join(" " if unicodedata.category(letter)[0] in "CZ" else letter for letter in name)
-    text = " ".join(visible.split()) or "?"
-    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1].rstrip()}…"
+    return " ".join(visible.split()) or "?"
 
 
 def file_name(name: str) -> str:

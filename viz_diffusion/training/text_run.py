@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from viz_diffusion.data.caption_words import PLAIN_PROMPTS, meaning_of
+from viz_diffusion.data.caption_words import PLAIN_PROMPTS, digits_of, meaning_of
 from viz_diffusion.data.captions import all_captions
 from viz_diffusion.diffusion.text_encoder import TextEncoder
 from viz_diffusion.diffusion.tokenizer import EMPTY_PROMPT, Tokenizer
@@ -118,6 +118,15 @@ def digits_named(config: RunConfig) -> tuple[int | None, ...]:
         return tuple(range(config.model.num_labels))
     tokenizer = Tokenizer(config.model.text.vocabulary)
     return tuple(meaning_of(tokenizer.words(prompt)).digit for prompt in config.prompts)
+
+
+def unclear_prompt(config: RunConfig) -> tuple[str, tuple[int, ...]] | None:
+    """Return the first prompt that names no digit, or several, and those that it names; None where each names one."""
+    if config.model.text is None:
+        return None
+    tokenizer = Tokenizer(config.model.text.vocabulary)
+    named = ((prompt, digits_of(tokenizer.words(prompt))) for prompt in config.prompts)
+    return next(((prompt, digits) for prompt, digits in named if len(digits) != 1), None)
 
 
 def prompted_run(run: Run, prompts: Sequence[str]) -> Run:

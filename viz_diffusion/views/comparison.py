@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from viz_diffusion.diffusion.network_inputs import NetworkInputs
 from viz_diffusion.errors import VizdiffInputError
 from viz_diffusion.evaluation.statistics import pixel_rms
-from viz_diffusion.plots.class_names import label_text
+from viz_diffusion.plots.class_names import LONGEST, shorten, whole_name
 from viz_diffusion.plots.compare import ChangedInput, draw_compare
 from viz_diffusion.plots.film_captions import Head
 from viz_diffusion.plots.mosaic import MosaicRow, draw_mosaic
@@ -132,8 +132,8 @@ def heads(data: Comparison, states: NDArray[np.int64]) -> list[tuple[Head, Head]
     inputs = changed_inputs(data, steps)
     captions = []
     for k in range(len(steps)):
-        given = [f"{words(f'input_{entry.symbol}')} = {entry.plain[k]}" for entry in inputs]
-        arrows = [f" → {one.changed[k]}" if one.changed[k] != one.plain[k] else "" for one in inputs]
+        given = [f"{words(f'input_{entry.symbol}')} = {shorten(entry.plain[k], LONGEST)}" for entry in inputs]
+        arrows = [f" → {shorten(one.changed[k], LONGEST)}" if one.changed[k] != one.plain[k] else "" for one in inputs]
         changed = [text + arrow for text, arrow in zip(given, arrows, strict=True)]
         captions.append((_head(words("plain"), given), _head(words("changed"), changed, any(arrows))))
     return captions
@@ -176,7 +176,7 @@ def _shown(data: Comparison) -> NDArray[np.int64]:
 
 
 def _label(label: float | None) -> str:
-    return NULL_SIGN if label is None else label_text(int(label))
+    return NULL_SIGN if label is None else whole_name(int(label))
 
 
 def _format(value: float | None) -> str:

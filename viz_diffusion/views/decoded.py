@@ -7,11 +7,10 @@ from matplotlib.figure import Figure
 
 from viz_diffusion.errors import VizdiffInputError, VizdiffUsageError
 from viz_diffusion.plots import theme
-from viz_diffusion.plots.class_names import has_letters
+from viz_diffusion.plots.class_names import fitted_title, has_letters
 from viz_diffusion.plots.mosaic import MosaicRow, draw_mosaic
 from viz_diffusion.recording.trajectory import Trajectory
 from viz_diffusion.recording.word_maps import prompt_of
-from viz_diffusion.text.class_names import shown_name
 from viz_diffusion.views.frames import MOST_FRAMES, one_channel, pictures
 
 
@@ -54,9 +53,9 @@ def draw_decoded(trajectory: Trajectory, sample: int = 0, ax: Axes | None = None
         *([MosaicRow(theme.EPS_PRED, noise, theme.NOISE_MAP, theme.NOISE_LIMIT)] if steps != [count] else []),
     ]
     columns, prompt = [str(count - step) for step in steps], prompt_of(trajectory, sample)
-    title = f"“{shown_name(prompt)}”" if prompt and has_letters(prompt) else ""
+    title = fitted_title("“{prompt}”", prompt) if prompt and has_letters(prompt) else ""
     if ax is not None:
-        ax.set_title(title)
+        ax.set_title(title, wrap=True)
         return draw_mosaic(ax, rows, columns, "steps left")
     with theme.use_theme():
         figure = theme.new_figure(title)

@@ -26,7 +26,7 @@ from viz_diffusion.plots.activations import (
 )
 from viz_diffusion.plots.mosaic import MosaicRow, draw_mosaic
 from viz_diffusion.plots.theme import SIGNED_MAP, X_T
-from viz_diffusion.recording.latent_pictures import pictured
+from viz_diffusion.recording.latent_pictures import channels_of, pictured
 from viz_diffusion.recording.trajectory import Float32, Trajectory
 from viz_diffusion.views.frames import choose_frames, pictures, recording_facts
 
@@ -61,13 +61,15 @@ class Activations:
     """Feature maps of one image at the frames with recorded activations."""
 
     trajectory: Trajectory
-    """The recording."""
+    """The recording, of latents as pictures."""
     sample: int
     """The index of the image in it, 0 .. B-1."""
     blocks: tuple[ModuleMaps, ...]
     """The modules that are drawn."""
     left_out: tuple[str, ...]
     """Names of the modules that are not drawn, each with the reason in brackets."""
+    latent_channels: int = 0
+    """How many channels a latent x_t has; 0 where x_t is an image."""
 
 
 def choose(num_steps: int, frames: str | None = None) -> NDArray[np.int64]:
@@ -108,7 +110,7 @@ def measure(trajectory: Trajectory, names: Sequence[str] | None = None, sample: 
     blocks = tuple(
         _select_channels(name, trajectory.activations[name][sample], count) for name in with_maps[:MOST_BLOCKS]
     )
-    return Activations(pictured(trajectory), sample, blocks, tuple(left_out))
+    return Activations(pictured(trajectory), sample, blocks, tuple(left_out), channels_of(trajectory))
 
 
 def _select_channels(name: str, values: Float32, count: int) -> ModuleMaps:
@@ -132,6 +134,7 @@ def draw(data: Activations) -> dict[str, Figure]:
         steps_left=recorded.steps_left[shown],
         alphas_cumprod=recorded.alphas_cumprod[shown],
         blocks=tuple(FeatureMaps(block.maps, block.rms, block.name) for block in data.blocks),
+        latent_channels=data.latent_channels,
     )
     return {"activations": draw_activations(frames)}
 

@@ -27,6 +27,7 @@ from viz_diffusion.cli.outputs import Output
 from viz_diffusion.cli.picture_options import SIZES, check_size, writes_pictures
 from viz_diffusion.cli.study import (
     LessonsOption,
+    command_options,
     figure_command,
     lessons_mark,
     pick_lessons,
@@ -232,7 +233,7 @@ def _write(
     from viz_diffusion.plots.film import can_write_mp4
     from viz_diffusion.study.narrative import narrate
 
-    lessons = narrate(study.findings, study.recording, texts)
+    lessons = narrate(study.findings, study.recording, texts, options=command_options(study.run))
     plan = DeckPlan.choose(study, lessons, selection, film=file.format != "pdf")
     shown = plan.figures(lessons)
     lessons_shown = [replace(one, drawings=_named(one, shown)) for one in lessons if _named(one, shown)]

@@ -32,6 +32,7 @@ from viz_diffusion.cli.export_pictures import (
 )
 from viz_diffusion.cli.figure_study import caption_path, figure_study, write_caption
 from viz_diffusion.cli.generation_request import GENERATION, GenerationOptions, read_request
+from viz_diffusion.cli.lesson_study import lesson_run
 from viz_diffusion.cli.open_study import open_study
 from viz_diffusion.cli.option_groups import OUTPUT, takes
 from viz_diffusion.cli.options import (
@@ -111,6 +112,8 @@ def run_command(
         place_file(path)
         written = Output(path, f"export {figure}", force, lang, (caption_path(path).name,), options=own)
         is_film = form.kind in FILMS
+        if request.recorded is None and not request.prompts:
+            run = lesson_run(lesson, run)
         opened = open_study(request, run, device, terminal, written, data_dir)
         study = figure_study(opened, lesson, full=full, film=is_film)
         texts = study.texts(texts)

@@ -7,14 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from viz_diffusion.cli.class_choice import check_choice, choose_label
+from viz_diffusion.cli.class_choice import check_choice, choose_label, only_prompt
+from viz_diffusion.cli.compared_generations import classify_finished, draw_comparison, named_changes
 from viz_diffusion.cli.console import Terminal, show_path, show_size
-from viz_diffusion.cli.intervention_options import (
-    INTERVENTION,
-    InterventionOptions,
-    classify_finished,
-    draw_comparison,
-)
+from viz_diffusion.cli.intervention_options import INTERVENTION, InterventionOptions
 from viz_diffusion.cli.loading import LoadedRun, load_run
 from viz_diffusion.cli.option_groups import OUTPUT, takes
 from viz_diffusion.cli.options import (
@@ -27,6 +23,7 @@ from viz_diffusion.cli.options import (
     JsonOption,
     LabelOption,
     LangOption,
+    PromptOption,
     QuietOption,
     RecordedCountOption,
     RunOption,
@@ -72,6 +69,7 @@ def run_command(
     *,
     digit: DigitOption = None,
     label: LabelOption = None,
+    prompt: PromptOption = None,
     run: RunOption = None,
     count: RecordedCountOption = 1,
     sampling: SamplerOptions,
@@ -89,7 +87,8 @@ def run_command(
 ) -> None:
     """Record twice, draw, write."""
     terminal = Terminal(as_json, quiet, lang)
-    check_choice(digit, label)
+    check_choice(digit, label, prompt)
+    asked = only_prompt(prompt, "intervene", "--switch takes the other one: --switch 'a thin two@500'")
     check_at_least("--count", count, 1)
     config = sampling.config()
     check_seed(seed, count)
@@ -99,21 +98,22 @@ def run_command(
     intervention.check(config)
     from viz_diffusion.views.frames import choose_frames
 
-    texts = terminal.texts
     choose_frames(config.steps or 1000, frames, most=MOST_COMPARED)
     if out is None:
         name = "_".join(["intervene", *intervention.marks(), *images_mark(count)])
-        out = default_out(name, "", digit, lang, label, seed=seed, sampling=config, run=run)
+        out = default_out(name, "", digit, lang, asked or label, seed=seed, sampling=config, run=run)
     place_folder(out)
-    loaded = load_run(run, device, terminal)
-    texts = texts.for_classes(loaded.run.config.class_names).for_space(loaded.run.config.space)
-    chosen = choose_label(loaded.run.config, digit, label)
-    shown = {"label": chosen, "seed": seed, "count": count, "sampling": "_".join(sampling_marks(config))}
+    loaded = load_run(run, device, terminal, prompts=intervention.prompts(asked))
+    kind = loaded.run.config
+    texts = terminal.texts.for_classes(kind.class_names).for_space(kind.space).for_prompts(kind.prompts)
+    chosen = choose_label(kind, digit, label)
+    about = kind.prompts[0] if kind.prompts else chosen
+    shown = {"label": about, "seed": seed, "count": count, "sampling": "_".join(sampling_marks(config))}
     others = (*RECORDING, "changed.zarr", "compare.*")
     Output(out / "trajectory.json", "intervene", force, lang, others, shares=True).claim(
         terminal, **shown, changes=" ".join(intervention.marks()), weights=loaded.weights_sha256[:8]
     )
-    intervention = intervention.for_run(loaded.run.config)
+    intervention = intervention.for_run(kind)
     request = RecordingRequest(chosen, seed, count, config, frames, storage, size=size)
     plain = record_and_draw(loaded, request, texts, out, terminal)
     compared = _record_changed(loaded, request, intervention, plain, texts, out, terminal)
@@ -137,7 +137,7 @@ def _record_changed(
     store = out / "changed.zarr"
     network, _ = loaded.run.config.sampled(loaded.model, request.config.sampler)
     denoiser = intervention.wrap(network, loaded.run.config.num_train_timesteps)
-    terminal.say("Changes", denoiser.interventions)
+    terminal.say("Changes", named_changes(denoiser.interventions, texts))
     changed = record(
         loaded,
         request.digit,

@@ -10,7 +10,7 @@ import typer
 from viz_diffusion.cli.class_choice import check_choice
 from viz_diffusion.cli.console import Terminal, show_path, table
 from viz_diffusion.cli.generation_request import GenerationRequest
-from viz_diffusion.cli.lesson_study import study_lesson
+from viz_diffusion.cli.lesson_study import lesson_run, study_lesson
 from viz_diffusion.cli.open_study import open_study
 from viz_diffusion.cli.option_groups import OUTPUT
 from viz_diffusion.cli.options import (
@@ -98,7 +98,7 @@ def run_command(
     request = GenerationRequest(asked, seed, None, PICTURE_SAMPLER, asked=(digit, label), refresh=refresh)
     own = ["--full"] * full + ["--refresh"] * refresh
     written = Output(out / f"{name}.json", "lesson", force, lang, picture_names(lesson.figure_names), None, own, True)
-    opened = open_study(request, run, device, terminal, written, data_dir)
+    opened = open_study(request, lesson_run(lesson, run), device, terminal, written, data_dir)
     finding, narrated = study_lesson(opened, lesson, full=full, anew=refresh, texts=texts)
     terminal.say("Drawing", ", ".join(drawing.name for drawing in narrated.drawings))
     from viz_diffusion.study.narrative import captions_and_details, save_drawing

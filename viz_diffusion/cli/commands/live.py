@@ -10,10 +10,12 @@ import typer
 
 from viz_diffusion.cli.console import Terminal, show_path, show_size
 from viz_diffusion.cli.loading import open_run
-from viz_diffusion.cli.option_groups import OUTPUT
-from viz_diffusion.cli.options import ForceOption, JsonOption, LangOption, QuietOption, RunOption
+from viz_diffusion.cli.option_groups import MODEL, OUTPUT
+from viz_diffusion.cli.options import ForceOption, JsonOption, LangOption, QuietOption
 from viz_diffusion.cli.outputs import Output, default_out
+from viz_diffusion.files import read_json
 from viz_diffusion.files.output_places import place_file
+from viz_diffusion.training.bundled_runs import BUNDLED_RUNS
 
 HELP = (
     "Write a page in which the network itself runs, offline.\n\n"
@@ -21,6 +23,17 @@ HELP = (
     "the guidance, the timestep or the image itself at any step.\n\n"
     "Example: vizdiff live --open"
 )
+RunOption = Annotated[
+    str | None,
+    typer.Option(
+        "--run",
+        metavar="PATH|NAME",
+        help="Trained model to use: a run folder, bundled or bundled-flow. The page runs no model in latents or with "
+        "prompts.",
+        show_default="newest well-trained run under runs/, else bundled",
+        rich_help_panel=MODEL,
+    ),
+]
 OutOption = Annotated[
     Path | None,
     typer.Option(
@@ -43,6 +56,7 @@ def run_command(
 ) -> None:
     """Load, write."""
     terminal = Terminal(as_json, quiet, lang)
+    _check_named(run)
     out = default_out("live", ".html", lang=lang, run=run) if out is None else out
     place_file(out, ".html", ".htm")
     terminal.say("Loading", "PyTorch")
@@ -72,3 +86,12 @@ def run_command(
     )
     if open_page:
         webbrowser.open(out.resolve().as_uri())
+
+
+def _check_named(run: str | None) -> None:
+    """Refuse a run that is named and that the page cannot run, before PyTorch is loaded."""
+    from viz_diffusion.live.suitable_runs import check_config
+
+    config = BUNDLED_RUNS.get(run or "", Path(run or "")) / "config.json"
+    if run and config.is_file():
+        check_config(read_json(config))

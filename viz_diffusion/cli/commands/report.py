@@ -30,7 +30,14 @@ from viz_diffusion.cli.other_network import other_network
 from viz_diffusion.cli.outputs import Output, default_out, picture_names
 from viz_diffusion.cli.picture_options import writes_pictures
 from viz_diffusion.cli.recording_study import measure_recording, recording_command
-from viz_diffusion.cli.study import LessonsOption, lessons_mark, pick_lessons, study_command, study_texts
+from viz_diffusion.cli.study import (
+    LessonsOption,
+    command_options,
+    lessons_mark,
+    pick_lessons,
+    study_command,
+    study_texts,
+)
 from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.files.output_places import place_file, place_folder
 from viz_diffusion.training.bundled_runs import BUNDLED_RUNS
@@ -44,6 +51,7 @@ if TYPE_CHECKING:
     from viz_diffusion.study.other_network import OtherNetwork
     from viz_diffusion.study.recording_study import RecordingStudy
     from viz_diffusion.study.study import Study
+    from viz_diffusion.study.wording import CommandOptions
     from viz_diffusion.text.catalogue import Texts
 
 
@@ -210,9 +218,8 @@ def _page(
     if other is not None:
         played = with_other_network(played, study, other, texts)
     all_players = (*played.runs, *played.comparisons)
-    lessons, pictures = _draw(
-        study.findings, study.recording, all_players, lambda: strip(study, texts), texts, figures, terminal
-    )
+    drawn = (all_players, lambda: strip(study, texts), texts, figures, terminal)
+    lessons, pictures = _draw(study.findings, study.recording, *drawn, options=command_options(study.run))
     command = study_command("report", study, texts.lang, *options)
     return assemble(study, played, lessons, pictures, command, texts, audience)
 
@@ -247,11 +254,12 @@ def _draw(
     texts: Texts,
     figures: Path | None,
     terminal: Terminal,
+    options: CommandOptions | None = None,
 ) -> tuple[Sequence[NarratedLesson], dict[str, Picture]]:
     """Put findings into words and draw them; return them with their pictures by name, ``steps`` among them.
 
     Meanwhile the sheets of the players are encoded. ``strip`` draws ``steps`` where no lesson does; ``figures`` is a
-    folder for the pictures as files.
+    folder for the pictures as files, and ``options`` are those of chapters' commands.
     """
     from viz_diffusion.study.narrative import narrate, save_drawing
 
@@ -266,7 +274,7 @@ def _draw(
                 save_drawing(drawing, figures)
             update(len(pictures), None, drawing.name)
 
-        lessons = narrate(findings, recording, texts, keep)
+        lessons = narrate(findings, recording, texts, keep, options or {})
         if "steps" not in pictures:  # the lesson that draws the strip was not chosen
             keep(strip())
         for sheets in encoding:

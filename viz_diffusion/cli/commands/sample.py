@@ -105,7 +105,7 @@ def run_command(
     if judge is not None and wanted is not None:
         result |= _classifier_accuracy(images, wanted, judge, run_config, terminal)
     elif wanted is None:
-        terminal.tell("Left out", "prompts_without_digit")
+        _tell_unclear_prompt(run_config, terminal)
     terminal.result(result)
 
 
@@ -139,6 +139,19 @@ def _judge(config: RunConfig, terminal: Terminal) -> tuple[DigitClassifier, str]
         terminal.tell("Left out", "not_classified", error=error)
         return None
     return DigitClassifier.find(config.dataset, config.data_set(training).sha256)
+
+
+def _tell_unclear_prompt(config: RunConfig, terminal: Terminal) -> None:
+    """Say which prompt does not name one digit, so that the images are not classified."""
+    from viz_diffusion.text.class_names import shown_name
+    from viz_diffusion.training.text_run import unclear_prompt
+
+    unclear = unclear_prompt(config)
+    if unclear is not None:
+        prompt, digits = unclear
+        named = terminal.text("and").join(map(str, digits))
+        key = "prompt_of_digits" if digits else "prompt_without_digit"
+        terminal.tell("Left out", key, prompt=shown_name(prompt), digits=named)
 
 
 def _wanted_digits(labels: torch.Tensor, config: RunConfig) -> torch.Tensor | None:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from viz_diffusion.cli.class_choice import check_choice, choose_label
+from viz_diffusion.cli.class_choice import check_choice, choose_label, only_prompt
 from viz_diffusion.cli.console import Terminal, show_path, show_size
 from viz_diffusion.cli.loading import load_run
 from viz_diffusion.cli.option_groups import OUTPUT, takes
@@ -37,7 +37,6 @@ from viz_diffusion.cli.picture_options import FilmSizeOption, check_size, writes
 from viz_diffusion.cli.record import STORAGE, ActivationsOption, StorageOptions
 from viz_diffusion.cli.run_recording import RecordingRequest, record_and_draw
 from viz_diffusion.cli.saved_branch import FromOption, check_options, record_branch
-from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.files import write_json
 from viz_diffusion.files.output_places import place_folder
 
@@ -48,6 +47,7 @@ HELP = (
     "record records a pipeline of 🤗 diffusers. --prompt says in words what to draw.\n\n"
     "Example: vizdiff trajectory --digit 5"
 )
+_SEVERAL = "vizdiff report plays several from the same noise side by side, and vizdiff sample draws a grid of them"
 OutOption = Annotated[
     Path | None,
     typer.Option(
@@ -96,7 +96,7 @@ def run_command(
     globs = tuple(activations or ())
     _check_frames(config.steps, frames, bool(globs))
     name = "_".join(["trajectory", *images_mark(count)])
-    shown = _only_prompt(prompt) or label
+    shown = only_prompt(prompt, "trajectory", _SEVERAL) or label
     out = default_out(name, "", digit, lang, shown, seed=seed, sampling=config, run=run) if out is None else out
     place_folder(out)
     loaded = load_run(run, device, terminal, prompts=prompt)
@@ -120,16 +120,6 @@ def run_command(
     own = [] if loaded.run.is_bundled else ["--run", loaded.run.name_or_path]
     terminal.say("Next", shlex.join(["vizdiff", "report", "--trajectory", show_path(out), *own, "--open"]))
     terminal.result(result)
-
-
-def _only_prompt(prompts: list[str] | None) -> str | None:
-    """Return the prompt, or None; refuse several, since one generation is drawn."""
-    if prompts and len(prompts) > 1:
-        raise VizdiffUsageError(
-            f"vizdiff trajectory draws one prompt, found {len(prompts)}; vizdiff report plays several from the same "
-            "noise side by side, and vizdiff sample draws a grid of them"
-        )
-    return prompts[0] if prompts else None
 
 
 def _check_frames(steps: int | None, frames: str | None, activations: bool) -> None:

@@ -76,7 +76,7 @@ def draw_loss_by_t(found: LossByT) -> Figure:
         axes.plot(middle, found.loss, "o", color=theme.PURPLE, ms=9, mec="white", mew=1, zorder=4)
         ratio = np.log2(found.by_label / found.by_label.mean(axis=0))
         wide = np.repeat(ratio, np.diff(found.edges), axis=1)  # each stratum as wide as the t it holds
-        rows = [label_text(label) for label in found.labels]
+        rows = [label_text(label, box[0] - 60) for label in found.labels]
         columns = [(tick / (T - 1), theme.number(tick)) for tick in marks]
         draw_table(figure, (box[0], 820, box[2], 620), wide, rows, columns, MAP_LIMIT, MAP_COLOURS)
         theme.write(figure, box[0] - 20, 786, words("digits"), 22, ha="left")

@@ -3,7 +3,9 @@
 const byId = (id) => document.getElementById("ui-" + id);
 const { runs, digits, curve, charts, text } = JSON.parse(byId("data").textContent);
 const announce = (words) => (byId(byId("lecture")?.hidden === false ? "lecture-said" : "said").textContent = words);
-const fill = (words, values) => words.replace(/\{(\w+)\}/g, (all, name) => values[name] ?? all);
+// In English the singular stands after the number 1; other languages have no such words.
+const fill = (words, values) =>
+  words.replace(/\{(\w+)\}/g, (all, name) => values[name] ?? all).replace(/(?<![\w.,−])1 (step|frame)s\b/g, "1 $1");
 
 const player = (() => {
   const FIELDS = ["x_t", "x0_pred", "eps_pred"];
