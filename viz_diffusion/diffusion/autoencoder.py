@@ -1,4 +1,4 @@
-"""The autoencoder of latent diffusion: images of 28x28 pixels to latents of 4x7x7 numbers, and back.
+"""The autoencoder of latent diffusion: images of 28x28 pixels to latents of 4x7x7 numbers, or of two, and back.
 
 A variational autoencoder (Kingma & Welling 2014), used as in Rombach et al. 2022. Knows nothing about noise schedules,
 sampling or files.
@@ -17,6 +17,8 @@ from viz_diffusion.errors import VizdiffInputError, VizdiffUsageError
 
 FACTOR = 4
 """The latent has a quarter of the image's height and width."""
+FEATURES, HIDDEN = 8, 128
+"""Of fully connected layers: channels of the features that they are joined to, and width of the layers between."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,9 @@ class AutoencoderConfig:
     """Images per step."""
     learning_rate: float = 4e-3
     """Peak learning rate of AdamW; it falls linearly to 0."""
+    fully_connected: bool = False
+    """Whether fully connected layers join the features at a quarter of the resolution to the latent: it then has one
+    number for each channel, and no rows and columns."""
     seed: int = 0
     """Seed of the initial weights, the order of the images and the noise of each step."""
 
@@ -58,6 +63,10 @@ class AutoencoderConfig:
                 )
         if type(self.seed) is not int or self.seed < 0:
             raise VizdiffUsageError(f"the autoencoder's seed must be a whole number of at least 0, found {self.seed!r}")
+        if type(self.fully_connected) is not bool:
+            raise VizdiffUsageError(
+                f"the autoencoder's fully_connected must be true or false, found {self.fully_connected!r}"
+            )
         if self.image_size % FACTOR:
             raise VizdiffUsageError(
                 f"the autoencoder's image_size must be divisible by {FACTOR}, found {self.image_size}"
@@ -87,8 +96,11 @@ class AutoencoderConfig:
             raise VizdiffInputError(f"the autoencoder's config does not fit this version: {error}") from error
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the config as JSON values by name."""
-        return asdict(self) | {"channels": list(self.channels)}
+        """Return the config as JSON values by name; older ones lack ``fully_connected``."""
+        values = asdict(self) | {"channels": list(self.channels)}
+        if not self.fully_connected:
+            del values["fully_connected"]
+        return values
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -98,7 +110,7 @@ class AutoencoderConfig:
     @property
     def latent_shape(self) -> tuple[int, int, int]:
         """(C, H, W) of the latents."""
-        side = self.image_size // FACTOR
+        side = 1 if self.fully_connected else self.image_size // FACTOR
         return (self.latent_channels, side, side)
 
 
@@ -122,6 +134,8 @@ class Autoencoder(nn.Module):
     the latents that a denoiser is trained on: the means of q(z | x), shifted and scaled so that each channel has mean 0
     and deviation 1 on the training images. The noise schedule then means the same in latents as in other data of unit
     variance (Rombach et al. 2022, appendix G, scale all channels by one number).
+
+    With ``config.fully_connected`` the latent is a few numbers without places: with two of them, a point of a plane.
     """
 
     latent_mean: Tensor
@@ -140,10 +154,10 @@ class Autoencoder(nn.Module):
             _Block(inner),
             nn.GroupNorm(8, inner),
             nn.SiLU(),
-            nn.Conv2d(inner, 2 * config.latent_channels, 1),
+            *_to_latent(config),
         )
         self.decoder = nn.Sequential(
-            nn.Conv2d(config.latent_channels, inner, 3, padding=1),
+            *_from_latent(config),
             _Block(inner),
             nn.ConvTranspose2d(inner, outer, 2, stride=2),
             _Block(outer),
@@ -189,6 +203,40 @@ class Autoencoder(nn.Module):
         posterior = self.posterior(images)
         z = posterior.mean + (posterior.log_variance / 2).exp() * noise
         return functional.mse_loss(self.reconstruct(z), images), posterior.kl().mean()
+
+
+def _to_latent(config: AutoencoderConfig) -> list[nn.Module]:
+    """Return the encoder's last layers, from its features to mean and log-variance of each number of the latent."""
+    inner, channels = config.channels[1], config.latent_channels
+    if not config.fully_connected:
+        return [nn.Conv2d(inner, 2 * channels, 1)]
+    side = config.image_size // FACTOR
+    return [
+        nn.Conv2d(inner, FEATURES, 1),
+        nn.Flatten(),
+        nn.Linear(FEATURES * side**2, HIDDEN),
+        nn.SiLU(),
+        nn.Linear(HIDDEN, 2 * channels),
+        nn.Unflatten(1, (2 * channels, 1, 1)),
+    ]
+
+
+def _from_latent(config: AutoencoderConfig) -> list[nn.Module]:
+    """Return the decoder's first layers, from a latent to features at a quarter of the image's resolution."""
+    inner, channels = config.channels[1], config.latent_channels
+    if not config.fully_connected:
+        return [nn.Conv2d(channels, inner, 3, padding=1)]
+    side = config.image_size // FACTOR
+    return [
+        nn.Flatten(),
+        nn.Linear(channels, HIDDEN),
+        nn.SiLU(),
+        nn.Linear(HIDDEN, HIDDEN),
+        nn.SiLU(),
+        nn.Linear(HIDDEN, FEATURES * side**2),
+        nn.Unflatten(1, (FEATURES, side, side)),
+        nn.Conv2d(FEATURES, inner, 3, padding=1),
+    ]
 
 
 class _Block(nn.Module):
