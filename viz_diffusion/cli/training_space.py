@@ -20,6 +20,8 @@ LATENT_CHANNELS, LATENT_EMBEDDING = (32, 32), 128
 """Of a network for latents: feature channels at 7x7 and 4x4, and width of the embedding."""
 SPACES = ("pixel", "latent", "latent-2d")
 """Choices of ``--space``; ``latent-2d``: latents of two numbers, the points of a plane."""
+FLAT_CHANNELS, FLAT_EMBEDDING = (48, 48), 64
+"""The same of a network for latents of two numbers, whose convolutions have one weight for a pair of channels."""
 FLAT_LATENT: dict[str, Any] = {"latent_channels": 2, "fully_connected": True, "kl_weight": 5e-4, "steps": 4000}
 """The autoencoder of ``latent-2d``, as far as it is not the usual one: two numbers take longer training, and a smaller
 KL weight, which counts per number of the latent."""
@@ -40,15 +42,10 @@ def latent_network(
     if steps is not None:
         autoencoder = replace(autoencoder, steps=steps)
     channels, side, _ = autoencoder.latent_shape
-    latent = replace(
-        network,
-        image_size=side,
-        in_channels=channels,
-        channels=LATENT_CHANNELS,
-        embedding_dim=LATENT_EMBEDDING,
-        fold=1,
-    )
-    return latent, autoencoder
+    latent = replace(network, image_size=side, in_channels=channels, fold=1)
+    if autoencoder.fully_connected:
+        return replace(latent, channels=FLAT_CHANNELS, embedding_dim=FLAT_EMBEDDING, kernel_size=1), autoencoder
+    return replace(latent, channels=LATENT_CHANNELS, embedding_dim=LATENT_EMBEDDING), autoencoder
 
 
 def shape_text(shape: Sequence[int]) -> str:

@@ -274,11 +274,7 @@ TURNED: dict[str, tuple[str, bool | None, Callable[[], LatentStudy]]] = {
     "two numbers are enough": ("two_numbers", False, lambda: study(plane=plane(right=hits(10_000, 0.999)))),
     "two numbers may be enough": ("two_numbers", None, lambda: study(plane=plane(right=hits(10_000, 0.992)))),
     "most paths end elsewhere": ("map_ends", False, lambda: ending(lambda y, k: np.where(k % 10 < 8, y, 9 - y))),
-    "nine of ten end there": (
-        "map_ends",
-        None,
-        lambda: ending(lambda y, k: np.where((k % 2 == 0) | (y < 8), y, 9 - y)),
-    ),
+    "nine of ten end there": ("map_ends", None, lambda: ending(lambda y, k: np.where(y - k % 2 * 2 < 8, y, 9 - y))),
     "the noise chooses the end": ("map_label", False, lambda: ending(lambda y, k: 0 * y + k % 10)),
     "half of the labels are moved on": (
         "map_label",

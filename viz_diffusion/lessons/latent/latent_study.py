@@ -48,6 +48,11 @@ class LatentStudy:
     plane: LatentMap | None
     """Of a network in latents of two numbers; None where none comes with the package."""
 
+    @property
+    def plane_sha256(self) -> str | None:
+        """Of that network's weights."""
+        return None if self.plane is None else self.plane.sha256
+
 
 def facts(data: LatentStudy) -> LatentFacts:
     """Return the numbers that captions and tables are filled with."""

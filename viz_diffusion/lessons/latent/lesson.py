@@ -162,7 +162,7 @@ LESSON = Lesson(
             LessonFigure("stable_diffusion"),
         ),
         fits=is_of_bundled,
-        also_of="latent_sha256",
+        also_of=("latent_sha256", "plane_sha256"),
     ),
     latent=True,
     seconds=(50, 400),
