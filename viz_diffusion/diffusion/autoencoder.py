@@ -17,7 +17,7 @@ from viz_diffusion.errors import VizdiffInputError, VizdiffUsageError
 
 FACTOR = 4
 """The latent has a quarter of the image's height and width."""
-FEATURES, HIDDEN = 8, 128
+FEATURES, HIDDEN = 4, 128
 """Of fully connected layers: channels of the features that they are joined to, and width of the layers between."""
 
 
