@@ -71,9 +71,13 @@ def draw_latent_map(drawing: MapDrawing) -> Figure:
             left, factor = RIGHT + column * PITCH, PANEL // frame.shape[-1]
             raster.place_digit(figure, left, 345, factor, frame)
             middle = left + factor * frame.shape[-1] / 2
-            theme.write(figure, middle, 345 + PANEL + 45, words("steps_left", left=drawing.steps_left[column]))
+            left_text = words("steps_left", left=drawing.steps_left[column])
+            theme.write(
+                figure, middle, 345 + PANEL + 45, left_text if drawing.steps_left[column] else words("finished")
+            )
             theme.write(figure, middle, 345 + PANEL + 125, drawing.inside[column], color=theme.PURPLE)
-        theme.write(figure, RIGHT, 810, words("inside"), ha="left", color=theme.PURPLE, linespacing=1.3)
+        total = words("inside", count=drawing.count * len(drawing.ends))
+        theme.write(figure, RIGHT, 810, total, ha="left", color=theme.PURPLE, linespacing=1.3)
         noises = words("noises", noises=drawing.paths.shape[1], count=drawing.count)
         theme.write(figure, RIGHT, 985, noises, 20, ha="left", linespacing=1.3)
         for label, share in enumerate(drawing.ends):
