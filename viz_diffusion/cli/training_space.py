@@ -29,8 +29,8 @@ FLAT_LATENT: dict[str, Any] = {
     "kl_weight": 5e-4,
     "steps": 3000,
 }
-"""The autoencoder of ``latent-2d``, where it is not the usual one: two numbers take fewer features, longer training and a
-smaller KL weight, which counts per number of the latent."""
+"""The autoencoder of ``latent-2d``, where it is not the usual one: two numbers take fewer features, longer training
+and a smaller KL weight (it counts per number of the latent)."""
 
 
 def latent_network(

@@ -71,10 +71,9 @@ def draw_latent_map(drawing: MapDrawing) -> Figure:
             left, factor = RIGHT + column * PITCH, PANEL // frame.shape[-1]
             raster.place_digit(figure, left, 345, factor, frame)
             middle = left + factor * frame.shape[-1] / 2
-            left_text = words("steps_left", left=drawing.steps_left[column])
-            theme.write(
-                figure, middle, 345 + PANEL + 45, left_text if drawing.steps_left[column] else words("finished")
-            )
+            remaining = drawing.steps_left[column]
+            text = words("steps_left", left=remaining) if remaining else words("finished")
+            theme.write(figure, middle, 345 + PANEL + 45, text)
             theme.write(figure, middle, 345 + PANEL + 125, drawing.inside[column], color=theme.PURPLE)
         total = words("inside", count=drawing.count * len(drawing.ends))
         theme.write(figure, RIGHT, 810, total, ha="left", color=theme.PURPLE, linespacing=1.3)
