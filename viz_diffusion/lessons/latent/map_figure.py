@@ -18,12 +18,14 @@ from viz_diffusion.plots.point_map import place_names
 from viz_diffusion.plots.theme import Array
 from viz_diffusion.plots.words import figure_words
 
-LEFT, TOP, TILE_FACTOR = 230, 215, 3
-"""Corner of the map, and page pixels of a pixel of its decoded images."""
+LEFT, TOP, MOST = 230, 215, 1430
+"""Corner of the map, and its largest size: a pixel of its decoded images is a whole number of page pixels."""
 INK_SHARE = 0.5
 """Opacity of the darkest ink of these images."""
-RIGHT, PITCH, PANEL = 1835, 262, 232
-"""Left edge of the small pictures, from one to the next, and their size."""
+RIGHT, PITCH, PANEL = 1835, 262, 212
+"""Left edge of the small pictures, from one to the next, and the size of the small maps."""
+FACTOR = 8
+"""Page pixels of a pixel of the decoded states."""
 NAME_SIZE = 30
 """Points: digits at the ends of paths."""
 
@@ -66,25 +68,33 @@ def draw_latent_map(drawing: MapDrawing) -> Figure:
         words = figure_words("latent_map")
         figure = theme.new_figure(words("title"))
         _draw_map(figure, drawing)
-        theme.write(figure, RIGHT, 265, words("states", digit=drawing.digit), 20, ha="left", linespacing=1.3)
-        for column, frame in enumerate(drawing.frames):
-            left, factor = RIGHT + column * PITCH, PANEL // frame.shape[-1]
-            raster.place_digit(figure, left, 345, factor, frame)
-            middle = left + factor * frame.shape[-1] / 2
-            remaining = drawing.steps_left[column]
-            text = words("steps_left", left=remaining) if remaining else words("finished")
-            theme.write(figure, middle, 345 + PANEL + 45, text)
-            theme.write(figure, middle, 345 + PANEL + 125, drawing.inside[column], color=theme.PURPLE)
-        total = words("inside", count=drawing.count * len(drawing.ends))
-        theme.write(figure, RIGHT, 810, total, ha="left", color=theme.PURPLE, linespacing=1.3)
+        _draw_states(figure, drawing)
         noises = words("noises", noises=drawing.paths.shape[1], count=drawing.count)
-        theme.write(figure, RIGHT, 985, noises, 20, ha="left", linespacing=1.3)
+        theme.write(figure, RIGHT, 965, noises, 20, ha="left", va="top", linespacing=1.3)
         for label, share in enumerate(drawing.ends):
             row, column = divmod(label, (len(drawing.ends) + 1) // 2)
-            left, top = RIGHT + column * PITCH, 1130 + row * 330
-            theme.write(figure, left + PANEL / 2, top - 18, words("end", label=label, share=share), color=theme.PURPLE)
+            left, top = RIGHT + column * PITCH, 1215 + row * 300
+            colour = theme.ORANGE if label == drawing.digit else theme.PURPLE
+            theme.write(figure, left + PANEL / 2, top - 20, words("end", label=label, share=share), color=colour)
             _draw_panel(theme.add_axes(figure, left, top, PANEL, PANEL), drawing, label)
         return figure
+
+
+def _draw_states(figure: Figure, drawing: MapDrawing) -> None:
+    """Draw the decoded states of one path, with the shares of all paths that are in their region by then."""
+    words = figure_words("latent_map")
+    heading = words("states", digit=drawing.digit)
+    theme.write(figure, RIGHT, TOP, heading, 20, ha="left", va="top", linespacing=1.3, color=theme.ORANGE)
+    size = FACTOR * drawing.frames.shape[-1]
+    for column, frame in enumerate(drawing.frames):
+        left = RIGHT + column * PITCH
+        raster.place_digit(figure, left, 400, FACTOR, frame)
+        remaining = drawing.steps_left[column]
+        text = words("steps_left", left=remaining) if remaining else words("finished")
+        theme.write(figure, left + size / 2, 400 + size + 62, text, color=theme.MUTED)
+        theme.write(figure, left + size / 2, 400 + size + 138, drawing.inside[column], color=theme.PURPLE)
+    total = words("inside", count=drawing.count * len(drawing.ends))
+    theme.write(figure, RIGHT, 795, total, ha="left", va="top", color=theme.PURPLE, linespacing=1.3)
 
 
 def _frame(axes: Axes, limit: float) -> None:
@@ -96,10 +106,11 @@ def _frame(axes: Axes, limit: float) -> None:
 
 def _draw_map(figure: Figure, drawing: MapDrawing) -> None:
     words, limit = figure_words("latent_map"), drawing.limit
-    size = TILE_FACTOR * len(drawing.ink) * drawing.ink.shape[-1]
+    image = _ink_image(drawing.ink)
+    size = len(image)
     axes = theme.add_axes(figure, LEFT, TOP, size, size)
     _frame(axes, limit)
-    axes.imshow(_ink_image(drawing.ink), extent=(-limit, limit, -limit, limit), interpolation="none", zorder=0)
+    axes.imshow(image, extent=(-limit, limit, -limit, limit), interpolation="none", zorder=0)
     _draw_borders(axes, drawing)
     for label, path in enumerate(drawing.paths[:, 0]):
         if label != drawing.digit:
@@ -130,7 +141,7 @@ def _ink_image(ink: Array) -> Array:
     """Return the (G H f, G W f, 4) uint8 picture of the map, from its top row: one grey, as opaque as there is ink."""
     count, _, height, width = ink.shape
     whole = ink[::-1].transpose(0, 2, 1, 3).reshape(count * height, count * width)
-    opacity = np.rint(255 * INK_SHARE * raster.enlarge(whole, TILE_FACTOR)).astype(np.uint8)
+    opacity = np.rint(255 * INK_SHARE * raster.enlarge(whole, max(1, MOST // len(whole)))).astype(np.uint8)
     grey = np.full((*opacity.shape, 3), 128, np.uint8)
     grey[opacity == 0] = 0
     return np.concatenate([grey, opacity[..., None]], axis=-1)
