@@ -65,7 +65,7 @@ AutoencoderStepsOption = Annotated[
     typer.Option(
         metavar="N",
         help="With --space latent: training steps of the autoencoder.",
-        show_default="1500; of latent-2d 3000",
+        show_default="1500; of latent-2d 8000",
         rich_help_panel=MODEL,
     ),
 ]

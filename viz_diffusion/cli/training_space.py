@@ -20,17 +20,18 @@ LATENT_CHANNELS, LATENT_EMBEDDING = (32, 32), 128
 """Of a network for latents: feature channels at 7x7 and 4x4, and width of the embedding."""
 SPACES = ("pixel", "latent", "latent-2d")
 """Choices of ``--space``; ``latent-2d``: latents of two numbers, the points of a plane."""
-FLAT_CHANNELS, FLAT_EMBEDDING = (48, 48), 64
+FLAT_CHANNELS, FLAT_EMBEDDING = (32, 32), 64
 """The same of a network for latents of two numbers, whose convolutions have one weight for a pair of channels."""
 FLAT_LATENT: dict[str, Any] = {
     "latent_channels": 2,
     "fully_connected": True,
-    "channels": (16, 32),
-    "kl_weight": 5e-4,
-    "steps": 3000,
+    "channels": (96, 64),
+    "kl_weight": 2e-4,
+    "steps": 8000,
+    "batch_size": 128,
 }
-"""The autoencoder of ``latent-2d``, where it is not the usual one: two numbers take fewer features, longer training
-and a smaller KL weight (it counts per number of the latent)."""
+"""The autoencoder of ``latent-2d``, where it is not the usual one: two numbers take longer training and a smaller KL
+weight, which counts per number of the latent."""
 
 
 def latent_network(

@@ -7,6 +7,8 @@ sampling or files.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from itertools import pairwise
+from math import prod
 from typing import Any, NamedTuple
 
 import torch
@@ -17,8 +19,6 @@ from viz_diffusion.errors import VizdiffInputError, VizdiffUsageError
 
 FACTOR = 4
 """The latent has a quarter of the image's height and width."""
-FEATURES, HIDDEN = 4, 128
-"""Of fully connected layers: channels of the features that they are joined to, and width of the layers between."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,8 @@ class AutoencoderConfig:
     learning_rate: float = 4e-3
     """Peak learning rate of AdamW; it falls linearly to 0."""
     fully_connected: bool = False
-    """Whether fully connected layers join the features at a quarter of the resolution to the latent: it then has one
-    number for each channel, and no rows and columns."""
+    """Whether all layers are fully connected: the latent then has one number for each channel, and no rows and columns;
+    ``channels`` are the widths of the layers next to the image and next to the latent."""
     seed: int = 0
     """Seed of the initial weights, the order of the images and the noise of each step."""
 
@@ -144,30 +144,9 @@ class Autoencoder(nn.Module):
     def __init__(self, config: AutoencoderConfig | None = None) -> None:
         super().__init__()
         self.config = config = config or AutoencoderConfig()
-        outer, inner = config.channels
-        folded = 4 * config.image_channels
-        self.encoder = nn.Sequential(
-            nn.PixelUnshuffle(2),
-            nn.Conv2d(folded, outer, 3, padding=1),
-            _Block(outer),
-            nn.Conv2d(outer, inner, 3, stride=2, padding=1),
-            _Block(inner),
-            nn.GroupNorm(8, inner),
-            nn.SiLU(),
-            *_to_latent(config),
-        )
-        self.decoder = nn.Sequential(
-            *_from_latent(config),
-            _Block(inner),
-            nn.ConvTranspose2d(inner, outer, 2, stride=2),
-            _Block(outer),
-            nn.GroupNorm(8, outer),
-            nn.SiLU(),
-            nn.Conv2d(outer, folded, 3, padding=1),
-            nn.PixelShuffle(2),
-        )
         self.register_buffer("latent_mean", torch.zeros(config.latent_channels))
         self.register_buffer("latent_deviation", torch.ones(config.latent_channels))
+        self.encoder, self.decoder = (_fully_connected if config.fully_connected else _convolutional)(config)
 
     def posterior(self, images: Tensor) -> Posterior:
         """Return q(z | x) of (B, C, H, W) images in [-1, 1], before its latents are scaled."""
@@ -205,38 +184,48 @@ class Autoencoder(nn.Module):
         return functional.mse_loss(self.reconstruct(z), images), posterior.kl().mean()
 
 
-def _to_latent(config: AutoencoderConfig) -> list[nn.Module]:
-    """Return the encoder's last layers, from its features to mean and log-variance of each number of the latent."""
-    inner, channels = config.channels[1], config.latent_channels
-    if not config.fully_connected:
-        return [nn.Conv2d(inner, 2 * channels, 1)]
-    side = config.image_size // FACTOR
-    return [
-        nn.Conv2d(inner, FEATURES, 1),
-        nn.Flatten(),
-        nn.Linear(FEATURES * side**2, HIDDEN),
+def _convolutional(config: AutoencoderConfig) -> tuple[nn.Sequential, nn.Sequential]:
+    """Return encoder and decoder at a half and a quarter of the image's resolution."""
+    outer, inner = config.channels
+    folded = 4 * config.image_channels
+    encoder = nn.Sequential(
+        nn.PixelUnshuffle(2),
+        nn.Conv2d(folded, outer, 3, padding=1),
+        _Block(outer),
+        nn.Conv2d(outer, inner, 3, stride=2, padding=1),
+        _Block(inner),
+        nn.GroupNorm(8, inner),
         nn.SiLU(),
-        nn.Linear(HIDDEN, 2 * channels),
-        nn.Unflatten(1, (2 * channels, 1, 1)),
-    ]
+        nn.Conv2d(inner, 2 * config.latent_channels, 1),
+    )
+    decoder = nn.Sequential(
+        nn.Conv2d(config.latent_channels, inner, 3, padding=1),
+        _Block(inner),
+        nn.ConvTranspose2d(inner, outer, 2, stride=2),
+        _Block(outer),
+        nn.GroupNorm(8, outer),
+        nn.SiLU(),
+        nn.Conv2d(outer, folded, 3, padding=1),
+        nn.PixelShuffle(2),
+    )
+    return encoder, decoder
 
 
-def _from_latent(config: AutoencoderConfig) -> list[nn.Module]:
-    """Return the decoder's first layers, from a latent to features at a quarter of the image's resolution."""
-    inner, channels = config.channels[1], config.latent_channels
-    if not config.fully_connected:
-        return [nn.Conv2d(channels, inner, 3, padding=1)]
-    side = config.image_size // FACTOR
-    return [
-        nn.Flatten(),
-        nn.Linear(channels, HIDDEN),
-        nn.SiLU(),
-        nn.Linear(HIDDEN, HIDDEN),
-        nn.SiLU(),
-        nn.Linear(HIDDEN, FEATURES * side**2),
-        nn.Unflatten(1, (FEATURES, side, side)),
-        nn.Conv2d(FEATURES, inner, 3, padding=1),
-    ]
+def _fully_connected(config: AutoencoderConfig) -> tuple[nn.Sequential, nn.Sequential]:
+    """Return encoder and decoder of fully connected layers (Hinton & Salakhutdinov 2006)."""
+    outer, inner = config.channels
+    pixels, numbers = prod(config.image_shape), config.latent_channels
+    encoder = [*_layers(pixels, outer, outer, inner, 2 * numbers), nn.Unflatten(1, (2 * numbers, 1, 1))]
+    decoder = [*_layers(numbers, inner, outer, outer, pixels), nn.Unflatten(1, config.image_shape)]
+    return nn.Sequential(nn.Flatten(), *encoder), nn.Sequential(nn.Flatten(), *decoder)
+
+
+def _layers(*widths: int) -> list[nn.Module]:
+    """Return fully connected layers of these widths, with SiLU between them."""
+    layers: list[nn.Module] = []
+    for before, after in pairwise(widths):
+        layers += [nn.SiLU(), nn.Linear(before, after)]
+    return layers[1:]
 
 
 class _Block(nn.Module):
