@@ -16,7 +16,7 @@ from viz_diffusion.diffusion.sampler_config import SamplerConfig
 from viz_diffusion.diffusion.samplers import ImageNoise
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.evaluation.classifier import DigitClassifier
-from viz_diffusion.lessons.latent.latent_map import LIMIT, STEPS, FlatNetwork, cell_middles, measure_map, trace
+from viz_diffusion.lessons.latent.latent_map import LIMIT, SHADES, STEPS, FlatNetwork, cell_middles, measure_map, trace
 from viz_diffusion.lessons.latent.lesson import LESSON
 from viz_diffusion.plots import theme
 from viz_diffusion.plots.words import use_texts
@@ -106,9 +106,9 @@ def test_paths_that_follow_their_label_end_in_its_region(
     middles = cell_middles(11)[:, :, 0, 0]
     nearest = torch.cdist(middles, PLACES).argmin(dim=1).reshape(11, 11)
     assert np.array_equal(found.probability.argmax(axis=0), nearest.numpy())
-    assert found.tiles.max() == 15
+    assert found.tiles.max() == SHADES - 1
     corner = space.typical[int(torch.cdist(cell_middles(17)[:1, :, 0, 0], PLACES).argmin()), 0].numpy()
-    assert np.array_equal(found.tiles[0, 0], np.rint((corner + 1) * 7.5).astype(np.uint8))
+    assert np.array_equal(found.tiles[0, 0], np.rint((corner + 1) / 2 * (SHADES - 1)).astype(np.uint8))
 
 
 def test_paths_that_follow_the_noise_end_in_the_same_region_with_any_label(
@@ -150,7 +150,7 @@ def test_the_map_is_drawn_with_its_paths(lang: str) -> None:
 
 def test_rows_of_the_map_are_drawn_from_the_top() -> None:
     tiles = np.zeros((3, 3, 28, 28), np.uint8)
-    tiles[0, 2] = 15  # the lower right corner
+    tiles[0, 2] = SHADES - 1  # the lower right corner
     figure = LESSON.draw(study(plane=plane(tiles=tiles)))["latent_map"]
     axes = next(one for one in figure.axes if one.get_images() and one.get_xlim() == (-LIMIT, LIMIT))
     rows, columns = np.nonzero(axes.get_images()[0].get_array()[..., 3])

@@ -19,7 +19,7 @@ from viz_diffusion.evaluation.classifier import DigitClassifier
 from viz_diffusion.files import io_errors, read_json
 from viz_diffusion.lessons.context import LessonContext
 from viz_diffusion.lessons.latent.cost import TIMING, measure_cost, training_products
-from viz_diffusion.lessons.latent.latent_map import SIZES, FlatNetwork, LatentMap, measure_map
+from viz_diffusion.lessons.latent.latent_map import SHOWN_LABEL, SIZES, FlatNetwork, LatentMap, measure_map
 from viz_diffusion.lessons.latent.latent_study import LatentStudy
 from viz_diffusion.lessons.latent.reconstruction import MOVED_DIGITS, measure_channels, measure_reconstruction
 from viz_diffusion.lessons.latent.sample_quality import CONTROL_COUNTS, COUNTS, Arm, Training, measure_quality
@@ -112,7 +112,7 @@ def measure_plane(context: LessonContext) -> LatentMap | None:
     process = run.config.sampled(network, "ddim")
     flat = FlatNetwork(*process, process[0].latent_space, run.load_model()[1])
     digits, classifier = _first(context.heldout, context.size(*DIGITS)), DigitClassifier.bundled()[0]
-    return measure_map(flat, digits, classifier, context.digit, context.size(*SIZES), context.progress)
+    return measure_map(flat, digits, classifier, SHOWN_LABEL, context.size(*SIZES), context.progress)
 
 
 def _is_flat(run: Run) -> bool:

@@ -28,13 +28,15 @@ LIMIT = 3.0
 """The map reaches from -LIMIT to LIMIT in both numbers, in standard deviations of the training digits."""
 TILES = 17
 """Decoded images in a row and a column of the map."""
-SHADES = 16
+SHADES = 8
 """Grey levels in which they are kept."""
 STEPS = 50
 """DDIM steps of each path, without guidance."""
 STEPS_LEFT = (50, 30, 20, 10, 0)
 """Steps left at the states that are decoded."""
-SHOWN_PATHS, SHOWN_DIGITS = 12, 1000
+SHOWN_LABEL = 7
+"""Label of the path whose states are shown."""
+SHOWN_PATHS, SHOWN_DIGITS = 12, 500
 """Paths of each label, and encoded test digits, that are kept for the figure."""
 SIZES = ((41, 20), (81, 200))
 """Points in a row of the map whose class is read, and noises from which paths start: quick and full."""

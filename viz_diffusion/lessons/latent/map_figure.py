@@ -18,9 +18,9 @@ from viz_diffusion.plots.point_map import place_names
 from viz_diffusion.plots.theme import Array
 from viz_diffusion.plots.words import figure_words
 
-LEFT, TOP, MOST = 230, 215, 1430
+LEFT, TOP, MOST = 230, 180, 1430
 """Corner of the map, and its largest size: a pixel of its decoded images is a whole number of page pixels."""
-INK_SHARE = 0.5
+INK_SHARE = 0.6
 """Opacity of the darkest ink of these images."""
 RIGHT, PITCH, PANEL = 1835, 262, 212
 """Left edge of the small pictures, from one to the next, and the size of the small maps."""
@@ -84,7 +84,7 @@ def _draw_states(figure: Figure, drawing: MapDrawing) -> None:
     """Draw the decoded states of one path, with the shares of all paths that are in their region by then."""
     words = figure_words("latent_map")
     heading = words("states", digit=drawing.digit)
-    theme.write(figure, RIGHT, TOP, heading, 20, ha="left", va="top", linespacing=1.3, color=theme.ORANGE)
+    theme.write(figure, RIGHT, 205, heading, 20, ha="left", va="top", linespacing=1.3, color=theme.ORANGE)
     size = FACTOR * drawing.frames.shape[-1]
     for column, frame in enumerate(drawing.frames):
         left = RIGHT + column * PITCH
@@ -126,15 +126,15 @@ def _draw_map(figure: Figure, drawing: MapDrawing) -> None:
     for label, place in enumerate(places):
         colour = theme.ORANGE if label == drawing.digit else theme.PURPLE
         _write(axes, place, str(label), colour, NAME_SIZE)
-    _write(axes, chosen[0] + (0, 0.28), words("noise"), theme.INK, theme.TEXT_SIZE)
+    _write(axes, chosen[0] + (0.62, -0.26), words("noise"), theme.INK, theme.TEXT_SIZE)
     for tick in (-2, 0, 2):
         along = (tick + limit) / unit
-        theme.write(figure, LEFT + along, TOP + size + 62, theme.number(tick), color=theme.MUTED)
+        theme.write(figure, LEFT + along, TOP + size + 60, theme.number(tick), color=theme.MUTED)
         theme.write(
             figure, LEFT - 30, TOP + size - along, theme.number(tick), ha="right", va="center", color=theme.MUTED
         )
-    theme.write(figure, LEFT + size / 2, 1755, words("first"), 20)
-    theme.write(figure, 105, TOP + size / 2, words("second"), 20, rotation=90, va="center")
+    theme.write(figure, LEFT + size / 2, TOP + size + 140, words("first"), 20)
+    theme.write(figure, 64, TOP + size / 2, words("second"), 20, rotation=90, va="center")
 
 
 def _ink_image(ink: Array) -> Array:
@@ -151,7 +151,7 @@ def _draw_borders(axes: Axes, drawing: MapDrawing) -> None:
     """Draw where the most probable digit changes."""
     for margin in _margins(drawing.probability):
         if margin.max() > 0 > margin.min():
-            axes.contour(*_grid(drawing), margin, levels=[0], colors=theme.MUTED, linewidths=1.6, zorder=2)
+            axes.contour(*_grid(drawing), margin, levels=[0], colors=theme.MUTED, linewidths=1.2, zorder=2)
 
 
 def _margins(probability: Array) -> Array:
@@ -181,11 +181,14 @@ def _write(axes: Axes, place: Array, text: str, colour: str, size: float) -> Non
 
 
 def _draw_panel(axes: Axes, drawing: MapDrawing, label: int) -> None:
-    """Draw the encoded digits of a label, its region, and its paths from all noises."""
+    """Draw the region of a label, the encoded digits of it, and its paths from all noises."""
     _frame(axes, drawing.limit)
+    margin = _margins(drawing.probability)[label]
+    if margin.max() > 0:
+        axes.contourf(*_grid(drawing), margin, levels=[0, margin.max()], colors=theme.FAINT, zorder=0)
     own = drawing.points[drawing.point_labels == label]
     axes.plot(*own.T, "o", color=theme.MUTED, alpha=0.35, ms=2.2, mew=0, zorder=1)
     colour = theme.ORANGE if label == drawing.digit else theme.PURPLE
     for path in drawing.paths[label]:
-        axes.plot(*path.T, color=colour, lw=1.2, alpha=0.75, zorder=2)
+        axes.plot(*path[::2].T, color=colour, lw=1.2, alpha=0.75, zorder=2)  # at this size a coarser line is the same
         axes.plot(*path[-1], "o", color=colour, ms=4.5, mew=0, zorder=3)
