@@ -63,7 +63,7 @@ def test_training_on_numbers_that_are_not_finite_stops(few_digits: Digits) -> No
 
 
 def test_fully_connected_layers_make_a_point_of_an_image(few_digits: Digits) -> None:
-    config = AutoencoderConfig(latent_channels=2, fully_connected=True, channels=(8, 8), steps=60, batch_size=8)
+    config = AutoencoderConfig(latent_channels=2, fully_connected=True, channels=(64, 32), steps=150, batch_size=8)
     autoencoder = new_autoencoder(config)
     steps = list(train_autoencoder(autoencoder, few_digits))
     assert steps[-1].error < 0.8 * steps[0].error
@@ -129,6 +129,18 @@ def test_the_bundled_latents_of_other_digits_have_nearly_unit_variance(space: La
     deviations, means = torch.std_mean(space.encode(test_digits.images[:1000]), dim=(0, 2, 3))
     assert (deviations - 1).abs().max() < 0.05
     assert means.abs().max() < 0.05
+
+
+def test_the_bundled_points_have_unit_variance_and_keep_most_digits(test_digits: Digits) -> None:
+    part = Digits(test_digits.images[:1000], test_digits.labels[:1000])
+    flat = Run.choose("bundled-latent-2d").load_model()[0].latent_space
+    assert flat is not None
+    points = flat.encode(part.images)
+    deviations, means = torch.std_mean(points[:, :, 0, 0], dim=0)
+    assert (deviations - 1).abs().max() < 0.1
+    assert means.abs().max() < 0.1
+    read = DigitClassifier.bundled()[0].read(flat.decode(points))
+    assert 0.6 < (read == part.labels).double().mean() < 0.9  # the price of two numbers
 
 
 def test_latents_of_the_wrong_scale_are_no_input_for_the_network(space: LatentSpace, test_digits: Digits) -> None:

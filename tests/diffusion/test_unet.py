@@ -142,7 +142,7 @@ def test_of_one_place_only_the_middle_of_a_kernel_counts(tiny_config: ModelConfi
     }
     narrow.load_state_dict(middles)
     x, t, labels = torch.randn(3, 2, 1, 1), torch.tensor([5, 500, 999]), torch.tensor([1, 4, 10])
-    torch.testing.assert_close(narrow(x, t, labels), wide(x, t, labels), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(narrow(x, t, labels), wide(x, t, labels), rtol=1e-4, atol=1e-5)
 
 
 def test_time_and_label_are_one_sum(make_unet: Callable) -> None:
