@@ -1,10 +1,10 @@
-"""The space that a run's network works in: the latent network of ``--space latent``, and the autoencoder's training."""
+"""The space that a run's network works in: networks for the latents of ``--space``, and the autoencoder's training."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from viz_diffusion.cli.console import Terminal
 
@@ -18,27 +18,41 @@ if TYPE_CHECKING:
 
 LATENT_CHANNELS, LATENT_EMBEDDING = (32, 32), 128
 """Of a network for latents: feature channels at 7x7 and 4x4, and width of the embedding."""
+SPACES = ("pixel", "latent", "latent-2d")
+"""Choices of ``--space``; ``latent-2d``: latents of two numbers, the points of a plane."""
+FLAT_CHANNELS, FLAT_EMBEDDING = (32, 32), 64
+"""The same of a network for latents of two numbers, whose convolutions have one weight for a pair of channels."""
+FLAT_LATENT: dict[str, Any] = {
+    "latent_channels": 2,
+    "fully_connected": True,
+    "channels": (96, 64),
+    "kl_weight": 2e-4,
+    "steps": 8000,
+    "batch_size": 128,
+}
+"""The autoencoder of ``latent-2d``, where it is not the usual one: two numbers take longer training and a smaller KL
+weight, which counts per number of the latent."""
 
 
-def latent_network(network: ModelConfig, seed: int, steps: int | None) -> tuple[ModelConfig, AutoencoderConfig]:
+def latent_network(
+    network: ModelConfig, space: str, seed: int, steps: int | None
+) -> tuple[ModelConfig, AutoencoderConfig]:
     """Return the network for the latents of the images that ``network`` is built for, and their autoencoder."""
     from viz_diffusion.diffusion.autoencoder import AutoencoderConfig
 
     autoencoder = AutoencoderConfig(
-        image_size=network.image_size, image_channels=network.in_channels, seed=seed % 2**32
+        image_size=network.image_size,
+        image_channels=network.in_channels,
+        seed=seed % 2**32,
+        **(FLAT_LATENT if space == "latent-2d" else {}),
     )
     if steps is not None:
         autoencoder = replace(autoencoder, steps=steps)
     channels, side, _ = autoencoder.latent_shape
-    latent = replace(
-        network,
-        image_size=side,
-        in_channels=channels,
-        channels=LATENT_CHANNELS,
-        embedding_dim=LATENT_EMBEDDING,
-        fold=1,
-    )
-    return latent, autoencoder
+    latent = replace(network, image_size=side, in_channels=channels, fold=1)
+    if autoencoder.fully_connected:
+        return replace(latent, channels=FLAT_CHANNELS, embedding_dim=FLAT_EMBEDDING, kernel_size=1), autoencoder
+    return replace(latent, channels=LATENT_CHANNELS, embedding_dim=LATENT_EMBEDDING), autoencoder
 
 
 def shape_text(shape: Sequence[int]) -> str:

@@ -37,7 +37,7 @@ class NewRun(NamedTuple):
     target: dict[str, Any]
     """The objective and its settings: fields of TrainConfig."""
     space: str | None
-    """pixel or latent."""
+    """One of SPACES; None is pixel."""
     autoencoder_steps: int | None
     conditioning: str | None
     """label or text."""
@@ -114,8 +114,8 @@ def _network(preset: Preset, options: NewRun, objective: str, terminal: Terminal
         network, facts = _own_data(network, options, terminal)
     if options.no_time:
         network = replace(network, use_time=False, schedule=None)
-    if options.space == "latent":
-        network, facts["autoencoder"] = latent_network(network, options.seed, options.autoencoder_steps)
+    if options.space not in (None, "pixel"):
+        network, facts["autoencoder"] = latent_network(network, options.space, options.seed, options.autoencoder_steps)
     if options.conditioning == "text":
         network = text_network(network)
     return network, facts

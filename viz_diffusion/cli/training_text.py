@@ -26,7 +26,7 @@ def check_conditioning(conditioning: str | None, data: tuple[object, object], sp
         raise VizdiffUsageError(f"`conditioning` must be {' or '.join(CONDITIONINGS)}, found {conditioning!r}")
     if conditioning == "text" and (data[0] not in (None, "mnist") or data[1] is not None):
         raise VizdiffUsageError("`conditioning` text goes with MNIST only: captions are made of measured digits")
-    if conditioning == "text" and space == "latent":
+    if conditioning == "text" and space not in (None, "pixel"):
         raise VizdiffUsageError("`conditioning` text goes with `space` pixel; leave one of the two out")
 
 

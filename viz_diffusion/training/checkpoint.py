@@ -181,7 +181,9 @@ def load_weights(module: nn.Module, weights: dict[str, Tensor], path: Path) -> N
 def least_parameters(config: ModelConfig) -> int:
     """Return a number of parameters that a config's network surely has: those of its largest layers."""
     outer, inner = config.channels
-    convolutions = 18 * (config.num_mid_blocks * inner**2 + config.num_blocks * (outer**2 + inner**2))
+    convolutions = (
+        2 * config.kernel_size**2 * (config.num_mid_blocks * inner**2 + config.num_blocks * (outer**2 + inner**2))
+    )
     times = (config.time_dim + config.embedding_dim) * config.embedding_dim if config.use_time else 0
     labels = config.num_labels + 1 if config.text is None else config.text.width
     return convolutions + times + labels * config.embedding_dim
