@@ -184,8 +184,8 @@ class Processes:
             work.wait(timedelta(seconds=self._patience))
         except RuntimeError as error:
             raise LostProcessError(
-                f"process {self.rank} of {self.count} has lost the others ({_reason(error)}); the last checkpoint is kept, "
-                "go on with `resume`"
+                f"process {self.rank} of {self.count} has lost the others ({_reason(error)}); the last checkpoint is "
+                "kept, go on with `resume`"
             ) from error
 
     def fail(self, error: BaseException) -> None:
