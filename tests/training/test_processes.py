@@ -21,7 +21,7 @@ from viz_diffusion.training.run import Run
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="fork is POSIX's")
 SCENARIOS = (
-    *("parts", "two", "three", "nan", "killed", "hanging", "terminated", "same_again", "fewer"),
+    *("parts", "two", "nan", "killed", "hanging", "terminated", "same_again", "fewer"),
     *("failing", "full_disk", "small_batch"),
 )
 
@@ -49,13 +49,12 @@ def only_line(texts: list[str], rank: int) -> str:
     return texts[rank].splitlines()[-1]
 
 
-@pytest.mark.parametrize(("name", "count"), [("two", 2), ("three", 3)])
-def test_several_processes_train_what_one_trains(name: str, count: int, tried: dict, runs: Path) -> None:
-    assert tried[name]["codes"] == [0] * count
-    one, several = runs / "one" / "run", runs / name / "run"
+def test_two_processes_train_what_one_trains(tried: dict, runs: Path) -> None:
+    assert tried["two"]["codes"] == [0, 0]
+    one, several = runs / "one" / "run", runs / "two" / "run"
     assert losses(several) == pytest.approx(losses(one), rel=1e-5)
     assert losses(several, "heldout_loss") == pytest.approx(losses(one, "heldout_loss"), rel=1e-5)
-    assert losses(several, "processes").tolist() == [count]
+    assert losses(several, "processes").tolist() == [2]
     assert losses(one, "processes").tolist() == []
     weights = [Run.open(run).load_model()[0].state_dict() for run in (one, several)]
     assert all(torch.allclose(value, weights[1][key], atol=1e-4) for key, value in weights[0].items())
@@ -82,7 +81,7 @@ def test_only_process_0_speaks(tried: dict) -> None:
 
 
 def test_a_nan_in_one_process_ends_all_with_exit_code_6(tried: dict, runs: Path) -> None:
-    assert tried["nan"]["codes"] == [6, 6, 6]
+    assert tried["nan"]["codes"] == [6, 6]
     assert only_line(tried["nan"]["err"], 0).startswith("vizdiff: step 7: loss nan")
     assert [path.name for path in Run.open(runs / "nan" / "run").checkpoints()] == ["step-00000005"]
 
