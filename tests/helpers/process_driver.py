@@ -24,7 +24,6 @@ import torch
 import torch.distributed
 from training_runs import first_digits
 
-from viz_diffusion.cli import console
 from viz_diffusion.cli import main as command_line
 from viz_diffusion.cli.commands import train
 from viz_diffusion.errors import VizdiffIOError
@@ -44,7 +43,6 @@ OPTIONS = ("--steps", "12", "--batch-size", "5", "--checkpoint-every", "5", "--d
 def small_and_fast() -> None:
     """Let the command train a tiny network on few digits, and evaluate it on few."""
     torch.set_num_threads(1)
-    console.load_texts = functools.lru_cache(console.load_texts)
     digits = first_digits(40)
     tiny = dataclasses.replace(find_preset(DEFAULT_PRESET), channels=(8, 8))
     train.find_preset = lambda _: tiny
