@@ -36,13 +36,13 @@ def said_once(launch: Launch) -> Iterator[None]:
 
 def process_device(choice: str, launch: Launch) -> torch.device:
     """Return the device of ``--device`` for this process; of several on a machine, each takes a GPU of its own."""
-    if launch.count == 1:
+    if launch.world_size == 1:
         return pick_device(choice)
     import torch
 
     if choice not in ("auto", "cpu", "cuda"):
         raise VizdiffUsageError(
-            f"--device must be auto, cpu or cuda where {launch.count} processes train together, found {choice!r}; "
+            f"--device must be auto, cpu or cuda where {launch.world_size} processes train together, found {choice!r}; "
             "each process takes the GPU of its own number"
         )
     if choice == "cpu" or (choice == "auto" and not torch.cuda.is_available()):

@@ -40,8 +40,9 @@ _UNDIVIDED = {"processes": 1, "accumulate": 1}
 """How a batch is divided; checkpoints hold an entry only where it is another number."""
 
 
-def environment(device: torch.device, processes: Processes) -> dict[str, str | int]:
+def environment(device: torch.device, processes: Processes | None = None) -> dict[str, str | int]:
     """Return everything besides config and state that the result of the next step depends on."""
+    processes = processes or Processes()
     division = {"processes": processes.count, "accumulate": processes.accumulate}
     values: dict[str, str | int] = {
         "torch": torch.__version__,

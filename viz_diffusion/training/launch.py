@@ -21,8 +21,8 @@ class Launch(NamedTuple):
     """The place of this process among those that were started together."""
 
     rank: int = 0
-    """0 .. count-1. Process 0 writes, displays and evaluates."""
-    count: int = 1
+    """0 .. world_size-1. Process 0 writes, displays and evaluates."""
+    world_size: int = 1
     """Number of processes."""
     local_rank: int = 0
     """Number of the process on its machine, and of the GPU that it takes."""
@@ -54,14 +54,14 @@ def launched(environment: Mapping[str, str] | None = None) -> Launch:
     for names in _SETS[: 1 + has_address]:
         if names[0] in values and names[1] in values:
             launch = Launch(*(_whole(values, name) for name in names))
-            if not launch.rank < launch.count:
+            if not launch.rank < launch.world_size:
                 raise VizdiffUsageError(
-                    f"{names[0]} must be below {names[1]}, which is {launch.count}, found {launch.rank}; "
+                    f"{names[0]} must be below {names[1]}, which is {launch.world_size}, found {launch.rank}; "
                     "start the processes with torchrun or srun"
                 )
-            if launch.count > 1 and not has_address:
+            if launch.world_size > 1 and not has_address:
                 raise VizdiffUsageError(
-                    f"{names[1]} is {launch.count}, but MASTER_ADDR is not set; start the processes with torchrun, "
+                    f"{names[1]} is {launch.world_size}, but MASTER_ADDR is not set; start the processes with torchrun, "
                     "or set it to the name of the first machine"
                 )
             return launch

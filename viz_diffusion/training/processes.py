@@ -121,7 +121,7 @@ class Processes:
         gradients = [weight.grad for weight in network.parameters() if weight.grad is not None]
         flat = torch.cat([loss.reshape(1), *(gradient.reshape(-1) for gradient in gradients)])
         self._reduce(flat, "SUM")
-        total, *sums = flat.split([1, *(gradient.numel() for gradient in gradients)])
+        total, *sums = torch.split(flat, [1, *(gradient.numel() for gradient in gradients)])
         for gradient, values in zip(gradients, sums, strict=True):
             gradient.copy_(values.view_as(gradient))
         self._patience = STEP_SECONDS
@@ -222,7 +222,7 @@ def joined(launch: Launch, device: torch.device, accumulate: int = 1) -> Iterato
         If the processes cannot connect.
     """
     processes = Processes(launch, accumulate)
-    if launch.count == 1:
+    if launch.world_size == 1:
         yield processes
         return
     _connect(launch, device)
@@ -246,13 +246,13 @@ def _connect(launch: Launch, device: torch.device) -> None:
             "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo",
             init_method="env://" if port else f"tcp://{address}:{_PORT}",
             rank=launch.rank,
-            world_size=launch.count,
+            world_size=launch.world_size,
             timeout=timedelta(seconds=SETUP_SECONDS),
             device_id=device if device.type == "cuda" else None,
         )
     except (RuntimeError, ValueError) as error:
         raise VizdiffIOError(
-            f"the {launch.count} processes cannot connect at {address}:{port or _PORT} ({_reason(error)}); check "
+            f"the {launch.world_size} processes cannot connect at {address}:{port or _PORT} ({_reason(error)}); check "
             "MASTER_ADDR and MASTER_PORT, and that the machines reach each other"
         ) from error
 
