@@ -61,8 +61,8 @@ def launched(environment: Mapping[str, str] | None = None) -> Launch:
                 )
             if launch.world_size > 1 and not has_address:
                 raise VizdiffUsageError(
-                    f"{names[1]} is {launch.world_size}, but MASTER_ADDR is not set; start the processes with torchrun, "
-                    "or set it to the name of the first machine"
+                    f"{names[1]} is {launch.world_size}, but MASTER_ADDR is not set; start the processes with "
+                    "torchrun, or set it to the name of the first machine"
                 )
             return launch
     return Launch()
