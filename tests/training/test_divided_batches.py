@@ -9,6 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from viz_diffusion.cli import training_processes
+from viz_diffusion.cli.training_processes import process_device
 from viz_diffusion.data import Digits
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.diffusion.unet import ModelConfig
@@ -53,6 +55,33 @@ def test_variables_of_each_launcher(variables: dict[str, str], expected: Launch)
 def test_contradictions_are_refused(variables: dict[str, str], message: str) -> None:
     with pytest.raises(VizdiffUsageError, match=message):
         launched(variables)
+
+
+def test_each_process_of_a_machine_takes_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stand-ins for two GPUs: what PyTorch would be told, and what is refused before it."""
+    chosen: list[int] = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    monkeypatch.setattr(training_processes, "pick_device", torch.device)
+    assert process_device("auto", Launch(3, 4, 1)) == torch.device("cuda:1")
+    assert chosen == [1]
+    assert process_device("cpu", Launch(3, 4, 1)) == torch.device("cpu")
+    with pytest.raises(VizdiffUsageError, match="process 2 is number 2 on its machine, which has 2 GPUs"):
+        process_device("cuda", Launch(2, 4, 2))
+    with pytest.raises(VizdiffUsageError, match=r"--device must be auto, cpu or cuda .* found 'cuda:1'"):
+        process_device("cuda:1", Launch(2, 4, 0))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "4")  # Slurm shows each task its own GPU only
+    assert process_device("auto", Launch(3, 4, 3)) == torch.device("cuda:0")
+
+
+def test_processes_that_begin_with_different_data_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    second = Processes(Launch(1, 2))
+    monkeypatch.setattr(second, "number_of_main", lambda _: int("ab" * 6, 16))
+    second.require_same([("config", "ab" * 32)])
+    with pytest.raises(VizdiffUsageError, match="process 1 of 2 begins with another training image than process 0"):
+        second.require_same([("config", "ab" * 32), ("training image", "cd" * 32)])
 
 
 # -- how a batch is divided -------------------------------------------------------------------------

@@ -75,7 +75,7 @@ def test_two_processes_end_in_the_bytes_of_one_that_takes_two_parts(tried: dict,
 
 def test_only_process_0_speaks(tried: dict) -> None:
     said = tried["two"]
-    assert "Batch     5 images in 2 parts: 2 processes, each 1 one after another" in said["err"][0]
+    assert "Batch     5 images in 2 parts; processes: 2, parts in each: 1" in said["err"][0]
     assert said["err"][1] == said["out"][1] == ""
     assert json.loads(said["out"][0])["processes"] == 2
 
