@@ -31,6 +31,7 @@ from viz_diffusion.files import (
     write_manifest,
 )
 from viz_diffusion.training.loop import TrainState
+from viz_diffusion.training.muon import MuonAdamW
 from viz_diffusion.training.processes import Processes
 from viz_diffusion.training.train_config import TrainConfig
 
@@ -218,8 +219,14 @@ def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]
     The fused optimizer reads weight and moments element by element in memory order, so the layouts must agree.
     """
     weights = [weight for group in optimizer.param_groups for weight in group["params"]]
-    shapes = {"step": torch.Size(()), "exp_avg": None, "exp_avg_sq": None}  # None: the weight's shape
-    expected = {f"{i}.{key}": shape for i in range(len(weights)) for key, shape in shapes.items()}
+    adamw = {"step": torch.Size(()), "exp_avg": None, "exp_avg_sq": None}  # None: the weight's shape
+    muon = {"step": torch.Size(()), "momentum": None}
+    is_matrix = optimizer.is_matrix if isinstance(optimizer, MuonAdamW) else lambda _: False
+    expected = {
+        f"{i}.{key}": shape
+        for i, weight in enumerate(weights)
+        for key, shape in (muon if is_matrix(weight) else adamw).items()
+    }
     if wrong := sorted(expected.keys() ^ tensors.keys()):
         reason = "is missing" if wrong[0] in expected else "is unknown"
         raise VizdiffInputError(f"{path} does not fit the config: {wrong[0]} {reason} ({len(wrong)} such)")

@@ -20,6 +20,7 @@ from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.diffusion.torch_defaults import own_defaults, own_defaults_each_step
 from viz_diffusion.diffusion.unet import ModelConfig, SimpleUNet
 from viz_diffusion.errors import VizdiffNonFiniteError
+from viz_diffusion.training.muon import MuonAdamW
 from viz_diffusion.training.objective import Examples, Objective
 from viz_diffusion.training.processes import Processes
 from viz_diffusion.training.train_config import TrainConfig
@@ -54,7 +55,7 @@ class TrainState:
     ema: SimpleUNet
     """The network with the moving average of the weights, which is used for sampling."""
     optimizer: torch.optim.AdamW
-    """AdamW with the gradient moments of each weight."""
+    """AdamW with the gradient moments of each weight, or with Muon for the convolutions."""
     step: int = 0
     """Number of steps done."""
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
@@ -71,8 +72,11 @@ class TrainState:
             model = SimpleUNet(model_config)
         model = model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         ema = copy.deepcopy(model).eval().requires_grad_(False)
-        optimizer = torch.optim.AdamW(
-            model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
+        settings: dict[str, float] = {"lr": config.learning_rate, "weight_decay": config.weight_decay}
+        optimizer = (
+            MuonAdamW(model, **settings)
+            if config.optimizer == "muon"
+            else torch.optim.AdamW(model.parameters(), **settings, fused=True)
         )
         return cls(config, model, ema, optimizer, device=torch.device(device))
 
