@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from viz_diffusion.cli.option_groups import MODEL, TRAINING
+from viz_diffusion.cli.option_groups import MODEL, OUTPUT, TRAINING
 from viz_diffusion.cli.options import check_at_least
 from viz_diffusion.cli.training_space import SPACES
 from viz_diffusion.diffusion.timesteps import TIMESTEP_DENSITIES
@@ -85,6 +85,22 @@ SubsetOption = Annotated[
 NoTimeOption = Annotated[
     bool,
     typer.Option("--no-time", help="Train a network that does not get the timestep.", rich_help_panel=TRAINING),
+]
+AccumulateOption = Annotated[
+    int,
+    typer.Option(
+        metavar="N",
+        help="Take each batch, or each process's share of it, in N parts, which needs less memory.",
+        rich_help_panel=TRAINING,
+    ),
+]
+LogOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="tensorboard|trackio|wandb",
+        help="Also log losses and learning rate to this tracker; tensorboard writes to RUN/tensorboard.",
+        rich_help_panel=OUTPUT,
+    ),
 ]
 CheckpointEveryOption = Annotated[
     int, typer.Option(help="Training steps from one checkpoint to the next.", rich_help_panel=TRAINING)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from viz_diffusion.data import Digits
     from viz_diffusion.diffusion.autoencoder import AutoencoderConfig
     from viz_diffusion.diffusion.unet import ModelConfig
+    from viz_diffusion.training.processes import Processes
     from viz_diffusion.training.run import Run
 
 LATENT_CHANNELS, LATENT_EMBEDDING = (32, 32), 128
@@ -61,11 +62,11 @@ def shape_text(shape: Sequence[int]) -> str:
 
 
 def latent_data(
-    run: Run, device: torch.device, data: Digits, heldout: Digits, terminal: Terminal
+    run: Run, device: torch.device, data: Digits, heldout: Digits, processes: Processes, terminal: Terminal
 ) -> tuple[Digits, Digits]:
     """Return a run's data as its network is trained on them: encoded, or as they are where it works on pixels.
 
-    Where the run has no autoencoder yet, it is trained first; stopped, that training begins anew.
+    Where the run has no autoencoder yet, process 0 trains it first; stopped, that training begins anew.
     """
     from viz_diffusion.training.autoencoder_training import new_autoencoder, train_autoencoder
     from viz_diffusion.training.latent_run import AUTOENCODER, encoded, load_latent_space, save_autoencoder
@@ -73,12 +74,17 @@ def latent_data(
     config = run.config.autoencoder
     if config is None:
         return data, heldout
-    if not (run.path / AUTOENCODER).is_file():
+    if not processes.is_main:
+        processes.wait_for_main()
+    elif not (run.path / AUTOENCODER).is_file():
         autoencoder, text = new_autoencoder(config, device), terminal.text("autoencoder")
         with run.lock(), terminal.progress("Training", text, config.steps) as update:
             for step in train_autoencoder(autoencoder, data):
                 update(step.step, config.steps, terminal.text("autoencoder_loss", error=step.error))
+                processes.working()
             save_autoencoder(run.path, autoencoder)
+    if processes.is_main:
+        processes.worked()
     space = load_latent_space(run.path, run.config, run.is_finished, device)
     terminal.tell("Encoding", "encoding", count=len(data) + len(heldout))
     return encoded(data, space), encoded(heldout, space)

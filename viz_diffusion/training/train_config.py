@@ -6,12 +6,17 @@ Knows nothing about networks, data or folders.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import Any
+
+import numpy as np
 
 from viz_diffusion.diffusion.parameterizations import OBJECTIVES
 from viz_diffusion.diffusion.timesteps import BUMP, TIMESTEP_DENSITIES
 from viz_diffusion.errors import VizdiffUsageError
 
+NUM_EVALUATIONS = 12
+"""Number of evaluations if all were evenly spaced in log; two evaluations are at most 1/12 of the run apart."""
 OPTIMIZERS = ("adamw", "muon")
 """The optimizers."""
 
@@ -108,3 +113,16 @@ class TrainConfig:
         rise = min(1.0, (step + 1) / self.warmup_steps)
         fall = 1 - max(0, step - self.warmup_steps) / max(1, self.steps - self.warmup_steps)
         return self.learning_rate * rise * max(0.0, fall)
+
+
+@lru_cache(maxsize=1)
+def evaluation_steps(config: TrainConfig) -> frozenset[int]:
+    """Return the steps after which the network is evaluated, including the last.
+
+    They are evenly spaced in log as long as their distance is at most a twelfth of the run, and then evenly in steps.
+    """
+    spaced = np.geomspace(min(100, config.steps), config.steps, NUM_EVALUATIONS)
+    widest = config.steps / NUM_EVALUATIONS
+    early = spaced[: 1 + int(np.sum(np.diff(spaced) <= widest))]
+    late = np.linspace(early[-1], config.steps, 1 + int(np.ceil((config.steps - early[-1]) / widest)))
+    return frozenset(int(step) for step in np.round([*early, *late]))
