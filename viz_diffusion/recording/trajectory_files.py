@@ -105,7 +105,7 @@ def read(path: Path, allow_partial: bool, samples: slice | None) -> dict[str, An
                 extent = reader.extent
                 if not extent.complete and not (allow_partial and extent.steps):
                     raise _CutOffError(extent.words)
-                return _fields(reader, extent, samples)
+                return read_fields(reader, extent, samples)
             finally:
                 reader.close()
         except _CutOffError as error:
@@ -128,7 +128,7 @@ def facts_of(schedule: NoiseSchedule, **facts: Any) -> dict[str, Any]:
     return {**about, **_LATER_FACTS, **facts, **prompts, "guidance_scale": None if np.isnan(scale) else scale}
 
 
-def _fields(reader: StoreReader, extent: Extent, samples: slice | None) -> dict[str, Any]:
+def read_fields(reader: StoreReader, extent: Extent, samples: slice | None) -> dict[str, Any]:
     """Read all of a Trajectory's fields, as far as they extend."""
     rows = slice(*(samples or slice(None)).indices(extent.samples))
     spans = {"sample": rows, "step": slice(0, extent.steps)}
