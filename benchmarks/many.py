@@ -1,7 +1,7 @@
 """Many samples and trajectories: memory, time, root hashes and estimates, each row measured in processes of its own.
 
     python benchmarks/many.py                    # a tiny network, about 10 minutes on one core: every row but the last
-    python benchmarks/many.py --row memory       # one of: memory, hashes, flat, estimate, statistics
+    python benchmarks/many.py --row memory       # or hashes, flat, estimate, statistics; s3 needs moto and s3fs
     python benchmarks/many.py --row bundled      # 2,000 digits by DDIM 50 and the bundled weights, and 50,000 from them
 
 Prints one row a line. The times of rows flat, estimate and bundled count only on a quiet machine.
@@ -179,6 +179,27 @@ def bundled(folder: Path) -> None:
     show("50,000 digits at that pace", f"{25 * seconds / 3600:.2f} hours")
 
 
+def s3(folder: Path) -> None:
+    """Print whether a store on a local S3 server is that on disk; needs ``pip install moto[server] s3fs``."""
+    import boto3
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    keys = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_DEFAULT_REGION": "us-east-1"}
+    os.environ.update(keys, AWS_ENDPOINT_URL=f"http://{host}:{port}")
+    boto3.client("s3").create_bucket(Bucket="many")
+    for kind in ("samples", "trajectories"):
+        where = f"s3://many/{kind}.zarr"
+        parts = [result(started("--fill", kind, 200, where, f"{i}/2")) for i in range(2)]
+        local = result(started("--fill", kind, 200, folder / f"{kind}.zarr"))
+        read = f", {result(started('--read', where))['count']} read" if kind == "trajectories" else ""
+        words = f"{'equal' if parts[1]['root'] == local['root'] else 'different'} root hashes{read}"
+        show(f"two workers on S3 (moto) and one on disk, {kind}", words, "equal")
+    server.stop()
+
+
 ROWS: dict[str, Callable[[Path], None]] = {
     "memory": memory,
     "hashes": hashes,
@@ -186,12 +207,14 @@ ROWS: dict[str, Callable[[Path], None]] = {
     "estimate": estimate,
     "statistics": statistics,
 }
+OTHERS = {"s3": s3, "bundled": bundled}
+"""Rows that are only measured where they are asked for."""
 
 
 def main() -> None:
     """Measure the rows, or be one of their processes."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--row", choices=[*ROWS, "bundled"])
+    parser.add_argument("--row", choices=[*ROWS, *OTHERS])
     parser.add_argument("--fill", nargs="+", help=argparse.SUPPRESS)
     parser.add_argument("--read", help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -201,8 +224,8 @@ def main() -> None:
     elif given.read:
         print(json.dumps(read_one(given.read)))
     else:
-        for name, row in {**ROWS, "bundled": bundled}.items():
-            if given.row == name or (given.row is None and name != "bundled"):
+        for name, row in {**ROWS, **OTHERS}.items():
+            if given.row == name or (given.row is None and name in ROWS):
                 with tempfile.TemporaryDirectory() as folder:
                     row(Path(folder))
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from viz_diffusion.cli import main
+from viz_diffusion.errors import VizdiffInputError
 from viz_diffusion.recording.many.samples import SampleStore
 from viz_diffusion.recording.many.trajectories import TrajectoryStore
 from viz_diffusion.recording.store.blocks import MARKS
@@ -110,3 +111,27 @@ def test_trajectories_are_recorded_in_blocks_and_drawn(tmp_path: Path, capsys: p
         part = said(capsys, *argv, "--out", "memory://cli/many", "--shard", shard)
     assert part["root_sha256"] == whole["root_sha256"]
     assert len(TrajectoryStore("memory://cli/many/trajectory.zarr")) == 18
+
+
+def test_evaluate_measures_the_samples_of_a_store(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where, given = str(tmp_path / "a.zarr"), []
+
+    def seen(images: Any, labels: Any, *_: Any, **__: Any) -> None:
+        given.append((images, labels))
+        raise VizdiffInputError("seen")
+
+    said(capsys, "sample", *QUICK, "--count", "24", "--out", where)
+    monkeypatch.setattr("viz_diffusion.evaluation.evaluate.evaluate", seen)
+    monkeypatch.setattr("viz_diffusion.cli.record.sample_all", lambda *_: pytest.fail("sampled"))
+    assert "seen" in said(capsys, "evaluate", "--run", "bundled", "--samples", where, "--count", "21", code=3)
+    stored = np.concatenate([images for images, _, _ in SampleStore(where).chunks()])[:21]
+    np.testing.assert_allclose(given[0][0].numpy(), stored / 127.5 - 1, atol=1e-6)
+    assert given[0][1].tolist() == [k % 10 for k in range(21)]
+    for argv, code, message in (
+        (("--samples", where, "--steps", "9"), 2, "--steps goes with new samples"),
+        (("--samples", where, "--count", "25"), 2, "is more than"),
+        (("--run", "bundled-latent", "--samples", where), 3, "was sampled with weights"),
+    ):
+        assert message in said(capsys, "evaluate", "--run", "bundled", *argv, code=code)

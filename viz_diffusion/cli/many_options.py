@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from viz_diffusion.cli.option_groups import MANY, OptionGroup, option
 from viz_diffusion.cli.options import check_at_least, check_seed
 from viz_diffusion.errors import VizdiffUsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,8 @@ class ManyOptions:
         VizdiffUsageError
             Where they contradict ``--count`` or ``--seed``.
         """
+        import numpy as np
+
         from viz_diffusion.recording.many.images import read_seeds
 
         if self.seeds is None:

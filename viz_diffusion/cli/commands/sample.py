@@ -54,8 +54,7 @@ HELP = (
     "Sample many images, without recording their steps.\n\n"
     "Writes an array (.npz) or a grid of images (.png), and says how many are classified as the requested digit. "
     "--prompt may be repeated: the prompts are drawn in turn, each time from the same noise. Many images go into a "
-    "store (.zarr, or a URL such as s3://bucket/digits.zarr): memory does not grow with their number, --resume makes "
-    "what is missing, and several workers (torchrun, --shard) fill one store, with the same images as one.\n\n"
+    "store (.zarr, or a URL), whose number does not cost memory, and which several workers can fill.\n\n"
     "Example: vizdiff sample --sampler ddim --steps 50 --out digits.png"
 )
 

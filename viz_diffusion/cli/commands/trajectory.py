@@ -49,8 +49,7 @@ HELP = (
     "Writes the recording (trajectory.zarr), a figure of its steps, and a film. With --activations, the feature maps "
     "of modules are drawn. vizdiff intervene records a second generation with changed inputs of the network; vizdiff "
     "record records a pipeline of 🤗 diffusers. --prompt says in words what to draw. More than 16 images are recorded "
-    "in blocks: memory does not grow with their number, --resume records what is missing, several workers (torchrun, "
-    "--shard) fill one recording, and --out may be a URL such as s3://bucket/many.\n\n"
+    "in blocks, so that memory does not grow with their number and several workers can fill one recording.\n\n"
     "Example: vizdiff trajectory --digit 5"
 )
 OutOption = Annotated[

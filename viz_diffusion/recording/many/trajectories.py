@@ -103,7 +103,7 @@ class TrajectoryMaker:
 
         space = latent_space_of(self.denoiser)
         chosen = padded(seeds, self.block).tolist()
-        storage = {"dtype": self.dtype, "compress": self.compress}
+        storage: dict[str, Any] = {"dtype": self.dtype, "compress": self.compress}
         recorder = generation_recorder(
             self.denoiser,
             self.schedule,

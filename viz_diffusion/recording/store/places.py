@@ -80,13 +80,13 @@ class StorePlace:
             with atomic_write(path, sync=sync, sync_folder=sync) as handle:
                 handle.write(data)
             return
-        path = self._path(key)
+        url = self._path(key)
         with self._errors("write", key):
             try:
-                self._fs.pipe_file(path, data)
+                self._fs.pipe_file(url, data)
             except FileNotFoundError:  # a file system with folders
-                self._fs.makedirs(path.rpartition("/")[0], exist_ok=True)
-                self._fs.pipe_file(path, data)
+                self._fs.makedirs(url.rpartition("/")[0], exist_ok=True)
+                self._fs.pipe_file(url, data)
 
     def take(self, file: Path, key: str) -> None:
         """Move a file of :meth:`block_folder` to its place, in one step, instead of the one that is there."""
