@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,14 @@ import numpy as np
 import pytest
 
 from viz_diffusion.cli import main
+from viz_diffusion.cli.generation_request import GenerationOptions, read_request
+from viz_diffusion.cli.options import PICTURE_SAMPLER, SamplerOptions
 from viz_diffusion.errors import VizdiffInputError
 from viz_diffusion.recording.many.samples import SampleStore
 from viz_diffusion.recording.many.trajectories import TrajectoryStore
 from viz_diffusion.recording.store.blocks import MARKS
 
+NOTHING_GIVEN = GenerationOptions(None, None, (), None, None, False, False, SamplerOptions(PICTURE_SAMPLER, {}))
 QUICK = ("--run", "bundled", "--sampler", "ddim", "--steps", "2", "--guidance", "1", "--batch-size", "4", "--json")
 
 
@@ -107,6 +111,9 @@ def test_trajectories_are_recorded_in_blocks_and_drawn(tmp_path: Path, capsys: p
     names = {path.name for path in (tmp_path / "one").iterdir()}
     assert names >= {"trajectory.zarr", "trajectory.json", "steps.png", "steps.gif"}
     assert TrajectoryStore(tmp_path / "one" / "trajectory.zarr").root_hash == whole["root_sha256"]
+    shown = read_request(replace(NOTHING_GIVEN, trajectory=tmp_path / "one"))
+    assert shown.recorded is not None
+    assert shown.recorded.num_images == 16, "a page reads the first block only"
     for shard in ("0/2", "1/2"):
         part = said(capsys, *argv, "--out", "memory://cli/many", "--shard", shard)
     assert part["root_sha256"] == whole["root_sha256"]

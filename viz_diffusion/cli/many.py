@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from viz_diffusion.cli.console import Terminal, duration
@@ -109,12 +110,12 @@ def fill_store(
     all_missing = len({*store.missing(range(plan.num_blocks)), *todo})
     _check_space(store, maker.num_bytes(all_missing))
     estimate = _tell_plan(store, maker, todo, all_missing, terminal)
-    images = [min(maker.block, plan.count - k * maker.block) for k in todo]
-    text, total = terminal.text("many_images", count=plan.count), sum(images)
+    done = [0, *accumulate(min(maker.block, plan.count - k * maker.block) for k in todo)]
+    text = terminal.text("many_images", count=plan.count)
     begun = terminal.seconds
     if todo:
-        with terminal.progress("Sampling", text, total) as update:
-            fill(store, todo, maker.make, lambda done: update(sum(images[:done]), total, text))
+        with terminal.progress("Sampling", text, done[-1]) as update:
+            fill(store, todo, maker.make, lambda blocks: update(done[blocks], done[-1], text))
     seconds = terminal.seconds - begun
     root_hash = store.finish()
     missing = 0 if root_hash else len(store.missing(range(plan.num_blocks)))

@@ -273,6 +273,14 @@ def read_plan(place: StorePlace) -> dict[str, Any] | None:
     return plan
 
 
+def is_in_blocks(folder: Path) -> bool:
+    """Return whether a folder is a store that was made in blocks; False for whatever else is there."""
+    try:
+        return read_plan(StorePlace(folder)) is not None
+    except VizdiffInputError:
+        return False
+
+
 def _mark(k: int) -> str:
     return f"{k:06d}.json"
 

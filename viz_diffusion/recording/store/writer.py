@@ -283,12 +283,7 @@ def refuse_other_folders(path: Path) -> None:
 def require_space(
     path: Path, needed: int, *, what: str = "recording", mend: str = "record fewer images or steps, or as float16"
 ) -> None:
-    """Refuse a recording of ``needed`` bytes where the disk of ``path`` has less space.
-
-    Parameters
-    ----------
-    what, mend
-        What is to be written, and what to do where it does not fit, for the message.
+    """Refuse what needs more bytes than the disk of ``path`` has; the message says what it is, and the mend.
 
     Raises
     ------
