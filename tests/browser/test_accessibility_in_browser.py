@@ -50,8 +50,7 @@ def test_axe_finds_what_is_wrong(small: Path, visit: Visit, axe: str) -> None:
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [390, 1280, 1920])
+@pytest.mark.parametrize(("width", "scheme"), [(390, "light"), (390, "dark"), (1280, "light"), (1920, "dark")])
 def test_no_violation(small: Path, visit: Visit, axe: str, width: int, scheme: str) -> None:
     page = visit(small, viewport={"width": width, "height": 844 if width == 390 else 800}, color_scheme=scheme).page
     assert violations(page, axe) == []

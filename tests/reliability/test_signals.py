@@ -44,7 +44,7 @@ def test_eight_commands_end_by_signals_a_hundred_times_each(tmp_path: Path) -> N
 
 
 LONG_STEP = """
-import hashlib, sys
+import hashlib, signal, sys
 from pathlib import Path
 from viz_diffusion.files import atomic_write
 from viz_diffusion.stopping import run_stoppable
@@ -57,6 +57,7 @@ def command():
         hashlib.pbkdf2_hmac("sha256", b"", b"", 2**31 - 1)  # some minutes in one call, which no signal interrupts
     return 0
 
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # else it would stay ignored where nohup runs the tests
 sys.exit(run_stoppable(command))
 """
 
@@ -68,19 +69,22 @@ sys.exit(run_stoppable(command))
 def test_within_one_long_step_the_second_signal_ends_at_once(first: int, second: int, tmp_path: Path) -> None:
     command = [sys.executable, "-c", LONG_STEP, str(tmp_path / "x")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT) as child:
-        assert child.stdout is not None
-        assert child.stdout.readline() == "begun\n"
-        assert len(list(tmp_path.iterdir())) == 1
-        time.sleep(0.3)  # now the step has begun
-        child.send_signal(first)
-        if first == signal.SIGHUP:
-            child.send_signal(first)  # shell and system send one each: that is no second signal
-        time.sleep(0.5)
-        assert child.poll() is None  # a control: the step goes on
-        child.send_signal(second)
-        assert child.wait(5) == 128 + second
-        assert child.stderr is not None
-        assert child.stderr.read() == ""
+        try:
+            assert child.stdout is not None
+            assert child.stdout.readline() == "begun\n"
+            assert len(list(tmp_path.iterdir())) == 1
+            time.sleep(0.3)  # now the step has begun
+            child.send_signal(first)
+            if first == signal.SIGHUP:
+                child.send_signal(first)  # shell and system send one each: that is no second signal
+            time.sleep(0.5)
+            assert child.poll() is None  # a control: the step goes on
+            child.send_signal(second)
+            assert child.wait(5) == 128 + second
+            assert child.stderr is not None
+            assert child.stderr.read() == ""
+        finally:
+            child.kill()
     assert list(tmp_path.iterdir()) == []
 
 

@@ -10,6 +10,7 @@ import errno
 import os
 import sys
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import typer
@@ -118,8 +119,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return code
 
 
+@cache
+def _command() -> Any:
+    """Return all commands with their options, built once in a process."""
+    return typer.main.get_command(app)
+
+
 def _run(argv: Sequence[str] | None) -> int:
-    command: Any = typer.main.get_command(app)
+    command = _command()
     words = sys.argv[1:] if argv is None else list(argv)
     try:
         os.getcwd()

@@ -8,7 +8,9 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache, cached_property
 from importlib import resources
+from importlib.resources.abc import Traversable
 from typing import Any
 
 from viz_diffusion.errors import VizdiffInputError, VizdiffUsageError
@@ -109,10 +111,14 @@ class Texts(Mapping[str, str]):
         """
         if not class_names:
             return self
-        own = self.section("own")
-        texts = Texts(self.lang, reword(self._entries, self.lang) | own)
+        texts = Texts(self.lang, self._about_classes)
         texts.class_names = tuple(class_names)
         return texts
+
+    @cached_property
+    def _about_classes(self) -> dict[str, str]:
+        """The texts for classes, whatever their names."""
+        return reword(self._entries, self.lang) | self.section("own")
 
     def for_space(self, space: str) -> Texts:
         """Return the catalogue for a network that works on ``pixel`` or ``latent``: the texts that differ for latents.
@@ -125,9 +131,14 @@ class Texts(Mapping[str, str]):
         """Return texts in which classes are called prompts; where there are none, the texts themselves."""
         if not prompts:
             return self
-        texts = Texts(self.lang, call_prompts(self._entries, self.lang))
+        texts = Texts(self.lang, self._about_prompts)
         texts.class_names = self.class_names
         return texts
+
+    @cached_property
+    def _about_prompts(self) -> dict[str, str]:
+        """The texts that say prompt for class."""
+        return call_prompts(self._entries, self.lang)
 
     def label(self, label: int) -> str:
         """Return a label as a text names it: the class's name, or the digit."""
@@ -152,8 +163,14 @@ def load_texts(lang: str = "en") -> Texts:
     known = languages()
     if lang not in known:
         raise VizdiffUsageError(f"language {lang!r} has no catalogue; choose from {', '.join(known)}")
+    return _read_texts(_FOLDER, lang)
+
+
+@cache
+def _read_texts(folder: Traversable, lang: str) -> Texts:
+    """Read a catalogue, once in a process."""
     entries: dict[str, str] = {}
-    for file in sorted(_FOLDER.joinpath(lang).iterdir(), key=lambda file: file.name):
+    for file in sorted(folder.joinpath(lang).iterdir(), key=lambda file: file.name):
         name = f"{lang}/{file.name}"
         try:
             tree = tomllib.loads(file.read_text(encoding="utf-8"))
