@@ -14,7 +14,17 @@ from matplotlib.text import Text
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.lessons.label import figures as label_figures
 from viz_diffusion.lessons.network import figures as network_figures
-from viz_diffusion.plots import activations, compare, conditioning, curves, embeddings, grid, strip, training_samples
+from viz_diffusion.plots import (
+    activations,
+    compare,
+    conditioning,
+    curves,
+    embeddings,
+    grid,
+    run_comparison,
+    strip,
+    training_samples,
+)
 
 LINEAR, COSINE = NoiseSchedule.named("linear"), NoiseSchedule.named("cosine")
 DEFAULT_STEPS = (1000, 800, 650, 550, 450, 350, 250, 150, 50)
@@ -197,6 +207,21 @@ def draw_switch_pairs() -> Figure:
     return label_figures.draw_switch_pairs(lasts)
 
 
+def make_run(number: int = 0, settings: tuple[str, ...] = ("learning_rate 0.002",)) -> run_comparison.DrawnRun:
+    steps = np.unique(np.geomspace(100, 3000, 12).round().astype(int))
+    name = ("lr_2e-3", "a_folder_with_a_very_long_name_indeed", "c")[number % 3]
+    losses = 0.02 + 0.002 * number + 20 / steps
+    images = np.clip(noise(10, seed=number), -1, 1)
+    return run_comparison.DrawnRun(name, settings, steps, losses, images, (1.0, 0.9637, 1.0))
+
+
+def draw_runs(count: int) -> Figure:
+    """Draw as many runs with more settings than have room; the last kept no losses and was not classified."""
+    runs = [make_run(number, ("learning_rate 0.0005", "optimizer muon", "steps 9000")) for number in range(count - 1)]
+    last = replace(make_run(2, ()), steps=np.zeros(0, int), heldout=np.zeros(0), accuracy=None)
+    return run_comparison.draw_run_comparison([*runs, last], range(10))
+
+
 FIGURES: dict[str, Callable[[], Figure]] = {
     "steps": lambda: strip.draw_steps(make_steps()),
     "steps_one": lambda: strip.draw_steps(make_steps((1000,))),
@@ -206,6 +231,10 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "compare": lambda: compare.draw_compare(*make_compare()),
     "compare_one": lambda: compare.draw_compare(*make_compare(1, 0)),
     "compare_most": lambda: compare.draw_compare(*make_compare(11, 3)),
+    "run_comparison": lambda: run_comparison.draw_run_comparison([make_run(), make_run(1)], range(10)),
+    "run_comparison_three": lambda: draw_runs(3),
+    "run_comparison_most": lambda: draw_runs(run_comparison.MOST_RUNS),
+    "run_comparison_without_losses": lambda: draw_runs(1),
     "activations": lambda: activations.draw_activations(make_activations()),
     "activations_one": lambda: activations.draw_activations(make_activations(1, 1, 8)),
     "activations_most": lambda: activations.draw_activations(make_activations(8)),

@@ -38,6 +38,7 @@ FOLDERS: dict[str, tuple[str, ...]] = {
     "record": ("record", "nowhere", "--out"),
     "lesson": ("lesson", "network", "--run", "bundled", "--out"),
     "embeddings": ("embeddings", "--run", "bundled", "--out"),
+    "compare": ("compare", "bundled", "bundled-flow", "--out"),
     "forward": ("forward", "--out"),
     "worksheet": ("worksheet", "--run", "bundled", "--out"),
     "figures": ("report", *QUICK, "--out", "R.html", "--figures"),
@@ -54,6 +55,7 @@ MAIN_FILE = {
     "worksheet": "worksheet.html",
     "lesson": "network.json",
     "embeddings": "embeddings.json",
+    "compare": "compare.json",
     "forward": "forward.png",
     "figures": "steps.png",
 }

@@ -17,6 +17,7 @@ import typer
 
 from viz_diffusion import __version__
 from viz_diffusion.cli.commands import (
+    compare,
     data,
     deck,
     embeddings,
@@ -75,6 +76,7 @@ COMMANDS = (
     evaluate,
     train,
     train_classifier,
+    compare,
     data,
     info,
 )

@@ -59,6 +59,8 @@ class RunConfig:
     taken, by which a folder that moved is known; None for a data set known by name, and in older runs."""
     autoencoder: AutoencoderConfig | None = None
     """The autoencoder in whose latents the network works; None where it works on pixels."""
+    overrides: tuple[str, ...] = ()
+    """Fields of ``model`` and ``training`` that were set by name, rising; the others are a preset's or an option's."""
 
     def __post_init__(self) -> None:
         if self.minutes is not None:
@@ -230,8 +232,8 @@ class RunConfig:
             del values["minutes"]
         else:
             values["training"]["steps"] = None
-        for name in ("class_names", "labels", "data_sha256"):  # older configs lack them
-            if values[name] is None:
+        for name in ("class_names", "labels", "data_sha256", "overrides"):  # older configs lack them
+            if not values[name]:
                 del values[name]
             else:
                 values[name] = list(values[name])
@@ -250,7 +252,7 @@ class RunConfig:
         values = self.to_dict()
         model, training = values.pop("model"), values.pop("training")
         entries = {**model, "channels": list(model["channels"]), **training, **values}
-        excluded = ["format_version", "preset", "steps", "minutes"]
+        excluded = ["format_version", "preset", "steps", "minutes", "overrides"]
         # Where the data lie does not matter: their SHA-256 are compared.
         excluded += ["data_dir", "data_sha256"] * (self.data_dir is not None)
         # Older checkpoints lack these two entries: then the network has a time input and the run no subset.
@@ -281,6 +283,7 @@ class RunConfig:
             training = TrainConfig(**{**unweighted, **training, **undecided})
             for name in ("class_names", "labels", "data_sha256"):
                 values[name] = None if values.get(name) is None else tuple(values[name])
+            values["overrides"] = tuple(values.get("overrides", ()))
             space, autoencoder = values.pop("space", "pixel"), values.get("autoencoder")
             if space != ("pixel" if autoencoder is None else "latent"):
                 raise VizdiffInputError(f"a run in the space {space!r} does not go with the autoencoder {autoencoder}")
