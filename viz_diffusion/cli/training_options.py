@@ -102,6 +102,20 @@ LogOption = Annotated[
         rich_help_panel=OUTPUT,
     ),
 ]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="NAME=VALUE",
+        help="Set a field of TrainConfig or ModelConfig, such as learning_rate=2e-3, channels=16,32 or "
+        "optimizer=muon; may be repeated.",
+        show_default="the preset's",
+        rich_help_panel=TRAINING,
+    ),
+]
+OutOption = Annotated[
+    Path | None, typer.Option(help="New run folder to write.", show_default="under runs/", rich_help_panel=OUTPUT)
+]
 CheckpointEveryOption = Annotated[
     int, typer.Option(help="Training steps from one checkpoint to the next.", rich_help_panel=TRAINING)
 ]

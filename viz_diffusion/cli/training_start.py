@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from viz_diffusion.cli.console import Terminal
 from viz_diffusion.cli.training_processes import check_same, load_training_data, tell_division
+from viz_diffusion.cli.training_settings import of_training, set_in_network
 from viz_diffusion.cli.training_space import latent_data, latent_network, shape_text
 from viz_diffusion.cli.training_text import text_network, train_encoder
 from viz_diffusion.errors import VizdiffUsageError
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from viz_diffusion.training.loop import TrainState
     from viz_diffusion.training.processes import Processes
     from viz_diffusion.training.run import Run
+    from viz_diffusion.training.train_config import TrainConfig
 
 
 class NewRun(NamedTuple):
@@ -38,7 +40,7 @@ class NewRun(NamedTuple):
     image_size: int | None
     batch_size: int | None
     target: dict[str, Any]
-    """The objective and its settings: fields of TrainConfig."""
+    """The objective and its settings: fields of TrainConfig; None where one is not given."""
     space: str | None
     """One of SPACES; None is pixel."""
     autoencoder_steps: int | None
@@ -47,6 +49,8 @@ class NewRun(NamedTuple):
     subset: int | None
     no_time: bool
     seed: int
+    settings: dict[str, Any]
+    """Fields of TrainConfig and ModelConfig that were set by name (``--set``)."""
     out: Path | None
 
 
@@ -70,16 +74,15 @@ def create_run(
 
     name = "data-dir" if options.data_dir is not None else options.dataset or "mnist"
     training = TrainConfig(
-        batch_size=options.batch_size or preset.batch_size,
-        learning_rate=preset.learning_rate,
-        seed=options.seed,
-        **options.target,
+        **{"batch_size": options.batch_size or preset.batch_size, "learning_rate": preset.learning_rate}
+        | {"seed": options.seed}
+        | {name: value for name, value in options.target.items() if value is not None}
+        | of_training(options.settings)
     )
     data_dir = None if options.data_dir is None else str(options.data_dir.resolve())
-    network, data_facts = _network(preset, options, training.objective, terminal)
-    config = RunConfig(
-        network, training, dataset=name, data_dir=data_dir, preset=preset.name, subset=options.subset, **data_facts
-    )
+    network, data_facts = _network(preset, options, training, terminal)
+    about = {"dataset": name, "data_dir": data_dir, "preset": preset.name, "subset": options.subset, **data_facts}
+    config = RunConfig(network, training, overrides=tuple(sorted(options.settings)), **about)
     largest = max(part.stop - part.start for part in processes.parts(training.batch_size))
     require_memory(
         _COPIES * math.prod(config.x_shape) * largest * 4,
@@ -110,23 +113,25 @@ def create_run(
     return run, state, data, heldout, 0
 
 
-def _network(preset: Preset, options: NewRun, objective: str, terminal: Terminal) -> tuple[ModelConfig, dict[str, Any]]:
+def _network(
+    preset: Preset, options: NewRun, training: TrainConfig, terminal: Terminal
+) -> tuple[ModelConfig, dict[str, Any]]:
     """Return the network of a new run, and what its data and its space add to the run's config."""
     from viz_diffusion.diffusion.unet import ModelConfig
 
     # the last line of the network: ε̂ and the velocity are made of x_t and the layers' output, v and x̂_0 are that output
-    schedule = {"epsilon": "linear", "flow": "flow"}.get(objective)
+    schedule = {"epsilon": "linear", "flow": "flow"}.get(training.objective)
     network = ModelConfig(channels=preset.channels, num_blocks=preset.num_blocks, schedule=schedule)
     facts: dict[str, Any] = {}
     if options.data_dir is not None:
         network, facts = _own_data(network, options, terminal)
-    if options.no_time:
+    if options.no_time or options.settings.get("use_time") is False:
         network = replace(network, use_time=False, schedule=None)
     if options.space not in (None, "pixel"):
-        network, facts["autoencoder"] = latent_network(network, options.space, options.seed, options.autoencoder_steps)
+        network, facts["autoencoder"] = latent_network(network, options.space, training.seed, options.autoencoder_steps)
     if options.conditioning == "text":
         network = text_network(network)
-    return network, facts
+    return set_in_network(network, options.settings), facts
 
 
 def _about(config: RunConfig, parameters: int, terminal: Terminal) -> list[str]:

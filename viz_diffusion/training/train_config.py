@@ -64,7 +64,7 @@ class TrainConfig:
         for name in ("steps", "batch_size", "warmup_steps"):
             if getattr(self, name) < 1:
                 raise VizdiffUsageError(f"{name} must be at least 1, found {getattr(self, name)}")
-        for name in ("learning_rate", "weight_exponent"):
+        for name in ("learning_rate", "weight_exponent", "weight_decay", "max_grad_norm"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise VizdiffUsageError(f"{name} must be a number of at least 0, found {getattr(self, name)}")
         for name in ("label_dropout", "ema_decay"):
@@ -75,7 +75,7 @@ class TrainConfig:
         if self.objective not in OBJECTIVES:
             raise VizdiffUsageError(f"`objective` must be one of {', '.join(OBJECTIVES)}, found {self.objective!r}")
         if self.optimizer not in OPTIMIZERS:
-            raise VizdiffUsageError(f"`optimizer` must be {' or '.join(OPTIMIZERS)}, found {self.optimizer!r}")
+            raise VizdiffUsageError(f"optimizer must be {' or '.join(OPTIMIZERS)}, found {self.optimizer!r}")
         self._check_density()
 
     def _check_density(self) -> None:

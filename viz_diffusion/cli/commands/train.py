@@ -9,13 +9,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from viz_diffusion.cli.class_choice import choose_class
 from viz_diffusion.cli.console import Terminal, show_path
-from viz_diffusion.cli.option_groups import OUTPUT
 from viz_diffusion.cli.options import (
     DataDirOption,
     DeviceOption,
@@ -39,9 +38,11 @@ from viz_diffusion.cli.training_options import (
     MinutesOption,
     NoTimeOption,
     ObjectiveOption,
+    OutOption,
     PresetOption,
     ResumeOption,
     SeedOption,
+    SetOption,
     SpaceOption,
     StepsOption,
     SubsetOption,
@@ -50,6 +51,7 @@ from viz_diffusion.cli.training_options import (
     check_space,
 )
 from viz_diffusion.cli.training_processes import process_device, said_once, train_together
+from viz_diffusion.cli.training_settings import read_settings
 from viz_diffusion.cli.training_start import NewRun, create_run, resume_run
 from viz_diffusion.cli.training_text import check_conditioning
 from viz_diffusion.errors import VizdiffUsageError
@@ -89,14 +91,13 @@ def run_command(
     timestep_density: TimestepDensityOption = None,
     subset: SubsetOption = None,
     no_time: NoTimeOption = False,
+    settings: SetOption = None,
     checkpoint_every: CheckpointEveryOption = 1000,
     seed: SeedOption = None,
     device: DeviceOption = "auto",
     resume: ResumeOption = None,
     force: ForceOption = False,
-    out: Annotated[
-        Path | None, typer.Option(help="New run folder to write.", show_default="under runs/", rich_help_panel=OUTPUT)
-    ] = None,
+    out: OutOption = None,
     log: LogOption = None,
     lang: LangOption = "en",
     as_json: JsonOption = False,
@@ -106,20 +107,24 @@ def run_command(
     launch = launched()
     terminal = Terminal(as_json and launch.is_main, quiet or not launch.is_main, lang)
     with said_once(launch):
+        given = {"objective": objective, "timestep_density": timestep_density}
+        own = given | {"steps": steps, "batch_size": batch_size, "seed": seed, "use_time": no_time}
+        values = read_settings(settings, own)
+        steps = values.get("steps", steps)
         _check_numbers(minutes, epochs, steps, batch_size, subset, checkpoint_every, accumulate)
         check_seed(seed or 0)
         check_density(timestep_density)
         check_space(space, autoencoder_steps)
         check_conditioning(conditioning, (dataset, data_dir), space)
-        given = {"objective": objective, "timestep_density": timestep_density}
-        target: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-        named = (preset, minutes, epochs, dataset, image_size, batch_size)
-        _check_resume(resume, force, (*named, target or None, space, conditioning, subset, no_time or None, seed, out))
+        named = (preset, minutes, epochs, dataset, image_size, batch_size, *given.values(), settings or None)
+        kind = (space, conditioning, subset, no_time or None, seed, out)
+        _check_resume(resume, force, (*named, *kind))
         chosen = find_preset(preset or DEFAULT_PRESET)
     if resume is None and epochs is None and steps is None and minutes is None:
         minutes, steps = chosen.minutes, chosen.steps
-    kind = (dataset, data_dir, image_size, batch_size, target, space, autoencoder_steps, conditioning)
-    options = NewRun(steps, epochs, minutes, *kind, subset, no_time, seed or 0, out)
+    data = (dataset, data_dir, image_size, batch_size)
+    network = (given, space, autoencoder_steps, conditioning, subset, no_time)
+    options = NewRun(steps, epochs, minutes, *data, *network, seed or 0, values, out)
     terminal.say("Loading", "PyTorch")
     torch_device = process_device(device, launch)
     with train_together(launch, torch_device, accumulate) as processes:
@@ -128,8 +133,7 @@ def run_command(
             started = create_run(chosen, options, torch_device, processes, terminal)
         else:
             started = resume_run(resume, steps, torch_device, force, data_dir, processes, terminal)
-        run, state, training, heldout, metrics_bytes = started
-        _train(run, state, training, heldout, checkpoint_every, metrics_bytes, terminal, tracker)
+        _train(*started, checkpoint_every, terminal, tracker)
 
 
 def _tracker(name: str | None, is_main: bool) -> Tracker | None:
@@ -181,8 +185,8 @@ def _train(
     state: TrainState,
     data: Digits,
     heldout: Digits,
-    checkpoint_every: int,
     metrics_bytes: int,
+    checkpoint_every: int,
     terminal: Terminal,
     tracker: Tracker | None = None,
 ) -> None:
