@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from dataclasses import replace
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +41,14 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def check_page(html: str) -> None:
+    """Check that the page has the tables and the picture, no script, and nothing that it would have to load."""
+    assert "script" not in html.replace("postscript", "").lower()
+    assert set(re.findall(r'(?:src|href)="(.{4})', html)) == {"data"}
+    assert re.search(r"default-src 'none'; img-src data:; style-src 'sha256-[^']+'; base-uri 'none'", unescape(html))
+    assert [cell for cell in ("slow", "fast", "copy", "learning_rate", "0.002") if f">{cell}<" not in html] == []
+
+
 @pytest.fixture(scope="module")
 def compared(runs: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Return the result of comparing the three."""
@@ -46,6 +56,7 @@ def compared(runs: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
     names = [str(runs / name) for name in ("slow", "fast", "copy")]
     assert main(["compare", *names, *QUICK, "--out", str(out), "--quiet"]) == 0
     assert {file.name for file in out.iterdir()} >= {"compare.json", "run_comparison.png", "run_comparison.svg"}
+    check_page((out / "compare.html").read_text())
     result: dict[str, Any] = json.loads((out / "compare.json").read_text())
     return result
 

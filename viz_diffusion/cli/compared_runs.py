@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from viz_diffusion.cli.console import Terminal, table
+from viz_diffusion.cli.console import Terminal
 from viz_diffusion.cli.evaluation_text import FEW, evaluation_values
 from viz_diffusion.cli.loading import LoadedRun
 from viz_diffusion.diffusion.sampler_config import SamplerConfig
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from viz_diffusion.study.run_comparison import ComparedRun
     from viz_diffusion.training.config import RunConfig
 
+TableCells = tuple[list[str], list[list[str]]]
+"""The header of a table, and its rows."""
 _SAMPLED = ("sampler", "steps", "guidance_scale", "compared")
 """What evaluations have in common that can be compared, of their JSON values."""
 
@@ -68,13 +70,13 @@ def _evaluate(
     return evaluation_values(evaluate(images, labels, training, test, trained_on=trained_on, judge=judge))
 
 
-def run_lines(compared: Sequence[ComparedRun], terminal: Terminal) -> list[str]:
-    """Return the lines of the table of runs: losses and quality."""
+def quality_table(compared: Sequence[ComparedRun], terminal: Terminal) -> TableCells:
+    """Return losses and quality, a row for each run."""
     names = ["run", "steps", "heldout_loss", "share"]
     if any(one.evaluation for one in compared):
         names += ["kid", "excess"]
     rows = [_cells(one, terminal)[: len(names)] for one in compared]
-    return table([terminal.text(f"column_{name}") for name in names], rows)
+    return [terminal.text(f"column_{name}") for name in names], rows
 
 
 def _cells(one: ComparedRun, terminal: Terminal) -> list[str]:
@@ -92,19 +94,19 @@ def _cells(one: ComparedRun, terminal: Terminal) -> list[str]:
     return [one.name, f"{one.run.trained_steps:,}", loss, share, *distances]
 
 
-def setting_lines(compared: Sequence[ComparedRun], terminal: Terminal) -> list[str]:
-    """Return the lines of the table of the settings that differ, a column for each run."""
+def settings_table(compared: Sequence[ComparedRun], terminal: Terminal) -> TableCells | None:
+    """Return the settings that differ, a row for each, or for each run where they are more; None where none do."""
     from viz_diffusion.study.run_comparison import different_settings, setting_text
 
     different = different_settings([one.run for one in compared])
     if not different:
-        return [terminal.text("same_settings")]
+        return None
     if len(compared) <= len(different):
         header = [terminal.text("column_setting"), *(one.name for one in compared)]
-        return table(header, [[name, *map(setting_text, values)] for name, values in different.items()])
+        return header, [[name, *map(setting_text, values)] for name, values in different.items()]
     columns = [list(map(setting_text, values)) for values in different.values()]
     rows = [[one.name, *(column[number] for column in columns)] for number, one in enumerate(compared)]
-    return table([terminal.text("column_run"), *different], rows)
+    return [terminal.text("column_run"), *different], rows
 
 
 def remarks_on(compared: Sequence[ComparedRun], terminal: Terminal) -> list[tuple[str, str]]:

@@ -81,8 +81,8 @@ def create_run(
     )
     data_dir = None if options.data_dir is None else str(options.data_dir.resolve())
     network, data_facts = _network(preset, options, training, terminal)
-    about = {"dataset": name, "data_dir": data_dir, "preset": preset.name, "subset": options.subset, **data_facts}
-    config = RunConfig(network, training, overrides=tuple(sorted(options.settings)), **about)
+    kind = {"dataset": name, "data_dir": data_dir, "preset": preset.name, "subset": options.subset, **data_facts}
+    config = RunConfig(network, training, overrides=tuple(sorted(options.settings)), **kind)
     largest = max(part.stop - part.start for part in processes.parts(training.batch_size))
     require_memory(
         _COPIES * math.prod(config.x_shape) * largest * 4,

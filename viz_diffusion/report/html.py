@@ -26,7 +26,7 @@ from viz_diffusion.report.page import Page
 from viz_diffusion.report.player import Player
 from viz_diffusion.report.snr_chart import snr_curve
 from viz_diffusion.report.terms import TermMarker
-from viz_diffusion.text.catalogue import load_texts
+from viz_diffusion.text.catalogue import Texts, load_texts
 from viz_diffusion.text.glossary import glossary
 from viz_diffusion.text.math_html import formula, typeset
 
@@ -34,6 +34,8 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 STYLES = ("symbols.css", "report.css", "player.css", "lecture.css", "pen.css", "print.css")
+STILL_STYLES = ("symbols.css", "report.css", "player.css", "print.css")
+"""Those of a page without scripts."""
 HEAD_SCRIPT = "head.js"
 SCRIPTS = ("player.js", "charts.js", "lab_link.js", "terms.js", "notes.js", "pen.js", "lecture.js", "page.js")
 """Template files included verbatim, in this order; later scripts use earlier ones."""
@@ -101,6 +103,13 @@ def write_report(page: Page, path: Path) -> None:
     write_bytes(path, render(page).encode())
 
 
+def render_still(template: str, texts: Texts, **values: Any) -> str:
+    """Return a page without scripts as one HTML document without external files; its template gets ``values``."""
+    environment = _environment()
+    style = Markup("\n").join(_inline(environment, name) for name in STILL_STYLES)
+    return environment.get_template(template).render(text=texts, style=style, csp=_policy(style), **values)
+
+
 def _environment() -> jinja2.Environment:
     """Return the environment of the templates."""
     environment = jinja2.Environment(
@@ -137,10 +146,8 @@ def _policy(style: str, *scripts: str) -> str:
     def source(text: str) -> str:
         return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode('ascii')}'"
 
-    return (
-        f"default-src 'none'; img-src data:; style-src {source(style)}; "
-        f"script-src {' '.join(map(source, scripts))}; base-uri 'none'; form-action 'none'"
-    )
+    allowed = f"script-src {' '.join(map(source, scripts))}; " if scripts else ""
+    return f"default-src 'none'; img-src data:; style-src {source(style)}; {allowed}base-uri 'none'; form-action 'none'"
 
 
 def _json_for_html(value: Any) -> Markup:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import shlex
+import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from viz_diffusion.cli.compared_runs import measure_runs, remarks_on, run_lines, setting_lines
-from viz_diffusion.cli.console import Terminal, show_path
+from viz_diffusion.cli.compared_runs import TableCells, measure_runs, quality_table, remarks_on, settings_table
+from viz_diffusion.cli.console import Terminal, show_path, table
 from viz_diffusion.cli.evaluation_text import FEW, how_sampled
 from viz_diffusion.cli.loading import LoadedRun, pick_device
-from viz_diffusion.cli.option_groups import OUTPUT, takes
+from viz_diffusion.cli.option_groups import OUTPUT, option_name, takes
 from viz_diffusion.cli.options import (
     DeviceOption,
     ForceOption,
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from viz_diffusion.study.run_comparison import ComparedRun
     from viz_diffusion.text.catalogue import Texts
 
+_FILES = ("compare.html", "compare.json", *picture_names(["run_comparison"]))
 COUNT, FEWEST, MOST = 100, 20, 10_000
 """Samples of each run: by default without --evaluate, at least, and at most."""
 HELP = (
@@ -71,6 +74,7 @@ def run_command(
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
     lang: LangOption = "en",
+    open_page: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
     out: OutOption = None,
     force: ForceOption = False,
     as_json: JsonOption = False,
@@ -84,37 +88,30 @@ def run_command(
     out = default_out("compare", "", None, lang, seed=seed or None) if out is None else out
     place_folder(out)
     loaded = _load_runs(runs, device, terminal)
-    Output(out / "compare.json", "compare", force, lang, picture_names(["run_comparison"]), shares=True).claim(
-        terminal,
-        weights=", ".join(one.weights_sha256[:8] for one in loaded),
-        seed=seed,
-        count=count,
-        sampling="_".join(sampling_marks(config)),
-        evaluate=evaluate,
-    )
+    shown = {"sampling": "_".join(sampling_marks(config)), "seed": seed, "count": count, "evaluate": evaluate}
+    shown["weights"] = ", ".join(one.weights_sha256[:8] for one in loaded)
+    Output(out / "compare.json", "compare", force, lang, _FILES, shares=True).claim(terminal, **shown)
     how = how_sampled(config, terminal.text)
-    terminal.tell("Comparing", "compared", runs=len(loaded), count=count, how=how)
+    lede = terminal.text("compared", runs=len(loaded), count=count, how=how)
+    terminal.say("Comparing", lede)
     compared, labels = measure_runs(loaded, count, seed, config, terminal, evaluated=evaluate)
-    run_config = loaded[0].run.config
-    texts = terminal.texts.for_classes(run_config.class_names)
-    facts = {"how": how, "seed": seed, "count": count}
-    drawing = _draw(compared, labels, facts, texts)
+    texts = terminal.texts.for_classes(loaded[0].run.config.class_names)
+    drawing = _draw(compared, labels, {"how": how, "seed": seed, "count": count}, texts)
+    from viz_diffusion.report.run_comparison import write_run_comparison
     from viz_diffusion.study.narrative import captions_and_details, save_drawing
     from viz_diffusion.study.run_comparison import different_settings
 
-    different = different_settings([one.run for one in compared])
     remarks = remarks_on(compared, terminal)
-    for label, lines in (("Runs", run_lines(compared, terminal)), ("Settings", setting_lines(compared, terminal))):
-        for number, line in enumerate(lines):
-            terminal.say("" if number else label, line)
-    for label, remark in remarks:
-        terminal.say(label, remark)
+    quality, settings = quality_table(compared, terminal), settings_table(compared, terminal)
+    _say(quality, settings, remarks, terminal)
     terminal.say("Drawing", drawing.name)
     save_drawing(drawing, out)
+    words = (lede, _command(runs, sampling, seed, count, evaluate), [remark for _, remark in remarks])
+    write_run_comparison(drawing.picture(), quality, settings, words, texts, out / "compare.html")
     result = {
         "out": str(out),
         "runs": [one.facts() for one in compared],
-        "different_settings": different,
+        "different_settings": different_settings([one.run for one in compared]),
         "remarks": [remark for _, remark in remarks],
         **config.facts(),
         "seed": seed,
@@ -123,9 +120,31 @@ def run_command(
         **captions_and_details([drawing]),
     }
     write_json(out / "compare.json", result)
-    files = "run_comparison.png, run_comparison.svg, compare.json"
+    files = ", ".join(sorted(_FILES))
     terminal.tell("Done", "done_folder", path=show_path(out), files=files, seconds=terminal.seconds)
     terminal.result(result)
+    if open_page:
+        webbrowser.open((out / "compare.html").resolve().as_uri())
+
+
+def _say(
+    quality: TableCells, settings: TableCells | None, remarks: Sequence[tuple[str, str]], terminal: Terminal
+) -> None:
+    """Print both tables and the remarks."""
+    same = [terminal.text("same_settings")]
+    for label, lines in (("Runs", table(*quality)), ("Settings", table(*settings) if settings else same)):
+        for number, line in enumerate(lines):
+            terminal.say("" if number else label, line)
+    for label, remark in remarks:
+        terminal.say(label, remark)
+
+
+def _command(runs: Sequence[str], sampling: SamplerOptions, seed: int, count: int, evaluate: bool) -> str:
+    """Return the command that makes the same comparison."""
+    given = {name: value for name, value in sampling.given.items() if name != "clip"} | {"seed": seed, "count": count}
+    options = [word for name, value in given.items() for word in (option_name(name), str(value))]
+    clip = {True: ["--clip"], False: ["--no-clip"]}.get(sampling.given.get("clip"), [])
+    return shlex.join(["vizdiff", "compare", *runs, *options, *clip, *["--evaluate"] * evaluate])
 
 
 def _check_options(runs: Sequence[str], count: int, seed: int) -> None:

@@ -107,7 +107,7 @@ def run_command(
     launch = launched()
     terminal = Terminal(as_json and launch.is_main, quiet or not launch.is_main, lang)
     with said_once(launch):
-        given = {"objective": objective, "timestep_density": timestep_density}
+        given: dict[str, Any] = {"objective": objective, "timestep_density": timestep_density}
         own = given | {"steps": steps, "batch_size": batch_size, "seed": seed, "use_time": no_time}
         values = read_settings(settings, own)
         steps = values.get("steps", steps)
@@ -117,14 +117,13 @@ def run_command(
         check_space(space, autoencoder_steps)
         check_conditioning(conditioning, (dataset, data_dir), space)
         named = (preset, minutes, epochs, dataset, image_size, batch_size, *given.values(), settings or None)
-        kind = (space, conditioning, subset, no_time or None, seed, out)
-        _check_resume(resume, force, (*named, *kind))
+        others = (space, conditioning, subset, no_time or None, seed, out)
+        _check_resume(resume, force, (*named, *others))
         chosen = find_preset(preset or DEFAULT_PRESET)
     if resume is None and epochs is None and steps is None and minutes is None:
         minutes, steps = chosen.minutes, chosen.steps
-    data = (dataset, data_dir, image_size, batch_size)
-    network = (given, space, autoencoder_steps, conditioning, subset, no_time)
-    options = NewRun(steps, epochs, minutes, *data, *network, seed or 0, values, out)
+    kind = (dataset, data_dir, image_size, batch_size, given, space, autoencoder_steps, conditioning, subset, no_time)
+    options = NewRun(steps, epochs, minutes, *kind, seed or 0, values, out)
     terminal.say("Loading", "PyTorch")
     torch_device = process_device(device, launch)
     with train_together(launch, torch_device, accumulate) as processes:
