@@ -88,6 +88,7 @@ def fill_store(
     """
     import torch
 
+    from viz_diffusion.diffusion.prediction import device_of
     from viz_diffusion.recording.many.filling import fill, own_missing
     from viz_diffusion.recording.store.blocks import BlockPlan, BlockStore, read_plan
     from viz_diffusion.recording.store.places import StorePlace
@@ -96,9 +97,13 @@ def fill_store(
     place = StorePlace(where)
     if place.folder is not None:
         require_outside(place.folder)
-    plan = BlockPlan(
-        maker.images.count, maker.block, {**facts, **maker.images.facts(), "threads": torch.get_num_threads()}
-    )
+    # what the last bits depend on besides: a store holds images of one device and one PyTorch
+    conditions = {
+        "threads": torch.get_num_threads(),
+        "device": device_of(maker.denoiser).type,
+        "torch": str(torch.__version__),
+    }
+    plan = BlockPlan(maker.images.count, maker.block, {**facts, **maker.images.facts(), **conditions})
     store = BlockStore(place, plan)
     if read_plan(place) is None or force:
         _check_space(store, maker.num_bytes(plan.num_blocks))

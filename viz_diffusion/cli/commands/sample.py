@@ -184,7 +184,7 @@ def _sample_into_store(
             found = count_accurate(out, judge, lambda labels: _wanted_digits(labels, run_config))
             result |= _classifier_accuracy(*found, run_config, terminal)
         elif probe is None:
-            terminal.tell("Left out", "prompts_without_digit")
+            _tell_unclear_prompt(run_config, terminal)
     terminal.result(result)
 
 
