@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from viz_diffusion.recording.many.samples import SampleMaker
     from viz_diffusion.recording.many.trajectories import TrajectoryMaker
     from viz_diffusion.recording.many.workers import Worker
-    from viz_diffusion.recording.store.blocks import BlockStore
+    from viz_diffusion.recording.store.blocks import BlockPlan, BlockStore
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,23 +88,16 @@ def fill_store(
     """
     import torch
 
-    from viz_diffusion.diffusion.prediction import device_of
     from viz_diffusion.recording.many.filling import fill, own_missing
-    from viz_diffusion.recording.store.blocks import BlockPlan, BlockStore, read_plan
+    from viz_diffusion.recording.store.blocks import BlockStore, read_plan
     from viz_diffusion.recording.store.places import StorePlace
 
     worker = this_worker(many, force)
     place = StorePlace(where)
     if place.folder is not None:
         require_outside(place.folder)
-    # what the last bits depend on besides: a store holds images of one device and one PyTorch
-    conditions = {
-        "threads": torch.get_num_threads(),
-        "device": device_of(maker.denoiser).type,
-        "torch": str(torch.__version__),
-    }
-    plan = BlockPlan(maker.images.count, maker.block, {**facts, **maker.images.facts(), **conditions})
-    store = BlockStore(place, plan)
+    store = BlockStore(place, _plan(maker, facts))
+    plan = store.plan
     if read_plan(place) is None or force:
         _check_space(store, maker.num_bytes(plan.num_blocks))
     kept = store.begin(join=many.resume or worker.count > 1, replace=force)
@@ -139,6 +132,21 @@ def fill_store(
             "x0_beyond_scale": _mean_share(shares),
         },
     )
+
+
+def _plan(maker: SampleMaker | TrajectoryMaker, facts: Mapping[str, Any]) -> BlockPlan:
+    """Return what a store is to hold, and what the last bits of its images depend on besides."""
+    import torch
+
+    from viz_diffusion.diffusion.prediction import device_of
+    from viz_diffusion.recording.store.blocks import BlockPlan
+
+    conditions = {
+        "threads": torch.get_num_threads(),
+        "device": device_of(maker.denoiser).type,
+        "torch": str(torch.__version__),
+    }
+    return BlockPlan(maker.images.count, maker.block, {**facts, **maker.images.facts(), **conditions})
 
 
 def _tell_plan(

@@ -176,7 +176,7 @@ def _claim(
 ) -> None:
     """Refuse to overwrite a file of another origin, where one is written."""
     if out is not None:
-        shown = {"seed": seed} if stored is None else {"store": stored.store.root_hash[:8]}
+        shown: dict[str, object] = {"seed": seed} if stored is None else {"store": stored.store.root_hash[:8]}
         shown |= {"sampling": "_".join(sampling_marks(config)), "weights": loaded.weights_sha256[:8]}
         Output(out, "evaluate", force).claim(terminal, **shown)
 
