@@ -1,7 +1,7 @@
 """Train and measure what may make better weights: each trial at 1,500 steps with three seeds.
 
     python benchmarks/trials.py RUNS             # trains and measures what RUNS does not hold yet; may be stopped
-    python benchmarks/trials.py RUNS --write     # only writes the table of what was measured to TRAINING.md
+    python benchmarks/trials.py RUNS --print     # only prints the table of what was measured
 
 Every run has the settings of the preset ``base`` but its number of steps, over which the learning rate falls to 0, and
 what is tried. A stopped run is continued from its last checkpoint.
@@ -23,7 +23,7 @@ from viz_diffusion.diffusion.sampler_config import SamplerConfig
 from viz_diffusion.diffusion.sampling import sample_images
 from viz_diffusion.diffusion.unet import ModelConfig
 from viz_diffusion.evaluation.evaluate import evaluate
-from viz_diffusion.files import read_json, write_bytes, write_json
+from viz_diffusion.files import read_json, write_json
 from viz_diffusion.training.config import RunConfig
 from viz_diffusion.training.loop import TrainState, heldout_loss
 from viz_diffusion.training.presets import find_preset
@@ -32,8 +32,6 @@ from viz_diffusion.training.train_config import TrainConfig
 from viz_diffusion.training.trainer import Trainer
 
 STEPS, SEEDS, COUNT = 1500, (0, 1, 2), 2000
-TABLE = Path(__file__).with_name("TRAINING.md")
-BEGIN, END = "<!-- trials -->", "<!-- /trials -->"
 
 
 @dataclass(frozen=True)
@@ -55,12 +53,14 @@ class Trial:
         return RunConfig(model, training, preset=base.name)
 
 
-BUMP, BLOCKS = {"timestep_density": "bump"}, {"num_mid_blocks": 4}
+BUMP, BLOCKS, MUON = {"timestep_density": "bump"}, {"num_mid_blocks": 4}, {"optimizer": "muon"}
 TRIALS = (
     Trial("baseline", "as the bundled weights", {}, {}),
     Trial("bump", "t from a bump over log SNR", BUMP, {}),
     Trial("blocks", "two more blocks at 7x7", {}, BLOCKS),
     Trial("bump_blocks", "both", BUMP, BLOCKS),
+    Trial("muon", "Muon for the hidden convolutions", MUON, {}),
+    Trial("muon_blocks", "Muon, and two more blocks at 7x7", MUON, BLOCKS),
     Trial("null_20", "null label for 20% of the images", {"label_dropout": 0.2}, {}),
     Trial("null_05", "null label for 5% of the images", {"label_dropout": 0.05}, {}),
     Trial("ema_998", "EMA decay at most 0.998", {"ema_decay": 0.998}, {}),
@@ -129,7 +129,7 @@ def main() -> None:
     parser.add_argument("runs", type=Path)
     parser.add_argument("--only", help="names of trials, with commas between them")
     parser.add_argument("--seed", type=int, choices=SEEDS, help="only this seed")
-    parser.add_argument("--write", action="store_true")
+    parser.add_argument("--print", action="store_true", help="train and measure nothing")
     options = parser.parse_args()
     data = load_digits("train"), load_digits("test")
     measured: dict[str, list[dict[str, Any]]] = {}
@@ -139,17 +139,13 @@ def main() -> None:
                 continue
             folder = options.runs / f"{trial.name}-{seed}"
             result = folder.with_suffix(".json")
-            if not options.write and not result.is_file():
+            if not options.print and not result.is_file():
                 train(folder, trial.config(seed), data)
                 write_json(result, measure(folder, data))
             if result.is_file():
                 measured.setdefault(trial.name, []).append(read_json(result))
                 print(folder.name, measured[trial.name][-1], flush=True)
     print(table(measured))
-    if options.write:
-        before, rest = TABLE.read_text(encoding="utf-8").split(BEGIN)
-        after = rest.split(END)[1]
-        write_bytes(TABLE, f"{before}{BEGIN}\n\n{table(measured)}\n\n{END}{after}".encode())
 
 
 if __name__ == "__main__":

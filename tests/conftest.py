@@ -8,7 +8,7 @@ import os
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from viz_diffusion.data import Digits, load_digits
+from viz_diffusion.data import Digits, load_digits, loading
+from viz_diffusion.data.idx import IdxFiles
 from viz_diffusion.diffusion.sampler_config import SamplerConfig
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.diffusion.unet import ModelConfig, SimpleUNet
@@ -114,6 +115,23 @@ def scope(nodeid: str) -> str:
 def own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Give each test a cache folder of its own: a study that one test keeps is not found by another."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / f"cache-{next(_NUMBERS)}"))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def bundled_digits_once() -> Iterator[None]:
+    """Decompress and check the bundled digits once in a process: each command that a test calls reads them anew."""
+    read = loading.read_part
+    folder, known = loading._BUNDLED_DIR, loading._BUNDLED_SHA256
+    bundled = functools.cache(lambda split: read(loading.find_idx(folder), split, known))
+
+    def read_part(found: IdxFiles, split: str, digests: dict[str, str] | None = None) -> tuple[Any, Any]:
+        if digests is not known or found.folder != folder:
+            return read(found, split, digests)
+        return tuple(part.copy() for part in bundled(split))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loading, "read_part", read_part)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -31,14 +31,18 @@ def said(capsys: pytest.CaptureFixture[str], *argv: str) -> dict:
     return json.loads(capsys.readouterr().out)
 
 
-def test_training_trains_the_autoencoder_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("space", "shape"), [("latent", (4, 7, 7)), ("latent-2d", (2, 1, 1))])
+def test_training_trains_the_autoencoder_first(
+    space: str, shape: tuple[int, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(Thumbnails, "STEPS", 1)
     out = str(tmp_path / "run")
-    options = ["--space", "latent", "--autoencoder-steps", "1", "--steps", "1", "--batch-size", "2", "--subset", "10"]
+    options = ["--space", space, "--autoencoder-steps", "1", "--steps", "1", "--batch-size", "2", "--subset", "10"]
     assert main(["train", *options, "--quiet", "--out", out]) == 0
     run = Run.open(tmp_path / "run")
     assert run.is_finished
     assert (run.config.space, run.config.autoencoder.steps) == ("latent", 1)  # type: ignore[union-attr]
+    assert run.config.x_shape == shape
     assert main(["train", "--resume", out, "--steps", "2", "--quiet"]) == 0
     assert Run.open(tmp_path / "run").trained_steps == 2
 
@@ -46,7 +50,7 @@ def test_training_trains_the_autoencoder_first(tmp_path: Path, monkeypatch: pyte
 @pytest.mark.parametrize(
     ("argv", "line"),
     [
-        (["--space", "wavelet"], "--space must be pixel or latent, found 'wavelet'"),
+        (["--space", "wavelet"], "--space must be pixel, latent or latent-2d, found 'wavelet'"),
         (["--autoencoder-steps", "5"], "--autoencoder-steps goes with --space latent"),
         (["--space", "latent", "--autoencoder-steps", "0"], "--autoencoder-steps must be at least 1, found 0"),
     ],

@@ -13,7 +13,9 @@ from viz_diffusion.diffusion.latent_space import LatentSpace
 from viz_diffusion.diffusion.samplers import ImageNoise
 from viz_diffusion.errors import VizdiffInputError, VizdiffNonFiniteError, VizdiffUsageError
 from viz_diffusion.evaluation.classifier import DigitClassifier
+from viz_diffusion.files import read_json
 from viz_diffusion.training.autoencoder_training import new_autoencoder, train_autoencoder
+from viz_diffusion.training.bundled_runs import BUNDLED_RUNS
 from viz_diffusion.training.loop import heldout_loss
 from viz_diffusion.training.run import Run
 
@@ -60,6 +62,27 @@ def test_training_on_numbers_that_are_not_finite_stops(few_digits: Digits) -> No
         next(train_autoencoder(new_autoencoder(AUTOENCODER), broken))
 
 
+def test_fully_connected_layers_make_a_point_of_an_image(few_digits: Digits) -> None:
+    config = AutoencoderConfig(latent_channels=2, fully_connected=True, channels=(64, 32), steps=150, batch_size=8)
+    autoencoder = new_autoencoder(config)
+    steps = list(train_autoencoder(autoencoder, few_digits))
+    assert steps[-1].error < 0.8 * steps[0].error
+    points = autoencoder.encode(few_digits.images)
+    assert points.shape == (40, *config.latent_shape) == (40, 2, 1, 1)
+    deviations, means = torch.std_mean(points[:, :, 0, 0], dim=0, correction=0)
+    torch.testing.assert_close(means, torch.zeros(2), atol=1e-5, rtol=0)
+    torch.testing.assert_close(deviations, torch.ones(2), atol=1e-5, rtol=0)
+    assert autoencoder.decode(points).shape == few_digits.images.shape
+    assert AutoencoderConfig.from_dict(config.to_dict()) == config
+
+
+def test_configs_of_latents_with_places_are_written_as_before() -> None:
+    """A new entry would change every run in latents that is resumed."""
+    written = AutoencoderConfig().to_dict()
+    assert "fully_connected" not in written
+    assert written == read_json(BUNDLED_RUNS["bundled-latent"] / "config.json")["autoencoder"]
+
+
 @pytest.mark.parametrize(
     ("values", "words"),
     [
@@ -67,6 +90,7 @@ def test_training_on_numbers_that_are_not_finite_stops(few_digits: Digits) -> No
         ({"latent_channels": 0}, "latent_channels must be a whole number of at least 1, found 0"),
         ({"channels": (8, 12)}, r"channels must be two numbers divisible by 8, found \[8, 12\]"),
         ({"kl_weight": float("nan")}, "kl_weight must be a number above 0, found nan"),
+        ({"fully_connected": 1}, "fully_connected must be true or false, found 1"),
         ({"seed": -1}, "seed must be a whole number of at least 0, found -1"),
     ],
 )
@@ -105,6 +129,18 @@ def test_the_bundled_latents_of_other_digits_have_nearly_unit_variance(space: La
     deviations, means = torch.std_mean(space.encode(test_digits.images[:1000]), dim=(0, 2, 3))
     assert (deviations - 1).abs().max() < 0.05
     assert means.abs().max() < 0.05
+
+
+def test_the_bundled_points_have_unit_variance_and_keep_most_digits(test_digits: Digits) -> None:
+    part = Digits(test_digits.images[:1000], test_digits.labels[:1000])
+    flat = Run.choose("bundled-latent-2d").load_model()[0].latent_space
+    assert flat is not None
+    points = flat.encode(part.images)
+    deviations, means = torch.std_mean(points[:, :, 0, 0], dim=0)
+    assert (deviations - 1).abs().max() < 0.1
+    assert means.abs().max() < 0.1
+    read = DigitClassifier.bundled()[0].read(flat.decode(points))
+    assert 0.6 < (read == part.labels).double().mean() < 0.9  # the price of two numbers
 
 
 def test_latents_of_the_wrong_scale_are_no_input_for_the_network(space: LatentSpace, test_digits: Digits) -> None:

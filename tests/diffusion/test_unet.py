@@ -132,6 +132,19 @@ def test_more_middle_blocks_leave_the_other_weights_as_they_are(tiny_config: Mod
     assert not torch.allclose(networks[1](x, t, labels), same)
 
 
+def test_of_one_place_only_the_middle_of_a_kernel_counts(tiny_config: ModelConfig, make_unet: Callable) -> None:
+    """So a network for latents without rows and columns needs convolutions of one weight, and no others."""
+    config = replace(tiny_config, image_size=1, in_channels=2, fold=1)
+    wide, narrow = make_unet(0, config), make_unet(0, replace(config, kernel_size=1))
+    middles = {
+        name: weight[..., 1:2, 1:2] if weight.ndim == 4 and weight.shape[-1] == 3 else weight
+        for name, weight in wide.state_dict().items()
+    }
+    narrow.load_state_dict(middles)
+    x, t, labels = torch.randn(3, 2, 1, 1), torch.tensor([5, 500, 999]), torch.tensor([1, 4, 10])
+    torch.testing.assert_close(narrow(x, t, labels), wide(x, t, labels), rtol=1e-4, atol=1e-5)
+
+
 def test_time_and_label_are_one_sum(make_unet: Callable) -> None:
     unet, t, labels = make_unet(), torch.tensor([0, 7, 999]), torch.tensor([0, 9, 10])
     assert torch.equal(unet.embed(t, labels), unet.time_mlp(t) + unet.label_emb.weight[[0, 9, 10]])

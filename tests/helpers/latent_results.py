@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from viz_diffusion.lessons.latent.cost import Cost
+from viz_diffusion.lessons.latent.latent_map import SHADES, STEPS_LEFT, LatentMap
 from viz_diffusion.lessons.latent.latent_study import LatentStudy
 from viz_diffusion.lessons.latent.reconstruction import Channels, Reconstruction
 from viz_diffusion.lessons.latent.sample_quality import Quality, SampleQuality
@@ -58,6 +59,35 @@ def quality(
     """Return the quality of three networks, with the control's distances from real digits."""
     controls = tuple(arm(500, 0.9, excess) for excess in scaled)
     return Quality(latent, pixel, short, 1.0, 2000, 1.5, 50, np.array([1.0, 1 / 3, 3.0]), controls, "c" * 64)
+
+
+def plane(read: NDArray[np.int64] | None = None, **changed: Any) -> LatentMap:
+    """Return a map on which each path ends in the region of its label, or where ``read`` (10, P) says."""
+    if read is None:
+        read = np.repeat(np.arange(10)[:, None], 100, axis=1)
+    angles = 2 * np.pi * np.arange(10) / 10
+    ends = 2 * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    shares = np.linspace(0, 1, 51)[:, None]
+    paths = (1 - shares) * np.array([0.5, -0.5]) + shares * ends[:, None, None]  # (10, 1, 51, 2)
+    tiles = np.zeros((3, 3, 28, 28), np.uint8)
+    tiles[:, :, 10:18, 10:18] = SHADES - 1
+    middles = np.linspace(-2, 2, 9)
+    near = np.exp(-np.square(middles[:, None] - ends[:, None, None, 1]) - np.square(middles - ends[:, None, None, 0]))
+    values: dict[str, Any] = {
+        "tiles": tiles,
+        "probability": np.rint(255 * near).astype(np.uint8),
+        "points": ends.astype(np.float32),
+        "point_labels": np.arange(10),
+        "right": hits(10_000, 0.8),
+        "outside": 0.02,
+        "paths": np.repeat(paths, 2, axis=1).astype(np.float32),
+        "read": np.stack([*[np.zeros_like(read)] * (len(STEPS_LEFT) - 1), read]),
+        "steps_left": np.array(STEPS_LEFT),
+        "digit": 5,
+        "frames": np.zeros((len(STEPS_LEFT), 28, 28), np.float32),
+        "sha256": "d" * 64,
+    }
+    return LatentMap(**values | changed)
 
 
 def study(**changed: Any) -> LatentStudy:
@@ -109,5 +139,6 @@ def study(**changed: Any) -> LatentStudy:
         "latent_sha256": "a" * 64,
         "autoencoder_sha256": "b" * 64,
         "text_parameters": None,
+        "plane": plane(),
     }
     return LatentStudy(**values | changed)

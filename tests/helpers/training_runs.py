@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,6 +18,8 @@ from viz_diffusion.training.run import Run
 from viz_diffusion.training.train_config import TrainConfig
 from viz_diffusion.training.trainer import Progress, Trainer
 
+HELPERS = Path(__file__).parent
+ROOT = HELPERS.parents[1]
 TINY = ModelConfig(channels=(8, 8), embedding_dim=16, time_dim=8, num_heads=2)
 
 
@@ -77,3 +83,12 @@ def flip(path: Path, place: int | None = None) -> None:
 def hashes(path: Path) -> dict[Path, str]:
     """Return the SHA-256 of every file of a folder."""
     return {file: sha256_file(file) for file in path.rglob("*") if file.is_file()}
+
+
+def run_driver(name: str, folder: Path, *arguments: str) -> dict:
+    """Run a script of tests/helpers on one thread; return the JSON object it prints."""
+    command = [sys.executable, str(HELPERS / name), str(folder), *arguments]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=280, env=environment, check=False)
+    assert ended.returncode == 0, ended.stderr
+    return json.loads(ended.stdout)

@@ -128,11 +128,12 @@ def test_results_of_two_networks_ship_for_both(tmp_path: Path) -> None:
     @dataclass(frozen=True, eq=False)
     class Compared:
         other_sha256: str
+        missing_sha256: str | None = None
 
-    def only(also_of: str) -> AnyLesson:
+    def only(also_of: tuple[str, ...]) -> AnyLesson:
         return replace(WHOLE, precomputed=Precomputed(Compared, lambda _: Compared("def"), (), also_of=also_of))
 
-    for also_of, weights in (("other_sha256", ("abc", "def")), ("", ("abc",))):
+    for also_of, weights in ((("other_sha256", "missing_sha256"), ("abc", "def")), ((), ("abc",))):
         lesson = replace(only(also_of), facts=lambda _: WholeFacts(1, 5), claims=lambda _: ())
         save_results(Finding.of(lesson, Compared("def"), full=True), "abc", {}, tmp_path)
         found = [one for one in ("abc", "def", "ghi") if load_results([lesson], one, tmp_path)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import signal
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from training_runs import run_driver
 
 from viz_diffusion.cli import main
 from viz_diffusion.errors import VizdiffLockedError
@@ -22,16 +22,6 @@ from viz_diffusion.files import sha256_file
 from viz_diffusion.training.run import Run
 
 ROOT = Path(__file__).parents[2]
-HELPERS = ROOT / "tests" / "helpers"
-
-
-def run_driver(name: str, folder: Path, *arguments: str) -> dict:
-    """Run a script of tests/helpers on one thread; return the JSON object it prints."""
-    command = [sys.executable, str(HELPERS / name), str(folder), *arguments]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=280, env=environment, check=False)
-    assert ended.returncode == 0, ended.stderr
-    return json.loads(ended.stdout)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="kill -9 and fork are POSIX's")

@@ -36,8 +36,8 @@ def test_configs_on_pixels_are_written_as_before() -> None:
     assert config.space == "pixel"
     written = config.to_dict()
     assert not {"space", "autoencoder"} & written.keys()
-    assert "fold" not in written["model"]
-    assert not {"space", "autoencoder", "fold"} & config.conditions().keys()
+    assert not {"fold", "kernel_size"} & written["model"].keys()
+    assert not {"space", "autoencoder", "fold", "kernel_size"} & config.conditions().keys()
     before = read_json(BUNDLED_RUNS["bundled"] / "config.json")["model"]
     assert written["model"] == before | {"use_time": True, "channels": tuple(before["channels"])}
 
@@ -51,6 +51,7 @@ def test_configs_on_pixels_are_written_as_before() -> None:
         (lambda values: values.pop("autoencoder"), "space 'latent' does not go with the autoencoder None"),
         (lambda values: values.update(autoencoder=[1]), "config.json is not the config of a run"),
         (lambda values: values["model"].update(fold=3), "fold must be 1 or 2, found 3"),
+        (lambda values: values["model"].update(kernel_size=2), "kernel_size must be 1 or 3, found 2"),
     ],
 )
 def test_a_config_that_does_not_go_together_is_refused(change: object, words: str, tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from viz_diffusion.cli.recording_agreement import check_agreement, recorded_prom
 from viz_diffusion.diffusion.sampler_config import SamplerConfig
 from viz_diffusion.diffusion.timesteps import SAMPLERS, SPACINGS, VARIANCES
 from viz_diffusion.errors import VizdiffInputError, VizdiffUsageError
+from viz_diffusion.recording.store.layout import CHUNK_SAMPLES
 
 if TYPE_CHECKING:
     from viz_diffusion.recording.trajectory import Trajectory
@@ -252,15 +253,19 @@ def _preserves_variance(recorded: Trajectory) -> bool:
 def _open(source: Path, allow_partial: bool = False) -> Trajectory:
     """Open the recording in a folder written by ``vizdiff trajectory``, or the store itself.
 
+    Of many images, recorded in blocks, the first block is read: pages show the first image.
+
     Raises
     ------
     VizdiffInputError
         Where it cannot be read, or was cut off before its first image was finished.
     """
+    from viz_diffusion.recording.store.blocks import is_in_blocks
     from viz_diffusion.recording.trajectory import Trajectory
 
     path = source if is_store(source) else source / "trajectory.zarr"
-    recorded = Trajectory.open(path, allow_partial=allow_partial)
+    first = slice(0, CHUNK_SAMPLES) if path.is_dir() and is_in_blocks(path) else None
+    recorded = Trajectory.open(path, allow_partial=allow_partial, samples=first)
     if recorded.stopped and not math.isfinite(float(recorded.x0[0].sum())):
         raise VizdiffInputError(
             f"{path} was cut off after {recorded.stopped}, before its first image was finished; record it again, or "

@@ -10,13 +10,14 @@ from typing import Annotated, Any
 import typer
 
 Command = Callable[..., None]
-BASICS, MODEL, SAMPLING, INTERVENTIONS, TRAINING, RECORDING, OUTPUT = HEADINGS = (
+BASICS, MODEL, SAMPLING, INTERVENTIONS, TRAINING, RECORDING, MANY, OUTPUT = HEADINGS = (
     "Basics",
     "Model and data",
     "Sampling",
     "Interventions",
     "Training",
     "Recording",
+    "Many images",
     "Output",
 )
 """Headings of options in ``--help``, in their order there; an option without one belongs to the basics."""

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from viz_diffusion.cli.option_groups import MODEL, TRAINING
+from viz_diffusion.cli.option_groups import MODEL, OUTPUT, TRAINING
 from viz_diffusion.cli.options import check_at_least
+from viz_diffusion.cli.training_space import SPACES
 from viz_diffusion.diffusion.timesteps import TIMESTEP_DENSITIES
 from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.training.presets import DEFAULT_PRESET, PRESETS
@@ -52,8 +53,9 @@ TimestepDensityOption = Annotated[
 SpaceOption = Annotated[
     str | None,
     typer.Option(
-        metavar="pixel|latent",
-        help="What the network works on: pixels, or the latents of an autoencoder that is trained first.",
+        metavar="|".join(SPACES),
+        help="What the network works on: pixels, or the latents of an autoencoder that is trained first; of latent-2d "
+        "they have two numbers, which can be drawn as points of a map.",
         show_default="pixel",
         rich_help_panel=MODEL,
     ),
@@ -63,7 +65,7 @@ AutoencoderStepsOption = Annotated[
     typer.Option(
         metavar="N",
         help="With --space latent: training steps of the autoencoder.",
-        show_default="1500",
+        show_default="1500; of latent-2d 8000",
         rich_help_panel=MODEL,
     ),
 ]
@@ -84,6 +86,22 @@ NoTimeOption = Annotated[
     bool,
     typer.Option("--no-time", help="Train a network that does not get the timestep.", rich_help_panel=TRAINING),
 ]
+AccumulateOption = Annotated[
+    int,
+    typer.Option(
+        metavar="N",
+        help="Take each batch, or each process's share of it, in N parts, which needs less memory.",
+        rich_help_panel=TRAINING,
+    ),
+]
+LogOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="tensorboard|trackio|wandb",
+        help="Also log losses and learning rate to this tracker; tensorboard writes to RUN/tensorboard.",
+        rich_help_panel=OUTPUT,
+    ),
+]
 CheckpointEveryOption = Annotated[
     int, typer.Option(help="Training steps from one checkpoint to the next.", rich_help_panel=TRAINING)
 ]
@@ -103,10 +121,10 @@ ForceOption = Annotated[
 
 def check_space(space: str | None, autoencoder_steps: int | None) -> None:
     """Refuse an unknown space, and steps of an autoencoder where there is none."""
-    if space not in (None, "pixel", "latent"):
-        raise VizdiffUsageError(f"`space` must be pixel or latent, found {space!r}")
+    if space not in (None, *SPACES):
+        raise VizdiffUsageError(f"`space` must be {', '.join(SPACES[:-1])} or {SPACES[-1]}, found {space!r}")
     if autoencoder_steps is not None:
-        if space != "latent":
+        if space in (None, "pixel"):
             raise VizdiffUsageError("--autoencoder-steps goes with --space latent")
         check_at_least("--autoencoder-steps", autoencoder_steps, 1)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from viz_diffusion.cli.console import Terminal
-from viz_diffusion.cli.loading import pick_device
+from viz_diffusion.cli.training_processes import check_same, load_training_data, tell_division
 from viz_diffusion.cli.training_space import latent_data, latent_network, shape_text
 from viz_diffusion.cli.training_text import text_network, train_encoder
 from viz_diffusion.errors import VizdiffUsageError
@@ -17,10 +17,13 @@ from viz_diffusion.files import require_memory
 from viz_diffusion.training.presets import Preset
 
 if TYPE_CHECKING:
+    import torch
+
     from viz_diffusion.data import Digits
     from viz_diffusion.diffusion.unet import ModelConfig
     from viz_diffusion.training.config import RunConfig
     from viz_diffusion.training.loop import TrainState
+    from viz_diffusion.training.processes import Processes
     from viz_diffusion.training.run import Run
 
 
@@ -37,7 +40,7 @@ class NewRun(NamedTuple):
     target: dict[str, Any]
     """The objective and its settings: fields of TrainConfig."""
     space: str | None
-    """pixel or latent."""
+    """One of SPACES; None is pixel."""
     autoencoder_steps: int | None
     conditioning: str | None
     """label or text."""
@@ -52,9 +55,9 @@ _COPIES = 20
 
 
 def create_run(
-    preset: Preset, options: NewRun, device: str, terminal: Terminal
+    preset: Preset, options: NewRun, device: torch.device, processes: Processes, terminal: Terminal
 ) -> tuple[Run, TrainState, Digits, Digits, int]:
-    """Make the folder and the network of a new run, and say what it will do.
+    """Make the folder and the network of a new run, and say what it will do. Process 0 makes the folder.
 
     Returns
     -------
@@ -65,7 +68,6 @@ def create_run(
     from viz_diffusion.training.run import RUNS_DIR, Run
     from viz_diffusion.training.train_config import TrainConfig
 
-    torch_device = pick_device(device)
     name = "data-dir" if options.data_dir is not None else options.dataset or "mnist"
     training = TrainConfig(
         batch_size=options.batch_size or preset.batch_size,
@@ -73,29 +75,35 @@ def create_run(
         seed=options.seed,
         **options.target,
     )
-    folder = None if options.data_dir is None else str(options.data_dir.resolve())
+    data_dir = None if options.data_dir is None else str(options.data_dir.resolve())
     network, data_facts = _network(preset, options, training.objective, terminal)
     config = RunConfig(
-        network, training, dataset=name, data_dir=folder, preset=preset.name, subset=options.subset, **data_facts
+        network, training, dataset=name, data_dir=data_dir, preset=preset.name, subset=options.subset, **data_facts
     )
-    image = math.prod(config.x_shape)
+    largest = max(part.stop - part.start for part in processes.parts(training.batch_size))
     require_memory(
-        _COPIES * image * training.batch_size * 4, f"a training step with a `batch_size` of {training.batch_size:,}"
+        _COPIES * math.prod(config.x_shape) * largest * 4,
+        f"a training step with a `batch_size` of {training.batch_size:,}",
     )
-    data, heldout = config.load_digits("train"), config.load_digits("test")
+    data, heldout = load_training_data(config, processes)
     if len(data.present) < network.num_labels:
         config = replace(config, labels=data.present)
     steps = options.steps
     if options.epochs is not None:
         steps = max(1, round(options.epochs * len(data) / training.batch_size))
     config = replace(config, training=replace(training, steps=steps or training.steps), minutes=options.minutes)
-    run = Run.create(options.out or RUNS_DIR / time.strftime(f"{name}-%Y%m%d-%H%M%S"), config)
+    begun = time.localtime(processes.number_of_main(int(time.time())))
+    folder = options.out or RUNS_DIR / time.strftime(f"{name}-%Y%m%d-%H%M%S", begun)
+    run = Run.create(folder, config) if processes.is_main else Run(folder, config)
     count = len(data)
-    data, heldout = latent_data(run, torch_device, data, heldout, terminal)
-    train_encoder(run, torch_device, data, terminal)
-    state = TrainState.create(config.training, config.model, torch_device)
-    facts = {"batch": training.batch_size, "device": torch_device, "precision": training.precision}
+    data, heldout = latent_data(run, device, data, heldout, processes, terminal)
+    train_encoder(run, device, data, processes, terminal)
+    state = TrainState.create(config.training, config.model, device)
+    state.processes = processes
+    check_same(state, config, data, heldout)
+    facts = {"batch": training.batch_size, "device": device, "precision": training.precision}
     terminal.tell("Budget", "budget", budget=budget_text(config, terminal), **facts)
+    tell_division(processes, training.batch_size, terminal)
     parameters = sum(weight.numel() for weight in state.model.parameters())
     about = terminal.text("comma").join(_about(config, parameters, terminal))
     terminal.tell("Model", "model", preset=preset.name, about=about, count=count, name=name)
@@ -114,8 +122,8 @@ def _network(preset: Preset, options: NewRun, objective: str, terminal: Terminal
         network, facts = _own_data(network, options, terminal)
     if options.no_time:
         network = replace(network, use_time=False, schedule=None)
-    if options.space == "latent":
-        network, facts["autoencoder"] = latent_network(network, options.seed, options.autoencoder_steps)
+    if options.space not in (None, "pixel"):
+        network, facts["autoencoder"] = latent_network(network, options.space, options.seed, options.autoencoder_steps)
     if options.conditioning == "text":
         network = text_network(network)
     return network, facts
@@ -155,7 +163,13 @@ def _own_data(network: ModelConfig, options: NewRun, terminal: Terminal) -> tupl
 
 
 def resume_run(
-    resume: Path, steps: int | None, device: str, force: bool, data_dir: Path | None, terminal: Terminal
+    resume: Path,
+    steps: int | None,
+    device: torch.device,
+    force: bool,
+    data_dir: Path | None,
+    processes: Processes,
+    terminal: Terminal,
 ) -> tuple[Run, TrainState, Digits, Digits, int]:
     """Open the run that a folder holds, at its latest checkpoint, and say where it goes on.
 
@@ -174,12 +188,12 @@ def resume_run(
     run = Run.open(resume)
     if data_dir is not None:
         moved = with_data_dir(run, data_dir)
-        run = moved if moved.config == run.config else run.update_config(moved.config)
-    torch_device = pick_device(device)
-    data, heldout = run.config.load_digits("train"), run.config.load_digits("test")
-    data, heldout = latent_data(run, torch_device, data, heldout, terminal)
-    train_encoder(run, torch_device, data, terminal)
-    state, metrics_bytes, remarks = run.resume(torch_device, force, (data, heldout))
+        run = run.update_config(moved.config) if processes.is_main and moved.config != run.config else moved
+    processes.parts(run.config.training.batch_size)
+    data, heldout = load_training_data(run.config, processes)
+    data, heldout = latent_data(run, device, data, heldout, processes, terminal)
+    train_encoder(run, device, data, processes, terminal)
+    state, metrics_bytes, remarks = run.resume(device, force, (data, heldout), processes)
     for remark in remarks:
         terminal.note(remark)
     budget = budget_text(run.config, terminal)
@@ -187,5 +201,7 @@ def resume_run(
         if steps < state.step:
             raise VizdiffUsageError(f"--steps must be at least the {state.step} steps that are done, found {steps}")
         state.config, budget = replace(state.config, steps=steps), terminal.text("budget_steps", steps=steps)
+    check_same(state, run.config, data, heldout)
     terminal.tell("Resuming", "resuming", path=resume, step=state.step, budget=budget)
+    tell_division(processes, state.config.batch_size, terminal)
     return run, state, data, heldout, metrics_bytes

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from viz_diffusion.data import Digits
     from viz_diffusion.diffusion.unet import ModelConfig
+    from viz_diffusion.training.processes import Processes
     from viz_diffusion.training.run import Run
 
 CONDITIONINGS = ("label", "text")
@@ -26,7 +27,7 @@ def check_conditioning(conditioning: str | None, data: tuple[object, object], sp
         raise VizdiffUsageError(f"`conditioning` must be {' or '.join(CONDITIONINGS)}, found {conditioning!r}")
     if conditioning == "text" and (data[0] not in (None, "mnist") or data[1] is not None):
         raise VizdiffUsageError("`conditioning` text goes with MNIST only: captions are made of measured digits")
-    if conditioning == "text" and space == "latent":
+    if conditioning == "text" and space not in (None, "pixel"):
         raise VizdiffUsageError("`conditioning` text goes with `space` pixel; leave one of the two out")
 
 
@@ -38,18 +39,24 @@ def text_network(network: ModelConfig) -> ModelConfig:
     return replace(network, embedding_dim=TEXT_EMBEDDING, text=TextConfig(VOCABULARY))
 
 
-def train_encoder(run: Run, device: torch.device, data: Digits, terminal: Terminal) -> None:
-    """Train the text encoder of a run of prompts, if it has none yet; stopped, that training begins anew."""
+def train_encoder(run: Run, device: torch.device, data: Digits, processes: Processes, terminal: Terminal) -> None:
+    """Let process 0 train the text encoder of a run of prompts, if it has none; stopped, that training begins anew."""
     from viz_diffusion.data.captions import CaptionedDigits
     from viz_diffusion.training import text_encoder_training as training
     from viz_diffusion.training.text_run import TEXT_ENCODER, save_text_encoder
 
     config, seed, steps = run.config.model.text, run.config.training.seed, training.STEPS
-    if config is None or (run.path / TEXT_ENCODER).is_file():
+    if config is None:
         return
-    assert isinstance(data, CaptionedDigits)
-    encoder, text = training.new_text_encoder(config, seed, device), terminal.text("text_encoder")
-    with run.lock(), terminal.progress("Training", text, steps) as update:
-        for one in training.train_text_encoder(encoder, data, seed, steps):
-            update(one.step, steps, terminal.text("text_encoder_loss", loss=one.loss))
-        save_text_encoder(run.path, encoder)
+    if not processes.is_main:
+        processes.wait_for_main()
+        return
+    if not (run.path / TEXT_ENCODER).is_file():
+        assert isinstance(data, CaptionedDigits)
+        encoder, text = training.new_text_encoder(config, seed, device), terminal.text("text_encoder")
+        with run.lock(), terminal.progress("Training", text, steps) as update:
+            for one in training.train_text_encoder(encoder, data, seed, steps):
+                update(one.step, steps, terminal.text("text_encoder_loss", loss=one.loss))
+                processes.working()
+            save_text_encoder(run.path, encoder)
+    processes.worked()

@@ -1,4 +1,4 @@
-"""The autoencoder of latent diffusion: images of 28x28 pixels to latents of 4x7x7 numbers, and back.
+"""The autoencoder of latent diffusion: images of 28x28 pixels to latents of 4x7x7 numbers, or of two, and back.
 
 A variational autoencoder (Kingma & Welling 2014), used as in Rombach et al. 2022. Knows nothing about noise schedules,
 sampling or files.
@@ -7,6 +7,8 @@ sampling or files.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from itertools import pairwise
+from math import prod
 from typing import Any, NamedTuple
 
 import torch
@@ -46,6 +48,9 @@ class AutoencoderConfig:
     """Images per step."""
     learning_rate: float = 4e-3
     """Peak learning rate of AdamW; it falls linearly to 0."""
+    fully_connected: bool = False
+    """Whether all layers are fully connected: the latent then has one number for each channel, and no rows and columns;
+    ``channels`` are the widths of the layers next to the image and next to the latent."""
     seed: int = 0
     """Seed of the initial weights, the order of the images and the noise of each step."""
 
@@ -58,6 +63,10 @@ class AutoencoderConfig:
                 )
         if type(self.seed) is not int or self.seed < 0:
             raise VizdiffUsageError(f"the autoencoder's seed must be a whole number of at least 0, found {self.seed!r}")
+        if type(self.fully_connected) is not bool:
+            raise VizdiffUsageError(
+                f"the autoencoder's fully_connected must be true or false, found {self.fully_connected!r}"
+            )
         if self.image_size % FACTOR:
             raise VizdiffUsageError(
                 f"the autoencoder's image_size must be divisible by {FACTOR}, found {self.image_size}"
@@ -87,8 +96,11 @@ class AutoencoderConfig:
             raise VizdiffInputError(f"the autoencoder's config does not fit this version: {error}") from error
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the config as JSON values by name."""
-        return asdict(self) | {"channels": list(self.channels)}
+        """Return the config as JSON values by name; older ones lack ``fully_connected``."""
+        values = asdict(self) | {"channels": list(self.channels)}
+        if not self.fully_connected:
+            del values["fully_connected"]
+        return values
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -98,7 +110,7 @@ class AutoencoderConfig:
     @property
     def latent_shape(self) -> tuple[int, int, int]:
         """(C, H, W) of the latents."""
-        side = self.image_size // FACTOR
+        side = 1 if self.fully_connected else self.image_size // FACTOR
         return (self.latent_channels, side, side)
 
 
@@ -122,6 +134,8 @@ class Autoencoder(nn.Module):
     the latents that a denoiser is trained on: the means of q(z | x), shifted and scaled so that each channel has mean 0
     and deviation 1 on the training images. The noise schedule then means the same in latents as in other data of unit
     variance (Rombach et al. 2022, appendix G, scale all channels by one number).
+
+    With ``config.fully_connected`` the latent is a few numbers without places: with two of them, a point of a plane.
     """
 
     latent_mean: Tensor
@@ -130,30 +144,9 @@ class Autoencoder(nn.Module):
     def __init__(self, config: AutoencoderConfig | None = None) -> None:
         super().__init__()
         self.config = config = config or AutoencoderConfig()
-        outer, inner = config.channels
-        folded = 4 * config.image_channels
-        self.encoder = nn.Sequential(
-            nn.PixelUnshuffle(2),
-            nn.Conv2d(folded, outer, 3, padding=1),
-            _Block(outer),
-            nn.Conv2d(outer, inner, 3, stride=2, padding=1),
-            _Block(inner),
-            nn.GroupNorm(8, inner),
-            nn.SiLU(),
-            nn.Conv2d(inner, 2 * config.latent_channels, 1),
-        )
-        self.decoder = nn.Sequential(
-            nn.Conv2d(config.latent_channels, inner, 3, padding=1),
-            _Block(inner),
-            nn.ConvTranspose2d(inner, outer, 2, stride=2),
-            _Block(outer),
-            nn.GroupNorm(8, outer),
-            nn.SiLU(),
-            nn.Conv2d(outer, folded, 3, padding=1),
-            nn.PixelShuffle(2),
-        )
         self.register_buffer("latent_mean", torch.zeros(config.latent_channels))
         self.register_buffer("latent_deviation", torch.ones(config.latent_channels))
+        self.encoder, self.decoder = (_fully_connected if config.fully_connected else _convolutional)(config)
 
     def posterior(self, images: Tensor) -> Posterior:
         """Return q(z | x) of (B, C, H, W) images in [-1, 1], before its latents are scaled."""
@@ -189,6 +182,50 @@ class Autoencoder(nn.Module):
         posterior = self.posterior(images)
         z = posterior.mean + (posterior.log_variance / 2).exp() * noise
         return functional.mse_loss(self.reconstruct(z), images), posterior.kl().mean()
+
+
+def _convolutional(config: AutoencoderConfig) -> tuple[nn.Sequential, nn.Sequential]:
+    """Return encoder and decoder at a half and a quarter of the image's resolution."""
+    outer, inner = config.channels
+    folded = 4 * config.image_channels
+    encoder = nn.Sequential(
+        nn.PixelUnshuffle(2),
+        nn.Conv2d(folded, outer, 3, padding=1),
+        _Block(outer),
+        nn.Conv2d(outer, inner, 3, stride=2, padding=1),
+        _Block(inner),
+        nn.GroupNorm(8, inner),
+        nn.SiLU(),
+        nn.Conv2d(inner, 2 * config.latent_channels, 1),
+    )
+    decoder = nn.Sequential(
+        nn.Conv2d(config.latent_channels, inner, 3, padding=1),
+        _Block(inner),
+        nn.ConvTranspose2d(inner, outer, 2, stride=2),
+        _Block(outer),
+        nn.GroupNorm(8, outer),
+        nn.SiLU(),
+        nn.Conv2d(outer, folded, 3, padding=1),
+        nn.PixelShuffle(2),
+    )
+    return encoder, decoder
+
+
+def _fully_connected(config: AutoencoderConfig) -> tuple[nn.Sequential, nn.Sequential]:
+    """Return encoder and decoder of fully connected layers (Hinton & Salakhutdinov 2006)."""
+    outer, inner = config.channels
+    pixels, numbers = prod(config.image_shape), config.latent_channels
+    encoder = [*_layers(pixels, outer, outer, inner, 2 * numbers), nn.Unflatten(1, (2 * numbers, 1, 1))]
+    decoder = [*_layers(numbers, inner, outer, outer, pixels), nn.Unflatten(1, config.image_shape)]
+    return nn.Sequential(nn.Flatten(), *encoder), nn.Sequential(nn.Flatten(), *decoder)
+
+
+def _layers(*widths: int) -> list[nn.Module]:
+    """Return fully connected layers of these widths, with SiLU between them."""
+    layers: list[nn.Module] = []
+    for before, after in pairwise(widths):
+        layers += [nn.SiLU(), nn.Linear(before, after)]
+    return layers[1:]
 
 
 class _Block(nn.Module):

@@ -102,11 +102,12 @@ def sample_images(
     null_label: int = 10,
     image_shape: tuple[int, ...] = (1, 28, 28),
     on_step: Callable[[Step], None] | None = None,
+    batch_size: int = BATCH_SIZE,
 ) -> Iterator[Tensor]:
     """Sample in bulk: yield finished images, (b, C, H, W) float32 on the CPU, batch after batch.
 
     Of a network that works in latents they are the pictures that its decoder makes of the finished latents. Every
-    batch is padded to ``BATCH_SIZE``, so that image k is bit-identical whatever the count.
+    batch is padded to ``batch_size``, so that image k is bit-identical whatever the count.
 
     Parameters
     ----------
@@ -120,14 +121,16 @@ def sample_images(
         (C, H, W) of the network's x; latents have their own.
     on_step
         Observes each step of each batch, its padding included.
+    batch_size
+        Images of one batch; results depend on it by rounding.
     """
     config = config or SamplerConfig("ddim", 50)
     space = latent_space_of(denoiser)
     shape = image_shape if space is None else space.latent_shape
-    for start in range(0, len(seeds), BATCH_SIZE):
-        part = list(seeds[start : start + BATCH_SIZE])
-        padding = BATCH_SIZE - len(part)
-        batch_labels = torch.cat([labels[start : start + BATCH_SIZE], labels.new_zeros(padding)])
+    for start in range(0, len(seeds), batch_size):
+        part = list(seeds[start : start + batch_size])
+        padding = batch_size - len(part)
+        batch_labels = torch.cat([labels[start : start + batch_size], labels.new_zeros(padding)])
         noise = ImageNoise(part + [0] * padding, shape)
         for step in sampling_steps(denoiser, schedule, noise, batch_labels, config, null_label=null_label):
             x0 = step.x_prev

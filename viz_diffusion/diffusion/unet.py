@@ -54,6 +54,8 @@ class ModelConfig:
     """Whether t is an input. Without it there is no time embedding, and no schedule either: ᾱ would reveal t."""
     fold: int = 2
     """2: the image is folded 2x2 into channels first, which suits pixels; 1: it is not, which suits small latents."""
+    kernel_size: int = 3
+    """Height and width of the convolutions; 1 suits latents without rows and columns, which have no neighbours."""
     text: TextConfig | None = None
     """The text encoder whose prompts take the place of the labels; None where the labels have an embedding each."""
 
@@ -94,6 +96,8 @@ class ModelConfig:
         for name, number, divisor in divisions:
             if number % divisor:
                 raise VizdiffInputError(f"the model's {name} must be divisible by {divisor}, found {number}")
+        if config.kernel_size not in (1, 3):
+            raise VizdiffInputError(f"the model's kernel_size must be 1 or 3, found {config.kernel_size}")
         if config.fold not in (1, 2):
             raise VizdiffInputError(f"the model's fold must be 1 or 2, found {config.fold}")
         if config.num_mid_blocks < 2:
@@ -133,7 +137,7 @@ class SimpleUNet(nn.Module):
         super().__init__()
         self.config = config = config or ModelConfig()
         outer, inner = config.channels
-        width = config.embedding_dim
+        width, kernel = config.embedding_dim, config.kernel_size
         folded = config.fold**2 * config.in_channels
         if config.use_time:
             self.time_mlp = nn.Sequential(
@@ -148,22 +152,22 @@ class SimpleUNet(nn.Module):
         else:
             self.label_emb = PromptEmbedding(config.text.width, width, config.num_labels)
             self.word_attention = WordAttention(inner, config.text.width, config.text.num_heads)
-        self.conv_in = nn.Conv2d(folded, outer, 3, padding=1)
-        self.down_outer = _blocks([outer] * config.num_blocks, outer, width)
-        self.downsample = nn.Conv2d(outer, inner, 3, stride=2, padding=1)
-        self.down_inner = _blocks([inner] * config.num_blocks, inner, width)
-        self.mid1 = ResidualBlock(inner, inner, width)
+        self.conv_in = nn.Conv2d(folded, outer, kernel, padding=kernel // 2)
+        self.down_outer = _blocks([outer] * config.num_blocks, outer, width, kernel)
+        self.downsample = nn.Conv2d(outer, inner, kernel, stride=2, padding=kernel // 2)
+        self.down_inner = _blocks([inner] * config.num_blocks, inner, width, kernel)
+        self.mid1 = ResidualBlock(inner, inner, width, kernel)
         self.mid_attention = AttentionBlock(inner, config.num_heads)
-        self.mid2 = ResidualBlock(inner, inner, width)
-        self.up_inner = _blocks([2 * inner] * config.num_blocks, inner, width)
+        self.mid2 = ResidualBlock(inner, inner, width, kernel)
+        self.up_inner = _blocks([2 * inner] * config.num_blocks, inner, width, kernel)
         self.upsample = nn.ConvTranspose2d(inner, outer, 2, stride=2)
-        self.up_outer = _blocks([2 * outer] * config.num_blocks, outer, width)
+        self.up_outer = _blocks([2 * outer] * config.num_blocks, outer, width, kernel)
         self.norm_out = nn.GroupNorm(8, outer)
-        self.conv_out = nn.Conv2d(outer, folded, 3, padding=1)
+        self.conv_out = nn.Conv2d(outer, folded, kernel, padding=kernel // 2)
         nn.init.zeros_(self.conv_out.weight)
         nn.init.zeros_(bias_of(self.conv_out))
         # made last, so that a seed gives all other layers the weights that they have without these
-        self.mid_more = _blocks([inner] * (config.num_mid_blocks - 2), inner, width)
+        self.mid_more = _blocks([inner] * (config.num_mid_blocks - 2), inner, width, kernel)
         schedule = config.noise_schedule()
         if schedule is not None and schedule.scaling != "flow":  # (T, 2): √ᾱ and √(1-ᾱ)
             powers = np.stack([schedule.alphas_cumprod, 1 - schedule.alphas_cumprod], axis=1)
@@ -256,5 +260,5 @@ def _velocity(x: Tensor, h: Tensor, sigma: Tensor) -> Tensor:
     return (2 * sigma - 1) / power * x + h / power.sqrt()
 
 
-def _blocks(in_channels: list[int], out_channels: int, embedding_dim: int) -> nn.ModuleList:
-    return nn.ModuleList(ResidualBlock(n, out_channels, embedding_dim) for n in in_channels)
+def _blocks(in_channels: list[int], out_channels: int, embedding_dim: int, kernel_size: int) -> nn.ModuleList:
+    return nn.ModuleList(ResidualBlock(n, out_channels, embedding_dim, kernel_size) for n in in_channels)

@@ -40,13 +40,13 @@ class SinusoidalPositionEmbeddings(nn.Module):
 class ResidualBlock(nn.Module):
     """Two convolutions with a skip connection; the embedding scales and shifts the features between them."""
 
-    def __init__(self, in_channels: int, out_channels: int, embedding_dim: int) -> None:
+    def __init__(self, in_channels: int, out_channels: int, embedding_dim: int, kernel_size: int = 3) -> None:
         super().__init__()
         self.norm1 = nn.GroupNorm(8, in_channels)
-        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1)
+        self.conv1 = nn.Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2)
         self.condition = nn.Linear(embedding_dim, 2 * out_channels)
         self.norm2 = nn.GroupNorm(8, out_channels)
-        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
+        self.conv2 = nn.Conv2d(out_channels, out_channels, kernel_size, padding=kernel_size // 2)
         self.shortcut = nn.Conv2d(in_channels, out_channels, 1) if in_channels != out_channels else nn.Identity()
         nn.init.zeros_(self.conv2.weight)
         nn.init.zeros_(bias_of(self.conv2))

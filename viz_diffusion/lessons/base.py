@@ -140,8 +140,8 @@ class Precomputed(Generic[ResultT]):
     """Whether it can be measured on other images than grey digits of 28 × 28."""
     fits: Callable[[ResultT], bool] = lambda _: True
     """Whether results are of the other networks that come with the package, where any of them was measured."""
-    also_of: str = ""
-    """Field of the result with the SHA-256 of another network's weights, for which the results ship as well."""
+    also_of: tuple[str, ...] = ()
+    """Names of the result's SHA-256, or None, of other networks' weights, for which the results ship as well."""
 
     def results(self, context: LessonContext) -> ResultT | None:
         """Return the results precomputed for these weights, or else measure them, or None: see ``measure_slow``."""

@@ -76,12 +76,14 @@ def refresh_facts(finding: Finding, folder: Path = PRECOMPUTED_DIR) -> None:
         write_json(path, read_json(path) | _also_of(finding) | {"facts": finding.to_dict() | {"shipped": False}})
 
 
-def _also_of(finding: Finding) -> dict[str, str]:
+def _also_of(finding: Finding) -> dict[str, list[str]]:
     """Return the SHA-256 of the other weights that results belong to, as an entry of NAME.json; empty for none."""
     precomputed = finding.lesson.precomputed
     if precomputed is None or not precomputed.also_of:
         return {}
-    return {"also_weights_sha256": getattr(_results_in(finding.data, precomputed.result), precomputed.also_of)}
+    results = _results_in(finding.data, precomputed.result)
+    hashes = [getattr(results, name) for name in precomputed.also_of]
+    return {"also_weights_sha256": [sha256 for sha256 in hashes if sha256 is not None]}
 
 
 def save_pictures(
@@ -166,7 +168,8 @@ def _read(lesson: AnyLesson, weights_sha256: str, folder: Path) -> dict[str, Any
     if lesson.precomputed is None or not path.is_file():
         return None
     values = read_json(path)
-    is_of = weights_sha256 in (values.get("weights_sha256"), values.get("also_weights_sha256"))
+    also_of = values.get("also_weights_sha256", [])
+    is_of = values.get("weights_sha256") == weights_sha256 or (isinstance(also_of, list) and weights_sha256 in also_of)
     fits = is_of and values.get("format_version") == FORMAT_VERSION
     if fits and not isinstance(values.get("sha256"), dict):
         raise VizdiffInputError(f"{path} does not fit this version ('sha256'); install the package again")

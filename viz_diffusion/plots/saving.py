@@ -74,7 +74,9 @@ def figure_bytes(
         Where ``format`` is none of them.
     """
     metadata: dict[str, str | None]
+    options: dict[str, Any] = {}
     if format == "png":
+        options = {"pil_kwargs": {"compress_level": 3}}  # half the time of 6, for files at most a tenth larger
         metadata = {"Software": None, **({"Description": description} if description else {})}
     elif format == "svg":
         metadata = {"Date": None, "Creator": None, **({"Description": description} if description else {})}
@@ -84,7 +86,7 @@ def figure_bytes(
         raise VizdiffUsageError(f"picture format {format!r} is unknown; choose png, svg or pdf")
     buffer = io.BytesIO()
     with use_theme():
-        figure.savefig(buffer, format=format, dpi=dpi, metadata=metadata, transparent=transparent)
+        figure.savefig(buffer, format=format, dpi=dpi, metadata=metadata, transparent=transparent, **options)
     return buffer.getvalue()
 
 

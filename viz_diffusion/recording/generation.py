@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -67,24 +68,37 @@ def record_generation(
     shape, place = (image_shape, store) if space is None else (space.latent_shape, None)
     aim = (len(seeds), config.num_steps(schedule.num_train_timesteps))
     _check(denoiser, labels, aim, shape, config, store, dtype)
-    recorder = Recorder(
+    recorder = generation_recorder(
         denoiser,
         schedule,
+        seeds,
         config,
+        weights_sha256=weights_sha256,
         activations=activations,
         activations_at=activations_at,
         activation_norms=activation_norms,
         store=place,
         dtype=dtype,
         compress=compress,
-        aim=aim,
-        seeds=seeds,
-        weights_sha256=weights_sha256,
-        prediction_type=getattr(denoiser, "prediction_type", "epsilon"),
-        timesteps="index",
     )
     found = _recorded(recorder, denoiser, schedule, labels, seeds, config, shape, on_step, place)
     return found if space is None else _kept_with_pictures(found, space, store, dtype, compress)
+
+
+def generation_recorder(
+    denoiser: nn.Module, schedule: NoiseSchedule, seeds: Sequence[int], config: SamplerConfig, **options: Any
+) -> Recorder:
+    """Return a Recorder of generations by this package's samplers, which tell it everything; ``options`` are its."""
+    return Recorder(
+        denoiser,
+        schedule,
+        config,
+        aim=(len(seeds), config.num_steps(schedule.num_train_timesteps)),
+        seeds=seeds,
+        prediction_type=getattr(denoiser, "prediction_type", "epsilon"),
+        timesteps="index",
+        **options,
+    )
 
 
 def _kept_with_pictures(
@@ -127,11 +141,11 @@ def _recorded(
         for first in range(0, count, batch):
             part = slice(first, first + batch)
             noise = ImageNoise(seeds[part], image_shape)
-            recorder.finish(_sample(denoiser, schedule, noise, labels[part], config, on_step))
+            recorder.finish(sample_steps(denoiser, schedule, noise, labels[part], config, on_step))
     return recorder.trajectory() if store is None else Trajectory.open(store, samples=slice(0, batch))
 
 
-def _sample(
+def sample_steps(
     denoiser: nn.Module,
     schedule: NoiseSchedule,
     noise: ImageNoise,

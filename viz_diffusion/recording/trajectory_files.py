@@ -37,6 +37,12 @@ _FACTS = (
 _LATER_FACTS: dict[str, Any] = {"eta": 0.0, "interventions": "", "prediction_type": "epsilon", "conventions": {}}
 """Facts that the first recordings lack, and what held for them. Prompts are only kept where there are any."""
 
+_ALONE, _BLOCKS = (
+    "record it again, or open it with `allow_partial`",
+    "the command that began it makes the rest: `resume`",
+)
+"""What to do about a recording that was cut off: one of its own, and one that is made in blocks."""
+
 
 def write(trajectory: Trajectory, path: Path, *, dtype: str, compress: bool) -> None:
     """Write a trajectory; see :meth:`Trajectory.save`."""
@@ -104,14 +110,12 @@ def read(path: Path, allow_partial: bool, samples: slice | None) -> dict[str, An
             try:
                 extent = reader.extent
                 if not extent.complete and not (allow_partial and extent.steps):
-                    raise _CutOffError(extent.words)
-                return _fields(reader, extent, samples)
+                    raise _CutOffError(f"{extent.words}; {_BLOCKS if 'plan' in reader.attrs else _ALONE}")
+                return read_fields(reader, extent, samples)
             finally:
                 reader.close()
         except _CutOffError as error:
-            raise VizdiffInputError(
-                f"{path} was cut off after {error}; record it again, or open it with `allow_partial`"
-            ) from None
+            raise VizdiffInputError(f"{path} was cut off after {error}") from None
         except VizdiffError as error:
             raise VizdiffInputError(f"{path} is damaged ({error}); record it again") from error
 
@@ -128,7 +132,7 @@ def facts_of(schedule: NoiseSchedule, **facts: Any) -> dict[str, Any]:
     return {**about, **_LATER_FACTS, **facts, **prompts, "guidance_scale": None if np.isnan(scale) else scale}
 
 
-def _fields(reader: StoreReader, extent: Extent, samples: slice | None) -> dict[str, Any]:
+def read_fields(reader: StoreReader, extent: Extent, samples: slice | None) -> dict[str, Any]:
     """Read all of a Trajectory's fields, as far as they extend."""
     rows = slice(*(samples or slice(None)).indices(extent.samples))
     spans = {"sample": rows, "step": slice(0, extent.steps)}

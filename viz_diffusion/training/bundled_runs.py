@@ -16,10 +16,12 @@ BUNDLED_RUNS = {
     "bundled": _ASSETS / "weights",
     "bundled-flow": CONTROLS_DIR / "flow",
     "bundled-latent": _ASSETS / "latent",
+    "bundled-latent-2d": _ASSETS / "latent_2d",
     BUNDLED_TEXT: _ASSETS / "text",
 }
 """Folder of each bundled run that has a name: ``bundled`` on MNIST, ``bundled-flow`` trained by flow matching,
-``bundled-latent`` in the latents of an autoencoder, ``bundled-text`` with prompts."""
+``bundled-latent`` in the latents of an autoencoder, ``bundled-latent-2d`` in latents of two numbers, ``bundled-text``
+with prompts."""
 
 
 def bundled_name(path: Path) -> str | None:

@@ -1,8 +1,8 @@
 """A checkpoint: weights, moving average, optimizer state and step in one folder, complete or absent.
 
-Resuming from it is bit-exact on the same machine, PyTorch build, device and number of threads; another number of
-threads adds in another order and rounds differently. No random state is saved: the draws of each step follow from the
-seed and the step. No pickle. Knows nothing about runs.
+Resuming from it is bit-exact on the same machine, PyTorch build, device and numbers of threads, processes and parts;
+another number adds in another order and rounds differently. No random state is saved: the draws of each step follow
+from the seed and the step. No pickle. Knows nothing about runs.
 """
 
 from __future__ import annotations
@@ -31,14 +31,20 @@ from viz_diffusion.files import (
     write_manifest,
 )
 from viz_diffusion.training.loop import TrainState
+from viz_diffusion.training.muon import MuonAdamW
+from viz_diffusion.training.processes import Processes
 from viz_diffusion.training.train_config import TrainConfig
 
 ADDED_LATER = ("processor", "gpu", "training_digits", "heldout_digits")
 """Entries that older checkpoints lack. A missing one counts as unchanged."""
+_UNDIVIDED = {"processes": 1, "accumulate": 1}
+"""How a batch is divided; checkpoints hold an entry only where it is another number."""
 
 
-def environment(device: torch.device) -> dict[str, str | int]:
+def environment(device: torch.device, processes: Processes | None = None) -> dict[str, str | int]:
     """Return everything besides config and state that the result of the next step depends on."""
+    processes = processes or Processes()
+    division = {"processes": processes.count, "accumulate": processes.accumulate}
     values: dict[str, str | int] = {
         "torch": torch.__version__,
         "device": device.type,
@@ -46,6 +52,7 @@ def environment(device: torch.device) -> dict[str, str | int]:
         "machine": f"{platform.system()} {platform.machine()} {torch.backends.cpu.get_cpu_capability()}",
         "processor": processor(),
     }
+    values |= {name: number for name, number in division.items() if number != _UNDIVIDED[name]}
     return values | ({"gpu": torch.cuda.get_device_name(device)} if device.type == "cuda" else {})
 
 
@@ -78,7 +85,7 @@ def save_checkpoint(folder: Path, state: TrainState, metrics_bytes: int, conditi
     entries = {
         "step": state.step,
         "metrics_bytes": metrics_bytes,
-        "environment": environment(state.device),
+        "environment": environment(state.device, state.processes),
         "recipe": dict(conditions),
     }
     files = {
@@ -100,14 +107,19 @@ def save_checkpoint(folder: Path, state: TrainState, metrics_bytes: int, conditi
 
 @own_defaults()
 def load_checkpoint(
-    folder: Path, training: TrainConfig, model: ModelConfig, device: torch.device, conditions: Mapping[str, Any]
-) -> tuple[TrainState, int, list[str]]:
+    folder: Path,
+    training: TrainConfig,
+    model: ModelConfig,
+    device: torch.device,
+    conditions: Mapping[str, Any],
+    processes: Processes | None = None,
+) -> tuple[TrainState, int, dict[str, str]]:
     """Read a checkpoint.
 
     Returns
     -------
-    The state; the length in bytes of the metrics log at its step; and one text for each entry of the environment or
-    the conditions that has changed since it was written, such as ``threads 2 then, 1 now``.
+    The state; the length in bytes of the metrics log at its step; and a text, by name, for each entry of the
+    environment or the conditions that has changed since it was written, such as ``threads 2 then, 1 now``.
 
     Raises
     ------
@@ -123,16 +135,18 @@ def load_checkpoint(
             raise VizdiffInputError(f"{folder / 'state.json'} holds no {key}; choose another `resume`")
     require_fit(model, weights, folder / names[0])
     state = TrainState.create(training, model, device)
+    state.processes = processes or Processes()
     load_weights(state.model, weights, folder / names[0])
     load_weights(state.ema, averages, folder / names[1])
     _load_optimizer(state.optimizer, moments, folder / names[2])
     state.step = entries["step"]
-    saved, current = entries["environment"] | entries["recipe"], environment(device) | dict(conditions)
-    changes = [
-        f"{name} {_short(saved.get(name))} then, {_short(value)} now"
+    saved = _UNDIVIDED | entries["environment"] | entries["recipe"]
+    current = _UNDIVIDED | environment(device, state.processes) | dict(conditions)
+    changes = {
+        name: f"{name} {_short(saved.get(name))} then, {_short(value)} now"
         for name, value in current.items()
         if saved.get(name) != value and (name in saved or name not in ADDED_LATER)
-    ]
+    }
     return state, entries["metrics_bytes"], changes
 
 
@@ -180,7 +194,9 @@ def load_weights(module: nn.Module, weights: dict[str, Tensor], path: Path) -> N
 def least_parameters(config: ModelConfig) -> int:
     """Return a number of parameters that a config's network surely has: those of its largest layers."""
     outer, inner = config.channels
-    convolutions = 18 * (config.num_mid_blocks * inner**2 + config.num_blocks * (outer**2 + inner**2))
+    convolutions = (
+        2 * config.kernel_size**2 * (config.num_mid_blocks * inner**2 + config.num_blocks * (outer**2 + inner**2))
+    )
     times = (config.time_dim + config.embedding_dim) * config.embedding_dim if config.use_time else 0
     labels = config.num_labels + 1 if config.text is None else config.text.width
     return convolutions + times + labels * config.embedding_dim
@@ -205,8 +221,14 @@ def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]
     The fused optimizer reads weight and moments element by element in memory order, so the layouts must agree.
     """
     weights = [weight for group in optimizer.param_groups for weight in group["params"]]
-    shapes = {"step": torch.Size(()), "exp_avg": None, "exp_avg_sq": None}  # None: the weight's shape
-    expected = {f"{i}.{key}": shape for i in range(len(weights)) for key, shape in shapes.items()}
+    adamw = {"step": torch.Size(()), "exp_avg": None, "exp_avg_sq": None}  # None: the weight's shape
+    muon = {"step": torch.Size(()), "momentum": None}
+    is_matrix = optimizer.is_matrix if isinstance(optimizer, MuonAdamW) else lambda _: False
+    expected = {
+        f"{i}.{key}": shape
+        for i, weight in enumerate(weights)
+        for key, shape in (muon if is_matrix(weight) else adamw).items()
+    }
     if wrong := sorted(expected.keys() ^ tensors.keys()):
         reason = "is missing" if wrong[0] in expected else "is unknown"
         raise VizdiffInputError(f"{path} does not fit the config: {wrong[0]} {reason} ({len(wrong)} such)")

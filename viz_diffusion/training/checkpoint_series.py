@@ -17,9 +17,13 @@ from viz_diffusion.files import lock, read_json, remove_dir, sweep
 from viz_diffusion.training.checkpoint import load_checkpoint, save_checkpoint
 from viz_diffusion.training.config import RunConfig
 from viz_diffusion.training.loop import TrainState
+from viz_diffusion.training.metrics_log import METRICS, lost_metrics
+from viz_diffusion.training.processes import Processes
 
 LOCK = ".lock"
 """The file in a run's folder that is locked by the process that trains it."""
+DIVISION = {"processes", "accumulate"}
+"""Entries of a checkpoint's environment that say how a batch was divided. Another division needs no ``force``."""
 T = TypeVar("T")
 
 
@@ -97,21 +101,33 @@ class CheckpointSeries:
         )
 
     def resume(
-        self, config: RunConfig, device: torch.device, force: bool, data: tuple[Digits, Digits] | None
+        self,
+        config: RunConfig,
+        device: torch.device,
+        force: bool,
+        data: tuple[Digits, Digits] | None,
+        processes: Processes,
     ) -> Resumed:
-        """Read the newest readable checkpoint; with ``force`` even if environment or config have changed since."""
+        """Read the newest readable checkpoint; with ``force`` even if environment or config have changed since.
 
-        def load(folder: Path) -> tuple[TrainState, int, list[str]]:
-            return load_checkpoint(folder, config.training, config.model, device, config.conditions(data))
+        A batch may be divided differently without ``force``. The number of threads in each process then changes too.
+        """
+
+        def load(folder: Path) -> tuple[TrainState, int, dict[str, str]]:
+            return load_checkpoint(folder, config.training, config.model, device, config.conditions(data), processes)
 
         (state, metrics_bytes, changes), remarks = self.read_newest(load)
-        if changes and not force:
+        allowed = DIVISION | {"threads"} if DIVISION & changes.keys() else set()
+        refused = [text for name, text in changes.items() if name not in allowed]
+        if refused and not force:
             raise VizdiffInputError(
                 f"{self.path(state.step)} was written in another environment or recipe "
-                f"({'; '.join(changes)}); `force` goes on, not bit-exact"
+                f"({'; '.join(refused)}); `force` goes on, not bit-exact"
             )
         if changes:
-            remarks.append(f"not bit-exact: {'; '.join(changes)}")
+            remarks.append(f"not bit-exact: {'; '.join(changes.values())}")
+        if lost := lost_metrics(self.run_path / METRICS, metrics_bytes):
+            remarks.append(lost)
         return Resumed(state, metrics_bytes, remarks)
 
     def data_sha256(self) -> tuple[str, str] | None:

@@ -217,7 +217,8 @@ class RunConfig:
     def to_dict(self) -> dict[str, Any]:
         """Return the content of ``config.json``."""
         values: dict[str, Any] = {"format_version": FORMAT_VERSION, **asdict(self), "training": self.training.to_dict()}
-        for name, before in (("num_mid_blocks", 2), ("fold", 2), ("text", None)):  # older configs lack them
+        # older configs lack them
+        for name, before in (("num_mid_blocks", 2), ("fold", 2), ("kernel_size", 3), ("text", None)):
             if values["model"][name] == before:
                 del values["model"][name]
         if self.model.text is not None:

@@ -8,7 +8,7 @@ caller logs, saves and displays.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -20,7 +20,9 @@ from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.diffusion.torch_defaults import own_defaults, own_defaults_each_step
 from viz_diffusion.diffusion.unet import ModelConfig, SimpleUNet
 from viz_diffusion.errors import VizdiffNonFiniteError
+from viz_diffusion.training.muon import MuonAdamW
 from viz_diffusion.training.objective import Examples, Objective
+from viz_diffusion.training.processes import Processes
 from viz_diffusion.training.train_config import TrainConfig
 
 NUM_QUARTERS = 4
@@ -53,11 +55,13 @@ class TrainState:
     ema: SimpleUNet
     """The network with the moving average of the weights, which is used for sampling."""
     optimizer: torch.optim.AdamW
-    """AdamW with the gradient moments of each weight."""
+    """AdamW with the gradient moments of each weight, or with Muon for the convolutions."""
     step: int = 0
     """Number of steps done."""
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     """The device of both networks."""
+    processes: Processes = field(default_factory=Processes)
+    """The processes that train together; by default this one is alone."""
 
     @classmethod
     @own_defaults()
@@ -68,8 +72,11 @@ class TrainState:
             model = SimpleUNet(model_config)
         model = model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         ema = copy.deepcopy(model).eval().requires_grad_(False)
-        optimizer = torch.optim.AdamW(
-            model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
+        rate, decay = config.learning_rate, config.weight_decay
+        optimizer = (
+            MuonAdamW(model, lr=rate, weight_decay=decay)
+            if config.optimizer == "muon"
+            else torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=decay, fused=True)
         )
         return cls(config, model, ema, optimizer, device=torch.device(device))
 
@@ -85,7 +92,8 @@ def train(state: TrainState, data: Digits, schedule: NoiseSchedule) -> Iterator[
     VizdiffNonFiniteError
         If the loss or the gradient norm is not finite; the weights are then those before the step.
     VizdiffUsageError
-        If no signal is left at the schedule's last timestep, where a model that predicts ε cannot work.
+        If no signal is left at the schedule's last timestep, where a model that predicts ε cannot work; or if there
+        are fewer images in a batch than parts (:meth:`Processes.parts`).
     """
     objective = Objective(state.config, schedule)
     state.model.train()
@@ -93,32 +101,45 @@ def train(state: TrainState, data: Digits, schedule: NoiseSchedule) -> Iterator[
         config = state.config
         generator = _generator(config.seed, state.step)
         rows = _batch_rows(config, state.step, len(data))
-        x0, labels = data.images[rows], data.draw_labels(rows, generator)
+        labels = data.draw_labels(rows, generator)
         # label dropout: some images get the null label (Ho & Salimans 2022, algorithm 1)
         dropped = torch.rand(len(rows), generator=generator) < config.label_dropout
         labels = labels.where(~dropped, torch.tensor(state.model.null_label))
         # t ~ Uniform(0 .. T-1), or denser in places: one draw in each of B equal slices (Kingma et al. 2021, app. I.1)
         share = (torch.arange(len(rows)) + torch.rand(1, generator=generator)) / len(rows) % 1
         # ε ~ N(0, I), x_t = √ᾱ_t x_0 + √(1 - ᾱ_t) ε; the target is ε, or what the objective says
-        noise = torch.randn(x0.shape, generator=generator)
-        examples = objective.examples(x0, noise, share)
+        noise = torch.randn((len(rows), *data.images.shape[1:]), generator=generator)
+        # the whole batch is drawn in every process, and each takes its parts of it
+        parts = (
+            (objective.examples(data.images[rows[part]], noise[part], share[part]), labels[part])
+            for part in state.processes.parts(len(rows))
+        )
         # a gradient step on w_t ‖target - network(x_t, t, y)‖²
         learning_rate = config.learning_rate_at(state.step)
-        loss, grad_norm = _optimize(state, examples, labels, learning_rate)
+        loss, grad_norm = _optimize(state, parts, len(rows), learning_rate)
         state.step += 1
         _update_ema(state)
         yield TrainStep(state.step, loss, learning_rate, grad_norm)
 
 
-def _optimize(state: TrainState, examples: Examples, labels: Tensor, learning_rate: float) -> tuple[float, float]:
-    """Make one optimizer step on the weighted loss; return the unweighted loss and the gradient norm."""
-    x_t, t, target, weight, labels = (values.to(state.device) for values in (*examples, labels))
-    with torch.autocast(state.device.type, torch.bfloat16, enabled=state.config.precision == "bfloat16"):
-        prediction = state.model(x_t, t, labels)
-    errors = (prediction.float() - target).square().mean(dim=(1, 2, 3))
-    loss = errors.mean()
+def _optimize(
+    state: TrainState, parts: Iterable[tuple[Examples, Tensor]], batch_size: int, learning_rate: float
+) -> tuple[float, float]:
+    """Make one optimizer step on the weighted loss; return the unweighted loss and the gradient norm.
+
+    ``parts`` are the examples and labels of this process; the mean of each counts as much as its share of the batch.
+    """
     state.optimizer.zero_grad(set_to_none=True)
-    (weight * errors).mean().backward()
+    loss = torch.zeros((), device=state.device)
+    for examples, own_labels in parts:
+        x_t, t, target, weight, labels = (values.to(state.device) for values in (*examples, own_labels))
+        with torch.autocast(state.device.type, torch.bfloat16, enabled=state.config.precision == "bfloat16"):
+            prediction = state.model(x_t, t, labels)
+        errors = (prediction.float() - target).square().mean(dim=(1, 2, 3))
+        share = len(errors) / batch_size
+        ((weight * errors).mean() * share).backward()
+        loss += errors.detach().mean() * share
+    loss = state.processes.sum_gradients(state.model, loss)
     grad_norm = nn.utils.clip_grad_norm_(state.model.parameters(), state.config.max_grad_norm)
     if not (torch.isfinite(loss) and torch.isfinite(grad_norm)):
         raise VizdiffNonFiniteError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -40,10 +41,20 @@ class MetricsLog:
 
     def has_evaluation(self, step: int) -> bool:
         """Return whether the log holds the held-out loss after this step; lines that are not JSON are skipped."""
+        return any(_is_evaluation(line, step) for line in self._lines())
+
+    def last_number(self, name: str, default: int) -> int:
+        """Return the last whole number that the log holds under a name; lines that are not JSON are skipped."""
+        for line in reversed(self._lines()):
+            with suppress(ValueError, TypeError, KeyError, RecursionError):
+                return int(parse_json(line)[name])
+        return default
+
+    def _lines(self) -> list[bytes]:
+        """Return all lines; reading ends at the end of the file, where lines are appended."""
         with io_errors("read", self._path):
             self._handle.seek(0)
-            lines = self._handle.read().splitlines()  # reading ends at the end of the file, where lines are appended
-        return any(_is_evaluation(line, step) for line in lines)
+            return self._handle.read().splitlines()
 
     def write(self, **values: Any) -> None:
         """Append one JSON object."""

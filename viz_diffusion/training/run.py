@@ -52,7 +52,8 @@ from viz_diffusion.training.checkpoint_series import LOCK, CheckpointSeries, Res
 from viz_diffusion.training.config import RunConfig
 from viz_diffusion.training.latent_run import AUTOENCODER, load_latent_space
 from viz_diffusion.training.loop import TrainState
-from viz_diffusion.training.metrics_log import METRICS, lost_metrics
+from viz_diffusion.training.metrics_log import METRICS
+from viz_diffusion.training.processes import Processes
 from viz_diffusion.training.run_html import run_html
 from viz_diffusion.training.text_run import TEXT_ENCODER, load_text_encoder, set_prompts
 from viz_diffusion.training.thumbnails import SAMPLES, load_samples
@@ -219,7 +220,11 @@ class Run:
         self._series.keep_only(previous, state.step)
 
     def resume(
-        self, device: torch.device | str = "cpu", force: bool = False, data: tuple[Digits, Digits] | None = None
+        self,
+        device: torch.device | str = "cpu",
+        force: bool = False,
+        data: tuple[Digits, Digits] | None = None,
+        processes: Processes | None = None,
     ) -> Resumed:
         """Read the newest readable checkpoint.
 
@@ -229,18 +234,15 @@ class Run:
             Accept a changed environment or config, with which the result is not bit-exact.
         data
             The training and the held-out images, to be compared with those of the checkpoint; None: not compared.
+        processes
+            The processes that train on; by default this one alone. It may be another number than before.
 
         Raises
         ------
-        VizdiffInputError
-            If no checkpoint is readable, or the environment or the config has changed and ``force`` is not given.
-        VizdiffIOError
-            If the system refuses to read any checkpoint.
+        VizdiffInputError or VizdiffIOError
+            If no checkpoint is readable; the first also if environment or config have changed without ``force``.
         """
-        resumed = self._series.resume(self.config, torch.device(device), force, data)
-        if lost := lost_metrics(self.path / METRICS, resumed.metrics_bytes):
-            resumed.remarks.append(lost)
-        return resumed
+        return self._series.resume(self.config, torch.device(device), force, data, processes or Processes())
 
     def lock(self) -> AbstractContextManager[None]:
         """Keep other writers out of the folder.
@@ -253,10 +255,7 @@ class Run:
         return lock(self.path / LOCK)
 
     def sweep(self) -> None:
-        """Remove what killed processes left: temporary files, and checkpoints without a manifest.
-
-        The run must be locked, so that no other process is still writing these files.
-        """
+        """Remove what killed processes left: temporary files, incomplete checkpoints. The run must be locked."""
         sweep(self.path)
         self._series.sweep()
 

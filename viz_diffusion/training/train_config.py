@@ -6,11 +6,19 @@ Knows nothing about networks, data or folders.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import Any
+
+import numpy as np
 
 from viz_diffusion.diffusion.parameterizations import OBJECTIVES
 from viz_diffusion.diffusion.timesteps import BUMP, TIMESTEP_DENSITIES
 from viz_diffusion.errors import VizdiffUsageError
+
+NUM_EVALUATIONS = 12
+"""Number of evaluations if all were evenly spaced in log; two evaluations are at most 1/12 of the run apart."""
+OPTIMIZERS = ("adamw", "muon")
+"""The optimizers."""
 
 
 @dataclass(frozen=True)
@@ -22,11 +30,11 @@ class TrainConfig:
     batch_size: int = 128
     """Images per step."""
     learning_rate: float = 4e-3
-    """Peak learning rate of AdamW, reached after the warm-up; it then falls linearly to 0."""
+    """Peak learning rate, reached after the warm-up; it then falls linearly to 0."""
     warmup_steps: int = 100
     """Steps over which the learning rate rises from 0 to its peak."""
     weight_decay: float = 0.01
-    """AdamW's decoupled weight decay."""
+    """Decoupled weight decay (Loshchilov & Hutter 2019)."""
     max_grad_norm: float = 1.0
     """Gradients with a larger joint norm are scaled down to this norm."""
     ema_decay: float = 0.999
@@ -48,6 +56,10 @@ class TrainConfig:
     uniform or bump (:func:`~viz_diffusion.training.objective.timestep_probabilities`), a trial without a command-line
     option; the expected loss is the same."""
 
+    optimizer: str = OPTIMIZERS[0]
+    """adamw; or muon, which updates the hidden convolutions along orthogonal matrices and leaves the other weights to
+    AdamW (:mod:`viz_diffusion.training.muon`)."""
+
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "warmup_steps"):
             if getattr(self, name) < 1:
@@ -62,6 +74,8 @@ class TrainConfig:
             raise VizdiffUsageError(f"precision must be float32 or bfloat16, found {self.precision!r}")
         if self.objective not in OBJECTIVES:
             raise VizdiffUsageError(f"`objective` must be one of {', '.join(OBJECTIVES)}, found {self.objective!r}")
+        if self.optimizer not in OPTIMIZERS:
+            raise VizdiffUsageError(f"`optimizer` must be {' or '.join(OPTIMIZERS)}, found {self.optimizer!r}")
         self._check_density()
 
     def _check_density(self) -> None:
@@ -84,12 +98,14 @@ class TrainConfig:
     def to_dict(self) -> dict[str, Any]:
         """Return the settings by name, without those that other objectives have.
 
-        The objective epsilon, and uniform t of any objective but flow, are not written: configs from before there were
-        others lack them.
+        The objective epsilon, uniform t of any objective but flow, and the optimizer adamw are not written: configs
+        from before there were others lack them.
         """
         unused = {"epsilon": ["objective"]}.get(self.objective, ["weight_exponent"])
         if self.objective != "flow" and self.timestep_density == TIMESTEP_DENSITIES[0]:
             unused.append("timestep_density")
+        if self.optimizer == OPTIMIZERS[0]:
+            unused.append("optimizer")
         return {name: value for name, value in asdict(self).items() if name not in unused}
 
     def learning_rate_at(self, step: int) -> float:
@@ -97,3 +113,16 @@ class TrainConfig:
         rise = min(1.0, (step + 1) / self.warmup_steps)
         fall = 1 - max(0, step - self.warmup_steps) / max(1, self.steps - self.warmup_steps)
         return self.learning_rate * rise * max(0.0, fall)
+
+
+@lru_cache(maxsize=1)
+def evaluation_steps(config: TrainConfig) -> frozenset[int]:
+    """Return the steps after which the network is evaluated, including the last.
+
+    They are evenly spaced in log as long as their distance is at most a twelfth of the run, and then evenly in steps.
+    """
+    spaced = np.geomspace(min(100, config.steps), config.steps, NUM_EVALUATIONS)
+    widest = config.steps / NUM_EVALUATIONS
+    early = spaced[: 1 + int(np.sum(np.diff(spaced) <= widest))]
+    late = np.linspace(early[-1], config.steps, 1 + int(np.ceil((config.steps - early[-1]) / widest)))
+    return frozenset(int(step) for step in np.round([*early, *late]))

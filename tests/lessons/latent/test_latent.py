@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from latent_results import Folded, arm, hits, quality, study
+from latent_results import Folded, arm, hits, plane, quality, study
 from lesson_context import Answering, make_context, mute, outcomes, told_in_every_language
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -22,7 +22,7 @@ from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.diffusion.unet import ModelConfig, SimpleUNet
 from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.evaluation.classifier import DigitClassifier
-from viz_diffusion.files import write_json
+from viz_diffusion.files import make_dir, write_json
 from viz_diffusion.lessons.base import Finding
 from viz_diffusion.lessons.latent import comparison
 from viz_diffusion.lessons.latent.cost import measure_cost, median_interval, num_parameters, products, training_products
@@ -194,13 +194,23 @@ YES = {
     "local": True,
     "every_channel": True,
     "walk": True,
+    "two_numbers": True,
+    "map_ends": True,
+    "map_label": True,
     "scale_matters": True,
 }
+PATHS = np.arange(10)[:, None], np.arange(100)
+"""Label and noise of each path of a map."""
 
 
 def changed(part: str, **values: Any) -> LatentStudy:
     known = study()
     return replace(known, **{part: replace(getattr(known, part), **values)})
+
+
+def ending(read: Callable[[Any, Any], Any]) -> LatentStudy:
+    """Return results in which the path of a label from a noise ends where ``read(label, noise)`` is classified."""
+    return study(plane=plane(np.broadcast_to(read(*PATHS), (10, 100)).astype(np.int64)))
 
 
 def with_quality(
@@ -261,6 +271,16 @@ TURNED: dict[str, tuple[str, bool | None, Callable[[], LatentStudy]]] = {
     ),
     "middles of pixels are surer": ("walk", False, lambda: changed("walks", pixel_sure=hits(500, 0.95))),
     "all middles are as sure": ("walk", None, lambda: changed("walks", pixel_sure=hits(500, 0.8))),
+    "two numbers are enough": ("two_numbers", False, lambda: study(plane=plane(right=hits(10_000, 0.999)))),
+    "two numbers may be enough": ("two_numbers", None, lambda: study(plane=plane(right=hits(10_000, 0.992)))),
+    "most paths end elsewhere": ("map_ends", False, lambda: ending(lambda y, k: np.where(k % 10 < 8, y, 9 - y))),
+    "nine of ten end there": ("map_ends", None, lambda: ending(lambda y, k: np.where(y - k % 2 * 2 < 8, y, 9 - y))),
+    "the noise chooses the end": ("map_label", False, lambda: ending(lambda y, k: 0 * y + k % 10)),
+    "half of the labels are moved on": (
+        "map_label",
+        None,
+        lambda: ending(lambda y, k: np.where(k % 2 == 0, y, (y - 1 - k % 9) % 10)),
+    ),
     "a wrong scale is better": ("scale_matters", False, lambda: with_quality(arm(), arm(), None, (0.5, 9.0, 0.1))),
     "a wrong scale may be as good": (
         "scale_matters",
@@ -285,6 +305,13 @@ def test_answers_follow_the_measurement(name: str) -> None:
     )
 
 
+def test_the_map_is_left_out_where_there_is_none() -> None:
+    data = study(plane=None)
+    assert not {"two_numbers", "map_ends", "map_label"} & outcomes(LESSON, data).keys()
+    assert "latent_map" not in LESSON.draw(data)
+    told_in_every_language(Finding.of(LESSON, data, full=True), make_context(mute()))
+
+
 def test_equal_work_is_left_out_without_a_short_training() -> None:
     assert "equal_work" not in outcomes(LESSON, with_quality(arm(), arm()))
 
@@ -299,6 +326,12 @@ def test_facts_are_of_the_measurement() -> None:
     assert found.cost.latent_products == 204.5
     assert found.autoencoder.latent_shape == "4 × 7 × 7"
     assert found.autoencoder.rms_error == pytest.approx(0.1)
+    assert found.map is not None
+    assert (found.map.map_paths, found.map.map_decoded, found.map.map_ends, found.map.map_shuffled) == (1000, 0.8, 1, 0)
+    assert found.map.map_inside == (0.1, 0.1, 0.1, 0.1, 1)
+    lowest = facts(ending(lambda y, k: np.where((y == 4) & (k < 25), 9, y))).map
+    assert lowest is not None
+    assert (lowest.map_lowest, lowest.map_lowest_share, lowest.map_ends) == (4, 0.75, 0.975)
 
 
 @pytest.mark.parametrize("lang", languages())
@@ -320,12 +353,17 @@ def test_figures_are_drawn(lang: str) -> None:
 def test_results_of_other_latent_weights_are_not_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save_results(Finding.of(LESSON, study(), full=True), "abc", {}, tmp_path / "results")
     save_pictures(LESSON, {"en": {"latent_space": b"svg"}}, "matplotlib 0", tmp_path / "results")
+    flat = make_dir(tmp_path / "flat")
     write_json(tmp_path / "manifest.json", {"sha256": {"model.safetensors": "a" * 64}})
+    write_json(flat / "manifest.json", {"sha256": {"model.safetensors": "d" * 64}})
     monkeypatch.setitem(comparison.BUNDLED_RUNS, comparison.BUNDLED, tmp_path)
+    monkeypatch.setitem(comparison.BUNDLED_RUNS, comparison.BUNDLED_FLAT, flat)
     assert list(load_results([LESSON], "abc", tmp_path / "results")) == [LatentStudy]
     assert load_pictures(LESSON, "abc", "en", tmp_path / "results") == {"latent_space": b"svg"}
-    write_json(tmp_path / "manifest.json", {"sha256": {"model.safetensors": "f" * 64}})
-    assert load_results([LESSON], "abc", tmp_path / "results") == {}
+    for folder, digest in ((flat, "d"), (tmp_path, "a")):
+        write_json(folder / "manifest.json", {"sha256": {"model.safetensors": "f" * 64}})
+        assert load_results([LESSON], "abc", tmp_path / "results") == {}
+        write_json(folder / "manifest.json", {"sha256": {"model.safetensors": digest * 64}})
     monkeypatch.delitem(comparison.BUNDLED_RUNS, comparison.BUNDLED)
     assert load_results([LESSON], "abc", tmp_path / "results") == {}
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from viz_diffusion.cli.console import Terminal, estimate_text
+from viz_diffusion.cli.evaluated_samples import MOST, StoredSamples, open_samples
 from viz_diffusion.cli.evaluation_text import (
     evaluation_lines,
     evaluation_values,
@@ -50,7 +51,7 @@ HELP = (
     "Measure a model: sample quality, loss, likelihood.\n\n"
     "Samples images and compares them with real ones; measures the loss at every timestep and the bits per pixel. "
     "No guidance is used unless --guidance is given, so that the model itself is measured. Takes minutes on two CPU "
-    "cores.\n\n"
+    "cores. With --samples, the samples of a store are measured (vizdiff sample --out digits.zarr).\n\n"
     "Example: vizdiff evaluate --run bundled --count 2000"
 )
 COUNT, FEWEST = 2000, 20
@@ -69,6 +70,14 @@ CountOption = Annotated[
         show_default="2000",
     ),
 ]
+SamplesOption = Annotated[
+    str | None,
+    typer.Option(
+        "--samples",
+        metavar="PATH|URL",
+        help="Store of samples to evaluate instead of new ones; at most its first 10000.",
+    ),
+]
 OutOption = Annotated[Path | None, typer.Option(help="JSON file to write as well.", rich_help_panel=OUTPUT)]
 
 
@@ -77,6 +86,7 @@ def run_command(
     *,
     run: RunOption = None,
     count: CountOption = None,
+    samples: SamplesOption = None,
     sampling: SamplerOptions,
     seed: SeedOption = 0,
     data_dir: DataDirOption = None,
@@ -92,7 +102,8 @@ def run_command(
     config = sampling.config()
     _check_options(count, seed, out)
     loaded = load_run(run, device, terminal, data_dir)
-    config = loaded.sampled_as(config)
+    stored = None if samples is None else open_samples(samples, loaded, sampling, seed)
+    config = loaded.sampled_as(config) if stored is None else stored.config
     _claim(out, force, seed, config, loaded, terminal)
     from viz_diffusion.evaluation.classifier import DigitClassifier
     from viz_diffusion.evaluation.evaluate import most_samples
@@ -103,24 +114,25 @@ def run_command(
     evaluation, clipped = None, None
     judge = DigitClassifier.find(run_config.dataset, training.sha256)
     most = COUNT if run_config.dataset == "mnist" else most_samples(test, run_config.present_labels)
-    count = min(COUNT, most) if count is None else count
+    count = _count(count, most, stored, len(test))
     is_judged = judge is not None and most >= FEWEST
-    _tell_time(loaded, config, count if is_judged else 0, terminal)
+    _tell_time(loaded, config, count if is_judged and stored is None else 0, terminal)
     if judge is not None and is_judged:
-        evaluation, clipped = _evaluate_samples(
-            loaded, config, seed, count, training, test, trained_on, judge, terminal
-        )
+        data = (training, test, trained_on)
+        evaluation, clipped = _evaluate_samples(loaded, config, seed, count, *data, judge, terminal, stored)
     else:
         terminal.say("Samples", _why_not_judged(run_config, judge is not None, most, terminal))
     measured = None if loaded.model.latent_space else _measure_likelihood(loaded, training, test, terminal)
-    how = f"{how_sampled(config, terminal.text)}{terminal.text('of_seeds', first=seed, last=seed + count - 1)}"
+    seeds = terminal.text("of_seeds", first=seed, last=seed + count - 1)
+    seeds = seeds if stored is None else terminal.text("of_store", path=samples)
+    how = f"{how_sampled(config, terminal.text)}{seeds}"
     remarks = _say_results(evaluation, measured, run_config.noise_schedule, how, terminal)
     values = {
         "run": loaded.run.name_or_path,
         "weights_sha256": loaded.weights_sha256,
         "objective": run_config.training.objective,
         **config.facts(),
-        "seed": seed,
+        **({"seed": seed} if stored is None else stored.facts()),
         "count": 0 if evaluation is None else count,
         "remarks": remarks,
         "seconds": round(terminal.seconds, 1),
@@ -140,6 +152,17 @@ def _check_options(count: int | None, seed: int, out: Path | None) -> None:
         raise VizdiffUsageError(f"--count must lie in 20..10000, found {count}")
     if out is not None:
         place_file(out, ".json")
+
+
+def _count(count: int | None, most: int, stored: StoredSamples | None, heldout: int) -> int:
+    """Return how many samples are evaluated."""
+    if stored is None:
+        return min(COUNT, most) if count is None else count
+    if count is not None and count > len(stored.store):
+        raise VizdiffUsageError(
+            f"--count {count} is more than the {len(stored.store):,} samples of {stored.store.name}"
+        )
+    return min(len(stored.store), heldout, MOST) if count is None else count
 
 
 def _claim(
@@ -208,8 +231,9 @@ def _evaluate_samples(
     trained_on: Digits,
     judge: tuple[DigitClassifier, str],
     terminal: Terminal,
+    stored: StoredSamples | None,
 ) -> tuple[Evaluation, float | None]:
-    """Sample ``count`` images and evaluate them; return also the share of pixels of predicted x_0 outside [-1, 1]."""
+    """Evaluate ``count`` samples, new ones or those of a store; return also the share of clipped pixels."""
     import torch
 
     from viz_diffusion.cli.record import sample_all
@@ -218,9 +242,14 @@ def _evaluate_samples(
 
     present = torch.tensor(loaded.run.config.present_labels)
     labels = present[torch.arange(count) % len(present)]
+    kept = None if stored is None else stored.first(count)
+    labels = labels if kept is None else kept[1]
     compared = sum(images_of_each(labels, test).values())
     check_count(count, compared, test)
-    images, clipped = sample_all(loaded, labels, seed, config, terminal)
+    if kept is None:
+        images, clipped = sample_all(loaded, labels, seed, config, terminal)
+    else:
+        images, clipped = kept[0], None
     terminal.tell_clipping(clipped, config.clip)
     facts = {"count": count, "compared": compared, "draws": FLOOR_DRAWS, "training": len(trained_on)}
     terminal.tell("Comparing", "comparing", **facts)

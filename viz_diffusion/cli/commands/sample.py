@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +11,9 @@ import typer
 from viz_diffusion.cli.class_choice import check_choice, choose_label
 from viz_diffusion.cli.console import Terminal, show_path, show_size
 from viz_diffusion.cli.loading import load_run
+from viz_diffusion.cli.many import is_store, quiet_terminal, several_workers, this_worker
+from viz_diffusion.cli.many_options import MANY_SAMPLES, ManyOptions
+from viz_diffusion.cli.many_samples import ManySamples, check_export, count_accurate, sample_into_store
 from viz_diffusion.cli.option_groups import OUTPUT, takes
 from viz_diffusion.cli.options import (
     PICTURE_SAMPLER,
@@ -23,8 +27,6 @@ from viz_diffusion.cli.options import (
     RunOption,
     SamplerOptions,
     SeedOption,
-    check_at_least,
-    check_seed,
     sampler_options,
 )
 from viz_diffusion.cli.outputs import Output, sampling_marks
@@ -33,32 +35,44 @@ from viz_diffusion.errors import VizdiffInputError, VizdiffIOError, VizdiffUsage
 from viz_diffusion.files.output_places import place_file
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
+    from numpy.typing import NDArray
 
     from viz_diffusion.cli.loading import LoadedRun
     from viz_diffusion.diffusion.sampler_config import SamplerConfig
     from viz_diffusion.evaluation.classifier import DigitClassifier
+    from viz_diffusion.evaluation.intervals import Share
     from viz_diffusion.training.config import RunConfig
 
 
+COUNT = 100
+"""Images by default."""
+_Asked = tuple[int | None, str | None, list[str] | None]
+"""The digit, the class name and the prompts that are asked for."""
 HELP = (
     "Sample many images, without recording their steps.\n\n"
     "Writes an array (.npz) or a grid of images (.png), and says how many are classified as the requested digit. "
-    "--prompt may be repeated: the prompts are drawn in turn, each time from the same noise.\n\n"
+    "--prompt may be repeated: the prompts are drawn in turn, each time from the same noise. Many images go into a "
+    "store (.zarr, or a URL), whose number does not cost memory, and which several workers can fill.\n\n"
     "Example: vizdiff sample --sampler ddim --steps 50 --out digits.png"
 )
 
 
-@takes(sampling=sampler_options(PICTURE_SAMPLER))
+@takes(sampling=sampler_options(PICTURE_SAMPLER), many=MANY_SAMPLES)
 def run_command(
     *,
-    out: Annotated[Path, typer.Option(help="File to write, .npz or .png.", rich_help_panel=OUTPUT)],
+    out: Annotated[
+        str,
+        typer.Option(metavar="PATH|URL", help="What to write: .npz, .png, or a store, .zarr.", rich_help_panel=OUTPUT),
+    ],
     run: RunOption = None,
     digit: Annotated[str | None, typer.Option(help="Digit, 0 to 9, or all: each in turn.", show_default="all")] = None,
     label: LabelOption = None,
     prompt: PromptOption = None,
-    count: Annotated[int, typer.Option(help="Images to sample.")] = 100,
+    count: Annotated[int | None, typer.Option(help="Images to sample.", show_default="100")] = None,
     sampling: SamplerOptions,
+    many: ManyOptions,
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
     lang: LangOption = "en",
@@ -70,17 +84,38 @@ def run_command(
     terminal = Terminal(as_json, quiet, lang)
     one = _one_digit(digit)
     check_choice(one, label, prompt)
-    check_at_least("--count", count, 1)
     config = sampling.config()
-    check_seed(seed, count)
+    seeds = many.chosen_seeds(seed, 0, count, COUNT)
+    asked = (one, label, prompt)
+    if is_store(out):
+        return _sample_into_store(out, run, asked, seeds, config, many, device, force, terminal)
+    many.refuse("goes with a store: let `out` end in .zarr, or be a URL")
+    if several_workers():
+        raise VizdiffUsageError(f"several workers fill one store: let `out` end in .zarr, or be a URL, found {out!r}")
+    _sample_into_file(Path(out), run, asked, len(seeds), seed, config, device, force, terminal)
+
+
+def _sample_into_file(
+    out: Path,
+    run: str | None,
+    asked: _Asked,
+    count: int,
+    seed: int,
+    config: SamplerConfig,
+    device: str,
+    force: bool,
+    terminal: Terminal,
+) -> None:
+    """Sample all images in memory, write a file, and say the classifier accuracy."""
     place_file(out, ".npz", ".png")
-    loaded = load_run(run, device, terminal, prompts=prompt)
+    loaded = load_run(run, device, terminal, prompts=asked[2])
     config = loaded.sampled_as(config)
     import torch
 
+    from viz_diffusion.evaluation.classifier import classifier_accuracy
+
     run_config = loaded.run.config
-    asked = one is not None or label is not None
-    digits = [choose_label(run_config, one, label)] if asked else list(run_config.present_labels)
+    digits = _digits(run_config, asked)
     Output(out, "sample", force).claim(
         terminal,
         labels=run_config.prompts or digits,
@@ -103,10 +138,60 @@ def run_command(
     terminal.tell("Done", "done_file", path=show_path(out), size=show_size(out), seconds=terminal.seconds)
     judge, wanted = _judge(run_config, terminal), _wanted_digits(labels, run_config)
     if judge is not None and wanted is not None:
-        result |= _classifier_accuracy(images, wanted, judge, run_config, terminal)
+        result |= _classifier_accuracy(*classifier_accuracy(images, wanted, judge), run_config, terminal)
     elif wanted is None:
         _tell_unclear_prompt(run_config, terminal)
     terminal.result(result)
+
+
+def _sample_into_store(
+    out: str,
+    run: str | None,
+    asked: _Asked,
+    seeds: NDArray[np.int64],
+    config: SamplerConfig,
+    many: ManyOptions,
+    device: str,
+    force: bool,
+    terminal: Terminal,
+) -> None:
+    """Sample this worker's part of a store; where it is complete then, say the classifier accuracy."""
+    import torch
+
+    from viz_diffusion.recording.many.images import Images
+    from viz_diffusion.recording.many.workers import local_device
+
+    worker = this_worker(many, force)
+    spoken = quiet_terminal(terminal, worker, many.shard)
+    loaded = load_run(run, local_device(device, os.environ), spoken, prompts=asked[2])
+    config, run_config = loaded.sampled_as(config), loaded.run.config
+    same_noise = len(run_config.prompts) or 1
+    limit = len(seeds) if many.seeds is None else len(seeds) * same_noise
+    images = Images(seeds[: -(-limit // same_noise)], _digits(run_config, asked), same_noise, limit)
+    order = ManySamples(out, images, config, many, force)
+    check_export(order, loaded, spoken)
+    filled = sample_into_store(loaded, order, spoken)
+    if not filled.is_complete and several_workers():
+        return  # the worker that completes the store says the result
+    result = {"out": out, "count": images.count, **_facts(loaded, config), "seeds": images.facts()["seeds"]}
+    result |= {**filled.facts, "seconds": round(terminal.seconds, 1)}
+    if filled.is_complete:
+        terminal.tell_clipping(filled.facts["x0_beyond_scale"], config.clip)
+        terminal.tell("Done", "done_store", path=out, hash=str(filled.root_hash)[:12], seconds=terminal.seconds)
+        judge = _judge(run_config, terminal)
+        probe = _wanted_digits(torch.tensor(images.labels), run_config)
+        if judge is not None and probe is not None:
+            found = count_accurate(out, judge, lambda labels: _wanted_digits(labels, run_config))
+            result |= _classifier_accuracy(*found, run_config, terminal)
+        elif probe is None:
+            terminal.tell("Left out", "prompts_without_digit")
+    terminal.result(result)
+
+
+def _digits(config: RunConfig, asked: _Asked) -> list[int]:
+    """Return the labels that the images have in turn."""
+    one, label, _ = asked
+    return list(config.present_labels) if one is None and label is None else [choose_label(config, one, label)]
 
 
 def _facts(loaded: LoadedRun, config: SamplerConfig) -> dict[str, Any]:
@@ -166,17 +251,8 @@ def _wanted_digits(labels: torch.Tensor, config: RunConfig) -> torch.Tensor | No
     return torch.tensor(digits)[labels] if len(digits) == len(config.prompts) else None
 
 
-def _classifier_accuracy(
-    images: torch.Tensor,
-    labels: torch.Tensor,
-    judge: tuple[DigitClassifier, str],
-    config: RunConfig,
-    terminal: Terminal,
-) -> dict[str, Any]:
-    """Say how many samples the classifier reads as their labels; return the same for the command's JSON."""
-    from viz_diffusion.evaluation.classifier import classifier_accuracy
-
-    share, classifier = classifier_accuracy(images, labels, judge)
+def _classifier_accuracy(share: Share, classifier: str, config: RunConfig, terminal: Terminal) -> dict[str, Any]:
+    """Say how many samples a classifier reads as their labels; return the same for the command's JSON."""
     whose = terminal.text(f"classifier_{'bundled' if config.dataset == 'mnist' else 'own'}", digest=classifier[:8])
     terminal.tell("Accuracy", "accuracy", share=terminal.share(share), whose=whose)
     return {

@@ -27,6 +27,7 @@ from viz_diffusion.cli.options import (
     check_seed,
 )
 from viz_diffusion.cli.training_options import (
+    AccumulateOption,
     AutoencoderStepsOption,
     BatchSizeOption,
     CheckpointEveryOption,
@@ -34,6 +35,7 @@ from viz_diffusion.cli.training_options import (
     DatasetOption,
     EpochsOption,
     ForceOption,
+    LogOption,
     MinutesOption,
     NoTimeOption,
     ObjectiveOption,
@@ -47,21 +49,25 @@ from viz_diffusion.cli.training_options import (
     check_density,
     check_space,
 )
+from viz_diffusion.cli.training_processes import process_device, said_once, train_together
 from viz_diffusion.cli.training_start import NewRun, create_run, resume_run
 from viz_diffusion.cli.training_text import check_conditioning
 from viz_diffusion.errors import VizdiffUsageError
+from viz_diffusion.training.launch import launched
 from viz_diffusion.training.presets import DEFAULT_PRESET, find_preset
 
 if TYPE_CHECKING:
     from viz_diffusion.data import Digits
     from viz_diffusion.training.loop import TrainState
     from viz_diffusion.training.run import Run
+    from viz_diffusion.training.trackers import Tracker
 
 
 HELP = (
     "Train a model on MNIST or on your own data.\n\n"
     "MNIST is included; no network is needed. Ctrl-C saves a checkpoint after the current step, and --resume goes on "
-    "from there. vizdiff info shows the quality that each preset reached.\n\n"
+    "from there. vizdiff info shows the quality that each preset reached. Several processes that torchrun or srun "
+    "starts train one network together: docs/scaling.md.\n\n"
     "Example: vizdiff train --minutes 10"
 )
 
@@ -75,6 +81,7 @@ def run_command(
     data_dir: DataDirOption = None,
     image_size: ImageSizeOption = None,
     batch_size: BatchSizeOption = None,
+    accumulate: AccumulateOption = 1,
     space: SpaceOption = None,
     autoencoder_steps: AutoencoderStepsOption = None,
     conditioning: ConditioningOption = None,
@@ -90,34 +97,46 @@ def run_command(
     out: Annotated[
         Path | None, typer.Option(help="New run folder to write.", show_default="under runs/", rich_help_panel=OUTPUT)
     ] = None,
+    log: LogOption = None,
     lang: LangOption = "en",
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Train a model and write a run folder."""
-    terminal = Terminal(as_json, quiet, lang)
-    _check_numbers(minutes, epochs, steps, batch_size, subset, checkpoint_every)
-    check_seed(seed or 0)
-    check_density(timestep_density)
-    check_space(space, autoencoder_steps)
-    check_conditioning(conditioning, (dataset, data_dir), space)
-    given = {"objective": objective, "timestep_density": timestep_density}
-    target: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    named = (preset, minutes, epochs, dataset, image_size, batch_size)
-    _check_resume(resume, force, (*named, target or None, space, conditioning, subset, no_time or None, seed, out))
-    chosen_preset = find_preset(preset or DEFAULT_PRESET)
+    launch = launched()
+    terminal = Terminal(as_json and launch.is_main, quiet or not launch.is_main, lang)
+    with said_once(launch):
+        _check_numbers(minutes, epochs, steps, batch_size, subset, checkpoint_every, accumulate)
+        check_seed(seed or 0)
+        check_density(timestep_density)
+        check_space(space, autoencoder_steps)
+        check_conditioning(conditioning, (dataset, data_dir), space)
+        given = {"objective": objective, "timestep_density": timestep_density}
+        target: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+        named = (preset, minutes, epochs, dataset, image_size, batch_size)
+        _check_resume(resume, force, (*named, target or None, space, conditioning, subset, no_time or None, seed, out))
+        chosen = find_preset(preset or DEFAULT_PRESET)
+    if resume is None and epochs is None and steps is None and minutes is None:
+        minutes, steps = chosen.minutes, chosen.steps
+    kind = (dataset, data_dir, image_size, batch_size, target, space, autoencoder_steps, conditioning)
+    options = NewRun(steps, epochs, minutes, *kind, subset, no_time, seed or 0, out)
     terminal.say("Loading", "PyTorch")
-    if resume is None:
-        if epochs is None and steps is None:
-            minutes, steps = (minutes, None) if minutes is not None else (chosen_preset.minutes, chosen_preset.steps)
-        data = (dataset, data_dir, image_size)
-        kind = (space, autoencoder_steps, conditioning)
-        options = NewRun(steps, epochs, minutes, *data, batch_size, target, *kind, subset, no_time, seed or 0, out)
-        started = create_run(chosen_preset, options, device, terminal)
-    else:
-        started = resume_run(resume, steps, device, force, data_dir, terminal)
-    run, state, training, heldout, metrics_bytes = started
-    _train(run, state, training, heldout, checkpoint_every, metrics_bytes, terminal)
+    torch_device = process_device(device, launch)
+    with train_together(launch, torch_device, accumulate) as processes:
+        tracker = _tracker(log, launch.is_main)
+        if resume is None:
+            started = create_run(chosen, options, torch_device, processes, terminal)
+        else:
+            started = resume_run(resume, steps, torch_device, force, data_dir, processes, terminal)
+        run, state, training, heldout, metrics_bytes = started
+        _train(run, state, training, heldout, checkpoint_every, metrics_bytes, terminal, tracker)
+
+
+def _tracker(name: str | None, is_main: bool) -> Tracker | None:
+    """Return the tracker of ``--log``; the other processes have none."""
+    from viz_diffusion.training.trackers import load_tracker
+
+    return None if name is None or not is_main else load_tracker(name)
 
 
 def _check_numbers(
@@ -127,6 +146,7 @@ def _check_numbers(
     batch_size: int | None,
     subset: int | None,
     checkpoint_every: int,
+    accumulate: int,
 ) -> None:
     """Refuse impossible numbers; the message names the option."""
     if sum(budget is not None for budget in (minutes, epochs, steps)) > 1:
@@ -139,6 +159,7 @@ def _check_numbers(
         ("--batch-size", batch_size),
         ("--subset", subset),
         ("--checkpoint-every", checkpoint_every),
+        ("--accumulate", accumulate),
     ):
         if whole is not None:
             check_at_least(option, whole, 1)
@@ -163,33 +184,41 @@ def _train(
     checkpoint_every: int,
     metrics_bytes: int,
     terminal: Terminal,
+    tracker: Tracker | None = None,
 ) -> None:
     from viz_diffusion.cli.training_display import watch
+    from viz_diffusion.training.follower import Follower
     from viz_diffusion.training.trainer import Trainer
 
-    loss, speed, started = None, 0.0, time.perf_counter()
+    loss, speed, started, number, processes = None, 0.0, time.perf_counter(), 0, state.processes
     with _stop_signal() as stopped, watch(terminal) as show_progress:
-        progress = Trainer(
+        processes.received = stopped
+        progress = (Trainer if processes.is_main else Follower)(
             run,
             state,
             data,
             heldout,
             checkpoint_every=checkpoint_every,
             metrics_bytes=metrics_bytes,
-            should_stop=lambda: bool(stopped),
+            should_stop=lambda: bool(processes.signal),
+            tracker=tracker,
         ).run()
         for now in progress:
             loss, speed = show_progress(now), now.images_per_second
-            if stopped:
+            if number := processes.signal:  # one after the last step stops nothing
                 progress.close()
                 break
-        else:
-            stopped.clear()  # a signal after the last step stops nothing
-    if stopped:
+    if number:
         terminal.tell("Stopped", "stopped_at", step=state.step, path=shlex.quote(show_path(run.path)))
-        raise typer.Exit(128 + stopped[0])
+        raise typer.Exit(128 + number)
+    if processes.is_main:
+        _tell_result(run, state, loss, speed, time.perf_counter() - started, terminal)
+
+
+def _tell_result(
+    run: Run, state: TrainState, loss: float | None, speed: float, seconds: float, terminal: Terminal
+) -> None:
     digest = run.open(run.path).load_model()[1]
-    seconds = time.perf_counter() - started
     rates = {"steps": state.step, "speed": speed, "seconds": seconds}
     about = [terminal.text("trained", **rates), *([] if loss is None else [terminal.text("loss", loss=loss)])]
     terminal.tell("Done", "done_training", path=show_path(run.path), about=terminal.text("comma").join(about))
@@ -204,6 +233,7 @@ def _train(
             "seconds": round(seconds, 1),
             "loss": loss,
             "weights_sha256": digest,
+            **({} if state.processes.count == 1 else {"processes": state.processes.count}),
         }
     )
 

@@ -19,6 +19,7 @@ from viz_diffusion.evaluation.classifier import DigitClassifier
 from viz_diffusion.files import io_errors, read_json
 from viz_diffusion.lessons.context import LessonContext
 from viz_diffusion.lessons.latent.cost import TIMING, measure_cost, training_products
+from viz_diffusion.lessons.latent.latent_map import SHOWN_LABEL, SIZES, FlatNetwork, LatentMap, measure_map
 from viz_diffusion.lessons.latent.latent_study import LatentStudy
 from viz_diffusion.lessons.latent.reconstruction import MOVED_DIGITS, measure_channels, measure_reconstruction
 from viz_diffusion.lessons.latent.sample_quality import CONTROL_COUNTS, COUNTS, Arm, Training, measure_quality
@@ -28,6 +29,8 @@ from viz_diffusion.training.run import MANIFEST, WEIGHTS, Run
 
 BUNDLED = "bundled-latent"
 """Name of the latent run that comes with the package."""
+BUNDLED_FLAT = "bundled-latent-2d"
+"""Name of the run in latents of two numbers."""
 BUNDLED_TEXT = "bundled-text"
 """Name of the run with a text encoder."""
 SHORT = "noise"
@@ -40,16 +43,20 @@ PAIRS = (50, 500)
 """Pairs of test digits to walk between."""
 
 
-def bundled_folder() -> Path | None:
-    """Return the folder of the latent run that comes with the package; None where none does."""
-    folder = BUNDLED_RUNS.get(BUNDLED)
+def bundled_folder(name: str = BUNDLED) -> Path | None:
+    """Return the folder of the latent run of this name; None where none comes with the package."""
+    folder = BUNDLED_RUNS.get(name)
     return folder if folder is not None and (folder / MANIFEST).is_file() else None
 
 
 def is_of_bundled(study: LatentStudy) -> bool:
-    """Return whether results are of the latent network and the autoencoder that come with the package."""
-    folder = bundled_folder()
-    return folder is not None and read_json(folder / MANIFEST)["sha256"].get(WEIGHTS) == study.latent_sha256
+    """Return whether results are of the latent networks that come with the package."""
+    measured = {BUNDLED: study.latent_sha256} | ({} if study.plane is None else {BUNDLED_FLAT: study.plane.sha256})
+    folders = [(bundled_folder(name), sha256) for name, sha256 in measured.items()]
+    return all(
+        folder is not None and read_json(folder / MANIFEST)["sha256"].get(WEIGHTS) == sha256
+        for folder, sha256 in folders
+    )
 
 
 def measure_latent(context: LessonContext) -> LatentStudy:
@@ -90,13 +97,36 @@ def measure_latent(context: LessonContext) -> LatentStudy:
         context.progress,
     )
     parts = reconstruction, channels, walks, cost, quality
-    return LatentStudy(*parts, autoencoder.kl_weight, digest, space.sha256, text_parameters())
+    sha256 = digest, space.sha256
+    return LatentStudy(*parts, autoencoder.kl_weight, *sha256, text_parameters(), measure_plane(context))
+
+
+def measure_plane(context: LessonContext) -> LatentMap | None:
+    """Measure the map of the run, where its latents are two numbers, or else of the bundled run; None without one."""
+    run, network, folder = context.run, context.model, bundled_folder(BUNDLED_FLAT)
+    if not _is_flat(run):
+        if folder is None:
+            return None
+        run = Run.open(folder)
+        network = run.load_model(context.device)[0]
+    process = run.config.sampled(network, "ddim")
+    flat = FlatNetwork(*process, process[0].latent_space, run.load_model()[1])
+    digits, classifier = _first(context.heldout, context.size(*DIGITS)), DigitClassifier.bundled()[0]
+    return measure_map(flat, digits, classifier, SHOWN_LABEL, context.size(*SIZES), context.progress)
+
+
+def _is_flat(run: Run) -> bool:
+    """Return whether a run's latents are points of a plane."""
+    return run.config.autoencoder is not None and run.config.x_shape == (2, 1, 1)
 
 
 def _networks(context: LessonContext) -> tuple[tuple[Run, SimpleUNet, str], tuple[Run, SimpleUNet, str]]:
-    """Return run, network and SHA-256 of its weights: in latents and on pixels, one of them the context's own."""
+    """Return run, network and SHA-256 of its weights, in latents and on pixels: one of them the context's own.
+
+    Latents of two numbers are no match for pixels: beside their map, the bundled networks are compared.
+    """
     own = context.run
-    if own.config.space == "latent":
+    if own.config.space == "latent" and not _is_flat(own):
         pixel = Run.bundled()
         return (own, context.network, own.load_model(context.device)[1]), (pixel, *pixel.load_model(context.device))
     folder = bundled_folder()
@@ -105,6 +135,9 @@ def _networks(context: LessonContext) -> tuple[tuple[Run, SimpleUNet, str], tupl
             "no run in latents comes with the package; train one with: vizdiff train --space latent, and give its `run`"
         )
     latent = Run.open(folder)
+    if _is_flat(own):
+        own = Run.bundled()
+        return (latent, *latent.load_model(context.device)), (own, *own.load_model(context.device))
     return (latent, *latent.load_model(context.device)), (own, context.network, "")
 
 

@@ -11,7 +11,9 @@ from viz_diffusion.lessons.latent.figures import (
     draw_latent_space,
     draw_latent_walk,
 )
+from viz_diffusion.lessons.latent.latent_map import LIMIT, SHADES, LatentMap
 from viz_diffusion.lessons.latent.latent_study import LatentStudy, facts, image_products, share
+from viz_diffusion.lessons.latent.map_figure import MapDrawing, draw_latent_map
 from viz_diffusion.lessons.latent.parts_figure import PartSizes, draw_stable_diffusion
 from viz_diffusion.lessons.latent.quality_figure import draw_latent_quality
 from viz_diffusion.plots import theme
@@ -21,7 +23,7 @@ COLOURS = {"latent": theme.PURPLE, "pixel": theme.ORANGE, "short": theme.MUTED}
 
 
 def draw(data: LatentStudy) -> Figures:
-    """Draw the digits' latents, walks, channels, cost and quality, and the parts of Stable Diffusion."""
+    """Draw the digits' latents, walks, the map, channels, cost and quality, and the parts of Stable Diffusion."""
     made, channels, walks = data.reconstruction, data.channels, data.walks
     shares = [channels.whole_right, *channels.without_right]
     limit = float(np.ceil(20 * np.abs(channels.change).max()) / 20)
@@ -38,14 +40,38 @@ def draw(data: LatentStudy) -> Figures:
         made.latents.shape[1:],
         (1, *made.images.shape[1:]),
     )
-    return Figures(
+    plane = data.plane
+    first = Figures(
         latent_space=lambda: draw_latent_space(made.images, made.latents, made.decoded),
         latent_walk=lambda: draw_latent_walk(*drawn, _middles(data)),
+    )
+    mapped = Figures() if plane is None else Figures(latent_map=lambda: draw_latent_map(_map(plane)))
+    others = Figures(
         channel_contents=lambda: draw_channel_contents(
             channels.whole, channels.without, [f"{hits.mean():.1%}" for hits in shares], channels.change, limit
         ),
         latent_quality=lambda: draw_latent_quality(_cost(data), *_quality(data)),
         stable_diffusion=lambda: draw_stable_diffusion(sizes, made.latents[example], made.decoded[example]),
+    )
+    return first | mapped | others
+
+
+def _map(plane: LatentMap) -> MapDrawing:
+    ends = plane.inside[-1]
+    return MapDrawing(
+        LIMIT,
+        plane.tiles / (SHADES - 1),
+        plane.probability,
+        plane.points,
+        plane.point_labels,
+        plane.paths,
+        plane.digit,
+        states=plane.paths.shape[2] - 1 - plane.steps_left,
+        frames=plane.frames,
+        steps_left=plane.steps_left.tolist(),
+        inside=[f"{hits.mean():.0%}" for hits in plane.inside],
+        ends=[f"{hits.mean():.0%}" for hits in ends],
+        count=ends.shape[1],
     )
 
 

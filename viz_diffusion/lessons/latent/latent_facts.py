@@ -134,6 +134,54 @@ class ArmFacts:
 
 
 @dataclass(frozen=True)
+class MapFacts:
+    """What texts and JSON files say of a network in latents of two numbers, and of F states of its paths."""
+
+    map_digit: int
+    """Label of the path whose states are decoded in the figure."""
+    map_steps: int
+    """DDIM steps of each path."""
+    map_noises: int
+    """Noises from each of which a path of every label was generated."""
+    map_paths: int
+    """All of these paths."""
+    map_decoded: float
+    """Share of reconstructed test digits that are classified as their labels."""
+    map_decoded_interval: tuple[float, float]
+    """Its 95% interval."""
+    map_outside: float
+    """Share of test digits that lie beyond the edge of the map."""
+    map_ends: float
+    """Share of paths that end in the region of their label: of generated digits that are classified as requested."""
+    map_ends_half: float
+    """Half its 95% interval, from the means of the noises."""
+    map_labels: tuple[float, ...]
+    """(L,) the same of each label."""
+    map_label_intervals: tuple[tuple[float, float], ...]
+    """(L,) their 95% intervals."""
+    map_lowest: int
+    """The label with the smallest share."""
+    map_lowest_share: float
+    """Its share."""
+    map_lowest_interval: tuple[float, float]
+    """Its 95% interval."""
+    map_highest: int
+    """The label with the largest share."""
+    map_highest_share: float
+    """Its share."""
+    map_highest_interval: tuple[float, float]
+    """Its 95% interval."""
+    map_shuffled: float
+    """Share of paths from the same noises, but of other labels, that end in the region of a label."""
+    map_shuffled_half: float
+    """Half its 95% interval."""
+    map_left: tuple[int, ...]
+    """(F,) steps left at the states that were decoded."""
+    map_inside: tuple[float, ...]
+    """(F,) share of states in the region of their label."""
+
+
+@dataclass(frozen=True)
 class LatentFacts:
     """What texts and JSON files say of generation in latents."""
 
@@ -171,3 +219,5 @@ class LatentFacts:
     """First 8 digits of the classifier's SHA-256."""
     text_parameters: int | None
     """Parameters of the bundled text encoder; None where there is none."""
+    map: Annotated[MapFacts | None, FactGroup()]
+    """Of a network in latents of two numbers."""

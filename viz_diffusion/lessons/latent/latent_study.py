@@ -9,7 +9,15 @@ from numpy.typing import NDArray
 
 from viz_diffusion.evaluation.intervals import Share, half_of_mean
 from viz_diffusion.lessons.latent.cost import Cost
-from viz_diffusion.lessons.latent.latent_facts import ArmFacts, AutoencoderFacts, CostFacts, LatentFacts, WalkFacts
+from viz_diffusion.lessons.latent.latent_facts import (
+    ArmFacts,
+    AutoencoderFacts,
+    CostFacts,
+    LatentFacts,
+    MapFacts,
+    WalkFacts,
+)
+from viz_diffusion.lessons.latent.latent_map import STEPS, LatentMap
 from viz_diffusion.lessons.latent.reconstruction import Channels, Reconstruction
 from viz_diffusion.lessons.latent.sample_quality import Quality, SampleQuality
 from viz_diffusion.lessons.latent.walks import SURE, Walks
@@ -37,6 +45,13 @@ class LatentStudy:
     """Of the autoencoder's weights, likewise."""
     text_parameters: int | None
     """Parameters of the bundled text encoder; None where there is none."""
+    plane: LatentMap | None
+    """Of a network in latents of two numbers; None where none comes with the package."""
+
+    @property
+    def plane_sha256(self) -> str | None:
+        """Of that network's weights."""
+        return None if self.plane is None else self.plane.sha256
 
 
 def facts(data: LatentStudy) -> LatentFacts:
@@ -61,6 +76,36 @@ def facts(data: LatentStudy) -> LatentFacts:
         scaled_frechet=tuple(one.frechet for one in quality.scaled),
         classifier=quality.classifier_sha256[:8],
         text_parameters=data.text_parameters,
+        map=None if data.plane is None else _map_facts(data.plane),
+    )
+
+
+def _map_facts(plane: LatentMap) -> MapFacts:
+    ends, shuffled = plane.inside[-1], plane.shuffled
+    labels = [share(hits) for hits in ends]
+    lowest, highest = int(ends.mean(axis=1).argmin()), int(ends.mean(axis=1).argmax())
+    return MapFacts(
+        map_digit=plane.digit,
+        map_steps=STEPS,
+        map_noises=ends.shape[1],
+        map_paths=ends.size,
+        map_decoded=float(plane.right.mean()),
+        map_decoded_interval=share(plane.right).interval,
+        map_outside=plane.outside,
+        map_ends=float(ends.mean()),
+        map_ends_half=float(half_of_mean(ends.mean(axis=0))),
+        map_labels=tuple(one.value for one in labels),
+        map_label_intervals=tuple(one.interval for one in labels),
+        map_lowest=lowest,
+        map_lowest_share=labels[lowest].value,
+        map_lowest_interval=labels[lowest].interval,
+        map_highest=highest,
+        map_highest_share=labels[highest].value,
+        map_highest_interval=labels[highest].interval,
+        map_shuffled=float(shuffled.mean()),
+        map_shuffled_half=float(half_of_mean(shuffled.mean(axis=0))),
+        map_left=tuple(plane.steps_left.tolist()),
+        map_inside=tuple(plane.inside.mean(axis=(1, 2)).tolist()),
     )
 
 

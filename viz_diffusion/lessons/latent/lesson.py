@@ -22,6 +22,8 @@ LARGEST_RATIO = 0.25
 """Largest ratio of times at which an image in latents counts as cheap."""
 LARGEST_QUOTIENT = 1.25
 """Largest ratio of the multiplications of two trainings that still count as equal."""
+MOST_ENDS = 0.9
+"""Paths end in the region of their label where more than this share of them does."""
 MOST_NEAR = 0.5
 """A place of the latent counts as a place of the image where more than this share of the change is near it."""
 
@@ -40,6 +42,7 @@ def claims(data: LatentStudy) -> tuple[Claim, ...]:
         _local(data.channels),
         _every_channel(data.channels),
         _fewer("walk", data.walks.pixel_sure, data.walks.latent_sure),
+        *_on_the_map(data),
         _scale_matters(quality),
     ]
     return tuple(answers)
@@ -95,6 +98,21 @@ def _every_channel(channels: Channels) -> Claim:
     return Claim("every_channel", all_surely(surely(low, high) for _, low, high in losses), numbers)
 
 
+def _on_the_map(data: LatentStudy) -> tuple[Claim, ...]:
+    """Decide what two numbers cost, where paths end, and whether that is the label's doing."""
+    plane = data.plane
+    if plane is None:
+        return ()
+    ends, shuffled = plane.inside[-1].mean(axis=0), plane.shuffled.mean(axis=0)
+    mean, half = float(ends.mean()), float(half_of_mean(ends))
+    gap, gap_half = float((ends - shuffled).mean()), float(half_of_mean(ends - shuffled))
+    return (
+        _fewer("two_numbers", plane.right, data.reconstruction.decoded_right),
+        Claim("map_ends", surely(mean - half - MOST_ENDS, mean + half - MOST_ENDS), {"limit": MOST_ENDS}),
+        Claim("map_label", surely(gap - gap_half, gap + gap_half), {"gap": gap, "gap_half": gap_half}),
+    )
+
+
 def _scale_matters(quality: Quality) -> Claim:
     """Decide whether samples are farther from real digits wherever latents have another scale than in training."""
     right, *wrong = quality.scaled
@@ -138,15 +156,16 @@ LESSON = Lesson(
         (
             LessonFigure("latent_space", in_exercise=True),
             LessonFigure("latent_walk"),
+            LessonFigure("latent_map"),
             LessonFigure("channel_contents", advanced=True),
             LessonFigure("latent_quality"),
             LessonFigure("stable_diffusion"),
         ),
         fits=is_of_bundled,
-        also_of="latent_sha256",
+        also_of=("latent_sha256", "plane_sha256"),
     ),
     latent=True,
-    seconds=(40, 350),
+    seconds=(50, 400),
     facts=facts,
     claims=claims,
     rows=rows,

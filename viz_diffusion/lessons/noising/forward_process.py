@@ -21,7 +21,7 @@ TIMESTEPS = (50, 100, 150, 200, 250, 300, 350, 450, 600, 999)
 """Timesteps of the grid of noised digits, for T = 1000."""
 NUM_THUMBNAILS = 6
 MOST_IMAGES = 5
-CHAINS = (60, 1000)
+CHAINS = (20, 1000)
 """How many times the first digit is noised step by step, quick and full."""
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from viz_diffusion.evaluation.intervals import half_of_mean
 from viz_diffusion.lessons.facts import FactGroup
+from viz_diffusion.recording.path_length import straightness
 
 Float64 = NDArray[np.float64]
 KINDS = ("ddim", "ddpm", "walk")
@@ -85,15 +86,6 @@ def _kind_facts(values: Float64) -> KindFacts:
     """Return the means over the paths of (3, M) values, with their intervals."""
     mean, half = values.mean(axis=1), half_of_mean(values, axis=1)
     return KindFacts(*(float(value) for pair in zip(mean, half, strict=True) for value in pair))
-
-
-def straightness(paths: Float64) -> tuple[Float64, Float64]:
-    """Return (M,) chords over lengths, and (M,) lengths, of (M, P, D) paths.
-
-    A random walk of n even steps in many dimensions has 1/√n.
-    """
-    length = np.linalg.norm(np.diff(paths, axis=1), axis=2).sum(axis=1)
-    return np.linalg.norm(paths[:, -1] - paths[:, 0], axis=1) / length, length
 
 
 def principal(path: Float64) -> tuple[Float64, Float64]:

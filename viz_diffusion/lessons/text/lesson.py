@@ -233,7 +233,7 @@ LESSON = Lesson(
             LessonFigure("text_similarity", advanced=True),
         ),
         fits=is_of_bundled,
-        also_of="text_sha256",
+        also_of=("text_sha256",),
     ),
     prompts=True,
     seconds=(25, 150),

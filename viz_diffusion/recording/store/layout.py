@@ -22,7 +22,7 @@ SUMS = "SHA256SUMS"
 """File in each array's folder: the SHA-256 of each chunk file, in the format of ``sha256sum --check``."""
 OVERFLOW = "overflow"
 """The group of arrays with the values that float16 cannot represent."""
-NESTED = ("conventions", "overflowed", "recorded", "sha256")
+NESTED = ("conventions", "overflowed", "plan", "recorded", "sha256")
 """Attributes that hold values by name."""
 NARROW, WIDE = "float16", "float32"
 DTYPES = (WIDE, NARROW)

@@ -27,9 +27,10 @@ from viz_diffusion.recording.store.layout import (
     from_attributes,
 )
 from viz_diffusion.recording.store.metadata_sums import check_metadata, checked_sums
+from viz_diffusion.recording.store.places import StorePlace, is_url
 
 _CODECS = {"bytes", "zstd", "blosc", "gzip", "crc32c"}
-_DTYPES = {"float16", "float32", "float64", "int64"}
+_DTYPES = {"float16", "float32", "float64", "int64", "uint8"}
 _LONGEST, _MOST_AXES = 2**40, 32
 """The longest axis that is read, and the most axes."""
 _MOST_DENSE = 2**16
@@ -63,7 +64,7 @@ class StoreReader:
     Parameters
     ----------
     path
-        A folder, or a ``.zip`` of one.
+        A folder, a ``.zip`` of one, or a URL that fsspec knows.
 
     Raises
     ------
@@ -71,9 +72,11 @@ class StoreReader:
         Where ``path`` is no store, or one of an unknown version.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._zip = zipfile.ZipFile(path) if path.is_file() else None
+    def __init__(self, path: Path | str) -> None:
+        self._place = StorePlace(path) if is_url(path) else None
+        self._path = Path(path)
+        self._zip = zipfile.ZipFile(path) if self._place is None and self._path.is_file() else None
+        self._known_sums: dict[str, dict[str, str]] = {}
         root = self._json("zarr.json")
         if root.get("node_type") != "group" or not isinstance(root.get("attributes"), dict):
             raise VizdiffInputError("its zarr.json describes no recording")
@@ -113,12 +116,15 @@ class StoreReader:
     def names(self, group: str = "") -> tuple[str, ...]:
         """Return the names of the arrays and groups directly in ``group``, sorted."""
         prefix = f"{group}/" if group else ""
+        if self._place is not None:
+            found = self._place.names(group)
+            return tuple(sorted(name for name in found if self._place.read(f"{prefix}{name}/zarr.json") is not None))
         if self._zip is not None:
             listed = {n.removeprefix(prefix).split("/")[0] for n in self._zip.namelist() if n.startswith(prefix)}
             return tuple(sorted(name for name in listed if f"{prefix}{name}/zarr.json" in self._zip.namelist()))
         folder = self._path / group
-        found = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
-        return tuple(sorted(name for name in found if (folder / name / "zarr.json").is_file()))
+        entries = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
+        return tuple(sorted(name for name in entries if (folder / name / "zarr.json").is_file()))
 
     def attributes(self, name: str) -> dict[str, Any]:
         """Return an array's attributes."""
@@ -166,6 +172,8 @@ class StoreReader:
         """Return the SHA-256 of each chunk of an array, by file name; None for stores of version 1."""
         if not self._has_sums:
             return None
+        if name in self._known_sums:
+            return self._known_sums[name]
         key = f"{name}/{SUMS}"
         data = self._bytes(key)
         if data is None:
@@ -173,7 +181,8 @@ class StoreReader:
         if self.attrs.get("status") == "complete" and sha256_bytes(data) != self.attrs["sha256"].get(name):
             raise VizdiffInputError(f"{key} is not what was written")
         lines = (line.split("  ", 1) for line in data.decode("utf-8", "replace").splitlines())
-        return {line[1]: line[0] for line in lines if len(line) == 2}
+        self._known_sums[name] = {line[1]: line[0] for line in lines if len(line) == 2}
+        return self._known_sums[name]
 
     def _check(self, name: str, key: str, sums: dict[str, str] | None, words: str) -> None:
         """Refuse a chunk that is missing, a link, or has another SHA-256 than the one that was written."""
@@ -190,6 +199,8 @@ class StoreReader:
             raise VizdiffInputError(f"{file} {swapped}: SHA-256 {found[:12]}…, expected {str(expected)[:12]}…")
 
     def _bytes(self, key: str) -> bytes | None:
+        if self._place is not None:
+            return self._place.read(key)
         if self._zip is not None:
             return self._zip.read(key) if key in self._zip.namelist() else None
         file = self._path / key
@@ -235,8 +246,11 @@ class StoreReader:
 
     def _open(self, name: str) -> Any:
         import zarr
-        from zarr.storage import LocalStore, ZipStore
+        from zarr.storage import FsspecStore, LocalStore, ZipStore
 
+        if self._place is not None:
+            remote = FsspecStore.from_url(self._place.name, read_only=True)
+            return zarr.open_array(remote, path=name, mode="r", zarr_format=3)
         store: Any = LocalStore(self._path, read_only=True) if self._zip is None else ZipStore(self._path, mode="r")
         return zarr.open_array(store, path=name, mode="r", zarr_format=3)
 

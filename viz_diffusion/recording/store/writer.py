@@ -280,8 +280,10 @@ def refuse_other_folders(path: Path) -> None:
         raise VizdiffInputError(f"{path} is a folder of something else; choose another place for the recording")
 
 
-def require_space(path: Path, needed: int) -> None:
-    """Refuse a recording of ``needed`` bytes where the disk of ``path`` has less space.
+def require_space(
+    path: Path, needed: int, *, what: str = "recording", mend: str = "record fewer images or steps, or as float16"
+) -> None:
+    """Refuse what needs more bytes than the disk of ``path`` has; the message says what it is, and the mend.
 
     Raises
     ------
@@ -294,7 +296,4 @@ def require_space(path: Path, needed: int) -> None:
     with io_errors("look at the disk of", path):
         free = shutil.disk_usage(folder).free
     if needed > free:
-        raise VizdiffIOError(
-            f"the recording needs {needed:,} bytes and {free:,} are free at {folder}; "
-            "record fewer images or steps, or as float16"
-        )
+        raise VizdiffIOError(f"the {what} needs {needed:,} bytes and {free:,} are free at {folder}; {mend}")
