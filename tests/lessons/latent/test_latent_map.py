@@ -132,17 +132,17 @@ def test_the_map_is_drawn_with_its_paths(lang: str) -> None:
     with use_texts(load_texts(lang)):
         figure = LESSON.draw(study(plane=known))["latent_map"]
     axes = next(one for one in figure.axes if one.get_images() and one.get_xlim() == (-LIMIT, LIMIT))
-    lines = [line for line in axes.get_lines() if len(line.get_xydata()) == STEPS + 1]
-    drawn = {line.get_color(): line.get_xydata() for line in lines}
+    lines = [line for line in axes.get_lines() if len(np.asarray(line.get_xydata())) == STEPS + 1]
+    drawn = {line.get_color(): np.asarray(line.get_xydata()) for line in lines}
     assert len(lines) == 10
     np.testing.assert_allclose(drawn[theme.ORANGE], known.paths[5, 0], atol=1e-6)
     ends = {text.get_text() for text in axes.texts}
     assert ends >= set("0123456789")
     # a cell is drawn where its latent lies: the picture's first rows are the top of the map
     image = axes.get_images()[0]
-    assert image.get_extent() == [-LIMIT, LIMIT, -LIMIT, LIMIT]
+    assert list(image.get_extent()) == [-LIMIT, LIMIT, -LIMIT, LIMIT]
     factor = 1430 // (3 * 28)
-    assert image.get_array().shape == (3 * 28 * factor, 3 * 28 * factor, 4)
+    assert np.asarray(image.get_array()).shape == (3 * 28 * factor, 3 * 28 * factor, 4)
     written = " ".join(text.get_text() for text in figure.texts)
     assert "100%" in written
     assert "10%" in written
@@ -153,5 +153,5 @@ def test_rows_of_the_map_are_drawn_from_the_top() -> None:
     tiles[0, 2] = SHADES - 1  # the lower right corner
     figure = LESSON.draw(study(plane=plane(tiles=tiles)))["latent_map"]
     axes = next(one for one in figure.axes if one.get_images() and one.get_xlim() == (-LIMIT, LIMIT))
-    rows, columns = np.nonzero(axes.get_images()[0].get_array()[..., 3])
+    rows, columns = np.nonzero(np.asarray(axes.get_images()[0].get_array())[..., 3])
     assert (rows.min(), columns.min()) == (2 * 28 * 17, 2 * 28 * 17)
