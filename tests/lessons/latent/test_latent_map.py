@@ -44,14 +44,16 @@ class Clock:
         return self.typical[torch.cdist(latents[:, :, 0, 0].float(), PLACES).argmin(dim=1)]
 
 
-def leading_to(place: Any) -> Answering:
+def leading_to(place: Any, space: Any) -> Answering:
     """Return a denoiser whose predicted x_0 is always ``place(x, labels)``, (B, 2)."""
 
     def answer(x: Tensor, timesteps: Tensor, labels: Tensor) -> Tensor:
         power = torch.from_numpy(LINEAR.alphas_cumprod).float()[timesteps][:, None, None, None]
         return (x - power.sqrt() * place(x, labels)[:, :, None, None]) / (1 - power).sqrt()
 
-    return Answering(answer)
+    network = Answering(answer)
+    network.latent_space = space  # type: ignore[assignment]  # latents are not clipped
+    return network
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +79,7 @@ def test_cells_are_counted_from_the_bottom_left() -> None:
 
 def test_paths_to_known_places_are_those_of_the_closed_form(space: Any) -> None:
     """DDIM keeps ε where predicted x_0 stays the same: x_t = √ᾱ x_0 + √(1-ᾱ) ε (Song et al. 2021, eq. 12)."""
-    flat = FlatNetwork(leading_to(lambda _x, labels: PLACES[labels]), LINEAR, space, "")
+    flat = FlatNetwork(leading_to(lambda _x, labels: PLACES[labels], space), LINEAR, space, "")
     labels = torch.tensor([0, 7, 7])
     paths = trace(flat, labels, [4, 4, 5])
     assert paths.shape == (3, STEPS + 1, 2)
@@ -93,7 +95,7 @@ def test_paths_to_known_places_are_those_of_the_closed_form(space: Any) -> None:
 def test_paths_that_follow_their_label_end_in_its_region(
     space: Any, digits: Digits, classifier: DigitClassifier
 ) -> None:
-    flat = FlatNetwork(leading_to(lambda _x, labels: PLACES[labels]), LINEAR, space, "e" * 64)
+    flat = FlatNetwork(leading_to(lambda _x, labels: PLACES[labels], space), LINEAR, space, "e" * 64)
     found = measure_map(flat, digits, classifier, 3, (11, 13))
     assert found.inside[-1].all()
     assert not found.shuffled.any()
@@ -119,7 +121,7 @@ def test_paths_that_follow_the_noise_end_in_the_same_region_with_any_label(
     def place(x: Tensor, _labels: Tensor) -> Tensor:
         return PLACES[torch.cdist(x[:, :, 0, 0], PLACES).argmin(dim=1)]
 
-    found = measure_map(FlatNetwork(leading_to(place), LINEAR, space, ""), digits, classifier, 3, (5, 20))
+    found = measure_map(FlatNetwork(leading_to(place, space), LINEAR, space, ""), digits, classifier, 3, (5, 20))
     assert found.inside[-1].mean() == pytest.approx(found.shuffled.mean(), abs=0.05)
     claims = {claim.name: claim.holds for claim in LESSON.claims(study(plane=found))}
     assert not claims["map_label"]

@@ -185,7 +185,7 @@ def _write(axes: Axes, place: Array, text: str, colour: str, size: float) -> Non
         "path_effects": halo,
         "zorder": 7,
     }
-    axes.text(*place, text, **style)
+    axes.text(float(place[0]), float(place[1]), text, **style)
 
 
 def _draw_panel(axes: Axes, drawing: MapDrawing, label: int) -> None:
