@@ -33,7 +33,7 @@ _PORT = 29500  # where the tasks of srun meet, if MASTER_PORT is not set
 
 
 class LostProcessError(VizdiffIOError):
-    """Another process has ended without a word, or does not answer."""
+    """Another process has ended without a message, or does not answer."""
 
 
 class FailedElsewhereError(VizdiffError):

@@ -60,7 +60,7 @@ class MapDrawing:
     ends: Sequence[str]
     """(L,) texts: shares of each label's paths that end in its region."""
     count: int
-    """Paths of each label of which shares are told."""
+    """Paths of each label over which shares are taken."""
 
 
 def draw_latent_map(drawing: MapDrawing) -> Figure:

@@ -114,9 +114,9 @@ class TrajectoryMaker:
             **({"store": folder, **storage} if space is None else {}),
         )
         noise = ImageNoise(chosen, self.image_shape if space is None else space.latent_shape)
-        told = torch.from_numpy(padded(labels, self.block)).to(device_of(self.denoiser))
+        given = torch.from_numpy(padded(labels, self.block)).to(device_of(self.denoiser))
         with recorder:
-            recorder.finish(sample_steps(self.denoiser, self.schedule, noise, told, self.config, observe))
+            recorder.finish(sample_steps(self.denoiser, self.schedule, noise, given, self.config, observe))
         if space is not None:
             with_pictures(recorder.trajectory(), space).save(folder, **storage)
         self._refuse_overflow(folder)
