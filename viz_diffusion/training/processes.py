@@ -26,7 +26,7 @@ from viz_diffusion.stopping import stopped_code
 from viz_diffusion.training.launch import Launch
 
 SETUP_SECONDS = 600.0
-"""Longest wait for another process before the first step: it may be downloading data."""
+"""Longest wait for another process before the first step, when it may be downloading data, and after the last one."""
 STEP_SECONDS = 50.0
 """Longest wait for another process afterwards."""
 _PORT = 29500  # where the tasks of srun meet, if MASTER_PORT is not set
@@ -205,7 +205,8 @@ class Processes:
             return
 
     def finish(self) -> None:
-        """Wait until all processes have come here."""
+        """Wait until all processes have come here: long, since process 0 writes the run's files and ends a tracker."""
+        self._patience = SETUP_SECONDS
         self._exchange()
 
 
