@@ -101,8 +101,8 @@ class Processes:
         total = self.count * self.accumulate
         if batch_size < total:
             raise VizdiffUsageError(
-                f"`batch_size` must be at least {total}, one image for each of {self.count} processes times "
-                f"{self.accumulate} parts, found {batch_size}"
+                f"`batch_size` must be at least {total}, one image for each of {self.count} × {self.accumulate} parts "
+                f"(processes × `accumulate`), found {batch_size}"
             )
         cuts = [batch_size * part // total for part in range(total + 1)]
         first = self.rank * self.accumulate
