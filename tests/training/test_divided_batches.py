@@ -112,9 +112,7 @@ def test_parts_cover_a_batch_once_and_differ_by_one_image(batch_size: int, count
 
 def test_a_batch_of_fewer_images_than_parts_is_refused() -> None:
     assert len(Processes(Launch(2, 3), 2).parts(6)) == 2
-    with pytest.raises(
-        VizdiffUsageError, match=r"must be at least 6, .* 3 × 2 parts .processes × accumulate., found 5"
-    ):
+    with pytest.raises(VizdiffUsageError, match=r"at least 6, .* 3 × 2 parts .processes × accumulate., found 5"):
         Processes(Launch(2, 3), 2).parts(5)
 
 
