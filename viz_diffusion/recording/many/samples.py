@@ -144,7 +144,7 @@ class SampleStore:
         if self.plan.get("kind") != KIND:
             raise VizdiffInputError(f"{where} holds no samples; {_MEND}")
         if self._reader.attrs.get("status") != "complete":
-            raise VizdiffInputError(f"{where} is not complete; vizdiff sample makes the rest with --resume")
+            raise VizdiffInputError(f"{where} is not complete; make the rest with `resume` of vizdiff sample")
         self.root_hash = str(self._reader.attrs["root_sha256"])
         """The SHA-256 over all chunks."""
 

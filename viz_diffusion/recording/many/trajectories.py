@@ -154,7 +154,7 @@ class TrajectoryStore:
         if "x_t" not in self._reader.names() and self._extent.complete:
             raise VizdiffInputError(f"{where} holds no trajectories; {_MEND}")
         if not self._extent.complete:
-            raise VizdiffInputError(f"{where} is not complete; vizdiff trajectory makes the rest with --resume")
+            raise VizdiffInputError(f"{where} is not complete; make the rest with `resume` of vizdiff trajectory")
         self.root_hash = self._reader.attrs.get("root_sha256")
         """The SHA-256 over all chunks; None of recordings that were not made in blocks."""
 
