@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from viz_diffusion.diffusion.sampler_config import SamplerConfig
 
 STORE, FACTS = "trajectory.zarr", "trajectory.json"
-_PICTURES = tuple(pattern.split(".")[0] for pattern in RECORDING if not pattern.endswith(".zarr"))
+_DRAWN = tuple(pattern for pattern in RECORDING if not pattern.endswith(".zarr"))
+_PICTURES = tuple(pattern.split(".")[0] for pattern in _DRAWN)
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,7 +112,7 @@ def _draw(request: ManyTrajectories, loaded: LoadedRun, result: dict[str, Any], 
     from viz_diffusion.recording.trajectory import Trajectory
 
     out, run = Path(request.out), loaded.run.config
-    Output(out / FACTS, "trajectory", True, terminal.texts.lang, RECORDING).claim(
+    Output(out / FACTS, "trajectory", True, terminal.texts.lang, _DRAWN).claim(
         terminal, seeds=len(request.seeds), weights=loaded.weights_sha256[:8]
     )
     texts = terminal.texts.for_classes(run.class_names).for_space(run.space).for_prompts(run.prompts)

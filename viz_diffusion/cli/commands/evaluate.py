@@ -197,7 +197,8 @@ def _tell_time(loaded: LoadedRun, config: SamplerConfig, count: int, terminal: T
     evaluations = config.num_evaluations(run.num_train_timesteps) * (1 if config.guidance_scale == 1 else 2)
     total = seconds * (count * evaluations + LOSSES_A_TIMESTEP * run.num_train_timesteps)
     steps = config.num_steps(run.num_train_timesteps)
-    terminal.tell("Time", "estimate", duration=estimate_text(total), count=count, steps=steps)
+    key = "estimate" if count else "estimate_losses"
+    terminal.tell("Time", key, duration=estimate_text(total), count=count, steps=steps)
 
 
 def _say_results(

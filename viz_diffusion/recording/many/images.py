@@ -27,7 +27,7 @@ def read_seeds(text: str) -> NDArray[np.int64]:
     Raises
     ------
     VizdiffUsageError
-        Where it is no such list, a seed lies beyond 0 .. 2**32-1, or there are more than :data:`MOST`.
+        Where it is no such list, a seed lies beyond 0 .. 2**32-1 or occurs twice, or there are more than :data:`MOST`.
     """
     parts = []
     for word in text.replace(" ", "").split(","):
@@ -42,7 +42,11 @@ def read_seeds(text: str) -> NDArray[np.int64]:
     number = sum(last - first + 1 for first, last in parts)
     if number > MOST:
         raise VizdiffUsageError(f"`seeds` must be at most {MOST:,}, found {number:,}; divide them among several stores")
-    return np.concatenate([np.arange(first, last + 1, dtype=np.int64) for first, last in parts])
+    seeds = np.concatenate([np.arange(first, last + 1, dtype=np.int64) for first, last in parts])
+    ordered = np.sort(seeds)
+    if (twice := ordered[:-1][np.diff(ordered) == 0]).size:
+        raise VizdiffUsageError(f"`seeds` must differ, found {twice[0]} twice")
+    return seeds
 
 
 def seeds_text(seeds: NDArray[np.int64]) -> str:
