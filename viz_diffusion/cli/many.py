@@ -118,7 +118,7 @@ def fill_store(
     root_hash = store.finish()
     missing = 0 if root_hash else len(store.missing(range(plan.num_blocks)))
     if missing:
-        terminal.tell("Left out", "blocks_missing", missing=missing, blocks=plan.num_blocks)
+        terminal.tell("Missing", "blocks_missing", missing=missing, blocks=plan.num_blocks)
     shares = [] if missing else [fact for _, fact in store.facts()]
     return Filled(
         root_hash,
