@@ -166,15 +166,6 @@ def test_a_sampler_gets_its_options_and_the_recording_keeps_them(
     assert np.abs(pixels / 127.5 - 1 - recorded.x0[0, 0].clip(-1, 1)).max() < 2 / 255
 
 
-def test_forward_writes_its_pictures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    said = run_json(capsys, "forward", "--digit", "8", "--out", str(tmp_path))
-    assert {path.name for path in tmp_path.iterdir()} == {"forward.png", "forward.svg", "snr.png", "snr.svg"}
-    assert said["crossing"] == 259
-    assert said["digits"] == [8, 9, 0, 1, 2]
-    assert "t = 259" in said["captions"]["forward"]
-    assert run_json(capsys, "forward", "--schedule", "cosine", "--out", str(tmp_path / "c"))["crossing"] == 496
-
-
 @pytest.mark.usefixtures("short_tsne")
 def test_embeddings_writes_its_pictures(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     said = run_json(capsys, "embeddings", "--run", str(trained), "--out", str(tmp_path))
@@ -212,15 +203,6 @@ def test_report_is_one_file_with_the_runs_own_numbers(
     names += ["notations", "amplification", "score_field", "flow_paths", "flow_errors", "flow_guidance"]
     assert {path.name for path in figures.iterdir()} == {f"{n}.{e}" for n in names for e in ("png", "svg")}
     assert len(page) < 5_000_000
-
-
-def test_info_names_weights_and_device(capsys: pytest.CaptureFixture[str]) -> None:
-    said = run_json(capsys, "info")
-    assert said["bundled_weights_sha256"] == Run.bundled().load_model()[1]
-    assert said["device"] in ("cpu", "cuda", "mps")
-    assert said["classifier_test_accuracy"] >= 0.995
-    assert said["bundled_runs"][:2] == ["bundled", "bundled-flow"]
-    assert (said["studies"] > 0) == (said["studies_bytes"] > 0)
 
 
 def test_a_missing_or_half_written_run_is_named(

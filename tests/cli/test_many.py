@@ -53,6 +53,35 @@ def test_samples_in_shards_are_those_of_one_worker(tmp_path: Path, capsys: pytes
     assert (again["blocks_made"], again["root_sha256"]) == (1, whole["root_sha256"])
 
 
+def test_a_store_holds_images_of_one_version_of_pytorch(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    argv = ("sample", *QUICK, "--count", "16", "--out", str(tmp_path / "a.zarr"), "--shard")
+    assert said(capsys, *argv, "0/2")["blocks_missing"] == 1
+    with monkeypatch.context() as other:
+        other.setattr("torch.__version__", "9.9")
+        line = said(capsys, *argv, "1/2", code=3)
+    assert "holds something else: its torch is" in line
+    assert said(capsys, *argv, "1/2")["blocks_missing"] == 0
+
+
+def test_prompts_in_a_store(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One that names no digit is told, and their numbers are not taken for digits."""
+    where = str(tmp_path / "a.zarr")
+    argv = ("--prompt", "a two", "--prompt", "thin", "--count", "20", *QUICK[2:], "--out", where)
+    assert main(["sample", *argv]) == 0
+    said_out, err = capsys.readouterr()
+    assert "“thin” names no digit" in err
+    assert "read_as_asked" not in json.loads(said_out)
+    line = said(capsys, "evaluate", "--run", "bundled-text", "--samples", where, code=3)
+    assert "holds samples of other labels than the run has" in line
+
+
+def test_latents_are_not_clipped(capsys: pytest.CaptureFixture[str]) -> None:
+    argv = ("--run", "bundled-latent", *QUICK[2:], "--count", "4", "--out", "memory://cli/latents.zarr")
+    assert said(capsys, "sample", *argv)["x0_beyond_scale"] is None
+
+
 def test_workers_of_torchrun_share_a_store(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -78,6 +107,8 @@ def test_workers_of_torchrun_share_a_store(
         (("--out", "a.zarr", "--shard", "0/2", "--force"), 2, "--force is for one worker"),
         (("--out", "a.zarr", "--export", "a.png"), 2, "--export must end in .npz or .zip"),
         (("--out", "nosuch://a.zarr",), 2, "nosuch://a.zarr cannot be opened"),
+        (("--out", "a.zarr", "--seeds", "0-4294967295"), 2, "--seeds must be at most 100,000,000"),
+        (("--out", "a.zarr", "--count", "4294967295"), 2, "--count must be at most 100,000,000"),
     ],
 )  # fmt: skip
 def test_refusals_are_one_line(
@@ -140,5 +171,8 @@ def test_evaluate_measures_the_samples_of_a_store(
         (("--samples", where, "--steps", "9"), 2, "--steps goes with new samples"),
         (("--samples", where, "--count", "25"), 2, "is more than"),
         (("--run", "bundled-latent", "--samples", where), 3, "was sampled with weights"),
+        (("--samples", str(tmp_path / "none.zarr")), 3, "none.zarr does not exist"),
+        (("--samples", __file__), 3, "test_many.py holds no samples (File is not a zip file)"),
+        (("--samples", str(tmp_path)), 3, "holds no samples (zarr.json is missing)"),
     ):
         assert message in said(capsys, "evaluate", "--run", "bundled", *argv, code=code)

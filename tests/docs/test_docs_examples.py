@@ -13,11 +13,12 @@ from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 from PIL import Image
 
 from viz_diffusion import ImageNoise
+from viz_diffusion.cli import main
 from viz_diffusion.evaluation.classifier import DigitClassifier
 from viz_diffusion.recording.trajectory import Trajectory
 
 DOCS = Path(__file__).parents[2] / "docs"
-RESEARCHER, STUDENT = "tutorials/researcher.md", "tutorials/student.md"
+RESEARCHER, STUDENT, MANY = "tutorials/researcher.md", "tutorials/student.md", "many_trajectories.md"
 
 # diffusers' own schedulers turn tensors into arrays in a way that newer NumPy warns of
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -44,7 +45,21 @@ def blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def test_every_example_of_the_documentation_is_run_below() -> None:
     pages = (path.relative_to(DOCS).as_posix() for path in sorted(DOCS.rglob("*.md")))
-    assert {page: len(examples(page)) for page in pages if examples(page)} == {RESEARCHER: 5, STUDENT: 1}
+    assert {page: len(examples(page)) for page in pages if examples(page)} == {RESEARCHER: 5, STUDENT: 1, MANY: 1}
+
+
+def test_stores_are_read_chunk_by_chunk(tmp_path: Path) -> None:
+    quick = ["--run", "bundled", "--sampler", "ddim", "--steps", "2", "--guidance", "1", "--count", "17", "--quiet"]
+    for command in ("sample", "trajectory"):
+        assert main([command, *quick, "--out", str(tmp_path / f"{command}.zarr")]) == 0
+    names = run(examples(MANY)[0])
+    images = names["SampleStore"](tmp_path / "sample.zarr")
+    whole = np.concatenate([part for part, _, _ in images.chunks()])
+    np.testing.assert_allclose(names["mean_image"](tmp_path / "sample.zarr"), whole.mean(axis=0), rtol=1e-12)
+    error = names["mean_error"](tmp_path / "trajectory.zarr" / "trajectory.zarr")
+    recorded = Trajectory.open(tmp_path / "trajectory.zarr" / "trajectory.zarr")
+    assert recorded.x_t.shape[0] == 17
+    assert np.all(np.isfinite(error))
 
 
 def test_three_examples_of_ones_own_models_have_at_most_ten_lines(blocks: list[str]) -> None:

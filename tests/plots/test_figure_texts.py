@@ -27,7 +27,10 @@ from viz_diffusion.training.run import Run
 OF_LESSONS = tuple(name for lesson in all_lessons() for name in lesson.figure_names)
 REACH = 260
 """Page pixels from an axis within which its title stands."""
-EXCEPTIONS = {("learning_frame", "titled"): "a frame of a film: its only text is the training step"}
+EXCEPTIONS = {
+    ("learning_frame", "titled"): "a frame of a film: its only text is the training step",
+    ("latent_map", "off_images"): "labels of paths on a map of faint digits, with a rim of the page's colour",
+}
 """(figure, rule): why the figure need not follow the rule."""
 IN_TWO_LANGUAGES = {"prompts"}
 """Figures that show Chinese in English too: prompts in both languages."""

@@ -98,6 +98,11 @@ def test_channels_stand_side_by_side_in_the_quarters_of_a_picture() -> None:
     assert not three[:, 14:, 14:].any()
 
 
+def test_two_numbers_are_the_halves_of_a_picture() -> None:
+    halves = side_by_side(np.array([1, -2], np.float32)[:, None, None], (1, 28, 28))[0]
+    assert (np.unique(halves[:, :14]), np.unique(halves[:, 14:])) == (1, -2)
+
+
 def test_a_pictured_recording_shows_decoded_images_and_channels(recorded: Trajectory) -> None:
     shown = pictured(recorded)
     assert isinstance(shown, PicturedLatents)

@@ -10,6 +10,7 @@ import pytest
 import typer
 
 from viz_diffusion.cli import app
+from viz_diffusion.cli.options import DEFAULT_GUIDANCE
 from viz_diffusion.cli.study import command_options
 from viz_diffusion.lessons import suitability
 from viz_diffusion.lessons.base import all_lessons
@@ -84,3 +85,9 @@ def test_a_saying_names_the_run_too() -> None:
     texts: Texts = load_texts()
     holds = quoted_with_options(texts["deck.correction.noising.holds"], command_options(RUNS["latent"]))
     assert "“vizdiff lesson training --run bundled-latent”" in holds
+
+
+def test_commands_that_make_pictures_have_one_default_of_the_guidance_scale() -> None:
+    makers = ("sample", "trajectory", "intervene", "report", "deck", "worksheet", "export")
+    defaults = {one.show_default for name in makers for one in all_commands()[name].params if "--guidance" in one.opts}
+    assert defaults == {f"{DEFAULT_GUIDANCE:g}"}

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator
-from dataclasses import is_dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any
 
 import numpy as np
 import pytest
 from lesson_context import make_context, with_comparison_runs
+from lesson_data import same
 
 from viz_diffusion.files import cache_dir
-from viz_diffusion.lessons.base import AnyLesson, Finding, all_lessons
+from viz_diffusion.lessons.base import Finding, all_lessons
 from viz_diffusion.lessons.context import LessonContext
-from viz_diffusion.lessons.encoding import Arrays, encode
 from viz_diffusion.recording.comparison_runs import ComparisonRuns
-from viz_diffusion.recording.trajectory import Trajectory
 from viz_diffusion.study.lesson_plan import LessonPlan
-from viz_diffusion.study.stored_study import Recordings, StoredStudy, data_kind
+from viz_diffusion.study.stored_study import Recordings, StoredStudy
 from viz_diffusion.study.study_folders import studies_dir
 from viz_diffusion.study.study_identity import recorded_generation, study_identity
 from viz_diffusion.training.run import Run
@@ -76,25 +74,6 @@ def kept(opened: Callable[..., Opened], recordings: Recordings, findings: dict[s
     return stored.folder
 
 
-def encoded(data: Any) -> tuple[Any, Arrays]:
-    """Return a lesson's data as values and arrays; the recording in them is compared by itself."""
-    arrays: Arrays = {}
-    held = getattr(data, "trajectory", None)
-    return encode(data, "", arrays, {} if held is None else {"recording": held}), arrays
-
-
-def same(one: Any, other: Any) -> bool:
-    """Return whether two lessons' data are equal, to the last bit."""
-    (values, arrays), (other_values, other_arrays) = encoded(one), encoded(other)
-    return (
-        type(one) is type(other)
-        and values == other_values
-        and arrays.keys() == other_arrays.keys()
-        and all(np.array_equal(arrays[name], other_arrays[name], equal_nan=True) for name in arrays)
-        and all(arrays[name].dtype == other_arrays[name].dtype for name in arrays)
-    )
-
-
 # -- found again ------------------------------------------------------------------------------------
 
 
@@ -119,30 +98,6 @@ def test_what_is_kept_is_found_as_it_was(
     assert again.remarks == []
     assert {path.suffix for path in kept.iterdir()} == {".json", ".zip", ".npz"}
     assert (kept.stat().st_mode & 0o777) == 0o700 or os.name == "nt"
-
-
-def unknown_to_files(kind: Any, seen: set[Any]) -> Iterator[str]:
-    """Give the parts of a type that neither JSON nor arrays hold."""
-    if get_origin(kind) in (Union, UnionType, tuple):
-        for one in get_args(kind):
-            yield from unknown_to_files(one, seen)
-    elif get_origin(kind) is np.ndarray or kind in (int, float, str, bool, NoneType, Ellipsis, Trajectory):
-        return
-    elif not is_dataclass(kind):
-        yield str(kind)
-    elif kind not in seen:
-        seen.add(kind)
-        for name, hint in get_type_hints(kind).items():
-            yield from (f"{kind.__name__}.{name}: {one}" for one in unknown_to_files(hint, seen))
-
-
-@pytest.mark.parametrize("lesson", CORE, ids=lambda lesson: lesson.name)
-def test_every_lesson_measures_what_a_file_can_hold(lesson: AnyLesson) -> None:
-    """Otherwise it would be measured for each product, or its results could not be written."""
-    kind = data_kind(lesson)
-    assert kind is not None
-    assert list(unknown_to_files(kind, set())) == []
-    assert list(unknown_to_files(tuple[dict[str, int], ...], set())) == ["dict[str, int]"]
 
 
 @pytest.mark.usefixtures("kept")

@@ -82,7 +82,7 @@ def test_a_recording_shows_its_own_frames() -> None:
     left = [20, 13, 10, 7, 4, 2]
     expected = [(f"x_t with {n} step{'s' * (n > 1)} left", trajectory.x_t[0, 20 - n, 0]) for n in left]
     expected.append(("the finished image", trajectory.x0[0, 0]))
-    expected += [(f"guess with {n} step{'s' * (n > 1)} left", trajectory.x0_pred[0, 20 - n, 0]) for n in left]
+    expected += [(f"predicted x0 with {n} step{'s' * (n > 1)} left", trajectory.x0_pred[0, 20 - n, 0]) for n in left]
     assert [alt for alt, _ in reader.pictures] == [alt for alt, _ in expected]
     for (_, pixels), (_, frame) in zip(reader.pictures, expected, strict=True):
         assert np.array_equal(pixels, to_gray8(frame))

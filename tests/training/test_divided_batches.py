@@ -18,7 +18,7 @@ from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.training.launch import Launch, launched
 from viz_diffusion.training.loop import TrainState, train
 from viz_diffusion.training.objective import Objective
-from viz_diffusion.training.processes import Processes
+from viz_diffusion.training.processes import SETUP_SECONDS, STEP_SECONDS, Processes
 from viz_diffusion.training.train_config import TrainConfig
 
 # -- how a process was started ----------------------------------------------------------------------
@@ -84,6 +84,17 @@ def test_processes_that_begin_with_different_data_are_refused(monkeypatch: pytes
         second.require_same([("config", "ab" * 32), ("training image", "cd" * 32)])
 
 
+def test_the_others_wait_longer_for_process_0_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    second, waited = Processes(Launch(1, 2)), []
+    monkeypatch.setattr(second, "_reduce", lambda *_: waited.append(second._patience))
+    network = nn.Linear(1, 1)
+    network(torch.ones(1)).backward()
+    second.sum_gradients(network, torch.zeros(()))
+    second.working()
+    second.finish()
+    assert waited[-2:] == [STEP_SECONDS, SETUP_SECONDS]
+
+
 # -- how a batch is divided -------------------------------------------------------------------------
 
 
@@ -101,7 +112,7 @@ def test_parts_cover_a_batch_once_and_differ_by_one_image(batch_size: int, count
 
 def test_a_batch_of_fewer_images_than_parts_is_refused() -> None:
     assert len(Processes(Launch(2, 3), 2).parts(6)) == 2
-    with pytest.raises(VizdiffUsageError, match=r"must be at least 6, .* 3 processes times 2 parts, found 5"):
+    with pytest.raises(VizdiffUsageError, match=r"at least 6, .* 3 × 2 parts .processes × accumulate., found 5"):
         Processes(Launch(2, 3), 2).parts(5)
 
 

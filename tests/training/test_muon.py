@@ -82,7 +82,7 @@ def test_a_resumed_training_ends_in_the_same_bytes(
         if done.step == 3:
             save_checkpoint(tmp_path / "three", whole, 0, {})
     resumed, _, changes = load_checkpoint(tmp_path / "three", CONFIG, tiny_config, torch.device("cpu"), {})
-    assert (resumed.step, changes) == (3, [])
+    assert (resumed.step, changes) == (3, {})
     for _ in train(resumed, digits, linear):
         pass
     for name, value in whole.model.state_dict().items():

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,11 +16,11 @@ from training_runs import begin, small_config, train_to
 
 from viz_diffusion.cli import main
 from viz_diffusion.data import Digits
-from viz_diffusion.errors import VizdiffIOError, VizdiffUsageError
+from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.files import parse_json
 from viz_diffusion.training import trainer
 from viz_diffusion.training.run import Run
-from viz_diffusion.training.trackers import TRACKERS, Tracker, load_tracker
+from viz_diffusion.training.trackers import TRACKERS, NoTracker, Tracker, TrackerError, load_tracker
 from viz_diffusion.training.trainer import Trainer
 
 
@@ -113,7 +115,11 @@ def test_calls_to_the_other_trackers(
     assert begun[0]["config"]["training"]["batch_size"] == 2
     assert str(tmp_path) not in json.dumps(begun[0]["config"])
     if name == "wandb":
-        assert {one["id"] for one in begun} == {"a run"}
+        (own,) = {one["id"] for one in begun}
+        load_tracker(name).start("a run", tmp_path / "b" / "a run", {}, 0)
+        (other,) = [arguments["id"] for kind, arguments in module.calls[-1:]]
+        assert re.fullmatch("a run-[0-9a-f]{8}", own)
+        assert other != own, "a run of this name in another folder is another run"
         assert {one["dir"] for one in begun} == {str(tmp_path / "a run")}
     found: dict[str, list[tuple[int, float]]] = {}
     for kind, arguments in module.calls:
@@ -143,8 +149,27 @@ def test_an_unknown_tracker_is_refused() -> None:
 
 def test_an_error_of_a_tracker_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def refuse(**_: object) -> None:
-        raise ValueError("not logged in")
+        raise ValueError("not\nlogged in")
 
     monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(init=refuse))
-    with pytest.raises(VizdiffIOError, match=r"log wandb failed \(ValueError: not logged in\); go on without it"):
-        load_tracker("wandb").start("run", tmp_path, {}, 0)
+    for step, mend in ((0, "begin anew without it"), (5, "go on without it, with resume")):
+        with pytest.raises(TrackerError, match=rf"log wandb failed \(ValueError: not logged in\); {mend}"):
+            load_tracker("wandb").start("run", tmp_path, {}, step)
+
+
+class FailingTracker(NoTracker):
+    """Fails at the fourth step."""
+
+    def log(self, step: int, values: Mapping[str, float]) -> None:  # noqa: ARG002
+        if step == 4:
+            raise TrackerError("the server is gone")
+
+
+def test_a_tracker_that_fails_loses_no_step(
+    tmp_path: Path, few_digits: Digits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trainer, "LOG_EVERY", 2)
+    run, state = begin(tmp_path / "run", small_config(6))
+    with pytest.raises(TrackerError):
+        list(Trainer(run, state, few_digits, few_digits, tracker=FailingTracker()).run())
+    assert [path.name for path in run.checkpoints()] == ["step-00000004"]

@@ -52,7 +52,7 @@ def open_samples(where: str, loaded: LoadedRun, sampling: SamplerOptions, seed: 
     VizdiffUsageError
         Where options of sampling are given, which the store has already.
     VizdiffInputError
-        Where it holds no samples of this run.
+        Where it holds no samples of this run, or samples of other labels: those of prompts are numbers of prompts.
     """
     from viz_diffusion.recording.many.samples import SampleStore
 
@@ -65,6 +65,11 @@ def open_samples(where: str, loaded: LoadedRun, sampling: SamplerOptions, seed: 
         raise VizdiffInputError(
             f"{where} was sampled with weights {made[:8]}, not {loaded.weights_sha256[:8]}; give the run it came from "
             "as --run"
+        )
+    if store.plan["class_names"] != (None if (own := loaded.run.config.class_names) is None else list(own)):
+        raise VizdiffInputError(
+            f"{where} holds samples of other labels than the run has, such as prompts, and only samples of the run's "
+            "own labels are evaluated; sample without --prompt"
         )
     names = [field.name for field in fields(SamplerConfig) if field.name in store.plan]
     return StoredSamples(store, SamplerConfig(**{name: store.plan[name] for name in names}))

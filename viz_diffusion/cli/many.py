@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from viz_diffusion.recording.many.samples import SampleMaker
     from viz_diffusion.recording.many.trajectories import TrajectoryMaker
     from viz_diffusion.recording.many.workers import Worker
-    from viz_diffusion.recording.store.blocks import BlockStore
+    from viz_diffusion.recording.store.blocks import BlockPlan, BlockStore
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,17 +89,15 @@ def fill_store(
     import torch
 
     from viz_diffusion.recording.many.filling import fill, own_missing
-    from viz_diffusion.recording.store.blocks import BlockPlan, BlockStore, read_plan
+    from viz_diffusion.recording.store.blocks import BlockStore, read_plan
     from viz_diffusion.recording.store.places import StorePlace
 
     worker = this_worker(many, force)
     place = StorePlace(where)
     if place.folder is not None:
         require_outside(place.folder)
-    plan = BlockPlan(
-        maker.images.count, maker.block, {**facts, **maker.images.facts(), "threads": torch.get_num_threads()}
-    )
-    store = BlockStore(place, plan)
+    store = BlockStore(place, _plan(maker, facts))
+    plan = store.plan
     if read_plan(place) is None or force:
         _check_space(store, maker.num_bytes(plan.num_blocks))
     kept = store.begin(join=many.resume or worker.count > 1, replace=force)
@@ -120,7 +118,7 @@ def fill_store(
     root_hash = store.finish()
     missing = 0 if root_hash else len(store.missing(range(plan.num_blocks)))
     if missing:
-        terminal.tell("Left out", "blocks_missing", missing=missing, blocks=plan.num_blocks)
+        terminal.tell("Missing", "blocks_missing", missing=missing, blocks=plan.num_blocks)
     shares = [] if missing else [fact for _, fact in store.facts()]
     return Filled(
         root_hash,
@@ -134,6 +132,21 @@ def fill_store(
             "x0_beyond_scale": _mean_share(shares),
         },
     )
+
+
+def _plan(maker: SampleMaker | TrajectoryMaker, facts: Mapping[str, Any]) -> BlockPlan:
+    """Return what a store is to hold, and what the last bits of its images depend on besides."""
+    import torch
+
+    from viz_diffusion.diffusion.prediction import device_of
+    from viz_diffusion.recording.store.blocks import BlockPlan
+
+    conditions = {
+        "threads": torch.get_num_threads(),
+        "device": device_of(maker.denoiser).type,
+        "torch": str(torch.__version__),
+    }
+    return BlockPlan(maker.images.count, maker.block, {**facts, **maker.images.facts(), **conditions})
 
 
 def _tell_plan(

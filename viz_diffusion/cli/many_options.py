@@ -50,11 +50,13 @@ class ManyOptions:
         """
         import numpy as np
 
-        from viz_diffusion.recording.many.images import read_seeds
+        from viz_diffusion.recording.many.images import MOST, read_seeds
 
         if self.seeds is None:
             number = default_count if count is None else count
             check_at_least("--count", number, 1)
+            if number > MOST:
+                raise VizdiffUsageError(f"--count must be at most {MOST:,}, found {number:,}; make several stores")
             check_seed(seed, number)
             return np.arange(seed, seed + number, dtype=np.int64)
         seeds = read_seeds(self.seeds)

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from viz_diffusion.diffusion.sampler_config import SamplerConfig
 
 STORE, FACTS = "trajectory.zarr", "trajectory.json"
-_PICTURES = tuple(pattern.split(".")[0] for pattern in RECORDING if not pattern.endswith(".zarr"))
+_DRAWN = tuple(pattern for pattern in RECORDING if not pattern.endswith(".zarr"))
+_PICTURES = tuple(pattern.split(".")[0] for pattern in _DRAWN)
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,45 +54,47 @@ class ManyTrajectories:
         return f"{self.out.rstrip('/')}/{STORE}" if is_url(self.out) else str(Path(self.out) / STORE)
 
 
-def record_many(order: ManyTrajectories, run: str | None, device: str, terminal: Terminal) -> None:
+def record_many(request: ManyTrajectories, run: str | None, device: str, terminal: Terminal) -> None:
     """Record this worker's part; where the recording is complete then, draw its first image and say the result."""
     from viz_diffusion.recording.many.workers import local_device
 
-    worker = this_worker(order.many, order.force)
-    spoken = quiet_terminal(terminal, worker, order.many.shard)
-    if not is_url(order.out):
-        require_own_folder(Path(order.out), lambda name: name in (STORE, FACTS) or name.split(".")[0] in _PICTURES)
-    loaded = load_run(run, local_device(device, os.environ), spoken, prompts=order.prompt)
-    filled = _fill(order, loaded, spoken)
+    worker = this_worker(request.many, request.force)
+    quiet = quiet_terminal(terminal, worker, request.many.shard)
+    if not is_url(request.out):
+        require_own_folder(Path(request.out), lambda name: name in (STORE, FACTS) or name.split(".")[0] in _PICTURES)
+    loaded = load_run(run, local_device(device, os.environ), quiet, prompts=request.prompt)
+    filled = _fill(request, loaded, quiet)
     if not filled.is_complete and several_workers():
         return  # the worker that completes the recording says the result
-    config = loaded.sampled_as(order.config)
+    config = loaded.sampled_as(request.config)
     result = {
-        "out": order.out,
+        "out": request.out,
         "run": loaded.run.name_or_path,
         "weights_sha256": loaded.weights_sha256,
         "objective": loaded.run.config.training.objective,
         "evaluations": config.num_evaluations(loaded.run.config.num_train_timesteps),
-        "count": len(order.seeds),
+        "count": len(request.seeds),
         **filled.facts,
     }
     if filled.is_complete:
         terminal.tell_clipping(filled.facts["x0_beyond_scale"], config.clip)
-        if not is_url(order.out):
-            result = _draw(order, loaded, result, terminal)
-        terminal.tell("Done", "done_store", path=order.store, hash=str(filled.root_hash)[:12], seconds=terminal.seconds)
+        if not is_url(request.out):
+            result = _draw(request, loaded, result, terminal)
+        terminal.tell(
+            "Done", "done_store", path=request.store, hash=str(filled.root_hash)[:12], seconds=terminal.seconds
+        )
     terminal.result({**result, "seconds": round(terminal.seconds, 1)})
 
 
-def _fill(order: ManyTrajectories, loaded: LoadedRun, terminal: Terminal) -> Filled:
+def _fill(request: ManyTrajectories, loaded: LoadedRun, terminal: Terminal) -> Filled:
     from viz_diffusion.recording.many.images import Images
     from viz_diffusion.recording.many.trajectories import KIND, TrajectoryMaker
 
-    run, config = loaded.run.config, loaded.sampled_as(order.config)
+    run, config = loaded.run.config, loaded.sampled_as(request.config)
     network, schedule = run.sampled(loaded.model, config.sampler)
-    images = Images(order.seeds, [choose_label(run, order.digit, order.label)])
+    images = Images(request.seeds, [choose_label(run, request.digit, request.label)])
     maker = TrajectoryMaker(
-        network, schedule, config, images, run.image_shape, loaded.weights_sha256, **order.storage.keywords()
+        network, schedule, config, images, run.image_shape, loaded.weights_sha256, **request.storage.keywords()
     )
     facts: dict[str, Any] = {
         "kind": KIND,
@@ -99,22 +102,22 @@ def _fill(order: ManyTrajectories, loaded: LoadedRun, terminal: Terminal) -> Fil
         "steps": maker.steps,
         "weights_sha256": loaded.weights_sha256,
         "prompts": list(run.prompts),
-        **order.storage.keywords(),
+        **request.storage.keywords(),
     }
-    return fill_store(order.store, maker, facts, order.many, order.force, terminal)
+    return fill_store(request.store, maker, facts, request.many, request.force, terminal)
 
 
-def _draw(order: ManyTrajectories, loaded: LoadedRun, result: dict[str, Any], terminal: Terminal) -> dict[str, Any]:
+def _draw(request: ManyTrajectories, loaded: LoadedRun, result: dict[str, Any], terminal: Terminal) -> dict[str, Any]:
     """Draw the first image into the folder, write the facts, and return them."""
     from viz_diffusion.recording.trajectory import Trajectory
 
-    out, run = Path(order.out), loaded.run.config
-    Output(out / FACTS, "trajectory", True, terminal.texts.lang, RECORDING).claim(
-        terminal, seeds=len(order.seeds), weights=loaded.weights_sha256[:8]
+    out, run = Path(request.out), loaded.run.config
+    Output(out / FACTS, "trajectory", True, terminal.texts.lang, _DRAWN).claim(
+        terminal, seeds=len(request.seeds), weights=loaded.weights_sha256[:8]
     )
     texts = terminal.texts.for_classes(run.class_names).for_space(run.space).for_prompts(run.prompts)
-    first = Trajectory.open(Path(order.store), samples=slice(0, 1))
-    facts = draw_steps(first, order.frames, texts, out, terminal, size=order.size)
+    first = Trajectory.open(Path(request.store), samples=slice(0, 1))
+    facts = draw_steps(first, request.frames, texts, out, terminal, size=request.size)
     facts |= draw_latent_channels(first, facts, texts, out)
     whole = {**facts, **result}
     write_json(out / FACTS, {**whole, "seconds": round(terminal.seconds, 1)})

@@ -1,4 +1,4 @@
-"""What a run's network is told: the network of ``--conditioning text``, and the training of its text encoder."""
+"""The condition of a run's network: the network of ``--conditioning text``, and the training of its text encoder."""
 
 from __future__ import annotations
 

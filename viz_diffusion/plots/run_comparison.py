@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from viz_diffusion.errors import VizdiffInputError
 from viz_diffusion.plots import raster, theme
-from viz_diffusion.plots.class_names import fitted, label_text
+from viz_diffusion.plots.class_names import fitted, label_text, width_of
 from viz_diffusion.plots.panels import AxisScale, Curve, PanelBox, draw_curves, write_notes
 from viz_diffusion.plots.theme import Array
 from viz_diffusion.plots.words import figure_words
@@ -93,7 +93,8 @@ def _note(runs: Sequence[DrawnRun]) -> str:
     note = words("note")
     if not missing or len(missing) == len(runs):
         return note
-    return f"{note} {fitted(words('no_curve', names=', '.join(missing)), 740, theme.TEXT_SIZE)}"
+    room = theme.PAGE_WIDTH - 2 * theme.TITLE_LEFT - width_of(f"{note} ") * theme.TEXT_SIZE * theme.DPI / 72
+    return f"{note} {fitted(words('no_curve', names=', '.join(missing)), room, theme.TEXT_SIZE)}"
 
 
 def _row(figure: Figure, run: DrawnRun, row: int, top: float, pitch: float) -> None:

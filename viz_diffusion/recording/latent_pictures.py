@@ -71,12 +71,14 @@ def side_by_side(x: Float32, shape: tuple[int, ...]) -> Float32:
     """Return the channels of (..., c, h, w) side by side, as C equal channels of (..., C, H, W).
 
     They fill a square from left to right and from top to bottom, each enlarged without smoothing: four channels of
-    7x7 become the quarters of a picture of 28x28. Places without a channel are 0.
+    7x7 become the quarters of a picture of 28x28. Places without a channel are 0. Channels of one number each have no
+    shape to keep, and fill the whole height: two become the halves of a picture.
     """
     count, side = x.shape[-3], int(np.ceil(np.sqrt(x.shape[-3])))
-    empty = np.zeros((*x.shape[:-3], side**2 - count, *x.shape[-2:]), x.dtype)
+    high = -(-count // side) if x.shape[-2:] == (1, 1) else side
+    empty = np.zeros((*x.shape[:-3], high * side - count, *x.shape[-2:]), x.dtype)
     padded = np.concatenate([x, empty], axis=-3)
-    rows, columns = (np.arange(length) * side for length in shape[-2:])
+    rows, columns = (np.arange(length) * parts for length, parts in zip(shape[-2:], (high, side), strict=True))
     cell = (rows // shape[-2])[:, None] * side + columns // shape[-1]
     y = rows % shape[-2] * x.shape[-2] // shape[-2]
     picture = padded[..., cell, y[:, None], (columns % shape[-1] * x.shape[-1] // shape[-1])[None]]

@@ -9,8 +9,7 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, cached_property
-from importlib import resources
-from importlib.resources.abc import Traversable
+from pathlib import Path
 from typing import Any
 
 from viz_diffusion.errors import VizdiffInputError, VizdiffUsageError
@@ -19,7 +18,7 @@ from viz_diffusion.text.latent_words import in_latents
 from viz_diffusion.text.singular import singular
 
 _NEGATIVE = re.compile(r"(?<![\w-])-(?=[\d.∞])")
-_FOLDER = resources.files("viz_diffusion").joinpath("catalogues")
+_FOLDER = Path(__file__).parents[1] / "catalogues"
 
 
 def languages() -> tuple[str, ...]:
@@ -175,10 +174,10 @@ def load_texts(lang: str = "en") -> Texts:
 
 
 @cache
-def _read_texts(folder: Traversable, lang: str) -> Texts:
+def _read_texts(folder: Path, lang: str) -> Texts:
     """Read a catalogue, once in a process."""
     entries: dict[str, str] = {}
-    for file in sorted(folder.joinpath(lang).iterdir(), key=lambda file: file.name):
+    for file in sorted((folder / lang).iterdir()):
         name = f"{lang}/{file.name}"
         try:
             tree = tomllib.loads(file.read_text(encoding="utf-8"))

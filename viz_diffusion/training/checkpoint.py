@@ -112,7 +112,7 @@ def load_checkpoint(
     model: ModelConfig,
     device: torch.device,
     conditions: Mapping[str, Any],
-    processes: Processes,
+    processes: Processes | None = None,
 ) -> tuple[TrainState, int, dict[str, str]]:
     """Read a checkpoint.
 
@@ -135,13 +135,13 @@ def load_checkpoint(
             raise VizdiffInputError(f"{folder / 'state.json'} holds no {key}; choose another `resume`")
     require_fit(model, weights, folder / names[0])
     state = TrainState.create(training, model, device)
-    state.processes = processes
+    state.processes = processes or Processes()
     load_weights(state.model, weights, folder / names[0])
     load_weights(state.ema, averages, folder / names[1])
     _load_optimizer(state.optimizer, moments, folder / names[2])
     state.step = entries["step"]
     saved = _UNDIVIDED | entries["environment"] | entries["recipe"]
-    current = _UNDIVIDED | environment(device, processes) | dict(conditions)
+    current = _UNDIVIDED | environment(device, state.processes) | dict(conditions)
     changes = {
         name: f"{name} {_short(saved.get(name))} then, {_short(value)} now"
         for name, value in current.items()

@@ -72,11 +72,11 @@ class TrainState:
             model = SimpleUNet(model_config)
         model = model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         ema = copy.deepcopy(model).eval().requires_grad_(False)
-        settings: dict[str, float] = {"lr": config.learning_rate, "weight_decay": config.weight_decay}
+        rate, decay = config.learning_rate, config.weight_decay
         optimizer = (
-            MuonAdamW(model, **settings)
+            MuonAdamW(model, lr=rate, weight_decay=decay)
             if config.optimizer == "muon"
-            else torch.optim.AdamW(model.parameters(), **settings, fused=True)
+            else torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=decay, fused=True)
         )
         return cls(config, model, ema, optimizer, device=torch.device(device))
 

@@ -26,7 +26,7 @@ from 0.01 .. 1 to about 0.7 .. 1.2."""
 NUM_ITERATIONS = 5
 
 
-def hidden_convolutions(model: nn.Module) -> list[nn.Parameter]:
+def hidden_convolutions(model: nn.Module) -> list[Tensor]:
     """Return the weights that Muon updates: (O, I, H, W) of every convolution but the first and the last one."""
     kinds = (nn.Conv2d, nn.ConvTranspose2d)
     named = [(name, module.weight) for name, module in model.named_modules() if isinstance(module, kinds)]

@@ -26,14 +26,14 @@ from viz_diffusion.stopping import stopped_code
 from viz_diffusion.training.launch import Launch
 
 SETUP_SECONDS = 600.0
-"""Longest wait for another process before the first step: it may be downloading data."""
+"""Longest wait for another process before the first step, when it may be downloading data, and after the last one."""
 STEP_SECONDS = 50.0
 """Longest wait for another process afterwards."""
 _PORT = 29500  # where the tasks of srun meet, if MASTER_PORT is not set
 
 
 class LostProcessError(VizdiffIOError):
-    """Another process has ended without a word, or does not answer."""
+    """Another process has ended without a message, or does not answer."""
 
 
 class FailedElsewhereError(VizdiffError):
@@ -101,8 +101,8 @@ class Processes:
         total = self.count * self.accumulate
         if batch_size < total:
             raise VizdiffUsageError(
-                f"`batch_size` must be at least {total}, one image for each of {self.count} processes times "
-                f"{self.accumulate} parts, found {batch_size}"
+                f"`batch_size` must be at least {total}, one image for each of {self.count} × {self.accumulate} parts "
+                f"(processes × `accumulate`), found {batch_size}"
             )
         cuts = [batch_size * part // total for part in range(total + 1)]
         first = self.rank * self.accumulate
@@ -205,7 +205,8 @@ class Processes:
             return
 
     def finish(self) -> None:
-        """Wait until all processes have come here."""
+        """Wait until all processes have come here: long, since process 0 writes the run's files and ends a tracker."""
+        self._patience = SETUP_SECONDS
         self._exchange()
 
 

@@ -15,10 +15,14 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from viz_diffusion.errors import VizdiffIOError, VizdiffUsageError
-from viz_diffusion.files import to_json
+from viz_diffusion.files import sha256_bytes, to_json
 
 PROJECT = "viz_diffusion"
 """The project that runs are shown in."""
+
+
+class TrackerError(VizdiffIOError):
+    """A tracker has failed; the training itself is as it was."""
 
 
 class Tracker(Protocol):
@@ -56,7 +60,7 @@ class TensorBoard:
 
     def start(self, name: str, folder: Path, config: Mapping[str, Any], step: int) -> None:  # noqa: ARG002
         """Open the event file; what an earlier one holds after ``step`` is no longer shown."""
-        with _one_line("tensorboard"):
+        with _one_line("tensorboard", step):
             purge = step + 1 if step else None
             self._writer = self._module.SummaryWriter(log_dir=str(folder / "tensorboard"), purge_step=purge)
             self._writer.add_text("config", to_json(config), global_step=step)
@@ -83,7 +87,7 @@ class Trackio:
 
     def start(self, name: str, folder: Path, config: Mapping[str, Any], step: int) -> None:  # noqa: ARG002
         """Begin a run of the project, or go on with the run of this name."""
-        with _one_line("trackio"):
+        with _one_line("trackio", step):
             resume = "allow" if step else "never"
             self._run = self._module.init(project=PROJECT, name=name, config=_without_places(config), resume=resume)
 
@@ -107,12 +111,13 @@ class WeightsAndBiases:
         self._run: Any = None
 
     def start(self, name: str, folder: Path, config: Mapping[str, Any], step: int) -> None:
-        """Begin a run, or go on with the run of this name."""
-        with _one_line("wandb"):
+        """Begin a run, or go on with that of the same folder: runs of one name in two folders are two runs."""
+        place = sha256_bytes(str(folder.resolve()).encode())[:8]
+        with _one_line("wandb", step):
             self._run = self._module.init(
                 project=os.environ.get("WANDB_PROJECT", PROJECT),
                 name=name,
-                id=re.sub(r"[/\\#?%:]", "-", name),
+                id=re.sub(r"[/\\#?%:]", "-", f"{name}-{place}"),
                 dir=str(folder.resolve()),
                 config=_without_places(config),
                 resume="allow" if step else None,
@@ -171,11 +176,11 @@ def _without_places(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @contextmanager
-def _one_line(name: str) -> Iterator[None]:
-    """Turn any error of a tracker into one line."""
+def _one_line(name: str, step: int = 1) -> Iterator[None]:
+    """Turn any error of a tracker into one line; ``step`` is 0 where there is nothing yet to go on with."""
     try:
         yield
     except Exception as error:
-        raise VizdiffIOError(
-            f"`log` {name} failed ({type(error).__name__}: {error}); go on without it, with `resume`"
-        ) from error
+        mend = "go on without it, with `resume`" if step else "begin anew without it"
+        said = " ".join(f"{type(error).__name__}: {error}".split())
+        raise TrackerError(f"`log` {name} failed ({said}); {mend}") from error

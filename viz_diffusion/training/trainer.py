@@ -20,7 +20,7 @@ from viz_diffusion.training.processes import FailedElsewhereError, LostProcessEr
 from viz_diffusion.training.run import Run
 from viz_diffusion.training.text_run import load_text_encoder, set_captions
 from viz_diffusion.training.thumbnails import Thumbnails
-from viz_diffusion.training.trackers import NoTracker, Tracker, heldout_values
+from viz_diffusion.training.trackers import NoTracker, Tracker, TrackerError, heldout_values
 from viz_diffusion.training.train_config import evaluation_steps
 
 TIMED_STEPS = 50
@@ -129,7 +129,7 @@ class Trainer:
 
         Closing the generator (``close()``, as the command line does on Ctrl-C) saves a checkpoint. Stop only between
         steps: an exception raised inside a step leaves the last checkpoint as it was. Where other processes have ended,
-        the last step is saved too.
+        or the tracker has failed, the last step is saved too.
 
         Raises
         ------
@@ -151,7 +151,7 @@ class Trainer:
                     if pending:  # the caller has not stopped
                         self.evaluate()
                 self._finish()
-            except (GeneratorExit, LostProcessError, FailedElsewhereError):
+            except (GeneratorExit, LostProcessError, FailedElsewhereError, TrackerError):
                 self.checkpoint()
                 raise
             finally:

@@ -25,8 +25,8 @@ def trajectory_html(trajectory: Trajectory) -> str:
     if trajectory.num_images:
         x_t = [(f"{n}", picture(shown.x_t[0, k], f"x_t with {_steps(n)} left")) for n, k in frames]
         x_t.append(("finished", picture(shown.x0[0], "the finished image")))
-        x0_pred = [(f"{n}", picture(shown.x0_pred[0, k], f"guess with {_steps(n)} left")) for n, k in frames]
-        strips = [strip("x_t, by steps left", x_t), strip("the guess of the finished image", x0_pred)]
+        x0_pred = [(f"{n}", picture(shown.x0_pred[0, k], f"predicted x0 with {_steps(n)} left")) for n, k in frames]
+        strips = [strip("x_t, by steps left", x_t), strip("predicted x0, the finished image as predicted", x0_pred)]
     has_label = trajectory.num_images and trajectory.labels[0] >= 0 and not trajectory.prompts
     label = f", digit {trajectory.labels[0]}" if has_label else ""
     if trajectory.num_images and (prompt := prompt_of(trajectory, 0)):

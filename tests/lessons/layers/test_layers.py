@@ -32,12 +32,10 @@ from viz_diffusion.lessons.layers.label_geometry import (
     mean_cosine,
     mean_images,
     measure_label_geometry,
-    rise_of_correlation,
     untrained_network,
 )
 from viz_diffusion.lessons.precomputed import load_results, save_results
 from viz_diffusion.training.loop import TrainState
-from viz_diffusion.training.run import Run
 from viz_diffusion.training.train_config import TrainConfig
 
 IDLE = "mid1"
@@ -200,12 +198,6 @@ def test_alike_distances_are_found_and_random_ones_are_not(context: LessonContex
     assert 1 <= sum(found) <= 13  # binomial(60, 0.1): outside with less than one in a hundred
 
 
-def test_ties_share_their_rank_and_points_all_alike_follow_nothing() -> None:
-    flat = correlate_distances(np.ones((10, 4)), np.random.default_rng(0).standard_normal((10, 4)))
-    assert flat.rho == 0
-    assert flat.p == 1
-
-
 def test_planted_label_geometry_is_found_and_a_random_table_is_not(context: LessonContext) -> None:
     pictures = mean_images(context.training)
     network = untrained_network(context.network.config, 1)
@@ -276,31 +268,6 @@ def test_the_layers_are_told_both_ways(context: LessonContext, labels: LabelGeom
         assert [wanted or found for wanted, found in zip(verdicts, shown, strict=True)] == shown
         assert [drawing.name for drawing in told_so["zh"].drawings] == ["blocks", "label_geometry"]
         assert len(told_so["zh"].table.rows) == len(seen.names)
-
-
-def test_the_jackknife_of_a_rise_covers_it_and_is_zero_where_nothing_rose() -> None:
-    """Points that follow the images beside points that do not; the same points twice have not risen."""
-    rng = np.random.default_rng(0)
-    images = rng.standard_normal((10, 30))
-    random = rng.standard_normal((10, 30))
-    rise, half = rise_of_correlation(images, random, images)
-    assert rise == pytest.approx(1 - correlate_distances(random, images).rho)
-    assert 0 < half < rise
-    assert rise_of_correlation(random, random, images) == (0, 0)
-    near = images + 0.7 * rng.standard_normal((10, 30))
-    rise, half = rise_of_correlation(near + 0.1 * random, near, images)
-    assert abs(rise) < half
-
-
-def test_the_shipped_correlation_is_not_above_all_untrained_networks_for_sure() -> None:
-    data = load_results([layers.LESSON], Run.bundled().load_model()[1])[Layers]
-    found = data.labels.facts().conditioning
-    answers = {claim.name: claim.holds for claim in layers.claims(data)}
-    assert found.start < found.untrained_most < found.rho
-    assert answers["told"] is (None if found.change < found.change_half else True)
-    assert data.labels.change == pytest.approx(
-        [data.labels.vectors.rho - data.labels.untrained_rho[0, 0], found.rho - found.start]
-    )
 
 
 def test_what_passes_is_said_with_its_level(context: LessonContext, labels: LabelGeometry) -> None:

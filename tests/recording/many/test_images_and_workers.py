@@ -13,11 +13,13 @@ from viz_diffusion.recording.many.workers import Worker, find_worker
 
 def test_lists_of_seeds_are_read_and_written() -> None:
     assert read_seeds("0-3, 9,12-13").tolist() == [0, 1, 2, 3, 9, 12, 13]
-    for text in ("0-49999", "5", "7,3-4,3"):
+    for text in ("0-49999", "5", "7,3-4,1"):
         assert seeds_text(read_seeds(text)) == text
     for wrong in ("", "a", "3-1", "1-", "0-4294967296", "1;2"):
         with pytest.raises(VizdiffUsageError, match="must be numbers and rising ranges"):
             read_seeds(wrong)
+    with pytest.raises(VizdiffUsageError, match="seeds must differ, found 3 twice"):
+        read_seeds("0-5,9,3")
 
 
 def test_prompts_share_a_seed() -> None:

@@ -60,7 +60,7 @@ def test_any_number_of_workers_makes_the_same_store(count: int, whole: tuple[Pat
 def test_memory_stores_are_the_same(whole: tuple[Path, str]) -> None:
     where = "memory://many/a.zarr"
     assert work(where, sample_maker(), Worker(1, 2)) is None
-    with pytest.raises(VizdiffInputError, match="is not complete; vizdiff sample makes the rest with --resume"):
+    with pytest.raises(VizdiffInputError, match="is not complete; make the rest with resume of vizdiff sample"):
         SampleStore(where)
     assert work(where, sample_maker(), Worker(0, 2)) == whole[1]
     for found, wanted in zip(read_all(where), read_all(whole[0]), strict=True):

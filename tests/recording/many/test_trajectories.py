@@ -65,7 +65,7 @@ def test_it_is_read_in_batches_also_from_memory(whole: tuple[Path, str]) -> None
 
 def test_an_unfinished_one_says_how_to_go_on(tmp_path: Path) -> None:
     work(tmp_path / "a.zarr", trajectory_maker(), Worker(0, 2))
-    with pytest.raises(VizdiffInputError, match="is not complete; vizdiff trajectory makes the rest with --resume"):
+    with pytest.raises(VizdiffInputError, match="is not complete; make the rest with resume of vizdiff trajectory"):
         TrajectoryStore(tmp_path / "a.zarr")
     with pytest.raises(VizdiffInputError, match=r"cut off after 0 of 53 .*that began it makes the rest: resume"):
         Trajectory.open(tmp_path / "a.zarr")

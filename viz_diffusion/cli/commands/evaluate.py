@@ -104,7 +104,7 @@ def run_command(
     loaded = load_run(run, device, terminal, data_dir)
     stored = None if samples is None else open_samples(samples, loaded, sampling, seed)
     config = loaded.sampled_as(config) if stored is None else stored.config
-    _claim(out, force, seed, config, loaded, terminal)
+    _claim(out, force, seed, config, loaded, stored, terminal)
     from viz_diffusion.evaluation.classifier import DigitClassifier
     from viz_diffusion.evaluation.evaluate import most_samples
 
@@ -166,12 +166,19 @@ def _count(count: int | None, most: int, stored: StoredSamples | None, heldout: 
 
 
 def _claim(
-    out: Path | None, force: bool, seed: int, config: SamplerConfig, loaded: LoadedRun, terminal: Terminal
+    out: Path | None,
+    force: bool,
+    seed: int,
+    config: SamplerConfig,
+    loaded: LoadedRun,
+    stored: StoredSamples | None,
+    terminal: Terminal,
 ) -> None:
     """Refuse to overwrite a file of another origin, where one is written."""
     if out is not None:
-        marks = "_".join(sampling_marks(config))
-        Output(out, "evaluate", force).claim(terminal, seed=seed, sampling=marks, weights=loaded.weights_sha256[:8])
+        shown: dict[str, object] = {"seed": seed} if stored is None else {"store": stored.store.root_hash[:8]}
+        shown |= {"sampling": "_".join(sampling_marks(config)), "weights": loaded.weights_sha256[:8]}
+        Output(out, "evaluate", force).claim(terminal, **shown)
 
 
 def _tell_time(loaded: LoadedRun, config: SamplerConfig, count: int, terminal: Terminal) -> None:
@@ -190,7 +197,8 @@ def _tell_time(loaded: LoadedRun, config: SamplerConfig, count: int, terminal: T
     evaluations = config.num_evaluations(run.num_train_timesteps) * (1 if config.guidance_scale == 1 else 2)
     total = seconds * (count * evaluations + LOSSES_A_TIMESTEP * run.num_train_timesteps)
     steps = config.num_steps(run.num_train_timesteps)
-    terminal.tell("Time", "estimate", duration=estimate_text(total), count=count, steps=steps)
+    key = "estimate" if count else "estimate_losses"
+    terminal.tell("Time", key, duration=estimate_text(total), count=count, steps=steps)
 
 
 def _say_results(

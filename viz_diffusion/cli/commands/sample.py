@@ -162,15 +162,15 @@ def _sample_into_store(
     from viz_diffusion.recording.many.workers import local_device
 
     worker = this_worker(many, force)
-    spoken = quiet_terminal(terminal, worker, many.shard)
-    loaded = load_run(run, local_device(device, os.environ), spoken, prompts=asked[2])
+    quiet = quiet_terminal(terminal, worker, many.shard)
+    loaded = load_run(run, local_device(device, os.environ), quiet, prompts=asked[2])
     config, run_config = loaded.sampled_as(config), loaded.run.config
     same_noise = len(run_config.prompts) or 1
     limit = len(seeds) if many.seeds is None else len(seeds) * same_noise
     images = Images(seeds[: -(-limit // same_noise)], _digits(run_config, asked), same_noise, limit)
-    order = ManySamples(out, images, config, many, force)
-    check_export(order, loaded, spoken)
-    filled = sample_into_store(loaded, order, spoken)
+    request = ManySamples(out, images, config, many, force)
+    check_export(request, loaded, quiet)
+    filled = sample_into_store(loaded, request, quiet)
     if not filled.is_complete and several_workers():
         return  # the worker that completes the store says the result
     result = {"out": out, "count": images.count, **_facts(loaded, config), "seeds": images.facts()["seeds"]}
@@ -184,7 +184,7 @@ def _sample_into_store(
             found = count_accurate(out, judge, lambda labels: _wanted_digits(labels, run_config))
             result |= _classifier_accuracy(*found, run_config, terminal)
         elif probe is None:
-            terminal.tell("Left out", "prompts_without_digit")
+            _tell_unclear_prompt(run_config, terminal)
     terminal.result(result)
 
 

@@ -126,20 +126,21 @@ def run_command(
     options = NewRun(steps, epochs, minutes, *kind, seed or 0, values, out)
     terminal.say("Loading", "PyTorch")
     torch_device = process_device(device, launch)
+    with said_once(launch):
+        tracker = _tracker(log)
     with train_together(launch, torch_device, accumulate) as processes:
-        tracker = _tracker(log, launch.is_main)
         if resume is None:
             started = create_run(chosen, options, torch_device, processes, terminal)
         else:
             started = resume_run(resume, steps, torch_device, force, data_dir, processes, terminal)
-        _train(*started, checkpoint_every, terminal, tracker)
+        _train(*started, checkpoint_every, terminal, tracker if launch.is_main else None)
 
 
-def _tracker(name: str | None, is_main: bool) -> Tracker | None:
-    """Return the tracker of ``--log``; the other processes have none."""
+def _tracker(name: str | None) -> Tracker | None:
+    """Return the tracker of ``--log``."""
     from viz_diffusion.training.trackers import load_tracker
 
-    return None if name is None or not is_main else load_tracker(name)
+    return None if name is None else load_tracker(name)
 
 
 def _check_numbers(

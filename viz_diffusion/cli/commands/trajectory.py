@@ -110,8 +110,8 @@ def run_command(
     first = int(seeds[0])
     out = str(default_out(name, "", digit, lang, shown, seed=first, sampling=config, run=run)) if out is None else out
     if in_blocks or (len(seeds) > CHUNK_SAMPLES and not globs):
-        order = ManyTrajectories(out, digit, label, prompt, seeds, config, frames, storage, size, many, force)
-        return record_many(order, run, device, terminal)
+        recordings = ManyTrajectories(out, digit, label, prompt, seeds, config, frames, storage, size, many, force)
+        return record_many(recordings, run, device, terminal)
     request = RecordingRequest(0, first, len(seeds), config, frames, storage, globs, size)
     _record(Path(out), run, digit, label, prompt, request, device, lang, force, terminal)
 

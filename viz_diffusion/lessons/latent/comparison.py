@@ -103,14 +103,17 @@ def measure_latent(context: LessonContext) -> LatentStudy:
 
 def measure_plane(context: LessonContext) -> LatentMap | None:
     """Measure the map of the run, where its latents are two numbers, or else of the bundled run; None without one."""
-    run, network, folder = context.run, context.model, bundled_folder(BUNDLED_FLAT)
-    if not _is_flat(run):
-        if folder is None:
-            return None
+    folder = bundled_folder(BUNDLED_FLAT)
+    if _is_flat(context.run):
+        run, network = context.run, context.network
+    elif folder is None:
+        return None
+    else:
         run = Run.open(folder)
         network = run.load_model(context.device)[0]
-    process = run.config.sampled(network, "ddim")
-    flat = FlatNetwork(*process, process[0].latent_space, run.load_model()[1])
+    space = network.latent_space
+    assert space is not None
+    flat = FlatNetwork(*run.config.sampled(network, "ddim"), space, run.load_model()[1])
     digits, classifier = _first(context.heldout, context.size(*DIGITS)), DigitClassifier.bundled()[0]
     return measure_map(flat, digits, classifier, SHOWN_LABEL, context.size(*SIZES), context.progress)
 

@@ -140,7 +140,7 @@ def measure_map(
         point_labels=digits.labels[:SHOWN_DIGITS].numpy(),
         right=right.numpy(),
         outside=float((points.abs() > LIMIT).any(dim=1).double().mean()),
-        paths=paths.unflatten(0, (NUM_LABELS, noises))[:, :SHOWN_PATHS].numpy(),
+        paths=paths.reshape(NUM_LABELS, noises, STEPS + 1, 2)[:, :SHOWN_PATHS].numpy(),
         read=np.stack([classifier.read(images).numpy().reshape(NUM_LABELS, noises) for images in decoded]),
         steps_left=np.array(STEPS_LEFT),
         digit=digit,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -59,7 +60,7 @@ class MapDrawing:
     ends: Sequence[str]
     """(L,) texts: shares of each label's paths that end in its region."""
     count: int
-    """Paths of each label of which shares are told."""
+    """Paths of each label over which shares are taken."""
 
 
 def draw_latent_map(drawing: MapDrawing) -> Figure:
@@ -176,8 +177,15 @@ def _draw_path(axes: Axes, path: Array, colour: str, width: float = 3.0) -> None
 
 def _write(axes: Axes, place: Array, text: str, colour: str, size: float) -> None:
     halo = [withStroke(linewidth=7, foreground=theme.PAPER), Normal()]
-    style = {"fontsize": size, "color": colour, "ha": "center", "va": "center", "path_effects": halo, "zorder": 7}
-    axes.text(*place, text, **style)
+    style: dict[str, Any] = {
+        "fontsize": size,
+        "color": colour,
+        "ha": "center",
+        "va": "center",
+        "path_effects": halo,
+        "zorder": 7,
+    }
+    axes.text(float(place[0]), float(place[1]), text, **style)
 
 
 def _draw_panel(axes: Axes, drawing: MapDrawing, label: int) -> None:

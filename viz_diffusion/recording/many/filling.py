@@ -1,6 +1,6 @@
 """Filling a store: a worker makes its own blocks that are missing, and completes the store where it is the last one.
 
-It knows nothing about what a block holds. The time is told beforehand from short runs.
+It knows nothing about what a block holds. The time is estimated beforehand from short runs.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _LEAST_SECONDS = 0.3
 
 
 def fill(store: BlockStore, blocks: list[int], make: MakeBlock, on_block: Callable[[int], None]) -> None:
-    """Make blocks one after another; ``on_block`` is told how many are done after each."""
+    """Make blocks one after another; ``on_block`` is called after each with how many are done."""
     for done, k in enumerate(blocks, 1):
         with store.place.block_folder() as folder:
             store.put(k, folder, make(k, folder))

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from viz_diffusion.errors import VizdiffUsageError
 
+MOST = 10**8
+"""The largest number of images: their seeds take 8 bytes each in memory."""
 _MOST_SEED = 2**32 - 1
 _RANGE = re.compile(r"(\d{1,10})(?:-(\d{1,10}))?")
 
@@ -25,7 +27,7 @@ def read_seeds(text: str) -> NDArray[np.int64]:
     Raises
     ------
     VizdiffUsageError
-        Where it is no such list, or a seed lies beyond 0 .. 2**32-1.
+        Where it is no such list, a seed lies beyond 0 .. 2**32-1 or occurs twice, or there are more than :data:`MOST`.
     """
     parts = []
     for word in text.replace(" ", "").split(","):
@@ -37,7 +39,14 @@ def read_seeds(text: str) -> NDArray[np.int64]:
                 f"found {word[:40]!r}"
             )
         parts.append((first, last))
-    return np.concatenate([np.arange(first, last + 1, dtype=np.int64) for first, last in parts])
+    number = sum(last - first + 1 for first, last in parts)
+    if number > MOST:
+        raise VizdiffUsageError(f"`seeds` must be at most {MOST:,}, found {number:,}; divide them among several stores")
+    seeds = np.concatenate([np.arange(first, last + 1, dtype=np.int64) for first, last in parts])
+    ordered = np.sort(seeds)
+    if (twice := ordered[:-1][np.diff(ordered) == 0]).size:
+        raise VizdiffUsageError(f"`seeds` must differ, found {twice[0]} twice")
+    return seeds
 
 
 def seeds_text(seeds: NDArray[np.int64]) -> str:

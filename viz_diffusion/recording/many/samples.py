@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from viz_diffusion.data import to_bytes
+from viz_diffusion.diffusion.latent_space import latent_space_of
 from viz_diffusion.diffusion.prediction import device_of
 from viz_diffusion.diffusion.sampler_config import SamplerConfig
 from viz_diffusion.diffusion.samplers import Step
@@ -24,12 +25,13 @@ from viz_diffusion.diffusion.sampling import BATCH_SIZE, sample_images
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.errors import VizdiffInputError, VizdiffNonFiniteError
 from viz_diffusion.recording.many.images import Images
-from viz_diffusion.recording.store.reader import StoreReader
+from viz_diffusion.recording.many.opening import named_store, open_store
 from viz_diffusion.recording.store.writer import StoreWriter
 
 KIND = "samples"
 CHUNK_IMAGES = 100
 """About how many images one chunk holds: a whole number of batches."""
+_MEND = "vizdiff sample --out samples.zarr makes such a store"
 _AXES = ("sample", "channel", "y", "x")
 _REST = 4200
 """About how many bytes a block's mark and its share of the checksums take."""
@@ -73,6 +75,8 @@ class SampleMaker:
     def make(self, k: int, folder: Path) -> dict[str, Any]:
         """Write block k as a store; return the share of pixels of predicted x_0 outside [-1, 1], over its steps.
 
+        The share is None for a network that works in latents, which are not clipped.
+
         Raises
         ------
         VizdiffNonFiniteError
@@ -91,8 +95,8 @@ class SampleMaker:
 
     def _sample(
         self, labels: NDArray[np.int64], seeds: NDArray[np.int64], config: SamplerConfig
-    ) -> tuple[NDArray[np.uint8], float]:
-        """Return (b, C, H, W) bytes, and the share of pixels of predicted x_0 outside [-1, 1]."""
+    ) -> tuple[NDArray[np.uint8], float | None]:
+        """Return (b, C, H, W) bytes, and the share of pixels of predicted x_0 outside [-1, 1]; None for latents."""
         shares: list[float] = []
 
         def observe(step: Step) -> None:
@@ -115,7 +119,7 @@ class SampleMaker:
             raise VizdiffNonFiniteError(f"{lost} of {len(made)} samples hold NaN or infinity; they were not written")
         pixels = to_bytes(made)
         shaped = pixels[:, None] if pixels.ndim == 3 else np.ascontiguousarray(np.moveaxis(pixels, -1, 1))
-        return shaped, float(np.mean(shares))
+        return shaped, None if latent_space_of(self.denoiser) else float(np.mean(shares))
 
 
 class SampleStore:
@@ -134,13 +138,13 @@ class SampleStore:
 
     def __init__(self, where: str | Path) -> None:
         self.name = str(where)
-        self._reader = StoreReader(where)
+        self._reader = open_store(where, KIND, _MEND)
         self.plan: dict[str, Any] = self._reader.attrs.get("plan") or {}
         """What it holds and how it was made; JSON values."""
         if self.plan.get("kind") != KIND:
-            raise VizdiffInputError(f"{where} holds no samples; vizdiff sample --out samples.zarr makes such a store")
+            raise VizdiffInputError(f"{where} holds no samples; {_MEND}")
         if self._reader.attrs.get("status") != "complete":
-            raise VizdiffInputError(f"{where} is not complete; vizdiff sample makes the rest with --resume")
+            raise VizdiffInputError(f"{where} is not complete; make the rest with `resume` of vizdiff sample")
         self.root_hash = str(self._reader.attrs["root_sha256"])
         """The SHA-256 over all chunks."""
 
@@ -157,7 +161,8 @@ class SampleStore:
         """
         for first in range(0, len(self), self.plan["block"]):
             rows = {"sample": slice(first, min(first + self.plan["block"], len(self)))}
-            images, labels, seeds = (self._reader.read(name, rows) for name in ("images", "labels", "seeds"))
+            with named_store(self.name):
+                images, labels, seeds = (self._reader.read(name, rows) for name in ("images", "labels", "seeds"))
             yield images, labels, seeds
 
     def batches(self) -> Iterator[tuple[Tensor, Tensor]]:

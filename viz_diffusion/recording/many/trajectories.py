@@ -26,12 +26,13 @@ from viz_diffusion.errors import VizdiffInputError
 from viz_diffusion.files import read_json
 from viz_diffusion.recording.generation import generation_recorder, sample_steps, with_pictures
 from viz_diffusion.recording.many.images import Images, padded
+from viz_diffusion.recording.many.opening import named_store, open_store
 from viz_diffusion.recording.store.layout import CHUNK_SAMPLES, WIDE, from_attributes, steps_chunk
-from viz_diffusion.recording.store.reader import StoreReader
 from viz_diffusion.recording.trajectory import Trajectory
 from viz_diffusion.recording.trajectory_files import read_fields
 
 KIND = "trajectories"
+_MEND = "vizdiff trajectory --count 100 records some"
 _A_CHUNK, _AN_ARRAY = 190, 700
 """About how many bytes of marks and checksums each chunk takes, and each array of a block."""
 
@@ -113,9 +114,9 @@ class TrajectoryMaker:
             **({"store": folder, **storage} if space is None else {}),
         )
         noise = ImageNoise(chosen, self.image_shape if space is None else space.latent_shape)
-        told = torch.from_numpy(padded(labels, self.block)).to(device_of(self.denoiser))
+        given = torch.from_numpy(padded(labels, self.block)).to(device_of(self.denoiser))
         with recorder:
-            recorder.finish(sample_steps(self.denoiser, self.schedule, noise, told, self.config, observe))
+            recorder.finish(sample_steps(self.denoiser, self.schedule, noise, given, self.config, observe))
         if space is not None:
             with_pictures(recorder.trajectory(), space).save(folder, **storage)
         self._refuse_overflow(folder)
@@ -145,14 +146,15 @@ class TrajectoryStore:
 
     def __init__(self, where: str | Path) -> None:
         self.name = str(where)
-        self._reader = StoreReader(where)
-        self._extent = self._reader.extent
+        self._reader = open_store(where, KIND, _MEND)
+        with named_store(self.name):
+            self._extent = self._reader.extent
         self.plan: Mapping[str, Any] = self._reader.attrs.get("plan") or {}
         """How a store made in blocks was made; empty of other recordings."""
         if "x_t" not in self._reader.names() and self._extent.complete:
-            raise VizdiffInputError(f"{where} holds no trajectories; vizdiff trajectory --count 100 records some")
+            raise VizdiffInputError(f"{where} holds no trajectories; {_MEND}")
         if not self._extent.complete:
-            raise VizdiffInputError(f"{where} is not complete; vizdiff trajectory makes the rest with --resume")
+            raise VizdiffInputError(f"{where} is not complete; make the rest with `resume` of vizdiff trajectory")
         self.root_hash = self._reader.attrs.get("root_sha256")
         """The SHA-256 over all chunks; None of recordings that were not made in blocks."""
 
@@ -174,7 +176,9 @@ class TrajectoryStore:
         """
         for first in range(0, len(self), CHUNK_SAMPLES):
             part = slice(first, min(first + CHUNK_SAMPLES, len(self)))
-            yield Trajectory(**read_fields(self._reader, self._extent, part))
+            with named_store(self.name):
+                batch = Trajectory(**read_fields(self._reader, self._extent, part))
+            yield batch
 
     def arrays(self, name: str, steps: slice = slice(None)) -> Iterator[NDArray[Any]]:
         """Yield one array for up to 16 trajectories at a time, (b, s, C, H, W) float32 for a field; chunks are checked.
@@ -187,9 +191,10 @@ class TrajectoryStore:
             Which steps.
         """
         for first in range(0, len(self), CHUNK_SAMPLES):
-            yield self._reader.read(
-                name, {"sample": slice(first, min(first + CHUNK_SAMPLES, len(self))), "step": steps}
-            )
+            part = {"sample": slice(first, min(first + CHUNK_SAMPLES, len(self))), "step": steps}
+            with named_store(self.name):
+                values = self._reader.read(name, part)
+            yield values
 
 
 def _whole(length: int) -> int:
