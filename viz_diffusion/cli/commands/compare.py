@@ -143,8 +143,9 @@ def _command(runs: Sequence[str], sampling: SamplerOptions, seed: int, count: in
     """Return the command that makes the same comparison."""
     given = {name: value for name, value in sampling.given.items() if name != "clip"} | {"seed": seed, "count": count}
     options = [word for name, value in given.items() for word in (option_name(name), str(value))]
-    clip = {True: ["--clip"], False: ["--no-clip"]}.get(sampling.given.get("clip"), [])
-    return shlex.join(["vizdiff", "compare", *runs, *options, *clip, *["--evaluate"] * evaluate])
+    if "clip" in sampling.given:
+        options.append("--clip" if sampling.given["clip"] else "--no-clip")
+    return shlex.join(["vizdiff", "compare", *runs, *options, *["--evaluate"] * evaluate])
 
 
 def _check_options(runs: Sequence[str], count: int, seed: int) -> None:
