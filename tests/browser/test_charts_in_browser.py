@@ -49,7 +49,7 @@ def test_markers_follow_the_scrubber(report: Path, players: tuple[Player, ...], 
         expected = [[drawn.axes.x(1000 - frame), drawn.axes.y(value)] for value in values]
         assert np.allclose(marks(page), expected, atol=0.6), frame
         words = page.locator("#noising .now").inner_text().splitlines()
-        assert words[0] == f"{1000 - frame} steps left"
+        assert words[0] == f"{1000 - frame} step{'s' * (frame < 999)} left"
         assert words[1] == f"down plain words {values[0]:.2f}"
     glance = page.locator("#noising .glance canvas")
     glance.evaluate("(canvas) => { canvas.id = 'ui-glance'; }")
