@@ -141,7 +141,10 @@ def _curves(figure: Figure, runs: Sequence[DrawnRun], box: PanelBox) -> None:
         curves.append(Curve(run.steps, run.heldout, name, colour=colour, style=style, weight=_WEIGHT))
     steps = np.concatenate([runs[row].steps for row in shown])
     losses = np.concatenate([runs[row].heldout for row in shown])
-    draw_curves(figure, box, curves, _steps_axis(steps), _loss_axis(losses, height, words("vertical")), 72)
+    axes = draw_curves(figure, box, curves, _steps_axis(steps), _loss_axis(losses, height, words("vertical")), 72)
+    for curve in curves:  # one that ends earlier is led to its name
+        ends = (curve.x[-1], max(steps.max(), 2))
+        axes.plot(ends, (curve.y[-1], curve.y[-1]), color=curve.colour, lw=1, zorder=1.8)
     theme.write(figure, left + width + 110, top + height + 104, words("training_step"), ha="left")
 
 
