@@ -34,6 +34,7 @@ def fill_one(kind: str, count: int, where: str, shard: str) -> dict[str, Any]:
     from viz_diffusion.diffusion.sampler_config import SamplerConfig
     from viz_diffusion.diffusion.schedule import NoiseSchedule
     from viz_diffusion.diffusion.unet import ModelConfig, SimpleUNet
+    from viz_diffusion.launch import Launch
     from viz_diffusion.recording.many.filling import estimate_seconds, fill, own_missing
     from viz_diffusion.recording.many.images import Images, read_seeds
     from viz_diffusion.recording.many.samples import SampleMaker
@@ -52,7 +53,7 @@ def fill_one(kind: str, count: int, where: str, shard: str) -> dict[str, Any]:
     plan = BlockPlan(count, maker.block, {"kind": kind, "threads": 1, **images.facts()})
     store = BlockStore(StorePlace(where), plan)
     store.begin(join=True)
-    todo = own_missing(store, find_worker(shard, {}), check=True)
+    todo = own_missing(store, find_worker(shard, Launch()), check=True)
     expected = sum(map(maker.num_runs, todo)) * estimate_seconds(maker.run, STEPS) if todo else 0.0
     begun = time.perf_counter()
     fill(store, todo, maker.make, lambda _: None)

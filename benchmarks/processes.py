@@ -46,7 +46,7 @@ def work(setting: Setting, out: Path) -> None:
     from viz_diffusion.data import Digits, load_digits
     from viz_diffusion.diffusion.schedule import NoiseSchedule
     from viz_diffusion.diffusion.unet import ModelConfig
-    from viz_diffusion.training.launch import launched
+    from viz_diffusion.launch import launched
     from viz_diffusion.training.loop import TrainState, heldout_loss, train
     from viz_diffusion.training.presets import find_preset
     from viz_diffusion.training.processes import joined

@@ -53,7 +53,7 @@ def test_samples_in_shards_are_those_of_one_worker(tmp_path: Path, capsys: pytes
     assert (again["blocks_made"], again["root_sha256"]) == (1, whole["root_sha256"])
 
 
-def test_a_store_holds_images_of_one_version_of_pytorch(
+def test_a_store_holds_images_of_one_environment(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     argv = ("sample", *QUICK, "--count", "16", "--out", str(tmp_path / "a.zarr"), "--shard")
@@ -62,11 +62,15 @@ def test_a_store_holds_images_of_one_version_of_pytorch(
         other.setattr("torch.__version__", "9.9")
         line = said(capsys, *argv, "1/2", code=3)
     assert "holds something else: its torch is" in line
+    with monkeypatch.context() as other:
+        other.setattr("viz_diffusion.diffusion.environment.processor", lambda: "Difference Engine")
+        line = said(capsys, *argv, "1/2", code=3)
+    assert "holds something else: its processor is" in line
     assert said(capsys, *argv, "1/2")["blocks_missing"] == 0
 
 
 def test_prompts_in_a_store(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """One that names no digit is told, and their numbers are not taken for digits."""
+    """A message names a prompt without a digit, and labels of prompts are not taken for digits."""
     where = str(tmp_path / "a.zarr")
     argv = ("--prompt", "a two", "--prompt", "thin", "--count", "20", *QUICK[2:], "--out", where)
     assert main(["sample", *argv]) == 0
@@ -86,6 +90,7 @@ def test_workers_of_torchrun_share_a_store(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
     found = []
     for rank in "01":
         monkeypatch.setenv("RANK", rank)

@@ -15,7 +15,7 @@ from viz_diffusion.data import Digits
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.diffusion.unet import ModelConfig
 from viz_diffusion.errors import VizdiffUsageError
-from viz_diffusion.training.launch import Launch, launched
+from viz_diffusion.launch import Launch, launched
 from viz_diffusion.training.loop import TrainState, train
 from viz_diffusion.training.objective import Objective
 from viz_diffusion.training.processes import SETUP_SECONDS, STEP_SECONDS, Processes

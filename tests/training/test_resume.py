@@ -19,9 +19,9 @@ from training_runs import finish, flip
 from viz_diffusion.cli.console import Terminal
 from viz_diffusion.cli.loading import load_run
 from viz_diffusion.data import Digits
+from viz_diffusion.diffusion import environment
 from viz_diffusion.errors import VizdiffInputError, VizdiffIOError
 from viz_diffusion.files import read_json, sha256_file, write_json, write_manifest
-from viz_diffusion.training import checkpoint
 from viz_diffusion.training.loop import TrainState
 from viz_diffusion.training.run import Run
 from viz_diffusion.training.trainer import Trainer
@@ -147,14 +147,14 @@ def test_a_checkpoint_without_hashes_of_digits_and_processor_can_be_resumed(stop
 
 def test_the_environment_holds_the_name_of_the_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"Abacus {device.index}")
-    assert checkpoint.environment(torch.device("cuda:1"))["gpu"] == "Abacus 1"
-    assert "gpu" not in checkpoint.environment(torch.device("cpu"))
+    assert environment.environment(torch.device("cuda:1"))["gpu"] == "Abacus 1"
+    assert "gpu" not in environment.environment(torch.device("cpu"))
 
 
 @pytest.mark.skipif((sys.platform, platform.machine()) != ("linux", "x86_64"), reason="only Linux on x86 has it")
 def test_the_processor_is_the_model_name_of_the_system() -> None:
-    assert len(checkpoint.processor()) > 3
-    assert f"model name\t: {checkpoint.processor()}\n" in Path("/proc/cpuinfo").read_text()
+    assert len(environment.processor()) > 3
+    assert f"model name\t: {environment.processor()}\n" in Path("/proc/cpuinfo").read_text()
 
 
 def test_metrics_are_flushed_to_disk_before_the_checkpoint_that_holds_their_length(
@@ -185,8 +185,8 @@ def test_metrics_are_flushed_to_disk_before_the_checkpoint_that_holds_their_leng
     [
         (lambda patch: patch.setattr(torch, "get_num_threads", lambda: 77), "threads .* then, 77 now"),
         (lambda patch: patch.setattr(torch, "__version__", "9.9"), "torch .* then, 9.9 now"),
-        (lambda patch: patch.setattr(checkpoint, "processor", lambda: "Difference Engine"), "processor .* Engine now"),
-        (lambda patch: patch.setattr(checkpoint.platform, "machine", lambda: "abacus"), "machine .* abacus"),
+        (lambda patch: patch.setattr(environment, "processor", lambda: "Difference Engine"), "processor .* Engine now"),
+        (lambda patch: patch.setattr(environment.platform, "machine", lambda: "abacus"), "machine .* abacus"),
     ],
 )
 def test_another_environment_is_refused_by_name_unless_forced(

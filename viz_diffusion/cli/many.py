@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import accumulate
@@ -11,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 from viz_diffusion.cli.console import Terminal, duration
 from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.files.output_places import require_outside
+from viz_diffusion.launch import launched
 
 if TYPE_CHECKING:
+    from viz_diffusion.cli.loading import LoadedRun
     from viz_diffusion.cli.many_options import ManyOptions
     from viz_diffusion.recording.many.samples import SampleMaker
     from viz_diffusion.recording.many.trajectories import TrajectoryMaker
@@ -45,7 +46,7 @@ def this_worker(many: ManyOptions, force: bool) -> Worker:
     """
     from viz_diffusion.recording.many.workers import find_worker
 
-    worker = find_worker(many.shard, os.environ)
+    worker = find_worker(many.shard, launched())
     if force and worker.count > 1:
         raise VizdiffUsageError("`force` is for one worker: of several, each would remove what the others wrote")
     if force and many.resume:
@@ -61,13 +62,13 @@ def is_store(out: str) -> bool:
 
 
 def several_workers() -> bool:
-    """Return whether torchrun started this process as one of several."""
-    return os.environ.get("WORLD_SIZE", "1") != "1"
+    """Return whether this process was started as one of several, such as by torchrun."""
+    return launched().world_size > 1
 
 
 def quiet_terminal(terminal: Terminal, worker: Worker, shard: str | None) -> Terminal:
-    """Return the terminal of one worker: of torchrun's, who share one, only the first says how far it is."""
-    if several_workers() and os.environ.get("RANK", "0") != "0":
+    """Return the terminal of one worker: of those started together, only the first says how far it is."""
+    if not launched().is_main:
         return Terminal(False, True, terminal.texts.lang)
     if worker.count > 1 and shard is not None:
         terminal.tell("Note", "worker", index=worker.index, count=worker.count)
@@ -134,18 +135,25 @@ def fill_store(
     )
 
 
+def network_facts(loaded: LoadedRun) -> dict[str, str]:
+    """Return the SHA-256 of the weights, and of the autoencoder and the text encoder where the run has them."""
+    from viz_diffusion.files import sha256_file
+    from viz_diffusion.training.latent_run import AUTOENCODER
+    from viz_diffusion.training.text_run import TEXT_ENCODER
+
+    files = {"autoencoder_sha256": AUTOENCODER, "text_encoder_sha256": TEXT_ENCODER}
+    paths = {name: loaded.run.path / file for name, file in files.items()}
+    others = {name: sha256_file(path) for name, path in paths.items() if path.is_file()}
+    return {"weights_sha256": loaded.weights_sha256, **others}
+
+
 def _plan(maker: SampleMaker | TrajectoryMaker, facts: Mapping[str, Any]) -> BlockPlan:
     """Return what a store is to hold, and what the last bits of its images depend on besides."""
-    import torch
-
+    from viz_diffusion.diffusion.environment import environment
     from viz_diffusion.diffusion.prediction import device_of
     from viz_diffusion.recording.store.blocks import BlockPlan
 
-    conditions = {
-        "threads": torch.get_num_threads(),
-        "device": device_of(maker.denoiser).type,
-        "torch": str(torch.__version__),
-    }
+    conditions = environment(device_of(maker.denoiser))
     return BlockPlan(maker.images.count, maker.block, {**facts, **maker.images.facts(), **conditions})
 
 

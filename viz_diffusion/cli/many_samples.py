@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from viz_diffusion.cli.console import Terminal, show_path, show_size
-from viz_diffusion.cli.many import Filled, fill_store
+from viz_diffusion.cli.many import Filled, fill_store, network_facts
 from viz_diffusion.cli.outputs import Output, sampling_marks
 from viz_diffusion.files.output_places import place_file
 
@@ -57,7 +57,7 @@ def sample_into_store(loaded: LoadedRun, asked: ManySamples, terminal: Terminal)
         "kind": KIND,
         **asked.config.facts(),
         "steps": maker.steps,
-        "weights_sha256": loaded.weights_sha256,
+        **network_facts(loaded),
         "batch_size": batch_size,
         "image_shape": list(run.image_shape),
         "class_names": None if run.class_names is None else list(run.class_names),

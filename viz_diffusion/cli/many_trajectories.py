@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,11 +10,12 @@ from viz_diffusion.cli.class_choice import choose_label
 from viz_diffusion.cli.console import Terminal, show_path, show_size
 from viz_diffusion.cli.latent_drawings import draw_latent_channels
 from viz_diffusion.cli.loading import load_run
-from viz_diffusion.cli.many import Filled, fill_store, quiet_terminal, several_workers, this_worker
+from viz_diffusion.cli.many import Filled, fill_store, network_facts, quiet_terminal, several_workers, this_worker
 from viz_diffusion.cli.outputs import RECORDING, Output
 from viz_diffusion.cli.record import StorageOptions, draw_steps
 from viz_diffusion.files import write_json
 from viz_diffusion.files.output_places import require_own_folder
+from viz_diffusion.launch import launched
 from viz_diffusion.recording.store.places import is_url
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def record_many(request: ManyTrajectories, run: str | None, device: str, termina
     quiet = quiet_terminal(terminal, worker, request.many.shard)
     if not is_url(request.out):
         require_own_folder(Path(request.out), lambda name: name in (STORE, FACTS) or name.split(".")[0] in _PICTURES)
-    loaded = load_run(run, local_device(device, os.environ), quiet, prompts=request.prompt)
+    loaded = load_run(run, local_device(device, launched()), quiet, prompts=request.prompt)
     filled = _fill(request, loaded, quiet)
     if not filled.is_complete and several_workers():
         return  # the worker that completes the recording says the result
@@ -100,7 +100,7 @@ def _fill(request: ManyTrajectories, loaded: LoadedRun, terminal: Terminal) -> F
         "kind": KIND,
         **config.facts(),
         "steps": maker.steps,
-        "weights_sha256": loaded.weights_sha256,
+        **network_facts(loaded),
         "prompts": list(run.prompts),
         **request.storage.keywords(),
     }

@@ -12,7 +12,7 @@ import typer
 from viz_diffusion.cli.console import Terminal
 from viz_diffusion.cli.loading import pick_device
 from viz_diffusion.errors import VizdiffError, VizdiffUsageError
-from viz_diffusion.training.launch import Launch
+from viz_diffusion.launch import Launch
 
 if TYPE_CHECKING:
     import torch

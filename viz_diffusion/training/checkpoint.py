@@ -7,10 +7,8 @@ from the seed and the step. No pickle. Knows nothing about runs.
 
 from __future__ import annotations
 
-import platform
 import re
 from collections.abc import Mapping
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
+from viz_diffusion.diffusion.environment import environment
 from viz_diffusion.diffusion.torch_defaults import own_defaults
 from viz_diffusion.diffusion.unet import ModelConfig
 from viz_diffusion.errors import VizdiffInputError, VizdiffIOError
@@ -41,30 +40,10 @@ _UNDIVIDED = {"processes": 1, "accumulate": 1}
 """How a batch is divided; checkpoints hold an entry only where it is another number."""
 
 
-def environment(device: torch.device, processes: Processes | None = None) -> dict[str, str | int]:
+def environment_of(device: torch.device, processes: Processes) -> dict[str, str | int]:
     """Return everything besides config and state that the result of the next step depends on."""
-    processes = processes or Processes()
     division = {"processes": processes.count, "accumulate": processes.accumulate}
-    values: dict[str, str | int] = {
-        "torch": torch.__version__,
-        "device": device.type,
-        "threads": torch.get_num_threads(),
-        "machine": f"{platform.system()} {platform.machine()} {torch.backends.cpu.get_cpu_capability()}",
-        "processor": processor(),
-    }
-    values |= {name: number for name, number in division.items() if number != _UNDIVIDED[name]}
-    return values | ({"gpu": torch.cuda.get_device_name(device)} if device.type == "cuda" else {})
-
-
-@lru_cache(maxsize=1)
-def processor() -> str:
-    """Return the name of the processor, as far as the system gives it."""
-    try:
-        cpuinfo = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        cpuinfo = ""
-    match = re.search(r"^model name\s*:\s*(.+)$", cpuinfo, re.MULTILINE)
-    return match[1].strip() if match else platform.processor()
+    return environment(device) | {name: number for name, number in division.items() if number != _UNDIVIDED[name]}
 
 
 def save_checkpoint(folder: Path, state: TrainState, metrics_bytes: int, conditions: Mapping[str, Any]) -> None:
@@ -85,7 +64,7 @@ def save_checkpoint(folder: Path, state: TrainState, metrics_bytes: int, conditi
     entries = {
         "step": state.step,
         "metrics_bytes": metrics_bytes,
-        "environment": environment(state.device, state.processes),
+        "environment": environment_of(state.device, state.processes),
         "recipe": dict(conditions),
     }
     files = {
@@ -141,7 +120,7 @@ def load_checkpoint(
     _load_optimizer(state.optimizer, moments, folder / names[2])
     state.step = entries["step"]
     saved = _UNDIVIDED | entries["environment"] | entries["recipe"]
-    current = _UNDIVIDED | environment(device, state.processes) | dict(conditions)
+    current = _UNDIVIDED | environment_of(device, state.processes) | dict(conditions)
     changes = {
         name: f"{name} {_short(saved.get(name))} then, {_short(value)} now"
         for name, value in current.items()

@@ -22,8 +22,8 @@ import torch
 from torch import Tensor, nn
 
 from viz_diffusion.errors import VizdiffError, VizdiffIOError, VizdiffUsageError
+from viz_diffusion.launch import Launch
 from viz_diffusion.stopping import stopped_code
-from viz_diffusion.training.launch import Launch
 
 SETUP_SECONDS = 600.0
 """Longest wait for another process before the first step, when it may be downloading data, and after the last one."""
@@ -184,8 +184,8 @@ class Processes:
             work.wait(timedelta(seconds=self._patience))
         except RuntimeError as error:
             raise LostProcessError(
-                f"process {self.rank} of {self.count} has lost the others ({_reason(error)}); the last checkpoint is "
-                "kept, go on with `resume`"
+                f"process {self.rank} of {self.count} has lost the others ({_reason(error)}); `resume` "
+                "goes on from what was saved last"
             ) from error
 
     def fail(self, error: BaseException) -> None:

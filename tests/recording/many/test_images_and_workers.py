@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from viz_diffusion.errors import VizdiffUsageError
+from viz_diffusion.launch import Launch
 from viz_diffusion.recording.many.filling import estimate_seconds
 from viz_diffusion.recording.many.images import Images, read_seeds, seeds_text
 from viz_diffusion.recording.many.workers import Worker, find_worker
@@ -29,16 +30,16 @@ def test_prompts_share_a_seed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("shard", "environ", "worker"),
+    ("shard", "launch", "worker"),
     [
-        (None, {}, Worker(0, 1)),
-        ("3/8", {}, Worker(3, 8)),
-        (None, {"RANK": "1", "WORLD_SIZE": "2"}, Worker(1, 2)),
-        ("2/3", {"RANK": "1", "WORLD_SIZE": "4"}, Worker(9, 12)),
+        (None, Launch(), Worker(0, 1)),
+        ("3/8", Launch(), Worker(3, 8)),
+        (None, Launch(1, 2, 1), Worker(1, 2)),
+        ("2/3", Launch(1, 4, 1), Worker(9, 12)),
     ],
 )
-def test_a_worker_is_named_by_shard_and_torchrun(shard: str | None, environ: dict[str, str], worker: Worker) -> None:
-    assert find_worker(shard, environ) == worker
+def test_a_worker_is_named_by_shard_and_launch(shard: str | None, launch: Launch, worker: Worker) -> None:
+    assert find_worker(shard, launch) == worker
 
 
 def test_workers_share_all_blocks_and_none_twice() -> None:
@@ -49,9 +50,7 @@ def test_workers_share_all_blocks_and_none_twice() -> None:
 @pytest.mark.parametrize("shard", ["8/8", "1", "-1/2", "1/0", "a/b", "0/0"])
 def test_other_shards_are_refused(shard: str) -> None:
     with pytest.raises(VizdiffUsageError, match="must be i/n with i = 0"):
-        find_worker(shard, {})
-    with pytest.raises(VizdiffUsageError, match="name no worker"):
-        find_worker(None, {"RANK": "2", "WORLD_SIZE": "2"})
+        find_worker(shard, Launch())
 
 
 def test_the_time_follows_from_short_runs() -> None:

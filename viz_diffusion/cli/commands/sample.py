@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -33,6 +32,7 @@ from viz_diffusion.cli.outputs import Output, sampling_marks
 from viz_diffusion.cli.record import sample_all
 from viz_diffusion.errors import VizdiffInputError, VizdiffIOError, VizdiffUsageError
 from viz_diffusion.files.output_places import place_file
+from viz_diffusion.launch import launched
 
 if TYPE_CHECKING:
     import numpy as np
@@ -163,7 +163,7 @@ def _sample_into_store(
 
     worker = this_worker(many, force)
     quiet = quiet_terminal(terminal, worker, many.shard)
-    loaded = load_run(run, local_device(device, os.environ), quiet, prompts=asked[2])
+    loaded = load_run(run, local_device(device, launched()), quiet, prompts=asked[2])
     config, run_config = loaded.sampled_as(config), loaded.run.config
     same_noise = len(run_config.prompts) or 1
     limit = len(seeds) if many.seeds is None else len(seeds) * same_noise

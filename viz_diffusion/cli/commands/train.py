@@ -55,7 +55,7 @@ from viz_diffusion.cli.training_settings import read_settings
 from viz_diffusion.cli.training_start import NewRun, create_run, resume_run
 from viz_diffusion.cli.training_text import check_conditioning
 from viz_diffusion.errors import VizdiffUsageError
-from viz_diffusion.training.launch import launched
+from viz_diffusion.launch import launched
 from viz_diffusion.training.presets import DEFAULT_PRESET, find_preset
 
 if TYPE_CHECKING:

@@ -1,16 +1,16 @@
 """Which of several workers this process is, and which blocks are its own.
 
-A worker is named by ``--shard``, by torchrun's variables RANK and WORLD_SIZE, or by both. Workers never talk to each
-other. Imports nothing heavy.
+A worker is named by ``--shard``, by how it was started (:mod:`viz_diffusion.launch`), or by both. Workers never talk to
+each other. Imports nothing heavy.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from viz_diffusion.errors import VizdiffUsageError
+from viz_diffusion.launch import Launch
 
 
 @dataclass(frozen=True)
@@ -26,37 +26,33 @@ class Worker:
         return range(self.index, num_blocks, self.count)
 
 
-def find_worker(shard: str | None, environ: Mapping[str, str]) -> Worker:
+def find_worker(shard: str | None, launch: Launch) -> Worker:
     """Return the worker that this process is.
 
     Parameters
     ----------
     shard
         ``i/n`` with i = 0 .. n-1, as in a Slurm array ``--array=0-7``; None where it is not given.
-    environ
-        The process's variables: under torchrun each of n shards has WORLD_SIZE workers.
+    launch
+        The place of this process among those that were started together: each of them is a worker of the shard.
 
     Raises
     ------
     VizdiffUsageError
-        Where either has no possible value.
+        Where the shard has no possible value.
     """
     outer = Worker() if shard is None else _read_shard(shard)
-    size, rank = environ.get("WORLD_SIZE", "1"), environ.get("RANK", "0")
-    if not (size.isdecimal() and rank.isdecimal() and int(rank) < int(size)):
-        raise VizdiffUsageError(f"RANK {rank!r} and WORLD_SIZE {size!r} name no worker; start the command by torchrun")
-    return Worker(outer.index * int(size) + int(rank), outer.count * int(size))
+    return Worker(outer.index * launch.world_size + launch.rank, outer.count * launch.world_size)
 
 
-def local_device(device: str, environ: Mapping[str, str]) -> str:
-    """Return the device of a worker of torchrun: with ``auto``, workers of one machine take its GPUs in turn."""
-    rank = environ.get("LOCAL_RANK", "")
-    if device != "auto" or not rank.isdecimal():
+def local_device(device: str, launch: Launch) -> str:
+    """Return the device of a worker: with ``auto``, workers of one machine take its GPUs in turn."""
+    if device != "auto" or launch.world_size == 1:
         return device
     import torch
 
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    return f"cuda:{int(rank) % count}" if count else device
+    return f"cuda:{launch.local_rank % count}" if count else device
 
 
 def _read_shard(shard: str) -> Worker:
