@@ -5,7 +5,7 @@
     python scripts/bundle_weights.py RUN --control no_time --count 200 --command "…" --commit HASH --seconds S
 
 Measures, on the float16 weights as shipped, how many of 1000 samples (ddim, 50 steps; of a flow-matching network heun,
-10 steps; guidance 1.5, of prompts 2) the bundled classifier reads as asked, and the held-out loss. A control run,
+10 steps; guidance 1.5, of prompts 2) are classified as requested, and the held-out loss. A control run,
 which lessons compare with, keeps its config and weights alone.
 """
 
@@ -15,7 +15,9 @@ import argparse
 import os
 import platform
 import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save
@@ -55,66 +57,86 @@ def main() -> None:
     options = _options()
     source = Run.open(options.run)
     source.load_model()  # checks the manifest
+    hashes = read_json(source.path / "manifest.json")["sha256"]
     folder = make_dir(BUNDLED_RUNS[options.name] if options.control is None else CONTROLS_DIR / options.control)
-    kept = KEPT if options.control is None else KEPT[:1]
+    _convert(source.path, folder, KEPT if options.control is None else KEPT[:1], hashes)
+    run = Run.open(folder)
+    made = {
+        "command": options.command,
+        "commit": options.commit,
+        "seconds": round(options.seconds),
+        "threads": options.threads,
+        "machine": platform.machine(),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "weights": "exponential moving average, float16",
+        "sha256_before_float16": hashes["model.safetensors"],
+    }
+    measured = _measure(run, options.count)
+    write_json(folder / "provenance.json", made | _settings(run) | measured)
+    share, loss = measured["samples"]["share"], measured["heldout_loss"]
+    print(f"bundled {measured['sha256'][:8]}: classified as requested {share:.1%}; held-out loss {loss:.4f}")
+
+
+def _convert(source: Path, folder: Path, kept: Sequence[str], hashes: Mapping[str, str]) -> None:
+    """Copy the files of a run that are kept, and its weights as float16.
+
+    These are the network's, and those it was trained with: of an autoencoder or a text encoder.
+    """
     for name in kept:
-        shutil.copyfile(source.path / name, folder / name)
-    # the network, and what it was trained with: an autoencoder or a text encoder
-    converted = [name for name in read_json(source.path / "manifest.json")["sha256"] if name not in KEPT]
+        shutil.copyfile(source / name, folder / name)
+    converted = [name for name in hashes if name not in KEPT]
     for name in converted:
-        weights = load_file(source.path / name)
+        weights = load_file(source / name)
         halved = {k: v.half().contiguous() if v.is_floating_point() else v for k, v in weights.items()}
         write_bytes(folder / name, save(halved))
     write_manifest(folder, [*kept, *converted])
 
-    run = Run.open(folder)
+
+def _settings(run: Run) -> dict[str, Any]:
+    """Return what says how a run was trained."""
+    training = run.config.training
+    return {
+        "seed": training.seed,
+        "steps": training.steps,
+        "batch_size": training.batch_size,
+        "objective": training.objective,
+        "optimizer": training.optimizer,
+        "timestep_density": training.timestep_density,
+        "num_mid_blocks": run.config.model.num_mid_blocks,
+    }
+
+
+def _measure(run: Run, count: int) -> dict[str, Any]:
+    """Return held-out loss and accuracy of a bundled run, and the SHA-256 of its weights."""
     model, digest = run.load_model()
-    labels = torch.arange(options.count) % 10
+    labels = torch.arange(count) % 10
     sampling = FLOW_SAMPLING if run.config.training.objective == "flow" else SAMPLING
     sampling = sampling if run.config.model.text is None else TEXT_SAMPLING
     network, process = run.config.sampled(model, sampling.sampler)
-    images = torch.cat(list(sample_images(network, process, labels, range(options.count), sampling)))
+    images = torch.cat(list(sample_images(network, process, labels, range(count), sampling)))
     share, classifier = classifier_accuracy(images, labels)
-    losses = heldout_loss(
-        model, run.config.noise_schedule, encoded(load_digits("test"), model.latent_space), count=10_000
-    )
-    write_json(
-        folder / "provenance.json",
-        {
-            "command": options.command,
-            "commit": options.commit,
-            "seed": run.config.training.seed,
-            "steps": run.config.training.steps,
-            "batch_size": run.config.training.batch_size,
-            "objective": run.config.training.objective,
-            "timestep_density": run.config.training.timestep_density,
-            "num_mid_blocks": run.config.model.num_mid_blocks,
-            "seconds": round(options.seconds),
-            "threads": options.threads,
-            "machine": platform.machine(),
-            "torch": torch.__version__,
-            "python": platform.python_version(),
-            "weights": "exponential moving average, float16",
-            "sha256": digest,
-            "sha256_before_float16": read_json(source.path / "manifest.json")["sha256"]["model.safetensors"],
-            "heldout_loss_by_quarter": losses,
-            "heldout_loss": sum(losses) / len(losses),
-            "heldout_count": 10_000,
-            "samples": {
-                "sampler": sampling.sampler,
-                "steps": sampling.steps,
-                "evaluations": sampling.num_evaluations(run.config.num_train_timesteps),
-                "guidance_scale": sampling.guidance_scale,
-                "seeds": [0, options.count - 1],
-                "count": share.count,
-                "read_as_asked": share.hits,
-                "share": share.value,
-                "interval_95": share.interval,
-                "classifier_sha256": classifier,
-            },
+    heldout = encoded(load_digits("test"), model.latent_space)
+    losses = heldout_loss(model, run.config.noise_schedule, heldout, count=10_000)
+    assert losses is not None
+    return {
+        "sha256": digest,
+        "heldout_loss_by_quarter": losses,
+        "heldout_loss": sum(losses) / len(losses),
+        "heldout_count": 10_000,
+        "samples": {
+            "sampler": sampling.sampler,
+            "steps": sampling.steps,
+            "evaluations": sampling.num_evaluations(run.config.num_train_timesteps),
+            "guidance_scale": sampling.guidance_scale,
+            "seeds": [0, count - 1],
+            "count": share.count,
+            "read_as_asked": share.hits,
+            "share": share.value,
+            "interval_95": share.interval,
+            "classifier_sha256": classifier,
         },
-    )
-    print(f"bundled {digest[:8]}: read as asked {share}; held-out loss {sum(losses) / len(losses):.4f}")
+    }
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from functools import cache
 
 import numpy as np
 import pytest
-from figure_fixtures import FIGURES
+from figure_data import FIGURES
 from lesson_context import make_context, with_comparison_runs
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg

@@ -122,10 +122,10 @@ def test_a_users_style_does_not_change_a_figure(draw: Callable[[str], Figure]) -
 
 def test_drawing_everything_needs_no_torch_and_leaves_no_figure_to_pyplot() -> None:
     program = (
-        "import sys; sys.path.insert(0, sys.argv[1]); import figure_fixtures\n"
+        "import sys; sys.path.insert(0, sys.argv[1]); import figure_data\n"
         "from viz_diffusion.plots import film, saving\n"
-        "for draw in figure_fixtures.FIGURES.values(): draw()\n"
-        "saving.figure_bytes(figure_fixtures.FIGURES['snr'](), 'svg')\n"
+        "for draw in figure_data.FIGURES.values(): draw()\n"
+        "saving.figure_bytes(figure_data.FIGURES['snr'](), 'svg')\n"
         "import matplotlib.pyplot as plt  # which seaborn has loaded\n"
         "sys.exit('torch' if 'torch' in sys.modules else plt.get_fignums() and 'a figure is left' or 0)\n"
     )
