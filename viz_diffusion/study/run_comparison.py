@@ -152,9 +152,9 @@ def heldout_curve(run: Run) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
 
 
 def stored_evaluation(run: Run, weights_sha256: str) -> dict[str, Any] | None:
-    """Return the result of ``vizdiff evaluate`` for these weights: ``RUN/evaluation.json``, or ``RUN.json`` beside it.
+    """Return what ``vizdiff evaluate`` measured for these weights, from ``RUN/evaluation.json`` or ``RUN.json``.
 
-    None where there is none, or it is of other weights or without samples.
+    None where neither exists, or where it is of other weights or without samples.
     """
     for file in (run.path / "evaluation.json", Path(f"{run.path}.json")):
         if file.is_file():

@@ -126,7 +126,7 @@ def _is_flat(run: Run) -> bool:
 def _networks(context: LessonContext) -> tuple[tuple[Run, SimpleUNet, str], tuple[Run, SimpleUNet, str]]:
     """Return run, network and SHA-256 of its weights, in latents and on pixels: one of them the context's own.
 
-    Latents of two numbers are no match for pixels: beside their map, the bundled networks are compared.
+    For a network in latents of two numbers, the two bundled networks are compared instead.
     """
     own = context.run
     if own.config.space == "latent" and not _is_flat(own):
