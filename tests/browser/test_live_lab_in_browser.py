@@ -12,6 +12,7 @@ from live_lab import settled, state, thumbnail
 from page_reading import violations
 
 from viz_diffusion.diffusion.schedule import NoiseSchedule
+from viz_diffusion.live.tasks import PLANS
 
 expect = pytest.importorskip("playwright.sync_api").expect
 pytestmark = pytest.mark.browser
@@ -166,6 +167,10 @@ def test_a_drawing_is_held_or_begun_from(open_lab: Any) -> None:
     expect(page.locator("#ui-runs li").last).to_contain_text("from your drawing at t = 199")
 
 
+PART = {"vote": "many", "fork": "many", "mine-take": "drawing"}
+"""Controls beneath the board, and the part that holds them."""
+
+
 def test_lecturer_mode_with_pen_and_pointer(open_lab: Any) -> None:
     page = open_lab("task=guess")
     page.locator("body").press("l")
@@ -187,3 +192,16 @@ def test_lecturer_mode_with_pen_and_pointer(open_lab: Any) -> None:
     expect(page.locator("#ui-task-count")).to_have_text("Task 2 of 12")
     page.locator("body").press("Escape")
     assert page.locator("h1").is_visible()
+
+
+def test_lecturer_mode_shows_what_its_task_is_tried_with(open_lab: Any) -> None:
+    page = open_lab(f"task={PLANS[0].name}")
+    page.locator("body").press("l")
+    for plan in PLANS:
+        page.evaluate("(name) => tasks.open(name)", plan.name)
+        hidden = [place for place in plan.places if not page.locator(f"#ui-{place}").is_visible()]
+        assert hidden == [], plan.name
+        shown = page.locator(".more .part").evaluate_all(
+            "(parts) => parts.filter((part) => part.checkVisibility()).length"
+        )
+        assert shown == len({PART[place] for place in plan.places if place in PART}), plan.name

@@ -8,6 +8,10 @@ const tasks = (() => {
 
   function open(name, focus = true) {
     current = find(name);
+    // Lecturer mode shows, of the parts beneath the board, those in which the task is tried.
+    document.querySelectorAll(".more .part").forEach((part) => {
+      part.classList.toggle("for-task", Boolean(current?.places.some((place) => part.contains(byId(place)))));
+    });
     byId("task").hidden = !current;
     byId("task-choice").value = current ? current.name : "";
     document.documentElement.classList.toggle("in-task", Boolean(current));
@@ -71,8 +75,8 @@ const tasks = (() => {
   function wayTo(name) {
     const control = byId(name);
     const label = control.labels?.[0];
-    const words = (label?.querySelector(":scope > span") ?? label ?? control).textContent;
-    const button = make("button", { type: "button", textContent: fill(text.task_go, { name: words }) });
+    const words = (label?.querySelector(":scope > span") ?? label ?? control).innerHTML; // with its symbols typeset
+    const button = make("button", { type: "button", innerHTML: fill(text.task_go, { name: words }) });
     button.classList.toggle("narrow", Boolean(control.closest(".setup, .controls fieldset:not(.hands)")));
     button.addEventListener("click", () => {
       control.scrollIntoView({ block: "center", behavior: calm.matches ? "instant" : "smooth" });
