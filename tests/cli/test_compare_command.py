@@ -11,11 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from own_data import train
 from refusals import refused
+from shape_folder import write_shapes
 from training_runs import TINY, begin, first_digits, small_config
 
 from viz_diffusion.cli import main
+from viz_diffusion.cli.evaluation_text import evaluation_values
+from viz_diffusion.diffusion.sampler_config import SamplerConfig
+from viz_diffusion.diffusion.sampling import sample_images
 from viz_diffusion.errors import VizdiffInputError
+from viz_diffusion.evaluation.evaluate import evaluate
 from viz_diffusion.study import run_comparison
 from viz_diffusion.training.run import Run
 from viz_diffusion.training.trainer import Trainer
@@ -120,6 +127,7 @@ def test_runs_of_other_data_spaces_or_conditions_are_refused(runs: Path, tmp_pat
         (("bundled",), 2, "compare needs two runs or more, found 1"),
         (("bundled", "bundled"), 2, "the run bundled is named twice"),
         (("bundled", "bundled-flow", "--count", "5"), 2, "--count must lie in 20..10000, found 5"),
+        (("bundled", "bundled-flow", "--count", "0"), 2, "--count must lie in 20..10000, found 0"),
         (("bundled", "bundled-latent"), 3, "bundled and bundled-latent are not comparable: they differ in space"),
         (("bundled", "bundled-text"), 3, "they differ in condition (label; text)"),
         (("bundled", "nowhere"), 3, "there is no run at nowhere"),
@@ -135,3 +143,37 @@ def test_what_cannot_be_compared_is_refused_in_one_line(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert said in refused(capsys, code, "compare", *argv, "--quiet")
+
+
+def test_evaluate_measures_the_samples_that_are_shown(runs: Path, tmp_path: Path) -> None:
+    """The same samples, made and measured here, have the same KID and FID."""
+    names = [str(runs / name) for name in ("slow", "fast")]
+    argv = [*QUICK, "--guidance", "1", "--evaluate", "--quiet", "--out", str(tmp_path / "c")]
+    assert main(["compare", *names, *argv]) == 0
+    result = json.loads((tmp_path / "c" / "compare.json").read_text())
+    run = Run.open(runs / "fast")
+    labels, config = torch.arange(20) % 10, SamplerConfig("ddim", 2)
+    batches = sample_images(run.load_model()[0], run.config.noise_schedule, labels, range(20), config)
+    train, test = (run.config.load_digits(split) for split in ("train", "test"))
+    alone = evaluation_values(evaluate(torch.cat(list(batches)), labels, run.config.data_set(train), test))
+    found = result["runs"][1]["evaluation"]
+    assert {name: found[name] for name in alone} == json.loads(json.dumps(alone))
+    assert (found["count"], found["sampler"]) == (20, "ddim")
+    page, samples = (tmp_path / "c" / "compare.html").read_text(), alone["samples"]
+    assert "--evaluate" in page
+    assert f"{samples['kid']:.2f} ± {samples['kid_half']:.2f}" in page
+
+
+def test_runs_whose_data_have_moved_are_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = write_shapes(tmp_path / "shapes", each=12)
+    names = [str(train(data, tmp_path / name, "--set", f"seed={seed}")) for seed, name in enumerate("ab")]
+    moved = data.rename(tmp_path / "moved")
+    argv = ["compare", *names, *QUICK, "--quiet", "--data-dir"]
+    assert main([*argv, str(moved), "--out", str(tmp_path / "c")]) == 0
+    assert "--data-dir" in (tmp_path / "c" / "compare.html").read_text()
+    assert "holds other data than the run was trained on" in refused(
+        capsys, 3, *argv, str(write_shapes(tmp_path / "others", each=13)), "--out", str(tmp_path / "d")
+    )
+    assert "was trained on mnist; leave --data-dir out" in refused(
+        capsys, 3, "compare", "bundled", "bundled-flow", "--data-dir", str(moved), "--quiet"
+    )

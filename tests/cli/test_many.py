@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from viz_diffusion.cli import main
 from viz_diffusion.cli.generation_request import GenerationOptions, read_request
 from viz_diffusion.cli.options import PICTURE_SAMPLER, SamplerOptions
 from viz_diffusion.errors import VizdiffInputError
+from viz_diffusion.files import cache_dir
 from viz_diffusion.recording.many.samples import SampleStore
 from viz_diffusion.recording.many.trajectories import TrajectoryStore
 from viz_diffusion.recording.store.blocks import MARKS
@@ -97,6 +100,7 @@ def test_workers_of_torchrun_share_a_store(
         found.append(said(capsys, "sample", *QUICK, "--count", "20", "--out", "memory://cli/torchrun.zarr"))
     assert found[0] is None, "only the worker that completes the store prints the result"
     assert (found[1]["blocks_missing"], found[1]["count"]) == (0, 20)
+    monkeypatch.setenv("RANK", "0")
     line = said(capsys, "sample", *QUICK[:-3], "--count", "20", "--out", str(tmp_path / "a.npz"), code=2)
     assert "several workers fill one store" in line
 
@@ -181,3 +185,79 @@ def test_evaluate_measures_the_samples_of_a_store(
         (("--samples", str(tmp_path)), 3, "holds no samples (zarr.json is missing)"),
     ):
         assert message in said(capsys, "evaluate", "--run", "bundled", *argv, code=code)
+
+
+def test_force_replaces_a_recording_that_was_not_made_in_blocks(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "r"
+    argv = (
+        "trajectory",
+        "--run",
+        "bundled",
+        "--digit",
+        "3",
+        *QUICK[2:-3],
+        "--frames",
+        "2",
+        "--json",
+        "--out",
+        str(out),
+    )
+    said(capsys, *argv)
+    line = said(capsys, *argv, "--count", "17", code=3)
+    assert "was not made in blocks; --force replaces it, another --out keeps it" in line
+    partial = out / "trajectory.partial.zarr"
+    partial.mkdir()
+    assert "was interrupted; --force replaces it" in said(capsys, *argv, "--count", "17", code=3)
+    assert said(capsys, *argv, "--count", "17", "--force")["blocks_missing"] == 0
+    assert len(TrajectoryStore(out / "trajectory.zarr")) == 17
+    assert not partial.exists()
+    (out / "trajectory.zarr" / "zarr.json").write_text('{"zarr_format": 3, "node_type": "group", "attributes": {}}')
+    line = said(capsys, *argv, "--count", "17", "--force", code=3)
+    assert "is no recording of this program; choose another --out" in line
+
+
+@pytest.mark.parametrize("ending", [".npz", ".zip"])
+def test_an_export_of_a_killed_command_is_written_again_and_no_other_file(
+    ending: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What a killed command left is noted nowhere."""
+    export = tmp_path / f"a{ending}"
+    argv = ("sample", *QUICK, "--count", "9", "--out", str(tmp_path / "a.zarr"), "--export", str(export), "--resume")
+    said(capsys, *argv)
+    first = export.read_bytes()
+    shutil.rmtree(cache_dir() / "written")
+    said(capsys, *argv)
+    assert export.read_bytes() == first
+    shutil.rmtree(cache_dir() / "written")
+    with zipfile.ZipFile(export, "w") as archive:
+        archive.writestr("thesis.txt", "mine")
+    mine = export.read_bytes()
+    assert f"is no {ending} file as this program writes them" in said(capsys, *argv, code=3)
+    assert export.read_bytes() == mine
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ("sample", "--device", "tpu", "--out", "a.zarr"),
+        ("sample", "--run", "nowhere", "--out", "a.zarr"),
+        ("sample", "--out", "a.npz"),
+        ("trajectory", "--device", "tpu", "--out", "a"),
+        ("trajectory", "--steps", "0", "--out", "a"),
+        ("train", "--device", "tpu"),
+    ],
+)
+def test_an_error_of_all_workers_is_shown_once(
+    argv: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    lines, codes = [], []
+    for rank in "01":
+        for name, value in (("RANK", rank), ("LOCAL_RANK", rank), ("WORLD_SIZE", "2"), ("MASTER_ADDR", "127.0.0.1")):
+            monkeypatch.setenv(name, value)
+        codes.append(main([*argv, "--quiet"]))
+        lines.append(capsys.readouterr().err.splitlines())
+    assert codes[0] == codes[1] in (2, 3)
+    assert [len(said_by) for said_by in lines] == [1, 0]

@@ -65,7 +65,7 @@ def acting(act: Act) -> None:
 
 def run_child(rank: int, count: int, port: int, argv: list[str], said: Path, acts: dict[int, Act]) -> None:
     """Be one of several processes, to the end."""
-    if hanging in acts.values():
+    if {hanging, slow_disk} & {*acts.values()}:
         processes.STEP_SECONDS = 2.0
     for stream, name in ((1, "out"), (2, "err")):
         os.dup2(os.open(said / f"{rank}.{name}", os.O_WRONLY | os.O_CREAT), stream)
@@ -144,6 +144,20 @@ def full_disk(_: int, examples: Examples) -> Examples:
     return examples
 
 
+def slow_disk(step: int, examples: Examples) -> Examples:
+    """Let process 0 save for longer than the others wait in a step."""
+    if step == 1:
+        save = Run.save_checkpoint
+
+        def slowly(*arguments: object) -> None:
+            Run.save_checkpoint = save
+            time.sleep(3)
+            save(*arguments)
+
+        Run.save_checkpoint = slowly
+    return examples
+
+
 def scenarios(folder: Path) -> dict[str, Callable[[], dict]]:
     """Return what can be tried, by name; each makes folders of its own."""
 
@@ -164,6 +178,7 @@ def scenarios(folder: Path) -> dict[str, Callable[[], dict]]:
         "fewer": lambda: start(1, folder / "killed", resume("killed")),
         "failing": lambda: start(2, folder / "failing", out("failing"), {1: failing}),
         "full_disk": lambda: start(2, folder / "full_disk", out("full_disk"), {0: full_disk}),
+        "slow_disk": lambda: start(2, folder / "slow_disk", out("slow_disk"), {0: slow_disk, 1: slow_disk}),
         "small_batch": lambda: start(2, folder / "small_batch", [*out("small_batch"), "--accumulate", "3"]),
     }
 

@@ -22,7 +22,7 @@ from viz_diffusion.training.run import Run
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="fork is POSIX's")
 SCENARIOS = (
     *("parts", "two", "nan", "killed", "hanging", "terminated", "same_again", "fewer"),
-    *("failing", "full_disk", "small_batch"),
+    *("failing", "full_disk", "slow_disk", "small_batch"),
 )
 
 
@@ -128,6 +128,13 @@ def test_an_error_of_one_process_ends_all_with_its_exit_code(name: str, rank: in
     assert said[rank].splitlines()[-1] == f"vizdiff: {message}"
     assert "vizdiff:" not in said[1 - rank]
     assert tried[name]["seconds"] < 10
+
+
+def test_saving_may_take_longer_than_processes_wait_in_a_step(tried: dict, runs: Path) -> None:
+    assert tried["slow_disk"]["codes"] == [0, 0]
+    assert sha256_file(runs / "slow_disk" / "run" / "model.safetensors") == sha256_file(
+        runs / "two" / "run" / "model.safetensors"
+    )
 
 
 def test_a_batch_that_is_too_small_is_refused_once_and_leaves_no_folder(tried: dict, runs: Path) -> None:

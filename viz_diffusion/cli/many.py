@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from viz_diffusion.cli.console import Terminal, duration
+from viz_diffusion.cli.several_processes import said_once
 from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.files.output_places import require_outside
 from viz_diffusion.launch import launched
@@ -75,6 +76,21 @@ def quiet_terminal(terminal: Terminal, worker: Worker, shard: str | None) -> Ter
     return terminal
 
 
+def load_worker(run: str | None, device: str, terminal: Terminal, prompts: Sequence[str] | None) -> LoadedRun:
+    """Load the run of a worker, on the device that is its own.
+
+    An error that all workers of a machine have is shown by one of them.
+    """
+    from viz_diffusion.cli.loading import load_run
+    from viz_diffusion.recording.many.workers import local_device
+
+    launch = launched()
+    with said_once(launch):
+        own = local_device(device, launch)
+    with said_once(launch, launch.local_rank == 0 or own != device):
+        return load_run(run, own, terminal, prompts=prompts)
+
+
 def fill_store(
     where: str,
     maker: SampleMaker | TrajectoryMaker,
@@ -99,9 +115,10 @@ def fill_store(
         require_outside(place.folder)
     store = BlockStore(place, _plan(maker, facts))
     plan = store.plan
-    if read_plan(place) is None or force:
+    if force or read_plan(place) is None:
         _check_space(store, maker.num_bytes(plan.num_blocks))
-    kept = store.begin(join=many.resume or worker.count > 1, replace=force)
+    with said_once(launched(), launched().local_rank == 0):
+        kept = store.begin(join=many.resume or worker.count > 1, replace=force)
     if kept["threads"] != torch.get_num_threads():
         torch.set_num_threads(kept["threads"])
         terminal.tell("Note", "threads_of_store", threads=kept["threads"])

@@ -9,13 +9,23 @@ from typing import TYPE_CHECKING, Any
 from viz_diffusion.cli.class_choice import choose_label
 from viz_diffusion.cli.console import Terminal, show_path, show_size
 from viz_diffusion.cli.latent_drawings import draw_latent_channels
-from viz_diffusion.cli.loading import load_run
-from viz_diffusion.cli.many import Filled, fill_store, network_facts, quiet_terminal, several_workers, this_worker
+from viz_diffusion.cli.many import (
+    Filled,
+    fill_store,
+    load_worker,
+    network_facts,
+    quiet_terminal,
+    several_workers,
+    this_worker,
+)
 from viz_diffusion.cli.outputs import RECORDING, Output
 from viz_diffusion.cli.record import StorageOptions, draw_steps
-from viz_diffusion.files import write_json
+from viz_diffusion.cli.several_processes import said_once
+from viz_diffusion.errors import VizdiffInputError
+from viz_diffusion.files import remove_dir, write_json
 from viz_diffusion.files.output_places import require_own_folder
 from viz_diffusion.launch import launched
+from viz_diffusion.recording.store.layout import partial_path
 from viz_diffusion.recording.store.places import is_url
 
 if TYPE_CHECKING:
@@ -56,13 +66,12 @@ class ManyTrajectories:
 
 def record_many(request: ManyTrajectories, run: str | None, device: str, terminal: Terminal) -> None:
     """Record this worker's part; where the recording is complete then, draw its first image and say the result."""
-    from viz_diffusion.recording.many.workers import local_device
-
-    worker = this_worker(request.many, request.force)
+    with said_once(launched()):
+        worker = this_worker(request.many, request.force)
     quiet = quiet_terminal(terminal, worker, request.many.shard)
     if not is_url(request.out):
-        require_own_folder(Path(request.out), lambda name: name in (STORE, FACTS) or name.split(".")[0] in _PICTURES)
-    loaded = load_run(run, local_device(device, launched()), quiet, prompts=request.prompt)
+        _check_folder(request)
+    loaded = load_worker(run, device, quiet, request.prompt)
     filled = _fill(request, loaded, quiet)
     if not filled.is_complete and several_workers():
         return  # the worker that completes the recording says the result
@@ -84,6 +93,17 @@ def record_many(request: ManyTrajectories, run: str | None, device: str, termina
             "Done", "done_store", path=request.store, hash=str(filled.root_hash)[:12], seconds=terminal.seconds
         )
     terminal.result({**result, "seconds": round(terminal.seconds, 1)})
+
+
+def _check_folder(request: ManyTrajectories) -> None:
+    """Refuse a folder with anything else; remove a recording that was interrupted, where it is to be replaced."""
+    partial = partial_path(Path(request.store))
+    own = {STORE, FACTS, partial.name}
+    require_own_folder(Path(request.out), lambda name: name in own or name.split(".")[0] in _PICTURES)
+    if partial.exists() and not request.force:
+        raise VizdiffInputError(f"{partial} was interrupted; `force` replaces it, another `out` keeps it")
+    if partial.exists():
+        remove_dir(partial)
 
 
 def _fill(request: ManyTrajectories, loaded: LoadedRun, terminal: Terminal) -> Filled:

@@ -11,7 +11,8 @@ import typer
 
 from viz_diffusion.cli.console import Terminal
 from viz_diffusion.cli.loading import pick_device
-from viz_diffusion.errors import VizdiffError, VizdiffUsageError
+from viz_diffusion.cli.several_processes import said_once
+from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.launch import Launch
 
 if TYPE_CHECKING:
@@ -23,38 +24,29 @@ if TYPE_CHECKING:
     from viz_diffusion.training.processes import Processes
 
 
-@contextmanager
-def said_once(launch: Launch) -> Iterator[None]:
-    """Let process 0 alone show an error of the arguments, which all processes have."""
-    try:
-        yield
-    except VizdiffError as error:
-        if launch.is_main:
-            raise
-        raise typer.Exit(error.exit_code) from None
-
-
 def process_device(choice: str, launch: Launch) -> torch.device:
     """Return the device of ``--device`` for this process; of several on a machine, each takes a GPU of its own."""
     if launch.world_size == 1:
         return pick_device(choice)
     import torch
 
-    if choice not in ("auto", "cpu", "cuda"):
-        raise VizdiffUsageError(
-            f"--device must be auto, cpu or cuda where {launch.world_size} processes train together, found {choice!r}; "
-            "each process takes the GPU of its own number"
-        )
+    with said_once(launch):
+        if choice not in ("auto", "cpu", "cuda"):
+            raise VizdiffUsageError(
+                f"--device must be auto, cpu or cuda where {launch.world_size} processes train together, found "
+                f"{choice!r}; each process takes the GPU of its own number"
+            )
     if choice == "cpu" or (choice == "auto" and not torch.cuda.is_available()):
         return torch.device("cpu")
     count, number = torch.cuda.device_count(), launch.local_rank
     if count == 1 and "SLURM_STEP_NUM_TASKS" in os.environ:  # Slurm shows each task only its own GPU
         number = 0
-    if number >= count:
-        raise VizdiffUsageError(
-            f"process {launch.rank} is number {number} on its machine, which has {count} GPUs; start at most as many "
-            "processes as GPUs, or give --device cpu"
-        )
+    with said_once(launch, number == count):  # of those that find none, the first on each machine
+        if number >= count:
+            raise VizdiffUsageError(
+                f"process {launch.rank} is number {number} on its machine, which has {count} GPUs; start at most as "
+                "many processes as GPUs, or give --device cpu"
+            )
     torch.cuda.set_device(number)
     return pick_device(f"cuda:{number}")
 

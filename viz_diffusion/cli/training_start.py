@@ -13,7 +13,7 @@ from viz_diffusion.cli.training_processes import check_same, load_training_data,
 from viz_diffusion.cli.training_settings import of_training, set_in_network
 from viz_diffusion.cli.training_space import latent_data, latent_network, shape_text
 from viz_diffusion.cli.training_text import text_network, train_encoder
-from viz_diffusion.errors import VizdiffUsageError
+from viz_diffusion.errors import VizdiffInputError, VizdiffLockedError, VizdiffUsageError
 from viz_diffusion.files import require_memory
 from viz_diffusion.training.presets import Preset
 
@@ -69,7 +69,6 @@ def create_run(
     """
     from viz_diffusion.training.config import RunConfig
     from viz_diffusion.training.loop import TrainState
-    from viz_diffusion.training.run import RUNS_DIR, Run
     from viz_diffusion.training.train_config import TrainConfig
 
     name = "data-dir" if options.data_dir is not None else options.dataset or "mnist"
@@ -95,9 +94,7 @@ def create_run(
     if options.epochs is not None:
         steps = max(1, round(options.epochs * len(data) / training.batch_size))
     config = replace(config, training=replace(training, steps=steps or training.steps), minutes=options.minutes)
-    begun = time.localtime(processes.number_of_main(int(time.time())))
-    folder = options.out or RUNS_DIR / time.strftime(f"{name}-%Y%m%d-%H%M%S", begun)
-    run = Run.create(folder, config) if processes.is_main else Run(folder, config)
+    run = _begin(options.out, name, config, processes)
     count = len(data)
     data, heldout = latent_data(run, device, data, heldout, processes, terminal)
     train_encoder(run, device, data, processes, terminal)
@@ -111,6 +108,30 @@ def create_run(
     about = terminal.text("comma").join(_about(config, parameters, terminal))
     terminal.tell("Model", "model", preset=preset.name, about=about, count=count, name=name)
     return run, state, data, heldout, 0
+
+
+def _begin(out: Path | None, name: str, config: RunConfig, processes: Processes) -> Run:
+    """Begin a run in a folder, which process 0 makes: by default one under ``runs/`` with the time of process 0.
+
+    Of several runs that begin in one second, the later ones have a number after the time.
+    """
+    from viz_diffusion.training.run import RUNS_DIR, Run
+
+    if out is not None:
+        return Run.create(out, config) if processes.is_main else Run(out, config)
+    begun = str(processes.number_of_main(int(time.strftime("%Y%m%d%H%M%S"))))
+    folders = [f"{name}-{begun[:8]}-{begun[8:]}{'' if number == 1 else f'-{number}'}" for number in range(1, 1000)]
+    made = 0
+    if processes.is_main:
+        while True:
+            try:
+                Run.create(RUNS_DIR / folders[made], config)
+                break
+            except (VizdiffInputError, VizdiffLockedError):
+                if made + 1 == len(folders) or not (RUNS_DIR / folders[made]).exists():
+                    raise
+                made += 1
+    return Run(RUNS_DIR / folders[processes.number_of_main(made)], config)
 
 
 def _network(

@@ -29,6 +29,9 @@ from viz_diffusion.files.checked import (
     write_json,
     write_manifest,
 )
+from viz_diffusion.files.creating import (
+    create_file,
+)
 from viz_diffusion.files.locking import (
     lock,
 )
@@ -56,6 +59,7 @@ __all__ = [
     "atomic_dir",
     "atomic_write",
     "cache_dir",
+    "create_file",
     "damage_named",
     "empty_dirs_removed",
     "follow",

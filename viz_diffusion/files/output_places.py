@@ -27,8 +27,12 @@ _RESULT_KEYS = {"weights_sha256", "data_sha256", "seconds", "recording"}
 """One of them is in every JSON file that a command writes."""
 _MARKS = {".png": b"\x89PNG", ".gif": b"GIF8", ".pdf": b"%PDF", ".webp": b"RIFF", ".mp4": b"ftyp"}
 """How the files of a format begin."""
-_MEMBERS = {".npz": "images.npy", ".pptx": "ppt/presentation.xml"}
-"""A member that archives of a format hold."""
+_MEMBERS = {
+    ".npz": {"images.npy", "arr_0.npy"},
+    ".pptx": {"ppt/presentation.xml"},
+    ".zip": {"dataset.json", "zarr.json"},
+}
+"""Members of which archives of a format hold one."""
 _SKIPPED = {".mp4": 4}
 """Bytes before the mark."""
 
@@ -192,7 +196,7 @@ def _fits(place: Path, ending: str) -> bool:
         return bool(_RESULT_KEYS & read_json(place).keys())
     if ending in _MEMBERS:
         with suppress(zipfile.BadZipFile), zipfile.ZipFile(place) as archive:
-            return _MEMBERS[ending] in archive.namelist()
+            return not _MEMBERS[ending].isdisjoint(archive.namelist())
         return False
     if ending in (".txt", ".md"):
         return "\0" not in read_regular(place).decode()

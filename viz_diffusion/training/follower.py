@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 from viz_diffusion.training.config import RunConfig
 from viz_diffusion.training.loop import TrainStep
+from viz_diffusion.training.processes import SETUP_SECONDS
 from viz_diffusion.training.run import Run
 from viz_diffusion.training.trainer import Trainer
 
@@ -23,6 +24,10 @@ class Follower(Trainer):
 
     def checkpoint(self) -> None:
         """Save nothing."""
+
+    def _checkpoint_between_steps(self) -> None:
+        """Wait while process 0 saves, which may take longer than a step."""
+        self.state.processes.wait_for_main(SETUP_SECONDS)
 
     def log(self, trained: TrainStep) -> None:
         """Log nothing."""

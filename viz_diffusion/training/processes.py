@@ -26,7 +26,8 @@ from viz_diffusion.launch import Launch
 from viz_diffusion.stopping import stopped_code
 
 SETUP_SECONDS = 600.0
-"""Longest wait for another process before the first step, when it may be downloading data, and after the last one."""
+"""Longest wait for another process before the first step, when it may be downloading data, after the last one, and
+while process 0 saves a checkpoint."""
 STEP_SECONDS = 50.0
 """Longest wait for another process afterwards."""
 _PORT = 29500  # where the tasks of srun meet, if MASTER_PORT is not set
@@ -137,10 +138,15 @@ class Processes:
         if self.count > 1:
             self._exchange(completed=int(completed))
 
-    def wait_for_main(self) -> bool:
-        """Wait while process 0 works; return whether it completed its work. Called by the other processes."""
+    def wait_for_main(self, seconds: float | None = None) -> bool:
+        """Wait while process 0 works; return whether it completed its work. Called by the other processes.
+
+        ``seconds`` is the longest wait for a message of process 0, where its work has no place to send one from.
+        """
+        patience, self._patience = self._patience, seconds or self._patience
         while (message := self._exchange()).working:
             pass
+        self._patience = patience
         return bool(message.completed)
 
     def number_of_main(self, number: int) -> int:

@@ -146,7 +146,7 @@ class Trainer:
                     self.log(trained)
                     pending = self._is_evaluation_step() and not self.evaluate(self._may_abandon)
                     if self.checkpoint_every and self.state.step % self.checkpoint_every == 0:
-                        self.checkpoint()
+                        self._checkpoint_between_steps()
                     yield self._progress(trained.loss)
                     if pending:  # the caller has not stopped
                         self.evaluate()
@@ -182,6 +182,11 @@ class Trainer:
         if step != self._saved_step:
             self.folder.save_checkpoint(self.state, self._metrics.flush(), self._saved_step, (self.data, self.heldout))
             self._saved_step = step
+
+    def _checkpoint_between_steps(self) -> None:
+        """Save the state while the other processes wait, however long it takes."""
+        self.checkpoint()
+        self.state.processes.worked()
 
     def log(self, trained: TrainStep) -> None:
         """Write the training loss and the learning rate to the metrics log, after every tenth step and the first."""

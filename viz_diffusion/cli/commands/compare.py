@@ -16,6 +16,7 @@ from viz_diffusion.cli.evaluation_text import FEW, how_sampled
 from viz_diffusion.cli.loading import LoadedRun, pick_device
 from viz_diffusion.cli.option_groups import OUTPUT, option_name, takes
 from viz_diffusion.cli.options import (
+    DataDirOption,
     DeviceOption,
     ForceOption,
     JsonOption,
@@ -72,6 +73,7 @@ def run_command(
     count: CountOption = None,
     sampling: SamplerOptions,
     seed: SeedOption = 0,
+    data_dir: DataDirOption = None,
     device: DeviceOption = "auto",
     lang: LangOption = "en",
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
@@ -83,11 +85,11 @@ def run_command(
     """Open, sample, measure, draw, say."""
     terminal = Terminal(as_json, quiet, lang)
     config = sampling.config()
-    count = count or (FEW if evaluate else COUNT)
+    count = (FEW if evaluate else COUNT) if count is None else count
     _check_options(runs, count, seed)
     out = default_out("compare", "", None, lang, seed=seed or None) if out is None else out
     place_folder(out)
-    loaded = _load_runs(runs, device, terminal)
+    loaded = _load_runs(runs, data_dir, device, terminal)
     shown = {"sampling": "_".join(sampling_marks(config)), "seed": seed, "count": count, "evaluate": evaluate}
     shown["weights"] = ", ".join(one.weights_sha256[:8] for one in loaded)
     Output(out / "compare.json", "compare", force, lang, _FILES, shares=True).claim(terminal, **shown)
@@ -106,7 +108,7 @@ def run_command(
     _say(quality, settings, remarks, terminal)
     terminal.say("Drawing", drawing.name)
     save_drawing(drawing, out)
-    words = (lede, _command(runs, sampling, seed, count, evaluate), [remark for _, remark in remarks])
+    words = (lede, _command(runs, sampling, seed, count, evaluate, data_dir), [remark for _, remark in remarks])
     write_run_comparison(drawing.picture(), quality, settings, words, texts, out / "compare.html")
     result = {
         "out": str(out),
@@ -120,8 +122,7 @@ def run_command(
         **captions_and_details([drawing]),
     }
     write_json(out / "compare.json", result)
-    files = ", ".join(sorted(_FILES))
-    terminal.tell("Done", "done_folder", path=show_path(out), files=files, seconds=terminal.seconds)
+    terminal.tell("Done", "done_folder", path=show_path(out), files=", ".join(sorted(_FILES)), seconds=terminal.seconds)
     terminal.result(result)
     if open_page:
         webbrowser.open((out / "compare.html").resolve().as_uri())
@@ -139,12 +140,16 @@ def _say(
         terminal.say(label, remark)
 
 
-def _command(runs: Sequence[str], sampling: SamplerOptions, seed: int, count: int, evaluate: bool) -> str:
+def _command(
+    runs: Sequence[str], sampling: SamplerOptions, seed: int, count: int, evaluate: bool, data_dir: Path | None
+) -> str:
     """Return the command that makes the same comparison."""
     given = {name: value for name, value in sampling.given.items() if name != "clip"} | {"seed": seed, "count": count}
     options = [word for name, value in given.items() for word in (option_name(name), str(value))]
     if "clip" in sampling.given:
         options.append("--clip" if sampling.given["clip"] else "--no-clip")
+    if data_dir is not None:
+        options += ["--data-dir", show_path(data_dir)]
     return shlex.join(["vizdiff", "compare", *runs, *options, *["--evaluate"] * evaluate])
 
 
@@ -160,13 +165,19 @@ def _check_options(runs: Sequence[str], count: int, seed: int) -> None:
     check_seed(seed, count)
 
 
-def _load_runs(choices: Sequence[str], device: str, terminal: Terminal) -> list[LoadedRun]:
-    """Open all runs, refuse those that are not comparable, and load their networks."""
+def _load_runs(choices: Sequence[str], data_dir: Path | None, device: str, terminal: Terminal) -> list[LoadedRun]:
+    """Open all runs, refuse those that are not comparable, and load their networks.
+
+    ``data_dir`` is where their data lie, if they have moved.
+    """
     terminal.say("Loading", "PyTorch")
     from viz_diffusion.study.run_comparison import require_comparable
+    from viz_diffusion.training.moved_data import with_data_dir
     from viz_diffusion.training.run import Run
 
     runs = [Run.choose(choice) for choice in choices]
+    if data_dir is not None:
+        runs = [with_data_dir(run, data_dir) for run in runs]
     require_comparable(runs)
     place = pick_device(device)
     return [LoadedRun(run, *run.load_model(place, lambda remark: terminal.note(remark))) for run in runs]

@@ -10,7 +10,7 @@ import typer
 from viz_diffusion.cli.class_choice import check_choice, choose_label
 from viz_diffusion.cli.console import Terminal, show_path, show_size
 from viz_diffusion.cli.loading import load_run
-from viz_diffusion.cli.many import is_store, quiet_terminal, several_workers, this_worker
+from viz_diffusion.cli.many import is_store, load_worker, quiet_terminal, several_workers, this_worker
 from viz_diffusion.cli.many_options import MANY_SAMPLES, ManyOptions
 from viz_diffusion.cli.many_samples import ManySamples, check_export, count_accurate, sample_into_store
 from viz_diffusion.cli.option_groups import OUTPUT, takes
@@ -30,6 +30,7 @@ from viz_diffusion.cli.options import (
 )
 from viz_diffusion.cli.outputs import Output, sampling_marks
 from viz_diffusion.cli.record import sample_all
+from viz_diffusion.cli.several_processes import said_once
 from viz_diffusion.errors import VizdiffInputError, VizdiffIOError, VizdiffUsageError
 from viz_diffusion.files.output_places import place_file
 from viz_diffusion.launch import launched
@@ -82,16 +83,20 @@ def run_command(
 ) -> None:
     """Sample, write, and say the classifier accuracy."""
     terminal = Terminal(as_json, quiet, lang)
-    one = _one_digit(digit)
-    check_choice(one, label, prompt)
-    config = sampling.config()
-    seeds = many.chosen_seeds(seed, 0, count, COUNT)
+    with said_once(launched()):
+        one = _one_digit(digit)
+        check_choice(one, label, prompt)
+        config = sampling.config()
+        seeds = many.chosen_seeds(seed, 0, count, COUNT)
+        if not is_store(out):
+            many.refuse("goes with a store: let `out` end in .zarr, or be a URL")
+        if not is_store(out) and several_workers():
+            raise VizdiffUsageError(
+                f"several workers fill one store: let `out` end in .zarr, or be a URL, found {out!r}"
+            )
     asked = (one, label, prompt)
     if is_store(out):
         return _sample_into_store(out, run, asked, seeds, config, many, device, force, terminal)
-    many.refuse("goes with a store: let `out` end in .zarr, or be a URL")
-    if several_workers():
-        raise VizdiffUsageError(f"several workers fill one store: let `out` end in .zarr, or be a URL, found {out!r}")
     _sample_into_file(Path(out), run, asked, len(seeds), seed, config, device, force, terminal)
 
 
@@ -159,11 +164,11 @@ def _sample_into_store(
     import torch
 
     from viz_diffusion.recording.many.images import Images
-    from viz_diffusion.recording.many.workers import local_device
 
-    worker = this_worker(many, force)
+    with said_once(launched()):
+        worker = this_worker(many, force)
     quiet = quiet_terminal(terminal, worker, many.shard)
-    loaded = load_run(run, local_device(device, launched()), quiet, prompts=asked[2])
+    loaded = load_worker(run, device, quiet, asked[2])
     config, run_config = loaded.sampled_as(config), loaded.run.config
     same_noise = len(run_config.prompts) or 1
     limit = len(seeds) if many.seeds is None else len(seeds) * same_noise

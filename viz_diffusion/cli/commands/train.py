@@ -25,6 +25,7 @@ from viz_diffusion.cli.options import (
     check_at_least,
     check_seed,
 )
+from viz_diffusion.cli.several_processes import said_once
 from viz_diffusion.cli.training_options import (
     AccumulateOption,
     AutoencoderStepsOption,
@@ -50,7 +51,7 @@ from viz_diffusion.cli.training_options import (
     check_density,
     check_space,
 )
-from viz_diffusion.cli.training_processes import process_device, said_once, train_together
+from viz_diffusion.cli.training_processes import process_device, train_together
 from viz_diffusion.cli.training_settings import read_settings
 from viz_diffusion.cli.training_start import NewRun, create_run, resume_run
 from viz_diffusion.cli.training_text import check_conditioning

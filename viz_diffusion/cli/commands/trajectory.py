@@ -38,9 +38,11 @@ from viz_diffusion.cli.picture_options import FilmSizeOption, check_size, writes
 from viz_diffusion.cli.record import STORAGE, ActivationsOption, StorageOptions
 from viz_diffusion.cli.run_recording import RecordingRequest, record_and_draw
 from viz_diffusion.cli.saved_branch import FromOption, check_options, record_branch
+from viz_diffusion.cli.several_processes import said_once
 from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.files import write_json
 from viz_diffusion.files.output_places import place_folder
+from viz_diffusion.launch import launched
 from viz_diffusion.recording.store.layout import CHUNK_SAMPLES
 from viz_diffusion.recording.store.places import is_url
 
@@ -96,16 +98,17 @@ def run_command(
         check_options(context)
         place = None if out is None else Path(out)
         return record_branch(saved, run, frames, storage, place, force, terminal)
-    check_choice(digit, label, prompt)
-    seeds = many.chosen_seeds(seed, DEFAULT_SEED, count, 1)
-    config = sampling.config()
-    check_size(size)
     globs = tuple(activations or ())
-    _check_frames(config.steps, frames, bool(globs))
-    shown = only_prompt(prompt, "trajectory", _SEVERAL) or label
     in_blocks = bool(many.given) or several_workers() or is_url(out or "")
-    if globs and in_blocks:
-        raise VizdiffUsageError("`activations` are recorded by one command at a time; leave them out")
+    with said_once(launched()):
+        check_choice(digit, label, prompt)
+        seeds = many.chosen_seeds(seed, DEFAULT_SEED, count, 1)
+        config = sampling.config()
+        check_size(size)
+        _check_frames(config.steps, frames, bool(globs))
+        shown = only_prompt(prompt, "trajectory", _SEVERAL) or label
+        if globs and in_blocks:
+            raise VizdiffUsageError("`activations` are recorded by one command at a time; leave them out")
     name = "_".join(["trajectory", *images_mark(len(seeds))])
     first = int(seeds[0])
     out = str(default_out(name, "", digit, lang, shown, seed=first, sampling=config, run=run)) if out is None else out

@@ -74,20 +74,17 @@ class BlockStore:
         join
             Whether to go on with one that is there and has the same plan.
         replace
-            Whether to remove the one that is there first.
+            Whether to remove the recording that is there first, also one that was not made in blocks.
 
         Raises
         ------
         VizdiffInputError
             Where there is something else, a store of another plan, or one that is not to be joined.
         """
-        found = read_plan(self.place)
-        if found is not None and replace:
+        if replace and _attributes(self.place) is not None:
             self.place.remove()
-            found = None
-        begun = found is None
-        if found is None:
-            found = self._write_root(replace)
+        begun = read_plan(self.place) is None and self._write_root()
+        found = read_plan(self.place) or {}
         wanted = json.loads(to_json(self.plan.as_json()))
         for name in sorted({*found, *wanted} - {*_FREE}):
             if found.get(name) != wanted.get(name):
@@ -213,16 +210,11 @@ class BlockStore:
         aim = {"aim_samples": self.plan.count, "aim_steps": steps or self.plan.facts.get("steps") or 0}
         return {"samples": samples, "steps": steps, "begun_samples": 0, "begun_steps": 0, **aim}
 
-    def _write_root(self, replace: bool) -> dict[str, Any]:
-        """Write the root of a new store, and return its plan as it is there: another worker may have been first."""
+    def _write_root(self) -> bool:
+        """Write the root of a new store; return False where another worker was first."""
         others = sorted(name for name in self.place.names("") if not name.startswith("."))
-        found = read_plan(self.place)  # another worker may have begun meanwhile
-        if found is not None:
-            return found
-        if others and not replace:
-            raise VizdiffInputError(
-                f"{self.place.name} holds other things ({others[0]}); choose another place for the store"
-            )
+        if others and self.place.read("zarr.json") is None:
+            raise VizdiffInputError(f"{self.place.name} holds other things ({others[0]}); choose another `out`")
         facts = {
             "schema_version": SCHEMA_VERSION,
             "status": "recording",
@@ -230,8 +222,7 @@ class BlockStore:
             "plan": self.plan.as_json(),
         }
         root = {"zarr_format": 3, "node_type": "group", "attributes": to_attributes(facts)}
-        self.place.write("zarr.json", to_json(sealed(root, lambda _: {}, ())).encode())
-        return read_plan(self.place) or {}
+        return self.place.create("zarr.json", to_json(sealed(root, lambda _: {}, ())).encode())
 
     def _read_mark(self, k: int) -> dict[str, Any]:
         name = f"{MARKS}/{_mark(k)}"
@@ -263,14 +254,33 @@ def read_plan(place: StorePlace) -> dict[str, Any] | None:
     VizdiffInputError
         Where there is something else, or a store without a plan.
     """
+    attributes = _attributes(place)
+    if attributes is None:
+        return None
+    plan = attributes.get("plan")
+    if not isinstance(plan, dict):
+        raise VizdiffInputError(
+            f"{place.name} is a recording that was not made in blocks; `force` replaces it, another `out` keeps it"
+        )
+    return plan
+
+
+def _attributes(place: StorePlace) -> dict[str, Any] | None:
+    """Return the attributes of the store at a place; None where there is nothing.
+
+    Raises
+    ------
+    VizdiffInputError
+        Where there is something else: it is never replaced.
+    """
     data = place.read("zarr.json")
     if data is None:
         return None
-    with damage_named(f"{place.name}/zarr.json", "choose another place"):
-        plan = from_attributes(parse_json(data)["attributes"]).get("plan")
-    if not isinstance(plan, dict):
-        raise VizdiffInputError(f"{place.name} is a recording that was not made in blocks; choose another place")
-    return plan
+    with damage_named(f"{place.name}/zarr.json", "choose another `out`"):
+        attributes = from_attributes(parse_json(data)["attributes"])
+    if "schema_version" not in attributes:
+        raise VizdiffInputError(f"{place.name} is no recording of this program; choose another `out`")
+    return attributes
 
 
 def is_in_blocks(folder: Path) -> bool:

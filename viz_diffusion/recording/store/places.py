@@ -9,17 +9,20 @@ import os
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from viz_diffusion.errors import VizdiffError, VizdiffIOError, VizdiffLockedError, VizdiffUsageError
-from viz_diffusion.files import atomic_write, io_errors, lock, read_regular
+from viz_diffusion.files import atomic_write, create_file, follow, io_errors, lock, read_regular, remove_dir
 from viz_diffusion.stopping import temporary
 
 _URL = re.compile(r"([a-z][a-z0-9+.-]+)://", re.I)
 _TEMPORARY = ".block-"
+_OLD_SECONDS = 3600
+"""Age of a temporary file that no running process is writing."""
 
 
 def is_url(where: str | Path) -> bool:
@@ -88,6 +91,26 @@ class StorePlace:
                 self._fs.makedirs(url.rpartition("/")[0], exist_ok=True)
                 self._fs.pipe_file(url, data)
 
+    def create(self, key: str, data: bytes) -> bool:
+        """Write a file where there is none; return whether it was written. Of several processes, one writes it.
+
+        At a URL this holds as far as the package of the protocol can refuse a name that is taken.
+        """
+        if self._fs is None:
+            path = Path(self._root) / key
+            with io_errors("write", path):
+                path.parent.mkdir(parents=True, exist_ok=True)
+            return create_file(path, data)
+        try:
+            self._fs.pipe_file(self._path(key), data, mode="create")
+        except FileExistsError:
+            return False
+        except Exception:  # no folder yet, or a service that cannot refuse a name that is taken
+            if self.read(key) is not None:
+                return False
+            self.write(key, data)
+        return True
+
     def take(self, file: Path, key: str) -> None:
         """Move a file of :meth:`block_folder` to its place, in one step, instead of the one that is there."""
         if self._fs is not None:
@@ -115,8 +138,14 @@ class StorePlace:
     def remove(self) -> None:
         """Remove everything of the store."""
         if self._fs is None:
-            with io_errors("remove", Path(self._root)):
-                shutil.rmtree(self._root, ignore_errors=False)
+            folder = follow(Path(self._root))
+            try:
+                remove_dir(folder)
+            except VizdiffIOError:  # a mount point cannot be renamed
+                with io_errors("remove", folder):
+                    for name in os.listdir(folder):
+                        path = folder / name
+                        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
             return
         with self._errors("remove", ""):
             self._fs.rm(self._root, recursive=True)
@@ -136,9 +165,13 @@ class StorePlace:
             yield self._locked_folder(stack)
 
     def sweep(self) -> None:
-        """Remove the folders of blocks that killed processes left; those of running processes are locked."""
+        """Remove what killed processes left: folders of blocks that no process locks, and old temporary files."""
         if self._fs is not None:
             return
+        for file in Path(self._root).glob("**/.*.tmp"):
+            with suppress(OSError):
+                if time.time() - file.stat().st_mtime > _OLD_SECONDS:
+                    file.unlink()
         for folder in Path(self._root).glob(f"{_TEMPORARY}*"):
             with suppress(VizdiffLockedError, VizdiffIOError), lock(folder / ".lock"):
                 shutil.rmtree(folder, ignore_errors=True)
