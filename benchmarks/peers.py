@@ -258,7 +258,8 @@ def quality(name: str, images: int | None, num_samples: int) -> None:
         if step % 100 == 0:
             print(f"step {step:,} of {steps:,}", flush=True)
     labels = torch.arange(num_samples) % 10
-    print("| program | sampled with | images | read as asked | FID-MNIST, of real digits |\n|---|---|---|---|---|")
+    print("| program | sampled with | images | classified as requested | FID-MNIST, of real digits |")
+    print("|---|---|---|---|---|")
     for way in program.ways:
         found = evaluate(program.sample(labels, way), labels, data, load_digits("test"))
         low, high = found.samples.accuracy.interval

@@ -144,7 +144,7 @@ def main() -> None:
         "training digits of what each sampler makes with that Gaussian's perfect denoiser: exact, nothing is drawn. "
         "Linear schedule, T = 1000, no clipping, started from the exact marginal at t = 999; trailing spacing.\n\n"
         f"{tables(schedule, oracle.variances)}\n"
-        f"\n## The bundled weights: how many samples are read as asked\n\n{weights_table()}\n"
+        f"\n## The bundled weights: how many samples are classified as requested\n\n{weights_table()}\n"
     )
     print(text)
     write_bytes(Path(__file__).with_name("SAMPLERS.md"), text.encode())

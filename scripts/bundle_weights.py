@@ -131,7 +131,7 @@ def _measure(run: Run, count: int) -> dict[str, Any]:
             "guidance_scale": sampling.guidance_scale,
             "seeds": [0, count - 1],
             "count": share.count,
-            "read_as_asked": share.hits,
+            "classified_as_requested": share.hits,
             "share": share.value,
             "interval_95": share.interval,
             "classifier_sha256": classifier,

@@ -73,8 +73,8 @@ def test_sample_writes_an_archive_and_a_grid(trained: Path, tmp_path: Path, caps
     assert images.dtype == np.uint8
     assert labels.tolist() == [*range(10), 0, 1]
     assert said["count"] == 12
-    low, high = said["read_as_asked_interval_95"]
-    assert 0 <= low <= said["read_as_asked"] / 12 <= high <= 1
+    low, high = said["classified_as_requested_interval_95"]
+    assert 0 <= low <= said["classified_as_requested"] / 12 <= high <= 1
 
     run_json(capsys, *argv, "--digit", "7", "--out", str(tmp_path / "a.png"))
     with Image.open(tmp_path / "a.png") as sheet:

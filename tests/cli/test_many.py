@@ -43,7 +43,7 @@ def test_samples_in_shards_are_those_of_one_worker(tmp_path: Path, capsys: pytes
     one, two = (str(tmp_path / name) for name in ("one.zarr", "two.zarr"))
     whole = said(capsys, "sample", *QUICK, "--seeds", "3-22", "--out", one, "--export", str(tmp_path / "a.npz"))
     assert (whole["count"], whole["seeds"], whole["blocks"], whole["blocks_missing"]) == (20, "3-22", 3, 0)
-    assert 0 <= whole["read_as_asked"] <= 20
+    assert 0 <= whole["classified_as_requested"] <= 20
     assert 0 < whole["bytes_estimate"] < 10**6
     with np.load(tmp_path / "a.npz") as arrays:
         assert arrays["arr_0"].shape == (20, 28, 28, 3)
@@ -79,7 +79,7 @@ def test_prompts_in_a_store(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert main(["sample", *argv]) == 0
     said_out, err = capsys.readouterr()
     assert "“thin” names no digit" in err
-    assert "read_as_asked" not in json.loads(said_out)
+    assert "classified_as_requested" not in json.loads(said_out)
     line = said(capsys, "evaluate", "--run", "bundled-text", "--samples", where, code=3)
     assert "holds samples of other labels than the run has" in line
 

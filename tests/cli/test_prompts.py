@@ -61,7 +61,7 @@ def test_prompts_are_drawn_from_the_same_noise_and_counted_by_their_digit(
 ) -> None:
     argv = ["--prompt", "a two", "--prompt", "一个二", "--count", "4", "--json", *FEW, "--out", str(tmp_path / "a.npz")]
     assert main(["sample", *argv]) == 0
-    assert json.loads(capsys.readouterr().out)["read_as_asked"] == 4
+    assert json.loads(capsys.readouterr().out)["classified_as_requested"] == 4
     with np.load(tmp_path / "a.npz") as file:
         images = file["images"].astype(float)
     same = np.abs(images[0] - images[1]).mean()
@@ -90,7 +90,7 @@ def test_an_empty_prompt_is_the_null_prompt_and_says_so(tmp_path: Path, capsys: 
 def test_a_digit_is_drawn_by_its_plain_prompt(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     argv = ["--run", "bundled-text", "--digit", "3", "--count", "3", *FEW, "--json", "--out", str(tmp_path / "a.npz")]
     assert main(["sample", *argv]) == 0
-    assert json.loads(capsys.readouterr().out)["read_as_asked"] == 3
+    assert json.loads(capsys.readouterr().out)["classified_as_requested"] == 3
 
 
 @pytest.mark.parametrize(

@@ -261,9 +261,9 @@ def _classifier_accuracy(share: Share, classifier: str, config: RunConfig, termi
     whose = terminal.text(f"classifier_{'bundled' if config.dataset == 'mnist' else 'own'}", digest=classifier[:8])
     terminal.tell("Accuracy", "accuracy", share=terminal.share(share), whose=whose)
     return {
-        "read_as_asked": share.hits,
-        "read_as_asked_share": share.value,
-        "read_as_asked_interval_95": share.interval,
+        "classified_as_requested": share.hits,
+        "classified_as_requested_share": share.value,
+        "classified_as_requested_interval_95": share.interval,
         "classifier_sha256": classifier,
     }
 
