@@ -96,8 +96,8 @@ def create_run(
     config = replace(config, training=replace(training, steps=steps or training.steps), minutes=options.minutes)
     run = _begin(options.out, name, config, processes)
     count = len(data)
+    train_encoder(run, device, data, processes, terminal)  # it reads images, so before they are encoded
     data, heldout = latent_data(run, device, data, heldout, processes, terminal)
-    train_encoder(run, device, data, processes, terminal)
     state = TrainState.create(config.training, config.model, device)
     state.processes = processes
     check_same(state, config, data, heldout)
@@ -217,8 +217,8 @@ def resume_run(
         run = run.update_config(moved.config) if processes.is_main and moved.config != run.config else moved
     processes.parts(run.config.training.batch_size)
     data, heldout = load_training_data(run.config, processes)
+    train_encoder(run, device, data, processes, terminal)  # it reads images, so before they are encoded
     data, heldout = latent_data(run, device, data, heldout, processes, terminal)
-    train_encoder(run, device, data, processes, terminal)
     state, metrics_bytes, remarks = run.resume(device, force, (data, heldout), processes)
     for remark in remarks:
         terminal.note(remark)

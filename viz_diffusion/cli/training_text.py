@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 CONDITIONINGS = ("label", "text")
 TEXT_EMBEDDING = 256
-"""Width of the embedding of a network of prompts: half that of a network of labels, so that its weights stay small."""
+"""Width of the embedding of a network of prompts on pixels: half that of a network of labels, so that its weights stay
+small. In latents it is that of a network of labels, which is smaller still."""
 
 
 def check_conditioning(conditioning: str | None, data: tuple[object, object], space: str | None) -> None:
@@ -27,8 +28,11 @@ def check_conditioning(conditioning: str | None, data: tuple[object, object], sp
         raise VizdiffUsageError(f"`conditioning` must be {' or '.join(CONDITIONINGS)}, found {conditioning!r}")
     if conditioning == "text" and (data[0] not in (None, "mnist") or data[1] is not None):
         raise VizdiffUsageError("`conditioning` text goes with MNIST only: captions are made of measured digits")
-    if conditioning == "text" and space not in (None, "pixel"):
-        raise VizdiffUsageError("`conditioning` text goes with `space` pixel; leave one of the two out")
+    if conditioning == "text" and space == "latent-2d":
+        raise VizdiffUsageError(
+            "`conditioning` text goes with `space` pixel or latent: latents of two numbers have no rows and columns "
+            "that could attend to words"
+        )
 
 
 def text_network(network: ModelConfig) -> ModelConfig:
@@ -36,7 +40,7 @@ def text_network(network: ModelConfig) -> ModelConfig:
     from viz_diffusion.data.caption_words import VOCABULARY
     from viz_diffusion.diffusion.text_encoder import TextConfig
 
-    return replace(network, embedding_dim=TEXT_EMBEDDING, text=TextConfig(VOCABULARY))
+    return replace(network, embedding_dim=min(network.embedding_dim, TEXT_EMBEDDING), text=TextConfig(VOCABULARY))
 
 
 def train_encoder(run: Run, device: torch.device, data: Digits, processes: Processes, terminal: Terminal) -> None:

@@ -119,6 +119,10 @@ class EncodedDigits(Digits):
         """SHA-256 of the images that were encoded."""
         return super().sha256 if self.source is None else self.source.sha256
 
+    def draw_labels(self, rows: Tensor, generator: torch.Generator) -> Tensor:
+        """Return the labels that the images would get, in the same draws: of digits with captions, true captions."""
+        return super().draw_labels(rows, generator) if self.source is None else self.source.draw_labels(rows, generator)
+
 
 def to_unit_range(pixels: NDArray[np.uint8]) -> Tensor:
     """Return (N, C, H, W) float32 in [-1, 1] from (N, H, W) or (N, H, W, 3) bytes: 0 becomes -1 and 255 becomes 1."""
