@@ -150,13 +150,12 @@ def test_a_lesson_on_prompts_or_latents_is_of_its_own_bundled_run() -> None:
     assert {lesson_run(lesson, "bundled") for lesson in all_lessons()} == {"bundled"}
 
 
-def test_text_is_trained_on_mnist_in_pixels_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_text_is_trained_on_mnist_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = ["--out", str(tmp_path / "run"), "--quiet"]
     text = ["train", "--conditioning", "text", *out]
     assert "must be label or text" in refused(capsys, 2, "train", "--conditioning", "words", *out)
     assert "MNIST only" in refused(capsys, 2, *text, "--dataset", "kmnist")
     assert "MNIST only" in refused(capsys, 2, *text, "--data-dir", str(tmp_path))
-    assert "--space pixel" in refused(capsys, 2, *text, "--space", "latent")
     assert not (tmp_path / "run").exists()
 
 

@@ -190,7 +190,7 @@ def make_switches(half: float | None = 470.0) -> label_figures.SwitchCurves:
     new = np.array([0.98, 0.97, 0.97, 0.95, 0.85, 0.61, 0.22, 0.01, 0, 0, 0])
     old = np.array([0.01, 0.01, 0.01, 0.02, 0.03, 0.17, 0.58, 0.95, 0.99, 0.99, 0.99])
     interval = np.stack([new - 0.04, new + 0.04], axis=1).clip(0, 1)
-    return label_figures.SwitchCurves(np.append(np.arange(999, 0, -100), -1), new, interval, old, half)
+    return label_figures.SwitchCurves(np.append(np.arange(999, 0, -100), -1), new, interval, old, half, count=900)
 
 
 def draw_label_switch(half: float | None = 470.0) -> Figure:
@@ -201,7 +201,7 @@ def draw_label_switch(half: float | None = 470.0) -> Figure:
 def draw_switch_pairs() -> Figure:
     lasts = np.linspace(299, 999, 100).reshape(10, 10)
     np.fill_diagonal(lasts, np.nan)
-    return label_figures.draw_switch_pairs(lasts)
+    return label_figures.draw_switch_pairs(lasts, each=10)
 
 
 def make_run(number: int = 0, settings: tuple[str, ...] = ("learning_rate 0.002",)) -> run_comparison.DrawnRun:

@@ -21,6 +21,8 @@ def draw_latent_channels(recorded: Trajectory, facts: Mapping[str, Any], texts: 
 
     if not is_latent(recorded):
         return {}
+    if recorded.x_t.shape[2:] == (2, 1, 1):
+        texts = texts.preferring("two_numbers")
     with use_texts(texts):
         figures = {"latent_channels": draw_channels(recorded)}
     (drawing,) = drawings(figures, wording(dict(facts), texts), texts)

@@ -55,7 +55,7 @@ SpaceOption = Annotated[
     typer.Option(
         metavar="|".join(SPACES),
         help="What the network works on: pixels, or the latents of an autoencoder that is trained first; of latent-2d "
-        "they have two numbers, which can be drawn as points of a map.",
+        "they have two numbers, which can be drawn as points of a map. Latent also goes with --conditioning text.",
         show_default="pixel",
         rich_help_panel=MODEL,
     ),

@@ -173,7 +173,9 @@ class RunConfig:
     @property
     def budget(self) -> str:
         """The number of steps, or the wall time, as text."""
-        return f"{self.training.steps:,} steps" if self.minutes is None else f"{self.minutes:g} minutes"
+        steps, minutes = self.training.steps, self.minutes
+        counted = f"{steps:,} step{'s' * (steps != 1)}"
+        return counted if minutes is None else f"{minutes:g} minute{'s' * (minutes != 1)}"
 
     def load_digits(self, split: str) -> Digits:
         """Load the training images (``train``) or the held-out images (``test``)."""
@@ -240,9 +242,7 @@ class RunConfig:
         return values
 
     def conditions(self, data: tuple[Digits, Digits] | None = None) -> dict[str, Any]:
-        """Return everything that must not change while the run is trained, as JSON values by name.
-
-        The number of steps is not among them: a run may be given more.
+        """Return what must not change while the run is trained, by name: all but the steps, of which it may get more.
 
         Parameters
         ----------

@@ -6,7 +6,7 @@ Layout (the Hugging Face one, plus what resuming needs)::
     metrics.jsonl                  one JSON object per line
     samples.safetensors            thumbnails from one fixed noise, at several training steps
     training/step-00001000/        a checkpoint: model, ema, optimizer, state.json, manifest.json
-    autoencoder.safetensors        of latents, or text_encoder.safetensors of prompts: trained before the network
+    autoencoder.safetensors        of latents; and text_encoder.safetensors of prompts: trained before the network
     model.safetensors              the averaged weights, written at the end of training
     manifest.json                  SHA-256 of each file; written last, so it exists only in a finished run
 

@@ -17,7 +17,7 @@ def run_html(run: Run) -> str:
     """Return the summary as HTML. Weights are neither loaded nor checked."""
     config = run.config
     step, losses = last_metrics(run.path / METRICS)
-    progress = f"{step:,} of {config.budget}" if config.minutes is None else f"{step:,} steps so far"
+    progress = f"{step:,} of {config.budget}" if config.minutes is None else f"{step:,} step{'s' * (step != 1)} so far"
     status = "finished" if run.is_finished else f"unfinished, {progress}"
     rows = (
         ("data set", config.dataset),

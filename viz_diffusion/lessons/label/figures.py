@@ -87,6 +87,8 @@ class SwitchCurves:
     """(J,) float: the share that ends as the old label."""
     half: float | None
     """The t at which half end as the new label; None where there is none."""
+    count: int
+    """Generations behind each share."""
 
 
 def draw_label_switch(curves: SwitchCurves, images: Array, pairs: Sequence[tuple[int, int]], read: Array) -> Figure:
@@ -127,7 +129,7 @@ def draw_label_switch(curves: SwitchCurves, images: Array, pairs: Sequence[tuple
         axes = draw_curves(figure, box, lines, across, up)
         for line in lines:
             axes.plot(line.x, line.y, "o", color=line.colour, ms=11, mec="white", mew=2, clip_on=False, zorder=4)
-        theme.write(figure, 90, box[1] - 96, words("vertical"), 20, ha="left")
+        theme.write(figure, 90, box[1] - 96, words("vertical", count=curves.count), 20, ha="left")
         theme.write(figure, left + width / 2, box[1] + box[3] + 178, words("horizontal"), 20)
         if curves.half is not None:
             mark_x(figure, axes, box, -curves.half, words("half", t=round(curves.half)), theme.PURPLE)
@@ -152,8 +154,11 @@ def _place_row(
         page.fill_between([x, x + size], top + size + 3, top + size + 12, color=colour, lw=0)
 
 
-def draw_switch_pairs(lasts: Array) -> Figure:
-    """Draw the (L, L) t until which a label a (row) can be switched to b (column); NaN, the diagonal, stays empty."""
+def draw_switch_pairs(lasts: Array, each: int) -> Figure:
+    """Draw the (L, L) t until which a label a (row) can be switched to b (column); NaN, the diagonal, stays empty.
+
+    Each t is the mean of ``each`` generations, which the figure says.
+    """
     with theme.use_theme():
         words = figure_words("switch_pairs")
         figure = theme.new_figure(words("title"))
@@ -172,5 +177,5 @@ def draw_switch_pairs(lasts: Array) -> Figure:
         middle = top + len(lasts) * high / 2
         theme.write(figure, 90, middle, words("old"), 22, ha="left", va="center", linespacing=1.3)
         theme.write(figure, left + len(lasts) * wide / 2, top - 140, words("new"), 22)
-        theme.write(figure, left + len(lasts) * wide / 2, 1740, words("note"), 20, color=theme.MUTED)
+        write_notes(figure, words("count", each=each), words("note"))
         return figure

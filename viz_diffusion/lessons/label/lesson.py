@@ -177,11 +177,12 @@ def _draw_switches(data: LabelSwitches) -> Figures:
         new_interval=np.array([share.interval for share in new]),
         old=np.array([share.value for share in old]),
         half=data.half,
+        count=new[0].count,
     )
     shown = [(int(a), int(b)) for a, b in data.pairs[data.shown]]
     return Figures(
         label_switch=lambda: draw_label_switch(curves, data.images, shown, data.read[:, 0, data.shown].T),
-        switch_pairs=lambda: draw_switch_pairs(data.matrix()),
+        switch_pairs=lambda: draw_switch_pairs(data.matrix(), data.read.shape[1]),
     )
 
 

@@ -236,6 +236,7 @@ LESSON = Lesson(
         also_of=("text_sha256",),
     ),
     prompts=True,
+    latent=True,
     seconds=(25, 150),
     facts=facts,
     claims=claims,

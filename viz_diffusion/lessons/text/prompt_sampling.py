@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from viz_diffusion.diffusion.latent_space import pictures_of
 from viz_diffusion.diffusion.prediction import device_of
 from viz_diffusion.diffusion.prompted import PromptedDenoiser
 from viz_diffusion.diffusion.sampler_config import SamplerConfig
@@ -51,7 +52,7 @@ class AttendedSamples:
     timesteps: NDArray[np.int64]
     """(S,) int64, falling."""
     x0_pred: Float32
-    """(N, S, H, W) float32: predicted x̂_0 at each step, after guidance."""
+    """(N, S, H, W) float32: predicted x̂_0 at each step, after guidance; of latents decoded."""
     maps: Float32
     """(N, S, L, h, w) float32: how much each position attends to each token; over the tokens they sum to 1."""
 
@@ -132,7 +133,7 @@ class NetworkSampler:
             hook.remove()
         rows = [len(maps) // STEPS, STEPS]  # batches, steps
         attention = torch.unflatten(torch.stack(maps), 0, rows).transpose(1, 2).flatten(0, 1)
-        predicted = torch.stack([step.x0_pred[:, 0].cpu() for step in steps])
+        predicted = torch.stack([pictures_of(unet, step.x0_pred)[:, 0].cpu() for step in steps])
         x0 = torch.unflatten(predicted, 0, rows).transpose(1, 2).flatten(0, 1)
         return AttendedSamples(
             images,
