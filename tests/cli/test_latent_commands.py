@@ -121,3 +121,12 @@ def test_a_recording_of_latents_is_reported_without_its_network(
     assert main(["report", "--trajectory", str(alone), *options]) == 0
     capsys.readouterr()
     assert "latent, its channels" in page.read_text()
+
+
+@pytest.mark.parametrize(("lang", "title"), [("en", "two numbers of the noised"), ("zh", "两个数")])
+def test_latents_of_two_numbers_have_words_of_their_own(lang: str, title: str, tmp_path: Path) -> None:
+    argv = ["--run", "bundled-latent-2d", "--sampler", "ddim", "--steps", "4", "--lang", lang, "--quiet"]
+    assert main(["trajectory", *argv, "--out", str(tmp_path)]) == 0
+    caption = json.loads((tmp_path / "trajectory.json").read_text())["latent_channels"]["caption"]
+    assert title in caption
+    assert ("channel" if lang == "en" else "通道") not in caption

@@ -52,6 +52,12 @@ def test_the_notebook_summary_shows_the_weights_of_the_newest_checkpoint(stopped
     assert "none yet" in Run.open(stopped)._repr_html_()
 
 
+def test_a_budget_of_one_has_the_singular(stopped: Path) -> None:
+    config = Run.open(stopped).config
+    once = replace(config, training=replace(config.training, steps=1))
+    assert (config.budget, once.budget, replace(once, minutes=1).budget) == ("9 steps", "1 step", "1 minute")
+
+
 def test_the_manifest_lists_every_file(uninterrupted: Path) -> None:
     digests = read_json(uninterrupted / "manifest.json")["sha256"]
     assert set(digests) == {"config.json", "metrics.jsonl", "samples.safetensors", "model.safetensors"}

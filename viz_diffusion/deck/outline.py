@@ -98,7 +98,7 @@ OUTLINE = (
     PlannedSlide("blocks", 90, "blocks", ("coarse",)),
     PlannedSlide("label_geometry", 90, "label_geometry", ("vectors",), True, "label_embedding"),
     PlannedSlide("latent_space", 90, "latent_space", ("ceiling",), True, papers=_LATENT),
-    PlannedSlide("latent_map", 90, "latent_map", ("map_label",), papers=_LATENT),
+    PlannedSlide("latent_map", ON_REQUEST, "latent_map", ("map_label",), papers=_LATENT),
     PlannedSlide("latent_quality", 90, "latent_quality", ("cheaper",), papers=_LATENT),
     PlannedSlide("stable_diffusion", 90, "stable_diffusion", papers=("rombach2022", "radford2021")),
     PlannedSlide("prompts", 90, "prompts", ("held_out",), True, papers=(*_TEXT, "ho2022")),

@@ -8,7 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from figure_data import draw_label_switch, draw_switch_pairs
 from lesson_context import deaf_to_labels, make_context, told_in_every_language, with_comparison_runs
+from matplotlib.text import Text
 
 from viz_diffusion.data import Digits, load_digits
 from viz_diffusion.diffusion.interventions import WithInterventions, switch_label
@@ -24,6 +26,8 @@ from viz_diffusion.lessons.label import lesson as label
 from viz_diffusion.lessons.label.information import measure_label_information
 from viz_diffusion.lessons.label.switching import SEED, STEPS, LabelSwitches, switch_labels
 from viz_diffusion.lessons.precomputed import PRECOMPUTED_DIR, load_results
+from viz_diffusion.plots.words import use_texts
+from viz_diffusion.text.catalogue import load_texts
 
 SCHEDULE = NoiseSchedule.named("linear")
 
@@ -192,3 +196,14 @@ def test_the_bundled_network_obeys_early_and_not_late() -> None:
     found = load_results([label.LESSON], weights)[label.LabelStudy].switches
     claims = {claim.name: claim.holds for claim in found.claims()}
     assert claims["obeyed"] is claims["ignored"] is True
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_figures_say_how_many_generations_they_rest_on(lang: str) -> None:
+    with use_texts(load_texts(lang)):
+        written = [
+            [text.get_text() for text in figure.findobj(Text)] for figure in (draw_label_switch(), draw_switch_pairs())
+        ]
+    for number, texts in zip(("900", "10"), written, strict=True):
+        unit = "generations" if lang == "en" else "次生成"
+        assert any(number in text and unit in text for text in texts)
