@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from viz_diffusion.cli.class_choice import check_choice, choose_label
 from viz_diffusion.cli.console import show_path
+from viz_diffusion.cli.given_recording import open_recording
 from viz_diffusion.cli.option_groups import OptionGroup, option
 from viz_diffusion.cli.options import (
     DEFAULT_DIGIT,
@@ -24,7 +24,6 @@ from viz_diffusion.cli.recording_agreement import check_agreement, recorded_prom
 from viz_diffusion.diffusion.sampler_config import SamplerConfig
 from viz_diffusion.diffusion.timesteps import SAMPLERS, SPACINGS, VARIANCES
 from viz_diffusion.errors import VizdiffInputError, VizdiffUsageError
-from viz_diffusion.recording.store.layout import CHUNK_SAMPLES
 
 if TYPE_CHECKING:
     from viz_diffusion.recording.trajectory import Trajectory
@@ -48,6 +47,8 @@ class GenerationOptions:
     refresh: bool
     """Whether to make the study anew."""
     sampling: SamplerOptions
+    index: int | None = None
+    """Which image of ``trajectory`` is shown, from 0."""
 
 
 def generation_options() -> OptionGroup:
@@ -65,6 +66,13 @@ def generation_options() -> OptionGroup:
             metavar="DIR",
         ),
         option(
+            "--index",
+            int,
+            "With --trajectory: which image of the recording is shown, from 0.",
+            metavar="I",
+            default="0",
+        ),
+        option(
             "--allow-partial",
             bool,
             "With --trajectory: accept a recording that was interrupted after its first image was finished.",
@@ -79,13 +87,14 @@ def generation_options() -> OptionGroup:
         prompt: list[str] | None,
         seed: int | None,
         trajectory: Path | None,
+        index: int | None,
         allow_partial: bool | None,
         refresh: bool | None,
         **sampler: Any,
     ) -> GenerationOptions:
         sampled = sampling.build(**sampler)
         shown = (digit, label, tuple(prompt or ()), seed, trajectory)
-        return GenerationOptions(*shown, bool(allow_partial), bool(refresh), sampled)
+        return GenerationOptions(*shown, bool(allow_partial), bool(refresh), sampled, index)
 
     return OptionGroup((*own, *sampling.parameters), build)
 
@@ -115,6 +124,8 @@ class GenerationRequest:
     """Whether to make the study anew."""
     prompts: tuple[str, ...] = ()
     """The prompts that the labels stand for; empty where they are digits or classes."""
+    index: int = 0
+    """Which image of the recording in ``folder`` is shown."""
 
     @property
     def sampling(self) -> SamplerConfig | None:
@@ -169,8 +180,9 @@ def read_request(given: GenerationOptions, *, recording_only: bool = False) -> G
     check_choice(given.digit, given.label, given.prompts)
     seed = DEFAULT_SEED if given.seed is None else given.seed
     check_seed(seed)
-    if given.allow_partial and given.trajectory is None:
-        raise VizdiffUsageError("`allow_partial` goes with `trajectory`, and there is none")
+    for name, value in (("allow_partial", given.allow_partial or None), ("index", given.index)):
+        if value is not None and given.trajectory is None:
+            raise VizdiffUsageError(f"`{name}` goes with `trajectory`, and there is none")
     if given.trajectory is None:
         config = given.sampling.config()
         digit = DEFAULT_DIGIT if given.digit is None else given.digit
@@ -178,7 +190,7 @@ def read_request(given: GenerationOptions, *, recording_only: bool = False) -> G
         return GenerationRequest(
             digit, seed, config.steps, config, asked=asked, refresh=given.refresh, prompts=given.prompts
         )
-    recorded = _open(given.trajectory, given.allow_partial)
+    recorded = open_recording(given.trajectory, given.allow_partial, given.index)
     request = GenerationRequest(
         int(recorded.labels[0]),
         int(recorded.seeds[0]),
@@ -189,6 +201,7 @@ def read_request(given: GenerationOptions, *, recording_only: bool = False) -> G
         (given.digit, given.label),
         given.refresh,
         recorded_prompts(given.trajectory, given.prompts, recorded),
+        given.index or 0,
     )
     if request.is_recording_only and not recording_only:
         if not _preserves_variance(recorded):
@@ -248,32 +261,3 @@ def _preserves_variance(recorded: Trajectory) -> bool:
     from viz_diffusion.diffusion.scaling import SCALINGS
 
     return recorded.schedule.scaling == SCALINGS[0]
-
-
-def _open(source: Path, allow_partial: bool = False) -> Trajectory:
-    """Open the recording in a folder written by ``vizdiff trajectory``, or the store itself.
-
-    Of many images, recorded in blocks, the first block is read: pages show the first image.
-
-    Raises
-    ------
-    VizdiffInputError
-        Where it cannot be read, or was cut off before its first image was finished.
-    """
-    from viz_diffusion.recording.store.blocks import is_in_blocks
-    from viz_diffusion.recording.trajectory import Trajectory
-
-    path = source if is_store(source) else source / "trajectory.zarr"
-    first = slice(0, CHUNK_SAMPLES) if path.is_dir() and is_in_blocks(path) else None
-    recorded = Trajectory.open(path, allow_partial=allow_partial, samples=first)
-    if recorded.stopped and not math.isfinite(float(recorded.x0[0].sum())):
-        raise VizdiffInputError(
-            f"{path} was cut off after {recorded.stopped}, before its first image was finished; record it again, or "
-            "look at what is there with Trajectory.open(…, allow_partial=True)"
-        )
-    return recorded
-
-
-def is_store(path: Path) -> bool:
-    """Return whether a path is a recording itself, and not a folder that holds one."""
-    return path.is_file() or path.suffix == ".zarr" or (path / "zarr.json").is_file()

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from viz_diffusion.cli.console import Terminal, estimate_text, show_path
-from viz_diffusion.cli.generation_request import GenerationRequest, asked_label, check_weights, is_store
+from viz_diffusion.cli.generation_request import GenerationRequest, asked_label, check_weights
+from viz_diffusion.cli.given_recording import is_store
 from viz_diffusion.cli.loading import LoadedRun, load_run
 from viz_diffusion.cli.options import PICTURE_SAMPLER
 from viz_diffusion.cli.outputs import Output, sampling_marks

@@ -54,11 +54,12 @@ def _choose(choice: str) -> tuple[AnyLesson, ...]:
     return tuple(lesson for lesson in chosen if lesson.measure_recording is not None)
 
 
-def recording_command(folder: Path, lang: str, *options: str) -> str:
+def recording_command(folder: Path, index: int, lang: str, *options: str) -> str:
     """Return the command that writes the same page again; paths outside the current folder are not shown.
 
     ``options`` are the command's own, without those that say which recording it shows.
     """
     inside = folder.resolve().is_relative_to(Path.cwd())
     words = ["vizdiff", "report", *options, "--trajectory", show_path(folder) if inside else folder.resolve().name]
+    words += ["--index", str(index)] if index else []
     return shlex.join([*words, *(["--lang", lang] if lang != "en" else [])])

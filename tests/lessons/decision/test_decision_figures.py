@@ -11,7 +11,14 @@ from matplotlib.colors import same_color
 from matplotlib.figure import Figure
 from picture_boxes import picture_boxes
 
-from viz_diffusion.lessons.decision.figures import Quartiles, Settled, draw_decision, draw_forks, draw_settling
+from viz_diffusion.lessons.decision.figures import (
+    Quartiles,
+    Settled,
+    draw_decision,
+    draw_forks,
+    draw_settled_share,
+    draw_settling,
+)
 from viz_diffusion.plots import theme
 
 T = np.array([899, 499, 99])
@@ -87,3 +94,23 @@ def test_every_row_of_forks_begins_with_its_state_and_has_its_numbers(
         for row in range(3)
     ]
     assert reach[0] > reach[1] > reach[2]
+
+
+@pytest.mark.parametrize(("median", "side"), [(700.0, "left"), (300.0, "right")])
+def test_the_share_of_settled_generations_rises_to_the_right_with_the_median_below(median: float, side: str) -> None:
+    quartiles = Quartiles(median, median - 90, median + 80, median - 30, median + 20)
+    figure = draw_settled_share(T, (MEAN, MEAN - 0.05, MEAN + 0.05), quartiles, 1000, 0.9, "12 generations")
+    panel = next(axes for axes in figure.axes if axes.axison)
+    assert panel.get_xlim() == (-999, 0)
+    (curve,) = panel.lines
+    assert np.array_equal(curve.get_xdata(), -T)
+    assert np.array_equal(curve.get_ydata(), MEAN)
+    wide, thin, dot = next(axes for axes in figure.axes if axes.lines and not axes.axison).lines
+    assert dot.get_xdata() == [-median]
+    assert sorted(thin.get_xdata()) == [-median - 20, -median + 30]
+    assert sorted(wide.get_xdata()) == [-median - 80, -median + 90]
+    texts = {text.get_text(): text for text in figure.texts}
+    assert texts[f"median t = {median:.0f} ({median - 30:.0f} to {median + 20:.0f})"].get_ha() == side
+    assert "12 generations" in texts
+    without = draw_settled_share(T, (MEAN, MEAN, MEAN), None, 1000, 0.9, "12 generations")
+    assert not any("median t" in text.get_text() for text in without.texts)

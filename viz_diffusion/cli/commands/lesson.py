@@ -10,6 +10,7 @@ import typer
 from viz_diffusion.cli.class_choice import check_choice
 from viz_diffusion.cli.console import Terminal, show_path, table
 from viz_diffusion.cli.generation_request import GenerationRequest
+from viz_diffusion.cli.lesson_of_store import LessonOfStore, measure_store, require_decision
 from viz_diffusion.cli.lesson_study import lesson_run, study_lesson
 from viz_diffusion.cli.open_study import open_study
 from viz_diffusion.cli.option_groups import OUTPUT
@@ -44,7 +45,8 @@ HELP = (
     "Answer one question with figures and numbers.\n\n"
     "They are those of the report: measured in full and shipped with the bundled weights, or kept from an earlier "
     "command, or else measured now.\n\n"
-    "vizdiff lessons lists the lessons with their questions.\n\n"
+    "vizdiff lessons lists the lessons with their questions. Lesson decision also measures many recorded generations, "
+    "which vizdiff trajectory --count 10000 makes: --trajectories.\n\n"
     "Example: vizdiff lesson noising"
 )
 FullOption = Annotated[
@@ -54,6 +56,14 @@ FullOption = Annotated[
 RefreshOption = Annotated[
     bool,
     typer.Option("--refresh", help="Measure again what ships with the weights or is kept."),
+]
+TrajectoriesOption = Annotated[
+    str | None,
+    typer.Option(
+        "--trajectories",
+        metavar="PATH|URL",
+        help="With lesson decision: a recording of many generations; all of them are measured, chunk by chunk.",
+    ),
 ]
 OutOption = Annotated[
     Path | None,
@@ -74,6 +84,7 @@ def run_command(
     seed: SeedOption = DEFAULT_SEED,
     full: FullOption = False,
     refresh: RefreshOption = False,
+    trajectories: TrajectoriesOption = None,
     data_dir: DataDirOption = None,
     device: DeviceOption = "auto",
     lang: LangOption = "en",
@@ -88,9 +99,16 @@ def run_command(
     check_seed(seed)
     texts = terminal.texts
     _check_name(name, texts)
+    if trajectories is not None:
+        others = {"digit": digit is not None, "label": label is not None, "seed": seed != DEFAULT_SEED}
+        require_decision(
+            name, [option for option, given in (others | {"full": full, "refresh": refresh}).items() if given]
+        )
     terminal.say("Question", texts[f"chapter.{name}.question"])
     out = default_out("lessons", "", digit, lang, label, seed=seed, run=run) if out is None else out
     place_folder(out)
+    if trajectories is not None:
+        return measure_store(LessonOfStore(trajectories, run, data_dir, device, out, force), terminal)
     from viz_diffusion.lessons.base import choose_lessons
 
     lesson = choose_lessons(name)[0]

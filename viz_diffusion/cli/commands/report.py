@@ -131,7 +131,7 @@ def run_command(
         if live:
             raise VizdiffUsageError("`live` needs the network, and this recording has none here; leave the option out")
         recording_study = measure_recording(request, run, lessons, device, terminal)
-        written.claim(terminal, recording=str((request.folder or out).resolve()))
+        written.claim(terminal, recording=str((request.folder or out).resolve()), index=request.index or "")
         page = _recording_page(request, recording_study, texts, figures, terminal, audience)
         facts = recording_study.facts()
         following = terminal.text("next_report")
@@ -180,7 +180,7 @@ def _audience_option(audience: str) -> list[str]:
 def _default_out(request: GenerationRequest, lang: str, run: str | None, marks: list[str]) -> Path:
     """Return the file of a page without ``--out``; that of a recording by itself has the recording's name."""
     if request.is_recording_only and request.folder is not None:
-        name = request.folder.resolve().with_suffix("").name
+        name = request.folder.resolve().with_suffix("").name + (f"_image{request.index}" if request.index else "")
         return default_out("_".join(["report_recording", *marks]), ".html", None, lang, name)
     return request.default_out("_".join(["report", *marks]), ".html", lang, run)
 
@@ -242,7 +242,7 @@ def _recording_page(
         study.findings, study.words(texts), (played,), lambda: strip(study, texts), texts, figures, terminal
     )
     assert request.folder is not None
-    command = recording_command(request.folder, texts.lang, *_audience_option(audience))
+    command = recording_command(request.folder, request.index, texts.lang, *_audience_option(audience))
     return assemble(study, played, lessons, pictures, command, texts, audience)
 
 

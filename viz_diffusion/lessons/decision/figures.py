@@ -156,13 +156,64 @@ def _draw_settled(figure: Figure, words: FigureWords, box: PanelBox, settled: Se
     found, count = settled.quartiles, words("count", count=len(settled.timesteps))
     said = count
     if found is not None:
-        axes.plot([-found.upper, -found.lower], [0.72, 0.72], color=settled.colour, lw=14, alpha=0.35)
-        axes.plot([-found.high, -found.low], [0.72, 0.72], color=settled.colour, lw=4)
-        axes.plot([-found.median], [0.72], "o", color=settled.colour, ms=15, mec="white", mew=2)
+        _mark_quartiles(axes, found, 0.72, settled.colour)
         said = f"{words('median', median=found.median)}, {count}"
     style: dict[str, Any] = {"ha": "left", "color": settled.colour}
     theme.write(figure, left + width + 40, top + height * 0.4, words(settled.name), 20, **style)
     theme.write(figure, left + width + 40, top + height * 0.4 + 76, said, **style)
+
+
+def draw_settled_share(
+    timesteps: Array, share: Estimate, quartiles: Quartiles | None, num_train_timesteps: int, sure: float, told: str
+) -> Figure:
+    """Draw the share of generations whose class is settled by t, noise at the left; below it when those on the way are.
+
+    Parameters
+    ----------
+    timesteps, share
+        (K,) falling t, and the share that is settled there or was before, with its interval.
+    quartiles
+        Of those that are settled neither from the start nor at the end; None where they are few.
+    sure
+        Probability from which on a class counts as settled.
+    told
+        Which generations they are, and how many.
+    """
+    with theme.use_theme():
+        words = figure_words("settled_store")
+        figure = theme.new_figure(words("title"))
+        last, box = num_train_timesteps - 1, (270, 330, 2660, 850)
+        marks = (last, *(tick for tick in (800, 600, 400, 200, 0) if tick < 0.9 * last))
+        x = AxisScale(-last, 0, tuple(-float(mark) for mark in marks), labels=tuple(map(str, marks)))
+        y = AxisScale(0, 1, (0, 0.25, 0.5, 0.75, 1), labels=("0", "25%", "50%", "75%", "100%"))
+        draw_curves(figure, box, [Curve(-timesteps, share[0], "", share[1], share[2])], x, y)
+        theme.write(figure, 90, 225, words("vertical"), 22, ha="left")
+        theme.write(figure, box[0] + box[2] / 2, 1480, words("t_generation"), 20)
+        if quartiles is not None:
+            _draw_quartiles(figure, words, (box[0], 1290, box[2], 90), quartiles, last)
+        write_notes(figure, told, words("rule", sure=theme.percent(sure)), words("marks"))
+        return figure
+
+
+def _draw_quartiles(figure: Figure, words: FigureWords, box: PanelBox, found: Quartiles, last: int) -> None:
+    """Draw median and quartiles over t in a row of their own, and the median in words on the side with more room."""
+    left, top, width, height = box
+    axes = theme.add_axes(figure, *box)
+    axes.set(xlim=(-last, 0), ylim=(0, 1))
+    _mark_quartiles(axes, found, 0.5, theme.PURPLE)
+    said = words("median", median=found.median, low=found.low, high=found.high)
+    is_early = found.median > last / 2
+    end = min(found.lower, found.low) if is_early else max(found.upper, found.high)
+    place = left + (last - end) / last * width + (50 if is_early else -50)
+    style: dict[str, Any] = {"ha": "left" if is_early else "right", "va": "center", "color": theme.PURPLE}
+    theme.write(figure, place, top + height / 2, said, 20, **style)
+
+
+def _mark_quartiles(axes: Axes, found: Quartiles, y: float, colour: str) -> None:
+    """Draw quartiles as a wide bar, the median's interval as a thin one, and the median as a dot."""
+    axes.plot([-found.upper, -found.lower], [y, y], color=colour, lw=14, alpha=0.35)
+    axes.plot([-found.high, -found.low], [y, y], color=colour, lw=4)
+    axes.plot([-found.median], [y], "o", color=colour, ms=15, mec="white", mew=2)
 
 
 def _draw_strip(figure: Figure, box: PanelBox, strip: Array, timesteps: Array, last: int) -> None:

@@ -189,12 +189,17 @@ def _ddim_spread(denoiser: nn.Module, schedule: NoiseSchedule, x_t: Tensor, grid
 
 def settling_timesteps(probabilities: Tensor, finished: Tensor, grid: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return (M,) the t at which each class is settled, from (M, S, L) probabilities of x̂_0 and (M, L) final ones."""
+    return np.append(grid, (0, -1))[settling_steps(probabilities, finished)]
+
+
+def settling_steps(probabilities: Tensor, finished: Tensor) -> NDArray[np.int64]:
+    """Return (M,) the step from which on each class is settled; S only in the finished image, S + 1 not even there."""
     final = finished.argmax(dim=1)
     sure = (
         torch.cat([probabilities, finished[:, None]], dim=1)[torch.arange(len(probabilities)), :, final].numpy() >= SURE
     )
     at_the_end = np.logical_and.accumulate(sure[:, ::-1], axis=1).sum(axis=1)
-    return np.append(grid, (0, -1))[sure.shape[1] - at_the_end]
+    return np.asarray(sure.shape[1] - at_the_end)
 
 
 def _agreement(digits: Tensor) -> Float64:

@@ -92,11 +92,15 @@ def quartiles_of(at: NDArray[np.int64]) -> Quartiles | None:
     """Return the median of (Q,) rising t, its 95% interval, and the quartiles; None for fewer than :data:`FEW`."""
     if len(at) < FEW:
         return None
-    half = Z_95 * np.sqrt(len(at)) / 2  # of the median's rank, which is binomial
-    low, high = int(np.floor(len(at) / 2 - half)), int(np.ceil(len(at) / 2 + half))
+    low, high = median_ranks(len(at))
     lower, median, upper = np.quantile(at, (0.25, 0.5, 0.75))
-    low_t, high_t = at[max(low, 0)], at[min(high, len(at) - 1)]
-    return Quartiles(float(median), float(lower), float(upper), float(low_t), float(high_t))
+    return Quartiles(float(median), float(lower), float(upper), float(at[low]), float(at[high]))
+
+
+def median_ranks(count: int) -> tuple[int, int]:
+    """Return the ranks, from 0, of the ends of the median's 95% interval: its rank is binomial."""
+    half = Z_95 * np.sqrt(count) / 2
+    return max(int(np.floor(count / 2 - half)), 0), min(int(np.ceil(count / 2 + half)), count - 1)
 
 
 def medians_apart(one: NDArray[np.int64], other: NDArray[np.int64]) -> tuple[float, float] | None:

@@ -180,6 +180,33 @@ class TrajectoryStore:
                 batch = Trajectory(**read_fields(self._reader, self._extent, part))
             yield batch
 
+    @property
+    def timesteps(self) -> NDArray[np.int64]:
+        """(S,) the timesteps, falling."""
+        with named_store(self.name):
+            return np.asarray(self._reader.read("timesteps", {"step": slice(0, self.num_steps)}), np.int64)
+
+    @property
+    def num_train_timesteps(self) -> int:
+        """T of the schedule."""
+        with named_store(self.name):
+            return len(self._reader.read("betas"))
+
+    def fact(self, name: str) -> Any:
+        """Return a fact of the recording, such as ``weights_sha256``; None where it is not known."""
+        return self._reader.attrs.get(name)
+
+    def pictures(self) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
+        """Yield predicted x_0, (b, S, C, H, W) float32, and finished images, (b, C, H, W), of up to 16 trajectories.
+
+        Of latents they are the decoded pictures. No other field is read.
+        """
+        if "decoded" in self._reader.names():
+            for decoded in self.arrays("decoded"):
+                yield decoded[:, :-1], decoded[:, -1]
+        else:
+            yield from zip(self.arrays("x0_pred"), self.arrays("x0"), strict=True)
+
     def arrays(self, name: str, steps: slice = slice(None)) -> Iterator[NDArray[Any]]:
         """Yield one array for up to 16 trajectories at a time, (b, s, C, H, W) float32 for a field; chunks are checked.
 
