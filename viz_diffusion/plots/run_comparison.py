@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from viz_diffusion.errors import VizdiffInputError
 from viz_diffusion.plots import raster, theme
-from viz_diffusion.plots.class_names import fitted, label_text, width_of
+from viz_diffusion.plots.class_names import fitted, label_text
 from viz_diffusion.plots.panels import AxisScale, Curve, PanelBox, draw_curves, write_notes
 from viz_diffusion.plots.theme import Array
 from viz_diffusion.plots.words import figure_words
@@ -71,7 +71,8 @@ def draw_run_comparison(runs: Sequence[DrawnRun], labels: Sequence[int]) -> Figu
         figure = theme.new_figure(words("title"))
         lines = min(2, max(len(run.settings) for run in runs))
         pitch = min((156.0, 156.0, 214.0)[lines], 760 / len(runs))
-        top = _FOOT - pitch * len(runs)
+        notes = _notes(runs)
+        top = _FOOT - _LINE * (len(notes) - 1) - pitch * len(runs)
         _curves(figure, runs, (_LEFT, 290, _RIGHT - _LEFT, round(top) - 250 - 290))
         columns = (_LAST - _FIRST) / MOST_SAMPLES
         for column, label in enumerate(labels):
@@ -82,19 +83,18 @@ def draw_run_comparison(runs: Sequence[DrawnRun], labels: Sequence[int]) -> Figu
             theme.write(figure, _LAST + 40, top - 22, words("accuracy"), ha="left", color=theme.MUTED)
         for row, run in enumerate(runs):
             _row(figure, run, row, top + row * pitch, pitch)
-        write_notes(figure, _note(runs))
+        write_notes(figure, *notes)
         return figure
 
 
-def _note(runs: Sequence[DrawnRun]) -> str:
-    """Return the line at the foot, which names the runs that have no curve where others have one."""
+def _notes(runs: Sequence[DrawnRun]) -> list[str]:
+    """Return the lines at the foot; one names the runs that have no curve where others have one."""
     words = figure_words("run_comparison")
     missing = [run.name for run in runs if not len(run.steps)]
-    note = words("note")
     if not missing or len(missing) == len(runs):
-        return note
-    room = theme.PAGE_WIDTH - 2 * theme.TITLE_LEFT - width_of(f"{note} ") * theme.TEXT_SIZE * theme.DPI / 72
-    return f"{note} {fitted(words('no_curve', names=', '.join(missing)), room, theme.TEXT_SIZE)}"
+        return [words("note")]
+    room = theme.PAGE_WIDTH - 2 * theme.TITLE_LEFT
+    return [fitted(words("no_curve", names=", ".join(missing)), room, theme.TEXT_SIZE), words("note")]
 
 
 def _row(figure: Figure, run: DrawnRun, row: int, top: float, pitch: float) -> None:
@@ -119,7 +119,7 @@ def _row(figure: Figure, run: DrawnRun, row: int, top: float, pitch: float) -> N
     if run.accuracy is not None:
         value, low, high = run.accuracy
         said = figure_words("run_comparison")("share", value=value, low=low, high=high)
-        theme.write(figure, _LAST + 40, middle, said, 20, ha="left", va="center")
+        theme.write(figure, _LAST + 40, middle, said, ha="left", va="center")
 
 
 def _look(row: int) -> tuple[str, str]:
@@ -145,7 +145,7 @@ def _curves(figure: Figure, runs: Sequence[DrawnRun], box: PanelBox) -> None:
     for curve in curves:  # one that ends earlier is led to its name
         ends = (curve.x[-1], max(steps.max(), 2))
         axes.plot(ends, (curve.y[-1], curve.y[-1]), color=curve.colour, lw=1, zorder=1.8)
-    theme.write(figure, left + width + 110, top + height + 104, words("training_step"), ha="left")
+    theme.write(figure, left + width + 150, top + height + 104, words("training_step"), ha="left")
 
 
 def _steps_axis(steps: Array) -> AxisScale:
