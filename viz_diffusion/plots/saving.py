@@ -92,10 +92,13 @@ def figure_bytes(
 
 def figure_pixels(figure: Figure) -> NDArray[np.uint8]:
     """Return a figure's pixels, (1800, 3200, 3) uint8, as its PNG would hold them."""
+    before = figure.canvas
     canvas: Any = FigureCanvasAgg(figure)
     with use_theme():
         canvas.draw()
-    return np.array(canvas.buffer_rgba())[..., :3]  # a copy: the canvas reuses its buffer
+    pixels = np.array(canvas.buffer_rgba())[..., :3]  # a copy: the canvas reuses its buffer
+    figure.set_canvas(before)  # else the figure would keep the 23 MB of that buffer
+    return pixels
 
 
 def save_figure(figure: Figure, path: Path, *, description: str = "") -> None:
