@@ -145,6 +145,8 @@ def _curves(figure: Figure, runs: Sequence[DrawnRun], box: PanelBox) -> None:
     for curve in curves:  # one that ends earlier is led to its name
         ends = (curve.x[-1], max(steps.max(), 2))
         axes.plot(ends, (curve.y[-1], curve.y[-1]), color=curve.colour, lw=1, zorder=1.8)
+        if len(curve.x) == 1:  # a line of one point shows nothing
+            axes.plot(curve.x, curve.y, "o", color=curve.colour, ms=11, clip_on=False)
     theme.write(figure, left + width + 150, top + height + 104, words("training_step"), ha="left")
 
 
