@@ -25,7 +25,8 @@ from viz_diffusion.lessons.context import LessonContext
 from viz_diffusion.recording.comparison_sampling import sample_comparison_runs
 from viz_diffusion.recording.generation import record_generation
 from viz_diffusion.study.narrative import NarratedLesson, narrate
-from viz_diffusion.study.study import study, versions
+from viz_diffusion.study.study import study
+from viz_diffusion.study.versions import versions
 from viz_diffusion.text.catalogue import load_texts
 from viz_diffusion.training.run import Run
 from viz_diffusion.views.frames import recording_facts

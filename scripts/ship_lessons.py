@@ -27,7 +27,7 @@ from viz_diffusion.plots.page_svg import page_svg
 from viz_diffusion.plots.words import use_texts
 from viz_diffusion.recording.comparison_sampling import sample_comparison_runs
 from viz_diffusion.recording.generation import record_generation
-from viz_diffusion.study.study import versions
+from viz_diffusion.study.versions import versions
 from viz_diffusion.text.catalogue import languages, load_texts
 from viz_diffusion.training.run import Run
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import itertools
 import os
 import sys
@@ -25,6 +26,8 @@ if sys.dont_write_bytecode:
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="viz-diffusion-cache-")  # no test sees the user's own studies
+
+gc.disable()  # until all test files are loaded: see pytest_collection_finish
 
 import numpy as np
 import pytest
@@ -115,6 +118,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     order = {Path(__file__).parent / name: place for place, name in enumerate(SLOWEST)}
     counts = Counter(item.path for item in items)
     items.sort(key=lambda item: (order.get(item.path, len(order)), -counts[item.path], item.path))
+
+
+def pytest_collection_finish() -> None:
+    """Leave what is loaded by now, a million objects, out of garbage collection: each pass would walk through it."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -39,8 +39,8 @@ def test_importing_loads_nothing_heavy(code: str) -> None:
     assert done.stdout.strip() == "loaded: []", done.stderr
 
 
-@pytest.mark.parametrize("argv", [["--help"], ["--version"], ["sample", "--help"], ["no-such-command"]])
-def test_help_loads_nothing_heavy(argv: list[str]) -> None:
+@pytest.mark.parametrize("argv", [["--help"], ["--version"], ["sample", "--help"], ["no-such-command"], ["lessons"]])
+def test_help_and_the_list_of_lessons_load_nothing_heavy(argv: list[str]) -> None:
     report = REPORT.replace("('torch'", "('numpy', 'rich', 'torch'")
     assert "numpy" in report
     code = f"import sys; from viz_diffusion.cli import main; code = main(sys.argv[1:]); {report}; print(code)"
@@ -56,6 +56,14 @@ def test_lessons_and_reports_of_recordings_load_no_statistics_before_they_are_ne
         f"import sys; {code}; print([name for name in ('scipy', 'sklearn', 'seaborn') if name in sys.modules])"
     )
     assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_the_facts_of_an_installation_load_no_library_but_torch() -> None:
+    """``vizdiff info`` asks torch for the device and its threads, and reads the other versions from their metadata."""
+    unused = ("matplotlib", "seaborn", "scipy", "sklearn", "zarr", "torchvision", "diffusers")
+    report = f"print([name for name in {unused} if name in sys.modules])"
+    done = python(f"import sys; from viz_diffusion.cli import main; main(['info', '--json']); {report}")
+    assert done.stdout.splitlines()[-1] == "[]", done.stdout + done.stderr
 
 
 def test_control_the_check_can_fail() -> None:

@@ -7,7 +7,7 @@ import json
 import sys
 import textwrap
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ import torch
 from lesson_context import make_context, mute
 
 from viz_diffusion.cli import console, main
+from viz_diffusion.cli.lesson_list import listed_lessons
 from viz_diffusion.diffusion.oracles import TruthOracle
 from viz_diffusion.diffusion.samplers import ImageNoise
 from viz_diffusion.diffusion.schedule import NoiseSchedule
@@ -179,12 +180,13 @@ def pebbles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name, source in {"__init__.py": "", **PEBBLES}.items():
         (folder / name).write_text(textwrap.dedent(source))
     package = importlib.import_module("viz_diffusion.lessons")
-    monkeypatch.setattr(package, "__path__", [*package.__path__, str(folder.parent)])
+    package.__path__.append(str(folder.parent))
     texts = load_texts("en")
     for module in (catalogue, console):
         monkeypatch.setattr(module, "load_texts", lambda lang="en": Texts(lang, {**texts, **WORDS}))
     all_lessons.cache_clear()
     yield
+    package.__path__.remove(str(folder.parent))
     all_lessons.cache_clear()
     for name in [name for name in sys.modules if name.startswith("viz_diffusion.lessons.pebbles")]:
         del sys.modules[name]
@@ -223,6 +225,13 @@ def test_lessons_are_listed_in_order(capsys: pytest.CaptureFixture[str]) -> None
     listed = json.loads(capsys.readouterr().out)["lessons"]
     assert [one["name"] for one in listed] == [lesson.name for lesson in all_lessons()]
     assert all(one["seconds"] <= one["seconds_full"] for one in listed)
+
+
+def test_the_list_says_what_the_lessons_declare() -> None:
+    """It reads the declarations without running them."""
+    for lesson, listed in zip(all_lessons(), listed_lessons(), strict=True):
+        for field in fields(listed):
+            assert getattr(listed, field.name) == getattr(lesson, field.name), (lesson.name, field.name)
 
 
 def test_the_command_shows_the_numbers_of_the_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

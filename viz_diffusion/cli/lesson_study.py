@@ -9,16 +9,17 @@ from viz_diffusion.cli.open_study import OpenStudy
 from viz_diffusion.errors import VizdiffInputError
 
 if TYPE_CHECKING:
-    from viz_diffusion.lessons.base import AnyLesson, Finding, Need
+    from viz_diffusion.cli.lesson_list import ListedLesson
+    from viz_diffusion.lessons.base import AnyLesson, Finding
     from viz_diffusion.study.narrative import NarratedLesson
     from viz_diffusion.text.catalogue import Texts
 
 
-NEED_SECONDS: dict[Need, float] = {"recording": 10, "comparison_runs": 30, "traces": 45}
+NEED_SECONDS: dict[str, float] = {"recording": 10, "comparison_runs": 30, "traces": 45}
 """Duration on two cores of the recordings that lessons share."""
 
 
-def estimated_seconds(lesson: AnyLesson, full: bool) -> float:
+def estimated_seconds(lesson: AnyLesson | ListedLesson, full: bool) -> float:
     """Return the seconds that one lesson takes with everything it needs, where nothing of it ships or is kept."""
     return lesson.seconds[full] + sum(NEED_SECONDS[need] for need in lesson.needs)
 

@@ -19,7 +19,7 @@ from viz_diffusion.report.player import Player, shown_steps
 from viz_diffusion.study.blocks import Picture
 from viz_diffusion.study.narrative import Drawing, NarratedLesson, drawings
 from viz_diffusion.study.recording_study import RecordingStudy
-from viz_diffusion.study.study import versions
+from viz_diffusion.study.versions import versions
 from viz_diffusion.study.wording import wording
 from viz_diffusion.text.catalogue import Texts
 from viz_diffusion.text.class_names import shown_name

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
-from viz_diffusion import __version__
 from viz_diffusion.lessons.base import AnyLesson, Finding, all_lessons
 from viz_diffusion.lessons.context import LessonContext, Progress, silent
 from viz_diffusion.lessons.suitability import REASONS, reason_to_leave_out
@@ -19,6 +16,7 @@ from viz_diffusion.recording.latent_pictures import pictured
 from viz_diffusion.recording.trajectory import Trajectory
 from viz_diffusion.study.lesson_plan import LessonPlan
 from viz_diffusion.study.stored_study import Recordings
+from viz_diffusion.study.versions import versions
 from viz_diffusion.study.wording import join, weighting, wording
 from viz_diffusion.text.catalogue import Texts
 from viz_diffusion.views.frames import recording_facts
@@ -31,7 +29,6 @@ if TYPE_CHECKING:
 SHOWN_NAMES = 12
 """Classes that a page names."""
 NONE_KNOWN: Mapping[str, Finding] = {}
-_LIBRARIES = ("torch", "numpy", "matplotlib", "scikit-learn", "zarr", "pillow")
 
 
 @dataclass(frozen=True, eq=False)
@@ -210,14 +207,3 @@ def provenance(found: Study, command: str, texts: Texts) -> dict[str, tuple[str,
         "made": time.strftime("%Y-%m-%d"),
     }
     return {key: (texts[f"fact.{key}"], value) for key, value in values.items()}
-
-
-def versions() -> str:
-    """Return this package's, Python's and the main libraries' versions, as one line."""
-    found = [f"viz_diffusion {__version__}", f"Python {platform.python_version()}"]
-    for name in _LIBRARIES:
-        try:
-            found.append(f"{name} {version(name)}")
-        except PackageNotFoundError:  # vendored or renamed: leave it out rather than guess
-            continue
-    return ", ".join(found)

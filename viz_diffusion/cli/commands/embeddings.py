@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,8 +19,12 @@ from viz_diffusion.files import write_json
 from viz_diffusion.files.output_places import place_folder
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from viz_diffusion.cli.loading import LoadedRun
     from viz_diffusion.plots.conditioning import ConditioningMap
+    from viz_diffusion.study.narrative import Drawing
+    from viz_diffusion.text.catalogue import Texts
 
 HELP = (
     "Draw the time embedding, label embedding and network.\n\n"
@@ -67,8 +72,7 @@ def run_command(
     from viz_diffusion.lessons.network import lesson as network
     from viz_diffusion.plots.embeddings import draw_label_embedding
     from viz_diffusion.plots.lazy_figures import Figures
-    from viz_diffusion.study.narrative import captions_and_details, drawings, save_drawing
-    from viz_diffusion.study.wording import wording
+    from viz_diffusion.study.narrative import captions_and_details
 
     terminal.tell("Drawing", "embeddings")
     schedule, model = loaded.run.config.noise_schedule, loaded.model
@@ -87,11 +91,7 @@ def run_command(
     if model.config.text is None:  # the figure shows a label, and not where words enter the network
         layers = network.read_network(model)
         facts["model"], figures = facts_by_name(network.facts(layers)), figures | network.draw(layers)
-    drawn = []
-    for name in figures:  # drawn where the names of classes are known
-        (drawing,) = drawings(Figures(**{name: partial(figures.__getitem__, name)}), wording(facts[name], texts), texts)
-        save_drawing(drawing, out)
-        drawn.append(drawing)
+    drawn = _draw(figures, facts, texts, out)
     result = {
         "out": str(out),
         "run": loaded.run.name_or_path,
@@ -103,6 +103,20 @@ def run_command(
     write_json(out / "embeddings.json", result)
     terminal.tell("Done", "done_folder", path=show_path(out), files=", ".join(figures), seconds=terminal.seconds)
     terminal.result(result)
+
+
+def _draw(figures: Mapping[str, Figure], facts: Mapping[str, Any], texts: Texts, out: Path) -> list[Drawing]:
+    """Draw and save the figures, each with its own facts."""
+    from viz_diffusion.plots.lazy_figures import Figures
+    from viz_diffusion.study.narrative import drawings, save_drawing
+    from viz_diffusion.study.wording import wording
+
+    drawn = []
+    for name in figures:  # drawn where the names of classes are known
+        (drawing,) = drawings(Figures(**{name: partial(figures.__getitem__, name)}), wording(facts[name], texts), texts)
+        save_drawing(drawing, out)
+        drawn.append(drawing)
+    return drawn
 
 
 def _conditioning(loaded: LoadedRun, terminal: Terminal) -> ConditioningMap | None:

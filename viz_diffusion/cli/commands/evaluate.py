@@ -123,9 +123,7 @@ def run_command(
     else:
         terminal.say("Samples", _why_not_judged(run_config, judge is not None, most, terminal))
     measured = None if loaded.model.latent_space else _measure_likelihood(loaded, training, test, terminal)
-    seeds = terminal.text("of_seeds", first=seed, last=seed + count - 1)
-    seeds = seeds if stored is None else terminal.text("of_store", path=samples)
-    how = f"{how_sampled(config, terminal.text)}{seeds}"
+    how = _how(config, terminal, seed, count, samples)
     remarks = _say_results(evaluation, measured, run_config.noise_schedule, how, terminal)
     values = {
         "run": loaded.run.name_or_path,
@@ -199,6 +197,15 @@ def _tell_time(loaded: LoadedRun, config: SamplerConfig, count: int, terminal: T
     steps = config.num_steps(run.num_train_timesteps)
     key = "estimate" if count else "estimate_losses"
     terminal.tell("Time", key, duration=estimate_text(total), count=count, steps=steps)
+
+
+def _how(config: SamplerConfig, terminal: Terminal, seed: int, count: int, samples: str | None) -> str:
+    """Return how the evaluated samples were made, and their seeds or the store that they were read from."""
+    if samples is None:
+        origin = terminal.text("of_seeds", first=seed, last=seed + count - 1)
+    else:
+        origin = terminal.text("of_store", path=samples)
+    return f"{how_sampled(config, terminal.text)}{origin}"
 
 
 def _say_results(

@@ -26,8 +26,8 @@ def run_command(lang: LangOption = "en", as_json: JsonOption = False, quiet: Qui
     from viz_diffusion.cli.loading import pick_device
     from viz_diffusion.evaluation.classifier import CLASSIFIER_DIR, CLASSIFIERS_DIR, PROVENANCE
     from viz_diffusion.files import cache_dir, read_json
-    from viz_diffusion.study.study import versions
     from viz_diffusion.study.study_folders import kept_studies
+    from viz_diffusion.study.versions import versions
     from viz_diffusion.training.bundled_runs import BUNDLED_RUNS
     from viz_diffusion.training.run import RUNS_DIR, Run
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from viz_diffusion.cli.console import Terminal, estimate_text
+from viz_diffusion.cli.lesson_list import listed_lessons
 from viz_diffusion.cli.lesson_study import estimated_seconds
 from viz_diffusion.cli.options import JsonOption, LangOption, QuietOption
 
@@ -13,11 +14,8 @@ def run_command(lang: LangOption = "en", as_json: JsonOption = False, quiet: Qui
     """List the lessons."""
     terminal = Terminal(as_json, quiet, lang)
     texts = terminal.texts
-    terminal.say("Loading", "PyTorch")
-    from viz_diffusion.lessons.base import all_lessons
-
     rows = []
-    for lesson in all_lessons():
+    for lesson in listed_lessons():
         words = {part: texts[f"chapter.{lesson.name}.{part}"] for part in ("title", "question")}
         quick, full = (estimated_seconds(lesson, whole) for whole in (False, True))
         rows.append({"name": lesson.name, "core": lesson.core, **words, "seconds": quick, "seconds_full": full})
