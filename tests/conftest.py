@@ -9,7 +9,7 @@ import os
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
@@ -27,15 +27,12 @@ if sys.dont_write_bytecode:
 
 os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="viz-diffusion-cache-")  # no test sees the user's own studies
 
-gc.disable()  # until all test files are loaded: see pytest_collection_finish
-
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
-from viz_diffusion.data import Digits, load_digits, loading
-from viz_diffusion.data.idx import IdxFiles
+from viz_diffusion.data import Digits, load_digits
 from viz_diffusion.diffusion.sampler_config import SamplerConfig
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.diffusion.unet import ModelConfig, SimpleUNet
@@ -45,7 +42,7 @@ from viz_diffusion.recording.comparison_runs import ComparisonRuns, Generation, 
 from viz_diffusion.recording.generation import record_generation
 from viz_diffusion.training.run import Run
 
-pytest_plugins = ["figure_fixtures"]
+pytest_plugins = ["figure_fixtures", "shared_digits", "shared_pictures", "short_evaluations"]
 
 SLOWEST = (
     "browser/test_real_pages_in_browser.py",
@@ -120,10 +117,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: (order.get(item.path, len(order)), -counts[item.path], item.path))
 
 
-def pytest_collection_finish() -> None:
-    """Leave what is loaded by now, a million objects, out of garbage collection: each pass would walk through it."""
-    gc.freeze()
-    gc.enable()
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Leave what is loaded by then, a million objects, out of garbage collection: each pass would walk through it."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -149,23 +151,6 @@ def scope(nodeid: str) -> str:
 def own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Give each test a cache folder of its own: a study that one test keeps is not found by another."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / f"cache-{next(_NUMBERS)}"))
-
-
-@pytest.fixture(autouse=True, scope="session")
-def bundled_digits_once() -> Iterator[None]:
-    """Decompress and check the bundled digits once in a process: each command that a test calls reads them anew."""
-    read = loading.read_part
-    folder, known = loading._BUNDLED_DIR, loading._BUNDLED_SHA256
-    bundled = functools.cache(lambda split: read(loading.find_idx(folder), split, known))
-
-    def read_part(found: IdxFiles, split: str, digests: dict[str, str] | None = None) -> tuple[Any, Any]:
-        if digests is not known or found.folder != folder:
-            return read(found, split, digests)
-        return tuple(part.copy() for part in bundled(split))
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loading, "read_part", read_part)
-        yield
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 from figure_data import FIGURES
 from lesson_context import make_context, with_comparison_runs
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
@@ -57,13 +59,22 @@ def fixture_figure(name: str, lang: str) -> Figure:
         return FIGURES[name]()
 
 
+def parts(artist: Artist) -> Iterator[Text]:
+    """Yield the texts of a figure, except ticks of axes that are not shown: asking for them would make them."""
+    if isinstance(artist, Text):
+        yield artist
+    for part in artist.get_children():
+        if not isinstance(part, Axis) or (part.axes.axison and part.get_visible()):
+            yield from parts(part)
+
+
 def texts(figure: Figure) -> list[tuple[Text, Bbox]]:
     """Return all visible texts with their boxes in page pixels."""
     before = figure.canvas
     with theme.use_theme():
         renderer = FigureCanvasAgg(figure).get_renderer()
         figure.draw_without_rendering()
-        found = [text for text in figure.findobj(Text) if text.get_text().strip() and text.get_visible()]
+        found = [text for text in parts(figure) if text.get_text().strip() and text.get_visible()]
         boxes = [(text, text.get_window_extent(renderer)) for text in found]
     figure.set_canvas(before)  # else each figure would keep 23 MB of pixels
     return boxes

@@ -103,12 +103,19 @@ def load_digits(
         raise VizdiffUsageError(f"split {split!r} is unknown; choose from {', '.join(SPLITS)}")
     if data_dir is not None:
         return load_data_set(data_dir, image_size, channels).split(split)
-    bundled = dataset == "mnist"
-    folder = _BUNDLED_DIR if bundled else _download(dataset)
+    return _bundled(split) if dataset == "mnist" else _read_split(_download(dataset), split)
+
+
+def _bundled(split: str) -> Digits:
+    """Read one split of the digits that come with the package."""
+    return _read_split(_BUNDLED_DIR, split, _BUNDLED_SHA256)
+
+
+def _read_split(folder: Path, split: str, known: dict[str, str] | None = None) -> Digits:
     found = find_idx(folder)
     if found is None:
         raise VizdiffInputError(f"{folder}: there are no IDX files in it; install the package again")
-    pixels, labels = read_part(found, split, _BUNDLED_SHA256 if bundled else None)
+    pixels, labels = read_part(found, split, known)
     return Digits(to_unit_range(pixels), torch.from_numpy(labels))
 
 

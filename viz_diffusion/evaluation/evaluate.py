@@ -265,20 +265,30 @@ def draw_with_labels(digits: Digits, labels: Tensor, generator: torch.Generator)
 def _gaussian_samples(digits: Digits, labels: Tensor, generator: torch.Generator) -> Tensor:
     """Return (N, 1, 28, 28) samples of each label's Gaussian in pixel space, clipped to [-1, 1]."""
     samples = torch.empty(len(labels), *digits.images.shape[1:])
-    for k in torch.unique(labels):
-        images = digits.images[digits.labels == k].flatten(1).double()
-        if len(images) < 2:
-            raise VizdiffInputError(f"a Gaussian needs 2 training digits of {int(k)}, found {len(images)}")
+    for k in torch.unique(labels).tolist():
         with_label = labels == k
-        if images.shape[1] > DIRECT_SIZE:
-            pixels = _large_gaussian(images, int(with_label.sum()), generator)
-            samples[with_label] = pixels.reshape(-1, *digits.images.shape[1:])
-            continue
-        variances, directions = torch.linalg.eigh(torch.cov(images.T))
-        draws = torch.randn(int(with_label.sum()), images.shape[1], generator=generator, dtype=torch.float64)
-        pixels = images.mean(dim=0) + (draws * variances.clamp(min=0).sqrt()) @ directions.T
-        samples[with_label] = pixels.float().reshape(-1, *digits.images.shape[1:]).clamp(-1, 1)
+        count, found = int(with_label.sum()), int((digits.labels == k).sum())
+        if found < 2:
+            raise VizdiffInputError(f"a Gaussian needs 2 training digits of {k}, found {found}")
+        if digits.images[0].numel() > DIRECT_SIZE:
+            pixels = _large_gaussian(_pixels(digits, k), count, generator)
+        else:
+            mean, variances, directions = _label_gaussian(digits, k)
+            draws = torch.randn(count, len(mean), generator=generator, dtype=torch.float64)
+            pixels = (mean + (draws * variances.clamp(min=0).sqrt()) @ directions.T).float().clamp(-1, 1)
+        samples[with_label] = pixels.reshape(-1, *digits.images.shape[1:])
     return samples
+
+
+def _pixels(digits: Digits, label: int) -> Tensor:
+    """Return the images of one label as (N, D) float64."""
+    return digits.images[digits.labels == label].flatten(1).double()
+
+
+def _label_gaussian(digits: Digits, label: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the (D,) mean of the images of one label, the (D,) variances along its axes, and the (D, D) axes."""
+    pixels = _pixels(digits, label)
+    return pixels.mean(dim=0), *torch.linalg.eigh(torch.cov(pixels.T))
 
 
 def _large_gaussian(images: Tensor, count: int, generator: torch.Generator) -> Tensor:

@@ -34,7 +34,7 @@ def titles_left_out() -> Iterator[None]:
 @contextmanager
 def untitled(figure: Figure) -> Iterator[None]:
     """Hide a figure's title within the block."""
-    titles = [part for part in figure.findobj(lambda part: part.get_gid() == TITLE) if part.get_visible()]
+    titles = [text for text in figure.texts if text.get_gid() == TITLE and text.get_visible()]
     for title in titles:
         title.set_visible(False)
     try:
