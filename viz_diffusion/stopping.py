@@ -23,6 +23,7 @@ MOVING = threading.RLock()
 """Held while a folder takes the place of another: the process does not end in between."""
 _temporaries: set[str] = set()
 _ending = threading.Event()
+_leaving = threading.Event()
 _HANGUP = getattr(signal, "SIGHUP", None)
 _NUMBERS = tuple(number for number in (signal.SIGINT, signal.SIGTERM, _HANGUP) if number is not None)
 _received: list[int] = []
@@ -45,7 +46,17 @@ def run_stoppable(command: Callable[[], int]) -> int:
         _ignore_signals()
         code = stopped_code()
     remove_temporaries()
+    if _leaving.is_set():
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(code)
     return code
+
+
+def leave_at_once() -> None:
+    """Let the process end after the command without the clean-up of libraries, which may wait or abort."""
+    _leaving.set()
 
 
 def was_stopped() -> bool:

@@ -167,3 +167,16 @@ def test_sigterm_to_torchrun_saves_and_leaves_no_traceback_of_ours(tmp_path: Pat
     assert len(re.findall("go on with: vizdiff train --resume", err)) == 1
     (checkpoint,) = Run.open(run).checkpoints()
     assert int(checkpoint.name[5:]) >= 1
+
+
+def test_a_command_that_leaves_at_once_keeps_its_exit_code_and_skips_the_clean_up_of_libraries() -> None:
+    """As after an error among several processes: taking down their group may wait for them, or abort."""
+    code = (
+        "import atexit, sys; from viz_diffusion.stopping import leave_at_once, run_stoppable\n"
+        "atexit.register(lambda: print('cleaned up'))\n"
+        "def command():\n"
+        "    print('said'); leave_at_once(); return 4\n"
+        "sys.exit(run_stoppable(command))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.split(), done.stderr) == (4, ["said"], "")

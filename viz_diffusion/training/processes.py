@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from viz_diffusion.errors import VizdiffError, VizdiffIOError, VizdiffUsageError
 from viz_diffusion.launch import Launch
-from viz_diffusion.stopping import stopped_code
+from viz_diffusion.stopping import leave_at_once, stopped_code
 
 SETUP_SECONDS = 600.0
 """Longest wait for another process before the first step, when it may be downloading data, after the last one, and
@@ -238,6 +238,7 @@ def joined(launch: Launch, device: torch.device, accumulate: int = 1) -> Iterato
         processes.finish()
     except BaseException as error:
         processes.fail(error)
+        leave_at_once()  # a group whose other processes are gone may abort this one when it is taken down
         raise
     _disconnect()
 
