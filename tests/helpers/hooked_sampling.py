@@ -14,7 +14,10 @@ LABELS = torch.tensor([0, 5, 9])
 
 
 def hooks(module: nn.Module) -> int:
-    return sum(len(part._forward_hooks) + len(part._forward_pre_hooks) for part in module.modules())
+    """Return how many hooks there are, and methods that were replaced; torch.compile replaces ``forward`` itself."""
+    names = {"_call_impl"} if hasattr(module, "_orig_mod") else {"_call_impl", "forward"}
+    replaced = sum(len(names & set(vars(part))) for part in module.modules())
+    return replaced + sum(len(part._forward_hooks) + len(part._forward_pre_hooks) for part in module.modules())
 
 
 def sample(unet: nn.Module, schedule: NoiseSchedule, count: int = 3, **options: object) -> Tensor:

@@ -24,14 +24,16 @@ from viz_diffusion.recording.argument_values import (
     is_bool,
     is_number_each,
     mask_row,
+    quick_value,
     timestep_row,
     timesteps,
 )
 from viz_diffusion.recording.conditions import condition_numbers
 from viz_diffusion.recording.known_calls import KnownCalls
+from viz_diffusion.recording.tensor_values import is_plain
 
 ROLES = ("x", "t", "labels", "drop", "keep")
-"""The image, the timestep, the labels; a mask that is true where the condition is dropped, or where it is kept."""
+"""The image, the timestep, the labels; a mask that is true where the condition is dropped, or is kept."""
 _X_NAMES = ("x", "x_t", "xt", "sample", "img", "image", "hidden_states", "z", "z_t", "x_noisy", "noisy_images")
 _X_OR_CONDITION_NAMES = ("img", "image")
 """Those that also name a condition: an image to restore or to edit."""
@@ -69,6 +71,8 @@ class Conditioning:
     """The name of the argument of each role that was found."""
     places: tuple[int, int]
     """Where x and t stand among the positional arguments and, after them, those passed by name."""
+    are_quick: bool
+    """Whether x is recorded without a conversion, and t is found fast; see :func:`quick_value`."""
 
 
 class PassArguments(NamedTuple):
@@ -108,7 +112,7 @@ class ArgumentReader:
             for name, one in inspect.signature(_named_forward(denoiser).forward).parameters.items()
             if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)
         ]
-        self._known: KnownCalls[Conditioning] = KnownCalls()
+        self.known: KnownCalls[Conditioning] = KnownCalls()
 
     def read(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> PassArguments:
         """Return the arguments of one pass by role.
@@ -118,7 +122,7 @@ class ArgumentReader:
         VizdiffUsageError
             Where x or t is not found, or an argument has a role that its type or shape does not allow.
         """
-        known = self._known.find(args, kwargs)
+        known = self.known.find(args, kwargs)
         if known is None:
             return self._read_anew(args, kwargs)
         values, (x, t) = (*args, *kwargs.values()), known.places
@@ -126,7 +130,7 @@ class ArgumentReader:
 
     def end_block(self) -> None:
         """Let go of the copies of arguments that later passes were compared with."""
-        self._known.clear()
+        self.known.clear()
 
     def _read_anew(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> PassArguments:
         """Return the arguments of a call like which there was none before."""
@@ -159,9 +163,10 @@ class ArgumentReader:
             condition_numbers(others, len(x)),
             names,
             (places.index(names["x"]), places.index(names["t"])),
+            is_plain(x) and quick_value((*args, *kwargs.values())[places.index(names["t"])]) is not None,
         )
         if len(set(names.values())) == len(names):  # else x or t has a further role, for which its values matter
-            self._known.add(args, kwargs, read.places, read)
+            self.known.add(args, kwargs, read.places, read)
         return PassArguments(x, t, read)
 
     def _given(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
@@ -172,8 +177,7 @@ class ArgumentReader:
 
     def _positional_names(self, args: tuple[Any, ...]) -> list[str]:
         """Return the names of positional arguments; those without one are called ``args[0]``, ``args[1]`` and so on."""
-        names = self._positional
-        return [names[i] if i < len(names) else f"args[{i}]" for i in range(len(args))]
+        return [*self._positional[: len(args)], *(f"args[{i}]" for i in range(len(self._positional), len(args)))]
 
     def _chosen_name(self, role: str, given: Mapping[str, Any]) -> str:
         wanted = self._chosen[role]
@@ -232,11 +236,8 @@ def _find_x(given: Mapping[str, Any], names: Mapping[str, str]) -> str:
         if name not in images and (name in _T_NAMES or is_number_each(value, len(first)))
     ]
     if times and places.index(images[0]) < times[0]:
-        images = [
-            name
-            for name in images
-            if name not in _X_OR_CONDITION_NAMES or places.index(name) < times[0] or given[name].ndim != first.ndim
-        ]
+        own = [name for name in images if places.index(name) < times[0] or given[name].ndim != first.ndim]
+        images = [name for name in images if name not in _X_OR_CONDITION_NAMES or name in own]
     named = [name for name in images if name in _X_NAMES]
     return (named or images)[0]
 

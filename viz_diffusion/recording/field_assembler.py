@@ -19,10 +19,10 @@ from viz_diffusion.diffusion.parameterizations import to_x0_and_eps
 from viz_diffusion.diffusion.scaling import scales
 from viz_diffusion.diffusion.schedule import NoiseSchedule, predict_x0
 from viz_diffusion.errors import VizdiffUsageError
-from viz_diffusion.recording.forward_pass import to_numpy
 from viz_diffusion.recording.guidance_halves import GuidanceHalves
 from viz_diffusion.recording.prediction_check import check_ending, check_updates
 from viz_diffusion.recording.step_grouper import InnerEvaluation, RecordedStep, StepGrouper
+from viz_diffusion.recording.tensor_values import to_numpy
 from viz_diffusion.recording.trajectory import Float32
 
 

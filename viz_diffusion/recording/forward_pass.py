@@ -5,19 +5,19 @@ It knows nothing about hooks, steps or files: tensors come in, arrays go out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from viz_diffusion.diffusion.scaling import SCALINGS
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.errors import VizdiffUsageError
-from viz_diffusion.recording.arguments import ArgumentReader, PassArguments
+from viz_diffusion.recording.arguments import ArgumentReader, Conditioning, PassArguments
+from viz_diffusion.recording.tensor_values import is_transformed, output_tensor, to_numpy
 from viz_diffusion.recording.timestep_reader import TimestepReader
 from viz_diffusion.recording.trajectory import Float32
 
@@ -95,7 +95,8 @@ class PassReader:
         state_channels: slice | None = None,
         prediction_type: str = "epsilon",
     ) -> None:
-        self._arguments = ArgumentReader(denoiser, arguments)
+        self.arguments = ArgumentReader(denoiser, arguments)
+        """Finds the roles of the arguments, and knows the calls that it read."""
         self._schedule, self._convention = schedule, timesteps
         self._timesteps = TimestepReader(schedule, timesteps)
         if state_channels is not None and not isinstance(state_channels, slice):
@@ -126,18 +127,18 @@ class PassReader:
             As of :meth:`ArgumentReader.read` and :meth:`TimestepReader.read`; and where the pass runs under
             ``torch.vmap``, whose images no hook can copy.
         """
-        if any(isinstance(value, Tensor) and _is_transformed(value) for value in (*args, *kwargs.values())):
+        if any(isinstance(value, Tensor) and is_transformed(value) for value in (*args, *kwargs.values())):
             raise VizdiffUsageError(
                 "this forward pass runs under torch.vmap or another torch.func transform, whose images a hook cannot "
                 "copy: call the denoiser with the whole batch"
             )
-        read = self._arguments.read(args, kwargs)
+        read = self.arguments.read(args, kwargs)
         t, share = self._timesteps.read(read.t)
         if self._convention is None:
             self._check_name(read.given.names["t"], read.t, t)
         return read, t, share
 
-    def _check_name(self, name: str, values: Tensor, t: float) -> None:
+    def _check_name(self, name: str, values: Tensor | float, t: float) -> None:
         """Refuse times whose name speaks of noise levels σ, or of a function of them, where they are read otherwise."""
         scaling = self._schedule.scaling
         if scaling == SCALINGS[0] and name in ("sigma", "sigmas") and t != int(t):
@@ -175,22 +176,51 @@ class PassReader:
         state, prediction = self._states(inputs.x, output_tensor(output))
         if not self.conventions:
             self._state_conventions(inputs, state)
-        for role, name in inputs.given.names.items():  # the first pass may have no labels
+        x = to_numpy(state, copy=not copied or state is not inputs.x)
+        return self._pass(t, share, inputs.given, x, to_numpy(prediction), activations)
+
+    def read_known(
+        self,
+        x: Tensor,
+        t: float,
+        given: Conditioning,
+        output: Any,
+        activations: Mapping[str, Float32],
+        *,
+        copied: bool = False,
+    ) -> ForwardPass:
+        """Return a pass whose arguments equal those of an earlier one apart from x, which is a copy, and t.
+
+        ``copied`` where the output is a copy too, which it may keep.
+
+        Raises
+        ------
+        VizdiffUsageError
+            As of :meth:`read`.
+        """
+        index, share = self._timesteps.place(t)
+        if self._convention is None:
+            self._check_name(given.names["t"], t, index)
+        state, prediction = self._states(x, output_tensor(output))
+        values = to_numpy(prediction, copy=not copied)
+        return self._pass(index, share, given, to_numpy(state, copy=state is not x), values, activations)
+
+    def _pass(
+        self,
+        t: float,
+        share: float,
+        given: Conditioning,
+        x: Float32,
+        prediction: Float32,
+        activations: Mapping[str, Float32],
+    ) -> ForwardPass:
+        for role, name in given.names.items():  # the first pass may have no labels
             self.conventions.setdefault(role, name)
         self.conventions["timesteps"] = self._timesteps.words
-        values = _four_axes(to_numpy(prediction))
         if self.velocity_sign() < 0:
-            np.negative(values, out=values)
-        return ForwardPass(
-            t,
-            _four_axes(to_numpy(state, copy=not copied or state is not inputs.x)),
-            values,
-            inputs.given.labels,
-            activations,
-            share,
-            inputs.given.dropped,
-            inputs.given.conditions,
-        )
+            np.negative(prediction, out=prediction)
+        x, prediction = _four_axes(x), _four_axes(prediction)
+        return ForwardPass(t, x, prediction, given.labels, activations, share, given.dropped, given.conditions)
 
     def _states(self, x: Tensor, output: Tensor) -> tuple[Tensor, Tensor]:
         """Return the state and the prediction of it, of one shape, without channels that hold something else."""
@@ -227,55 +257,11 @@ class PassReader:
 
     def end_block(self) -> None:
         """Let go of the copies of arguments that later passes were compared with."""
-        self._arguments.end_block()
+        self.arguments.end_block()
 
 
-def _first(values: Tensor) -> float:
-    return float(values.reshape(-1)[0])
-
-
-def copied_arguments(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Return the arguments of a call with tensors copied, as they are before a network changes them in place."""
-    return tuple([_copied(value) for value in args]), {name: _copied(value) for name, value in kwargs.items()}
-
-
-def _copied(value: Any) -> Any:
-    if not isinstance(value, Tensor):
-        return value
-    return value.detach().clone() if value.requires_grad else value.clone()
-
-
-_is_transformed: Callable[[Tensor], bool] = torch._C._functorch.is_functorch_wrapped_tensor
-"""Returns whether torch.vmap or another transform of torch.func stands between a hook and the values."""
-
-
-def output_tensor(output: Any) -> Tensor:
-    """Return the tensor in a module's output: the output itself, a tuple's first entry, ``.sample`` or ``["sample"]``.
-
-    Raises
-    ------
-    VizdiffUsageError
-        Where none of these is a tensor.
-    """
-    if isinstance(output, (tuple, list)) and output:
-        output = output[0]
-    elif isinstance(output, Mapping):
-        output = output.get("sample", output)
-    else:
-        output = getattr(output, "sample", output)
-    if not isinstance(output, Tensor):
-        raise VizdiffUsageError(
-            f"the Recorder needs a denoiser that returns a tensor, a tuple or .sample, found {type(output).__name__}"
-        )
-    return output
-
-
-def to_numpy(tensor: Tensor, *, copy: bool = True) -> Any:
-    """Return a tensor as a CPU array, float32 if it is floating-point, int64 otherwise; a copy where ``copy``."""
-    dtype = torch.float32 if tensor.is_floating_point() else torch.int64
-    if tensor.dtype == dtype and tensor.is_cpu:  # the usual case, in fewer operations
-        return (tensor.detach().clone() if copy else tensor.detach()).numpy()
-    return tensor.detach().to("cpu", dtype, copy=copy).numpy()
+def _first(values: Tensor | float) -> float:
+    return float(values.reshape(-1)[0]) if isinstance(values, Tensor) else values
 
 
 def to_images(x0: Tensor) -> Float32:

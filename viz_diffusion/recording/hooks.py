@@ -19,14 +19,17 @@ from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 from viz_diffusion.errors import VizdiffUsageError
-from viz_diffusion.recording.forward_pass import ForwardPass, PassReader, copied_arguments, output_tensor, to_numpy
+from viz_diffusion.recording.forward_pass import ForwardPass, PassReader
 from viz_diffusion.recording.replaced_methods import (
+    METHODS,
     RecordingHooks,
     copies_without_hooks,
     require_hookable,
-    wrapped_forward,
+    wrapped_method,
 )
+from viz_diffusion.recording.tensor_values import output_tensor, to_numpy
 from viz_diffusion.recording.trajectory import Float32
+from viz_diffusion.recording.waiting_passes import CopiedCall, KnownCall, WaitingPasses
 
 _CONTAINERS = (nn.ModuleList, nn.ModuleDict, nn.ParameterList, nn.ParameterDict)
 
@@ -177,10 +180,9 @@ class DenoiserHooks(RecordingHooks):
             raise VizdiffUsageError("hooks do not reach into a compiled network: record activations of the original")
         self._denoiser = weakref.ref(denoiser)
         self._reader = reader
-        self._on_pass = on_pass
+        self._passes = WaitingPasses(reader, on_pass, can_wait=not activations)
         self._outputs = ModuleOutputs(activations, norms=norms)
         self._activations_at = None if activations_at is None else {int(t) for t in activations_at}
-        self._handles: list[RemovableHandle] = []
         self._call = _Call()
         self._wrappers: ExitStack | None = None
 
@@ -193,80 +195,78 @@ class DenoiserHooks(RecordingHooks):
             Where they are registered already, the denoiser no longer exists or was compiled in place, or a name in
             ``activations`` matches no module.
         """
-        if self._handles:
+        if self._wrappers is not None:
             raise VizdiffUsageError("this Recorder is already listening; use one Recorder for each block")
         denoiser = self._denoiser()
         if denoiser is None:
             raise VizdiffUsageError("the denoiser of this Recorder no longer exists")
         require_hookable(denoiser)
         self._outputs.start(denoiser)
-        self._handles.append(denoiser.register_forward_pre_hook(self._before_call, with_kwargs=True))
-        self._handles.append(denoiser.register_forward_hook(self._after_forward, with_kwargs=True))
-        self._handles.append(denoiser.register_forward_hook(self._end_call, always_call=True))
         self._wrappers = ExitStack()
         self._wrappers.enter_context(copies_without_hooks([denoiser, *self._outputs.modules]))
-        if not hasattr(denoiser, "_orig_mod"):
-            self._wrappers.enter_context(wrapped_forward(denoiser, self._forward))
+        if hasattr(denoiser, "_orig_mod"):  # compiled: it is called by methods of its own
+            handle = denoiser.register_forward_hook(self._after_compiled, with_kwargs=True)
+            self._wrappers.callback(handle.remove)
+        else:
+            for name, run in zip(METHODS, (self._call_network, self._forward), strict=True):
+                self._wrappers.enter_context(wrapped_method(denoiser, name, run))
 
     def stop(self) -> None:
         """Remove the hooks."""
-        for handle in self._handles:
-            handle.remove()
-        self._handles.clear()
         self._outputs.stop()
         if self._wrappers is not None:
             self._wrappers.close()
             self._wrappers = None
 
-    def _before_call(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        if torch.compiler.is_compiling() or module is not self._denoiser() or self._call.depth:
-            return
-        self._call.through_hooks = True
-        self._call.inputs = None
-        self._begin_outputs(args, kwargs)
-
-    def _begin_outputs(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        if not self._outputs.handles:
-            return
-        inputs, t, _share = self._reader.read_inputs(args, kwargs)
-        self._outputs.begin_pass(len(inputs.x), keep=self._activations_at is None or t in self._activations_at)
-
-    def _forward(self, original: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Run ``forward``; record it here where it was called past the hooks, as network.forward(...).
+    def _call_network(self, original: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run a call network(...), which runs the hooks of others too, and record what it returns.
 
         A call within a call is part of it: a network that mixes its own two predictions answers with the mix.
         """
         call = self._call
-        if torch.compiler.is_compiling() or call.depth:
+        if call.depth or torch.compiler.is_compiling():
             return original(*args, **kwargs)
-        through_hooks, call.through_hooks = call.through_hooks, False
-        inputs = copied_arguments(args, kwargs)  # a network may change its x in place
-        if not through_hooks:
-            self._begin_outputs(args, kwargs)
+        outer = call.through_hooks
+        call.begin()
+        try:
+            output = original(*args, **kwargs)
+        finally:
+            inputs, call.inputs = call.inputs, None
+            call.through_hooks = outer
+        if inputs is None:  # the program put another forward in the place of ours
+            self._passes.take_uncopied(args, kwargs, output, self._outputs.end_pass())
+        else:
+            self._passes.take(inputs, output, self._outputs.end_pass())
+        return output
+
+    def _forward(self, original: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run ``forward``; record it here where it was called past the hooks, as network.forward(...)."""
+        call = self._call
+        if call.depth or torch.compiler.is_compiling():
+            return original(*args, **kwargs)
+        inputs = self._passes.copy_call(args, kwargs)  # a network may change its x in place
+        if self._outputs.handles:
+            read, t, _share = self._reader.read_inputs(args, kwargs)
+            self._outputs.begin_pass(len(read.x), keep=self._activations_at is None or t in self._activations_at)
         call.depth += 1
         try:
             output = original(*args, **kwargs)
         finally:
             call.depth -= 1
-        if through_hooks:
+        if call.through_hooks:
             call.inputs = inputs
         else:
-            self._take(*inputs, output, copied=True)
+            self._passes.take(inputs, output, self._outputs.end_pass())
         return output
 
-    def _after_forward(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
-        if torch.compiler.is_compiling() or module is not self._denoiser() or self._call.depth:
+    def _after_compiled(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+        if torch.compiler.is_compiling() or module is not self._denoiser():
             return  # a hook traced into the compiled code would stay there; without a pass, recording is refused later
-        inputs, self._call.inputs = self._call.inputs, None
-        self._take(*(inputs or (args, kwargs)), output, copied=inputs is not None)
+        self._passes.take_uncopied(args, kwargs, output, {})
 
-    def _end_call(self, module: nn.Module, *_: Any) -> None:
-        """Forget a call that ended, be it before ``forward`` ran, by an error in another hook."""
-        if not torch.compiler.is_compiling() and module is self._denoiser() and not self._call.depth:
-            self._call.through_hooks, self._call.inputs = False, None
-
-    def _take(self, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any, *, copied: bool) -> None:
-        self._on_pass(self._reader.read(args, kwargs, output, self._outputs.end_pass(), copied=copied))
+    def read_waiting(self) -> None:
+        """Read the forward passes that were copied and not read yet; see :class:`WaitingPasses`."""
+        self._passes.read()
 
 
 class _Call(threading.local):
@@ -275,9 +275,13 @@ class _Call(threading.local):
     depth = 0
     """How many of its ``forward`` run within each other."""
     through_hooks = False
-    """Whether the coming ``forward`` was called as network(...), which runs hooks."""
-    inputs: tuple[tuple[Any, ...], dict[str, Any]] | None = None
+    """Whether ``forward`` was called as network(...), which runs hooks."""
+    inputs: CopiedCall | KnownCall | None = None
     """Its arguments as they were before."""
+
+    def begin(self) -> None:
+        """Begin a call network(...)."""
+        self.through_hooks, self.inputs = True, None
 
 
 def _is_compiled(denoiser: nn.Module) -> bool:

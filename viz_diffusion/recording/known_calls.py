@@ -93,10 +93,10 @@ def _is_comparable(value: Any) -> bool:
 
 
 def _kind(value: Any) -> Any:
-    """Return dtype and shape of a tensor, and the type of anything else; a nested tensor has no shape."""
+    """Return dtype, device and shape of a tensor, and the type of anything else; a nested tensor has no shape."""
     if not isinstance(value, Tensor) or value.is_nested:
         return type(value)
-    return (value.dtype, value.shape)
+    return (value.dtype, value.device, value.shape, type(value))
 
 
 def _are_equal(known: list[tuple[int, Any]], values: tuple[Any, ...]) -> bool:
@@ -105,6 +105,6 @@ def _are_equal(known: list[tuple[int, Any]], values: tuple[Any, ...]) -> bool:
         if not isinstance(value, Tensor):
             if before != value:
                 return False
-        elif value.device != before.device or value.layout != before.layout or not torch.equal(before, value):
+        elif value.layout != before.layout or not torch.equal(before, value):
             return False
     return True

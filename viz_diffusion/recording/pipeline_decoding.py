@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
 from viz_diffusion.errors import VizdiffUsageError
-from viz_diffusion.recording.forward_pass import to_numpy
+from viz_diffusion.recording.tensor_values import to_numpy
 from viz_diffusion.recording.trajectory import Float32, Trajectory
 
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from viz_diffusion.diffusion.torch_defaults import tensor_of
 from viz_diffusion.errors import VizdiffUsageError
-from viz_diffusion.recording.forward_pass import to_numpy
+from viz_diffusion.recording.tensor_values import to_numpy
 from viz_diffusion.recording.trajectory import Float32
 
 _TIMESTEP_NAMES = ("timestep", "timesteps", "t")

@@ -47,6 +47,25 @@ def choices() -> str:
     return f"say what the denoiser predicts: Recorder(…, prediction_type=…), one of {', '.join(PREDICTION_TYPES)}"
 
 
+def chosen_prediction_type(said: str | None, schedule: NoiseSchedule) -> str:
+    """Return what the denoiser predicts; refuse what does not go with the schedule."""
+    if not isinstance(schedule, NoiseSchedule):
+        raise VizdiffUsageError(
+            f"`schedule` must be a NoiseSchedule, such as NoiseSchedule(betas=…), found {type(schedule).__name__}"
+        )
+    flows = schedule.scaling == "flow"
+    kind = said or ("flow" if flows else "epsilon")
+    if kind not in PREDICTION_TYPES:
+        raise VizdiffUsageError(f"`prediction_type` must be one of {', '.join(PREDICTION_TYPES)}, found {kind!r}")
+    if kind == "flow" and not flows:
+        raise VizdiffUsageError(
+            f'`prediction_type` flow needs the schedule NoiseSchedule.named("flow"), found {schedule!r}'
+        )
+    if kind == "epsilon":
+        schedule.require_signal()
+    return kind
+
+
 def check_noisy_pass(one: ForwardPass, schedule: NoiseSchedule) -> None:
     """Refuse a prediction that cannot be the noise in an x_t that is nearly all noise.
 

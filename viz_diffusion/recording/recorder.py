@@ -8,6 +8,7 @@ it.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -15,7 +16,6 @@ from typing import Any
 from torch import Tensor, nn
 
 from viz_diffusion.diffusion.latent_space import latent_space_of
-from viz_diffusion.diffusion.parameterizations import PREDICTION_TYPES
 from viz_diffusion.diffusion.sampler_config import SamplerConfig
 from viz_diffusion.diffusion.scaling import SCALINGS
 from viz_diffusion.diffusion.schedule import NoiseSchedule
@@ -25,7 +25,7 @@ from viz_diffusion.recording.field_assembler import FieldAssembler
 from viz_diffusion.recording.forward_pass import FinishedImages, ForwardPass, PassReader, to_images
 from viz_diffusion.recording.guidance_halves import GuidanceHalves
 from viz_diffusion.recording.hooks import DenoiserHooks
-from viz_diffusion.recording.prediction_check import check_noisy_pass
+from viz_diffusion.recording.prediction_check import check_noisy_pass, chosen_prediction_type
 from viz_diffusion.recording.replaced_methods import require_hookable
 from viz_diffusion.recording.samplings import find_samplings, to_trajectory
 from viz_diffusion.recording.state_checks import check_scale
@@ -150,7 +150,7 @@ class Recorder:
     ) -> None:
         require_hookable(denoiser)
         is_guided = guidance_mix is not None or (config is None and guidance_scale not in (None, 0, 1))
-        kind, settings = _prediction_type(prediction_type, schedule), (guidance_scale, clip, sampler)
+        kind, settings = chosen_prediction_type(prediction_type, schedule), (guidance_scale, clip, sampler)
         guidance_scale, clip, sampler = _sampling_settings(config, *settings)
         clip = (schedule.scaling == SCALINGS[0] if clip is None else clip) and latent_space_of(denoiser) is None
         null = getattr(denoiser, "null_label", None) if null_label is None else null_label
@@ -189,15 +189,23 @@ class Recorder:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._hooks.stop()
-        self._reader.end_block()
-        writer, self._writer = self._writer, None
-        if writer is not None:
-            writer.close(complete=kind is None)
+        complete = False
+        try:
+            self._hooks.stop()
+            with suppress(*([] if kind is None else [VizdiffUsageError])):  # the loop's own error goes on
+                self._hooks.read_waiting()
+            complete = kind is None
+        finally:
+            self._reader.end_block()
+            writer, self._writer = self._writer, None
+            if writer is not None:
+                writer.close(complete=complete)
 
     def finish(self, x0: Tensor) -> None:
         """Record the finished images of the last sampling, shaped like x: no forward pass shows them."""
-        self._take(FinishedImages(to_images(x0)))
+        images = FinishedImages(to_images(x0))
+        self._hooks.read_waiting()
+        self._take(images)
 
     def _take_pass(self, one: ForwardPass) -> None:
         check_scale(one, self._assembler.schedule.scaling)
@@ -226,6 +234,7 @@ class Recorder:
         """
         if self._store is not None:
             return Trajectory.open(self._store)
+        self._hooks.read_waiting()
         found = find_samplings(self._events, self._assembler)
         if len(found) > 1:
             raise VizdiffUsageError(
@@ -239,6 +248,7 @@ class Recorder:
         """Return one Trajectory for each sampling of the block, in order; ``seeds`` go to their images in order."""
         if self._store is not None:
             return [self.trajectory()]
+        self._hooks.read_waiting()
         found, first = [], 0
         for sampling in find_samplings(self._events, self._assembler):
             count = len(sampling.steps[0].cond.x)
@@ -279,22 +289,3 @@ def _facts(
         "prompts": getattr(denoiser, "prompts", ()),
         "conventions": conventions,
     }
-
-
-def _prediction_type(said: str | None, schedule: NoiseSchedule) -> str:
-    """Return what the denoiser predicts; refuse what does not go with the schedule."""
-    if not isinstance(schedule, NoiseSchedule):
-        raise VizdiffUsageError(
-            f"`schedule` must be a NoiseSchedule, such as NoiseSchedule(betas=…), found {type(schedule).__name__}"
-        )
-    flows = schedule.scaling == "flow"
-    kind = said or ("flow" if flows else "epsilon")
-    if kind not in PREDICTION_TYPES:
-        raise VizdiffUsageError(f"`prediction_type` must be one of {', '.join(PREDICTION_TYPES)}, found {kind!r}")
-    if kind == "flow" and not flows:
-        raise VizdiffUsageError(
-            f'`prediction_type` flow needs the schedule NoiseSchedule.named("flow"), found {schedule!r}'
-        )
-    if kind == "epsilon":
-        schedule.require_signal()
-    return kind

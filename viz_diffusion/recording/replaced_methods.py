@@ -1,4 +1,4 @@
-"""Methods of a network that are replaced while it is recorded: ``forward``, and what copies and pickles it.
+"""Methods of a network that are replaced while it is recorded: those that run it, and what copies and pickles it.
 
 They know nothing about what is recorded.
 """
@@ -24,39 +24,43 @@ class RecordingHooks:
 
 @dataclass
 class _StandIn:
-    """What a replaced ``forward`` is."""
+    """What a replaced method is."""
 
     replaced: Any
-    """The network's own ``forward`` in its ``__dict__`` before; None where it had none."""
+    """The network's own method in its ``__dict__`` before; None where it had none."""
     is_recording: bool = True
 
 
+METHODS = ("_call_impl", "forward")
+"""The methods that are replaced: what runs a network with all its hooks, and what it runs without."""
 _STAND_INS: WeakKeyDictionary[Callable[..., Any], _StandIn] = WeakKeyDictionary()
 
 
 @contextmanager
-def wrapped_forward(
-    denoiser: nn.Module, run: Callable[[Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any]
+def wrapped_method(
+    denoiser: nn.Module, name: str, run: Callable[[Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any]
 ) -> Iterator[None]:
-    """Let ``run`` call the module's ``forward`` within the block; programs that skip hooks call it directly.
+    """Let ``run`` call the module's method ``name``, one of :data:`METHODS`, within the block.
 
-    Blocks may end in any order, and the program may replace ``forward`` inside them: what is not ours stays.
+    A replaced ``_call_impl`` sees what hooks see, for a fraction of what calling hooks costs; programs that skip hooks
+    call ``forward``. Blocks may end in any order, and the program may replace methods inside them: what is not ours
+    stays.
     """
-    original = denoiser.forward
-    state = _StandIn(denoiser.__dict__.get("forward"))
+    original = getattr(denoiser, name)
+    state = _StandIn(denoiser.__dict__.get(name))
 
     @wraps(original)
-    def forward(*args: Any, **kwargs: Any) -> Any:
+    def method(*args: Any, **kwargs: Any) -> Any:
         return run(original, args, kwargs) if state.is_recording else original(*args, **kwargs)
 
-    _STAND_INS[forward] = state
-    denoiser.__dict__["forward"] = forward
+    _STAND_INS[method] = state
+    denoiser.__dict__[name] = method
     try:
         yield
     finally:
         state.is_recording = False
-        while (found := _stand_in(denoiser.__dict__)) is not None and not found.is_recording:
-            _put_back(denoiser.__dict__, found)
+        while (found := _stand_in(denoiser.__dict__, name)) is not None and not found.is_recording:
+            _put_back(denoiser.__dict__, name, found)
 
 
 @contextmanager
@@ -145,18 +149,18 @@ def require_hookable(denoiser: nn.Module) -> None:
         )
 
 
-def _stand_in(space: dict[str, Any]) -> _StandIn | None:
-    """Return what a module's ``forward`` is, where a Recorder put it there."""
-    forward = space.get("forward")
-    return None if forward is None else _STAND_INS.get(forward)
+def _stand_in(space: dict[str, Any], name: str) -> _StandIn | None:
+    """Return what a module's method ``name`` is, where a Recorder put it there."""
+    method = space.get(name)
+    return None if method is None else _STAND_INS.get(method)
 
 
-def _put_back(space: dict[str, Any], stand_in: _StandIn) -> None:
-    """Put the ``forward`` back that a stand-in replaced."""
+def _put_back(space: dict[str, Any], name: str, stand_in: _StandIn) -> None:
+    """Put the method back that a stand-in replaced."""
     if stand_in.replaced is None:
-        del space["forward"]
+        del space[name]
     else:
-        space["forward"] = stand_in.replaced
+        space[name] = stand_in.replaced
 
 
 def _take_copier(space: dict[str, Any]) -> None:
@@ -170,8 +174,9 @@ def _without_recording(state: dict[str, Any]) -> dict[str, Any]:
     """Return a module's ``__dict__`` without the hooks of Recorders and without what stands in for its methods."""
     kept = dict(state)
     _take_copier(kept)
-    while (found := _stand_in(kept)) is not None:
-        _put_back(kept, found)
+    for name in METHODS:
+        while (found := _stand_in(kept, name)) is not None:
+            _put_back(kept, name, found)
     tables = [name for name in kept if name.startswith(("_forward_hooks", "_forward_pre_hooks"))]
     ours = {key for name in tables for key, hook in kept[name].items() if _is_ours(hook)}
     for name in tables:

@@ -9,26 +9,22 @@ from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from math import inf, isfinite, log, log1p
+from math import inf, log, log1p
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from viz_diffusion.diffusion.scaling import SCALINGS, alphas_cumprod_of
 from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.errors import VizdiffUsageError
+from viz_diffusion.recording.argument_values import check_format, common_value
 
 TIMESTEP_CONVENTIONS = ("index", "count", "fraction", "sigma", "one_minus_sigma", "log_snr")
 """How a loop may count time: 0 .. T-1; 1 .. T; as a share of T; by the noise level σ; in a flow by 1-σ, which is 0 at
 the noise; by ln SNR in nats."""
 _WHOLE = 1e-3
 """Timesteps this near to a whole number are whole: t/T in float32 is off by about 1e-4 at T = 1000."""
-_EXACT = {torch.bfloat16: 256, torch.float16: 2048}
-"""The largest number up to which each format holds every whole number."""
-_FEW = 256
-"""Up to about as many numbers are compared faster as Python's than as an array."""
 
 
 class Timestep(NamedTuple):
@@ -99,9 +95,18 @@ class TimestepReader:
             Where the images have different timesteps, the number format cannot tell timesteps apart, or the value
             fits no convention.
         """
-        _check_format(values)
+        check_format(values)
         self._floating = values.is_floating_point()
-        value = _common_value(values)
+        return self.place(common_value(values))
+
+    def place(self, value: float) -> Timestep:
+        """Return the place of the timestep ``value``, as the loop counts it.
+
+        Raises
+        ------
+        VizdiffUsageError
+            Where it fits no convention.
+        """
         if self._schedule.scaling == "flow":
             return self._flow(value)
         if self._schedule.scaling == "variance_exploding" and self._convention in (None, "sigma"):
@@ -258,35 +263,3 @@ def _interpolated_index(value: float, rising: list[float]) -> float:
     if at == len(rising) - 1 or value <= rising[at]:
         return float(at)
     return at + (value - rising[at]) / (rising[at + 1] - rising[at])
-
-
-def _check_format(values: Tensor) -> None:
-    """Refuse a number format in which neighbouring timesteps are the same number."""
-    most = _EXACT.get(values.dtype)
-    if most is None:
-        return
-    numbers = values.to(torch.float32)
-    if bool((numbers > most).any()) or bool((numbers != numbers.round()).any()):
-        name = str(values.dtype).removeprefix("torch.")
-        raise VizdiffUsageError(
-            f"timesteps are given in {name}, which cannot tell t = {numbers.max():g} from its neighbours; give the "
-            "network its timesteps in int64 or float32"
-        )
-
-
-def _common_value(values: Tensor) -> float:
-    """Return the finite number that all of () or (m,) are; refuse any other."""
-    if values.numel() <= _FEW:
-        found = values.tolist()
-        numbers = found if isinstance(found, list) else [found]
-        if numbers and isfinite(numbers[0]) and numbers.count(numbers[0]) == len(numbers):
-            return float(numbers[0])
-    row = values.detach().reshape(-1).to("cpu", torch.float64).numpy()
-    if not np.isfinite(row).all():
-        raise VizdiffUsageError(f"a forward pass was given t = {row[~np.isfinite(row)][0]:g}; it must be finite")
-    if not row.size or (row != row[0]).any():
-        raise VizdiffUsageError(
-            f"one forward pass was given several timesteps ({row.min():g}..{row.max():g}); "
-            "the Recorder follows a sampling loop, in which all images share one"
-        )
-    return float(row[0])
