@@ -189,7 +189,7 @@ class PassReader:
         *,
         copied: bool = False,
     ) -> ForwardPass:
-        """Return a pass whose arguments equal those of an earlier one apart from x, which is a copy, and t.
+        """Return a pass whose arguments equal those of an earlier pass apart from x, which is a copy, and t.
 
         ``copied`` where the output is a copy too, which it may keep.
 

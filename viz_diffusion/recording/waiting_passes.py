@@ -1,7 +1,7 @@
 """Forward passes that are copied when they happen and read some at a time, for then reading costs a fraction.
 
 Between two evaluations of a network, code and data of the Recorder leave the processor's caches; read in a row, they
-stay. Only passes wait whose arguments equal those of an earlier one apart from x and t. A pass that cannot be recorded
+stay. Only passes wait whose arguments equal those of an earlier pass apart from x and t. A pass that cannot be recorded
 stops the loop a few passes later, or at the end of the block. Knows nothing about hooks, steps or files.
 """
 
@@ -33,7 +33,7 @@ class CopiedCall(NamedTuple):
 
 
 class KnownCall(NamedTuple):
-    """A call whose arguments equal those of an earlier one apart from x and t."""
+    """A call whose arguments equal those of an earlier call apart from x and t."""
 
     x: Tensor
     """A copy of x, float32 on the CPU."""
@@ -81,7 +81,7 @@ class WaitingPasses:
         Raises
         ------
         VizdiffUsageError
-            As of :meth:`PassReader.read`, for this pass or one that waited.
+            As of :meth:`PassReader.read`, for this pass or a pass that waited.
         """
         if isinstance(call, KnownCall) and self._can_wait:
             tensor = output_tensor(output)
@@ -105,7 +105,7 @@ class WaitingPasses:
         self._on_pass(self._reader.read(args, kwargs, output, activations))
 
     def read(self) -> None:
-        """Read the passes that wait; after one that cannot be recorded, forget the others."""
+        """Read the passes that wait; after a pass that cannot be recorded, forget the rest."""
         with self._lock:
             waiting, self._waiting = self._waiting, []
             for call, output in waiting:
