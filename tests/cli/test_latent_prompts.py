@@ -14,6 +14,7 @@ from viz_diffusion.cli import main
 from viz_diffusion.recording.latent_pictures import is_latent
 from viz_diffusion.recording.trajectory import Trajectory
 from viz_diffusion.training import text_encoder_training
+from viz_diffusion.training.bundled_runs import BUNDLED_RUNS
 from viz_diffusion.training.run import Run
 from viz_diffusion.training.thumbnails import Thumbnails
 
@@ -116,3 +117,27 @@ def test_latents_without_rows_and_columns_take_no_prompts(tmp_path: Path, capsys
     argv = ["train", "--conditioning", "text", "--space", "latent-2d", "--out", str(tmp_path / "run"), "--quiet"]
     assert "goes with --space pixel or latent" in refused(capsys, 2, *argv)
     assert not (tmp_path / "run").exists()
+
+
+def test_prompts_choose_the_digit_and_its_thickness(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """All from the same noise: two digits, and thick and thin ones, which hold more and less ink."""
+    prompts = ["a thick two", "a thin two", "a thick seven", "一个细的七"]
+    argv = [word for prompt in prompts for word in ("--prompt", prompt)]
+    few = ["--sampler", "ddim", "--steps", "20", "--guidance", "2", "--quiet", "--json"]
+    out = tmp_path / "a.npz"
+    assert main(["sample", "--run", "bundled-latent-text", *argv, "--count", "16", *few, "--out", str(out)]) == 0
+    assert json.loads(capsys.readouterr().out)["classified_as_requested"] >= 15
+    with np.load(out) as file:
+        ink = file["images"].reshape(4, 4, -1).mean(axis=(0, 2))
+    assert ink[0] > 1.2 * ink[1]
+    assert ink[2] > 1.2 * ink[3]
+
+
+def test_the_bundled_run_is_small_and_says_where_it_comes_from() -> None:
+    folder = BUNDLED_RUNS["bundled-latent-text"]
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 1.5e6
+    said = json.loads((folder / "provenance.json").read_text())
+    assert "--space latent --conditioning text" in said["command"]
+    evaluated = json.loads((folder / "evaluation.json").read_text())
+    assert evaluated["weights_sha256"] == said["sha256"]
+    assert evaluated["samples"]["accuracy"]["value"] == said["samples"]["share"] >= 0.95

@@ -15,12 +15,15 @@ from matplotlib.patches import FancyBboxPatch
 from viz_diffusion.plots import raster, theme
 from viz_diffusion.plots.theme import Array
 from viz_diffusion.plots.words import figure_words
+from viz_diffusion.training.bundled_runs import BUNDLED_LATENT_TEXT
 
 TEXT_ENCODER, DENOISER, AUTOENCODER = 123_060_480, 859_520_964, 83_653_863
 """Parameters of Stable Diffusion 1.5: CLIP ViT-L/14's text encoder, the U-Net, the variational autoencoder (weights of
 its model card on Hugging Face; Rombach et al. 2022)."""
 LATENT, IMAGE = (4, 64, 64), (3, 512, 512)
 """Channels, rows and columns of its latents and images."""
+COMMAND = f'vizdiff trajectory --run {BUNDLED_LATENT_TEXT} --prompt "a thin leaning seven"'
+"""Generates with all parts in one model."""
 MIDDLES = (720, 1330, 1860, 2360, 2880)
 """Where the columns are, in page pixels: text encoder, denoiser, latent, decoder, image."""
 Y, HEIGHT = 560, 300
@@ -61,7 +64,16 @@ def draw_stable_diffusion(sizes: PartSizes, latent: Array, image: Array) -> Figu
         for start, end in ((345, 458), (982, 1088), (1572, 1724), (1996, 2148), (2572, 2742)):
             theme.arrow(page, (start, Y), (end, Y))
         _table(figure, page, sizes)
-        theme.write(figure, 90, 1650, words("source"), ha="left", va="center", color=theme.MUTED, linespacing=1.4)
+        theme.write(
+            figure,
+            90,
+            1630,
+            words("source", command=COMMAND),
+            ha="left",
+            va="center",
+            color=theme.MUTED,
+            linespacing=1.4,
+        )
         return figure
 
 
