@@ -112,14 +112,14 @@ def test_headings_and_contents_name_the_subjects(page: Any, pages: Path) -> None
         assert page.locator(f"#ui-h-{name}").inner_text().startswith(title)
 
 
-def test_the_introduction_fits_on_one_screen(pages: Path, visit: Visit) -> None:
-    page = visit(pages / "report.html").page
+def test_the_introduction_fits_on_one_screen(page: Any) -> None:
     section = page.locator("#ui-introduction")
     for width, height in ((390, 844), (1280, 800), (1920, 1080)):
         page.set_viewport_size({"width": width, "height": height})
         assert section.bounding_box()["height"] <= height
         for image in section.locator("img").all():
             assert image.bounding_box()["width"] >= 40
+    page.set_viewport_size({"width": 1280, "height": 800})
     assert section.locator("[role=img]").count() == 3
     assert [row.locator("img").count() for row in section.locator(".tiles").all()] == [5, 4, 5]
 
@@ -145,11 +145,15 @@ def test_the_corrections_are_the_decks(page: Any, pages: Path) -> None:
     assert texts["interface.article"] in page.locator("#ui-corrections p").first.inner_text()
 
 
-@pytest.mark.parametrize("name", ["report.html", "sheets/worksheet.html", "sheets/key.html"])
-def test_symbols_are_typeset_wherever_they_are_seen(pages: Path, visit: Visit, name: str) -> None:
-    page = visit(pages / name, ready=name == "report.html").page
-    bare = page.evaluate(BARE_SYMBOLS)
-    assert bare == []
+@pytest.mark.parametrize("name", ["worksheet.html", "key.html"])
+def test_symbols_are_typeset_on_every_sheet(pages: Path, visit: Visit, name: str) -> None:
+    sheet = visit(pages / "sheets" / name, ready=False).page
+    assert sheet.evaluate(BARE_SYMBOLS) == []
+    assert sheet.locator("var").count() > 10
+
+
+def test_symbols_are_typeset_wherever_they_are_seen(page: Any) -> None:
+    assert page.evaluate(BARE_SYMBOLS) == []
     assert page.locator("var").count() > 10
 
 
