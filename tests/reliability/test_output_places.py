@@ -159,6 +159,12 @@ def test_a_folder_of_somebodys_own_files_is_kept(name: str, here: Path, capsys: 
     assert "exists and is no" in keeps(here, capsys, 3, *FOLDERS[name], "mine", "--force")
 
 
+@pytest.mark.parametrize("name", FOLDERS | OWNED)
+def test_a_new_folder_is_not_named_like_a_file(name: str, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = keeps(here, capsys, 2, *ALL[name], "made.html")
+    assert "must be a folder, found made.html, which ends like a file; choose made" in line
+
+
 @pytest.mark.parametrize("name", OWNED)
 def test_a_folder_of_its_own_must_be_new(name: str, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     if name != "train":  # it loads the digits first, which takes a second

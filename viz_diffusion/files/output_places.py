@@ -33,6 +33,8 @@ _MEMBERS = {
     ".zip": {"dataset.json", "zarr.json"},
 }
 """Members of which archives of a format hold one."""
+FILE_SUFFIXES = {*_MARKS, *_MEMBERS, ".html", ".json", ".svg", ".csv", ".txt"}
+"""Endings that a folder is not given."""
 _SKIPPED = {".mp4": 4}
 """Bytes before the mark."""
 
@@ -68,11 +70,14 @@ def place_folder(path: Path, option: str = "out") -> Path:
 
     Raises
     ------
+    VizdiffUsageError
+        Where no folder has this name yet and it ends like that of a file.
     VizdiffInputError
         Where it is inside something else, or is something else itself.
     VizdiffIOError
         Where it cannot be made or written to.
     """
+    _require_folder_name(path, option)
     require_outside(path / "file", option)
     return make_dir(path)
 
@@ -103,11 +108,14 @@ def require_own_folder(path: Path, own: Callable[[str], bool], option: str = "ou
 
     Raises
     ------
+    VizdiffUsageError
+        Where no folder has this name yet and it ends like that of a file.
     VizdiffInputError
         Where it holds other entries, lies inside something else, or holds the current folder.
     VizdiffIOError
         Where there is a file of its name.
     """
+    _require_folder_name(path, option)
     require_outside(path, option)
     place = Path(os.path.realpath(path))
     if place.exists() and not place.is_dir():
@@ -118,6 +126,14 @@ def require_own_folder(path: Path, own: Callable[[str], bool], option: str = "ou
         raise VizdiffInputError(f"`{option}` {path} holds other things ({others[0]}); name a new folder")
     if replaced and place in (Path.cwd(), *Path.cwd().parents):
         raise VizdiffInputError(f"`{option}` {path} is the current folder, or holds it; name a new folder")
+
+
+def _require_folder_name(path: Path, option: str) -> None:
+    """Refuse the name of a file for a folder that is not there yet."""
+    if path.suffix.lower() in FILE_SUFFIXES and not os.path.lexists(path):
+        raise VizdiffUsageError(
+            f"`{option}` must be a folder, found {path}, which ends like a file; choose {path.with_suffix('')}"
+        )
 
 
 def require_own_kind(path: Path, option: str = "out") -> None:
