@@ -70,7 +70,7 @@ def draw_run_comparison(runs: Sequence[DrawnRun], labels: Sequence[int]) -> Figu
         words = figure_words("run_comparison")
         figure = theme.new_figure(words("title"))
         lines = min(2, max(len(run.settings) for run in runs))
-        pitch = min((156.0, 168.0, 244.0)[lines], 760 / len(runs))
+        pitch = min((156.0, 168.0, 244.0)[lines], 670 / len(runs))
         notes = _notes(runs)
         top = _FOOT - _LINE * (len(notes) - 1) - pitch * len(runs)
         _curves(figure, runs, (_LEFT, 290, _RIGHT - _LEFT, round(top) - 250 - 290))
