@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from viz_diffusion.cli.class_choice import check_choice, choose_label
 from viz_diffusion.cli.console import show_path
@@ -204,18 +204,7 @@ def read_request(given: GenerationOptions, *, recording_only: bool = False) -> G
         given.index or 0,
     )
     if request.is_recording_only and not recording_only:
-        if not _preserves_variance(recorded):
-            raise VizdiffInputError(
-                f"{given.trajectory} is of the process {recorded.schedule.name} ({recorded.schedule.scaling}), and "
-                "lessons measure a variance-preserving noise schedule; what the recording shows by itself: "
-                f"vizdiff report --trajectory {show_path(given.trajectory)}"
-            )
-        known = recorded.sampler in ("", *SAMPLERS)
-        raise VizdiffInputError(
-            f"{given.trajectory} was sampled by another program "
-            f"({'weights not known' if known else recorded.sampler}), whose network cannot be asked here; what the "
-            f"recording shows by itself: vizdiff report --trajectory {show_path(given.trajectory)}"
-        )
+        _refuse_without_network(given.trajectory, recorded)
     if recorded.interventions:
         raise VizdiffInputError(
             f"{given.trajectory} was recorded while somebody intervened ({recorded.interventions}), so that its label "
@@ -223,6 +212,22 @@ def read_request(given: GenerationOptions, *, recording_only: bool = False) -> G
         )
     check_agreement(given.trajectory, recorded, {"digit": given.digit, "seed": given.seed, **given.sampling.given})
     return request
+
+
+def _refuse_without_network(path: Path, recorded: Trajectory) -> NoReturn:
+    """Say why the network of a recording cannot be measured."""
+    if not _preserves_variance(recorded):
+        raise VizdiffInputError(
+            f"{path} is of the process {recorded.schedule.name} ({recorded.schedule.scaling}), and "
+            "lessons measure a variance-preserving noise schedule; what the recording shows by itself: "
+            f"vizdiff report --trajectory {show_path(path)}"
+        )
+    known = recorded.sampler in ("", *SAMPLERS)
+    raise VizdiffInputError(
+        f"{path} was sampled by another program "
+        f"({'weights not known' if known else recorded.sampler}), whose network cannot be asked here; what the "
+        f"recording shows by itself: vizdiff report --trajectory {show_path(path)}"
+    )
 
 
 def asked_label(request: GenerationRequest, config: RunConfig) -> int:

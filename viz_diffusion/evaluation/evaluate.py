@@ -267,8 +267,8 @@ def _gaussian_samples(digits: Digits, labels: Tensor, generator: torch.Generator
     samples = torch.empty(len(labels), *digits.images.shape[1:])
     for k in torch.unique(labels).tolist():
         with_label = labels == k
-        count, found = int(with_label.sum()), int((digits.labels == k).sum())
-        if found < 2:
+        count = int(with_label.sum())
+        if (found := int((digits.labels == k).sum())) < 2:
             raise VizdiffInputError(f"a Gaussian needs 2 training digits of {k}, found {found}")
         if digits.images[0].numel() > DIRECT_SIZE:
             pixels = _large_gaussian(_pixels(digits, k), count, generator)
@@ -287,8 +287,7 @@ def _pixels(digits: Digits, label: int) -> Tensor:
 
 def _label_gaussian(digits: Digits, label: int) -> tuple[Tensor, Tensor, Tensor]:
     """Return the (D,) mean of the images of one label, the (D,) variances along its axes, and the (D, D) axes."""
-    pixels = _pixels(digits, label)
-    return pixels.mean(dim=0), *torch.linalg.eigh(torch.cov(pixels.T))
+    return (pixels := _pixels(digits, label)).mean(dim=0), *torch.linalg.eigh(torch.cov(pixels.T))
 
 
 def _large_gaussian(images: Tensor, count: int, generator: torch.Generator) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,7 +12,7 @@ from viz_diffusion.cli.console import Terminal, show_path, table
 from viz_diffusion.cli.generation_request import GenerationRequest
 from viz_diffusion.cli.lesson_of_store import LessonOfStore, measure_store, require_decision
 from viz_diffusion.cli.lesson_study import lesson_run, study_lesson
-from viz_diffusion.cli.open_study import open_study
+from viz_diffusion.cli.open_study import OpenStudy, open_study
 from viz_diffusion.cli.option_groups import OUTPUT
 from viz_diffusion.cli.options import (
     DEFAULT_DIGIT,
@@ -37,6 +37,7 @@ from viz_diffusion.files import write_json
 from viz_diffusion.files.output_places import place_folder
 
 if TYPE_CHECKING:
+    from viz_diffusion.lessons.base import Finding
     from viz_diffusion.study.narrative import NarratedLesson
     from viz_diffusion.text.catalogue import Texts
 
@@ -119,19 +120,31 @@ def run_command(
     opened = open_study(request, lesson_run(lesson, run), device, terminal, written, data_dir)
     finding, narrated = study_lesson(opened, lesson, full=full, anew=refresh, texts=texts)
     terminal.say("Drawing", ", ".join(drawing.name for drawing in narrated.drawings))
-    from viz_diffusion.study.narrative import captions_and_details, save_drawing
+    from viz_diffusion.study.narrative import save_drawing
 
     for drawing in narrated.drawings:
         save_drawing(drawing, out)
-    run_used = opened.loaded.run
-    result = {
-        "lesson": name,
-        "run": run_used.name_or_path,
+    result = _result(seed, terminal.seconds, opened, finding, narrated)
+    write_json(out / f"{name}.json", result)
+    _say(narrated, terminal)
+    files = terminal.text("pictures_and_json", names=", ".join(one.name for one in narrated.drawings), json=name)
+    terminal.tell("Done", "done_folder", path=show_path(out), files=files, seconds=terminal.seconds)
+    terminal.result({"out": str(out), **result})
+
+
+def _result(seed: int, seconds: float, opened: OpenStudy, finding: Finding, narrated: NarratedLesson) -> dict[str, Any]:
+    """Return what was measured, its words and where it comes from, as JSON values."""
+    from viz_diffusion.study.narrative import captions_and_details
+
+    run = opened.loaded.run
+    return {
+        "lesson": finding.lesson.name,
+        "run": run.name_or_path,
         "weights_sha256": opened.loaded.weights_sha256,
-        "dataset": run_used.config.dataset,
+        "dataset": run.config.dataset,
         "digit": opened.label,
         "seed": seed,
-        "seconds": round(terminal.seconds, 1),
+        "seconds": round(seconds, 1),
         "question": narrated.question,
         "answers": [
             {"question": answer.question, "verdict": answer.verdict, "text": answer.text} for answer in narrated.answers
@@ -139,11 +152,6 @@ def run_command(
         **captions_and_details(narrated.drawings),
         **finding.to_dict(),
     }
-    write_json(out / f"{name}.json", result)
-    _say(narrated, terminal)
-    files = terminal.text("pictures_and_json", names=", ".join(one.name for one in narrated.drawings), json=name)
-    terminal.tell("Done", "done_folder", path=show_path(out), files=files, seconds=terminal.seconds)
-    terminal.result({"out": str(out), **result})
 
 
 def _check_name(name: str, texts: Texts) -> None:
