@@ -212,7 +212,7 @@ const player = (() => {
     scrubber.max = steps();
     byId("noise-absent").hidden = Boolean(run.images.eps_pred);
     canvases.eps_pred.hidden = !run.images.eps_pred;
-    byId("frames").textContent = fill(run.total === steps() ? text.frames : text.frames_some, {
+    byId("frames").title = byId("frames").textContent = fill(run.total === steps() ? text.frames : text.frames_some, {
       digit: run.digit, frames: steps(), total: run.total,
     });
     for (const option of byId("compare").options) {
