@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import pytest
 import torch
+import typer
 from torch import Tensor, nn
 
 from viz_diffusion.cli import training_processes
@@ -70,6 +71,8 @@ def test_each_process_of_a_machine_takes_a_gpu_of_its_own(monkeypatch: pytest.Mo
     with pytest.raises(VizdiffUsageError, match="process 2 is number 2 on its machine, which has 2 GPUs"):
         process_device("cuda", Launch(2, 4, 2))
     with pytest.raises(VizdiffUsageError, match=r"--device must be auto, cpu or cuda .* found 'cuda:1'"):
+        process_device("cuda:1", Launch(0, 4, 0))
+    with pytest.raises(typer.Exit):  # process 0 has said it
         process_device("cuda:1", Launch(2, 4, 0))
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "4")  # Slurm shows each task its own GPU only

@@ -58,7 +58,7 @@ def test_a_time_budget_survives_a_stop_before_it_is_converted(
     values = read_json(path / "config.json")
     assert (values["minutes"], values["training"]["steps"]) == (0.0, None)
     run = Run.open(path)
-    assert "unfinished, 1 steps so far" in run._repr_html_()
+    assert "unfinished, 1 step so far" in run._repr_html_()
     assert f"{UNDECIDED_STEPS:,}" not in run._repr_html_()
     assert run.resume().remarks == []
     progress = [(now.step, now.steps) for now in resumed(path, digits)]

@@ -159,6 +159,8 @@ class DenoiserHooks(RecordingHooks):
     activations, activations_at, norms
         The modules whose outputs are kept, the timesteps at which they are kept (None: all), and whether only
         the L2 norm of each image's output is kept.
+    can_wait
+        Whether small passes may be read some at a time.
 
     Raises
     ------
@@ -175,12 +177,13 @@ class DenoiserHooks(RecordingHooks):
         activations: Sequence[str] = (),
         activations_at: Collection[int] | None = None,
         norms: bool = False,
+        can_wait: bool = False,
     ) -> None:
         if activations and _is_compiled(denoiser):
             raise VizdiffUsageError("hooks do not reach into a compiled network: record activations of the original")
         self._denoiser = weakref.ref(denoiser)
         self._reader = reader
-        self._passes = WaitingPasses(reader, on_pass, can_wait=not activations)
+        self._passes = WaitingPasses(reader, on_pass, can_wait=can_wait and not activations)
         self._outputs = ModuleOutputs(activations, norms=norms)
         self._activations_at = None if activations_at is None else {int(t) for t in activations_at}
         self._call = _Call()

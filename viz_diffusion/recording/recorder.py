@@ -162,6 +162,7 @@ class Recorder:
             activations=activations,
             activations_at=activations_at,
             norms=activation_norms,
+            can_wait=store is None,  # what waits would be lost with a killed process
         )
         halves = GuidanceHalves(null, guidance_scale, guidance_order)
         unsaid = prediction_type is None and config is None

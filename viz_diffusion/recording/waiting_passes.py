@@ -2,7 +2,8 @@
 
 Between two evaluations of a network, code and data of the Recorder leave the processor's caches; read in a row, they
 stay. Only passes wait whose arguments equal those of an earlier pass apart from x and t. A pass that cannot be recorded
-stops the loop a few passes later, or at the end of the block. Knows nothing about hooks, steps or files.
+stops the loop a few passes later, or at the end of the block. No pass waits where a recording is written to a store: a
+killed process would lose it. Knows nothing about hooks, steps or files.
 """
 
 from __future__ import annotations

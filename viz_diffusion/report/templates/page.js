@@ -55,12 +55,15 @@
     addEventListener("afterprint", () => closed.forEach((details) => (details.open = false)), { once: true });
   }
 
-  // Marks the edges at which a wide table continues.
+  // Marks the edges at which a wide table continues; a formula wider than its column can be scrolled by keyboard too.
   function hintScroll(box) {
     const hidden = box.scrollWidth - box.clientWidth;
     box.classList.toggle("wide", hidden > 1);
     box.classList.toggle("more-before", box.scrollLeft > 1);
     box.classList.toggle("more-after", hidden - box.scrollLeft > 1);
+    if (!box.matches(".shown")) return;
+    if (hidden > 0) box.tabIndex = 0;
+    else box.removeAttribute("tabindex");
   }
 
   function listen() {
@@ -72,7 +75,7 @@
       if (target === byId("zoom")) byId("zoom").close();
     });
     const sizes = new ResizeObserver((entries) => entries.forEach(({ target }) => hintScroll(target)));
-    for (const box of document.querySelectorAll(".scroll")) {
+    for (const box of document.querySelectorAll(".scroll, .shown")) {
       sizes.observe(box);
       box.addEventListener("scroll", () => hintScroll(box), { passive: true });
     }
