@@ -52,7 +52,7 @@ def test_a_preset_sets_network_batch_size_learning_rate_and_budget(preset: prese
     assert config.preset == preset.name
     assert (config.model.channels, config.model.num_blocks) == (preset.channels, preset.num_blocks)
     assert config.training.batch_size == preset.batch_size
-    assert config.training.learning_rate == preset.learning_rate
+    assert (config.training.learning_rate, config.training.optimizer) == (preset.learning_rate, preset.optimizer)
     assert minutes == preset.minutes
     if preset.steps is not None:
         assert config.training.steps == preset.steps
@@ -101,6 +101,7 @@ def test_base_is_the_bundled_network() -> None:
     base, bundled = find_preset("base"), Run.bundled().config
     assert (base.channels, base.num_blocks) == (bundled.model.channels, bundled.model.num_blocks)
     assert (base.batch_size, base.steps) == (bundled.training.batch_size, bundled.training.steps)
+    assert base.optimizer == bundled.training.optimizer
 
 
 def test_the_table_needs_no_torch() -> None:

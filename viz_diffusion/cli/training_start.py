@@ -72,9 +72,10 @@ def create_run(
     from viz_diffusion.training.train_config import TrainConfig
 
     name = "data-dir" if options.data_dir is not None else options.dataset or "mnist"
+    recipe: dict[str, Any] = {"learning_rate": preset.learning_rate, "optimizer": preset.optimizer}
     training = TrainConfig(
-        **{"batch_size": options.batch_size or preset.batch_size, "learning_rate": preset.learning_rate}
-        | {"seed": options.seed}
+        **{"batch_size": options.batch_size or preset.batch_size, "seed": options.seed}
+        | recipe
         | {name: value for name, value in options.target.items() if value is not None}
         | of_training(options.settings)
     )

@@ -31,7 +31,9 @@ class Preset:
     batch_size: int
     """Images per step."""
     learning_rate: float
-    """Peak learning rate of AdamW."""
+    """Peak learning rate."""
+    optimizer: str = "adamw"
+    """``adamw`` or ``muon``."""
     minutes: float | None = None
     """Wall time of training; None if ``steps`` is given."""
     steps: int | None = None
@@ -60,7 +62,7 @@ class Preset:
 
 
 PRESETS = (
-    Preset("small", "a laptop", (32, 64), 1, batch_size=64, learning_rate=4e-3, minutes=10),
+    Preset("small", "a laptop", (32, 64), 1, batch_size=64, learning_rate=4e-3, optimizer="muon", minutes=10),
     Preset("base", "the bundled weights", (32, 64), 1, batch_size=64, learning_rate=4e-3, steps=30_000),
 )
 DEFAULT_PRESET = "small"
