@@ -232,12 +232,14 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with subprocess.Popen(
         [sys.executable, "-c", KILLED, "879", *argv], stdout=subprocess.PIPE, text=True, env=environment
     ) as child:
-        assert child.stdout.readline() == "here\n"
-        root, deadline = partial_path(out / "trajectory.zarr") / "zarr.json", time.monotonic() + 60
-        while json.loads(json.loads(root.read_bytes())["attributes"]["recorded"])["begun_steps"] != 100:
-            assert time.monotonic() < deadline, "its first hundred steps were never said to be on disk"
-            time.sleep(0.05)
-        child.send_signal(signal.SIGKILL)
+        try:
+            assert child.stdout.readline() == "here\n"
+            root, deadline = partial_path(out / "trajectory.zarr") / "zarr.json", time.monotonic() + 60
+            while json.loads(json.loads(root.read_bytes())["attributes"]["recorded"])["begun_steps"] != 100:
+                assert time.monotonic() < deadline, "its first hundred steps were never said to be on disk"
+                time.sleep(0.05)
+        finally:
+            child.kill()  # it waits for that
     assert child.returncode == -signal.SIGKILL
     return out
 
