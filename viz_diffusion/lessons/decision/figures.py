@@ -133,9 +133,7 @@ def draw_settling(
         words = figure_words("settling")
         figure = theme.new_figure(words("title"))
         last, box = num_train_timesteps - 1, (170, 220, 2080, 1110)
-        marks = (last, *(tick for tick in (800, 600, 400, 200, 0) if tick < 0.9 * last))
-        x = AxisScale(-last, 0, tuple(-float(mark) for mark in marks), labels=tuple(map(str, marks)))
-        draw_curves(figure, box, (), x, AxisScale(0, 1))
+        draw_curves(figure, box, (), _falling_time(last), AxisScale(0, 1))
         top = box[1] + 10
         for rule, rows in groups:
             theme.write(figure, 90, top, words(rule), 22, ha="left", va="top")
@@ -145,6 +143,12 @@ def draw_settling(
         theme.write(figure, box[0] + box[2] / 2, 1505, words("t_generation"), 20)
         write_notes(figure, words("rule", sure=theme.percent(sure)), words("marks"), words("left_out", late=late))
         return figure
+
+
+def _falling_time(last: int) -> AxisScale:
+    """Return an axis of the timesteps from ``last``, the noise, at the left to 0; its values are -t."""
+    marks = (last, *(tick for tick in (800, 600, 400, 200, 0) if tick < 0.9 * last))
+    return AxisScale(-last, 0, tuple(-float(mark) for mark in marks), labels=tuple(map(str, marks)))
 
 
 def _draw_settled(figure: Figure, words: FigureWords, box: PanelBox, settled: Settled, last: int) -> None:
@@ -183,10 +187,8 @@ def draw_settled_share(
         words = figure_words("settled_store")
         figure = theme.new_figure(words("title"))
         last, box = num_train_timesteps - 1, (270, 330, 2660, 850)
-        marks = (last, *(tick for tick in (800, 600, 400, 200, 0) if tick < 0.9 * last))
-        x = AxisScale(-last, 0, tuple(-float(mark) for mark in marks), labels=tuple(map(str, marks)))
         y = AxisScale(0, 1, (0, 0.25, 0.5, 0.75, 1), labels=("0", "25%", "50%", "75%", "100%"))
-        draw_curves(figure, box, [Curve(-timesteps, share[0], "", share[1], share[2])], x, y)
+        draw_curves(figure, box, [Curve(-timesteps, share[0], "", share[1], share[2])], _falling_time(last), y)
         theme.write(figure, 90, 225, words("vertical"), 22, ha="left")
         theme.write(figure, box[0] + box[2] / 2, 1480, words("t_generation"), 20)
         if quartiles is not None:
