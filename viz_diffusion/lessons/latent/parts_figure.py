@@ -112,7 +112,7 @@ def _table(figure: Figure, page: Axes, sizes: PartSizes) -> None:
         ("published", (count(TEXT_ENCODER), count(DENOISER), shape(LATENT), count(AUTOENCODER), shape(IMAGE))),
     )
     for middle, head in zip(MIDDLES, heads, strict=True):
-        theme.write(figure, middle, 960, words(head), color=theme.MUTED, va="center", linespacing=1.25)
+        theme.write(figure, middle, 998, words(head), color=theme.MUTED, va="baseline", linespacing=1.25)
     for row, (name, cells) in enumerate(rows):
         y = 1130 + 230 * row
         page.plot([90, 3110], [y - 100, y - 100], color=theme.FAINT, lw=2)
