@@ -48,19 +48,19 @@ def require_decision(lesson: str, given: Sequence[str]) -> None:
         raise VizdiffUsageError(f"`{given[0]}` contradicts `trajectories`, which are recorded already; leave it out")
 
 
-def measure_store(asked: LessonOfStore, terminal: Terminal) -> None:
+def measure_store(request: LessonOfStore, terminal: Terminal) -> None:
     """Classify every predicted x_0, count, draw, write, say."""
     from viz_diffusion.lessons.decision.settling_counts import count_settling
     from viz_diffusion.recording.many.trajectories import TrajectoryStore
     from viz_diffusion.study.narrative import captions_and_details, save_drawing
 
-    store = TrajectoryStore(asked.where)
-    loaded = load_run(asked.run, asked.device, terminal, asked.data_dir)
+    store = TrajectoryStore(request.where)
+    loaded = load_run(request.run, request.device, terminal, request.data_dir)
     _check_weights(store, loaded)
     reader = _reader(loaded)
     texts = terminal.texts.for_classes(loaded.run.config.class_names)
-    path = asked.out / f"{LESSON}_store.json"
-    Output(path, "lesson", asked.force, texts.lang, picture_names([FIGURE]), shares=True).claim(
+    path = request.out / f"{LESSON}_store.json"
+    Output(path, "lesson", request.force, texts.lang, picture_names([FIGURE]), shares=True).claim(
         terminal, store=store.root_hash or store.name, weights=loaded.weights_sha256[:8]
     )
     text = terminal.text("classifying_trajectories", count=len(store))
@@ -68,21 +68,21 @@ def measure_store(asked: LessonOfStore, terminal: Terminal) -> None:
         counted = count_settling(
             store, reader, terminal.translated(lambda done, total, _: update(done, total, text), text)
         )
-    told = _told(store, texts)
+    generations = _described(store, texts)
     values, rows = _facts(counted), _rows(counted, loaded, texts)
-    words = values | {"told": told, "median_note": _median_note(counted, texts)}
+    words = values | {"generations": generations, "median_note": _median_note(counted, texts)}
     answer = _answer(counted, words, texts)
-    drawing = _drawing(counted, told, words, texts)
+    drawing = _drawing(counted, generations, words, texts)
     terminal.say("Drawing", drawing.name)
-    save_drawing(drawing, asked.out)
+    save_drawing(drawing, request.out)
     result = {
         "lesson": LESSON,
-        "out": str(asked.out),
+        "out": str(request.out),
         "store": store.name,
         "root_sha256": store.root_hash,
         "run": loaded.run.name_or_path,
         "weights_sha256": loaded.weights_sha256,
-        "generations": told,
+        "generations": generations,
         "answers": [answer],
         **captions_and_details([drawing]),
         **values,
@@ -91,11 +91,11 @@ def measure_store(asked: LessonOfStore, terminal: Terminal) -> None:
     }
     write_json(path, result)
     terminal.say(answer["verdict"], f"{answer['question']} {answer['rest']}")
-    terminal.say("Table", texts("store_lesson.table", told=told))
+    terminal.say("Table", texts("store_lesson.table", generations=generations))
     for line in table(*rows):
         terminal.say("", line)
     files = terminal.text("pictures_and_json", names=drawing.name, json=path.stem)
-    terminal.tell("Done", "done_folder", path=show_path(asked.out), files=files, seconds=terminal.seconds)
+    terminal.tell("Done", "done_folder", path=show_path(request.out), files=files, seconds=terminal.seconds)
     terminal.result(result)
 
 
@@ -151,7 +151,7 @@ def _of(quartiles: Quartiles | None, field: str) -> float | None:
     return None if quartiles is None else float(getattr(quartiles, field))
 
 
-def _told(store: TrajectoryStore, texts: Texts) -> str:
+def _described(store: TrajectoryStore, texts: Texts) -> str:
     """Return which generations a store holds, in a few words: how many, how sampled, with which label."""
     config = SamplerConfig(
         **{field.name: known for field in fields(SamplerConfig) if (known := store.fact(field.name)) not in (None, "")}
@@ -168,7 +168,7 @@ def _told(store: TrajectoryStore, texts: Texts) -> str:
     else:
         label = texts("store_lesson.label", label=texts.label(labels[0]))
     how = how_sampled(config, lambda key, **values: texts(f"terminal.{key}", **values))
-    return texts("store_lesson.told", count=len(store), how=how, label=label)
+    return texts("store_lesson.generations", count=len(store), how=how, label=label)
 
 
 def _median_note(counted: SettlingCounts, texts: Texts) -> str:
@@ -193,7 +193,7 @@ def _answer(counted: SettlingCounts, words: dict[str, Any], texts: Texts) -> dic
     return {"question": question, "verdict": verdict, "holds": holds, "rest": rest}
 
 
-def _drawing(counted: SettlingCounts, told: str, words: dict[str, Any], texts: Texts) -> Drawing:
+def _drawing(counted: SettlingCounts, generations: str, words: dict[str, Any], texts: Texts) -> Drawing:
     """Return the figure with its words."""
     import numpy as np
 
@@ -206,7 +206,7 @@ def _drawing(counted: SettlingCounts, told: str, words: dict[str, Any], texts: T
     shares = counted.settled_by()[: len(at)]
     low, high = np.array([share.interval for share in shares]).T
     estimate = (np.array([share.value for share in shares]), low, high)
-    given = (at, estimate, counted.quartiles(), counted.num_train_timesteps, words["sure"], told)
+    given = (at, estimate, counted.quartiles(), counted.num_train_timesteps, words["sure"], generations)
     figures = Figures(settled_store=lambda: draw_settled_share(*given))
     return drawings(figures, wording(words, texts), texts)[0]
 

@@ -168,7 +168,12 @@ def _draw_settled(figure: Figure, words: FigureWords, box: PanelBox, settled: Se
 
 
 def draw_settled_share(
-    timesteps: Array, share: Estimate, quartiles: Quartiles | None, num_train_timesteps: int, sure: float, told: str
+    timesteps: Array,
+    share: Estimate,
+    quartiles: Quartiles | None,
+    num_train_timesteps: int,
+    sure: float,
+    generations: str,
 ) -> Figure:
     """Draw the share of generations whose class is settled by t, noise at the left; below it when those on the way are.
 
@@ -180,7 +185,7 @@ def draw_settled_share(
         Of those that are settled neither from the start nor at the end; None where they are few.
     sure
         Probability from which on a class counts as settled.
-    told
+    generations
         Which generations they are, and how many.
     """
     with theme.use_theme():
@@ -193,7 +198,7 @@ def draw_settled_share(
         theme.write(figure, box[0] + box[2] / 2, 1480, words("t_generation"), 20)
         if quartiles is not None:
             _draw_quartiles(figure, words, (box[0], 1290, box[2], 90), quartiles, last)
-        write_notes(figure, told, words("rule", sure=theme.percent(sure)), words("marks"))
+        write_notes(figure, generations, words("rule", sure=theme.percent(sure)), words("marks"))
         return figure
 
 
