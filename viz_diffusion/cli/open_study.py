@@ -15,6 +15,7 @@ from viz_diffusion.cli.given_recording import is_store
 from viz_diffusion.cli.loading import LoadedRun, load_run
 from viz_diffusion.cli.options import PICTURE_SAMPLER
 from viz_diffusion.cli.outputs import Output, sampling_marks
+from viz_diffusion.cli.threads import spare_core
 from viz_diffusion.errors import VizdiffUsageError
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ class OpenStudy:
         if beside is not None and beside.complete:
             return beside
         text = self._terminal.text("comparison_runs")
-        with self._terminal.progress("Sampling", text, None) as update:
+        with spare_core(), self._terminal.progress("Sampling", text, None) as update:
             return sample_comparison_runs(
                 self.loaded.model,
                 self.recording,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from viz_diffusion.cli.console import Terminal
 from viz_diffusion.cli.open_study import OpenStudy
+from viz_diffusion.cli.threads import spare_core
 
 if TYPE_CHECKING:
     from viz_diffusion.study.other_network import OtherNetwork
@@ -26,7 +27,7 @@ def other_network(opened: OpenStudy, terminal: Terminal) -> OtherNetwork | None:
     generation = opened.stored.other_network(recording)
     if generation is None:
         text = terminal.text("comparison_runs")
-        with terminal.progress("Sampling", text, None) as update:
+        with spare_core(), terminal.progress("Sampling", text, None) as update:
             network, _ = other.load_model(next(model.parameters()).device)
             generation = sample_by_other_network(
                 network, recording, on_step=lambda done, total: update(done, total, text)

@@ -15,6 +15,7 @@ import typer
 from viz_diffusion.cli.console import Terminal
 from viz_diffusion.cli.option_groups import RECORDING, OptionGroup, option
 from viz_diffusion.cli.outputs import removed_where_not_finite
+from viz_diffusion.cli.threads import spare_core
 from viz_diffusion.diffusion.sampler_config import SamplerConfig
 from viz_diffusion.errors import VizdiffNonFiniteError, VizdiffUsageError
 from viz_diffusion.recording.store.layout import CHUNK_SAMPLES, DTYPES, WIDE
@@ -117,7 +118,11 @@ def record(
     names = loaded.run.config.class_names
     text = terminal.text("sampling_class" if names else "sampling", digit=names[digit] if names else digit, seed=seed)
     done = 0
-    with removed_where_not_finite(store), terminal.progress("Sampling", text, total) as update:
+    with (
+        spare_core(count),
+        removed_where_not_finite(store),
+        terminal.progress("Sampling", text, total) as update,
+    ):
 
         def count_step(_: object) -> None:
             nonlocal done
