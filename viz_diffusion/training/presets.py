@@ -63,7 +63,9 @@ class Preset:
 
 PRESETS = (
     Preset("small", "a laptop", (32, 64), 1, batch_size=64, learning_rate=4e-3, optimizer="muon", minutes=10),
-    Preset("base", "the bundled weights", (32, 64), 1, batch_size=64, learning_rate=4e-3, optimizer="muon", steps=30_000),
+    Preset(
+        "base", "the bundled weights", (32, 64), 1, batch_size=64, learning_rate=4e-3, optimizer="muon", steps=30_000
+    ),
 )
 DEFAULT_PRESET = "small"
 
