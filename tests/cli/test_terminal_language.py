@@ -97,7 +97,7 @@ def test_the_frame_of_an_error_is_chinese(argv: list[str], capsys: pytest.Captur
     assert line.startswith("vizdiff 出错：")
     assert line.endswith("；参见 vizdiff report --help")
     line = refused(capsys, 2, "report", "--digit", "12", *argv)
-    assert line.startswith("vizdiff 出错：--digit must lie in 0..9")
+    assert line == "vizdiff 出错：--digit 必须在 0 到 9 之间，给出的是 12；参见 vizdiff report --help"
 
 
 def test_without_a_command_the_variable_chooses(

@@ -8,6 +8,7 @@ from pathlib import Path
 from string import Formatter
 
 import pytest
+from chinese_text import foreign_words, is_command
 
 from viz_diffusion.errors import VizdiffInputError, VizdiffUsageError
 from viz_diffusion.text.catalogue import Texts, languages, load_texts
@@ -64,104 +65,6 @@ def test_no_text_is_empty_where_the_english_one_is_not() -> None:
     for lang in languages():
         other = load_texts(lang)
         assert [key for key in other if not other[key].strip()] == ["report.variance_none"], lang
-
-
-NAMES = {
-    "viz_diffusion",
-    "SNR",
-    "DDPM",
-    "DDIM",
-    "MLP",
-    "MNIST",
-    "KID",
-    "SHA",
-    "Ctrl",
-    "Home",
-    "End",
-    "EMA",
-    "FID",
-    "NFE",
-    "SNE",
-    "min",
-    "Sun",
-    "x_t",
-    "CIFAR",
-    "Dieleman",
-    "Falck",
-    "Kynkäänniemi",
-    "Gao",
-    "Kadkhodaie",
-    "Karras",
-    "Kingma",
-    "Ning",
-    "Salimans",
-    "Song",
-    "Yoon",
-    "Schmidt",
-    "Spearman",
-    "Antognini",
-    "Sohl",
-    "Dickstein",
-    "DPM",
-    "Solver",
-    "vizdiff",
-    "lesson",
-    "evaluate",
-    "FFJORD",
-    "Flow",
-    "Glow",
-    "NVP",
-    "Real",
-    "Residual",
-    "L_T",
-    "log",
-    "training",
-    "coarse_fine",
-    "range",
-    "x_T",
-    "Net",
-    "JavaScript",
-    "WebAssembly",
-    "SIMD",
-    "PyTorch",
-    "RMS",
-    "SDEdit",
-    "RePaint",
-    "PNG",
-    "GIF",
-    "Page",
-    "Down",
-    "PCA",
-    "Rousseeuw",
-    "Stable",
-    "Diffusion",
-    "CLIP",
-    "diffusers",
-    "ViT",
-    "Welling",
-    "Rombach",
-    "InfoNCE",
-    "Radford",
-    "Vaswani",
-}
-"""Latin words allowed in a Chinese text; commands and fields are not checked."""
-FILES = {"FID", "IDX", "PNG", "png", "svg", "json", "trajectory", "zarr", "VIZDIFF_DEBUG"}
-"""Latin words allowed in the terminal too."""
-
-
-def is_command(key: str) -> bool:
-    return key.removeprefix("alone.").startswith("chapter.") and key.endswith(".try_this")
-
-
-def foreign_words(key: str, text: str) -> list[str]:
-    """Return the words of at least three Latin letters that are not in ``NAMES``; none of a command or a prompt."""
-    if is_command(key) or key == "language.tag":
-        return []
-    plain = re.sub(
-        r"“[a-z …]+”|{[^}]*}|--[a-z-]+( bundled| all| [A-Z]+)?|vizdiff [a-z-]+", " ", text.replace("et al.", "")
-    )
-    names = NAMES | FILES if key.startswith("terminal.") else NAMES
-    return [word for word in re.findall(r"[A-Za-zÀ-ž_]{3,}", plain) if word not in names]
 
 
 def test_chinese_texts_hold_no_english_words() -> None:

@@ -37,12 +37,13 @@ from viz_diffusion.cli.commands import (
     worksheet,
 )
 from viz_diffusion.cli.commands import record as record_pipeline  # cli.record is another module
+from viz_diffusion.cli.error_language import in_language
 from viz_diffusion.cli.help_page import HeadedCommand, split_example
 from viz_diffusion.cli.language import terminal_texts
 from viz_diffusion.cli.option_groups import option_name
 from viz_diffusion.cli.standard_streams import standard_streams
 from viz_diffusion.cli.usage_errors import named_program, usage_line, with_help
-from viz_diffusion.errors import VizdiffError, VizdiffIOError, VizdiffUsageError
+from viz_diffusion.errors import VizdiffError, VizdiffIOError, VizdiffUsageError, with_options
 from viz_diffusion.files import empty_dirs_removed
 from viz_diffusion.stopping import stopped_code, was_stopped
 
@@ -141,9 +142,10 @@ def _run(argv: Sequence[str] | None) -> int:
             return _say("", stopped_code(), words, "stopped")
         return code if isinstance(code, int) else 0
     except VizdiffError as error:
-        message = error.with_options(option_name)
+        texts = terminal_texts(words)
+        message = with_options(in_language(error.marked, texts.lang), option_name)
         if isinstance(error, VizdiffUsageError) and "vizdiff" not in message:  # it names no command to see or to run
-            message = with_help(message, named_program(words, command.commands), terminal_texts(words))
+            message = with_help(message, named_program(words, command.commands), texts)
         return _say(message, error.exit_code, words)
     except KeyboardInterrupt:
         return _say("", stopped_code(), words, "stopped")
@@ -152,7 +154,8 @@ def _run(argv: Sequence[str] | None) -> int:
             return _say("", stopped_code(), words, "stopped")
         if isinstance(error, OSError) and error.errno in _SYSTEMS and not os.environ.get("VIZDIFF_DEBUG"):
             named = "" if error.filename is None else f"{error.filename}: "
-            return _say(f"{named}{error.strerror}", VizdiffIOError.exit_code, words)
+            said = in_language(str(error.strerror), terminal_texts(words).lang)
+            return _say(named + said, VizdiffIOError.exit_code, words)
         if hasattr(error, "format_message"):  # typer's own: a wrong option or value
             return _say(usage_line(error, words, command.commands, terminal_texts(words)), 2, words)
         if type(error).__name__ == "Abort":  # typer's name for Ctrl-C
@@ -167,7 +170,8 @@ def _say(message: str, code: int, words: Sequence[str], key: str = "") -> int:
 
     ``key`` names the text that the message is put into.
     """
-    texts, line = terminal_texts(words), " ".join(message.split())
+    texts = terminal_texts(words)
+    line = in_language(" ".join(message.split()), texts.lang)
     line = texts(f"terminal.{key}", message=line) if key else line
     print(texts("terminal.error", message=line), file=sys.stderr)
     return code

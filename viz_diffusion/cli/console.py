@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unicodedata import east_asian_width
 
+from viz_diffusion.cli.error_language import in_language
 from viz_diffusion.cli.option_groups import option_name
 from viz_diffusion.cli.standard_streams import is_unicode
 from viz_diffusion.errors import with_options
@@ -134,7 +135,7 @@ class Terminal:
 
     def note(self, marked: str) -> None:
         """Print a note of the library, whose parameters stand between backticks, with the options in their place."""
-        self.say("Note", with_options(marked, option_name))
+        self.say("Note", with_options(in_language(marked, self.texts.lang), option_name))
 
     def tell_clipping(self, share: float | None, clip: bool) -> None:
         """Print the share of pixels of predicted x_0 outside [-1, 1], and whether they were clipped; None: nothing."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterable
 from typing import Any
 
+from viz_diffusion.cli.error_language import in_language
 from viz_diffusion.text.catalogue import Texts
 
 _KINDS = {"int": "a whole number", "float": "a number"}
@@ -25,20 +26,20 @@ def usage_line(error: Any, words: Iterable[str], commands: Container[str], texts
     commands
         The names of all commands.
     texts
-        The catalogue of the terminal's language; what typer says stays English.
+        The catalogue of the terminal's language.
     """
     context = getattr(error, "ctx", None)  # None where an option has no value
     other = _MOVED.get(getattr(error, "option_name", ""))
     if other is not None and context is not None and context.info_name != other:
         message = texts("terminal.belongs", option=error.option_name, command=other)
         return texts("terminal.see", message=message, command=f"vizdiff {other}")
-    message = _wrong_number(error) or error.format_message().rstrip(".")
+    message = in_language(_wrong_number(error) or error.format_message().rstrip("."), texts.lang)
     return with_help(message, context.command_path if context else named_program(words, commands), texts)
 
 
 def with_help(message: str, program: str, texts: Texts) -> str:
     """Return a message with the command line whose ``--help`` tells more, such as ``vizdiff export``."""
-    key = "terminal.see_question" if message.endswith("?") else "terminal.see"
+    key = "terminal.see_question" if message.endswith(("?", "？")) else "terminal.see"
     return texts(key, message=message, command=program)
 
 
