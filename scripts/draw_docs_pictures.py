@@ -61,7 +61,6 @@ def record(work: Path) -> None:
     vizdiff("deck", *shared, "--out", work / "deck.pptx")
     vizdiff("worksheet", *shared, "--out", work)
     vizdiff("export", "--figure", "learning", "--out", work / "learning.png")
-    vizdiff("export", "--figure", "prompts", "--out", work / "prompts.png")
     vizdiff("intervene", "--digit", "3", "--switch", "8@500", "--out", work / "switched")
     vizdiff("trajectory", "--digit", "3", "--activations", "up.*", "--out", work / "inside")
     shutil.copy(work / "switched" / "compare.png", work)
