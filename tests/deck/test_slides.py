@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from deck_fakes import COMMAND, EVERYTHING, Made, undrawn
+from deck_fakes import COMMAND, EVERYTHING, Made
 from matplotlib.figure import Figure
 from PIL import Image, ImageSequence
 
@@ -19,15 +19,11 @@ from viz_diffusion.deck.selection import Selection, read_selection
 from viz_diffusion.deck.slide_plan import DeckPlan
 from viz_diffusion.deck.slide_writer import at_most
 from viz_diffusion.errors import VizdiffInputError, VizdiffUsageError
-from viz_diffusion.files import read_json
 from viz_diffusion.lessons.base import all_lessons
 from viz_diffusion.plots.film import FILM_SIZES, film_scale, page_frames
 from viz_diffusion.plots.film_captions import counter_strip, head_strip, strip_height
 from viz_diffusion.plots.saving import figure_pixels
-from viz_diffusion.study.lesson_plan import LessonPlan
-from viz_diffusion.study.narrative import Drawing, narrate
-from viz_diffusion.study.study import Study
-from viz_diffusion.training.run import MANIFEST, WEIGHTS, Run
+from viz_diffusion.study.narrative import Drawing
 from viz_diffusion.views.frames import film_counts
 
 FIGURES = [("guess", "steps"), ("guidance", "price"), ("guidance", "guidance"), ("network", "model"), ("x", "stray")]
@@ -54,27 +50,6 @@ def test_the_outline_is_nested_and_grows(made: Made) -> None:
     assert positions == sorted(positions)  # the story's order
     names = {claim.name for finding in made.study.findings for claim in finding.claims}
     assert {"crossing", "wrong_costs"} - names == {"wrong_costs"}  # a control: what does not ship is not there
-
-
-@pytest.mark.parametrize(
-    ("name", "own", "shown"),
-    [("bundled-latent", "latent", {"latent_space", "latent_quality"}), ("bundled-text", "text", {"prompts"})],
-)
-def test_every_lecture_on_latents_or_prompts_has_the_slides_of_its_own_lesson(
-    made: Made, name: str, own: str, shown: set[str]
-) -> None:
-    run = Run.choose(name)
-    digest = read_json(run.path / MANIFEST)["sha256"][WEIGHTS]
-    plan = LessonPlan.choose([one for one in all_lessons() if one.name == own], run.config, digest)
-    (finding,) = (undrawn(plan.find(one, pytest.fail), one.figure_names) for one in plan.lessons)
-    study = replace(made.study, findings=(*made.study.findings, finding))
-    lessons = narrate(study.findings, study.recording, made.texts)
-
-    def chosen(about: Study) -> set[str]:
-        return {slide.name for slide in DeckPlan.choose(about, lessons, Selection(20), film=False).chosen}
-
-    assert shown <= chosen(replace(study, run=run))
-    assert not shown & chosen(study)  # a control: of the bundled run these are slides for a longer lecture
 
 
 def test_every_question_is_followed_by_its_answer(made: Made) -> None:

@@ -6,14 +6,14 @@ Knows nothing about PowerPoint or PDF.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from viz_diffusion.deck.outline import OUTLINE, PlannedSlide
+from viz_diffusion.deck.outline import MINUTES, OUTLINE, PlannedSlide
 from viz_diffusion.deck.pictures import DeckPicture, Film
 from viz_diffusion.deck.selection import Selection, check_available
 from viz_diffusion.deck.slide_writer import SlideWriter
 from viz_diffusion.deck.slides import Deck
-from viz_diffusion.lessons.suitability import own_lessons
+from viz_diffusion.lessons.suitability import own_figures, own_lessons
 from viz_diffusion.study.narrative import NarratedLesson
 from viz_diffusion.study.study import Study
 from viz_diffusion.text.catalogue import Texts
@@ -41,9 +41,10 @@ class DeckPlan:
         """
         there = list(_available(study, lessons, film))
         check_available(selection, there)
-        own = own_lessons(study.run.config)
-        chosen = [slide for slide, lesson in there if selection.includes(slide, lesson, lesson in own)]
-        return cls(tuple(chosen), tuple(slide for slide, _ in there if slide not in chosen), film)
+        own, figures = own_lessons(study.run.config), own_figures(study.run.config)
+        timed = [(replace(one, minutes=MINUTES[0]) if one.figure in figures else one, name) for one, name in there]
+        chosen = [slide for slide, lesson in timed if selection.includes(slide, lesson, lesson in own)]
+        return cls(tuple(chosen), tuple(slide for slide, _ in timed if slide not in chosen), film)
 
     @property
     def has_film(self) -> bool:

@@ -17,6 +17,7 @@ from viz_diffusion.deck.outline import PlannedSlide
 from viz_diffusion.deck.pictures import DeckPicture, Film, grey_picture
 from viz_diffusion.deck.references import reference_list
 from viz_diffusion.deck.slides import Paragraph, Slide
+from viz_diffusion.lessons.suitability import FIGURE_RUNS, OWN_RUNS
 from viz_diffusion.recording.trajectory import Trajectory
 from viz_diffusion.study.blocks import Table
 from viz_diffusion.study.narrative import Drawing, NarratedLesson
@@ -192,6 +193,9 @@ class SlideWriter:
             parts.append(lesson.other_digit[slide.figure])
         if not parts and lesson is not None:
             parts = [self.texts("deck.notes_say", text=at_most(lesson.say, MOST_NOTES - 1))]
+        if lesson is not None and lesson.precomputed:
+            run = FIGURE_RUNS.get(slide.figure, OWN_RUNS.get(lesson.name, ""))
+            parts.append(self.texts("deck.notes_run", run=run) if run else "")
         if not slide.question:
             parts.append(self.live_task(slide))
         return "\n\n".join(filter(None, parts))

@@ -11,6 +11,8 @@ from viz_diffusion.training.config import RunConfig
 
 OWN_RUNS = {"latent": "bundled-latent", "text": "bundled-text"}
 """The bundled run that a lesson is about, where that is not the one that is used unasked."""
+FIGURE_RUNS = {"latent_map": "bundled-latent-2d", "stable_diffusion": ""}
+"""The bundled run that a figure of such a lesson shows, where it is another; empty where the figure names its runs."""
 REASONS = ("latent", "prompts", "digits", "labels")
 """Why a run does not suit a lesson; the catalogue has ``report.left_out_<reason>`` and ``report.reason_<reason>``."""
 OF_LABELS = ("network",)
@@ -40,6 +42,11 @@ def own_lessons(config: RunConfig) -> frozenset[str]:
         "flow": config.training.objective == "flow",
     }
     return frozenset(name for name, is_so in has.items() if is_so)
+
+
+def own_figures(config: RunConfig) -> frozenset[str]:
+    """Return the names of the figures that show what only a run of this kind has: the map of latents of two numbers."""
+    return frozenset({"latent_map"} if config.space == "latent" and config.x_shape == (2, 1, 1) else ())
 
 
 @lru_cache(maxsize=4)

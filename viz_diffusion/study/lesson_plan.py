@@ -10,10 +10,13 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from viz_diffusion.files import read_json
 from viz_diffusion.lessons.base import AnyLesson, Finding, all_lessons
 from viz_diffusion.lessons.context import LessonContext
 from viz_diffusion.lessons.precomputed import load_pictures, load_results
-from viz_diffusion.lessons.suitability import reason_to_leave_out
+from viz_diffusion.lessons.suitability import OWN_RUNS, own_lessons, reason_to_leave_out
+from viz_diffusion.training.bundled_runs import BUNDLED_RUNS
+from viz_diffusion.training.run import MANIFEST, WEIGHTS
 
 if TYPE_CHECKING:
     from viz_diffusion.training.config import RunConfig
@@ -28,7 +31,9 @@ class LessonPlan:
     weights_sha256: str
     """Of the weights that are measured."""
     shipped: Mapping[type, Any] = field(default_factory=dict)
-    """Full results that ship for these weights, by their dataclass."""
+    """Full results that ship for these weights, or for others of the package (``others``), by their dataclass."""
+    others: Mapping[str, str] = field(default_factory=dict)
+    """SHA-256 of the other bundled run's weights whose results stand for a lesson's, by the lesson's name."""
     measure_slow: bool = True
     """Whether slow parts are measured where they do not ship."""
     full: bool = False
@@ -50,10 +55,15 @@ class LessonPlan:
 
         The latter are those of the core, and of the others those whose results ship for exactly these weights; slow
         parts that do not ship are then left out. Results that ship are taken, whoever named the lesson, and only
-        ``anew`` measures them again.
+        ``anew`` measures them again. The report on a bundled run that has latents and prompts, of whose own nothing
+        ships, has those lessons of the bundled runs that they are about; where a lesson is named, it is measured.
         """
         chosen = all_lessons() if lessons is None else lessons
         shipped = {} if anew else load_results(chosen, weights_sha256)
+        missing = [one for one in chosen if lessons is None and not anew and one.result not in shipped]
+        others = _of_other_runs(missing, config, weights_sha256)
+        for lesson in missing:
+            shipped |= load_results([lesson], others[lesson.name]) if lesson.name in others else {}
         suitable, left_out = [], list[tuple[AnyLesson, str]]()
         for lesson in sorted(chosen, key=lambda lesson: lesson.position):
             if lessons is None and not lesson.core and lesson.result not in shipped:
@@ -62,7 +72,7 @@ class LessonPlan:
                 left_out.append((lesson, reason))
             else:
                 suitable.append(lesson)
-        return cls(tuple(suitable), weights_sha256, shipped, lessons is not None or full, full, tuple(left_out))
+        return cls(tuple(suitable), weights_sha256, shipped, others, lessons is not None or full, full, tuple(left_out))
 
     def measures_slow(self, lesson: AnyLesson) -> bool:
         """Return whether a lesson's data will hold its slow part, where it has one."""
@@ -83,4 +93,23 @@ class LessonPlan:
         """Return a finding with those of its figures that ship."""
         if not finding.precomputed:
             return finding
-        return replace(finding, pictures=partial(load_pictures, finding.lesson, self.weights_sha256))
+        weights = self.others.get(finding.lesson.name, self.weights_sha256)
+        return replace(finding, pictures=partial(load_pictures, finding.lesson, weights))
+
+
+def _of_other_runs(lessons: Sequence[AnyLesson], config: RunConfig, weights_sha256: str) -> dict[str, str]:
+    """Return the SHA-256 of the weights of the bundled runs that lessons are about, by the lesson's name.
+
+    Only for another bundled run that has what they are about as well, such as latents.
+    """
+    bundled = _bundled_weights()
+    if weights_sha256 not in bundled.values():
+        return {}
+    wanted = [lesson.name for lesson in lessons if lesson.name in own_lessons(config)]
+    return {name: bundled[OWN_RUNS[name]] for name in wanted if OWN_RUNS.get(name) in bundled}
+
+
+def _bundled_weights() -> dict[str, str]:
+    """Return the SHA-256 of the weights of the bundled runs, by name."""
+    manifests = {name: folder / MANIFEST for name, folder in BUNDLED_RUNS.items()}
+    return {name: str(read_json(path)["sha256"][WEIGHTS]) for name, path in manifests.items() if path.is_file()}

@@ -17,12 +17,16 @@ from safetensors.torch import save_file
 from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.files import make_dir, write_json
 from viz_diffusion.lessons.base import Finding
-from viz_diffusion.lessons.latent import comparison
+from viz_diffusion.lessons.latent import comparison, joint_run
+from viz_diffusion.lessons.latent.cost import num_parameters
+from viz_diffusion.lessons.latent.joint_run import joint_sizes
 from viz_diffusion.lessons.latent.latent_study import LatentStudy, facts
 from viz_diffusion.lessons.latent.lesson import LESSON
 from viz_diffusion.lessons.precomputed import load_pictures, load_results, save_pictures, save_results
 from viz_diffusion.plots.words import use_texts
 from viz_diffusion.text.catalogue import languages, load_texts
+from viz_diffusion.training.run import Run
+from viz_diffusion.training.text_run import text_encoder_of
 
 # -- what is found -------------------------------------------------------------------------------------
 
@@ -179,14 +183,55 @@ def test_facts_are_of_the_measurement() -> None:
 @pytest.mark.parametrize("lang", languages())
 def test_figures_are_drawn(lang: str) -> None:
     with use_texts(load_texts(lang)):
-        figures = LESSON.draw(study(text_parameters=60_000))
+        figures = LESSON.draw(study())
         assert list(figures) == list(LESSON.figure_names)
         words = {name: " ".join(text.get_text() for text in figures[name].texts) for name in figures}
     assert "80.0%" in words["latent_walk"]
     assert "859,520,964" in words["stable_diffusion"]
-    assert "60,000" in words["stable_diffusion"]
+    joint = joint_sizes()
+    assert joint is not None
+    assert all(f"{size:,}" in words["stable_diffusion"] for size in (joint.text_encoder, joint.denoiser))
     assert "238,500 + 124,000" in words["latent_quality"]
     assert "99.0%" in words["channel_contents"]
+
+
+def test_the_sizes_of_the_run_with_all_parts_are_those_of_its_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    joint, run = joint_sizes(), Run.choose(joint_run.BUNDLED_LATENT_TEXT)
+    network = run.load_model()[0]
+    space, encoder = network.latent_space, text_encoder_of(run, "cpu")
+    assert joint is not None
+    assert space is not None
+    parts = (space.autoencoder.encoder, space.autoencoder.decoder)
+    assert (joint.denoiser, joint.latent) == (num_parameters(network), space.latent_shape)
+    assert joint.autoencoder == sum(map(num_parameters, parts))
+    assert joint.text_encoder == num_parameters(encoder.text)
+    found = facts(study())
+    assert (found.joint_text_parameters, found.joint_parameters) == (joint.text_encoder, joint.denoiser)
+    assert found.joint_autoencoder_parameters == joint.autoencoder
+    monkeypatch.delitem(joint_run.BUNDLED_RUNS, joint_run.BUNDLED_LATENT_TEXT)
+    assert joint_sizes() is None
+    assert facts(study()).joint_parameters == 0
+    figure = LESSON.draw(study())["stable_diffusion"]
+    assert f"{joint.denoiser:,}" not in " ".join(text.get_text() for text in figure.texts)
+
+
+@pytest.mark.parametrize("lang", languages())
+def test_the_row_of_a_network_that_was_measured_says_label_only_of_the_bundled_one(
+    lang: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = load_texts(lang)
+
+    def drawn() -> list[str]:
+        with use_texts(texts):
+            return [text.get_text() for text in LESSON.draw(study())["stable_diffusion"].texts]
+
+    labels, measured = (texts[f"figure.stable_diffusion.here_{name}"] for name in ("labels", "measured"))
+    assert labels not in (own := drawn())
+    assert measured in own
+    monkeypatch.setattr("viz_diffusion.lessons.latent.drawings.is_of_bundled", lambda _: True)
+    assert labels in (bundled := drawn())
+    assert measured not in bundled
+    assert texts["figure.stable_diffusion.text_labels"] in bundled
 
 
 # -- which networks ------------------------------------------------------------------------------------

@@ -9,16 +9,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from safetensors import safe_open
 
 from viz_diffusion.data import Digits
 from viz_diffusion.diffusion.unet import SimpleUNet
 from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.evaluation.calibration import Calibration
 from viz_diffusion.evaluation.classifier import DigitClassifier
-from viz_diffusion.files import io_errors, read_json
+from viz_diffusion.files import read_json
 from viz_diffusion.lessons.context import LessonContext
 from viz_diffusion.lessons.latent.cost import TIMING, measure_cost, training_products
+from viz_diffusion.lessons.latent.joint_run import parameters_in
 from viz_diffusion.lessons.latent.latent_map import SHOWN_LABEL, SIZES, FlatNetwork, LatentMap, measure_map
 from viz_diffusion.lessons.latent.latent_study import LatentStudy
 from viz_diffusion.lessons.latent.reconstruction import MOVED_DIGITS, measure_channels, measure_reconstruction
@@ -165,7 +165,4 @@ def _first(digits: Digits, count: int) -> Digits:
 def text_parameters() -> int | None:
     """Return the parameters of the text encoder that comes with the package; None where none does."""
     path = BUNDLED_RUNS.get(BUNDLED_TEXT, Path()) / "text_encoder.safetensors"
-    if not path.is_file():
-        return None
-    with io_errors("read", path), safe_open(path, "pt") as file:
-        return sum(file.get_tensor(name).numel() for name in file.keys() if name.startswith("text."))  # noqa: SIM118
+    return parameters_in(path, "text.") if path.is_file() else None

@@ -5,12 +5,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from viz_diffusion.lessons.latent.comparison import is_of_bundled
 from viz_diffusion.lessons.latent.figures import (
     Bar,
     draw_channel_contents,
     draw_latent_space,
     draw_latent_walk,
 )
+from viz_diffusion.lessons.latent.joint_run import joint_sizes
 from viz_diffusion.lessons.latent.latent_map import LIMIT, SHADES, LatentMap
 from viz_diffusion.lessons.latent.latent_study import LatentStudy, facts, image_products, share
 from viz_diffusion.lessons.latent.map_figure import MapDrawing, draw_latent_map
@@ -32,14 +34,7 @@ def draw(data: LatentStudy) -> Figures:
         (walks.latent_read, walks.pixel_read),
         (walks.latent_probability, walks.pixel_probability),
     )
-    cost, example = data.cost, 5 % len(made.images)
-    sizes = PartSizes(
-        data.text_parameters,
-        cost.latent_parameters,
-        cost.encoder_parameters + cost.decoder_parameters,
-        made.latents.shape[1:],
-        (1, *made.images.shape[1:]),
-    )
+    example = 5 % len(made.images)
     plane = data.plane
     first = Figures(
         latent_space=lambda: draw_latent_space(made.images, made.latents, made.decoded),
@@ -51,9 +46,28 @@ def draw(data: LatentStudy) -> Figures:
             channels.whole, channels.without, [f"{hits.mean():.1%}" for hits in shares], channels.change, limit
         ),
         latent_quality=lambda: draw_latent_quality(_cost(data), *_quality(data)),
-        stable_diffusion=lambda: draw_stable_diffusion(sizes, made.latents[example], made.decoded[example]),
+        stable_diffusion=lambda: draw_stable_diffusion(_sizes(data), made.latents[example], made.decoded[example]),
     )
     return first | mapped | others
+
+
+def _sizes(data: LatentStudy) -> list[PartSizes]:
+    """Return the sizes of the network that was measured and, where it comes with the package, of that with prompts."""
+    cost, joint = data.cost, joint_sizes()
+    image = (1, *data.reconstruction.images.shape[1:])
+    rows = [
+        PartSizes(
+            "labels" if is_of_bundled(data) else "measured",
+            None,
+            cost.latent_parameters,
+            cost.encoder_parameters + cost.decoder_parameters,
+            data.reconstruction.latents.shape[1:],
+            image,
+        )
+    ]
+    if joint is None:
+        return rows
+    return [*rows, PartSizes("prompts", joint.text_encoder, joint.denoiser, joint.autoencoder, joint.latent, image)]
 
 
 def _map(plane: LatentMap) -> MapDrawing:

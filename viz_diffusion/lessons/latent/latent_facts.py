@@ -219,5 +219,11 @@ class LatentFacts:
     """First 8 digits of the classifier's SHA-256."""
     text_parameters: int | None
     """Parameters of the bundled text encoder; None where there is none."""
+    joint_text_parameters: int
+    """Parameters of the text encoder of the bundled run in latents with prompts; 0 where there is none."""
+    joint_parameters: int
+    """Of its denoiser."""
+    joint_autoencoder_parameters: int
+    """Of its autoencoder."""
     map: Annotated[MapFacts | None, FactGroup()]
     """Of a network in latents of two numbers."""

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from viz_diffusion.evaluation.intervals import Share, half_of_mean
 from viz_diffusion.lessons.latent.cost import Cost
+from viz_diffusion.lessons.latent.joint_run import joint_sizes
 from viz_diffusion.lessons.latent.latent_facts import (
     ArmFacts,
     AutoencoderFacts,
@@ -56,7 +57,7 @@ class LatentStudy:
 
 def facts(data: LatentStudy) -> LatentFacts:
     """Return the numbers that captions and tables are filled with."""
-    quality = data.quality
+    quality, joint = data.quality, joint_sizes()
     short, real = quality.short, quality.frechet_real
     return LatentFacts(
         autoencoder=_autoencoder_facts(data),
@@ -76,6 +77,9 @@ def facts(data: LatentStudy) -> LatentFacts:
         scaled_frechet=tuple(one.frechet for one in quality.scaled),
         classifier=quality.classifier_sha256[:8],
         text_parameters=data.text_parameters,
+        joint_text_parameters=0 if joint is None else joint.text_encoder,
+        joint_parameters=0 if joint is None else joint.denoiser,
+        joint_autoencoder_parameters=0 if joint is None else joint.autoencoder,
         map=None if data.plane is None else _map_facts(data.plane),
     )
 

@@ -26,16 +26,18 @@ COMMAND = f'vizdiff trajectory --run {BUNDLED_LATENT_TEXT} --prompt "a thin lean
 """Generates with all parts in one model."""
 MIDDLES = (720, 1330, 1860, 2360, 2880)
 """Where the columns are, in page pixels: text encoder, denoiser, latent, decoder, image."""
-Y, HEIGHT = 560, 300
+Y, HEIGHT = 530, 300
 """Middle and height of the boxes."""
 
 
 @dataclass(frozen=True)
 class PartSizes:
-    """Sizes of the parts here."""
+    """Sizes of a model's parts: a row of the table."""
 
+    name: str
+    """Of the row: ``labels``, ``prompts`` or ``measured``."""
     text_encoder: int | None
-    """Parameters; None where there is none."""
+    """Parameters; None where a label takes its place, or it is not known."""
     denoiser: int
     """Parameters of the denoiser in latents."""
     autoencoder: int
@@ -46,8 +48,11 @@ class PartSizes:
     """(C, H, W)."""
 
 
-def draw_stable_diffusion(sizes: PartSizes, latent: Array, image: Array) -> Figure:
-    """Draw text encoder, denoiser, (c, h, w) latent, decoder and (H, W) image, and a table of their sizes."""
+def draw_stable_diffusion(sizes: Sequence[PartSizes], latent: Array, image: Array) -> Figure:
+    """Draw text encoder, denoiser, (c, h, w) latent, decoder and (H, W) image, and a table of their sizes.
+
+    The table has a row for each of ``sizes``, two at most, and the last one for Stable Diffusion 1.5.
+    """
     with theme.use_theme():
         words = figure_words("stable_diffusion")
         figure = theme.new_figure(words("title"))
@@ -67,8 +72,8 @@ def draw_stable_diffusion(sizes: PartSizes, latent: Array, image: Array) -> Figu
         theme.write(
             figure,
             90,
-            1630,
-            words("source", command=COMMAND),
+            1668,
+            words("source", runs="".join(words(f"runs_{one.name}") for one in sizes), command=COMMAND),
             ha="left",
             va="center",
             color=theme.MUTED,
@@ -96,7 +101,8 @@ def _place_latent(figure: Figure, latent: Array) -> None:
         raster.place_noise(figure, left, Y - side - gap / 2 + row * (side + gap), factor, values)
 
 
-def _table(figure: Figure, page: Axes, sizes: PartSizes) -> None:
+def _table(figure: Figure, page: Axes, sizes: Sequence[PartSizes]) -> None:
+    """Draw the heads, a row for each of ``sizes`` and one for Stable Diffusion, in the height of three rows."""
     words = figure_words("stable_diffusion")
 
     def shape(numbers: Sequence[int]) -> str:
@@ -105,18 +111,20 @@ def _table(figure: Figure, page: Axes, sizes: PartSizes) -> None:
     def count(number: int) -> str:
         return f"{number:,}"
 
-    own_text = words("label") if sizes.text_encoder is None else count(sizes.text_encoder)
+    def own(one: PartSizes) -> tuple[str, ...]:
+        text = words(f"text_{one.name}") if one.text_encoder is None else count(one.text_encoder)
+        return text, count(one.denoiser), shape(one.latent), count(one.autoencoder), shape(one.image)
+
     heads = ["parameters", "parameters", "latent", "autoencoder", "image"]
-    rows = (
-        ("here", (own_text, count(sizes.denoiser), shape(sizes.latent), count(sizes.autoencoder), shape(sizes.image))),
-        ("published", (count(TEXT_ENCODER), count(DENOISER), shape(LATENT), count(AUTOENCODER), shape(IMAGE))),
-    )
+    published = (count(TEXT_ENCODER), count(DENOISER), shape(LATENT), count(AUTOENCODER), shape(IMAGE))
+    rows = [*((f"here_{one.name}", own(one)) for one in sizes), ("published", published)]
+    height = 606 / len(rows)
     for middle, head in zip(MIDDLES, heads, strict=True):
-        theme.write(figure, middle, 998, words(head), color=theme.MUTED, va="baseline", linespacing=1.25)
+        theme.write(figure, middle, 888, words(head), color=theme.MUTED, va="baseline", linespacing=1.25)
     for row, (name, cells) in enumerate(rows):
-        y = 1130 + 230 * row
-        page.plot([90, 3110], [y - 100, y - 100], color=theme.FAINT, lw=2)
+        y = 920 + (row + 0.5) * height
+        page.plot([90, 3110], [y - height / 2, y - height / 2], color=theme.FAINT, lw=2)
         theme.write(figure, 90, y, words(name), ha="left", va="center", linespacing=1.3)
         for middle, cell in zip(MIDDLES, cells, strict=True):
-            colour = theme.PURPLE if row == 0 else theme.ORANGE
+            colour = theme.ORANGE if name == "published" else theme.PURPLE
             theme.write(figure, middle, y, cell, 20, va="center", color=colour, linespacing=1.25)
