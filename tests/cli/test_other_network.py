@@ -18,12 +18,14 @@ from viz_diffusion.cli.other_network import other_network
 from viz_diffusion.diffusion.unet import SimpleUNet
 from viz_diffusion.recording.latent_pictures import pictured
 from viz_diffusion.recording.trajectory import Trajectory
-from viz_diffusion.report.assembly import other_network_note
+from viz_diffusion.report.assembly import other_network_note, players, with_other_network
 from viz_diffusion.study.other_network import OtherNetwork, other_run, shipped_cost
 from viz_diffusion.text.catalogue import languages, load_texts
 from viz_diffusion.training.run import Run
+from viz_diffusion.training.text_run import with_prompts
 
 OTHERS = {"bundled": "bundled-latent", "bundled-latent": "bundled"}
+OTHERS_OF_PROMPTS = {"bundled-text": "bundled-latent-text", "bundled-latent-text": "bundled-text"}
 SAMPLINGS: dict[str, dict[str, Any]] = {
     "ddim": {"sampler": "ddim", "steps": 6, "guidance": 2.0, "eta": 0.5},
     "ddpm": {"sampler": "ddpm", "steps": 5, "guidance": 1.5, "variance": "beta_tilde"},
@@ -88,7 +90,37 @@ def test_only_a_network_of_mnist_on_the_same_schedule_has_another() -> None:
     assert name(other_run(Run.control("no_time").config)) == "bundled-latent"
     assert other_run(replace(config, dataset="fashion-mnist")) is None
     assert other_run(replace(config, model=replace(config.model, schedule=None), schedule="cosine")) is None
-    assert other_run(Run.choose("bundled-text").config) is None
+
+
+@pytest.mark.parametrize("run", OTHERS_OF_PROMPTS)
+def test_a_network_of_prompts_has_that_of_the_other_space_with_the_same_prompts(run: str) -> None:
+    config = Run.choose(run).config
+    plain = other_run(config)
+    assert plain is not None
+    assert (plain.name, plain.config.prompts) == (OTHERS_OF_PROMPTS[run], ())
+    prompts = ("a thin seven", "一个七")
+    other = other_run(with_prompts(config, prompts))
+    assert other is not None
+    assert (other.name, other.config.prompts) == (OTHERS_OF_PROMPTS[run], prompts)
+    assert config.model.text is not None
+    known = replace(config.model.text, vocabulary=(*config.model.text.vocabulary, "curly"))
+    wider = replace(config, model=replace(config.model, text=known))
+    assert other_run(with_prompts(wider, ("a thin seven",))) is not None
+    assert other_run(with_prompts(wider, ("a curly seven",))) is None, "the other one does not know this word"
+
+
+def test_the_player_of_another_network_shows_the_prompt() -> None:
+    study = opened("bundled-latent-text", prompt=["a thick three"], digit=None, sampler="ddim", steps=3)
+    other = other_network(study, QUIET)
+    assert other is not None
+    texts = load_texts("en").for_classes(study.loaded.run.config.class_names)
+    about = study.measure([])
+    player = with_other_network(players(about), about, other, texts).comparisons[-1]
+    assert (player.shown, player.space) == ("a thick three", "pixel")
+    plain = opened("bundled", **SAMPLINGS["ddim"])
+    other, about = other_network(plain, QUIET), plain.measure([])
+    assert other is not None
+    assert with_other_network(players(about), about, other, load_texts("en")).comparisons[-1].shown == 4
 
 
 @pytest.fixture(scope="module")

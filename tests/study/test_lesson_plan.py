@@ -12,6 +12,7 @@ from viz_diffusion.lessons.precomputed import load_pictures
 from viz_diffusion.study.lesson_plan import LessonPlan
 from viz_diffusion.training.bundled_runs import BUNDLED_RUNS
 from viz_diffusion.training.run import MANIFEST, WEIGHTS, Run
+from viz_diffusion.training.text_run import with_prompts
 
 JOINT = "bundled-latent-text"
 
@@ -52,6 +53,15 @@ def test_results_of_other_runs_stand_only_where_nothing_was_named_and_the_run_is
     named = planned(JOINT, lessons=[lesson("latent"), lesson("text")])
     assert (named.others, named.shipped) == ({}, {})
     assert not any(map(named.ships_whole, named.lessons))
+
+
+def test_chosen_prompts_leave_out_no_chapter_that_shows_what_was_measured_on_another_run() -> None:
+    config = with_prompts(Run.choose(JOINT).config, ["a thin seven"])
+    plan = LessonPlan.choose(None, config, weights_of(JOINT))
+    assert shown(plan) == {"latent", "text"}
+    assert not {"latent", "text"} & {one.name for one, _ in plan.left_out}
+    named = LessonPlan.choose([lesson("latent")], config, weights_of(JOINT))
+    assert [one.name for one, _ in named.left_out] == ["latent"]  # measured, it would be about the ten digits
 
 
 @pytest.mark.parametrize(

@@ -61,8 +61,9 @@ def players(study: Study) -> Players:
 
 def with_other_network(played: Players, study: Study, other: OtherNetwork, texts: Texts) -> Players:
     """Return players and, as the last comparison, the recording's generation by a network in the other space."""
-    note = other_network_note(other, texts)
-    player = _comparison_player(other.generation, study.trajectory, space=other.space, note=note)
+    note, label = other_network_note(other, texts), other.generation.digit
+    name = texts.label(label) if study.run.config.class_names else ""
+    player = _comparison_player(other.generation, study.trajectory, space=other.space, name=name, note=note)
     return replace(played, comparisons=(*played.comparisons, player))
 
 

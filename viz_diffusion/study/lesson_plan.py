@@ -68,7 +68,7 @@ class LessonPlan:
         for lesson in sorted(chosen, key=lambda lesson: lesson.position):
             if lessons is None and not lesson.core and lesson.result not in shipped:
                 continue
-            if reason := reason_to_leave_out(lesson, config):
+            if lesson.name not in others and (reason := reason_to_leave_out(lesson, config)):
                 left_out.append((lesson, reason))
             else:
                 suitable.append(lesson)

@@ -7,18 +7,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from viz_diffusion.errors import VizdiffUsageError
 from viz_diffusion.files import read_json
 from viz_diffusion.lessons.latent.cost import Cost
 from viz_diffusion.lessons.latent.latent_study import LatentStudy
 from viz_diffusion.lessons.latent.lesson import LESSON
 from viz_diffusion.lessons.precomputed import load_results
 from viz_diffusion.recording.comparison_runs import Generation
-from viz_diffusion.training.bundled_runs import BUNDLED_RUNS
+from viz_diffusion.training.bundled_runs import BUNDLED_LATENT_TEXT, BUNDLED_RUNS, BUNDLED_TEXT
 from viz_diffusion.training.config import RunConfig
 from viz_diffusion.training.run import MANIFEST, WEIGHTS, Run
+from viz_diffusion.training.text_run import prompted_run
 
 _OTHER = {"pixel": "bundled-latent", "latent": "bundled"}
 """The bundled run in the other space, by the space of a run."""
+_OTHER_OF_PROMPTS = {"pixel": BUNDLED_LATENT_TEXT, "latent": BUNDLED_TEXT}
+"""The same of a run that was trained with text."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,15 +49,21 @@ class OtherNetwork:
 def other_run(config: RunConfig) -> Run | None:
     """Return the bundled run that a run's generations are compared with; None where there is none.
 
-    There is one for a run on MNIST whose network is given digits and was trained on the same noise schedule.
+    There is one for a run on MNIST whose network is given digits, or prompts that the other one's text encoder knows,
+    and was trained on the same noise schedule. It is given the same prompts.
     """
-    folder = BUNDLED_RUNS[_OTHER[config.space]]
-    is_mnist = config.dataset == "mnist" and config.is_digits and config.model.text is None
+    folder = BUNDLED_RUNS[(_OTHER if config.model.text is None else _OTHER_OF_PROMPTS)[config.space]]
+    is_mnist = config.dataset == "mnist" and (config.is_digits or bool(config.prompts))
     if not is_mnist or not (folder / MANIFEST).is_file():
         return None
     other = Run.open(folder)
     schedules = [(one.schedule, one.num_train_timesteps) for one in (config, other.config)]
-    return other if schedules[0] == schedules[1] else None
+    if schedules[0] != schedules[1]:
+        return None
+    try:
+        return prompted_run(other, config.prompts) if config.prompts else other
+    except VizdiffUsageError:  # it does not know a word
+        return None
 
 
 def compared(generation: Generation, other: Run, config: RunConfig, weights_sha256: str) -> OtherNetwork:

@@ -32,17 +32,14 @@ LABEL_FACTS = frozenset(
 )
 """Facts that are labels, and whose names texts show."""
 
+_OF_TEXT = ("prompts", "attributes", "word_maps", "text_similarity")
+_OF_LATENT = ("latent_space", "latent_walk", "latent_map", "channel_contents", "latent_quality", "stable_diffusion")
 _ABOUT_DIGITS = tuple(
     f"{part}.{name}."
-    for part, names in (
-        ("chapter", ("text",)),
-        ("picture", ("prompts", "attributes", "word_maps", "text_similarity")),
-        ("figure", ("prompts", "attributes", "word_maps", "text_similarity")),
-        ("deck.slide", ("prompts", "attributes", "word_maps", "text_similarity")),
-    )
-    for name in names
+    for part in ("chapter", "picture", "figure", "deck.slide")
+    for name in (("text", "latent") if part == "chapter" else _OF_TEXT + _OF_LATENT)
 )
-"""Texts of lesson text: it is about digits, whichever prompts a page is about."""
+"""Texts of the lessons text and latent: they are about digits, whichever prompts a page is about."""
 _AS_THEY_ARE = ("report.reason_", "report.left_out_", "own.", "alone.", *_ABOUT_DIGITS)
 _NO_FIELD = r"(?![^{}]*\})"
 _OF_CLASSES = "which|another|requested|same|one|each|every|new|final|any|within a|Gaussian a|final|own"
@@ -92,6 +89,10 @@ _OF_PROMPTS: Mapping[str, tuple[tuple[str, str], ...]] = {
         (r"^Label (\{digit\})", r"Prompt “\1”"),
         (r"\blabel (\{digit\})", r"prompt “\1”"),
         (r"\bnoise and a label\b", "noise and a prompt"),
+        (r"(\{num_labels\}) labels\b", r"\1 prompts"),
+        (r"\bonly the label (changed|differs)\b", r"only the prompt \1"),
+        (r"\bnoise, label and weights\b", "noise, prompt and weights"),
+        (r"\b(x_t, t|mixture, t|timestep) and the label\b", r"\1 and the prompt"),
         (r"\bknow the class\b", "see what the prompt names"),
         (r"\bthe same class\b", "the same prompt"),
         (r"\bclass (?=“\{)", "prompt "),
@@ -106,6 +107,11 @@ _OF_PROMPTS: Mapping[str, tuple[tuple[str, str], ...]] = {
         (r"^标签 y$", "提示词 y"),
         (r"标签 ?(\{digit\})", r"提示词“\1”"),
         (r"噪声和一个标签", "噪声和一个提示词"),
+        (r"(\{num_labels\} 个)标签：不同的只有标签", r"\1提示词：不同的只有提示词"),
+        (r"只有标签不同", "只有提示词不同"),
+        (r"噪声、标签和权重", "噪声、提示词和权重"),
+        (r"(t ?|时间步)和标签(?=。|，|输入)", r"\1和提示词"),
+        (r"有了标签，这些(图像|潜变量)都是同一个类别", r"有了提示词，这些\1都符合它"),
         (r"同一类别", "同一提示词"),
         (r"(“\{\w+\}”)类的图像", r"提示词为\1的图像"),
         (r"类别 ?(\{(?!\w*_arg\b)\w+\}) ?", r"提示词“\1”"),
