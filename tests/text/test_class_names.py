@@ -14,6 +14,7 @@ NAMES = ("cat", "dog", "owl")
 ABOUT_DIGITS = re.compile(
     r"report\.(left_out|reason)_|chapter\.(?!noising|training|guess|step|label|network|clock)|alone\."
     r"|(picture|figure|deck\.slide)\.(prompts|attributes|word_maps|text_similarity)\."  # of lesson text
+    r"|(picture|figure|deck\.slide)\.(latent_\w+|channel_contents|stable_diffusion)\."  # of lesson latent
 )
 
 

@@ -24,6 +24,8 @@ LATENT, IMAGE = (4, 64, 64), (3, 512, 512)
 """Channels, rows and columns of its latents and images."""
 COMMAND = f'vizdiff trajectory --run {BUNDLED_LATENT_TEXT} --prompt "a thin leaning seven"'
 """Generates with all parts in one model."""
+RUNS = {"labels": "bundled-latent", "prompts": BUNDLED_LATENT_TEXT}
+"""The bundled run of a row."""
 MIDDLES = (720, 1330, 1860, 2360, 2880)
 """Where the columns are, in page pixels: text encoder, denoiser, latent, decoder, image."""
 Y, HEIGHT = 530, 300
@@ -73,7 +75,11 @@ def draw_stable_diffusion(sizes: Sequence[PartSizes], latent: Array, image: Arra
             figure,
             90,
             1668,
-            words("source", runs="".join(words(f"runs_{one.name}") for one in sizes), command=COMMAND),
+            words(
+                "source",
+                runs="".join(words(f"runs_{one.name}", run=RUNS[one.name]) for one in sizes if one.name in RUNS),
+                command=COMMAND,
+            ),
             ha="left",
             va="center",
             color=theme.MUTED,
