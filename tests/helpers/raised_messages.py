@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
@@ -20,6 +21,18 @@ FIELD = "\0"
 """Stands in a template for a value that is no words."""
 _MOST_CHOICES = 6
 _DEEPEST = 6
+SPOKEN = {
+    "data.fitting": ("fitting_note",),
+    "data.image_folder": ("list_images", "read_images", "split_note", "_notes"),
+    "data.inspection": ("_transposed", "_inverted", "_blank", "_repeated"),
+    "recording.store.reader": ("extent",),
+    "recording.store.layout": ("describe",),
+    "recording.timestep_reader": ("place", "_flow"),
+    "training.checkpoint": ("load_checkpoint",),
+    "training.checkpoint_series": ("read_newest", "resume"),
+    "training.metrics_log": ("lost_metrics",),
+}
+"""Functions whose words the command line prints, in a message or as a note, by their module."""
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -72,6 +85,10 @@ class Reader:
                     for inner in ast.walk(node):
                         if isinstance(inner, ast.Call) and _called(inner) == "__init__":
                             self.site(module, inner.args[0], True)
+        for name, functions in SPOKEN.items():
+            module = self.modules[f"viz_diffusion.{name}"]
+            for node in (node for function in functions for node in _words(module.functions[function])):
+                self.site(module, node, False)
         return self.found
 
     def site(self, module: Module, message: ast.expr, whole: bool) -> None:
@@ -82,7 +99,7 @@ class Reader:
                 continue
             if not template.strip(FIELD):
                 self.found.opaque[self.place] = template
-            elif not re.search("^ |  | ,", template):  # a value that is never empty here
+            elif not re.search("^[ ,]|  | ,", template):  # a value that is never empty here
                 self.found.templates.setdefault(template, self.place)
 
     def texts(self, node: ast.expr, module: Module, depth: int) -> set[str]:
@@ -229,7 +246,11 @@ def _module(path: Path) -> Module:
     module = Module(".".join(parts).removesuffix(".__init__"), ast.parse(path.read_text("utf-8")))
     for node in module.tree.body:
         if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
-            module.constants |= {to.id: node.value for to in _targets(node) if isinstance(to, ast.Name)}
+            pairs = [(to, node.value) for to in _targets(node)]
+            for to, value in list(pairs):
+                if isinstance(to, ast.Tuple) and isinstance(value, ast.Tuple):
+                    pairs += zip(to.elts, value.elts, strict=True)
+            module.constants |= {to.id: value for to, value in pairs if isinstance(to, ast.Name)}
     for node in ast.walk(module.tree):
         if isinstance(node, ast.ImportFrom) and node.module:
             module.imports |= {alias.asname or alias.name: (node.module, alias.name) for alias in node.names}
@@ -238,6 +259,15 @@ def _module(path: Path) -> Module:
             for inner in ast.walk(node):
                 module.scopes[inner] = node
     return module
+
+
+def _words(node: ast.AST) -> Iterator[ast.expr]:
+    """Yield the texts of a function that are not in another text, an error or a docstring."""
+    if isinstance(node, ast.JoinedStr) or (isinstance(node, ast.Constant) and isinstance(node.value, str)):
+        yield node
+    elif not isinstance(node, ast.Raise) and not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)):
+        for inner in ast.iter_child_nodes(node):
+            yield from _words(inner)
 
 
 def _called(node: ast.Call) -> str:

@@ -133,9 +133,13 @@ class Terminal:
         """Print one line: the label, then the text ``terminal.KEY`` of the catalogue, filled in."""
         self.say(label, self.text(key, **values))
 
+    def message(self, marked: str) -> str:
+        """Return a message of the library in the terminal's language, with options in the place of parameters."""
+        return with_options(in_language(marked, self.texts.lang), option_name)
+
     def note(self, marked: str) -> None:
-        """Print a note of the library, whose parameters stand between backticks, with the options in their place."""
-        self.say("Note", with_options(in_language(marked, self.texts.lang), option_name))
+        """Print a note of the library, whose parameters stand between backticks."""
+        self.say("Note", self.message(marked))
 
     def tell_clipping(self, share: float | None, clip: bool) -> None:
         """Print the share of pixels of predicted x_0 outside [-1, 1], and whether they were clipped; None: nothing."""

@@ -63,6 +63,8 @@ class OpenStudy:
 
     def _remark(self, key: str, **values: Any) -> None:
         shown = {name: show_path(value) if isinstance(value, Path) else value for name, value in values.items()}
+        if "reason" in shown:
+            shown["reason"] = self._terminal.message(shown["reason"])
         self._terminal.tell("Note", key, **shown)
 
     @cached_property

@@ -182,7 +182,7 @@ def _own_data(network: ModelConfig, options: NewRun, terminal: Terminal) -> tupl
     found = load_data_set(options.data_dir, options.image_size)
     terminal.say("Data", data_summary(found, terminal))
     for note in found.notes:
-        terminal.say("", note)
+        terminal.say("", terminal.message(note))
     network = replace(
         network, image_size=found.image_size, in_channels=found.channels, num_labels=found.train.num_labels
     )

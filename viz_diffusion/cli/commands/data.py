@@ -9,10 +9,10 @@ import typer
 
 from viz_diffusion.cli.console import Terminal, show_path, table
 from viz_diffusion.cli.data_text import data_summary
-from viz_diffusion.cli.option_groups import OUTPUT, option_name
+from viz_diffusion.cli.option_groups import OUTPUT
 from viz_diffusion.cli.options import ForceOption, ImageSizeOption, JsonOption, LangOption, QuietOption
 from viz_diffusion.cli.outputs import Output
-from viz_diffusion.errors import VizdiffInputError, VizdiffUsageError, with_options
+from viz_diffusion.errors import VizdiffInputError, VizdiffUsageError
 from viz_diffusion.files.output_places import place_file
 
 if TYPE_CHECKING:
@@ -70,9 +70,9 @@ def run_command(
     found = suspicions(data, str(folder))
     terminal.say("Data", data_summary(data, terminal))
     for note in data.notes:
-        terminal.say("", note)
+        terminal.say("", terminal.message(note))
     for one in found:
-        terminal.tell("Check", f"suspicion_{one.kind}", text=with_options(one.text, option_name))
+        terminal.tell("Check", f"suspicion_{one.kind}", text=terminal.message(one.text))
     if not as_json and not quiet:
         rows = [(name, str(number), str(counts[1][name])) for name, number in counts[0].items()]
         for line in table([terminal.text(f"column_{name}") for name in ("class", "training", "heldout")], rows):
