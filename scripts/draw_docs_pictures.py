@@ -156,9 +156,15 @@ def slide_page(deck: Path, picture: str) -> str:
         elif shape.has_text_frame and "Number" not in shape.name:
             size = 28 if shape == slide.shapes.title else 18
             side = "right" if shape.name == "section" else "left"
-            text = escape(shape.text_frame.text)
+            text = "<br>".join(map(html_of, shape.text_frame.paragraphs))
             parts.append(f'<div style="{place};font:{size}px sans-serif;text-align:{side}">{text}</div>')
     return f'<!doctype html><meta charset="utf-8"><body style="margin:0;background:#fff">{"".join(parts)}</body>'
+
+
+def html_of(paragraph: Any) -> str:
+    """Return a paragraph of a slide as HTML, with its subscripts."""
+    words = ((escape(run.text), run._r.rPr is not None and run._r.rPr.get("baseline")) for run in paragraph.runs)
+    return "".join(f"<sub>{text}</sub>" if lowered else text for text, lowered in words)
 
 
 def save(picture: Image.Image, path: Path, width: int) -> None:

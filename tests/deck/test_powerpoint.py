@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import zipfile
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from pptx.util import Inches
 
 from viz_diffusion.deck.powerpoint import write_pptx
 from viz_diffusion.deck.template import check_template
+from viz_diffusion.deck.typography import subscripts
 from viz_diffusion.errors import VizdiffInputError
 
 EMU = 914400
@@ -35,6 +37,11 @@ def deck(written: Path) -> Any:
     return Presentation(str(written))
 
 
+def written_out(text: str) -> str:
+    """Return a text as a slide holds it: without the underlines that subscripts are written with."""
+    return "".join(part for part, _ in subscripts(text))
+
+
 def pictures(slide: Any) -> list[Any]:
     return [one for one in slide.shapes if one.shape_type in (MSO_SHAPE_TYPE.PICTURE, MSO_SHAPE_TYPE.MEDIA)]
 
@@ -46,7 +53,7 @@ def alt(shape: Any) -> str:
 def test_it_is_16_to_9_with_the_planned_slides(deck: Any, made: Made) -> None:
     assert deck.slide_width / deck.slide_height == pytest.approx(16 / 9, abs=1e-4)
     assert deck.slide_width == pytest.approx(40 / 3 * EMU, abs=1)
-    assert [slide.shapes.title.text for slide in deck.slides] == [slide.title for slide in made.deck().slides]
+    assert [slide.shapes.title.text for slide in deck.slides] == [written_out(one.title) for one in made.deck().slides]
     assert deck.core_properties.title == made.deck().title
 
 
@@ -87,7 +94,7 @@ def test_the_film_moves_and_the_movie_is_embedded(deck: Any, made: Made) -> None
 def test_notes_say_what_was_planned(deck: Any, made: Made) -> None:
     for slide, planned in zip(deck.slides, made.deck().slides, strict=True):
         assert len(planned.notes) > 30
-        assert slide.notes_slide.notes_text_frame.text == planned.notes
+        assert slide.notes_slide.notes_text_frame.text == written_out(planned.notes)
     assert sum(planned.notes.count("Ask: ") for planned in made.deck().slides) >= 12
 
 
@@ -210,7 +217,7 @@ def test_a_template_gives_size_layouts_colours_and_fonts(made: Made, tmp_path: P
     assert template.read_bytes() == before
     deck = Presentation(str(tmp_path / "deck.pptx"))
     assert (deck.slide_width, deck.slide_height) == (Inches(10), Inches(5.625))
-    assert [slide.shapes.title.text for slide in deck.slides] == [slide.title for slide in made.deck().slides]
+    assert [slide.shapes.title.text for slide in deck.slides] == [written_out(one.title) for one in made.deck().slides]
     assert {slide.slide_layout.name for slide in deck.slides} == {"Title Slide", "Title Only"}
     theme = deck.slide_master.part.part_related_by(RELATIONSHIP_TYPE.THEME).blob
     assert b"C00000" in theme
@@ -268,3 +275,22 @@ def test_what_is_no_template_is_refused_in_one_line(tmp_path: Path) -> None:
         check_template(cut)
     with pytest.raises(VizdiffInputError, match=r"nowhere\.pptx is missing"):
         check_template(tmp_path / "nowhere.pptx")
+
+
+def test_an_index_in_a_line_is_a_subscript(deck: Any) -> None:
+    paragraphs = [
+        paragraph
+        for slide in deck.slides
+        for shape in slide.shapes
+        if shape.has_text_frame
+        for paragraph in shape.text_frame.paragraphs
+    ]
+    lowered = [
+        (before.text[-1:], run.text)
+        for paragraph in paragraphs
+        for before, run in pairwise(paragraph.runs)
+        if run._r.rPr is not None and run._r.rPr.get("baseline")
+    ]
+    assert ("x", "t") in lowered
+    assert set(lowered) <= {("x", "t"), ("x", "T"), ("L", "T")}
+    assert not [paragraph.text for paragraph in paragraphs if "x_t" in paragraph.text]

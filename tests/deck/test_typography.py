@@ -6,7 +6,17 @@ from importlib import resources
 
 import pytest
 
-from viz_diffusion.deck.typography import FONTS, clean, runs, width, wrap
+from viz_diffusion.deck.typography import (
+    FONTS,
+    SUBSCRIPT_SIZE,
+    clean,
+    draw,
+    register_fonts,
+    runs,
+    subscripts,
+    width,
+    wrap,
+)
 from viz_diffusion.files import sha256_bytes
 from viz_diffusion.text.catalogue import languages, load_texts
 
@@ -37,6 +47,53 @@ def test_a_text_is_split_between_the_fonts() -> None:
     assert clean("a\x00b\N{GRINNING FACE}") == "a b?"
     assert width("x̂", 10) == pytest.approx(width("x", 10))
     assert width("中", 10) == pytest.approx(10)
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("x_t = √ᾱ x₀", [("x", False), ("t", True), (" = √ᾱ x₀", False)]),
+        ("噪声图像x_t变成x_T", [("噪声图像x", False), ("t", True), ("变成x", False), ("T", True)]),
+        ("max_t, x_text, L_1 and snake_case", [("max_t, x_text, L_1 and snake_case", False)]),
+    ],
+)
+def test_indices_are_subscripts_and_other_underlines_are_none(text: str, parts: list[tuple[str, bool]]) -> None:
+    assert subscripts(text) == parts
+
+
+def test_a_line_is_as_wide_as_it_is_drawn_and_its_subscript_small_and_low() -> None:
+    assert width("x_t", 10) == pytest.approx(width("x", 10) + width("t", 10 * SUBSCRIPT_SIZE))
+    register_fonts()
+    drawn = []
+
+    class Line:
+        def __init__(self, x: float, y: float) -> None:
+            self.place = x, y
+
+        def setFont(self, _: str, size: float) -> None:
+            self.size = size
+
+        def setHorizScale(self, _: float) -> None:
+            pass
+
+        def textOut(self, text: str) -> None:
+            drawn.append((text, self.size, *self.place))
+
+    class Canvas:
+        beginText = Line
+
+        def setFillColor(self, _: object) -> None:
+            pass
+
+        def drawText(self, _: Line) -> None:
+            pass
+
+    draw(Canvas(), 0, 0, "x_t ab", 10, "#000000")
+    before, lowered, after = drawn
+    assert (before[0], lowered[0], after[0]) == ("x", "t", " ab")
+    assert lowered[1] < before[1] == after[1] == 10
+    assert lowered[3] < before[3] == after[3] == 0
+    assert after[2] == pytest.approx(width("x_t", 10))
 
 
 @pytest.mark.parametrize("across", [60, 100, 200])

@@ -16,6 +16,7 @@ from viz_diffusion.deck.layout import Box, split_line, title_size
 from viz_diffusion.deck.pptx_shapes import ShapeWriter
 from viz_diffusion.deck.slides import Deck, Slide
 from viz_diffusion.deck.template import EMU, SlideTemplate, placeholder_type
+from viz_diffusion.deck.typography import subscripts
 from viz_diffusion.files import write_bytes
 
 _SMALLEST_COVER_PICTURE = 0.2
@@ -72,6 +73,9 @@ class _SlideComposer:
         if not self.is_cover:
             self.number()
         self.notes()
+        for part in (self.slide, self.slide.notes_slide):
+            for run in part._element.xpath(".//a:r"):
+                lower_subscripts(run)
 
     def title(self) -> None:
         """Fill the title, in smaller type or in two lines where it does not fit on one; a question alone is large."""
@@ -177,6 +181,18 @@ class _SlideComposer:
             for paragraph in frame.paragraphs:
                 for run in paragraph.runs:
                     self.shapes.set_language(run)
+
+
+def lower_subscripts(run: Any) -> None:
+    """Split a run of text, as lxml's element, so that the t of ``x_t`` is set as a subscript."""
+    for part, lowered in subscripts(run.text):
+        piece = deepcopy(run)
+        piece.text = part
+        if lowered:
+            piece.get_or_add_rPr().set("baseline", "-25000")
+        run.addprevious(piece)
+    if run.text:
+        run.getparent().remove(run)
 
 
 def _add_sections(file: Any, deck: Deck) -> None:

@@ -27,6 +27,9 @@ _MARK_HEIGHT = 1120 / 2048
 """Ems: height of the letters that combining marks are designed for; above higher letters a mark is raised."""
 _MARK_CENTRE = -0.25
 """Ems from the origin of a combining mark to its middle, in DejaVu Sans."""
+_SUBSCRIPT = re.compile(r"(?<![A-Za-z0-9_][xL])(?<=[xL])_([tT])(?![A-Za-z0-9_])")
+SUBSCRIPT_SIZE, SUBSCRIPT_DROP = 0.7, 0.18
+"""Size of a subscript, and how far it is set below the line, as shares of the type size."""
 
 
 @cache
@@ -67,9 +70,19 @@ def _top(letter: str) -> float:
         return -ImageFont.truetype(str(file), ems).getbbox(letter, anchor="ls")[1] / ems
 
 
+def subscripts(text: str) -> list[tuple[str, bool]]:
+    """Return the parts of a text and whether each is a subscript: ``x_t`` is x, and t as its subscript."""
+    parts = [(part, place % 2 == 1) for place, part in enumerate(_SUBSCRIPT.split(text))]
+    return [(part, lowered) for part, lowered in parts if part]
+
+
 def width(text: str, size: float) -> float:
     """Return the width in points of a text on one line in ``size`` points."""
-    return sum(_advance(name, part, size) for name, part in runs(text))
+    return sum(
+        _advance(name, part, size * SUBSCRIPT_SIZE if lowered else size)
+        for words, lowered in subscripts(text)
+        for name, part in runs(words)
+    )
 
 
 def _advance(name: str, part: str, size: float) -> float:
@@ -117,10 +130,20 @@ def register_fonts() -> str:
 
 
 def draw(canvas: Any, x: float, y: float, text: str, size: float, colour: str) -> None:
-    """Write one line on a PDF canvas, its baseline at ``y``; combining marks are centred above the letter before."""
+    """Write one line on a PDF canvas, its baseline at ``y``, with subscripts below it."""
     from reportlab.lib.colors import HexColor
 
     canvas.setFillColor(HexColor(colour))
+    for words, lowered in subscripts(text):
+        if lowered:
+            _draw(canvas, x, y - SUBSCRIPT_DROP * size, words, size * SUBSCRIPT_SIZE)
+        else:
+            _draw(canvas, x, y, words, size)
+        x += width(words, size * SUBSCRIPT_SIZE if lowered else size)
+
+
+def _draw(canvas: Any, x: float, y: float, text: str, size: float) -> None:
+    """Write a text without subscripts; combining marks are centred above the letter before."""
     for name, part in runs(text):
         for plain in re.findall(r".[\u0300-\u036f]+|[^\u0300-\u036f]+?(?=.[\u0300-\u036f]|$)", part):
             marked = len(plain) > 1 and "\u0300" <= plain[1] <= "\u036f"
