@@ -17,6 +17,8 @@ from viz_diffusion.training import text_encoder_training
 from viz_diffusion.training.bundled_runs import BUNDLED_RUNS
 from viz_diffusion.training.run import Run
 from viz_diffusion.training.thumbnails import Thumbnails
+from viz_diffusion.views.latent_channels import draw_channels
+from viz_diffusion.views.strip import draw_strip
 
 PROMPT, OTHER = "a thin leaning seven", "a thick two"
 FEW = ["--sampler", "ddim", "--steps", "4", "--guidance", "2", "--quiet"]
@@ -71,6 +73,22 @@ def test_a_recording_has_its_prompt_its_latents_and_their_pictures(run: Path, fo
     assert (folder / "latent_channels.png").stat().st_size > 0
 
 
+@pytest.mark.parametrize(("prompt", "guidance", "why"), [(PROMPT, "0", "guidance scale 0"), ("", "2", "empty prompt")])
+def test_a_recording_without_a_prompt_that_counts_says_so(
+    run: Path, tmp_path: Path, prompt: str, guidance: str, why: str
+) -> None:
+    argv = ["--run", str(run), "--prompt", prompt, *FEW, "--guidance", guidance, "--out", str(tmp_path)]
+    assert main(["trajectory", *argv]) == 0
+    said = json.loads((tmp_path / "trajectory.json").read_text())
+    assert said["label"] == (prompt or "∅")
+    assert why in said["caption"]
+    assert why in said["latent_channels"]["caption"]
+    found = Trajectory.open(tmp_path / "trajectory.zarr")
+    for figure in (draw_strip(found), draw_channels(found)):
+        words = " ".join(text.get_text() for text in figure.texts)
+        assert f"“{prompt or '∅'}”" not in words, "the title does not name what plays no part"
+
+
 def test_samples_are_pictures_of_prompts(run: Path, tmp_path: Path) -> None:
     out = tmp_path / "two.npz"
     argv = ["--run", str(run), "--prompt", PROMPT, "--prompt", OTHER, "--count", "4", *FEW, "--out", str(out)]
@@ -102,7 +120,7 @@ def test_a_report_of_two_prompts_shows_decoded_latents(folder: Path, run: Path, 
     ("argv", "words"),
     [
         (["live"], "this network takes prompts, which the page cannot read"),
-        (["worksheet", "--sampler", "ddim", "--steps", "40"], "a worksheet calculates with pixels"),
+        (["worksheet", "--sampler", "ddim", "--steps", "40"], "choose --run bundled-text"),
         (["lesson", "network"], "this network works in latents"),
     ],
 )

@@ -46,6 +46,37 @@ def test_images_are_read_as_the_classifier_reads_them() -> None:
     assert found.warning(load_texts("en")) == ""
 
 
+@pytest.mark.parametrize("lang", languages())
+def test_of_a_generation_without_a_label_no_request_is_claimed(lang: str) -> None:
+    texts, title = load_texts(lang), {"digit": 5, "num_steps": 9}
+    labelled = fake_trajectory(guidance_scale=2.0)
+    unguided = read_images(run(), replace(labelled, guidance_scale=0.0), fake_others())
+    assert (unguided.labels, unguided.share, unguided.misread) == ({}, None, frozenset())
+    assert unguided.long_warning(texts) == ""
+    said = unguided.texts(texts)
+    assert said("report.title", **title) != read_images(run(), labelled).texts(texts)("report.title", **title)
+    assert texts("unlabelled.why_guidance", digit=5) in said("picture.latent_channels.caption", sampler="DDIM", digit=5)
+    prompts = ("a seven", "∅")
+    named = texts.for_classes(prompts).for_prompts(prompts)
+    empty = read_images(run(), replace(labelled, prompts=prompts, labels=np.array([1]))).texts(named)
+    assert named["unlabelled.why_empty"] in empty("picture.latent_channels.caption", sampler="DDIM", digit="∅")
+    asked = read_images(run(), replace(labelled, prompts=prompts, labels=np.array([0])))
+    assert asked.unlabelled == ""
+
+
+@pytest.mark.parametrize("lang", languages())
+@pytest.mark.parametrize("prefix", ["", "latent.", "two_numbers."])
+def test_each_text_without_a_label_replaces_one_and_needs_no_other_facts(lang: str, prefix: str) -> None:
+    texts = load_texts(lang)
+    replaced = texts.preferring(prefix.rstrip(".")) if prefix else texts
+    for key, text in texts.section(f"{prefix}unlabelled").items():
+        if not key.startswith("why_"):
+            known = {name for _, name, _, _ in Formatter().parse(replaced[key]) if name} | {"why"}
+            found = {name for _, name, _, _ in Formatter().parse(text) if name}
+            assert found <= known, key
+            assert prefix or "why" in found or not key.startswith("picture") or key.endswith("title"), key
+
+
 def test_without_a_classifier_nothing_is_claimed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("viz_diffusion.study.reading.classifier_of", lambda _: None)
     found = read_images(run("photos"), fake_trajectory(), fake_others())

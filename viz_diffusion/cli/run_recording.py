@@ -88,6 +88,9 @@ def record_and_draw(
         "seconds": round(terminal.seconds, 1),
         **facts,
     }
+    names = loaded.run.config.class_names
+    if names is not None:
+        facts["label"] = names[request.digit]
     if request.activations:
         facts["activations"] = draw_activations(first, modules, texts, out, terminal)
     return Recorded(first, finished, facts)

@@ -18,7 +18,8 @@ from viz_diffusion.evaluation.classifier import CLASSIFIERS_DIR, DigitClassifier
 from viz_diffusion.evaluation.intervals import Share
 from viz_diffusion.recording.comparison_runs import Generation
 from viz_diffusion.recording.trajectory import Trajectory
-from viz_diffusion.study.wording import join
+from viz_diffusion.recording.word_maps import unlabelled
+from viz_diffusion.study.wording import join, without_label
 from viz_diffusion.text.catalogue import Texts
 
 if TYPE_CHECKING:
@@ -41,7 +42,9 @@ class Reading:
     requested: int
     """The label of the recording."""
     labels: Mapping[int, int]
-    """The label that the classifier reads, by the requested label; empty where there is no classifier."""
+    """The label that the classifier reads, by the requested label; empty where there is no classifier or no request."""
+    unlabelled: str = ""
+    """Why the label plays no part; see :func:`~viz_diffusion.recording.word_maps.unlabelled`."""
 
     @property
     def share(self) -> Share | None:
@@ -89,9 +92,12 @@ class Reading:
         return join(self.warning(texts), counts)
 
     def texts(self, texts: Texts) -> Texts:
-        """Return the texts that suit the recording: others where its image is not read as the requested class."""
+        """Return the texts that suit the recording: others where its image is not read as the requested class.
+
+        Others, too, where no class was requested.
+        """
         if self.is_as_requested is not False:
-            return texts
+            return without_label(texts, self.unlabelled)
         read = texts.label(self.labels[self.requested]).replace("{", "{{").replace("}", "}}")
         return texts.preferring("unreadable", read_as=read)
 
@@ -101,13 +107,15 @@ def read_images(run: Run, trajectory: Trajectory, others: Sequence[Generation] =
     requested = int(trajectory.labels[0])
     images = [torch.from_numpy(trajectory.x0[0]), *(_channels_first(torch.from_numpy(one.x_t[-1])) for one in others)]
     labels = [requested, *(one.digit for one in others)]
-    judge = classifier_of(run.config)
+    why = unlabelled(trajectory)
+    judge = None if why else classifier_of(run.config)
     read = [] if judge is None else judge[0].read(torch.stack(images).float()).tolist()
     return Reading(
         run.trained_steps,
         run.is_finished,
         requested,
         dict(zip(labels, read, strict=True)) if read else {},
+        why,
     )
 
 

@@ -41,6 +41,14 @@ def quoted_with_options(text: str, options: CommandOptions) -> str:
     return re.sub("(?<=“)vizdiff [^“”]*(?=”)", lambda match: with_options(match[0], options), text)
 
 
+def without_label(texts: Texts, why: str) -> Texts:
+    """Return texts on a generation in which no label plays a part, for a reason ``guidance`` or ``empty``.
+
+    The texts themselves where ``why`` is empty. See :func:`~viz_diffusion.recording.word_maps.unlabelled`.
+    """
+    return texts.preferring("unlabelled", why=texts[f"unlabelled.why_{why}"]) if why else texts
+
+
 class _Listed(list[Any]):
     """A list that a text can index (``{digits[0]}``) or write as a whole (``{digits}``)."""
 

@@ -24,7 +24,10 @@ from viz_diffusion.training.loop import TrainState
 if TYPE_CHECKING:
     from viz_diffusion.training.run import Run
 
-NEEDS_TEXT = "`prompt` needs a run that was trained with text, and this one has labels; `run` bundled-text is one"
+NEEDS_TEXT = (
+    "`prompt` needs a run that was trained with text, and this one has labels; "
+    "`run` bundled-text is one, and bundled-latent-text one in latents"
+)
 TEXT_ENCODER = "text_encoder.safetensors"
 """The weights of the text encoder and of its image encoder, in a run's folder; the config holds the vocabulary."""
 

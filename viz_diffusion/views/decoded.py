@@ -10,7 +10,7 @@ from viz_diffusion.plots import theme
 from viz_diffusion.plots.class_names import fitted_title, has_letters
 from viz_diffusion.plots.mosaic import MosaicRow, draw_mosaic
 from viz_diffusion.recording.trajectory import Trajectory
-from viz_diffusion.recording.word_maps import prompt_of
+from viz_diffusion.recording.word_maps import requested_prompt
 from viz_diffusion.views.frames import MOST_FRAMES, one_channel, pictures
 
 
@@ -52,7 +52,7 @@ def draw_decoded(trajectory: Trajectory, sample: int = 0, ax: Axes | None = None
         MosaicRow(f"{theme.X0_PRED} decoded", list(pictures(trajectory.decoded[sample]))),
         *([MosaicRow(theme.EPS_PRED, noise, theme.NOISE_MAP, theme.NOISE_LIMIT)] if steps != [count] else []),
     ]
-    columns, prompt = [str(count - step) for step in steps], prompt_of(trajectory, sample)
+    columns, prompt = [str(count - step) for step in steps], requested_prompt(trajectory, sample)
     title = fitted_title("“{prompt}”", prompt) if prompt and has_letters(prompt) else ""
     if ax is not None:
         ax.set_title(title, wrap=True)

@@ -19,7 +19,7 @@ from viz_diffusion.plots.strip import StepFrames, draw_steps
 from viz_diffusion.plots.theme import EPS_PRED, NOISE_LIMIT, NOISE_MAP, X0_PRED, X_T
 from viz_diffusion.recording.latent_pictures import channels_of, is_latent, pictured
 from viz_diffusion.recording.trajectory import Trajectory
-from viz_diffusion.recording.word_maps import prompt_of
+from viz_diffusion.recording.word_maps import requested_prompt
 from viz_diffusion.views.decoded import draw_decoded
 from viz_diffusion.views.frames import check_recorded, choose_frames, one_channel, pictures, recording_facts
 
@@ -55,7 +55,7 @@ def measure(trajectory: Trajectory, sample: int = 0, frames: str | None = None, 
             alphas_cumprod=trajectory.alphas_cumprod[shown],
             steps_left=trajectory.steps_left[shown],
             x0=pictures(trajectory.x0[sample]),
-            prompt=prompt_of(recorded, sample),
+            prompt=requested_prompt(recorded, sample),
             latent_channels=channels_of(recorded),
         ),
         recorded,

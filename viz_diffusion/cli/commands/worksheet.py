@@ -28,6 +28,7 @@ from viz_diffusion.cli.outputs import Output
 from viz_diffusion.cli.study import study_command, study_texts
 from viz_diffusion.errors import VizdiffInputError
 from viz_diffusion.files.output_places import place_folder
+from viz_diffusion.training.bundled_runs import BUNDLED_TEXT
 
 if TYPE_CHECKING:
     from viz_diffusion.text.catalogue import Texts
@@ -131,8 +132,9 @@ def _with_prompts(sheet: Worksheet, key: AnswerKey, weights_sha256: str, lang: s
 def _require_pixels(config: RunConfig) -> None:
     """Refuse a network that works in latents, before anything is sampled."""
     if config.space == "latent":
+        other = "bundled" if config.model.text is None else BUNDLED_TEXT
         raise VizdiffInputError(
-            "a worksheet calculates with pixels, and this network works in latents; choose `run` bundled"
+            f"a worksheet calculates with pixels, and this network works in latents; choose `run` {other}"
         )
 
 
