@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from chinese_text import english_words
 from refusals import refused
 
 MNIST = Path(__file__).parents[2] / "viz_diffusion" / "assets" / "mnist"
@@ -103,11 +104,6 @@ LINES = """
 2 info --json=1
 4 forward --out mine.png
 """
-
-
-def english_words(line: str) -> list[str]:
-    """Return where two English words stand in a row, and no command."""
-    return re.findall(r"(?<![-\w/.'])[a-z]{2,} [a-z]{2,}", re.sub(r"vizdiff [a-z-]+|pip install \S+", "", line))
 
 
 @pytest.fixture

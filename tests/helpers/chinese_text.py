@@ -100,3 +100,8 @@ def foreign_words(key: str, text: str) -> list[str]:
     )
     names = NAMES | FILES if key.startswith("terminal.") else NAMES
     return [word for word in re.findall(r"[A-Za-zÀ-ž_]{3,}", plain) if word not in names]
+
+
+def english_words(line: str) -> list[str]:
+    """Return where two English words stand in a row that are no command and not quoted."""
+    return re.findall(r"(?<![-\w/.'])[a-z]{2,} [a-z]{2,}", re.sub(r"'[^']*'|vizdiff [a-z-]+|pip install \S+", "", line))

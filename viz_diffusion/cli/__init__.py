@@ -118,7 +118,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             sys.stdout.flush()
         except VizdiffIOError as error:
-            return code or _say(str(error), error.exit_code, argv or sys.argv[1:])
+            words = argv or sys.argv[1:]
+            return code or _say(in_language(str(error), terminal_texts(words).lang), error.exit_code, words)
         return code
 
 
@@ -170,8 +171,7 @@ def _say(message: str, code: int, words: Sequence[str], key: str = "") -> int:
 
     ``key`` names the text that the message is put into.
     """
-    texts = terminal_texts(words)
-    line = in_language(" ".join(message.split()), texts.lang)
+    texts, line = terminal_texts(words), " ".join(message.split())
     line = texts(f"terminal.{key}", message=line) if key else line
     print(texts("terminal.error", message=line), file=sys.stderr)
     return code

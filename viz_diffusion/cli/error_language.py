@@ -15,6 +15,7 @@ from string import Formatter
 
 FOLDER = Path(__file__).parents[1] / "catalogues" / "errors"
 """Holds a folder of TOML files for each language but English."""
+_LAST = ("outside.toml", "phrases.toml")
 
 
 @dataclass(frozen=True)
@@ -51,12 +52,15 @@ def read(lang: str, file: str) -> dict[str, str]:
 
 @cache
 def templates(lang: str) -> tuple[Template, ...]:
-    """Return the templates of a language, none for English: endings first, then those with the most text."""
-    texts: dict[str, str] = {}
-    for path in sorted((FOLDER / lang).glob("*.toml")):
-        texts |= read(lang, path.name)
-    found = [Template(english, other) for english, other in texts.items()]
-    return tuple(sorted(found, key=lambda one: (not one.english.startswith("{}; "), -sum(map(len, one.literals)))))
+    """Return the templates of a language, none for English, in the order in which they are tried.
+
+    Endings of messages come first, then whole messages, then phrases and what others say; of each kind, those with the
+    most text first.
+    """
+    files = sorted((FOLDER / lang).glob("*.toml"))
+    found = [(path.name in _LAST, Template(*texts)) for path in files for texts in read(lang, path.name).items()]
+    found.sort(key=lambda one: (not one[1].english.startswith("{}; "), one[0], -sum(map(len, one[1].literals))))
+    return tuple(template for _, template in found)
 
 
 def matching(message: str, lang: str) -> tuple[Template, tuple[str, ...]] | None:
