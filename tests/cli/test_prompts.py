@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from refusals import refused
 
 from viz_diffusion.cli import main
@@ -14,8 +15,11 @@ from viz_diffusion.cli.lesson_study import lesson_run
 from viz_diffusion.lessons.base import all_lessons
 from viz_diffusion.plots.words import use_texts
 from viz_diffusion.recording.trajectory import Trajectory
+from viz_diffusion.recording.word_maps import has_word_maps, prompt_maps
 from viz_diffusion.text.catalogue import load_texts
 from viz_diffusion.training.bundled_runs import BUNDLED_RUNS
+from viz_diffusion.training.run import Run
+from viz_diffusion.training.text_run import prompted_run
 from viz_diffusion.views.strip import draw_strip
 
 PROMPT = "a thick slanted seven"
@@ -40,6 +44,41 @@ def test_a_recording_names_its_prompt_in_file_caption_and_strip(folder: Path) ->
     for lang, title in (("en", f"“{PROMPT}”: from noise"), ("zh", f"“{PROMPT}”：从噪声")):
         with use_texts(load_texts(lang)):
             assert any(text.get_text().startswith(title) for text in draw_strip(found).texts)
+
+
+def test_a_recording_has_the_attention_to_the_words_of_its_prompt(folder: Path) -> None:
+    """Oracle: the network itself, at the recorded x_t of one step under the prompt; half of guidance is left out."""
+    found = Trajectory.open(folder / "trajectory.zarr")
+    maps = prompt_maps(found)
+    assert maps.words == tuple(PROMPT.split())
+    network = prompted_run(Run.choose("bundled-text"), [PROMPT]).load_model()[0]
+    seen: list[torch.Tensor] = []
+    network.word_attention.maps.register_forward_hook(lambda *given: seen.append(given[2]))
+    step = int(maps.steps[1])
+    with torch.no_grad():
+        network(torch.from_numpy(found.x_t[:, step]), torch.from_numpy(found.timesteps[[step]]), torch.tensor([0]))
+    np.testing.assert_allclose(maps.maps[1], seen[0][0, 1:].numpy(), atol=1e-5)  # without the start token
+    assert "attends to a word" in json.loads((folder / "trajectory.json").read_text())["word_maps"]["caption"]
+    assert (folder / "word_maps.png").stat().st_size > 0
+
+
+@pytest.mark.parametrize(
+    "options",
+    [["--digit", "3"], ["--prompt", ""], ["--prompt", PROMPT, "--guidance", "0"]],
+    ids=["no prompt", "no words", "no part"],
+)
+def test_without_words_that_count_no_attention_is_drawn(options: list[str], tmp_path: Path) -> None:
+    few = [word for word in FEW if "--guidance" not in options or word not in ("--guidance", "2")]
+    assert main(["trajectory", "--run", "bundled-text", *options, *few, "--out", str(tmp_path)]) == 0
+    assert not has_word_maps(Trajectory.open(tmp_path / "trajectory.zarr"))
+    assert not (tmp_path / "word_maps.png").exists()
+
+
+def test_activations_of_the_whole_layer_replace_the_maps_of_its_part(tmp_path: Path) -> None:
+    argv = ["--prompt", PROMPT, "--activations", "word_attention", *FEW, "--out", str(tmp_path)]
+    assert main(["trajectory", *argv]) == 0
+    assert list(Trajectory.open(tmp_path / "trajectory.zarr").activations) == ["word_attention"]
+    assert not (tmp_path / "word_maps.png").exists()
 
 
 def test_a_prompt_draws_what_it_says(tmp_path: Path) -> None:

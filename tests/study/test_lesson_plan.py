@@ -61,7 +61,9 @@ def test_chosen_prompts_leave_out_no_chapter_that_shows_what_was_measured_on_ano
     assert shown(plan) == {"latent", "text"}
     assert not {"latent", "text"} & {one.name for one, _ in plan.left_out}
     named = LessonPlan.choose([lesson("latent")], config, weights_of(JOINT))
-    assert [one.name for one, _ in named.left_out] == ["latent"]  # measured, it would be about the ten digits
+    assert named.ships_whole(lesson("latent"))  # measured, it would be about the ten digits
+    assert LessonPlan.choose([lesson("latent")], config, "0" * 64).left_out  # a run of one's own
+    assert LessonPlan.choose([lesson("text")], config, weights_of(JOINT)).shipped == {}  # measured on the run itself
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from viz_diffusion.cli.record import (
     read_store,
     record,
 )
+from viz_diffusion.cli.word_drawings import attended, draw_words
 
 if TYPE_CHECKING:
     from viz_diffusion.diffusion.sampler_config import SamplerConfig
@@ -62,6 +63,7 @@ def record_and_draw(
     """Record the generations into a folder and draw the first one."""
     frames, config, store = request.frames, loaded.sampled_as(request.config), out / "trajectory.zarr"
     modules, timesteps = find_modules(loaded.model, request.activations, config, frames)
+    words = attended(loaded, request.digit, config.guidance_scale, modules)
     first = record(
         loaded,
         request.digit,
@@ -71,13 +73,13 @@ def record_and_draw(
         terminal,
         store=store,
         storage=request.storage,
-        activations=modules,
+        activations=(*modules, *words),
         activations_at=timesteps,
     )
     share, finished = read_store(store, request.count)
     terminal.tell_clipping(share, config.clip)
     facts = draw_steps(first, frames, texts, out, terminal, size=request.size) | {"x0_beyond_scale": share}
-    facts |= draw_latent_channels(first, facts, texts, out)
+    facts |= draw_latent_channels(first, facts, texts, out) | draw_words(first, facts, texts, out)
     facts = {
         "out": str(out),
         "run": loaded.run.name_or_path,

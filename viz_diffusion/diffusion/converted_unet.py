@@ -47,6 +47,7 @@ class ConvertedUNet(SimpleUNet):
             self.add_module(name, layer)
         self.config = network.config
         self.latent_space, self.prompts = network.latent_space, network.prompts
+        self.word_places = network.word_places
         self.trained_for = trained_for
         self.schedule = schedule
         self.prediction_type = prediction_type

@@ -54,6 +54,7 @@ class PromptedDenoiser(SimpleUNet):
         own.set_prompts(encoder.encode(prompts))
         self.label_emb = own
         self.prompts = tuple(prompts)
+        self.word_places = {prompt: encoder.tokenizer.places(prompt) for prompt in prompts}
         self.config = replace(network.config, num_labels=len(prompts))
         self.latent_space = network.latent_space
         self.register_buffer("amplitudes", network.amplitudes, persistent=False)

@@ -72,6 +72,10 @@ class Tokenizer:
         """Return the tokens of a prompt as numbers, beginning with :data:`START`."""
         return [START, *(self._numbers[word] for word in self.words(prompt))]
 
+    def places(self, prompt: str) -> list[tuple[str, int, int]]:
+        """Return (word, its token, one past it) for each word of a prompt; token 0 is the start."""
+        return [(word, place, place + 1) for place, word in enumerate(self.words(prompt), 1)]
+
     def _pieces(self, text: str) -> Iterator[str]:
         """Yield the words; characters that fit nowhere are joined to one unknown word."""
         unknown = ""

@@ -130,11 +130,14 @@ class SimpleUNet(nn.Module):
     """What a call returns, one of :data:`~viz_diffusion.diffusion.parameterizations.PREDICTION_TYPES`."""
     prompts: tuple[str, ...] = ()
     """(K,) the prompts that the labels stand for, where they were chosen; empty where the labels are the classes."""
+    word_places: dict[str, list[tuple[str, int, int]]]
+    """Their words, each with its first token and one past its last, by prompt."""
     latent_space: LatentSpace | None = None
     """Where x is a latent: the autoencoder that encoded it; None where x is the image itself."""
 
     def __init__(self, config: ModelConfig | None = None) -> None:
         super().__init__()
+        self.word_places = {}
         self.config = config = config or ModelConfig()
         outer, inner = config.channels
         width, kernel = config.embedding_dim, config.kernel_size

@@ -16,7 +16,7 @@ from viz_diffusion.plots.words import figure_words
 
 MOST_WORDS, MOST_STEPS = 11, 6
 """How many rows of words and columns of steps the figure holds."""
-_LEFT, _TOP, _HEIGHT, _LARGEST = 560, 320, 1370, 224
+_LEFT, _TOP, _HEIGHT, _LARGEST, _PITCH = 560, 320, 1370, 224, 330
 
 
 def draw_word_maps(
@@ -47,7 +47,7 @@ def draw_word_maps(
             name = words("predicted_x0") if word is None else f"“{_written(word, row)}”"
             theme.write(figure, _LEFT - 60, y + size / 2, name, 22, ha="right", va="center", linespacing=1.3)
             for column, t in enumerate(timesteps):
-                x = _LEFT + column * (size + 106)
+                x = _LEFT + column * _PITCH
                 if word is None:
                     _place(figure, x, y, size, x0_pred[column])
                     theme.write(figure, x + size / 2, y - 40, f"t = {t:.5g}", 20)

@@ -31,6 +31,7 @@ from viz_diffusion.recording.samplings import find_samplings, to_trajectory
 from viz_diffusion.recording.state_checks import check_scale
 from viz_diffusion.recording.store.layout import CHUNK_STEPS
 from viz_diffusion.recording.trajectory import Trajectory
+from viz_diffusion.recording.word_maps import word_conventions
 
 
 class Recorder:
@@ -169,7 +170,7 @@ class Recorder:
         self._assembler = FieldAssembler(
             schedule, halves, clip, kind, unsaid, evaluations_per_step, guidance_mix, is_guided, reader.velocity_sign
         )
-        self._seeds = seeds
+        self._seeds, self._words = seeds, word_conventions(denoiser, activations)
         self._facts = _facts(denoiser, config, sampler, clip, kind, weights_sha256, self._reader.conventions)
         self._store = None if store is None else Path(store)
         kept_chunk = CHUNK_STEPS if activations_at is None else 1
@@ -179,7 +180,7 @@ class Recorder:
 
     def __enter__(self) -> Recorder:
         self._hooks.start()
-        self._events, self._facts["conventions"] = [], self._reader.begin_block()
+        self._events, self._facts["conventions"] = [], {**self._reader.begin_block(), **self._words}
         if self._store is not None:
             self._writer = AsyncWriter(self._store, self._assembler, self._facts, self._seeds, **self._storing)
         return self

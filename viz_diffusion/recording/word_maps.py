@@ -6,7 +6,7 @@ Never imports torch.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +18,8 @@ from viz_diffusion.recording.trajectory import Float32, Trajectory
 
 CROSS_ATTENTION = "cross-attention"
 """The name, in ``Trajectory.activations``, of the attention to each token: (B, K, L, h, w)."""
+WORD_ATTENTION = "word_attention.maps"
+"""The same of this package's networks of prompts: the module whose output it is."""
 WORDS = "words"
 """The name, in ``Trajectory.conventions``, of the words' places: JSON text, (word, first token, one past) by prompt."""
 
@@ -34,7 +36,13 @@ class PromptMaps:
     """(K, W, h, w) float32: the share of a position's attention that a word gets, its tokens summed."""
 
 
-def words_text(places: Mapping[str, list[tuple[str, int, int]]]) -> str:
+def word_conventions(denoiser: object, activations: Collection[str]) -> dict[str, str]:
+    """Return what a recording of a network's attention to words says of their places; nothing where there is none."""
+    places: Mapping[str, Sequence[tuple[str, int, int]]] = getattr(denoiser, "word_places", {})
+    return {WORDS: words_text(places)} if places and WORD_ATTENTION in activations else {}
+
+
+def words_text(places: Mapping[str, Sequence[tuple[str, int, int]]]) -> str:
     """Return the places of the words of each prompt as they are kept in a recording."""
     return json.dumps(places, ensure_ascii=False)
 
@@ -60,7 +68,7 @@ def unlabelled(trajectory: Trajectory, sample: int = 0) -> str:
 def has_word_maps(trajectory: Trajectory, sample: int = 0) -> bool:
     """Return whether a recording holds the attention to the words of an image's prompt."""
     places = json.loads(trajectory.conventions.get(WORDS, "{}"))
-    return CROSS_ATTENTION in trajectory.activations and bool(places.get(prompt_of(trajectory, sample)))
+    return _attention(trajectory) is not None and bool(places.get(prompt_of(trajectory, sample)))
 
 
 def prompt_maps(trajectory: Trajectory, sample: int = 0) -> PromptMaps:
@@ -75,7 +83,7 @@ def prompt_maps(trajectory: Trajectory, sample: int = 0) -> PromptMaps:
     """
     if not 0 <= sample < trajectory.num_images:
         raise VizdiffUsageError(f"`sample` must lie in 0..{trajectory.num_images - 1} here, found {sample}")
-    attention, steps = trajectory.activations.get(CROSS_ATTENTION), trajectory.activation_steps
+    attention, steps = _attention(trajectory), trajectory.activation_steps
     if attention is None or steps is None:
         raise VizdiffInputError("this recording holds no attention to words; record_pipeline(pipe, word_maps=True)")
     places = json.loads(trajectory.conventions.get(WORDS, "{}")).get(prompt_of(trajectory, sample))
@@ -86,3 +94,8 @@ def prompt_maps(trajectory: Trajectory, sample: int = 0) -> PromptMaps:
     own = attention[sample]
     maps = np.stack([own[:, first:end].sum(axis=1) for _, first, end in places], axis=1)
     return PromptMaps(tuple(word for word, _, _ in places), steps, maps)
+
+
+def _attention(trajectory: Trajectory) -> Float32 | None:
+    """Return (B, K, L, h, w), the attention to each token; None where it was not recorded."""
+    return trajectory.activations.get(CROSS_ATTENTION, trajectory.activations.get(WORD_ATTENTION))

@@ -56,11 +56,17 @@ class LessonPlan:
         The latter are those of the core, and of the others those whose results ship for exactly these weights; slow
         parts that do not ship are then left out. Results that ship are taken, whoever named the lesson, and only
         ``anew`` measures them again. The report on a bundled run that has latents and prompts, of whose own nothing
-        ships, has those lessons of the bundled runs that they are about; where a lesson is named, it is measured.
+        ships, has those lessons of the bundled runs that they are about; where a lesson is named, it is measured if it
+        suits the run's prompts.
         """
         chosen = all_lessons() if lessons is None else lessons
         shipped = {} if anew else load_results(chosen, weights_sha256)
-        missing = [one for one in chosen if lessons is None and not anew and one.result not in shipped]
+        missing = [
+            one
+            for one in chosen
+            if not anew and one.result not in shipped
+            if lessons is None or reason_to_leave_out(one, config) == "prompts"
+        ]
         others = _of_other_runs(missing, config, weights_sha256)
         for lesson in missing:
             shipped |= load_results([lesson], others[lesson.name]) if lesson.name in others else {}

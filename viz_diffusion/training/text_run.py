@@ -81,6 +81,7 @@ def set_prompts(model: SimpleUNet, encoder: TextEncoder | None, config: RunConfi
     if encoder is not None:
         model.label_emb.set_prompts(encoder.encode(config.prompts or PLAIN_PROMPTS))
         model.prompts = config.prompts
+        model.word_places = {prompt: encoder.tokenizer.places(prompt) for prompt in config.prompts}
 
 
 def set_captions(state: TrainState, encoder: TextEncoder | None, config: RunConfig) -> None:

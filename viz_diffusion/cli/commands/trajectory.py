@@ -50,8 +50,9 @@ HELP = (
     "Record one generation, step by step, and draw it.\n\n"
     "Writes the recording (trajectory.zarr), a figure of its steps, and a film. With --activations, the feature maps "
     "of modules are drawn. vizdiff intervene records a second generation with changed inputs of the network; vizdiff "
-    "record records a pipeline of 🤗 diffusers. --prompt says in words what to draw. More than 16 images are recorded "
-    "in blocks, so that memory does not grow with their number and several workers can fill one recording.\n\n"
+    "record records a pipeline of 🤗 diffusers. --prompt says in words what to draw, and the network's attention to "
+    "each word is drawn too. More than 16 images are recorded in blocks, so that memory does not grow with their "
+    "number and several workers can fill one recording.\n\n"
     "Example: vizdiff trajectory --digit 5"
 )
 _SEVERAL = "vizdiff report plays several from the same noise side by side, and vizdiff sample draws a grid of them"
