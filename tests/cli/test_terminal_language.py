@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from chinese_text import english_words
+from PIL import Image
 from refusals import refused
 
 from viz_diffusion.cli import main
@@ -84,6 +86,23 @@ def test_a_command_speaks_chinese(
         if not CHINESE.search(one) and not one.startswith(("  vizdiff", "vizdiff"))
     ]
     assert english == []
+
+
+def test_notes_on_data_are_chinese(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each of these lines is said by the library, in English."""
+    for name in ("a/1.png", "a/2.png", "b/3.png", "loose.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.new("L", (20, 24), len(name) * int(name[-5], 36)).save(tmp_path / name)
+    Image.new("RGB", (20, 20), (9, 90, 200)).save(tmp_path / "b" / "4.png")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "read.me").write_text("no image")
+    said = {}
+    for lang in languages():
+        assert main(["data", str(tmp_path), "--lang", lang]) == 0
+        said[lang] = [line.strip() for line in capsys.readouterr().err.splitlines()[2:]]
+    assert len(said["zh"]) == len(said["en"]) >= 6
+    assert [line for line in said["zh"] if not CHINESE.search(line) or english_words(line)] == []
+    assert [line for line in said["en"] if CHINESE.search(line) or not english_words(line)] == []
 
 
 def test_control_english_lines_are_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

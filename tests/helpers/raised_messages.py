@@ -71,6 +71,7 @@ class Reader:
             for node in ast.walk(module.tree):
                 if isinstance(node, ast.Call):
                     self.calls.setdefault(_called(node), []).append((module, node))
+        self.assignments: dict[Function, dict[str, list[ast.expr]]] = {}
         self.found = Messages()
         self.place = ""
 
@@ -171,25 +172,24 @@ class Reader:
         """Return what a name can stand for: a local value, a parameter that callers give, or a constant."""
         function = module.scopes.get(node)
         if function is not None:
-            values = [
-                one.value
-                for one in ast.walk(function)
-                if isinstance(one, ast.Assign | ast.AnnAssign)
-                and one.value is not None
-                and any(isinstance(to, ast.Name) and to.id == node.id for to in _targets(one))
-            ]
-            unpacked = [
-                value
-                for one in ast.walk(function)
-                if isinstance(one, ast.Assign) and isinstance(one.targets[0], ast.Tuple)
-                for value in _unpacked(one.targets[0], one.value, node.id)
-            ]
-            if values + unpacked:
-                return set().union(*(self.texts(value, module, depth + 1) for value in values + unpacked))
+            values = self.assigned(function).get(node.id, [])
+            if values:
+                return set().union(*(self.texts(value, module, depth + 1) for value in values))
             if node.id in _parameters(function):
                 return self.given(function, node.id, depth + 1)
         value, owner = self.constant(node.id, module)
         return {FIELD} if value is None else self.texts(value, owner, depth + 1)
+
+    def assigned(self, function: Function) -> dict[str, list[ast.expr]]:
+        """Return what a function assigns to each name."""
+        if function not in self.assignments:
+            found = self.assignments[function] = {}
+            for one in ast.walk(function):
+                if isinstance(one, ast.Assign | ast.AnnAssign) and one.value is not None:
+                    for to in _targets(one):
+                        for name, value in _unpacked(to, one.value):
+                            found.setdefault(name, []).append(value)
+        return self.assignments[function]
 
     def given(self, function: Function, name: str, depth: int) -> set[str]:
         """Return what callers give for a parameter."""
@@ -246,11 +246,8 @@ def _module(path: Path) -> Module:
     module = Module(".".join(parts).removesuffix(".__init__"), ast.parse(path.read_text("utf-8")))
     for node in module.tree.body:
         if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
-            pairs = [(to, node.value) for to in _targets(node)]
-            for to, value in list(pairs):
-                if isinstance(to, ast.Tuple) and isinstance(value, ast.Tuple):
-                    pairs += zip(to.elts, value.elts, strict=True)
-            module.constants |= {to.id: value for to, value in pairs if isinstance(to, ast.Name)}
+            for to in _targets(node):
+                module.constants |= dict(_unpacked(to, node.value))
     for node in ast.walk(module.tree):
         if isinstance(node, ast.ImportFrom) and node.module:
             module.imports |= {alias.asname or alias.name: (node.module, alias.name) for alias in node.names}
@@ -278,11 +275,15 @@ def _targets(node: ast.Assign | ast.AnnAssign) -> list[ast.expr]:
     return node.targets if isinstance(node, ast.Assign) else [node.target]
 
 
-def _unpacked(target: ast.Tuple, value: ast.expr, name: str) -> list[ast.expr]:
-    """Return what ``name`` gets where ``a, b = 1, 2``, or ``a, b = (1, 2) if … else (3, 4)``."""
-    rows = [value.body, value.orelse] if isinstance(value, ast.IfExp) else [value]
-    k = next((k for k, one in enumerate(target.elts) if isinstance(one, ast.Name) and one.id == name), None)
-    return [] if k is None else [row.elts[k] for row in rows if isinstance(row, ast.Tuple)]
+def _unpacked(target: ast.expr, value: ast.expr) -> Iterator[tuple[str, ast.expr]]:
+    """Yield names and what they get, also where ``a, b = 1, 2`` or ``a, b = (1, 2) if … else (3, 4)``."""
+    if isinstance(target, ast.Name):
+        yield target.id, value
+    elif isinstance(target, ast.Tuple):
+        for row in [value.body, value.orelse] if isinstance(value, ast.IfExp) else [value]:
+            if isinstance(row, ast.Tuple):
+                for inner, one in zip(target.elts, row.elts, strict=False):  # a row may be unpacked by a star
+                    yield from _unpacked(inner, one)
 
 
 def _parameters(function: Function) -> list[str]:
