@@ -116,3 +116,16 @@ def test_steps_are_told_both_ways(context: LessonContext, data: StepParts) -> No
         told = told_in_every_language(Finding.of(step.LESSON, found, full=False), context)
         verdicts = dict(zip(outcomes(step.LESSON, found), (one.verdict for one in told["en"].answers), strict=True))
         assert (verdicts["injects_more"], verdicts["ddim_injects_nothing"]) == (verdict, verdict)
+
+
+@pytest.mark.parametrize("missing", ["heldout", "given_training"])
+def test_the_comparison_is_left_out_where_no_image_has_the_label(missing: str, some: tuple[Digits, Digits]) -> None:
+    """Of a prompt that was held out of training, training has no image: nothing is encoded or compared."""
+    heldout, training = some
+    context = replace(make_context(mute()), heldout=heldout, given_training=training)
+    assert guess._has_others(context)
+    digits = getattr(context, missing)
+    without = digits.take(torch.nonzero(digits.labels != context.digit)[:, 0])
+    left = replace(context, **{missing: without})
+    assert not guess._has_others(left)
+    assert guess.measure(left).ideal is None

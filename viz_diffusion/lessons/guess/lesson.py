@@ -103,9 +103,13 @@ def measure(context: LessonContext) -> GuessData:
 
 
 def _has_others(context: LessonContext) -> bool:
-    """Return whether there are held-out images, at least two, that are not the training images themselves."""
+    """Return whether there are held-out images, at least two, that are not the training images themselves.
+
+    Of the lessons' label there must be some in both: of a prompt that was held out of training there is no such image.
+    """
     heldout, training = context.heldout, context.training
-    return len(heldout) > 1 and (len(heldout) != len(training) or heldout.sha256 != training.sha256)
+    have_label = all(context.digit in digits.present for digits in (heldout, training))
+    return have_label and len(heldout) > 1 and (len(heldout) != len(training) or heldout.sha256 != training.sha256)
 
 
 def _measure_ideal(context: LessonContext) -> IdealComparison:

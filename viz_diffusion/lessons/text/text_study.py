@@ -136,6 +136,8 @@ class TextFacts:
     """(5,) half their 95% intervals."""
     map_count: int
     """Samples whose attention was measured."""
+    map_side: int
+    """Positions along a side of a map."""
     on_ink: tuple[float, ...]
     """(4,) attention on ink over that on the average position: a, thickness, slant, digit."""
     on_ink_half: tuple[float, ...]
@@ -192,6 +194,7 @@ def facts(data: TextStudy) -> TextFacts:
         variant_distance=tuple(distances.mean(axis=1).tolist()),
         variant_half=tuple(half_of_mean(distances).tolist()),
         map_count=on_ink.shape[1],
+        map_side=data.words.maps.shape[-1],
         on_ink=tuple(on_ink.mean(axis=1).tolist()),
         on_ink_half=tuple(half_of_mean(on_ink).tolist()),
         sum_count=len(data.sums.nearer),
