@@ -122,7 +122,7 @@ def test_steps_are_told_both_ways(context: LessonContext, data: StepParts) -> No
 def test_the_comparison_is_left_out_where_no_image_has_the_label(missing: str, some: tuple[Digits, Digits]) -> None:
     """Of a prompt that was held out of training, training has no image: nothing is encoded or compared."""
     heldout, training = some
-    context = replace(make_context(mute()), heldout=heldout, given_training=training)
+    context = replace(make_context(mute(), recorded_steps=3), heldout=heldout, given_training=training)
     assert guess._has_others(context)
     digits = getattr(context, missing)
     without = digits.take(torch.nonzero(digits.labels != context.digit)[:, 0])
