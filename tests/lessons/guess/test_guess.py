@@ -16,10 +16,13 @@ from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.lessons.base import Finding
 from viz_diffusion.lessons.context import LessonContext, record_traces
 from viz_diffusion.lessons.guess import lesson as guess
+from viz_diffusion.lessons.guess.figures import IdealFrames, draw_ideal
 from viz_diffusion.lessons.guess.ideal_denoiser import compare_with_ideal
 from viz_diffusion.lessons.step import lesson as step
 from viz_diffusion.lessons.step.step_parts import StepParts, deviation_from_ddim
+from viz_diffusion.plots.words import use_texts
 from viz_diffusion.recording.generation import record_generation
+from viz_diffusion.text.catalogue import languages, load_texts
 from viz_diffusion.views import strip as strip_view
 
 SCHEDULE = NoiseSchedule.named("linear")
@@ -129,3 +132,17 @@ def test_the_comparison_is_left_out_where_no_image_has_the_label(missing: str, s
     left = replace(context, **{missing: without})
     assert not guess._has_others(left)
     assert guess.measure(left).ideal is None
+
+
+@pytest.mark.parametrize("lang", languages())
+@pytest.mark.parametrize("space", ["pixel", "latent"])
+def test_the_figure_of_the_ideal_denoiser_names_a_prompt_and_stays_on_its_page(lang: str, space: str) -> None:
+    prompts = ("a thick slanted seven", "a thin wide upright eight")
+    texts = load_texts(lang).for_classes(prompts).for_space(space).for_prompts(prompts)
+    frames = IdealFrames(np.array([999, 500]), *(np.zeros((2, 28, 28)) for _ in range(3)), np.zeros((28, 28)))
+    with use_texts(texts):
+        figure = draw_ideal(frames, np.ones(2), np.ones(2), 100, 1)
+    said = [text for text in figure.texts if "“" in text.get_text()]
+    assert said
+    assert all("eight" in text.get_text() and "“1”" not in text.get_text() for text in said)
+    assert all(text.get_window_extent().x1 <= figure.bbox.width for text in figure.texts)

@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from viz_diffusion.plots import raster, theme
+from viz_diffusion.plots.class_names import label_text
 from viz_diffusion.plots.panels import write_notes
 from viz_diffusion.plots.theme import Array
 from viz_diffusion.plots.words import figure_words
@@ -80,7 +81,8 @@ def draw_ideal(frames: IdealFrames, error: Array, ideal_error: Array, count: int
             DIFFERENCE_LIMIT,
             ticks=(-1, 1),
         )
-        lines = (words("ideal_is", digit=digit), words("given", digit=digit), words("errors", count=count))
+        label = label_text(digit)
+        lines = (words("ideal_is", digit=label), words("given", digit=label), words("errors", count=count))
         write_notes(figure, *lines)
         return figure
 
