@@ -23,6 +23,7 @@ LINES = """
 2 report --label owl
 2 report --lessons guess,gide
 3 report --trajectory nowhere
+2 deck --trajectory s3://bucket/digits.zarr
 3 report --trajectory broken
 2 report --index 3
 3 report --run nowhere

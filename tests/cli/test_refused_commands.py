@@ -96,3 +96,10 @@ def test_an_unwritable_folder_is_named_before_anything_is_sampled(
     (tmp_path / "file").write_text("not a folder")
     said = refused(capsys, 4, "trajectory", "--out", str(tmp_path / "file" / "out"))
     assert str(tmp_path / "file") in said
+
+
+def test_a_url_is_no_recording_on_this_machine(capsys: pytest.CaptureFixture[str]) -> None:
+    said = refused(capsys, 2, "report", "--trajectory", "s3://bucket/digits.zarr")
+    assert (
+        "--trajectory must be a folder or a file on this machine, found s3://bucket/digits.zarr; copy it here" in said
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,9 @@ from viz_diffusion.recording.store.layout import CHUNK_SAMPLES
 
 if TYPE_CHECKING:
     from viz_diffusion.recording.trajectory import Trajectory
+
+_ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+):/+(.*)")
+"""A URL as :class:`pathlib.Path` keeps it, with one slash; on Windows the letter of a drive is no scheme."""
 
 
 def open_recording(source: Path, allow_partial: bool = False, index: int | None = None) -> Trajectory:
@@ -22,10 +26,15 @@ def open_recording(source: Path, allow_partial: bool = False, index: int | None 
     Raises
     ------
     VizdiffUsageError
-        Where it has no such image.
+        Where it has no such image, or is a URL.
     VizdiffInputError
         Where it cannot be read, or was cut off before the image was finished.
     """
+    address = _ADDRESS.match(str(source))
+    if address is not None:
+        raise VizdiffUsageError(
+            f"`trajectory` must be a folder or a file on this machine, found {address[1]}://{address[2]}; copy it here"
+        )
     from viz_diffusion.recording.many.opening import open_store
     from viz_diffusion.recording.store.blocks import is_in_blocks
     from viz_diffusion.recording.trajectory import Trajectory
