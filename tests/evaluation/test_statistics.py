@@ -1,12 +1,12 @@
-"""Root mean squares by hand, and rank correlations beside SciPy's."""
+"""Root mean squares by hand; rank correlations and the sign test against SciPy's."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.stats import spearmanr
+from scipy.stats import binomtest, spearmanr
 
-from viz_diffusion.evaluation.statistics import pixel_rms, rank_correlation
+from viz_diffusion.evaluation.statistics import pixel_rms, rank_correlation, sign_test
 
 
 def test_root_mean_square_by_hand() -> None:
@@ -42,3 +42,9 @@ def test_a_monotone_relation_is_1_its_reverse_minus_1_and_no_order_0(rng: np.ran
     assert rank_correlation(values, np.exp(3 * values)) == pytest.approx(1, rel=1e-15)
     assert rank_correlation(values, -(values**3)) == pytest.approx(-1, rel=1e-15)
     assert rank_correlation([values, np.ones(15)], values) == pytest.approx([1, 0])
+
+
+@pytest.mark.parametrize(("first", "second"), [(14, 5), (5, 14), (0, 0), (3, 3), (16, 0), (1, 0), (250, 190)])
+def test_the_sign_test_is_the_exact_one(first: int, second: int) -> None:
+    expected = binomtest(first, first + second).pvalue if first + second else 1.0
+    assert sign_test(first, second) == pytest.approx(expected)

@@ -1,10 +1,11 @@
-"""Statistics that several measurements share: root mean square over pixels, Spearman's rank correlation.
+"""Statistics that several measurements share: root mean square over pixels, Spearman's rank correlation, a sign test.
 
 Arrays in, arrays out; knows nothing about networks or recordings.
 """
 
 from __future__ import annotations
 
+from math import comb
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,15 @@ def rank_correlation(a: NDArray[Any], b: NDArray[Any]) -> Float64:
     """
     first, second = (_standardised(_ranks(np.asarray(values))) for values in (a, b))
     return np.vecdot(first, second)
+
+
+def sign_test(first: int, second: int) -> float:
+    """Return the two-sided p of the exact sign test: of paired outcomes, so many differ one way and the other way.
+
+    Of paired yes-or-no outcomes it is McNemar's test (1947) in its exact form, for few outcomes that differ.
+    """
+    n, fewer = first + second, min(first, second)
+    return min(1.0, 2 * sum(comb(n, k) for k in range(fewer + 1)) / 2**n)
 
 
 def _ranks(values: NDArray[Any]) -> Float64:

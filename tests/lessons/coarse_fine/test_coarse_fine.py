@@ -178,6 +178,16 @@ def test_noised_real_digits_are_told_every_way(natural: CoarseFine, shift: int, 
     assert told["zh"].answers[3].text.startswith({"Yes.": "是", "No.": "否", "Undecided": "无法"}[start])
 
 
+def test_which_of_the_first_two_frequencies_leads_is_told_of_real_digits_too(natural: CoarseFine) -> None:
+    real = natural.real_resampled.copy()
+    real[:, 0], real[:, 1] = 410, 400 - np.arange(len(real)) % 3
+    data = replace(natural, real=np.array([410, 399, *natural.real[2:]]), real_resampled=real)
+    finding = Finding.of(coarse_fine.LESSON, data, full=False)
+    told = told_in_every_language(finding, make_context(speckle()))
+    assert "the control, it is +11 (+10 to +12)" in told["en"].answers[4].text
+    assert "为 +11（+10 至 +12）" in told["zh"].answers[4].text
+
+
 def test_control_where_power_rises_with_frequency_fine_comes_first() -> None:
     found = measured(Waves.of(0.0005 + 0.1 * (radius(SIDE) / 20) ** 2))
     assert outcomes(coarse_fine.LESSON, found)["coarse_first"] is False

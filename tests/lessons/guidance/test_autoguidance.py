@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from lesson_context import Answering, deaf_to_labels, make_context, mute, outcomes, told_in_every_language
+from scipy.stats import binomtest
 
 from viz_diffusion.data import Digits, load_digits
 from viz_diffusion.diffusion.oracles import EmpiricalOracle
@@ -91,6 +92,21 @@ def test_autoguidance_is_told_every_way(
     told = told_in_every_language(Finding.of(guidance.LESSON, data, full=False), make_context(heldout=10))
     verdicts = {True: "Yes", False: "No", None: "Undecided"}
     assert [answer.verdict for answer in told["en"].answers[-3:-1]] == [verdicts[one] for one in said]
+
+
+def test_a_gain_whose_interval_ends_near_0_needs_the_exact_test_too(shipped: GuidanceStudy) -> None:
+    """14 samples gained and 5 lost of 500: the interval begins at 0.02%, and the exact p is 0.06."""
+    scales, auto = _planted(shipped, 0, 0)
+    right = auto.right.copy()
+    own = SCALES.index(STRONG)
+    right[own] = scales.right[scales.arm(NO_GUIDANCE)] if scales.right is not None else False
+    right[own, :5], right[own, -14:] = False, True
+    claim = replace(auto, right=right).claims(scales)[0]
+    assert claim.facts["low"] > 0
+    assert claim.facts["p"] == pytest.approx(binomtest(5, 19).pvalue)
+    assert (claim.facts["only_one"], claim.facts["only_other"], claim.holds) == (14, 5, None)
+    right[own, -17:] = True  # 17 gained
+    assert replace(auto, right=right).claims(scales)[0].holds is True
 
 
 @pytest.mark.parametrize(

@@ -240,7 +240,7 @@ def likeness(p: float) -> DistanceCorrelation:
 
 
 def test_the_layers_are_told_both_ways(context: LessonContext, labels: LabelGeometry) -> None:
-    sure, chance = likeness(0.001), likeness(0.4)
+    sure, chance, less = likeness(0.001), likeness(0.4), likeness(0.99)
     lucky = labels.untrained_rho.copy()
     lucky[3, 1] = 0.45  # above the 0.4 of the network
     learned = {"change": np.array([0.0, 0.3]), "change_half": np.array([0.1, 0.1])}
@@ -248,19 +248,20 @@ def test_the_layers_are_told_both_ways(context: LessonContext, labels: LabelGeom
     yes, no, unsure = bumps(250, 750, 250), bumps(500, 500, None, noise=0.0), bumps(450, 550, 450, count=6, noise=0.8)
     for seen, of_labels, verdicts in (
         (yes, replace(labels, vectors=sure, conditioning=sure), ["Yes", "Yes", "Yes", "Yes"]),
-        (bumps(750, 250, 750), replace(labels, vectors=chance, conditioning=chance), ["Yes", *["No"] * 3]),
+        (bumps(750, 250, 750), replace(labels, vectors=chance, conditioning=chance), ["Yes", "No", *["Undecided"] * 2]),
+        (yes, replace(labels, vectors=less, conditioning=less), ["Yes", "Yes", "No", "No"]),
         (
             no,
             replace(labels, conditioning=sure, untrained_rho=lucky),
-            ["No", "Undecided", "No", "Undecided"],
+            ["No", "Undecided", "Undecided", "Undecided"],
         ),
-        (bumps(None, None, noise=0.0), replace(labels, conditioning=sure), ["No", "No", "Yes"]),
+        (bumps(None, None, noise=0.0), replace(labels, conditioning=sure), ["No", "Undecided", "Yes"]),
         (
             bumps(None, None, noise=0.0),
             replace(labels, conditioning=sure, change=np.zeros(2)),
-            ["No", "No", "Undecided"],
+            ["No", "Undecided", "Undecided"],
         ),
-        (unsure, labels, ["Undecided", None, "No", None]),
+        (unsure, labels, ["Undecided", None, "Undecided", None]),
     ):
         finding = Finding.of(layers.LESSON, Layers(seen, of_labels, 1000), full=False)
         told_so = told_in_every_language(finding, context)

@@ -137,16 +137,23 @@ def claims(data: CoarseFine) -> tuple[Claim, ...]:
     as_predicted = None if off_low < near <= off_high else bool(off_high < near)
     beyond, beyond_low, beyond_high = _beyond(data.resampled, data.linear)
     real, real_low, real_high = _beyond(data.real_resampled, data.linear)
-    ahead = data.resampled[:, 0] - data.resampled[:, 1]
-    lead_low, lead_high = (float(v) for v in np.quantile(ahead, (0.025, 0.975)))
-    lead = {"lead": float(data.emergence[0] - data.emergence[1]), "lead_low": lead_low, "lead_high": lead_high}
+    lead, lead_low, lead_high = _lead(data.emergence, data.resampled)
+    leads = {"lead": lead, "lead_low": lead_low, "lead_high": lead_high}
+    names = ("lead_real", "lead_real_low", "lead_real_high")
+    leads |= dict(zip(names, _lead(data.real, data.real_resampled), strict=True))
     return (
         Claim("coarse_first", coarse_first),
         Claim("as_predicted", as_predicted, {"near": near, "off_low": float(off_low), "off_high": float(off_high)}),
         Claim("beyond_linear", beyond, {"beyond_low": beyond_low, "beyond_high": beyond_high}),
         Claim("real_beyond_linear", real, {"real_low": real_low, "real_high": real_high}),
-        Claim("coarsest_first", None if lead_low <= 0 < lead_high else lead_low > 0, lead),
+        Claim("coarsest_first", None if lead_low <= 0 < lead_high else lead_low > 0, leads),
     )
+
+
+def _lead(emergence: NDArray[np.float64], resampled: NDArray[np.int16]) -> tuple[float, float, float]:
+    """Return by how many timesteps the first frequency emerges before the second, with its 95% interval."""
+    low, high = (float(v) for v in np.quantile(resampled[:, 0] - resampled[:, 1], (0.025, 0.975)))
+    return float(emergence[0] - emergence[1]), low, high
 
 
 def _beyond(resampled: NDArray[np.int16], linear: NDArray[np.float64]) -> tuple[bool | None, float, float]:

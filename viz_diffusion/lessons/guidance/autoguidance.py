@@ -20,6 +20,7 @@ from viz_diffusion.diffusion.schedule import NoiseSchedule
 from viz_diffusion.evaluation.classifier import DigitClassifier
 from viz_diffusion.evaluation.intervals import Share, paired_difference, surely
 from viz_diffusion.evaluation.metrics import covered
+from viz_diffusion.evaluation.statistics import sign_test
 from viz_diffusion.lessons.base import Claim
 from viz_diffusion.lessons.context import Progress, silent
 from viz_diffusion.lessons.guidance.guidance_scales import NO_GUIDANCE, SEED, STEPS, STRONG, Guidance
@@ -28,6 +29,8 @@ from viz_diffusion.lessons.guidance.guidance_scales import SCALES as GUIDANCE_SC
 Bools = NDArray[np.bool_]
 SCALES = (1.5, 2.0, 3.0, 5.0)
 """s in ε_bad + s (ε_good - ε_bad); all of them are among the scales of classifier-free guidance."""
+LEVEL = 0.05
+"""Largest p with which a gain of accuracy is sure: few samples differ, and the end of the interval may lie near 0."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +96,6 @@ class Autoguidance:
             return ()
         own = int(np.flatnonzero(self.scales == STRONG)[0])
         plain, other = guidance.arm(NO_GUIDANCE), guidance.arm(STRONG)
-        gain = paired_difference(self.right[own], guidance.right[plain])
         ahead = paired_difference(self.covered[own], guidance.covered[other])
         more = paired_difference(self.right[own], guidance.right[other])
         kept = paired_difference(self.covered[own], guidance.covered[plain])
@@ -101,10 +103,19 @@ class Autoguidance:
         numbers |= {f"right_{name}": x for name, x in _numbers(self.right[own], guidance.right[other], more).items()}
         numbers |= {f"kept_{name}": x for name, x in _numbers(self.covered[own], guidance.covered[plain], kept).items()}
         return (
-            Claim("auto_obeys", surely(*gain[1:]), _numbers(self.right[own], guidance.right[plain], gain)),
+            _raises(self.right[own], guidance.right[plain]),
             Claim("auto_covers", surely(*ahead[1:]), numbers),
             _at_equal_accuracy(self.right[own], self.covered[own], guidance, guidance.right, guidance.covered),
         )
+
+
+def _raises(own: Bools, plain: Bools) -> Claim:
+    """Decide whether (N,) samples are surely more accurate, by the interval and by an exact test."""
+    gain = paired_difference(own, plain)
+    only_one, only_other = int((own & ~plain).sum()), int((plain & ~own).sum())
+    p = sign_test(only_one, only_other)
+    numbers = {**_numbers(own, plain, gain), "only_one": only_one, "only_other": only_other, "p": p, "level": LEVEL}
+    return Claim("auto_obeys", surely(*gain[1:]) if p < LEVEL else None, numbers)
 
 
 def _at_equal_accuracy(own: Bools, reached: Bools, guidance: Guidance, right: Bools, covered: Bools) -> Claim:

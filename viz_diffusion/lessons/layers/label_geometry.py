@@ -68,6 +68,8 @@ class LabelGeometryFacts:
     """Mean cosine between the label vectors before and after training."""
     alpha: float
     """Level of each of the two tests."""
+    vectors_less: float
+    """From this p on, labels are surely less alike than chance."""
     shuffles: int
     """Permutations in each test."""
     tsne_perplexity: float
@@ -128,6 +130,7 @@ class LabelGeometry:
             untrained=len(self.untrained_rho),
             start_cosine=self.start_cosine,
             alpha=ALPHA,
+            vectors_less=1 - ALPHA,
             shuffles=len(self.vectors.null),
             tsne_perplexity=(len(self.trained.labels) - 1) / 3,
             vectors=self._correlation_facts(self.vectors, 0),
