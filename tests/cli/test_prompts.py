@@ -58,6 +58,7 @@ def test_a_recording_has_the_attention_to_the_words_of_its_prompt(folder: Path) 
     with torch.no_grad():
         network(torch.from_numpy(found.x_t[:, step]), torch.from_numpy(found.timesteps[[step]]), torch.tensor([0]))
     np.testing.assert_allclose(maps.maps[1], seen[0][0, 1:].numpy(), atol=1e-5)  # without the start token
+    assert {"words", "x", "t", "labels", "timesteps"} <= found.conventions.keys(), "and how its passes were read"
     assert "attends to a word" in json.loads((folder / "trajectory.json").read_text())["word_maps"]["caption"]
     assert (folder / "word_maps.png").stat().st_size > 0
 

@@ -105,6 +105,8 @@ class PassReader:
             )
         self._channels = state_channels
         self._prediction_type = prediction_type
+        self.known: Mapping[str, str] = {}
+        """What is known before the first pass and stated with it."""
         self.conventions: dict[str, str] = {}
         """How the first pass of the block was read, as text by role; empty before it."""
 
@@ -247,7 +249,7 @@ class PassReader:
         return state, output
 
     def _state_conventions(self, inputs: PassArguments, state: Tensor) -> None:
-        self.conventions.update(inputs.given.names)
+        self.conventions.update({**inputs.given.names, **self.known})
         words = _SHAPES[state.ndim]
         if words:
             self.conventions["shape"] = words

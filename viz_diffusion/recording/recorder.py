@@ -170,7 +170,7 @@ class Recorder:
         self._assembler = FieldAssembler(
             schedule, halves, clip, kind, unsaid, evaluations_per_step, guidance_mix, is_guided, reader.velocity_sign
         )
-        self._seeds, self._words = seeds, word_conventions(denoiser, activations)
+        self._seeds, reader.known = seeds, word_conventions(denoiser, activations)
         self._facts = _facts(denoiser, config, sampler, clip, kind, weights_sha256, self._reader.conventions)
         self._store = None if store is None else Path(store)
         kept_chunk = CHUNK_STEPS if activations_at is None else 1
@@ -180,7 +180,7 @@ class Recorder:
 
     def __enter__(self) -> Recorder:
         self._hooks.start()
-        self._events, self._facts["conventions"] = [], {**self._reader.begin_block(), **self._words}
+        self._events, self._facts["conventions"] = [], self._reader.begin_block()
         if self._store is not None:
             self._writer = AsyncWriter(self._store, self._assembler, self._facts, self._seeds, **self._storing)
         return self
