@@ -173,6 +173,10 @@ def test_control_faults_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
             "a 中断了，只记录到：样本 0 到 15 的 5 步中的 3 步；请重新记录，或以 `allow_partial` 打开",
         ),
         ("cannot write a: No space left on device", "无法写入 a：磁盘空间不足"),
+        (
+            "the argument 'm' was said to be a mask and is a tensor of shape (4, 1, 28, 28), float32",
+            "参数 'm' 被说成是掩码，而它是形状为 (4, 1, 28, 28) 的张量，float32",
+        ),
         ("a message of somebody else", "a message of somebody else"),
         ("{0} is missing", "缺少 {0}"),
     ],

@@ -16,6 +16,8 @@ from string import Formatter
 FOLDER = Path(__file__).parents[1] / "catalogues" / "errors"
 """Holds a folder of TOML files for each language but English."""
 _LAST = ("outside.toml", "phrases.toml")
+_VALUE = r"((?>\([^()]*\)|.)+?)"
+"""What stands in a field: any text, the shorter the better; parentheses and what is between them are kept together."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Template:
     def pattern(self) -> re.Pattern[str]:
         """The English text as a regular expression with a group for each value."""
         parts = Formatter().parse(self.english)
-        text = "".join(re.escape(literal) + "(.+?)" * (field is not None) for literal, field, *_ in parts)
+        text = "".join(re.escape(literal) + _VALUE * (field is not None) for literal, field, *_ in parts)
         return re.compile(text, re.DOTALL)
 
     def values(self, message: str) -> tuple[str, ...] | None:
