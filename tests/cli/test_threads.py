@@ -9,7 +9,7 @@ import torch
 
 from viz_diffusion.cli.console import Terminal
 from viz_diffusion.cli.loading import load_run
-from viz_diffusion.cli.record import record
+from viz_diffusion.cli.record import record, sample_all
 from viz_diffusion.cli.threads import FEW_IMAGES, spare_core
 from viz_diffusion.diffusion.sampler_config import SamplerConfig
 
@@ -54,10 +54,14 @@ def test_one_thread_stays_one(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("three_threads")
 @pytest.mark.parametrize(("count", "threads"), [(1, 2), (FEW_IMAGES + 1, 3)])
-def test_a_recording_of_few_images_leaves_a_core(count: int, threads: int) -> None:
-    terminal = Terminal(as_json=False, quiet=True)
+@pytest.mark.parametrize("recorded", [True, False])
+def test_generations_of_few_images_leave_a_core(count: int, threads: int, recorded: bool) -> None:
+    terminal, config = Terminal(as_json=False, quiet=True), SamplerConfig("ddim", 2)
     loaded, seen = load_run("bundled", "cpu", terminal), set()
     hook = loaded.model.register_forward_pre_hook(lambda *_: seen.add(torch.get_num_threads()))
     with hook:
-        record(loaded, 5, 0, count, SamplerConfig("ddim", 2), terminal)
+        if recorded:
+            record(loaded, 5, 0, count, config, terminal)
+        else:
+            sample_all(loaded, torch.zeros(count, dtype=torch.int64), 0, config, terminal)
     assert seen == {threads}

@@ -118,11 +118,7 @@ def record(
     names = loaded.run.config.class_names
     text = terminal.text("sampling_class" if names else "sampling", digit=names[digit] if names else digit, seed=seed)
     done = 0
-    with (
-        spare_core(count),
-        removed_where_not_finite(store),
-        terminal.progress("Sampling", text, total) as update,
-    ):
+    with spare_core(count), removed_where_not_finite(store), terminal.progress("Sampling", text, total) as update:
 
         def count_step(_: object) -> None:
             nonlocal done
@@ -284,7 +280,7 @@ def sample_all(
     images: list[torch.Tensor] = []
     clipped_shares: list[torch.Tensor] = []
     text = terminal.text("sampling_images", count=count, sampler=config.sampler_name)
-    with terminal.progress("Sampling", text, count) as update:
+    with spare_core(count), terminal.progress("Sampling", text, count) as update:
         for batch in sample_images(
             network,
             schedule,
