@@ -20,6 +20,7 @@ from viz_diffusion.errors import (
     VizdiffLockedError,
     VizdiffNonFiniteError,
     VizdiffUsageError,
+    with_options,
 )
 
 PACKAGE = Path(viz_diffusion.__file__).parent
@@ -40,7 +41,7 @@ def test_each_error_is_a_standard_one_with_its_exit_code(kind: type[VizdiffError
     assert error.exit_code == code
     assert str(error) == "guidance_scale must lie in 0..100, found 200; choose another out"
     assert error.args == (str(error),)
-    assert error.with_options(option_name) == "--guidance must lie in 0..100, found 200; choose another --out"
+    assert with_options(error.marked, option_name) == "--guidance must lie in 0..100, found 200; choose another --out"
 
 
 def test_a_wrong_argument_is_a_value_error_in_python() -> None:

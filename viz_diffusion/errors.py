@@ -2,7 +2,7 @@
 
 Every message is one line that names the value and what to do. Where it names a parameter, it writes the parameter's
 Python name between backticks: "`guidance_scale` must lie in 0..100, found 200". Python shows the plain name; the
-command line shows its own option instead (:meth:`VizdiffError.with_options`).
+command line shows its own option instead (:func:`with_options`).
 """
 
 from __future__ import annotations
@@ -29,13 +29,9 @@ class VizdiffError(Exception):
         self.marked = message
         """The message with its parameters between backticks, for a longer message that quotes it."""
 
-    def with_options(self, option: Callable[[str], str]) -> str:
-        """Return the message with each parameter written as ``option`` writes it, such as ``--guidance``."""
-        return with_options(self.marked, option)
-
 
 def with_options(marked: str, option: Callable[[str], str]) -> str:
-    """Return a message whose parameters stand between backticks with each written as ``option`` writes it."""
+    """Return a message whose parameters stand between backticks with each as ``option`` writes it: ``--guidance``."""
     return _PARAMETER.sub(lambda match: option(match[1]), marked)
 
 

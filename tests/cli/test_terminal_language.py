@@ -6,6 +6,7 @@ import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from chinese_text import english_words
@@ -13,7 +14,9 @@ from PIL import Image
 from refusals import refused
 
 from viz_diffusion.cli import main
+from viz_diffusion.cli.commands import sample
 from viz_diffusion.cli.console import LABEL_WIDTH, Terminal, columns, padded, table
+from viz_diffusion.errors import VizdiffInputError
 from viz_diffusion.text.catalogue import languages, load_texts
 
 CLI = Path(__file__).parents[2] / "viz_diffusion" / "cli"
@@ -129,3 +132,21 @@ def test_without_a_command_the_variable_chooses(
     assert main([]) == 0
     assert "shows how" in capsys.readouterr().out
     assert "en, zh" in refused(capsys, 2, "forward")
+
+
+@pytest.mark.parametrize(
+    ("lang", "reason"), [("en", "--data-dir x: there is no such folder"), ("zh", "--data-dir x：没有这个文件夹")]
+)
+def test_why_samples_are_not_classified_is_said_in_the_language_with_the_option(
+    lang: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class MovedData:
+        dataset = "x"
+
+        def load_digits(self, _: str) -> None:
+            raise VizdiffInputError("`data_dir` x: there is no such folder")
+
+    monkeypatch.setattr("viz_diffusion.evaluation.classifier.CLASSIFIERS_DIR", tmp_path)
+    config: Any = MovedData()
+    assert sample._judge(config, Terminal(False, False, lang)) is None
+    assert reason in "".join(capsys.readouterr())

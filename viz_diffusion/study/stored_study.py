@@ -55,7 +55,7 @@ from viz_diffusion.study.study_identity import Identity, comparison_sha256, reco
 ReadT = TypeVar("ReadT")
 _MEND, _OTHER_NETWORK = "it is made again", "other_network.npz"
 Remark = Callable[..., object]
-"""Takes ``study_damaged`` with a ``path``, or ``study_not_kept`` with a ``reason``."""
+"""Takes ``study_damaged`` with a ``path``, or ``study_not_kept`` with a ``reason`` (parameters between backticks)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -209,7 +209,7 @@ class StoredStudy:
                 write()
         except VizdiffError as error:
             self._can_write = False
-            self._remark("study_not_kept", reason=str(error))
+            self._remark("study_not_kept", reason=error.marked)
 
     def _begin(self) -> None:
         """Make the folder with its ``study.json``; one that is to be made anew is removed."""

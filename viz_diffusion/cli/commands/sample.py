@@ -226,7 +226,7 @@ def _judge(config: RunConfig, terminal: Terminal) -> tuple[DigitClassifier, str]
     try:
         training = config.load_digits("train")
     except (VizdiffInputError, VizdiffIOError) as error:
-        terminal.tell("Left out", "not_classified", error=terminal.message(str(error)))
+        terminal.tell("Left out", "not_classified", error=terminal.message(error.marked))
         return None
     return DigitClassifier.find(config.dataset, config.data_set(training).sha256)
 
