@@ -30,7 +30,7 @@ Bools = NDArray[np.bool_]
 SCALES = (1.5, 2.0, 3.0, 5.0)
 """s in ε_bad + s (ε_good - ε_bad); all of them are among the scales of classifier-free guidance."""
 LEVEL = 0.05
-"""Largest p with which a gain of accuracy is sure: few samples differ, and the end of the interval may lie near 0."""
+"""A gain of accuracy is sure below this p only: few samples differ, and the end of the interval may lie near 0."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class Autoguidance:
     def claims(self, guidance: Guidance) -> tuple[Claim, ...]:
         """Decide whether autoguidance raises the accuracy, and covers more than guidance of the same scale or accuracy.
 
-        Equal scales are not equal strengths, so accuracy is told with the recall.
+        Equal scales are not equal strengths, so accuracy is given with the recall.
 
         ``guidance`` has the samples without guidance and with classifier-free guidance, of the same noise and labels.
         """
@@ -121,8 +121,8 @@ def _raises(own: Bools, plain: Bools) -> Claim:
 def _at_equal_accuracy(own: Bools, reached: Bools, guidance: Guidance, right: Bools, covered: Bools) -> Claim:
     """Decide whether samples are as accurate as those of some guidance scale, and surely cover more real digits.
 
-    It is the other way round where some scale is as accurate as they are and surely covers more. The scale whose
-    accuracy is nearest is told. ``own`` and ``reached`` are (N,) and (M,) of the samples.
+    It is the other way round where some scale is as accurate as they are and surely covers more. The numbers are
+    those of the scale whose accuracy is nearest. ``own`` and ``reached`` are (N,) and (M,) of the samples.
     """
     answers: set[bool] = set()
     arms = [int(arm) for arm in np.flatnonzero(guidance.scales > NO_GUIDANCE) if arm < len(GUIDANCE_SCALES)]
