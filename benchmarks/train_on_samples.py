@@ -73,10 +73,13 @@ def main() -> None:
     for name, digits in sets.items():
         read[name] = train_classifier(digits, options.steps).read(test.images) == test.labels
         share = Share(int(read[name].sum()), len(test))
-        change, low, high = paired_difference(next(iter(read.values())).numpy(), read[name].numpy())
+        less = ""
+        if len(read) > 1:
+            change, low, high = paired_difference(next(iter(read.values())).numpy(), read[name].numpy())
+            less = f"{change:+.2%} ({low:+.2%} to {high:+.2%})"
         low_share, high_share = share.interval
         accuracy = f"{share.value:.2%} ({low_share:.2%} to {high_share:.2%})"
-        print(f"| {name} | {accuracy} | {change:+.2%} ({low:+.2%} to {high:+.2%}) |", flush=True)
+        print(f"| {name} | {accuracy} | {less} |", flush=True)
     print(f"\n{time.perf_counter() - begun:.0f} s")
 
 
