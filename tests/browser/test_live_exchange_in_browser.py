@@ -42,7 +42,7 @@ def test_a_task_by_link(open_lab: Any) -> None:
     assert page.evaluate("lab.other.run.finished !== null"), "the run with the right timesteps is the other lane"
     page.locator("#ui-task-reveal").click()
     expect(page.locator("#ui-task-verdict")).to_have_text("Measured: about 10.")
-    expect(page.locator("#ui-task-measured")).to_contain_text("194 of 200")
+    expect(page.locator("#ui-task-measured")).to_contain_text("197 of 200")
     page.locator("#ui-task-next").click()
     expect(page.locator("#ui-task-count")).to_have_text("Task 6 of 12")
     assert page.evaluate("location.hash") == "#task=guidance"

@@ -86,6 +86,7 @@ def test_a_click_opens_the_lab_in_a_window_of_its_own(labs: dict[str, Path], chr
     context = chromium.new_context(offline=True, reduced_motion="reduce")
     page = context.new_page()
     page.goto(report.as_uri())
+    page.locator("#ui-scrubber[aria-valuetext]").wait_for(timeout=SLOW)
     seek(page, 2)
     with context.expect_page() as opened:
         page.get_by_role("link", name="Continue from here, live").click()

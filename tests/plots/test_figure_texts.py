@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator
-from functools import cache
 
 import numpy as np
 import pytest
@@ -19,7 +18,7 @@ from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 from picture_boxes import picture_boxes
 
-from viz_diffusion.lessons.base import all_lessons
+from viz_diffusion.lessons.base import AnyLesson, all_lessons
 from viz_diffusion.lessons.precomputed import load_results
 from viz_diffusion.plots import theme
 from viz_diffusion.plots.words import use_texts
@@ -39,21 +38,21 @@ IN_TWO_LANGUAGES = {"prompts"}
 
 
 @pytest.fixture(scope="module")
-def lesson_figures() -> dict[tuple[str, str], Figure]:
-    """Return every figure of every lesson by name and language, from shipped results and a short recording."""
+def measured_lessons() -> dict[str, tuple[AnyLesson, object]]:
+    """Return, for the name of every figure of a lesson, the lesson with its data: shipped or of a short recording.
+
+    A test draws its own figure from it: all of them together would take gigabytes.
+    """
     lessons = all_lessons()
     shipped = load_results([one for one in lessons if one.precomputed is not None], Run.bundled().load_model()[1])
     context = with_comparison_runs(make_context(recorded_steps=7, precomputed=shipped))
-    found: dict[tuple[str, str], Figure] = {}
+    found: dict[str, tuple[AnyLesson, object]] = {}
     for lesson in lessons:
         data = lesson.measure(context) if lesson.measure else lesson.precomputed.results(context)
-        for lang in languages():
-            with use_texts(load_texts(lang)):
-                found |= {(name, lang): figure for name, figure in lesson.draw(data).items()}
+        found |= dict.fromkeys(lesson.draw(data), (lesson, data))
     return found
 
 
-@cache
 def fixture_figure(name: str, lang: str) -> Figure:
     with use_texts(load_texts(lang)):
         return FIGURES[name]()
@@ -178,8 +177,13 @@ def test_the_texts_of_a_figure_fit(name: str, lang: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "lang"), _each(OF_LESSONS))
-def test_the_texts_of_a_lessons_figure_fit(name: str, lang: str, lesson_figures: dict[tuple[str, str], Figure]) -> None:
-    check(name, lesson_figures[name, lang], lang)
+def test_the_texts_of_a_lessons_figure_fit(
+    name: str, lang: str, measured_lessons: dict[str, tuple[AnyLesson, object]]
+) -> None:
+    lesson, data = measured_lessons[name]
+    with use_texts(load_texts(lang)):
+        figure = lesson.draw(data)[name]
+    check(name, figure, lang)
 
 
 def test_every_rule_finds_its_fault() -> None:
