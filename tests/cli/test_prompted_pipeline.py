@@ -18,7 +18,8 @@ from tiny_pipelines import stable_diffusion, with_text_encoder
 
 from viz_diffusion.cli import main
 from viz_diffusion.recording.latent_pictures import is_latent
-from viz_diffusion.recording.word_maps import prompt_maps, prompt_of
+from viz_diffusion.recording.requested_label import prompt_of
+from viz_diffusion.recording.word_maps import prompt_maps
 from viz_diffusion.text.catalogue import languages
 
 # diffusers' own schedulers turn tensors into arrays in a way that newer NumPy warns of

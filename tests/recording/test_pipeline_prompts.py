@@ -17,9 +17,10 @@ from viz_diffusion import record_pipeline
 from viz_diffusion.errors import VizdiffInputError, VizdiffUsageError
 from viz_diffusion.plots.raster import fitted
 from viz_diffusion.recording.pipeline_prompts import prompts_of_call, word_places
+from viz_diffusion.recording.requested_label import prompt_of
 from viz_diffusion.recording.trajectory import Trajectory
 from viz_diffusion.recording.word_attention import CrossAttention
-from viz_diffusion.recording.word_maps import CROSS_ATTENTION, prompt_maps, prompt_of
+from viz_diffusion.recording.word_maps import CROSS_ATTENTION, prompt_maps
 from viz_diffusion.views.latent_channels import draw_channels
 from viz_diffusion.views.word_maps import draw_word_maps
 

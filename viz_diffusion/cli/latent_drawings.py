@@ -15,7 +15,7 @@ def draw_latent_channels(recorded: Trajectory, facts: Mapping[str, Any], texts: 
     """Write the figure of a latent's channels; return its values for the JSON file, none for other recordings."""
     from viz_diffusion.plots.words import use_texts
     from viz_diffusion.recording.latent_pictures import is_latent
-    from viz_diffusion.recording.word_maps import unlabelled
+    from viz_diffusion.recording.requested_label import unlabelled
     from viz_diffusion.study.narrative import drawings, save_drawing
     from viz_diffusion.study.wording import without_label, wording
     from viz_diffusion.views.latent_channels import draw_channels

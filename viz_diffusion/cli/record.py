@@ -202,7 +202,7 @@ def draw_steps(
     from viz_diffusion.plots.film import film_frames, film_page, write_gif
     from viz_diffusion.plots.words import use_texts
     from viz_diffusion.recording.latent_pictures import pictured
-    from viz_diffusion.recording.word_maps import unlabelled
+    from viz_diffusion.recording.requested_label import unlabelled
     from viz_diffusion.study.narrative import drawings, save_drawing
     from viz_diffusion.study.wording import without_label, wording
     from viz_diffusion.views import frames as frames_view

@@ -32,7 +32,8 @@ def draw_words(recorded: Trajectory, facts: Mapping[str, Any], texts: Texts, out
     from dataclasses import replace
 
     from viz_diffusion.plots.words import use_texts
-    from viz_diffusion.recording.word_maps import has_word_maps, unlabelled
+    from viz_diffusion.recording.requested_label import unlabelled
+    from viz_diffusion.recording.word_maps import has_word_maps
     from viz_diffusion.study.narrative import drawings, save_drawing
     from viz_diffusion.study.wording import wording
     from viz_diffusion.views.word_maps import draw_word_maps

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from viz_diffusion.diffusion.tokenizer import EMPTY_PROMPT
 from viz_diffusion.errors import VizdiffInputError, VizdiffUsageError
+from viz_diffusion.recording.requested_label import prompt_of
 from viz_diffusion.recording.trajectory import Float32, Trajectory
 
 CROSS_ATTENTION = "cross-attention"
@@ -45,24 +45,6 @@ def word_conventions(denoiser: object, activations: Collection[str]) -> dict[str
 def words_text(places: Mapping[str, Sequence[tuple[str, int, int]]]) -> str:
     """Return the places of the words of each prompt as they are kept in a recording."""
     return json.dumps(places, ensure_ascii=False)
-
-
-def prompt_of(trajectory: Trajectory, sample: int) -> str:
-    """Return the prompt of an image; empty where it has none."""
-    label = int(trajectory.labels[sample])
-    return trajectory.prompts[label] if 0 <= label < len(trajectory.prompts) else ""
-
-
-def requested_prompt(trajectory: Trajectory, sample: int) -> str:
-    """Return the prompt that an image was made of; empty where it has none, or where it plays no part."""
-    return "" if unlabelled(trajectory, sample) else prompt_of(trajectory, sample)
-
-
-def unlabelled(trajectory: Trajectory, sample: int = 0) -> str:
-    """Return why the label of an image plays no part, ``guidance`` or ``empty`` (the prompt); empty where it does."""
-    if trajectory.guidance_scale == 0:
-        return "guidance"
-    return "empty" if prompt_of(trajectory, sample) == EMPTY_PROMPT else ""
 
 
 def has_word_maps(trajectory: Trajectory, sample: int = 0) -> bool:

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from viz_diffusion.recording.latent_pictures import PicturedLatents
+from viz_diffusion.recording.requested_label import prompt_of
 from viz_diffusion.recording.trajectory import Trajectory
-from viz_diffusion.recording.word_maps import prompt_of
 from viz_diffusion.report.introduction import introduction
 from viz_diffusion.report.page import Page
 from viz_diffusion.report.player import Player, shown_steps

@@ -17,8 +17,8 @@ from viz_diffusion.errors import VizdiffInputError, VizdiffIOError
 from viz_diffusion.evaluation.classifier import CLASSIFIERS_DIR, DigitClassifier
 from viz_diffusion.evaluation.intervals import Share
 from viz_diffusion.recording.comparison_runs import Generation
+from viz_diffusion.recording.requested_label import unlabelled
 from viz_diffusion.recording.trajectory import Trajectory
-from viz_diffusion.recording.word_maps import unlabelled
 from viz_diffusion.study.wording import join, without_label
 from viz_diffusion.text.catalogue import Texts
 
@@ -44,7 +44,7 @@ class Reading:
     labels: Mapping[int, int]
     """The label that the classifier reads, by the requested label; empty where there is no classifier or no request."""
     unlabelled: str = ""
-    """Why the label plays no part; see :func:`~viz_diffusion.recording.word_maps.unlabelled`."""
+    """Why the label plays no part; see :func:`~viz_diffusion.recording.requested_label.unlabelled`."""
 
     @property
     def share(self) -> Share | None:

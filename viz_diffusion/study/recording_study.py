@@ -9,8 +9,8 @@ from typing import Any
 from viz_diffusion.errors import VizdiffInputError
 from viz_diffusion.lessons.base import AnyLesson, Finding, all_lessons
 from viz_diffusion.recording.latent_pictures import pictured
+from viz_diffusion.recording.requested_label import prompt_of
 from viz_diffusion.recording.trajectory import Trajectory
-from viz_diffusion.recording.word_maps import prompt_of
 from viz_diffusion.study.wording import wording
 from viz_diffusion.text.catalogue import Texts
 from viz_diffusion.text.class_names import shown_name

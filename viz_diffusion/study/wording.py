@@ -44,7 +44,7 @@ def quoted_with_options(text: str, options: CommandOptions) -> str:
 def without_label(texts: Texts, why: str) -> Texts:
     """Return texts on a generation in which no label plays a part, for a reason ``guidance`` or ``empty``.
 
-    The texts themselves where ``why`` is empty. See :func:`~viz_diffusion.recording.word_maps.unlabelled`.
+    The texts themselves where ``why`` is empty. See :func:`~viz_diffusion.recording.requested_label.unlabelled`.
     """
     return texts.preferring("unlabelled", why=texts[f"unlabelled.why_{why}"]) if why else texts
 

@@ -9,8 +9,8 @@ from viz_diffusion.errors import VizdiffInputError, VizdiffUsageError
 from viz_diffusion.plots import theme
 from viz_diffusion.plots.class_names import fitted_title, has_letters
 from viz_diffusion.plots.mosaic import MosaicRow, draw_mosaic
+from viz_diffusion.recording.requested_label import requested_prompt
 from viz_diffusion.recording.trajectory import Trajectory
-from viz_diffusion.recording.word_maps import requested_prompt
 from viz_diffusion.views.frames import MOST_FRAMES, one_channel, pictures
 
 

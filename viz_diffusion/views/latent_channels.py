@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from viz_diffusion.errors import VizdiffInputError, VizdiffUsageError
 from viz_diffusion.plots.latent_channels import MOST_ROWS, LatentFrames, draw_latent_channels
 from viz_diffusion.recording.latent_pictures import is_latent, side_by_side, state_picture
+from viz_diffusion.recording.requested_label import requested_prompt
 from viz_diffusion.recording.trajectory import Float32, Trajectory
-from viz_diffusion.recording.word_maps import requested_prompt
 from viz_diffusion.views.frames import one_channel, pictures
 
 Drawn = Callable[[Float32], Float32]

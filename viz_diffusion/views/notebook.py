@@ -6,8 +6,8 @@ import numpy as np
 
 from viz_diffusion.diffusion.timesteps import SAMPLERS
 from viz_diffusion.recording.latent_pictures import pictured
+from viz_diffusion.recording.requested_label import prompt_of
 from viz_diffusion.recording.trajectory import Trajectory, listed
-from viz_diffusion.recording.word_maps import prompt_of
 from viz_diffusion.text.class_names import shown_name
 from viz_diffusion.text.notebook_html import facts, picture, strip, whole
 

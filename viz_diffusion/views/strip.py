@@ -18,8 +18,8 @@ from viz_diffusion.plots.mosaic import MosaicRow, draw_mosaic
 from viz_diffusion.plots.strip import StepFrames, draw_steps
 from viz_diffusion.plots.theme import EPS_PRED, NOISE_LIMIT, NOISE_MAP, X0_PRED, X_T
 from viz_diffusion.recording.latent_pictures import channels_of, is_latent, pictured
+from viz_diffusion.recording.requested_label import requested_prompt
 from viz_diffusion.recording.trajectory import Trajectory
-from viz_diffusion.recording.word_maps import requested_prompt
 from viz_diffusion.views.decoded import draw_decoded
 from viz_diffusion.views.frames import check_recorded, choose_frames, one_channel, pictures, recording_facts
 
