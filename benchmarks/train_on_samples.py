@@ -5,7 +5,7 @@
 A classifier is trained on N samples of the bundled weights with the labels that were requested, and another in the same
 way on N real training digits with as many of each label; both are tested on the 10,000 test digits. Samples of a wrong
 digit are wrong labels, and samples that are too alike teach less: both lower the first number (the classification
-accuracy score of Ravuri & Vinyals 2019). Two controls: samples of which a tenth have labels that are one too high, which
+accuracy score of Ravuri & Vinyals 2019). Two controls: samples of which a tenth have labels one too high, which
 must be worse, and three tenths of the real digits, which say how little the number of images matters.
 
 Samples are made by DDIM in 50 steps; sample k has the label k mod 10 and the seed k. They are rounded to the 256 grey
